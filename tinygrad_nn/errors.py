@@ -1,0 +1,63 @@
+"""The exceptions of the project and the one form of their messages.
+
+Every error a user can cause is a `TinygradError` and, where Python has a class for it, that class too: code that
+catches `ValueError` for a bad shape goes on working. A message says what came, what was expected and what to do.
+"""
+
+from __future__ import annotations
+
+
+class TinygradError(Exception):
+    """Base of every error raised on purpose by the project."""
+
+
+class ShapeError(TinygradError, ValueError):
+    """Shapes that do not fit the operation."""
+
+
+class DTypeError(TinygradError, TypeError):
+    """A dtype the operation does not take."""
+
+
+class IndexOutOfRange(TinygradError, IndexError):
+    """An index, label or axis outside its range."""
+
+
+class GraphError(TinygradError, RuntimeError):
+    """A graph that breaks an invariant, or a backward pass that has nothing to walk."""
+
+
+class TraceError(TinygradError, RuntimeError):
+    """A traced value read as if it had been computed."""
+
+
+class DataError(TinygradError, ValueError):
+    """A file or a table that cannot be used as data."""
+
+
+class MissingExtra(TinygradError, ImportError):
+    """An optional package that is not installed."""
+
+
+class ConfigError(TinygradError, ValueError):
+    """A setting outside its legal values."""
+
+
+class GradcheckError(TinygradError, AssertionError):
+    """A derivative that disagrees with its numeric estimate."""
+
+
+def message(op: str, got: str, expected: str = "", hint: str = "") -> str:
+    """Return the text of an error; empty parts are left out.
+
+    >>> message("add", "shapes (3, 4) and (5,)", "shapes that broadcast", "reshape one of them")
+    '[add] got shapes (3, 4) and (5,); expected shapes that broadcast; hint: reshape one of them'
+    >>> message("backward", "a tensor without a graph")
+    '[backward] got a tensor without a graph'
+    """
+    parts = [f"[{op}] got {got}"]
+    if expected:
+        parts.append(f"expected {expected}")
+    if hint:
+        parts.append(f"hint: {hint}")
+    return "; ".join(parts)

@@ -10,7 +10,7 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# A loaded machine must not turn a slow example into a failure, hence no deadline. `ci` repeats the same examples every time.
+# A loaded machine must not fail a slow example, hence no deadline. `ci` repeats the same examples every time.
 settings.register_profile("dev", deadline=None, max_examples=25)
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True, print_blob=True)
 settings.register_profile("thorough", deadline=None, max_examples=2000, print_blob=True)

@@ -1,7 +1,8 @@
 """Optional packages: which extra brings which, and how one is imported.
 
 An optional package is imported inside the function that uses it, through `require`, so that `import tinygrad_nn` loads
-NumPy alone and a missing package is answered with the exact line that installs it. The table agrees with pyproject.toml.
+NumPy alone and a missing package is answered with the exact line that installs it. The table is that of
+pyproject.toml.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def require(module: str, extra: str) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        # A module that is there but lacks one of its own dependencies is as good as absent, and the same line repairs it.
+        # A module that lacks one of its own dependencies is as good as absent, and the same line repairs it.
         missing = error.name or module
         text = message(module, f"no module named {missing!r}", "it to be installed", pip_line(extra))
         raise MissingExtra(text, name=missing) from error

@@ -1,0 +1,130 @@
+"""Reverse mode: one walk over the recorded graph, from its roots to what a gradient is wanted for.
+
+Works on nodes and on whatever handle type the caller passes; rules are Tensor operations, so under an enabled gradient mode the walk
+itself is recorded and can be differentiated again. Nothing is written on nodes but the `released` bit of their slot, which makes a
+second walk over freed values an error, as in PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from operator import attrgetter
+from typing import Any, Protocol, TypeVar
+
+from .errors import GraphError, message
+from .graph import GradSlot, Node, reachable
+
+
+class Cotangent(Protocol):
+    """What the walk needs of a handle."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def __add__(self, other: Any, /) -> Any: ...
+
+
+T = TypeVar("T", bound=Cotangent)
+Watch = Callable[[Node, int, Any], None]
+
+RELEASED = GradSlot()
+RELEASED.released = True
+_needs_grad = attrgetter("needs_grad")
+
+
+def reverse(
+    roots: Sequence[Node],
+    seeds: Sequence[T],
+    handle: Callable[[Node], T],
+    wanted: Collection[Node] | None = None,
+    retain: bool = False,
+    watch: Watch | None = None,
+) -> dict[Node, T]:
+    """Cotangents of `wanted` (by default: every leaf, and every node that keeps its gradient), by node.
+
+    Nodes that the roots do not depend on are absent. `watch` sees each (node, argnum, cotangent) as it is made.
+    """
+    order = reachable(roots, _needs_grad)
+    useful = None if wanted is None else _between(order, wanted)
+    pending: dict[Node, T] = {}
+    for root, seed in zip(roots, seeds, strict=True):
+        if root.needs_grad:
+            pending[root] = pending[root] + seed if root in pending else seed
+    found: dict[Node, T] = {}
+    for node in reversed(order):
+        g = pending.pop(node, None)
+        if g is None:
+            continue
+        slot = node.slot
+        if slot is not None:
+            for hook in tuple(slot.hooks.values()):
+                replaced = hook(g)
+                g = g if replaced is None else replaced
+            if wanted is None and slot.keep:
+                found[node] = g
+        if wanted is not None and node in wanted:
+            found[node] = g
+        if node.inputs and (useful is None or node in useful):
+            _pull_back(node, g, pending, handle, useful, watch)
+            if not retain:
+                _release(node)
+    return found
+
+
+def _between(order: Sequence[Node], wanted: Collection[Node]) -> set[Node]:
+    """The nodes that lie on a path to something wanted."""
+    useful = set(wanted)
+    for node in order:
+        if not useful.isdisjoint(node.inputs):
+            useful.add(node)
+    return useful
+
+
+def _pull_back(
+    node: Node, g: T, pending: dict[Node, T], handle: Callable[[Node], T], useful: set[Node] | None, watch: Watch | None
+) -> None:
+    """Apply the op's rule for each operand that needs a gradient and add the result to what is pending for it.
+
+    Where a rule is None the operand is an integer or bool, which never needs one.
+    """
+    op = node.op
+    if not op.linear:
+        _check_intact(node)
+    inputs = node.inputs
+    out, operands = handle(node), [handle(operand) for operand in inputs]
+    for argnum, operand in enumerate(inputs):
+        if operand.needs_grad and (useful is None or operand in useful):
+            if op.variadic:
+                cotangent = op.vjp[0](g, out, *operands, **node.attrs, argnum=argnum)
+            else:
+                cotangent = op.vjp[argnum](g, out, *operands, **node.attrs)
+            if watch is not None:
+                watch(node, argnum, cotangent)
+            pending[operand] = pending[operand] + cotangent if operand in pending else cotangent
+
+
+def _check_intact(node: Node) -> None:
+    """A rule that reads values must find them: not freed by an earlier walk, not overwritten in place since."""
+    if node.slot is not None and node.slot.released:
+        raise GraphError(
+            message(
+                "backward",
+                f"a second walk through {node!r}, whose saved values were freed by the first",
+                hint="call the first backward(retain_graph=True)",
+            )
+        )
+    for operand in node.inputs:
+        if operand.slot is not None and operand.slot.owner >= 0 and operand.slot.owner != operand.serial:
+            raise GraphError(
+                message(
+                    "backward",
+                    f"{node!r}, which needs the value of a leaf of shape {operand.shape} that was since written in place",
+                    hint="call backward() before the write, or write to a clone()",
+                )
+            )
+
+
+def _release(node: Node) -> None:
+    if node.slot is None:
+        node.slot = RELEASED
+    else:
+        node.slot.released = True

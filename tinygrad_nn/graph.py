@@ -1,0 +1,242 @@
+"""The data every stage passes on: `Op` (one primitive), `Node` (one application of it), `Graph` (a closed program).
+
+Invariants
+- A node never changes after it is made, so a node can only point at older nodes and `serial` orders every graph
+  topologically. The single exception is `slot`, the side record that reverse mode keeps.
+- `value` is the result when the node was computed eagerly and None when it is symbolic.
+- Shapes and dtypes are what the op's rules say; `Graph.verify` checks it.
+- Walks are loops, never recursion: graphs of 100,000 chained nodes are ordinary.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from .errors import GraphError, message
+
+Shape = tuple[int, ...]
+DType = np.dtype[Any]
+Value = np.ndarray[Any, Any]
+Attrs = Mapping[str, Any]
+Kind = Literal["source", "elementwise", "reduce", "movement", "contract", "index", "control", "random"]
+
+NO_ATTRS: Final[Attrs] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """What one operand of an op may be in a test: an interval, the kinks to stay away from, a dtype class, a shape.
+
+    `shape=None` means any shape (elementwise ops). `kinks` are points where the op is not differentiable;
+    `"integers"` and `"halves"` stand for all of them. `apart` asks for values that differ pairwise across all
+    operands, as max and sort need. `linked` operands are drawn away from multiples of each other (fmod).
+    """
+
+    low: float = -2.0
+    high: float = 2.0
+    kinks: tuple[float, ...] | Literal["integers", "halves"] = ()
+    dtype: Literal["float", "int", "bool"] = "float"
+    shape: Shape | None = None
+    apart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One way to call an op in a test: its operands and its attributes."""
+
+    args: tuple[Arg, ...]
+    attrs: Attrs = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Op:
+    """One primitive: everything the project knows of it, side by side.
+
+    shape   (*shapes, **attrs) -> shape; raises ShapeError with op, shapes and a hint
+    dtype   (*dtypes, **attrs) -> dtype; raises DTypeError
+    numpy   (*arrays, **attrs) -> array: the eager meaning, and the only one
+    vjp     per operand `(g, out, *inputs, **attrs) -> cotangent` in Tensor operations, or None where there is no gradient.
+            A variadic op has one rule, which also receives `argnum`.
+    emit    (*exprs, **attrs) -> scalar expression, for elementwise ops
+    differentiable  whether any operand gets a gradient
+    domain  operands on which the op is defined and smooth, so that it is tested without new test code
+    linear  the gradient rules read neither `out` nor the values of `inputs`
+    """
+
+    name: str
+    kind: Kind
+    shape: Callable[..., Shape]
+    dtype: Callable[..., DType]
+    numpy: Callable[..., Any]
+    vjp: tuple[Any, ...] = ()
+    emit: Callable[..., Any] | None = None
+    domain: tuple[Case, ...] = ()
+    linear: bool = False
+    variadic: bool = False
+    differentiable: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "differentiable", any(rule is not None for rule in self.vjp))
+
+    def __repr__(self) -> str:
+        return f"Op({self.name})"
+
+    def __reduce__(self) -> str:
+        raise GraphError(message(self.name, "a request to pickle an op", hint="save values with tg.save"))
+
+
+class GradSlot:
+    """The side record of reverse mode for one node: accumulated gradient, hooks, and what has been consumed.
+
+    A leaf keeps its slot when its handle is given a new node, so `.grad` survives optimizer steps; `owner` is the serial of the
+    node the handle holds now, and a stale one means that the leaf was written in place.
+    """
+
+    __slots__ = ("grad", "hooks", "keep", "owner", "released")
+
+    def __init__(self, owner: int = -1, keep: bool = False) -> None:
+        self.grad: Any = None
+        self.hooks: dict[int, Callable[[Any], Any]] = {}
+        self.keep = keep
+        self.owner = owner
+        self.released = False
+
+
+_serials = itertools.count()
+
+
+class Node:
+    """One application of an op: `value = op(*inputs, **attrs)`."""
+
+    __slots__ = ("__weakref__", "attrs", "dtype", "inputs", "needs_grad", "op", "serial", "shape", "slot", "value")
+
+    def __init__(
+        self, op: Op, inputs: tuple[Node, ...], attrs: Attrs, shape: Shape, dtype: DType, value: Any, needs_grad: bool = False
+    ) -> None:
+        self.op: Final = op
+        self.inputs: Final = inputs
+        self.attrs: Final = attrs
+        self.shape: Final = shape
+        self.dtype: Final = dtype
+        self.value: Final = value
+        self.needs_grad: Final = needs_grad
+        self.slot: GradSlot | None = None
+        self.serial: Final = next(_serials)
+
+    def __repr__(self) -> str:
+        return f"{self.op.name}{list(self.shape)}:{self.dtype.name}"
+
+
+by_serial: Final = attrgetter("serial")
+
+
+def reachable(roots: Iterable[Node], follow: Callable[[Node], bool] | None = None) -> list[Node]:
+    """Every node the roots depend on, oldest first, which is a topological order. `follow` prunes the walk."""
+    seen = {root for root in roots if follow is None or follow(root)}
+    stack = list(seen)
+    while stack:
+        for parent in stack.pop().inputs:
+            if parent not in seen and (follow is None or follow(parent)):
+                seen.add(parent)
+                stack.append(parent)
+    return sorted(seen, key=by_serial)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """A closed program: `nodes` in an order in which operands come first, `inputs`, `outputs`, and the `updates` of its state.
+
+    `updates` pairs an input with the node that becomes its value after the run.
+    """
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[Node, ...]
+    outputs: tuple[Node, ...]
+    updates: tuple[tuple[Node, Node], ...] = ()
+
+    @classmethod
+    def of(
+        cls, outputs: Sequence[Node], inputs: Sequence[Node] = (), updates: Sequence[tuple[Node, Node]] = ()
+    ) -> Graph:
+        """The graph of everything `outputs` and `updates` depend on; the walk stops at `inputs`."""
+        stops = set(inputs)
+        roots = [*outputs, *(new for _, new in updates)]
+        seen = set(roots) | stops
+        stack = [root for root in roots if root not in stops]
+        while stack:
+            for parent in stack.pop().inputs:
+                if parent not in seen:
+                    seen.add(parent)
+                    stack.append(parent)
+        return cls(tuple(sorted(seen, key=by_serial)), tuple(inputs), tuple(outputs), tuple(updates))
+
+    def verify(self) -> Graph:
+        """Check the invariants and return the graph.
+
+        Every operand comes before its user; every node has the shape and dtype that its op's rules give; every output and update
+        is in the graph; an update keeps shape and dtype. Raises GraphError showing the nodes around the fault.
+        """
+        position: dict[Node, int] = {}
+        for index, node in enumerate(self.nodes):
+            if node in position:
+                self._fault(index, "a node that stands in the graph twice")
+            if node not in self.inputs:
+                for operand in node.inputs:
+                    if operand not in position:
+                        self._fault(index, f"operand {operand!r} that does not come before its user")
+                if node.op.kind != "source":
+                    self._verify_types(index, node)
+            position[node] = index
+        for node in (*self.inputs, *self.outputs, *(node for pair in self.updates for node in pair)):
+            if node not in position:
+                raise GraphError(message("graph", f"{node!r} as an input, output or update", "a node of the graph"))
+        for old, new in self.updates:
+            if (old.shape, old.dtype) != (new.shape, new.dtype):
+                raise GraphError(message("graph", f"an update of {old!r} by {new!r}", "the same shape and dtype"))
+        return self
+
+    def _verify_types(self, index: int, node: Node) -> None:
+        shapes = [operand.shape for operand in node.inputs]
+        if node.op.kind == "elementwise":  # NumPy broadcasts an operand to which no gradient flows
+            shapes = [own if operand.needs_grad else node.shape for own, operand in zip(shapes, node.inputs, strict=True)]
+        shape = node.op.shape(*shapes, **node.attrs)
+        dtype = node.op.dtype(*(operand.dtype for operand in node.inputs), **node.attrs)
+        if (shape, dtype) != (node.shape, node.dtype):
+            self._fault(index, f"{node!r} where the rules of {node.op.name} give {list(shape)}:{dtype.name}")
+        if node.value is not None and (node.value.shape, node.value.dtype) != (shape, dtype):
+            self._fault(index, f"a value of shape {node.value.shape}:{node.value.dtype} in {node!r}")
+
+    def _fault(self, index: int, what: str) -> None:
+        lines = str(self).splitlines()
+        around = "\n".join(f"{'>' if k == index else ' '} {lines[k]}" for k in range(max(0, index - 5), min(len(lines), index + 6)))
+        raise GraphError(message("graph", what) + "\n" + around)
+
+    def __str__(self) -> str:
+        name = {node: f"%{index}" for index, node in enumerate(self.nodes)}
+        lines = [_line(node, name, node in self.inputs) for node in self.nodes]
+        lines.append("return " + ", ".join(name.get(node, "?") for node in self.outputs))
+        lines += [f"update {name.get(old, '?')} <- {name.get(new, '?')}" for old, new in self.updates]
+        return "\n".join(lines)
+
+
+def _line(node: Node, name: Mapping[Node, str], is_input: bool) -> str:
+    """One line of the text form: `%2 = sum(%1, axis=(0,)) [3]:float32`."""
+    if is_input:
+        call = "input"
+    else:
+        operands = [name.get(operand, "?") for operand in node.inputs]
+        attrs = [f"{key}={value}" for key, value in node.attrs.items()]
+        literal = [np.array2string(np.asarray(node.value), threshold=8)] if node.op.kind == "source" and _small(node) else []
+        call = f"{node.op.name}({', '.join(operands + literal + attrs)})"
+    return f"{name[node]} = {call} {list(node.shape)}:{node.dtype.name}"
+
+
+def _small(node: Node) -> bool:
+    return node.value is not None and node.value.size <= 4

@@ -1,0 +1,21 @@
+"""THE op table: every primitive of the project, by name. One block per op, in the file of its kind.
+
+A new op is one block in one of these files and its name in that file's OPS. See docs/adding_an_op.md.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+
+from . import contract, control, elementwise, index, movement, random, reduce, source, transcendental
+
+TABLE = MappingProxyType(
+    {
+        op.name: op
+        for module in (source, elementwise, transcendental, reduce, movement, contract, index, control, random)
+        for op in module.OPS
+    }
+)
+
+

@@ -1,0 +1,57 @@
+"""Contractions: one primitive, batched matrix multiplication. einsum, tensordot, linear and convolution are composites of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError, message
+from ..graph import Arg, Case, Op, Shape
+from .rules import NUMBER, same_dtype
+
+
+def _shape(x: Shape, y: Shape, tx: bool, ty: bool) -> Shape:
+    if len(x) < 2 or len(x) != len(y) or x[:-2] != y[:-2]:
+        raise ShapeError(message("matmul", f"shapes {x} and {y}", "matrices with equal batch axes", "broadcast them first"))
+    rows, inner = (x[-1], x[-2]) if tx else (x[-2], x[-1])
+    other, columns = (y[-1], y[-2]) if ty else (y[-2], y[-1])
+    if inner != other:
+        left, right = (*x[:-2], rows, inner), (*y[:-2], other, columns)
+        hint = f"the inner lengths {inner} and {other} differ"
+        raise ShapeError(message("matmul", f"shapes {left} and {right}", "(..., n, k) and (..., k, m)", hint))
+    return (*x[:-2], rows, columns)
+
+
+def _matmul(x: Any, y: Any, tx: bool, ty: bool) -> Any:
+    return np.matmul(x.mT if tx else x, y.mT if ty else y)
+
+
+def _vjp_x(g: Any, out: Any, x: Any, y: Any, tx: bool, ty: bool) -> Any:
+    return y.apply(MATMUL, g, tx=ty, ty=True) if tx else g.apply(MATMUL, y, tx=False, ty=not ty)
+
+
+def _vjp_y(g: Any, out: Any, x: Any, y: Any, tx: bool, ty: bool) -> Any:
+    return g.apply(MATMUL, x, tx=True, ty=tx) if ty else x.apply(MATMUL, g, tx=not tx, ty=False)
+
+
+# x @ y on the last two axes; `tx` and `ty` read an operand transposed, so x @ W.T and both gradients are one node each.
+MATMUL = Op(
+    "matmul",
+    "contract",
+    shape=_shape,
+    dtype=same_dtype("matmul", *NUMBER),
+    numpy=_matmul,
+    vjp=(_vjp_x, _vjp_y),
+    domain=(
+        Case((Arg(shape=(2, 3)), Arg(shape=(3, 4))), {"tx": False, "ty": False}),
+        Case((Arg(shape=(2, 3)), Arg(shape=(4, 3))), {"tx": False, "ty": True}),
+        Case((Arg(shape=(3, 2)), Arg(shape=(3, 4))), {"tx": True, "ty": False}),
+        Case((Arg(shape=(3, 2)), Arg(shape=(4, 3))), {"tx": True, "ty": True}),
+        Case((Arg(shape=(2, 1, 3)), Arg(shape=(2, 3, 2))), {"tx": False, "ty": False}),
+        Case((Arg(shape=(2, 0)), Arg(shape=(0, 3))), {"tx": False, "ty": False}),
+        Case((Arg(shape=(0, 2)), Arg(shape=(2, 3))), {"tx": False, "ty": False}),
+    ),
+)
+
+OPS = (MATMUL,)

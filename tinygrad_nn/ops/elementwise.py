@@ -1,0 +1,237 @@
+"""Elementwise primitives of plain arithmetic: one block each, shapes equal, nothing broadcast here.
+
+Gradient rules are Tensor operations, so they can be recorded and differentiated again. Kinks follow PyTorch: relu'(0) = 0,
+abs'(0) = 0, maximum and minimum split a tie evenly, rounding has gradient zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import DTypeError, message
+from ..graph import Arg, Case, DType, Op
+from .rules import ANY, BOOL, DTYPES, NUMBER, REAL, Rule, binary, check_kinds, predicate, same_dtype, same_shape, unary
+
+AWAY_FROM_ZERO = Arg(0.3, 2.0)
+SMALL_INT = Arg(-9, 9, dtype="int")
+BITS = ("i", "b")
+
+
+def zero(g: Any, *_: Any, **attrs: Any) -> Any:
+    """The gradient of a piecewise constant function."""
+    return g.new_zeros(g.shape)
+
+
+ADD = binary(
+    "add",
+    numpy=np.add,
+    vjp=(lambda g, out, x, y: g, lambda g, out, x, y: g),
+    emit=lambda x, y: x + y,
+    linear=True,
+)
+
+SUB = binary(
+    "sub",
+    numpy=np.subtract,
+    vjp=(lambda g, out, x, y: g, lambda g, out, x, y: -g),
+    emit=lambda x, y: x - y,
+    linear=True,
+)
+
+MUL = binary(
+    "mul",
+    numpy=np.multiply,
+    vjp=(lambda g, out, x, y: g * y, lambda g, out, x, y: g * x),
+    emit=lambda x, y: x * y,
+)
+
+DIV = binary(
+    "div",
+    numpy=np.divide,
+    vjp=(lambda g, out, x, y: g / y, lambda g, out, x, y: -g * out / y),
+    emit=lambda x, y: x / y,
+    args=(REAL, AWAY_FROM_ZERO),
+    kinds=("f",),
+)
+
+NEG = unary("neg", np.negative, lambda g, out, x: -g, lambda x: -x, kinds=NUMBER, linear=True)
+
+ABS = unary("abs", np.abs, lambda g, out, x: g * x.sign(), lambda x: x.abs(), Arg(kinks=(0.0,)), kinds=NUMBER)
+
+# sign(NaN) is 0, as in PyTorch: a difference of two comparisons.
+SIGN = unary(
+    "sign",
+    numpy=lambda x: np.subtract(np.greater(x, 0), np.less(x, 0), dtype=x.dtype),
+    vjp=zero,
+    emit=lambda x: (x > 0).to(x.dtype) - (x < 0).to(x.dtype),
+    arg=Arg(kinks=(0.0,)),
+    kinds=NUMBER,
+)
+
+FLOOR = unary("floor", np.floor, zero, lambda x: x.floor(), Arg(kinks="integers"))
+CEIL = unary("ceil", np.ceil, zero, lambda x: x.ceil(), Arg(kinks="integers"))
+TRUNC = unary("trunc", np.trunc, zero, lambda x: x.trunc(), Arg(kinks="integers"))
+ROUND = unary("round", np.rint, zero, lambda x: x.round(), Arg(kinks="halves"))
+
+# The gradient passes where out > 0 and, as in PyTorch, where the input is NaN.
+RELU = unary(
+    "relu",
+    numpy=lambda x: np.maximum(x, np.zeros((), x.dtype)),
+    vjp=lambda g, out, x: g.masked_fill(out <= 0, 0),
+    emit=lambda x: (x < 0).where(0, x),
+    arg=Arg(kinks=(0.0,)),
+    kinds=NUMBER,
+)
+
+
+def _larger(first: bool) -> Rule:
+    """The share of maximum's gradient that one operand gets: all where it is larger, half in a tie."""
+
+    def rule(g: Any, out: Any, x: Any, y: Any) -> Any:
+        loses = x < y if first else y < x
+        return (g * 0.5).where(x == y, g).masked_fill(loses, 0)
+
+    return rule
+
+
+def _smaller(first: bool) -> Rule:
+    def rule(g: Any, out: Any, x: Any, y: Any) -> Any:
+        loses = y < x if first else x < y
+        return (g * 0.5).where(x == y, g).masked_fill(loses, 0)
+
+    return rule
+
+
+MAXIMUM = binary(
+    "maximum",
+    numpy=np.maximum,
+    vjp=(_larger(True), _larger(False)),
+    emit=lambda x, y: x.ne(x).where(x, (x > y).where(x, y)),
+    args=(Arg(apart=True), Arg(apart=True)),
+    kinds=ANY,
+)
+
+MINIMUM = binary(
+    "minimum",
+    numpy=np.minimum,
+    vjp=(_smaller(True), _smaller(False)),
+    emit=lambda x, y: x.ne(x).where(x, (x < y).where(x, y)),
+    args=(Arg(apart=True), Arg(apart=True)),
+    kinds=ANY,
+)
+
+# Remainder with the sign of the divisor (Python, `%`) and of the dividend (C, fmod). Integer division by zero gives 0 in NumPy.
+REMAINDER = binary(
+    "remainder",
+    numpy=np.remainder,
+    vjp=(lambda g, out, x, y: g, lambda g, out, x, y: -g * (x / y).floor()),
+    emit=lambda x, y: x % y,
+    args=(Arg(2.1, 2.9), Arg(0.8, 1.0)),
+)
+
+FMOD = binary(
+    "fmod",
+    numpy=np.fmod,
+    vjp=(lambda g, out, x, y: g, lambda g, out, x, y: -g * (x / y).trunc()),
+    emit=lambda x, y: x.fmod(y),
+    args=(Arg(-2.9, -2.1), Arg(0.8, 1.0)),
+)
+
+FLOOR_DIVIDE = binary(
+    "floor_divide",
+    numpy=np.floor_divide,
+    vjp=(zero, zero),
+    emit=lambda x, y: x.floor_divide(y),
+    args=(Arg(2.1, 2.9), Arg(0.8, 1.0)),
+)
+
+EQ = predicate("eq", np.equal, lambda x, y: x.eq(y))
+NE = predicate("ne", np.not_equal, lambda x, y: x.ne(y))
+LT = predicate("lt", np.less, lambda x, y: x < y, kinds=NUMBER)
+LE = predicate("le", np.less_equal, lambda x, y: x <= y, kinds=NUMBER)
+
+
+def _bits(name: str, numpy: Rule, emit: Rule, arity: int = 2, kinds: tuple[str, ...] = BITS) -> Op:
+    case = Case((SMALL_INT,) * arity)
+    return Op(name, "elementwise", same_shape(name), same_dtype(name, *kinds), numpy, (None,) * arity, emit, (case,))
+
+
+def _shift(numpy: Rule) -> Rule:
+    """Shifts by a negative count or past the width are shifts by the whole width: zeros, or the sign for >>."""
+
+    def meaning(x: Any, count: Any) -> Any:
+        width = 8 * x.dtype.itemsize
+        inside = (count >= 0) & (count < width)
+        past = np.where(x < 0, -1, 0) if numpy is np.right_shift else 0
+        return np.where(inside, numpy(x, np.where(inside, count, 0)), past).astype(x.dtype)
+
+    return meaning
+
+
+BITWISE_AND = _bits("bitwise_and", np.bitwise_and, lambda x, y: x & y)
+BITWISE_OR = _bits("bitwise_or", np.bitwise_or, lambda x, y: x | y)
+BITWISE_XOR = _bits("bitwise_xor", np.bitwise_xor, lambda x, y: x ^ y)
+BITWISE_NOT = _bits("bitwise_not", np.invert, lambda x: ~x, arity=1)
+SHIFT_LEFT = _bits("shift_left", _shift(np.left_shift), lambda x, y: x << y, kinds=("i",))
+SHIFT_RIGHT = _bits("shift_right", _shift(np.right_shift), lambda x, y: x >> y, kinds=("i",))
+
+
+def _where_dtype(*dtypes: DType, **attrs: Any) -> DType:
+    condition, *branches = dtypes
+    if condition != BOOL:
+        raise DTypeError(message("where", f"a condition of dtype {condition.name}", "bool", "compare first: where(x != 0, ...)"))
+    check_kinds("where", tuple(branches), ANY)
+    return branches[0]
+
+
+WHERE = Op(
+    "where",
+    "elementwise",
+    shape=same_shape("where"),
+    dtype=_where_dtype,
+    numpy=np.where,
+    vjp=(
+        None,
+        lambda g, out, condition, x, y: g.masked_fill(~condition, 0),
+        lambda g, out, condition, x, y: g.masked_fill(condition, 0),
+    ),
+    emit=lambda condition, x, y: condition.where(x, y),
+    domain=(Case((Arg(dtype="bool"), REAL, REAL)),),
+)
+
+
+def _cast(x: Any, dtype: DType) -> Any:
+    """Float to integer truncates; NaN becomes 0 and what does not fit the nearest bound, on every machine alike."""
+    if x.dtype.kind != "f" or dtype.kind != "i":
+        return x.astype(dtype)
+    bounds = np.iinfo(dtype)
+    whole = np.nan_to_num(np.trunc(x), nan=0.0, posinf=np.inf, neginf=-np.inf)
+    high, low = whole >= float(bounds.max), whole <= float(bounds.min)
+    inside = np.where(high | low, 0, whole).astype(dtype)
+    return np.where(high, bounds.max, np.where(low, bounds.min, inside)).astype(dtype)
+
+
+def _cast_dtype(x: DType, dtype: DType) -> DType:
+    if dtype not in DTYPES:
+        raise DTypeError(message("cast", f"dtype {dtype}", "bool, int32, int64, float32 or float64"))
+    return dtype
+
+
+CAST = Op(
+    "cast",
+    "elementwise",
+    shape=same_shape("cast"),
+    dtype=_cast_dtype,
+    numpy=_cast,
+    vjp=(lambda g, out, x, dtype: g.to(x.dtype),),
+    emit=lambda x, dtype: x.to(dtype),
+    domain=tuple(Case((REAL,), {"dtype": dtype}) for dtype in DTYPES[3:]),
+    linear=True,
+)
+
+OPS = (
+    ADD, SUB, MUL, DIV, NEG, ABS, SIGN, FLOOR, CEIL, TRUNC, ROUND, RELU, MAXIMUM, MINIMUM, REMAINDER, FMOD, FLOOR_DIVIDE,
+    EQ, NE, LT, LE, BITWISE_AND, BITWISE_OR, BITWISE_XOR, BITWISE_NOT, SHIFT_LEFT, SHIFT_RIGHT, WHERE, CAST,
+)  # fmt: skip

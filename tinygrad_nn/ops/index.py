@@ -1,0 +1,241 @@
+"""Primitives whose reading or writing place comes from data. Indices are checked against the axis: negative or too large is an error.
+
+take / put_add work with whole slices along one axis and are each other's adjoint; gather / scatter_add do so element by element;
+scatter overwrites (where an element is written more than once the last write counts).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..errors import IndexOutOfRange, ShapeError, message
+from ..graph import Arg, Case, DType, Op, Shape
+from .rules import ANY, INT64, NUMBER, Rule, check_index, check_kinds
+
+
+def check_range(name: str, index: Any, size: int) -> None:
+    """Raise IndexOutOfRange naming the first bad position and value. One pass: a negative number is huge when unsigned."""
+    if index.size and index.view(f"u{index.dtype.itemsize}").max() >= size:
+        position = np.argwhere((index < 0) | (index >= size))[0].tolist()
+        value = index[tuple(position)]
+        place = f"at position {position}" if position else "as the index"
+        raise IndexOutOfRange(message(name, f"index {value} {place}", f"0 <= index < {size}"))
+
+
+def _needs_axis(name: str, shape: Shape, axis: int) -> None:
+    if not 0 <= axis < len(shape):
+        raise ShapeError(message(name, f"axis {axis} for shape {shape}", "an axis of the operand"))
+
+
+def _index_dtype(name: str) -> Rule:
+    """dtype rule of (values, index, *further values)."""
+
+    def rule(x: DType, index: DType, *others: DType, **attrs: Any) -> DType:
+        check_index(name, index)
+        check_kinds(name, (x, *others), ANY)
+        return x
+
+    return rule
+
+
+def _take(x: Any, index: Any, axis: int) -> Any:
+    check_range("take", index, x.shape[axis])
+    return x.take(index, axis)
+
+
+def _take_shape(x: Shape, index: Shape, axis: int) -> Shape:
+    _needs_axis("take", x, axis)
+    return x[:axis] + index + x[axis + 1 :]
+
+
+def _put_add(values: Any, index: Any, axis: int, size: int) -> Any:
+    check_range("put_add", index, size)
+    after = values.shape[axis + index.ndim :]
+    result = np.zeros((*values.shape[:axis], size, *after), values.dtype)
+    np.add.at(result, (slice(None),) * axis + (index,), values)
+    return result
+
+
+def _put_add_shape(values: Shape, index: Shape, axis: int, size: int) -> Shape:
+    if values[axis : axis + len(index)] != index:
+        raise ShapeError(message("put_add", f"values {values} for an index {index}", f"the index's shape from axis {axis} on"))
+    return (*values[:axis], size, *values[axis + len(index) :])
+
+
+ROWS = Arg(0, 3, dtype="int", shape=(2, 2))
+
+# x[..., index, ...] along one axis: the index's shape replaces that axis.
+TAKE = Op(
+    "take",
+    "index",
+    shape=_take_shape,
+    dtype=_index_dtype("take"),
+    numpy=_take,
+    vjp=(lambda g, out, x, index, axis: g.apply(PUT_ADD, index, axis=axis, size=x.shape[axis]), None),
+    domain=(
+        Case((Arg(shape=(3, 4)), ROWS), {"axis": 0}),
+        Case((Arg(shape=(2, 3)), Arg(0, 3, dtype="int", shape=(5,))), {"axis": 1}),
+        Case((Arg(shape=(3,)), Arg(0, 3, dtype="int", shape=())), {"axis": 0}),
+        Case((Arg(shape=(3, 2)), Arg(0, 3, dtype="int", shape=(0,))), {"axis": 0}),
+    ),
+    linear=True,
+)
+
+# Zeros with `size` slices along the axis, to which the values are added at their index: the adjoint of take.
+PUT_ADD = Op(
+    "put_add",
+    "index",
+    shape=_put_add_shape,
+    dtype=_index_dtype("put_add"),
+    numpy=_put_add,
+    vjp=(lambda g, out, values, index, axis, size: g.apply(TAKE, index, axis=axis), None),
+    domain=(
+        Case((Arg(shape=(2, 2, 4)), ROWS), {"axis": 0, "size": 3}),
+        Case((Arg(shape=(2, 5)), Arg(0, 3, dtype="int", shape=(5,))), {"axis": 1, "size": 3}),
+    ),
+    linear=True,
+)
+
+
+@lru_cache(maxsize=256)
+def _grid(shape: Shape, axis: int) -> tuple[Any, ...]:
+    """Open index grids for every axis but one, where a slot is left for the index."""
+    grids = list(np.ix_(*(np.arange(n) for n in shape)))
+    for grid in grids:
+        grid.flags.writeable = False
+    return (*grids[:axis], None, *grids[axis + 1 :])
+
+
+def _places(index: Any, axis: int) -> tuple[Any, ...]:
+    grid = _grid(index.shape, axis)
+    return (*grid[:axis], index, *grid[axis + 1 :])
+
+
+def _gather(x: Any, index: Any, axis: int) -> Any:
+    check_range("gather", index, x.shape[axis])
+    return x[_places(index, axis)]
+
+
+def _gather_shape(x: Shape, index: Shape, axis: int) -> Shape:
+    _needs_axis("gather", x, axis)
+    if len(index) != len(x) or any(m > n for a, (m, n) in enumerate(zip(index, x, strict=True)) if a != axis):
+        raise ShapeError(message("gather", f"an index {index} for shape {x}", f"no longer than the operand except on axis {axis}"))
+    return index
+
+
+def _scatter_add(values: Any, index: Any, axis: int, shape: Shape) -> Any:
+    check_range("scatter_add", index, shape[axis])
+    result = np.zeros(shape, values.dtype)
+    if index.shape[axis] == 1:  # one element per line cannot meet another
+        result[_places(index, axis)] = values
+    else:
+        np.add.at(result, _places(index, axis), values)
+    return result
+
+
+def _scatter_add_shape(values: Shape, index: Shape, axis: int, shape: Shape) -> Shape:
+    _gather_shape(shape, index, axis)
+    if values != index:
+        raise ShapeError(message("scatter_add", f"values {values} for an index {index}", "equal shapes"))
+    return shape
+
+
+PICKS = Arg(0, 3, dtype="int", shape=(2, 4))
+
+# out[i, j] = x[index[i, j], j] (for axis 0), as torch.gather.
+GATHER = Op(
+    "gather",
+    "index",
+    shape=_gather_shape,
+    dtype=_index_dtype("gather"),
+    numpy=_gather,
+    vjp=(lambda g, out, x, index, axis: g.apply(SCATTER_ADD, index, axis=axis, shape=x.shape), None),
+    domain=(
+        Case((Arg(shape=(3, 4)), PICKS), {"axis": 0}),
+        Case((Arg(shape=(2, 3)), Arg(0, 3, dtype="int", shape=(2, 1))), {"axis": 1}),
+        Case((Arg(shape=(3,)), Arg(0, 3, dtype="int", shape=(0,))), {"axis": 0}),
+    ),
+    linear=True,
+)
+
+# Zeros of `shape` to which values are added at their index: the adjoint of gather.
+SCATTER_ADD = Op(
+    "scatter_add",
+    "index",
+    shape=_scatter_add_shape,
+    dtype=_index_dtype("scatter_add"),
+    numpy=_scatter_add,
+    vjp=(lambda g, out, values, index, axis, shape: g.apply(GATHER, index, axis=axis), None),
+    domain=(
+        Case((Arg(shape=(2, 4)), PICKS), {"axis": 0, "shape": (3, 4)}),
+        Case((Arg(shape=(2, 1)), Arg(0, 3, dtype="int", shape=(2, 1))), {"axis": 1, "shape": (2, 3)}),
+    ),
+    linear=True,
+)
+
+
+def _scatter(x: Any, index: Any, values: Any, axis: int) -> Any:
+    check_range("scatter", index, x.shape[axis])
+    result = x.copy()
+    result[_places(index, axis)] = values
+    return result
+
+
+def _scatter_shape(x: Shape, index: Shape, values: Shape, axis: int) -> Shape:
+    _gather_shape(x, index, axis)
+    if values != index:
+        raise ShapeError(message("scatter", f"values {values} for an index {index}", "equal shapes"))
+    return x
+
+
+# x with values written at their index, as torch.scatter. With repeated indices the gradient of the overwritten values is not defined.
+SCATTER = Op(
+    "scatter",
+    "index",
+    shape=_scatter_shape,
+    dtype=_index_dtype("scatter"),
+    numpy=_scatter,
+    vjp=(
+        lambda g, out, x, index, values, axis: g.apply(SCATTER, index, values.new_zeros(values.shape), axis=axis),
+        None,
+        lambda g, out, x, index, values, axis: g.apply(GATHER, index, axis=axis),
+    ),
+    domain=(Case((Arg(shape=(3, 2)), Arg(0, 3, dtype="int", shape=(1, 2)), Arg(shape=(1, 2))), {"axis": 0}),),
+    linear=True,
+)
+
+
+def _argsort_dtype(x: DType, **attrs: Any) -> DType:
+    check_kinds("argsort", (x,), NUMBER)
+    return INT64
+
+
+def _argsort(x: Any, axis: int, descending: bool) -> Any:
+    """Stable order; NaN counts as largest. Descending is the reverse of the stable ascending order of the reversed line."""
+    if not descending:
+        return np.argsort(x, axis=axis, kind="stable")
+    reversed_order = np.argsort(np.flip(x, axis), axis=axis, kind="stable")
+    return x.shape[axis] - 1 - np.flip(reversed_order, axis)
+
+
+def _argsort_shape(x: Shape, axis: int, descending: bool) -> Shape:
+    _needs_axis("argsort", x, axis)
+    return x
+
+
+ARGSORT = Op(
+    "argsort",
+    "index",
+    shape=_argsort_shape,
+    dtype=_argsort_dtype,
+    numpy=_argsort,
+    vjp=(None,),
+    domain=tuple(
+        Case((Arg(shape=(2, 5), apart=True),), {"axis": axis, "descending": down}) for axis, down in ((0, False), (1, True))
+    ),
+)
+
+OPS = (TAKE, PUT_ADD, GATHER, SCATTER_ADD, SCATTER, ARGSORT)

@@ -1,0 +1,225 @@
+"""Primitives that move elements and compute nothing: broadcast, reshape, permute, slice, embed, cat.
+
+All are linear, and each one's gradient is its adjoint: sum for broadcast, embed for slice, slices for cat.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError, message
+from ..graph import Arg, Case, DType, Op, Shape
+from .rules import ANY, check_kinds, same_dtype
+
+Bounds = tuple[tuple[int, int, int], ...]  # (start, step, length) per axis
+
+
+def _broadcast_shape(x: Shape, shape: Shape, axes: tuple[int, ...]) -> Shape:
+    kept = tuple(n for a, n in enumerate(shape) if a not in axes)
+    if len(kept) != len(x) or any(m not in (1, n) for m, n in zip(x, kept, strict=True)):
+        raise ShapeError(message("broadcast", f"shape {x} for {shape}", "equal lengths or 1 on every axis of the operand"))
+    return shape
+
+
+def _broadcast(x: Any, shape: Shape, axes: tuple[int, ...]) -> Any:
+    """A view with stride 0 along the repeated axes; np.broadcast_to costs ten times as much on small arrays."""
+    x = np.asarray(x)
+    if x.size and x.flags.c_contiguous:
+        own = iter(zip(x.shape, x.strides, strict=True))
+        strides = [0] * len(shape)
+        for a, n in enumerate(shape):
+            if a not in axes:
+                length, stride = next(own)
+                strides[a] = stride if length == n else 0
+        return np.ndarray(shape, x.dtype, x, 0, tuple(strides))
+    return np.broadcast_to(np.expand_dims(x, axes), shape)
+
+
+def _broadcast_vjp(g: Any, out: Any, x: Any, shape: Shape, axes: tuple[int, ...]) -> Any:
+    kept = [a for a in range(len(shape)) if a not in axes]
+    stretched = tuple(a for a, n in zip(kept, x.shape, strict=True) if n == 1 and shape[a] != 1)
+    summed = g.sum(tuple(sorted(axes + stretched))) if axes or stretched else g
+    return summed.reshape(x.shape) if stretched else summed
+
+
+# The result has `shape`; `axes` are its axes that x lacks, the others are x's own, in order, each equal or stretched from 1.
+BROADCAST = Op(
+    "broadcast",
+    "movement",
+    shape=_broadcast_shape,
+    dtype=same_dtype("broadcast", *ANY),
+    numpy=_broadcast,
+    vjp=(_broadcast_vjp,),
+    domain=(
+        Case((Arg(shape=(3,)),), {"shape": (2, 3), "axes": (0,)}),
+        Case((Arg(shape=(2, 1)),), {"shape": (2, 3), "axes": ()}),
+        Case((Arg(shape=(1, 3)),), {"shape": (2, 4, 3), "axes": (0,)}),
+        Case((Arg(shape=()),), {"shape": (2, 2), "axes": (0, 1)}),
+        Case((Arg(shape=(2, 4)),), {"shape": (2, 3, 4), "axes": (1,)}),
+        Case((Arg(shape=(1, 2)),), {"shape": (0, 2), "axes": ()}),
+    ),
+    linear=True,
+)
+
+
+def _reshape_shape(x: Shape, shape: Shape) -> Shape:
+    if math.prod(x) != math.prod(shape) or any(n < 0 for n in shape):
+        got = f"shape {x} ({math.prod(x)} elements) for {shape} ({math.prod(shape)} elements)"
+        raise ShapeError(message("reshape", got, "as many elements"))
+    return shape
+
+
+RESHAPE = Op(
+    "reshape",
+    "movement",
+    shape=_reshape_shape,
+    dtype=same_dtype("reshape", *ANY),
+    numpy=lambda x, shape: x.reshape(shape),
+    vjp=(lambda g, out, x, shape: g.apply(RESHAPE, shape=x.shape),),
+    domain=(
+        Case((Arg(shape=(2, 3, 4)),), {"shape": (6, 4)}),
+        Case((Arg(shape=()),), {"shape": (1, 1)}),
+        Case((Arg(shape=(3, 0, 2)),), {"shape": (0, 5)}),
+    ),
+    linear=True,
+)
+
+
+def _permute_shape(x: Shape, order: tuple[int, ...]) -> Shape:
+    if sorted(order) != list(range(len(x))):
+        raise ShapeError(message("permute", f"order {order} for shape {x}", f"each of the axes 0..{len(x) - 1} once"))
+    return tuple(x[a] for a in order)
+
+
+def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation that undoes `order`."""
+    return tuple(order.index(a) for a in range(len(order)))
+
+
+PERMUTE = Op(
+    "permute",
+    "movement",
+    shape=_permute_shape,
+    dtype=same_dtype("permute", *ANY),
+    numpy=lambda x, order: x.transpose(order),
+    vjp=(lambda g, out, x, order: g.permute(inverse(order)),),
+    domain=(
+        Case((Arg(shape=(2, 3, 4)),), {"order": (2, 0, 1)}),
+        Case((Arg(shape=(7,)),), {"order": (0,)}),
+        Case((Arg(shape=(3, 0, 2)),), {"order": (1, 2, 0)}),
+    ),
+    linear=True,
+)
+
+
+def _slice_shape(x: Shape, bounds: Bounds) -> Shape:
+    _check_bounds("slice", x, bounds)
+    return tuple(length for _, _, length in bounds)
+
+
+def _check_bounds(name: str, x: Shape, bounds: Bounds) -> None:
+    ends = [start + step * (length - 1) for start, step, length in bounds if length]
+    starts = [start for start, _, length in bounds if length]
+    sizes = [n for n, (_, _, length) in zip(x, bounds, strict=False) if length]
+    inside = all(0 <= min(a, b) and max(a, b) < n for a, b, n in zip(starts, ends, sizes, strict=False))
+    if len(bounds) != len(x) or not inside or any(length < 0 for _, _, length in bounds):
+        raise ShapeError(message(name, f"(start, step, length) {bounds} for shape {x}", "elements inside the array"))
+
+
+def as_slices(bounds: Bounds) -> tuple[slice, ...]:
+    """The Python slices for (start, step, length) per axis."""
+
+    def one(start: int, step: int, length: int) -> slice:
+        if length == 0:
+            return slice(0, 0)
+        stop = start + step * length
+        return slice(start, stop if stop >= 0 else None, step)
+
+    return tuple(one(*bound) for bound in bounds)
+
+
+def _embed(x: Any, shape: Shape, bounds: Bounds) -> Any:
+    result = np.zeros(shape, x.dtype)
+    result[as_slices(bounds)] = x
+    return result
+
+
+def _embed_shape(x: Shape, shape: Shape, bounds: Bounds) -> Shape:
+    _check_bounds("embed", shape, bounds)
+    if x != tuple(length for _, _, length in bounds):
+        raise ShapeError(message("embed", f"shape {x} for (start, step, length) {bounds}", "the lengths"))
+    return shape
+
+
+_CUTS: tuple[tuple[Shape, Bounds], ...] = (
+    ((4, 5), ((1, 1, 2), (4, -2, 3))),
+    ((7,), ((0, 3, 3),)),
+    ((3, 0, 2), ((0, 1, 2), (0, 1, 0), (1, 1, 1))),
+)
+
+SLICE = Op(
+    "slice",
+    "movement",
+    shape=_slice_shape,
+    dtype=same_dtype("slice", *ANY),
+    numpy=lambda x, bounds: x[(*as_slices(bounds), ...)],
+    vjp=(lambda g, out, x, bounds: g.apply(EMBED, shape=x.shape, bounds=bounds),),
+    domain=tuple(Case((Arg(shape=shape),), {"bounds": bounds}) for shape, bounds in _CUTS),
+    linear=True,
+)
+
+# The adjoint of slice: zeros of `shape` with x written at `bounds`.
+EMBED = Op(
+    "embed",
+    "movement",
+    shape=_embed_shape,
+    dtype=same_dtype("embed", *ANY),
+    numpy=_embed,
+    vjp=(lambda g, out, x, shape, bounds: g.apply(SLICE, bounds=bounds),),
+    domain=tuple(
+        Case((Arg(shape=tuple(length for _, _, length in bounds)),), {"shape": shape, "bounds": bounds})
+        for shape, bounds in _CUTS
+    ),
+    linear=True,
+)
+
+
+def _cat_shape(*shapes: Shape, axis: int) -> Shape:
+    first = shapes[0]
+    for shape in shapes[1:]:
+        if shape[:axis] + shape[axis + 1 :] != first[:axis] + first[axis + 1 :] or len(shape) != len(first):
+            got = " and ".join(map(str, shapes))
+            raise ShapeError(message("cat", f"shapes {got}", f"shapes that are equal except on axis {axis}"))
+    if not 0 <= axis < len(first):
+        raise ShapeError(message("cat", f"axis {axis} for shape {first}", "an axis of the operands"))
+    return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])
+
+
+def _cat_dtype(*dtypes: DType, axis: int) -> DType:
+    check_kinds("cat", dtypes, ANY)
+    return dtypes[0]
+
+
+CAT = Op(
+    "cat",
+    "movement",
+    shape=_cat_shape,
+    dtype=_cat_dtype,
+    numpy=lambda *xs, axis: np.concatenate(xs, axis),
+    vjp=(
+        lambda g, out, *xs, axis, argnum: g.narrow(
+            axis, sum(x.shape[axis] for x in xs[:argnum]), xs[argnum].shape[axis]
+        ),
+    ),
+    domain=(
+        Case((Arg(shape=(2, 3)), Arg(shape=(2, 1)), Arg(shape=(2, 0))), {"axis": 1}),
+        Case((Arg(shape=(2,)),), {"axis": 0}),
+    ),
+    linear=True,
+    variadic=True,
+)
+
+OPS = (BROADCAST, RESHAPE, PERMUTE, SLICE, EMBED, CAT)

@@ -1,0 +1,61 @@
+"""Random bits as a pure function of key and counter: Philox4x32-10, so eager and compiled code draw the same.
+
+Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. The key is (2,) int64 words below 2**32, the counter
+a 0-d int64; word w of the result is word w % 4 of block counter + w // 4.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import DTypeError, ShapeError, message
+from ..graph import Arg, Case, DType, Op, Shape
+from .rules import INT32, INT64
+
+_M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_W0, _W1 = 0x9E3779B9, 0xBB67AE85
+_LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+
+
+def _philox(key: Any, counter: Any, shape: Shape) -> Any:
+    count = math.prod(shape)
+    blocks = np.uint64(int(counter) & 0xFFFFFFFFFFFFFFFF) + np.arange((count + 3) // 4, dtype=np.uint64)
+    x0, x1 = blocks & _LOW, blocks >> _HALF
+    x2 = x3 = np.zeros_like(blocks)
+    k0, k1 = (int(word) & 0xFFFFFFFF for word in key)
+    for _ in range(10):
+        p0, p1 = _M0 * x0, _M1 * x2
+        x0, x1, x2, x3 = (p1 >> _HALF) ^ x1 ^ np.uint64(k0), p1 & _LOW, (p0 >> _HALF) ^ x3 ^ np.uint64(k1), p0 & _LOW
+        k0, k1 = (k0 + _W0) & 0xFFFFFFFF, (k1 + _W1) & 0xFFFFFFFF
+    words = np.stack((x0, x1, x2, x3), axis=-1).reshape(-1)[:count].astype(np.uint32)
+    return words.view(np.int32).reshape(shape)
+
+
+def _shape(key: Shape, counter: Shape, shape: Shape) -> Shape:
+    if key != (2,) or counter != ():
+        raise ShapeError(message("philox", f"key {key} and counter {counter}", "shapes (2,) and ()"))
+    return shape
+
+
+def _dtype(key: DType, counter: DType, shape: Shape) -> DType:
+    if (key, counter) != (INT64, INT64):
+        raise DTypeError(message("philox", f"dtypes {key.name} and {counter.name}", "int64 and int64"))
+    return INT32
+
+
+KEY, COUNTER = Arg(0, 2**31, dtype="int", shape=(2,)), Arg(0, 2**31, dtype="int", shape=())
+
+PHILOX = Op(
+    "philox",
+    "random",
+    shape=_shape,
+    dtype=_dtype,
+    numpy=_philox,
+    vjp=(None, None),
+    domain=tuple(Case((KEY, COUNTER), {"shape": shape}) for shape in ((), (7,), (3, 0, 2), (2, 3, 4))),
+)
+
+OPS = (PHILOX,)

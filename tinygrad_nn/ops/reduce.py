@@ -1,0 +1,149 @@
+"""Reductions over a set of axes. `axis` is a sorted tuple of non-negative axes; methods normalise what users write.
+
+`keepdims` is an attribute so that the common x - x.max(keepdims) costs no reshape. Sums of integers and bools are int64, as in
+PyTorch. Ties: max and min share the gradient evenly.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import DTypeError, ShapeError, message
+from ..graph import Arg, Case, DType, Op, Shape
+from .rules import ANY, INT64, Rule, check_kinds, same_dtype
+
+APART = Arg(apart=True, shape=(2, 3, 4))
+PLAIN = Arg(shape=(2, 3, 4))
+VARIANTS = (
+    {"axis": (0, 1, 2), "keepdims": False},
+    {"axis": (1,), "keepdims": False},
+    {"axis": (0, 2), "keepdims": True},
+    {"axis": (), "keepdims": False},
+)
+
+
+def _reduced(name: str, empty_allowed: bool) -> Rule:
+    def rule(shape: Shape, axis: tuple[int, ...], keepdims: bool) -> Shape:
+        if any(not 0 <= a < len(shape) for a in axis) or len(set(axis)) != len(axis):
+            raise ShapeError(message(name, f"axis {axis} for shape {shape}", "distinct axes of the operand"))
+        if not empty_allowed and any(shape[a] == 0 for a in axis):
+            hint = "only sum, prod, all and any are defined on nothing"
+            raise ShapeError(message(name, f"shape {shape} to reduce over axis {axis}", "at least one element", hint))
+        if keepdims:
+            return tuple(1 if a in axis else n for a, n in enumerate(shape))
+        return tuple(n for a, n in enumerate(shape) if a not in axis)
+
+    return rule
+
+
+def spread(g: Any, shape: Shape, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """A cotangent of the reduced shape, repeated along the axes that were reduced."""
+    return g.expand_to(shape) if keepdims else g.spread(shape, axis)
+
+
+def _accumulated(name: str) -> Rule:
+    def rule(dtype: DType, **attrs: Any) -> DType:
+        check_kinds(name, (dtype,), ANY)
+        return INT64 if dtype.kind != "f" else dtype
+
+    return rule
+
+
+def _share(g: Any, out: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """The gradient of max and min: each of the k elements equal to the result gets 1/k of it; all of them where it is NaN."""
+    result = spread(out, x.shape, axis, keepdims)
+    winners = (x == result).to(g.dtype)
+    count = winners.sum(axis, keepdim=True)
+    return spread(g, x.shape, axis, keepdims) * winners / count
+
+
+SUM = Op(
+    "sum",
+    "reduce",
+    shape=_reduced("sum", empty_allowed=True),
+    dtype=_accumulated("sum"),
+    numpy=lambda x, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims, dtype=None if x.dtype.kind == "f" else INT64),
+    vjp=(lambda g, out, x, axis, keepdims: spread(g, x.shape, axis, keepdims),),
+    domain=tuple(Case((PLAIN,), attrs) for attrs in (*VARIANTS,)) + (Case((Arg(shape=(3, 0, 2)),), {"axis": (1,), "keepdims": False}),),
+    linear=True,
+)
+
+
+def _prod_vjp(g: Any, out: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """The product of the others: exclusive products from the left and from the right, so that zeros need no special case."""
+    if not axis or x.numel() == 0:
+        return spread(g, x.shape, axis, keepdims)
+    rest = tuple(a for a in range(x.ndim) if a not in axis)
+    order = rest + axis
+    size = math.prod(x.shape[a] for a in axis)
+    flat = x.permute(order).reshape((*(x.shape[a] for a in rest), size))
+    one = flat.new_ones((*flat.shape[:-1], 1))
+    left = one.cat_with(flat.narrow(-1, 0, size - 1), dim=-1).cumprod(-1)
+    right = one.cat_with(flat.flip(-1).narrow(-1, 0, size - 1), dim=-1).cumprod(-1).flip(-1)
+    others = (left * right).reshape(tuple(x.shape[a] for a in order)).permute(tuple(order.index(a) for a in range(x.ndim)))
+    return spread(g, x.shape, axis, keepdims) * others
+
+
+PROD = Op(
+    "prod",
+    "reduce",
+    shape=_reduced("prod", empty_allowed=True),
+    dtype=_accumulated("prod"),
+    numpy=lambda x, axis, keepdims: np.multiply.reduce(
+        x, axis=axis, keepdims=keepdims, dtype=None if x.dtype.kind == "f" else INT64
+    ),
+    vjp=(_prod_vjp,),
+    domain=tuple(Case((PLAIN,), attrs) for attrs in VARIANTS),
+)
+
+# On bools max is any and min is all, which are defined on nothing: numpy's initial value stands in.
+MAX = Op(
+    "max",
+    "reduce",
+    shape=_reduced("max", empty_allowed=False),
+    dtype=same_dtype("max", *ANY),
+    numpy=lambda x, axis, keepdims: np.maximum.reduce(x, axis=axis, keepdims=keepdims),
+    vjp=(_share,),
+    domain=tuple(Case((APART,), attrs) for attrs in VARIANTS),
+)
+
+MIN = Op(
+    "min",
+    "reduce",
+    shape=_reduced("min", empty_allowed=False),
+    dtype=same_dtype("min", *ANY),
+    numpy=lambda x, axis, keepdims: np.minimum.reduce(x, axis=axis, keepdims=keepdims),
+    vjp=(_share,),
+    domain=tuple(Case((APART,), attrs) for attrs in VARIANTS),
+)
+
+
+def _arg_dtype(name: str) -> Rule:
+    def rule(dtype: DType, **attrs: Any) -> DType:
+        if dtype.kind not in "fi":
+            raise DTypeError(message(name, f"dtype {dtype.name}", "a number", "convert it with .to(dtype)"))
+        return INT64
+
+    return rule
+
+
+def _arg(name: str, numpy: Rule) -> Op:
+    """Index of the first extreme along one axis; NaN counts as the extreme."""
+    return Op(
+        name,
+        "reduce",
+        shape=_reduced(name, empty_allowed=False),
+        dtype=_arg_dtype(name),
+        numpy=lambda x, axis, keepdims: numpy(x, axis=axis[0], keepdims=keepdims),
+        vjp=(None,),
+        domain=(Case((APART,), {"axis": (1,), "keepdims": False}), Case((APART,), {"axis": (2,), "keepdims": True})),
+    )
+
+
+ARGMAX = _arg("argmax", np.argmax)
+ARGMIN = _arg("argmin", np.argmin)
+
+OPS = (SUM, PROD, MAX, MIN, ARGMAX, ARGMIN)

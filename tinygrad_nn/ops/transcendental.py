@@ -1,0 +1,85 @@
+"""Elementwise primitives of analysis: exp, log, trigonometry, error function. One block each.
+
+A rule reads the saved output where that is cheaper than computing again (exp, sqrt, tanh, sigmoid). The scalar forms are range
+reduction and polynomial in `libm`, so compiled code vectorises; NumPy's own functions are the eager meaning.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import libm
+from ..graph import Arg
+from .rules import REAL, Rule, binary, unary
+
+POSITIVE = Arg(0.3, 3.0)
+INSIDE_ONE = Arg(-0.9, 0.9)
+TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
+
+
+def _elementwise(function: Rule) -> Rule:
+    """A scalar function of `math` as an array function: NumPy has no error function."""
+    ufunc = np.frompyfunc(function, 1, 1)
+
+    def meaning(x: Any) -> Any:
+        return np.asarray(ufunc(x), dtype=x.dtype)
+
+    return meaning
+
+
+def _sigmoid(x: Any) -> Any:
+    one = x.dtype.type(1)
+    return one / (one + np.exp(-x))
+
+
+SQRT = unary("sqrt", np.sqrt, lambda g, out, x: g / (out * 2), lambda x: x.sqrt(), POSITIVE)
+EXP = unary("exp", np.exp, lambda g, out, x: g * out, libm.exp)
+EXPM1 = unary("expm1", np.expm1, lambda g, out, x: g * (out + 1), libm.expm1)
+LOG = unary("log", np.log, lambda g, out, x: g / x, libm.log, POSITIVE)
+LOG2 = unary("log2", np.log2, lambda g, out, x: g / (x * math.log(2)), libm.log2, POSITIVE)
+LOG10 = unary("log10", np.log10, lambda g, out, x: g / (x * math.log(10)), libm.log10, POSITIVE)
+LOG1P = unary("log1p", np.log1p, lambda g, out, x: g / (x + 1), libm.log1p, Arg(-0.7, 3.0))
+SIN = unary("sin", np.sin, lambda g, out, x: g * x.cos(), libm.sin)
+COS = unary("cos", np.cos, lambda g, out, x: -g * x.sin(), libm.cos)
+TAN = unary("tan", np.tan, lambda g, out, x: g * (out * out + 1), libm.tan, Arg(-1.2, 1.2))
+ASIN = unary("asin", np.arcsin, lambda g, out, x: g * (1 - x * x).rsqrt(), libm.asin, INSIDE_ONE)
+ACOS = unary("acos", np.arccos, lambda g, out, x: -g * (1 - x * x).rsqrt(), libm.acos, INSIDE_ONE)
+ATAN = unary("atan", np.arctan, lambda g, out, x: g / (x * x + 1), libm.atan)
+SINH = unary("sinh", np.sinh, lambda g, out, x: g * x.cosh(), libm.sinh)
+COSH = unary("cosh", np.cosh, lambda g, out, x: g * x.sinh(), libm.cosh)
+TANH = unary("tanh", np.tanh, lambda g, out, x: g * (1 - out * out), libm.tanh)
+ASINH = unary("asinh", np.arcsinh, lambda g, out, x: g * (x * x + 1).rsqrt(), libm.asinh)
+ACOSH = unary("acosh", np.arccosh, lambda g, out, x: g * (x * x - 1).rsqrt(), libm.acosh, Arg(1.3, 3.0))
+ATANH = unary("atanh", np.arctanh, lambda g, out, x: g / (1 - x * x), libm.atanh, INSIDE_ONE)
+SIGMOID = unary("sigmoid", _sigmoid, lambda g, out, x: g * (out * (1 - out)), libm.sigmoid)
+ERF = unary("erf", _elementwise(math.erf), lambda g, out, x: g * ((-x * x).exp() * TWO_OVER_SQRT_PI), libm.erf)
+ERFC = unary("erfc", _elementwise(math.erfc), lambda g, out, x: g * ((-x * x).exp() * -TWO_OVER_SQRT_PI), libm.erfc)
+
+# x ** 0 is constant in x, and 0 ** y in y >= 0: without the two masks 0 * inf would make NaN of a gradient that is 0.
+POW = binary(
+    "pow",
+    numpy=np.power,
+    vjp=(
+        lambda g, out, x, y: (g * (y * x ** (y - 1))).masked_fill(y == 0, 0),
+        lambda g, out, x, y: (g * (out * x.log())).masked_fill((x == 0) & (y >= 0), 0),
+    ),
+    emit=libm.pow,
+    args=(POSITIVE, REAL),
+)
+
+ATAN2 = binary(
+    "atan2",
+    numpy=np.arctan2,
+    vjp=(lambda g, out, y, x: g * x / (x * x + y * y), lambda g, out, y, x: -g * y / (x * x + y * y)),
+    emit=libm.atan2,
+    args=(POSITIVE, POSITIVE),
+    kinds=("f",),
+)
+
+OPS = (
+    SQRT, EXP, EXPM1, LOG, LOG2, LOG10, LOG1P, SIN, COS, TAN, ASIN, ACOS, ATAN, SINH, COSH, TANH, ASINH, ACOSH, ATANH,
+    SIGMOID, ERF, ERFC, POW, ATAN2,
+)  # fmt: skip

@@ -1,0 +1,297 @@
+"""The handle and the gate: `Core` points at a Node, `bind` is the only place where nodes are made.
+
+A Tensor is a mutable handle on an immutable node, so assigning never disturbs a recorded graph. `bind` computes at once with
+NumPy and keeps the operands only where a gradient is wanted; an active recorder sees every application instead.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+
+from ..autodiff import Watch
+from ..errors import DTypeError, GraphError, ShapeError, TinygradError, message
+from ..graph import NO_ATTRS, Attrs, DType, GradSlot, Node, Op, Shape
+from ..ops.elementwise import CAST
+from ..ops.movement import BROADCAST
+from ..ops.rules import BOOL, DTYPES, FLOAT32, INT64
+from ..ops.source import CONSTANT
+
+Number = bool | int | float
+
+
+class Recorder(Protocol):
+    """What a tracer offers: it turns handles into nodes, makes the node for each application, and hears of assignments."""
+
+    def lift(self, handle: Core) -> Node: ...
+    def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node: ...
+    def assign(self, handle: Core, node: Node) -> None: ...
+
+
+class Mode(threading.local):
+    """What holds for the running thread: gradients on or off, the recorder, and a context in which NumPy does not warn.
+
+    Running a ufunc inside a prepared context costs 10 ns; entering np.errstate would cost as much as the addition itself.
+    """
+
+    grad = True
+    recorder: Recorder | None = None
+    dtype: DType = FLOAT32
+    watch: Watch | None = None  # sees each cotangent as it is made
+
+    def __init__(self) -> None:
+        context = contextvars.copy_context()
+        context.run(np.seterr, all="ignore")
+        self.quietly = context.run
+
+
+mode = Mode()
+
+
+@contextmanager
+def tracing(recorder: Recorder) -> Iterator[None]:
+    """Within the block every application goes to the recorder; the one before is restored, also on error."""
+    before = mode.recorder
+    mode.recorder = recorder
+    try:
+        yield
+    finally:
+        mode.recorder = before
+
+
+def constant(value: Any) -> Node:
+    """A node that holds an array (or NumPy scalar) of one of the five dtypes."""
+    return Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value)
+
+
+def bind(op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
+    """Apply an op to nodes: compute, and keep the operands where a gradient is wanted.
+
+    Broadcasting of elementwise operands that need a gradient becomes a node here, once, so no gradient rule knows of it; NumPy
+    broadcasts the others. This function is most of an eager step's cost outside of NumPy: keep it flat.
+    """
+    needs = False
+    if op.differentiable and mode.grad:
+        for node in nodes:
+            if node.needs_grad:
+                needs = True
+                if len(nodes) > 1 and op.kind == "elementwise":
+                    nodes = broadcast_nodes(op, nodes)
+                break
+    try:
+        if attrs:
+            value = mode.quietly(op.numpy, *[node.value for node in nodes], **attrs)
+        elif len(nodes) == 2:
+            value = mode.quietly(op.numpy, nodes[0].value, nodes[1].value)
+        else:
+            value = mode.quietly(op.numpy, *[node.value for node in nodes])
+    except Exception as error:
+        raise explain(error, op, nodes, attrs) from error
+    if needs:
+        return Node(op, nodes, attrs, value.shape, value.dtype, value, True)
+    return Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value)
+
+
+def explain(error: Exception, op: Op, nodes: tuple[Node, ...], attrs: Any) -> TinygradError:
+    """NumPy refused: what the op's own rules say of these operands, or at least which op it was."""
+    if isinstance(error, TinygradError):
+        return error
+    shapes = [node.shape for node in nodes]
+    try:
+        if op.kind == "elementwise" and len(set(shapes)) > 1:
+            broadcast_shape(op.name, *shapes)
+        op.shape(*(shapes if op.kind != "elementwise" else [()] * len(shapes)), **attrs)
+        op.dtype(*(node.dtype for node in nodes), **attrs)
+    except TinygradError as better:
+        return better
+    return GraphError(message(op.name, f"{error} for operands {', '.join(map(repr, nodes))}"))
+
+
+def broadcast_shape(name: str, *shapes: Shape) -> Shape:
+    """The common shape by NumPy's rule; raises ShapeError naming the op."""
+    rank = max(map(len, shapes))
+    result = []
+    for lengths in zip(*((1,) * (rank - len(shape)) + shape for shape in shapes), strict=True):
+        longest = 1
+        for length in lengths:
+            if length != 1:
+                if longest not in (1, length):
+                    got = " and ".join(map(str, shapes))
+                    hint = "lengths must be equal or 1, counted from the last axis"
+                    raise ShapeError(message(name, f"shapes {got}", "shapes that broadcast", hint))
+                longest = length
+        result.append(longest)
+    return tuple(result)
+
+
+def broadcast_nodes(op: Op, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """The operands, with an explicit broadcast node for each that needs a gradient and has not the common shape."""
+    shape = nodes[0].shape
+    for node in nodes:
+        if node.shape != shape:
+            break
+    else:
+        return nodes
+    shape = broadcast_shape(op.name, *(node.shape for node in nodes))
+    return tuple(broadcast(node, shape) if node.needs_grad and node.shape != shape else node for node in nodes)
+
+
+def broadcast(node: Node, shape: Shape) -> Node:
+    """One operand stretched to `shape`, aligned at the last axis."""
+    return bind(BROADCAST, (node,), {"shape": shape, "axes": tuple(range(len(shape) - len(node.shape)))})
+
+
+_scalars: dict[tuple[Number, DType], Node] = {}
+
+
+def scalar(value: Number, dtype: DType) -> Node:
+    """A 0-d constant. The usual ones are kept: making one costs as much as an addition."""
+    if value == 0 and math.copysign(1.0, value) < 0:  # -0.0 == 0.0, so it would find the other zero
+        return constant(np.array(value, dtype))
+    node = _scalars.get((value, dtype))
+    if node is None:
+        try:
+            node = constant(np.array(value, dtype))
+        except OverflowError:
+            raise DTypeError(message("scalar", f"{value}", f"a number that {dtype.name} can hold")) from None
+        if len(_scalars) < 512:
+            _scalars[value, dtype] = node
+    return node
+
+
+def result_type(*operands: tuple[DType, int]) -> DType:
+    """PyTorch's promotion. Each operand is (dtype, rank): 2 for tensors with axes, 1 for 0-d tensors, 0 for Python numbers.
+
+    An operand of a lower rank changes the result only if its category (bool < int < float) is higher.
+    """
+    result: DType | None = None
+    for rank in (2, 1, 0):
+        dtypes = [dtype for dtype, own in operands if own == rank]
+        if not dtypes:
+            continue
+        here = dtypes[0]
+        for dtype in dtypes[1:]:
+            here = _promote(here, dtype)
+        result = here if result is None or _CATEGORY[here.kind] > _CATEGORY[result.kind] else result
+    return FLOAT32 if result is None else result
+
+
+_CATEGORY = {"b": 0, "i": 1, "f": 2}
+
+
+def _promote(a: DType, b: DType) -> DType:
+    if a.kind == b.kind:
+        return a if a.itemsize >= b.itemsize else b
+    return a if _CATEGORY[a.kind] > _CATEGORY[b.kind] else b
+
+
+def number_dtype(value: Number) -> DType:
+    """The dtype a Python number has on its own."""
+    return BOOL if isinstance(value, bool) else INT64 if isinstance(value, int) else mode.dtype
+
+
+class Core:
+    """A handle on a node: what everything else in `tensor` is written in terms of."""
+
+    __slots__ = ("__weakref__", "node")
+    __array_priority__: ClassVar[int] = 1000  # array + tensor is ours, not NumPy's
+
+    node: Node
+
+    @staticmethod
+    def handle(node: Node) -> Any:
+        """A new plain Tensor on a node."""
+        raise TypeError("Core is abstract")
+
+    @property
+    def shape(self) -> Shape:
+        """Lengths of the axes."""
+        return self.node.shape
+
+    @property
+    def dtype(self) -> DType:
+        """Element type: tg.float32, tg.float64, tg.int32, tg.int64 or tg.bool."""
+        return self.node.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.node.shape)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient flows through this tensor."""
+        return self.node.needs_grad
+
+    def apply(self, op: Op, *others: Core, **attrs: Any) -> Self:
+        """Apply a primitive to this tensor and others. The way for new ops and for gradient rules; users call methods."""
+        recorder = mode.recorder
+        if recorder is None:
+            return self.handle(bind(op, (self.node, *[other.node for other in others]), attrs))  # type: ignore[no-any-return]
+        nodes = tuple(recorder.lift(operand) for operand in (self, *others))
+        return self.handle(recorder.bind(op, nodes, attrs))  # type: ignore[no-any-return]
+
+    def assign(self, other: Core) -> Self:
+        """Give this handle another value of the same shape and dtype. Recorded graphs keep the old one.
+
+        A leaf keeps `requires_grad` and `.grad`. Raises ShapeError and DTypeError.
+        """
+        old, new = self.node, other.node
+        if new.shape != old.shape:
+            raise ShapeError(message("assign", f"shapes {old.shape} and {new.shape}", "equal shapes"))
+        if new.dtype != old.dtype:
+            raise DTypeError(message("assign", f"dtypes {old.dtype.name} and {new.dtype.name}", "equal dtypes"))
+        if mode.recorder is not None:
+            mode.recorder.assign(self, mode.recorder.lift(other))
+        else:
+            self._point_at(new)
+        return self
+
+    def _point_at(self, new: Node) -> None:
+        slot = self.node.slot
+        if slot is not None and slot.owner >= 0 and not new.needs_grad:
+            new = Node(CONSTANT, (), NO_ATTRS, new.shape, new.dtype, new.value, self.node.needs_grad)
+            new.slot = slot
+            slot.owner = new.serial
+        self.node = new
+
+    def _as_leaf(self, requires_grad: bool) -> None:
+        """Make this handle a leaf that does (or does not) collect a gradient."""
+        old = self.node
+        self.node = Node(CONSTANT, (), NO_ATTRS, old.shape, old.dtype, old.value, requires_grad)
+        if requires_grad:
+            self.node.slot = GradSlot(self.node.serial, keep=True)
+
+    def cast(self, dtype: DType) -> Self:
+        """The same numbers in another dtype; `to` is the method for users."""
+        return self if self.node.dtype == dtype else self.apply(CAST, dtype=dtype)
+
+    def expand_to(self, shape: Shape) -> Self:
+        """Broadcast to a shape, aligned at the last axis; raises ShapeError where it cannot."""
+        own = self.node.shape
+        if own == shape:
+            return self
+        if broadcast_shape("expand", own, shape) != shape:
+            raise ShapeError(message("expand", f"shape {own} for {shape}", "axes of length 1 or equal"))
+        return self.apply(BROADCAST, shape=shape, axes=tuple(range(len(shape) - len(own))))
+
+    def rank(self) -> int:
+        """The operand's weight in type promotion."""
+        return 2 if self.node.shape else 1
+
+
+def check_dtype(name: str, dtype: Any) -> DType:
+    """A dtype as users write it (tg.float64, np.float32, "int64", float) as one of the five; raises DTypeError."""
+    try:
+        result = mode.dtype if dtype is float else np.dtype(dtype)
+    except TypeError:
+        result = np.dtype(object)
+    if result not in DTYPES:
+        raise DTypeError(message(name, f"dtype {dtype}", "bool, int32, int64, float32 or float64"))
+    return result

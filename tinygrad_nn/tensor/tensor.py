@@ -1,0 +1,215 @@
+"""`Tensor`: the handle users hold, with everything of the method layers, gradients, and exchange with NumPy.
+
+The layers are Core -> Elementwise -> Shaped -> Reduced -> Indexed -> Contracted -> Tensor; each may use the methods of those before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+import numpy as np
+
+from ..autodiff import RELEASED, reverse
+from ..errors import DTypeError, GraphError, ShapeError, message
+from ..graph import GradSlot, Node
+from .contract import Contracted
+from .core import Core, constant, mode
+
+_new = object.__new__
+
+
+class Tensor(Contracted):
+    """An n-dimensional array that records how it was made. Create one with `tg.tensor`, `tg.zeros`, ..."""
+
+    __slots__ = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise TypeError("[Tensor] got a call of the class; hint: use tg.tensor(data)")
+
+    @staticmethod
+    def handle(node: Node) -> Tensor:
+        """A new plain Tensor on a node."""
+        tensor = _new(Tensor)
+        tensor.node = node
+        return tensor
+
+    # ---- gradients ------------------------------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient flows through this tensor. Assignable on leaves of a float dtype."""
+        return self.node.needs_grad
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        self.requires_grad_(wanted)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Collect a gradient in `.grad` from now on (or no longer). Raises DTypeError for integers, GraphError for non-leaves."""
+        if requires_grad == self.node.needs_grad:
+            return self
+        if requires_grad and self.node.dtype.kind != "f":
+            raise DTypeError(message("requires_grad_", f"dtype {self.dtype.name}", "a float dtype", "create it with dtype=tg.float32"))
+        if not self.is_leaf:
+            raise GraphError(message("requires_grad_", "a tensor computed from others", "a leaf", "use detach()"))
+        self._as_leaf(requires_grad)
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether this tensor was created rather than computed from tensors that need a gradient."""
+        return not self.node.inputs or not self.node.needs_grad
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that backward() accumulated; None before."""
+        return None if self.node.slot is None else self.node.slot.grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None and (value.shape, value.dtype) != (self.shape, self.dtype):
+            got = f"a gradient {value.shape}:{value.dtype} for a tensor {self.shape}:{self.dtype}"
+            raise ShapeError(message("grad", got, "the same shape and dtype"))
+        if self.node.slot is not None or value is not None:
+            self._own_slot().grad = value
+
+    def _own_slot(self) -> GradSlot:
+        slot = self.node.slot
+        if slot is None or slot is RELEASED:
+            fresh = GradSlot()
+            fresh.released = slot is RELEASED
+            self.node.slot = slot = fresh
+        return slot
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of a tensor that is not a leaf in `.grad`."""
+        self._needs_gradient("retain_grad")
+        self._own_slot().keep = True
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+        """Call `hook(gradient)` when this tensor's gradient is known; what it returns (if not None) replaces it.
+
+        Returns a function that removes the hook.
+        """
+        self._needs_gradient("register_hook")
+        hooks = self._own_slot().hooks
+        key = max(hooks, default=-1) + 1
+        hooks[key] = hook
+        return lambda: hooks.pop(key, None) and None
+
+    def _needs_gradient(self, name: str) -> None:
+        if not self.node.needs_grad:
+            raise GraphError(message(name, "a tensor that does not require grad", hint="create it with requires_grad=True"))
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Sequence[Tensor] | None = None,
+    ) -> None:
+        """Accumulate the gradient of this tensor with respect to every leaf (or to `inputs`) in their `.grad`.
+
+        `gradient` is the cotangent to start from; 1 for a tensor of one element. Raises GraphError where there is nothing to
+        differentiate, where it is missing, or where the saved values were freed by an earlier walk.
+        """
+        if not self.node.needs_grad:
+            hint = "give a parameter requires_grad=True and compute outside of no_grad()"
+            raise GraphError(message("backward", "a tensor that depends on nothing that requires grad", hint=hint))
+        seed = self.seed(gradient)
+        retain = create_graph if retain_graph is None else retain_graph
+        wanted = None if inputs is None else [handle.node for handle in inputs]
+        with set_grad_enabled(create_graph):
+            found = reverse([self.node], [seed], self.handle, wanted, retain, mode.watch)
+            for node, cotangent in found.items():
+                slot = node.slot
+                if slot is None:
+                    node.slot = slot = GradSlot()
+                slot.grad = self.handle(cotangent.node) if slot.grad is None else slot.grad + cotangent
+
+    def seed(self, gradient: Core | None) -> Tensor:
+        """The cotangent a backward walk starts from, checked."""
+        if gradient is None:
+            if self.numel() != 1:
+                hint = "sum() or mean() it first, or pass the cotangent as gradient="
+                raise GraphError(message("backward", f"a tensor of shape {self.shape} and no gradient", "one element", hint))
+            return self.new_ones(self.shape)
+        if gradient.shape != self.shape:
+            raise ShapeError(message("backward", f"a gradient of shape {gradient.shape} for {self.shape}", "equal shapes"))
+        return self.handle(gradient.cast(self.dtype).node)
+
+    def detach(self) -> Tensor:
+        """The same value as a constant: no gradient flows through."""
+        return self.handle(constant(self._value()))
+
+    # ---- exchange ------------------------------------------------------------------------------------------------------
+
+    def _value(self) -> Any:
+        return self.node.value
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The value as a read-only NumPy array, without a copy. Raises GraphError where a gradient flows: detach first."""
+        if self.node.needs_grad:
+            raise GraphError(message("numpy", "a tensor that requires grad", hint="use x.detach().numpy()"))
+        array: np.ndarray[Any, Any] = np.asarray(self._value()).view()
+        array.flags.writeable = False
+        return array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        array = np.asarray(self.numpy(), dtype)
+        return array.copy() if copy else array
+
+    def item(self) -> Any:
+        """The only element as a Python number. Raises ShapeError for more than one."""
+        if self.numel() != 1:
+            raise ShapeError(message("item", f"shape {self.shape}", "one element", "use tolist()"))
+        return self._value().item()
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers."""
+        return self._value().tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.numel() != 1:
+            hint = "use (x == y).all() or .any()"
+            raise ShapeError(message("bool", f"a tensor of shape {self.shape}", "one element", hint))
+        return bool(self.item())
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise ShapeError(message("len", "a 0-d tensor", "at least one axis"))
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        text = np.array2string(np.asarray(self._value()), separator=", ", prefix="tensor(")
+        extra = ", requires_grad=True" if self.node.needs_grad else ""
+        return f"tensor({text}{extra})"
+
+
+@contextmanager
+def set_grad_enabled(enabled: bool) -> Iterator[None]:
+    """Record (or do not record) what gradients need, within the block."""
+    before = mode.grad
+    mode.grad = enabled
+    try:
+        yield
+    finally:
+        mode.grad = before
+
+
+def no_grad() -> Any:
+    """Compute without recording: `with tg.no_grad(): ...` or `@tg.no_grad()`."""
+    return set_grad_enabled(False)
+
+
+def enable_grad() -> Any:
+    """Record again inside a `no_grad` block."""
+    return set_grad_enabled(True)

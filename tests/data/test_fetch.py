@@ -1,0 +1,171 @@
+"""Downloads and atomic writes: cached, checked, confined to their folder, quick to give up."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinygrad_nn.data.fetch import TITANIC, cache_folder, cached_download
+from tinygrad_nn.data.files import write_atomic
+from tinygrad_nn.errors import DataError
+
+CONTENT = b"a,b\n1,2\n"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "tinygrad_nn"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves CONTENT, a 404, or nothing for a while; counts the requests."""
+
+    requests = 0
+    released = threading.Event()
+
+    def do_GET(self) -> None:
+        type(self).requests += 1
+        if self.path == "/slow":
+            type(self).released.wait(5.0)
+            return
+        self.send_response(200 if self.path == "/table.csv" else 404)
+        self.end_headers()
+        self.wfile.write(CONTENT)
+
+    def log_message(self, *args: object) -> None:
+        """Keep the test output clean."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    Handler.requests = 0
+    Handler.released.clear()
+    with HTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        Handler.released.set()
+        http.shutdown()
+        thread.join()
+
+
+def test_downloads_once_and_repairs_the_cache(server: str, cache: Path) -> None:
+    path = cached_download(f"{server}/table.csv", SHA256, "table.csv")
+    assert path == cache / "table.csv"
+    assert path.read_bytes() == CONTENT
+    assert cached_download(f"{server}/table.csv", SHA256, "table.csv") == path
+    assert Handler.requests == 1
+    path.write_bytes(b"damaged")
+    assert cached_download(f"{server}/table.csv", SHA256, "table.csv").read_bytes() == CONTENT
+    assert Handler.requests == 2
+    assert [entry.name for entry in cache.iterdir()] == ["table.csv"]
+
+
+def test_file_addresses(tmp_path: Path) -> None:
+    (tmp_path / "source.csv").write_bytes(CONTENT)
+    assert cached_download((tmp_path / "source.csv").as_uri(), SHA256, "copy.csv").read_bytes() == CONTENT
+
+
+def test_a_link_in_the_cache_is_replaced_not_followed(server: str, tmp_path: Path) -> None:
+    target = tmp_path / "target.csv"
+    target.write_bytes(CONTENT)
+    (cache_folder() / "table.csv").symlink_to(target)
+    path = cached_download(f"{server}/table.csv", SHA256, "table.csv")
+    assert not path.is_symlink()
+    assert Handler.requests == 1
+    assert target.read_bytes() == CONTENT
+
+
+def test_wrong_content_is_refused_and_not_kept(server: str, cache: Path) -> None:
+    with pytest.raises(DataError, match=rf"got 8 bytes with SHA-256 {SHA256} from http.*; expected 00"):
+        cached_download(f"{server}/table.csv", "00", "table.csv")
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "../x.csv", "/etc/passwd", "a/b.csv", "a\\b.csv", ".hidden", "..", "x" * 101,
+                                  "new\nline", "tail.csv\n", "C:x.csv", "nul\0"])
+def test_names_never_become_paths(name: str) -> None:
+    with pytest.raises(DataError, match=r"\[cached_download\] got name .*; expected a plain file name"):
+        cached_download("file:///dev/null", SHA256, name)
+
+
+@pytest.mark.parametrize(("url", "expected"), [
+    ("http://127.0.0.1:1/x", r"got no answer from http://127\.0\.0\.1:1/x: .*; expected a connection.*by hand"),
+    ("ftp://127.0.0.1/x", r"got address 'ftp://127\.0\.0\.1/x'; expected an https, http or file address"),
+    ("table.csv", r"got address 'table\.csv'"),
+    ("file:///no/such/file", r"got no answer from file:///no/such/file"),
+    ("http://[broken/x", r"got no answer from .*broken"),
+])
+def test_addresses_that_fail(url: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with pytest.raises(DataError, match=expected):
+        cached_download(url, SHA256, "x.csv")
+
+
+def test_errors_of_the_server_and_slow_servers(server: str) -> None:
+    with pytest.raises(DataError, match=r"got no answer from .*/absent: HTTP Error 404"):
+        cached_download(f"{server}/absent", SHA256, "x.csv")
+    start = time.perf_counter()
+    with pytest.raises(DataError, match=r"got no answer from .*/slow: .*(timed out|no complete answer in 0\.3 s)"):
+        cached_download(f"{server}/slow", SHA256, "x.csv", timeout=0.3)
+    assert time.perf_counter() - start < 1.2
+
+
+def test_the_titanic_checksum_is_that_of_the_real_file(shared_data: Path) -> None:
+    assert hashlib.sha256((shared_data / "titanic.csv").read_bytes()).hexdigest() == TITANIC.sha256
+
+
+# ---- the cache folder
+
+@pytest.mark.skipif(os.name != "posix", reason="folder modes are those of POSIX")
+def test_the_folder_is_private(cache: Path) -> None:
+    cache.mkdir(parents=True, mode=0o755)
+    assert cache_folder() == cache
+    assert cache.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_linked_folder_is_refused(cache: Path, tmp_path: Path) -> None:
+    cache.parent.mkdir()
+    cache.symlink_to(tmp_path)
+    with pytest.raises(DataError, match=r"\[cache_folder\] got .*tinygrad_nn, a link or the folder of another user"):
+        cache_folder()
+
+
+def test_an_unusable_folder_is_refused(cache: Path) -> None:
+    cache.parent.write_text("a file where the folder should be")
+    with pytest.raises(DataError, match=r"\[cache_folder\] got .*; expected a folder that can be written"):
+        cache_folder()
+
+
+def test_a_relative_cache_home_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "tinygrad_nn"
+
+
+# ---- atomic writes
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "note.txt"
+    write_atomic(path, b"old")
+
+    def full(*args: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["note.txt"]

@@ -1,0 +1,215 @@
+"""Reading CSV files and frames: what works, and every fault named by file, line and column."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygrad_nn.data import read_csv, to_matrix
+from tinygrad_nn.data.table import as_frame
+from tinygrad_nn.errors import DataError
+
+pl = pytest.importorskip("polars")
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    def write(content: bytes | str) -> Path:
+        path = tmp_path / "table.csv"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+    return write
+
+
+class Exported:
+    """A data frame of another library: nothing but the Arrow stream protocol."""
+
+    def __init__(self, frame: Any) -> None:
+        self._frame = frame
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._frame.__arrow_c_stream__(requested_schema)
+
+
+# ---- files that must simply work
+
+@pytest.mark.parametrize("content", [
+    "a,b\n1,x\n2,y\n",
+    "a,b\n1,x\n2,y",                               # no final line end
+    "a,b\r\n1,x\r\n2,y\r\n",                       # CRLF
+    "a,b\r1,x\r2,y\r",                             # old Macintosh
+    b"\xef\xbb\xbfa,b\n1,x\n2,y\n",                # byte order mark
+    b'\xef\xbb\xbf"a",b\r\n1,x\r\n2,y\r\n',
+    "a,b\n1,x\n\n2,y\n\n\n",                       # blank lines, also in the middle
+    '"a","b"\n"1","x"\n"2","y"\n',
+])
+@pytest.mark.parametrize("dtype", [None, {"a": int}, {"a": int, "b": str}])
+def test_line_ends_marks_and_quotes(write: Any, content: bytes | str, dtype: Any) -> None:
+    frame = read_csv(write(content), dtype=dtype)
+    assert frame.columns == ["a", "b"]
+    assert frame.rows() == [(1, "x"), (2, "y")]
+
+
+def test_quoted_separators_quotes_and_line_breaks(write: Any) -> None:
+    frame = read_csv(write('name,n\n"Braund, Mr. ""Owen""",1\n"two\nlines",2\n'))
+    assert frame.rows() == [('Braund, Mr. "Owen"', 1), ("two\nlines", 2)]
+
+
+def test_columns_select_and_order(write: Any) -> None:
+    assert read_csv(write("a,b,c\n1,2,3\n"), ["c", "a"]).rows() == [(3, 1)]
+
+
+def test_empty_cells_are_missing(write: Any) -> None:
+    frame = read_csv(write('a,b,c\n,"", \n1,2,3\n'), dtype={"b": float, "c": int})
+    assert frame.rows() == [(None, None, None), (1, 2.0, 3)]
+
+
+def test_numbers_may_have_spaces_signs_and_exponents(write: Any) -> None:
+    frame = read_csv(write("a,b\n 1.5 ,+2\n-1e-3, 7\n"), dtype={"a": float, "b": int})
+    assert frame.rows() == [(1.5, 2), (-0.001, 7)]
+
+
+def test_one_dtype_for_all_columns(write: Any) -> None:
+    path = write("a,b\n1,2\n")
+    assert read_csv(path, dtype=float).rows() == [(1.0, 2.0)]
+    assert read_csv(path, dtype=str).rows() == [("1", "2")]
+
+
+def test_types_are_inferred_from_the_whole_file(write: Any) -> None:
+    frame = read_csv(write("a\n" + "1\n" * 5000 + "1.5\n"))
+    assert frame["a"].dtype == pl.Float64
+    assert frame.height == 5001
+
+
+def test_separator_and_encoding(write: Any) -> None:
+    path = write("naïve;b\né;1\n".encode("latin-1"))
+    assert read_csv(path, separator=";", encoding="latin-1").rows() == [("é", 1)]
+    path = write("a,b\né,1\n".encode("utf-16"))
+    assert read_csv(path, encoding="utf-16").rows() == [("é", 1)]
+
+
+def test_reads_the_real_files(shared_data: Path) -> None:
+    titanic = read_csv(shared_data / "titanic.csv", dtype={"Age": float, "Fare": float})
+    assert titanic.shape == (891, 12)
+    assert titanic["Age"].null_count() == 177
+    assert titanic["Embarked"].null_count() == 2
+    assert titanic["Age"].mean() == pytest.approx(29.699117647)
+    assert titanic["Fare"].sum() == pytest.approx(28693.9493)
+    assert titanic["Name"][0] == "Braund, Mr. Owen Harris"
+    assert read_csv(shared_data / "iris.csv").shape == (150, 6)
+    fraud = to_matrix(read_csv(shared_data / "creditcard_2023_7121.csv", dtype=float))
+    assert fraud.shape == (7121, 30)
+    assert fraud[:, -1].sum() == 3751
+    assert fraud[0, 0] == 1.083098311
+    assert fraud[0, -2] == 3466.47
+
+
+# ---- files that must be refused, with the place
+
+@pytest.mark.parametrize(("content", "arguments", "expected"), [
+    (b"", {}, r"got an empty file in .*table\.csv"),
+    (b"\xef\xbb\xbf", {}, r"got an empty file in .*table\.csv"),
+    (b"\n\n", {}, r"got an empty file in .*table\.csv"),
+    (b"\na,b\n1,2\n", {}, r"got an empty first line in .*table\.csv; expected a header line"),
+    (b"a,b\n", {}, r"got no rows below the header in .*table\.csv"),
+    (b"a,b\n\n\n", {}, r"got no rows below the header in .*table\.csv"),
+    (b"a,b\n1,2\n", {"columns": ["a", "c", "d"]}, r"table\.csv without column 'c', 'd'; it has 'a', 'b'"),
+    (b"age,fare\n1,2\n", {"columns": ["Age"]}, r"without column 'Age'.*did you mean 'age'\?"),
+    (b"a;b\n1;2\n", {"columns": ["a"]}, r"it has 'a;b'.*separator"),
+    (b"a,b,c,d\n1,2,3,4\n", {"columns": ["a", "c"], "exact": True}, r"table\.csv with extra column 'b', 'd'"),
+    (b"a,b,a,b\n1,2,3,4\n", {}, r"duplicate column 'a', 'b' in .*table\.csv"),
+    (b"a,b\n1,2\n", {"columns": ["a", "a"]}, r"duplicate column 'a' in the columns asked for"),
+    (b"a,b\n1,2\n", {"columns": "a"}, r"the string 'a' for columns; expected a list.*use \['a'\]"),
+    (b"a,b\n1,2\n", {"dtype": {"c": float}}, r"the columns to read without column 'c'"),
+    (b"a,b\n1,2\n", {"dtype": {"a": bytes}}, r"dtype <class 'bytes'> for column 'a'; expected float, int or str"),
+    (b"a,b\n1,2\n\n3\n", {}, r"got 1 cells on line 4 of .*table\.csv; expected 2"),
+    (b"a,b\n1,2\n3,4,5\n", {}, r"got 3 cells on line 3 of .*table\.csv; expected 2"),
+    (b"a,b\n1,2\n3,4,5\n", {"columns": ["a"]}, r"got 3 cells on line 3 of"),
+    (b'a,b\n"x\ny",2\n3\n', {}, r"got 1 cells on line 4 of"),
+    (b'a,b\n1,2\n"x,3\n4,5\n', {}, r"table\.csv: unexpected end of data in the record that begins on line 3"),
+    (b'a,b\n1,2\n"x"y,3\n', {}, r"table\.csv: .* in the record that begins on line 3"),
+    (b'a,b\nx"y,2\nz,3\n', {}, r"got .*table\.csv: .*expected a well-formed CSV file"),
+    (b"a,b\n1,2\ncaf\xe9,3\n", {}, r"got byte 0xe9 at position 11, line 3 of .*table\.csv; expected text in utf-8.*"
+                                    r"encoding='latin-1'"),
+    ("a,b\n1,2\n".encode("utf-16"), {}, r"byte 0xff at position 0, line 1 of .*encoding='utf-16'"),
+    (b"a,b\n1,2\n", {"encoding": "utf-99"}, r"got encoding 'utf-99'"),
+    (b"a,b\n1,2\n", {"separator": ", "}, r"got separator ', '; expected one character"),
+    (b"a,b\n1,2\n\n3,n/a\n", {"dtype": float}, r"got 'n/a' in .*table\.csv, line 4, column 'b'; expected a number"),
+    (b'a,b\r\n"1",2\r\n1_0,4\r\n', {"dtype": float}, r"got '1_0' in .*table\.csv, line 3, column 'a'"),
+    (b'name,n\n"two\nlines",1\nx,1.5\n', {"dtype": {"n": int}}, r"got '1\.5' in .*, line 4, column 'n'; expected an "
+                                                               r"integer"),
+    (b"a\n1\n99999999999999999999\n", {"dtype": int}, r"got '99999999999999999999' in .*, line 3, column 'a'"),
+])
+def test_refused_files(write: Any, content: bytes, arguments: dict[str, Any], expected: str) -> None:
+    with pytest.raises(DataError, match=expected) as caught:
+        read_csv(write(content), **arguments)
+    assert str(caught.value).startswith("[read_csv] got ")
+    assert "; hint: " in str(caught.value)
+
+
+def test_refuses_what_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"\[read_csv\] got .*absent\.csv: No such file"):
+        read_csv(tmp_path / "absent.csv")
+    with pytest.raises(DataError, match=r"\[read_csv\] got .*: Is a directory"):
+        read_csv(tmp_path)
+
+
+# ---- frames to matrices
+
+def test_matrix_is_contiguous_and_typed() -> None:
+    frame = pl.DataFrame({"a": [1, 2], "b": [0.5, 1.5], "c": [True, False]})
+    matrix = to_matrix(frame, ["b", "a"], np.float32)
+    assert matrix.flags.c_contiguous
+    assert matrix.dtype == np.float32
+    np.testing.assert_array_equal(matrix, [[0.5, 1.0], [1.5, 2.0]])
+    assert to_matrix(frame, ["a", "c"], np.int64).tolist() == [[1, 1], [2, 0]]
+    assert to_matrix(frame.head(0)).shape == (0, 3)
+
+
+def test_matrix_of_large_integers_is_exact() -> None:
+    assert to_matrix(pl.DataFrame({"id": [2**60 + 1]}), dtype=np.int64)[0, 0] == 2**60 + 1
+
+
+def test_missing_values_become_nan_on_request() -> None:
+    frame = pl.DataFrame({"a": [1, None], "b": [float("nan"), 2.0]})
+    np.testing.assert_array_equal(to_matrix(frame, missing="nan"), [[1.0, np.nan], [np.nan, 2.0]])
+
+
+def test_matrix_from_a_foreign_frame() -> None:
+    frame = pl.DataFrame({"a": [1, 2], "b": [0.5, 1.5]})
+    np.testing.assert_array_equal(to_matrix(Exported(frame)), to_matrix(frame))
+
+
+@pytest.mark.parametrize(("columns", "arguments", "expected"), [
+    ({"a": [1.0, 2.0, None]}, {}, r"a missing value in column 'a', row 2 \(1 such values\)"),
+    ({"a": [1, 2], "b": [0.0, float("nan")]}, {}, r"got nan in the frame, row 1, column 'b'"),
+    ({"a": [1.0, float("-inf")]}, {"missing": "nan"}, r"got -inf in the frame, row 1, column 'a'"),
+    ({"a": [1.0, 1e300]}, {"dtype": np.float32}, r"got inf in the frame, row 1, column 'a'"),
+    ({"a": [1.0, 1.5]}, {"dtype": np.int64}, r"got 1\.5 in column 'a', row 1; expected values that dtype int64"),
+    ({"a": [1, 300]}, {"dtype": np.int8}, r"got 300 in column 'a', row 1; expected values that dtype int8"),
+    ({"a": [1, None]}, {"dtype": np.int64, "missing": "nan"}, r"got nan in column 'a', row 1"),
+    ({"a": [0, 2]}, {"dtype": np.bool_}, r"got 2 in column 'a', row 1; expected values that dtype bool"),
+    ({"sex": ["male", None]}, {}, r"column 'sex' of type String, beginning with \['male', None\].*OneHotEncoder"),
+    ({"a": [1]}, {"columns": ["b"]}, r"the frame without column 'b'; it has 'a'"),
+    ({"a": [1]}, {"columns": ["a", "a"]}, r"duplicate column 'a' in the columns asked for"),
+])
+def test_refused_frames(columns: dict[str, Any], arguments: dict[str, Any], expected: str) -> None:
+    with pytest.raises(DataError, match=r"\[to_matrix\] got .*" + re.sub("^got ", "", expected)):
+        to_matrix(pl.DataFrame(columns), **arguments)
+
+
+def test_refuses_what_is_no_frame() -> None:
+    class Broken:
+        columns = ("a",)
+
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+            raise ImportError("pyarrow is required")
+
+    with pytest.raises(DataError, match=r"Broken that is not readable as a data frame: pyarrow is required.*to_numpy"):
+        as_frame(Broken())
+    with pytest.raises(DataError, match="function that is not readable as a data frame"):
+        as_frame(test_refuses_what_is_no_frame)

@@ -1,0 +1,135 @@
+"""What `fit` trains on: the user's data as columns of equal length, cut into batches.
+
+A column is an array whose first axis counts the samples, or, for sequences of different lengths, a list of arrays. It
+is made from arrays, Tensors, data frames and (ragged) lists.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError, message
+from .arrays import Array, as_array, check_finite, is_sequence
+from .table import as_frame, to_matrix
+
+Column: TypeAlias = "Array | list[Array]"
+
+
+def as_columns(data: Any, *, dtype: npt.DTypeLike = np.float32, op: str = "fit") -> tuple[Column, ...]:
+    """The arguments of a training step: one column per item of the tuple `data`, or a single one for anything else.
+
+    - an array or a Tensor (anything with `.numpy()`) keeps its dtype;
+    - a data frame (Arrow stream protocol) becomes a matrix, a series a vector;
+    - a list (or a tuple inside `data`) becomes an array, or, when its entries are sequences of different lengths, a
+      list of arrays that agree in all axes but the first.
+
+    Fractional numbers from frames and lists get `dtype`. Raises DataError, naming argument, row and column, for no
+    samples, different numbers of samples, ragged rows within a sequence, text, objects, missing values, NaN and inf.
+
+    >>> [column.shape for column in as_columns(([[1, 2], [3, 4], [5, 6]], np.zeros(3)))]
+    [(3, 2), (3,)]
+    >>> [len(sequence) for sequence in as_columns([[[1.0], [2.0]], [[3.0]]])[0]]
+    [2, 1]
+    """
+    items = data if isinstance(data, tuple) else (data,)
+    if not items:
+        raise DataError(message(op, "an empty tuple", "one or more arrays", "pass data as in fit(step, (x, y))"))
+    columns = tuple(_column(item, f"argument {i} of the data", dtype, op) for i, item in enumerate(items))
+    lengths = [len(column) for column in columns]
+    if min(lengths) == 0:
+        raise DataError(message(op, f"an empty dataset (lengths {lengths})", "at least one sample",
+                                "check the file or the split"))
+    if len(set(lengths)) > 1:
+        raise DataError(message(op, f"columns of different lengths {lengths}", "one entry per sample in each",
+                                "each row of x needs its row of y"))
+    return columns
+
+
+def batches(n: int, batch_size: int | None = None, *, op: str = "fit") -> list[slice]:
+    """Slices that cover n samples in order, the last one shorter when batch_size does not divide n; None is one batch.
+
+    Raises DataError for n < 1 and for a batch_size that is not an integer in 1..n.
+
+    >>> batches(5, 2)
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    if n < 1:
+        raise DataError(message(op, "an empty dataset", "at least one sample", "check the file or the split"))
+    size = n if batch_size is None else batch_size
+    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or not 1 <= size <= n:
+        raise DataError(message(op, f"batch_size={batch_size!r} for {n} samples", f"an integer from 1 to {n}",
+                                "batch_size=None takes all samples as one batch"))
+    return [slice(start, min(start + size, n)) for start in range(0, n, int(size))]
+
+
+def gather(column: Column, rows: slice | Array, *, op: str = "fit") -> Array:
+    """The batch made of these rows, samples along the first axis.
+
+    Sequences are stacked, so those of one batch must have one length (DataError otherwise); a batch of one always has.
+
+    >>> gather([np.zeros((2, 3)), np.ones((5, 3))], slice(1, 2)).shape
+    (1, 5, 3)
+    """
+    if isinstance(column, np.ndarray):
+        return column[rows]
+    chosen = column[rows] if isinstance(rows, slice) else [column[row] for row in rows]
+    lengths = [len(sequence) for sequence in chosen]
+    if len(set(lengths)) > 1:
+        raise DataError(message(op, f"sequences of lengths {lengths[:8]} in one batch", "one length per batch",
+                                "use batch_size=1, or cut or pad the sequences to one length"))
+    return np.stack(chosen)
+
+
+def _column(value: Any, what: str, dtype: npt.DTypeLike, op: str) -> Column:
+    if hasattr(value, "__arrow_c_stream__"):
+        return _from_arrow(value, dtype, op)
+    if hasattr(value, "numpy"):
+        value = value.numpy()
+    if isinstance(value, (list, tuple)) and _is_ragged(value):
+        return _sequences(value, what, dtype, op)
+    array = _numeric(value, what, dtype, op)
+    if array.ndim == 0:
+        raise DataError(message(op, f"{what} = {value!r}", "an array with one entry per sample",
+                                "pass the arguments of step as a tuple of arrays"))
+    return array
+
+
+def _numeric(value: Any, what: str, dtype: npt.DTypeLike, op: str) -> Array:
+    """A finite array; fractional numbers that come without a dtype of their own get `dtype`."""
+    array = as_array(op, value, what)
+    if array.dtype.kind == "f" and not isinstance(value, np.ndarray):
+        with np.errstate(over="ignore"):  # too large for `dtype` is inf, which is an error below
+            array = array.astype(dtype)
+    check_finite(op, array, what)
+    return array
+
+
+def _from_arrow(value: Any, dtype: npt.DTypeLike, op: str) -> Array:
+    """A matrix from a data frame, a vector from a series; whole numbers stay int64, truth values bool."""
+    frame = as_frame(value, op)
+    kinds = {"b" if kind == "Boolean" else "i" if "Int" in kind else "f" for kind in map(str, frame.dtypes)}
+    own = np.bool_ if kinds == {"b"} else np.int64 if kinds == {"i"} else dtype
+    matrix = to_matrix(frame, dtype=own, op=op)
+    return matrix[:, 0] if len(getattr(value, "shape", (0, 0))) == 1 else matrix
+
+
+def _is_ragged(value: Any) -> bool:
+    """True for sequences of different lengths; other lists are arrays, or errors that `as_array` explains."""
+    return all(map(is_sequence, value)) and len({len(entry) for entry in value}) > 1
+
+
+def _sequences(value: Any, what: str, dtype: npt.DTypeLike, op: str) -> list[Array]:
+    sequences = [_numeric(entry.numpy() if hasattr(entry, "numpy") else entry, f"{what}, sequence {i}", dtype, op)
+                 for i, entry in enumerate(value)]
+    common = np.result_type(*sequences)
+    for i, sequence in enumerate(sequences):
+        if len(sequence) == 0:
+            raise DataError(message(op, f"an empty sequence {i} in {what}", "at least one step", "leave it out"))
+        if sequence.shape[1:] != sequences[0].shape[1:]:
+            raise DataError(message(op, f"shapes {sequences[0].shape} and {sequence.shape} of sequences 0 and {i} in "
+                                    f"{what}", "shapes that differ in the first axis only",
+                                    "several arguments of step go in a tuple, as in fit(step, (x, y))"))
+    return [sequence.astype(common, copy=False) for sequence in sequences]

@@ -1,0 +1,124 @@
+"""Which rows train and which rows judge: deterministic splits of arrays and of lists of sequences.
+
+A split is made on row numbers first, so arrays of equal length are always divided alike. The random order comes from
+`numpy.random.default_rng(seed)`; nothing here touches a global state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, message
+from .arrays import Array
+
+
+def train_test_split(*arrays: Any, sizes: Sequence[float] = (0.8, 0.2), seed: int = 0, shuffle: bool = True,
+                     stratify: Any = None) -> tuple[Any, ...]:
+    """Each of `arrays` in parts: (x_train, x_test, y_train, y_test) for two arrays and two sizes.
+
+    `arrays` (NumPy arrays or lists, all of one length) come back as their own kind. For `sizes`, `shuffle` and
+    `stratify` and their errors see `split_indices`; arrays of different lengths raise DataError.
+
+    >>> x, y = np.arange(10), list("abcdefghij")
+    >>> train_test_split(x, y, sizes=(0.6, 0.2, 0.2), shuffle=False)[3:]
+    (['a', 'b', 'c', 'd', 'e', 'f'], ['g', 'h'], ['i', 'j'])
+    """
+    lengths = [len(array) for array in arrays]
+    if not arrays or len(set(lengths)) > 1:
+        raise DataError(message("train_test_split", f"arrays of lengths {lengths}", "one or more arrays of one length",
+                                "each row of x needs its row of y"))
+    parts = split_indices(lengths[0], sizes, seed=seed, shuffle=shuffle, stratify=stratify)
+    return tuple(take(array, part) for array in arrays for part in parts)
+
+
+def split_indices(n: int, sizes: Sequence[float] = (0.8, 0.2), *, seed: int = 0, shuffle: bool = True,
+                  stratify: Any = None) -> tuple[Array, ...]:
+    """Row numbers 0..n-1 in one part per size, each row in exactly one part.
+
+    `sizes` are fractions that sum to 1 (cut at the rounded cumulative fractions of n) or row counts that sum to n.
+    `shuffle=False` keeps file order. `stratify` (n labels) gives each part every class in its share, to within one
+    row. Raises DataError for no rows, sizes that do not sum, an empty part, and a class missing from a part.
+
+    >>> split_indices(5, (0.6, 0.4), shuffle=False)
+    (array([0, 1, 2]), array([3, 4]))
+    """
+    cuts = _cuts(n, sizes)
+    rng = np.random.default_rng(seed)
+    if stratify is None:
+        order = rng.permutation(n) if shuffle else np.arange(n)
+        return tuple(np.split(order, cuts))
+    if not shuffle:
+        raise DataError(message("split", "stratify with shuffle=False", "shuffle=True",
+                                "a stratified split reorders the rows"))
+    return tuple(rng.permutation(part) for part in _stratified(stratify, n, cuts, rng))
+
+
+def kfold(n: int, k: int = 5, *, seed: int = 0, shuffle: bool = True) -> list[tuple[Array, Array]]:
+    """k pairs (training rows, validation rows); each of the n rows validates once, folds differ by at most one row.
+
+    Raises DataError unless 2 <= k <= n.
+
+    >>> kfold(4, 2, shuffle=False)
+    [(array([2, 3]), array([0, 1])), (array([0, 1]), array([2, 3]))]
+    """
+    if not 2 <= k <= n:
+        raise DataError(message("kfold", f"k={k} for {n} rows", "2 <= k <= number of rows", "k=5 and k=10 are usual"))
+    order = np.random.default_rng(seed).permutation(n) if shuffle else np.arange(n)
+    folds = np.array_split(order, k)
+    return [(np.concatenate(folds[:i] + folds[i + 1:]), fold) for i, fold in enumerate(folds)]
+
+
+def take(column: Any, rows: Iterable[int]) -> Any:
+    """The given rows of an array, list or tuple, as the same kind.
+
+    >>> take(["a", "b", "c"], [2, 0])
+    ['c', 'a']
+    """
+    if isinstance(column, (list, tuple)):
+        return type(column)([column[row] for row in rows])
+    return column[rows]
+
+
+def _cuts(n: int, sizes: Sequence[float]) -> list[int]:
+    """Where to cut n rows into parts of these sizes."""
+    if n < 1:
+        raise DataError(message("split", "no rows", "at least one row per part", "check what was read"))
+    counts = all(isinstance(size, (int, np.integer)) for size in sizes)
+    whole = n if counts else 1.0
+    ends = np.cumsum(sizes) / whole
+    if not len(sizes) or min(sizes) < 0 or not abs(ends[-1] - 1.0) <= 1e-9:  # not: NaN
+        raise DataError(message("split", f"sizes {tuple(sizes)} with sum {sum(sizes):g}",
+                                f"fractions that sum to 1, or counts that sum to {n}", "as in sizes=(0.6, 0.2, 0.2)"))
+    bounds = [0, *(round(n * float(end)) for end in ends)]
+    for part, (start, stop) in enumerate(pairwise(bounds)):
+        if start == stop:
+            raise DataError(message("split", f"an empty part {part} for sizes {tuple(sizes)} of {n} rows",
+                                    "at least one row per part", "use fewer parts, or more rows"))
+    return bounds[1:-1]
+
+
+def _stratified(labels: Any, n: int, cuts: list[int], rng: np.random.Generator) -> list[Array]:
+    """Parts in which each class has its share.
+
+    A member ranked r (at random) of a class of m gets the position (r + 1/2) / m; sorting all rows by position spreads
+    every class evenly, so any cut takes the same share of each.
+    """
+    classes, codes, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+    if codes.shape != (n,):
+        raise DataError(message("split", f"stratify of shape {codes.shape}", f"one label for each of {n} rows",
+                                "pass the label column"))
+    position = np.empty(n)
+    for code, count in enumerate(counts):
+        position[codes == code] = (rng.permutation(count) + 0.5) / count
+    parts = np.split(np.argsort(position, kind="stable"), cuts)
+    for number, part in enumerate(parts):
+        absent = np.setdiff1d(np.arange(len(classes)), codes[part])
+        if absent.size:
+            raise DataError(message("split", f"no row of class {classes[absent[0]].item()!r} ({counts[absent[0]]} in "
+                                    f"all) in part {number}", "every class in every part",
+                                    "use larger parts, or stratify=None"))
+    return parts

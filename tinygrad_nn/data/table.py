@@ -1,0 +1,227 @@
+"""CSV files to data frames to matrices, with every fault named by file, line and column.
+
+Reading goes in three steps: decode the bytes; check the structure (the same number of cells on every line) with the
+standard library's reader, which knows line numbers; let polars parse the columns. So a file that polars would repair
+silently (short lines filled up with nulls, repeated names changed) is an error here instead.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import extras
+from ..errors import DataError, message
+from .arrays import IMPUTE, Array, check_finite, check_names
+
+if TYPE_CHECKING:
+    import polars
+
+Frame: TypeAlias = "polars.DataFrame"
+StrPath: TypeAlias = "str | PathLike[str]"
+
+
+def read_csv(path: StrPath, columns: Sequence[str] | None = None, *, dtype: type | Mapping[str, type] | None = None,
+             exact: bool = False, separator: str = ",", encoding: str = "utf-8") -> Frame:
+    """Read a CSV file with a header line into a polars DataFrame (extra `data`).
+
+    `columns` selects and orders columns (default: all); with `exact=True` any other column in the file is an error.
+    `dtype` is float, int or str, for all columns or by name; columns without one are inferred from the whole file.
+    An empty cell is missing (null). Byte order marks, CRLF, quoted separators and line breaks, blank lines, and
+    spaces around a number are handled.
+
+    Raises DataError, naming file, line and column, for an unreadable or empty file, a wrong encoding, missing, extra
+    or duplicate columns, lines of uneven length, broken quotes, and cells that do not fit their dtype.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "people.csv"
+    >>> _ = path.write_text('name,age\\n"Braund, Mr. Owen",22\\nAllen,\\n')
+    >>> read_csv(path, dtype={"age": float}).rows()
+    [('Braund, Mr. Owen', 22.0), ('Allen', None)]
+    """
+    pl = extras.require("polars", "data")
+    if len(separator) != 1 or separator in '"\r\n':
+        raise DataError(message("read_csv", f"separator {separator!r}", "one character", "as in separator=';'"))
+    path = Path(path)
+    text = _decode(path, encoding)
+    header, height, blank = _structure(path, text, separator)
+    columns = header if columns is None else columns
+    check_names("read_csv", columns, header, str(path))
+    extra = [name for name in header if name not in columns]
+    if exact and extra:
+        raise DataError(message("read_csv", f"{path} with extra column {', '.join(map(repr, extra))}",
+                                f"only the columns {', '.join(map(repr, columns))}",
+                                "remove it from the file; exact=False leaves it out when reading"))
+    dtypes = _dtypes(dtype, columns)
+    try:
+        frame: Frame = pl.read_csv(text.encode(), columns=list(columns), separator=separator, infer_schema_length=None,
+                            schema_overrides=dict.fromkeys(dtypes, pl.String))
+    except pl.exceptions.PolarsError as error:
+        raise _broken(path, str(error).splitlines()[0]) from error
+    if frame.height != height:
+        raise _broken(path, f"{frame.height} rows on {height} lines")
+    frame = frame.select(columns)
+    if blank:
+        keep = np.ones(height, np.bool_)
+        keep[blank] = False
+        frame = frame.filter(pl.Series(keep))
+    return frame.with_columns([_parse(path, text, separator, frame[name], kind)
+                               for name, kind in dtypes.items() if kind is not str])
+
+
+def to_matrix(frame: Any, columns: Sequence[str] | None = None, dtype: npt.DTypeLike = np.float64, *,
+              missing: Literal["error", "nan"] = "error", op: str = "to_matrix") -> Array:
+    """Numeric columns of a data frame as a C-contiguous array of shape (rows, columns).
+
+    `frame` is a polars DataFrame or anything that exports the Arrow stream protocol. With `missing="nan"` nulls and
+    NaN become NaN (for MeanImputer); otherwise they are errors, as infinities always are. Raises DataError, naming
+    row and column, for those, for unknown columns, for text, and for fractions where `dtype` is an integer.
+
+    >>> import polars
+    >>> to_matrix(polars.DataFrame({"age": [22, 38], "fare": [7.25, 71.5]}), ["fare", "age"])
+    array([[ 7.25, 22.  ],
+           [71.5 , 38.  ]])
+    """
+    frame = as_frame(frame, op)
+    columns = frame.columns if columns is None else columns
+    check_names(op, columns, frame.columns, "the frame")
+    matrix = np.empty((frame.height, len(columns)), dtype)
+    with np.errstate(over="ignore", invalid="ignore"):  # what `dtype` cannot hold is found below
+        for j, name in enumerate(columns):
+            values = _numbers(frame[name], missing == "nan", op)
+            matrix[:, j] = values
+            if matrix.dtype.kind != "f" and (changed := np.flatnonzero(matrix[:, j] != values)).size:
+                raise DataError(message(op, f"{values[changed[0]]} in column {name!r}, row {changed[0]}",
+                                        f"values that dtype {matrix.dtype} can hold", "ask for a floating dtype"))
+    check_finite(op, matrix, "the frame", columns, allow_nan=missing == "nan")
+    return matrix
+
+
+def as_frame(value: Any, op: str = "as_frame") -> Frame:
+    """A polars DataFrame from any data frame that exports the Arrow stream protocol (polars, pandas, pyarrow, ...).
+
+    Raises DataError when the export fails, as that of pandas does where pyarrow is not installed.
+
+    >>> import polars
+    >>> as_frame(polars.DataFrame({"age": [22]})).columns
+    ['age']
+    """
+    pl = extras.require("polars", "data")
+    try:
+        frame: Frame = value if isinstance(value, pl.DataFrame) else pl.DataFrame(value)
+    except (pl.exceptions.PolarsError, ImportError, TypeError, ValueError) as error:
+        raise DataError(message(op, f"{type(value).__name__} that is not readable as a data frame: {error}",
+                                "a data frame with the Arrow stream protocol", "pass frame.to_numpy() instead")
+                        ) from error
+    return frame
+
+
+def _decode(path: Path, encoding: str) -> str:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(message("read_csv", f"{path}: {error.strerror}", "a readable CSV file",
+                                "check the path")) from error
+    try:
+        text = raw.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        likely = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
+        raise DataError(message("read_csv", f"byte 0x{raw[error.start]:02x} at position {error.start}, line {line} of "
+                                f"{path}", f"text in {encoding}", f"pass encoding={likely!r}, or save the file as "
+                                "UTF-8")) from error
+    except LookupError as error:
+        raise DataError(message("read_csv", f"encoding {encoding!r}", "an encoding that Python knows",
+                                "the usual ones are 'utf-8', 'latin-1', 'utf-16'")) from error
+    if "\r" in text and "\n" not in text:  # old Macintosh line ends, which polars does not know
+        text = text.replace("\r", "\n")
+    return text
+
+
+def _records(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """(line where it begins, cells) of each record; a blank line is a record without cells."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    line = 1
+    try:
+        for cells in reader:
+            yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise _broken(path, f"{error} in the record that begins on line {line}") from error
+
+
+def _structure(path: Path, text: str, separator: str) -> tuple[list[str], int, list[int]]:
+    """Header, number of rows, and which of those rows are blank lines."""
+    records = _records(path, text, separator)
+    _, header = next(records, (1, []))
+    if not header:
+        raise DataError(message("read_csv", f"{'an empty first line' if text.strip() else 'an empty file'} in {path}",
+                                "a header line", "check that the file was written completely"))
+    blank, height = [], 0
+    for height, (line, cells) in enumerate(records, 1):
+        if not cells:
+            blank.append(height - 1)
+        elif len(cells) != len(header):
+            raise DataError(message("read_csv", f"{len(cells)} cells on line {line} of {path}",
+                                    f"{len(header)}, as in the header",
+                                    "put a cell that contains the separator in double quotes"))
+    if height == len(blank):
+        raise DataError(message("read_csv", f"no rows below the header in {path}", "at least one row",
+                                "check that the file was written completely"))
+    return header, height, blank
+
+
+def _dtypes(dtype: type | Mapping[str, type] | None, columns: Sequence[str]) -> dict[str, type]:
+    if dtype is None:
+        return {}
+    dtypes = dict(dtype) if isinstance(dtype, Mapping) else dict.fromkeys(columns, dtype)
+    check_names("read_csv", list(dtypes), columns, "the columns to read")
+    for name, kind in dtypes.items():
+        if kind not in (float, int, str):
+            raise DataError(message("read_csv", f"dtype {kind!r} for column {name!r}", "float, int or str",
+                                    "convert to other types with to_matrix(frame, dtype=...)"))
+    return dtypes
+
+
+def _parse(path: Path, text: str, separator: str, cells: Any, kind: type) -> Any:
+    """A text column as numbers; the first cell that is neither a number nor empty is an error."""
+    pl = extras.require("polars", "data")
+    cells = cells.str.strip_chars().replace("", None)
+    numbers = cells.cast(pl.Int64 if kind is int else pl.Float64, strict=False)
+    bad = (numbers.is_null() & cells.is_not_null()).arg_true()
+    if bad.is_empty():
+        return numbers
+    rows = (line for line, row in _records(path, text, separator) if row)
+    line = list(rows)[bad[0] + 1]
+    raise DataError(message("read_csv", f"{cells[bad[0]]!r} in {path}, line {line}, column {cells.name!r}",
+                            "an integer" if kind is int else "a number",
+                            "correct the cell, or leave it empty where the value is missing"))
+
+
+def _numbers(series: Any, allow_missing: bool, op: str) -> Array:
+    """One column as a NumPy array; nulls become NaN."""
+    pl = extras.require("polars", "data")
+    what = f"column {series.name!r}"
+    if not (series.dtype.is_numeric() or series.dtype == pl.Boolean):
+        raise DataError(message(op, f"{what} of type {series.dtype}, beginning with {series.head(2).to_list()}",
+                                "a numeric column",
+                                "encode categories (data.OneHotEncoder); read_csv(..., dtype=float) finds a cell that "
+                                "is no number"))
+    nulls = series.is_null().arg_true()
+    if not (nulls.is_empty() or allow_missing):
+        raise DataError(message(op, f"a missing value in {what}, row {nulls[0]} ({len(nulls)} such values)",
+                                "a value in each row", IMPUTE))
+    exact = nulls.is_empty() and series.dtype in (pl.Int64, pl.Int32, pl.Boolean)
+    return np.asarray((series if exact else series.cast(pl.Float64)).to_numpy())
+
+
+def _broken(path: Path, what: str) -> DataError:
+    return DataError(message("read_csv", f"{path}: {what}", "a well-formed CSV file",
+                             "put cells that contain quotes in double quotes, and double each quote inside"))

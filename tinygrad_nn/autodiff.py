@@ -23,8 +23,15 @@ class Cotangent(Protocol):
     def __add__(self, other: Any, /) -> Any: ...
 
 
+class Watch(Protocol):
+    """Looks on: told when a walk begins and ends, and of each (node, its cotangent, argnum, the operand's cotangent)."""
+
+    def begin(self) -> None: ...
+    def see(self, node: Node, g: Any, argnum: int, cotangent: Any) -> None: ...
+    def end(self) -> None: ...
+
+
 T = TypeVar("T", bound=Cotangent)
-Watch = Callable[[Node, int, Any], None]
 
 RELEASED = GradSlot()
 RELEASED.released = True
@@ -41,8 +48,10 @@ def reverse(
 ) -> dict[Node, T]:
     """Cotangents of `wanted` (by default: every leaf, and every node that keeps its gradient), by node.
 
-    Nodes that the roots do not depend on are absent. `watch` sees each (node, argnum, cotangent) as it is made.
+    Nodes that the roots do not depend on are absent.
     """
+    if watch is not None:
+        watch.begin()
     order = reachable(roots, _needs_grad)
     useful = None if wanted is None else _between(order, wanted)
     pending: dict[Node, T] = {}
@@ -67,6 +76,8 @@ def reverse(
             _pull_back(node, g, pending, handle, useful, watch)
             if not retain:
                 _release(node)
+    if watch is not None:
+        watch.end()
     return found
 
 
@@ -98,7 +109,7 @@ def _pull_back(
             else:
                 cotangent = op.vjp[argnum](g, out, *operands, **node.attrs)
             if watch is not None:
-                watch(node, argnum, cotangent)
+                watch.see(node, g, argnum, cotangent)
             pending[operand] = pending[operand] + cotangent if operand in pending else cotangent
 
 

@@ -112,6 +112,11 @@ class GradSlot:
 _serials = itertools.count()
 
 
+def next_serial() -> int:
+    """A serial no node has: those made before have smaller ones, those made after larger ones."""
+    return next(_serials)
+
+
 class Node:
     """One application of an op: `value = op(*inputs, **attrs)`."""
 

@@ -250,10 +250,11 @@ class Core:
         if mode.recorder is not None:
             mode.recorder.assign(self, mode.recorder.lift(other))
         else:
-            self._point_at(new)
+            self.point_at(new)
         return self
 
-    def _point_at(self, new: Node) -> None:
+    def point_at(self, new: Node) -> None:
+        """Hold another node; a leaf stays a leaf, with its gradient."""
         slot = self.node.slot
         if slot is not None and slot.owner >= 0 and not new.needs_grad:
             new = Node(CONSTANT, (), NO_ATTRS, new.shape, new.dtype, new.value, self.node.needs_grad)

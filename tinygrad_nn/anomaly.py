@@ -1,0 +1,144 @@
+"""`tg.detect_anomaly()`: who first made a NaN or an infinity, in values or in gradients, by op and Python line.
+
+A value that is not finite is a suspect until something turns it into finite numbers again (a mask of -inf inside softmax, the branch of a
+`where` that was not taken). What is still suspect at backward() or at the end of the block is reported at its origin. A gradient is
+reported at once; 0 times infinity behind a branch that was not taken is recognised.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from .errors import GraphError, message
+from .graph import Attrs, Node, Op
+from .tensor.core import Core, bind, mode, tracing
+
+_PACKAGE = str(Path(__file__).parent)
+
+
+def caller_line() -> str:
+    """The innermost line of user code, as `file.py:12: y = x.log()`."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    path, line = frame.f_code.co_filename, frame.f_lineno
+    source = linecache.getline(path, line).strip()
+    return f"{Path(path).name}:{line}: {source}" if source else f"{Path(path).name}:{line}"
+
+
+def _finite(value: Any) -> bool:
+    return value.dtype.kind != "f" or bool(np.isfinite(value).all())
+
+
+def _worst(value: Any) -> str:
+    return "NaN" if bool(np.isnan(value).any()) else "inf"
+
+
+class Watcher:
+    """A recorder that computes as usual and remembers where each node was made and which values are suspect."""
+
+    def __init__(self) -> None:
+        self.lines: WeakKeyDictionary[Node, str] = WeakKeyDictionary()
+        self.suspects: dict[Node, tuple[Op, str, str]] = {}  # node that is not finite -> where that began: op, line, what
+        self.walking = False
+
+    def lift(self, handle: Core) -> Node:
+        """The handle's own node: nothing is symbolic here."""
+        return handle.node
+
+    def assign(self, handle: Core, node: Node) -> None:
+        """As without a recorder."""
+        handle.point_at(node)
+
+    def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
+        """Compute, and look at the value."""
+        node = bind(op, nodes, attrs)
+        line = caller_line()
+        self.lines[node] = line
+        if self.walking:
+            return node
+        inherited = [self.suspects.pop(operand) for operand in nodes if operand in self.suspects]
+        if not _finite(node.value):
+            if inherited:
+                self.suspects[node] = inherited[0]
+            elif all(_finite(operand.value) for operand in nodes):
+                self.suspects[node] = (op, line, _worst(node.value))
+        return node
+
+    def report_values(self) -> None:
+        """Raise for the oldest suspect."""
+        if self.suspects:
+            op, line, what = next(iter(self.suspects.values()))
+            self.suspects.clear()
+            got = f"{what} from finite operands, made at {line}"
+            raise GraphError(message(op.name, got, "finite values", _value_hint(op)))
+
+    def begin(self) -> None:
+        """A backward walk starts: what is still suspect is an error now."""
+        self.report_values()
+        self.walking = True
+
+    def end(self) -> None:
+        """The walk is over."""
+        self.walking = False
+
+    def see(self, node: Node, g: Core, argnum: int, cotangent: Core) -> None:
+        """Look at one cotangent; the first one that is not finite is an error."""
+        if _finite(cotangent.node.value) or not _finite(g.node.value):
+            return
+        line = self.lines.get(node, "a line outside of the block")
+        got = f"{_worst(cotangent.node.value)} in the gradient of operand {argnum}, of the forward call at {line}"
+        bad = ~np.isfinite(cotangent.node.value)
+        if bad.shape == g.node.shape and not np.any(np.asarray(g.node.value)[bad]):
+            hint = (
+                "the incoming gradient is 0 there, so this is 0 * inf behind a branch that where() did not take; give the function a "
+                f"safe operand inside: where(ok, {node.op.name}(where(ok, x, 1)), other)"
+            )
+        else:
+            hint = _value_hint(node.op)
+        raise GraphError(message(f"{node.op.name} backward", got, "finite gradients", hint))
+
+
+_HINTS = {
+    "log": "the operand reached 0 or below: clamp it, or work with log_softmax / logsigmoid",
+    "sqrt": "the operand is negative, or 0 where the slope is infinite: add a small eps inside",
+    "div": "the divisor reached 0: add a small eps",
+    "exp": "the operand is too large: subtract the maximum first, as logsumexp does",
+    "pow": "a base of 0 or below, or a result too large",
+}
+
+
+def _value_hint(op: Op) -> str:
+    return _HINTS.get(op.name, "look at the operands of this call")
+
+
+@contextmanager
+def detect_anomaly() -> Iterator[None]:
+    """Within the block a NaN or infinity raises GraphError naming the op and the Python line that first made it.
+
+    Every op is checked, so it runs a few times slower. Values that something later makes finite again are no error.
+
+    >>> import tinygrad_nn as tg
+    >>> with tg.detect_anomaly():
+    ...     tg.tensor([0.0]).log()
+    Traceback (most recent call last):
+    ...
+    tinygrad_nn.errors.GraphError: [log] got inf from finite operands, made at ...
+    """
+    watcher = Watcher()
+    before = mode.watch
+    mode.watch = watcher
+    try:
+        with tracing(watcher):
+            yield
+            watcher.report_values()
+    finally:
+        mode.watch = before

@@ -1,0 +1,180 @@
+"""Gradients on request (`tg.autograd.grad`) and functions with a backward of their own (`tg.Function`)."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .autodiff import reverse
+from .errors import GraphError, ShapeError, message
+from .graph import NO_ATTRS, Node, Op
+from .tensor.core import constant, mode
+from .tensor.tensor import Tensor, no_grad, set_grad_enabled
+
+Tensors = Tensor | Sequence[Tensor]
+
+
+def as_tuple(tensors: Tensors) -> tuple[Tensor, ...]:
+    """One tensor or several, as a tuple."""
+    return (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+
+
+def grad(
+    outputs: Tensors,
+    inputs: Tensors,
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """Gradients of `outputs` with respect to `inputs`, as torch.autograd.grad; no `.grad` is touched.
+
+    `grad_outputs` are the cotangents to start from (1 for outputs of one element). With `create_graph` the result can be
+    differentiated again. Raises GraphError for an input that the outputs do not depend on, unless `allow_unused`: then None.
+
+    >>> import tinygrad_nn as tg
+    >>> x = tg.tensor(3.0, requires_grad=True)
+    >>> (g,) = tg.autograd.grad(x ** 3, x, create_graph=True)
+    >>> tg.autograd.grad(g, x)[0].item()
+    18.0
+    """
+    roots, wanted = as_tuple(outputs), as_tuple(inputs)
+    given = (grad_outputs,) if grad_outputs is None or isinstance(grad_outputs, Tensor) else tuple(grad_outputs)
+    seeds = given * len(roots) if grad_outputs is None else given
+    if len(seeds) != len(roots):
+        raise ShapeError(message("grad", f"{len(seeds)} grad_outputs for {len(roots)} outputs", "one each"))
+    for position, tensor in enumerate(wanted):
+        if not tensor.requires_grad:
+            hint = "create it with requires_grad=True before computing the outputs"
+            raise GraphError(message("grad", f"input {position}, which does not require grad", hint=hint))
+    if not any(root.requires_grad for root in roots):
+        raise GraphError(message("grad", "outputs that depend on nothing that requires grad"))
+    retain = create_graph if retain_graph is None else retain_graph
+    with set_grad_enabled(create_graph):
+        starts = [root.seed(seed) for root, seed in zip(roots, seeds, strict=True)]
+        nodes = [tensor.node for tensor in wanted]
+        found = reverse([root.node for root in roots], starts, Tensor.handle, nodes, retain, mode.watch)
+    results = tuple(found.get(node) for node in nodes)
+    if None in results and not allow_unused:
+        hint = "pass allow_unused=True to get None"
+        raise GraphError(message("grad", f"input {results.index(None)}, which the outputs do not depend on", hint=hint))
+    return results
+
+
+class Context:
+    """What a Function's forward leaves for its backward: saved tensors, and any attribute set on it."""
+
+    def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
+        self.needs_input_grad = needs_input_grad
+        self._saved: tuple[Tensor, ...] = ()
+        self._results: dict[Node, weakref.ref[Node]] = {}
+
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        """Keep inputs or outputs of forward; backward finds them in `saved_tensors`."""
+        self._saved = tensors
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor, ...]:
+        """The tensors that forward saved; outputs among them are connected to the graph, for second derivatives."""
+        return tuple(self._connected(tensor) for tensor in self._saved)
+
+    def _connected(self, tensor: Tensor) -> Tensor:
+        reference = self._results.get(tensor.node)
+        node = None if reference is None else reference()
+        return tensor if node is None else Tensor.handle(node)
+
+
+class Function:
+    """A function with its own gradient: subclass it, write `forward(ctx, ...)` and `backward(ctx, *cotangents)`, call `apply`.
+
+    forward computes with Tensors or NumPy and is not recorded. backward gets one cotangent per output and returns one per
+    argument of forward (None where there is none); written in Tensor operations it can be differentiated again.
+
+    >>> import tinygrad_nn as tg
+    >>> class Cube(tg.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x * x * x
+    ...     @staticmethod
+    ...     def backward(ctx, g):
+    ...         (x,) = ctx.saved_tensors
+    ...         return 3 * x * x * g
+    >>> x = tg.tensor(2.0, requires_grad=True)
+    >>> Cube.apply(x).backward()
+    >>> x.grad.item()
+    12.0
+    """
+
+    forward: ClassVar[Callable[..., Any]]
+    backward: ClassVar[Callable[..., Any]]
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """Call forward and record backward."""
+        tensors = [arg for arg in args if isinstance(arg, Tensor)]
+        places = [place for place, arg in enumerate(args) if isinstance(arg, Tensor)]
+        ctx = Context(tuple(isinstance(arg, Tensor) and arg.requires_grad for arg in args))
+        with no_grad():
+            results = cls.forward(ctx, *args)
+        if not (mode.grad and any(ctx.needs_input_grad)):
+            return results
+        single = isinstance(results, Tensor)
+        outputs = (results,) if single else tuple(results)
+        pull = _Pull(cls, ctx, [constant(np.asarray(out.node.value)) for out in outputs], places, len(args))
+        nodes = []
+        for position, out in enumerate(outputs):
+            node = _custom_node(cls.__name__, pull, position, tuple(tensor.node for tensor in tensors), out.node)
+            ctx._results[out.node] = weakref.ref(node)
+            nodes.append(node)
+        handles = tuple(Tensor.handle(node) for node in nodes)
+        return handles[0] if single else handles
+
+
+class _Pull:
+    """Runs a Function's backward once per cotangent and hands out its results operand by operand."""
+
+    def __init__(self, function: type[Function], ctx: Context, outputs: list[Node], places: list[int], arity: int) -> None:
+        self.function, self.ctx, self.outputs, self.places, self.arity = function, ctx, outputs, places, arity
+        self.last: tuple[Node, int, tuple[Any, ...]] | None = None
+
+    def __call__(self, g: Tensor, position: int, argnum: int) -> Tensor | None:
+        if self.last is None or self.last[0] is not g.node or self.last[1] != position:
+            cotangents = [g if k == position else g.new_zeros(out.shape) for k, out in enumerate(self.outputs)]
+            returned = self.function.backward(self.ctx, *cotangents)
+            results = returned if isinstance(returned, tuple) else (returned,)
+            name = self.function.__name__
+            if len(results) != self.arity:
+                got = f"{len(results)} gradients from backward"
+                raise GraphError(message(name, got, f"{self.arity}, one per argument of forward", "return None where there is none"))
+            self.last = (g.node, position, results)
+        result: Tensor | None = self.last[2][self.places[argnum]]
+        return result
+
+
+def _custom_node(name: str, pull: _Pull, position: int, operands: tuple[Node, ...], out: Node) -> Node:
+    """A node whose op exists only for this call."""
+
+    def rule(g: Tensor, result: Tensor, *inputs: Tensor, argnum: int) -> Tensor:
+        cotangent = pull(g, position, argnum)
+        operand = inputs[argnum]
+        if cotangent is None:
+            return operand.new_zeros(operand.shape)
+        if cotangent.shape != operand.shape:
+            got = f"a gradient of shape {cotangent.shape} for argument {argnum} of shape {operand.shape}"
+            raise ShapeError(message(name, got, "equal shapes"))
+        return cotangent
+
+    op = Op(
+        name,
+        "control",
+        shape=lambda *shapes: out.shape,
+        dtype=lambda *dtypes: out.dtype,
+        numpy=lambda *values: out.value,
+        vjp=(rule,),
+        variadic=True,
+    )
+    return Node(op, operands, NO_ATTRS, out.shape, out.dtype, out.value, out.dtype.kind == "f")

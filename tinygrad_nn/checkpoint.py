@@ -1,0 +1,80 @@
+"""Trade time for memory: `tg.checkpoint` keeps the structure of a computation, drops its values, and computes them again backward.
+
+What is kept is the recorded graph without the values of its nodes, so random masks, parameters used by closure and anything else the
+function touched are exactly the same the second time: the Python function is not called again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .autograd import grad
+from .graph import NO_ATTRS, Attrs, Node, Op, next_serial, reachable
+from .tensor.core import mode
+from .tensor.tensor import Tensor, enable_grad
+
+Step = tuple[Op, Attrs, tuple[int | Node, ...]]  # an operand is an earlier step or a node that is kept
+
+
+def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
+    """`function(*args)`, a tensor or a tuple of tensors, without keeping what lies between for the backward pass.
+
+    >>> import tinygrad_nn as tg
+    >>> x = tg.tensor(0.5, requires_grad=True)
+    >>> tg.checkpoint(lambda x: x.sin().exp(), x).backward()
+    >>> round(x.grad.item(), 5)
+    1.41742
+    """
+    start = next_serial()
+    results = function(*args)
+    if isinstance(results, Tensor):
+        return _forget(results, start)
+    return tuple(_forget(result, start) for result in results)
+
+
+def _forget(result: Tensor, start: int) -> Tensor:
+    """The result as one node whose operands are what the computation began from."""
+    if not result.requires_grad or result.node.serial < start or not mode.grad:
+        return result
+
+    def inside(node: Node) -> bool:
+        return node.needs_grad and node.serial > start and bool(node.inputs)
+
+    nodes = reachable([result.node], inside)
+    place = {node: index for index, node in enumerate(nodes)}
+    steps: list[Step] = [(node.op, node.attrs, tuple(place.get(p, p) for p in node.inputs)) for node in nodes]
+    origins = tuple(dict.fromkeys(p for node in nodes for p in node.inputs if p.needs_grad and p not in place))
+    out = result.node
+    op = _checkpoint_op(steps, origins, out)
+    return Tensor.handle(Node(op, origins, NO_ATTRS, out.shape, out.dtype, out.value, True))
+
+
+def _replay(steps: list[Step]) -> Tensor:
+    """Compute the steps again, recording."""
+    done: list[Tensor] = []
+    with enable_grad():
+        for op, attrs, refs in steps:
+            first, *others = [done[ref] if isinstance(ref, int) else Tensor.handle(ref) for ref in refs]
+            done.append(first.apply(op, *others, **attrs))
+    return done[-1]
+
+
+def _checkpoint_op(steps: list[Step], origins: tuple[Node, ...], out: Node) -> Op:
+    """An op for this one node; its rule replays the steps once per cotangent and differentiates them."""
+    shape, dtype = out.shape, out.dtype
+    last: list[tuple[Node, tuple[Tensor | None, ...]]] = []
+
+    def rule(g: Tensor, result: Tensor, *inputs: Tensor, argnum: int) -> Tensor:
+        if not last or last[0][0] is not g.node:
+            found = grad(_replay(steps), inputs, g, create_graph=mode.grad, allow_unused=True)
+            last[:] = [(g.node, found)]
+        cotangent = last[0][1][argnum]
+        if argnum == len(inputs) - 1:
+            last.clear()
+        return inputs[argnum].new_zeros(inputs[argnum].shape) if cotangent is None else cotangent
+
+    def numpy(*values: Any) -> Any:
+        return _replay(steps).node.value
+
+    return Op("checkpoint", "control", lambda *shapes: shape, lambda *dtypes: dtype, numpy, (rule,), variadic=True)

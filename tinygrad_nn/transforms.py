@@ -1,0 +1,217 @@
+"""Functions of functions: grad, value_and_grad, vjp, jvp, jacobian, hessian, hvp, as in torch.func and JAX.
+
+Each takes a function of tensors (or nested structures of them) and returns a function or values; they nest to any order. The arguments are
+given fresh leaves, so nothing is accumulated in `.grad`. The forward derivative is exact: the vjp is linear in its cotangent, and
+its own vjp is the jvp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any
+
+from .autograd import grad as gradients
+from .errors import GraphError, ShapeError, message
+from .graph import reachable
+from .pytree import flatten, mapped, unflatten
+from .tensor.core import mode
+from .tensor.creation import as_tensor
+from .tensor.tensor import Tensor, enable_grad
+
+Argnums = int | Sequence[int]
+by_need = attrgetter("needs_grad")
+
+
+def _fresh(value: Any) -> Any:
+    """A structure of arrays or tensors as tensors that collect a gradient, still connected to what they came from."""
+
+    def one(leaf: Any) -> Tensor:
+        tensor = as_tensor(leaf)
+        return tensor * 1 if tensor.requires_grad else tensor.detach().requires_grad_()
+
+    return mapped(one, value)
+
+
+def _plain(value: Any, create_graph: bool) -> Any:
+    return value if create_graph else mapped(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, value)
+
+
+def _connected(outputs: Sequence[Tensor], fresh: Sequence[Tensor], recording: bool) -> bool:
+    """Whether somebody outside may differentiate too: the outputs depend on leaves that are not ours. Then results stay connected."""
+    if not recording:
+        return False
+    own = {leaf.node for leaf in fresh if not leaf.node.inputs}
+    nodes = reachable([out.node for out in outputs if isinstance(out, Tensor)], by_need)
+    return any(not node.inputs and node not in own for node in nodes)
+
+
+def _zeros_for(results: Sequence[Tensor | None], inputs: Sequence[Tensor]) -> list[Tensor]:
+    return [x.new_zeros(x.shape) if g is None else g for g, x in zip(results, inputs, strict=True)]
+
+
+def _pull(outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Tensor], connected: bool) -> list[Tensor]:
+    """The vector-Jacobian product, with zeros where outputs do not depend on inputs."""
+    if not any(out.requires_grad for out in outputs):
+        return _zeros_for([None] * len(inputs), inputs)
+    found = gradients(outputs, inputs, cotangents, retain_graph=True, create_graph=connected, allow_unused=True)
+    return _zeros_for(found, inputs)
+
+
+def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """A function that returns (value, gradient) of a scalar function, or ((value, aux), gradient) with `has_aux`.
+
+    `argnums` names the arguments to differentiate; the gradient has their structure. Raises GraphError if the value is not a scalar.
+
+    >>> import tinygrad_nn as tg
+    >>> value, g = tg.value_and_grad(lambda x: (x * x).sum())(tg.tensor([1.0, 2.0]))
+    >>> value.item(), g.tolist()
+    (5.0, [2.0, 4.0])
+    """
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        places = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        chosen = tuple(args[place] for place in places)
+        recording = mode.grad
+        with enable_grad():
+            fresh = _fresh(chosen)
+            replaced = list(args)
+            for place, value in zip(places, fresh, strict=True):
+                replaced[place] = value
+            result = function(*replaced, **kwargs)
+            value, aux = result if has_aux else (result, None)
+            if not isinstance(value, Tensor) or value.shape != ():
+                got = f"a function that returned {getattr(value, 'shape', type(value).__name__)}"
+                raise GraphError(message("grad", got, "a scalar tensor", "sum() or mean() the result, or use jacobian"))
+            leaves, tree = flatten(fresh)
+            connected = _connected([value], leaves, recording)
+            found = unflatten(tree, _pull([value], leaves, [value.new_ones(())], connected))
+        answer = found[0] if isinstance(argnums, int) else found
+        value, aux = _plain(value, connected), _plain(aux, connected)
+        return ((value, aux) if has_aux else value), answer
+
+    return wrapped
+
+
+def grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """A function that returns the gradient of a scalar function; (gradient, aux) with `has_aux`.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.grad(tg.grad(lambda x: x ** 3))(tg.tensor(2.0)).item()
+    12.0
+    """
+    both = value_and_grad(function, argnums, has_aux)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        value, found = both(*args, **kwargs)
+        return (found, value[1]) if has_aux else found
+
+    return wrapped
+
+
+def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+    """(outputs, pull): `pull(cotangents)` returns the cotangents of every primal, as a tuple.
+
+    >>> import tinygrad_nn as tg
+    >>> out, pull = tg.vjp(lambda x, y: x * y, tg.tensor(2.0), tg.tensor(3.0))
+    >>> [g.item() for g in pull(tg.tensor(1.0))]
+    [3.0, 2.0]
+    """
+    recording = mode.grad
+    with enable_grad():
+        fresh = _fresh(primals)
+        outputs = function(*fresh)
+    leaves, tree = flatten(fresh)
+    roots, out_tree = flatten(outputs)
+    connected = _connected(roots, leaves, recording)
+
+    def pull(cotangents: Any) -> Any:
+        seeds, seed_tree = flatten(cotangents)
+        if seed_tree != out_tree:
+            raise ShapeError(message("vjp", "cotangents of another structure than the outputs", "one for each output"))
+        seeds = [as_tensor(seed) for seed in seeds]
+        onward = connected or _connected(seeds, [], mode.grad)
+        with enable_grad():
+            return unflatten(tree, _pull(roots, leaves, seeds, onward))
+
+    return _plain(outputs, connected), pull
+
+
+def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    """(outputs, tangents of the outputs): the directional derivative, exact.
+
+    >>> import tinygrad_nn as tg
+    >>> value, tangent = tg.jvp(lambda x: x.sin(), (tg.tensor(0.0),), (tg.tensor(2.0),))
+    >>> tangent.item()
+    2.0
+    """
+    recording = mode.grad
+    with enable_grad():
+        fresh = _fresh(tuple(primals))
+        leaves, tree = flatten(fresh)
+        directions, direction_tree = flatten(tuple(tangents))
+        if direction_tree != tree or any(tuple(as_tensor(v).shape) != x.shape for v, x in zip(directions, leaves, strict=False)):
+            raise ShapeError(message("jvp", "tangents that do not match the primals", "one of the same shape for each"))
+        outputs = function(*fresh)
+        roots, out_tree = flatten(outputs)
+        connected = _connected([*roots, *map(as_tensor, directions)], leaves, recording)
+        cotangents = [root.new_zeros(root.shape).requires_grad_() for root in roots]
+        pulled = _pull(roots, leaves, cotangents, connected=True)
+        results = _pull(pulled, cotangents, [as_tensor(v).to(x.dtype) for v, x in zip(directions, leaves, strict=True)], connected)
+    return _plain(outputs, connected), unflatten(out_tree, results)
+
+
+def jacobian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
+    """A function that returns d output / d argument, of shape output.shape + argument.shape. One backward walk per output element.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.jacobian(lambda x: x * x)(tg.tensor([1.0, 2.0])).tolist()
+    [[2.0, 0.0], [0.0, 4.0]]
+    """
+
+    def wrapped(*args: Any, **kwargs: Any) -> Tensor:
+        recording = mode.grad
+        with enable_grad():
+            x = _fresh(args[argnums])
+            out = function(*args[:argnums], x, *args[argnums + 1 :], **kwargs)
+            if not isinstance(x, Tensor) or not isinstance(out, Tensor):
+                got = f"{type(x).__name__} -> {type(out).__name__}"
+                raise GraphError(message("jacobian", got, "a tensor as argument and as result", "use vjp for structures"))
+            connected = _connected([out], [x], recording)
+            count = out.numel()
+            eye = _eye(out, count)
+            rows = [_pull([out], [x], [eye.narrow(0, k, 1).reshape(out.shape)], connected)[0] for k in range(count)]
+            if not rows:
+                return out.new_zeros(out.shape + x.shape)
+            first, *rest = [row.unsqueeze(0) for row in rows]
+            return _plain(first.cat_with(*rest, dim=0).reshape(out.shape + x.shape), connected)
+
+    return wrapped
+
+
+def _eye(like: Tensor, count: int) -> Tensor:
+    index = like.new_arange(count)
+    return (index.unsqueeze(-1) == index).to(like.dtype)
+
+
+def hessian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
+    """A function that returns the second derivatives of a scalar function, of shape argument.shape twice.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.hessian(lambda x: (x ** 3).sum())(tg.tensor([1.0, 2.0])).tolist()
+    [[6.0, 0.0], [0.0, 12.0]]
+    """
+    return jacobian(grad(function, argnums), argnums)
+
+
+def hvp(function: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Tensor, Any]:
+    """(value, Hessian times vector) of a scalar function of one argument, in two walks, without the Hessian.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.hvp(lambda x: (x ** 3).sum(), tg.tensor([1.0, 2.0]), tg.tensor([1.0, 1.0]))[1].tolist()
+    [6.0, 12.0]
+    """
+    x = primals[0] if isinstance(primals, tuple) else primals
+    v = tangents[0] if isinstance(tangents, tuple) else tangents
+    (value, _), (_, product) = jvp(value_and_grad(function), (x,), (v,))
+    return value, product

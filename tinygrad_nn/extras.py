@@ -25,19 +25,22 @@ EXTRAS: Final = MappingProxyType(
 """Extra -> the modules it brings that the package itself may ask for."""
 
 
-def pip_line(extra: str) -> str:
-    """Return the command that installs an extra.
+def pip_line(extra: str = "") -> str:
+    """Return the command that installs an extra, or the package with what it always needs.
 
     >>> pip_line("data")
     'pip install "tinygrad_nn[data]"'
+    >>> pip_line()
+    'pip install tinygrad_nn'
     """
-    return f'pip install "tinygrad_nn[{extra}]"'
+    return f'pip install "tinygrad_nn[{extra}]"' if extra else "pip install tinygrad_nn"
 
 
-def require(module: str, extra: str) -> Any:
-    """Import and return an optional module, dotted names included; `MissingExtra` names the line that installs it.
+def require(module: str, extra: str = "") -> Any:
+    """Import and return a module, dotted names included; `MissingExtra` names the line that installs it.
 
-    The result is typed `Any`: the package must type-check where the module is absent.
+    Without `extra` the module is one that is always installed but imported late (graphviz). The result is typed `Any`:
+    the package must type-check where the module is absent.
 
     >>> require("json.decoder", "data").__name__
     'json.decoder'

@@ -71,7 +71,7 @@ def test_data_frames(foreign: bool) -> None:
 
     class Exported:
         def __init__(self, frame: Any) -> None:
-            self.shape, self.__arrow_c_stream__ = frame.shape, frame.__arrow_c_stream__
+            self.columns, self.__arrow_c_stream__ = frame.columns, frame.__arrow_c_stream__
 
     wrap = Exported if foreign else lambda frame: frame
     x, y = as_columns((wrap(pl.DataFrame({"a": [1, 2], "b": [0.5, 1.5]})), wrap(pl.DataFrame({"y": [0, 1]}))))
@@ -81,6 +81,18 @@ def test_data_frames(foreign: bool) -> None:
     assert y.dtype == np.int64
     assert y.shape == (2, 1)
     assert as_columns(wrap(pl.DataFrame({"y": [True, False]})))[0].dtype == np.bool_
+
+
+def test_a_bare_stream_loses_no_column() -> None:
+    pl = pytest.importorskip("polars")
+
+    class Bare:
+        def __init__(self, frame: Any) -> None:
+            self.__arrow_c_stream__ = frame.__arrow_c_stream__
+
+    x, y = as_columns((Bare(pl.DataFrame({"a": [1, 2], "b": [3, 4]})), Bare(pl.Series([5, 6]))))
+    assert x.tolist() == [[1, 3], [2, 4]]
+    assert y.tolist() == [5, 6]
 
 
 def test_a_series_is_a_vector() -> None:

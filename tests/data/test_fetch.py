@@ -122,6 +122,19 @@ def test_errors_of_the_server_and_slow_servers(server: str) -> None:
     assert time.perf_counter() - start < 1.2
 
 
+def test_the_timeout_covers_what_a_socket_timeout_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+
+    def hanging_name_lookup(url: str, timeout: float) -> None:
+        released.wait(5.0)
+        raise OSError("no such host")
+
+    monkeypatch.setattr("tinygrad_nn.data.fetch.urlopen", hanging_name_lookup)
+    with pytest.raises(DataError, match=r"got no answer from http://slow/x: no complete answer in 0\.1 s"):
+        cached_download("http://slow/x", SHA256, "x.csv", timeout=0.1)
+    released.set()
+
+
 def test_the_titanic_checksum_is_that_of_the_real_file(shared_data: Path) -> None:
     assert hashlib.sha256((shared_data / "titanic.csv").read_bytes()).hexdigest() == TITANIC.sha256
 

@@ -47,19 +47,20 @@ def test_arrays_and_lists_are_divided_alike() -> None:
     assert (x_test[:, 0] // 2).tolist() == [int(r[0, 0]) for r in r_test]
 
 
-@given(counts=st.lists(st.integers(5, 40), min_size=2, max_size=4), seed=st.integers(0, 100))
-def test_stratified_parts_hold_each_class_in_its_share(counts: list[int], seed: int) -> None:
+@given(counts=st.lists(st.integers(10, 40), min_size=2, max_size=4), seed=st.integers(0, 100),
+       sizes=st.sampled_from([(0.6, 0.4), (0.5, 0.3, 0.2)]))
+def test_stratified_parts_hold_each_class_in_its_share(counts: list[int], seed: int, sizes: Any) -> None:
     labels = np.repeat(np.arange(len(counts)), counts)
-    parts = split_indices(len(labels), (0.6, 0.4), seed=seed, stratify=labels)
+    parts = split_indices(len(labels), sizes, seed=seed, stratify=labels)
     assert sorted(np.concatenate(parts).tolist()) == list(range(len(labels)))
-    for part, share in zip(parts, (0.6, 0.4), strict=True):
-        assert np.all(np.abs(np.bincount(labels[part], minlength=len(counts)) - share * np.array(counts)) <= 1.0)
+    for part, share in zip(parts, sizes, strict=True):
+        assert np.all(np.abs(np.bincount(labels[part], minlength=len(counts)) - share * np.array(counts)) < 2.0)
 
 
 def test_stratified_order_is_random_within_a_part() -> None:
     labels = np.repeat([0, 1], 50)
     train, _ = split_indices(100, stratify=labels, seed=1)
-    assert len(set(labels[train][:10].tolist())) == 2
+    assert len(set(labels[train][::2].tolist())) == 2  # the classes do not alternate
     assert train.tolist() != sorted(train.tolist())
 
 

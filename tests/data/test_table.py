@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tinygrad_nn.data import read_csv, to_matrix
 from tinygrad_nn.data.table import as_frame
 from tinygrad_nn.errors import DataError
 
 pl = pytest.importorskip("polars")
+
+CELLS = st.text("ab1 ,;\"'\n\t#\\é0.-", max_size=5)
 
 
 @pytest.fixture
@@ -57,6 +64,42 @@ def test_line_ends_marks_and_quotes(write: Any, content: bytes | str, dtype: Any
 def test_quoted_separators_quotes_and_line_breaks(write: Any) -> None:
     frame = read_csv(write('name,n\n"Braund, Mr. ""Owen""",1\n"two\nlines",2\n'))
     assert frame.rows() == [('Braund, Mr. "Owen"', 1), ("two\nlines", 2)]
+
+
+def test_quotes_and_line_breaks_in_the_header(write: Any) -> None:
+    frame = read_csv(write('"a ""b""","c\nd, e"\n1,2\n'))
+    assert frame.columns == ['a "b"', "c\nd, e"]
+    assert frame.rows() == [(1, 2)]
+
+
+@given(header=st.lists(CELLS.filter(bool), min_size=1, max_size=4, unique=True), data=st.data(),
+       end=st.sampled_from(["\n", "\r\n"]), quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]))
+def test_reads_what_the_standard_library_writes(header: list[str], data: st.DataObject, end: str, quoting: Any) -> None:
+    rows = data.draw(st.lists(st.lists(CELLS, min_size=len(header), max_size=len(header)), min_size=1, max_size=5))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator=end, quoting=quoting)
+    writer.writerows([header, *rows])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "table.csv"
+        path.write_bytes(text.getvalue().encode())
+        frame = read_csv(path, dtype=str)
+    assert frame.columns == header
+    assert frame.rows() == [tuple(cell or None for cell in row) for row in rows]
+
+
+@given(content=st.one_of(st.binary(max_size=60), st.text("ab1 ,\"\n\r", max_size=40).map(str.encode)),
+       dtype=st.sampled_from([None, float, int, str]))
+def test_any_bytes_are_read_or_refused(content: bytes, dtype: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "table.csv"
+        path.write_bytes(content)
+        try:
+            frame = read_csv(path, dtype=dtype)
+        except DataError:
+            return
+    if b"\n" in content:
+        records = [row for row in csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")) if row]
+        assert [frame.columns, frame.height] == [records[0], len(records) - 1]
 
 
 def test_columns_select_and_order(write: Any) -> None:
@@ -133,9 +176,11 @@ def test_reads_the_real_files(shared_data: Path) -> None:
     (b'a,b\n1,2\n"x,3\n4,5\n', {}, r"table\.csv: unexpected end of data in the record that begins on line 3"),
     (b'a,b\n1,2\n"x"y,3\n', {}, r"table\.csv: .* in the record that begins on line 3"),
     (b'a,b\nx"y,2\nz,3\n', {}, r"got .*table\.csv: .*expected a well-formed CSV file"),
+    (b"a\n1\r2\n3\n", {}, r"got .*table\.csv: 2 rows on 3 lines; expected a well-formed CSV file"),
     (b"a,b\n1,2\ncaf\xe9,3\n", {}, r"got byte 0xe9 at position 11, line 3 of .*table\.csv; expected text in utf-8.*"
                                     r"encoding='latin-1'"),
     ("a,b\n1,2\n".encode("utf-16"), {}, r"byte 0xff at position 0, line 1 of .*encoding='utf-16'"),
+    (b"\xef\xbb\xbfa,b\n\xe9,2\n", {}, r"got byte 0xe9 at position 7, line 2 of"),
     (b"a,b\n1,2\n", {"encoding": "utf-99"}, r"got encoding 'utf-99'"),
     (b"a,b\n1,2\n", {"separator": ", "}, r"got separator ', '; expected one character"),
     (b"a,b\n1,2\n\n3,n/a\n", {"dtype": float}, r"got 'n/a' in .*table\.csv, line 4, column 'b'; expected a number"),
@@ -182,6 +227,7 @@ def test_missing_values_become_nan_on_request() -> None:
 def test_matrix_from_a_foreign_frame() -> None:
     frame = pl.DataFrame({"a": [1, 2], "b": [0.5, 1.5]})
     np.testing.assert_array_equal(to_matrix(Exported(frame)), to_matrix(frame))
+    np.testing.assert_array_equal(to_matrix(Exported(frame["b"])), [[0.5], [1.5]])
 
 
 @pytest.mark.parametrize(("columns", "arguments", "expected"), [

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..errors import DataError, message
 from .arrays import Array, as_array, check_finite, is_sequence
-from .table import as_frame, to_matrix
+from .table import as_frame, is_table, to_matrix
 
 Column: TypeAlias = "Array | list[Array]"
 
@@ -113,7 +113,7 @@ def _from_arrow(value: Any, dtype: npt.DTypeLike, op: str) -> Array:
     kinds = {"b" if kind == "Boolean" else "i" if "Int" in kind else "f" for kind in map(str, frame.dtypes)}
     own = np.bool_ if kinds == {"b"} else np.int64 if kinds == {"i"} else dtype
     matrix = to_matrix(frame, dtype=own, op=op)
-    return matrix[:, 0] if len(getattr(value, "shape", (0, 0))) == 1 else matrix
+    return matrix if is_table(value) or matrix.shape[1] > 1 else matrix[:, 0]
 
 
 def _is_ragged(value: Any) -> bool:

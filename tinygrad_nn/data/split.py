@@ -40,8 +40,8 @@ def split_indices(n: int, sizes: Sequence[float] = (0.8, 0.2), *, seed: int = 0,
     """Row numbers 0..n-1 in one part per size, each row in exactly one part.
 
     `sizes` are fractions that sum to 1 (cut at the rounded cumulative fractions of n) or row counts that sum to n.
-    `shuffle=False` keeps file order. `stratify` (n labels) gives each part every class in its share, to within one
-    row. Raises DataError for no rows, sizes that do not sum, an empty part, and a class missing from a part.
+    `shuffle=False` keeps file order. `stratify` (n labels) gives each part every class in its share, to within two
+    rows. Raises DataError for no rows, sizes that do not sum, an empty part, and a class missing from a part.
 
     >>> split_indices(5, (0.6, 0.4), shuffle=False)
     (array([0, 1, 2]), array([3, 4]))

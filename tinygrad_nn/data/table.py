@@ -51,7 +51,7 @@ def read_csv(path: StrPath, columns: Sequence[str] | None = None, *, dtype: type
         raise DataError(message("read_csv", f"separator {separator!r}", "one character", "as in separator=';'"))
     path = Path(path)
     text = _decode(path, encoding)
-    header, height, blank = _structure(path, text, separator)
+    header, body, height, blank = _structure(path, text, separator)
     columns = header if columns is None else columns
     check_names("read_csv", columns, header, str(path))
     extra = [name for name in header if name not in columns]
@@ -60,14 +60,18 @@ def read_csv(path: StrPath, columns: Sequence[str] | None = None, *, dtype: type
                                 f"only the columns {', '.join(map(repr, columns))}",
                                 "remove it from the file; exact=False leaves it out when reading"))
     dtypes = _dtypes(dtype, columns)
+    number = {name: str(j) for j, name in enumerate(header)}  # stands for the name: polars keeps quotes in a header
     try:
-        frame: Frame = pl.read_csv(text.encode(), columns=list(columns), separator=separator, infer_schema_length=None,
-                            schema_overrides=dict.fromkeys(dtypes, pl.String))
+        frame: Frame = pl.read_csv(
+            f"{separator.join(number.values())}\n{body}".encode(), columns=[number[name] for name in columns],
+            schema_overrides={number[name]: pl.String for name in dtypes}, separator=separator,
+            infer_schema_length=None)
     except pl.exceptions.PolarsError as error:
         raise _broken(path, str(error).splitlines()[0]) from error
     if frame.height != height:
         raise _broken(path, f"{frame.height} rows on {height} lines")
-    frame = frame.select(columns)
+    frame = frame.select(pl.col(number[name]).alias(name) for name in columns)
+    frame = frame.with_columns(pl.col(pl.String).replace("", None))
     if blank:
         keep = np.ones(height, np.bool_)
         keep[blank] = False
@@ -107,7 +111,8 @@ def to_matrix(frame: Any, columns: Sequence[str] | None = None, dtype: npt.DType
 def as_frame(value: Any, op: str = "as_frame") -> Frame:
     """A polars DataFrame from any data frame that exports the Arrow stream protocol (polars, pandas, pyarrow, ...).
 
-    Raises DataError when the export fails, as that of pandas does where pyarrow is not installed.
+    A series (what has no columns) becomes a frame of one column. Raises DataError when the export fails, as that of
+    pandas does for text columns where pyarrow is not installed.
 
     >>> import polars
     >>> as_frame(polars.DataFrame({"age": [22]})).columns
@@ -115,12 +120,26 @@ def as_frame(value: Any, op: str = "as_frame") -> Frame:
     """
     pl = extras.require("polars", "data")
     try:
-        frame: Frame = value if isinstance(value, pl.DataFrame) else pl.DataFrame(value)
+        if is_table(value):
+            frame: Frame = value if isinstance(value, pl.DataFrame) else pl.DataFrame(value)
+        else:
+            series = pl.Series(values=value)
+            frame = series.struct.unnest() if series.dtype == pl.Struct else series.to_frame()
     except (pl.exceptions.PolarsError, ImportError, TypeError, ValueError) as error:
         raise DataError(message(op, f"{type(value).__name__} that is not readable as a data frame: {error}",
                                 "a data frame with the Arrow stream protocol", "pass frame.to_numpy() instead")
                         ) from error
     return frame
+
+
+def is_table(value: Any) -> bool:
+    """True for data frames of any library, by their column names; False for a series.
+
+    >>> import polars
+    >>> is_table(polars.DataFrame({"age": [22]})), is_table(polars.Series([22]))
+    (True, False)
+    """
+    return hasattr(value, "columns") or hasattr(value, "column_names")
 
 
 def _decode(path: Path, encoding: str) -> str:
@@ -132,11 +151,12 @@ def _decode(path: Path, encoding: str) -> str:
     try:
         text = raw.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
+        position = len(raw) - len(error.object) + error.start  # the codec has taken the byte order mark off
+        line = raw.count(b"\n", 0, position) + 1
         likely = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
-        raise DataError(message("read_csv", f"byte 0x{raw[error.start]:02x} at position {error.start}, line {line} of "
-                                f"{path}", f"text in {encoding}", f"pass encoding={likely!r}, or save the file as "
-                                "UTF-8")) from error
+        raise DataError(message("read_csv", f"byte 0x{raw[position]:02x} at position {position}, line {line} of {path}",
+                                f"text in {encoding}", f"pass encoding={likely!r}, or save the file as UTF-8")
+                        ) from error
     except LookupError as error:
         raise DataError(message("read_csv", f"encoding {encoding!r}", "an encoding that Python knows",
                                 "the usual ones are 'utf-8', 'latin-1', 'utf-16'")) from error
@@ -145,9 +165,9 @@ def _decode(path: Path, encoding: str) -> str:
     return text
 
 
-def _records(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _records(path: Path, lines: io.StringIO, separator: str) -> Iterator[tuple[int, list[str]]]:
     """(line where it begins, cells) of each record; a blank line is a record without cells."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     line = 1
     try:
         for cells in reader:
@@ -157,10 +177,12 @@ def _records(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[
         raise _broken(path, f"{error} in the record that begins on line {line}") from error
 
 
-def _structure(path: Path, text: str, separator: str) -> tuple[list[str], int, list[int]]:
-    """Header, number of rows, and which of those rows are blank lines."""
-    records = _records(path, text, separator)
+def _structure(path: Path, text: str, separator: str) -> tuple[list[str], str, int, list[int]]:
+    """Header, the text below it, the number of rows there, and which of them are blank lines."""
+    lines = io.StringIO(text, newline="")
+    records = _records(path, lines, separator)
     _, header = next(records, (1, []))
+    body = text[lines.tell():]
     if not header:
         raise DataError(message("read_csv", f"{'an empty first line' if text.strip() else 'an empty file'} in {path}",
                                 "a header line", "check that the file was written completely"))
@@ -175,7 +197,7 @@ def _structure(path: Path, text: str, separator: str) -> tuple[list[str], int, l
     if height == len(blank):
         raise DataError(message("read_csv", f"no rows below the header in {path}", "at least one row",
                                 "check that the file was written completely"))
-    return header, height, blank
+    return header, body, height, blank
 
 
 def _dtypes(dtype: type | Mapping[str, type] | None, columns: Sequence[str]) -> dict[str, type]:
@@ -198,7 +220,7 @@ def _parse(path: Path, text: str, separator: str, cells: Any, kind: type) -> Any
     bad = (numbers.is_null() & cells.is_not_null()).arg_true()
     if bad.is_empty():
         return numbers
-    rows = (line for line, row in _records(path, text, separator) if row)
+    rows = (line for line, row in _records(path, io.StringIO(text, newline=""), separator) if row)
     line = list(rows)[bad[0] + 1]
     raise DataError(message("read_csv", f"{cells[bad[0]]!r} in {path}, line {line}, column {cells.name!r}",
                             "an integer" if kind is int else "a number",

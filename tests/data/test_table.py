@@ -175,7 +175,6 @@ def test_reads_the_real_files(shared_data: Path) -> None:
     (b'a,b\n"x\ny",2\n3\n', {}, r"got 1 cells on line 4 of"),
     (b'a,b\n1,2\n"x,3\n4,5\n', {}, r"table\.csv: unexpected end of data in the record that begins on line 3"),
     (b'a,b\n1,2\n"x"y,3\n', {}, r"table\.csv: .* in the record that begins on line 3"),
-    (b'a,b\nx"y,2\nz,3\n', {}, r"got .*table\.csv: .*expected a well-formed CSV file"),
     (b"a\n1\r2\n3\n", {}, r"got .*table\.csv: 2 rows on 3 lines; expected a well-formed CSV file"),
     (b"a,b\n1,2\ncaf\xe9,3\n", {}, r"got byte 0xe9 at position 11, line 3 of .*table\.csv; expected text in utf-8.*"
                                     r"encoding='latin-1'"),
@@ -194,6 +193,16 @@ def test_refused_files(write: Any, content: bytes, arguments: dict[str, Any], ex
         read_csv(write(content), **arguments)
     assert str(caught.value).startswith("[read_csv] got ")
     assert "; hint: " in str(caught.value)
+
+
+def test_a_stray_quote_is_read_as_written_or_refused(write: Any) -> None:
+    path = write('size,n\n5\'11",2\nz,3\n')
+    try:  # versions of polars differ
+        rows = read_csv(path).rows()
+    except DataError as error:
+        assert re.search(r"table\.csv: .*; expected a well-formed CSV file; hint: put cells that contain", str(error))
+    else:
+        assert rows == [("5'11\"", 2), ("z", 3)]
 
 
 def test_refuses_what_cannot_be_opened(tmp_path: Path) -> None:

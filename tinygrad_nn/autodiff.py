@@ -18,8 +18,6 @@ from .graph import GradSlot, Node, reachable
 class Cotangent(Protocol):
     """What the walk needs of a handle."""
 
-    @property
-    def shape(self) -> tuple[int, ...]: ...
     def __add__(self, other: Any, /) -> Any: ...
 
 
@@ -45,10 +43,12 @@ def reverse(
     wanted: Collection[Node] | None = None,
     retain: bool = False,
     watch: Watch | None = None,
+    expose: Callable[[T], Any] = lambda g: g,
 ) -> dict[Node, T]:
     """Cotangents of `wanted` (by default: every leaf, and every node that keeps its gradient), by node.
 
-    Nodes that the roots do not depend on are absent.
+    Nodes that the roots do not depend on are absent; where a rule is None the operand is an integer or bool, which never needs one.
+    `expose` makes of a cotangent what users' hooks may see.
     """
     if watch is not None:
         watch.begin()
@@ -60,22 +60,39 @@ def reverse(
             pending[root] = pending[root] + seed if root in pending else seed
     found: dict[Node, T] = {}
     for node in reversed(order):
-        g = pending.pop(node, None)
-        if g is None:
+        if node not in pending:
             continue
+        g = pending.pop(node)
         slot = node.slot
         if slot is not None:
             for hook in tuple(slot.hooks.values()):
-                replaced = hook(g)
-                g = g if replaced is None else replaced
+                replaced = hook(expose(g))
+                g = g if replaced is None else handle(replaced.node)
             if wanted is None and slot.keep:
                 found[node] = g
         if wanted is not None and node in wanted:
             found[node] = g
-        if node.inputs and (useful is None or node in useful):
-            _pull_back(node, g, pending, handle, useful, watch)
-            if not retain:
-                _release(node)
+        inputs = node.inputs
+        if not inputs or (useful is not None and node not in useful):
+            continue
+        op, attrs = node.op, node.attrs
+        if not op.linear:
+            _check_intact(node)
+        out, operands = handle(node), [handle(operand) for operand in inputs]
+        for argnum, operand in enumerate(inputs):
+            if operand.needs_grad and (useful is None or operand in useful):
+                if op.variadic:
+                    cotangent = op.vjp[0](g, out, *operands, **attrs, argnum=argnum)
+                else:
+                    cotangent = op.vjp[argnum](g, out, *operands, **attrs)
+                if watch is not None:
+                    watch.see(node, g, argnum, cotangent)
+                pending[operand] = pending[operand] + cotangent if operand in pending else cotangent
+        if not retain:
+            if slot is None:
+                node.slot = RELEASED
+            else:
+                slot.released = True
     if watch is not None:
         watch.end()
     return found
@@ -90,32 +107,10 @@ def _between(order: Sequence[Node], wanted: Collection[Node]) -> set[Node]:
     return useful
 
 
-def _pull_back(
-    node: Node, g: T, pending: dict[Node, T], handle: Callable[[Node], T], useful: set[Node] | None, watch: Watch | None
-) -> None:
-    """Apply the op's rule for each operand that needs a gradient and add the result to what is pending for it.
-
-    Where a rule is None the operand is an integer or bool, which never needs one.
-    """
-    op = node.op
-    if not op.linear:
-        _check_intact(node)
-    inputs = node.inputs
-    out, operands = handle(node), [handle(operand) for operand in inputs]
-    for argnum, operand in enumerate(inputs):
-        if operand.needs_grad and (useful is None or operand in useful):
-            if op.variadic:
-                cotangent = op.vjp[0](g, out, *operands, **node.attrs, argnum=argnum)
-            else:
-                cotangent = op.vjp[argnum](g, out, *operands, **node.attrs)
-            if watch is not None:
-                watch.see(node, g, argnum, cotangent)
-            pending[operand] = pending[operand] + cotangent if operand in pending else cotangent
-
-
 def _check_intact(node: Node) -> None:
     """A rule that reads values must find them: not freed by an earlier walk, not overwritten in place since."""
-    if node.slot is not None and node.slot.released:
+    slot = node.slot
+    if slot is not None and slot.released:
         raise GraphError(
             message(
                 "backward",
@@ -124,7 +119,8 @@ def _check_intact(node: Node) -> None:
             )
         )
     for operand in node.inputs:
-        if operand.slot is not None and operand.slot.owner >= 0 and operand.slot.owner != operand.serial:
+        slot = operand.slot
+        if slot is not None and slot.owner >= 0 and slot.owner != operand.serial:
             raise GraphError(
                 message(
                     "backward",
@@ -132,10 +128,3 @@ def _check_intact(node: Node) -> None:
                     hint="call backward() before the write, or write to a clone()",
                 )
             )
-
-
-def _release(node: Node) -> None:
-    if node.slot is None:
-        node.slot = RELEASED
-    else:
-        node.slot.released = True

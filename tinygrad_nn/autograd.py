@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .autodiff import reverse
 from .errors import GraphError, ShapeError, message
 from .graph import NO_ATTRS, Node, Op
-from .tensor.core import constant, mode
-from .tensor.tensor import Tensor, no_grad, set_grad_enabled
+from .tensor.core import Core, constant, mode
+from .tensor.tensor import Tensor, no_grad, walk
 
 Tensors = Tensor | Sequence[Tensor]
 
@@ -53,10 +52,9 @@ def grad(
     if not any(root.requires_grad for root in roots):
         raise GraphError(message("grad", "outputs that depend on nothing that requires grad"))
     retain = create_graph if retain_graph is None else retain_graph
-    with set_grad_enabled(create_graph):
-        starts = [root.seed(seed) for root, seed in zip(roots, seeds, strict=True)]
-        nodes = [tensor.node for tensor in wanted]
-        found = reverse([root.node for root in roots], starts, Tensor.handle, nodes, retain, mode.watch)
+    starts = [root.seed(seed) for root, seed in zip(roots, seeds, strict=True)]
+    nodes = [tensor.node for tensor in wanted]
+    found = walk(roots, starts, nodes, retain, create_graph)
     results = tuple(found.get(node) for node in nodes)
     if None in results and not allow_unused:
         hint = "pass allow_unused=True to get None"
@@ -139,10 +137,10 @@ class _Pull:
 
     def __init__(self, function: type[Function], ctx: Context, outputs: list[Node], places: list[int], arity: int) -> None:
         self.function, self.ctx, self.outputs, self.places, self.arity = function, ctx, outputs, places, arity
-        self.last: tuple[Node, int, tuple[Any, ...]] | None = None
+        self.last: tuple[Any, int, tuple[Any, ...]] | None = None
 
     def __call__(self, g: Tensor, position: int, argnum: int) -> Tensor | None:
-        if self.last is None or self.last[0] is not g.node or self.last[1] != position:
+        if self.last is None or self.last[0] is not g.node.value or self.last[1] != position:
             cotangents = [g if k == position else g.new_zeros(out.shape) for k, out in enumerate(self.outputs)]
             returned = self.function.backward(self.ctx, *cotangents)
             results = returned if isinstance(returned, tuple) else (returned,)
@@ -150,7 +148,7 @@ class _Pull:
             if len(results) != self.arity:
                 got = f"{len(results)} gradients from backward"
                 raise GraphError(message(name, got, f"{self.arity}, one per argument of forward", "return None where there is none"))
-            self.last = (g.node, position, results)
+            self.last = (g.node.value, position, results)
         result: Tensor | None = self.last[2][self.places[argnum]]
         return result
 
@@ -158,9 +156,9 @@ class _Pull:
 def _custom_node(name: str, pull: _Pull, position: int, operands: tuple[Node, ...], out: Node) -> Node:
     """A node whose op exists only for this call."""
 
-    def rule(g: Tensor, result: Tensor, *inputs: Tensor, argnum: int) -> Tensor:
-        cotangent = pull(g, position, argnum)
-        operand = inputs[argnum]
+    def rule(g: Core, result: Core, *inputs: Core, argnum: int) -> Tensor:
+        cotangent = pull(g if isinstance(g, Tensor) else Tensor.handle(constant(g.node.value)), position, argnum)
+        operand = Tensor.handle(operands[argnum])
         if cotangent is None:
             return operand.new_zeros(operand.shape)
         if cotangent.shape != operand.shape:

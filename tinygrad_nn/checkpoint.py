@@ -11,7 +11,7 @@ from typing import Any
 
 from .autograd import grad
 from .graph import NO_ATTRS, Attrs, Node, Op, next_serial, reachable
-from .tensor.core import mode
+from .tensor.core import Core, constant, mode
 from .tensor.tensor import Tensor, enable_grad
 
 Step = tuple[Op, Attrs, tuple[int | Node, ...]]  # an operand is an earlier step or a node that is kept
@@ -63,16 +63,18 @@ def _replay(steps: list[Step]) -> Tensor:
 def _checkpoint_op(steps: list[Step], origins: tuple[Node, ...], out: Node) -> Op:
     """An op for this one node; its rule replays the steps once per cotangent and differentiates them."""
     shape, dtype = out.shape, out.dtype
-    last: list[tuple[Node, tuple[Tensor | None, ...]]] = []
+    last: list[tuple[Any, tuple[Tensor | None, ...]]] = []
 
-    def rule(g: Tensor, result: Tensor, *inputs: Tensor, argnum: int) -> Tensor:
-        if not last or last[0][0] is not g.node:
-            found = grad(_replay(steps), inputs, g, create_graph=mode.grad, allow_unused=True)
-            last[:] = [(g.node, found)]
+    def rule(g: Core, result: Core, *inputs: Core, argnum: int) -> Tensor:
+        sources = [Tensor.handle(origin) for origin in origins]
+        if not last or last[0][0] is not g.node.value:
+            seed = g if isinstance(g, Tensor) else Tensor.handle(constant(g.node.value))
+            found = grad(_replay(steps), sources, seed, create_graph=mode.grad, allow_unused=True)
+            last[:] = [(g.node.value, found)]
         cotangent = last[0][1][argnum]
         if argnum == len(inputs) - 1:
             last.clear()
-        return inputs[argnum].new_zeros(inputs[argnum].shape) if cotangent is None else cotangent
+        return sources[argnum].new_zeros(inputs[argnum].shape) if cotangent is None else cotangent
 
     def numpy(*values: Any) -> Any:
         return _replay(steps).node.value

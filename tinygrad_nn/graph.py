@@ -14,7 +14,6 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -27,7 +26,7 @@ Value = np.ndarray[Any, Any]
 Attrs = Mapping[str, Any]
 Kind = Literal["source", "elementwise", "reduce", "movement", "contract", "index", "control", "random"]
 
-NO_ATTRS: Final[Attrs] = MappingProxyType({})
+NO_ATTRS: Final[Attrs] = {}  # a plain dict: `**` of a mapping proxy costs as much as an addition
 
 
 @dataclass(frozen=True, slots=True)

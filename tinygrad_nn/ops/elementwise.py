@@ -24,11 +24,13 @@ def zero(g: Any, *_: Any, **attrs: Any) -> Any:
     return g.new_zeros(g.shape)
 
 
+# On bools + is or and * is and, as in NumPy and PyTorch.
 ADD = binary(
     "add",
     numpy=np.add,
     vjp=(lambda g, out, x, y: g, lambda g, out, x, y: g),
-    emit=lambda x, y: x + y,
+    emit=lambda x, y: x | y if x.dtype == BOOL else x + y,
+    kinds=ANY,
     linear=True,
 )
 
@@ -44,7 +46,8 @@ MUL = binary(
     "mul",
     numpy=np.multiply,
     vjp=(lambda g, out, x, y: g * y, lambda g, out, x, y: g * x),
-    emit=lambda x, y: x * y,
+    emit=lambda x, y: x & y if x.dtype == BOOL else x * y,
+    kinds=ANY,
 )
 
 DIV = binary(

@@ -6,12 +6,14 @@ All are linear, and each one's gradient is its adjoint: sum for broadcast, embed
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError, message
 from ..graph import Arg, Case, DType, Op, Shape
+from .reduce import SUM
 from .rules import ANY, check_kinds, same_dtype
 
 Bounds = tuple[tuple[int, int, int], ...]  # (start, step, length) per axis
@@ -26,23 +28,34 @@ def _broadcast_shape(x: Shape, shape: Shape, axes: tuple[int, ...]) -> Shape:
 
 def _broadcast(x: Any, shape: Shape, axes: tuple[int, ...]) -> Any:
     """A view with stride 0 along the repeated axes; np.broadcast_to costs ten times as much on small arrays."""
-    x = np.asarray(x)
     if x.size and x.flags.c_contiguous:
-        own = iter(zip(x.shape, x.strides, strict=True))
-        strides = [0] * len(shape)
-        for a, n in enumerate(shape):
-            if a not in axes:
-                length, stride = next(own)
-                strides[a] = stride if length == n else 0
-        return np.ndarray(shape, x.dtype, x, 0, tuple(strides))
+        return np.ndarray(shape, x.dtype, x, 0, _broadcast_strides(x.shape, x.strides, shape, axes))
     return np.broadcast_to(np.expand_dims(x, axes), shape)
 
 
+@lru_cache(maxsize=4096)
+def _broadcast_strides(own: Shape, strides: tuple[int, ...], shape: Shape, axes: tuple[int, ...]) -> tuple[int, ...]:
+    kept = iter(zip(own, strides, strict=True))
+    result = [0] * len(shape)
+    for a, n in enumerate(shape):
+        if a not in axes:
+            length, stride = next(kept)
+            result[a] = stride if length == n else 0
+    return tuple(result)
+
+
 def _broadcast_vjp(g: Any, out: Any, x: Any, shape: Shape, axes: tuple[int, ...]) -> Any:
+    stretched = _stretched(x.shape, shape, axes)
+    if not stretched:
+        return g.apply(SUM, axis=axes, keepdims=False)
+    return g.apply(SUM, axis=tuple(sorted(axes + stretched)), keepdims=False).apply(RESHAPE, shape=x.shape)
+
+
+@lru_cache(maxsize=4096)
+def _stretched(own: Shape, shape: Shape, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes along which the operand had length 1 and was repeated."""
     kept = [a for a in range(len(shape)) if a not in axes]
-    stretched = tuple(a for a, n in zip(kept, x.shape, strict=True) if n == 1 and shape[a] != 1)
-    summed = g.sum(tuple(sorted(axes + stretched))) if axes or stretched else g
-    return summed.reshape(x.shape) if stretched else summed
+    return tuple(a for a, n in zip(kept, own, strict=True) if n == 1 and shape[a] != 1)
 
 
 # The result has `shape`; `axes` are its axes that x lacks, the others are x's own, in order, each equal or stretched from 1.

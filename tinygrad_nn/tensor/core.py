@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextvars
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Protocol, Self
+from functools import lru_cache
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from ..ops.rules import BOOL, DTYPES, FLOAT32, INT64
 from ..ops.source import CONSTANT
 
 Number = bool | int | float
+R = TypeVar("R")
 
 
 class Recorder(Protocol):
@@ -48,7 +50,20 @@ class Mode(threading.local):
     def __init__(self) -> None:
         context = contextvars.copy_context()
         context.run(np.seterr, all="ignore")
-        self.quietly = context.run
+        self.quietly: Callable[..., Any] = context.run
+
+    def quiet_region(self, function: Callable[..., R], *args: Any) -> R:
+        """Run a whole function in the silent context. Inside of it there is nothing left to enter."""
+        enter = self.quietly
+        self.quietly = _call
+        try:
+            return enter(function, *args)  # type: ignore[no-any-return]
+        finally:
+            self.quietly = enter
+
+
+def _call(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+    return function(*args, **kwargs)
 
 
 mode = Mode()
@@ -76,21 +91,24 @@ def bind(op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
     Broadcasting of elementwise operands that need a gradient becomes a node here, once, so no gradient rule knows of it; NumPy
     broadcasts the others. This function is most of an eager step's cost outside of NumPy: keep it flat.
     """
+    quietly = mode.quietly
     needs = False
-    if op.differentiable and mode.grad:
-        for node in nodes:
-            if node.needs_grad:
-                needs = True
-                if len(nodes) > 1 and op.kind == "elementwise":
-                    nodes = broadcast_nodes(op, nodes)
-                break
+    if len(nodes) == 1:
+        operand = nodes[0]
+        if operand.needs_grad and op.differentiable:
+            needs = mode.grad
+        arguments: Any = (operand.value,)
+    else:
+        if op.differentiable and mode.grad:
+            for node in nodes:
+                if node.needs_grad:
+                    needs = True
+                    if op.kind == "elementwise":
+                        nodes = broadcast_nodes(op, nodes)
+                    break
+        arguments = [node.value for node in nodes]
     try:
-        if attrs:
-            value = mode.quietly(op.numpy, *[node.value for node in nodes], **attrs)
-        elif len(nodes) == 2:
-            value = mode.quietly(op.numpy, nodes[0].value, nodes[1].value)
-        else:
-            value = mode.quietly(op.numpy, *[node.value for node in nodes])
+        value = quietly(op.numpy, *arguments, **attrs)
     except Exception as error:
         raise explain(error, op, nodes, attrs) from error
     if needs:
@@ -113,6 +131,7 @@ def explain(error: Exception, op: Op, nodes: tuple[Node, ...], attrs: Any) -> Ti
     return GraphError(message(op.name, f"{error} for operands {', '.join(map(repr, nodes))}"))
 
 
+@lru_cache(maxsize=4096)
 def broadcast_shape(name: str, *shapes: Shape) -> Shape:
     """The common shape by NumPy's rule; raises ShapeError naming the op."""
     rank = max(map(len, shapes))
@@ -132,19 +151,21 @@ def broadcast_shape(name: str, *shapes: Shape) -> Shape:
 
 def broadcast_nodes(op: Op, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     """The operands, with an explicit broadcast node for each that needs a gradient and has not the common shape."""
-    shape = nodes[0].shape
-    for node in nodes:
-        if node.shape != shape:
-            break
-    else:
+    shapes = [node.shape for node in nodes]
+    if shapes.count(shapes[0]) == len(shapes):
         return nodes
-    shape = broadcast_shape(op.name, *(node.shape for node in nodes))
-    return tuple(broadcast(node, shape) if node.needs_grad and node.shape != shape else node for node in nodes)
+    shape = broadcast_shape(op.name, *shapes)
+    return tuple([broadcast(node, shape) if node.needs_grad and node.shape != shape else node for node in nodes])
 
 
 def broadcast(node: Node, shape: Shape) -> Node:
     """One operand stretched to `shape`, aligned at the last axis."""
-    return bind(BROADCAST, (node,), {"shape": shape, "axes": tuple(range(len(shape) - len(node.shape)))})
+    return bind(BROADCAST, (node,), _broadcast_attrs(len(node.shape), shape))
+
+
+@lru_cache(maxsize=4096)
+def _broadcast_attrs(rank: int, shape: Shape) -> Attrs:
+    return {"shape": shape, "axes": tuple(range(len(shape) - rank))}
 
 
 _scalars: dict[tuple[Number, DType], Node] = {}
@@ -280,7 +301,7 @@ class Core:
             return self
         if broadcast_shape("expand", own, shape) != shape:
             raise ShapeError(message("expand", f"shape {own} for {shape}", "axes of length 1 or equal"))
-        return self.apply(BROADCAST, shape=shape, axes=tuple(range(len(shape) - len(own))))
+        return self.apply(BROADCAST, **_broadcast_attrs(len(own), shape))
 
     def rank(self) -> int:
         """The operand's weight in type promotion."""

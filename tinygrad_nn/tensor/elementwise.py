@@ -83,7 +83,7 @@ class Elementwise(Core):
     # ---- operators ------------------------------------------------------------------------------------------------
 
     def __add__(self, other: Operand) -> Self:
-        return self._binary(e.BITWISE_OR if self._both_bool(other) else e.ADD, other)
+        return self._binary(e.ADD, other)
 
     __radd__ = __add__
 
@@ -94,7 +94,7 @@ class Elementwise(Core):
         return self._binary(e.SUB, other, swap=True)
 
     def __mul__(self, other: Operand) -> Self:
-        return self._binary(e.BITWISE_AND if self._both_bool(other) else e.MUL, other)
+        return self._binary(e.MUL, other)
 
     __rmul__ = __mul__
 
@@ -201,7 +201,10 @@ class Elementwise(Core):
 
     def masked_fill(self, mask: Core, value: Operand) -> Self:
         """A copy with `value` where `mask` holds; the dtype stays."""
-        fill = self._operand(value).cast(self.node.dtype)
+        if type(value) is int or type(value) is float:
+            fill = self.handle(scalar(value, self.node.dtype))
+        else:
+            fill = self._operand(value).cast(self.node.dtype)
         return mask.apply(e.WHERE, fill, self)  # type: ignore[return-value]
 
     # ---- elementary functions ---------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from operator import index as as_int
 from typing import Any, Self
 
@@ -29,7 +30,12 @@ def normal_axis(name: str, axis: int, ndim: int) -> int:
 
 def normal_axes(name: str, axes: Ints | None, ndim: int) -> tuple[int, ...]:
     """A sorted tuple of distinct non-negative axes; None and () mean all."""
-    if axes is None or (not isinstance(axes, int) and len(axes) == 0):
+    return _normal_axes(name, axes if axes is None or isinstance(axes, int) else tuple(axes), ndim)
+
+
+@lru_cache(maxsize=1024)
+def _normal_axes(name: str, axes: int | tuple[int, ...] | None, ndim: int) -> tuple[int, ...]:
+    if axes is None or axes == ():
         return tuple(range(ndim))
     listed = (axes,) if isinstance(axes, int) else tuple(axes)
     normal = tuple(sorted(normal_axis(name, a, ndim) for a in listed))

@@ -16,6 +16,7 @@ from ..errors import DTypeError, GraphError, ShapeError, message
 from ..graph import GradSlot, Node
 from .contract import Contracted
 from .core import Core, constant, mode
+from .plain import Plain
 
 _new = object.__new__
 
@@ -121,13 +122,13 @@ class Tensor(Contracted):
         seed = self.seed(gradient)
         retain = create_graph if retain_graph is None else retain_graph
         wanted = None if inputs is None else [handle.node for handle in inputs]
+        found = walk([self], [seed], wanted, retain, create_graph)
         with set_grad_enabled(create_graph):
-            found = reverse([self.node], [seed], self.handle, wanted, retain, mode.watch)
             for node, cotangent in found.items():
                 slot = node.slot
                 if slot is None:
                     node.slot = slot = GradSlot()
-                slot.grad = self.handle(cotangent.node) if slot.grad is None else slot.grad + cotangent
+                slot.grad = cotangent if slot.grad is None else slot.grad + cotangent
 
     def seed(self, gradient: Core | None) -> Tensor:
         """The cotangent a backward walk starts from, checked."""
@@ -192,6 +193,28 @@ class Tensor(Contracted):
         text = np.array2string(np.asarray(self._value()), separator=", ", prefix="tensor(")
         extra = ", requires_grad=True" if self.node.needs_grad else ""
         return f"tensor({text}{extra})"
+
+
+def walk(
+    roots: Sequence[Tensor], seeds: Sequence[Tensor], wanted: list[Node] | None, retain: bool, create_graph: bool
+) -> dict[Node, Tensor]:
+    """Walk backward from `roots`: recorded if the result is to be differentiated or somebody looks on, else on plain values."""
+    nodes = [root.node for root in roots]
+    if create_graph or mode.recorder is not None or mode.watch is not None:
+        with set_grad_enabled(create_graph):
+            found = reverse(nodes, seeds, Tensor.handle, wanted, retain, mode.watch)
+            return {node: Tensor.handle(cotangent.node) for node, cotangent in found.items()}
+    before, mode.grad = mode.grad, False
+    try:
+        starts = [Plain.handle(seed.node) for seed in seeds]
+        values = mode.quiet_region(reverse, nodes, starts, Plain.handle, wanted, retain, None, _exposed)
+    finally:
+        mode.grad = before
+    return {node: _exposed(cotangent) for node, cotangent in values.items()}
+
+
+def _exposed(plain: Core) -> Tensor:
+    return Tensor.handle(constant(plain.node.value))
 
 
 @contextmanager

@@ -1,0 +1,69 @@
+"""`Plain`: the handle of a backward walk that nobody records. It is its own node and holds a value, nothing else.
+
+Gradient rules are written once, in Tensor operations; run on Plain handles they cost little more than the NumPy calls. All methods come
+from the layers and reach `apply` or `_binary`, which are the two that differ here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from ..graph import DType, Op, Shape
+from .contract import Contracted
+from .core import Core
+from .elementwise import Operand
+
+_new = object.__new__
+
+
+class Plain(Contracted):
+    """A value with Tensor's methods. Must be used inside `Mode.quiet_region`."""
+
+    __slots__ = ("value",)
+
+    needs_grad = False
+    value: Any
+
+    @staticmethod
+    def handle(node: Any) -> Plain:
+        """A Plain with the value of a node."""
+        plain = _new(Plain)
+        plain.value = node.value
+        return plain
+
+    @property
+    def node(self) -> Any:  # type: ignore[override]
+        """Itself: what the layers ask of a node (value, shape, dtype) is here."""
+        return self
+
+    @property
+    def shape(self) -> Shape:
+        """Lengths of the axes."""
+        return self.value.shape  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        return self.value.dtype  # type: ignore[no-any-return]
+
+    def apply(self, op: Op, *others: Core, **attrs: Any) -> Self:
+        """Compute with the op's NumPy function."""
+        result = _new(Plain)
+        result.value = op.numpy(self.value, *[other.node.value for other in others], **attrs)
+        return result  # type: ignore[return-value]
+
+    def _binary(self, op: Op, other: Operand, swap: bool = False) -> Self:
+        a = self.value
+        if type(other) is Plain and other.value.dtype is a.dtype:
+            b = other.value
+        elif type(other) in _NUMBERS and a.dtype.kind == "f":
+            b = other  # NumPy gives a Python number the array's dtype
+        else:
+            left, right = self.promoted(other)
+            return right.apply(op, left) if swap else left.apply(op, right)
+        result = _new(Plain)
+        result.value = op.numpy(b, a) if swap else op.numpy(a, b)
+        return result  # type: ignore[return-value]
+
+
+_NUMBERS = frozenset((int, float))

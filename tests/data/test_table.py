@@ -198,11 +198,11 @@ def test_refused_files(write: Any, content: bytes, arguments: dict[str, Any], ex
 def test_a_stray_quote_is_read_as_written_or_refused(write: Any) -> None:
     path = write('size,n\n5\'11",2\nz,3\n')
     try:  # versions of polars differ
-        rows = read_csv(path).rows()
+        outcome = repr(read_csv(path).rows())
     except DataError as error:
-        assert re.search(r"table\.csv: .*; expected a well-formed CSV file; hint: put cells that contain", str(error))
-    else:
-        assert rows == [("5'11\"", 2), ("z", 3)]
+        outcome = str(error)
+    read = """[('5\\'11"', 2), ('z', 3)]"""
+    assert outcome == read or re.search(r"table\.csv: .*; expected a well-formed CSV file; hint: put cells", outcome)
 
 
 def test_refuses_what_cannot_be_opened(tmp_path: Path) -> None:

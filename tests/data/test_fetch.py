@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tinygrad_nn.data.fetch import TITANIC, cache_folder, cached_download
-from tinygrad_nn.data.files import write_atomic
+from tinygrad_nn.files import write_atomic
 from tinygrad_nn.errors import DataError
 
 CONTENT = b"a,b\n1,2\n"

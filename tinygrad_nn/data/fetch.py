@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from urllib.request import urlopen
 
 from ..errors import DataError, message
-from .files import write_atomic
+from ..files import write_atomic
 
 
 class Source(NamedTuple):

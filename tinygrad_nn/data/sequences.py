@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import DataError, message
 from .arrays import Array, as_array
-from .files import write_atomic
+from ..files import write_atomic
 from .split import split_indices, take
 from .table import StrPath, read_csv, to_matrix
 

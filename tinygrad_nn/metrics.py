@@ -1,0 +1,199 @@
+"""Metrics as Tensor functions: they compute on whole batches without reading values, so they compile with the model.
+
+`predictions` are scores (N, C), of which the largest counts; probabilities (N,) or (N, 1), of which those above `threshold` are positive;
+or labels (integers or bools). `targets` are labels (N,) or (N, 1). A quotient whose divisor is 0 is `zero_division`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from .errors import ConfigError, ShapeError, message
+from .tensor import Tensor, no_grad
+from .tensor.creation import as_tensor
+
+Average = Literal["binary", "macro", "micro", "weighted"]
+
+
+def predicted_labels(predictions: Any, threshold: float = 0.5) -> Tensor:
+    """Labels (N,) of what a model returned: argmax of scores (N, C), `> threshold` for probabilities, labels as they are."""
+    p = as_tensor(predictions).detach()
+    if p.ndim == 2 and p.shape[1] > 1:
+        return p.argmax(1)
+    flat = p.reshape(-1)
+    return (flat > threshold).long() if p.dtype.kind == "f" else flat.long()
+
+
+def _labels(name: str, predictions: Any, targets: Any, threshold: float) -> tuple[Tensor, Tensor]:
+    p, t = predicted_labels(predictions, threshold), as_tensor(targets).detach().reshape(-1).long()
+    if p.shape != t.shape:
+        got = f"{p.shape[0]} predictions and {t.shape[0]} targets"
+        raise ShapeError(message(name, got, "as many of each", "targets are labels, not one-hot rows"))
+    return p, t
+
+
+def _quotient(a: Tensor, b: Tensor, zero_division: float) -> Tensor:
+    """a / b, and `zero_division` where b is 0."""
+    empty = b == 0
+    return (a / b.masked_fill(empty, 1)).masked_fill(empty, zero_division)
+
+
+def accuracy(predictions: Any, targets: Any, threshold: float = 0.5) -> Tensor:
+    """Share of labels that are right, a 0-d float tensor; NaN of nothing.
+
+    >>> import tinygrad_nn as tg
+    >>> accuracy(tg.tensor([[0.1, 0.9], [0.8, 0.2]]), tg.tensor([1, 1])).item()
+    0.5
+    """
+    p, t = _labels("accuracy", predictions, targets, threshold)
+    return (p == t).float().mean()
+
+
+def confusion(predictions: Any, targets: Any, num_classes: int | None = None, threshold: float = 0.5) -> Tensor:
+    """Counts (C, C) as int64: row = true label, column = predicted label.
+
+    `num_classes` defaults to the columns of the scores, else to the largest label + 1 (which reads values).
+
+    >>> confusion([0, 1, 1], [0, 0, 1]).tolist()
+    [[1, 1], [0, 1]]
+    """
+    p, t = _labels("confusion", predictions, targets, threshold)
+    if num_classes is None:
+        scores = as_tensor(predictions)
+        wide = scores.ndim == 2 and scores.shape[1] > 1
+        num_classes = scores.shape[1] if wide else max(2, 1 + int(max(p.amax().item(), t.amax().item())))
+    classes = p.new_arange(num_classes)
+    rows, columns = (t.unsqueeze(1) == classes).long(), (p.unsqueeze(1) == classes).long()
+    return rows.T @ columns
+
+
+def _per_class(name: str, predictions: Any, targets: Any, average: Average, threshold: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """True positives, predicted and actual counts, and weights, per class (or of class 1, or of all, by `average`)."""
+    if average == "binary":
+        p, t = _labels(name, predictions, targets, threshold)
+        hit = ((p == 1) & (t == 1)).float().sum()
+        return hit, (p == 1).float().sum(), (t == 1).float().sum(), hit.new_ones(())
+    if average not in ("macro", "micro", "weighted"):
+        raise ConfigError(message(name, f"average {average!r}", "'binary', 'macro', 'micro' or 'weighted'"))
+    table = confusion(predictions, targets, threshold=threshold).float()
+    hit, guessed, actual = table.diagonal(), table.sum(0), table.sum(1)
+    if average == "micro":
+        return hit.sum(), guessed.sum(), actual.sum(), hit.new_ones(())
+    share = actual / actual.sum() if average == "weighted" else hit.new_ones(hit.shape) / float(hit.numel())
+    return hit, guessed, actual, share
+
+
+def precision(
+    predictions: Any, targets: Any, average: Average = "binary", threshold: float = 0.5, zero_division: float = 0.0
+) -> Tensor:
+    """True positives / predicted positives."""
+    hit, guessed, _, share = _per_class("precision", predictions, targets, average, threshold)
+    return (_quotient(hit, guessed, zero_division) * share).sum()
+
+
+def recall(
+    predictions: Any, targets: Any, average: Average = "binary", threshold: float = 0.5, zero_division: float = 0.0
+) -> Tensor:
+    """True positives / actual positives."""
+    hit, _, actual, share = _per_class("recall", predictions, targets, average, threshold)
+    return (_quotient(hit, actual, zero_division) * share).sum()
+
+
+def f1(
+    predictions: Any, targets: Any, average: Average = "binary", threshold: float = 0.5, zero_division: float = 0.0
+) -> Tensor:
+    """2 TP / (predicted + actual positives): the harmonic mean of precision and recall.
+
+    >>> round(f1([1, 1, 0, 0], [1, 0, 1, 0]).item(), 4)
+    0.5
+    """
+    hit, guessed, actual, share = _per_class("f1", predictions, targets, average, threshold)
+    return (_quotient(2 * hit, guessed + actual, zero_division) * share).sum()
+
+
+def _values(name: str, predictions: Any, targets: Any) -> tuple[Tensor, Tensor]:
+    p, t = as_tensor(predictions).detach(), as_tensor(targets).detach()
+    if p.shape != t.shape:
+        if p.numel() != t.numel():
+            raise ShapeError(message(name, f"shapes {p.shape} and {t.shape}", "equal shapes"))
+        p = p.reshape(t.shape)  # (N, 1) and (N,): the same values, and no accidental (N, N)
+    return p.as_float(), t.as_float()
+
+
+def mae(predictions: Any, targets: Any) -> Tensor:
+    """Mean of |prediction - target|, in the target's unit."""
+    p, t = _values("mae", predictions, targets)
+    return (p - t).abs().mean()
+
+
+def rmse(predictions: Any, targets: Any) -> Tensor:
+    """Root of the mean squared error, in the target's unit."""
+    p, t = _values("rmse", predictions, targets)
+    return ((p - t) * (p - t)).mean().sqrt()
+
+
+def mape(predictions: Any, targets: Any, zero_division: float = 0.0) -> Tensor:
+    """Mean of |prediction - target| / |target|, as a fraction; where the target is 0 the term is `zero_division`."""
+    p, t = _values("mape", predictions, targets)
+    return _quotient((p - t).abs(), t.abs(), zero_division).mean()
+
+
+def r2(predictions: Any, targets: Any) -> Tensor:
+    """1 - residual / total sum of squares. For targets that do not vary: 1 if every prediction is exact, else 0.
+
+    >>> r2([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]).item()
+    1.0
+    """
+    p, t = _values("r2", predictions, targets)
+    residual, total = ((p - t) * (p - t)).sum(), ((t - t.mean()) * (t - t.mean())).sum()
+    exact = (residual == 0).to(p.dtype)
+    return (1 - _quotient(residual, total, 0.0)).where(total != 0, exact)
+
+
+def within(predictions: Any, targets: Any, fraction: float) -> Tensor:
+    """Share of predictions that miss their target by at most `fraction` of it."""
+    p, t = _values("within", predictions, targets)
+    return ((p - t).abs() <= fraction * t.abs()).float().mean()
+
+
+def binary_report(predictions: Any, targets: Any, threshold: float = 0.5) -> dict[str, float]:
+    """Accuracy, precision, recall, F1, accuracy on positives and on negatives, and the four counts, as Python numbers.
+
+    >>> binary_report([0.9, 0.2, 0.7], [1, 0, 0])["fp"]
+    1.0
+    """
+    with no_grad():
+        p, t = _labels("binary_report", predictions, targets, threshold)
+        counts = {
+            "tp": (p == 1) & (t == 1),
+            "fp": (p == 1) & (t != 1),
+            "tn": (p != 1) & (t != 1),
+            "fn": (p != 1) & (t == 1),
+        }
+        tallies = {name: which.float().sum() for name, which in counts.items()}
+        shares = {
+            "accuracy": accuracy(p, t),
+            "precision": precision(p, t),
+            "recall": recall(p, t),
+            "f1": f1(p, t),
+            "positive_accuracy": recall(p, t),
+            "negative_accuracy": _quotient(tallies["tn"], tallies["tn"] + tallies["fp"], 0.0),
+        }
+        return {name: float(value) for name, value in {**shares, **tallies}.items()}
+
+
+_REGRESSION: dict[str, Callable[[Any, Any], Tensor]] = {
+    "mae": mae,
+    "rmse": rmse,
+    "mape": mape,
+    "r2": r2,
+    "within_5": lambda p, t: within(p, t, 0.05),
+    "within_10": lambda p, t: within(p, t, 0.10),
+}
+
+
+def regression_report(predictions: Any, targets: Any) -> dict[str, float]:
+    """MAE, RMSE, MAPE, R2 and the shares within 5% and 10%, as Python numbers."""
+    with no_grad():
+        return {name: float(metric(predictions, targets)) for name, metric in _REGRESSION.items()}

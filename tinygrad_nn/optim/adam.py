@@ -1,0 +1,218 @@
+"""Adam and its relatives: Adam, AdamW, Adamax, NAdam, RAdam."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..tensor import Tensor
+from .optimizer import Optimizer, ParamGroup, State, counter, decayed, zeros_like
+
+Params = Iterable[Tensor] | Iterable[dict[str, Any]]
+
+
+def _moments(g: Tensor, state: State, group: ParamGroup) -> tuple[Tensor, Tensor]:
+    """Running means of the gradient and of its square."""
+    beta1, beta2 = group["betas"]
+    m, v = state["exp_avg"], state["exp_avg_sq"]
+    return m + (g - m) * (1 - beta1), v * beta2 + (g * g) * (1 - beta2)
+
+
+def _moment_state(p: Tensor) -> State:
+    return {"step": counter(), "exp_avg": zeros_like(p), "exp_avg_sq": zeros_like(p)}
+
+
+class Adam(Optimizer):
+    """Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015; `amsgrad`: Reddi et al., ICLR 2018.
+
+    >>> import tinygrad_nn as tg
+    >>> p = tg.tensor([1.0], requires_grad=True)
+    >>> opt = tg.optim.Adam([p], lr=0.1)
+    >>> (p * p).sum().backward()
+    >>> opt.step()
+    >>> round(p.item(), 4)
+    0.9
+    """
+
+    decoupled = False
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, maximize=maximize
+        )
+
+    def initial_state(self, p: Tensor, group: ParamGroup) -> State:
+        """Two running means, their count, and with amsgrad the largest second one."""
+        state = _moment_state(p)
+        return {**state, "max_exp_avg_sq": zeros_like(p)} if group["amsgrad"] else state
+
+    def update(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> tuple[Tensor, State]:
+        """One step."""
+        beta1, beta2 = group["betas"]
+        lr, step = group.live("lr"), state["step"] + 1
+        if self.decoupled:
+            p = p * (1 - lr * group["weight_decay"])
+        else:
+            g = decayed(p, g, group)
+        m, v = _moments(g, state, group)
+        changed = {"step": step, "exp_avg": m, "exp_avg_sq": v}
+        if group["amsgrad"]:
+            v = changed["max_exp_avg_sq"] = state["max_exp_avg_sq"].maximum(v)
+        denominator = v.sqrt() / (1 - beta2**step).sqrt() + group["eps"]
+        return p - (lr / (1 - beta1**step)) * (m / denominator), changed
+
+
+class AdamW(Adam):
+    """Adam whose weight decay does not pass through the moments: Loshchilov and Hutter, ICLR 2019."""
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+
+
+class Adamax(Optimizer):
+    """Adam with the infinity norm in place of the second moment (same paper, section 7.1)."""
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, maximize=maximize)
+
+    def initial_state(self, p: Tensor, group: ParamGroup) -> State:
+        """A running mean, a decaying maximum, their count."""
+        return {"step": counter(), "exp_avg": zeros_like(p), "exp_inf": zeros_like(p)}
+
+    def update(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> tuple[Tensor, State]:
+        """One step."""
+        beta1, beta2 = group["betas"]
+        step = state["step"] + 1
+        g = decayed(p, g, group)
+        m = state["exp_avg"] + (g - state["exp_avg"]) * (1 - beta1)
+        largest = (state["exp_inf"] * beta2).maximum(g.abs() + group["eps"])
+        new = p - (group.live("lr") / (1 - beta1**step)) * (m / largest)
+        return new, {"step": step, "exp_avg": m, "exp_inf": largest}
+
+
+class NAdam(Optimizer):
+    """Adam with Nesterov momentum: Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016."""
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            momentum_decay=momentum_decay,
+            decoupled_weight_decay=decoupled_weight_decay,
+            maximize=maximize,
+        )
+
+    def initial_state(self, p: Tensor, group: ParamGroup) -> State:
+        """Adam's state and the product of the momenta so far."""
+        return {**_moment_state(p), "mu_product": counter() + 1}
+
+    def update(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> tuple[Tensor, State]:
+        """One step."""
+        beta1, beta2 = group["betas"]
+        lr, step = group.live("lr"), state["step"] + 1
+        if group["decoupled_weight_decay"]:
+            p = p * (1 - lr * group["weight_decay"])
+        else:
+            g = decayed(p, g, group)
+        mu = beta1 * (1 - 0.5 * 0.96 ** (step * group["momentum_decay"]))
+        mu_next = beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * group["momentum_decay"]))
+        product = state["mu_product"] * mu
+        m, v = _moments(g, state, group)
+        denominator = (v / (1 - beta2**step)).sqrt() + group["eps"]
+        new = p - (lr * (1 - mu) / (1 - product)) * (g / denominator)
+        new = new - (lr * mu_next / (1 - product * mu_next)) * (m / denominator)
+        return new, {"step": step, "exp_avg": m, "exp_avg_sq": v, "mu_product": product}
+
+
+class RAdam(Optimizer):
+    """Adam with a rectified adaptive rate: Liu et al., "On the variance of the adaptive learning rate", ICLR 2020."""
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            decoupled_weight_decay=decoupled_weight_decay,
+            maximize=maximize,
+        )
+
+    def initial_state(self, p: Tensor, group: ParamGroup) -> State:
+        """As Adam's."""
+        return _moment_state(p)
+
+    def update(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> tuple[Tensor, State]:
+        """One step: plain momentum until the variance of the rate is tractable (rho > 5)."""
+        beta1, beta2 = group["betas"]
+        lr, step = group.live("lr"), state["step"] + 1
+        if group["decoupled_weight_decay"]:
+            p = p * (1 - lr * group["weight_decay"])
+        else:
+            g = decayed(p, g, group)
+        m, v = _moments(g, state, group)
+        correction = 1 - beta2**step
+        limit = 2 / (1 - beta2) - 1
+        rho = limit - 2 * step * (beta2**step) / correction
+        tractable = rho > 5
+        safe = rho.where(tractable, limit)  # keeps the square root of the other branch real
+        rectified = ((safe - 4) * (safe - 2) * limit / ((limit - 4) * (limit - 2) * safe)).sqrt()
+        adaptive = (rectified * correction.sqrt()) / (v.sqrt() + group["eps"])
+        rate = adaptive.where(tractable, 1.0)
+        new = p - (m * (lr / (1 - beta1**step))) * rate
+        return new, {"step": step, "exp_avg": m, "exp_avg_sq": v}

@@ -1,0 +1,389 @@
+"""Learning-rate schedules, with torch's names, arguments and numbers. Call `scheduler.step()` after `optimizer.step()`.
+
+A schedule is one function: `rate(t, group, base)` gives the learning rate at step t. Those that torch defines relative to the current rate
+(`rate * gamma`) read `group["lr"]`, so schedules that are stacked on one optimizer multiply, as in torch.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from ..errors import ConfigError, message
+from ..tensor import Tensor
+from .optimizer import Optimizer, ParamGroup
+
+
+class LRScheduler:
+    """Base of the schedules: counts steps in `last_epoch` and writes `group["lr"]`."""
+
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise ConfigError(message(type(self).__name__, f"a {type(optimizer).__name__}", "an optimizer"))
+        self.optimizer = optimizer
+        for group in optimizer.param_groups:
+            if last_epoch == -1:
+                group.setdefault("initial_lr", group["lr"])
+            elif "initial_lr" not in group:
+                got = f"last_epoch {last_epoch} and a group without initial_lr"
+                raise ConfigError(message(type(self).__name__, got, "initial_lr in every group", "load the optimizer's state first"))
+        self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+        self.last_epoch = last_epoch
+        self.step()
+
+    def rate(self, t: int, group: ParamGroup, base: float) -> float:
+        """The learning rate of a group at step t, given its first one."""
+        raise ConfigError(message(type(self).__name__, "no schedule", "a subclass that defines rate(t, group, base)"))
+
+    def step(self) -> None:
+        """Go on to the next step."""
+        self.last_epoch += 1
+        self._write()
+
+    def _write(self) -> None:
+        for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            group["lr"] = self.rate(self.last_epoch, group, base)
+
+    def get_last_lr(self) -> list[float]:
+        """The learning rate of every group now."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the optimizer (and functions)."""
+        return {key: value for key, value in vars(self).items() if key != "optimizer" and not callable(value)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state_dict."""
+        vars(self).update(state_dict)
+
+
+class LambdaLR(LRScheduler):
+    """base * function(t); one function, or one per group."""
+
+    def __init__(
+        self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]], last_epoch: int = -1
+    ) -> None:
+        count = len(optimizer.param_groups)
+        functions = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
+        if len(functions) != count:
+            raise ConfigError(message("LambdaLR", f"{len(functions)} functions for {count} groups", "one each"))
+        self._functions = tuple(functions)
+        super().__init__(optimizer, last_epoch)
+
+    def _write(self) -> None:
+        groups = self.optimizer.param_groups
+        for group, base, function in zip(groups, self.base_lrs, self._functions, strict=True):
+            group["lr"] = base * function(self.last_epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counters; the functions are the caller's to restore."""
+        return {key: value for key, value in super().state_dict().items() if key != "_functions"}
+
+
+class StepLR(LRScheduler):
+    """The rate times gamma every `step_size` steps.
+
+    >>> import tinygrad_nn as tg
+    >>> opt = tg.optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> schedule = tg.optim.lr_scheduler.StepLR(opt, step_size=2, gamma=0.5)
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates.append(opt.param_groups[0]["lr"])
+    ...     schedule.step()
+    >>> rates
+    [1.0, 1.0, 0.5, 0.5]
+    """
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
+        self.step_size, self.gamma = step_size, gamma
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, t: int, group: ParamGroup, base: float) -> float:
+        """Relative to the current rate."""
+        return group["lr"] if t == 0 or t % self.step_size else group["lr"] * self.gamma  # type: ignore[no-any-return]
+
+
+class MultiStepLR(LRScheduler):
+    """The rate times gamma at each milestone."""
+
+    def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, last_epoch: int = -1) -> None:
+        self.milestones, self.gamma = dict(Counter(milestones)), gamma
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, t: int, group: ParamGroup, base: float) -> float:
+        """Relative to the current rate."""
+        return group["lr"] * self.gamma ** self.milestones.get(t, 0)  # type: ignore[no-any-return]
+
+
+class ExponentialLR(LRScheduler):
+    """The rate times gamma every step."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, t: int, group: ParamGroup, base: float) -> float:
+        """Relative to the current rate."""
+        return group["lr"] * (self.gamma if t else 1.0)  # type: ignore[no-any-return]
+
+
+class ConstantLR(LRScheduler):
+    """The rate times `factor` for the first `total_iters` steps."""
+
+    def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1) -> None:
+        if not 0 <= factor <= 1:
+            raise ConfigError(message("ConstantLR", f"factor {factor}", "0 <= factor <= 1"))
+        self.factor, self.total_iters = factor, total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, t: int, group: ParamGroup, base: float) -> float:
+        """Relative to the current rate."""
+        if t == 0:
+            return group["lr"] * self.factor  # type: ignore[no-any-return]
+        return group["lr"] / self.factor if t == self.total_iters else group["lr"]  # type: ignore[no-any-return]
+
+
+class LinearLR(LRScheduler):
+    """The factor goes linearly from `start_factor` to `end_factor` in `total_iters` steps."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
+            got = f"start_factor {start_factor} and end_factor {end_factor}"
+            raise ConfigError(message("LinearLR", got, "0 < start_factor <= 1 and 0 <= end_factor <= 1"))
+        self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, t: int, group: ParamGroup, base: float) -> float:
+        """Relative to the current rate."""
+        if t == 0:
+            return group["lr"] * self.start_factor  # type: ignore[no-any-return]
+        if t > self.total_iters:
+            return group["lr"]  # type: ignore[no-any-return]
+        slope = self.end_factor - self.start_factor
+        return group["lr"] * (1 + slope / (self.total_iters * self.start_factor + (t - 1) * slope))  # type: ignore[no-any-return]
+
+
+class PolynomialLR(LRScheduler):
+    """The rate falls to 0 as (1 - t / total_iters) ** power."""
+
+    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
+        self.total_iters, self.power = total_iters, power
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, t: int, group: ParamGroup, base: float) -> float:
+        """Relative to the current rate."""
+        if t == 0 or t > self.total_iters:
+            return group["lr"]  # type: ignore[no-any-return]
+        now, before = 1 - t / self.total_iters, 1 - (t - 1) / self.total_iters
+        return group["lr"] * (now / before) ** self.power  # type: ignore[no-any-return]
+
+
+class CosineAnnealingLR(LRScheduler):
+    """Half a cosine from the first rate to `eta_min` in T_max steps: Loshchilov and Hutter, SGDR, ICLR 2017."""
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
+        self.T_max, self.eta_min = T_max, eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, t: int, group: ParamGroup, base: float) -> float:
+        """Relative to the current rate; at the bottom of the cosine, where that would be 0 / 0, from the base."""
+        lr: float = group["lr"]
+        if t == 0:
+            return lr
+        if (t - 1 - self.T_max) % (2 * self.T_max) == 0:
+            return lr + (base - self.eta_min) * (1 - math.cos(math.pi / self.T_max)) / 2
+        now, before = (1 + math.cos(math.pi * k / self.T_max) for k in (t, t - 1))
+        return now / before * (lr - self.eta_min) + self.eta_min
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """Cosines that start again after T_0, T_0 * T_mult, T_0 * T_mult ** 2, ... steps: SGDR."""
+
+    def __init__(
+        self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
+    ) -> None:
+        if T_0 <= 0 or T_mult < 1:
+            raise ConfigError(message("CosineAnnealingWarmRestarts", f"T_0 {T_0} and T_mult {T_mult}", "positive integers"))
+        self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, t: int, group: ParamGroup, base: float) -> float:
+        """From the base."""
+        length, position = self.T_0, t
+        while position >= length:
+            position -= length
+            length *= self.T_mult
+        return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * position / length)) / 2
+
+
+class OneCycleLR(LRScheduler):
+    """Up to `max_lr`, then down far below the start: Smith and Topin, "Super-convergence", arXiv:1708.07120. Only the rate cycles."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        max_lr: float,
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        steps_per_epoch: int | None = None,
+        pct_start: float = 0.3,
+        anneal_strategy: Literal["cos", "linear"] = "cos",
+        cycle_momentum: bool = False,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+        last_epoch: int = -1,
+    ) -> None:
+        if total_steps is None:
+            if epochs is None or steps_per_epoch is None:
+                raise ConfigError(message("OneCycleLR", "no length", "total_steps, or epochs and steps_per_epoch"))
+            total_steps = epochs * steps_per_epoch
+        if anneal_strategy not in _ANNEAL:
+            raise ConfigError(message("OneCycleLR", f"anneal_strategy {anneal_strategy!r}", " or ".join(map(repr, _ANNEAL))))
+        if cycle_momentum:
+            raise ConfigError(message("OneCycleLR", "cycle_momentum=True", "False", "only the learning rate is cycled here"))
+        self.total_steps, self.anneal_strategy = total_steps, anneal_strategy
+        first, last = max_lr / div_factor, max_lr / div_factor / final_div_factor
+        up = float(pct_start * total_steps) - 1
+        if three_phase:
+            self.phases = [(up, first, max_lr), (2 * float(pct_start * total_steps) - 2, max_lr, first), (total_steps - 1, first, last)]
+        else:
+            self.phases = [(up, first, max_lr), (total_steps - 1, max_lr, last)]
+        for group in optimizer.param_groups:
+            group["initial_lr"] = first
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, t: int, group: ParamGroup, base: float) -> float:
+        """From the phases."""
+        if t >= self.total_steps:
+            raise ConfigError(message("OneCycleLR", f"step {t + 1}", f"at most total_steps = {self.total_steps} steps"))
+        start = 0.0
+        for end, low, high in self.phases[:-1]:
+            if t <= end:
+                return _ANNEAL[self.anneal_strategy](low, high, (t - start) / (end - start))
+            start = end
+        end, low, high = self.phases[-1]
+        return _ANNEAL[self.anneal_strategy](low, high, (t - start) / (end - start))
+
+
+_ANNEAL: dict[str, Callable[[float, float, float], float]] = {
+    "cos": lambda start, end, part: end + (start - end) / 2.0 * (math.cos(math.pi * part) + 1),
+    "linear": lambda start, end, part: (end - start) * part + start,
+}
+
+
+class SequentialLR(LRScheduler):
+    """One schedule after another; `milestones` say at which step the next begins."""
+
+    def __init__(
+        self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1
+    ) -> None:
+        if len(milestones) != len(schedulers) - 1:
+            got = f"{len(schedulers)} schedules and {len(milestones)} milestones"
+            raise ConfigError(message("SequentialLR", got, "one milestone fewer than schedules"))
+        if any(scheduler.optimizer is not optimizer for scheduler in schedulers):
+            raise ConfigError(message("SequentialLR", "schedules of another optimizer", "all on the same optimizer"))
+        self.optimizer, self.schedulers, self.milestones = optimizer, list(schedulers), list(milestones)
+        self.last_epoch = last_epoch + 1
+        for group in optimizer.param_groups:  # undo what constructing the schedules wrote
+            group["lr"] = group["initial_lr"]
+        self.schedulers[0].last_epoch = -1
+        self.schedulers[0].step()
+
+    def step(self) -> None:
+        """Step the schedule whose turn it is; the first step of a later one starts it from the base rate."""
+        self.last_epoch += 1
+        turn = bisect_right(self.milestones, self.last_epoch)
+        scheduler = self.schedulers[turn]
+        if turn > 0 and self.milestones[turn - 1] == self.last_epoch:
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["initial_lr"]
+            scheduler.last_epoch = -1
+        scheduler.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counters, with the states of the schedules."""
+        own = {"last_epoch": self.last_epoch, "milestones": self.milestones}
+        return {**own, "schedulers": [scheduler.state_dict() for scheduler in self.schedulers]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state_dict."""
+        self.last_epoch, self.milestones = state_dict["last_epoch"], state_dict["milestones"]
+        for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=True):
+            scheduler.load_state_dict(state)
+
+
+class ReduceLROnPlateau:
+    """The rate times `factor` when a metric has not improved for more than `patience` steps: `scheduler.step(metric)`."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        mode: Literal["min", "max"] = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_mode: Literal["rel", "abs"] = "rel",
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+        eps: float = 1e-8,
+    ) -> None:
+        if not 0 < factor < 1:
+            raise ConfigError(message("ReduceLROnPlateau", f"factor {factor}", "0 < factor < 1"))
+        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
+            got = f"mode {mode!r} and threshold_mode {threshold_mode!r}"
+            raise ConfigError(message("ReduceLROnPlateau", got, "'min' or 'max', 'rel' or 'abs'"))
+        self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
+        self.threshold, self.threshold_mode, self.cooldown = threshold, threshold_mode, cooldown
+        self.min_lr, self.eps = min_lr, eps
+        self.best = math.inf if mode == "min" else -math.inf
+        self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
+
+    def step(self, metrics: float | Tensor) -> None:
+        """Look at the metric and lower the rate if it has stalled."""
+        current = float(metrics)
+        self.last_epoch += 1
+        if self._better(current):
+            self.best, self.num_bad_epochs = current, 0
+        else:
+            self.num_bad_epochs += 1
+        if self.cooldown_counter > 0:
+            self.cooldown_counter -= 1
+            self.num_bad_epochs = 0
+        if self.num_bad_epochs > self.patience:
+            self._reduce()
+            self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
+
+    def _better(self, current: float) -> bool:
+        sign = 1.0 if self.mode == "min" else -1.0
+        if self.threshold_mode == "rel":
+            return sign * current < sign * self.best * (1.0 - sign * self.threshold)
+        return sign * current < sign * self.best - self.threshold
+
+    def _reduce(self) -> None:
+        for group in self.optimizer.param_groups:
+            lower = max(group["lr"] * self.factor, self.min_lr)
+            if group["lr"] - lower > self.eps:
+                group["lr"] = lower
+
+    def get_last_lr(self) -> list[float]:
+        """The learning rate of every group now."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the optimizer."""
+        return {key: value for key, value in vars(self).items() if key != "optimizer"}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state_dict."""
+        vars(self).update(state_dict)

@@ -1,0 +1,208 @@
+"""What optimizers share: parameter groups, state, the step. An optimizer itself is one pure `update` in its own file.
+
+`update(p, g, state, hyper)` returns the new parameter and the new state as Tensors and touches nothing, so a step records like any other
+computation. The learning rate and step counters are Tensors too (`ParamGroup.live`): they are never frozen into compiled code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import ConfigError, GraphError, ShapeError, message
+from ..graph import DType
+from ..ops.rules import FLOAT64
+from ..tensor import Tensor, enable_grad, no_grad
+from ..tensor.core import constant
+
+State = dict[str, Tensor]
+
+
+class ParamGroup(MutableMapping[str, Any]):
+    """Parameters that share hyperparameters, as a mapping like torch's: `group["lr"] *= 0.5`.
+
+    Numbers read back as Python numbers; `live` gives the same number as a 0-d Tensor that follows later assignments.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
+        self._live: dict[tuple[str, DType], Tensor] = {}
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        number = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
+        self._values[key] = number
+        for (name, dtype), tensor in self._live.items():
+            if name == key:
+                tensor.assign(_number(number, dtype))
+
+    def __delitem__(self, key: str) -> None:
+        del self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"    {key}: {value}" for key, value in sorted(self._values.items()) if key != "params")
+
+    def live(self, key: str, dtype: DType = FLOAT64) -> Tensor:
+        """A hyperparameter as a 0-d Tensor."""
+        tensor = self._live.get((key, dtype))
+        if tensor is None:
+            tensor = self._live[key, dtype] = _number(self._values[key], dtype)
+        return tensor
+
+
+def _number(value: float, dtype: DType) -> Tensor:
+    return Tensor.handle(constant(np.asarray(value, dtype)))
+
+
+class Optimizer:
+    """Base of the optimizers: `params` are tensors or groups (dicts with "params" and their own hyperparameters)."""
+
+    defaults: ClassVar[dict[str, Any]]
+
+    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], **defaults: Any) -> None:
+        self.defaults = defaults  # type: ignore[misc]
+        self.param_groups: list[ParamGroup] = []
+        self.state: dict[Tensor, State] = {}
+        if isinstance(params, Tensor):
+            raise GraphError(message(type(self).__name__, "a single tensor", "an iterable of parameters", "pass [tensor]"))
+        listed = list(params)
+        if not listed:
+            raise GraphError(message(type(self).__name__, "no parameters", hint="pass model.parameters()"))
+        groups = listed if isinstance(listed[0], dict) else [{"params": listed}]
+        for group in groups:
+            self.add_param_group(group)  # type: ignore[arg-type]
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Add parameters with hyperparameters of their own. A tensor met before (tied weights) is taken once per group."""
+        name = type(self).__name__
+        given = group["params"]
+        params = [given] if isinstance(given, Tensor) else list(dict.fromkeys(given))
+        known = {p for other in self.param_groups for p in other["params"]}
+        for p in params:
+            if not isinstance(p, Tensor):
+                raise GraphError(message(name, f"a parameter of type {type(p).__name__}", "tensors"))
+            if not p.is_leaf:
+                raise GraphError(message(name, "a parameter computed from others", "leaves", "use detach().requires_grad_()"))
+            if p in known:
+                raise GraphError(message(name, "a parameter that is in another group", "each parameter in one group"))
+        values = {**self.defaults, **{key: value for key, value in group.items() if key != "params"}, "params": params}
+        self.check(values)
+        self.param_groups.append(ParamGroup(values))
+
+    def check(self, values: Mapping[str, Any]) -> None:
+        """Raise ConfigError for hyperparameters outside of their range: none is negative, betas are below 1."""
+        name = type(self).__name__
+        for key, value in values.items():
+            if key == "betas":
+                for beta in value:
+                    if not 0 <= beta < 1:
+                        raise ConfigError(message(name, f"beta {beta}", "0 <= beta < 1"))
+            elif isinstance(value, (int, float)) and not isinstance(value, bool) and value < 0:
+                raise ConfigError(message(name, f"{key} {value}", "a number that is not negative"))
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients (or set them to zeros)."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none:
+                    p.grad = None
+                elif p.grad is not None:
+                    p.grad = p.new_zeros(p.shape)
+
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+        """Update every parameter that has a gradient. A closure is called first, with gradients on, and its loss returned."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        with no_grad():
+            for group in self.param_groups:
+                maximize = group.get("maximize", False)
+                for p in group["params"]:
+                    g = p.grad
+                    if g is not None:
+                        self._update_one(p, -g if maximize else g, group)
+        return loss
+
+    def _update_one(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
+        state = self.state.get(p)
+        if state is None:
+            state = self.state[p] = self.initial_state(p, group)
+        new, changed = self.update(p, g, state, group)
+        p.assign(new)
+        for key, value in changed.items():
+            state[key].assign(value)
+
+    def initial_state(self, p: Tensor, group: ParamGroup) -> State:
+        """The state before the first step."""
+        return {}
+
+    def update(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> tuple[Tensor, State]:
+        """The new parameter and what changes of its state: a pure function of Tensors."""
+        raise GraphError(message(type(self).__name__, "no update rule", "a subclass that defines update(p, g, state, group)"))
+
+    def state_dict(self) -> dict[str, Any]:
+        """State and hyperparameters with parameters numbered, as torch's: {"state": ..., "param_groups": ...}."""
+        number = {p: k for k, p in enumerate(p for group in self.param_groups for p in group["params"])}
+        groups = [{**group, "params": [number[p] for p in group["params"]]} for group in self.param_groups]
+        state = {number[p]: {key: value.clone() for key, value in own.items()} for p, own in self.state.items()}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over a state_dict: all of it or, on error, nothing. Raises ShapeError where groups or shapes differ."""
+        name = type(self).__name__
+        groups = state_dict["param_groups"]
+        sizes = [len(group["params"]) for group in groups], [len(group["params"]) for group in self.param_groups]
+        if sizes[0] != sizes[1]:
+            raise ShapeError(message(name, f"a state with groups of {sizes[0]} parameters", f"groups of {sizes[1]}"))
+        params = {
+            key: p
+            for loaded, own in zip(groups, self.param_groups, strict=True)
+            for key, p in zip(loaded["params"], own["params"], strict=True)
+        }
+        fresh: dict[Tensor, State] = {}
+        for key, values in state_dict["state"].items():
+            p = params[key]
+            fresh[p] = {field: _as_state(value) for field, value in values.items() if value is not None}
+            for field, value in fresh[p].items():
+                if value.shape not in ((), p.shape):
+                    got = f"{field} of shape {value.shape} for parameter {key} of shape {p.shape}"
+                    raise ShapeError(message(name, got, "equal shapes"))
+        self.state = fresh
+        for loaded, own in zip(groups, self.param_groups, strict=True):
+            for key, value in loaded.items():
+                if key != "params":
+                    own[key] = value
+
+    def __repr__(self) -> str:
+        groups = "\n".join(f"Parameter Group {k}\n{group!r}" for k, group in enumerate(self.param_groups))
+        return f"{type(self).__name__} (\n{groups}\n)"
+
+
+def _as_state(value: Any) -> Tensor:
+    return Tensor.handle(constant(np.array(value.detach().numpy() if isinstance(value, Tensor) else value)))
+
+
+def zeros_like(p: Tensor) -> Tensor:
+    """State of a parameter's shape and dtype, 0."""
+    return p.detach().new_zeros(p.shape)
+
+
+def counter() -> Tensor:
+    """A step counter at 0: float64, since 1 - beta ** step loses half of float32's digits."""
+    return _number(0.0, FLOAT64)
+
+
+def decayed(p: Tensor, g: Tensor, group: ParamGroup) -> Tensor:
+    """The gradient with L2 regularisation: g + weight_decay * p."""
+    return g + group["weight_decay"] * p if group["weight_decay"] else g

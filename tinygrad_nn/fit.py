@@ -1,0 +1,242 @@
+"""`tg.fit`: the one training loop. Epochs, batches, shuffle, evaluation, history, progress, callbacks, Ctrl-C.
+
+The order of samples is a pure function of the seed and the epoch (counter-based generator). A first Ctrl-C ends training after the
+running step, so parameters are whole, and `fit` returns the history so far; a second one interrupts at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from .callbacks import every_hook
+from .data.batching import as_columns, batches, gather
+from .errors import ConfigError, DataError, MissingExtra, ShapeError, message
+from .extras import require
+from .history import History, run_metadata
+from .random import Generator, randperm
+from .tensor import Tensor, no_grad
+from .tensor.core import constant, mode
+
+Scores = Callable[[], Mapping[str, Any]]
+
+
+class Fit:
+    """A running fit, as callbacks see it."""
+
+    def __init__(self, history: History, epochs: int) -> None:
+        self.history, self.epochs, self.epoch = history, epochs, 0
+
+    def stop(self, reason: str) -> None:
+        """End training after this epoch and say why."""
+        self.history.stopped = reason
+
+
+def fit(
+    step: Callable[..., Any],
+    data: Any,
+    epochs: int = 1,
+    batch_size: int | None = None,
+    shuffle: bool = True,
+    evaluate: Scores | None = None,
+    eval_every: int = 1,
+    seed: int | None = None,
+    progress: bool = True,
+    callbacks: Sequence[Any] = (),
+    *,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | str | None = None,
+) -> History:
+    """Call `step(*batch)` for every batch of every epoch and return the History.
+
+    `data` is a tuple with one item per argument of step (arrays, tensors, data frames, lists of sequences), or a single item; samples lie along
+    the first axis. `step` trains and returns its loss, or a dict of values; the history holds their mean over samples, per epoch.
+    `batch_size=None` is the whole set; the last batch may be shorter. `evaluate()` returns a dict of scores and runs, without
+    gradients, after every `eval_every` epochs. `seed` fixes the order. With `sample_weight` (one per sample) or `class_weight` (label ->
+    weight, or "balanced"; the labels are the last item of data) step gets one more argument, the weights of the batch.
+
+    Raises DataError for bad data, ConfigError for settings out of range.
+
+    >>> import tinygrad_nn as tg
+    >>> w = tg.zeros(1, requires_grad=True)
+    >>> opt = tg.optim.SGD([w], lr=0.5)
+    >>> def step(x, y):
+    ...     opt.zero_grad()
+    ...     loss = ((x * w - y) ** 2).mean()
+    ...     loss.backward()
+    ...     opt.step()
+    ...     return loss
+    >>> history = tg.fit(step, ([1.0, 1.0], [2.0, 2.0]), epochs=2, progress=False)
+    >>> history["loss"].tolist(), w.tolist()
+    ([4.0, 0.0], [2.0])
+    """
+    for name, value in (("epochs", epochs), ("eval_every", eval_every)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ConfigError(message("fit", f"{name}={value!r}", "an integer of at least 1"))
+    columns = as_columns(data, dtype=mode.dtype)
+    weights = _weights(columns, sample_weight, class_weight)
+    if weights is not None:
+        columns = (*columns, weights)
+    count = len(columns[0])
+    slices = batches(count, batch_size)
+    history = History(run_metadata(seed, epochs=epochs, batch_size=batch_size, samples=count, shuffle=shuffle))
+    run = Fit(history, epochs)
+    feed = _Feed(columns, slices, Generator(seed) if shuffle and seed is not None else None, shuffle)
+    start = time.perf_counter()
+    every_hook(callbacks, "begin", run)
+    with _deferred_interrupt() as interrupted, _bar(epochs, progress) as advance:
+        for epoch in range(1, epochs + 1):
+            totals = _Means()
+            for size, batch in feed.epoch():
+                totals.add(step(*batch), size)
+                if interrupted():
+                    run.stop(f"interrupted in epoch {epoch}")
+                    break
+            else:
+                run.epoch = epoch
+                history.log_epoch(totals.values())
+                if evaluate is not None and (epoch % eval_every == 0 or epoch == epochs):
+                    history.log_evaluation(_scores(evaluate))
+                logs = history.last()
+                for callback in callbacks:
+                    callback(run, logs)
+                advance(logs)
+            if history.stopped:
+                break
+    every_hook(callbacks, "end", run)
+    history.metadata["seconds"] = time.perf_counter() - start
+    return history
+
+
+class _Feed:
+    """The batches of an epoch as tensors. Without shuffling they are made once."""
+
+    def __init__(self, columns: tuple[Any, ...], slices: list[slice], generator: Generator | None, shuffle: bool) -> None:
+        self.columns, self.slices, self.generator, self.shuffle = columns, slices, generator, shuffle
+        self.fixed = None if shuffle else [self._batch(rows) for rows in slices]
+
+    def epoch(self) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
+        """(number of samples, batch) in the order of this epoch."""
+        if self.fixed is not None:
+            yield from self.fixed
+            return
+        order = randperm(len(self.columns[0]), generator=self.generator).numpy()
+        for rows in self.slices:
+            yield self._batch(order[rows])
+
+    def _batch(self, rows: Any) -> tuple[int, tuple[Tensor, ...]]:
+        size = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+        return size, tuple(Tensor.handle(constant(gather(column, rows))) for column in self.columns)
+
+
+class _Means:
+    """Means over the samples of an epoch, of whatever the step returns."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.samples = 0
+
+    def add(self, returned: Any, size: int) -> None:
+        named = returned if isinstance(returned, Mapping) else {"loss": returned}
+        for name, value in named.items():
+            self.sums[name] = self.sums.get(name, 0.0) + size * _number("step", name, value)
+        self.samples += size
+
+    def values(self) -> dict[str, float]:
+        return {name: total / self.samples for name, total in self.sums.items()}
+
+
+def _number(owner: str, name: str, value: Any) -> float:
+    if isinstance(value, (int, float, np.generic)):
+        return float(value)
+    if not isinstance(value, (Tensor, np.ndarray)) or value.shape not in ((), (1,)):
+        got = f"{type(value).__name__} {getattr(value, 'shape', '')}".strip() + f" as {name!r} from {owner}"
+        raise ShapeError(message("fit", got, "a number or a 0-d tensor", "return the mean loss"))
+    return float(value.item())
+
+
+def _scores(evaluate: Scores) -> dict[str, float]:
+    with no_grad():
+        scores = evaluate()
+    if not isinstance(scores, Mapping):
+        got = f"{type(scores).__name__} from evaluate"
+        raise DataError(message("fit", got, 'a dict of scores such as {"test_acc": ...}'))
+    return {name: _number("evaluate", name, value) for name, value in scores.items()}
+
+
+def _weights(columns: tuple[Any, ...], sample_weight: Any, class_weight: Mapping[int, float] | str | None) -> Any:
+    """One weight per sample, or None."""
+    if sample_weight is None and class_weight is None:
+        return None
+    count = len(columns[0])
+    weights = np.ones(count, mode.dtype)
+    if sample_weight is not None:
+        (given,) = as_columns((sample_weight,), dtype=mode.dtype)
+        if not isinstance(given, np.ndarray) or given.shape != (count,):
+            raise DataError(message("fit", "sample_weight that is not one number per sample", f"{count} numbers"))
+        weights = weights * given
+    if class_weight is not None:
+        labels = columns[-1]
+        if not isinstance(labels, np.ndarray) or labels.size != count:
+            raise DataError(message("fit", "class_weight with targets that are not labels", "one label per sample"))
+        weights = weights * _by_class(labels.reshape(-1), class_weight)
+    return weights.astype(mode.dtype)
+
+
+def _by_class(labels: Any, class_weight: Mapping[int, float] | str) -> Any:
+    present, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if class_weight == "balanced":  # n / (classes * count), as scikit-learn
+        return (len(labels) / (len(present) * counts))[inverse]
+    if isinstance(class_weight, str):
+        raise ConfigError(message("fit", f"class_weight {class_weight!r}", '"balanced" or a dict of label -> weight'))
+    missing = [label for label in present.tolist() if label not in class_weight]
+    if missing:
+        raise DataError(message("fit", f"no weight for class {missing[0]}", "a weight for every label in the data"))
+    return np.array([class_weight[label] for label in present.tolist()])[inverse]
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Within the block the first Ctrl-C only sets a flag; the second one interrupts. Elsewhere than in the main thread nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    seen = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def on_interrupt(number: int, frame: Any) -> None:
+        if seen.is_set():
+            raise KeyboardInterrupt
+        seen.set()
+
+    signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield seen.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _bar(epochs: int, wanted: bool) -> Iterator[Callable[[Mapping[str, float]], None]]:
+    """A progress bar where tqdm (extra `ui`) is installed, else nothing."""
+    try:
+        tqdm = require("tqdm", "ui").tqdm if wanted else None
+    except MissingExtra:
+        tqdm = None
+    if tqdm is None:
+        yield lambda logs: None
+        return
+    with tqdm(total=epochs, unit="epoch", mininterval=0.1, leave=False) as bar:
+
+        def advance(logs: Mapping[str, float]) -> None:
+            bar.update()
+            if bar.n == bar.last_print_n:  # the text is made only when it is shown
+                bar.set_postfix_str(", ".join(f"{name} {value:.4g}" for name, value in logs.items()), refresh=False)
+
+        yield advance

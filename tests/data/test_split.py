@@ -24,7 +24,7 @@ def test_every_row_is_in_exactly_one_part(n: int, seed: int, shuffle: bool) -> N
 
 def test_file_order_and_rounding() -> None:
     train, validation, test = split_indices(891, (0.6, 0.2, 0.2), shuffle=False)
-    assert (train[0], train[-1], validation[0], validation[-1], test[0], test[-1]) == (0, 534, 535, 712, 713, 890)
+    assert (train[0], train[-1], validation[0], validation[-1], test[0], test[-1]) == (0, 533, 534, 711, 712, 890)
 
 
 def test_same_seed_same_rows() -> None:

@@ -39,7 +39,7 @@ def split_indices(n: int, sizes: Sequence[float] = (0.8, 0.2), *, seed: int = 0,
                   stratify: Any = None) -> tuple[Array, ...]:
     """Row numbers 0..n-1 in one part per size, each row in exactly one part.
 
-    `sizes` are fractions that sum to 1 (cut at the rounded cumulative fractions of n) or row counts that sum to n.
+    `sizes` are fractions that sum to 1 (cut at the cumulative fractions of n, rounded down) or row counts that sum to n.
     `shuffle=False` keeps file order. `stratify` (n labels) gives each part every class in its share, to within two
     rows. Raises DataError for no rows, sizes that do not sum, an empty part, and a class missing from a part.
 
@@ -93,7 +93,7 @@ def _cuts(n: int, sizes: Sequence[float]) -> list[int]:
     if not len(sizes) or min(sizes) < 0 or not abs(ends[-1] - 1.0) <= 1e-9:  # not: NaN
         raise DataError(message("split", f"sizes {tuple(sizes)} with sum {sum(sizes):g}",
                                 f"fractions that sum to 1, or counts that sum to {n}", "as in sizes=(0.6, 0.2, 0.2)"))
-    bounds = [0, *(round(n * float(end)) for end in ends)]
+    bounds = [0, *(int(n * float(end) + 1e-9) for end in ends)]
     for part, (start, stop) in enumerate(pairwise(bounds)):
         if start == stop:
             raise DataError(message("split", f"an empty part {part} for sizes {tuple(sizes)} of {n} rows",

@@ -1,0 +1,141 @@
+"""Every schedule equals torch.optim.lr_scheduler at every step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_nn as tg
+from tinygrad_nn.errors import ConfigError
+from tinygrad_nn.optim import lr_scheduler as ours
+
+SCHEDULES: list[tuple[str, dict[str, Any]]] = [
+    ("StepLR", {"step_size": 3, "gamma": 0.5}),
+    ("MultiStepLR", {"milestones": [2, 5, 5, 9], "gamma": 0.3}),
+    ("ExponentialLR", {"gamma": 0.9}),
+    ("ConstantLR", {"factor": 0.25, "total_iters": 4}),
+    ("LinearLR", {"start_factor": 0.2, "end_factor": 0.8, "total_iters": 6}),
+    ("PolynomialLR", {"total_iters": 8, "power": 2.0}),
+    ("CosineAnnealingLR", {"T_max": 5, "eta_min": 0.01}),
+    ("CosineAnnealingLR", {"T_max": 30}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2, "eta_min": 0.01}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 4}),
+    ("OneCycleLR", {"max_lr": 0.5, "total_steps": 21, "cycle_momentum": False}),
+    ("OneCycleLR", {"max_lr": 0.5, "epochs": 3, "steps_per_epoch": 7, "anneal_strategy": "linear", "cycle_momentum": False}),
+    ("OneCycleLR", {"max_lr": 0.5, "total_steps": 21, "three_phase": True, "cycle_momentum": False}),
+    ("LambdaLR", {"lr_lambda": lambda t: 1 / (1 + t)}),
+]
+
+
+def make_pair() -> tuple[tg.optim.Optimizer, Any]:
+    torch = pytest.importorskip("torch")
+    opt = tg.optim.SGD([{"params": [tg.zeros(1, requires_grad=True)]}, {"params": [tg.zeros(1, requires_grad=True)], "lr": 0.3}], lr=0.1)
+    other = torch.optim.SGD([{"params": [torch.zeros(1, requires_grad=True)]}, {"params": [torch.zeros(1, requires_grad=True)], "lr": 0.3}], lr=0.1)
+    return opt, other
+
+
+def rates(opt: Any) -> list[float]:
+    return [float(group["lr"]) for group in opt.param_groups]
+
+
+def walk(opt: Any, schedule: Any, steps: int) -> np.ndarray:
+    seen = [rates(opt)]
+    for _ in range(steps):
+        opt.step()
+        schedule.step()
+        seen.append(rates(opt))
+    return np.array(seen)
+
+
+@pytest.mark.parametrize(("name", "options"), SCHEDULES, ids=[f"{n}-{k}" for k, (n, _) in enumerate(SCHEDULES)])
+def test_equals_torch(name: str, options: dict[str, Any]) -> None:
+    torch = pytest.importorskip("torch")
+    opt, other = make_pair()
+    mine = walk(opt, getattr(ours, name)(opt, **options), 20)
+    theirs = walk(other, getattr(torch.optim.lr_scheduler, name)(other, **options), 20)
+    np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-15)
+
+
+def test_stacked_schedules_multiply_as_in_torch() -> None:
+    torch = pytest.importorskip("torch")
+    opt, other = make_pair()
+    results = []
+    for optimizer, library in ((opt, ours), (other, torch.optim.lr_scheduler)):
+        first, second = library.ExponentialLR(optimizer, 0.9), library.LinearLR(optimizer, 0.5, total_iters=3)
+        seen = [rates(optimizer)]
+        for _ in range(6):
+            optimizer.step()
+            first.step()
+            second.step()
+            seen.append(rates(optimizer))
+        results.append(seen)
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-12)
+
+
+def test_sequential_equals_torch() -> None:
+    torch = pytest.importorskip("torch")
+    opt, other = make_pair()
+    results = []
+    for optimizer, library in ((opt, ours), (other, torch.optim.lr_scheduler)):
+        parts = [library.ConstantLR(optimizer, 0.1, total_iters=20), library.ExponentialLR(optimizer, 0.9), library.StepLR(optimizer, 2)]
+        results.append(walk(optimizer, library.SequentialLR(optimizer, parts, [4, 9]), 15))
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "max", "factor": 0.5}, {"threshold_mode": "abs", "threshold": 0.05}, {"cooldown": 2}])
+def test_plateau_equals_torch(options: dict[str, Any]) -> None:
+    torch = pytest.importorskip("torch")
+    opt, other = make_pair()
+    mine = ours.ReduceLROnPlateau(opt, patience=1, **options)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(other, patience=1, **options)
+    for k in range(25):
+        metric = math.exp(-k / 5) + 0.02 * math.sin(k * 3)
+        mine.step(metric)
+        theirs.step(metric)
+        np.testing.assert_allclose(rates(opt), rates(other), rtol=1e-12)
+
+
+def test_a_loaded_state_continues() -> None:
+    opt, _ = make_pair()
+    schedule = ours.StepLR(opt, 3)
+    walk(opt, schedule, 4)
+    state, at = schedule.state_dict(), rates(opt)
+    fresh, _ = make_pair()
+    again = ours.StepLR(fresh, 3)
+    again.load_state_dict(state)
+    for group, lr in zip(fresh.param_groups, at, strict=True):
+        group["lr"] = lr
+    np.testing.assert_array_equal(walk(fresh, again, 5), walk(opt, schedule, 5))
+
+
+@pytest.mark.parametrize(
+    ("build", "text"),
+    [
+        (lambda opt: ours.StepLR("opt", 3), "an optimizer"),
+        (lambda opt: ours.ConstantLR(opt, factor=2.0), "factor 2.0"),
+        (lambda opt: ours.LinearLR(opt, start_factor=0.0), "start_factor 0.0"),
+        (lambda opt: ours.CosineAnnealingWarmRestarts(opt, T_0=0), "T_0 0"),
+        (lambda opt: ours.OneCycleLR(opt, 0.1), "no length"),
+        (lambda opt: ours.OneCycleLR(opt, 0.1, 5, anneal_strategy="sine"), "'cos' or 'linear'"),
+        (lambda opt: ours.LambdaLR(opt, [lambda t: 1.0]), "1 functions for 2 groups"),
+        (lambda opt: ours.SequentialLR(opt, [ours.StepLR(opt, 1)], [3]), "one milestone fewer"),
+        (lambda opt: ours.ReduceLROnPlateau(opt, factor=1.5), "factor 1.5"),
+        (lambda opt: ours.ReduceLROnPlateau(opt, mode="best"), "'min' or 'max'"),
+    ],
+)
+def test_wrong_settings_are_named(build: Any, text: str) -> None:
+    opt = tg.optim.SGD([{"params": [tg.zeros(1, requires_grad=True)]}, {"params": [tg.zeros(1, requires_grad=True)]}], lr=0.1)
+    with pytest.raises(ConfigError, match=text):
+        build(opt)
+
+
+def test_one_cycle_ends() -> None:
+    opt = tg.optim.SGD([tg.zeros(1, requires_grad=True)], lr=0.1)
+    schedule = ours.OneCycleLR(opt, 0.1, total_steps=3)
+    schedule.step()
+    schedule.step()
+    with pytest.raises(ConfigError, match="at most total_steps = 3"):
+        schedule.step()

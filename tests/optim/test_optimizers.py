@@ -1,0 +1,185 @@
+"""Every optimizer equals torch.optim step for step, and says what is wrong with wrong settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_nn as tg
+from tinygrad_nn.errors import ConfigError, GraphError, ShapeError
+
+CONFIGS: list[tuple[str, dict[str, Any]]] = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.01}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+    ("SGD", {"lr": 0.1, "maximize": True}),
+    ("Adam", {}),
+    ("Adam", {"lr": 0.05, "betas": (0.8, 0.95), "weight_decay": 0.1, "eps": 1e-3}),
+    ("Adam", {"lr": 0.05, "amsgrad": True}),
+    ("Adam", {"lr": 0.05, "maximize": True}),
+    ("AdamW", {"lr": 0.05}),
+    ("AdamW", {"lr": 0.05, "weight_decay": 0.3, "amsgrad": True}),
+    ("Adamax", {"lr": 0.05}),
+    ("Adamax", {"lr": 0.05, "weight_decay": 0.1}),
+    ("NAdam", {"lr": 0.05}),
+    ("NAdam", {"lr": 0.05, "weight_decay": 0.1, "momentum_decay": 0.1}),
+    ("NAdam", {"lr": 0.05, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("RAdam", {"lr": 0.05}),
+    ("RAdam", {"lr": 0.05, "betas": (0.5, 0.9), "weight_decay": 0.1}),
+    ("RAdam", {"lr": 0.05, "betas": (0.5, 0.9), "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("RMSprop", {"lr": 0.05}),
+    ("RMSprop", {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.1}),
+    ("RMSprop", {"lr": 0.05, "centered": True, "alpha": 0.9, "eps": 1e-4}),
+    ("RMSprop", {"lr": 0.05, "centered": True, "momentum": 0.5}),
+    ("Adagrad", {"lr": 0.05}),
+    ("Adagrad", {"lr": 0.05, "lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.5}),
+    ("Adadelta", {}),
+    ("Adadelta", {"lr": 0.5, "rho": 0.8, "weight_decay": 0.1, "eps": 1e-3}),
+]
+IDS = [f"{name}-{'-'.join(f'{k}={v}' for k, v in options.items())}" for name, options in CONFIGS]
+
+
+def starts(dtype: str) -> list[np.ndarray]:
+    rng = np.random.default_rng(7)
+    return [rng.normal(size=(3, 4)).astype(dtype), rng.normal(size=(4,)).astype(dtype)]
+
+
+def our_loss(ps: list[Any], k: int) -> Any:
+    return ((ps[0] * ps[0]).sum() * 0.5 + ((ps[0] * ps[1]).sin() * (k + 1)).sum()) * 0.1
+
+
+def run_ours(name: str, options: dict[str, Any], dtype: str, steps: int) -> tuple[list[tg.Tensor], Any]:
+    ps = [tg.tensor(value).requires_grad_() for value in starts(dtype)]
+    opt = getattr(tg.optim, name)(ps, **options)
+    for k in range(steps):
+        opt.zero_grad()
+        our_loss(ps, k).backward()
+        opt.step()
+    return ps, opt
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("name", "options"), CONFIGS, ids=IDS)
+def test_equals_torch_step_for_step(name: str, options: dict[str, Any], dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    ours = [tg.tensor(value).requires_grad_() for value in starts(dtype)]
+    theirs = [torch.tensor(value, requires_grad=True) for value in starts(dtype)]
+    opt, other = getattr(tg.optim, name)(ours, **options), getattr(torch.optim, name)(theirs, **options)
+    for k in range(8):
+        for ps, optimizer in ((ours, opt), (theirs, other)):
+            optimizer.zero_grad()
+            our_loss(ps, k).backward()
+            optimizer.step()
+        for p, q in zip(ours, theirs, strict=True):
+            tolerance = 1e-12 if dtype == "float64" else 2e-6
+            np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("name", "options"), CONFIGS, ids=IDS)
+def test_a_loaded_state_continues_the_run(name: str, options: dict[str, Any]) -> None:
+    straight, _ = run_ours(name, options, "float64", 6)
+    ps, opt = run_ours(name, options, "float64", 3)
+    again = getattr(tg.optim, name)(ps, **options)
+    again.load_state_dict(opt.state_dict())
+    for k in range(3, 6):
+        again.zero_grad()
+        our_loss(ps, k).backward()
+        again.step()
+    for p, q in zip(ps, straight, strict=True):
+        assert p.tolist() == q.tolist()
+
+
+def test_groups_have_their_own_settings() -> None:
+    a, b = tg.tensor([1.0], requires_grad=True), tg.tensor([1.0], requires_grad=True)
+    opt = tg.optim.SGD([{"params": [a]}, {"params": [b], "lr": 0.5}], lr=0.1)
+    (a + b).sum().backward()
+    opt.step()
+    np.testing.assert_allclose([a.item(), b.item()], [0.9, 0.5], rtol=1e-6)
+
+
+def test_a_changed_rate_counts_at_once() -> None:
+    p = tg.tensor([1.0], requires_grad=True)
+    opt = tg.optim.SGD([p], lr=0.1)
+    p.sum().backward()
+    opt.step()
+    opt.param_groups[0]["lr"] *= 2
+    opt.step()
+    np.testing.assert_allclose(p.item(), 0.7, rtol=1e-6)
+
+
+def test_tied_parameters_are_updated_once() -> None:
+    p = tg.tensor([1.0], requires_grad=True)
+    opt = tg.optim.SGD([p, p], lr=0.1)
+    p.sum().backward()
+    opt.step()
+    np.testing.assert_allclose(p.item(), 0.9, rtol=1e-6)
+
+
+def test_parameters_without_gradient_stay() -> None:
+    p, q = tg.tensor([1.0], requires_grad=True), tg.tensor([2.0], requires_grad=True)
+    opt = tg.optim.Adam([p, q])
+    p.sum().backward()
+    opt.step()
+    assert q.tolist() == [2.0]
+
+
+def test_closure_runs_with_gradients() -> None:
+    p = tg.tensor([1.0], requires_grad=True)
+    opt = tg.optim.SGD([p], lr=0.1)
+
+    def closure() -> tg.Tensor:
+        opt.zero_grad()
+        loss = (p * p).sum()
+        loss.backward()
+        return loss
+
+    with tg.no_grad():
+        loss = opt.step(closure)
+    assert loss is not None
+    assert loss.item() == 1.0
+    np.testing.assert_allclose(p.item(), 0.8, rtol=1e-6)
+
+
+def test_the_step_leaves_no_graph_behind() -> None:
+    ps, opt = run_ours("Adam", {}, "float64", 2)
+    assert all(p.is_leaf and p.requires_grad for p in ps)
+    assert all(not value.requires_grad and not value.node.inputs for own in opt.state.values() for value in own.values())
+
+
+def test_minimize_finds_the_minimum() -> None:
+    p = tg.tensor([3.0, -2.0], dtype=tg.float64, requires_grad=True)
+    result = tg.optim.minimize(lambda: ((p - 1) ** 4).sum() + (p * p).sum() * 0, [p], gtol=1e-12, ftol=1e-15)
+    np.testing.assert_allclose(p.tolist(), [1.0, 1.0], atol=2e-3)
+    assert result.success
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "text"),
+    [
+        (lambda p: tg.optim.SGD([], lr=0.1), GraphError, "no parameters"),
+        (lambda p: tg.optim.SGD(p, lr=0.1), GraphError, "a single tensor"),
+        (lambda p: tg.optim.SGD([p], lr=-1), ConfigError, "lr -1"),
+        (lambda p: tg.optim.SGD([p], momentum=0.0, nesterov=True), ConfigError, "nesterov"),
+        (lambda p: tg.optim.Adam([p], betas=(1.0, 0.9)), ConfigError, "beta 1.0"),
+        (lambda p: tg.optim.Adam([p * 2]), GraphError, "computed from others"),
+        (lambda p: tg.optim.Adam([3]), GraphError, "type int"),
+        (lambda p: tg.optim.SGD([{"params": [p]}, {"params": [p]}]), GraphError, "another group"),
+        (lambda p: tg.optim.minimize(lambda: p.sum(), []), GraphError, "no parameters"),
+    ],
+)
+def test_wrong_settings_are_named(build: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        build(tg.tensor([1.0], requires_grad=True))
+
+
+def test_a_state_of_other_shapes_changes_nothing() -> None:
+    _, opt = run_ours("Adam", {}, "float64", 2)
+    state = opt.state_dict()
+    state["state"][0]["exp_avg"] = tg.zeros(2, dtype=tg.float64)
+    before = opt.state
+    with pytest.raises(ShapeError, match=r"exp_avg of shape \(2,\)"):
+        opt.load_state_dict(state)
+    assert opt.state is before

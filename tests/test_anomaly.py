@@ -1,0 +1,78 @@
+"""detect_anomaly names the op and the line that first made a NaN or an infinity."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinygrad_nn as tg
+from tinygrad_nn.errors import GraphError
+
+
+def leaf(*values: float) -> tg.Tensor:
+    return tg.tensor(values, dtype=tg.float64, requires_grad=True)
+
+
+def test_a_value_is_reported_at_its_origin() -> None:
+    with pytest.raises(GraphError, match=r"\[log\] got NaN from finite operands, made at test_anomaly.py:\d+: bad = x.log\(\)"), tg.detect_anomaly():
+        x = leaf(-1.0, 2.0)
+        bad = x.log()
+        (bad * 2 + 1).sum().backward()
+
+
+def test_at_the_end_of_the_block_without_backward() -> None:
+    with pytest.raises(GraphError, match=r"\[div\] got inf .*; hint: the divisor reached 0"), tg.detect_anomaly():
+        tg.ones(2) / 0.0
+
+
+def test_a_gradient_is_reported_with_the_forward_line() -> None:
+    with pytest.raises(GraphError, match=r"\[sqrt backward\] got inf in the gradient of operand 0, of the forward call at test_anomaly.py:\d+: root = x.sqrt\(\)"), tg.detect_anomaly():
+        x = leaf(0.0, 1.0)
+        root = x.sqrt()
+        root.sum().backward()
+
+
+def test_the_branch_where_did_not_take_is_recognised() -> None:
+    x = leaf(0.0, 1.0)
+    with pytest.raises(GraphError, match=r"\[log backward\] got NaN .*0 \* inf behind a branch that where\(\) did not take.*where\(ok, log\(where\(ok, x, 1\)\), other\)"), tg.detect_anomaly():
+        x.log().where(x > 0, 0.0).sum().backward()
+
+
+def test_the_safe_form_passes() -> None:
+    x = leaf(0.0, 1.0)
+    with tg.detect_anomaly():
+        positive = x > 0
+        x.where(positive, 1.0).log().where(positive, 0.0).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [0.0, 1.0]
+
+
+def test_infinities_that_become_finite_again_are_no_error() -> None:
+    with tg.detect_anomaly():
+        scores = leaf(1.0, 2.0, 3.0)
+        hidden = scores.masked_fill(tg.tensor([False, False, True]), float("-inf"))
+        p = (hidden - hidden.detach().amax()).exp()
+        (p / p.sum())[0].backward()
+    assert scores.grad is not None
+    assert np.isfinite(scores.grad.numpy()).all()
+
+
+def test_everything_is_as_before_afterwards() -> None:
+    with pytest.raises(GraphError), tg.detect_anomaly():
+        leaf(-1.0).log()
+    x = leaf(-1.0)
+    x.log().sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [-1.0]
+
+
+def test_results_are_the_same_inside() -> None:
+    def run() -> list[float]:
+        x = leaf(0.3, 0.7)
+        (x.sin() * x.exp()).sum().backward()
+        assert x.grad is not None
+        return x.grad.tolist()
+
+    with tg.detect_anomaly():
+        inside = run()
+    assert inside == run()

@@ -76,6 +76,8 @@ def _quotient(x: Any, y: Any) -> Any:
 
 
 def _rem(x: Any, y: Any) -> Any:
+    if x.dtype.kind == "f":
+        return np.fmod(x, y)
     return np.fmod(x, np.where((y == 0) | (y == -1), 1, y).astype(y.dtype))
 
 
@@ -108,8 +110,9 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "neg": Operation(1, _same("fi"), np.negative),
     "abs": Operation(1, _same("fi"), np.abs),
     # Integer division truncates; by zero, quotient and remainder are 0; of the smallest by -1, the smallest and 0.
+    # The remainder of floats is exact (C's fmod).
     "quotient": Operation(2, _same("i"), _quotient),
-    "rem": Operation(2, _same("i"), _rem),
+    "rem": Operation(2, _same("fi"), _rem),
     "fma": Operation(3, _same("f"), fma),
     "sqrt": Operation(1, _same("f"), np.sqrt),
     "copysign": Operation(2, _same("f"), np.copysign),
@@ -194,7 +197,7 @@ class Expr:
         return _apply("quotient", self, other)
 
     def rem(self, other: Expr | Number) -> Expr:
-        """What `quotient` leaves, with the sign of `self`; 0 where `other` is 0."""
+        """What `quotient` leaves, with the sign of `self`; where `other` is 0, an integer gives 0 and a float NaN."""
         return _apply("rem", self, other)
 
     def fma(self, factor: Expr | Number, term: Expr | Number) -> Expr:

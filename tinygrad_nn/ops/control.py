@@ -1,4 +1,4 @@
-"""Primitives that carry a value along an axis: running sums and products."""
+"""Primitives that carry a value along an axis: running sums, running products, linear recurrences."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import ShapeError, message
 from ..graph import Arg, Case, DType, Op, Shape
-from .rules import ANY, INT64, Rule, check_kinds
+from .rules import ANY, INT64, Rule, check_kinds, same_dtype, same_shape
 
 
 def _shape(name: str) -> Rule:
@@ -39,7 +39,7 @@ LINES = Arg(shape=(3, 4))
 EMPTY = Arg(shape=(3, 0, 2))
 
 # The running sum, from the end when `reverse`, which is its own adjoint the other way round.
-CUMSUM = Op(
+CUMSUM: Op = Op(
     "cumsum",
     "control",
     shape=_shape("cumsum"),
@@ -55,17 +55,56 @@ CUMSUM = Op(
 )
 
 
-def _cumprod_vjp(g: Any, out: Any, x: Any, axis: int) -> Any:
-    """d out_j / d x_i = product of x_k over k <= j, k != i (0 for j < i), formed directly so that zeros need no special case.
-
-    For a line of n elements that is an n x n table; `x_i` is replaced by 1 on the diagonal and the running product is taken.
-    """
+def _neighbour(x: Any, axis: int, before: bool, edge: float) -> Any:
+    """The element before (or after) each one along an axis; `edge` where there is none."""
     n = x.shape[axis]
-    line = x.movedim(axis, -1)
-    index = line.new_arange(n)
-    others = line.unsqueeze(-2).masked_fill(index.unsqueeze(-1) == index, 1)
-    partial = others.cumprod(-1).masked_fill(index.unsqueeze(-1) > index, 0)
-    return (partial * g.movedim(axis, -1).unsqueeze(-2)).sum(-1).movedim(-1, axis)
+    if n == 0:
+        return x
+    outside = x.new_full((*x.shape[:axis], 1, *x.shape[axis + 1 :]), edge)
+    if before:
+        return outside.cat_with(x.narrow(axis, 0, n - 1), dim=axis)
+    return x.narrow(axis, 1, n - 1).cat_with(outside, dim=axis)
+
+
+def _recurrence(x: Any, factor: Any, axis: int, reverse: bool) -> Any:
+    result = np.array(x)
+    y, factors = np.moveaxis(result, axis, 0), np.moveaxis(factor, axis, 0)
+    n = len(y)
+    for j in range(1, n) if not reverse else range(n - 2, -1, -1):
+        y[j] += factors[j] * y[j + 1 if reverse else j - 1]
+    return result
+
+
+def _recurrence_vjp(g: Any, out: Any, x: Any, factor: Any, axis: int, reverse: bool) -> Any:
+    """Each cotangent passes on to the operand of its own step and, times the factor, to the step before."""
+    return g.apply(RECURRENCE, _neighbour(factor, axis, reverse, 0), axis=axis, reverse=not reverse)
+
+
+# y_j = x_j + factor_j y_(j-1) along one axis (y_(j+1) when `reverse`), y being 0 outside. Gradient of cumprod and itself.
+RECURRENCE: Op = Op(
+    "recurrence",
+    "control",
+    shape=lambda x, factor, axis, reverse: same_shape("recurrence")(_shape("recurrence")(x, axis), factor),
+    dtype=same_dtype("recurrence", "f"),
+    numpy=_recurrence,
+    vjp=(
+        _recurrence_vjp,
+        lambda g, out, x, factor, axis, reverse: (
+            _recurrence_vjp(g, out, x, factor, axis, reverse) * _neighbour(out, axis, not reverse, 0)
+        ),
+    ),
+    domain=(
+        Case((LINES, LINES), {"axis": 0, "reverse": False}),
+        Case((LINES, LINES), {"axis": 1, "reverse": True}),
+        Case((EMPTY, EMPTY), {"axis": 1, "reverse": False}),
+    ),
+)
+
+
+def _cumprod_vjp(g: Any, out: Any, x: Any, axis: int) -> Any:
+    """out_j = out_(j-1) x_j: no division, so zeros need no special case."""
+    total = g.apply(RECURRENCE, _neighbour(x, axis, False, 0), axis=axis, reverse=True)
+    return total * _neighbour(out, axis, True, 1)
 
 
 CUMPROD = Op(
@@ -78,4 +117,4 @@ CUMPROD = Op(
     domain=(Case((LINES,), {"axis": 0}), Case((LINES,), {"axis": 1}), Case((EMPTY,), {"axis": 1})),
 )
 
-OPS = (CUMSUM, CUMPROD)
+OPS = (CUMSUM, CUMPROD, RECURRENCE)

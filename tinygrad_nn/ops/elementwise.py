@@ -1,7 +1,7 @@
 """Elementwise primitives of plain arithmetic: one block each, shapes equal, nothing broadcast here.
 
-Gradient rules are Tensor operations, so they can be recorded and differentiated again. Kinks follow PyTorch: relu'(0) = 0,
-abs'(0) = 0, maximum and minimum split a tie evenly, rounding has gradient zero.
+Gradient rules are Tensor operations, so they can be recorded and differentiated again. Kinks follow PyTorch:
+relu'(0) = 0, abs'(0) = 0, maximum and minimum split a tie evenly, rounding has gradient zero.
 """
 
 from __future__ import annotations
@@ -125,12 +125,53 @@ MINIMUM = binary(
     kinds=ANY,
 )
 
-# Remainder with the sign of the divisor (Python, `%`) and of the dividend (C, fmod). Integer division by zero gives 0 in NumPy.
+# x limited to [low, high], `high` where they cross. As in PyTorch the gradient passes at a bound; a bound in force
+# gets it.
+CLAMP = Op(
+    "clamp",
+    "elementwise",
+    shape=same_shape("clamp"),
+    dtype=same_dtype("clamp", *ANY),
+    numpy=lambda x, low, high: np.minimum(np.maximum(x, low), high),
+    vjp=(
+        lambda g, out, x, low, high: g.masked_fill(~((low <= x) & (x <= high)), 0),
+        lambda g, out, x, low, high: g.masked_fill(~((x < low) & (low < high)), 0),
+        lambda g, out, x, low, high: g.masked_fill(~((high < x) | (high < low)), 0),
+    ),
+    emit=lambda x, low, high: MINIMUM.emit(MAXIMUM.emit(x, low), high),  # type: ignore[misc]
+    domain=(Case((Arg(apart=True), Arg(apart=True), Arg(apart=True))),),
+)
+
+
+def _remainder(x: Any, y: Any) -> Any:
+    """`fmod`, moved to the side of the divisor; a zero has its sign, too."""
+    rest = x.rem(y)
+    moved = ((rest < 0) ^ (y < 0)).where(rest + y, rest)
+    if x.dtype.kind == "f":
+        return rest.eq(0).where(rest.copysign(y), moved)
+    return rest.eq(0).where(rest, moved)
+
+
+def _floor_divide(x: Any, y: Any) -> Any:
+    """The quotient rounded down; of floats from the exact remainder, as NumPy does, to agree with `_remainder`."""
+    rest = x.rem(y)
+    crosses = rest.ne(0) & ((rest < 0) ^ (y < 0))
+    if x.dtype.kind == "i":
+        quotient = x.quotient(y)
+        return crosses.where(quotient - 1, quotient)
+    quotient = (x - rest) / y
+    quotient = crosses.where(quotient - 1, quotient)
+    whole = quotient.floor()
+    whole = (quotient - whole > 0.5).where(whole + 1, whole)
+    return y.eq(0).where(x / y, quotient.eq(0).where(quotient.copysign(x / y), whole))
+
+
+# Remainder with the sign of the divisor (Python, `%`) and of the dividend (C, fmod). Integers by 0 give 0.
 REMAINDER = binary(
     "remainder",
     numpy=np.remainder,
-    vjp=(lambda g, out, x, y: g, lambda g, out, x, y: -g * (x / y).floor()),
-    emit=lambda x, y: x % y,
+    vjp=(lambda g, out, x, y: g, lambda g, out, x, y: -g * (x // y)),
+    emit=_remainder,
     args=(Arg(2.1, 2.9), Arg(0.8, 1.0)),
 )
 
@@ -138,7 +179,7 @@ FMOD = binary(
     "fmod",
     numpy=np.fmod,
     vjp=(lambda g, out, x, y: g, lambda g, out, x, y: -g * (x / y).trunc()),
-    emit=lambda x, y: x.fmod(y),
+    emit=lambda x, y: x.rem(y),
     args=(Arg(-2.9, -2.1), Arg(0.8, 1.0)),
 )
 
@@ -146,14 +187,14 @@ FLOOR_DIVIDE = binary(
     "floor_divide",
     numpy=np.floor_divide,
     vjp=(zero, zero),
-    emit=lambda x, y: x.floor_divide(y),
+    emit=_floor_divide,
     args=(Arg(2.1, 2.9), Arg(0.8, 1.0)),
 )
 
 EQ = predicate("eq", np.equal, lambda x, y: x.eq(y))
 NE = predicate("ne", np.not_equal, lambda x, y: x.ne(y))
-LT = predicate("lt", np.less, lambda x, y: x < y, kinds=NUMBER)
-LE = predicate("le", np.less_equal, lambda x, y: x <= y, kinds=NUMBER)
+LT = predicate("lt", np.less, lambda x, y: ~x & y if x.dtype == BOOL else x < y)
+LE = predicate("le", np.less_equal, lambda x, y: ~x | y if x.dtype == BOOL else x <= y)
 
 
 def _bits(name: str, numpy: Rule, emit: Rule, arity: int = 2, kinds: tuple[str, ...] = BITS) -> Op:
@@ -184,7 +225,7 @@ SHIFT_RIGHT = _bits("shift_right", _shift(np.right_shift), lambda x, y: x >> y, 
 def _where_dtype(*dtypes: DType, **attrs: Any) -> DType:
     condition, *branches = dtypes
     if condition != BOOL:
-        raise DTypeError(message("where", f"a condition of dtype {condition.name}", "bool", "compare first: where(x != 0, ...)"))
+        raise DTypeError(message("where", f"a condition of dtype {condition.name}", "bool", "compare first: x != 0"))
     check_kinds("where", tuple(branches), ANY)
     return branches[0]
 
@@ -235,6 +276,6 @@ CAST = Op(
 )
 
 OPS = (
-    ADD, SUB, MUL, DIV, NEG, ABS, SIGN, FLOOR, CEIL, TRUNC, ROUND, RELU, MAXIMUM, MINIMUM, REMAINDER, FMOD, FLOOR_DIVIDE,
-    EQ, NE, LT, LE, BITWISE_AND, BITWISE_OR, BITWISE_XOR, BITWISE_NOT, SHIFT_LEFT, SHIFT_RIGHT, WHERE, CAST,
-)  # fmt: skip
+    ADD, SUB, MUL, DIV, NEG, ABS, SIGN, FLOOR, CEIL, TRUNC, ROUND, RELU, MAXIMUM, MINIMUM, CLAMP, REMAINDER, FMOD,
+    FLOOR_DIVIDE, EQ, NE, LT, LE, BITWISE_AND, BITWISE_OR, BITWISE_XOR, BITWISE_NOT, SHIFT_LEFT, SHIFT_RIGHT, WHERE,
+    CAST, )  # fmt: skip

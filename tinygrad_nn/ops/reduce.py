@@ -1,7 +1,7 @@
 """Reductions over a set of axes. `axis` is a sorted tuple of non-negative axes; methods normalise what users write.
 
-`keepdims` is an attribute so that the common x - x.max(keepdims) costs no reshape. Sums of integers and bools are int64, as in
-PyTorch. Ties: max and min share the gradient evenly.
+`keepdims` is an attribute so that the common x - x.max(keepdims) costs no reshape. Sums of integers and bools are
+int64, as in PyTorch. Ties: max and min share the gradient evenly.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from .rules import ANY, INT64, Rule, check_kinds, same_dtype
 
 APART = Arg(apart=True, shape=(2, 3, 4))
 PLAIN = Arg(shape=(2, 3, 4))
+NOTHING = Arg(shape=(3, 0, 2))
 VARIANTS = (
     {"axis": (0, 1, 2), "keepdims": False},
     {"axis": (1,), "keepdims": False},
@@ -52,10 +53,17 @@ def _accumulated(name: str) -> Rule:
     return rule
 
 
+def _accumulate(ufunc: np.ufunc) -> Rule:
+    def meaning(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+        return ufunc.reduce(x, axis=axis, dtype=None if x.dtype.kind == "f" else INT64, keepdims=keepdims)
+
+    return meaning
+
+
 def _share(g: Any, out: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
-    """The gradient of max and min: each of the k elements equal to the result gets 1/k of it; all of them where it is NaN."""
+    """The gradient of max and min: each of the k elements equal to the result gets 1/k of it."""
     result = spread(out, x.shape, axis, keepdims)
-    winners = (x == result).to(g.dtype)
+    winners = (x == result).cast(g.dtype)
     count = winners.sum(axis, keepdim=True)
     return spread(g, x.shape, axis, keepdims) * winners / count
 
@@ -65,15 +73,15 @@ SUM = Op(
     "reduce",
     shape=_reduced("sum", empty_allowed=True),
     dtype=_accumulated("sum"),
-    numpy=lambda x, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims, dtype=None if x.dtype.kind == "f" else INT64),
+    numpy=_accumulate(np.add),
     vjp=(lambda g, out, x, axis, keepdims: spread(g, x.shape, axis, keepdims),),
-    domain=tuple(Case((PLAIN,), attrs) for attrs in (*VARIANTS,)) + (Case((Arg(shape=(3, 0, 2)),), {"axis": (1,), "keepdims": False}),),
+    domain=(*(Case((PLAIN,), attrs) for attrs in VARIANTS), Case((NOTHING,), {"axis": (1,), "keepdims": False})),
     linear=True,
 )
 
 
 def _prod_vjp(g: Any, out: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
-    """The product of the others: exclusive products from the left and from the right, so that zeros need no special case."""
+    """The product of the others, from those on the left and those on the right, so that zeros need no special case."""
     if not axis or x.numel() == 0:
         return spread(g, x.shape, axis, keepdims)
     rest = tuple(a for a in range(x.ndim) if a not in axis)
@@ -83,8 +91,8 @@ def _prod_vjp(g: Any, out: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -
     one = flat.new_ones((*flat.shape[:-1], 1))
     left = one.cat_with(flat.narrow(-1, 0, size - 1), dim=-1).cumprod(-1)
     right = one.cat_with(flat.flip(-1).narrow(-1, 0, size - 1), dim=-1).cumprod(-1).flip(-1)
-    others = (left * right).reshape(tuple(x.shape[a] for a in order)).permute(tuple(order.index(a) for a in range(x.ndim)))
-    return spread(g, x.shape, axis, keepdims) * others
+    others = (left * right).reshape(tuple(x.shape[a] for a in order))
+    return spread(g, x.shape, axis, keepdims) * others.permute(tuple(order.index(a) for a in range(x.ndim)))
 
 
 PROD = Op(
@@ -92,14 +100,11 @@ PROD = Op(
     "reduce",
     shape=_reduced("prod", empty_allowed=True),
     dtype=_accumulated("prod"),
-    numpy=lambda x, axis, keepdims: np.multiply.reduce(
-        x, axis=axis, keepdims=keepdims, dtype=None if x.dtype.kind == "f" else INT64
-    ),
+    numpy=_accumulate(np.multiply),
     vjp=(_prod_vjp,),
     domain=tuple(Case((PLAIN,), attrs) for attrs in VARIANTS),
 )
 
-# On bools max is any and min is all, which are defined on nothing: numpy's initial value stands in.
 MAX = Op(
     "max",
     "reduce",

@@ -1,7 +1,7 @@
 """Elementwise primitives of analysis: exp, log, trigonometry, error function. One block each.
 
-A rule reads the saved output where that is cheaper than computing again (exp, sqrt, tanh, sigmoid). The scalar forms are range
-reduction and polynomial in `libm`, so compiled code vectorises; NumPy's own functions are the eager meaning.
+A rule reads the saved output where that is cheaper than computing again (exp, sqrt, tanh, sigmoid). The scalar forms
+are range reduction and polynomial in `libm`, so compiled code vectorises; NumPy's own functions are the eager meaning.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import libm
 from ..graph import Arg
+from ..scalar import const
 from .rules import REAL, Rule, binary, unary
 
 POSITIVE = Arg(0.3, 3.0)
@@ -37,6 +38,7 @@ def _sigmoid(x: Any) -> Any:
 
 SQRT = unary("sqrt", np.sqrt, lambda g, out, x: g / (out * 2), lambda x: x.sqrt(), POSITIVE)
 EXP = unary("exp", np.exp, lambda g, out, x: g * out, libm.exp)
+EXP2 = unary("exp2", np.exp2, lambda g, out, x: g * (out * math.log(2)), libm.exp2)
 EXPM1 = unary("expm1", np.expm1, lambda g, out, x: g * (out + 1), libm.expm1)
 LOG = unary("log", np.log, lambda g, out, x: g / x, libm.log, POSITIVE)
 LOG2 = unary("log2", np.log2, lambda g, out, x: g / (x * math.log(2)), libm.log2, POSITIVE)
@@ -58,15 +60,37 @@ SIGMOID = unary("sigmoid", _sigmoid, lambda g, out, x: g * (out * (1 - out)), li
 ERF = unary("erf", _elementwise(math.erf), lambda g, out, x: g * ((-x * x).exp() * TWO_OVER_SQRT_PI), libm.erf)
 ERFC = unary("erfc", _elementwise(math.erfc), lambda g, out, x: g * ((-x * x).exp() * -TWO_OVER_SQRT_PI), libm.erfc)
 
+
+def _pow(x: Any, y: Any) -> Any:
+    """Integers to a negative power: 1 / x ** n without its fraction, as in PyTorch; 0 for x = 0."""
+    if x.dtype.kind == "f":
+        return np.power(x, y)
+    negative = y < 0
+    inverse = np.where(x == 1, 1, np.where(x == -1, 1 - 2 * (y & 1), 0))
+    return np.where(negative, inverse, np.power(x, np.where(negative, 0, y))).astype(x.dtype)
+
+
+def _pow_expr(x: Any, y: Any) -> Any:
+    """Integers by repeated squaring over the bits of the exponent."""
+    if x.dtype.kind == "f":
+        return libm.pow(x, y)
+    square, power = x, const(1, x.dtype)
+    for bit in range(8 * x.dtype.itemsize - 1):
+        power = ((y >> bit) & 1).eq(1).where(power * square, power)
+        square = square * square
+    inverse = x.eq(1).where(1, x.eq(-1).where(1 - (y & 1) * 2, 0))
+    return (y < 0).where(inverse, power)
+
+
 # x ** 0 is constant in x, and 0 ** y in y >= 0: without the two masks 0 * inf would make NaN of a gradient that is 0.
 POW = binary(
     "pow",
-    numpy=np.power,
+    numpy=_pow,
     vjp=(
         lambda g, out, x, y: (g * (y * x ** (y - 1))).masked_fill(y == 0, 0),
         lambda g, out, x, y: (g * (out * x.log())).masked_fill((x == 0) & (y >= 0), 0),
     ),
-    emit=libm.pow,
+    emit=_pow_expr,
     args=(POSITIVE, REAL),
 )
 
@@ -79,7 +103,24 @@ ATAN2 = binary(
     kinds=("f",),
 )
 
+
+def _logaddexp(x: Any, y: Any) -> Any:
+    """The larger plus log1p(exp(-distance)), the distance of equal infinities being 0."""
+    distance = x.eq(y).where(0, (x - y).abs())
+    return (x > y).where(x, y) + libm.log1p(libm.exp(-distance))
+
+
+# A primitive because its composite has a kink where x = y: softplus and logsigmoid are built on it, and a model that
+# starts at 0 needs their second derivative there.
+LOGADDEXP = binary(
+    "logaddexp",
+    numpy=np.logaddexp,
+    vjp=(lambda g, out, x, y: g * (x - y).sigmoid(), lambda g, out, x, y: g * (y - x).sigmoid()),
+    emit=_logaddexp,
+    kinds=("f",),
+)
+
 OPS = (
-    SQRT, EXP, EXPM1, LOG, LOG2, LOG10, LOG1P, SIN, COS, TAN, ASIN, ACOS, ATAN, SINH, COSH, TANH, ASINH, ACOSH, ATANH,
-    SIGMOID, ERF, ERFC, POW, ATAN2,
+    SQRT, EXP, EXP2, EXPM1, LOG, LOG2, LOG10, LOG1P, SIN, COS, TAN, ASIN, ACOS, ATAN, SINH, COSH, TANH, ASINH, ACOSH,
+    ATANH, SIGMOID, ERF, ERFC, POW, ATAN2, LOGADDEXP,
 )  # fmt: skip

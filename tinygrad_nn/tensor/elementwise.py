@@ -1,213 +1,81 @@
-"""Elementwise methods and operators: one per primitive, then composites of a line or a few.
+"""Elementwise methods by name: one per primitive, then composites of a line or a few.
 
-Operands are promoted as in PyTorch and broadcast; integers become the default float where the function asks for a float.
+Integers become the default float where a function is only defined on floats. Bools are refused where PyTorch refuses
+them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Self
+import math
+from typing import Literal, Self
 
 import numpy as np
 
-from ..errors import DTypeError, message
-from ..graph import NO_ATTRS, Node, Op
+from ..errors import ConfigError, message
+from ..graph import DType, Op
 from ..ops import elementwise as e
 from ..ops import transcendental as t
-from ..ops.rules import DTYPES, INT32
-from .core import Core, Number, bind, constant, mode, number_dtype, result_type, scalar
+from .core import Core, Number
+from .operators import Operand as Operand
+from .operators import Operators
 
-Operand = Core | Number | np.ndarray[Any, Any] | np.generic
 
-
-class Elementwise(Core):
+class Elementwise(Operators):
     """Arithmetic, comparison, logic and elementary functions."""
 
     __slots__ = ()
 
-    # ---- operands -------------------------------------------------------------------------------------------------
-
-    def _operand(self, other: Operand) -> Self:
-        """Another operand as a tensor of its own dtype (a Python number takes one that fits this tensor)."""
-        if isinstance(other, Core):
-            return other  # type: ignore[return-value]
-        if isinstance(other, (bool, int, float)):
-            dtype = result_type((self.node.dtype, self.rank()), (number_dtype(other), 0))
-            return self.handle(scalar(other, dtype))  # type: ignore[no-any-return]
-        array = np.asarray(other)
-        if array.dtype not in DTYPES:
-            raise DTypeError(message("tensor", f"an operand of dtype {array.dtype}", "bool, int32, int64, float32 or float64"))
-        return self.handle(constant(array))  # type: ignore[no-any-return]
-
-    def promoted(self, other: Operand) -> tuple[Self, Self]:
-        """This tensor and another operand in their common dtype."""
-        right = self._operand(other)
-        if self.node.dtype == right.node.dtype:
-            return self, right
-        common = result_type((self.node.dtype, self.rank()), (right.node.dtype, right.rank() if isinstance(other, Core) else 0))
-        return self.cast(common), right.cast(common)
-
-    def as_float(self) -> Self:
-        """This tensor where it is floating, else in the default dtype."""
-        return self if self.node.dtype.kind == "f" else self.cast(mode.dtype)
-
-    def _binary(self, op: Op, other: Operand, swap: bool = False) -> Self:
-        """Apply an op of two operands. The hot path (two tensors of one dtype, nothing recording) is kept short."""
-        a = self.node
-        b: Node | None = None
-        if isinstance(other, Core):
-            if other.node.dtype is a.dtype:
-                b = other.node
-        elif isinstance(other, float):
-            if a.dtype.kind == "f":
-                b = scalar(other, a.dtype)
-        elif isinstance(other, int) and a.dtype.kind in "fi" and type(other) is int:
-            b = scalar(other, a.dtype)
-        elif not isinstance(other, (bool, np.ndarray, np.generic)):
-            return NotImplemented  # type: ignore[no-any-return]
-        if b is not None and mode.recorder is None:
-            return self.handle(bind(op, (b, a) if swap else (a, b), NO_ATTRS))  # type: ignore[no-any-return]
-        left, right = self.promoted(other)
-        return right.apply(op, left) if swap else left.apply(op, right)
-
-    def _float_binary(self, op: Op, other: Operand, swap: bool = False) -> Self:
-        """As `_binary` for ops that are only defined on floats."""
-        if self.node.dtype.kind != "f":
-            left, right = self.promoted(other)
-            return left.as_float()._binary(op, right.as_float(), swap)
-        return self._binary(op, other, swap)
-
     def _unary(self, op: Op) -> Self:
         return self.as_float().apply(op)
 
-    # ---- operators ------------------------------------------------------------------------------------------------
+    # ---- arithmetic -----------------------------------------------------------------------------------------------
 
-    def __add__(self, other: Operand) -> Self:
-        return self._binary(e.ADD, other)
+    def add(self, other: Operand, *, alpha: Number = 1) -> Self:
+        """x + alpha * other."""
+        return self + (other if alpha == 1 else self._operand(other) * alpha)
 
-    __radd__ = __add__
+    def sub(self, other: Operand, *, alpha: Number = 1) -> Self:
+        """x - alpha * other."""
+        return self - (other if alpha == 1 else self._operand(other) * alpha)
 
-    def __sub__(self, other: Operand) -> Self:
-        return self._binary(e.SUB, other)
+    def mul(self, other: Operand) -> Self:
+        """x * other."""
+        return self * other
 
-    def __rsub__(self, other: Operand) -> Self:
-        return self._binary(e.SUB, other, swap=True)
+    def div(self, other: Operand, *, rounding_mode: Literal["trunc", "floor"] | None = None) -> Self:
+        """x / other, of integers in the default float; rounded toward 0 ("trunc") or down ("floor"), keeping integers.
 
-    def __mul__(self, other: Operand) -> Self:
-        return self._binary(e.MUL, other)
+        An integer divided by 0 with rounding is 0. Raises ConfigError for another rounding mode.
+        """
+        if rounding_mode is None:
+            return self / other
+        if rounding_mode == "floor":
+            return self // other
+        if rounding_mode != "trunc":
+            raise ConfigError(message("div", f"rounding_mode={rounding_mode!r}", "None, 'trunc' or 'floor'"))
+        x, y = self.promoted(other)
+        return (x / y).trunc() if x.node.dtype.kind == "f" else (x - x.fmod(y)) // y
 
-    __rmul__ = __mul__
+    true_divide = div
 
-    def __truediv__(self, other: Operand) -> Self:
-        return self._float_binary(e.DIV, other)
+    def floor_divide(self, other: Operand) -> Self:
+        """x / other rounded down; an integer divided by 0 is 0."""
+        return self // other
 
-    def __rtruediv__(self, other: Operand) -> Self:
-        return self._float_binary(e.DIV, other, swap=True)
+    def remainder(self, other: Operand) -> Self:
+        """What `floor_divide` leaves: it has the sign of the divisor. An integer modulo 0 is 0."""
+        return self % other
 
-    def __floordiv__(self, other: Operand) -> Self:
-        return self._binary(e.FLOOR_DIVIDE, other)
+    def fmod(self, other: Operand) -> Self:
+        """What division rounded toward 0 leaves: it has the sign of the dividend. An integer modulo 0 is 0."""
+        return self._number_binary(e.FMOD, self._operand(other))
 
-    def __rfloordiv__(self, other: Operand) -> Self:
-        return self._binary(e.FLOOR_DIVIDE, other, swap=True)
+    def pow(self, exponent: Operand) -> Self:
+        """x ** exponent.
 
-    def __mod__(self, other: Operand) -> Self:
-        return self._binary(e.REMAINDER, other)
-
-    def __rmod__(self, other: Operand) -> Self:
-        return self._binary(e.REMAINDER, other, swap=True)
-
-    def __pow__(self, other: Operand) -> Self:
-        if isinstance(other, (int, float)) and not isinstance(other, bool) and self.node.dtype.kind == "f":
-            short = _POWERS.get(other)
-            if short is not None:
-                return short(self)  # type: ignore[no-any-return]
-        return self._binary(t.POW, other)
-
-    def __rpow__(self, other: Operand) -> Self:
-        return self._binary(t.POW, other, swap=True)
-
-    def __neg__(self) -> Self:
-        if self.node.dtype.kind == "b":
-            raise DTypeError(message("neg", "dtype bool", "a number", "use ~x to invert a mask"))
-        return self.apply(e.NEG)
-
-    def __pos__(self) -> Self:
-        return self
-
-    def __abs__(self) -> Self:
-        return self.apply(e.ABS)
-
-    def __invert__(self) -> Self:
-        return self.apply(e.BITWISE_NOT)
-
-    def __and__(self, other: Operand) -> Self:
-        return self._binary(e.BITWISE_AND, other)
-
-    __rand__ = __and__
-
-    def __or__(self, other: Operand) -> Self:
-        return self._binary(e.BITWISE_OR, other)
-
-    __ror__ = __or__
-
-    def __xor__(self, other: Operand) -> Self:
-        return self._binary(e.BITWISE_XOR, other)
-
-    __rxor__ = __xor__
-
-    def __lshift__(self, other: Operand) -> Self:
-        return self._binary(e.SHIFT_LEFT, other)
-
-    def __rshift__(self, other: Operand) -> Self:
-        return self._binary(e.SHIFT_RIGHT, other)
-
-    def __eq__(self, other: object) -> Self:  # type: ignore[override]
-        return self._binary(e.EQ, other)  # type: ignore[arg-type]
-
-    def __ne__(self, other: object) -> Self:  # type: ignore[override]
-        return self._binary(e.NE, other)  # type: ignore[arg-type]
-
-    def __lt__(self, other: Operand) -> Self:
-        return self._ordered(e.LT, other)
-
-    def __le__(self, other: Operand) -> Self:
-        return self._ordered(e.LE, other)
-
-    def __gt__(self, other: Operand) -> Self:
-        return self._ordered(e.LT, other, swap=True)
-
-    def __ge__(self, other: Operand) -> Self:
-        return self._ordered(e.LE, other, swap=True)
-
-    __hash__ = object.__hash__
-
-    def _ordered(self, op: Op, other: Operand, swap: bool = False) -> Self:
-        """Order of bools is that of 0 and 1."""
-        if self._both_bool(other):
-            return self.cast(INT32)._binary(op, self._operand(other).cast(INT32), swap)
-        return self._binary(op, other, swap)
-
-    def _both_bool(self, other: object) -> bool:
-        if self.node.dtype.kind != "b":
-            return False
-        return other.node.dtype.kind == "b" if isinstance(other, Core) else isinstance(other, (bool, np.bool_))
-
-    # ---- choice -----------------------------------------------------------------------------------------------------
-
-    def where(self, condition: Core, other: Operand) -> Self:
-        """This tensor where `condition` holds, else `other`."""
-        left, right = self.promoted(other)
-        return condition.apply(e.WHERE, left, right)  # type: ignore[return-value]
-
-    def masked_fill(self, mask: Core, value: Operand) -> Self:
-        """A copy with `value` where `mask` holds; the dtype stays."""
-        if type(value) is int or type(value) is float:
-            fill = self.handle(scalar(value, self.node.dtype))
-        else:
-            fill = self._operand(value).cast(self.node.dtype)
-        return mask.apply(e.WHERE, fill, self)  # type: ignore[return-value]
-
-    # ---- elementary functions ---------------------------------------------------------------------------------------
+        Integers stay integers: 1 / x ** n is then truncated, and a negative number as exponent an error.
+        """
+        return self**exponent
 
     def neg(self) -> Self:
         """-x."""
@@ -215,11 +83,17 @@ class Elementwise(Core):
 
     def abs(self) -> Self:
         """|x|, with gradient 0 at 0."""
-        return self.apply(e.ABS)
+        return self._number_unary(e.ABS)
+
+    absolute = abs
 
     def sign(self) -> Self:
         """-1, 0 or 1; 0 for NaN."""
-        return self.apply(e.SIGN)
+        return self if self.node.dtype.kind == "b" else self.apply(e.SIGN)
+
+    def square(self) -> Self:
+        """x * x."""
+        return self * self
 
     def sqrt(self) -> Self:
         """Square root; NaN below 0."""
@@ -229,21 +103,84 @@ class Elementwise(Core):
         """1 / sqrt(x)."""
         return 1.0 / self.sqrt()
 
-    def square(self) -> Self:
-        """x * x."""
-        return self * self
-
     def reciprocal(self) -> Self:
         """1 / x."""
         return 1.0 / self
+
+    def lerp(self, end: Operand, weight: Operand) -> Self:
+        """x + weight * (end - x): x at weight 0 and `end` at weight 1, both exactly."""
+        x, y = self.promoted(end)
+        step = y - x
+        if isinstance(weight, (int, float)):
+            return x + step * weight if weight < 0.5 else y - step * (1 - weight)
+        w = x._operand(weight)
+        return (x + step * w).where(w < 0.5, y - step * (1 - w))
+
+    def addcmul(self, tensor1: Core, tensor2: Operand, *, value: Number = 1) -> Self:
+        """x + value * tensor1 * tensor2."""
+        scaled = self._operand(tensor1) if value == 1 else self._operand(tensor1) * value
+        return self + scaled * tensor2
+
+    def addcdiv(self, tensor1: Core, tensor2: Operand, *, value: Number = 1) -> Self:
+        """x + value * tensor1 / tensor2; integers are divided as floats."""
+        scaled = self._operand(tensor1) if value == 1 else self._operand(tensor1) * value
+        return self + scaled / tensor2
+
+    # ---- exponentials and logarithms ------------------------------------------------------------------------------
 
     def exp(self) -> Self:
         """e ** x."""
         return self._unary(t.EXP)
 
+    def exp2(self) -> Self:
+        """2 ** x."""
+        return self._unary(t.EXP2)
+
+    def expm1(self) -> Self:
+        """e ** x - 1, accurate near 0."""
+        return self._unary(t.EXPM1)
+
     def log(self) -> Self:
         """Natural logarithm; -inf at 0, NaN below."""
         return self._unary(t.LOG)
+
+    def log2(self) -> Self:
+        """Logarithm to base 2; -inf at 0, NaN below."""
+        return self._unary(t.LOG2)
+
+    def log10(self) -> Self:
+        """Logarithm to base 10; -inf at 0, NaN below."""
+        return self._unary(t.LOG10)
+
+    def log1p(self) -> Self:
+        """log(1 + x), accurate near 0; -inf at -1, NaN below."""
+        return self._unary(t.LOG1P)
+
+    def logaddexp(self, other: Operand) -> Self:
+        """log(exp(x) + exp(other)) without overflow."""
+        return self._float_binary(t.LOGADDEXP, self._operand(other))
+
+    def sigmoid(self) -> Self:
+        """1 / (1 + exp(-x))."""
+        return self._unary(t.SIGMOID)
+
+    def logit(self, eps: float | None = None) -> Self:
+        """log(x / (1 - x)), the inverse of sigmoid; NaN outside of [0, 1].
+
+        With `eps`, x is clamped to [eps, 1 - eps] first.
+        """
+        x = self.as_float() if eps is None else self.as_float().clamp(eps, 1 - eps)
+        return x.log() - (-x).log1p()
+
+    def erf(self) -> Self:
+        """Error function, 2 / sqrt(pi) times the integral of exp(-u * u) from 0 to x."""
+        return self._unary(t.ERF)
+
+    def erfc(self) -> Self:
+        """1 - erf(x), accurate where erf is close to 1."""
+        return self._unary(t.ERFC)
+
+    # ---- trigonometry ---------------------------------------------------------------------------------------------
 
     def sin(self) -> Self:
         """Sine of an angle in radians."""
@@ -252,6 +189,26 @@ class Elementwise(Core):
     def cos(self) -> Self:
         """Cosine of an angle in radians."""
         return self._unary(t.COS)
+
+    def tan(self) -> Self:
+        """Tangent of an angle in radians."""
+        return self._unary(t.TAN)
+
+    def asin(self) -> Self:
+        """Arc sine, in radians; NaN outside of [-1, 1]."""
+        return self._unary(t.ASIN)
+
+    def acos(self) -> Self:
+        """Arc cosine, in radians; NaN outside of [-1, 1]."""
+        return self._unary(t.ACOS)
+
+    def atan(self) -> Self:
+        """Arc tangent, in radians."""
+        return self._unary(t.ATAN)
+
+    def atan2(self, other: Operand) -> Self:
+        """Angle in radians of the point (other, x), between -pi and pi."""
+        return self._float_binary(t.ATAN2, self._operand(other))
 
     def sinh(self) -> Self:
         """Hyperbolic sine."""
@@ -265,28 +222,180 @@ class Elementwise(Core):
         """Hyperbolic tangent."""
         return self._unary(t.TANH)
 
-    def sigmoid(self) -> Self:
-        """1 / (1 + exp(-x))."""
-        return self._unary(t.SIGMOID)
+    def asinh(self) -> Self:
+        """Inverse hyperbolic sine."""
+        return self._unary(t.ASINH)
+
+    def acosh(self) -> Self:
+        """Inverse hyperbolic cosine; NaN below 1."""
+        return self._unary(t.ACOSH)
+
+    def atanh(self) -> Self:
+        """Inverse hyperbolic tangent; infinite at -1 and 1, NaN outside."""
+        return self._unary(t.ATANH)
+
+    # ---- rounding and limits --------------------------------------------------------------------------------------
+
+    def _rounded(self, op: Op) -> Self:
+        return self if self.node.dtype.kind == "i" else self._number_unary(op)
+
+    def floor(self) -> Self:
+        """Largest integer not above x; gradient 0."""
+        return self._rounded(e.FLOOR)
+
+    def ceil(self) -> Self:
+        """Smallest integer not below x; gradient 0."""
+        return self._rounded(e.CEIL)
+
+    def trunc(self) -> Self:
+        """The integer part, toward 0; gradient 0."""
+        return self._rounded(e.TRUNC)
+
+    def round(self, *, decimals: int = 0) -> Self:
+        """The nearest integer, halves to the even one, or the nearest multiple of 10 ** -decimals; gradient 0."""
+        if decimals == 0 or self.node.dtype.kind != "f":
+            return self._rounded(e.ROUND)
+        scale = 10.0 ** abs(decimals)
+        return (self * scale).round() / scale if decimals > 0 else (self / scale).round() * scale
+
+    def frac(self) -> Self:
+        """x - trunc(x)."""
+        return self - self.trunc()
 
     def relu(self) -> Self:
         """max(x, 0), with gradient 0 at 0."""
-        return self.apply(e.RELU)
+        return self._number_unary(e.RELU)
 
-    def floor(self) -> Self:
-        """Largest integer not above x."""
-        return self.apply(e.FLOOR) if self.node.dtype.kind == "f" else self
+    def clamp(self, min: Operand | None = None, max: Operand | None = None) -> Self:
+        """x limited to [min, max], which may be numbers or tensors; `max` where they cross.
 
-    def trunc(self) -> Self:
-        """The integer part, toward 0."""
-        return self.apply(e.TRUNC) if self.node.dtype.kind == "f" else self
+        The gradient passes where min <= x <= max, is 0 outside and for NaN; a bound in force gets it instead.
+        Raises ConfigError without any bound.
+        """
+        if min is None and max is None:
+            raise ConfigError(message("clamp", "neither min nor max", "at least one of them"))
+        x = self
+        for bound in (min, max):
+            x = x if bound is None else x.promoted(bound)[0]
+        dtype = x.node.dtype
+        low, high = _limits(dtype)
+        lower = x._operand(low if min is None else min).cast(dtype)
+        upper = x._operand(high if max is None else max).cast(dtype)
+        return x.apply(e.CLAMP, lower, upper)
+
+    clip = clamp
+
+    def maximum(self, other: Operand) -> Self:
+        """The larger of x and other, NaN if either is; a tie shares the gradient."""
+        return self._binary(e.MAXIMUM, self._operand(other))
+
+    def minimum(self, other: Operand) -> Self:
+        """The smaller of x and other, NaN if either is; a tie shares the gradient."""
+        return self._binary(e.MINIMUM, self._operand(other))
+
+    def nan_to_num(self, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Self:
+        """NaN and infinities replaced, the latter by default by the largest and smallest number; gradient 0 there."""
+        if self.node.dtype.kind != "f":
+            return self
+        low, high = float(np.finfo(self.node.dtype).min), float(np.finfo(self.node.dtype).max)
+        finite = self.masked_fill(self.eq(math.inf), high if posinf is None else posinf)
+        finite = finite.masked_fill(self.eq(-math.inf), low if neginf is None else neginf)
+        return finite.masked_fill(self.isnan(), nan)
+
+    # ---- comparison and logic -------------------------------------------------------------------------------------
+
+    def eq(self, other: Operand) -> Self:
+        """x == other, element by element; False for NaN."""
+        return self._binary(e.EQ, self._operand(other))
+
+    def ne(self, other: Operand) -> Self:
+        """x != other, element by element; True for NaN."""
+        return self._binary(e.NE, self._operand(other))
+
+    def lt(self, other: Operand) -> Self:
+        """x < other, element by element; False for NaN, as every order."""
+        return self < other
+
+    def le(self, other: Operand) -> Self:
+        """x <= other, element by element."""
+        return self <= other
+
+    def gt(self, other: Operand) -> Self:
+        """x > other, element by element."""
+        return self > other
+
+    def ge(self, other: Operand) -> Self:
+        """x >= other, element by element."""
+        return self >= other
+
+    def logical_not(self) -> Self:
+        """x == 0, as bool."""
+        return ~self.bool()
+
+    def logical_and(self, other: Operand) -> Self:
+        """Whether both differ from 0."""
+        return self.bool() & self._operand(other).bool()
+
+    def logical_or(self, other: Operand) -> Self:
+        """Whether at least one differs from 0."""
+        return self.bool() | self._operand(other).bool()
+
+    def logical_xor(self, other: Operand) -> Self:
+        """Whether exactly one differs from 0."""
+        return self.bool() ^ self._operand(other).bool()
+
+    def bitwise_not(self) -> Self:
+        """~x, of integers or bools."""
+        return ~self
+
+    def bitwise_and(self, other: Operand) -> Self:
+        """x & other, of integers or bools."""
+        return self & other
+
+    def bitwise_or(self, other: Operand) -> Self:
+        """x | other, of integers or bools."""
+        return self | other
+
+    def bitwise_xor(self, other: Operand) -> Self:
+        """x ^ other, of integers or bools."""
+        return self ^ other
+
+    def bitwise_left_shift(self, other: Operand) -> Self:
+        """x << other, of integers; a count outside of the width shifts everything out."""
+        return self << other
+
+    def bitwise_right_shift(self, other: Operand) -> Self:
+        """x >> other, of integers, keeping the sign, which is all that a count outside of the width leaves."""
+        return self >> other
+
+    def isnan(self) -> Self:
+        """Whether each element is NaN."""
+        return self != self
+
+    def isinf(self) -> Self:
+        """Whether each element is infinite."""
+        return self.abs().eq(math.inf) if self.node.dtype.kind == "f" else self != self
+
+    def isfinite(self) -> Self:
+        """Whether each element is neither NaN nor infinite."""
+        return self.abs() < math.inf if self.node.dtype.kind == "f" else self == self
+
+    def isclose(self, other: Operand, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Self:
+        """|x - other| <= atol + rtol * |other|, or equal; NaN is close to NaN if `equal_nan`. Dtypes are promoted."""
+        x, y = self.promoted(other)
+        equal = x == y
+        if equal_nan:
+            equal = equal | (x.isnan() & y.isnan())
+        if x.node.dtype.kind == "b":
+            return equal
+        gap = (x - y).abs()
+        return equal | (gap.isfinite() & (gap <= (y * rtol).abs() + atol))
 
 
-# x ** 2 and its like as plain arithmetic: cheaper than pow, and with the gradient 0 ** 1 that pow would compute.
-_POWERS: dict[float, Callable[[Any], Any]] = {
-    1: lambda x: x * 1,
-    2: lambda x: x * x,
-    3: lambda x: x * x * x,
-    0.5: lambda x: x.sqrt(),
-    -1: lambda x: x.reciprocal(),
-}
+def _limits(dtype: DType) -> tuple[Number, Number]:
+    """Numbers below and above every number of a dtype."""
+    if dtype.kind == "f":
+        return -math.inf, math.inf
+    if dtype.kind == "b":
+        return False, True
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)

@@ -1,60 +1,332 @@
-"""Reductions over axes, with PyTorch's names: `dim` may be an axis, several or None for all; `keepdim` keeps length 1."""
+"""Reductions over axes, with PyTorch's names: `dim` may be an axis, several or None for all; `keepdim` keeps length 1.
+
+Also what runs along one axis: running sums and products, sorting, softmax. A 0-d tensor counts as a line of one
+element.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, Self, TypeVar, overload
 
-from ..graph import Op
+from ..errors import ConfigError, DTypeError, IndexOutOfRange, message
+from ..graph import DType, Op
 from ..ops.control import CUMPROD, CUMSUM
-from ..ops.reduce import ARGMAX, MAX, MIN, PROD, SUM
-from .core import check_dtype
+from ..ops.index import ARGSORT, GATHER
+from ..ops.reduce import ARGMAX, ARGMIN, MAX, MIN, PROD, SUM
+from ..ops.rules import INT32, INT64
+from .core import Core, check_dtype
+from .operators import Operand
 from .shape import Ints, Shaped, normal_axes, normal_axis
+
+T = TypeVar("T")
+
+
+class ValuesIndices(NamedTuple, Generic[T]):
+    """Elements chosen along one axis, and where they stand in it."""
+
+    values: T
+    indices: T
+
+
+def _sum_dtype(name: str, x: Core, dtype: Any) -> DType:
+    """The dtype asked for, else that of x if it is floating, else int64."""
+    if dtype is not None:
+        return check_dtype(name, dtype)
+    return x.dtype if x.dtype.kind == "f" else INT64
 
 
 class Reduced(Shaped):
-    """Sums, extremes, moments, running sums."""
+    """Sums, extremes, moments, norms, running sums, order, softmax."""
 
     __slots__ = ()
 
     def _reduce(self, op: Op, dim: Ints | None, keepdim: bool) -> Self:
-        return self.apply(op, axis=normal_axes(op.name, dim, self.ndim), keepdims=keepdim)
+        return self.apply(op, axis=normal_axes(op.name, dim, len(self.node.shape)), keepdims=keepdim)
+
+    def _floating(self, name: str, dtype: Any = None) -> Self:
+        """This tensor (in `dtype`, if one is given), or DTypeError where it is not floating."""
+        x = self if dtype is None else self.cast(check_dtype(name, dtype))
+        if x.node.dtype.kind != "f":
+            raise DTypeError(message(name, f"dtype {x.dtype.name}", "a float dtype", "convert it with .float() first"))
+        return x
+
+    def _off_zero(self, function: Callable[[Self], Self]) -> Self:
+        """function(x), and 0 with gradient 0 where x is 0, whatever slope the function has there."""
+        zero = self.eq(0)
+        return function(self.masked_fill(zero, 1)).masked_fill(zero, 0)
+
+    # ---- sums and products ------------------------------------------------------------------------------------------
 
     def sum(self, dim: Ints | None = None, keepdim: bool = False, dtype: Any = None) -> Self:
-        """Sum; of integers and bools in int64."""
-        operand = self if dtype is None else self.cast(check_dtype("sum", dtype))
-        return operand._reduce(SUM, dim, keepdim)
+        """Sum; of integers and bools in int64, unless `dtype` says otherwise; 0 of nothing."""
+        if dtype is None:
+            return self._reduce(SUM, dim, keepdim)
+        wanted = check_dtype("sum", dtype)
+        return self.cast(wanted)._reduce(SUM, dim, keepdim).cast(wanted)
 
     def prod(self, dim: Ints | None = None, keepdim: bool = False, dtype: Any = None) -> Self:
-        """Product; of integers and bools in int64."""
-        operand = self if dtype is None else self.cast(check_dtype("prod", dtype))
-        return operand._reduce(PROD, dim, keepdim)
+        """Product; of integers and bools in int64, unless `dtype` says otherwise; 1 of nothing."""
+        if dtype is None:
+            return self._reduce(PROD, dim, keepdim)
+        wanted = check_dtype("prod", dtype)
+        return self.cast(wanted)._reduce(PROD, dim, keepdim).cast(wanted)
 
-    def mean(self, dim: Ints | None = None, keepdim: bool = False) -> Self:
-        """Arithmetic mean; NaN of nothing."""
-        axes = normal_axes("mean", dim, self.ndim)
-        count = math.prod(self.shape[a] for a in axes)
-        return self._reduce(SUM, axes, keepdim) / float(count) if axes else self * 1
+    def mean(self, dim: Ints | None = None, keepdim: bool = False, dtype: Any = None) -> Self:
+        """Arithmetic mean; NaN of nothing.
+
+        Raises DTypeError for integers and bools, unless `dtype` is a float dtype.
+        """
+        x = self._floating("mean", dtype)
+        axes = normal_axes("mean", dim, x.ndim)
+        total = x.apply(SUM, axis=axes, keepdims=keepdim)
+        return total / float(math.prod([x.node.shape[a] for a in axes]))
+
+    def nansum(self, dim: Ints | None = None, keepdim: bool = False, dtype: Any = None) -> Self:
+        """Sum of the elements that are not NaN."""
+        return self.masked_fill(self.isnan(), 0).sum(dim, keepdim, dtype)
+
+    def nanmean(self, dim: Ints | None = None, keepdim: bool = False, dtype: Any = None) -> Self:
+        """Mean of the elements that are not NaN; NaN where there is none. Raises DTypeError for integers and bools."""
+        x = self._floating("nanmean", dtype)
+        return x.nansum(dim, keepdim) / (x == x).sum(dim, keepdim)
+
+    def var(
+        self,
+        dim: Ints | bool | None = None,
+        unbiased: bool = True,
+        keepdim: bool = False,
+        *,
+        correction: float | None = None,
+    ) -> Self:
+        """Sum of squared distances from the mean, divided by n - correction, which is n - 1 by default.
+
+        `unbiased=False` means correction 0, also as `x.var(False)`. NaN or infinite where n <= correction. Raises
+        DTypeError for integers and bools.
+        """
+        if isinstance(dim, bool):
+            return self.var(None, dim, keepdim, correction=correction)
+        x = self._floating("var")
+        axes = normal_axes("var", dim, x.ndim)
+        count = math.prod([x.node.shape[a] for a in axes])
+        centred = x - x.mean(axes, keepdim=True)
+        divisor = count - (float(unbiased) if correction is None else correction)
+        return (centred * centred).sum(axes, keepdim) / max(divisor, 0.0)
+
+    def std(
+        self,
+        dim: Ints | bool | None = None,
+        unbiased: bool = True,
+        keepdim: bool = False,
+        *,
+        correction: float | None = None,
+    ) -> Self:
+        """Square root of `var`, with gradient 0 where that is 0."""
+        return self.var(dim, unbiased, keepdim, correction=correction)._off_zero(lambda v: v.sqrt())
+
+    def norm(
+        self, p: float | str | None = "fro", dim: Ints | None = None, keepdim: bool = False, dtype: Any = None
+    ) -> Self:
+        """(sum |x| ** p) ** (1 / p) over the axes; the default is 2.
+
+        inf and -inf give the largest and smallest |x|, 0 counts the x that are not 0. The gradient is 0 where it has
+        no direction (norm 0, element 0). Raises DTypeError for integers and bools, ConfigError for another `p`,
+        ShapeError for the infinite norms of nothing.
+        """
+        x = self._floating("norm", dtype)
+        if p is None or p == "fro":
+            p = 2.0
+        if isinstance(p, str):
+            raise ConfigError(message("norm", f"p={p!r}", "a number, 'fro' or None"))
+        if p == math.inf:
+            return x.abs().amax(dim, keepdim)
+        if p == -math.inf:
+            return x.abs().amin(dim, keepdim)
+        if p == 0:
+            return x.sign().abs().masked_fill(x.isnan(), 1).sum(dim, keepdim)
+        if p == 1:
+            return x.abs().sum(dim, keepdim)
+        if p == 2:
+            return (x * x).sum(dim, keepdim)._off_zero(lambda total: total.sqrt())
+        if p < 0:
+            return (x.abs() ** p).sum(dim, keepdim) ** (1 / p)
+        return x.abs()._off_zero(lambda size: size**p).sum(dim, keepdim)._off_zero(lambda total: total ** (1 / p))
+
+    # ---- truth ------------------------------------------------------------------------------------------------------
+
+    def count_nonzero(self, dim: Ints | None = None) -> Self:
+        """How many elements differ from 0; NaN does."""
+        return self.bool().sum(dim)
+
+    def any(self, dim: Ints | None = None, keepdim: bool = False) -> Self:
+        """Whether an element differs from 0; False of nothing."""
+        return self.bool().sum(dim, keepdim).bool()
+
+    def all(self, dim: Ints | None = None, keepdim: bool = False) -> Self:
+        """Whether no element is 0; True of nothing."""
+        return self.eq(0).sum(dim, keepdim).eq(0)
+
+    def allclose(self, other: Operand, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
+        """Whether `isclose` holds everywhere, as a Python bool."""
+        return bool(self.isclose(other, rtol, atol, equal_nan).all())
+
+    def equal(self, other: Core) -> bool:
+        """Whether the other tensor has the same shape and elements, as a Python bool; NaN equals nothing."""
+        return self.shape == other.shape and bool((self == other).all())
+
+    # ---- extremes ---------------------------------------------------------------------------------------------------
 
     def amax(self, dim: Ints | None = None, keepdim: bool = False) -> Self:
-        """Largest element; equal ones share the gradient."""
+        """Largest element, NaN if there is one; equal ones share the gradient. Raises ShapeError for nothing."""
         return self._reduce(MAX, dim, keepdim)
 
     def amin(self, dim: Ints | None = None, keepdim: bool = False) -> Self:
-        """Smallest element; equal ones share the gradient."""
+        """Smallest element, NaN if there is one; equal ones share the gradient. Raises ShapeError for nothing."""
         return self._reduce(MIN, dim, keepdim)
 
     def argmax(self, dim: int | None = None, keepdim: bool = False) -> Self:
-        """Index of the (first) largest element, along one axis or of the flattened tensor."""
+        """Index of the first largest element along one axis or in the flattened tensor; NaN is largest.
+
+        Raises ShapeError for nothing, DTypeError for bools.
+        """
+        return self._arg(ARGMAX, dim, keepdim)
+
+    def argmin(self, dim: int | None = None, keepdim: bool = False) -> Self:
+        """Index of the first smallest element along one axis or in the flattened tensor; NaN is smallest.
+
+        Raises ShapeError for nothing, DTypeError for bools.
+        """
+        return self._arg(ARGMIN, dim, keepdim)
+
+    def _arg(self, op: Op, dim: int | None, keepdim: bool) -> Self:
+        if self.node.dtype.kind == "b":
+            op.dtype(self.node.dtype)  # raises
         if dim is None:
-            flat = self.reshape(-1).apply(ARGMAX, axis=(0,), keepdims=False)
-            return flat.reshape((1,) * self.ndim) if keepdim else flat
-        return self.apply(ARGMAX, axis=(normal_axis("argmax", dim, self.ndim),), keepdims=keepdim)
+            index = self.reshape(-1).apply(op, axis=(0,), keepdims=False)
+            return index.reshape((1,) * self.ndim) if keepdim else index
+        x, axis = self._line(op.name, dim)
+        return x.apply(op, axis=(axis,), keepdims=keepdim).reshape(self._without(axis, keepdim))
 
-    def cumsum(self, dim: int) -> Self:
-        """Running sum along one axis."""
-        return self.apply(CUMSUM, axis=normal_axis("cumsum", dim, self.ndim), reverse=False)
+    @overload
+    def max(self) -> Self: ...
+    @overload
+    def max(self, dim: int, keepdim: bool = False) -> ValuesIndices[Self]: ...
+    @overload
+    def max(self, dim: Core) -> Self: ...
+    @overload
+    def max(self, *, other: Core) -> Self: ...
+    def max(self, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+        """Three functions in one, as in PyTorch.
 
-    def cumprod(self, dim: int) -> Self:
-        """Running product along one axis."""
-        return self.apply(CUMPROD, axis=normal_axis("cumprod", dim, self.ndim))
+        `x.max()` is `amax()`; `x.max(dim)` gives (values, indices) of the first largest element along an axis, which
+        alone gets the gradient; `x.max(other)` is `maximum(other)`.
+        """
+        tensor = dim if isinstance(dim, Core) else other
+        return self._extreme(MAX, ARGMAX, dim, keepdim) if tensor is None else self.maximum(tensor)
+
+    @overload
+    def min(self) -> Self: ...
+    @overload
+    def min(self, dim: int, keepdim: bool = False) -> ValuesIndices[Self]: ...
+    @overload
+    def min(self, dim: Core) -> Self: ...
+    @overload
+    def min(self, *, other: Core) -> Self: ...
+    def min(self, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+        """As `max`, for the smallest element."""
+        tensor = dim if isinstance(dim, Core) else other
+        return self._extreme(MIN, ARGMIN, dim, keepdim) if tensor is None else self.minimum(tensor)
+
+    def _extreme(self, op: Op, arg: Op, dim: int | None, keepdim: bool) -> Any:
+        if dim is None:
+            return self._reduce(op, None, keepdim)
+        x, axis = self._line(op.name, dim)
+        indices = x._orderable().apply(arg, axis=(axis,), keepdims=True)
+        values = x.apply(GATHER, indices, axis=axis)
+        shape = self._without(axis, keepdim)
+        return ValuesIndices(values.reshape(shape), indices.reshape(shape))
+
+    # ---- along one axis ---------------------------------------------------------------------------------------------
+
+    def _line(self, name: str, dim: int) -> tuple[Self, int]:
+        """This tensor with at least one axis, and `dim` as a non-negative one of them."""
+        axis = normal_axis(name, dim, self.ndim)
+        return (self if self.node.shape else self.reshape((1,))), axis
+
+    def _without(self, axis: int, keepdim: bool) -> tuple[int, ...]:
+        """The shape after a reduction of one axis."""
+        shape = self.node.shape
+        return shape[:axis] + (1,) * (keepdim and bool(shape)) + shape[axis + 1 :]
+
+    def _orderable(self) -> Self:
+        """Bools as integers."""
+        return self.cast(INT32) if self.node.dtype.kind == "b" else self
+
+    def cumsum(self, dim: int, *, dtype: Any = None) -> Self:
+        """Running sum along one axis; of integers and bools in int64."""
+        x, axis = self._line("cumsum", dim)
+        wanted = _sum_dtype("cumsum", x, dtype)
+        return x.cast(wanted).apply(CUMSUM, axis=axis, reverse=False).cast(wanted).reshape(self.node.shape)
+
+    def cumprod(self, dim: int, *, dtype: Any = None) -> Self:
+        """Running product along one axis; of integers and bools in int64."""
+        x, axis = self._line("cumprod", dim)
+        wanted = _sum_dtype("cumprod", x, dtype)
+        return x.cast(wanted).apply(CUMPROD, axis=axis).cast(wanted).reshape(self.node.shape)
+
+    def argsort(self, dim: int = -1, descending: bool = False, stable: bool = True) -> Self:
+        """Indices that would sort along one axis; NaN counts as largest. The order of equal elements is always kept."""
+        x, axis = self._line("argsort", dim)
+        return x._orderable().apply(ARGSORT, axis=axis, descending=descending).reshape(self.node.shape)
+
+    def sort(self, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesIndices[Self]:
+        """(values, indices) in order along one axis, as `argsort`."""
+        x, axis = self._line("sort", dim)
+        indices = x.argsort(axis, descending)
+        values = x.apply(GATHER, indices, axis=axis)
+        return ValuesIndices(values.reshape(self.node.shape), indices.reshape(self.node.shape))
+
+    def topk(self, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices[Self]:
+        """(values, indices) of the k largest (or smallest) elements along one axis, best first; NaN counts as largest.
+
+        Raises IndexOutOfRange where there are fewer than k.
+        """
+        x, axis = self._line("topk", dim)
+        if not 0 <= k <= x.shape[axis]:
+            raise IndexOutOfRange(message("topk", f"k={k} for an axis of {x.shape[axis]}", "0 <= k <= its length"))
+        indices = x.argsort(axis, descending=largest).narrow(axis, 0, k)
+        values = x.apply(GATHER, indices, axis=axis)
+        return ValuesIndices(values, indices) if x is self else ValuesIndices(values.reshape(()), indices.reshape(()))
+
+    # ---- exponentials -----------------------------------------------------------------------------------------------
+
+    def logsumexp(self, dim: Ints, keepdim: bool = False) -> Self:
+        """log(sum(exp(x))) over the axes without overflow; -inf of nothing."""
+        x = self.as_float()
+        axes = normal_axes("logsumexp", dim, x.ndim)
+        if not x.numel():
+            return x.exp().sum(axes, keepdim).log()
+        top = x.detach().amax(axes, keepdim=True)  # the result does not depend on it, so no gradient need flow
+        top = top.masked_fill(top.isinf(), 0)
+        total = (x - top).exp().sum(axes, keepdim)
+        return total.log() + (top if keepdim else top.reshape(total.shape))
+
+    def softmax(self, dim: int, dtype: Any = None) -> Self:
+        """exp(x) / sum(exp(x)) along one axis, without overflow.
+
+        Raises DTypeError for integers and bools, unless `dtype` is a float dtype.
+        """
+        powers = self._below_top("softmax", dim, dtype).exp()
+        return powers / powers.sum(dim, keepdim=True)
+
+    def log_softmax(self, dim: int, dtype: Any = None) -> Self:
+        """log(softmax(x)) along one axis, exact where softmax underflows. Raises DTypeError as softmax does."""
+        x = self._below_top("log_softmax", dim, dtype)
+        return x - x.exp().sum(dim, keepdim=True).log()
+
+    def _below_top(self, name: str, dim: int, dtype: Any) -> Self:
+        """x minus its largest element, which is a constant here: softmax does not depend on it."""
+        x = self._floating(name, dtype)
+        axis = normal_axis(name, dim, x.ndim)
+        return x - x.detach().amax(axis, keepdim=True) if x.numel() else x

@@ -1,6 +1,7 @@
 """`Tensor`: the handle users hold, with everything of the method layers, gradients, and exchange with NumPy.
 
-The layers are Core -> Elementwise -> Shaped -> Reduced -> Indexed -> Contracted -> Tensor; each may use the methods of those before.
+The layers are Core -> Converted -> Operators -> Elementwise -> Shaped -> Reduced -> Indexed -> Contracted -> InPlace -> Tensor;
+each may use the methods of those before.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import numpy as np
 from ..autodiff import RELEASED, reverse
 from ..errors import DTypeError, GraphError, ShapeError, message
 from ..graph import GradSlot, Node
-from .contract import Contracted
 from .core import Core, constant, mode
+from .inplace import InPlace
 from .plain import Plain
 
 _new = object.__new__
 
 
-class Tensor(Contracted):
+class Tensor(InPlace):
     """An n-dimensional array that records how it was made. Create one with `tg.tensor`, `tg.zeros`, ..."""
 
     __slots__ = ()
@@ -140,10 +141,6 @@ class Tensor(Contracted):
         if gradient.shape != self.shape:
             raise ShapeError(message("backward", f"a gradient of shape {gradient.shape} for {self.shape}", "equal shapes"))
         return self.handle(gradient.cast(self.dtype).node)
-
-    def detach(self) -> Tensor:
-        """The same value as a constant: no gradient flows through."""
-        return self.handle(constant(self._value()))
 
     # ---- exchange ------------------------------------------------------------------------------------------------------
 

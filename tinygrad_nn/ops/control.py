@@ -80,7 +80,7 @@ def _recurrence_vjp(g: Any, out: Any, x: Any, factor: Any, axis: int, reverse: b
     return g.apply(RECURRENCE, _neighbour(factor, axis, reverse, 0), axis=axis, reverse=not reverse)
 
 
-# y_j = x_j + factor_j y_(j-1) along one axis (y_(j+1) when `reverse`), y being 0 outside. Gradient of cumprod and itself.
+# y_j = x_j + factor_j y_(j-1) along an axis (y_(j+1) when `reverse`), y being 0 outside. The gradient of cumprod.
 RECURRENCE: Op = Op(
     "recurrence",
     "control",

@@ -16,12 +16,12 @@ from ..graph import DType, Op
 from ..ops import elementwise as e
 from ..ops import transcendental as t
 from .core import Core, Number
+from .logic import Logical
 from .operators import Operand as Operand
-from .operators import Operators
 
 
-class Elementwise(Operators):
-    """Arithmetic, comparison, logic and elementary functions."""
+class Elementwise(Logical):
+    """Arithmetic and elementary functions."""
 
     __slots__ = ()
 
@@ -301,95 +301,6 @@ class Elementwise(Operators):
         finite = self.masked_fill(self.eq(math.inf), high if posinf is None else posinf)
         finite = finite.masked_fill(self.eq(-math.inf), low if neginf is None else neginf)
         return finite.masked_fill(self.isnan(), nan)
-
-    # ---- comparison and logic -------------------------------------------------------------------------------------
-
-    def eq(self, other: Operand) -> Self:
-        """x == other, element by element; False for NaN."""
-        return self._binary(e.EQ, self._operand(other))
-
-    def ne(self, other: Operand) -> Self:
-        """x != other, element by element; True for NaN."""
-        return self._binary(e.NE, self._operand(other))
-
-    def lt(self, other: Operand) -> Self:
-        """x < other, element by element; False for NaN, as every order."""
-        return self < other
-
-    def le(self, other: Operand) -> Self:
-        """x <= other, element by element."""
-        return self <= other
-
-    def gt(self, other: Operand) -> Self:
-        """x > other, element by element."""
-        return self > other
-
-    def ge(self, other: Operand) -> Self:
-        """x >= other, element by element."""
-        return self >= other
-
-    def logical_not(self) -> Self:
-        """x == 0, as bool."""
-        return ~self.bool()
-
-    def logical_and(self, other: Operand) -> Self:
-        """Whether both differ from 0."""
-        return self.bool() & self._operand(other).bool()
-
-    def logical_or(self, other: Operand) -> Self:
-        """Whether at least one differs from 0."""
-        return self.bool() | self._operand(other).bool()
-
-    def logical_xor(self, other: Operand) -> Self:
-        """Whether exactly one differs from 0."""
-        return self.bool() ^ self._operand(other).bool()
-
-    def bitwise_not(self) -> Self:
-        """~x, of integers or bools."""
-        return ~self
-
-    def bitwise_and(self, other: Operand) -> Self:
-        """x & other, of integers or bools."""
-        return self & other
-
-    def bitwise_or(self, other: Operand) -> Self:
-        """x | other, of integers or bools."""
-        return self | other
-
-    def bitwise_xor(self, other: Operand) -> Self:
-        """x ^ other, of integers or bools."""
-        return self ^ other
-
-    def bitwise_left_shift(self, other: Operand) -> Self:
-        """x << other, of integers; a count outside of the width shifts everything out."""
-        return self << other
-
-    def bitwise_right_shift(self, other: Operand) -> Self:
-        """x >> other, of integers, keeping the sign, which is all that a count outside of the width leaves."""
-        return self >> other
-
-    def isnan(self) -> Self:
-        """Whether each element is NaN."""
-        return self != self
-
-    def isinf(self) -> Self:
-        """Whether each element is infinite."""
-        return self.abs().eq(math.inf) if self.node.dtype.kind == "f" else self != self
-
-    def isfinite(self) -> Self:
-        """Whether each element is neither NaN nor infinite."""
-        return self.abs() < math.inf if self.node.dtype.kind == "f" else self == self
-
-    def isclose(self, other: Operand, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Self:
-        """|x - other| <= atol + rtol * |other|, or equal; NaN is close to NaN if `equal_nan`. Dtypes are promoted."""
-        x, y = self.promoted(other)
-        equal = x == y
-        if equal_nan:
-            equal = equal | (x.isnan() & y.isnan())
-        if x.node.dtype.kind == "b":
-            return equal
-        gap = (x - y).abs()
-        return equal | (gap.isfinite() & (gap <= (y * rtol).abs() + atol))
 
 
 def _limits(dtype: DType) -> tuple[Number, Number]:

@@ -1,7 +1,7 @@
 """`Tensor`: the handle users hold, with everything of the method layers, gradients, and exchange with NumPy.
 
-The layers are Core -> Converted -> Operators -> Elementwise -> Shaped -> Reduced -> Indexed -> Contracted -> InPlace -> Tensor;
-each may use the methods of those before.
+The layers are Core -> Converted -> Operators -> Logical -> Elementwise -> Shaped -> Reduced -> Indexed -> Contracted ->
+InPlace -> Tensor; each may use the methods of those before.
 """
 
 from __future__ import annotations

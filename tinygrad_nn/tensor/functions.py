@@ -1,0 +1,155 @@
+"""The functions of the top level, `tg.exp(x)` beside `x.exp()`: the method, taking numbers, lists and arrays as well.
+
+One section per layer of methods. A function has its method's documentation, where `self` is the first argument.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from .core import Core
+from .creation import tensor
+from .operators import Operand
+from .tensor import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def function(method: Callable[Concatenate[Tensor, P], R]) -> Callable[Concatenate[Any, P], R]:
+    """A method of Tensor as a function whose first argument may be anything `tg.tensor` takes."""
+
+    @functools.wraps(method)
+    def call(x: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return method(x if isinstance(x, Core) else tensor(x), *args, **kwargs)  # type: ignore[arg-type]
+
+    call.__qualname__ = method.__name__
+    return call
+
+
+# ---- operators and logic ------------------------------------------------------------------------------------------
+
+eq = function(Tensor.eq)
+ne = function(Tensor.ne)
+lt = function(Tensor.lt)
+le = function(Tensor.le)
+gt = function(Tensor.gt)
+ge = function(Tensor.ge)
+logical_not = function(Tensor.logical_not)
+logical_and = function(Tensor.logical_and)
+logical_or = function(Tensor.logical_or)
+logical_xor = function(Tensor.logical_xor)
+bitwise_not = function(Tensor.bitwise_not)
+bitwise_and = function(Tensor.bitwise_and)
+bitwise_or = function(Tensor.bitwise_or)
+bitwise_xor = function(Tensor.bitwise_xor)
+bitwise_left_shift = function(Tensor.bitwise_left_shift)
+bitwise_right_shift = function(Tensor.bitwise_right_shift)
+isnan = function(Tensor.isnan)
+isinf = function(Tensor.isinf)
+isfinite = function(Tensor.isfinite)
+isclose = function(Tensor.isclose)
+
+
+def where(condition: Any, x: Operand, y: Operand) -> Tensor:
+    """x where `condition` (bool) holds, else y; the three broadcast, x and y are promoted.
+
+    >>> where([True, False], 1.0, 2)
+    tensor([1., 2.])
+    """
+    mask = condition if isinstance(condition, Tensor) else tensor(condition)
+    if isinstance(y, Tensor) and not isinstance(x, Core):  # a number as x must not count as a tensor in promotion
+        return y.where(~mask, x)
+    return (x if isinstance(x, Tensor) else tensor(x)).where(mask, y)
+
+
+# ---- elementwise --------------------------------------------------------------------------------------------------
+
+add = function(Tensor.add)
+sub = function(Tensor.sub)
+mul = function(Tensor.mul)
+div = function(Tensor.div)
+true_divide = div
+floor_divide = function(Tensor.floor_divide)
+remainder = function(Tensor.remainder)
+fmod = function(Tensor.fmod)
+pow = function(Tensor.pow)
+neg = function(Tensor.neg)
+abs = function(Tensor.abs)
+absolute = abs
+sign = function(Tensor.sign)
+square = function(Tensor.square)
+sqrt = function(Tensor.sqrt)
+rsqrt = function(Tensor.rsqrt)
+reciprocal = function(Tensor.reciprocal)
+lerp = function(Tensor.lerp)
+addcmul = function(Tensor.addcmul)
+addcdiv = function(Tensor.addcdiv)
+exp = function(Tensor.exp)
+exp2 = function(Tensor.exp2)
+expm1 = function(Tensor.expm1)
+log = function(Tensor.log)
+log2 = function(Tensor.log2)
+log10 = function(Tensor.log10)
+log1p = function(Tensor.log1p)
+logaddexp = function(Tensor.logaddexp)
+sigmoid = function(Tensor.sigmoid)
+logit = function(Tensor.logit)
+erf = function(Tensor.erf)
+erfc = function(Tensor.erfc)
+sin = function(Tensor.sin)
+cos = function(Tensor.cos)
+tan = function(Tensor.tan)
+asin = function(Tensor.asin)
+acos = function(Tensor.acos)
+atan = function(Tensor.atan)
+atan2 = function(Tensor.atan2)
+sinh = function(Tensor.sinh)
+cosh = function(Tensor.cosh)
+tanh = function(Tensor.tanh)
+asinh = function(Tensor.asinh)
+acosh = function(Tensor.acosh)
+atanh = function(Tensor.atanh)
+floor = function(Tensor.floor)
+ceil = function(Tensor.ceil)
+trunc = function(Tensor.trunc)
+round = function(Tensor.round)
+frac = function(Tensor.frac)
+relu = function(Tensor.relu)
+clamp = function(Tensor.clamp)
+clip = clamp
+maximum = function(Tensor.maximum)
+minimum = function(Tensor.minimum)
+nan_to_num = function(Tensor.nan_to_num)
+
+# ---- reductions ---------------------------------------------------------------------------------------------------
+
+sum = function(Tensor.sum)
+prod = function(Tensor.prod)
+mean = function(Tensor.mean)
+nansum = function(Tensor.nansum)
+nanmean = function(Tensor.nanmean)
+var = function(Tensor.var)
+std = function(Tensor.std)
+norm = function(Tensor.norm)
+count_nonzero = function(Tensor.count_nonzero)
+any = function(Tensor.any)
+all = function(Tensor.all)
+allclose = function(Tensor.allclose)
+equal = function(Tensor.equal)
+max = function(Tensor.max)
+min = function(Tensor.min)
+amax = function(Tensor.amax)
+amin = function(Tensor.amin)
+argmax = function(Tensor.argmax)
+argmin = function(Tensor.argmin)
+cumsum = function(Tensor.cumsum)
+cumprod = function(Tensor.cumprod)
+argsort = function(Tensor.argsort)
+sort = function(Tensor.sort)
+topk = function(Tensor.topk)
+logsumexp = function(Tensor.logsumexp)
+softmax = function(Tensor.softmax)
+log_softmax = function(Tensor.log_softmax)

@@ -1,0 +1,215 @@
+"""What layers compute: linear maps, embeddings, convolution, pooling, normalisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..errors import ConfigError, ShapeError, message
+from ..tensor import Tensor, no_grad
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x @ weight.T + bias: (..., in) and (out, in) to (..., out).
+
+    >>> import tinygrad_nn as tg
+    >>> linear(tg.ones(2, 3), tg.ones(4, 3)).tolist()[0]
+    [3.0, 3.0, 3.0, 3.0]
+    """
+    if x.ndim == 0 or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
+        expected = f"(..., {weight.shape[-1]}) and (out, {weight.shape[-1]})"
+        raise ShapeError(message("linear", f"shapes {x.shape} and {weight.shape}", expected, "the last axis holds the features"))
+    product = x.matmul(weight, transpose=True)
+    return product if bias is None else product + bias
+
+
+def bilinear(x1: Tensor, x2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x1 @ weight[k] @ x2 for every k: (..., in1), (..., in2) and (out, in1, in2) to (..., out)."""
+    if weight.ndim != 3 or x1.shape[:-1] != x2.shape[:-1] or (x1.shape[-1], x2.shape[-1]) != weight.shape[1:]:
+        got = f"shapes {x1.shape}, {x2.shape} and {weight.shape}"
+        raise ShapeError(message("bilinear", got, "(..., in1), (..., in2) and (out, in1, in2)"))
+    out, in1, in2 = weight.shape
+    rows1, rows2 = x1.reshape((-1, in1)), x2.reshape((-1, in2))
+    half = rows1.matmul(weight.permute(1, 0, 2).reshape((in1, out * in2))).reshape((-1, out, in2))
+    values = (half * rows2.unsqueeze(1)).sum(-1).reshape((*x1.shape[:-1], out))
+    return values if bias is None else values + bias
+
+
+def embedding(index: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """Rows of weight (V, E) by integer index (...): (..., E). The row `padding_idx` gets no gradient."""
+    if padding_idx is not None:
+        rows = weight.new_arange(weight.shape[0]).unsqueeze(1) == padding_idx % weight.shape[0]
+        weight = weight.detach().where(rows, weight)
+    return weight.index_select(0, index.reshape(-1)).reshape((*index.shape, weight.shape[1]))
+
+
+def one_hot(index: Tensor, num_classes: int = -1) -> Tensor:
+    """(..., C) int64, 1 at the index; `num_classes` -1 means the largest + 1 (which reads the values)."""
+    if index.dtype.kind != "i":
+        raise ConfigError(message("one_hot", f"dtype {index.dtype.name}", "integers"))
+    largest = int(index.amax().item()) if index.numel() else -1
+    count = largest + 1 if num_classes == -1 else num_classes
+    if largest >= count or (index.numel() and int(index.amin().item()) < 0):
+        raise ConfigError(message("one_hot", f"labels from {int(index.amin().item())} to {largest}", f"0 <= label < {count}"))
+    return (index.unsqueeze(-1) == index.new_arange(count)).long()
+
+
+def _windows(name: str, x: Tensor, size: int, stride: int, dilation: int) -> Tensor:
+    """(..., L) to (..., L', size): every window of a line."""
+    span = dilation * (size - 1) + 1
+    if size < 1 or stride < 1 or dilation < 1:
+        raise ConfigError(message(name, f"kernel {size}, stride {stride}, dilation {dilation}", "positive numbers"))
+    if x.shape[-1] < span:
+        raise ShapeError(message(name, f"a line of {x.shape[-1]} for a window of {span}", "a line at least as long", "pad it"))
+    count = (x.shape[-1] - span) // stride + 1
+    places = x.new_arange(count).unsqueeze(1) * stride + x.new_arange(size) * dilation
+    lines = x.index_select(-1, places.reshape(-1))
+    return lines.reshape((*x.shape[:-1], count, size))
+
+
+def conv1d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int = 1,
+    padding: int | str = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation: (N, in, L) or (in, L) with (out, in / groups, K) to (N, out, L'). Padding: a number, "valid", "same"."""
+    single = x.ndim == 2
+    lines = x.unsqueeze(0) if single else x
+    if lines.ndim != 3 or weight.ndim != 3 or lines.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
+        got = f"shapes {x.shape} and {weight.shape} in {groups} groups"
+        raise ShapeError(message("conv1d", got, "(N, in, L) and (out, in / groups, K)"))
+    out, inner, size = weight.shape
+    left = right = padding if isinstance(padding, int) else 0
+    if padding == "same":
+        if stride != 1:
+            raise ConfigError(message("conv1d", f"padding 'same' with stride {stride}", "stride 1"))
+        left = dilation * (size - 1) // 2
+        right = dilation * (size - 1) - left
+    elif isinstance(padding, str) and padding != "valid":
+        raise ConfigError(message("conv1d", f"padding {padding!r}", "a number, 'valid' or 'same'"))
+    batch = lines.shape[0]
+    padded = _padded(lines, left, right, 0.0)
+    windows = _windows("conv1d", padded, size, stride, dilation)  # (N, in, L', K)
+    count = windows.shape[2]
+    columns = windows.reshape((batch, groups, inner, count, size)).permute(1, 0, 3, 2, 4)
+    rows = columns.reshape((groups, batch * count, inner * size))
+    kernels = weight.reshape((groups, out // groups, inner * size))
+    values = rows.matmul(kernels, transpose=True).reshape((groups, batch, count, out // groups))
+    result = values.permute(1, 0, 3, 2).reshape((batch, out, count))
+    if bias is not None:
+        result = result + bias.unsqueeze(-1)
+    return result.squeeze(0) if single else result
+
+
+def _padded(x: Tensor, left: int, right: int, value: float) -> Tensor:
+    """The last axis made longer with one value."""
+    if left < 0 or right < 0:
+        raise ConfigError(message("pad", f"padding ({left}, {right})", "numbers that are not negative"))
+    if not (left or right):
+        return x
+    ends = [x.new_full((*x.shape[:-1], n), value) for n in (left, right)]
+    return ends[0].cat_with(x, ends[1], dim=-1)
+
+
+def _pool(name: str, x: Tensor, size: int, stride: int | None, padding: int, dilation: int, ceil_mode: bool, value: float) -> Tensor:
+    step = size if stride is None else stride
+    if padding > size // 2:
+        raise ConfigError(message(name, f"padding {padding}", f"at most half of the window, {size // 2}"))
+    length, span = x.shape[-1] + 2 * padding, dilation * (size - 1) + 1
+    extra = 0
+    if ceil_mode and length >= span and (length - span) % step:
+        extra = step - (length - span) % step
+        if length + extra - span >= x.shape[-1] + padding:  # no window starts in the right padding
+            extra = 0
+    return _windows(name, _padded(x, padding, padding + extra, value), size, step, dilation)
+
+
+def max_pool1d(
+    x: Tensor, kernel_size: int, stride: int | None = None, padding: int = 0, dilation: int = 1, ceil_mode: bool = False
+) -> Tensor:
+    """The largest of every window along the last axis; the first of equal ones gets the gradient."""
+    windows = _pool("max_pool1d", x, kernel_size, stride, padding, dilation, ceil_mode, -math.inf)
+    return windows.gather(-1, windows.detach().argmax(-1, keepdim=True)).squeeze(-1)
+
+
+def avg_pool1d(
+    x: Tensor,
+    kernel_size: int,
+    stride: int | None = None,
+    padding: int = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of every window along the last axis; padding counts unless told otherwise."""
+    windows = _pool("avg_pool1d", x, kernel_size, stride, padding, 1, ceil_mode, 0.0)
+    ones = x.new_ones((x.shape[-1],))
+    if count_include_pad:
+        ones = _padded(ones, padding, padding, 1.0)
+        counts = _pool("avg_pool1d", ones, kernel_size, stride, 0, 1, ceil_mode, 0.0).sum(-1)
+    else:
+        counts = _pool("avg_pool1d", ones, kernel_size, stride, padding, 1, ceil_mode, 0.0).sum(-1)
+    return windows.sum(-1) / counts
+
+
+def _last_axes(name: str, x: Tensor, shape: Sequence[int]) -> tuple[int, ...]:
+    own = tuple(shape)
+    if x.shape[x.ndim - len(own) :] != own:
+        raise ShapeError(message(name, f"shape {x.shape}", f"(..., {', '.join(map(str, own))})"))
+    return tuple(range(x.ndim - len(own), x.ndim))
+
+
+def layer_norm(
+    x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    """(x - mean) / sqrt(var + eps) over the last axes, times weight, plus bias."""
+    axes = _last_axes("layer_norm", x, normalized_shape)
+    d = x - x.mean(axes, keepdim=True)
+    out = d / ((d * d).mean(axes, keepdim=True) + eps).sqrt()
+    out = out if weight is None else out * weight
+    return out if bias is None else out + bias
+
+
+def rms_norm(x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+    """x / sqrt(mean of squares + eps) over the last axes, times weight; eps is the dtype's by default."""
+    axes = _last_axes("rms_norm", x, normalized_shape)
+    small = eps if eps is not None else (2.0**-23 if x.dtype.itemsize == 4 else 2.0**-52)
+    out = x / ((x * x).mean(axes, keepdim=True) + small).sqrt()
+    return out if weight is None else out * weight
+
+
+def batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """(x - mean) / sqrt(var + eps) per channel (axis 1). In training the batch's statistics, and the running ones move by momentum."""
+    axes = (0, *range(2, x.ndim))
+    shape = (1, -1, *(1,) * (x.ndim - 2))
+    if training:
+        count = x.numel() // max(x.shape[1], 1)
+        if count <= 1:
+            raise ShapeError(message("batch_norm", f"shape {x.shape} in training", "more than one value per channel"))
+        mean = x.mean(axes, keepdim=True)
+        d = x - mean
+        var = (d * d).mean(axes, keepdim=True)
+        if running_mean is not None and running_var is not None:
+            with no_grad():
+                unbiased = var.detach().reshape(-1) * (count / (count - 1))
+                running_mean.assign(running_mean * (1 - momentum) + mean.detach().reshape(-1) * momentum)
+                running_var.assign(running_var * (1 - momentum) + unbiased * momentum)
+    else:
+        if running_mean is None or running_var is None:
+            raise ConfigError(message("batch_norm", "no running statistics outside of training", "running_mean and running_var"))
+        d, var = x - running_mean.reshape(shape), running_var.reshape(shape)
+    out = d / (var + eps).sqrt()
+    out = out if weight is None else out * weight.reshape(shape)
+    return out if bias is None else out + bias.reshape(shape)

@@ -1,0 +1,301 @@
+"""Losses, with PyTorch's arguments. Composites of Tensor methods; logits of any size give finite results.
+
+`reduction` is "mean", "sum" or "none". Class labels are integers (N,) or (N, d1, ...), scores (N, C) or (N, C, d1, ...).
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..errors import ConfigError, DTypeError, ShapeError, message
+from ..tensor import Tensor
+
+
+def _reduced(name: str, values: Tensor, reduction: str) -> Tensor:
+    if reduction == "mean":
+        return values.mean()
+    if reduction == "sum":
+        return values.sum()
+    if reduction == "none":
+        return values
+    raise ConfigError(message(name, f"reduction {reduction!r}", "'mean', 'sum' or 'none'"))
+
+
+def _same(name: str, x: Tensor, y: Tensor) -> None:
+    if x.shape != y.shape:
+        hint = "a target of another shape would be broadcast, which is seldom meant: reshape it"
+        raise ShapeError(message(name, f"shapes {x.shape} and {y.shape}", "equal shapes", hint))
+
+
+def mse_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """(x - target) ** 2.
+
+    >>> import tinygrad_nn as tg
+    >>> mse_loss(tg.tensor([1.0, 3.0]), tg.tensor([1.0, 1.0])).item()
+    2.0
+    """
+    _same("mse_loss", x, target)
+    d = x - target
+    return _reduced("mse_loss", d * d, reduction)
+
+
+def l1_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """|x - target|: the mean absolute error."""
+    _same("l1_loss", x, target)
+    return _reduced("l1_loss", (x - target).abs(), reduction)
+
+
+def smooth_l1_loss(x: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """d**2 / (2 beta) where |d| < beta, else |d| - beta / 2: Girshick, ICCV 2015."""
+    if beta < 0:
+        raise ConfigError(message("smooth_l1_loss", f"beta {beta}", "a number that is not negative"))
+    if beta == 0:
+        return l1_loss(x, target, reduction)
+    return huber_loss(x, target, reduction, beta) / beta
+
+
+def huber_loss(x: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """d**2 / 2 where |d| <= delta, else delta * (|d| - delta / 2): Huber 1964."""
+    if delta <= 0:
+        raise ConfigError(message("huber_loss", f"delta {delta}", "a positive number"))
+    _same("huber_loss", x, target)
+    d = x - target
+    size = d.abs()
+    return _reduced("huber_loss", (0.5 * d * d).where(size < delta, delta * (size - 0.5 * delta)), reduction)
+
+
+def binary_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean") -> Tensor:
+    """-(t log x + (1 - t) log(1 - x)) of probabilities x; logarithms are limited to -100, as in PyTorch."""
+    _same("binary_cross_entropy", x, target)
+    if bool(((x.detach() < 0) | (x.detach() > 1)).any()):
+        raise ConfigError(message("binary_cross_entropy", "values outside of [0, 1]", "probabilities", "use binary_cross_entropy_with_logits"))
+    values = -(target * x.log().clamp(min=-100) + (1 - target) * (1 - x).log().clamp(min=-100))
+    return _reduced("binary_cross_entropy", values if weight is None else values * weight, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    x: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean", pos_weight: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy of sigmoid(x), as max(x, 0) - x t + log(1 + e^-|x|); `pos_weight` multiplies the positive term."""
+    _same("binary_cross_entropy_with_logits", x, target)
+    tail = (-x.abs()).exp().log1p()
+    if pos_weight is None:
+        values = x.relu() - x * target + tail
+    else:
+        values = (1 - target) * x + ((pos_weight - 1) * target + 1) * (tail + (-x).relu())
+    return _reduced("binary_cross_entropy_with_logits", values if weight is None else values * weight, reduction)
+
+
+def _labels(name: str, x: Tensor, target: Tensor) -> None:
+    if target.dtype.kind != "i":
+        raise DTypeError(message(name, f"labels of dtype {target.dtype.name}", "int32 or int64", "convert with y.long()"))
+    if x.ndim == 0 or x.shape[:1] + x.shape[2:] != target.shape and not (x.ndim == 1 and target.shape == ()):
+        got = f"scores {x.shape} and labels {target.shape}"
+        raise ShapeError(message(name, got, "(N, C, ...) and (N, ...)", "labels are class numbers, not one-hot rows"))
+
+
+def nll_loss(
+    x: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
+) -> Tensor:
+    """-x[target]: x are log-probabilities. Mean is weighted; labels equal to `ignore_index` do not count."""
+    _labels("nll_loss", x, target)
+    return _picked("nll_loss", -x, target, weight, ignore_index, reduction)
+
+
+def _picked(
+    name: str, costs: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str
+) -> Tensor:
+    """The cost of each label, weighted and reduced."""
+    axis = 0 if costs.ndim == 1 else 1
+    ignored = target == ignore_index
+    some = bool(ignored.any())
+    safe = target.masked_fill(ignored, 0) if some else target
+    values = costs.gather(axis, safe.unsqueeze(axis)).squeeze(axis)
+    if weight is None and not some:
+        return _reduced(name, values, reduction)
+    shares = costs.new_ones(target.shape) if weight is None else weight.index_select(0, safe.reshape(-1)).reshape(safe.shape)
+    if some:
+        shares = shares.masked_fill(ignored, 0)
+    values = values.masked_fill(ignored, 0) * shares if some else values * shares
+    return values.sum() / shares.sum() if reduction == "mean" else _reduced(name, values, reduction)
+
+
+def cross_entropy(
+    x: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-log softmax(x)[target], for labels or for probabilities of x's shape.
+
+    With label smoothing s the target is (1 - s) of the label and s of the uniform distribution (Szegedy et al., CVPR 2016).
+    Raises DTypeError for labels that are no integers, IndexOutOfRange naming a label outside of 0..C-1.
+
+    >>> import tinygrad_nn as tg
+    >>> round(cross_entropy(tg.zeros(2, 4), tg.tensor([0, 3])).item(), 4)
+    1.3863
+    """
+    if not 0 <= label_smoothing <= 1:
+        raise ConfigError(message("cross_entropy", f"label_smoothing {label_smoothing}", "0 <= label_smoothing <= 1"))
+    axis = 0 if x.ndim == 1 else 1
+    if target.shape == x.shape and target.dtype.kind == "f":
+        return _soft_cross_entropy(x, target, weight, reduction, label_smoothing, axis)
+    _labels("cross_entropy", x, target)
+    shifted = x - x.detach().amax(axis, keepdim=True)
+    if weight is None and label_smoothing == 0 and ignore_index < 0 and reduction == "mean" and x.ndim == 2 and not _ignores(target, ignore_index):
+        # The plain case in the fewest nodes: mean(log sum exp s - s[y]).
+        picked = shifted.gather(1, target.unsqueeze(1))
+        return (shifted.exp().sum(1, keepdim=True).log() - picked).mean()
+    logs = shifted - shifted.exp().sum(axis, keepdim=True).log()
+    loss = _picked("cross_entropy", -logs, target, weight, ignore_index, reduction)
+    if label_smoothing == 0:
+        return loss
+    classes = x.shape[axis]
+    per_class = -logs if weight is None else -logs * weight.reshape((-1, *(1,) * (x.ndim - 1 - axis)))
+    ignored = target == ignore_index
+    smooth = per_class.sum(axis).masked_fill(ignored, 0)
+    if reduction == "mean":
+        safe = target.masked_fill(ignored, 0)
+        shares = x.new_ones(target.shape) if weight is None else weight.index_select(0, safe.reshape(-1)).reshape(safe.shape)
+        smooth = smooth.sum() / shares.masked_fill(ignored, 0).sum()
+    else:
+        smooth = _reduced("cross_entropy", smooth, reduction)
+    return (1 - label_smoothing) * loss + (label_smoothing / classes) * smooth
+
+
+def _ignores(target: Tensor, ignore_index: int) -> bool:
+    """Whether any label is the ignored one; only asked where that is a negative number, which no label is."""
+    return target.numel() > 0 and target.amin().item() == ignore_index
+
+
+def _soft_cross_entropy(
+    x: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float, axis: int
+) -> Tensor:
+    logs = x.log_softmax(axis)
+    if label_smoothing:
+        target = target * (1 - label_smoothing) + label_smoothing / x.shape[axis]
+    costs = -(logs * target)
+    if weight is not None:
+        costs = costs * weight.reshape((-1, *(1,) * (x.ndim - 1 - axis)))
+    values = costs.sum(axis)
+    if reduction == "mean" and x.ndim > 1:
+        return values.sum() / float(max(values.numel(), 1)) if values.numel() else values.mean()
+    return _reduced("cross_entropy", values, reduction)
+
+
+def kl_div(x: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """t (log t - x), x and (with `log_target`) t are logarithms; "batchmean" divides the sum by the batch: the divergence."""
+    _same("kl_div", x, target)
+    if log_target:
+        values = target.exp() * (target - x)
+    else:
+        positive = target > 0
+        safe = target.where(positive, 1.0)
+        values = (target * (safe.log() - x)).where(positive, -(target * x)).masked_fill(target == 0, 0.0)
+    if reduction == "batchmean":
+        return values.sum() / float(x.shape[0])
+    return _reduced("kl_div", values, reduction)
+
+
+def poisson_nll_loss(
+    x: Tensor, target: Tensor, log_input: bool = True, full: bool = False, eps: float = 1e-8, reduction: str = "mean"
+) -> Tensor:
+    """e^x - t x, or x - t log(x + eps); `full` adds Stirling's approximation of log t! where t > 1."""
+    _same("poisson_nll_loss", x, target)
+    values = x.exp() - target * x if log_input else x - target * (x + eps).log()
+    if full:
+        safe = target.where(target > 1, 2.0)
+        stirling = safe * safe.log() - safe + 0.5 * (2 * math.pi * safe).log()
+        values = values + stirling.masked_fill(target <= 1, 0.0)
+    return _reduced("poisson_nll_loss", values, reduction)
+
+
+def gaussian_nll_loss(
+    x: Tensor, target: Tensor, var: Tensor, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+) -> Tensor:
+    """(log v + (x - t)**2 / v) / 2 with v = max(var, eps), whose gradient ignores the limit; `full` adds log(2 pi) / 2."""
+    _same("gaussian_nll_loss", x, target)
+    if bool((var.detach() < 0).any()):
+        raise ConfigError(message("gaussian_nll_loss", "a negative variance", "variances that are not negative"))
+    limited = var + (var.detach().clamp(min=eps) - var.detach())
+    d = x - target
+    values = 0.5 * (limited.log() + d * d / limited)
+    return _reduced("gaussian_nll_loss", values + 0.5 * math.log(2 * math.pi) if full else values, reduction)
+
+
+def hinge_embedding_loss(x: Tensor, target: Tensor, margin: float = 1.0, reduction: str = "mean") -> Tensor:
+    """x where the target is 1, max(0, margin - x) where it is -1."""
+    _same("hinge_embedding_loss", x, target)
+    near = x.masked_fill(target == -1, 0.0)
+    far = (margin - x).clamp(min=0).masked_fill(target == 1, 0.0)
+    return _reduced("hinge_embedding_loss", near + far, reduction)
+
+
+def soft_margin_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """log(1 + e^(-t x)), for targets 1 and -1; without overflow."""
+    _same("soft_margin_loss", x, target)
+    z = -target * x
+    return _reduced("soft_margin_loss", z.relu() + (-z.abs()).exp().log1p(), reduction)
+
+
+def multi_margin_loss(
+    x: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, reduction: str = "mean"
+) -> Tensor:
+    """sum over the other classes of max(0, margin - x[y] + x[j]) ** p, over C."""
+    if p not in (1, 2):
+        raise ConfigError(message("multi_margin_loss", f"p {p}", "1 or 2"))
+    single = x.ndim == 1
+    x, target = (x.unsqueeze(0), target.reshape(1)) if single else (x, target)
+    _labels("multi_margin_loss", x, target)
+    own = x.gather(1, target.unsqueeze(1))
+    gap = (margin - own + x).clamp(min=0)
+    if p == 2:
+        gap = gap * gap
+    if weight is not None:
+        gap = gap * weight.index_select(0, target).unsqueeze(1)
+    others = x.new_arange(x.shape[1]) != target.unsqueeze(1)
+    values = gap.masked_fill(~others, 0.0).sum(1) / float(x.shape[1])
+    return _reduced("multi_margin_loss", values.squeeze(0) if single else values, reduction)
+
+
+def margin_ranking_loss(x1: Tensor, x2: Tensor, target: Tensor, margin: float = 0.0, reduction: str = "mean") -> Tensor:
+    """max(0, -t (x1 - x2) + margin): t = 1 asks for x1 above x2."""
+    _same("margin_ranking_loss", x1, x2)
+    return _reduced("margin_ranking_loss", (-target * (x1 - x2) + margin).clamp(min=0), reduction)
+
+
+def triplet_margin_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2.0,
+    eps: float = 1e-6,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """max(0, d(a, p) - d(a, n) + margin); `swap` takes the nearer of d(a, n) and d(p, n): Balntas et al., BMVC 2016."""
+    _same("triplet_margin_loss", anchor, positive)
+    _same("triplet_margin_loss", anchor, negative)
+    near, far = pairwise_distance(anchor, positive, p, eps), pairwise_distance(anchor, negative, p, eps)
+    if swap:
+        far = far.minimum(pairwise_distance(positive, negative, p, eps))
+    return _reduced("triplet_margin_loss", (near - far + margin).clamp(min=0), reduction)
+
+
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """The p-norm of x1 - x2 + eps along the last axis."""
+    return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """x1 . x2 / (|x1| |x2|), each norm at least eps."""
+    n1, n2 = ((x * x).sum(dim, keepdim=True).clamp(min=eps * eps).sqrt() for x in (x1, x2))
+    return ((x1 / n1) * (x2 / n2)).sum(dim)
+
+
+def normalize(x: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """x over its p-norm along one axis, which is at least eps."""
+    return x / x.norm(p, dim, keepdim=True).clamp(min=eps)

@@ -1,0 +1,317 @@
+"""Activations as layers: each calls the function of its name with the settings it was made with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import functional as F
+from ..tensor import Tensor
+from ..tensor.creation import full
+from .module import Module
+from .parameter import Parameter
+
+
+class Activation(Module):
+    """Base: keeps settings, shows them in the repr."""
+
+    settings: tuple[str, ...] = ()
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        values = {name: getattr(self, name) for name in self.settings}
+        return ", ".join(f"{name}={value!r}" for name, value in values.items())
+
+
+class ReLU(Activation):
+    """`functional.relu` as a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.relu(x)
+
+
+class Sigmoid(Activation):
+    """`functional.sigmoid` as a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.sigmoid(x)
+
+
+class Tanh(Activation):
+    """`functional.tanh` as a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.tanh(x)
+
+
+class SiLU(Activation):
+    """`functional.silu` as a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.silu(x)
+
+
+class Mish(Activation):
+    """`functional.mish` as a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.mish(x)
+
+
+class SELU(Activation):
+    """`functional.selu` as a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.selu(x)
+
+
+class LogSigmoid(Activation):
+    """`functional.logsigmoid` as a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.logsigmoid(x)
+
+
+class Softsign(Activation):
+    """`functional.softsign` as a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.softsign(x)
+
+
+class Tanhshrink(Activation):
+    """`functional.tanhshrink` as a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.tanhshrink(x)
+
+
+class ReLU6(Activation):
+    """`functional.relu6` as a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.relu6(x)
+
+
+class Hardsigmoid(Activation):
+    """`functional.hardsigmoid` as a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.hardsigmoid(x)
+
+
+class Hardswish(Activation):
+    """`functional.hardswish` as a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.hardswish(x)
+
+
+class LeakyReLU(Activation):
+    """`functional.leaky_relu` as a layer."""
+
+    settings = ("negative_slope",)
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        super().__init__()
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.leaky_relu(x, self.negative_slope)
+
+
+class ELU(Activation):
+    """`functional.elu` as a layer."""
+
+    settings = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.elu(x, self.alpha)
+
+
+class CELU(Activation):
+    """`functional.celu` as a layer."""
+
+    settings = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.celu(x, self.alpha)
+
+
+class GELU(Activation):
+    """`functional.gelu` as a layer."""
+
+    settings = ("approximate",)
+
+    def __init__(self, approximate: str = "none") -> None:
+        super().__init__()
+        self.approximate = approximate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.gelu(x, self.approximate)
+
+
+class Softplus(Activation):
+    """`functional.softplus` as a layer."""
+
+    settings = ("beta", "threshold")
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        super().__init__()
+        self.beta, self.threshold = beta, threshold
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.softplus(x, self.beta, self.threshold)
+
+
+class Hardtanh(Activation):
+    """`functional.hardtanh` as a layer."""
+
+    settings = ("min_val", "max_val")
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
+        super().__init__()
+        self.min_val, self.max_val = min_val, max_val
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.hardtanh(x, self.min_val, self.max_val)
+
+
+class Softshrink(Activation):
+    """`functional.softshrink` as a layer."""
+
+    settings = ("lambd",)
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.softshrink(x, self.lambd)
+
+
+class Hardshrink(Activation):
+    """`functional.hardshrink` as a layer."""
+
+    settings = ("lambd",)
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.hardshrink(x, self.lambd)
+
+
+class Threshold(Activation):
+    """`functional.threshold` as a layer."""
+
+    settings = ("threshold", "value")
+
+    def __init__(self, threshold: float, value: float) -> None:
+        super().__init__()
+        self.threshold, self.value = threshold, value
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.threshold(x, self.threshold, self.value)
+
+
+class GLU(Activation):
+    """`functional.glu` as a layer."""
+
+    settings = ("dim",)
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Half of the axis."""
+        return F.glu(x, self.dim)
+
+
+class Softmax(Activation):
+    """`functional.softmax` as a layer."""
+
+    settings = ("dim",)
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.softmax(x, self.dim)
+
+
+class LogSoftmax(Activation):
+    """`functional.log_softmax` as a layer."""
+
+    settings = ("dim",)
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.log_softmax(x, self.dim)
+
+
+class Softmin(Activation):
+    """`functional.softmin` as a layer."""
+
+    settings = ("dim",)
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.softmin(x, self.dim)
+
+
+class PReLU(Module):
+    """`functional.prelu` with a learned slope: one, or one per channel."""
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: Any = None) -> None:
+        super().__init__()
+        self.num_parameters = num_parameters
+        self.weight = Parameter(full((num_parameters,), float(init), dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.prelu(x, self.weight)
+
+    def extra_repr(self) -> str:
+        """As torch's."""
+        return f"num_parameters={self.num_parameters}"

@@ -1,0 +1,169 @@
+"""Modules that hold modules: Sequential, ModuleList, ModuleDict, ParameterList."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self
+
+from ..errors import GraphError, IndexOutOfRange, message
+from .module import Module
+from .parameter import Parameter
+
+
+def _checked(owner: str, module: Any) -> Module:
+    if not isinstance(module, Module):
+        hint = "pass nn.ReLU(), not nn.ReLU" if isinstance(module, type) else "wrap functions in a Module"
+        raise GraphError(message(owner, f"a {type(module).__name__}", "a Module", hint))
+    return module
+
+
+class _Indexed(Module):
+    """Children named 0, 1, ..."""
+
+    def _append(self, module: Any) -> None:
+        setattr(self, str(len(self)), _checked(type(self).__name__, module))
+
+    def _at(self, index: int) -> str:
+        if not -len(self) <= index < len(self):
+            raise IndexOutOfRange(message(type(self).__name__, f"index {index}", f"one of {len(self)} modules"))
+        return str(index % len(self))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.named_children())
+
+    def __iter__(self) -> Iterator[Module]:
+        return self.children()
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            chosen = list(self)[index]
+            return Sequential(*chosen) if isinstance(self, Sequential) else ModuleList(chosen)
+        return getattr(self, self._at(index))
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        setattr(self, self._at(index), _checked(type(self).__name__, module))
+
+    def append(self, module: Module) -> Self:
+        """Add a module at the end."""
+        self._append(module)
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> Self:
+        """Add modules at the end."""
+        for module in modules:
+            self._append(module)
+        return self
+
+
+class Sequential(_Indexed):
+    """Modules one after another. Takes modules, or a dict of names to modules.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Sequential(tg.nn.Linear(4, 8), tg.nn.ReLU())
+    Sequential(
+      (0): Linear(in_features=4, out_features=8, bias=True)
+      (1): ReLU()
+    )
+    """
+
+    def __init__(self, *modules: Any) -> None:
+        super().__init__()
+        if len(modules) == 1 and isinstance(modules[0], Mapping):
+            for name, module in modules[0].items():
+                self.add_module(name, _checked("Sequential", module))
+        else:
+            self.extend(modules)
+
+    def _at(self, index: int) -> str:
+        names = [name for name, _ in self.named_children()]
+        if not -len(names) <= index < len(names):
+            raise IndexOutOfRange(message("Sequential", f"index {index}", f"one of {len(names)} modules"))
+        return names[index]
+
+    def forward(self, x: Any) -> Any:
+        """Each module on the result of the one before."""
+        for module in vars(self).values():
+            if isinstance(module, Module):
+                x = module(x)
+        return x
+
+
+class ModuleList(_Indexed):
+    """A list of modules, which finds their parameters."""
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        super().__init__()
+        self.extend(modules)
+
+
+class ModuleDict(Module):
+    """A dict of modules, which finds their parameters."""
+
+    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+        super().__init__()
+        for name, module in (modules or {}).items():
+            self[name] = module
+
+    def __getitem__(self, name: str) -> Module:
+        children = dict(self.named_children())
+        if name not in children:
+            raise KeyError(message("ModuleDict", f"the key {name!r}", "one of " + ", ".join(map(repr, children))))
+        return children[name]
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        self.add_module(name, _checked("ModuleDict", module))
+
+    def __delitem__(self, name: str) -> None:
+        self[name]
+        delattr(self, name)
+
+    def __contains__(self, name: str) -> bool:
+        return name in dict(self.named_children())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(dict(self.named_children()))
+
+    def keys(self) -> list[str]:
+        """The names."""
+        return [name for name, _ in self.named_children()]
+
+    def values(self) -> list[Module]:
+        """The modules."""
+        return list(self.children())
+
+    def items(self) -> list[tuple[str, Module]]:
+        """(name, module)."""
+        return list(self.named_children())
+
+
+class ParameterList(Module):
+    """A list of parameters."""
+
+    def __init__(self, values: Iterable[Any] = ()) -> None:
+        super().__init__()
+        for value in values:
+            self.append(value)
+
+    def append(self, value: Any) -> Self:
+        """Add a parameter at the end; a tensor becomes one."""
+        self.register_parameter(str(len(self)), value if isinstance(value, Parameter) else Parameter(value))
+        return self
+
+    def _own(self) -> list[Parameter]:
+        return [value for value in vars(self).values() if isinstance(value, Parameter)]
+
+    def __len__(self) -> int:
+        return len(self._own())
+
+    def __iter__(self) -> Iterator[Parameter]:
+        return iter(self._own())
+
+    def __getitem__(self, index: int) -> Parameter:
+        return self._own()[index]
+
+    def extra_repr(self) -> str:
+        """The shapes."""
+        return ", ".join(str(list(p.shape)) for p in self)

@@ -1,0 +1,60 @@
+"""Dropout, and the layers that only change shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .. import functional as F
+from ..errors import ConfigError, message
+from ..tensor import Tensor
+from .module import Module
+
+
+class Dropout(Module):
+    """In training, elements become 0 with probability p and the rest grow by 1 / (1 - p): Srivastava et al., JMLR 2014."""
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ConfigError(message("Dropout", f"p {p}", "0 <= p <= 1"))
+        self.p, self.inplace = p, inplace
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return F.dropout(x, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        """As torch's."""
+        return f"p={self.p}, inplace={self.inplace}"
+
+
+class Flatten(Module):
+    """Axes from `start_dim` to `end_dim` become one."""
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        super().__init__()
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same elements."""
+        return x.flatten(self.start_dim, self.end_dim)
+
+    def extra_repr(self) -> str:
+        """As torch's."""
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Unflatten(Module):
+    """One axis becomes several."""
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
+        super().__init__()
+        self.dim, self.unflattened_size = dim, tuple(unflattened_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same elements."""
+        return x.unflatten(self.dim, self.unflattened_size)
+
+    def extra_repr(self) -> str:
+        """As torch's."""
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"

@@ -1,0 +1,136 @@
+"""Initial values, in place, with torch's names: `nn.init.uniform_(layer.weight, -0.5, 0.5)`.
+
+Sources: Glorot and Bengio, AISTATS 2010 (xavier); He et al., ICCV 2015 (kaiming); Saxe et al., ICLR 2014 (orthogonal).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from ..errors import ConfigError, ShapeError, message
+from ..random import Generator, rand, randn
+from ..tensor import Tensor, no_grad
+from ..tensor.creation import eye, full_like, tensor
+
+FanMode = Literal["fan_in", "fan_out"]
+
+
+def _set(t: Tensor, value: Tensor) -> Tensor:
+    with no_grad():
+        return t.assign(value.to(t.dtype))
+
+
+def uniform_(t: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Uniform in [a, b).
+
+    >>> import tinygrad_nn as tg
+    >>> w = uniform_(tg.zeros(100), -0.5, 0.5)
+    >>> bool((w.abs() <= 0.5).all())
+    True
+    """
+    return _set(t, rand(t.shape, dtype=t.dtype, generator=generator) * (b - a) + a)
+
+
+def normal_(t: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Normal of a mean and a standard deviation."""
+    return _set(t, randn(t.shape, dtype=t.dtype, generator=generator) * std + mean)
+
+
+def constant_(t: Tensor, val: float) -> Tensor:
+    """One value."""
+    return _set(t, full_like(t, val))
+
+
+def zeros_(t: Tensor) -> Tensor:
+    """Zeros."""
+    return constant_(t, 0.0)
+
+
+def ones_(t: Tensor) -> Tensor:
+    """Ones."""
+    return constant_(t, 1.0)
+
+
+def eye_(t: Tensor) -> Tensor:
+    """The identity, of a matrix."""
+    if t.ndim != 2:
+        raise ShapeError(message("eye_", f"shape {t.shape}", "a matrix"))
+    return _set(t, eye(*t.shape, dtype=t.dtype))
+
+
+def trunc_normal_(
+    t: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Generator | None = None
+) -> Tensor:
+    """Normal, limited to [a, b]: values outside are drawn again."""
+    values = randn(t.shape, dtype=t.dtype, generator=generator) * std + mean
+    while bool(((values < a) | (values > b)).any()):
+        again = randn(t.shape, dtype=t.dtype, generator=generator) * std + mean
+        values = again.where((values < a) | (values > b), values)
+    return _set(t, values)
+
+
+def _fans(name: str, t: Tensor) -> tuple[int, int]:
+    if t.ndim < 2:
+        raise ShapeError(message(name, f"shape {t.shape}", "two axes or more (out, in, ...)"))
+    field = math.prod(t.shape[2:])
+    return t.shape[1] * field, t.shape[0] * field
+
+
+_GAINS = {"linear": 1.0, "conv1d": 1.0, "identity": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 0.75}
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """The factor that keeps the variance through a nonlinearity."""
+    if nonlinearity == "leaky_relu":
+        return math.sqrt(2 / (1 + (0.01 if param is None else param) ** 2))
+    if nonlinearity not in _GAINS:
+        known = ", ".join([*_GAINS, "leaky_relu"])
+        raise ConfigError(message("calculate_gain", f"nonlinearity {nonlinearity!r}", f"one of {known}"))
+    return _GAINS[nonlinearity]
+
+
+def xavier_uniform_(t: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Uniform with variance gain**2 * 2 / (fan_in + fan_out)."""
+    bound = gain * math.sqrt(6 / sum(_fans("xavier_uniform_", t)))
+    return uniform_(t, -bound, bound, generator)
+
+
+def xavier_normal_(t: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Normal with variance gain**2 * 2 / (fan_in + fan_out)."""
+    return normal_(t, 0.0, gain * math.sqrt(2 / sum(_fans("xavier_normal_", t))), generator)
+
+
+def _kaiming(name: str, t: Tensor, a: float, mode: FanMode, nonlinearity: str) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise ConfigError(message(name, f"mode {mode!r}", "'fan_in' or 'fan_out'"))
+    fan = _fans(name, t)[mode == "fan_out"]
+    return calculate_gain(nonlinearity, a) / math.sqrt(max(fan, 1))
+
+
+def kaiming_uniform_(
+    t: Tensor, a: float = 0.0, mode: FanMode = "fan_in", nonlinearity: str = "leaky_relu", generator: Generator | None = None
+) -> Tensor:
+    """Uniform with variance gain**2 / fan."""
+    bound = math.sqrt(3) * _kaiming("kaiming_uniform_", t, a, mode, nonlinearity)
+    return uniform_(t, -bound, bound, generator)
+
+
+def kaiming_normal_(
+    t: Tensor, a: float = 0.0, mode: FanMode = "fan_in", nonlinearity: str = "leaky_relu", generator: Generator | None = None
+) -> Tensor:
+    """Normal with variance gain**2 / fan."""
+    return normal_(t, 0.0, _kaiming("kaiming_normal_", t, a, mode, nonlinearity), generator)
+
+
+def orthogonal_(t: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Rows (or columns, whichever are fewer) orthonormal, times gain: the Q of a random matrix."""
+    if t.ndim < 2:
+        raise ShapeError(message("orthogonal_", f"shape {t.shape}", "two axes or more"))
+    rows, columns = t.shape[0], math.prod(t.shape[1:])
+    random = randn(max(rows, columns), min(rows, columns), dtype="float64", generator=generator).numpy()
+    q, r = np.linalg.qr(random)
+    q = q * np.sign(np.diag(r))  # makes the distribution uniform
+    return _set(t, tensor((gain * (q if rows >= columns else q.T)).reshape(t.shape)))

@@ -1,0 +1,225 @@
+"""Losses and distances as layers: each calls the function of its name with the settings it was made with.
+
+Settings that are tensors (class weights) become buffers, so they move with the module.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import functional as F
+from ..tensor import Tensor
+from .module import Module
+from .parameter import Buffer
+
+
+class Loss(Module):
+    """Base: keeps the settings, in order, and passes them on."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self._names = tuple(settings)
+        for name, value in settings.items():
+            setattr(self, name, Buffer(value) if isinstance(value, Tensor) else value)
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments of the function."""
+        return {name: getattr(self, name) for name in self._names}
+
+
+class MSELoss(Loss):
+    """`functional.mse_loss` as a layer."""
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.mse_loss(x, target, **self.settings())
+
+
+class L1Loss(Loss):
+    """`functional.l1_loss` as a layer."""
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.l1_loss(x, target, **self.settings())
+
+
+class SmoothL1Loss(Loss):
+    """`functional.smooth_l1_loss` as a layer."""
+
+    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
+        super().__init__(reduction=reduction, beta=beta)
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.smooth_l1_loss(x, target, **self.settings())
+
+
+class HuberLoss(Loss):
+    """`functional.huber_loss` as a layer."""
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction=reduction, delta=delta)
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.huber_loss(x, target, **self.settings())
+
+
+class BCELoss(Loss):
+    """`functional.binary_cross_entropy` as a layer."""
+
+    def __init__(self, weight: Tensor | None = None, reduction: str = "mean") -> None:
+        super().__init__(weight=weight, reduction=reduction)
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.binary_cross_entropy(x, target, **self.settings())
+
+
+class BCEWithLogitsLoss(Loss):
+    """`functional.binary_cross_entropy_with_logits` as a layer."""
+
+    def __init__(self, weight: Tensor | None = None, reduction: str = "mean", pos_weight: Tensor | None = None) -> None:
+        super().__init__(weight=weight, reduction=reduction, pos_weight=pos_weight)
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.binary_cross_entropy_with_logits(x, target, **self.settings())
+
+
+class CrossEntropyLoss(Loss):
+    """`functional.cross_entropy` as a layer."""
+
+    def __init__(self, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0) -> None:
+        super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing)
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.cross_entropy(x, target, **self.settings())
+
+
+class NLLLoss(Loss):
+    """`functional.nll_loss` as a layer."""
+
+    def __init__(self, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean") -> None:
+        super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.nll_loss(x, target, **self.settings())
+
+
+class KLDivLoss(Loss):
+    """`functional.kl_div` as a layer."""
+
+    def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
+        super().__init__(reduction=reduction, log_target=log_target)
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.kl_div(x, target, **self.settings())
+
+
+class PoissonNLLLoss(Loss):
+    """`functional.poisson_nll_loss` as a layer."""
+
+    def __init__(self, log_input: bool = True, full: bool = False, eps: float = 1e-8, reduction: str = "mean") -> None:
+        super().__init__(log_input=log_input, full=full, eps=eps, reduction=reduction)
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.poisson_nll_loss(x, target, **self.settings())
+
+
+class HingeEmbeddingLoss(Loss):
+    """`functional.hinge_embedding_loss` as a layer."""
+
+    def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__(margin=margin, reduction=reduction)
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.hinge_embedding_loss(x, target, **self.settings())
+
+
+class SoftMarginLoss(Loss):
+    """`functional.soft_margin_loss` as a layer."""
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.soft_margin_loss(x, target, **self.settings())
+
+
+class MultiMarginLoss(Loss):
+    """`functional.multi_margin_loss` as a layer."""
+
+    def __init__(self, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, reduction: str = "mean") -> None:
+        super().__init__(p=p, margin=margin, weight=weight, reduction=reduction)
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.multi_margin_loss(x, target, **self.settings())
+
+
+class GaussianNLLLoss(Loss):
+    """`functional.gaussian_nll_loss` as a layer."""
+
+    def __init__(self, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
+        super().__init__(full=full, eps=eps, reduction=reduction)
+
+    def forward(self, x: Tensor, target: Tensor, var: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.gaussian_nll_loss(x, target, var, **self.settings())
+
+
+class MarginRankingLoss(Loss):
+    """`functional.margin_ranking_loss` as a layer."""
+
+    def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
+        super().__init__(margin=margin, reduction=reduction)
+
+    def forward(self, x1: Tensor, x2: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.margin_ranking_loss(x1, x2, target, **self.settings())
+
+
+class TripletMarginLoss(Loss):
+    """`functional.triplet_margin_loss` as a layer."""
+
+    def __init__(self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False, reduction: str = "mean") -> None:
+        super().__init__(margin=margin, p=p, eps=eps, swap=swap, reduction=reduction)
+
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.triplet_margin_loss(anchor, positive, negative, **self.settings())
+
+
+class CosineSimilarity(Loss):
+    """`functional.cosine_similarity` as a layer."""
+
+    def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
+        super().__init__(dim=dim, eps=eps)
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        """One number per pair."""
+        return F.cosine_similarity(x1, x2, **self.settings())
+
+
+class PairwiseDistance(Loss):
+    """`functional.pairwise_distance` as a layer."""
+
+    def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
+        super().__init__(p=p, eps=eps, keepdim=keepdim)
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        """One number per pair."""
+        return F.pairwise_distance(x1, x2, **self.settings())

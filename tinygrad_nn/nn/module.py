@@ -1,0 +1,272 @@
+"""`Module`: a tree of layers. Parameters, buffers and children are what its `__dict__` holds; nothing is registered behind one's back.
+
+Names are attribute paths (`0.weight`), as in torch. A tensor that is reached by two paths is one parameter, named by the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Self, TypeVar
+
+from ..errors import GraphError, ShapeError, message
+from ..graph import DType
+from ..tensor import Tensor, no_grad
+from ..tensor.core import check_dtype, mode
+from ..tensor.creation import as_tensor
+from .parameter import Buffer, Parameter
+from .summary import Summary, summarize
+
+T = TypeVar("T")
+
+
+class Module:
+    """Base of all layers: subclass it, create parameters and sub-modules in `__init__`, compute in `forward`.
+
+    >>> import tinygrad_nn as tg
+    >>> class Scale(tg.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.factor = tg.nn.Parameter(tg.tensor(2.0))
+    ...     def forward(self, x):
+    ...         return x * self.factor
+    >>> Scale()(tg.tensor(3.0)).item()
+    6.0
+    """
+
+    training: bool = True
+    _forward_hooks: tuple[Callable[..., Any], ...] = ()
+    _forward_pre_hooks: tuple[Callable[..., Any], ...] = ()
+    forward: ClassVar[Callable[..., Any]]
+
+    def __init__(self) -> None:
+        """Nothing has to be set up, so a forgotten super().__init__() does no harm."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the pre-hooks, forward, and the hooks."""
+        scope = getattr(mode.recorder, "scope", None)
+        if scope is not None:
+            with scope(self):
+                return self._run(*args, **kwargs)
+        if self._forward_hooks or self._forward_pre_hooks:
+            return self._run(*args, **kwargs)
+        return self.forward(*args, **kwargs)
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        for hook in self._forward_pre_hooks:
+            changed = hook(self, args)
+            if changed is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
+        result = self.forward(*args, **kwargs)
+        for hook in self._forward_hooks:
+            changed = hook(self, args, result)
+            if changed is not None:
+                result = changed
+        return result
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "forward":
+            raise GraphError(message(type(self).__name__, "a call of a module without forward", hint="define forward(self, x)"))
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    # ---- the tree -------------------------------------------------------------------------------------------------------
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """(name, module) of the direct children."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+
+    def children(self) -> Iterator[Module]:
+        """The direct children."""
+        for _, child in self.named_children():
+            yield child
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """(path, module) of this module and everything below, each once, parents first."""
+        seen: set[int] = set()
+        stack: list[tuple[str, Module]] = [(prefix, self)]
+        while stack:
+            path, module = stack.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield path, module
+            below = [(f"{path}.{name}" if path else name, child) for name, child in module.named_children()]
+            stack += reversed(below)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and everything below."""
+        for _, module in self.named_modules():
+            yield module
+
+    def _named(self, kind: type[T], every: bool = False) -> Iterator[tuple[str, T]]:
+        """(path, tensor) of one kind; a tied tensor once unless `every`."""
+        seen: set[int] = set()
+        for path, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, kind) and (every or id(value) not in seen):
+                    seen.add(id(value))
+                    yield (f"{path}.{name}" if path else name), value
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """(path, parameter), each parameter once."""
+        return self._named(Parameter)
+
+    def parameters(self) -> Iterator[Parameter]:
+        """The parameters, each once."""
+        for _, parameter in self._named(Parameter):
+            yield parameter
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """(path, buffer), each buffer once."""
+        return self._named(Buffer)
+
+    def buffers(self) -> Iterator[Buffer]:
+        """The buffers, each once."""
+        for _, buffer in self._named(Buffer):
+            yield buffer
+
+    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
+        """Set an attribute that belongs to the state and is not trained (None: an absent one)."""
+        setattr(self, _attribute("register_buffer", name), None if tensor is None else Buffer(tensor, persistent))
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Set an attribute that is trained (None: an absent one)."""
+        setattr(self, _attribute("register_parameter", name), parameter)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Set an attribute that is a sub-module."""
+        setattr(self, _attribute("add_module", name), module)
+
+    # ---- state ------------------------------------------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Tensor]:
+        tensors = {**dict(self._named(Parameter, every=True)), **dict(self._named(Buffer, every=True))}
+        order = [f"{path}.{name}" if path else name for path, module in self.named_modules() for name in vars(module)]
+        return {
+            path: tensors[path] for path in order if path in tensors and getattr(tensors[path], "persistent", True)
+        }
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Values of all parameters and persistent buffers by path, with torch's keys and shapes."""
+        return {path: tensor.detach() for path, tensor in self._state().items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
+        """Take over values: all of them or, on error, none.
+
+        Raises ShapeError listing missing and unexpected keys (unless not `strict`) and shapes that differ.
+        """
+        own = self._state()
+        faults = []
+        if strict:
+            faults += [f"missing key {key!r}" for key in own if key not in state_dict]
+            faults += [f"unexpected key {key!r}" for key in state_dict if key not in own]
+        values = {key: as_tensor(value).detach() for key, value in state_dict.items() if key in own}
+        for key, value in values.items():
+            if value.shape != own[key].shape:
+                faults.append(f"shape {value.shape} for {key!r} of shape {own[key].shape}")
+        if faults:
+            raise ShapeError(message("load_state_dict", "; ".join(faults), "the state of an equal module"))
+        with no_grad():
+            for key, value in values.items():
+                own[key].assign(value.to(own[key].dtype))
+
+    def apply(self, function: Callable[[Module], Any]) -> Self:
+        """Call a function on everything below and on this module."""
+        for module in reversed(list(self.modules())):
+            function(module)
+        return self
+
+    def train(self, on: bool = True) -> Self:
+        """Switch to training mode (dropout drops, statistics run)."""
+        for module in self.modules():
+            module.training = on
+        return self
+
+    def eval(self) -> Self:
+        """Switch to evaluation mode."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Train all parameters, or none."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients (or set them to zeros)."""
+        for parameter in self.parameters():
+            if set_to_none or parameter.grad is None:
+                parameter.grad = None
+            else:
+                parameter.grad = parameter.new_zeros(parameter.shape)
+
+    def to(self, dtype: Any) -> Self:
+        """Parameters and buffers of a float dtype in another one. Gradients are forgotten."""
+        wanted: DType = check_dtype("to", dtype)
+        for tensor in (*self.parameters(), *self.buffers()):
+            if tensor.dtype.kind == "f" and tensor.dtype != wanted:
+                needed = tensor.requires_grad
+                tensor.node = tensor.detach().to(wanted).node
+                tensor.requires_grad_(needed)
+        return self
+
+    def float(self) -> Self:
+        """Everything in float32."""
+        return self.to("float32")
+
+    def double(self) -> Self:
+        """Everything in float64."""
+        return self.to("float64")
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
+        """Call `hook(module, args, result)` after forward; what it returns (if not None) replaces the result.
+
+        Returns a function that removes the hook.
+        """
+        self._forward_hooks = (*self._forward_hooks, hook)
+
+        def remove() -> None:
+            self._forward_hooks = tuple(h for h in self._forward_hooks if h is not hook)
+
+        return remove
+
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
+        """Call `hook(module, args)` before forward; what it returns (if not None) replaces the arguments."""
+        self._forward_pre_hooks = (*self._forward_pre_hooks, hook)
+
+        def remove() -> None:
+            self._forward_pre_hooks = tuple(h for h in self._forward_pre_hooks if h is not hook)
+
+        return remove
+
+    # ---- looking at it -------------------------------------------------------------------------------------------------------
+
+    def summary(self, *inputs: Any) -> Summary:
+        """A table of layers with the shapes that `inputs` give and their numbers of parameters."""
+        return summarize(self, inputs)
+
+    def extra_repr(self) -> str:
+        """What stands between the parentheses of the repr."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [f"({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.named_children()]
+        extra = self.extra_repr()
+        if not lines:
+            return f"{type(self).__name__}({extra})"
+        return f"{type(self).__name__}({extra}\n  " + "\n  ".join(lines) + "\n)"
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+
+def _attribute(owner: str, name: str) -> str:
+    if not isinstance(name, str) or not name or "." in name:
+        raise GraphError(message(owner, f"the name {name!r}", "a name without dots"))
+    return name
+
+
+def total(tensors: Iterable[Tensor]) -> int:
+    """Number of elements in all of them."""
+    return sum(tensor.numel() for tensor in tensors)

@@ -1,0 +1,37 @@
+"""Tensors that a Module owns: parameters are trained, buffers are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..tensor import Tensor
+from ..tensor.core import constant
+from ..tensor.creation import as_tensor
+
+
+class Parameter(Tensor):
+    """A tensor that is trained. Copies nothing; operations on it give plain tensors.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Parameter(tg.ones(2)).requires_grad
+    True
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        self.node = constant(as_tensor(data).detach().node.value)
+        self.requires_grad_(requires_grad)
+
+    def __repr__(self) -> str:
+        return f"Parameter containing:\n{super().__repr__()}"
+
+
+class Buffer(Tensor):
+    """A tensor that belongs to a module's state and is not trained; a persistent one is part of state_dict."""
+
+    __slots__ = ("persistent",)
+
+    def __init__(self, data: Any, persistent: bool = True) -> None:
+        self.node = constant(as_tensor(data).detach().node.value)
+        self.persistent = persistent

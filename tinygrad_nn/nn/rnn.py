@@ -1,0 +1,289 @@
+"""Recurrent layers: RNN, LSTM, GRU, and their cells, with torch's weights and options.
+
+The input contribution of all steps is one matrix product outside of the loop; only what depends on the state before is inside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+from .. import functional as F
+from ..errors import ConfigError, ShapeError, message
+from ..tensor import Tensor
+from ..tensor.creation import zeros
+from . import init
+from .module import Module
+from .parameter import Parameter
+
+State = tuple[Tensor, ...]
+Cell = Callable[[Tensor, Tensor, State], State]
+
+
+def _rnn(activation: Callable[[Tensor], Tensor]) -> Cell:
+    def cell(x: Tensor, h: Tensor, state: State) -> State:
+        return (activation(x + h),)
+
+    return cell
+
+
+def _lstm(x: Tensor, h: Tensor, state: State) -> State:
+    """Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000; gates in the order i, f, g, o."""
+    i, f, g, o = (x + h).chunk(4, -1)
+    c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+def _gru(x: Tensor, h: Tensor, state: State) -> State:
+    """Cho et al., EMNLP 2014, in cuDNN's form: the reset gate acts on the state's product; gates in the order r, z, n."""
+    (xr, xz, xn), (hr, hz, hn) = x.chunk(3, -1), h.chunk(3, -1)
+    z = (xz + hz).sigmoid()
+    n = (xn + (xr + hr).sigmoid() * hn).tanh()
+    return (n + z * (state[0] - n),)
+
+
+CELLS: dict[str, tuple[Cell, int, int]] = {  # how a step computes, gates, tensors of state
+    "tanh": (_rnn(Tensor.tanh), 1, 1),
+    "relu": (_rnn(Tensor.relu), 1, 1),
+    "lstm": (_lstm, 4, 2),
+    "gru": (_gru, 3, 1),
+}
+
+
+def scan_cell(cell: Cell, inputs: Tensor, state: State, weight: Tensor, bias: Tensor | None, reverse: bool) -> tuple[Tensor, State]:
+    """Run a cell over time: inputs (T, N, gates * H) to outputs (T, N, H) and the last state."""
+    steps = inputs.shape[0]
+    outputs: list[Tensor] = []
+    for t in reversed(range(steps)) if reverse else range(steps):
+        state = cell(inputs.narrow(0, t, 1).squeeze(0), F.linear(state[0], weight, bias), state)
+        outputs.append(state[0])
+    if reverse:
+        outputs.reverse()
+    if not outputs:
+        return inputs.new_zeros((0, *state[0].shape)), state
+    first, *rest = [out.unsqueeze(0) for out in outputs]
+    return first.cat_with(*rest, dim=0), state
+
+
+class _Recurrent(Module):
+    """What RNN, LSTM and GRU share: weights, layers, directions, batch order."""
+
+    kind: str
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if hidden_size < 1 or num_layers < 1:
+            got = f"hidden_size {hidden_size} and num_layers {num_layers}"
+            raise ConfigError(message(type(self).__name__, got, "positive numbers"))
+        if not 0 <= dropout <= 1:
+            raise ConfigError(message(type(self).__name__, f"dropout {dropout}", "0 <= dropout <= 1"))
+        self.input_size, self.hidden_size, self.num_layers, self.bias = input_size, hidden_size, num_layers, bias
+        self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
+        gates = CELLS[self.kind][1] * hidden_size
+        bound = 1 / math.sqrt(hidden_size)
+        for layer, suffix in self._directions():
+            width = input_size if layer == 0 else hidden_size * (2 if bidirectional else 1)
+            shapes = {"weight_ih": (gates, width), "weight_hh": (gates, hidden_size)}
+            if bias:
+                shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
+            for name, shape in shapes.items():
+                parameter = Parameter(zeros(shape, dtype=dtype))
+                setattr(self, f"{name}_{suffix}", init.uniform_(parameter, -bound, bound))
+
+    def _directions(self) -> list[tuple[int, str]]:
+        ends = ("", "_reverse") if self.bidirectional else ("",)
+        return [(layer, f"l{layer}{end}") for layer in range(self.num_layers) for end in ends]
+
+    def _outputs(self, x: Tensor, initial: State | None) -> tuple[Tensor, State]:
+        """Outputs and last states, batch axis in place; `initial` and the result are (layers * directions, N, H) each."""
+        name = type(self).__name__
+        if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
+            expected = f"(batch, time, {self.input_size})" if self.batch_first else f"(time, batch, {self.input_size})"
+            raise ShapeError(message(name, f"shape {x.shape}", f"{expected}, or (time, {self.input_size}) unbatched"))
+        single = x.ndim == 2
+        if single:
+            x = x.unsqueeze(1)
+        elif self.batch_first:
+            x = x.transpose(0, 1)
+        cell, _, count = CELLS[self.kind]
+        directions = self._directions()
+        wanted = (len(directions), x.shape[1], self.hidden_size)
+        if initial is None:
+            states = [x.new_zeros(wanted) for _ in range(count)]
+        else:
+            states = [h.unsqueeze(1) if single else h for h in initial]
+            if any(h.shape != wanted for h in states):
+                raise ShapeError(message(name, f"an initial state of shape {initial[0].shape}", f"{wanted}"))
+        last: list[State] = []
+        for k, (layer, suffix) in enumerate(directions):
+            reverse = suffix.endswith("_reverse")
+            if not reverse:
+                source = x if layer == 0 else self._between(outputs)
+                outputs: list[Tensor] = []
+            w_ih, w_hh = getattr(self, f"weight_ih_{suffix}"), getattr(self, f"weight_hh_{suffix}")
+            b_ih, b_hh = (getattr(self, f"bias_{which}_{suffix}", None) for which in ("ih", "hh"))
+            state = tuple(h.narrow(0, k, 1).squeeze(0) for h in states)
+            out, state = scan_cell(cell, F.linear(source, w_ih, b_ih), state, w_hh, b_hh, reverse)
+            outputs.append(out)
+            last.append(state)
+        result = _joined(outputs, -1)
+        finals = tuple(_joined([state[k].unsqueeze(0) for state in last], 0) for k in range(count))
+        if single:
+            return result.squeeze(1), tuple(h.squeeze(1) for h in finals)
+        return (result.transpose(0, 1) if self.batch_first else result), finals
+
+    def _between(self, outputs: list[Tensor]) -> Tensor:
+        """What the next layer reads."""
+        return F.dropout(_joined(outputs, -1), self.dropout, self.training)
+
+    def extra_repr(self) -> str:
+        """As torch's: sizes, and what is not the default."""
+        text = f"{self.input_size}, {self.hidden_size}"
+        defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        changed = {name: getattr(self, name) for name, value in defaults.items() if getattr(self, name) != value}
+        return ", ".join([text, *(f"{name}={value}" for name, value in changed.items())])
+
+
+def _joined(parts: list[Tensor], dim: int) -> Tensor:
+    first, *rest = parts
+    return first.cat_with(*rest, dim=dim) if rest else first
+
+
+class RNN(_Recurrent):
+    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu: Elman, Cognitive Science 1990.
+
+    forward(x, h0) returns (outputs, last state); x is (time, batch, input), (batch, time, input) with `batch_first`, or unbatched.
+
+    >>> import tinygrad_nn as tg
+    >>> outputs, last = tg.nn.RNN(3, 5, batch_first=True)(tg.ones(2, 7, 3))
+    >>> outputs.shape, last.shape
+    ((2, 7, 5), (1, 2, 5))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dtype: Any = None,
+    ) -> None:
+        if nonlinearity not in ("tanh", "relu"):
+            raise ConfigError(message("RNN", f"nonlinearity {nonlinearity!r}", "'tanh' or 'relu'"))
+        self.kind = self.nonlinearity = nonlinearity
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
+
+    def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Outputs of the last layer at every step, and the last state of every layer and direction."""
+        outputs, (h,) = self._outputs(x, None if h0 is None else (h0,))
+        return outputs, h
+
+
+class GRU(_Recurrent):
+    """Gated recurrent unit; settings and shapes as RNN."""
+
+    kind = "gru"
+
+    def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Outputs of the last layer at every step, and the last state of every layer and direction."""
+        outputs, (h,) = self._outputs(x, None if h0 is None else (h0,))
+        return outputs, h
+
+
+class LSTM(_Recurrent):
+    """Long short-term memory; settings and shapes as RNN, the state is a pair (h, c)."""
+
+    kind = "lstm"
+
+    def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Outputs of the last layer at every step, and the last (h, c)."""
+        outputs, (h, c) = self._outputs(x, state)
+        return outputs, (h, c)
+
+
+class _Cell(Module):
+    """What the three cells share: one step, weights without a layer number."""
+
+    kind: str
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None) -> None:
+        super().__init__()
+        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
+        gates = CELLS[self.kind][1] * hidden_size
+        bound = 1 / math.sqrt(hidden_size)
+        shapes = {"weight_ih": (gates, input_size), "weight_hh": (gates, hidden_size)}
+        if bias:
+            shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            shape = shapes.get(name)
+            value = None if shape is None else init.uniform_(Parameter(zeros(shape, dtype=dtype)), -bound, bound)
+            setattr(self, name, value)
+
+    def _step(self, x: Tensor, state: State | None) -> State:
+        if x.shape[-1] != self.input_size:
+            raise ShapeError(message(type(self).__name__, f"shape {x.shape}", f"(..., {self.input_size})"))
+        cell, _, count = CELLS[self.kind]
+        before = state or tuple(x.new_zeros((*x.shape[:-1], self.hidden_size)) for _ in range(count))
+        inputs = F.linear(x, self.weight_ih, self.bias_ih)
+        return cell(inputs, F.linear(before[0], self.weight_hh, self.bias_hh), before)
+
+    def extra_repr(self) -> str:
+        """As torch's."""
+        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
+
+
+class RNNCell(_Cell):
+    """One step of RNN: (batch, input) and the state to the next state."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
+        dtype: Any = None,
+    ) -> None:
+        if nonlinearity not in ("tanh", "relu"):
+            raise ConfigError(message("RNNCell", f"nonlinearity {nonlinearity!r}", "'tanh' or 'relu'"))
+        self.kind = self.nonlinearity = nonlinearity
+        super().__init__(input_size, hidden_size, bias, dtype)
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        """The next state."""
+        return self._step(x, None if h is None else (h,))[0]
+
+
+class GRUCell(_Cell):
+    """One step of GRU."""
+
+    kind = "gru"
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        """The next state."""
+        return self._step(x, None if h is None else (h,))[0]
+
+
+class LSTMCell(_Cell):
+    """One step of LSTM."""
+
+    kind = "lstm"
+
+    def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """The next (h, c)."""
+        h, c = self._step(x, state)
+        return h, c

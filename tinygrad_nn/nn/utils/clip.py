@@ -1,0 +1,45 @@
+"""Limits on gradients, in place, between backward() and step(): Pascanu, Mikolov and Bengio, ICML 2013."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ...errors import GraphError, message
+from ...tensor import Tensor, no_grad
+from ...tensor.creation import zeros
+
+
+def _with_grad(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    listed = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    return [p for p in listed if p.grad is not None]
+
+
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
+) -> Tensor:
+    """Scale all gradients so that their common norm is at most `max_norm`; returns the norm before.
+
+    Raises GraphError for a norm that is not finite, if asked to.
+    """
+    chosen = _with_grad(parameters)
+    with no_grad():
+        gradients = [p.grad for p in chosen if p.grad is not None]
+        if not gradients:
+            return zeros(())
+        norms = [g.norm(norm_type).reshape(1) for g in gradients]
+        first, *rest = norms
+        total = first.cat_with(*rest, dim=0).norm(norm_type)
+        if error_if_nonfinite and not bool(total.isfinite()):
+            raise GraphError(message("clip_grad_norm_", f"a norm of {total.item()}", "a finite one", "look with tg.detect_anomaly()"))
+        factor = (max_norm / (total + 1e-6)).clamp(max=1.0)
+        for p, g in zip(chosen, gradients, strict=True):
+            p.grad = (g * factor).to(g.dtype)
+    return total
+
+
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+    """Limit every element of every gradient to [-clip_value, clip_value]."""
+    with no_grad():
+        for p in _with_grad(parameters):
+            if p.grad is not None:
+                p.grad = p.grad.clamp(-clip_value, clip_value)

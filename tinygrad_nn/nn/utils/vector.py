@@ -1,0 +1,30 @@
+"""All parameters as one vector, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ...errors import ShapeError, message
+from ...tensor import Tensor, no_grad
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
+    """The elements of all parameters below one another; gradients flow."""
+    flat = [p.reshape(-1) for p in parameters]
+    if not flat:
+        raise ShapeError(message("parameters_to_vector", "no parameters", "at least one"))
+    first, *rest = flat
+    return first.cat_with(*rest, dim=0)
+
+
+def vector_to_parameters(vector: Tensor, parameters: Iterable[Tensor]) -> None:
+    """Write a vector into the parameters it was made of."""
+    listed = list(parameters)
+    if vector.ndim != 1 or vector.numel() != sum(p.numel() for p in listed):
+        expected = f"({sum(p.numel() for p in listed)},)"
+        raise ShapeError(message("vector_to_parameters", f"shape {vector.shape}", expected))
+    start = 0
+    with no_grad():
+        for p in listed:
+            p.assign(vector.detach().narrow(0, start, p.numel()).reshape(p.shape).to(p.dtype))
+            start += p.numel()

@@ -1,21 +1,17 @@
-"""Conversion methods: dtypes, and the same value without its history."""
+"""Conversion of dtypes."""
 
 from __future__ import annotations
 
 from typing import Any, Self
 
 from ..ops.rules import BOOL, FLOAT32, FLOAT64, INT32, INT64
-from .core import Core, check_dtype, constant
+from .core import Core, check_dtype
 
 
 class Converted(Core):
     """Dtype conversion. Float to integer truncates and saturates, NaN becomes 0; the gradient is converted back."""
 
     __slots__ = ()
-
-    def detach(self) -> Self:
-        """The same value as a constant: no gradient flows through."""
-        return self.handle(constant(self.node.value))  # type: ignore[no-any-return]
 
     def to(self, dtype: Any) -> Self:
         """This tensor in another dtype, or in that of another tensor. Raises DTypeError."""

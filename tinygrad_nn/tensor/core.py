@@ -290,9 +290,16 @@ class Core:
         if requires_grad:
             self.node.slot = GradSlot(self.node.serial, keep=True)
 
+    def detach(self) -> Self:
+        """The same value as a constant: no gradient flows through."""
+        return self.handle(constant(self.node.value))  # type: ignore[no-any-return]
+
     def cast(self, dtype: DType) -> Self:
-        """The same numbers in another dtype; `to` is the method for users."""
-        return self if self.node.dtype == dtype else self.apply(CAST, dtype=dtype)
+        """The same numbers in another dtype; `to` is the method for users. Only floats carry a gradient."""
+        if self.node.dtype == dtype:
+            return self
+        source = self.detach() if dtype.kind != "f" and self.node.needs_grad else self
+        return source.apply(CAST, dtype=dtype)
 
     def expand_to(self, shape: Shape) -> Self:
         """Broadcast to a shape, aligned at the last axis; raises ShapeError where it cannot."""

@@ -252,9 +252,13 @@ class Elementwise(Logical):
         return self._rounded(e.TRUNC)
 
     def round(self, *, decimals: int = 0) -> Self:
-        """The nearest integer, halves to the even one, or the nearest multiple of 10 ** -decimals; gradient 0."""
-        if decimals == 0 or self.node.dtype.kind != "f":
+        """The nearest integer, halves to the even one, or the nearest multiple of 10 ** -decimals; gradient 0.
+
+        Raises DTypeError for integers with decimals.
+        """
+        if decimals == 0:
             return self._rounded(e.ROUND)
+        e.ROUND.dtype(self.node.dtype)
         scale = 10.0 ** abs(decimals)
         return (self * scale).round() / scale if decimals > 0 else (self / scale).round() * scale
 

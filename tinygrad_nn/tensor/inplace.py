@@ -12,14 +12,14 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import DTypeError, GraphError, ShapeError, message
-from .contract import Contracted
 from .core import Core, Number, mode
 from .operators import Operand
+from .reduce import Reduced
 
 _ORDER = "bif"  # kinds of dtype, each able to hold those before
 
 
-class InPlace(Contracted):
+class InPlace(Reduced):
     """Methods that give this handle another value."""
 
     __slots__ = ()
@@ -144,3 +144,16 @@ class InPlace(Contracted):
 
     def __ixor__(self, other: Operand) -> Self:
         return self._write("^=", self ^ other)
+
+    # ---- elements -------------------------------------------------------------------------------------------------
+
+    def __setitem__(self, key: Any, value: Operand) -> None:
+        # Written with scatter, so gradients flow to the value and to what is not overwritten.
+        places = self.places(key)
+        source = self._operand(value).cast(self.dtype)
+        try:
+            source = source.expand_to(places.shape)
+        except ShapeError:
+            raise ShapeError(message("setitem", f"a value of shape {source.shape} for {places.shape}", "a shape that broadcasts")) from None
+        flat = self.flatten().scatter(0, places.flatten(), source.flatten())
+        self._write("setitem", flat.reshape(self.shape))

@@ -1,7 +1,7 @@
 """`Tensor`: the handle users hold, with everything of the method layers, gradients, and exchange with NumPy.
 
-The layers are Core -> Converted -> Operators -> Logical -> Elementwise -> Shaped -> Reduced -> Indexed -> Contracted ->
-InPlace -> Tensor; each may use the methods of those before.
+The layers are Core -> Converted -> Operators -> Logical -> Elementwise -> Shaped -> Reduced -> InPlace -> Indexed ->
+Contracted -> Tensor; each may use the methods of those before.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 from ..autodiff import RELEASED, reverse
 from ..errors import DTypeError, GraphError, ShapeError, message
 from ..graph import GradSlot, Node
+from .contract import Contracted
 from .core import Core, constant, mode
-from .inplace import InPlace
 from .plain import Plain
 
 _new = object.__new__
 
 
-class Tensor(InPlace):
+class Tensor(Contracted):
     """An n-dimensional array that records how it was made. Create one with `tg.tensor`, `tg.zeros`, ..."""
 
     __slots__ = ()

@@ -1,16 +1,26 @@
-"""Reading and writing places that data decides: gather, scatter, and `x[...]` in all its forms."""
+"""Reading and writing places that data decides: gather, scatter, and `x[...]` in all its forms.
+
+`x[key]` with numbers and slices is a slice; with arrays or masks it is a flat index (worked out on positions, so every rule of NumPy
+holds) and one `take`. `x[key] = v` writes with `scatter` and gives the handle the result.
+"""
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Iterator
+from typing import Any, Self
 
-from ..ops.index import GATHER, TAKE
-from .core import Core
-from .reduce import Reduced
+import numpy as np
+
+from ..errors import DTypeError, IndexOutOfRange, ShapeError, message
+from ..graph import Shape
+from ..ops.index import GATHER, PUT_ADD, SCATTER, SCATTER_ADD, TAKE
+from .core import Core, constant, mode
+from .inplace import InPlace
+from .operators import Operand
 from .shape import normal_axis
 
 
-class Indexed(Reduced):
+class Indexed(InPlace):
     """Indexing."""
 
     __slots__ = ()
@@ -19,6 +29,145 @@ class Indexed(Reduced):
         """out[i][j] = x[index[i][j]][j] for dim 0, and so on, as torch.gather."""
         return self.apply(GATHER, index, axis=normal_axis("gather", dim, self.ndim))
 
+    def scatter(self, dim: int, index: Core, src: Operand) -> Self:
+        """A copy with out[index[i][j]][j] = src[i][j] for dim 0; the last write counts."""
+        return self.apply(SCATTER, index, self._source(index, src), axis=normal_axis("scatter", dim, self.ndim))
+
+    def scatter_add(self, dim: int, index: Core, src: Operand) -> Self:
+        """A copy with src[i][j] added at out[index[i][j]][j] for dim 0."""
+        axis = normal_axis("scatter_add", dim, self.ndim)
+        return self + self._source(index, src).apply(SCATTER_ADD, index, axis=axis, shape=self.shape)
+
+    def _source(self, index: Core, src: Operand) -> Self:
+        values = self._operand(src).cast(self.dtype)
+        return values if values.shape == index.shape else values.expand_to(index.shape)
+
     def index_select(self, dim: int, index: Core) -> Self:
         """The slices that `index` (int32 or int64, one axis) names, along one axis."""
+        if index.ndim > 1:
+            raise ShapeError(message("index_select", f"an index of shape {index.shape}", "one axis"))
         return self.apply(TAKE, index, axis=normal_axis("index_select", dim, self.ndim))
+
+    def index_add(self, dim: int, index: Core, source: Core, *, alpha: float = 1) -> Self:
+        """A copy with alpha times the slices of `source` added at the slices that `index` names."""
+        axis = normal_axis("index_add", dim, self.ndim)
+        scaled = self._operand(source) * alpha if alpha != 1 else self._operand(source)
+        added = scaled.apply(PUT_ADD, index, axis=axis, size=self.shape[axis])
+        return self + added
+
+    def masked_select(self, mask: Core) -> Self:
+        """The elements where a mask (broadcast) holds, along one axis. Reads the mask's values."""
+        return self[mask.expand_to(self.shape)]
+
+    def take(self, index: Core) -> Self:
+        """Elements of the flattened tensor, in the shape of the index."""
+        return self.flatten().apply(TAKE, index, axis=0)
+
+    def take_along_dim(self, indices: Core, dim: int | None = None) -> Self:
+        """As gather, with the other axes broadcast; of the flattened tensor without `dim`."""
+        if dim is None:
+            return self.flatten().gather(0, self._operand(indices).flatten())
+        axis = normal_axis("take_along_dim", dim, self.ndim)
+        lines = [max(m, n) if k != axis else -1 for k, (m, n) in enumerate(zip(self.shape, indices.shape, strict=True))]
+        own = tuple(self.shape[axis] if n == -1 else n for n in lines)
+        other = tuple(indices.shape[axis] if n == -1 else n for n in lines)
+        return self.expand_to(own).gather(axis, indices.expand_to(other))
+
+    def nonzero(self) -> Self:
+        """Positions (K, ndim) of the elements that are not 0, as int64. Reads the values."""
+        return self.handle(constant(np.argwhere(self.node.value).astype(np.int64)))  # type: ignore[no-any-return]
+
+    def __getitem__(self, key: Any) -> Self:
+        parts = _expanded(key, self.shape)
+        if parts is not None:
+            return self._sliced(parts)
+        return self.flatten().apply(TAKE, self.places(key), axis=0)
+
+    def _sliced(self, parts: list[Any]) -> Self:
+        """Numbers, slices and None: one slice and one reshape."""
+        bounds: dict[int, tuple[int, int, int]] = {}
+        shape: list[int] = []
+        axis = 0
+        for part in parts:
+            if part is None:
+                shape.append(1)
+                continue
+            length = self.shape[axis]
+            if isinstance(part, slice):
+                start, stop, step = part.indices(length)
+                count = len(range(start, stop, step))
+                if count != length or step != 1:
+                    bounds[axis] = (start if count else 0, step, count)
+                shape.append(count)
+            else:
+                if not -length <= part < length:
+                    got = f"index {part} on axis {axis} of shape {self.shape}"
+                    raise IndexOutOfRange(message("getitem", got, f"{-length} <= index < {length}"))
+                bounds[axis] = (part % length, 1, 1)
+            axis += 1
+        return (self.cut(bounds) if bounds else self).reshape(tuple(shape))
+
+    def places(self, key: Any) -> Self:
+        """Positions in the flattened tensor of what a key names, as int64: NumPy applied to positions."""
+        positions = np.arange(self.numel()).reshape(self.shape)
+        try:
+            places = positions[_as_numpy(key)]
+        except IndexError as error:
+            raise IndexOutOfRange(message("getitem", f"{error} for shape {self.shape}", "an index inside of the tensor")) from None
+        return self.handle(constant(np.asarray(places)))  # type: ignore[no-any-return]
+
+    def __setitem__(self, key: Any, value: Operand) -> None:
+        # Written with scatter, so gradients flow to the value and to what is not overwritten.
+        places = self.places(key)
+        source = self._operand(value).cast(self.dtype)
+        try:
+            source = source.expand_to(places.shape)
+        except ShapeError:
+            raise ShapeError(message("setitem", f"a value of shape {source.shape} for {places.shape}", "a shape that broadcasts")) from None
+        flat = self.flatten().scatter(0, places.flatten(), source.flatten())
+        self._write("setitem", flat.reshape(self.shape))
+
+    def __iter__(self) -> Iterator[Self]:
+        if not self.shape:
+            raise ShapeError(message("iter", "a 0-d tensor", "at least one axis"))
+        return iter(self.unbind(0))
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self == value).node.value.any())
+
+
+def _expanded(key: Any, shape: Shape) -> list[Any] | None:
+    """The key with the Ellipsis written out, if it has only integers, slices and None; else None."""
+    parts = list(key) if isinstance(key, tuple) else [key]
+    for k, part in enumerate(parts):
+        if isinstance(part, Core) and part.ndim == 0 and part.dtype.kind == "i" and mode.recorder is None:
+            parts[k] = int(part.node.value)
+    plain = (int, np.integer, slice, type(None), type(Ellipsis))
+    if any(isinstance(part, (bool, np.bool_)) or not isinstance(part, plain) for part in parts):
+        return None
+    used = sum(1 for part in parts if part is not None and part is not Ellipsis)
+    if used > len(shape) or sum(part is Ellipsis for part in parts) > 1:
+        raise IndexOutOfRange(message("getitem", f"{used} indices for shape {shape}", f"at most {len(shape)}"))
+    rest = [slice(None)] * (len(shape) - used)
+    at = next((k for k, part in enumerate(parts) if part is Ellipsis), None)
+    return [*parts, *rest] if at is None else [*parts[:at], *rest, *parts[at + 1 :]]
+
+
+def _as_numpy(key: Any) -> Any:
+    """A key with its tensors and lists as arrays; raises DTypeError for what cannot index."""
+    parts = key if isinstance(key, tuple) else (key,)
+    converted = []
+    for part in parts:
+        if isinstance(part, (Core, list, np.ndarray)):
+            array = np.asarray(part.node.value if isinstance(part, Core) else part)
+            array = array.astype(np.int64) if array.size == 0 and not isinstance(part, (Core, np.ndarray)) else array
+            if array.dtype.kind not in "iub":
+                hint = "convert it with .long()"
+                raise DTypeError(message("getitem", f"an index of dtype {array.dtype}", "integers or bools", hint))
+            converted.append(array)
+        elif part is None or part is Ellipsis or isinstance(part, (slice, bool, int, np.integer, np.bool_)):
+            converted.append(part)
+        else:
+            got = f"an index of type {type(part).__name__}"
+            raise DTypeError(message("getitem", got, "integers, slices, None, ..., masks or integer arrays"))
+    return tuple(converted)

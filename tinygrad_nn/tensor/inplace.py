@@ -144,16 +144,3 @@ class InPlace(Reduced):
 
     def __ixor__(self, other: Operand) -> Self:
         return self._write("^=", self ^ other)
-
-    # ---- elements -------------------------------------------------------------------------------------------------
-
-    def __setitem__(self, key: Any, value: Operand) -> None:
-        # Written with scatter, so gradients flow to the value and to what is not overwritten.
-        places = self.places(key)
-        source = self._operand(value).cast(self.dtype)
-        try:
-            source = source.expand_to(places.shape)
-        except ShapeError:
-            raise ShapeError(message("setitem", f"a value of shape {source.shape} for {places.shape}", "a shape that broadcasts")) from None
-        flat = self.flatten().scatter(0, places.flatten(), source.flatten())
-        self._write("setitem", flat.reshape(self.shape))

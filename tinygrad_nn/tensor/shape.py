@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import IndexOutOfRange, ShapeError, message
 from ..graph import Shape
 from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE
-from .core import Core, constant
+from .core import Core, constant, result_type
 from .elementwise import Elementwise
 
 Ints = int | Sequence[int]
@@ -170,4 +170,168 @@ class Shaped(Elementwise):
     def cat_with(self, *others: Core, dim: int = 0) -> Self:
         """This tensor and others joined along one axis, in their common dtype."""
         a = normal_axis("cat", dim, self.ndim)
-        return self.apply(CAT, *others, axis=a)
+        parts = [self, *others]
+        if any(part.dtype != self.node.dtype for part in others):
+            common = result_type(*((part.dtype, part.rank()) for part in parts))
+            parts = [part.cast(common) for part in parts]
+        return parts[0].apply(CAT, *parts[1:], axis=a)  # type: ignore[return-value]
+
+    # ---- composites ----------------------------------------------------------------------------------------------------
+
+    def view(self, *shape: Any) -> Self:
+        """As reshape: values are never shared for writing, so there is nothing to tell apart."""
+        return self.reshape(*shape)
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Self:
+        """The axes from start_dim to end_dim as one."""
+        if self.ndim == 0:
+            return self.reshape((1,))
+        a, b = normal_axis("flatten", start_dim, self.ndim), normal_axis("flatten", end_dim, self.ndim)
+        if a > b:
+            raise ShapeError(message("flatten", f"start_dim {start_dim} after end_dim {end_dim}", "start_dim first"))
+        return self.reshape((*self.shape[:a], math.prod(self.shape[a : b + 1]), *self.shape[b + 1 :]))
+
+    def ravel(self) -> Self:
+        """All elements along one axis."""
+        return self.flatten()
+
+    def unflatten(self, dim: int, sizes: Sequence[int]) -> Self:
+        """One axis as several; one length may be -1."""
+        a = normal_axis("unflatten", dim, self.ndim)
+        lengths = tuple(sizes)
+        if lengths.count(-1) == 1:
+            known = -math.prod(lengths)
+            lengths = tuple(self.shape[a] // known if n == -1 and known else n for n in lengths)
+        if math.prod(lengths) != self.shape[a]:
+            raise ShapeError(message("unflatten", f"sizes {tuple(sizes)} for an axis of {self.shape[a]}", "sizes with that product"))
+        return self.reshape((*self.shape[:a], *lengths, *self.shape[a + 1 :]))
+
+    def swapaxes(self, axis0: int, axis1: int) -> Self:
+        """Two axes exchanged."""
+        return self.transpose(axis0, axis1)
+
+    def t(self) -> Self:
+        """A matrix transposed; vectors as they are."""
+        if self.ndim > 2:
+            raise ShapeError(message("t", f"shape {self.shape}", "at most two axes", "use transpose(a, b)"))
+        return self.T
+
+    def broadcast_to(self, shape: Sequence[int]) -> Self:
+        """Stretched to a shape by NumPy's rule."""
+        return self.expand_to(tuple(shape))
+
+    def expand_as(self, other: Core) -> Self:
+        """Stretched to another tensor's shape."""
+        return self.expand_to(other.shape)
+
+    def view_as(self, other: Core) -> Self:
+        """In another tensor's shape."""
+        return self.reshape(other.shape)
+
+    def repeat(self, *sizes: Any) -> Self:
+        """Copies beside each other, sizes[k] times along axis k (counted from the last axis; new axes come in front)."""
+        times = as_ints(sizes)
+        if len(times) < self.ndim or any(n < 0 for n in times):
+            raise ShapeError(message("repeat", f"sizes {times} for shape {self.shape}", "a number for every axis"))
+        own = (1,) * (len(times) - self.ndim) + self.shape
+        spread = tuple(length for n, m in zip(times, own, strict=True) for length in (n, m))
+        inserted = self.reshape(tuple(length for m in own for length in (1, m)))
+        return inserted.expand_to(spread).reshape(tuple(n * m for n, m in zip(times, own, strict=True)))
+
+    def tile(self, *dims: Any) -> Self:
+        """As repeat, with missing numbers taken as 1."""
+        times = as_ints(dims)
+        return self.repeat((1,) * (self.ndim - len(times)) + times)
+
+    def split(self, split_size: Ints, dim: int = 0) -> tuple[Self, ...]:
+        """Parts of a size (the last may be shorter), or of several sizes that sum to the axis."""
+        a = normal_axis("split", dim, self.ndim)
+        length = self.shape[a]
+        if isinstance(split_size, int):
+            if split_size <= 0:
+                raise ShapeError(message("split", f"a part of {split_size}", "a positive size"))
+            sizes = [min(split_size, length - start) for start in range(0, max(length, 1), split_size)]
+        else:
+            sizes = list(split_size)
+        if sum(sizes) != length or any(n < 0 for n in sizes):
+            raise ShapeError(message("split", f"sizes {sizes} for an axis of {length}", f"sizes that sum to {length}"))
+        starts = [sum(sizes[:k]) for k in range(len(sizes))]
+        return tuple(self.narrow(a, start, n) for start, n in zip(starts, sizes, strict=True))
+
+    def chunk(self, chunks: int, dim: int = 0) -> tuple[Self, ...]:
+        """At most `chunks` parts of equal size (the last may be shorter)."""
+        if chunks < 1:
+            raise ShapeError(message("chunk", f"{chunks} parts", "at least 1"))
+        a = normal_axis("chunk", dim, self.ndim)
+        return self.split(max(1, -(-self.shape[a] // chunks)), a)
+
+    def unbind(self, dim: int = 0) -> tuple[Self, ...]:
+        """The slices along one axis, without that axis."""
+        a = normal_axis("unbind", dim, self.ndim)
+        return tuple(self.select(a, k) for k in range(self.shape[a]))
+
+    def select(self, dim: int, index: int) -> Self:
+        """One slice along one axis, without that axis."""
+        a = normal_axis("select", dim, self.ndim)
+        if self.ndim == 0 or not -self.shape[a] <= index < self.shape[a]:
+            length = self.shape[a] if self.ndim else 0
+            raise IndexOutOfRange(message("select", f"index {index} on an axis of {length}", f"{-length} <= index < {length}"))
+        return self.narrow(a, index % self.shape[a], 1).reshape(self.shape[:a] + self.shape[a + 1 :])
+
+    def roll(self, shifts: Ints, dims: Ints | None = None) -> Self:
+        """Elements moved along axes, those that leave come in at the other end; without `dims` of the flattened tensor."""
+        if dims is None:
+            return self.flatten().roll(shifts, 0).reshape(self.shape)
+        moves = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+        axes = (dims,) if isinstance(dims, int) else tuple(dims)
+        if len(moves) != len(axes):
+            raise ShapeError(message("roll", f"{len(moves)} shifts for {len(axes)} axes", "one each"))
+        result = self
+        for move, dim in zip(moves, axes, strict=True):
+            a = normal_axis("roll", dim, self.ndim)
+            length = self.shape[a]
+            cut = -move % length if length else 0
+            if cut:
+                result = result.narrow(a, cut, length - cut).cat_with(result.narrow(a, 0, cut), dim=a)
+        return result
+
+    def _triangle(self, name: str, diagonal: int, lower: bool) -> Self:
+        if self.ndim < 2:
+            raise ShapeError(message(name, f"shape {self.shape}", "matrices"))
+        rows, columns = self.new_arange(self.shape[-2]).unsqueeze(1), self.new_arange(self.shape[-1])
+        outside = columns > rows + diagonal if lower else columns < rows + diagonal
+        return self.masked_fill(outside, False if self.dtype.kind == "b" else 0)
+
+    def tril(self, diagonal: int = 0) -> Self:
+        """The lower triangle of matrices, zeros above a diagonal."""
+        return self._triangle("tril", diagonal, lower=True)
+
+    def triu(self, diagonal: int = 0) -> Self:
+        """The upper triangle of matrices, zeros below a diagonal."""
+        return self._triangle("triu", diagonal, lower=False)
+
+    def diagonal(self, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Self:
+        """Elements with equal index on two axes, along a new last axis."""
+        if self.ndim < 2:
+            raise ShapeError(message("diagonal", f"shape {self.shape}", "two axes or more"))
+        a, b = normal_axis("diagonal", dim1, self.ndim), normal_axis("diagonal", dim2, self.ndim)
+        if a == b:
+            raise ShapeError(message("diagonal", f"axis {a} twice", "two axes"))
+        rest = tuple(k for k in range(self.ndim) if k not in (a, b))
+        n, m = self.shape[a], self.shape[b]
+        length = max(0, min(n, m - offset) if offset >= 0 else min(n + offset, m))
+        first = offset if offset >= 0 else -offset * m
+        lines = self.permute((*rest, a, b)).reshape((*(self.shape[k] for k in rest), n * m))
+        axis = lines.ndim - 1
+        return lines.cut({axis: (first if length else 0, m + 1, length)})
+
+    def unfold(self, dimension: int, size: int, step: int) -> Self:
+        """Windows of `size` elements every `step` along one axis, each along a new last axis."""
+        a = normal_axis("unfold", dimension, self.ndim)
+        length = self.shape[a] if self.ndim else 1
+        if not 0 <= size <= length or step < 1:
+            got = f"size {size} and step {step} on an axis of {length}"
+            raise ShapeError(message("unfold", got, "windows inside of the axis and a positive step"))
+        count = (length - size) // step + 1
+        windows = [self.narrow(a, k * step, size).movedim(a, -1).unsqueeze(a) for k in range(count)]
+        return windows[0].cat_with(*windows[1:], dim=a) if len(windows) > 1 else windows[0]

@@ -6,6 +6,7 @@ Contracted -> Tensor; each may use the methods of those before.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
@@ -15,6 +16,7 @@ import numpy as np
 from ..autodiff import RELEASED, reverse
 from ..errors import DTypeError, GraphError, ShapeError, message
 from ..graph import GradSlot, Node
+from ..ops.movement import RESHAPE
 from .contract import Contracted
 from .core import Core, constant, mode
 from .plain import Plain
@@ -187,9 +189,113 @@ class Tensor(Contracted):
         return self.shape[0]
 
     def __repr__(self) -> str:
-        text = np.array2string(np.asarray(self._value()), separator=", ", prefix="tensor(")
-        extra = ", requires_grad=True" if self.node.needs_grad else ""
-        return f"tensor({text}{extra})"
+        return f"tensor({self._text('tensor(')})"
+
+    def _text(self, prefix: str) -> str:
+        """The numbers as PyTorch shows them, with what is not the default behind."""
+        array = np.asarray(self._value())
+        options: dict[str, Any] = {"precision": 4, "floatmode": "maxprec_equal" if _fixed(array) else "maxprec"}
+        text = np.array2string(array, separator=", ", prefix=prefix, threshold=1000, **options)
+        if array.dtype.kind == "f" and array.dtype != mode.dtype or array.dtype == np.int32 or array.size == 0:
+            text += f", dtype={array.dtype.name}"
+        if self.node.inputs and self.node.needs_grad:
+            return text + f", grad_fn=<{self.grad_fn.name()}>"
+        return text + (", requires_grad=True" if self.node.needs_grad else "")
+
+    def _repr_html_(self) -> str:
+        shape = "scalar" if not self.shape else " x ".join(map(str, self.shape))
+        return f"<code>{html.escape(repr(self))}</code><br><small>{shape}, {self.dtype.name}</small>"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and self.numel() == 1 else repr(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        if not self.is_leaf:
+            raise GraphError(message("deepcopy", "a tensor computed from others", "a leaf", "detach() it first"))
+        copy = _new(type(self))
+        for name in getattr(type(self), "__slots__", ()):
+            setattr(copy, name, getattr(self, name))
+        copy.node = constant(np.array(self._value()))
+        if self.requires_grad:
+            copy.requires_grad_()
+            copy.grad = self.grad
+        memo[id(self)] = copy
+        return copy
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise GraphError(message("pickle", "a tensor", hint="write it with tg.save, which stores no code"))
+
+    def clone(self) -> Tensor:
+        """A copy through which gradients flow."""
+        return self.apply(RESHAPE, shape=self.shape)
+
+    def contiguous(self) -> Self:
+        """This tensor: the layout in memory is nobody's business here."""
+        return self
+
+    def is_contiguous(self) -> bool:
+        """Whether the value lies in memory in row-major order."""
+        return bool(np.asarray(self._value()).flags.c_contiguous)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or one length."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        """Number of axes."""
+        return self.ndim
+
+    def element_size(self) -> int:
+        """Bytes per element."""
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.numel() * self.dtype.itemsize
+
+    @property
+    def grad_fn(self) -> Any:
+        """What made this tensor: an object with `name()` and `next_functions`; None for leaves."""
+        return GradFn(self.node) if self.node.inputs and self.node.needs_grad else None
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """Export the value without a copy where NumPy can (a read-only one is copied)."""
+        self._check_exported("dlpack")
+        return np.array(self._value()).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        """The CPU."""
+        return np.asarray(self._value()).__dlpack_device__()
+
+    def _check_exported(self, name: str) -> None:
+        if self.node.needs_grad:
+            raise GraphError(message(name, "a tensor that requires grad", hint="use x.detach()"))
+
+
+def _fixed(array: np.ndarray[Any, Any]) -> bool:
+    return array.dtype.kind == "f" and bool((array != np.trunc(array)).any())
+
+
+class GradFn:
+    """The recorded application behind a tensor, as torch shows it."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def name(self) -> str:
+        """The op, as `AddBackward`."""
+        return "".join(part.capitalize() for part in self.node.op.name.split("_")) + "Backward"
+
+    @property
+    def next_functions(self) -> tuple[GradFn, ...]:
+        """What the operands came from."""
+        return tuple(GradFn(operand) for operand in self.node.inputs if operand.inputs and operand.needs_grad)
+
+    def __repr__(self) -> str:
+        return f"<{self.name()}>"
 
 
 def walk(

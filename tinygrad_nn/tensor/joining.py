@@ -1,0 +1,178 @@
+"""Functions of several tensors that no single one owns: cat, stack, meshgrid, einsum."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from ..errors import ConfigError, ShapeError, message
+from .creation import as_tensor
+from .shape import normal_axis
+from .tensor import Tensor
+
+
+def _listed(name: str, tensors: Sequence[Any]) -> list[Tensor]:
+    listed = [as_tensor(x) for x in tensors]
+    if not listed:
+        raise ShapeError(message(name, "no tensors", "at least one"))
+    return listed
+
+
+def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
+    """Tensors joined along one axis, in their common dtype.
+
+    >>> cat([[1, 2], [3]])
+    tensor([1, 2, 3])
+    """
+    first, *rest = _listed("cat", tensors)
+    return first.cat_with(*rest, dim=dim)
+
+
+concat = concatenate = cat
+
+
+def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
+    """Tensors of one shape along a new axis."""
+    listed = _listed("stack", tensors)
+    if len({x.shape for x in listed}) > 1:
+        got = " and ".join(str(x.shape) for x in listed)
+        raise ShapeError(message("stack", f"shapes {got}", "equal shapes", "cat joins along an axis there is"))
+    a = normal_axis("stack", dim, listed[0].ndim + 1)
+    return cat([x.unsqueeze(a) for x in listed], a)
+
+
+def hstack(tensors: Sequence[Any]) -> Tensor:
+    """Side by side: along axis 1, vectors along axis 0."""
+    listed = [x.reshape(1) if x.ndim == 0 else x for x in _listed("hstack", tensors)]
+    return cat(listed, 0 if listed[0].ndim == 1 else 1)
+
+
+def vstack(tensors: Sequence[Any]) -> Tensor:
+    """Below one another: along axis 0, vectors as rows."""
+    return cat([x.reshape((1, -1)) if x.ndim < 2 else x for x in _listed("vstack", tensors)], 0)
+
+
+def diag(x: Any, diagonal: int = 0) -> Tensor:
+    """The matrix with a vector on its diagonal, or the diagonal of a matrix."""
+    values = as_tensor(x)
+    if values.ndim == 2:
+        return values.diagonal(diagonal)
+    if values.ndim != 1:
+        raise ShapeError(message("diag", f"shape {values.shape}", "a vector or a matrix"))
+    n = values.shape[0] + abs(diagonal)
+    index = values.new_arange(n)
+    row = index.unsqueeze(1) if diagonal >= 0 else index.unsqueeze(1) + diagonal
+    column = index - diagonal if diagonal >= 0 else index
+    offsets = (max(diagonal, 0),)
+    spread = values.embed((n,), offsets).expand_to((n, n))
+    return spread.masked_fill(row != column, False if values.dtype.kind == "b" else 0)
+
+
+def meshgrid(*tensors: Any, indexing: Literal["ij", "xy"] = "ij") -> tuple[Tensor, ...]:
+    """Coordinates of a grid: one tensor per axis, all of the grid's shape."""
+    if indexing not in ("ij", "xy"):
+        raise ConfigError(message("meshgrid", f"indexing {indexing!r}", "'ij' or 'xy'"))
+    listed = [as_tensor(x).reshape(-1) for x in (tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors)]
+    swap = indexing == "xy" and len(listed) > 1
+    if swap:
+        listed[:2] = listed[1::-1]
+    shape = tuple(x.shape[0] for x in listed)
+    grids = [x.reshape((1,) * k + (-1,) + (1,) * (len(listed) - k - 1)).expand_to(shape) for k, x in enumerate(listed)]
+    if swap:
+        grids = [grid.transpose(0, 1) for grid in grids]
+        grids[:2] = grids[1::-1]
+    return tuple(grids)
+
+
+def einsum(equation: str, *operands: Any) -> Tensor:
+    """Einstein's sum: `einsum("ij,jk->ik", a, b)`. Repeated letters, `...` and an output left out work as in NumPy.
+
+    Two operands at a time, from the left; each pair is one batched matrix product.
+
+    >>> einsum("i,i->", [1.0, 2.0], [3.0, 4.0]).item()
+    11.0
+    """
+    listed = _listed("einsum", operands)
+    inputs, output = _parsed(equation, listed)
+    x, letters = _diagonal(listed[0], inputs[0], equation)
+    for k, y in enumerate(listed[1:], start=1):
+        y, other = _diagonal(y, inputs[k], equation)
+        needed = set(output).union(*inputs[k + 1 :])
+        x, letters = _pair(x, letters, y, other, needed)
+    gone = tuple(a for a, letter in enumerate(letters) if letter not in output)
+    x = x.sum(gone) if gone else x
+    letters = "".join(letter for letter in letters if letter in output)
+    return x.permute(tuple(letters.index(letter) for letter in output))
+
+
+def _parsed(equation: str, operands: Sequence[Tensor]) -> tuple[list[str], str]:
+    """Letters per operand and of the output, with `...` written out as unused letters."""
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != len(operands):
+        raise ShapeError(message("einsum", f"{equation!r} and {len(operands)} operands", "a term for each operand"))
+    spare = [c for c in string.ascii_letters if c not in equation]
+    ranks = [x.ndim - len(term.replace("...", "")) for term, x in zip(terms, operands, strict=True)]
+    widest = max((rank for term, rank in zip(terms, ranks, strict=True) if "..." in term), default=0)
+    inputs = []
+    for term, rank, x in zip(terms, ranks, operands, strict=True):
+        if rank < 0 or (rank > 0 and "..." not in term) or not set(term.replace("...", "")) <= set(string.ascii_letters):
+            raise ShapeError(message("einsum", f"the term {term!r} for shape {x.shape}", "a letter for every axis"))
+        inputs.append(term.replace("...", "".join(spare[widest - rank : widest]) if rank else ""))
+    ellipsis = "".join(spare[:widest])
+    if arrow:
+        output = right.replace("...", ellipsis)
+    else:
+        letters = "".join(inputs)
+        output = ellipsis + "".join(sorted(c for c in set(letters) if letters.count(c) == 1 and c not in ellipsis))
+    if len(set(output)) != len(output) or not set(output) <= set("".join(inputs)):
+        raise ShapeError(message("einsum", f"the output {right!r}", "letters of the inputs, each once"))
+    return inputs, output
+
+
+def _diagonal(x: Tensor, letters: str, equation: str) -> tuple[Tensor, str]:
+    """Repeated letters of one operand become its diagonal."""
+    for letter in dict.fromkeys(letters):
+        while letters.count(letter) > 1:
+            a = letters.index(letter)
+            b = letters.index(letter, a + 1)
+            if x.shape[a] != x.shape[b]:
+                raise ShapeError(message("einsum", f"axes {x.shape[a]} and {x.shape[b]} for {letter!r} in {equation!r}", "equal lengths"))
+            x = x.diagonal(0, a, b)
+            letters = "".join(c for k, c in enumerate(letters) if k not in (a, b)) + letter
+    return x, letters
+
+
+def _pair(x: Tensor, xs: str, y: Tensor, ys: str, needed: set[str]) -> tuple[Tensor, str]:
+    """Contract two operands: letters of both that are needed later are batch axes, the other shared ones are summed."""
+    sizes: dict[str, int] = {}
+    for letter, n in [*zip(xs, x.shape, strict=True), *zip(ys, y.shape, strict=True)]:
+        if sizes.get(letter, 1) not in (1, n) and n != 1:
+            raise ShapeError(message("einsum", f"lengths {sizes[letter]} and {n} for {letter!r}", "equal lengths"))
+        sizes[letter] = max(sizes.get(letter, 1), n) if n != 0 and sizes.get(letter, 1) != 0 else 0
+    x = x.expand_to(tuple(sizes[c] for c in xs))
+    y = y.expand_to(tuple(sizes[c] for c in ys))
+    alone_x = tuple(a for a, c in enumerate(xs) if c not in ys and c not in needed)
+    alone_y = tuple(a for a, c in enumerate(ys) if c not in xs and c not in needed)
+    x, xs = (x.sum(alone_x), "".join(c for a, c in enumerate(xs) if a not in alone_x)) if alone_x else (x, xs)
+    y, ys = (y.sum(alone_y), "".join(c for a, c in enumerate(ys) if a not in alone_y)) if alone_y else (y, ys)
+    batch = [c for c in xs if c in ys and c in needed]
+    summed = [c for c in xs if c in ys and c not in needed]
+    rows, columns = [c for c in xs if c not in ys], [c for c in ys if c not in xs]
+
+    def matrix(t: Tensor, own: str, first: list[str], second: list[str]) -> Tensor:
+        order = tuple(own.index(c) for c in (*batch, *first, *second))
+        shape = (*(sizes[c] for c in batch), _product(sizes, first), _product(sizes, second))
+        return t.permute(order).reshape(shape)
+
+    product = matrix(x, xs, rows, summed).matmul(matrix(y, ys, summed, columns))
+    letters = [*batch, *rows, *columns]
+    return product.reshape(tuple(sizes[c] for c in letters)), "".join(letters)
+
+
+def _product(sizes: dict[str, int], letters: list[str]) -> int:
+    result = 1
+    for letter in letters:
+        result *= sizes[letter]
+    return result

@@ -125,8 +125,8 @@ MINIMUM = binary(
     kinds=ANY,
 )
 
-# x limited to [low, high], `high` where they cross. As in PyTorch the gradient passes at a bound; a bound in force
-# gets it.
+# x limited to [low, high], `high` where they cross. As in PyTorch the gradient passes at a bound, and a bound in force
+# gets it; unlike there also where the bounds are equal.
 CLAMP = Op(
     "clamp",
     "elementwise",
@@ -135,7 +135,7 @@ CLAMP = Op(
     numpy=lambda x, low, high: np.minimum(np.maximum(x, low), high),
     vjp=(
         lambda g, out, x, low, high: g.masked_fill(~((low <= x) & (x <= high)), 0),
-        lambda g, out, x, low, high: g.masked_fill(~((x < low) & (low < high)), 0),
+        lambda g, out, x, low, high: g.masked_fill(~((x < low) & (low <= high)), 0),
         lambda g, out, x, low, high: g.masked_fill(~((high < x) | (high < low)), 0),
     ),
     emit=lambda x, low, high: MINIMUM.emit(MAXIMUM.emit(x, low), high),  # type: ignore[misc]

@@ -94,10 +94,16 @@ POW = binary(
     args=(POSITIVE, REAL),
 )
 
+
+def _over_square(g: Any, y: Any, x: Any) -> Any:
+    """g / (x * x + y * y), and 0 at the origin, which has no angle."""
+    return (g / (x * x + y * y)).masked_fill((x == 0) & (y == 0), 0)
+
+
 ATAN2 = binary(
     "atan2",
     numpy=np.arctan2,
-    vjp=(lambda g, out, y, x: g * x / (x * x + y * y), lambda g, out, y, x: -g * y / (x * x + y * y)),
+    vjp=(lambda g, out, y, x: _over_square(g * x, y, x), lambda g, out, y, x: _over_square(-g * y, y, x)),
     emit=libm.atan2,
     args=(POSITIVE, POSITIVE),
     kinds=("f",),

@@ -88,7 +88,7 @@ def test_take() -> None:
     (lambda: split_indices(10, (1.2, -0.2)), r"got sizes \(1\.2, -0\.2\)"),
     (lambda: split_indices(10, (float("nan"), 1.0)), r"got sizes \(nan, 1\.0\)"),
     (lambda: split_indices(10, ()), r"got sizes \(\) with sum 0"),
-    (lambda: split_indices(3, (0.9, 0.1)), r"got an empty part 1 for sizes \(0\.9, 0\.1\) of 3 rows"),
+    (lambda: split_indices(3, (0.1, 0.9)), r"got an empty part 0 for sizes \(0\.1, 0\.9\) of 3 rows"),
     (lambda: split_indices(10, (10, 0)), r"got an empty part 1"),
     (lambda: split_indices(4, stratify=[0, 1, 0, 1], shuffle=False), r"got stratify with shuffle=False"),
     (lambda: split_indices(4, stratify=[0, 1, 0]), r"got stratify of shape \(3,\); expected one label for each of 4"),

@@ -63,8 +63,11 @@ def run_ours(name: str, options: dict[str, Any], dtype: str, steps: int) -> tupl
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(("name", "options"), CONFIGS, ids=IDS)
-def test_equals_torch_step_for_step(name: str, options: dict[str, Any], dtype: str) -> None:
+def test_equals_torch_step_for_step(name: str, options: dict[str, Any], dtype: str, request: pytest.FixtureRequest) -> None:
     torch = pytest.importorskip("torch")
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, dtype))  # torch keeps NAdam's product of momenta in the default dtype
+    request.addfinalizer(lambda: torch.set_default_dtype(before))
     ours = [tg.tensor(value).requires_grad_() for value in starts(dtype)]
     theirs = [torch.tensor(value, requires_grad=True) for value in starts(dtype)]
     opt, other = getattr(tg.optim, name)(ours, **options), getattr(torch.optim, name)(theirs, **options)

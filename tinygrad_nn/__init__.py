@@ -8,6 +8,7 @@ from . import functional as functional
 from . import metrics as metrics
 from . import nn as nn
 from . import optim as optim
+from . import testing as testing
 from .anomaly import detect_anomaly as detect_anomaly
 from .autograd import Function as Function
 from .checkpoint import checkpoint as checkpoint

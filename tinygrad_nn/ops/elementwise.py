@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import DTypeError, message
 from ..graph import Arg, Case, DType, Op
-from .rules import ANY, BOOL, DTYPES, NUMBER, REAL, Rule, binary, check_kinds, predicate, same_dtype, same_shape, unary
+from .rules import ANY, BOOL, DTYPES, FLOAT64, NUMBER, REAL, Rule, binary, check_kinds, predicate, same_dtype, same_shape, unary
 
 AWAY_FROM_ZERO = Arg(0.3, 2.0)
 SMALL_INT = Arg(-9, 9, dtype="int")
@@ -271,7 +271,7 @@ CAST = Op(
     numpy=_cast,
     vjp=(lambda g, out, x, dtype: g.to(x.dtype),),
     emit=lambda x, dtype: x.to(dtype),
-    domain=tuple(Case((REAL,), {"dtype": dtype}) for dtype in DTYPES[3:]),
+    domain=(Case((REAL,), {"dtype": FLOAT64}),),
     linear=True,
 )
 

@@ -64,7 +64,7 @@ def _share(g: Any, out: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> A
     """The gradient of max and min: each of the k elements equal to the result gets 1/k of it."""
     result = spread(out, x.shape, axis, keepdims)
     winners = (x == result).cast(g.dtype)
-    count = winners.sum(axis, keepdim=True)
+    count = winners.apply(SUM, axis=axis, keepdims=True)
     return spread(g, x.shape, axis, keepdims) * winners / count
 
 

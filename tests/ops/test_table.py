@@ -1,0 +1,202 @@
+"""Every op of the table, with no code per op: rules against values, gradients to second order, layouts, the executor, mutations.
+
+What an op's domain says is enough; `test_a_new_op_needs_no_test_code` shows it on an op made here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_nn as tg
+from tinygrad_nn.errors import DTypeError, GradcheckError, ShapeError
+from tinygrad_nn.executor import run
+from tinygrad_nn.graph import Arg, Case, Graph, Op
+from tinygrad_nn.ops import TABLE
+from tinygrad_nn.ops.rules import same_dtype, same_shape
+from tinygrad_nn.testing.samples import operands
+
+SOFTCAP = Op(
+    "softcap",
+    "elementwise",
+    shape=same_shape("softcap"),
+    dtype=same_dtype("softcap", "f"),
+    numpy=lambda x, cap: cap * np.tanh(x / cap),
+    vjp=(lambda g, out, x, cap: g * (1 - (out / cap) ** 2),),
+    domain=(Case((Arg(),), {"cap": 2.0}),),
+)
+OPS = [op for op in TABLE.values() if op.kind != "source"]
+DIFFERENTIABLE = [op for op in OPS if op.differentiable]
+ELEMENTWISE = [op for op in DIFFERENTIABLE if op.kind == "elementwise"]
+BINARY = [op for op in ELEMENTWISE if len(op.domain[0].args) == 2]
+SHAPES = [(), (1,), (7,), (0,), (3, 0, 2), (2, 3, 4), (17,)]
+PAIRS = [((2, 3), ()), ((), (2, 3)), ((2, 3), (3,)), ((2, 1), (2, 3)), ((2, 1), (1, 3)), ((0, 3), (1, 3)), ((2, 1, 2), (3, 1))]
+
+
+def named(ops: list[Op]) -> Any:
+    return pytest.mark.parametrize("op", ops, ids=lambda op: op.name)
+
+
+def tensors(op: Op, case: Case, shapes: tuple[Any, ...] | None = None, seed: int = 0) -> list[tg.Tensor]:
+    values = operands(case, np.random.default_rng(seed), shapes)
+    return [tg.tensor(v).requires_grad_() if v.dtype.kind == "f" else tg.tensor(v) for v in values]
+
+
+def apply(op: Op, case: Case) -> Any:
+    return lambda first, *others: first.apply(op, *others, **case.attrs)
+
+
+def check(op: Op, case: Case, inputs: list[tg.Tensor], order: int = 2) -> None:
+    if any(x.requires_grad for x in inputs):
+        tg.testing.gradcheck(apply(op, case), inputs, order=order)
+
+
+def cases(op: Op) -> Iterator[Case]:
+    return iter(op.domain)
+
+
+@named(OPS)
+def test_every_op_is_described(op: Op) -> None:
+    assert op.domain
+    assert op.variadic or all(len(case.args) == len(op.vjp) for case in op.domain)
+    assert TABLE[op.name] is op
+
+
+@named(OPS)
+def test_rules_and_executor_agree_with_values(op: Op) -> None:
+    for case in cases(op):
+        for dtype in (np.float64, np.float32):
+            values = operands(case, np.random.default_rng(1), dtype=dtype)
+            inputs = [tg.tensor(v) for v in values]
+            out = apply(op, case)(*inputs)
+            assert out.shape == op.shape(*(x.shape for x in inputs), **case.attrs)
+            assert out.dtype == op.dtype(*(x.dtype for x in inputs), **case.attrs)
+            leaf = [x.requires_grad_() if x.dtype.kind == "f" and op.differentiable else x for x in inputs]
+            recorded = apply(op, case)(*leaf)
+            graph = Graph.of([recorded.node], [x.node for x in leaf]).verify()
+            (again,), _ = run(graph, values)
+            np.testing.assert_array_equal(np.asarray(again), out.numpy())
+
+
+@named(DIFFERENTIABLE)
+def test_gradients_to_second_order(op: Op) -> None:
+    for case in cases(op):
+        check(op, case, tensors(op, case))
+
+
+@named(ELEMENTWISE)
+def test_gradients_over_shapes(op: Op) -> None:
+    case = op.domain[0]
+    for shape in SHAPES:
+        check(op, case, tensors(op, case, (shape,) * len(case.args)), order=1 if np.prod(shape) > 7 else 2)
+
+
+@named(BINARY)
+def test_gradients_over_broadcasting(op: Op) -> None:
+    for pair in PAIRS:
+        check(op, op.domain[0], tensors(op, op.domain[0], pair))
+
+
+@named([op for op in DIFFERENTIABLE if len(op.domain[0].args) > 1])
+def test_gradients_of_each_subset_of_operands(op: Op) -> None:
+    for case in cases(op):
+        floats = [k for k, arg in enumerate(case.args) if arg.dtype == "float"]
+        for count in range(1, len(floats)):
+            for chosen in itertools.combinations(floats, count):
+                inputs = [x if k in chosen else x.detach() for k, x in enumerate(tensors(op, case))]
+                check(op, case, inputs, order=1)
+
+
+def layouts(value: np.ndarray) -> dict[str, np.ndarray]:
+    """The same numbers laid out differently in memory."""
+    doubled = np.repeat(value, 2, axis=-1)[..., ::2] if value.ndim else value
+    offset = np.concatenate([np.zeros(3, value.dtype), value.reshape(-1)])[3:].reshape(value.shape)
+    reverse = np.ascontiguousarray(value[..., ::-1])[..., ::-1] if value.ndim else value
+    return {"F": np.asfortranarray(value).reshape(value.shape), "step 2": doubled, "negative step": reverse, "offset": offset, "transposed": np.array(value.T, order="C").T}
+
+
+@named(OPS)
+def test_layout_does_not_matter(op: Op) -> None:
+    case = op.domain[0]
+    values = operands(case, np.random.default_rng(2))
+    expected = apply(op, case)(*[tg.tensor(v) for v in values]).numpy()
+    for name in ("F", "step 2", "negative step", "offset", "transposed"):
+        inputs = [tg.from_numpy(np.asarray(layouts(v)[name])) for v in values]
+        found = apply(op, case)(*inputs).numpy()
+        np.testing.assert_allclose(found, expected, rtol=1e-15, atol=1e-15, err_msg=name)
+        if op.differentiable:
+            for x, v in zip(inputs, values, strict=True):
+                if v.dtype.kind == "f":
+                    x.requires_grad_()
+            check(op, case, inputs, order=1)
+
+
+@named([op for op in BINARY if op.domain[0].args[0] == op.domain[0].args[1] and not op.domain[0].args[0].apart])
+def test_the_same_tensor_as_both_operands(op: Op) -> None:
+    (x, _) = tensors(op, op.domain[0])
+    tg.testing.gradcheck(lambda x: x.apply(op, x), (x,))
+
+
+@named([op for op in OPS if not op.differentiable])
+def test_ops_without_gradient_record_nothing(op: Op) -> None:
+    case = op.domain[0]
+    out = apply(op, case)(*tensors(op, case))
+    assert not out.requires_grad
+
+
+MUTATIONS: dict[str, Any] = {
+    "sign": lambda g: -g,
+    "factor": lambda g: g * 1.00001,
+    "offset": lambda g: g + 1e-6,
+    "zero": lambda g: g * 0.0,
+}
+
+
+@named(DIFFERENTIABLE)
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_a_broken_rule_is_caught(op: Op, mutation: str) -> None:
+    """The matrix itself can fail: each rule is spoiled in turn, by as little as 1e-5."""
+    case = op.domain[0]
+    for argnum in range(1 if op.variadic else len(op.vjp)):
+        rule = op.vjp[argnum]
+        if rule is None:
+            continue
+        spoiled = lambda *a, _rule=rule, **k: MUTATIONS[mutation](_rule(*a, **k))  # noqa: E731
+        vjp = (*op.vjp[:argnum], spoiled, *op.vjp[argnum + 1 :])
+        broken = dataclasses.replace(op, vjp=vjp)
+        inputs = tensors(broken, case)
+        flat = bool((tg.autograd.grad(apply(op, case)(*inputs).sum(), inputs[argnum])[0] == 0).all())  # type: ignore[union-attr]
+        if flat and mutation != "offset":  # floor and its like: nothing to spoil by a factor
+            continue
+        with pytest.raises(GradcheckError, match="differ from the numeric ones"):
+            tg.testing.gradcheck(apply(broken, case), inputs, order=1)
+
+
+def test_a_new_op_needs_no_test_code() -> None:
+    for case in cases(SOFTCAP):
+        check(SOFTCAP, case, tensors(SOFTCAP, case))
+        for shape in SHAPES:
+            check(SOFTCAP, case, tensors(SOFTCAP, case, (shape,)), order=1)
+    test_layout_does_not_matter(SOFTCAP)
+
+
+@named(BINARY)
+def test_shapes_that_do_not_broadcast_are_named(op: Op) -> None:
+    x, y = tensors(op, op.domain[0], ((2, 3), (4,)))
+    with pytest.raises(ShapeError, match=rf"\[{op.name}\] got shapes \(2, 3\) and \(4,\); expected shapes that broadcast; hint: "):
+        x.apply(op, y)
+
+
+@named([op for op in OPS if op.kind == "elementwise" and len(op.vjp) > 1])
+def test_rules_refuse_unequal_operands(op: Op) -> None:
+    shapes = [(2,)] * (len(op.vjp) - 1)
+    with pytest.raises(ShapeError, match=rf"^\[{op.name}\]"):
+        op.shape(*shapes, (3,))
+    dtypes = [np.dtype(np.float32)] * (len(op.vjp) - 1)
+    with pytest.raises(DTypeError, match=rf"^\[{op.name}\]"):
+        op.dtype(*dtypes, np.dtype(np.int64))

@@ -16,9 +16,21 @@ INTS = np.array([1, -2, 3])
 FLOATS = np.array([1.0, -2.0, 0.5])
 
 WRONG: dict[str, tuple[Callable[[Any, Any, Any], Any], type[TinygradError], str]] = {
-    "shapes": (lambda b, i, f: f + tg.tensor([1.0, 2.0]), ShapeError, r"\[add\] got shapes \(3,\) and \(2,\); expected shapes that"),
-    "shapes of three": (lambda b, i, f: f.where(b, tg.tensor([1.0, 2.0])), ShapeError, r"\[where\] got shapes \(3,\) and"),
-    "sub of masks": (lambda b, i, f: b - b, DTypeError, r"\[sub\] got dtype bool and bool; expected a float or an integer"),
+    "shapes": (
+        lambda b, i, f: f + tg.tensor([1.0, 2.0]),
+        ShapeError,
+        r"\[add\] got shapes \(3,\) and \(2,\); expected shapes that",
+    ),
+    "shapes of three": (
+        lambda b, i, f: f.where(b, tg.tensor([1.0, 2.0])),
+        ShapeError,
+        r"\[where\] got shapes \(3,\) and",
+    ),
+    "sub of masks": (
+        lambda b, i, f: b - b,
+        DTypeError,
+        r"\[sub\] got dtype bool and bool; expected a float or an integer",
+    ),
     "mask // mask": (lambda b, i, f: b // b, DTypeError, r"\[floor_divide\] got dtype bool"),
     "mask // True": (lambda b, i, f: b // True, DTypeError, r"\[floor_divide\] got dtype bool"),
     "mask % mask": (lambda b, i, f: b % b, DTypeError, r"\[remainder\] got dtype bool"),
@@ -29,22 +41,54 @@ WRONG: dict[str, tuple[Callable[[Any, Any, Any], Any], type[TinygradError], str]
     "abs of a mask": (lambda b, i, f: abs(b), DTypeError, r"\[abs\] got dtype bool"),
     "relu of a mask": (lambda b, i, f: b.relu(), DTypeError, r"\[relu\] got dtype bool"),
     "floor of a mask": (lambda b, i, f: b.floor(), DTypeError, r"\[floor\] got dtype bool"),
-    "round of integers": (lambda b, i, f: i.round(decimals=-1), DTypeError, r"\[round\] got dtype int64; expected a float"),
+    "round of integers": (
+        lambda b, i, f: i.round(decimals=-1),
+        DTypeError,
+        r"\[round\] got dtype int64; expected a float",
+    ),
     "~float": (lambda b, i, f: ~f, DTypeError, r"\[bitwise_not\] got dtype float64; expected an integer or bool"),
     "float & float": (lambda b, i, f: f & f, DTypeError, r"\[bitwise_and\] got dtype float64 and float64"),
     "float << 1": (lambda b, i, f: f << 1, DTypeError, r"\[shift_left\] got dtype float64"),
-    "int ** -1": (lambda b, i, f: i**-1, DTypeError, r"\[pow\] got dtype int64 and exponent -1; .*hint: convert it with \.float"),
-    "where of no mask": (lambda b, i, f: f.where(i, 0), DTypeError, r"\[where\] got a mask of dtype int64; expected bool; hint: compare"),
-    "masked_fill of no mask": (lambda b, i, f: f.masked_fill(f, 0), DTypeError, r"\[masked_fill\] got a mask of dtype float64"),
-    "text": (lambda b, i, f: f.maximum("a"), DTypeError, r"got an operand of type str; expected a tensor, a number or an array"),
+    "int ** -1": (
+        lambda b, i, f: i**-1,
+        DTypeError,
+        r"\[pow\] got dtype int64 and exponent -1; .*hint: convert it with \.float",
+    ),
+    "where of no mask": (
+        lambda b, i, f: f.where(i, 0),
+        DTypeError,
+        r"\[where\] got a mask of dtype int64; expected bool; hint: compare",
+    ),
+    "masked_fill of no mask": (
+        lambda b, i, f: f.masked_fill(f, 0),
+        DTypeError,
+        r"\[masked_fill\] got a mask of dtype float64",
+    ),
+    "text": (
+        lambda b, i, f: f.maximum("a"),
+        DTypeError,
+        r"got an operand of type str; expected a tensor, a number or an array",
+    ),
     "a list": (lambda b, i, f: f.eq([1.0]), DTypeError, r"got an operand of type list"),
-    "an array of objects": (lambda b, i, f: f + np.array([None] * 3), DTypeError, r"got an operand of dtype object; expected bool, int32"),
+    "an array of objects": (
+        lambda b, i, f: f + np.array([None] * 3),
+        DTypeError,
+        r"got an operand of dtype object; expected bool, int32",
+    ),
     "a complex array": (lambda b, i, f: f * np.array([1j] * 3), DTypeError, r"got an operand of dtype complex128"),
-    "too large": (lambda b, i, f: i.to(tg.int32) + 2**40, DTypeError, r"got 1099511627776; expected a number that int32 can hold"),
+    "too large": (
+        lambda b, i, f: i.to(tg.int32) + 2**40,
+        DTypeError,
+        r"got 1099511627776; expected a number that int32 can hold",
+    ),
     "no bound": (lambda b, i, f: f.clamp(), ConfigError, r"\[clamp\] got neither min nor max"),
-    "rounding_mode": (lambda b, i, f: f.div(f, rounding_mode="up"), ConfigError, r"rounding_mode='up'; expected None, 'trunc' or 'floor'"),
+    "rounding_mode": (
+        lambda b, i, f: f.div(f, rounding_mode="up"),
+        ConfigError,
+        r"rounding_mode='up'; expected None, 'trunc' or 'floor'",
+    ),
     "a dtype": (lambda b, i, f: f.to("complex64"), DTypeError, r"\[to\] got dtype complex64; expected bool"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -56,8 +100,8 @@ def test_wrong_input_is_named(name: str) -> None:
 
 def test_foreign_operands_get_pythons_own_answer() -> None:
     x = tg.tensor(FLOATS)
-    for operate in (lambda: x + "a", lambda: [1.0] * x, lambda: x < None, lambda: x**"2"):
-        with pytest.raises(TypeError, match="not supported between|unsupported operand|can't multiply"):
+    for operate in (lambda: x + "a", lambda: [1.0] * x, lambda: x < None, lambda: x ** "2"):
+        with pytest.raises(TypeError, match=r"not supported between|unsupported operand|can't multiply"):
             operate()
     assert (x == "a") is False
     assert (x != None) is True  # noqa: E711
@@ -148,7 +192,15 @@ def test_equal_bounds_of_clamp_get_the_gradient_once() -> None:
 
 def test_nan_never_hides() -> None:
     nan = tg.tensor([np.nan])
-    for out in (nan.relu(), nan.clamp(0, 1), nan.maximum(nan * 0 + 1), nan.sigmoid(), nan.logaddexp(0.0), nan.amax(), nan.sum()):
+    for out in (
+        nan.relu(),
+        nan.clamp(0, 1),
+        nan.maximum(nan * 0 + 1),
+        nan.sigmoid(),
+        nan.logaddexp(0.0),
+        nan.amax(),
+        nan.sum(),
+    ):
         assert out.isnan().all()
     assert not (nan == nan).any()
     assert nan.sign().item() == 0  # as in PyTorch

@@ -144,13 +144,15 @@ class Reduced(Shaped):
         if p == -math.inf:
             return x.abs().amin(dim, keepdim)
         if p == 0:
-            return x.sign().abs().masked_fill(x.isnan(), 1).sum(dim, keepdim)
+            return x.bool().sum(dim, keepdim).cast(x.dtype)
         if p == 1:
             return x.abs().sum(dim, keepdim)
         if p == 2:
             return (x * x).sum(dim, keepdim)._off_zero(lambda total: total.sqrt())
         if p < 0:
-            return (x.abs() ** p).sum(dim, keepdim) ** (1 / p)
+            zero = x.eq(0)
+            total = (x.abs().masked_fill(zero, math.inf) ** p).sum(dim, keepdim)
+            return (total ** (1 / p)).masked_fill(zero.any(dim, keepdim) & ~total.isnan(), 0)
         return x.abs()._off_zero(lambda size: size**p).sum(dim, keepdim)._off_zero(lambda total: total ** (1 / p))
 
     # ---- truth ------------------------------------------------------------------------------------------------------

@@ -3,8 +3,8 @@
     python examples/titanic.py --data titanic.csv
 
 The curve that is printed is the mean absolute error; the step that is taken is the gradient of binary cross-entropy
-(docs/tutorials/titanic.md shows the difference with gradcheck). Statistics for imputing and scaling come from the training part only;
-`--paper` takes them from all rows.
+(docs/tutorials/titanic.md shows the difference with gradcheck). Statistics for imputing and scaling come from the
+training part only; `--paper` takes them from all rows.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def read(path: str | None, seed: int = 0) -> Any:
     try:
         return data.read_csv(cached_download(*TITANIC), list(COLUMNS), dtype=COLUMNS)
     except tg.errors.DataError:
-        print("No network: using synthetic passengers (survival by sex and class as in the real list).", file=sys.stderr)
+        print(
+            "No network: using synthetic passengers (survival by sex and class as in the real list).", file=sys.stderr
+        )
         return data.synthetic.titanic(seed=seed)
 
 
@@ -144,11 +146,13 @@ def accuracy(model: nn.Module, part: Part) -> float:
 def report(model: nn.Module, parts: Titanic, history: tg.History) -> str:
     """The text a run prints."""
     rows, sizes = history.rows(), (len(parts.train.y), len(parts.validation.y), len(parts.test.y))
-    lines = [f"{sum(sizes)} passengers: {sizes[0]} train, {sizes[1]} validation, {sizes[2]} test; {len(parts.names)} features"]
+    lines = [
+        f"{sum(sizes)} passengers: {sizes[0]} train, {sizes[1]} validation, {sizes[2]} test; "
+        f"{len(parts.names)} features"
+    ]
     lines.append("epoch     MAE   train loss   validation loss")
-    for row in rows:
-        if row["epoch"] == 1 or row["epoch"] % 10 == 0:
-            lines.append("{epoch:5d}  {mae:.4f}       {train_loss:.4f}            {validation_loss:.4f}".format(**row))
+    line = "{epoch:5d}  {mae:.4f}       {train_loss:.4f}            {validation_loss:.4f}"
+    lines += [line.format(**row) for row in rows if row["epoch"] == 1 or row["epoch"] % 10 == 0]
     lines.append(f"accuracy: train {accuracy(model, parts.train):.4f}, test {accuracy(model, parts.test):.4f}")
     lines.append("five passengers of the test part:")
     for p, y in zip(probabilities(model, parts.test.x[:5]), parts.test.y[:5, 0], strict=True):
@@ -208,7 +212,9 @@ def plot_boundary(model: nn.Module, parts: Titanic, pair: Sequence[str], path: P
     axes.contour(ticks, ticks, chance, levels=[0.5], colors="black")
     for label, marker, name in ((0, "x", "died"), (1, "o", "survived")):
         chosen = parts.test.y[:, 0] == label
-        axes.scatter(parts.test.x[chosen, a], parts.test.x[chosen, b], marker=marker, s=18, c="black", alpha=0.6, label=name)
+        axes.scatter(
+            parts.test.x[chosen, a], parts.test.x[chosen, b], marker=marker, s=18, c="black", alpha=0.6, label=name
+        )
     axes.set(xlabel=f"{pair[0]} (scaled)", ylabel=f"{pair[1]} (scaled)", title="Chance of survival, boundary at 50%")
     axes.legend()
     figure.colorbar(shades, ax=axes)
@@ -229,7 +235,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     p.add_argument("--l2", type=float, default=0.0, help="weight decay")
     p.add_argument("--interactions", action="store_true", help="add products of two features")
     p.add_argument("--polynomial", type=int, default=1, metavar="DEGREE", help="add all products up to a degree")
-    p.add_argument("--paper", action="store_true", help="impute and scale with statistics of all rows, as the article does")
+    p.add_argument(
+        "--paper", action="store_true", help="impute and scale with statistics of all rows, as the article does"
+    )
     p.add_argument("--kfold", type=int, metavar="K", help="cross-validate instead")
     p.add_argument("--grid", action="store_true", help="search learning rate and L2 penalty instead")
     p.add_argument("--report", action="store_true", help="precision, recall and F1 by scikit-learn")

@@ -92,7 +92,9 @@ def test_third_derivative() -> None:
 
 def test_unused_input() -> None:
     x, y = leaf(1.0), leaf(1.0)
-    with pytest.raises(GraphError, match=r"\[grad\] got input 1, which the outputs do not depend on; hint: pass allow_unused"):
+    with pytest.raises(
+        GraphError, match=r"\[grad\] got input 1, which the outputs do not depend on; hint: pass allow_unused"
+    ):
         tg.autograd.grad(x.sum(), (x, y), retain_graph=True)
     assert tg.autograd.grad(x.sum(), (x, y), allow_unused=True)[1] is None
 
@@ -155,7 +157,9 @@ def test_wrong_backward_is_named() -> None:
     x = leaf(1.0, 2.0)
     with pytest.raises(GraphError, match=r"\[TooMany\] got 2 gradients from backward; expected 1"):
         TooMany.apply(x).sum().backward()
-    with pytest.raises(ShapeError, match=r"\[WrongShape\] got a gradient of shape \(1,\) for argument 0 of shape \(2,\)"):
+    with pytest.raises(
+        ShapeError, match=r"\[WrongShape\] got a gradient of shape \(1,\) for argument 0 of shape \(2,\)"
+    ):
         WrongShape.apply(x).sum().backward()
 
 

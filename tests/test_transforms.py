@@ -24,7 +24,9 @@ def test_against_torch_func() -> None:
     torch = pytest.importorskip("torch")
     x, tx = tg.tensor(X), torch.tensor(X)
     np.testing.assert_allclose(tg.grad(rosenbrock)(x).numpy(), torch.func.grad(rosenbrock)(tx).numpy(), rtol=1e-12)
-    np.testing.assert_allclose(tg.hessian(rosenbrock)(x).numpy(), torch.func.hessian(rosenbrock)(tx).numpy(), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        tg.hessian(rosenbrock)(x).numpy(), torch.func.hessian(rosenbrock)(tx).numpy(), rtol=1e-12, atol=1e-12
+    )
 
     def field(x: Any) -> Any:
         return x.sin() * x[0]
@@ -35,7 +37,9 @@ def test_against_torch_func() -> None:
     np.testing.assert_allclose(out.numpy(), tout.numpy())
     np.testing.assert_allclose(tangent.numpy(), ttangent.numpy(), rtol=1e-12)
     _, pull = tg.vjp(field, x)
-    np.testing.assert_allclose(pull(tg.tensor(V))[0].numpy(), torch.func.vjp(field, tx)[1](torch.tensor(V))[0].numpy(), rtol=1e-12)
+    np.testing.assert_allclose(
+        pull(tg.tensor(V))[0].numpy(), torch.func.vjp(field, tx)[1](torch.tensor(V))[0].numpy(), rtol=1e-12
+    )
 
 
 def test_hvp_is_hessian_times_vector() -> None:

@@ -1,8 +1,9 @@
 """`tg.detect_anomaly()`: who first made a NaN or an infinity, in values or in gradients, by op and Python line.
 
-A value that is not finite is a suspect until something turns it into finite numbers again (a mask of -inf inside softmax, the branch of a
-`where` that was not taken). What is still suspect at backward() or at the end of the block is reported at its origin. A gradient is
-reported at once; 0 times infinity behind a branch that was not taken is recognised.
+A value that is not finite is a suspect until something turns it into finite numbers again (a mask of -inf inside
+softmax, the branch of a `where` that was not taken). What is still suspect at backward() or at the end of the block
+is reported at its origin. A gradient is reported at once; 0 times infinity behind a branch that was not taken is
+recognised.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class Watcher:
 
     def __init__(self) -> None:
         self.lines: WeakKeyDictionary[Node, str] = WeakKeyDictionary()
-        self.suspects: dict[Node, tuple[Op, str, str]] = {}  # node that is not finite -> where that began: op, line, what
+        self.suspects: dict[
+            Node, tuple[Op, str, str]
+        ] = {}  # node that is not finite -> where that began: op, line, what
         self.walking = False
 
     def lift(self, handle: Core) -> Node:
@@ -99,8 +102,8 @@ class Watcher:
         bad = ~np.isfinite(cotangent.node.value)
         if bad.shape == g.node.shape and not np.any(np.asarray(g.node.value)[bad]):
             hint = (
-                "the incoming gradient is 0 there, so this is 0 * inf behind a branch that where() did not take; give the function a "
-                f"safe operand inside: where(ok, {node.op.name}(where(ok, x, 1)), other)"
+                "the incoming gradient is 0 there, so this is 0 * inf behind a branch that where() did not take; "
+                f"give the function a safe operand inside: where(ok, {node.op.name}(where(ok, x, 1)), other)"
             )
         else:
             hint = _value_hint(node.op)

@@ -1,8 +1,8 @@
 """Reverse mode: one walk over the recorded graph, from its roots to what a gradient is wanted for.
 
-Works on nodes and on whatever handle type the caller passes; rules are Tensor operations, so under an enabled gradient mode the walk
-itself is recorded and can be differentiated again. Nothing is written on nodes but the `released` bit of their slot, which makes a
-second walk over freed values an error, as in PyTorch.
+Works on nodes and on whatever handle type the caller passes; rules are Tensor operations, so under an enabled
+gradient mode the walk itself is recorded and can be differentiated again. Nothing is written on nodes but the
+`released` bit of their slot, which makes a second walk over freed values an error, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -22,11 +22,17 @@ class Cotangent(Protocol):
 
 
 class Watch(Protocol):
-    """Looks on: told when a walk begins and ends, and of each (node, its cotangent, argnum, the operand's cotangent)."""
+    """Looks on: told when a walk begins and ends, and of each (node, its cotangent, argnum, the operand's cotangent).
+    """
 
-    def begin(self) -> None: ...
-    def see(self, node: Node, g: Any, argnum: int, cotangent: Any) -> None: ...
-    def end(self) -> None: ...
+    def begin(self) -> None:
+        """A walk begins."""
+
+    def see(self, node: Node, g: Any, argnum: int, cotangent: Any) -> None:
+        """One operand's cotangent was made."""
+
+    def end(self) -> None:
+        """The walk is over."""
 
 
 T = TypeVar("T", bound=Cotangent)
@@ -47,8 +53,8 @@ def reverse(
 ) -> dict[Node, T]:
     """Cotangents of `wanted` (by default: every leaf, and every node that keeps its gradient), by node.
 
-    Nodes that the roots do not depend on are absent; where a rule is None the operand is an integer or bool, which never needs one.
-    `expose` makes of a cotangent what users' hooks may see.
+    Nodes that the roots do not depend on are absent; where a rule is None the operand is an integer or bool, which
+    never needs one. `expose` makes of a cotangent what users' hooks may see.
     """
     if watch is not None:
         watch.begin()
@@ -124,7 +130,7 @@ def _check_intact(node: Node) -> None:
             raise GraphError(
                 message(
                     "backward",
-                    f"{node!r}, which needs the value of a leaf of shape {operand.shape} that was since written in place",
+                    f"{node!r}, which needs the value of a leaf {operand.shape} that was since written in place",
                     hint="call backward() before the write, or write to a clone()",
                 )
             )

@@ -31,8 +31,9 @@ def grad(
 ) -> tuple[Tensor | None, ...]:
     """Gradients of `outputs` with respect to `inputs`, as torch.autograd.grad; no `.grad` is touched.
 
-    `grad_outputs` are the cotangents to start from (1 for outputs of one element). With `create_graph` the result can be
-    differentiated again. Raises GraphError for an input that the outputs do not depend on, unless `allow_unused`: then None.
+    `grad_outputs` are the cotangents to start from (1 for outputs of one element). With `create_graph` the result can
+    be differentiated again. Raises GraphError for an input that the outputs do not depend on, unless `allow_unused`:
+    then None.
 
     >>> import tinygrad_nn as tg
     >>> x = tg.tensor(3.0, requires_grad=True)
@@ -86,10 +87,11 @@ class Context:
 
 
 class Function:
-    """A function with its own gradient: subclass it, write `forward(ctx, ...)` and `backward(ctx, *cotangents)`, call `apply`.
+    """A function with its own gradient: subclass it, write `forward(ctx, ...)` and `backward(ctx, *cotangents)`, call
+    `apply`.
 
-    forward computes with Tensors or NumPy and is not recorded. backward gets one cotangent per output and returns one per
-    argument of forward (None where there is none); written in Tensor operations it can be differentiated again.
+    forward computes with Tensors or NumPy and is not recorded. backward gets one cotangent per output and returns one
+    per argument of forward (None where there is none); written in Tensor operations it can be differentiated again.
 
     >>> import tinygrad_nn as tg
     >>> class Cube(tg.Function):
@@ -135,7 +137,9 @@ class Function:
 class _Pull:
     """Runs a Function's backward once per cotangent and hands out its results operand by operand."""
 
-    def __init__(self, function: type[Function], ctx: Context, outputs: list[Node], places: list[int], arity: int) -> None:
+    def __init__(
+        self, function: type[Function], ctx: Context, outputs: list[Node], places: list[int], arity: int
+    ) -> None:
         self.function, self.ctx, self.outputs, self.places, self.arity = function, ctx, outputs, places, arity
         self.last: tuple[Any, int, tuple[Any, ...]] | None = None
 
@@ -147,7 +151,9 @@ class _Pull:
             name = self.function.__name__
             if len(results) != self.arity:
                 got = f"{len(results)} gradients from backward"
-                raise GraphError(message(name, got, f"{self.arity}, one per argument of forward", "return None where there is none"))
+                raise GraphError(
+                    message(name, got, f"{self.arity}, one per argument of forward", "return None where there is none")
+                )
             self.last = (g.node.value, position, results)
         result: Tensor | None = self.last[2][self.places[argnum]]
         return result

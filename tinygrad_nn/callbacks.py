@@ -1,7 +1,9 @@
-"""What `fit` calls after every epoch: early stopping, learning-rate schedules, logs. A plain function will do as well.
+"""What `fit` calls after every epoch: early stopping, learning-rate schedules, logs. A plain function will do as
+well.
 
-A callback is any function `(run, logs) -> None`; `run` is the running fit (its `history`, `epoch`, `stop(reason)`), `logs` the newest entry of
-every column. One that also has `begin(run)` or `end(run)` is told when training starts and ends.
+A callback is any function `(run, logs) -> None`; `run` is the running fit (its `history`, `epoch`, `stop(reason)`),
+`logs` the newest entry of every column. One that also has `begin(run)` or `end(run)` is told when training starts and
+ends.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ class Run(Protocol):
     history: History
     epoch: int
 
-    def stop(self, reason: str) -> None: ...
+    def stop(self, reason: str) -> None:
+        """End training after this epoch."""
 
 
 def monitored(name: str, logs: Logs, owner: str) -> float:
@@ -42,8 +45,8 @@ def monitored(name: str, logs: Logs, owner: str) -> float:
 class EarlyStopping:
     """Stop when `monitor` has not improved by `min_delta` for `patience` epochs, and restore the best parameters.
 
-    `parameters` are those to restore (`model.parameters()`, or the model itself); without them nothing is restored. The reason, with the
-    best epoch, is in `history.stopped`.
+    `parameters` are those to restore (`model.parameters()`, or the model itself); without them nothing is restored.
+    The reason, with the best epoch, is in `history.stopped`.
     """
 
     def __init__(
@@ -133,7 +136,9 @@ class JsonLines:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record, default=str) + "\n")
         except OSError as error:
-            raise DataError(message("JsonLines", f"{self.path}: {error.strerror}", "a file that can be written")) from error
+            raise DataError(
+                message("JsonLines", f"{self.path}: {error.strerror}", "a file that can be written")
+            ) from error
 
 
 def every_hook(callbacks: Iterable[Any], name: str, run: Run) -> None:

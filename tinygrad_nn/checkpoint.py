@@ -1,7 +1,8 @@
-"""Trade time for memory: `tg.checkpoint` keeps the structure of a computation, drops its values, and computes them again backward.
+"""Trade time for memory: `tg.checkpoint` keeps the structure of a computation, drops its values, and computes them
+again backward.
 
-What is kept is the recorded graph without the values of its nodes, so random masks, parameters used by closure and anything else the
-function touched are exactly the same the second time: the Python function is not called again.
+What is kept is the recorded graph without the values of its nodes, so random masks, parameters used by closure and
+anything else the function touched are exactly the same the second time: the Python function is not called again.
 """
 
 from __future__ import annotations

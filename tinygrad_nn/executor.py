@@ -12,7 +12,8 @@ from .graph import Graph, Node
 
 
 def eval_node(node: Node, operands: Sequence[Any]) -> Any:
-    """The value of one node, given those of its operands. Floating-point warnings are silent: NaN and inf are values."""
+    """The value of one node, given those of its operands. Floating-point warnings are silent: NaN and inf are values.
+    """
     with np.errstate(all="ignore"):
         return node.op.numpy(*operands, **node.attrs)
 
@@ -36,7 +37,9 @@ def run(graph: Graph, inputs: Sequence[Any] = ()) -> tuple[list[Any], list[Any]]
     kept = {*graph.outputs, *(new for _, new in graph.updates)}
     for index, node in enumerate(graph.nodes):
         if node not in env:
-            env[node] = node.value if node.op.kind == "source" else eval_node(node, [env[operand] for operand in node.inputs])
+            env[node] = (
+                node.value if node.op.kind == "source" else eval_node(node, [env[operand] for operand in node.inputs])
+            )
         for operand in set(node.inputs):
             if last_use[operand] == index and operand not in kept:
                 del env[operand]

@@ -1,7 +1,8 @@
 """`tg.fit`: the one training loop. Epochs, batches, shuffle, evaluation, history, progress, callbacks, Ctrl-C.
 
-The order of samples is a pure function of the seed and the epoch (counter-based generator). A first Ctrl-C ends training after the
-running step, so parameters are whole, and `fit` returns the history so far; a second one interrupts at once.
+The order of samples is a pure function of the seed and the epoch (counter-based generator). A first Ctrl-C ends
+training after the running step, so parameters are whole, and `fit` returns the history so far; a second one
+interrupts at once.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .random import Generator, randperm
 from .tensor import Tensor, no_grad
 from .tensor.core import constant, mode
 
-Scores = Callable[[], Mapping[str, Any]]
+Scores = Callable[[], Any]
 
 
 class Fit:
@@ -55,11 +56,12 @@ def fit(
 ) -> History:
     """Call `step(*batch)` for every batch of every epoch and return the History.
 
-    `data` is a tuple with one item per argument of step (arrays, tensors, data frames, lists of sequences), or a single item; samples lie along
-    the first axis. `step` trains and returns its loss, or a dict of values; the history holds their mean over samples, per epoch.
-    `batch_size=None` is the whole set; the last batch may be shorter. `evaluate()` returns a dict of scores and runs, without
-    gradients, after every `eval_every` epochs. `seed` fixes the order. With `sample_weight` (one per sample) or `class_weight` (label ->
-    weight, or "balanced"; the labels are the last item of data) step gets one more argument, the weights of the batch.
+    `data` is a tuple with one item per argument of step (arrays, tensors, data frames, lists of sequences), or a
+    single item; samples lie along the first axis. `step` trains and returns its loss, or a dict of values; the
+    history holds their mean over samples, per epoch. `batch_size=None` is the whole set; the last batch may be
+    shorter. `evaluate()` returns a dict of scores and runs, without gradients, after every `eval_every` epochs.
+    `seed` fixes the order. With `sample_weight` (one per sample) or `class_weight` (label -> weight, or "balanced";
+    the labels are the last item of data) step gets one more argument, the weights of the batch.
 
     Raises DataError for bad data, ConfigError for settings out of range.
 
@@ -117,7 +119,9 @@ def fit(
 class _Feed:
     """The batches of an epoch as tensors. Without shuffling they are made once."""
 
-    def __init__(self, columns: tuple[Any, ...], slices: list[slice], generator: Generator | None, shuffle: bool) -> None:
+    def __init__(
+        self, columns: tuple[Any, ...], slices: list[slice], generator: Generator | None, shuffle: bool
+    ) -> None:
         self.columns, self.slices, self.generator, self.shuffle = columns, slices, generator, shuffle
         self.fixed = None if shuffle else [self._batch(rows) for rows in slices]
 
@@ -203,7 +207,9 @@ def _by_class(labels: Any, class_weight: Mapping[int, float] | str) -> Any:
 
 @contextmanager
 def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Within the block the first Ctrl-C only sets a flag; the second one interrupts. Elsewhere than in the main thread nothing changes."""
+    """Within the block the first Ctrl-C only sets a flag; the second one interrupts. Elsewhere than in the main
+    thread nothing changes.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return

@@ -1,9 +1,9 @@
 """Fused multiply-add on NumPy arrays, `a * b + c` rounded once: the reference for the machine's instruction.
 
-float32 goes through float64, where the product is exact, and float64 through the error-free transformations of Dekker and Knuth;
-both sums are rounded to odd, which makes the second rounding harmless (S. Boldo, G. Melquiond, "Emulation of FMA and correctly
-rounded sums: proved algorithms using rounding to odd", IEEE Trans. Computers 57, 2008). Where a partial result could overflow or
-underflow, exact rational arithmetic takes over, one element at a time.
+float32 goes through float64, where the product is exact, and float64 through the error-free transformations of Dekker
+and Knuth; both sums are rounded to odd, which makes the second rounding harmless (S. Boldo, G. Melquiond, "Emulation
+of FMA and correctly rounded sums: proved algorithms using rounding to odd", IEEE Trans. Computers 57, 2008). Where a
+partial result could overflow or underflow, exact rational arithmetic takes over, one element at a time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ def fma(a: Any, b: Any, c: Any) -> Any:
         if np.asarray(a).dtype == np.float32:
             product = np.multiply(a, b, dtype=np.float64)
             return _add_to_odd(product, np.asarray(c, np.float64)).astype(np.float32)
-        return _fma64(*np.broadcast_arrays(*np.atleast_1d(a, b, c))).reshape(np.broadcast_shapes(*map(np.shape, (a, b, c))))
+        return _fma64(*np.broadcast_arrays(*np.atleast_1d(a, b, c))).reshape(
+            np.broadcast_shapes(*map(np.shape, (a, b, c)))
+        )
 
 
 def _fma64(a: Any, b: Any, c: Any) -> Any:

@@ -61,7 +61,7 @@ class Op:
     shape   (*shapes, **attrs) -> shape; raises ShapeError with op, shapes and a hint
     dtype   (*dtypes, **attrs) -> dtype; raises DTypeError
     numpy   (*arrays, **attrs) -> array: the eager meaning, and the only one
-    vjp     per operand `(g, out, *inputs, **attrs) -> cotangent` in Tensor operations, or None where there is no gradient.
+    vjp     per operand `(g, out, *inputs, **attrs) -> cotangent` in Tensor operations, or None for no gradient.
             A variadic op has one rule, which also receives `argnum`.
     emit    (*exprs, **attrs) -> scalar expression, for elementwise ops
     differentiable  whether any operand gets a gradient
@@ -94,8 +94,8 @@ class Op:
 class GradSlot:
     """The side record of reverse mode for one node: accumulated gradient, hooks, and what has been consumed.
 
-    A leaf keeps its slot when its handle is given a new node, so `.grad` survives optimizer steps; `owner` is the serial of the
-    node the handle holds now, and a stale one means that the leaf was written in place.
+    A leaf keeps its slot when its handle is given a new node, so `.grad` survives optimizer steps; `owner` is the
+    serial of the node the handle holds now, and a stale one means that the leaf was written in place.
     """
 
     __slots__ = ("grad", "hooks", "keep", "owner", "released")
@@ -122,7 +122,14 @@ class Node:
     __slots__ = ("__weakref__", "attrs", "dtype", "inputs", "needs_grad", "op", "serial", "shape", "slot", "value")
 
     def __init__(
-        self, op: Op, inputs: tuple[Node, ...], attrs: Attrs, shape: Shape, dtype: DType, value: Any, needs_grad: bool = False
+        self,
+        op: Op,
+        inputs: tuple[Node, ...],
+        attrs: Attrs,
+        shape: Shape,
+        dtype: DType,
+        value: Any,
+        needs_grad: bool = False,
     ) -> None:
         self.op: Final = op
         self.inputs: Final = inputs
@@ -155,7 +162,8 @@ def reachable(roots: Iterable[Node], follow: Callable[[Node], bool] | None = Non
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
-    """A closed program: `nodes` in an order in which operands come first, `inputs`, `outputs`, and the `updates` of its state.
+    """A closed program: `nodes` in an order in which operands come first, `inputs`, `outputs`, and the `updates` of
+    its state.
 
     `updates` pairs an input with the node that becomes its value after the run.
     """
@@ -184,8 +192,9 @@ class Graph:
     def verify(self) -> Graph:
         """Check the invariants and return the graph.
 
-        Every operand comes before its user; every node has the shape and dtype that its op's rules give; every output and update
-        is in the graph; an update keeps shape and dtype. Raises GraphError showing the nodes around the fault.
+        Every operand comes before its user; every node has the shape and dtype that its op's rules give; every output
+        and update is in the graph; an update keeps shape and dtype. Raises GraphError showing the nodes around the
+        fault.
         """
         position: dict[Node, int] = {}
         for index, node in enumerate(self.nodes):
@@ -209,7 +218,9 @@ class Graph:
     def _verify_types(self, index: int, node: Node) -> None:
         shapes = [operand.shape for operand in node.inputs]
         if node.op.kind == "elementwise":  # NumPy broadcasts an operand to which no gradient flows
-            shapes = [own if operand.needs_grad else node.shape for own, operand in zip(shapes, node.inputs, strict=True)]
+            shapes = [
+                own if operand.needs_grad else node.shape for own, operand in zip(shapes, node.inputs, strict=True)
+            ]
         shape = node.op.shape(*shapes, **node.attrs)
         dtype = node.op.dtype(*(operand.dtype for operand in node.inputs), **node.attrs)
         if (shape, dtype) != (node.shape, node.dtype):
@@ -219,7 +230,9 @@ class Graph:
 
     def _fault(self, index: int, what: str) -> None:
         lines = str(self).splitlines()
-        around = "\n".join(f"{'>' if k == index else ' '} {lines[k]}" for k in range(max(0, index - 5), min(len(lines), index + 6)))
+        around = "\n".join(
+            f"{'>' if k == index else ' '} {lines[k]}" for k in range(max(0, index - 5), min(len(lines), index + 6))
+        )
         raise GraphError(message("graph", what) + "\n" + around)
 
     def __str__(self) -> str:
@@ -237,7 +250,9 @@ def _line(node: Node, name: Mapping[Node, str], is_input: bool) -> str:
     else:
         operands = [name.get(operand, "?") for operand in node.inputs]
         attrs = [f"{key}={value}" for key, value in node.attrs.items()]
-        literal = [np.array2string(np.asarray(node.value), threshold=8)] if node.op.kind == "source" and _small(node) else []
+        literal = (
+            [np.array2string(np.asarray(node.value), threshold=8)] if node.op.kind == "source" and _small(node) else []
+        )
         call = f"{node.op.name}({', '.join(operands + literal + attrs)})"
     return f"{name[node]} = {call} {list(node.shape)}:{node.dtype.name}"
 

@@ -128,7 +128,9 @@ class History(Mapping[str, Any]):
         return require("polars", "data").DataFrame(self.rows())
 
     def plot(self, *names: str, path: StrPath | None = None) -> Any:
-        """Draw columns over epochs (default: all; rates and losses on their own axes); returns a matplotlib figure (extra `ui`)."""
+        """Draw columns over epochs (default: all; rates and losses on their own axes); returns a matplotlib figure
+        (extra `ui`).
+        """
         chosen = names or tuple(self)
         for name in chosen:
             self[name]

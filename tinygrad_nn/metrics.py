@@ -1,7 +1,8 @@
 """Metrics as Tensor functions: they compute on whole batches without reading values, so they compile with the model.
 
-`predictions` are scores (N, C), of which the largest counts; probabilities (N,) or (N, 1), of which those above `threshold` are positive;
-or labels (integers or bools). `targets` are labels (N,) or (N, 1). A quotient whose divisor is 0 is `zero_division`.
+`predictions` are scores (N, C), of which the largest counts; probabilities (N,) or (N, 1), of which those above
+`threshold` are positive; or labels (integers or bools). `targets` are labels (N,) or (N, 1). A quotient whose divisor
+is 0 is `zero_division`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ Average = Literal["binary", "macro", "micro", "weighted"]
 
 
 def predicted_labels(predictions: Any, threshold: float = 0.5) -> Tensor:
-    """Labels (N,) of what a model returned: argmax of scores (N, C), `> threshold` for probabilities, labels as they are."""
+    """Labels (N,) of what a model returned: argmax of scores (N, C), `> threshold` for probabilities, labels as they
+    are.
+    """
     p = as_tensor(predictions).detach()
     if p.ndim == 2 and p.shape[1] > 1:
         return p.argmax(1)
@@ -68,7 +71,9 @@ def confusion(predictions: Any, targets: Any, num_classes: int | None = None, th
     return rows.T @ columns
 
 
-def _per_class(name: str, predictions: Any, targets: Any, average: Average, threshold: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _per_class(
+    name: str, predictions: Any, targets: Any, average: Average, threshold: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """True positives, predicted and actual counts, and weights, per class (or of class 1, or of all, by `average`)."""
     if average == "binary":
         p, t = _labels(name, predictions, targets, threshold)

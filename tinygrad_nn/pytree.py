@@ -1,4 +1,5 @@
-"""Nested structures of tensors: lists, tuples (named ones too), dicts and dataclasses, flattened to leaves and built again.
+"""Nested structures of tensors: lists, tuples (named ones too), dicts and dataclasses, flattened to leaves and built
+again.
 
 A structure is described by a hashable `Tree`, so that it can be part of a key. Imports nothing of the project.
 """

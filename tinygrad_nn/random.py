@@ -1,7 +1,8 @@
-"""Random tensors from a counter-based generator: the bits are a pure function of (seed, counter), eager and compiled alike.
+"""Random tensors from a counter-based generator: the bits are a pure function of (seed, counter), eager and compiled
+alike.
 
-A Generator holds its key and counter as Tensors, so a tracer sees them as state. Uniform numbers use 24 bits in float32 and 53 in
-float64; normal ones come by Box and Muller (1958).
+A Generator holds its key and counter as Tensors, so a tracer sees them as state. Uniform numbers use 24 bits in
+float32 and 53 in float64; normal ones come by Box and Muller (1958).
 """
 
 from __future__ import annotations
@@ -103,7 +104,9 @@ def randn(*size: Any, dtype: Any = None, generator: Generator | None = None, req
     return _leaf(((1.0 - u).log() * -2.0).sqrt() * (v * (2.0 * math.pi)).cos(), requires_grad)
 
 
-def randint(low: int, high: int | None = None, size: Any = (), dtype: Any = INT64, generator: Generator | None = None) -> Tensor:
+def randint(
+    low: int, high: int | None = None, size: Any = (), dtype: Any = INT64, generator: Generator | None = None
+) -> Tensor:
     """Integers in [low, high); `randint(high, size=...)` starts at 0. The bias is below (high - low) / 2 ** 53."""
     first, last = (0, low) if high is None else (low, high)
     if last <= first:

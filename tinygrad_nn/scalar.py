@@ -1,13 +1,15 @@
 """Scalar expressions: the arithmetic one lane of a loop performs, as an immutable graph.
 
-The `emit` rule of an op builds one from its operands, `libm` builds the elementary functions from nothing else, and the compiler
-places them into loops. `OPERATIONS` is the whole language; its NumPy meaning is the reference for every executor.
+The `emit` rule of an op builds one from its operands; `libm` builds the elementary functions from nothing else.
+`OPERATIONS` is the whole language, and its NumPy meaning the reference for every executor.
 
 Invariants
-- Operands of an operation have one dtype (`where` has a bool first); nothing is converted silently except Python and NumPy
+- Operands of an operation have one dtype (`where` has a bool first); nothing is converted silently except Python and
+  NumPy
   numbers, which take the dtype of the other operand.
 - Every operation has a result for every input, so no lane can trap: see `OPERATIONS`.
-- Each floating-point operation is rounded once, to its own dtype. `fma` is explicit and rounded once; nothing else may be fused.
+- Each floating-point operation is rounded once, to its own dtype. `fma` is explicit and rounded once; nothing else
+  may be fused.
 - Equality and hash are identity; a comparison makes an expression. Walks are loops, never recursion.
 """
 
@@ -135,7 +137,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     # The bit pattern of a float as the integer of its width, and back.
     "bits": Operation(1, _reinterpret("f"), lambda x: x.view(_SAME_BITS[x.dtype])),
     "from_bits": Operation(1, _reinterpret("i"), lambda x: x.view(_SAME_BITS[x.dtype])),
-    # Conversions are named after their result. Float to integer truncates and saturates, NaN gives 0; int64 to int32 wraps
+    # Conversions are named after their result. Float to integer truncates and saturates, NaN gives 0; int64 to int32
+    # wraps
     # around; anything but zero is True.
     **{dtype.name: Operation(1, _to(dtype), _cast(dtype)) for dtype in DTYPES},
 }
@@ -186,10 +189,8 @@ class Expr:
     def __neg__(self) -> Expr:
         return _apply("neg", self)
 
-    def __abs__(self) -> Expr:
-        return _apply("abs", self)
-
     def abs(self) -> Expr:
+        """The magnitude."""
         return _apply("abs", self)
 
     def quotient(self, other: Expr | Number) -> Expr:
@@ -205,6 +206,7 @@ class Expr:
         return _apply("fma", self, factor, term)
 
     def sqrt(self) -> Expr:
+        """Square root."""
         return _apply("sqrt", self)
 
     def copysign(self, sign: Expr | Number) -> Expr:
@@ -212,12 +214,15 @@ class Expr:
         return _apply("copysign", self, sign)
 
     def floor(self) -> Expr:
+        """The largest whole number not above."""
         return _apply("floor", self)
 
     def ceil(self) -> Expr:
+        """The smallest whole number not below."""
         return _apply("ceil", self)
 
     def trunc(self) -> Expr:
+        """The whole number toward zero."""
         return _apply("trunc", self)
 
     def round(self) -> Expr:
@@ -237,6 +242,7 @@ class Expr:
         return _apply("le", other, self)
 
     def eq(self, other: Expr | Number) -> Expr:
+        """Whether both are equal."""
         return _apply("eq", self, other)
 
     def ne(self, other: Expr | Number) -> Expr:
@@ -336,7 +342,8 @@ def walk(*roots: Expr) -> list[Expr]:
 def evaluate(expr: Expr, args: Mapping[Any, Any] | Sequence[Any]) -> Any:
     """The reference meaning: the value of `expr` for numbers, or elementwise for arrays that broadcast.
 
-    `args[name]` is the value of the parameter `name`; it is converted to the parameter's dtype. No floating-point warnings.
+    `args[name]` is the value of the parameter `name`; it is converted to the parameter's dtype. No floating-point
+    warnings.
 
     >>> x = param(0, FLOAT32)
     >>> evaluate(x * x + 1, [3])
@@ -388,5 +395,5 @@ def text(expr: Expr) -> str:
 def _form(node: Expr, operands: list[str]) -> str:
     if node.op not in _INFIX:
         return f"{node.op}({', '.join(operands)})"
-    nested = [arg.op in _INFIX and " " in form for arg, form in zip(node.args, operands, strict=True)]
-    return f" {_INFIX[node.op]} ".join(f"({form})" if inner else form for form, inner in zip(operands, nested, strict=True))
+    pairs = zip(node.args, operands, strict=True)
+    return f" {_INFIX[node.op]} ".join(f"({f})" if arg.op in _INFIX and " " in f else f for arg, f in pairs)

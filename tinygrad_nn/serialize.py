@@ -1,7 +1,7 @@
 """`tg.save` and `tg.load`: nested dicts and lists of tensors and numbers in one `.npz` file, without pickle.
 
-The structure is JSON inside of the archive and the arrays are plain `.npy` members under names of our own, so nothing that is read can carry
-code and no name in a file becomes a path. A file is written whole or not at all.
+The structure is JSON inside of the archive and the arrays are plain `.npy` members under names of our own, so nothing
+that is read can carry code and no name in a file becomes a path. A file is written whole or not at all.
 """
 
 from __future__ import annotations
@@ -54,19 +54,26 @@ def _encode(value: Any, arrays: dict[str, Any], place: str) -> Any:
         arrays[name] = array
         return {"kind": "tensor" if isinstance(value, Tensor) else "array", "name": name}
     if isinstance(value, dict):
-        return {"kind": "dict", "items": [[_key(k, place), _encode(v, arrays, f"{place}.{k}")] for k, v in value.items()]}
+        return {
+            "kind": "dict",
+            "items": [[_key(k, place), _encode(v, arrays, f"{place}.{k}")] for k, v in value.items()],
+        }
     if isinstance(value, (list, tuple)):
         parts = [_encode(part, arrays, f"{place}[{k}]") for k, part in enumerate(value)]
         return {"kind": "list" if isinstance(value, list) else "tuple", "items": parts}
     if isinstance(value, _PLAIN):
         return {"kind": "plain", "value": value}
     got = f"a {type(value).__name__} at {place or 'the top'}"
-    raise DataError(message("save", got, "tensors, arrays, numbers, strings, dicts and lists", "save model.state_dict()"))
+    raise DataError(
+        message("save", got, "tensors, arrays, numbers, strings, dicts and lists", "save model.state_dict()")
+    )
 
 
 def _key(key: Any, place: str) -> Any:
     if not isinstance(key, (str, int)) or isinstance(key, bool):
-        raise DataError(message("save", f"a key of type {type(key).__name__} in {place or 'the top'}", "a string or an integer"))
+        raise DataError(
+            message("save", f"a key of type {type(key).__name__} in {place or 'the top'}", "a string or an integer")
+        )
     return key
 
 
@@ -77,14 +84,18 @@ def load(path: StrPath) -> Any:
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(arrays.pop("header").tobytes())
         if header["format"] != FORMAT:
-            raise DataError(message("load", f"{path} of format {header['format']}", f"format {FORMAT}", "update tinygrad_nn"))
+            raise DataError(
+                message("load", f"{path} of format {header['format']}", f"format {FORMAT}", "update tinygrad_nn")
+            )
         return _decode(header["tree"], arrays)
     except FileNotFoundError:
         raise DataError(message("load", f"no file {path}", "a file written by tg.save")) from None
     except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, RecursionError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(message("load", f"{path}, which cannot be read ({error})", "a file written by tg.save")) from error
+        raise DataError(
+            message("load", f"{path}, which cannot be read ({error})", "a file written by tg.save")
+        ) from error
 
 
 def _decode(tree: Any, arrays: dict[str, Any]) -> Any:

@@ -1,8 +1,8 @@
 """Functions of functions: grad, value_and_grad, vjp, jvp, jacobian, hessian, hvp, as in torch.func and JAX.
 
-Each takes a function of tensors (or nested structures of them) and returns a function or values; they nest to any order. The arguments are
-given fresh leaves, so nothing is accumulated in `.grad`. The forward derivative is exact: the vjp is linear in its cotangent, and
-its own vjp is the jvp.
+Each takes a function of tensors (or nested structures of them) and returns a function or values; they nest to any
+order. The arguments are given fresh leaves, so nothing is accumulated in `.grad`. The forward derivative is exact:
+the vjp is linear in its cotangent, and its own vjp is the jvp.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def _plain(value: Any, create_graph: bool) -> Any:
 
 
 def _connected(outputs: Sequence[Tensor], fresh: Sequence[Tensor], recording: bool) -> bool:
-    """Whether somebody outside may differentiate too: the outputs depend on leaves that are not ours. Then results stay connected."""
+    """Whether somebody outside may differentiate too: the outputs depend on leaves that are not ours. Then results
+    stay connected.
+    """
     if not recording:
         return False
     own = {leaf.node for leaf in fresh if not leaf.node.inputs}
@@ -50,7 +52,9 @@ def _zeros_for(results: Sequence[Tensor | None], inputs: Sequence[Tensor]) -> li
     return [x.new_zeros(x.shape) if g is None else g for g, x in zip(results, inputs, strict=True)]
 
 
-def _pull(outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Tensor], connected: bool) -> list[Tensor]:
+def _pull(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Tensor], connected: bool
+) -> list[Tensor]:
     """The vector-Jacobian product, with zeros where outputs do not depend on inputs."""
     if not any(out.requires_grad for out in outputs):
         return _zeros_for([None] * len(inputs), inputs)
@@ -61,7 +65,8 @@ def _pull(outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Seque
 def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
     """A function that returns (value, gradient) of a scalar function, or ((value, aux), gradient) with `has_aux`.
 
-    `argnums` names the arguments to differentiate; the gradient has their structure. Raises GraphError if the value is not a scalar.
+    `argnums` names the arguments to differentiate; the gradient has their structure. Raises GraphError if the value
+    is not a scalar.
 
     >>> import tinygrad_nn as tg
     >>> value, g = tg.value_and_grad(lambda x: (x * x).sum())(tg.tensor([1.0, 2.0]))
@@ -150,19 +155,24 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
         fresh = _fresh(tuple(primals))
         leaves, tree = flatten(fresh)
         directions, direction_tree = flatten(tuple(tangents))
-        if direction_tree != tree or any(tuple(as_tensor(v).shape) != x.shape for v, x in zip(directions, leaves, strict=False)):
+        if direction_tree != tree or any(
+            tuple(as_tensor(v).shape) != x.shape for v, x in zip(directions, leaves, strict=False)
+        ):
             raise ShapeError(message("jvp", "tangents that do not match the primals", "one of the same shape for each"))
         outputs = function(*fresh)
         roots, out_tree = flatten(outputs)
         connected = _connected([*roots, *map(as_tensor, directions)], leaves, recording)
         cotangents = [root.new_zeros(root.shape).requires_grad_() for root in roots]
         pulled = _pull(roots, leaves, cotangents, connected=True)
-        results = _pull(pulled, cotangents, [as_tensor(v).to(x.dtype) for v, x in zip(directions, leaves, strict=True)], connected)
+        results = _pull(
+            pulled, cotangents, [as_tensor(v).to(x.dtype) for v, x in zip(directions, leaves, strict=True)], connected
+        )
     return _plain(outputs, connected), unflatten(out_tree, results)
 
 
 def jacobian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
-    """A function that returns d output / d argument, of shape output.shape + argument.shape. One backward walk per output element.
+    """A function that returns d output / d argument, of shape output.shape + argument.shape. One backward walk per
+    output element.
 
     >>> import tinygrad_nn as tg
     >>> tg.jacobian(lambda x: x * x)(tg.tensor([1.0, 2.0])).tolist()
@@ -176,7 +186,9 @@ def jacobian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Te
             out = function(*args[:argnums], x, *args[argnums + 1 :], **kwargs)
             if not isinstance(x, Tensor) or not isinstance(out, Tensor):
                 got = f"{type(x).__name__} -> {type(out).__name__}"
-                raise GraphError(message("jacobian", got, "a tensor as argument and as result", "use vjp for structures"))
+                raise GraphError(
+                    message("jacobian", got, "a tensor as argument and as result", "use vjp for structures")
+                )
             connected = _connected([out], [x], recording)
             count = out.numel()
             eye = _eye(out, count)
@@ -184,7 +196,8 @@ def jacobian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Te
             if not rows:
                 return out.new_zeros(out.shape + x.shape)
             first, *rest = [row.unsqueeze(0) for row in rows]
-            return _plain(first.cat_with(*rest, dim=0).reshape(out.shape + x.shape), connected)
+            stacked: Tensor = _plain(first.cat_with(*rest, dim=0).reshape(out.shape + x.shape), connected)
+            return stacked
 
     return wrapped
 

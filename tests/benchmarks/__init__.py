@@ -1,1 +1,3 @@
-"""Speed, as ratios between contestants measured side by side: `python -m tests.benchmarks`. Never part of the test run."""
+"""Speed, as ratios between contestants measured side by side: `python -m tests.benchmarks`. Never part of the test
+run.
+"""

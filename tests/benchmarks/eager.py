@@ -1,4 +1,5 @@
-"""What the eager framework costs: the Iris step against PyTorch and plain NumPy, a scalar graph, import time, memory."""
+"""What the eager framework costs: the Iris step against PyTorch and plain NumPy, a scalar graph, import time, memory.
+"""
 
 from __future__ import annotations
 
@@ -130,7 +131,10 @@ def import_time(rounds: int = 9) -> None:
 
     found = [(seconds("numpy"), seconds("tinygrad_nn")) for _ in range(rounds)]
     base, whole = (sorted(column)[rounds // 2] for column in zip(*found, strict=True))
-    print(f"import | numpy {base * 1e3:.0f} ms | tinygrad_nn {whole * 1e3:.0f} ms | beyond NumPy {(whole - base) * 1e3:.0f} ms")
+    print(
+        f"import | numpy {base * 1e3:.0f} ms | tinygrad_nn {whole * 1e3:.0f} ms | "
+        f"beyond NumPy {(whole - base) * 1e3:.0f} ms"
+    )
 
 
 def memory(steps: int) -> None:

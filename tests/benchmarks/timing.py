@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 
 
-def interleaved(contestants: Mapping[str, Callable[[], object]], repeat: int, rounds: int = 25) -> dict[str, list[float]]:
+def interleaved(
+    contestants: Mapping[str, Callable[[], object]], repeat: int, rounds: int = 25
+) -> dict[str, list[float]]:
     """Seconds per call of each contestant, one sample per round, after a warm-up."""
     for call in contestants.values():
         for _ in range(repeat):

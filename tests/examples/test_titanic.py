@@ -141,5 +141,7 @@ def test_the_step_is_that_of_cross_entropy_not_of_the_mae_it_prints(csv: str) ->
 
     assert tg.testing.gradcheck(cross_entropy, (w,))
     assert tg.testing.gradcheck(mae, (w,))
-    np.testing.assert_allclose(tg.grad(cross_entropy)(w).detach().numpy(), step.detach().numpy(), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(
+        tg.grad(cross_entropy)(w).detach().numpy(), step.detach().numpy(), rtol=1e-12, atol=1e-14
+    )
     assert not np.allclose(tg.grad(mae)(w).detach().numpy(), step.detach().numpy(), rtol=0.1)

@@ -1,4 +1,5 @@
-"""Every op of the table, with no code per op: rules against values, gradients to second order, layouts, the executor, mutations.
+"""Every op of the table, with no code per op: rules against values, gradients to second order, layouts, the executor,
+mutations.
 
 What an op's domain says is enough; `test_a_new_op_needs_no_test_code` shows it on an op made here.
 """
@@ -35,7 +36,15 @@ DIFFERENTIABLE = [op for op in OPS if op.differentiable]
 ELEMENTWISE = [op for op in DIFFERENTIABLE if op.kind == "elementwise"]
 BINARY = [op for op in ELEMENTWISE if len(op.domain[0].args) == 2]
 SHAPES = [(), (1,), (7,), (0,), (3, 0, 2), (2, 3, 4), (17,)]
-PAIRS = [((2, 3), ()), ((), (2, 3)), ((2, 3), (3,)), ((2, 1), (2, 3)), ((2, 1), (1, 3)), ((0, 3), (1, 3)), ((2, 1, 2), (3, 1))]
+PAIRS = [
+    ((2, 3), ()),
+    ((), (2, 3)),
+    ((2, 3), (3,)),
+    ((2, 1), (2, 3)),
+    ((2, 1), (1, 3)),
+    ((0, 3), (1, 3)),
+    ((2, 1, 2), (3, 1)),
+]
 
 
 def named(ops: list[Op]) -> Any:
@@ -117,7 +126,13 @@ def layouts(value: np.ndarray) -> dict[str, np.ndarray]:
     doubled = np.repeat(value, 2, axis=-1)[..., ::2] if value.ndim else value
     offset = np.concatenate([np.zeros(3, value.dtype), value.reshape(-1)])[3:].reshape(value.shape)
     reverse = np.ascontiguousarray(value[..., ::-1])[..., ::-1] if value.ndim else value
-    return {"F": np.asfortranarray(value).reshape(value.shape), "step 2": doubled, "negative step": reverse, "offset": offset, "transposed": np.array(value.T, order="C").T}
+    return {
+        "F": np.asfortranarray(value).reshape(value.shape),
+        "step 2": doubled,
+        "negative step": reverse,
+        "offset": offset,
+        "transposed": np.array(value.T, order="C").T,
+    }
 
 
 @named(OPS)
@@ -188,7 +203,9 @@ def test_a_new_op_needs_no_test_code() -> None:
 @named(BINARY)
 def test_shapes_that_do_not_broadcast_are_named(op: Op) -> None:
     x, y = tensors(op, op.domain[0], ((2, 3), (4,)))
-    with pytest.raises(ShapeError, match=rf"\[{op.name}\] got shapes \(2, 3\) and \(4,\); expected shapes that broadcast; hint: "):
+    with pytest.raises(
+        ShapeError, match=rf"\[{op.name}\] got shapes \(2, 3\) and \(4,\); expected shapes that broadcast; hint: "
+    ):
         x.apply(op, y)
 
 

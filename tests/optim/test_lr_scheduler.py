@@ -24,7 +24,10 @@ SCHEDULES: list[tuple[str, dict[str, Any]]] = [
     ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2, "eta_min": 0.01}),
     ("CosineAnnealingWarmRestarts", {"T_0": 4}),
     ("OneCycleLR", {"max_lr": 0.5, "total_steps": 21, "cycle_momentum": False}),
-    ("OneCycleLR", {"max_lr": 0.5, "epochs": 3, "steps_per_epoch": 7, "anneal_strategy": "linear", "cycle_momentum": False}),
+    (
+        "OneCycleLR",
+        {"max_lr": 0.5, "epochs": 3, "steps_per_epoch": 7, "anneal_strategy": "linear", "cycle_momentum": False},
+    ),
     ("OneCycleLR", {"max_lr": 0.5, "total_steps": 21, "three_phase": True, "cycle_momentum": False}),
     ("LambdaLR", {"lr_lambda": lambda t: 1 / (1 + t)}),
 ]
@@ -32,8 +35,14 @@ SCHEDULES: list[tuple[str, dict[str, Any]]] = [
 
 def make_pair() -> tuple[tg.optim.Optimizer, Any]:
     torch = pytest.importorskip("torch")
-    opt = tg.optim.SGD([{"params": [tg.zeros(1, requires_grad=True)]}, {"params": [tg.zeros(1, requires_grad=True)], "lr": 0.3}], lr=0.1)
-    other = torch.optim.SGD([{"params": [torch.zeros(1, requires_grad=True)]}, {"params": [torch.zeros(1, requires_grad=True)], "lr": 0.3}], lr=0.1)
+    opt = tg.optim.SGD(
+        [{"params": [tg.zeros(1, requires_grad=True)]}, {"params": [tg.zeros(1, requires_grad=True)], "lr": 0.3}],
+        lr=0.1,
+    )
+    other = torch.optim.SGD(
+        [{"params": [torch.zeros(1, requires_grad=True)]}, {"params": [torch.zeros(1, requires_grad=True)], "lr": 0.3}],
+        lr=0.1,
+    )
     return opt, other
 
 
@@ -80,12 +89,18 @@ def test_sequential_equals_torch() -> None:
     opt, other = make_pair()
     results = []
     for optimizer, library in ((opt, ours), (other, torch.optim.lr_scheduler)):
-        parts = [library.ConstantLR(optimizer, 0.1, total_iters=20), library.ExponentialLR(optimizer, 0.9), library.StepLR(optimizer, 2)]
+        parts = [
+            library.ConstantLR(optimizer, 0.1, total_iters=20),
+            library.ExponentialLR(optimizer, 0.9),
+            library.StepLR(optimizer, 2),
+        ]
         results.append(walk(optimizer, library.SequentialLR(optimizer, parts, [4, 9]), 15))
     np.testing.assert_allclose(results[0], results[1], rtol=1e-12)
 
 
-@pytest.mark.parametrize("options", [{}, {"mode": "max", "factor": 0.5}, {"threshold_mode": "abs", "threshold": 0.05}, {"cooldown": 2}])
+@pytest.mark.parametrize(
+    "options", [{}, {"mode": "max", "factor": 0.5}, {"threshold_mode": "abs", "threshold": 0.05}, {"cooldown": 2}]
+)
 def test_plateau_equals_torch(options: dict[str, Any]) -> None:
     torch = pytest.importorskip("torch")
     opt, other = make_pair()
@@ -127,7 +142,9 @@ def test_a_loaded_state_continues() -> None:
     ],
 )
 def test_wrong_settings_are_named(build: Any, text: str) -> None:
-    opt = tg.optim.SGD([{"params": [tg.zeros(1, requires_grad=True)]}, {"params": [tg.zeros(1, requires_grad=True)]}], lr=0.1)
+    opt = tg.optim.SGD(
+        [{"params": [tg.zeros(1, requires_grad=True)]}, {"params": [tg.zeros(1, requires_grad=True)]}], lr=0.1
+    )
     with pytest.raises(ConfigError, match=text):
         build(opt)
 

@@ -63,7 +63,9 @@ def run_ours(name: str, options: dict[str, Any], dtype: str, steps: int) -> tupl
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(("name", "options"), CONFIGS, ids=IDS)
-def test_equals_torch_step_for_step(name: str, options: dict[str, Any], dtype: str, request: pytest.FixtureRequest) -> None:
+def test_equals_torch_step_for_step(
+    name: str, options: dict[str, Any], dtype: str, request: pytest.FixtureRequest
+) -> None:
     torch = pytest.importorskip("torch")
     before = torch.get_default_dtype()
     torch.set_default_dtype(getattr(torch, dtype))  # torch keeps NAdam's product of momenta in the default dtype
@@ -149,7 +151,9 @@ def test_closure_runs_with_gradients() -> None:
 def test_the_step_leaves_no_graph_behind() -> None:
     ps, opt = run_ours("Adam", {}, "float64", 2)
     assert all(p.is_leaf and p.requires_grad for p in ps)
-    assert all(not value.requires_grad and not value.node.inputs for own in opt.state.values() for value in own.values())
+    assert all(
+        not value.requires_grad and not value.node.inputs for own in opt.state.values() for value in own.values()
+    )
 
 
 def test_minimize_finds_the_minimum() -> None:

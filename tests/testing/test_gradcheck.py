@@ -88,7 +88,10 @@ def test_kinks_are_refused_and_counted() -> None:
     ("call", "text"),
     [
         (lambda: check(lambda x: x, (tg.ones(2),)), "no input that requires grad"),
-        (lambda: check(lambda x: x, (tg.ones(2, requires_grad=True),)), "input 0 of dtype float32; expected float64; hint: float32 keeps"),
+        (
+            lambda: check(lambda x: x, (tg.ones(2, requires_grad=True),)),
+            "input 0 of dtype float32; expected float64; hint: float32 keeps",
+        ),
         (lambda: check(lambda x: x * tg.rand(1, dtype=tg.float64), (leaf(1.0),)), "other bits when called again"),
         (lambda: check(lambda x: x, (leaf(1.0),), mode="quick"), "mode 'quick'"),  # type: ignore[arg-type]
         (lambda: check(lambda x: x.log(), (leaf(0.0),), domain=(0.0, np.inf)), "a point inside"),

@@ -17,8 +17,8 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import DataError, message
-from .arrays import Array, as_array
 from ..files import write_atomic
+from .arrays import Array, as_array
 from .split import split_indices, take
 from .table import StrPath, read_csv, to_matrix
 

@@ -16,8 +16,9 @@ from ..errors import DataError, message
 from .arrays import Array
 
 
-def train_test_split(*arrays: Any, sizes: Sequence[float] = (0.8, 0.2), seed: int = 0, shuffle: bool = True,
-                     stratify: Any = None) -> tuple[Any, ...]:
+def train_test_split(
+    *arrays: Any, sizes: Sequence[float] = (0.8, 0.2), seed: int = 0, shuffle: bool = True, stratify: Any = None
+) -> tuple[Any, ...]:
     """Each of `arrays` in parts: (x_train, x_test, y_train, y_test) for two arrays and two sizes.
 
     `arrays` (NumPy arrays or lists, all of one length) come back as their own kind. For `sizes`, `shuffle` and
@@ -29,18 +30,25 @@ def train_test_split(*arrays: Any, sizes: Sequence[float] = (0.8, 0.2), seed: in
     """
     lengths = [len(array) for array in arrays]
     if not arrays or len(set(lengths)) > 1:
-        raise DataError(message("train_test_split", f"arrays of lengths {lengths}", "one or more arrays of one length",
-                                "each row of x needs its row of y"))
+        raise DataError(
+            message(
+                "train_test_split",
+                f"arrays of lengths {lengths}",
+                "one or more arrays of one length",
+                "each row of x needs its row of y",
+            )
+        )
     parts = split_indices(lengths[0], sizes, seed=seed, shuffle=shuffle, stratify=stratify)
     return tuple(take(array, part) for array in arrays for part in parts)
 
 
-def split_indices(n: int, sizes: Sequence[float] = (0.8, 0.2), *, seed: int = 0, shuffle: bool = True,
-                  stratify: Any = None) -> tuple[Array, ...]:
+def split_indices(
+    n: int, sizes: Sequence[float] = (0.8, 0.2), *, seed: int = 0, shuffle: bool = True, stratify: Any = None
+) -> tuple[Array, ...]:
     """Row numbers 0..n-1 in one part per size, each row in exactly one part.
 
-    `sizes` are fractions that sum to 1 (cut at the cumulative fractions of n, rounded down) or row counts that sum to n.
-    `shuffle=False` keeps file order. `stratify` (n labels) gives each part every class in its share, to within two
+    `sizes` are fractions that sum to 1 (cut at the cumulative fractions of n, rounded down) or row counts that sum to
+    n. `shuffle=False` keeps file order. `stratify` (n labels) gives each part every class in its share, to within two
     rows. Raises DataError for no rows, sizes that do not sum, an empty part, and a class missing from a part.
 
     >>> split_indices(5, (0.6, 0.4), shuffle=False)
@@ -52,8 +60,9 @@ def split_indices(n: int, sizes: Sequence[float] = (0.8, 0.2), *, seed: int = 0,
         order = rng.permutation(n) if shuffle else np.arange(n)
         return tuple(np.split(order, cuts))
     if not shuffle:
-        raise DataError(message("split", "stratify with shuffle=False", "shuffle=True",
-                                "a stratified split reorders the rows"))
+        raise DataError(
+            message("split", "stratify with shuffle=False", "shuffle=True", "a stratified split reorders the rows")
+        )
     return tuple(rng.permutation(part) for part in _stratified(stratify, n, cuts, rng))
 
 
@@ -69,7 +78,7 @@ def kfold(n: int, k: int = 5, *, seed: int = 0, shuffle: bool = True) -> list[tu
         raise DataError(message("kfold", f"k={k} for {n} rows", "2 <= k <= number of rows", "k=5 and k=10 are usual"))
     order = np.random.default_rng(seed).permutation(n) if shuffle else np.arange(n)
     folds = np.array_split(order, k)
-    return [(np.concatenate(folds[:i] + folds[i + 1:]), fold) for i, fold in enumerate(folds)]
+    return [(np.concatenate(folds[:i] + folds[i + 1 :]), fold) for i, fold in enumerate(folds)]
 
 
 def take(column: Any, rows: Iterable[int]) -> Any:
@@ -91,13 +100,25 @@ def _cuts(n: int, sizes: Sequence[float]) -> list[int]:
     whole = n if counts else 1.0
     ends = np.cumsum(sizes) / whole
     if not len(sizes) or min(sizes) < 0 or not abs(ends[-1] - 1.0) <= 1e-9:  # not: NaN
-        raise DataError(message("split", f"sizes {tuple(sizes)} with sum {sum(sizes):g}",
-                                f"fractions that sum to 1, or counts that sum to {n}", "as in sizes=(0.6, 0.2, 0.2)"))
+        raise DataError(
+            message(
+                "split",
+                f"sizes {tuple(sizes)} with sum {sum(sizes):g}",
+                f"fractions that sum to 1, or counts that sum to {n}",
+                "as in sizes=(0.6, 0.2, 0.2)",
+            )
+        )
     bounds = [0, *(int(n * float(end) + 1e-9) for end in ends)]
     for part, (start, stop) in enumerate(pairwise(bounds)):
         if start == stop:
-            raise DataError(message("split", f"an empty part {part} for sizes {tuple(sizes)} of {n} rows",
-                                    "at least one row per part", "use fewer parts, or more rows"))
+            raise DataError(
+                message(
+                    "split",
+                    f"an empty part {part} for sizes {tuple(sizes)} of {n} rows",
+                    "at least one row per part",
+                    "use fewer parts, or more rows",
+                )
+            )
     return bounds[1:-1]
 
 
@@ -109,8 +130,11 @@ def _stratified(labels: Any, n: int, cuts: list[int], rng: np.random.Generator) 
     """
     classes, codes, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
     if codes.shape != (n,):
-        raise DataError(message("split", f"stratify of shape {codes.shape}", f"one label for each of {n} rows",
-                                "pass the label column"))
+        raise DataError(
+            message(
+                "split", f"stratify of shape {codes.shape}", f"one label for each of {n} rows", "pass the label column"
+            )
+        )
     position = np.empty(n)
     for code, count in enumerate(counts):
         position[codes == code] = (rng.permutation(count) + 0.5) / count
@@ -118,7 +142,12 @@ def _stratified(labels: Any, n: int, cuts: list[int], rng: np.random.Generator) 
     for number, part in enumerate(parts):
         absent = np.setdiff1d(np.arange(len(classes)), codes[part])
         if absent.size:
-            raise DataError(message("split", f"no row of class {classes[absent[0]].item()!r} ({counts[absent[0]]} in "
-                                    f"all) in part {number}", "every class in every part",
-                                    "use larger parts, or stratify=None"))
+            raise DataError(
+                message(
+                    "split",
+                    f"no row of class {classes[absent[0]].item()!r} ({counts[absent[0]]} in all) in part {number}",
+                    "every class in every part",
+                    "use larger parts, or stratify=None",
+                )
+            )
     return parts

@@ -25,7 +25,9 @@ def prelu(x: Tensor, weight: Tensor) -> Tensor:
     """leaky_relu with a learned slope: one, or one per channel (axis 1)."""
     if weight.numel() > 1:
         if x.ndim < 2 or weight.numel() != x.shape[1]:
-            raise ShapeError(message("prelu", f"{weight.numel()} slopes for shape {x.shape}", "1, or one per channel (axis 1)"))
+            raise ShapeError(
+                message("prelu", f"{weight.numel()} slopes for shape {x.shape}", "1, or one per channel (axis 1)")
+            )
         weight = weight.reshape((-1, *(1,) * (x.ndim - 2)))
     return x.where(x > 0, x * weight)
 

@@ -18,7 +18,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if x.ndim == 0 or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
         expected = f"(..., {weight.shape[-1]}) and (out, {weight.shape[-1]})"
-        raise ShapeError(message("linear", f"shapes {x.shape} and {weight.shape}", expected, "the last axis holds the features"))
+        raise ShapeError(
+            message("linear", f"shapes {x.shape} and {weight.shape}", expected, "the last axis holds the features")
+        )
     product = x.matmul(weight, transpose=True)
     return product if bias is None else product + bias
 
@@ -50,7 +52,9 @@ def one_hot(index: Tensor, num_classes: int = -1) -> Tensor:
     largest = int(index.amax().item()) if index.numel() else -1
     count = largest + 1 if num_classes == -1 else num_classes
     if largest >= count or (index.numel() and int(index.amin().item()) < 0):
-        raise ConfigError(message("one_hot", f"labels from {int(index.amin().item())} to {largest}", f"0 <= label < {count}"))
+        raise ConfigError(
+            message("one_hot", f"labels from {int(index.amin().item())} to {largest}", f"0 <= label < {count}")
+        )
     return (index.unsqueeze(-1) == index.new_arange(count)).long()
 
 
@@ -60,7 +64,9 @@ def _windows(name: str, x: Tensor, size: int, stride: int, dilation: int) -> Ten
     if size < 1 or stride < 1 or dilation < 1:
         raise ConfigError(message(name, f"kernel {size}, stride {stride}, dilation {dilation}", "positive numbers"))
     if x.shape[-1] < span:
-        raise ShapeError(message(name, f"a line of {x.shape[-1]} for a window of {span}", "a line at least as long", "pad it"))
+        raise ShapeError(
+            message(name, f"a line of {x.shape[-1]} for a window of {span}", "a line at least as long", "pad it")
+        )
     count = (x.shape[-1] - span) // stride + 1
     places = x.new_arange(count).unsqueeze(1) * stride + x.new_arange(size) * dilation
     lines = x.index_select(-1, places.reshape(-1))
@@ -76,7 +82,9 @@ def conv1d(
     dilation: int = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Cross-correlation: (N, in, L) or (in, L) with (out, in / groups, K) to (N, out, L'). Padding: a number, "valid", "same"."""
+    """Cross-correlation: (N, in, L) or (in, L) with (out, in / groups, K) to (N, out, L'). Padding: a number,
+    "valid", "same".
+    """
     single = x.ndim == 2
     lines = x.unsqueeze(0) if single else x
     if lines.ndim != 3 or weight.ndim != 3 or lines.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
@@ -115,7 +123,9 @@ def _padded(x: Tensor, left: int, right: int, value: float) -> Tensor:
     return ends[0].cat_with(x, ends[1], dim=-1)
 
 
-def _pool(name: str, x: Tensor, size: int, stride: int | None, padding: int, dilation: int, ceil_mode: bool, value: float) -> Tensor:
+def _pool(
+    name: str, x: Tensor, size: int, stride: int | None, padding: int, dilation: int, ceil_mode: bool, value: float
+) -> Tensor:
     step = size if stride is None else stride
     if padding > size // 2:
         raise ConfigError(message(name, f"padding {padding}", f"at most half of the window, {size // 2}"))
@@ -163,7 +173,11 @@ def _last_axes(name: str, x: Tensor, shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def layer_norm(
-    x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) over the last axes, times weight, plus bias."""
     axes = _last_axes("layer_norm", x, normalized_shape)
@@ -173,7 +187,9 @@ def layer_norm(
     return out if bias is None else out + bias
 
 
-def rms_norm(x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+def rms_norm(
+    x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
     """x / sqrt(mean of squares + eps) over the last axes, times weight; eps is the dtype's by default."""
     axes = _last_axes("rms_norm", x, normalized_shape)
     small = eps if eps is not None else (2.0**-23 if x.dtype.itemsize == 4 else 2.0**-52)
@@ -191,7 +207,9 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """(x - mean) / sqrt(var + eps) per channel (axis 1). In training the batch's statistics, and the running ones move by momentum."""
+    """(x - mean) / sqrt(var + eps) per channel (axis 1). In training the batch's statistics, and the running ones
+    move by momentum.
+    """
     axes = (0, *range(2, x.ndim))
     shape = (1, -1, *(1,) * (x.ndim - 2))
     if training:
@@ -208,7 +226,9 @@ def batch_norm(
                 running_var.assign(running_var * (1 - momentum) + unbiased * momentum)
     else:
         if running_mean is None or running_var is None:
-            raise ConfigError(message("batch_norm", "no running statistics outside of training", "running_mean and running_var"))
+            raise ConfigError(
+                message("batch_norm", "no running statistics outside of training", "running_mean and running_var")
+            )
         d, var = x - running_mean.reshape(shape), running_var.reshape(shape)
     out = d / (var + eps).sqrt()
     out = out if weight is None else out * weight.reshape(shape)

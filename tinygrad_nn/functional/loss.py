@@ -1,6 +1,7 @@
 """Losses, with PyTorch's arguments. Composites of Tensor methods; logits of any size give finite results.
 
-`reduction` is "mean", "sum" or "none". Class labels are integers (N,) or (N, d1, ...), scores (N, C) or (N, C, d1, ...).
+`reduction` is "mean", "sum" or "none". Class labels are integers (N,) or (N, d1, ...), scores (N, C) or (N, C, d1,
+...).
 """
 
 from __future__ import annotations
@@ -68,7 +69,14 @@ def binary_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None = None
     """-(t log x + (1 - t) log(1 - x)) of probabilities x; logarithms are limited to -100, as in PyTorch."""
     _same("binary_cross_entropy", x, target)
     if bool(((x.detach() < 0) | (x.detach() > 1)).any()):
-        raise ConfigError(message("binary_cross_entropy", "values outside of [0, 1]", "probabilities", "use binary_cross_entropy_with_logits"))
+        raise ConfigError(
+            message(
+                "binary_cross_entropy",
+                "values outside of [0, 1]",
+                "probabilities",
+                "use binary_cross_entropy_with_logits",
+            )
+        )
     values = -(target * x.log().clamp(min=-100) + (1 - target) * (1 - x).log().clamp(min=-100))
     return _reduced("binary_cross_entropy", values if weight is None else values * weight, reduction)
 
@@ -88,8 +96,10 @@ def binary_cross_entropy_with_logits(
 
 def _labels(name: str, x: Tensor, target: Tensor) -> None:
     if target.dtype.kind != "i":
-        raise DTypeError(message(name, f"labels of dtype {target.dtype.name}", "int32 or int64", "convert with y.long()"))
-    if x.ndim == 0 or x.shape[:1] + x.shape[2:] != target.shape and not (x.ndim == 1 and target.shape == ()):
+        raise DTypeError(
+            message(name, f"labels of dtype {target.dtype.name}", "int32 or int64", "convert with y.long()")
+        )
+    if x.ndim == 0 or (x.shape[:1] + x.shape[2:] != target.shape and not (x.ndim == 1 and target.shape == ())):
         got = f"scores {x.shape} and labels {target.shape}"
         raise ShapeError(message(name, got, "(N, C, ...) and (N, ...)", "labels are class numbers, not one-hot rows"))
 
@@ -113,7 +123,9 @@ def _picked(
     values = costs.gather(axis, safe.unsqueeze(axis)).squeeze(axis)
     if weight is None and not some:
         return _reduced(name, values, reduction)
-    shares = costs.new_ones(target.shape) if weight is None else weight.index_select(0, safe.reshape(-1)).reshape(safe.shape)
+    shares = (
+        costs.new_ones(target.shape) if weight is None else weight.index_select(0, safe.reshape(-1)).reshape(safe.shape)
+    )
     if some:
         shares = shares.masked_fill(ignored, 0)
     values = values.masked_fill(ignored, 0) * shares if some else values * shares
@@ -130,8 +142,8 @@ def cross_entropy(
 ) -> Tensor:
     """-log softmax(x)[target], for labels or for probabilities of x's shape.
 
-    With label smoothing s the target is (1 - s) of the label and s of the uniform distribution (Szegedy et al., CVPR 2016).
-    Raises DTypeError for labels that are no integers, IndexOutOfRange naming a label outside of 0..C-1.
+    With label smoothing s the target is (1 - s) of the label and s of the uniform distribution (Szegedy et al., CVPR
+    2016). Raises DTypeError for labels that are no integers, IndexOutOfRange naming a label outside of 0..C-1.
 
     >>> import tinygrad_nn as tg
     >>> round(cross_entropy(tg.zeros(2, 4), tg.tensor([0, 3])).item(), 4)
@@ -144,7 +156,14 @@ def cross_entropy(
         return _soft_cross_entropy(x, target, weight, reduction, label_smoothing, axis)
     _labels("cross_entropy", x, target)
     shifted = x - x.detach().amax(axis, keepdim=True)
-    if weight is None and label_smoothing == 0 and ignore_index < 0 and reduction == "mean" and x.ndim == 2 and not _ignores(target, ignore_index):
+    if (
+        weight is None
+        and label_smoothing == 0
+        and ignore_index < 0
+        and reduction == "mean"
+        and x.ndim == 2
+        and not _ignores(target, ignore_index)
+    ):
         # The plain case in the fewest nodes: mean(log sum exp s - s[y]).
         picked = shifted.gather(1, target.unsqueeze(1))
         return (shifted.exp().sum(1, keepdim=True).log() - picked).mean()
@@ -158,7 +177,9 @@ def cross_entropy(
     smooth = per_class.sum(axis).masked_fill(ignored, 0)
     if reduction == "mean":
         safe = target.masked_fill(ignored, 0)
-        shares = x.new_ones(target.shape) if weight is None else weight.index_select(0, safe.reshape(-1)).reshape(safe.shape)
+        shares = (
+            x.new_ones(target.shape) if weight is None else weight.index_select(0, safe.reshape(-1)).reshape(safe.shape)
+        )
         smooth = smooth.sum() / shares.masked_fill(ignored, 0).sum()
     else:
         smooth = _reduced("cross_entropy", smooth, reduction)
@@ -186,7 +207,9 @@ def _soft_cross_entropy(
 
 
 def kl_div(x: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
-    """t (log t - x), x and (with `log_target`) t are logarithms; "batchmean" divides the sum by the batch: the divergence."""
+    """t (log t - x), x and (with `log_target`) t are logarithms; "batchmean" divides the sum by the batch: the
+    divergence.
+    """
     _same("kl_div", x, target)
     if log_target:
         values = target.exp() * (target - x)
@@ -215,7 +238,9 @@ def poisson_nll_loss(
 def gaussian_nll_loss(
     x: Tensor, target: Tensor, var: Tensor, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:
-    """(log v + (x - t)**2 / v) / 2 with v = max(var, eps), whose gradient ignores the limit; `full` adds log(2 pi) / 2."""
+    """(log v + (x - t)**2 / v) / 2 with v = max(var, eps), whose gradient ignores the limit; `full` adds log(2 pi) /
+    2.
+    """
     _same("gaussian_nll_loss", x, target)
     if bool((var.detach() < 0).any()):
         raise ConfigError(message("gaussian_nll_loss", "a negative variance", "variances that are not negative"))

@@ -11,7 +11,9 @@ from .module import Module
 
 
 class Dropout(Module):
-    """In training, elements become 0 with probability p and the rest grow by 1 / (1 - p): Srivastava et al., JMLR 2014."""
+    """In training, elements become 0 with probability p and the rest grow by 1 / (1 - p): Srivastava et al., JMLR
+    2014.
+    """
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()

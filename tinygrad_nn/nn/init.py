@@ -58,7 +58,7 @@ def eye_(t: Tensor) -> Tensor:
     """The identity, of a matrix."""
     if t.ndim != 2:
         raise ShapeError(message("eye_", f"shape {t.shape}", "a matrix"))
-    return _set(t, eye(*t.shape, dtype=t.dtype))
+    return _set(t, eye(t.shape[0], t.shape[1], dtype=t.dtype))
 
 
 def trunc_normal_(
@@ -79,7 +79,15 @@ def _fans(name: str, t: Tensor) -> tuple[int, int]:
     return t.shape[1] * field, t.shape[0] * field
 
 
-_GAINS = {"linear": 1.0, "conv1d": 1.0, "identity": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 0.75}
+_GAINS = {
+    "linear": 1.0,
+    "conv1d": 1.0,
+    "identity": 1.0,
+    "sigmoid": 1.0,
+    "tanh": 5 / 3,
+    "relu": math.sqrt(2),
+    "selu": 0.75,
+}
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -111,7 +119,11 @@ def _kaiming(name: str, t: Tensor, a: float, mode: FanMode, nonlinearity: str) -
 
 
 def kaiming_uniform_(
-    t: Tensor, a: float = 0.0, mode: FanMode = "fan_in", nonlinearity: str = "leaky_relu", generator: Generator | None = None
+    t: Tensor,
+    a: float = 0.0,
+    mode: FanMode = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
 ) -> Tensor:
     """Uniform with variance gain**2 / fan."""
     bound = math.sqrt(3) * _kaiming("kaiming_uniform_", t, a, mode, nonlinearity)
@@ -119,7 +131,11 @@ def kaiming_uniform_(
 
 
 def kaiming_normal_(
-    t: Tensor, a: float = 0.0, mode: FanMode = "fan_in", nonlinearity: str = "leaky_relu", generator: Generator | None = None
+    t: Tensor,
+    a: float = 0.0,
+    mode: FanMode = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
 ) -> Tensor:
     """Normal with variance gain**2 / fan."""
     return normal_(t, 0.0, _kaiming("kaiming_normal_", t, a, mode, nonlinearity), generator)

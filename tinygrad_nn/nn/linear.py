@@ -59,11 +59,15 @@ class Bilinear(Module):
 
     bias: Parameter | None
 
-    def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, dtype: Any = None) -> None:
+    def __init__(
+        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, dtype: Any = None
+    ) -> None:
         super().__init__()
         self.in1_features, self.in2_features, self.out_features = in1_features, in2_features, out_features
         bound = 1 / math.sqrt(in1_features)
-        self.weight = init.uniform_(Parameter(zeros(out_features, in1_features, in2_features, dtype=dtype)), -bound, bound)
+        self.weight = init.uniform_(
+            Parameter(zeros(out_features, in1_features, in2_features, dtype=dtype)), -bound, bound
+        )
         self.bias = Parameter(zeros(out_features, dtype=dtype)) if bias else None
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound)
@@ -81,7 +85,9 @@ class Bilinear(Module):
 class Embedding(Module):
     """Rows of a table by integer index; normal(0, 1) at first, zeros at `padding_idx`, which gets no gradient."""
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, dtype: Any = None) -> None:
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, dtype: Any = None
+    ) -> None:
         super().__init__()
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         if padding_idx is not None:

@@ -1,6 +1,8 @@
-"""`Module`: a tree of layers. Parameters, buffers and children are what its `__dict__` holds; nothing is registered behind one's back.
+"""`Module`: a tree of layers. Parameters, buffers and children are what its `__dict__` holds; nothing is registered
+behind one's back.
 
-Names are attribute paths (`0.weight`), as in torch. A tensor that is reached by two paths is one parameter, named by the first.
+Names are attribute paths (`0.weight`), as in torch. A tensor that is reached by two paths is one parameter, named by
+the first.
 """
 
 from __future__ import annotations
@@ -65,10 +67,13 @@ class Module:
 
     def __getattr__(self, name: str) -> Any:
         if name == "forward":
-            raise GraphError(message(type(self).__name__, "a call of a module without forward", hint="define forward(self, x)"))
+            raise GraphError(
+                message(type(self).__name__, "a call of a module without forward", hint="define forward(self, x)")
+            )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    # ---- the tree -------------------------------------------------------------------------------------------------------
+    # ---- the tree
+    # -------------------------------------------------------------------------------------------------------
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of the direct children."""
@@ -138,14 +143,13 @@ class Module:
         """Set an attribute that is a sub-module."""
         setattr(self, _attribute("add_module", name), module)
 
-    # ---- state ------------------------------------------------------------------------------------------------------------
+    # ---- state
+    # ------------------------------------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, Tensor]:
         tensors = {**dict(self._named(Parameter, every=True)), **dict(self._named(Buffer, every=True))}
         order = [f"{path}.{name}" if path else name for path, module in self.named_modules() for name in vars(module)]
-        return {
-            path: tensors[path] for path in order if path in tensors and getattr(tensors[path], "persistent", True)
-        }
+        return {path: tensors[path] for path in order if path in tensors and getattr(tensors[path], "persistent", True)}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Values of all parameters and persistent buffers by path, with torch's keys and shapes."""
@@ -240,7 +244,8 @@ class Module:
 
         return remove
 
-    # ---- looking at it -------------------------------------------------------------------------------------------------------
+    # ---- looking at it
+    # -------------------------------------------------------------------------------------------------------
 
     def summary(self, *inputs: Any) -> Summary:
         """A table of layers with the shapes that `inputs` give and their numbers of parameters."""

@@ -50,7 +50,11 @@ class RMSNorm(Module):
     weight: Parameter | None
 
     def __init__(
-        self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True, dtype: Any = None
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
@@ -99,14 +103,18 @@ class BatchNorm1d(Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C) or (N, C, L), the same shape."""
         if x.ndim not in (2, 3) or x.shape[1] != self.num_features:
-            raise ShapeError(message("BatchNorm1d", f"shape {x.shape}", f"(N, {self.num_features}) or (N, {self.num_features}, L)"))
-        momentum: float | Tensor = 0.0 if self.momentum is None else self.momentum
+            raise ShapeError(
+                message("BatchNorm1d", f"shape {x.shape}", f"(N, {self.num_features}) or (N, {self.num_features}, L)")
+            )
+        momentum = 0.0 if self.momentum is None else self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.assign(self.num_batches_tracked + 1)
             if self.momentum is None:  # a plain mean over all batches
                 momentum = 1.0 / float(self.num_batches_tracked.item())
         use_batch = self.training or self.running_mean is None
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, use_batch, momentum, self.eps)
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, use_batch, momentum, self.eps
+        )
 
     def extra_repr(self) -> str:
         """As torch's."""

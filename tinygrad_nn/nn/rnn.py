@@ -1,6 +1,7 @@
 """Recurrent layers: RNN, LSTM, GRU, and their cells, with torch's weights and options.
 
-The input contribution of all steps is one matrix product outside of the loop; only what depends on the state before is inside.
+The input contribution of all steps is one matrix product outside of the loop; only what depends on the state before
+is inside.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def _lstm(x: Tensor, h: Tensor, state: State) -> State:
 
 
 def _gru(x: Tensor, h: Tensor, state: State) -> State:
-    """Cho et al., EMNLP 2014, in cuDNN's form: the reset gate acts on the state's product; gates in the order r, z, n."""
+    """Cho et al., EMNLP 2014, in cuDNN's form: the reset gate acts on the state's product; gates in the order r, z,
+    n.
+    """
     (xr, xz, xn), (hr, hz, hn) = x.chunk(3, -1), h.chunk(3, -1)
     z = (xz + hz).sigmoid()
     n = (xn + (xr + hr).sigmoid() * hn).tanh()
@@ -51,7 +54,9 @@ CELLS: dict[str, tuple[Cell, int, int]] = {  # how a step computes, gates, tenso
 }
 
 
-def scan_cell(cell: Cell, inputs: Tensor, state: State, weight: Tensor, bias: Tensor | None, reverse: bool) -> tuple[Tensor, State]:
+def scan_cell(
+    cell: Cell, inputs: Tensor, state: State, weight: Tensor, bias: Tensor | None, reverse: bool
+) -> tuple[Tensor, State]:
     """Run a cell over time: inputs (T, N, gates * H) to outputs (T, N, H) and the last state."""
     steps = inputs.shape[0]
     outputs: list[Tensor] = []
@@ -94,7 +99,7 @@ class _Recurrent(Module):
         bound = 1 / math.sqrt(hidden_size)
         for layer, suffix in self._directions():
             width = input_size if layer == 0 else hidden_size * (2 if bidirectional else 1)
-            shapes = {"weight_ih": (gates, width), "weight_hh": (gates, hidden_size)}
+            shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, width), "weight_hh": (gates, hidden_size)}
             if bias:
                 shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
             for name, shape in shapes.items():
@@ -106,7 +111,9 @@ class _Recurrent(Module):
         return [(layer, f"l{layer}{end}") for layer in range(self.num_layers) for end in ends]
 
     def _outputs(self, x: Tensor, initial: State | None) -> tuple[Tensor, State]:
-        """Outputs and last states, batch axis in place; `initial` and the result are (layers * directions, N, H) each."""
+        """Outputs and last states, batch axis in place; `initial` and the result are (layers * directions, N, H)
+        each.
+        """
         name = type(self).__name__
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             expected = f"(batch, time, {self.input_size})" if self.batch_first else f"(time, batch, {self.input_size})"
@@ -126,11 +133,13 @@ class _Recurrent(Module):
             if any(h.shape != wanted for h in states):
                 raise ShapeError(message(name, f"an initial state of shape {initial[0].shape}", f"{wanted}"))
         last: list[State] = []
+        outputs: list[Tensor] = []
+        source = x
         for k, (layer, suffix) in enumerate(directions):
             reverse = suffix.endswith("_reverse")
             if not reverse:
                 source = x if layer == 0 else self._between(outputs)
-                outputs: list[Tensor] = []
+                outputs = []
             w_ih, w_hh = getattr(self, f"weight_ih_{suffix}"), getattr(self, f"weight_hh_{suffix}")
             b_ih, b_hh = (getattr(self, f"bias_{which}_{suffix}", None) for which in ("ih", "hh"))
             state = tuple(h.narrow(0, k, 1).squeeze(0) for h in states)
@@ -163,7 +172,8 @@ def _joined(parts: list[Tensor], dim: int) -> Tensor:
 class RNN(_Recurrent):
     """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu: Elman, Cognitive Science 1990.
 
-    forward(x, h0) returns (outputs, last state); x is (time, batch, input), (batch, time, input) with `batch_first`, or unbatched.
+    forward(x, h0) returns (outputs, last state); x is (time, batch, input), (batch, time, input) with `batch_first`,
+    or unbatched.
 
     >>> import tinygrad_nn as tg
     >>> outputs, last = tg.nn.RNN(3, 5, batch_first=True)(tg.ones(2, 7, 3))
@@ -226,7 +236,7 @@ class _Cell(Module):
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         gates = CELLS[self.kind][1] * hidden_size
         bound = 1 / math.sqrt(hidden_size)
-        shapes = {"weight_ih": (gates, input_size), "weight_hh": (gates, hidden_size)}
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, input_size), "weight_hh": (gates, hidden_size)}
         if bias:
             shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
         for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):

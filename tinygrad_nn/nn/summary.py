@@ -33,7 +33,9 @@ class Summary:
 
     def __str__(self) -> str:
         header = ("layer", "output shape", "parameters")
-        body = [(_name(row), "" if row.shape is None else str(list(row.shape)), f"{row.parameters:,}") for row in self.rows]
+        body = [
+            (_name(row), "" if row.shape is None else str(list(row.shape)), f"{row.parameters:,}") for row in self.rows
+        ]
         widths = [max(len(line[k]) for line in (header, *body)) for k in range(3)]
         lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in (header, *body)]
         rule = "-" * len(lines[0])
@@ -57,7 +59,9 @@ def _name(row: Row) -> str:
 
 
 def summarize(module: Module, inputs: tuple[Any, ...]) -> Summary:
-    """Run the module once on `inputs` (if there are any), in evaluation mode and without gradients, and note the shapes."""
+    """Run the module once on `inputs` (if there are any), in evaluation mode and without gradients, and note the
+    shapes.
+    """
     shapes: dict[int, Shape] = {}
     removers = []
     modes = [(part, part.training) for part in module.modules()]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-
 from . import contract, control, elementwise, index, movement, random, reduce, source, transcendental
 
 TABLE = MappingProxyType(

@@ -1,4 +1,6 @@
-"""Contractions: one primitive, batched matrix multiplication. einsum, tensordot, linear and convolution are composites of it."""
+"""Contractions: one primitive, batched matrix multiplication. einsum, tensordot, linear and convolution are
+composites of it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from .rules import NUMBER, same_dtype
 
 def _shape(x: Shape, y: Shape, tx: bool, ty: bool) -> Shape:
     if len(x) < 2 or len(x) != len(y) or x[:-2] != y[:-2]:
-        raise ShapeError(message("matmul", f"shapes {x} and {y}", "matrices with equal batch axes", "broadcast them first"))
+        raise ShapeError(
+            message("matmul", f"shapes {x} and {y}", "matrices with equal batch axes", "broadcast them first")
+        )
     rows, inner = (x[-1], x[-2]) if tx else (x[-2], x[-1])
     other, columns = (y[-1], y[-2]) if ty else (y[-2], y[-1])
     if inner != other:

@@ -12,7 +12,21 @@ import numpy as np
 
 from ..errors import DTypeError, message
 from ..graph import Arg, Case, DType, Op
-from .rules import ANY, BOOL, DTYPES, FLOAT64, NUMBER, REAL, Rule, binary, check_kinds, predicate, same_dtype, same_shape, unary
+from .rules import (
+    ANY,
+    BOOL,
+    DTYPES,
+    FLOAT64,
+    NUMBER,
+    REAL,
+    Rule,
+    binary,
+    check_kinds,
+    predicate,
+    same_dtype,
+    same_shape,
+    unary,
+)
 
 AWAY_FROM_ZERO = Arg(0.3, 2.0)
 SMALL_INT = Arg(-9, 9, dtype="int")

@@ -1,7 +1,8 @@
-"""Primitives whose reading or writing place comes from data. Indices are checked against the axis: negative or too large is an error.
+"""Primitives whose reading or writing place comes from data. Indices are checked against the axis: negative or too
+large is an error.
 
-take / put_add work with whole slices along one axis and are each other's adjoint; gather / scatter_add do so element by element;
-scatter overwrites (where an element is written more than once the last write counts).
+take / put_add work with whole slices along one axis and are each other's adjoint; gather / scatter_add do so element
+by element; scatter overwrites (where an element is written more than once the last write counts).
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from .rules import ANY, INT64, NUMBER, Rule, check_index, check_kinds
 
 
 def check_range(name: str, index: Any, size: int) -> None:
-    """Raise IndexOutOfRange naming the first bad position and value. One pass: a negative number is huge when unsigned."""
+    """Raise IndexOutOfRange naming the first bad position and value. One pass: a negative number is huge when
+    unsigned.
+    """
     if index.size and index.view(f"u{index.dtype.itemsize}").max() >= size:
         position = np.argwhere((index < 0) | (index >= size))[0].tolist()
         value = index[tuple(position)]
@@ -61,14 +64,16 @@ def _put_add(values: Any, index: Any, axis: int, size: int) -> Any:
 
 def _put_add_shape(values: Shape, index: Shape, axis: int, size: int) -> Shape:
     if values[axis : axis + len(index)] != index:
-        raise ShapeError(message("put_add", f"values {values} for an index {index}", f"the index's shape from axis {axis} on"))
+        raise ShapeError(
+            message("put_add", f"values {values} for an index {index}", f"the index's shape from axis {axis} on")
+        )
     return (*values[:axis], size, *values[axis + len(index) :])
 
 
 ROWS = Arg(0, 3, dtype="int", shape=(2, 2))
 
 # x[..., index, ...] along one axis: the index's shape replaces that axis.
-TAKE = Op(
+TAKE: Op = Op(
     "take",
     "index",
     shape=_take_shape,
@@ -85,7 +90,7 @@ TAKE = Op(
 )
 
 # Zeros with `size` slices along the axis, to which the values are added at their index: the adjoint of take.
-PUT_ADD = Op(
+PUT_ADD: Op = Op(
     "put_add",
     "index",
     shape=_put_add_shape,
@@ -122,7 +127,9 @@ def _gather(x: Any, index: Any, axis: int) -> Any:
 def _gather_shape(x: Shape, index: Shape, axis: int) -> Shape:
     _needs_axis("gather", x, axis)
     if len(index) != len(x) or any(m > n for a, (m, n) in enumerate(zip(index, x, strict=True)) if a != axis):
-        raise ShapeError(message("gather", f"an index {index} for shape {x}", f"no longer than the operand except on axis {axis}"))
+        raise ShapeError(
+            message("gather", f"an index {index} for shape {x}", f"no longer than the operand except on axis {axis}")
+        )
     return index
 
 
@@ -146,7 +153,7 @@ def _scatter_add_shape(values: Shape, index: Shape, axis: int, shape: Shape) -> 
 PICKS = Arg(0, 3, dtype="int", shape=(2, 4))
 
 # out[i, j] = x[index[i, j], j] (for axis 0), as torch.gather.
-GATHER = Op(
+GATHER: Op = Op(
     "gather",
     "index",
     shape=_gather_shape,
@@ -162,7 +169,7 @@ GATHER = Op(
 )
 
 # Zeros of `shape` to which values are added at their index: the adjoint of gather.
-SCATTER_ADD = Op(
+SCATTER_ADD: Op = Op(
     "scatter_add",
     "index",
     shape=_scatter_add_shape,
@@ -191,8 +198,9 @@ def _scatter_shape(x: Shape, index: Shape, values: Shape, axis: int) -> Shape:
     return x
 
 
-# x with values written at their index, as torch.scatter. With repeated indices the gradient of the overwritten values is not defined.
-SCATTER = Op(
+# x with values written at their index, as torch.scatter. With repeated indices the gradient of the overwritten values
+# is not defined.
+SCATTER: Op = Op(
     "scatter",
     "index",
     shape=_scatter_shape,
@@ -214,7 +222,9 @@ def _argsort_dtype(x: DType, **attrs: Any) -> DType:
 
 
 def _argsort(x: Any, axis: int, descending: bool) -> Any:
-    """Stable order; NaN counts as largest. Descending is the reverse of the stable ascending order of the reversed line."""
+    """Stable order; NaN counts as largest. Descending is the reverse of the stable ascending order of the reversed
+    line.
+    """
     if not descending:
         return np.argsort(x, axis=axis, kind="stable")
     reversed_order = np.argsort(np.flip(x, axis), axis=axis, kind="stable")
@@ -234,7 +244,8 @@ ARGSORT = Op(
     numpy=_argsort,
     vjp=(None,),
     domain=tuple(
-        Case((Arg(shape=(2, 5), apart=True),), {"axis": axis, "descending": down}) for axis, down in ((0, False), (1, True))
+        Case((Arg(shape=(2, 5), apart=True),), {"axis": axis, "descending": down})
+        for axis, down in ((0, False), (1, True))
     ),
 )
 

@@ -22,7 +22,9 @@ Bounds = tuple[tuple[int, int, int], ...]  # (start, step, length) per axis
 def _broadcast_shape(x: Shape, shape: Shape, axes: tuple[int, ...]) -> Shape:
     kept = tuple(n for a, n in enumerate(shape) if a not in axes)
     if len(kept) != len(x) or any(m not in (1, n) for m, n in zip(x, kept, strict=True)):
-        raise ShapeError(message("broadcast", f"shape {x} for {shape}", "equal lengths or 1 on every axis of the operand"))
+        raise ShapeError(
+            message("broadcast", f"shape {x} for {shape}", "equal lengths or 1 on every axis of the operand")
+        )
     return shape
 
 
@@ -58,7 +60,8 @@ def _stretched(own: Shape, shape: Shape, axes: tuple[int, ...]) -> tuple[int, ..
     return tuple(a for a, n in zip(kept, own, strict=True) if n == 1 and shape[a] != 1)
 
 
-# The result has `shape`; `axes` are its axes that x lacks, the others are x's own, in order, each equal or stretched from 1.
+# The result has `shape`; `axes` are its axes that x lacks, the others are x's own, in order, each equal or stretched
+# from 1.
 BROADCAST = Op(
     "broadcast",
     "movement",
@@ -85,7 +88,7 @@ def _reshape_shape(x: Shape, shape: Shape) -> Shape:
     return shape
 
 
-RESHAPE = Op(
+RESHAPE: Op = Op(
     "reshape",
     "movement",
     shape=_reshape_shape,
@@ -137,7 +140,7 @@ def _check_bounds(name: str, x: Shape, bounds: Bounds) -> None:
     ends = [start + step * (length - 1) for start, step, length in bounds if length]
     starts = [start for start, _, length in bounds if length]
     sizes = [n for n, (_, _, length) in zip(x, bounds, strict=False) if length]
-    inside = all(0 <= min(a, b) and max(a, b) < n for a, b, n in zip(starts, ends, sizes, strict=False))
+    inside = all(min(a, b) >= 0 and max(a, b) < n for a, b, n in zip(starts, ends, sizes, strict=False))
     if len(bounds) != len(x) or not inside or any(length < 0 for _, _, length in bounds):
         raise ShapeError(message(name, f"(start, step, length) {bounds} for shape {x}", "elements inside the array"))
 
@@ -173,7 +176,7 @@ _CUTS: tuple[tuple[Shape, Bounds], ...] = (
     ((3, 0, 2), ((0, 1, 2), (0, 1, 0), (1, 1, 1))),
 )
 
-SLICE = Op(
+SLICE: Op = Op(
     "slice",
     "movement",
     shape=_slice_shape,
@@ -185,7 +188,7 @@ SLICE = Op(
 )
 
 # The adjoint of slice: zeros of `shape` with x written at `bounds`.
-EMBED = Op(
+EMBED: Op = Op(
     "embed",
     "movement",
     shape=_embed_shape,

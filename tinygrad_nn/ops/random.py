@@ -1,7 +1,7 @@
 """Random bits as a pure function of key and counter: Philox4x32-10, so eager and compiled code draw the same.
 
-Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. The key is (2,) int64 words below 2**32, the counter
-a 0-d int64; word w of the result is word w % 4 of block counter + w // 4.
+Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. The key is (2,) int64 words below
+2**32, the counter a 0-d int64; word w of the result is word w % 4 of block counter + w // 4.
 """
 
 from __future__ import annotations

@@ -67,7 +67,9 @@ def check_kinds(name: str, dtypes: tuple[DType, ...], kinds: tuple[str, ...]) ->
 def check_index(name: str, dtype: DType) -> None:
     """Raise DTypeError unless the dtype can index."""
     if dtype.kind != "i":
-        raise DTypeError(message(name, f"an index of dtype {dtype.name}", "int32 or int64", "convert it with .to(tg.int64)"))
+        raise DTypeError(
+            message(name, f"an index of dtype {dtype.name}", "int32 or int64", "convert it with .to(tg.int64)")
+        )
 
 
 REAL = Arg()
@@ -76,7 +78,13 @@ ANY = ("f", "i", "b")
 
 
 def unary(
-    name: str, numpy: Rule, vjp: Rule | None, emit: Rule, arg: Arg = REAL, kinds: tuple[str, ...] = ("f",), linear: bool = False
+    name: str,
+    numpy: Rule,
+    vjp: Rule | None,
+    emit: Rule,
+    arg: Arg = REAL,
+    kinds: tuple[str, ...] = ("f",),
+    linear: bool = False,
 ) -> Op:
     """An elementwise op of one operand."""
     return Op(

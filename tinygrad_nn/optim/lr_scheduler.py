@@ -1,7 +1,9 @@
-"""Learning-rate schedules, with torch's names, arguments and numbers. Call `scheduler.step()` after `optimizer.step()`.
+"""Learning-rate schedules, with torch's names, arguments and numbers. Call `scheduler.step()` after
+`optimizer.step()`.
 
-A schedule is one function: `rate(t, group, base)` gives the learning rate at step t. Those that torch defines relative to the current rate
-(`rate * gamma`) read `group["lr"]`, so schedules that are stacked on one optimizer multiply, as in torch.
+A schedule is one function: `rate(t, group, base)` gives the learning rate at step t. Those that torch defines
+relative to the current rate (`rate * gamma`) read `group["lr"]`, so schedules that are stacked on one optimizer
+multiply, as in torch.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from ..errors import ConfigError, message
-from ..tensor import Tensor
 from .optimizer import Optimizer, ParamGroup
+from .plateau import ReduceLROnPlateau as ReduceLROnPlateau
 
 
 class LRScheduler:
@@ -29,7 +31,9 @@ class LRScheduler:
                 group.setdefault("initial_lr", group["lr"])
             elif "initial_lr" not in group:
                 got = f"last_epoch {last_epoch} and a group without initial_lr"
-                raise ConfigError(message(type(self).__name__, got, "initial_lr in every group", "load the optimizer's state first"))
+                raise ConfigError(
+                    message(type(self).__name__, got, "initial_lr in every group", "load the optimizer's state first")
+                )
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self.step()
@@ -64,7 +68,10 @@ class LambdaLR(LRScheduler):
     """base * function(t); one function, or one per group."""
 
     def __init__(
-        self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]], last_epoch: int = -1
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
     ) -> None:
         count = len(optimizer.param_groups)
         functions = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
@@ -109,7 +116,9 @@ class StepLR(LRScheduler):
 class MultiStepLR(LRScheduler):
     """The rate times gamma at each milestone."""
 
-    def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, last_epoch: int = -1) -> None:
+    def __init__(
+        self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
         self.milestones, self.gamma = dict(Counter(milestones)), gamma
         super().__init__(optimizer, last_epoch)
 
@@ -213,7 +222,9 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
     ) -> None:
         if T_0 <= 0 or T_mult < 1:
-            raise ConfigError(message("CosineAnnealingWarmRestarts", f"T_0 {T_0} and T_mult {T_mult}", "positive integers"))
+            raise ConfigError(
+                message("CosineAnnealingWarmRestarts", f"T_0 {T_0} and T_mult {T_mult}", "positive integers")
+            )
         self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min
         super().__init__(optimizer, last_epoch)
 
@@ -227,7 +238,9 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
 
 class OneCycleLR(LRScheduler):
-    """Up to `max_lr`, then down far below the start: Smith and Topin, "Super-convergence", arXiv:1708.07120. Only the rate cycles."""
+    """Up to `max_lr`, then down far below the start: Smith and Topin, "Super-convergence", arXiv:1708.07120. Only the
+    rate cycles.
+    """
 
     def __init__(
         self,
@@ -249,14 +262,22 @@ class OneCycleLR(LRScheduler):
                 raise ConfigError(message("OneCycleLR", "no length", "total_steps, or epochs and steps_per_epoch"))
             total_steps = epochs * steps_per_epoch
         if anneal_strategy not in _ANNEAL:
-            raise ConfigError(message("OneCycleLR", f"anneal_strategy {anneal_strategy!r}", " or ".join(map(repr, _ANNEAL))))
+            raise ConfigError(
+                message("OneCycleLR", f"anneal_strategy {anneal_strategy!r}", " or ".join(map(repr, _ANNEAL)))
+            )
         if cycle_momentum:
-            raise ConfigError(message("OneCycleLR", "cycle_momentum=True", "False", "only the learning rate is cycled here"))
+            raise ConfigError(
+                message("OneCycleLR", "cycle_momentum=True", "False", "only the learning rate is cycled here")
+            )
         self.total_steps, self.anneal_strategy = total_steps, anneal_strategy
         first, last = max_lr / div_factor, max_lr / div_factor / final_div_factor
         up = float(pct_start * total_steps) - 1
         if three_phase:
-            self.phases = [(up, first, max_lr), (2 * float(pct_start * total_steps) - 2, max_lr, first), (total_steps - 1, first, last)]
+            self.phases = [
+                (up, first, max_lr),
+                (2 * float(pct_start * total_steps) - 2, max_lr, first),
+                (total_steps - 1, first, last),
+            ]
         else:
             self.phases = [(up, first, max_lr), (total_steps - 1, max_lr, last)]
         for group in optimizer.param_groups:
@@ -321,69 +342,3 @@ class SequentialLR(LRScheduler):
         self.last_epoch, self.milestones = state_dict["last_epoch"], state_dict["milestones"]
         for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=True):
             scheduler.load_state_dict(state)
-
-
-class ReduceLROnPlateau:
-    """The rate times `factor` when a metric has not improved for more than `patience` steps: `scheduler.step(metric)`."""
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        mode: Literal["min", "max"] = "min",
-        factor: float = 0.1,
-        patience: int = 10,
-        threshold: float = 1e-4,
-        threshold_mode: Literal["rel", "abs"] = "rel",
-        cooldown: int = 0,
-        min_lr: float = 0.0,
-        eps: float = 1e-8,
-    ) -> None:
-        if not 0 < factor < 1:
-            raise ConfigError(message("ReduceLROnPlateau", f"factor {factor}", "0 < factor < 1"))
-        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
-            got = f"mode {mode!r} and threshold_mode {threshold_mode!r}"
-            raise ConfigError(message("ReduceLROnPlateau", got, "'min' or 'max', 'rel' or 'abs'"))
-        self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
-        self.threshold, self.threshold_mode, self.cooldown = threshold, threshold_mode, cooldown
-        self.min_lr, self.eps = min_lr, eps
-        self.best = math.inf if mode == "min" else -math.inf
-        self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
-
-    def step(self, metrics: float | Tensor) -> None:
-        """Look at the metric and lower the rate if it has stalled."""
-        current = float(metrics)
-        self.last_epoch += 1
-        if self._better(current):
-            self.best, self.num_bad_epochs = current, 0
-        else:
-            self.num_bad_epochs += 1
-        if self.cooldown_counter > 0:
-            self.cooldown_counter -= 1
-            self.num_bad_epochs = 0
-        if self.num_bad_epochs > self.patience:
-            self._reduce()
-            self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
-
-    def _better(self, current: float) -> bool:
-        sign = 1.0 if self.mode == "min" else -1.0
-        if self.threshold_mode == "rel":
-            return sign * current < sign * self.best * (1.0 - sign * self.threshold)
-        return sign * current < sign * self.best - self.threshold
-
-    def _reduce(self) -> None:
-        for group in self.optimizer.param_groups:
-            lower = max(group["lr"] * self.factor, self.min_lr)
-            if group["lr"] - lower > self.eps:
-                group["lr"] = lower
-
-    def get_last_lr(self) -> list[float]:
-        """The learning rate of every group now."""
-        return [group["lr"] for group in self.optimizer.param_groups]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimizer."""
-        return {key: value for key, value in vars(self).items() if key != "optimizer"}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state_dict."""
-        vars(self).update(state_dict)

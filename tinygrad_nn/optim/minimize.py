@@ -13,13 +13,12 @@ from ..tensor import Tensor, enable_grad
 from ..tensor.core import constant
 
 
-def minimize(
-    fun: Callable[[], Tensor], params: Iterable[Tensor], method: str = "L-BFGS-B", **options: Any
-) -> Any:
-    """Minimise `fun()`, a scalar loss of `params`, and leave the best parameters in them. Needs the extra `blas` (SciPy).
+def minimize(fun: Callable[[], Tensor], params: Iterable[Tensor], method: str = "L-BFGS-B", **options: Any) -> Any:
+    """Minimise `fun()`, a scalar loss of `params`, and leave the best parameters in them. Needs the extra `blas`
+    (SciPy).
 
-    Returns SciPy's OptimizeResult (`fun`, `nit`, `message`, ...); `options` are those of the method (maxiter, ftol, gtol).
-    Raises GraphError if the loss is not a scalar or there is nothing to minimise.
+    Returns SciPy's OptimizeResult (`fun`, `nit`, `message`, ...); `options` are those of the method (maxiter, ftol,
+    gtol). Raises GraphError if the loss is not a scalar or there is nothing to minimise.
 
     >>> import tinygrad_nn as tg
     >>> p = tg.tensor([3.0, -1.0], dtype=tg.float64, requires_grad=True)

@@ -1,7 +1,8 @@
 """What optimizers share: parameter groups, state, the step. An optimizer itself is one pure `update` in its own file.
 
-`update(p, g, state, hyper)` returns the new parameter and the new state as Tensors and touches nothing, so a step records like any other
-computation. The learning rate and step counters are Tensors too (`ParamGroup.live`): they are never frozen into compiled code.
+`update(p, g, state, hyper)` returns the new parameter and the new state as Tensors and touches nothing, so a step
+records like any other computation. The learning rate and step counters are Tensors too (`ParamGroup.live`): they are
+never frozen into compiled code.
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ class Optimizer:
         self.param_groups: list[ParamGroup] = []
         self.state: dict[Tensor, State] = {}
         if isinstance(params, Tensor):
-            raise GraphError(message(type(self).__name__, "a single tensor", "an iterable of parameters", "pass [tensor]"))
+            raise GraphError(
+                message(type(self).__name__, "a single tensor", "an iterable of parameters", "pass [tensor]")
+            )
         listed = list(params)
         if not listed:
             raise GraphError(message(type(self).__name__, "no parameters", hint="pass model.parameters()"))
@@ -83,7 +86,9 @@ class Optimizer:
             self.add_param_group(group)  # type: ignore[arg-type]
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Add parameters with hyperparameters of their own. A tensor met before (tied weights) is taken once per group."""
+        """Add parameters with hyperparameters of their own. A tensor met before (tied weights) is taken once per
+        group.
+        """
         name = type(self).__name__
         given = group["params"]
         params = [given] if isinstance(given, Tensor) else list(dict.fromkeys(given))
@@ -92,7 +97,9 @@ class Optimizer:
             if not isinstance(p, Tensor):
                 raise GraphError(message(name, f"a parameter of type {type(p).__name__}", "tensors"))
             if not p.is_leaf:
-                raise GraphError(message(name, "a parameter computed from others", "leaves", "use detach().requires_grad_()"))
+                raise GraphError(
+                    message(name, "a parameter computed from others", "leaves", "use detach().requires_grad_()")
+                )
             if p in known:
                 raise GraphError(message(name, "a parameter that is in another group", "each parameter in one group"))
         values = {**self.defaults, **{key: value for key, value in group.items() if key != "params"}, "params": params}
@@ -120,7 +127,9 @@ class Optimizer:
                     p.grad = p.new_zeros(p.shape)
 
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """Update every parameter that has a gradient. A closure is called first, with gradients on, and its loss returned."""
+        """Update every parameter that has a gradient. A closure is called first, with gradients on, and its loss
+        returned.
+        """
         loss = None
         if closure is not None:
             with enable_grad():
@@ -149,7 +158,9 @@ class Optimizer:
 
     def update(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> tuple[Tensor, State]:
         """The new parameter and what changes of its state: a pure function of Tensors."""
-        raise GraphError(message(type(self).__name__, "no update rule", "a subclass that defines update(p, g, state, group)"))
+        raise GraphError(
+            message(type(self).__name__, "no update rule", "a subclass that defines update(p, g, state, group)")
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """State and hyperparameters with parameters numbered, as torch's: {"state": ..., "param_groups": ...}."""

@@ -1,4 +1,5 @@
-"""Stochastic gradient descent with momentum (Polyak 1964; Nesterov 1983, in the form of Sutskever et al., ICML 2013)."""
+"""Stochastic gradient descent with momentum (Polyak 1964; Nesterov 1983, in the form of Sutskever et al., ICML 2013).
+"""
 
 from __future__ import annotations
 

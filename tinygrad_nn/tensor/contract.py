@@ -10,8 +10,9 @@ from ..errors import ShapeError, message
 from ..ops.contract import MATMUL
 from ..ops.movement import RESHAPE
 from .core import Core, broadcast_shape
-from .elementwise import Operand
 from .index import Indexed
+from .operators import Operand
+from .shape import normal_axis
 
 
 class Contracted(Indexed):
@@ -30,10 +31,12 @@ class Contracted(Indexed):
 
         `transpose` reads the second operand, which then is a matrix, with its last two axes exchanged, at no cost.
         """
-        x, y = (self, other) if isinstance(other, Core) and other.dtype == self.dtype else self.promoted(other)
+        x, y = self.promoted(other)
         m, n = x.ndim, y.ndim
         if m == 0 or n == 0:
-            raise ShapeError(message("matmul", f"shapes {x.shape} and {y.shape}", "at least one axis each", "use * for numbers"))
+            raise ShapeError(
+                message("matmul", f"shapes {x.shape} and {y.shape}", "at least one axis each", "use * for numbers")
+            )
         if m == 2 and n == 2:
             return x.apply(MATMUL, y, tx=False, ty=transpose)
         if m == 1:
@@ -74,7 +77,9 @@ class Contracted(Indexed):
 
     def _ranks(self, name: str, other: Core, first: int, second: int) -> None:
         if (self.ndim, other.ndim) != (first, second):
-            raise ShapeError(message(name, f"shapes {self.shape} and {other.shape}", f"{first} and {second} axes", "use matmul"))
+            raise ShapeError(
+                message(name, f"shapes {self.shape} and {other.shape}", f"{first} and {second} axes", "use matmul")
+            )
 
     def inner(self, other: Core) -> Self:
         """Sums of products over the last axis of both."""

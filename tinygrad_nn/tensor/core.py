@@ -1,7 +1,8 @@
 """The handle and the gate: `Core` points at a Node, `bind` is the only place where nodes are made.
 
-A Tensor is a mutable handle on an immutable node, so assigning never disturbs a recorded graph. `bind` computes at once with
-NumPy and keeps the operands only where a gradient is wanted; an active recorder sees every application instead.
+A Tensor is a mutable handle on an immutable node, so assigning never disturbs a recorded graph. `bind` computes at
+once with NumPy and keeps the operands only where a gradient is wanted; an active recorder sees every application
+instead.
 """
 
 from __future__ import annotations
@@ -29,17 +30,26 @@ R = TypeVar("R")
 
 
 class Recorder(Protocol):
-    """What a tracer offers: it turns handles into nodes, makes the node for each application, and hears of assignments."""
+    """What a tracer offers: it turns handles into nodes, makes the node for each application, and hears of
+    assignments.
+    """
 
-    def lift(self, handle: Core) -> Node: ...
-    def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node: ...
-    def assign(self, handle: Core, node: Node) -> None: ...
+    def lift(self, handle: Core) -> Node:
+        """The node an operand stands for."""
+
+    def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
+        """The node of one application."""
+
+    def assign(self, handle: Core, node: Node) -> None:
+        """A handle is given another value."""
 
 
 class Mode(threading.local):
-    """What holds for the running thread: gradients on or off, the recorder, and a context in which NumPy does not warn.
+    """What holds for the running thread: gradients on or off, the recorder, and a context in which NumPy does not
+    warn.
 
-    Running a ufunc inside a prepared context costs 10 ns; entering np.errstate would cost as much as the addition itself.
+    Running a ufunc inside a prepared context costs 10 ns; entering np.errstate would cost as much as the addition
+    itself.
     """
 
     grad = True
@@ -88,8 +98,8 @@ def constant(value: Any) -> Node:
 def bind(op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
     """Apply an op to nodes: compute, and keep the operands where a gradient is wanted.
 
-    Broadcasting of elementwise operands that need a gradient becomes a node here, once, so no gradient rule knows of it; NumPy
-    broadcasts the others. This function is most of an eager step's cost outside of NumPy: keep it flat.
+    Broadcasting of elementwise operands that need a gradient becomes a node here, once, so no gradient rule knows of
+    it; NumPy broadcasts the others. This function is most of an eager step's cost outside of NumPy: keep it flat.
     """
     quietly = mode.quietly
     needs = False
@@ -187,7 +197,8 @@ def scalar(value: Number, dtype: DType) -> Node:
 
 
 def result_type(*operands: tuple[DType, int]) -> DType:
-    """PyTorch's promotion. Each operand is (dtype, rank): 2 for tensors with axes, 1 for 0-d tensors, 0 for Python numbers.
+    """PyTorch's promotion. Each operand is (dtype, rank): 2 for tensors with axes, 1 for 0-d tensors, 0 for Python
+    numbers.
 
     An operand of a lower rank changes the result only if its category (bool < int < float) is higher.
     """
@@ -251,11 +262,14 @@ class Core:
         return self.node.needs_grad
 
     def apply(self, op: Op, *others: Core, **attrs: Any) -> Self:
-        """Apply a primitive to this tensor and others. The way for new ops and for gradient rules; users call methods."""
+        """Apply a primitive to this tensor and others. The way for new ops and for gradient rules; users call
+        methods.
+        """
         recorder = mode.recorder
         if recorder is None:
             return self.handle(bind(op, (self.node, *[other.node for other in others]), attrs))  # type: ignore[no-any-return]
-        nodes = tuple(recorder.lift(operand) for operand in (self, *others))
+        operands: tuple[Core, ...] = (self, *others)
+        nodes = tuple(recorder.lift(operand) for operand in operands)
         return self.handle(recorder.bind(op, nodes, attrs))  # type: ignore[no-any-return]
 
     def assign(self, other: Core) -> Self:

@@ -1,7 +1,7 @@
 """New tensors: from Python and NumPy data, filled, counted. Random ones are in `random`.
 
-`tensor` copies; `as_tensor` and `from_numpy` share memory with an array, so writing to that array afterwards shows through, as in PyTorch.
-Python floats get the default dtype, NumPy arrays keep theirs.
+`tensor` copies; `as_tensor` and `from_numpy` share memory with an array, so writing to that array afterwards shows
+through, as in PyTorch. Python floats get the default dtype, NumPy arrays keep theirs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,17 @@ from .shape import as_ints
 from .tensor import Tensor
 
 # What other element types become without losing anything.
-_WIDENED = {np.dtype(k): v for k, v in ((np.float16, FLOAT32), (np.int8, INT32), (np.int16, INT32), (np.uint8, INT32), (np.uint16, INT32), (np.uint32, INT64))}
+_WIDENED = {
+    np.dtype(k): v
+    for k, v in (
+        (np.float16, FLOAT32),
+        (np.int8, INT32),
+        (np.int16, INT32),
+        (np.uint8, INT32),
+        (np.uint16, INT32),
+        (np.uint32, INT64),
+    )
+}
 
 
 def _finish(array: Any, requires_grad: bool) -> Tensor:
@@ -27,7 +37,9 @@ def _finish(array: Any, requires_grad: bool) -> Tensor:
 
 
 def _array(name: str, data: Any, dtype: Any, copy: bool) -> Any:
-    """Data as an array of one of the five dtypes; raises ShapeError for ragged lists, DTypeError for what is no number."""
+    """Data as an array of one of the five dtypes; raises ShapeError for ragged lists, DTypeError for what is no
+    number.
+    """
     wanted = None if dtype is None else check_dtype(name, dtype)
     if isinstance(data, Tensor):
         data = data.detach()._value()
@@ -36,14 +48,20 @@ def _array(name: str, data: Any, dtype: Any, copy: bool) -> Any:
     try:
         array = np.asarray(data)
     except ValueError:
-        raise ShapeError(message(name, "rows of different lengths", "nested lists of one shape", "pad them, or keep a list of tensors")) from None
+        raise ShapeError(
+            message(
+                name, "rows of different lengths", "nested lists of one shape", "pad them, or keep a list of tensors"
+            )
+        ) from None
     own = isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
-    if not own and array.dtype == np.float64 or (array.size == 0 and not own):
+    if (not own and array.dtype == np.float64) or (array.size == 0 and not own):
         wanted = wanted or mode.dtype
     if array.dtype not in DTYPES:
         if array.dtype not in _WIDENED:
             hint = "encode text and categories as numbers first"
-            raise DTypeError(message(name, f"data of dtype {array.dtype}", "bool, int32, int64, float32 or float64", hint))
+            raise DTypeError(
+                message(name, f"data of dtype {array.dtype}", "bool, int32, int64, float32 or float64", hint)
+            )
         wanted = wanted or _WIDENED[array.dtype]
     if wanted is not None and array.dtype != wanted:
         with np.errstate(all="ignore"):
@@ -53,7 +71,14 @@ def _array(name: str, data: Any, dtype: Any, copy: bool) -> Any:
 
 def _plain(data: Any) -> Any:
     """Lists whose entries are tensors, with the tensors as arrays."""
-    return [part.detach()._value() if isinstance(part, Tensor) else _plain(part) if isinstance(part, (list, tuple)) else part for part in data]
+    return [
+        part.detach()._value()
+        if isinstance(part, Tensor)
+        else _plain(part)
+        if isinstance(part, (list, tuple))
+        else part
+        for part in data
+    ]
 
 
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -86,7 +111,9 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
 def full(size: Any, fill_value: float | bool, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor filled with one value; its dtype is that of the value."""
     kind = np.dtype(bool) if isinstance(fill_value, bool) else INT64 if isinstance(fill_value, int) else mode.dtype
-    return _finish(np.full(as_ints((size,) if isinstance(size, int) else tuple(size)), fill_value, dtype or kind), requires_grad)
+    return _finish(
+        np.full(as_ints((size,) if isinstance(size, int) else tuple(size)), fill_value, dtype or kind), requires_grad
+    )
 
 
 def zeros(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -104,7 +131,9 @@ def eye(n: int, m: int | None = None, dtype: Any = None, requires_grad: bool = F
     return _finish(np.eye(n, m, dtype=_dtype("eye", dtype)), requires_grad)
 
 
-def arange(start: float, end: float | None = None, step: float = 1, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def arange(
+    start: float, end: float | None = None, step: float = 1, dtype: Any = None, requires_grad: bool = False
+) -> Tensor:
     """start, start + step, ... below end; int64 where all are integers."""
     first, last = (0, start) if end is None else (start, end)
     if step == 0:

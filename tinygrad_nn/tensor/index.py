@@ -1,7 +1,7 @@
 """Reading and writing places that data decides: gather, scatter, and `x[...]` in all its forms.
 
-`x[key]` with numbers and slices is a slice; with arrays or masks it is a flat index (worked out on positions, so every rule of NumPy
-holds) and one `take`. `x[key] = v` writes with `scatter` and gives the handle the result.
+`x[key]` with numbers and slices is a slice; with arrays or masks it is a flat index (worked out on positions, so
+every rule of NumPy holds) and one `take`. `x[key] = v` writes with `scatter` and gives the handle the result.
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ class Indexed(InPlace):
         try:
             places = positions[_as_numpy(key)]
         except IndexError as error:
-            raise IndexOutOfRange(message("getitem", f"{error} for shape {self.shape}", "an index inside of the tensor")) from None
+            raise IndexOutOfRange(
+                message("getitem", f"{error} for shape {self.shape}", "an index inside of the tensor")
+            ) from None
         return self.handle(constant(np.asarray(places)))  # type: ignore[no-any-return]
 
     def __setitem__(self, key: Any, value: Operand) -> None:
@@ -123,7 +125,9 @@ class Indexed(InPlace):
         try:
             source = source.expand_to(places.shape)
         except ShapeError:
-            raise ShapeError(message("setitem", f"a value of shape {source.shape} for {places.shape}", "a shape that broadcasts")) from None
+            raise ShapeError(
+                message("setitem", f"a value of shape {source.shape} for {places.shape}", "a shape that broadcasts")
+            ) from None
         flat = self.flatten().scatter(0, places.flatten(), source.flatten())
         self._write("setitem", flat.reshape(self.shape))
 
@@ -156,7 +160,7 @@ def _expanded(key: Any, shape: Shape) -> list[Any] | None:
 def _as_numpy(key: Any) -> Any:
     """A key with its tensors and lists as arrays; raises DTypeError for what cannot index."""
     parts = key if isinstance(key, tuple) else (key,)
-    converted = []
+    converted: list[Any] = []
     for part in parts:
         if isinstance(part, (Core, list, np.ndarray)):
             array = np.asarray(part.node.value if isinstance(part, Core) else part)

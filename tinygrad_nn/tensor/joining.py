@@ -73,7 +73,10 @@ def meshgrid(*tensors: Any, indexing: Literal["ij", "xy"] = "ij") -> tuple[Tenso
     """Coordinates of a grid: one tensor per axis, all of the grid's shape."""
     if indexing not in ("ij", "xy"):
         raise ConfigError(message("meshgrid", f"indexing {indexing!r}", "'ij' or 'xy'"))
-    listed = [as_tensor(x).reshape(-1) for x in (tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors)]
+    listed = [
+        as_tensor(x).reshape(-1)
+        for x in (tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors)
+    ]
     swap = indexing == "xy" and len(listed) > 1
     if swap:
         listed[:2] = listed[1::-1]
@@ -117,7 +120,11 @@ def _parsed(equation: str, operands: Sequence[Tensor]) -> tuple[list[str], str]:
     widest = max((rank for term, rank in zip(terms, ranks, strict=True) if "..." in term), default=0)
     inputs = []
     for term, rank, x in zip(terms, ranks, operands, strict=True):
-        if rank < 0 or (rank > 0 and "..." not in term) or not set(term.replace("...", "")) <= set(string.ascii_letters):
+        if (
+            rank < 0
+            or (rank > 0 and "..." not in term)
+            or not set(term.replace("...", "")) <= set(string.ascii_letters)
+        ):
             raise ShapeError(message("einsum", f"the term {term!r} for shape {x.shape}", "a letter for every axis"))
         inputs.append(term.replace("...", "".join(spare[widest - rank : widest]) if rank else ""))
     ellipsis = "".join(spare[:widest])
@@ -138,7 +145,11 @@ def _diagonal(x: Tensor, letters: str, equation: str) -> tuple[Tensor, str]:
             a = letters.index(letter)
             b = letters.index(letter, a + 1)
             if x.shape[a] != x.shape[b]:
-                raise ShapeError(message("einsum", f"axes {x.shape[a]} and {x.shape[b]} for {letter!r} in {equation!r}", "equal lengths"))
+                raise ShapeError(
+                    message(
+                        "einsum", f"axes {x.shape[a]} and {x.shape[b]} for {letter!r} in {equation!r}", "equal lengths"
+                    )
+                )
             x = x.diagonal(0, a, b)
             letters = "".join(c for k, c in enumerate(letters) if k not in (a, b)) + letter
     return x, letters

@@ -1,7 +1,7 @@
 """`Plain`: the handle of a backward walk that nobody records. It is its own node and holds a value, nothing else.
 
-Gradient rules are written once, in Tensor operations; run on Plain handles they cost little more than the NumPy calls. All methods come
-from the layers and reach `apply` or `_binary`, which are the two that differ here.
+Gradient rules are written once, in Tensor operations; run on Plain handles they cost little more than the NumPy
+calls. All methods come from the layers and reach `apply` or `_binary`, which are the two that differ here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Methods that move elements: reshape, permute, slice, concatenate and what is built of them. Views in NumPy, never in meaning."""
+"""Methods that move elements: reshape, permute, slice, concatenate and what is built of them. Views in NumPy, never
+in meaning.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,8 @@ class Shaped(Elementwise):
 
     __slots__ = ()
 
-    # ---- new tensors like this one (no gradient flows to them) ---------------------------------------------------------
+    # ---- new tensors like this one (no gradient flows to them)
+    # ---------------------------------------------------------
 
     def new_full(self, size: Shape, value: float | bool) -> Self:
         """A tensor of this dtype filled with one value."""
@@ -78,7 +81,8 @@ class Shaped(Elementwise):
         """Number of elements."""
         return math.prod(self.node.shape)
 
-    # ---- shape ---------------------------------------------------------------------------------------------------------
+    # ---- shape
+    # ---------------------------------------------------------------------------------------------------------
 
     def reshape(self, *shape: Any) -> Self:
         """The same elements in row-major order under another shape; one length may be -1."""
@@ -87,7 +91,13 @@ class Shaped(Elementwise):
             known = math.prod(n for n in wanted if n != -1)
             count = self.numel()
             if wanted.count(-1) > 1 or known == 0 or count % known:
-                raise ShapeError(message("reshape", f"shape {self.shape} ({count} elements) for {wanted}", "as many elements, at most one -1"))
+                raise ShapeError(
+                    message(
+                        "reshape",
+                        f"shape {self.shape} ({count} elements) for {wanted}",
+                        "as many elements, at most one -1",
+                    )
+                )
             wanted = tuple(count // known if n == -1 else n for n in wanted)
         return self if wanted == self.node.shape else self.apply(RESHAPE, shape=wanted)
 
@@ -107,12 +117,12 @@ class Shaped(Elementwise):
         return self.permute(tuple(order))
 
     @property
-    def T(self) -> Self:  # noqa: N802
+    def T(self) -> Self:
         """Axes in reverse order."""
         return self.permute(tuple(reversed(range(self.ndim))))
 
     @property
-    def mT(self) -> Self:  # noqa: N802
+    def mT(self) -> Self:
         """The last two axes exchanged."""
         return self.transpose(-2, -1)
 
@@ -151,7 +161,9 @@ class Shaped(Elementwise):
         size = self.shape[a]
         first = start + size if start < 0 else start
         if not (0 <= first <= size and 0 <= length <= size - first):
-            raise IndexOutOfRange(message("narrow", f"start {start} and length {length} on an axis of {size}", "slices inside the axis"))
+            raise IndexOutOfRange(
+                message("narrow", f"start {start} and length {length} on an axis of {size}", "slices inside the axis")
+            )
         return self.cut({a: (first, 1, length)})
 
     def cut(self, bounds: dict[int, tuple[int, int, int]]) -> Self:
@@ -170,13 +182,14 @@ class Shaped(Elementwise):
     def cat_with(self, *others: Core, dim: int = 0) -> Self:
         """This tensor and others joined along one axis, in their common dtype."""
         a = normal_axis("cat", dim, self.ndim)
-        parts = [self, *others]
+        parts: list[Core] = [self, *others]
         if any(part.dtype != self.node.dtype for part in others):
             common = result_type(*((part.dtype, part.rank()) for part in parts))
             parts = [part.cast(common) for part in parts]
         return parts[0].apply(CAT, *parts[1:], axis=a)  # type: ignore[return-value]
 
-    # ---- composites ----------------------------------------------------------------------------------------------------
+    # ---- composites
+    # ----------------------------------------------------------------------------------------------------
 
     def view(self, *shape: Any) -> Self:
         """As reshape: values are never shared for writing, so there is nothing to tell apart."""
@@ -203,7 +216,9 @@ class Shaped(Elementwise):
             known = -math.prod(lengths)
             lengths = tuple(self.shape[a] // known if n == -1 and known else n for n in lengths)
         if math.prod(lengths) != self.shape[a]:
-            raise ShapeError(message("unflatten", f"sizes {tuple(sizes)} for an axis of {self.shape[a]}", "sizes with that product"))
+            raise ShapeError(
+                message("unflatten", f"sizes {tuple(sizes)} for an axis of {self.shape[a]}", "sizes with that product")
+            )
         return self.reshape((*self.shape[:a], *lengths, *self.shape[a + 1 :]))
 
     def swapaxes(self, axis0: int, axis1: int) -> Self:
@@ -229,7 +244,8 @@ class Shaped(Elementwise):
         return self.reshape(other.shape)
 
     def repeat(self, *sizes: Any) -> Self:
-        """Copies beside each other, sizes[k] times along axis k (counted from the last axis; new axes come in front)."""
+        """Copies beside each other, sizes[k] times along axis k (counted from the last axis; new axes come in front).
+        """
         times = as_ints(sizes)
         if len(times) < self.ndim or any(n < 0 for n in times):
             raise ShapeError(message("repeat", f"sizes {times} for shape {self.shape}", "a number for every axis"))
@@ -275,11 +291,15 @@ class Shaped(Elementwise):
         a = normal_axis("select", dim, self.ndim)
         if self.ndim == 0 or not -self.shape[a] <= index < self.shape[a]:
             length = self.shape[a] if self.ndim else 0
-            raise IndexOutOfRange(message("select", f"index {index} on an axis of {length}", f"{-length} <= index < {length}"))
+            raise IndexOutOfRange(
+                message("select", f"index {index} on an axis of {length}", f"{-length} <= index < {length}")
+            )
         return self.narrow(a, index % self.shape[a], 1).reshape(self.shape[:a] + self.shape[a + 1 :])
 
     def roll(self, shifts: Ints, dims: Ints | None = None) -> Self:
-        """Elements moved along axes, those that leave come in at the other end; without `dims` of the flattened tensor."""
+        """Elements moved along axes, those that leave come in at the other end; without `dims` of the flattened
+        tensor.
+        """
         if dims is None:
             return self.flatten().roll(shifts, 0).reshape(self.shape)
         moves = (shifts,) if isinstance(shifts, int) else tuple(shifts)

@@ -39,7 +39,8 @@ class Tensor(Contracted):
         tensor.node = node
         return tensor
 
-    # ---- gradients ------------------------------------------------------------------------------------------------------
+    # ---- gradients
+    # ------------------------------------------------------------------------------------------------------
 
     @property
     def requires_grad(self) -> bool:
@@ -51,11 +52,17 @@ class Tensor(Contracted):
         self.requires_grad_(wanted)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Collect a gradient in `.grad` from now on (or no longer). Raises DTypeError for integers, GraphError for non-leaves."""
+        """Collect a gradient in `.grad` from now on (or no longer). Raises DTypeError for integers, GraphError for
+        non-leaves.
+        """
         if requires_grad == self.node.needs_grad:
             return self
         if requires_grad and self.node.dtype.kind != "f":
-            raise DTypeError(message("requires_grad_", f"dtype {self.dtype.name}", "a float dtype", "create it with dtype=tg.float32"))
+            raise DTypeError(
+                message(
+                    "requires_grad_", f"dtype {self.dtype.name}", "a float dtype", "create it with dtype=tg.float32"
+                )
+            )
         if not self.is_leaf:
             raise GraphError(message("requires_grad_", "a tensor computed from others", "a leaf", "use detach()"))
         self._as_leaf(requires_grad)
@@ -105,7 +112,9 @@ class Tensor(Contracted):
 
     def _needs_gradient(self, name: str) -> None:
         if not self.node.needs_grad:
-            raise GraphError(message(name, "a tensor that does not require grad", hint="create it with requires_grad=True"))
+            raise GraphError(
+                message(name, "a tensor that does not require grad", hint="create it with requires_grad=True")
+            )
 
     def backward(
         self,
@@ -116,8 +125,8 @@ class Tensor(Contracted):
     ) -> None:
         """Accumulate the gradient of this tensor with respect to every leaf (or to `inputs`) in their `.grad`.
 
-        `gradient` is the cotangent to start from; 1 for a tensor of one element. Raises GraphError where there is nothing to
-        differentiate, where it is missing, or where the saved values were freed by an earlier walk.
+        `gradient` is the cotangent to start from; 1 for a tensor of one element. Raises GraphError where there is
+        nothing to differentiate, where it is missing, or where the saved values were freed by an earlier walk.
         """
         if not self.node.needs_grad:
             hint = "give a parameter requires_grad=True and compute outside of no_grad()"
@@ -138,19 +147,26 @@ class Tensor(Contracted):
         if gradient is None:
             if self.numel() != 1:
                 hint = "sum() or mean() it first, or pass the cotangent as gradient="
-                raise GraphError(message("backward", f"a tensor of shape {self.shape} and no gradient", "one element", hint))
+                raise GraphError(
+                    message("backward", f"a tensor of shape {self.shape} and no gradient", "one element", hint)
+                )
             return self.new_ones(self.shape)
         if gradient.shape != self.shape:
-            raise ShapeError(message("backward", f"a gradient of shape {gradient.shape} for {self.shape}", "equal shapes"))
+            raise ShapeError(
+                message("backward", f"a gradient of shape {gradient.shape} for {self.shape}", "equal shapes")
+            )
         return self.handle(gradient.cast(self.dtype).node)
 
-    # ---- exchange ------------------------------------------------------------------------------------------------------
+    # ---- exchange
+    # ------------------------------------------------------------------------------------------------------
 
     def _value(self) -> Any:
         return self.node.value
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The value as a read-only NumPy array, without a copy. Raises GraphError where a gradient flows: detach first."""
+        """The value as a read-only NumPy array, without a copy. Raises GraphError where a gradient flows: detach
+        first.
+        """
         if self.node.needs_grad:
             raise GraphError(message("numpy", "a tensor that requires grad", hint="use x.detach().numpy()"))
         array: np.ndarray[Any, Any] = np.asarray(self._value()).view()
@@ -196,7 +212,7 @@ class Tensor(Contracted):
         array = np.asarray(self._value())
         options: dict[str, Any] = {"precision": 4, "floatmode": "maxprec_equal" if _fixed(array) else "maxprec"}
         text = np.array2string(array, separator=", ", prefix=prefix, threshold=1000, **options)
-        if array.dtype.kind == "f" and array.dtype != mode.dtype or array.dtype == np.int32 or array.size == 0:
+        if (array.dtype.kind == "f" and array.dtype != mode.dtype) or array.dtype == np.int32 or array.size == 0:
             text += f", dtype={array.dtype.name}"
         if self.node.inputs and self.node.needs_grad:
             return text + f", grad_fn=<{self.grad_fn.name()}>"
@@ -301,7 +317,9 @@ class GradFn:
 def walk(
     roots: Sequence[Tensor], seeds: Sequence[Tensor], wanted: list[Node] | None, retain: bool, create_graph: bool
 ) -> dict[Node, Tensor]:
-    """Walk backward from `roots`: recorded if the result is to be differentiated or somebody looks on, else on plain values."""
+    """Walk backward from `roots`: recorded if the result is to be differentiated or somebody looks on, else on plain
+    values.
+    """
     nodes = [root.node for root in roots]
     if create_graph or mode.recorder is not None or mode.watch is not None:
         with set_grad_enabled(create_graph):

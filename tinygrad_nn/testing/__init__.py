@@ -1,4 +1,6 @@
-"""Gradient checking for users and for this project's own tests. `strategies` needs hypothesis (extra `test`) and is imported by name."""
+"""Gradient checking for users and for this project's own tests. `strategies` needs hypothesis (extra `test`) and is
+imported by name.
+"""
 
 from .gradcheck import Report as Report
 from .gradcheck import gradcheck as gradcheck

@@ -1,7 +1,9 @@
-"""Check gradients against numeric derivatives, to second order, and against the identities that any gradient satisfies.
+"""Check gradients against numeric derivatives, to second order, and against the identities that any gradient
+satisfies.
 
-An entry fails when |analytic - numeric| > 10 e + atol * scale, where e is the numeric derivative's own error estimate; it is *refused*, and counted,
-where e > 1e-6 * scale or the function has a kink. With the default tolerance a coefficient that is wrong by 1e-5 is caught.
+An entry fails when |analytic - numeric| > 10 e + atol * scale, where e is the numeric derivative's own error
+estimate; it is *refused*, and counted, where e > 1e-6 * scale or the function has a kink. With the default tolerance
+a coefficient that is wrong by 1e-5 is caught.
 """
 
 from __future__ import annotations
@@ -88,10 +90,10 @@ def gradcheck(
 ) -> Report:
     """Compare the gradient of `fn(*inputs)` with numeric derivatives and return a Report, or raise GradcheckError.
 
-    Inputs that require grad must be float64; the others are passed on as they are. `fn` returns a tensor or a tuple of tensors.
-    `eps` is the relative step (6e-4); `rtol` multiplies the numeric error estimate, `atol` the scale of the values and derivatives.
-    `order=2` also checks the gradient of the vector-Jacobian product. mode "full" compares whole Jacobians, "fast" random directions.
-    `domain` bounds the points at which `fn` may be called.
+    Inputs that require grad must be float64; the others are passed on as they are. `fn` returns a tensor or a tuple
+    of tensors. `eps` is the relative step (6e-4); `rtol` multiplies the numeric error estimate, `atol` the scale of
+    the values and derivatives. `order=2` also checks the gradient of the vector-Jacobian product. mode "full"
+    compares whole Jacobians, "fast" random directions. `domain` bounds the points at which `fn` may be called.
 
     >>> import tinygrad_nn as tg
     >>> x = tg.tensor([0.3, 0.7], dtype=tg.float64, requires_grad=True)
@@ -113,7 +115,9 @@ def gradcheck(
             problem = _gradient_of(problem, rng)
     if total.checked == 0 and total.refused:
         got = f"a function of which all {total.refused} entries were refused"
-        raise GradcheckError(message("gradcheck", got, "a point where it is smooth", "not differentiable or too noisy here: move away"))
+        raise GradcheckError(
+            message("gradcheck", got, "a point where it is smooth", "not differentiable or too noisy here: move away")
+        )
     return total
 
 
@@ -142,7 +146,9 @@ def _check_deterministic(problem: _Problem) -> None:
     x = problem.start()
     if problem.value(x).tobytes() != problem.value(x).tobytes():
         hint = "seed its generator inside, or switch dropout off"
-        raise GradcheckError(message("gradcheck", "a function that returns other bits when called again", "a deterministic one", hint))
+        raise GradcheckError(
+            message("gradcheck", "a function that returns other bits when called again", "a deterministic one", hint)
+        )
 
 
 def _steps(x: Vector, tolerance: _Tolerance) -> Vector:
@@ -150,7 +156,9 @@ def _steps(x: Vector, tolerance: _Tolerance) -> Vector:
     steps = np.array([step_for(value, tolerance.eps, low, high) for value in x])
     if (steps <= 0).any():
         k = int(np.argmin(steps))
-        raise GradcheckError(message("gradcheck", f"the point {x[k]} for the domain {tolerance.domain}", "a point inside"))
+        raise GradcheckError(
+            message("gradcheck", f"the point {x[k]} for the domain {tolerance.domain}", "a point inside")
+        )
     return steps
 
 
@@ -197,7 +205,9 @@ def _fast(problem: _Problem, tolerance: _Tolerance, what: str, rng: np.random.Ge
         analytic = np.array([[pulled @ direction]])
         size = np.array([np.abs(cotangent) @ np.abs(here)])
         error = found.error + 8 * 2.0**-53 * size / (step / 4)
-        total += _compare(problem, what, analytic, found.value[:, None], error[:, None], found.kink[:, None], tolerance, here)
+        total += _compare(
+            problem, what, analytic, found.value[:, None], error[:, None], found.kink[:, None], tolerance, here
+        )
     return total
 
 
@@ -217,11 +227,20 @@ def _pulled(outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Seq
         if g is not None and (g.shape, g.dtype) != (leaf.shape, leaf.dtype):
             got = f"a gradient {g.shape}:{g.dtype.name} for an input {leaf.shape}:{leaf.dtype.name}"
             raise GradcheckError(message("gradcheck", got, "the input's shape and dtype"))
-    return flat(np.zeros(leaf.shape) if g is None else g.detach().numpy() for leaf, g in zip(leaves, found, strict=True))
+    return flat(
+        np.zeros(leaf.shape) if g is None else g.detach().numpy() for leaf, g in zip(leaves, found, strict=True)
+    )
 
 
 def _compare(
-    problem: _Problem, what: str, analytic: Any, numeric: Any, error: Any, kink: Any, tolerance: _Tolerance, here: Vector
+    problem: _Problem,
+    what: str,
+    analytic: Any,
+    numeric: Any,
+    error: Any,
+    kink: Any,
+    tolerance: _Tolerance,
+    here: Vector,
 ) -> Report:
     if analytic.size == 0:
         return Report(0, 0, 0.0)
@@ -246,11 +265,16 @@ def _failure(problem: _Problem, what: str, analytic: Any, numeric: Any, allowed:
     lines = [f"{'output':>10} {'input':>18} {'analytic':>24} {'numeric':>24} {'difference':>11} {'allowed':>9}"]
     for k in order:
         i, j = (int(v) for v in np.unravel_index(int(k), analytic.shape))
-        cells = f"{analytic[i, j]:>24.16g} {numeric[i, j]:>24.16g} {analytic[i, j] - numeric[i, j]:>11.3g} {allowed[i, j]:>9.1g}"
+        a, n = analytic[i, j], numeric[i, j]
+        cells = f"{a:>24.16g} {n:>24.16g} {a - n:>11.3g} {allowed[i, j]:>9.1g}"
         where = _place(problem, j) if analytic.shape[1] > 1 or problem.start().size == 1 else "a direction"
         lines.append(f"{i:>10} {where:>18} {cells}")
     got = f"{int(failed.sum())} of {failed.size} entries of the Jacobian ({what}) that differ from the numeric ones"
-    return message("gradcheck", got, "agreement", "a factor, a sign or a term of the gradient is wrong") + "\n" + "\n".join(lines)
+    return (
+        message("gradcheck", got, "agreement", "a factor, a sign or a term of the gradient is wrong")
+        + "\n"
+        + "\n".join(lines)
+    )
 
 
 def _place(problem: _Problem, column: int) -> str:
@@ -266,7 +290,10 @@ def _place(problem: _Problem, column: int) -> str:
 def _gradient_of(problem: _Problem, rng: np.random.Generator) -> _Problem:
     """The vector-Jacobian product of a problem, as a problem in its inputs and the cotangents."""
     _, outputs = problem.at(problem.start())
-    seeds = [Tensor.handle(constant(rng.normal(size=out.shape) if out.shape else np.asarray(rng.normal()))).requires_grad_() for out in outputs]
+    seeds = [
+        Tensor.handle(constant(rng.normal(size=out.shape) if out.shape else np.asarray(rng.normal()))).requires_grad_()
+        for out in outputs
+    ]
     count = len(problem.inputs)
 
     def pulled(*arguments: Any) -> tuple[Tensor, ...]:
@@ -293,7 +320,8 @@ def _gradient_of(problem: _Problem, rng: np.random.Generator) -> _Problem:
 
 
 def _identities(problem: _Problem, rng: np.random.Generator) -> None:
-    """What holds for every gradient without differences: linear in the cotangent, zero for zero, the same bits again."""
+    """What holds for every gradient without differences: linear in the cotangent, zero for zero, the same bits again.
+    """
     leaves, outputs = problem.at(problem.start(), requires_grad=True)
     if not outputs or not any(out.requires_grad for out in outputs):
         return
@@ -309,9 +337,9 @@ def _identities(problem: _Problem, rng: np.random.Generator) -> None:
     size = 2.0 * np.abs(a) + np.abs(b)
     bound = 1e-9 * max(1.0, float(size[np.isfinite(size)].max(initial=0.0)))
     if np.isfinite(both).all() and (np.abs(2.0 * a + b - both) > bound).any():
-        raise GradcheckError(message("gradcheck", "a vector-Jacobian product that is not linear in the cotangent", "linear"))
+        raise GradcheckError(
+            message("gradcheck", "a vector-Jacobian product that is not linear in the cotangent", "linear")
+        )
     zeros = pulled(np.zeros(count))
     if np.isfinite(a).all() and zeros.any():
         raise GradcheckError(message("gradcheck", "a gradient that is not 0 for the cotangent 0", "exact zeros"))
-
-

@@ -1,7 +1,8 @@
 """Numeric derivatives with an error bound: central differences, Richardson extrapolation, one-sided slopes for kinks.
 
-Pure NumPy. A function takes and returns float64 vectors. The step is about 6e-4 of the argument and is halved twice; the two extrapolations
-that result differ by about the error of the worse one, to which the rounding of the values is added.
+Pure NumPy. A function takes and returns float64 vectors. The step is about 6e-4 of the argument and is halved twice;
+the two extrapolations that result differ by about the error of the worse one, to which the rounding of the values is
+added.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ _ROUNDING = 8 * 2.0**-53
 
 @dataclass(frozen=True)
 class Slope:
-    """Derivative of every output along one direction: estimate, error bound, and whether left and right slopes differ."""
+    """Derivative of every output along one direction: estimate, error bound, and whether left and right slopes
+    differ.
+    """
 
     value: Vector
     error: Vector

@@ -1,4 +1,6 @@
-"""pytest plugin: the fixture `gradcheck` and the option `--gradcheck-order`. Imports nothing of the package before the fixture is used."""
+"""pytest plugin: the fixture `gradcheck` and the option `--gradcheck-order`. Imports nothing of the package before
+the fixture is used.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--gradcheck-order`."""
     group = parser.getgroup("tinygrad_nn")
-    group.addoption("--gradcheck-order", type=int, choices=(1, 2), default=2, help="order to which the gradcheck fixture checks")
+    group.addoption(
+        "--gradcheck-order", type=int, choices=(1, 2), default=2, help="order to which the gradcheck fixture checks"
+    )
 
 
 @pytest.fixture

@@ -32,7 +32,9 @@ def draw(arg: Arg, shape: Shape, rng: np.random.Generator, dtype: Any = np.float
     return np.asarray(values, dtype)
 
 
-def operands(case: Case, rng: np.random.Generator, shapes: tuple[Shape, ...] | None = None, dtype: Any = np.float64) -> list[Any]:
+def operands(
+    case: Case, rng: np.random.Generator, shapes: tuple[Shape, ...] | None = None, dtype: Any = np.float64
+) -> list[Any]:
     """Arrays for all operands of a case; `shapes` for those that take any shape (default (2, 3))."""
     own = shapes or ((2, 3),) * len(case.args)
     return [

@@ -49,7 +49,13 @@ def laid_out(value: Any, layout: str) -> Any:
 
 
 @st.composite
-def arrays(draw: st.DrawFn, arg: Arg | None = None, shape: Shape | None = None, layout: str | None = None, dtype: Any = np.float64) -> Any:
+def arrays(
+    draw: st.DrawFn,
+    arg: Arg | None = None,
+    shape: Shape | None = None,
+    layout: str | None = None,
+    dtype: Any = np.float64,
+) -> Any:
     """Arrays in the domain of an operand (default: all of [-2, 2]), in a random or a given layout."""
     domain = arg or Arg()
     lengths = draw(shapes()) if shape is None and domain.shape is None else shape or domain.shape or ()
@@ -67,7 +73,9 @@ def tensors(draw: st.DrawFn, arg: Arg | None = None, shape: Shape | None = None,
 
 @st.composite
 def modules(draw: st.DrawFn, in_features: int | None = None, max_layers: int = 3) -> nn.Sequential:
-    """Small feed-forward networks in float64 with smooth activations, ready for gradcheck; their inputs are (batch, in_features)."""
+    """Small feed-forward networks in float64 with smooth activations, ready for gradcheck; their inputs are (batch,
+    in_features).
+    """
     manual_seed(draw(st.integers(0, 2**32 - 1)))
     width = draw(st.integers(1, 4)) if in_features is None else in_features
     layers: list[nn.Module] = []

@@ -30,7 +30,9 @@ def clip_grad_norm_(
         first, *rest = norms
         total = first.cat_with(*rest, dim=0).norm(norm_type)
         if error_if_nonfinite and not bool(total.isfinite()):
-            raise GraphError(message("clip_grad_norm_", f"a norm of {total.item()}", "a finite one", "look with tg.detect_anomaly()"))
+            raise GraphError(
+                message("clip_grad_norm_", f"a norm of {total.item()}", "a finite one", "look with tg.detect_anomaly()")
+            )
         factor = (max_norm / (total + 1e-6)).clamp(max=1.0)
         for p, g in zip(chosen, gradients, strict=True):
             p.grad = (g * factor).to(g.dtype)

@@ -1,0 +1,78 @@
+"""The schedule that looks at a metric instead of counting steps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from ..errors import ConfigError, message
+from ..tensor import Tensor
+from .optimizer import Optimizer
+
+
+class ReduceLROnPlateau:
+    """The rate times `factor` when a metric has not improved for more than `patience` steps:
+    `scheduler.step(metric)`.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        mode: Literal["min", "max"] = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_mode: Literal["rel", "abs"] = "rel",
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+        eps: float = 1e-8,
+    ) -> None:
+        if not 0 < factor < 1:
+            raise ConfigError(message("ReduceLROnPlateau", f"factor {factor}", "0 < factor < 1"))
+        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
+            got = f"mode {mode!r} and threshold_mode {threshold_mode!r}"
+            raise ConfigError(message("ReduceLROnPlateau", got, "'min' or 'max', 'rel' or 'abs'"))
+        self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
+        self.threshold, self.threshold_mode, self.cooldown = threshold, threshold_mode, cooldown
+        self.min_lr, self.eps = min_lr, eps
+        self.best = math.inf if mode == "min" else -math.inf
+        self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
+
+    def step(self, metrics: float | Tensor) -> None:
+        """Look at the metric and lower the rate if it has stalled."""
+        current = float(metrics)
+        self.last_epoch += 1
+        if self._better(current):
+            self.best, self.num_bad_epochs = current, 0
+        else:
+            self.num_bad_epochs += 1
+        if self.cooldown_counter > 0:
+            self.cooldown_counter -= 1
+            self.num_bad_epochs = 0
+        if self.num_bad_epochs > self.patience:
+            self._reduce()
+            self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
+
+    def _better(self, current: float) -> bool:
+        sign = 1.0 if self.mode == "min" else -1.0
+        if self.threshold_mode == "rel":
+            return sign * current < sign * self.best * (1.0 - sign * self.threshold)
+        return sign * current < sign * self.best - self.threshold
+
+    def _reduce(self) -> None:
+        for group in self.optimizer.param_groups:
+            lower = max(group["lr"] * self.factor, self.min_lr)
+            if group["lr"] - lower > self.eps:
+                group["lr"] = lower
+
+    def get_last_lr(self) -> list[float]:
+        """The learning rate of every group now."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the optimizer."""
+        return {key: value for key, value in vars(self).items() if key != "optimizer"}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state_dict."""
+        vars(self).update(state_dict)

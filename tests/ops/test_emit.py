@@ -1,0 +1,105 @@
+"""The scalar form of each arithmetic op is its NumPy meaning, bit by bit, on special numbers and on integers at their limits."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygrad_nn.errors import DTypeError
+from tinygrad_nn.graph import Op
+from tinygrad_nn.ops import elementwise
+from tinygrad_nn.ops.rules import BOOL, DTYPES
+from tinygrad_nn.ops.transcendental import POW
+from tinygrad_nn.scalar import evaluate, param
+
+REALS = [
+    np.nan,
+    np.inf,
+    -np.inf,
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    -0.5,
+    1.5,
+    2.5,
+    0.1,
+    0.3,
+    -7.3,
+    1e-30,
+    -1e30,
+    1e9,
+    -3e9,
+    5e18,
+    1e19,
+]
+OPS = [op for op in elementwise.OPS if op.name != "cast"]
+
+
+def numbers(dtype: Any) -> Any:
+    if dtype.kind == "f":
+        return np.array(REALS, dtype)
+    if dtype.kind == "b":
+        return np.array([False, True])
+    limits = np.iinfo(dtype)
+    return np.array([0, 1, -1, 2, -2, 3, -3, 7, -7, 31, 32, 63, 64, limits.max, limits.min, limits.min + 1], dtype)
+
+
+def tuples(dtypes: list[Any]) -> list[Any]:
+    """Every combination of numbers, one array per operand."""
+    grid = list(itertools.product(*(numbers(dtype) for dtype in dtypes)))
+    return [np.array([row[k] for row in grid], dtype) for k, dtype in enumerate(dtypes)]
+
+
+def accepted(op: Op) -> list[list[Any]]:
+    """The dtypes an op takes."""
+    arity = len(op.vjp)
+    found = []
+    for dtype in DTYPES:
+        dtypes = [BOOL, dtype, dtype] if op.name == "where" else [dtype] * arity
+        try:
+            op.dtype(*dtypes)
+        except DTypeError:
+            continue
+        found.append(dtypes)
+    return found
+
+
+def check(op: Op, dtypes: list[Any], **attrs: Any) -> None:
+    operands = tuples(dtypes)
+    with np.errstate(all="ignore"):
+        expected = op.numpy(*operands, **attrs)
+    assert op.emit is not None
+    expr = op.emit(*(param(k, dtype) for k, dtype in enumerate(dtypes)), **attrs)
+    assert expr.dtype == expected.dtype == op.dtype(*dtypes, **attrs)
+    found = evaluate(expr, operands)
+    np.testing.assert_array_equal(found, expected, err_msg=op.name)
+    if expected.dtype.kind == "f" and op.name not in ("maximum", "minimum", "relu", "clamp"):
+        # NumPy leaves open which of two zeros is the larger
+        np.testing.assert_array_equal(np.signbit(found)[found == 0], np.signbit(expected)[found == 0], err_msg=op.name)
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_scalar_form_is_the_numpy_meaning(op: Op) -> None:
+    found = accepted(op)
+    assert found
+    for dtypes in found:
+        check(op, dtypes)
+
+
+def test_conversions() -> None:
+    for source, target in itertools.product(DTYPES, DTYPES):
+        check(elementwise.CAST, [source], dtype=target)
+
+
+def test_powers_of_integers() -> None:
+    for dtype in DTYPES[1:3]:
+        check(POW, [dtype, dtype])
+
+
+def test_every_block_has_a_scalar_form() -> None:
+    assert all(op.emit is not None for op in elementwise.OPS)

@@ -1,4 +1,4 @@
-"""The scalar form of each arithmetic op is its NumPy meaning, bit by bit, on special numbers and on integers at their limits."""
+"""The scalar form of each arithmetic op is its NumPy meaning, bit by bit, on special numbers and extreme integers."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def accepted(op: Op) -> list[list[Any]]:
     return found
 
 
-def check(op: Op, dtypes: list[Any], **attrs: Any) -> None:
-    operands = tuples(dtypes)
+def check(op: Op, dtypes: list[Any], operands: list[Any] | None = None, **attrs: Any) -> None:
+    operands = operands or tuples(dtypes)
     with np.errstate(all="ignore"):
         expected = op.numpy(*operands, **attrs)
     assert op.emit is not None
@@ -89,6 +89,17 @@ def test_scalar_form_is_the_numpy_meaning(op: Op) -> None:
     assert found
     for dtypes in found:
         check(op, dtypes)
+
+
+@pytest.mark.parametrize(
+    "op", [elementwise.REMAINDER, elementwise.FMOD, elementwise.FLOOR_DIVIDE], ids=lambda op: op.name
+)
+def test_quotients_next_to_whole_numbers(op: Op) -> None:
+    """Decimal fractions, as in 0.6 // 0.2: the rounded quotient and the exact remainder must tell the same story."""
+    rng = np.random.default_rng(0)
+    for dtype in DTYPES[3:]:
+        x, y = rng.integers(-(10**6), 10**6, (2, 20_000)) / rng.choice([1, 10, 1000], (2, 20_000))
+        check(op, [dtype, dtype], [x.astype(dtype), y.astype(dtype)])
 
 
 def test_conversions() -> None:

@@ -190,6 +190,12 @@ def test_equal_bounds_of_clamp_get_the_gradient_once() -> None:
     assert bound.grad.tolist() == [1.0, 0.0, 1.0]
 
 
+def test_lerp_ends_exactly_where_it_should() -> None:
+    x, y = tg.tensor([0.1, -3.3, 1e20]), tg.tensor([0.7, 5.1, 1.0])
+    for weight in (0, 1, tg.tensor(0.0), tg.tensor(1.0)):
+        assert x.lerp(y, weight).equal(y if float(weight) else x)
+
+
 def test_nan_never_hides() -> None:
     nan = tg.tensor([np.nan])
     for out in (

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, ShapeError, message
+from ..errors import ShapeError, message
 from ..graph import Arg, Case, DType, Op, Shape
 from .rules import ANY, INT64, Rule, check_kinds, same_dtype
 
@@ -126,22 +126,13 @@ MIN = Op(
 )
 
 
-def _arg_dtype(name: str) -> Rule:
-    def rule(dtype: DType, **attrs: Any) -> DType:
-        if dtype.kind not in "fi":
-            raise DTypeError(message(name, f"dtype {dtype.name}", "a number", "convert it with .to(dtype)"))
-        return INT64
-
-    return rule
-
-
 def _arg(name: str, numpy: Rule) -> Op:
     """Index of the first extreme along one axis; NaN counts as the extreme."""
     return Op(
         name,
         "reduce",
         shape=_reduced(name, empty_allowed=False),
-        dtype=_arg_dtype(name),
+        dtype=lambda x, **attrs: INT64,
         numpy=lambda x, axis, keepdims: numpy(x, axis=axis[0], keepdims=keepdims),
         vjp=(None,),
         domain=(Case((APART,), {"axis": (1,), "keepdims": False}), Case((APART,), {"axis": (2,), "keepdims": True})),

@@ -15,7 +15,7 @@ from ..graph import DType, Op
 from ..ops.control import CUMPROD, CUMSUM
 from ..ops.index import ARGSORT, GATHER
 from ..ops.reduce import ARGMAX, ARGMIN, MAX, MIN, PROD, SUM
-from ..ops.rules import INT32, INT64
+from ..ops.rules import INT64
 from .core import Core, check_dtype
 from .operators import Operand
 from .shape import Ints, Shaped, normal_axes, normal_axis
@@ -203,7 +203,7 @@ class Reduced(Shaped):
 
     def _arg(self, op: Op, dim: int | None, keepdim: bool) -> Self:
         if self.node.dtype.kind == "b":
-            op.dtype(self.node.dtype)  # raises
+            raise DTypeError(message(op.name, "dtype bool", "a number", "convert it with .int()"))
         if dim is None:
             index = self.reshape(-1).apply(op, axis=(0,), keepdims=False)
             return index.reshape((1,) * self.ndim) if keepdim else index
@@ -244,7 +244,7 @@ class Reduced(Shaped):
         if dim is None:
             return self._reduce(op, None, keepdim)
         x, axis = self._line(op.name, dim)
-        indices = x._orderable().apply(arg, axis=(axis,), keepdims=True)
+        indices = x.apply(arg, axis=(axis,), keepdims=True)
         values = x.apply(GATHER, indices, axis=axis)
         shape = self._without(axis, keepdim)
         return ValuesIndices(values.reshape(shape), indices.reshape(shape))
@@ -261,10 +261,6 @@ class Reduced(Shaped):
         shape = self.node.shape
         return shape[:axis] + (1,) * (keepdim and bool(shape)) + shape[axis + 1 :]
 
-    def _orderable(self) -> Self:
-        """Bools as integers."""
-        return self.cast(INT32) if self.node.dtype.kind == "b" else self
-
     def cumsum(self, dim: int, *, dtype: Any = None) -> Self:
         """Running sum along one axis; of integers and bools in int64."""
         x, axis = self._line("cumsum", dim)
@@ -280,7 +276,7 @@ class Reduced(Shaped):
     def argsort(self, dim: int = -1, descending: bool = False, stable: bool = True) -> Self:
         """Indices that would sort along one axis; NaN counts as largest. The order of equal elements is always kept."""
         x, axis = self._line("argsort", dim)
-        return x._orderable().apply(ARGSORT, axis=axis, descending=descending).reshape(self.node.shape)
+        return x.apply(ARGSORT, axis=axis, descending=descending).reshape(self.node.shape)
 
     def sort(self, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesIndices[Self]:
         """(values, indices) in order along one axis, as `argsort`."""

@@ -173,3 +173,4 @@ from .transforms import jacobian as jacobian
 from .transforms import jvp as jvp
 from .transforms import value_and_grad as value_and_grad
 from .transforms import vjp as vjp
+from .viz import draw as draw

@@ -26,7 +26,6 @@ from .fused import fma
 
 DType = np.dtype[Any]
 Number = SupportsFloat
-
 BOOL: Final[DType] = np.dtype(np.bool_)
 INT32: Final[DType] = np.dtype(np.int32)
 INT64: Final[DType] = np.dtype(np.int64)
@@ -192,6 +191,8 @@ class Expr:
     def abs(self) -> Expr:
         """The magnitude."""
         return _apply("abs", self)
+
+    __abs__ = abs
 
     def quotient(self, other: Expr | Number) -> Expr:
         """Integer division towards zero; 0 where `other` is 0."""

@@ -33,13 +33,13 @@ def run_metadata(seed: int | None, **run: Any) -> dict[str, Any]:
         "seed": seed,
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "command": " ".join(sys.argv),
         **run,
     }
 
 
-def _cpu() -> str:
+def cpu_name() -> str:
     """The processor's name; /proc knows it where platform.processor() says only the architecture."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():

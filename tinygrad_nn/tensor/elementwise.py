@@ -280,7 +280,8 @@ class Elementwise(Logical):
             raise ConfigError(message("clamp", "neither min nor max", "at least one of them"))
         x = self
         for bound in (min, max):
-            x = x if bound is None else x.promoted(bound)[0]
+            if bound is not None and not (x.node.dtype.kind == "f" and isinstance(bound, (int, float))):
+                x = x.promoted(bound)[0]
         dtype = x.node.dtype
         low, high = _limits(dtype)
         lower = x._operand(low if min is None else min).cast(dtype)

@@ -33,9 +33,10 @@ class Operators(Converted):
         """Another operand as a tensor of its own dtype (a Python number takes one that fits this tensor)."""
         if isinstance(other, Core):
             return other  # type: ignore[return-value]
-        if isinstance(other, (bool, int, float)):
-            dtype = result_type((self.node.dtype, self.rank()), (number_dtype(other), 0))
-            return self.handle(scalar(other, dtype))  # type: ignore[no-any-return]
+        if isinstance(other, (int, float)):
+            dtype = self.node.dtype
+            fits = dtype.kind == "f" or isinstance(other, bool) or (dtype.kind == "i" and isinstance(other, int))
+            return self.handle(scalar(other, dtype if fits else number_dtype(other)))  # type: ignore[no-any-return]
         if not isinstance(other, (np.ndarray, np.generic)):
             got = f"an operand of type {type(other).__name__}"
             raise DTypeError(message("tensor", got, "a tensor, a number or an array"))

@@ -53,7 +53,9 @@ class Reduced(Shaped):
         return x
 
     def _off_zero(self, function: Callable[[Self], Self]) -> Self:
-        """function(x), and 0 with gradient 0 where x is 0, whatever slope the function has there."""
+        """function(x), which is 0 at 0, with gradient 0 there, whatever slope the function has."""
+        if not self.node.needs_grad:
+            return function(self)
         zero = self.eq(0)
         return function(self.masked_fill(zero, 1)).masked_fill(zero, 0)
 

@@ -1,4 +1,6 @@
-"""`python -m tinygrad_nn`: a doctor page. What is installed, what is missing and the line that installs it, what to try next."""
+"""`python -m tinygrad_nn`: a doctor page. What is installed, what is missing and the line that installs it, what to
+try next.
+"""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import libm
+from ..errors import DTypeError, message
 from ..graph import Arg
 from ..scalar import const
 from .rules import REAL, Rule, binary, unary
@@ -44,21 +45,21 @@ LOG = unary("log", np.log, lambda g, out, x: g / x, libm.log, POSITIVE)
 LOG2 = unary("log2", np.log2, lambda g, out, x: g / (x * math.log(2)), libm.log2, POSITIVE)
 LOG10 = unary("log10", np.log10, lambda g, out, x: g / (x * math.log(10)), libm.log10, POSITIVE)
 LOG1P = unary("log1p", np.log1p, lambda g, out, x: g / (x + 1), libm.log1p, Arg(-0.7, 3.0))
-SIN = unary("sin", np.sin, lambda g, out, x: g * x.cos(), libm.sin)
-COS = unary("cos", np.cos, lambda g, out, x: -g * x.sin(), libm.cos)
-TAN = unary("tan", np.tan, lambda g, out, x: g * (out * out + 1), libm.tan, Arg(-1.2, 1.2))
-ASIN = unary("asin", np.arcsin, lambda g, out, x: g * (1 - x * x).rsqrt(), libm.asin, INSIDE_ONE)
-ACOS = unary("acos", np.arccos, lambda g, out, x: -g * (1 - x * x).rsqrt(), libm.acos, INSIDE_ONE)
-ATAN = unary("atan", np.arctan, lambda g, out, x: g / (x * x + 1), libm.atan)
+SIN = unary("sin", np.sin, lambda g, out, x: g * x.cos(), None)
+COS = unary("cos", np.cos, lambda g, out, x: -g * x.sin(), None)
+TAN = unary("tan", np.tan, lambda g, out, x: g * (out * out + 1), None, Arg(-1.2, 1.2))
+ASIN = unary("asin", np.arcsin, lambda g, out, x: g * (1 - x * x).rsqrt(), None, INSIDE_ONE)
+ACOS = unary("acos", np.arccos, lambda g, out, x: -g * (1 - x * x).rsqrt(), None, INSIDE_ONE)
+ATAN = unary("atan", np.arctan, lambda g, out, x: g / (x * x + 1), None)
 SINH = unary("sinh", np.sinh, lambda g, out, x: g * x.cosh(), libm.sinh)
 COSH = unary("cosh", np.cosh, lambda g, out, x: g * x.sinh(), libm.cosh)
 TANH = unary("tanh", np.tanh, lambda g, out, x: g * (1 - out * out), libm.tanh)
-ASINH = unary("asinh", np.arcsinh, lambda g, out, x: g * (x * x + 1).rsqrt(), libm.asinh)
-ACOSH = unary("acosh", np.arccosh, lambda g, out, x: g * (x * x - 1).rsqrt(), libm.acosh, Arg(1.3, 3.0))
-ATANH = unary("atanh", np.arctanh, lambda g, out, x: g / (1 - x * x), libm.atanh, INSIDE_ONE)
+ASINH = unary("asinh", np.arcsinh, lambda g, out, x: g * (x * x + 1).rsqrt(), None)
+ACOSH = unary("acosh", np.arccosh, lambda g, out, x: g * (x * x - 1).rsqrt(), None, Arg(1.3, 3.0))
+ATANH = unary("atanh", np.arctanh, lambda g, out, x: g / (1 - x * x), None, INSIDE_ONE)
 SIGMOID = unary("sigmoid", _sigmoid, lambda g, out, x: g * (out * (1 - out)), libm.sigmoid)
-ERF = unary("erf", _elementwise(math.erf), lambda g, out, x: g * ((-x * x).exp() * TWO_OVER_SQRT_PI), libm.erf)
-ERFC = unary("erfc", _elementwise(math.erfc), lambda g, out, x: g * ((-x * x).exp() * -TWO_OVER_SQRT_PI), libm.erfc)
+ERF = unary("erf", _elementwise(math.erf), lambda g, out, x: g * ((-x * x).exp() * TWO_OVER_SQRT_PI), None)
+ERFC = unary("erfc", _elementwise(math.erfc), lambda g, out, x: g * ((-x * x).exp() * -TWO_OVER_SQRT_PI), None)
 
 
 def _pow(x: Any, y: Any) -> Any:
@@ -71,9 +72,9 @@ def _pow(x: Any, y: Any) -> Any:
 
 
 def _pow_expr(x: Any, y: Any) -> Any:
-    """Integers by repeated squaring over the bits of the exponent."""
+    """Integers by repeated squaring over the bits of the exponent; floats have no scalar form."""
     if x.dtype.kind == "f":
-        return libm.pow(x, y)
+        raise DTypeError(message("pow", f"a scalar form in {x.dtype.name}", "integers"))
     square, power = x, const(1, x.dtype)
     for bit in range(8 * x.dtype.itemsize - 1):
         power = ((y >> bit) & 1).eq(1).where(power * square, power)
@@ -104,7 +105,7 @@ ATAN2 = binary(
     "atan2",
     numpy=np.arctan2,
     vjp=(lambda g, out, y, x: _over_square(g * x, y, x), lambda g, out, y, x: _over_square(-g * y, y, x)),
-    emit=libm.atan2,
+    emit=None,
     args=(POSITIVE, POSITIVE),
     kinds=("f",),
 )

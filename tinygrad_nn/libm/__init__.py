@@ -1,0 +1,16 @@
+"""Elementary functions in plain scalar arithmetic: range reduction and polynomial, no library call, so loops vectorise.
+
+Here now: exp and log with their relatives. An op without a scalar form has `emit=None`.
+"""
+
+from .exponential import cosh as cosh
+from .exponential import exp as exp
+from .exponential import exp2 as exp2
+from .exponential import expm1 as expm1
+from .exponential import sigmoid as sigmoid
+from .exponential import sinh as sinh
+from .exponential import tanh as tanh
+from .logarithm import log as log
+from .logarithm import log1p as log1p
+from .logarithm import log2 as log2
+from .logarithm import log10 as log10

@@ -9,7 +9,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tests.tensor.parity import check
-from tinygrad_nn.errors import DTypeError, ShapeError, TinygradError
+from tinygrad_nn.errors import ConfigError, DTypeError, ShapeError, TinygradError
 from tinygrad_nn.tensor import functions
 
 NAMES = sorted(name for name, value in vars(functions).items() if hasattr(value, "__wrapped__"))
@@ -39,6 +39,13 @@ def test_wrong_input_is_named() -> None:
         tg.sum([[1.0], [2.0, 3.0]])
     with pytest.raises(TinygradError, match=r"mask of dtype int64"):
         tg.where([1, 0], 1.0, 2.0)
+    with pytest.raises(ConfigError, match=r"\[where\] got one of x and y; expected both or none"):
+        tg.where([True], 1.0)
+
+
+def test_where_with_a_condition_alone_gives_positions() -> None:
+    for x in (np.eye(3), np.zeros((2, 2)), np.array([0, 2, 3]), np.zeros((0, 2))):
+        check(lambda lib, x: lib.where(x), x, grad=False)
 
 
 @pytest.mark.parametrize("x", [True, 1, 2.5, np.float32(1), np.ones(2, np.int32)])

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
+from ..errors import ConfigError, message
 from .core import Core
 from .creation import tensor
 from .operators import Operand
@@ -53,17 +54,31 @@ isfinite = function(Tensor.isfinite)
 isclose = function(Tensor.isclose)
 
 
-def where(condition: Any, x: Operand, y: Operand) -> Tensor:
+@overload
+def where(condition: Any) -> tuple[Tensor, ...]: ...
+@overload
+def where(condition: Any, x: Operand, y: Operand) -> Tensor: ...
+def where(condition: Any, x: Operand | None = None, y: Operand | None = None) -> Tensor | tuple[Tensor, ...]:
     """x where `condition` (bool) holds, else y; the three broadcast, x and y are promoted.
+
+    With the condition alone, the positions of what is not 0: one tensor per axis.
 
     >>> where([True, False], 1.0, 2)
     tensor([1., 2.])
+    >>> where([[0, 3], [4, 0]])
+    (tensor([0, 1]), tensor([1, 0]))
     """
     mask = condition if isinstance(condition, Tensor) else tensor(condition)
+    if x is None and y is None:
+        return tuple(mask.nonzero().unbind(1))
+    if x is None or y is None:
+        raise ConfigError(message("where", "one of x and y", "both or none"))
     if isinstance(y, Tensor) and not isinstance(x, Core):  # a number as x must not count as a tensor in promotion
         return y.where(~mask, x)
     return (x if isinstance(x, Tensor) else tensor(x)).where(mask, y)
 
+
+masked_fill = function(Tensor.masked_fill)
 
 # ---- elementwise --------------------------------------------------------------------------------------------------
 
@@ -153,3 +168,57 @@ topk = function(Tensor.topk)
 logsumexp = function(Tensor.logsumexp)
 softmax = function(Tensor.softmax)
 log_softmax = function(Tensor.log_softmax)
+
+# ---- shape ---------------------------------------------------------------------------------------------------------
+
+reshape = function(Tensor.reshape)
+ravel = function(Tensor.ravel)
+flatten = function(Tensor.flatten)
+unflatten = function(Tensor.unflatten)
+squeeze = function(Tensor.squeeze)
+unsqueeze = function(Tensor.unsqueeze)
+transpose = function(Tensor.transpose)
+t = function(Tensor.t)
+swapaxes = function(Tensor.swapaxes)
+movedim = function(Tensor.movedim)
+permute = function(Tensor.permute)
+broadcast_to = function(Tensor.broadcast_to)
+tile = function(Tensor.tile)
+split = function(Tensor.split)
+chunk = function(Tensor.chunk)
+unbind = function(Tensor.unbind)
+flip = function(Tensor.flip)
+roll = function(Tensor.roll)
+tril = function(Tensor.tril)
+triu = function(Tensor.triu)
+diagonal = function(Tensor.diagonal)
+narrow = function(Tensor.narrow)
+select = function(Tensor.select)
+clone = function(Tensor.clone)
+detach = function(Tensor.detach)
+numel = function(Tensor.numel)
+
+# ---- indexing ------------------------------------------------------------------------------------------------------
+
+gather = function(Tensor.gather)
+scatter = function(Tensor.scatter)
+scatter_add = function(Tensor.scatter_add)
+index_select = function(Tensor.index_select)
+index_add = function(Tensor.index_add)
+masked_select = function(Tensor.masked_select)
+take = function(Tensor.take)
+take_along_dim = function(Tensor.take_along_dim)
+nonzero = function(Tensor.nonzero)
+
+# ---- contractions --------------------------------------------------------------------------------------------------
+
+matmul = function(Tensor.matmul)
+mm = function(Tensor.mm)
+bmm = function(Tensor.bmm)
+mv = function(Tensor.mv)
+dot = function(Tensor.dot)
+inner = function(Tensor.inner)
+outer = function(Tensor.outer)
+addmm = function(Tensor.addmm)
+addmv = function(Tensor.addmv)
+tensordot = function(Tensor.tensordot)

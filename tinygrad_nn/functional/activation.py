@@ -90,7 +90,7 @@ def softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
 
 def logsigmoid(x: Tensor) -> Tensor:
     """log(sigmoid(x)), without overflow."""
-    return x.clamp(max=0) - (-x.abs()).exp().log1p()
+    return -(-x).logaddexp(0)
 
 
 def softsign(x: Tensor) -> Tensor:

@@ -84,13 +84,10 @@ def binary_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None = None
 def binary_cross_entropy_with_logits(
     x: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean", pos_weight: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy of sigmoid(x), as max(x, 0) - x t + log(1 + e^-|x|); `pos_weight` multiplies the positive term."""
+    """Cross-entropy of sigmoid(x), as t log(1 + e^-x) + (1 - t) log(1 + e^x); `pos_weight` is for the first term."""
     _same("binary_cross_entropy_with_logits", x, target)
-    tail = (-x.abs()).exp().log1p()
-    if pos_weight is None:
-        values = x.relu() - x * target + tail
-    else:
-        values = (1 - target) * x + ((pos_weight - 1) * target + 1) * (tail + (-x).relu())
+    positive = target if pos_weight is None else target * pos_weight
+    values = positive * (-x).logaddexp(0) + (1 - target) * x.logaddexp(0)
     return _reduced("binary_cross_entropy_with_logits", values if weight is None else values * weight, reduction)
 
 
@@ -261,8 +258,7 @@ def hinge_embedding_loss(x: Tensor, target: Tensor, margin: float = 1.0, reducti
 def soft_margin_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """log(1 + e^(-t x)), for targets 1 and -1; without overflow."""
     _same("soft_margin_loss", x, target)
-    z = -target * x
-    return _reduced("soft_margin_loss", z.relu() + (-z.abs()).exp().log1p(), reduction)
+    return _reduced("soft_margin_loss", (-target * x).logaddexp(0), reduction)
 
 
 def multi_margin_loss(

@@ -12,7 +12,7 @@ from tinygrad_nn.errors import DTypeError
 from tinygrad_nn.graph import Op
 from tinygrad_nn.ops import elementwise
 from tinygrad_nn.ops.rules import BOOL, DTYPES
-from tinygrad_nn.ops.transcendental import POW
+from tinygrad_nn.ops.transcendental import LOGADDEXP, POW
 from tinygrad_nn.scalar import evaluate, param
 
 REALS = [
@@ -110,6 +110,16 @@ def test_conversions() -> None:
 def test_powers_of_integers() -> None:
     for dtype in DTYPES[1:3]:
         check(POW, [dtype, dtype])
+
+
+def test_logaddexp() -> None:
+    """Composed of the library's exp and log1p, so within their error and not bit by bit."""
+    for dtype in DTYPES[3:]:
+        x, y = tuples([dtype, dtype])
+        assert LOGADDEXP.emit is not None
+        found = evaluate(LOGADDEXP.emit(param(0, dtype), param(1, dtype)), [x, y])
+        with np.errstate(all="ignore"):
+            np.testing.assert_allclose(found, np.logaddexp(x, y), rtol=4 * float(np.finfo(dtype).eps))
 
 
 def test_every_block_has_a_scalar_form() -> None:

@@ -136,7 +136,7 @@ def test_a_notebook_gets_svg() -> None:
 def test_without_any_renderer_there_is_text_and_a_hint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    def missing(module: str, extra: str) -> Any:
+    def missing(module: str, extra: str = "") -> Any:
         if module == "pygraphviz":
             raise MissingExtra("[pygraphviz] got no module")
         return __import__(module)

@@ -77,8 +77,14 @@ def binary_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None = None
                 "use binary_cross_entropy_with_logits",
             )
         )
-    values = -(target * x.log().clamp(min=-100) + (1 - target) * (1 - x).log().clamp(min=-100))
+    values = -(target * _limited_log(x) + (1 - target) * _limited_log(1 - x))
     return _reduced("binary_cross_entropy", values if weight is None else values * weight, reduction)
+
+
+def _limited_log(x: Tensor) -> Tensor:
+    """max(log x, -100), with slope 0 at 0."""
+    positive = x > 0
+    return x.where(positive, 1.0).log().clamp(min=-100).masked_fill(~positive, -100.0)
 
 
 def binary_cross_entropy_with_logits(

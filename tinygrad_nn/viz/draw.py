@@ -61,7 +61,7 @@ class Drawing:
 
     def picture(self, kind: str = "svg") -> bytes:
         """The picture's bytes."""
-        graphviz = require("graphviz", "draw")
+        graphviz = require("graphviz")
         try:
             return graphviz.Source(self.source).pipe(format=kind)  # type: ignore[no-any-return]
         except graphviz.ExecutableNotFound:

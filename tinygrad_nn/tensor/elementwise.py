@@ -46,6 +46,11 @@ class Elementwise(Logical):
         """x / other, of integers in the default float; rounded toward 0 ("trunc") or down ("floor"), keeping integers.
 
         An integer divided by 0 with rounding is 0. Raises ConfigError for another rounding mode.
+
+        >>> import tinygrad_nn as tg
+        >>> x = tg.tensor([7, -7])
+        >>> x.div(2).tolist(), x.div(2, rounding_mode="trunc").tolist(), x.div(2, rounding_mode="floor").tolist()
+        ([3.5, -3.5], [3, -3], [3, -4])
         """
         if rounding_mode is None:
             return self / other
@@ -157,7 +162,12 @@ class Elementwise(Logical):
         return self._unary(t.LOG1P)
 
     def logaddexp(self, other: Operand) -> Self:
-        """log(exp(x) + exp(other)) without overflow."""
+        """log(exp(x) + exp(other)) without overflow; with other = 0 it is softplus.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.tensor([-1000.0, 1000.0]).logaddexp(0).tolist()
+        [0.0, 1000.0]
+        """
         return self._float_binary(t.LOGADDEXP, self._operand(other))
 
     def sigmoid(self) -> Self:
@@ -275,6 +285,10 @@ class Elementwise(Logical):
 
         The gradient passes where min <= x <= max, is 0 outside and for NaN; a bound in force gets it instead.
         Raises ConfigError without any bound.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.tensor([-2.0, 0.5, 9.0]).clamp(-1, tg.tensor([1.0, 1.0, 3.0])).tolist()
+        [-1.0, 0.5, 3.0]
         """
         if min is None and max is None:
             raise ConfigError(message("clamp", "neither min nor max", "at least one of them"))

@@ -20,7 +20,15 @@ _ORDER = "bif"  # kinds of dtype, each able to hold those before
 
 
 class InPlace(Reduced):
-    """Methods that give this handle another value."""
+    """Methods that give this handle another value.
+
+    >>> import tinygrad_nn as tg
+    >>> w = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> with tg.no_grad():
+    ...     w -= 0.5
+    >>> w.tolist(), w.requires_grad
+    ([0.5, 1.5], True)
+    """
 
     __slots__ = ()
 

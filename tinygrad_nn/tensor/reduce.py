@@ -106,6 +106,10 @@ class Reduced(Shaped):
 
         `unbiased=False` means correction 0, also as `x.var(False)`. NaN or infinite where n <= correction. Raises
         DTypeError for integers and bools.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.tensor([1.0, 2.0, 6.0]).var().item(), tg.tensor([1.0, 3.0]).var(correction=0).item()
+        (7.0, 1.0)
         """
         if isinstance(dim, bool):
             return self.var(None, dim, keepdim, correction=correction)
@@ -225,6 +229,11 @@ class Reduced(Shaped):
 
         `x.max()` is `amax()`; `x.max(dim)` gives (values, indices) of the first largest element along an axis, which
         alone gets the gradient; `x.max(other)` is `maximum(other)`.
+
+        >>> import tinygrad_nn as tg
+        >>> x = tg.tensor([[1.0, 5.0], [4.0, 3.0]])
+        >>> x.max().item(), x.max(1).indices.tolist(), x.max(tg.tensor(3.5)).tolist()
+        (5.0, [1, 0], [[3.5, 5.0], [4.0, 3.5]])
         """
         tensor = dim if isinstance(dim, Core) else other
         return self._extreme(MAX, ARGMAX, dim, keepdim) if tensor is None else self.maximum(tensor)
@@ -281,7 +290,13 @@ class Reduced(Shaped):
         return x.apply(ARGSORT, axis=axis, descending=descending).reshape(self.node.shape)
 
     def sort(self, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesIndices[Self]:
-        """(values, indices) in order along one axis, as `argsort`."""
+        """(values, indices) in order along one axis, as `argsort`.
+
+        >>> import tinygrad_nn as tg
+        >>> values, indices = tg.tensor([3.0, 1.0, 2.0]).sort(descending=True)
+        >>> values.tolist(), indices.tolist()
+        ([3.0, 2.0, 1.0], [0, 2, 1])
+        """
         x, axis = self._line("sort", dim)
         indices = x.argsort(axis, descending)
         values = x.apply(GATHER, indices, axis=axis)
@@ -302,7 +317,12 @@ class Reduced(Shaped):
     # ---- exponentials -----------------------------------------------------------------------------------------------
 
     def logsumexp(self, dim: Ints, keepdim: bool = False) -> Self:
-        """log(sum(exp(x))) over the axes without overflow; -inf of nothing."""
+        """log(sum(exp(x))) over the axes without overflow; -inf of nothing.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.tensor([1000.0, 0.0]).logsumexp(0).item()
+        1000.0
+        """
         x = self.as_float()
         axes = normal_axes("logsumexp", dim, x.ndim)
         if not x.numel():
@@ -316,6 +336,10 @@ class Reduced(Shaped):
         """exp(x) / sum(exp(x)) along one axis, without overflow.
 
         Raises DTypeError for integers and bools, unless `dtype` is a float dtype.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.tensor([[0.0, 0.0], [1000.0, 0.0]]).softmax(1).tolist()
+        [[0.5, 0.5], [1.0, 0.0]]
         """
         powers = self._below_top("softmax", dim, dtype).exp()
         return powers / powers.sum(dim, keepdim=True)

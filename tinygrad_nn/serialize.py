@@ -80,7 +80,8 @@ def _key(key: Any, place: str) -> Any:
 def load(path: StrPath) -> Any:
     """Read what `save` wrote. Raises DataError for a file that is missing, damaged or not ours."""
     try:
-        with np.load(Path(path), allow_pickle=False) as archive:
+        content = io.BytesIO(Path(path).read_bytes())
+        with np.load(content, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(arrays.pop("header").tobytes())
         if header["format"] != FORMAT:

@@ -1,0 +1,182 @@
+"""Module: the tree, state, modes, hooks, containers, summary; and what is said when they are misused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_nn as tg
+from tinygrad_nn import nn
+from tinygrad_nn.errors import ConfigError, GraphError, IndexOutOfRange, ShapeError, TinygradError
+
+
+class Tied(nn.Module):
+    """Two layers that share a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(3, 3)
+        self.b = nn.Linear(3, 3)
+        self.b.weight = self.a.weight
+        self.register_buffer("scale", tg.tensor(2.0))
+        self.register_buffer("scratch", tg.zeros(2), persistent=False)
+
+    def forward(self, x: tg.Tensor) -> tg.Tensor:
+        return self.b(self.a(x)) * self.scale  # type: ignore[no-any-return]
+
+
+def test_names_and_ties() -> None:
+    model = Tied()
+    assert [name for name, _ in model.named_parameters()] == ["a.weight", "a.bias", "b.bias"]
+    assert [name for name, _ in model.named_buffers()] == ["scale", "scratch"]
+    assert sorted(model.state_dict()) == ["a.bias", "a.weight", "b.bias", "b.weight", "scale"]
+    assert [name for name, _ in model.named_modules()] == ["", "a", "b"]
+
+
+def test_state_round_trip_and_all_or_nothing() -> None:
+    model, other = Tied(), Tied()
+    other.load_state_dict(model.state_dict())
+    assert other.a.weight.tolist() == model.a.weight.tolist()
+    state = {**model.state_dict(), "a.bias": tg.zeros(4)}
+    del state["b.bias"]
+    state["c.bias"] = tg.zeros(1)
+    before = other.a.weight.tolist()
+    with pytest.raises(ShapeError, match=r"missing key 'b.bias'; unexpected key 'c.bias'; shape \(4,\) for 'a.bias'"):
+        other.load_state_dict(state)
+    assert other.a.weight.tolist() == before
+    other.load_state_dict({"a.bias": np.ones(3)}, strict=False)
+    assert other.a.bias.tolist() == [1.0, 1.0, 1.0]
+    assert other.a.bias.dtype == tg.float32
+
+
+def test_a_state_is_not_a_view() -> None:
+    model = nn.Linear(2, 2)
+    state = model.state_dict()
+    before = state["weight"].tolist()
+    nn.init.zeros_(model.weight)
+    assert state["weight"].tolist() == before
+
+
+def test_modes_dtypes_and_gradients() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
+    model.eval()
+    assert not model[1].training
+    assert model.train()[1].training
+    model.double()
+    assert model(tg.ones(1, 2, dtype=tg.float64)).dtype == tg.float64
+    model(tg.ones(1, 2, dtype=tg.float64)).sum().backward()
+    assert model[0].weight.grad is not None
+    model.zero_grad()
+    assert model[0].weight.grad is None
+    model.requires_grad_(False)
+    assert not model(tg.ones(1, 2, dtype=tg.float64)).requires_grad
+
+
+def test_hooks() -> None:
+    model = nn.Linear(2, 2)
+    seen: list[str] = []
+    remove = model.register_forward_hook(lambda m, args, out: seen.append("after"))  # type: ignore[func-returns-value]
+    undo = model.register_forward_pre_hook(lambda m, args: (args[0] * 0,))
+    out = model(tg.ones(1, 2))
+    assert seen == ["after"]
+    np.testing.assert_allclose(out.detach().numpy()[0], model.bias.detach().numpy())
+    remove()
+    undo()
+    assert model(tg.ones(1, 2)).tolist() != out.tolist()
+    assert seen == ["after"]
+
+
+def test_containers() -> None:
+    layers = nn.Sequential({"first": nn.Linear(2, 3), "second": nn.ReLU()})
+    assert list(layers.state_dict()) == ["first.weight", "first.bias"]
+    assert isinstance(layers[-1], nn.ReLU)
+    assert len(layers[:1]) == 1
+    listed = nn.ModuleList([nn.Linear(1, 1) for _ in range(12)])
+    listed.append(nn.Linear(1, 1))
+    assert [name for name, _ in listed.named_children()] == [str(k) for k in range(13)]
+    assert len(list(listed.parameters())) == 26
+    named = nn.ModuleDict({"a": nn.Linear(1, 1)})
+    named["b"] = nn.ReLU()
+    del named["a"]
+    assert named.keys() == ["b"]
+    assert "b" in named
+    values = nn.ParameterList([tg.ones(2), tg.zeros(3)])
+    assert [p.shape for p in values] == [(2,), (3,)]
+
+
+def test_apply_visits_children_first() -> None:
+    order: list[str] = []
+    nn.Sequential(nn.Linear(1, 1), nn.ReLU()).apply(lambda m: order.append(type(m).__name__))
+    assert order[-1] == "Sequential"
+
+
+def test_summary() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    table = model.summary(tg.zeros(5, 4))
+    text = str(table)
+    assert "0: Linear" in text
+    assert "[5, 8]" in text
+    assert "67 parameters, 67 trained" in text
+    assert "<table>" in table._repr_html_()
+    assert model.training
+
+
+def test_batchnorm_remembers() -> None:
+    layer = nn.BatchNorm1d(2)
+    layer(tg.tensor([[1.0, 10.0], [3.0, 30.0]]))
+    np.testing.assert_allclose(layer.running_mean.numpy(), [0.2, 2.0], rtol=1e-6)
+    assert layer.num_batches_tracked.item() == 1
+    layer.eval()
+    layer(tg.ones(2, 2))
+    assert layer.num_batches_tracked.item() == 1
+
+
+def test_vectors_and_padding() -> None:
+    model = nn.Linear(2, 2)
+    flat = nn.utils.parameters_to_vector(model.parameters())
+    nn.utils.vector_to_parameters(flat * 0 + 1, model.parameters())
+    assert model.weight.tolist() == [[1.0, 1.0], [1.0, 1.0]]
+    padded = nn.utils.rnn.pad_sequence([tg.ones(2, 1), tg.ones(3, 1)], batch_first=True)
+    assert padded.tolist() == [[[1.0], [1.0], [0.0]], [[1.0], [1.0], [1.0]]]
+
+
+WRONG: list[tuple[Any, type[TinygradError], str]] = [
+    (
+        lambda: nn.Linear(4, 2)(tg.zeros(3, 5)),
+        ShapeError,
+        r"\[linear\] got shapes \(3, 5\) and \(2, 4\); expected \(..., 4\)",
+    ),
+    (lambda: nn.Module()(1), GraphError, "without forward; hint: define forward"),
+    (lambda: nn.Sequential(nn.ReLU), GraphError, r"pass nn.ReLU\(\), not nn.ReLU"),
+    (lambda: nn.Sequential(nn.ReLU())[3], IndexOutOfRange, "index 3"),
+    (lambda: nn.Module().register_buffer("a.b", tg.ones(1)), GraphError, "a name without dots"),
+    (
+        lambda: nn.RNN(3, 4)(tg.zeros(5, 2, 7)),
+        ShapeError,
+        r"\[RNN\] got shape \(5, 2, 7\); expected \(time, batch, 3\)",
+    ),
+    (lambda: nn.RNN(3, 4)(tg.zeros(5, 2, 3), tg.zeros(1, 3, 4)), ShapeError, r"an initial state of shape \(1, 3, 4\)"),
+    (lambda: nn.RNN(3, 4, nonlinearity="elu"), ConfigError, "'tanh' or 'relu'"),
+    (lambda: nn.LSTM(3, 0), ConfigError, "hidden_size 0"),
+    (lambda: nn.Dropout(2.0), ConfigError, "p 2.0"),
+    (lambda: nn.Conv1d(3, 4, 2, groups=2), ConfigError, "channels that the groups divide"),
+    (lambda: nn.Embedding(3, 2, padding_idx=5), ConfigError, "padding_idx 5"),
+    (lambda: nn.Embedding(3, 2)(tg.tensor([3])), IndexOutOfRange, r"index 3 at position \[0\]"),
+    (lambda: nn.BatchNorm1d(3)(tg.zeros(2, 4)), ShapeError, r"\[BatchNorm1d\] got shape \(2, 4\)"),
+    (lambda: nn.init.xavier_uniform_(tg.zeros(3)), ShapeError, "two axes or more"),
+    (lambda: nn.init.calculate_gain("swish"), ConfigError, "nonlinearity 'swish'"),
+    (lambda: nn.utils.vector_to_parameters(tg.zeros(3), [tg.zeros(2)]), ShapeError, r"expected \(2,\)"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "text"), WRONG, ids=lambda v: v if isinstance(v, str) else "")
+def test_misuse_is_named(call: Any, error: type[TinygradError], text: str) -> None:
+    with pytest.raises(error, match=text):
+        call()
+
+
+def test_an_unknown_attribute_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'Linear' object has no attribute 'wieght'"):
+        _ = nn.Linear(1, 1).wieght

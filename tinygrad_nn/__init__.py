@@ -1,14 +1,14 @@
-"""tinygrad_nn: define it like PyTorch, check it like a mathematician, run it faster than hand-written Rust."""
+"""tinygrad_nn: define it like PyTorch, check it like a mathematician, run it faster than hand-written Rust.
+
+Public names only. Tensors load at once; what is built on them (nn, optim, drawing, ...) loads when it is first named.
+"""
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from . import autograd as autograd
-from . import callbacks as callbacks
-from . import data as data
 from . import errors as errors
-from . import functional as functional
-from . import metrics as metrics
-from . import nn as nn
-from . import optim as optim
-from . import testing as testing
 from .anomaly import detect_anomaly as detect_anomaly
 from .autograd import Function as Function
 from .checkpoint import checkpoint as checkpoint
@@ -21,8 +21,6 @@ from .dtypes import int as int
 from .dtypes import int32 as int32
 from .dtypes import int64 as int64
 from .dtypes import long as long
-from .fit import fit as fit
-from .history import History as History
 from .random import Generator as Generator
 from .random import bernoulli as bernoulli
 from .random import default_generator as default_generator
@@ -33,8 +31,6 @@ from .random import randint as randint
 from .random import randn as randn
 from .random import randn_like as randn_like
 from .random import randperm as randperm
-from .serialize import load as load
-from .serialize import save as save
 from .tensor import Tensor as Tensor
 from .tensor import enable_grad as enable_grad
 from .tensor import no_grad as no_grad
@@ -212,11 +208,59 @@ from .tensor.joining import hstack as hstack
 from .tensor.joining import meshgrid as meshgrid
 from .tensor.joining import stack as stack
 from .tensor.joining import vstack as vstack
-from .transforms import grad as grad
-from .transforms import hessian as hessian
-from .transforms import hvp as hvp
-from .transforms import jacobian as jacobian
-from .transforms import jvp as jvp
-from .transforms import value_and_grad as value_and_grad
-from .transforms import vjp as vjp
-from .viz import draw as draw
+
+if _TYPE_CHECKING:
+    from . import callbacks as callbacks
+    from . import data as data
+    from . import functional as functional
+    from . import metrics as metrics
+    from . import nn as nn
+    from . import optim as optim
+    from . import testing as testing
+    from .fitting import fit as fit
+    from .history import History as History
+    from .serialize import load as load
+    from .serialize import save as save
+    from .transforms import grad as grad
+    from .transforms import hessian as hessian
+    from .transforms import hvp as hvp
+    from .transforms import jacobian as jacobian
+    from .transforms import jvp as jvp
+    from .transforms import value_and_grad as value_and_grad
+    from .transforms import vjp as vjp
+    from .viz import draw as draw
+
+_LAZY = {
+    "History": "history",
+    "callbacks": "callbacks",
+    "data": "data",
+    "draw": "viz",
+    "fit": "fitting",
+    "functional": "functional",
+    "grad": "transforms",
+    "hessian": "transforms",
+    "hvp": "transforms",
+    "jacobian": "transforms",
+    "jvp": "transforms",
+    "load": "serialize",
+    "metrics": "metrics",
+    "nn": "nn",
+    "optim": "optim",
+    "save": "serialize",
+    "testing": "testing",
+    "value_and_grad": "transforms",
+    "vjp": "transforms",
+}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'tinygrad_nn' has no attribute {name!r}")
+    module = _import_module(f".{_LAZY[name]}", __name__)
+    value = module if _LAZY[name] == name else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

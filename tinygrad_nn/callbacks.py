@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -139,11 +139,3 @@ class JsonLines:
             raise DataError(
                 message("JsonLines", f"{self.path}: {error.strerror}", "a file that can be written")
             ) from error
-
-
-def every_hook(callbacks: Iterable[Any], name: str, run: Run) -> None:
-    """Call `begin` or `end` on the callbacks that have it."""
-    for callback in callbacks:
-        hook = getattr(callback, name, None)
-        if hook is not None:
-            hook(run)

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from .callbacks import every_hook
 from .data.batching import as_columns, batches, gather
 from .errors import ConfigError, DataError, MissingExtra, ShapeError, message
 from .extras import require
@@ -91,7 +90,7 @@ def fit(
     run = Fit(history, epochs)
     feed = _Feed(columns, slices, Generator(seed) if shuffle and seed is not None else None, shuffle)
     start = time.perf_counter()
-    every_hook(callbacks, "begin", run)
+    _every_hook(callbacks, "begin", run)
     with _deferred_interrupt() as interrupted, _bar(epochs, progress) as advance:
         for epoch in range(1, epochs + 1):
             totals = _Means()
@@ -111,7 +110,7 @@ def fit(
                 advance(logs)
             if history.stopped:
                 break
-    every_hook(callbacks, "end", run)
+    _every_hook(callbacks, "end", run)
     history.metadata["seconds"] = time.perf_counter() - start
     return history
 
@@ -246,3 +245,11 @@ def _bar(epochs: int, wanted: bool) -> Iterator[Callable[[Mapping[str, float]], 
                 bar.set_postfix_str(", ".join(f"{name} {value:.4g}" for name, value in logs.items()), refresh=False)
 
         yield advance
+
+
+def _every_hook(callbacks: Sequence[Any], name: str, run: Fit) -> None:
+    """Call `begin` or `end` on the callbacks that have it."""
+    for callback in callbacks:
+        hook = getattr(callback, name, None)
+        if hook is not None:
+            hook(run)

@@ -1,0 +1,33 @@
+"""What a training step records: printed as a tree, and drawn.
+
+python examples/draw_graph.py [folder]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import tinygrad_nn as tg
+from tinygrad_nn import functional as F
+from tinygrad_nn import nn
+
+
+def main(folder: str = ".") -> None:
+    """Draw a small model, its loss with gradient norms, and a recurrent layer folded into one box."""
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    x, y = tg.randn(5, 4), tg.tensor([0, 1, 2, 0, 1])
+    print(tg.draw(model, x))
+    loss = F.cross_entropy(model(x), y)
+    loss.backward()
+    drawings = {
+        "model": tg.draw(model, x),
+        "loss": tg.draw(lambda x: F.cross_entropy(model(x), y), x, grads=True),
+        "rnn": tg.draw(nn.RNN(3, 5, batch_first=True), tg.randn(1, 10, 3), depth=1),
+    }
+    for name, drawing in drawings.items():
+        print("wrote", drawing.render(Path(folder) / f"graph_{name}.svg"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:2])

@@ -38,6 +38,7 @@ from .tensor import set_grad_enabled as set_grad_enabled
 from .tensor.creation import arange as arange
 from .tensor.creation import as_tensor as as_tensor
 from .tensor.creation import eye as eye
+from .tensor.creation import from_dlpack as from_dlpack
 from .tensor.creation import from_numpy as from_numpy
 from .tensor.creation import full as full
 from .tensor.creation import full_like as full_like

@@ -108,6 +108,11 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     return _finish(array, False)
 
 
+def from_dlpack(source: Any) -> Tensor:
+    """A tensor on the memory of anything that exports DLPack (NumPy, PyTorch, JAX on the CPU)."""
+    return from_numpy(np.from_dlpack(source))
+
+
 def full(size: Any, fill_value: float | bool, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor filled with one value; its dtype is that of the value."""
     kind = np.dtype(bool) if isinstance(fill_value, bool) else INT64 if isinstance(fill_value, int) else mode.dtype

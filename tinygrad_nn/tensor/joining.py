@@ -77,14 +77,11 @@ def meshgrid(*tensors: Any, indexing: Literal["ij", "xy"] = "ij") -> tuple[Tenso
         as_tensor(x).reshape(-1)
         for x in (tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors)
     ]
-    swap = indexing == "xy" and len(listed) > 1
-    if swap:
-        listed[:2] = listed[1::-1]
     shape = tuple(x.shape[0] for x in listed)
-    grids = [x.reshape((1,) * k + (-1,) + (1,) * (len(listed) - k - 1)).expand_to(shape) for k, x in enumerate(listed)]
-    if swap:
+    last = len(listed) - 1
+    grids = [x.reshape((1,) * k + (-1,) + (1,) * (last - k)).expand_to(shape) for k, x in enumerate(listed)]
+    if indexing == "xy" and len(listed) > 1:
         grids = [grid.transpose(0, 1) for grid in grids]
-        grids[:2] = grids[1::-1]
     return tuple(grids)
 
 

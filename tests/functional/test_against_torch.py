@@ -249,6 +249,20 @@ def test_pooling(options: dict[str, Any]) -> None:
     both("avg_pool1d", [x], {"kernel_size": 3, "count_include_pad": False, **options})
 
 
+PADS: list[tuple[Any, dict[str, Any]]] = [
+    ((1, 2), {}),
+    ((1, -2, 0, 1), {"value": 3.0}),
+    ((2, 3), {"mode": "reflect"}),
+    ((2, 7), {"mode": "replicate"}),
+    ((4, 1), {"mode": "circular"}),
+]
+
+
+@pytest.mark.parametrize(("pads", "options"), PADS, ids=str)
+def test_padding(pads: Any, options: dict[str, Any]) -> None:
+    both("pad", [RNG.normal(size=(2, 3, 5))], {"pad": pads, **options})
+
+
 def test_normalisation() -> None:
     w, b = RNG.normal(size=6), RNG.normal(size=6)
     both("layer_norm", [X], {"normalized_shape": (6,), "weight": tg.tensor(w), "bias": tg.tensor(b)})
@@ -299,6 +313,10 @@ WRONG: list[tuple[Any, type[TinygradError], str]] = [
     (lambda: F.layer_norm(z, (4,)), ShapeError, r"\[layer_norm\] got shape \(4, 3\)"),
     (lambda: F.batch_norm(tg.zeros(1, 3), None, None, training=True), ShapeError, "more than one value per channel"),
     (lambda: F.batch_norm(z, None, None), ConfigError, "no running statistics"),
+    (lambda: F.pad(z, (1,)), ShapeError, r"1 numbers for shape \(4, 3\)"),
+    (lambda: F.pad(z, (1, 1), "mirror"), ConfigError, "mode 'mirror'"),
+    (lambda: F.pad(z, (3, 0), "reflect"), ShapeError, r"padding \(3, 0\) for an axis of 3 in mode 'reflect'"),
+    (lambda: F.pad(z, (-2, -2)), ShapeError, "something that remains"),
     (lambda: F.glu(z, 1), ShapeError, "an even length"),
     (lambda: F.gelu(z, "exact"), ConfigError, "approximate 'exact'"),
     (lambda: F.prelu(z, tg.zeros(2)), ShapeError, r"2 slopes for shape \(4, 3\)"),

@@ -56,3 +56,4 @@ from .loss import poisson_nll_loss as poisson_nll_loss
 from .loss import smooth_l1_loss as smooth_l1_loss
 from .loss import soft_margin_loss as soft_margin_loss
 from .loss import triplet_margin_loss as triplet_margin_loss
+from .padding import pad as pad

@@ -198,24 +198,32 @@ def full_report(model: nn.Module, part: Part) -> str:
     return str(classification_report(part.y[:, 0], guessed, target_names=["died", "survived"], zero_division=0))
 
 
-def plot_boundary(model: nn.Module, parts: Titanic, pair: Sequence[str], path: Path) -> None:
-    """The decision boundary over two features, the others at their mean, with the test passengers."""
+def plot_boundary(parts: Titanic, options: argparse.Namespace, path: Path) -> None:
+    """The decision boundary of a model of two features, trained with the same settings, with the test passengers."""
     figure_module = __import__("matplotlib.figure", fromlist=["Figure"])
-    a, b = (parts.names.index(name) for name in pair)
-    ticks = np.linspace(0.0, 1.0, 101, dtype=np.float32)
-    grid = np.repeat(parts.train.x.mean(axis=0, keepdims=True), 101 * 101, axis=0)
-    grid[:, a], grid[:, b] = (axis.reshape(-1) for axis in np.meshgrid(ticks, ticks))
+    unknown = [name for name in options.features if name not in parts.names]
+    if unknown:
+        known = ", ".join(parts.names)
+        raise tg.errors.DataError(tg.errors.message("boundary", f"the feature {unknown[0]!r}", f"two of {known}"))
+    columns = [parts.names.index(name) for name in options.features]
+    train_part, validation, test = (Part(p.x[:, columns], p.y) for p in (parts.train, parts.validation, parts.test))
+    pair = Titanic(train_part, validation, test, tuple(options.features))
+    tg.manual_seed(options.seed)
+    model = build(2, options.hidden)
+    train(model, pair, options)
+    ends = [np.linspace(0.0, float(test.x[:, k].max()) * 1.02 or 1.0, 101, dtype=np.float32) for k in (0, 1)]
+    grid = np.stack([axis.reshape(-1) for axis in np.meshgrid(*ends)], axis=1)
     chance = probabilities(model, grid).reshape(101, 101)
     figure = figure_module.Figure(figsize=(6, 5), layout="constrained")
     axes = figure.subplots()
-    shades = axes.contourf(ticks, ticks, chance, levels=20, cmap="RdBu", vmin=0, vmax=1)
-    axes.contour(ticks, ticks, chance, levels=[0.5], colors="black")
+    shades = axes.contourf(*ends, chance, levels=np.linspace(0, 1, 21), cmap="RdBu", alpha=0.8)
+    if chance.min() < 0.5 < chance.max():
+        axes.contour(*ends, chance, levels=[0.5], colors="black")
     for label, marker, name in ((0, "x", "died"), (1, "o", "survived")):
-        chosen = parts.test.y[:, 0] == label
-        axes.scatter(
-            parts.test.x[chosen, a], parts.test.x[chosen, b], marker=marker, s=18, c="black", alpha=0.6, label=name
-        )
-    axes.set(xlabel=f"{pair[0]} (scaled)", ylabel=f"{pair[1]} (scaled)", title="Chance of survival, boundary at 50%")
+        chosen = test.y[:, 0] == label
+        axes.scatter(test.x[chosen, 0], test.x[chosen, 1], marker=marker, s=18, c="black", alpha=0.6, label=name)
+    title = f"Chance of survival, boundary at 50%; accuracy {accuracy(model, test):.1%}"
+    axes.set(xlabel=f"{options.features[0]} (scaled)", ylabel=f"{options.features[1]} (scaled)", title=title)
     axes.legend()
     figure.colorbar(shades, ax=axes)
     figure.savefig(path, dpi=120)
@@ -242,7 +250,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     p.add_argument("--grid", action="store_true", help="search learning rate and L2 penalty instead")
     p.add_argument("--report", action="store_true", help="precision, recall and F1 by scikit-learn")
     p.add_argument("--plot", choices=["loss", "boundary"], help="write titanic_loss.png or titanic_boundary.png")
-    p.add_argument("--features", nargs=2, default=["Age", "LogFare"], metavar="NAME", help="the two of --plot boundary")
+    pair = ["LogFare", "Sex=female"]
+    p.add_argument("--features", nargs=2, default=pair, metavar="NAME", help="the two of --plot boundary")
     p.add_argument("--draw", action="store_true", help="write titanic_graph.svg, the graph of the model")
     p.add_argument("--out", type=Path, default=Path("."), help="folder for pictures")
     return p.parse_args(argv)
@@ -270,7 +279,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.plot == "loss":
         history.plot("mae", "train_loss", "validation_loss", path=options.out / "titanic_loss.png")
     if options.plot == "boundary":
-        plot_boundary(model, parts, options.features, options.out / "titanic_boundary.png")
+        plot_boundary(parts, options, options.out / "titanic_boundary.png")
     if options.draw:
         tg.draw(model, tg.tensor(parts.test.x[:1])).render(options.out / "titanic_graph", format="svg")
 

@@ -1,8 +1,11 @@
 """Elementary functions in plain scalar arithmetic: range reduction and polynomial, no library call, so loops vectorise.
 
-Here now: exp and log with their relatives. An op without a scalar form has `emit=None`.
+Here now: exp, log, and what is built on them. An op without a scalar form has `emit=None`.
 """
 
+from .area import acosh as acosh
+from .area import asinh as asinh
+from .area import atanh as atanh
 from .exponential import cosh as cosh
 from .exponential import exp as exp
 from .exponential import exp2 as exp2

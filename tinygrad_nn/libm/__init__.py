@@ -3,6 +3,10 @@
 Here now: exp, log, and what is built on them. An op without a scalar form has `emit=None`.
 """
 
+from .arc import acos as acos
+from .arc import asin as asin
+from .arc import atan as atan
+from .arc import atan2 as atan2
 from .area import acosh as acosh
 from .area import asinh as asinh
 from .area import atanh as atanh

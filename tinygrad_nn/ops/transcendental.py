@@ -48,9 +48,9 @@ LOG1P = unary("log1p", np.log1p, lambda g, out, x: g / (x + 1), libm.log1p, Arg(
 SIN = unary("sin", np.sin, lambda g, out, x: g * x.cos(), None)
 COS = unary("cos", np.cos, lambda g, out, x: -g * x.sin(), None)
 TAN = unary("tan", np.tan, lambda g, out, x: g * (out * out + 1), None, Arg(-1.2, 1.2))
-ASIN = unary("asin", np.arcsin, lambda g, out, x: g * (1 - x * x).rsqrt(), None, INSIDE_ONE)
-ACOS = unary("acos", np.arccos, lambda g, out, x: -g * (1 - x * x).rsqrt(), None, INSIDE_ONE)
-ATAN = unary("atan", np.arctan, lambda g, out, x: g / (x * x + 1), None)
+ASIN = unary("asin", np.arcsin, lambda g, out, x: g * (1 - x * x).rsqrt(), libm.asin, INSIDE_ONE)
+ACOS = unary("acos", np.arccos, lambda g, out, x: -g * (1 - x * x).rsqrt(), libm.acos, INSIDE_ONE)
+ATAN = unary("atan", np.arctan, lambda g, out, x: g / (x * x + 1), libm.atan)
 SINH = unary("sinh", np.sinh, lambda g, out, x: g * x.cosh(), libm.sinh)
 COSH = unary("cosh", np.cosh, lambda g, out, x: g * x.sinh(), libm.cosh)
 TANH = unary("tanh", np.tanh, lambda g, out, x: g * (1 - out * out), libm.tanh)
@@ -105,7 +105,7 @@ ATAN2 = binary(
     "atan2",
     numpy=np.arctan2,
     vjp=(lambda g, out, y, x: _over_square(g * x, y, x), lambda g, out, y, x: _over_square(-g * y, y, x)),
-    emit=None,
+    emit=libm.atan2,
     args=(POSITIVE, POSITIVE),
     kinds=("f",),
 )

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .errors import GraphError, ShapeError, message
+from .errors import GraphError, ShapeError, TraceError, message
 from .graph import NO_ATTRS, Node, Op
 from .tensor.core import Core, constant, mode
 from .tensor.tensor import Tensor, no_grad, walk
@@ -122,6 +122,9 @@ class Function:
             results = cls.forward(ctx, *args)
         if not (mode.grad and any(ctx.needs_input_grad)):
             return results
+        if mode.recorder is not None and any(tensor.is_traced for tensor in tensors):
+            hint = "a backward written in Python runs eagerly only; write the function in tensor operations"
+            raise TraceError(message(cls.__name__, "a call inside of a function that is being compiled", hint=hint))
         single = isinstance(results, Tensor)
         outputs = (results,) if single else tuple(results)
         pull = _Pull(cls, ctx, [constant(np.asarray(out.node.value)) for out in outputs], places, len(args))

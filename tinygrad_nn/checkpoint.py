@@ -36,8 +36,8 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
 
 def _forget(result: Tensor, start: int) -> Tensor:
     """The result as one node whose operands are what the computation began from."""
-    if not result.requires_grad or result.node.serial < start or not mode.grad:
-        return result
+    if not result.requires_grad or result.node.serial < start or not mode.grad or result.is_traced:
+        return result  # compiled code places its own buffers
 
     def inside(node: Node) -> bool:
         return node.needs_grad and node.serial > start and bool(node.inputs)

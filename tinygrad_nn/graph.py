@@ -63,7 +63,17 @@ class Op:
     numpy   (*arrays, **attrs) -> array: the eager meaning, and the only one
     vjp     per operand `(g, out, *inputs, **attrs) -> cotangent` in Tensor operations, or None for no gradient.
             A variadic op has one rule, which also receives `argnum`.
-    emit    (*exprs, **attrs) -> scalar expression, for elementwise ops
+    emit    what a compiled loop does for one element, as scalar expressions; what it is given depends on the kind:
+            elementwise     (*exprs, **attrs) -> expression
+            reduce          a `rules.Fold`, or for an index (x, best) -> whether x takes the place of the best so far
+            control         (carry, *exprs) -> the next carry, which is the element
+            movement, index, random
+                            (read, index, *shapes, **attrs) -> expression. `index` has a number per axis of the
+                            result, to be added and multiplied by constants; `read(k, index)` is an element of operand
+                            k, 0 where one of its `guards=((number, low, high), ...)` does not hold;
+                            `read.number(index)` is an index as an expression; `read.position(k, index)` an element of
+                            operand k that is an index itself
+            None            the compiler has a rule for the kind, or computes the op outside of loops
     differentiable  whether any operand gets a gradient
     domain  operands on which the op is defined and smooth, so that it is tested without new test code
     linear  the gradient rules read neither `out` nor the values of `inputs`

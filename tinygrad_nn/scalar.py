@@ -295,8 +295,8 @@ class Expr:
         return text(self)
 
 
-def param(name: str | int, dtype: DType) -> Expr:
-    """A value given when the expression is evaluated, by name or by position."""
+def param(name: Any, dtype: DType) -> Expr:
+    """A value given when the expression is evaluated, by name, by position or by whatever hashable thing stands for it."""
     return Expr("param", (), np.dtype(dtype), name)
 
 
@@ -383,7 +383,7 @@ def text(expr: Expr) -> str:
         if node.op == "const":
             shown[node] = str(node.value)
         elif node.op == "param":
-            shown[node] = node.value if isinstance(node.value, str) else f"arg{node.value}"
+            shown[node] = f"arg{node.value}" if isinstance(node.value, int) else str(node.value)
         else:
             form = _form(node, [shown[arg] for arg in node.args])
             if node is not expr and (uses[node] > 1 or len(form) > _LINE):

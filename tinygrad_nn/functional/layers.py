@@ -49,6 +49,8 @@ def one_hot(index: Tensor, num_classes: int = -1) -> Tensor:
     """(..., C) int64, 1 at the index; `num_classes` -1 means the largest + 1 (which reads the values)."""
     if index.dtype.kind != "i":
         raise ConfigError(message("one_hot", f"dtype {index.dtype.name}", "integers"))
+    if index.is_traced and num_classes != -1:  # nothing to read yet: a label out of range is a row of zeros
+        return (index.unsqueeze(-1) == index.new_arange(num_classes)).long()
     largest = int(index.amax().item()) if index.numel() else -1
     count = largest + 1 if num_classes == -1 else num_classes
     if largest >= count or (index.numel() and int(index.amin().item()) < 0):

@@ -68,7 +68,7 @@ def huber_loss(x: Tensor, target: Tensor, reduction: str = "mean", delta: float 
 def binary_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean") -> Tensor:
     """-(t log x + (1 - t) log(1 - x)) of probabilities x; logarithms are limited to -100, as in PyTorch."""
     _same("binary_cross_entropy", x, target)
-    if bool(((x.detach() < 0) | (x.detach() > 1)).any()):
+    if not x.is_traced and bool(((x.detach() < 0) | (x.detach() > 1)).any()):
         raise ConfigError(
             message(
                 "binary_cross_entropy",
@@ -121,7 +121,7 @@ def _picked(
     """The cost of each label, weighted and reduced."""
     axis = 0 if costs.ndim == 1 else 1
     ignored = target == ignore_index
-    some = bool(ignored.any())
+    some = ignore_index >= 0 if target.is_traced else bool(ignored.any())
     safe = target.masked_fill(ignored, 0) if some else target
     values = costs.gather(axis, safe.unsqueeze(axis)).squeeze(axis)
     if weight is None and not some:
@@ -190,8 +190,11 @@ def cross_entropy(
 
 
 def _ignores(target: Tensor, ignore_index: int) -> bool:
-    """Whether any label is the ignored one; only asked where that is a negative number, which no label is."""
-    return target.numel() > 0 and target.amin().item() == ignore_index
+    """Whether any label is the ignored one; only asked where that is a negative number, which no label is.
+
+    Compiled code takes such a label for an error, as any other that is out of range.
+    """
+    return not target.is_traced and target.numel() > 0 and target.amin().item() == ignore_index
 
 
 def _soft_cross_entropy(
@@ -245,7 +248,7 @@ def gaussian_nll_loss(
     2.
     """
     _same("gaussian_nll_loss", x, target)
-    if bool((var.detach() < 0).any()):
+    if not var.is_traced and bool((var.detach() < 0).any()):
         raise ConfigError(message("gaussian_nll_loss", "a negative variance", "variances that are not negative"))
     limited = var + (var.detach().clamp(min=eps) - var.detach())
     d = x - target

@@ -46,6 +46,7 @@ CUMSUM: Op = Op(
     dtype=_dtype("cumsum"),
     numpy=_cumsum,
     vjp=(lambda g, out, x, axis, reverse: g.apply(CUMSUM, axis=axis, reverse=not reverse),),
+    emit=lambda carry, x: carry + x,
     domain=(
         Case((LINES,), {"axis": 0, "reverse": False}),
         Case((LINES,), {"axis": 1, "reverse": True}),
@@ -93,6 +94,7 @@ RECURRENCE: Op = Op(
             _recurrence_vjp(g, out, x, factor, axis, reverse) * _neighbour(out, axis, not reverse, 0)
         ),
     ),
+    emit=lambda carry, x, factor: x + factor * carry,
     domain=(
         Case((LINES, LINES), {"axis": 0, "reverse": False}),
         Case((LINES, LINES), {"axis": 1, "reverse": True}),
@@ -114,6 +116,7 @@ CUMPROD = Op(
     dtype=_dtype("cumprod"),
     numpy=lambda x, axis: np.cumprod(x, axis, x.dtype if x.dtype.kind == "f" else INT64),
     vjp=(_cumprod_vjp,),
+    emit=lambda carry, x: carry * x,
     domain=(Case((LINES,), {"axis": 0}), Case((LINES,), {"axis": 1}), Case((EMPTY,), {"axis": 1})),
 )
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from ..errors import IndexOutOfRange, ShapeError, message
 from ..graph import Arg, Case, DType, Op, Shape
-from .rules import ANY, INT64, Rule, check_index, check_kinds
+from ..scalar import Expr
+from .rules import ANY, BOOL, INT64, SELECT_LIMIT, Rank, Rule, Spread, check_index, check_kinds, picked
 
 
 def check_range(name: str, index: Any, size: int) -> None:
@@ -70,6 +71,23 @@ def _put_add_shape(values: Shape, index: Shape, axis: int, size: int) -> Shape:
     return (*values[:axis], size, *values[axis + len(index) :])
 
 
+def _read_at(read: Any, place: tuple[Any, ...], position: Any, axis: int, length: int) -> Any:
+    """The element of operand 0 at `place`, where `position` stands for the index on the axis."""
+    if length <= SELECT_LIMIT:
+        return picked(read, 0, position, place, axis, length)
+    return read(0, (*place[:axis], position, *place[axis + 1 :]))
+
+
+def _take_emit(read: Any, at: Any, x: Shape, index: Shape, axis: int) -> Any:
+    after = axis + len(index)
+    position = read.position(1, at[axis:after])
+    return _read_at(read, (*at[:axis], read.zero, *at[after:]), position, axis, x[axis])
+
+
+def _gather_emit(read: Any, at: Any, x: Shape, index: Shape, axis: int) -> Any:
+    return _read_at(read, at, read.position(1, at), axis, x[axis])
+
+
 ROWS = Arg(0, 3, dtype="int", shape=(2, 2))
 
 # x[..., index, ...] along one axis: the index's shape replaces that axis.
@@ -80,6 +98,7 @@ TAKE: Op = Op(
     dtype=_index_dtype("take"),
     numpy=_take,
     vjp=(lambda g, out, x, index, axis: g.apply(PUT_ADD, index, axis=axis, size=x.shape[axis]), None),
+    emit=_take_emit,
     domain=(
         Case((Arg(shape=(3, 4)), ROWS), {"axis": 0}),
         Case((Arg(shape=(2, 3)), Arg(0, 3, dtype="int", shape=(5,))), {"axis": 1}),
@@ -97,6 +116,16 @@ PUT_ADD: Op = Op(
     dtype=_index_dtype("put_add"),
     numpy=_put_add,
     vjp=(lambda g, out, values, index, axis, size: g.apply(TAKE, index, axis=axis), None),
+    emit=Spread(
+        values=0,
+        start=None,
+        add=True,
+        target=lambda read, at, values, index, axis, size: (
+            *at[:axis],
+            read.position(1, at[axis : axis + len(index)]),
+            *at[axis + len(index) :],
+        ),
+    ),
     domain=(
         Case((Arg(shape=(2, 2, 4)), ROWS), {"axis": 0, "size": 3}),
         Case((Arg(shape=(2, 5)), Arg(0, 3, dtype="int", shape=(5,))), {"axis": 1, "size": 3}),
@@ -150,6 +179,15 @@ def _scatter_add_shape(values: Shape, index: Shape, axis: int, shape: Shape) -> 
     return shape
 
 
+def _scatter_one(read: Any, at: Any, values: Shape, index: Shape, axis: int, shape: Shape) -> Any:
+    """One element per line, on a short axis: each place of the line compares."""
+    whole = all(n == m for a, (n, m) in enumerate(zip(index, shape, strict=True)) if a != axis)
+    if index[axis] != 1 or shape[axis] > SELECT_LIMIT or not whole:
+        return None
+    line = (*at[:axis], read.zero, *at[axis + 1 :])
+    return read.position(1, line).eq(read.number(at[axis])).where(read(0, line), 0)
+
+
 PICKS = Arg(0, 3, dtype="int", shape=(2, 4))
 
 # out[i, j] = x[index[i, j], j] (for axis 0), as torch.gather.
@@ -160,6 +198,7 @@ GATHER: Op = Op(
     dtype=_index_dtype("gather"),
     numpy=_gather,
     vjp=(lambda g, out, x, index, axis: g.apply(SCATTER_ADD, index, axis=axis, shape=x.shape), None),
+    emit=_gather_emit,
     domain=(
         Case((Arg(shape=(3, 4)), PICKS), {"axis": 0}),
         Case((Arg(shape=(2, 3)), Arg(0, 3, dtype="int", shape=(2, 1))), {"axis": 1}),
@@ -176,6 +215,13 @@ SCATTER_ADD: Op = Op(
     dtype=_index_dtype("scatter_add"),
     numpy=_scatter_add,
     vjp=(lambda g, out, values, index, axis, shape: g.apply(GATHER, index, axis=axis), None),
+    emit=Spread(
+        values=0,
+        start=None,
+        add=True,
+        target=lambda read, at, values, index, axis, shape: (*at[:axis], read.position(1, at), *at[axis + 1 :]),
+        inline=_scatter_one,
+    ),
     domain=(
         Case((Arg(shape=(2, 4)), PICKS), {"axis": 0, "shape": (3, 4)}),
         Case((Arg(shape=(2, 1)), Arg(0, 3, dtype="int", shape=(2, 1))), {"axis": 1, "shape": (2, 3)}),
@@ -211,6 +257,12 @@ SCATTER: Op = Op(
         None,
         lambda g, out, x, index, values, axis: g.apply(GATHER, index, axis=axis),
     ),
+    emit=Spread(
+        values=2,
+        start=0,
+        add=False,
+        target=lambda read, at, x, index, values, axis: (*at[:axis], read.position(1, at), *at[axis + 1 :]),
+    ),
     domain=(Case((Arg(shape=(3, 2)), Arg(0, 3, dtype="int", shape=(1, 2)), Arg(shape=(1, 2))), {"axis": 0}),),
     linear=True,
 )
@@ -236,6 +288,15 @@ def _argsort_shape(x: Shape, axis: int, descending: bool) -> Shape:
     return x
 
 
+def _before(x: Expr, y: Expr, tie: Expr, axis: int, descending: bool) -> Expr:
+    """Whether x comes before y; NaN is the largest number."""
+    first, second = (y, x) if descending else (x, y)
+    less = ~first & second if x.dtype == BOOL else first < second
+    ordered = less | (second.ne(second) & first.eq(first))
+    equal = x.eq(y) | (x.ne(x) & y.ne(y))
+    return ordered | (equal & tie)
+
+
 ARGSORT = Op(
     "argsort",
     "index",
@@ -243,6 +304,7 @@ ARGSORT = Op(
     dtype=_argsort_dtype,
     numpy=_argsort,
     vjp=(None,),
+    emit=Rank(_before),
     domain=tuple(
         Case((Arg(shape=(2, 5), apart=True),), {"axis": axis, "descending": down})
         for axis, down in ((0, False), (1, True))

@@ -56,8 +56,17 @@ def _broadcast_vjp(g: Any, out: Any, x: Any, shape: Shape, axes: tuple[int, ...]
 @lru_cache(maxsize=4096)
 def _stretched(own: Shape, shape: Shape, axes: tuple[int, ...]) -> tuple[int, ...]:
     """The axes along which the operand had length 1 and was repeated."""
-    kept = [a for a in range(len(shape)) if a not in axes]
+    kept = _kept(shape, axes)
     return tuple(a for a, n in zip(kept, own, strict=True) if n == 1 and shape[a] != 1)
+
+
+def _broadcast_emit(read: Any, index: Any, x: Shape, shape: Shape, axes: tuple[int, ...]) -> Any:
+    own = [i for a, i in enumerate(index) if a not in axes]
+    return read(0, tuple(i if n == shape[a] else i * 0 for i, n, a in zip(own, x, _kept(shape, axes), strict=True)))
+
+
+def _kept(shape: Shape, axes: tuple[int, ...]) -> list[int]:
+    return [a for a in range(len(shape)) if a not in axes]
 
 
 # The result has `shape`; `axes` are its axes that x lacks, the others are x's own, in order, each equal or stretched
@@ -69,6 +78,7 @@ BROADCAST = Op(
     dtype=same_dtype("broadcast", *ANY),
     numpy=_broadcast,
     vjp=(_broadcast_vjp,),
+    emit=_broadcast_emit,
     domain=(
         Case((Arg(shape=(3,)),), {"shape": (2, 3), "axes": (0,)}),
         Case((Arg(shape=(2, 1)),), {"shape": (2, 3), "axes": ()}),
@@ -122,6 +132,7 @@ PERMUTE = Op(
     dtype=same_dtype("permute", *ANY),
     numpy=lambda x, order: x.transpose(order),
     vjp=(lambda g, out, x, order: g.permute(inverse(order)),),
+    emit=lambda read, index, x, order: read(0, tuple(index[a] for a in inverse(order))),
     domain=(
         Case((Arg(shape=(2, 3, 4)),), {"order": (2, 0, 1)}),
         Case((Arg(shape=(7,)),), {"order": (0,)}),
@@ -170,6 +181,12 @@ def _embed_shape(x: Shape, shape: Shape, bounds: Bounds) -> Shape:
     return shape
 
 
+def _embed_emit(read: Any, index: Any, x: Shape, shape: Shape, bounds: Bounds) -> Any:
+    """x where the element comes from it, for steps of 1 and -1: a rewrite makes these of the others."""
+    own = tuple((i - start) * (1 if step > 0 else -1) for i, (start, step, _) in zip(index, bounds, strict=True))
+    return read(0, own, guards=tuple((place, 0, length) for place, (_, _, length) in zip(own, bounds, strict=True)))
+
+
 _CUTS: tuple[tuple[Shape, Bounds], ...] = (
     ((4, 5), ((1, 1, 2), (4, -2, 3))),
     ((7,), ((0, 3, 3),)),
@@ -183,6 +200,9 @@ SLICE: Op = Op(
     dtype=same_dtype("slice", *ANY),
     numpy=lambda x, bounds: x[(*as_slices(bounds), ...)],
     vjp=(lambda g, out, x, bounds: g.apply(EMBED, shape=x.shape, bounds=bounds),),
+    emit=lambda read, index, x, bounds: read(
+        0, tuple(i * step + start for i, (start, step, _) in zip(index, bounds, strict=True))
+    ),
     domain=tuple(Case((Arg(shape=shape),), {"bounds": bounds}) for shape, bounds in _CUTS),
     linear=True,
 )
@@ -195,6 +215,7 @@ EMBED: Op = Op(
     dtype=same_dtype("embed", *ANY),
     numpy=_embed,
     vjp=(lambda g, out, x, shape, bounds: g.apply(SLICE, bounds=bounds),),
+    emit=_embed_emit,
     domain=tuple(
         Case((Arg(shape=tuple(length for _, _, length in bounds)),), {"shape": shape, "bounds": bounds})
         for shape, bounds in _CUTS
@@ -219,6 +240,17 @@ def _cat_dtype(*dtypes: DType, axis: int) -> DType:
     return dtypes[0]
 
 
+def _cat_emit(read: Any, index: Any, *shapes: Shape, axis: int) -> Any:
+    result, start = None, 0
+    for k, shape in enumerate(shapes):
+        length, place = shape[axis], index[axis] - start
+        if length:
+            part = read(k, (*index[:axis], place, *index[axis + 1 :]), guards=((place, 0, length),))
+            result = part if result is None else (read.number(place) < 0).where(result, part)
+        start += length
+    return result
+
+
 CAT = Op(
     "cat",
     "movement",
@@ -230,6 +262,7 @@ CAT = Op(
             axis, sum(x.shape[axis] for x in xs[:argnum]), xs[argnum].shape[axis]
         ),
     ),
+    emit=_cat_emit,
     domain=(
         Case((Arg(shape=(2, 3)), Arg(shape=(2, 1)), Arg(shape=(2, 0))), {"axis": 1}),
         Case((Arg(shape=(2,)),), {"axis": 0}),

@@ -46,6 +46,24 @@ def _dtype(key: DType, counter: DType, shape: Shape) -> DType:
     return INT32
 
 
+def _emit(read: Any, index: Any, key: Shape, counter: Shape, shape: Shape) -> Any:
+    """The whole block of four words for each word of it: a compiled loop has no other place to keep it."""
+    flat = sum((i * math.prod(shape[a + 1 :]) for a, i in enumerate(index)), start=read.zero)
+    number = read.number(flat)
+    block = read(1, ()) + (number >> 2)
+    x0, x1 = block & 0xFFFFFFFF, (block >> 32) & 0xFFFFFFFF
+    x2 = x3 = x0 & 0
+    k0, k1 = (read(0, (read.zero + word,)) & 0xFFFFFFFF for word in (0, 1))
+    for _ in range(10):
+        p0, p1 = x0 * int(_M0), x2 * int(_M1)
+        high0, high1 = (p0 >> 32) & 0xFFFFFFFF, (p1 >> 32) & 0xFFFFFFFF
+        x0, x1, x2, x3 = high1 ^ x1 ^ k0, p1 & 0xFFFFFFFF, high0 ^ x3 ^ k1, p0 & 0xFFFFFFFF
+        k0, k1 = (k0 + _W0) & 0xFFFFFFFF, (k1 + _W1) & 0xFFFFFFFF
+    word = number & 3
+    low = word.eq(0).where(x0, x1)
+    return (word < 2).where(low, word.eq(2).where(x2, x3)).to(INT32)
+
+
 KEY, COUNTER = Arg(0, 2**31, dtype="int", shape=(2,)), Arg(0, 2**31, dtype="int", shape=())
 
 PHILOX = Op(
@@ -55,6 +73,7 @@ PHILOX = Op(
     dtype=_dtype,
     numpy=_philox,
     vjp=(None, None),
+    emit=_emit,
     domain=tuple(Case((KEY, COUNTER), {"shape": shape}) for shape in ((), (7,), (3, 0, 2), (2, 3, 4))),
 )
 

@@ -7,13 +7,15 @@ int64, as in PyTorch. Ties: max and min share the gradient evenly.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError, message
 from ..graph import Arg, Case, DType, Op, Shape
-from .rules import ANY, INT64, Rule, check_kinds, same_dtype
+from ..scalar import Expr
+from .rules import ANY, BOOL, INT64, Fold, Rule, check_kinds, same_dtype
 
 APART = Arg(apart=True, shape=(2, 3, 4))
 PLAIN = Arg(shape=(2, 3, 4))
@@ -68,6 +70,19 @@ def _share(g: Any, out: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> A
     return spread(g, x.shape, axis, keepdims) * winners / count
 
 
+def _extreme(dtype: DType, largest: bool) -> float:
+    """The value that every other one beats."""
+    if dtype.kind == "f":
+        return math.inf if largest else -math.inf
+    if dtype == BOOL:
+        return largest
+    return int(np.iinfo(dtype).max if largest else np.iinfo(dtype).min)
+
+
+def _above(x: Expr, y: Expr) -> Expr:
+    return x & ~y if x.dtype == BOOL else x > y
+
+
 SUM = Op(
     "sum",
     "reduce",
@@ -75,6 +90,7 @@ SUM = Op(
     dtype=_accumulated("sum"),
     numpy=_accumulate(np.add),
     vjp=(lambda g, out, x, axis, keepdims: spread(g, x.shape, axis, keepdims),),
+    emit=Fold(lambda dtype: -0.0 if dtype.kind == "f" else 0, lambda a, x: a + x),  # -0.0 + x is x, 0.0 + -0.0 is not
     domain=(*(Case((PLAIN,), attrs) for attrs in VARIANTS), Case((NOTHING,), {"axis": (1,), "keepdims": False})),
     linear=True,
 )
@@ -102,6 +118,7 @@ PROD = Op(
     dtype=_accumulated("prod"),
     numpy=_accumulate(np.multiply),
     vjp=(_prod_vjp,),
+    emit=Fold(lambda dtype: 1, lambda a, x: a * x),
     domain=tuple(Case((PLAIN,), attrs) for attrs in VARIANTS),
 )
 
@@ -112,6 +129,7 @@ MAX = Op(
     dtype=same_dtype("max", *ANY),
     numpy=lambda x, axis, keepdims: np.maximum.reduce(x, axis=axis, keepdims=keepdims),
     vjp=(_share,),
+    emit=Fold(lambda dtype: _extreme(dtype, False), lambda a, x: x.ne(x).where(x, _above(x, a).where(x, a))),
     domain=tuple(Case((APART,), attrs) for attrs in VARIANTS),
 )
 
@@ -122,11 +140,12 @@ MIN = Op(
     dtype=same_dtype("min", *ANY),
     numpy=lambda x, axis, keepdims: np.minimum.reduce(x, axis=axis, keepdims=keepdims),
     vjp=(_share,),
+    emit=Fold(lambda dtype: _extreme(dtype, True), lambda a, x: x.ne(x).where(x, _above(a, x).where(x, a))),
     domain=tuple(Case((APART,), attrs) for attrs in VARIANTS),
 )
 
 
-def _arg(name: str, numpy: Rule) -> Op:
+def _arg(name: str, numpy: Rule, better: Callable[[Expr, Expr], Expr]) -> Op:
     """Index of the first extreme along one axis; NaN counts as the extreme."""
     return Op(
         name,
@@ -135,11 +154,12 @@ def _arg(name: str, numpy: Rule) -> Op:
         dtype=lambda x, **attrs: INT64,
         numpy=lambda x, axis, keepdims: numpy(x, axis=axis[0], keepdims=keepdims),
         vjp=(None,),
+        emit=lambda x, best: better(x, best) | (x.ne(x) & best.eq(best)),
         domain=(Case((APART,), {"axis": (1,), "keepdims": False}), Case((APART,), {"axis": (2,), "keepdims": True})),
     )
 
 
-ARGMAX = _arg("argmax", np.argmax)
-ARGMIN = _arg("argmin", np.argmin)
+ARGMAX = _arg("argmax", np.argmax, lambda x, best: _above(x, best))
+ARGMIN = _arg("argmin", np.argmin, lambda x, best: _above(best, x))
 
 OPS = (SUM, PROD, MAX, MIN, ARGMAX, ARGMIN)

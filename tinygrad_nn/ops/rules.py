@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 
 from ..errors import DTypeError, ShapeError, message
 from ..graph import Arg, Case, DType, Op, Shape
+from ..scalar import Expr
 
 BOOL = np.dtype(np.bool_)
 INT32 = np.dtype(np.int32)
@@ -70,6 +72,50 @@ def check_index(name: str, dtype: DType) -> None:
         raise DTypeError(
             message(name, f"an index of dtype {dtype.name}", "int32 or int64", "convert it with .to(tg.int64)")
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """How a reduction folds: `combine(folded, x)` from `identity(dtype)` on, in any order."""
+
+    identity: Callable[[DType], float]
+    combine: Callable[[Expr, Expr], Expr]
+
+
+SELECT_LIMIT: Final = 8  # along axes up to this long, compiled code picks an element by comparing with each position
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How an op writes the elements of one operand to places that another one names.
+
+    The result begins as operand `start`, or as zeros. `target(read, at, *shapes, **attrs)` is the place of element `at`
+    of operand `values`; elements are written in order, or with `add` added up. `inline(read, index, *shapes, **attrs)`
+    gives an element of the result as an expression where that is cheaper, else None.
+    """
+
+    values: int
+    start: int | None
+    add: bool
+    target: Callable[..., tuple[Any, ...]]
+    inline: Callable[..., Expr | None] = lambda *args, **attrs: None
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """How an op orders a line: `before(x, y, tie, **attrs)`, `tie` being whether x stands before y in the operand."""
+
+    before: Callable[..., Expr]
+
+
+def picked(read: Any, operand: int, position: Expr, index: tuple[Any, ...], axis: int, length: int) -> Expr:
+    """The element at a position that comes from data, by comparisons: nothing is read outside of the operand."""
+    result = None
+    for place in range(length):
+        x = read(operand, (*index[:axis], read.zero + place, *index[axis + 1 :]))
+        result = x if result is None else position.eq(place).where(x, result)
+    assert result is not None  # noqa: S101 - an axis of length 0 has no positions
+    return result
 
 
 REAL = Arg()

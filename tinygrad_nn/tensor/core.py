@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextvars
 import math
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,14 +20,15 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 import numpy as np
 
 from ..autodiff import Watch
-from ..errors import DTypeError, GraphError, ShapeError, TinygradError, message
+from ..errors import DTypeError, GraphError, ShapeError, TinygradError, TraceError, message
 from ..graph import NO_ATTRS, Attrs, DType, GradSlot, Node, Op, Shape
 from ..ops.elementwise import CAST
-from ..ops.movement import BROADCAST
+from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.rules import BOOL, DTYPES, FLOAT32, INT64
 from ..ops.source import CONSTANT
 
 Number = bool | int | float
+_HOME = os.path.dirname(os.path.dirname(__file__)) + os.sep
 R = TypeVar("R")
 
 
@@ -88,6 +91,29 @@ def tracing(recorder: Recorder) -> Iterator[None]:
         yield
     finally:
         mode.recorder = before
+
+
+def unknown_value(name: str, node: Node) -> TraceError:
+    """The error of code that reads a traced value, with the line that did."""
+    got = f"a read of the traced value {node!r} at {user_line()}"
+    hint = (
+        "a compiled function runs once with symbols: compute on with tensor operations (tg.where instead of if), return "
+        "the tensor and read it outside, or take off @tg.jit; see docs/compile.md"
+    )
+    return TraceError(message(name, got, "code that does not look at values", hint))
+
+
+def user_line() -> str:
+    """`file:line` of the innermost caller that is not the framework."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HOME):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def same(node: Node, needs_grad: bool) -> Node:
+    """Another node of the same value."""
+    return Node(RESHAPE, (node,), {"shape": node.shape}, node.shape, node.dtype, node.value, needs_grad)
 
 
 def constant(value: Any) -> Node:
@@ -170,15 +196,20 @@ def broadcast_nodes(op: Op, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
 
 def broadcast(node: Node, shape: Shape) -> Node:
     """One operand stretched to `shape`, aligned at the last axis."""
-    return bind(BROADCAST, (node,), _broadcast_attrs(len(node.shape), shape))
+    return bind(BROADCAST, (node,), broadcast_attrs(len(node.shape), shape))
 
 
 @lru_cache(maxsize=4096)
-def _broadcast_attrs(rank: int, shape: Shape) -> Attrs:
+def broadcast_attrs(rank: int, shape: Shape) -> Attrs:
     return {"shape": shape, "axes": tuple(range(len(shape) - rank))}
 
 
 _scalars: dict[tuple[Number, DType], Node] = {}
+
+
+def is_literal(node: Node) -> bool:
+    """Whether a node is one of the constants kept for numbers in the code, which nobody can assign to."""
+    return node.shape == () and node.value is not None and _scalars.get((node.value.item(), node.dtype)) is node
 
 
 def scalar(value: Number, dtype: DType) -> Node:
@@ -300,13 +331,30 @@ class Core:
     def _as_leaf(self, requires_grad: bool) -> None:
         """Make this handle a leaf that does (or does not) collect a gradient."""
         old = self.node
+        if old.value is None:
+            raise unknown_value("requires_grad_", old)
         self.node = Node(CONSTANT, (), NO_ATTRS, old.shape, old.dtype, old.value, requires_grad)
         if requires_grad:
             self.node.slot = GradSlot(self.node.serial, keep=True)
 
     def detach(self) -> Self:
         """The same value as a constant: no gradient flows through."""
-        return self.handle(constant(self.node.value))  # type: ignore[no-any-return]
+        node = self.node if mode.recorder is None else mode.recorder.lift(self)
+        if node.value is None:
+            return self.handle(same(node, needs_grad=False))  # type: ignore[no-any-return]
+        return self.handle(constant(node.value))  # type: ignore[no-any-return]
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether this tensor stands for a value that is not known yet, inside a function that is being compiled."""
+        return (self.node if mode.recorder is None else mode.recorder.lift(self)).value is None
+
+    def _value(self, name: str = "value") -> Any:
+        """The array; raises TraceError where it is not known yet."""
+        node = self.node if mode.recorder is None else mode.recorder.lift(self)
+        if node.value is None:
+            raise unknown_value(name, node)
+        return node.value
 
     def cast(self, dtype: DType) -> Self:
         """The same numbers in another dtype; `to` is the method for users. Only floats carry a gradient."""
@@ -322,7 +370,7 @@ class Core:
             return self
         if broadcast_shape("expand", own, shape) != shape:
             raise ShapeError(message("expand", f"shape {own} for {shape}", "axes of length 1 or equal"))
-        return self.apply(BROADCAST, **_broadcast_attrs(len(own), shape))
+        return self.apply(BROADCAST, **broadcast_attrs(len(own), shape))
 
     def rank(self) -> int:
         """The operand's weight in type promotion."""

@@ -75,7 +75,7 @@ class Indexed(InPlace):
 
     def nonzero(self) -> Self:
         """Positions (K, ndim) of the elements that are not 0, as int64. Reads the values."""
-        return self.handle(constant(np.argwhere(self.node.value).astype(np.int64)))  # type: ignore[no-any-return]
+        return self.handle(constant(np.argwhere(self._value("nonzero")).astype(np.int64)))  # type: ignore[no-any-return]
 
     def __getitem__(self, key: Any) -> Self:
         parts = _expanded(key, self.shape)
@@ -137,7 +137,7 @@ class Indexed(InPlace):
         return iter(self.unbind(0))
 
     def __contains__(self, value: Any) -> bool:
-        return bool((self == value).node.value.any())
+        return bool((self == value)._value("in").any())
 
 
 def _expanded(key: Any, shape: Shape) -> list[Any] | None:
@@ -163,7 +163,7 @@ def _as_numpy(key: Any) -> Any:
     converted: list[Any] = []
     for part in parts:
         if isinstance(part, (Core, list, np.ndarray)):
-            array = np.asarray(part.node.value if isinstance(part, Core) else part)
+            array = np.asarray(part._value("getitem") if isinstance(part, Core) else part)
             array = array.astype(np.int64) if array.size == 0 and not isinstance(part, (Core, np.ndarray)) else array
             if array.dtype.kind not in "iub":
                 hint = "convert it with .long()"

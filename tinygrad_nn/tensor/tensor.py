@@ -76,6 +76,8 @@ class Tensor(Contracted):
     @property
     def grad(self) -> Tensor | None:
         """The gradient that backward() accumulated; None before."""
+        if mode.recorder is not None:
+            mode.recorder.lift(self)
         return None if self.node.slot is None else self.node.slot.grad
 
     @grad.setter
@@ -83,6 +85,8 @@ class Tensor(Contracted):
         if value is not None and (value.shape, value.dtype) != (self.shape, self.dtype):
             got = f"a gradient {value.shape}:{value.dtype} for a tensor {self.shape}:{self.dtype}"
             raise ShapeError(message("grad", got, "the same shape and dtype"))
+        if mode.recorder is not None:
+            mode.recorder.lift(self)
         if self.node.slot is not None or value is not None:
             self._own_slot().grad = value
 
@@ -160,16 +164,13 @@ class Tensor(Contracted):
     # ---- exchange
     # ------------------------------------------------------------------------------------------------------
 
-    def _value(self) -> Any:
-        return self.node.value
-
     def numpy(self) -> np.ndarray[Any, Any]:
         """The value as a read-only NumPy array, without a copy. Raises GraphError where a gradient flows: detach
         first.
         """
         if self.node.needs_grad:
             raise GraphError(message("numpy", "a tensor that requires grad", hint="use x.detach().numpy()"))
-        array: np.ndarray[Any, Any] = np.asarray(self._value()).view()
+        array: np.ndarray[Any, Any] = np.asarray(self._value("numpy")).view()
         array.flags.writeable = False
         return array
 
@@ -181,11 +182,11 @@ class Tensor(Contracted):
         """The only element as a Python number. Raises ShapeError for more than one."""
         if self.numel() != 1:
             raise ShapeError(message("item", f"shape {self.shape}", "one element", "use tolist()"))
-        return self._value().item()
+        return self._value("item").item()
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers."""
-        return self._value().tolist()
+        return self._value("tolist").tolist()
 
     def __float__(self) -> float:
         return float(self.item())
@@ -209,7 +210,7 @@ class Tensor(Contracted):
 
     def _text(self, prefix: str) -> str:
         """The numbers as PyTorch shows them, with what is not the default behind."""
-        array = np.asarray(self._value())
+        array = np.asarray(self._value("repr"))
         options: dict[str, Any] = {"precision": 4, "floatmode": "maxprec_equal" if _fixed(array) else "maxprec"}
         text = np.array2string(array, separator=", ", prefix=prefix, threshold=1000, **options)
         if (array.dtype.kind == "f" and array.dtype != mode.dtype) or array.dtype == np.int32 or array.size == 0:

@@ -1,0 +1,177 @@
+"""Which nodes of a graph get a buffer. All others are computed where they are used, inside the loops of their users.
+
+A node is evaluated as often as its users read it. Computing it there costs nothing more when that is once per element,
+and little when it is one or two instructions; otherwise it gets a buffer. Why each one did is kept for the listing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import Any, Final
+
+from ..errors import TraceError, message
+from ..graph import DType, Graph, Node
+from ..ops.movement import RESHAPE
+from ..ops.rules import SELECT_LIMIT, Rank, Spread
+from ..scalar import param, walk
+from .rewrite import filled
+
+CHEAP: Final = 2  # scalar operations that may be repeated
+DEPTH: Final = 60  # longest chain that is computed in one place
+
+INLINE_KINDS: Final = frozenset(("elementwise", "movement", "random", "reduce", "contract", "index"))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The nodes with a buffer, in order, with the reason; and those whose buffer must be in plain row-major order."""
+
+    stored: dict[Node, str]
+    plain: frozenset[Node]
+
+
+def plan(graph: Graph) -> Plan:
+    """Decide for every node, users before operands."""
+    users: dict[Node, list[tuple[Node, int]]] = {node: [] for node in graph.nodes}
+    inputs = frozenset(graph.inputs)
+    for node in graph.nodes:
+        if node not in inputs:
+            for argnum, operand in enumerate(node.inputs):
+                users[operand].append((node, argnum))
+    reads: dict[Node, float] = {}
+    reasons: dict[Node, str] = {node: "output" for node in graph.outputs}
+    reasons |= {new: "update" for _, new in graph.updates}
+    plain: set[Node] = set()
+    cost = _costs(graph, inputs, users)
+    for node in reversed(graph.nodes):
+        for user, argnum in users[node]:
+            reason = _demand(user, argnum, node)
+            if reason and not is_view(node):
+                reasons.setdefault(node, reason)
+            if user.op is RESHAPE and not is_squeeze(node.shape, user.shape):
+                reasons.setdefault(node, "reshape")
+                plain.add(node)
+                if user in plain or user in reasons:
+                    plain.add(user)
+        if node in inputs or (node.op.kind == "source" and filled(node) is None):
+            reasons[node] = "input" if node in inputs else "constant"
+        elif node.op.kind == "source":
+            continue
+        elif _own_loops(node):
+            reasons.setdefault(node, "loops of its own")
+        count = sum(_reads(user, argnum, node, reads, user in reasons) for user, argnum in users[node])
+        reads[node] = count
+        if node not in reasons and node.op.kind != "movement":
+            heavy = node.op.kind in ("reduce", "contract")
+            if count > 1 and (heavy or cost[node] > CHEAP):
+                reasons[node] = f"read {count:g} times"
+    _limit_depth(graph, reasons)
+    ordered = {node: reasons[node] for node in graph.nodes if node in reasons}
+    return Plan(ordered, frozenset(plain))
+
+
+def is_squeeze(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether two shapes differ by axes of length 1 only."""
+    return [n for n in own if n != 1] == [n for n in shape if n != 1]
+
+
+def is_view(node: Node) -> bool:
+    """Whether a node is another order of its operand's elements."""
+    if node.op is RESHAPE:
+        return is_squeeze(node.inputs[0].shape, node.shape)
+    return node.op.name in ("broadcast", "permute", "slice")
+
+
+def _own_loops(node: Node) -> bool:
+    """Whether the node's elements cannot be computed one by one."""
+    emit = node.op.emit
+    if emit is None and node.op.kind not in ("contract",) and node.op is not RESHAPE:
+        hint = "see docs/compile.md for what compiles, or take this part out of the compiled function"
+        raise TraceError(message("compile", f"the op {node.op.name}", "an op with a compiled form", hint))
+    if isinstance(emit, Rank):
+        return True
+    if isinstance(emit, Spread):
+        return not inlines(node)
+    return node.op.kind == "control"
+
+
+def inlines(node: Node) -> bool:
+    """Whether a Spread is written as an expression."""
+    axis, index = node.attrs["axis"], node.inputs[1].shape
+    shape = node.shape
+    whole = len(index) == len(shape) and all(n == m for a, (n, m) in enumerate(zip(index, shape, strict=True)) if a != axis)
+    return node.op.name == "scatter_add" and whole and index[axis] == 1 and shape[axis] <= SELECT_LIMIT
+
+
+def _demand(user: Node, argnum: int, node: Node) -> str:
+    """Why a user needs an operand in memory."""
+    if user.op.kind != "index":
+        return ""
+    if isinstance(user.op.emit, Rank):
+        return "" if is_view(node) else "ordered"
+    if argnum == 1:
+        return "positions"
+    if argnum == 0 and not isinstance(user.op.emit, Spread):
+        return "read at positions" if node.shape[user.attrs["axis"]] > SELECT_LIMIT else ""
+    return ""
+
+
+def _reads(user: Node, argnum: int, node: Node, reads: dict[Node, float], stored: bool) -> float:
+    """How often an element of the node is evaluated for one user, on average."""
+    own = max(1, prod(node.shape))
+    times = 1.0 if stored else reads[user]
+    if user.op.kind == "contract":
+        x, y = user.inputs
+        work = prod(user.shape) * x.shape[-2 if user.attrs["tx"] else -1]
+        return times * work / own
+    if user.op.kind == "reduce":
+        return times
+    if isinstance(user.op.emit, Rank):
+        return float(user.shape[user.attrs["axis"]])
+    if user.op.kind == "index":
+        length = user.inputs[0].shape[user.attrs["axis"]] if argnum == 0 else 1
+        return times * max(1.0, prod(user.shape) * min(length, SELECT_LIMIT) / own)
+    return times * max(1.0, prod(user.shape) / own)
+
+
+def _costs(graph: Graph, inputs: frozenset[Node], users: Mapping[Node, list[tuple[Node, int]]]) -> dict[Node, int]:
+    """Scalar operations to evaluate a node's own op, with those operands that will be evaluated with it."""
+    cost: dict[Node, int] = {}
+
+    def of(operand: Node) -> int:
+        return 0 if cost[operand] > CHEAP and len(users[operand]) > 1 else cost[operand]
+
+    for node in graph.nodes:
+        if node in inputs or node.op.kind == "source":
+            cost[node] = 0
+        elif node.op.kind == "elementwise":
+            cost[node] = op_cost(node) + sum(of(operand) for operand in node.inputs)
+        elif node.op.kind == "movement":
+            cost[node] = max(of(operand) for operand in node.inputs) + (node.op.name in ("cat", "embed"))
+        else:
+            cost[node] = 0  # what has loops gets a buffer as soon as it would be repeated
+    return cost
+
+
+def op_cost(node: Node) -> int:
+    """Number of scalar operations of an elementwise op."""
+    return _op_cost(node.op.emit, tuple(operand.dtype for operand in node.inputs), tuple(node.attrs.items()))
+
+
+@lru_cache(maxsize=1024)
+def _op_cost(emit: Any, dtypes: tuple[DType, ...], attrs: tuple[tuple[str, Any], ...]) -> int:
+    parts = walk(emit(*(param(k, dtype) for k, dtype in enumerate(dtypes)), **dict(attrs)))
+    return sum(part.op not in ("param", "const") for part in parts)
+
+
+def _limit_depth(graph: Graph, reasons: dict[Node, str]) -> None:
+    """Break chains that are too long to be computed in one place."""
+    depth: dict[Node, int] = {}
+    for node in graph.nodes:
+        deepest = 1 + max((depth[operand] for operand in node.inputs), default=0) if node.op.kind != "source" else 0
+        if deepest > DEPTH and not is_view(node):
+            reasons.setdefault(node, "a long chain")
+        depth[node] = 0 if node in reasons else deepest

@@ -1,0 +1,212 @@
+"""Passes from Graph to Graph. Each is a plain function; `PASSES` is their order.
+
+No pass may change a value: not a NaN, not an infinity, not the sign of a zero. So x * 0, x - x, x / x and x + 0 stay as
+they are; x * 1, x / 1 and double negation go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from ..graph import NO_ATTRS, Attrs, Graph, Node, Op
+from ..ops import TABLE
+from ..ops.elementwise import CAST, DIV, MUL, NEG
+from ..ops.movement import BROADCAST, EMBED, PERMUTE, RESHAPE, SLICE
+from ..ops.source import CONSTANT
+
+FOLDED_LIMIT: Final = 65536  # elements of a constant that is worked out
+Rule = Callable[[Node, tuple[Node, ...]], Node | None]
+
+
+def apply(op: Op, operands: tuple[Node, ...], attrs: Attrs) -> Node:
+    """A new symbolic node, its shape and dtype by the rules of its op."""
+    shape = op.shape(*(x.shape for x in operands), **attrs)
+    return Node(op, operands, attrs, shape, op.dtype(*(x.dtype for x in operands), **attrs), None)
+
+
+def rebuild(graph: Graph, rule: Rule) -> Graph:
+    """The graph with each node replaced by what `rule(node, new operands)` gives, None meaning the same op on them."""
+    new: dict[Node, Node] = {node: node for node in graph.inputs}
+    for node in graph.nodes:
+        if node in new:
+            continue
+        operands = tuple(new[x] for x in node.inputs)
+        replaced = rule(node, operands)
+        if replaced is None:
+            replaced = node
+            if any(a is not b for a, b in zip(operands, node.inputs, strict=True)):
+                replaced = Node(node.op, operands, node.attrs, node.shape, node.dtype, None)
+        new[node] = replaced
+    updates = [(old, new[value]) for old, value in graph.updates]
+    return Graph.of([new[node] for node in graph.outputs], graph.inputs, updates)
+
+
+def fold_constants(graph: Graph) -> Graph:
+    """Work out what depends on nothing."""
+
+    def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
+        known = node.op.kind not in ("source", "random") and all(x.value is not None for x in operands)
+        if not known or int(np.prod(node.shape)) > FOLDED_LIMIT:
+            return None
+        with np.errstate(all="ignore"):
+            value = np.asarray(node.op.numpy(*(x.value for x in operands), **node.attrs))
+        return Node(CONSTANT, (), NO_ATTRS, node.shape, node.dtype, value)
+
+    return rebuild(graph, rule)
+
+
+def unify(graph: Graph) -> Graph:
+    """One node for equal applications (common subexpressions), and for equal constants."""
+    seen: dict[Any, Node] = {}
+
+    def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
+        if node.op is CONSTANT:
+            array = np.asarray(node.value)
+            key: Any = (node.shape, node.dtype, array.tobytes()) if array.size <= 64 else node
+            return seen.setdefault(key, node)
+        key = (node.op.name, operands, node.shape, tuple(node.attrs.items()))
+        if key in seen:
+            return seen[key]
+        seen[key] = _with(node, operands)
+        return seen[key]
+
+    return rebuild(graph, rule)
+
+
+def _with(node: Node, operands: tuple[Node, ...]) -> Node:
+    if all(a is b for a, b in zip(operands, node.inputs, strict=True)):
+        return node
+    return Node(node.op, operands, node.attrs, node.shape, node.dtype, None)
+
+
+def drop_identities(graph: Graph) -> Graph:
+    """Remove what changes nothing: x * 1, x / 1, -(-x), casts, reshapes and permutations to the same."""
+    return rebuild(graph, lambda node, operands: _IDENTITIES[node.op](node, operands) if node.op in _IDENTITIES else None)
+
+
+def _times_one(node: Node, operands: tuple[Node, ...]) -> Node | None:
+    x, y = operands
+    if is_filled(y, 1):
+        return x
+    return y if node.op is MUL and is_filled(x, 1) else None
+
+
+def is_filled(node: Node, number: float) -> bool:
+    """Whether a node is a constant that has one value everywhere."""
+    return filled(node) == number
+
+
+def filled(node: Node) -> Any:
+    """The value that a constant has everywhere, NumPy scalar of its dtype; None where there is no such."""
+    if node.op is BROADCAST:
+        return filled(node.inputs[0])
+    if node.op is not CONSTANT or not node.value.size:
+        return None
+    array = np.asarray(node.value)
+    first = array.reshape(-1)[0]
+    return first if not any(array.strides) or bool((array == first).all() and _one_sign(array)) else None
+
+
+def _one_sign(array: Any) -> bool:
+    return array.dtype.kind != "f" or bool(np.signbit(array).all() or not np.signbit(array).any())
+
+
+def _same_type(node: Node, operands: tuple[Node, ...]) -> Node | None:
+    (x,) = operands
+    return x if x.dtype == node.dtype else None
+
+
+def _same_shape(node: Node, operands: tuple[Node, ...]) -> Node | None:
+    (x,) = operands
+    if x.shape == node.shape:
+        return x
+    if node.op is RESHAPE and x.op is RESHAPE:
+        return apply(RESHAPE, (x.inputs[0],), node.attrs)
+    return None
+
+
+def _same_order(node: Node, operands: tuple[Node, ...]) -> Node | None:
+    (x,) = operands
+    order = node.attrs["order"]
+    if order == tuple(range(len(order))):
+        return x
+    if x.op is PERMUTE:
+        inner = x.attrs["order"]
+        return apply(PERMUTE, (x.inputs[0],), {"order": tuple(inner[a] for a in order)})
+    return None
+
+
+def _negated(node: Node, operands: tuple[Node, ...]) -> Node | None:
+    (x,) = operands
+    return x.inputs[0] if x.op is NEG else None
+
+
+_IDENTITIES: Final[Mapping[Op, Callable[[Node, tuple[Node, ...]], Node | None]]] = {
+    MUL: _times_one,
+    DIV: _times_one,
+    NEG: _negated,
+    CAST: _same_type,
+    RESHAPE: _same_shape,
+    BROADCAST: _same_shape,
+    PERMUTE: _same_order,
+}
+
+
+def unit_steps(graph: Graph) -> Graph:
+    """Embeds with a step s become embeds with step 1 of x with s - 1 zeros after each element."""
+
+    def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
+        if node.op is not EMBED or all(abs(step) == 1 or length <= 1 for _, step, length in node.attrs["bounds"]):
+            return None
+        (x,) = operands
+        bounds = []
+        for axis, (start, step, length) in enumerate(node.attrs["bounds"]):
+            stride = abs(step)
+            if stride == 1 or length <= 1:
+                bounds.append((start, step, length))
+                continue
+            apart = (*x.shape[:axis], length, 1, *x.shape[axis + 1 :])
+            wide = (*x.shape[:axis], length, stride, *x.shape[axis + 1 :])
+            inside = tuple((0, 1, 1 if a == axis + 1 else n) for a, n in enumerate(apart))
+            x = apply(EMBED, (apply(RESHAPE, (x,), {"shape": apart}),), {"shape": wide, "bounds": inside})
+            x = apply(RESHAPE, (x,), {"shape": (*wide[:axis], length * stride, *wide[axis + 2 :])})
+            kept = (length - 1) * stride + 1
+            cut = tuple((0, 1, kept if a == axis else n) for a, n in enumerate(x.shape))
+            x = apply(SLICE, (x,), {"bounds": cut})
+            bounds.append((start, 1 if step > 0 else -1, kept))
+        return apply(EMBED, (x,), {"shape": node.shape, "bounds": tuple(bounds)})
+
+    return rebuild(graph, rule)
+
+
+def few_factors(graph: Graph) -> Graph:
+    """Powers with a small whole exponent, which NumPy too computes by multiplication, become products."""
+
+    def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
+        if node.op is not TABLE["pow"] or node.dtype.kind != "f":
+            return None
+        exponent = filled(operands[1])
+        if exponent is not None and exponent == 2:
+            return apply(MUL, (operands[0], operands[0]), NO_ATTRS)
+        return None
+
+    return rebuild(graph, rule)
+
+
+PASSES: Final[tuple[Callable[[Graph], Graph], ...]] = (
+    fold_constants,
+    unit_steps,
+    few_factors,
+    drop_identities,
+    unify,
+)
+
+
+def rewrite(graph: Graph) -> Graph:
+    """All passes, in order."""
+    for step in PASSES:
+        graph = step(graph)
+    return graph

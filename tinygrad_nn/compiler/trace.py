@@ -1,0 +1,218 @@
+"""From a Python function to a Graph: run it once with symbols in place of values.
+
+Every tensor the function touches that it did not make becomes an input of the graph; every handle that holds another
+node at the end becomes an update. Python itself leaves no mark: what it decided while tracing is frozen, and what it
+would have to read is an error. All handles hold their own nodes again when the trace ends, also on error.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from ..errors import TraceError, message
+from ..graph import NO_ATTRS, Attrs, GradSlot, Graph, Node, Op, Shape, next_serial
+from ..ops.movement import BROADCAST
+from ..ops.source import CONSTANT, INPUT
+from ..pytree import Tree, flatten, unflatten
+from ..tensor import Tensor
+from ..tensor.core import Core, broadcast_attrs, broadcast_shape, constant, is_literal, mode, same, tracing
+
+FOLDED_LIMIT: Final = 65536  # elements of a constant that is worked out while tracing
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """A tensor the function reached by itself: the handle, and the input node that stands for it."""
+
+    handle: Core
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """What a trace found.
+
+    `graph.inputs` are the traced arguments, then the captures. `results` describes what the function returned:
+    `graph.outputs[k]` for ("output", k), a frozen Python value for ("value", it). `updates` in the graph are in the
+    order of `updated`, captures by position; `gradients` are (capture, position among the outputs, or None where the
+    function left no gradient).
+    """
+
+    graph: Graph
+    captures: tuple[Capture, ...]
+    tree: Tree
+    results: tuple[tuple[str, Any], ...]
+    updated: tuple[int, ...]
+    gradients: tuple[tuple[int, int | None], ...]
+    modules: tuple[tuple[Any, bool], ...]
+
+    @property
+    def arguments(self) -> tuple[Node, ...]:
+        """The inputs that are arguments."""
+        return self.graph.inputs[: len(self.graph.inputs) - len(self.captures)]
+
+
+class Tracer:
+    """The recorder of a trace: gives every application a symbolic node."""
+
+    def __init__(self) -> None:
+        self.start = next_serial()
+        self.captures: dict[int, tuple[Core, Node, Node]] = {}  # handle, its own node, the input
+        self.fresh: list[weakref.ref[Core]] = []  # handles of constants made here, which may turn out to be state
+        self.made: dict[int, tuple[weakref.ref[Core], Node]] = {}  # those that were assigned to, with their beginning
+        self.modules: dict[int, tuple[Any, bool]] = {}
+
+    def lift(self, handle: Core) -> Node:
+        """The node of an operand; a tensor from outside becomes an input at its first touch."""
+        node = handle.node
+        if node.serial > self.start:
+            if node.op is CONSTANT:
+                self.fresh.append(weakref.ref(handle))
+            return node
+        if is_literal(node):
+            return node
+        if node.needs_grad and node.inputs:
+            got = f"a tensor {node!r} from outside that was computed from others and requires grad"
+            raise TraceError(message("jit", got, "leaves and constants", "compute it inside, or detach() it first"))
+        symbol = Node(INPUT, (), NO_ATTRS, node.shape, node.dtype, None, node.needs_grad)
+        if node.slot is not None and node.slot.owner >= 0:
+            symbol.slot = GradSlot(symbol.serial, keep=True)
+            symbol.slot.grad = node.slot.grad
+            symbol.slot.hooks = dict(node.slot.hooks)
+        self.captures[id(handle)] = (handle, node, symbol)
+        handle.node = symbol
+        return symbol
+
+    def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
+        """A symbolic application; operands are broadcast by nodes, and constants are worked out at once."""
+        if op.kind == "elementwise":
+            shapes = [node.shape for node in nodes]
+            if shapes.count(shapes[0]) != len(shapes):
+                common = broadcast_shape(op.name, *shapes)
+                nodes = tuple(node if node.shape == common else self._broadcast(node, common) for node in nodes)
+        shape = op.shape(*(node.shape for node in nodes), **attrs)
+        dtype = op.dtype(*(node.dtype for node in nodes), **attrs)
+        known = all(node.value is not None for node in nodes) and op.kind != "random"
+        if known and int(np.prod(shape)) <= FOLDED_LIMIT and not any(node.needs_grad for node in nodes):
+            with np.errstate(all="ignore"):
+                return constant(np.asarray(op.numpy(*(node.value for node in nodes), **attrs)))
+        needs = mode.grad and op.differentiable and any(node.needs_grad for node in nodes)
+        return Node(op, nodes, attrs, shape, dtype, None, needs)
+
+    def _broadcast(self, node: Node, shape: Shape) -> Node:
+        return self.bind(BROADCAST, (node,), broadcast_attrs(len(node.shape), shape))
+
+    def assign(self, handle: Core, node: Node) -> None:
+        """The handle holds another value until the trace ends; a leaf stays a leaf."""
+        old = self.lift(handle)
+        if old.op is CONSTANT and old.serial > self.start:
+            self.made.setdefault(id(handle), (weakref.ref(handle), old))
+        new = same(node, old.needs_grad) if old.needs_grad or not node.inputs else node
+        if old.slot is not None and old.slot.owner >= 0:
+            new.slot = old.slot
+            old.slot.owner = new.serial
+        handle.node = new
+
+    @contextmanager
+    def scope(self, module: Any) -> Iterator[None]:
+        """A module runs within the block: whether it trains is part of what is frozen."""
+        self.modules.setdefault(id(module), (module, module.training))
+        yield
+
+    def restore(self) -> None:
+        """Give every handle from outside its own node back."""
+        for handle, node, _ in self.captures.values():
+            handle.node = node
+
+
+def trace(function: Callable[..., Any], tree: Tree, leaves: Sequence[Any], is_array: Sequence[bool]) -> Traced:
+    """Run `function(*args, **kwargs)`, described by `tree` and `leaves`, with symbols for the leaves that are arrays.
+
+    A function that makes state while it is traced (an optimizer's moments) is traced again, when the state exists.
+    Raises TraceError for what cannot be compiled; the state of all tensors is as before.
+    """
+    for attempt in range(3):
+        traced = _attempt(function, tree, leaves, is_array)
+        if isinstance(traced, Traced):
+            return traced
+        if attempt == 2:
+            got = f"a function that keeps a new tensor {traced!r} in Python state at every call"
+            raise TraceError(message("jit", got, "tensors made outside, or returned", "assign() to a tensor made once"))
+    raise AssertionError("unreachable")
+
+
+def _attempt(
+    function: Callable[..., Any], tree: Tree, leaves: Sequence[Any], is_array: Sequence[bool]
+) -> Traced | Core:
+    """A trace, or a tensor the function made and kept, in which case the trace means nothing."""
+    tracer = Tracer()
+    handles: list[Any] = []
+    for leaf, array in zip(leaves, is_array, strict=True):
+        handles.append(_symbol(leaf) if array else leaf)
+    symbols = [handle.node for handle, array in zip(handles, is_array, strict=True) if array]
+    try:
+        with tracing(tracer):
+            args, kwargs = unflatten(tree, handles)
+            returned = function(*args, **kwargs)
+            values, out_tree = flatten(returned)
+            nodes = [tracer.lift(value) if isinstance(value, Tensor) else None for value in values]
+        for handle, node in zip((h for h, array in zip(handles, is_array, strict=True) if array), symbols, strict=True):
+            if handle.node is not node:
+                got = f"an argument {node!r} that is written in place"
+                raise TraceError(message("jit", got, "arguments that are only read", "return the new value"))
+        returned_ids = {id(value) for value in values}
+        del args, kwargs, returned
+        for reference, beginning in tracer.made.values():
+            handle = reference()
+            if handle is not None:
+                handle.node = beginning
+        kept = [handle for reference in tracer.fresh if (handle := reference()) is not None]
+        kept = [handle for handle in kept if id(handle) not in returned_ids]
+        if kept:
+            return kept[0]
+        return _finish(tracer, symbols, values, nodes, out_tree)
+    finally:
+        tracer.restore()
+
+
+def _symbol(leaf: Any) -> Tensor:
+    """An argument's stand-in."""
+    shape, dtype = np.shape(leaf), np.dtype(getattr(leaf, "dtype", np.float64))
+    needs = isinstance(leaf, Tensor) and leaf.requires_grad
+    node = Node(INPUT, (), NO_ATTRS, shape, dtype, None, needs)
+    if needs:
+        node.slot = GradSlot(node.serial, keep=True)
+    return Tensor.handle(node)
+
+
+def _finish(
+    tracer: Tracer, symbols: list[Node], values: list[Any], nodes: list[Node | None], tree: Tree
+) -> Traced:
+    captures = tuple(Capture(handle, symbol) for handle, _, symbol in tracer.captures.values())
+    outputs = [node for node in nodes if node is not None]
+    results: list[tuple[str, Any]] = []
+    for value, node in zip(values, nodes, strict=True):
+        results.append(("value", value) if node is None else ("output", sum(1 for kind, _ in results if kind == "output")))
+    updated: list[int] = []
+    updates: list[tuple[Node, Node]] = []
+    gradients: list[tuple[int, int | None]] = []
+    for position, capture in enumerate(captures):
+        now = capture.handle.node
+        if now is not capture.node:
+            updated.append(position)
+            updates.append((capture.node, now))
+        slot, own = capture.node.slot, tracer.captures[id(capture.handle)][1].slot
+        if slot is not None and own is not None and slot.grad is not own.grad:
+            gradients.append((position, None if slot.grad is None else len(outputs)))
+            if slot.grad is not None:
+                outputs.append(slot.grad.node)
+    graph = Graph.of(outputs, [*symbols, *(capture.node for capture in captures)], updates)
+    return Traced(
+        graph, captures, tree, tuple(results), tuple(updated), tuple(gradients), tuple(tracer.modules.values())
+    )

@@ -168,7 +168,7 @@ def test_pow(dtype: str) -> None:
     tiny = float(np.finfo(kind).smallest_subnormal)
     limit = -np.log(tiny)
     x = np.concatenate([np.exp(rng.uniform(-limit, 0.85 * limit, 700)), 1 + rng.normal(size=700) * 1e-3])
-    x = np.concatenate([x, -rng.uniform(0.1, 9, 300), [tiny, 3 * tiny]]).astype(dtype)
+    x = np.concatenate([x, rng.uniform(0.5, 2, 700), -rng.uniform(0.1, 9, 300), [tiny, 3 * tiny]]).astype(dtype)
     wide = np.abs(x.astype(np.float64))
     y = rng.uniform(-limit, limit, x.size) / np.where(wide == 1, 1, np.log(wide))
     y = np.where(x < 0, np.round(np.clip(y, -999, 999)), y).astype(dtype)
@@ -186,6 +186,15 @@ def test_pow(dtype: str) -> None:
         found, expected = evaluate(power, [a, b]), np.power(a, b)
     np.testing.assert_allclose(found, expected, rtol=2 * np.finfo(kind).eps)
     np.testing.assert_array_equal(np.signbit(found[expected == 0]), np.signbit(expected[expected == 0]))
+
+
+def test_powers_that_are_floats_are_exact() -> None:
+    base, exponent = (grid.reshape(-1) for grid in np.meshgrid(np.arange(-20.0, 21.0), np.arange(13.0)))
+    exact = [float(int(b) ** int(e)) for b, e in zip(base, exponent, strict=True)]
+    power = libm.pow(param(0, np.dtype("float64")), param(1, np.dtype("float64")))
+    found = evaluate(power, [base, exponent])
+    inside = np.abs(exact) < 2.0**53
+    np.testing.assert_array_equal(found[inside], np.array(exact)[inside])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,6 +1,6 @@
 """Elementary functions in plain scalar arithmetic: range reduction and polynomial, no library call, so loops vectorise.
 
-Accuracy: 2 ULP or better over the whole domain, except where a docstring states another bound.
+Within 2 ULP on the whole domain, except where a docstring states another bound; sin, cos and tan end at 2**48.
 """
 
 from .arc import acos as acos

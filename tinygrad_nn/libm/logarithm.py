@@ -161,7 +161,7 @@ _ATANH: Final = (
 
 
 def log_parts(x: Expr) -> tuple[Expr, Expr]:
-    """(high, low), whose sum is log(x) to 2**-63 of it, for float64 only; the second is finite in any case.
+    """(high, low), whose sum is log(x) to 2**-63 of it; float64 only. low is below the last bit of high, and finite.
 
     log(1 + f) = 2 s (1 + z (1/3 + z (1/5 + ...))), where s, z, z / 3 and the product with 2 s are carried with what
     they lose to rounding; from 1/5 on a rounded sum is enough.
@@ -181,4 +181,5 @@ def log_parts(x: Expr) -> tuple[Expr, Expr]:
     v_low = twice_low.fma(third, twice.fma(third_low, v_low))
     high, low = fast_two_sum(twice, v)
     total, lost = fast_two_sum(k * t.ln2[0], high)
-    return _special(x, total), k.fma(t.ln2[1], lost + (low + (v_low + twice_low)))
+    total, low = fast_two_sum(total, k.fma(t.ln2[1], lost + (low + (v_low + twice_low))))
+    return _special(x, total), low

@@ -43,6 +43,8 @@ INSIDE |= {"acosh": (1, np.inf), "atanh": (-1, 1), "asin": (-1, 1), "acos": (-1,
 INSIDE |= dict.fromkeys(("sin", "cos", "tan"), (-(2.0**48), 2.0**48))
 # In ULP; 2 for the others. These divide or take the root of rounded numbers.
 BOUND = {"tanh": 2.2, "asin": 2.2, "acos": 2.2}
+THROUGH_FLOAT64 = 0.51  # float32 of these is computed in float64 and rounded
+WIDENED = {("sin", "float32"), ("cos", "float32"), ("tan", "float32"), ("pow", "float32")}
 POSITIVE = {"log", "log2", "log10"}
 # The floats nearest to a multiple of pi / 2 below 2**48, by continued fractions: nothing leaves less after reduction.
 NEAR_HALF_TURNS = [45.553093477052, 91.106186954104, 182.212373908208, 21999384576.0, 252.89820861816406]
@@ -99,9 +101,10 @@ def test_error_in_ulps(name: str, dtype: str) -> None:
     x = x[(x > low) & (x < high)]
     found = evaluate(getattr(libm, name)(param(0, np.dtype(dtype))), [x])
     assert found.dtype == dtype
+    assert name not in ("sin", "cos", "erf") or np.abs(found).max() <= 1
     errors = [ulps(f, FUNCTIONS[name](mpmath.mpf(float(v))), DTYPES[dtype]) for f, v in zip(found, x, strict=True)]
     worst = int(np.argmax(errors))
-    bound = BOUND.get(name, 2.0)
+    bound = THROUGH_FLOAT64 if (name, dtype) in WIDENED else BOUND.get(name, 2.0)
     assert errors[worst] <= bound, f"{name}({x[worst]!r}) = {found[worst]!r} is {errors[worst]:.2f} ULP off"
 
 
@@ -178,7 +181,8 @@ def test_pow(dtype: str) -> None:
         for f, a, b in zip(evaluate(power, [x, y]), x, y, strict=True)
     ]
     worst = int(np.argmax(errors))
-    assert errors[worst] <= 2, f"pow({x[worst]!r}, {y[worst]!r}) is {errors[worst]:.2f} ULP off"
+    bound = THROUGH_FLOAT64 if ("pow", dtype) in WIDENED else 2.0
+    assert errors[worst] <= bound, f"pow({x[worst]!r}, {y[worst]!r}) is {errors[worst]:.2f} ULP off"
     odd = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 2.0**24, 2.0**53 - 1, 1e30, tiny, INF]
     odd = np.array([*odd, *np.negative(odd), NAN], dtype)
     a, b = (grid.reshape(-1) for grid in np.meshgrid(odd, odd))

@@ -10,7 +10,7 @@ import pytest
 
 from tinygrad_nn.errors import DTypeError
 from tinygrad_nn.graph import Op
-from tinygrad_nn.ops import elementwise
+from tinygrad_nn.ops import elementwise, transcendental
 from tinygrad_nn.ops.rules import BOOL, DTYPES
 from tinygrad_nn.ops.transcendental import LOGADDEXP, POW
 from tinygrad_nn.scalar import evaluate, param
@@ -122,5 +122,22 @@ def test_logaddexp() -> None:
             np.testing.assert_allclose(found, np.logaddexp(x, y), rtol=4 * float(np.finfo(dtype).eps))
 
 
+@pytest.mark.parametrize("op", transcendental.OPS, ids=lambda op: op.name)
+def test_scalar_form_is_the_numpy_meaning_to_rounding(op: Op) -> None:
+    """`tests/libm` knows how near; here the special numbers, and that no block has the form of another."""
+    assert op.emit is not None
+    for dtypes in accepted(op):
+        operands = tuples(dtypes)
+        if op.name in ("sin", "cos", "tan"):
+            operands = [x[~(np.abs(x) >= 2.0**48)] for x in operands]
+        with np.errstate(all="ignore"):
+            expected = op.numpy(*operands)
+        found = evaluate(op.emit(*(param(k, dtype) for k, dtype in enumerate(dtypes))), operands)
+        assert found.dtype == expected.dtype
+        rtol = 8 * float(np.finfo(found.dtype).eps) if found.dtype.kind == "f" else 0
+        np.testing.assert_allclose(found, expected, rtol=rtol)
+        np.testing.assert_array_equal(np.signbit(found)[found == 0], np.signbit(expected)[found == 0])
+
+
 def test_every_block_has_a_scalar_form() -> None:
-    assert all(op.emit is not None for op in elementwise.OPS)
+    assert all(op.emit is not None for op in elementwise.OPS + transcendental.OPS)

@@ -74,12 +74,13 @@ _TABLES: Final[Mapping[DType, _Table]] = {
 }  # fmt: skip
 
 
-def _reduce(x: Expr, t: _Table, offset: int) -> tuple[Expr, Expr]:
-    """The whole number k + offset, in the low bits of an integer, and expm1(r)."""
+def _reduce(x: Expr, t: _Table, offset: int, low: Expr | None = None) -> tuple[Expr, Expr]:
+    """The whole number k + offset, in the low bits of an integer, and expm1(r); `low` is a small part of x."""
     shift = 1.5 * 2.0**t.mantissa + offset
     shifted = x.fma(LOG2_E, shift)
     k = shifted - shift
-    r = k.fma(-t.ln2_low, k.fma(-t.ln2_high, x))
+    near = k.fma(-t.ln2_high, x)
+    r = k.fma(-t.ln2_low, near) if low is None else near + k.fma(-t.ln2_low, low)
     return shifted.bits(), (r * r).fma(polynomial(r, t.terms), r)
 
 
@@ -101,10 +102,27 @@ def _quarter_expm1(x: Expr, t: _Table) -> Expr:
     return power.fma(expm1_r, power - 0.25)
 
 
+def exp_parts(x: Expr, low: Expr) -> tuple[Expr, Expr]:
+    """(k, e) with e ** (x + low) = `scaled(1 + e, k)`; `low` is below the last bits of x, which `bounded` bounds."""
+    t = _TABLES[x.dtype]
+    return _reduce(x, t, 2 * t.bias, low)
+
+
+def scaled(x: Expr, k: Expr) -> Expr:
+    """x times the power of two that `exp_parts` split off, rounded once."""
+    return _scale(x, k, _TABLES[x.dtype])
+
+
+def bounded(x: Expr) -> Expr:
+    """x, or an exponent of its sign whose exponential is already 0 or infinite."""
+    t = _TABLES[x.dtype]
+    return at_least(-t.extreme, at_most(t.extreme, x))
+
+
 def exp(x: Expr) -> Expr:
     """e ** x."""
     t = _TABLES[x.dtype]
-    return _exp(at_least(-t.extreme, at_most(t.extreme, x)), t)
+    return _exp(bounded(x), t)
 
 
 def exp2(x: Expr) -> Expr:
@@ -120,8 +138,8 @@ def exp2(x: Expr) -> Expr:
 def expm1(x: Expr) -> Expr:
     """e ** x - 1, accurate near 0."""
     t = _TABLES[x.dtype]
-    bounded = at_least(-t.one, at_most(t.overflow, x))
-    return (_quarter_expm1(bounded, t) * 4).copysign(x)
+    inside = at_least(-t.one, at_most(t.overflow, x))
+    return (_quarter_expm1(inside, t) * 4).copysign(x)
 
 
 def sigmoid(x: Expr) -> Expr:

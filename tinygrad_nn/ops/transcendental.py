@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from .. import libm
-from ..errors import DTypeError, message
 from ..graph import Arg
 from ..scalar import const
 from .rules import REAL, Rule, binary, unary
@@ -45,9 +44,9 @@ LOG = unary("log", np.log, lambda g, out, x: g / x, libm.log, POSITIVE)
 LOG2 = unary("log2", np.log2, lambda g, out, x: g / (x * math.log(2)), libm.log2, POSITIVE)
 LOG10 = unary("log10", np.log10, lambda g, out, x: g / (x * math.log(10)), libm.log10, POSITIVE)
 LOG1P = unary("log1p", np.log1p, lambda g, out, x: g / (x + 1), libm.log1p, Arg(-0.7, 3.0))
-SIN = unary("sin", np.sin, lambda g, out, x: g * x.cos(), None)
-COS = unary("cos", np.cos, lambda g, out, x: -g * x.sin(), None)
-TAN = unary("tan", np.tan, lambda g, out, x: g * (out * out + 1), None, Arg(-1.2, 1.2))
+SIN = unary("sin", np.sin, lambda g, out, x: g * x.cos(), libm.sin)
+COS = unary("cos", np.cos, lambda g, out, x: -g * x.sin(), libm.cos)
+TAN = unary("tan", np.tan, lambda g, out, x: g * (out * out + 1), libm.tan, Arg(-1.2, 1.2))
 ASIN = unary("asin", np.arcsin, lambda g, out, x: g * (1 - x * x).rsqrt(), libm.asin, INSIDE_ONE)
 ACOS = unary("acos", np.arccos, lambda g, out, x: -g * (1 - x * x).rsqrt(), libm.acos, INSIDE_ONE)
 ATAN = unary("atan", np.arctan, lambda g, out, x: g / (x * x + 1), libm.atan)
@@ -58,8 +57,8 @@ ASINH = unary("asinh", np.arcsinh, lambda g, out, x: g * (x * x + 1).rsqrt(), li
 ACOSH = unary("acosh", np.arccosh, lambda g, out, x: g * (x * x - 1).rsqrt(), libm.acosh, Arg(1.3, 3.0))
 ATANH = unary("atanh", np.arctanh, lambda g, out, x: g / (1 - x * x), libm.atanh, INSIDE_ONE)
 SIGMOID = unary("sigmoid", _sigmoid, lambda g, out, x: g * (out * (1 - out)), libm.sigmoid)
-ERF = unary("erf", _elementwise(math.erf), lambda g, out, x: g * ((-x * x).exp() * TWO_OVER_SQRT_PI), None)
-ERFC = unary("erfc", _elementwise(math.erfc), lambda g, out, x: g * ((-x * x).exp() * -TWO_OVER_SQRT_PI), None)
+ERF = unary("erf", _elementwise(math.erf), lambda g, out, x: g * ((-x * x).exp() * TWO_OVER_SQRT_PI), libm.erf)
+ERFC = unary("erfc", _elementwise(math.erfc), lambda g, out, x: g * ((-x * x).exp() * -TWO_OVER_SQRT_PI), libm.erfc)
 
 
 def _pow(x: Any, y: Any) -> Any:
@@ -72,9 +71,9 @@ def _pow(x: Any, y: Any) -> Any:
 
 
 def _pow_expr(x: Any, y: Any) -> Any:
-    """Integers by repeated squaring over the bits of the exponent; floats have no scalar form."""
+    """Integers by repeated squaring over the bits of the exponent."""
     if x.dtype.kind == "f":
-        raise DTypeError(message("pow", f"a scalar form in {x.dtype.name}", "integers"))
+        return libm.pow(x, y)
     square, power = x, const(1, x.dtype)
     for bit in range(8 * x.dtype.itemsize - 1):
         power = ((y >> bit) & 1).eq(1).where(power * square, power)

@@ -243,6 +243,30 @@ def test_a_walk_keeps_nothing_alive() -> None:
     assert sum(isinstance(thing, Node) for thing in gc.get_objects()) <= before
 
 
+def test_a_wanted_node_is_not_released_nor_walked_through() -> None:
+    x = scalar(3.0)
+    h = x * x
+    (g,) = tg.autograd.grad(h * h, h)
+    assert g is not None
+    (onward,) = tg.autograd.grad(h, x, g)
+    assert onward is not None
+    assert onward.item() == 4 * 27.0
+
+
+def test_a_gradient_asked_for_at_a_released_node_is_its_own() -> None:
+    x = scalar(3.0)
+    first, second = x * 2, x * 5
+    out = first * second
+    out.backward(inputs=[first, second, x])  # the walk goes on through both, and frees them
+    (first + 1).backward(inputs=[first])
+    assert first.grad is not None
+    assert second.grad is not None
+    assert (first.grad.item(), second.grad.item()) == (16.0, 6.0)
+    assert (out.grad, RELEASED.grad) == (None, None)
+    with pytest.raises(GraphError, match="freed by the first"):
+        first.backward()
+
+
 # ---- higher orders
 
 

@@ -79,7 +79,7 @@ def reverse(
         if wanted is not None and node in wanted:
             found[node] = g
         inputs = node.inputs
-        if not inputs or (useful is not None and node not in useful):
+        if not inputs or (useful is not None and useful.isdisjoint(inputs)):
             continue
         op, attrs = node.op, node.attrs
         if not op.linear:
@@ -105,7 +105,7 @@ def reverse(
 
 
 def _between(order: Sequence[Node], wanted: Collection[Node]) -> set[Node]:
-    """The nodes that lie on a path to something wanted."""
+    """What is wanted, and the nodes that lie on a path to it."""
     useful = set(wanted)
     for node in order:
         if not useful.isdisjoint(node.inputs):

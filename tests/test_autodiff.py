@@ -374,6 +374,25 @@ def test_hooks_of_a_recorded_walk_are_recorded() -> None:
     assert tg.autograd.grad(g, x)[0].item() == 54.0 * 4  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("hook", "error", "text"),
+    [
+        (lambda g: g.sum(), ShapeError, r"a gradient \(\):float64 for a tensor \(2,\):float64; expected the same shape"),
+        (lambda g: g.float(), ShapeError, r"a gradient \(2,\):float32 for a tensor \(2,\):float64"),
+        (lambda g: 2.0, GraphError, "float instead of a gradient; expected a tensor or None"),
+        (lambda g: np.ones(2), GraphError, "ndarray instead of a gradient"),
+    ],
+    ids=["shape", "dtype", "number", "array"],
+)
+def test_what_a_hook_may_not_return(hook: Any, error: type[Exception], text: str) -> None:
+    x = leaf(1.0, 2.0)
+    x.register_hook(hook)
+    for create_graph in (False, True):
+        with pytest.raises(error, match=r"\[hook\] got " + text):
+            (x * x).sum().backward(create_graph=create_graph)
+        assert x.grad is None
+
+
 class Watcher:
     """Notes what a walk tells."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
-from .errors import GraphError, message
+from .errors import GraphError, ShapeError, message
 from .graph import GradSlot, Node, reachable
 
 
@@ -73,7 +73,7 @@ def reverse(
         if slot is not None:
             for hook in tuple(slot.hooks.values()):
                 replaced = hook(expose(g))
-                g = g if replaced is None else handle(replaced.node)
+                g = g if replaced is None else handle(_replacement(replaced, node))
             if wanted is None and slot.keep:
                 found[node] = g
         if wanted is not None and node in wanted:
@@ -102,6 +102,17 @@ def reverse(
     if watch is not None:
         watch.end()
     return found
+
+
+def _replacement(replaced: Any, node: Node) -> Node:
+    """The node of what a hook returned, which must be able to stand for the cotangent of `node`."""
+    new = getattr(replaced, "node", None)
+    if not isinstance(new, Node):
+        raise GraphError(message("hook", f"{type(replaced).__name__} instead of a gradient", "a tensor or None"))
+    if (new.shape, new.dtype) != (node.shape, node.dtype):
+        got = f"a gradient {new.shape}:{new.dtype.name} for a tensor {node.shape}:{node.dtype.name}"
+        raise ShapeError(message("hook", got, "the same shape and dtype"))
+    return new
 
 
 def _between(order: Sequence[Node], wanted: Collection[Node]) -> set[Node]:

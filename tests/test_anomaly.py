@@ -81,6 +81,18 @@ def test_everything_is_as_before_afterwards() -> None:
     assert x.grad.tolist() == [-1.0]
 
 
+def test_values_are_still_checked_after_a_walk_that_failed() -> None:
+    def refuse(g: tg.Tensor) -> None:
+        raise KeyError
+
+    x = leaf(1.0)
+    x.register_hook(refuse)
+    with pytest.raises(GraphError, match=r"\[log\] got NaN"), tg.detect_anomaly():
+        with pytest.raises(KeyError):
+            (x * x).sum().backward()
+        leaf(-1.0).log()
+
+
 def test_results_are_the_same_inside() -> None:
     def run() -> list[float]:
         x = leaf(0.3, 0.7)

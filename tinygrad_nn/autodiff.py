@@ -32,7 +32,7 @@ class Watch(Protocol):
         """One operand's cotangent was made."""
 
     def end(self) -> None:
-        """The walk is over."""
+        """The walk is over, also when it failed."""
 
 
 T = TypeVar("T", bound=Cotangent)
@@ -56,8 +56,24 @@ def reverse(
     Nodes that the roots do not depend on are absent; where a rule is None the operand is an integer or bool, which
     never needs one. `expose` makes of a cotangent what users' hooks may see.
     """
-    if watch is not None:
-        watch.begin()
+    if watch is None:
+        return _walk(roots, seeds, handle, wanted, retain, None, expose)
+    watch.begin()
+    try:
+        return _walk(roots, seeds, handle, wanted, retain, watch, expose)
+    finally:
+        watch.end()
+
+
+def _walk(
+    roots: Sequence[Node],
+    seeds: Sequence[T],
+    handle: Callable[[Node], T],
+    wanted: Collection[Node] | None,
+    retain: bool,
+    watch: Watch | None,
+    expose: Callable[[T], Any],
+) -> dict[Node, T]:
     order = reachable(roots, _needs_grad)
     useful = None if wanted is None else _between(order, wanted)
     pending: dict[Node, T] = {}
@@ -99,8 +115,6 @@ def reverse(
                 node.slot = RELEASED
             else:
                 slot.released = True
-    if watch is not None:
-        watch.end()
     return found
 
 

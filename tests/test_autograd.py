@@ -137,6 +137,18 @@ def test_backward_runs_once_per_walk() -> None:
     assert Cube.calls == 1
 
 
+def test_a_recorded_walk_from_the_cotangent_of_a_plain_one() -> None:
+    x, seed = leaf(2.0), tg.tensor([1.0], dtype=tg.float64)
+    out = Cube.apply(x)
+    for create_graph in (False, True, False, True):
+        (g,) = tg.autograd.grad(out, x, seed, retain_graph=True, create_graph=create_graph)
+        assert g is not None
+        assert g.tolist() == [12.0]
+        assert g.requires_grad == create_graph
+        if create_graph:
+            assert tg.autograd.grad(g, x)[0].tolist() == [12.0]  # type: ignore[union-attr]
+
+
 def test_without_gradients_nothing_is_recorded() -> None:
     assert not Cube.apply(tg.ones(2)).requires_grad
     with tg.no_grad():

@@ -135,7 +135,10 @@ class Function:
 
 
 class _Pull:
-    """Runs a Function's backward once per cotangent and hands out its results operand by operand."""
+    """Runs a Function's backward once per walk and output and hands out its results operand by operand.
+
+    A walk is known by the handle of its cotangent: another walk may start from the same value, recorded or not.
+    """
 
     def __init__(
         self, function: type[Function], ctx: Context, outputs: list[Node], places: list[int], arity: int
@@ -143,8 +146,9 @@ class _Pull:
         self.function, self.ctx, self.outputs, self.places, self.arity = function, ctx, outputs, places, arity
         self.last: tuple[Any, int, tuple[Any, ...]] | None = None
 
-    def __call__(self, g: Tensor, position: int, argnum: int) -> Tensor | None:
-        if self.last is None or self.last[0] is not g.node.value or self.last[1] != position:
+    def __call__(self, cotangent: Core, position: int, argnum: int) -> Tensor | None:
+        if self.last is None or self.last[0] is not cotangent or self.last[1] != position:
+            g = cotangent if isinstance(cotangent, Tensor) else Tensor.handle(constant(cotangent.node.value))
             cotangents = [g if k == position else g.new_zeros(out.shape) for k, out in enumerate(self.outputs)]
             returned = self.function.backward(self.ctx, *cotangents)
             results = returned if isinstance(returned, tuple) else (returned,)
@@ -154,7 +158,7 @@ class _Pull:
                 raise GraphError(
                     message(name, got, f"{self.arity}, one per argument of forward", "return None where there is none")
                 )
-            self.last = (g.node.value, position, results)
+            self.last = (cotangent, position, results)
         result: Tensor | None = self.last[2][self.places[argnum]]
         return result
 
@@ -163,7 +167,7 @@ def _custom_node(name: str, pull: _Pull, position: int, operands: tuple[Node, ..
     """A node whose op exists only for this call."""
 
     def rule(g: Core, result: Core, *inputs: Core, argnum: int) -> Tensor:
-        cotangent = pull(g if isinstance(g, Tensor) else Tensor.handle(constant(g.node.value)), position, argnum)
+        cotangent = pull(g, position, argnum)
         operand = Tensor.handle(operands[argnum])
         if cotangent is None:
             return operand.new_zeros(operand.shape)

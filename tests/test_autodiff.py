@@ -377,7 +377,7 @@ def test_hooks_of_a_recorded_walk_are_recorded() -> None:
 @pytest.mark.parametrize(
     ("hook", "error", "text"),
     [
-        (lambda g: g.sum(), ShapeError, r"a gradient \(\):float64 for a tensor \(2,\):float64; expected the same shape"),
+        (lambda g: g.sum(), ShapeError, r"a gradient \(\):float64 for a tensor \(2,\):float64; expected the same"),
         (lambda g: g.float(), ShapeError, r"a gradient \(2,\):float32 for a tensor \(2,\):float64"),
         (lambda g: 2.0, GraphError, "float instead of a gradient; expected a tensor or None"),
         (lambda g: np.ones(2), GraphError, "ndarray instead of a gradient"),

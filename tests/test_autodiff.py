@@ -14,7 +14,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn.autodiff import RELEASED, reverse
-from tinygrad_nn.errors import GraphError, ShapeError
+from tinygrad_nn.errors import DTypeError, GraphError, ShapeError
 from tinygrad_nn.graph import Node
 
 
@@ -153,6 +153,13 @@ def test_seeds_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     assert x.grad is None
     out.backward(tg.ones(2))  # nothing was consumed
     assert x.grad is not None
+
+
+@pytest.mark.parametrize("seed", [1.0, [1.0, 1.0], np.ones(2)], ids=lambda seed: type(seed).__name__)
+def test_seeds_that_are_no_tensors_are_refused(seed: Any) -> None:
+    x = leaf(1.0, 2.0)
+    with pytest.raises(DTypeError, match=rf"\[backward\] got {type(seed).__name__} as the gradient; expected a tensor"):
+        (x * x).backward(seed)
 
 
 # ---- what is reached

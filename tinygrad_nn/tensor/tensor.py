@@ -132,7 +132,7 @@ class Tensor(Contracted):
                 slot = _own_slot(node)
                 slot.grad = cotangent if slot.grad is None else slot.grad + cotangent
 
-    def seed(self, gradient: Core | None) -> Tensor:
+    def seed(self, gradient: object) -> Tensor:
         """The cotangent a backward walk starts from, checked."""
         if gradient is None:
             if self.numel() != 1:
@@ -141,6 +141,9 @@ class Tensor(Contracted):
                     message("backward", f"a tensor of shape {self.shape} and no gradient", "one element", hint)
                 )
             return self.new_ones(self.shape)
+        if not isinstance(gradient, Core):
+            got = f"{type(gradient).__name__} as the gradient"
+            raise DTypeError(message("backward", got, "a tensor", "wrap it in tg.tensor"))
         if gradient.shape != self.shape:
             raise ShapeError(
                 message("backward", f"a gradient of shape {gradient.shape} for {self.shape}", "equal shapes")

@@ -74,6 +74,38 @@ def test_each_gradient_as_a_graph(op: Op) -> None:
             same(value, g.detach().numpy())
 
 
+class Scaled(tg.Function):
+    """factor * x and x - y."""
+
+    @staticmethod
+    def forward(ctx: Any, x: tg.Tensor, factor: float, y: tg.Tensor) -> Any:
+        return x * factor, x - y
+
+    @staticmethod
+    def backward(ctx: Any, g: tg.Tensor, h: tg.Tensor) -> Any:
+        return g, None, h
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, y: Scaled.apply(x, 3.0, y),
+        lambda x, y: tg.checkpoint(lambda x, y: (x.sin() * y + 1, (x + y).exp() * x), x, y),
+        lambda x, y: tg.checkpoint(lambda a, b: Scaled.apply(a * b, 3.0, b)[1] * 2, x, y),
+    ],
+    ids=["Function", "checkpoint", "both"],
+)
+def test_ops_made_for_one_call_on_other_operands(function: Any) -> None:
+    x, y = leaf([0.3, 1.2]), leaf([2.0, -1.0])
+    outputs = function(x, y)
+    nodes = [out.node for out in (outputs if isinstance(outputs, tuple) else (outputs,))]
+    graph = Graph.of(nodes, [x.node, y.node]).verify()
+    a, b = np.array([0.7, -0.4]), np.array([1.5, 0.1])
+    expected = function(tg.tensor(a), tg.tensor(b))
+    for found, out in zip(run(graph, [a, b])[0], expected if isinstance(expected, tuple) else (expected,), strict=True):
+        same(found, out.numpy())
+
+
 # ---- a training step
 
 

@@ -127,7 +127,7 @@ class Function:
         pull = _Pull(cls, ctx, [constant(np.asarray(out.node.value)) for out in outputs], places, len(args))
         nodes = []
         for position, out in enumerate(outputs):
-            node = _custom_node(cls.__name__, pull, position, tuple(tensor.node for tensor in tensors), out.node)
+            node = _custom_node(cls, args, pull, position, tuple(tensor.node for tensor in tensors), out.node)
             ctx._results[out.node] = weakref.ref(node)
             nodes.append(node)
         handles = tuple(Tensor.handle(node) for node in nodes)
@@ -163,8 +163,20 @@ class _Pull:
         return result
 
 
-def _custom_node(name: str, pull: _Pull, position: int, operands: tuple[Node, ...], out: Node) -> Node:
+def _custom_node(
+    function: type[Function], args: tuple[Any, ...], pull: _Pull, position: int, operands: tuple[Node, ...], out: Node
+) -> Node:
     """A node whose op exists only for this call."""
+    name = function.__name__
+    others = [None if isinstance(arg, Tensor) else arg for arg in args]
+
+    def forward(*values: Any) -> Any:
+        arguments = list(others)
+        for place, value in zip(pull.places, values, strict=True):
+            arguments[place] = Tensor.handle(constant(np.asarray(value)))
+        with no_grad():
+            results = mode.already_quiet(function.forward, Context((False,) * len(arguments)), *arguments)
+        return (results if isinstance(results, Tensor) else results[position]).node.value
 
     def rule(g: Core, result: Core, *inputs: Core, argnum: int) -> Tensor:
         cotangent = pull(g, position, argnum)
@@ -181,7 +193,7 @@ def _custom_node(name: str, pull: _Pull, position: int, operands: tuple[Node, ..
         "control",
         shape=lambda *shapes: out.shape,
         dtype=lambda *dtypes: out.dtype,
-        numpy=lambda *values: out.value,
+        numpy=forward,
         vjp=(rule,),
         variadic=True,
     )

@@ -130,6 +130,15 @@ def test_custom_function_with_two_outputs() -> None:
     assert (x.grad.tolist(), y.grad.tolist()) == ([4.0, 4.0], [4.0, 4.0])
 
 
+def test_outputs_that_get_the_same_cotangent() -> None:
+    x, y = leaf(1.0), leaf(3.0)
+    total, difference = SumAndDifference.apply(x, 2.0, y)
+    (total + difference).sum().backward()
+    assert x.grad is not None
+    assert y.grad is not None
+    assert (x.grad.tolist(), y.grad.tolist()) == ([2.0], [0.0])
+
+
 def test_backward_runs_once_per_walk() -> None:
     Cube.calls = 0
     x = leaf(1.0)

@@ -227,7 +227,7 @@ def test_the_walk_stops_at_inputs() -> None:
     h = node("neg", a)
     out = node("mul", h, h)
     assert Graph.of([out], [h]).verify().nodes == (h, out)
-    assert Graph.of([out, a], [h]).verify().nodes == (a, h, out)
+    assert Graph.of([out, a], [h]).verify().nodes == (h, out, a)
     assert Graph.of([h], [h]).verify().nodes == (h,)
 
 
@@ -244,6 +244,21 @@ def test_nothing() -> None:
     assert graph.nodes == ()
     assert str(graph) == "return "
     assert reachable([]) == []
+
+
+def test_the_order_does_not_depend_on_the_age_of_constants() -> None:
+    def build(constants: tuple[Node, ...]) -> str:
+        two, one, idle = constants
+        x = symbol()
+        product = node("mul", x, two)
+        return str(Graph.of([idle, node("add", node("mul", product, one), two)], [x]).verify())
+
+    values = np.array([2.0, 2.0]), np.array([1.0, 1.0]), np.array([0.0, 0.0])
+    forwards = tuple(constant(value) for value in values)
+    backwards = tuple(constant(value) for value in values[::-1])[::-1]
+    assert build(forwards) == build(backwards) == build(forwards)
+    order = ["input", "constant", "mul", "constant", "mul", "add", "constant", "return"]
+    assert re.findall(r"(?:= |^)(\w+)(?=[( ])", build(forwards), re.MULTILINE) == order
 
 
 def test_serials_grow() -> None:

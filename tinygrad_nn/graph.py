@@ -177,7 +177,11 @@ class Graph:
     def of(
         cls, outputs: Sequence[Node], inputs: Sequence[Node] = (), updates: Sequence[tuple[Node, Node]] = ()
     ) -> Graph:
-        """The graph of everything `outputs` and `updates` depend on; the walk stops at `inputs`."""
+        """The graph of everything `outputs` and `updates` depend on; the walk stops at `inputs`.
+
+        Inputs come first, then the nodes as they were made, each constant before its first user: constants may be
+        shared with other graphs, so their age would let the text of this one depend on what ran before.
+        """
         stops = set(inputs)
         roots = [*outputs, *(new for _, new in updates)]
         seen = set(roots) | stops
@@ -187,7 +191,13 @@ class Graph:
                 if parent not in seen:
                     seen.add(parent)
                     stack.append(parent)
-        return cls(tuple(sorted(seen, key=by_serial)), tuple(inputs), tuple(outputs), tuple(updates))
+        order = dict.fromkeys(inputs)
+        for node in sorted(seen - stops, key=by_serial):
+            if node.inputs:
+                order.update(dict.fromkeys(operand for operand in node.inputs if not operand.inputs))
+                order[node] = None
+        order.update(dict.fromkeys(roots))
+        return cls(tuple(order), tuple(inputs), tuple(outputs), tuple(updates))
 
     def verify(self) -> Graph:
         """Check the invariants and return the graph.

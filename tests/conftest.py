@@ -1,8 +1,10 @@
-"""What every test may use: hypothesis profiles and the real data beside the clone."""
+"""What every test may use: hypothesis profiles, the real data beside the clone, and golden files."""
 
 from __future__ import annotations
 
+import difflib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,10 @@ settings.register_profile("thorough", deadline=None, max_examples=2000, print_bl
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write golden files instead of comparing with them")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data files, `../shared/data` seen from the project root."""
@@ -24,3 +30,27 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real data files are not beside the clone (../shared/data)")
     return folder
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """`golden(name, text)`: the text is that of `golden/<name>.txt` beside the test, or, with --update-golden, becomes
+    it.
+    """
+    folder = request.path.parent / "golden"
+    update = bool(request.config.getoption("--update-golden"))
+    return lambda name, text: check_golden(folder / f"{name}.txt", text, update)
+
+
+def check_golden(path: Path, text: str, update: bool) -> None:
+    """Fail with the difference to what the file holds; with `update` write the file instead."""
+    if update:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text + "\n", encoding="utf-8", newline="\n")
+        return
+    if not path.is_file():
+        pytest.fail(f"{path} is missing: run pytest --update-golden and read what it wrote", pytrace=False)
+    expected = path.read_text(encoding="utf-8")
+    if text + "\n" != expected:
+        lines = difflib.unified_diff(expected.splitlines(), (text + "\n").splitlines(), str(path), "found", lineterm="")
+        pytest.fail("\n".join([*lines, "if this is meant: pytest --update-golden"]), pytrace=False)

@@ -81,6 +81,22 @@ def test_everything_is_as_before_afterwards() -> None:
     assert x.grad.tolist() == [-1.0]
 
 
+def log_after_a_failed_backward(x: tg.Tensor) -> None:
+    def refuse(g: tg.Tensor) -> None:
+        raise KeyError
+
+    x.register_hook(refuse)
+    with tg.detect_anomaly():
+        with pytest.raises(KeyError):
+            (x * x).sum().backward()
+        x.log()
+
+
+def test_values_are_still_checked_after_a_walk_that_failed() -> None:
+    with pytest.raises(GraphError, match=r"\[log\] got NaN"):
+        log_after_a_failed_backward(leaf(-1.0))
+
+
 def test_results_are_the_same_inside() -> None:
     def run() -> list[float]:
         x = leaf(0.3, 0.7)

@@ -130,11 +130,32 @@ def test_custom_function_with_two_outputs() -> None:
     assert (x.grad.tolist(), y.grad.tolist()) == ([4.0, 4.0], [4.0, 4.0])
 
 
+def test_outputs_that_get_the_same_cotangent() -> None:
+    x, y = leaf(1.0), leaf(3.0)
+    total, difference = SumAndDifference.apply(x, 2.0, y)
+    (total + difference).sum().backward()
+    assert x.grad is not None
+    assert y.grad is not None
+    assert (x.grad.tolist(), y.grad.tolist()) == ([2.0], [0.0])
+
+
 def test_backward_runs_once_per_walk() -> None:
     Cube.calls = 0
     x = leaf(1.0)
     Cube.apply(x * x).sum().backward()
     assert Cube.calls == 1
+
+
+def test_a_recorded_walk_from_the_cotangent_of_a_plain_one() -> None:
+    x, seed = leaf(2.0), tg.tensor([1.0], dtype=tg.float64)
+    out = Cube.apply(x)
+    for create_graph in (False, True, False, True):
+        (g,) = tg.autograd.grad(out, x, seed, retain_graph=True, create_graph=create_graph)
+        assert g is not None
+        assert g.tolist() == [12.0]
+        assert g.requires_grad == create_graph
+        if create_graph:
+            assert tg.autograd.grad(g, x)[0].tolist() == [12.0]  # type: ignore[union-attr]
 
 
 def test_without_gradients_nothing_is_recorded() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import weakref
+from typing import Any
 
 import numpy as np
+import pytest
 
 import tinygrad_nn as tg
 
@@ -79,3 +81,41 @@ def test_several_outputs_and_no_gradient() -> None:
     assert not b.requires_grad
     with tg.no_grad():
         assert not tg.checkpoint(block, x, w).requires_grad
+
+
+def test_a_recorded_walk_from_the_cotangent_of_a_plain_one() -> None:
+    x, y = (tg.tensor([value], dtype=tg.float64, requires_grad=True) for value in (2.0, 3.0))
+    seed = tg.tensor([1.0], dtype=tg.float64)
+    out = tg.checkpoint(lambda x, y: x * x * x * y, x, y)
+    for create_graph in (False, True, False, True):
+        (g,) = tg.autograd.grad(out, x, seed, retain_graph=True, create_graph=create_graph)  # y is not walked to
+        assert g is not None
+        assert g.tolist() == [36.0]
+        assert g.requires_grad == create_graph
+        if create_graph:
+            assert tg.autograd.grad(g, x)[0].tolist() == [36.0]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_checkpoint_and_a_function_inside_of_a_checkpoint(create_graph: bool) -> None:
+    class Cube(tg.Function):
+        @staticmethod
+        def forward(ctx: Any, x: tg.Tensor) -> tg.Tensor:
+            ctx.save_for_backward(x)
+            return x * x * x
+
+        @staticmethod
+        def backward(ctx: Any, g: tg.Tensor) -> tg.Tensor:
+            (x,) = ctx.saved_tensors
+            return 3 * x * x * g
+
+    def inner(x: tg.Tensor) -> tg.Tensor:
+        return Cube.apply(x.sin()).exp()  # type: ignore[no-any-return]
+
+    x = tg.tensor([0.5, -1.0], dtype=tg.float64, requires_grad=True)
+    (expected,) = tg.autograd.grad((inner(x * 2) * x).sum(), x)
+    out = tg.checkpoint(lambda x: tg.checkpoint(inner, x * 2) * x, x).sum()
+    (found,) = tg.autograd.grad(out, x, create_graph=create_graph)
+    assert expected is not None
+    assert found is not None
+    assert found.tolist() == expected.tolist()

@@ -100,6 +100,21 @@ def test_an_argument_that_does_not_matter_has_gradient_zero() -> None:
     assert tg.jvp(lambda x: tg.tensor(1.0), (tg.tensor(2.0),), (tg.tensor(1.0),))[1].item() == 0.0
 
 
+def test_outputs_that_are_no_floats() -> None:
+    def both(x: tg.Tensor) -> Any:
+        return x.argsort(), x * x, x > 0
+
+    x, v = tg.tensor(X), tg.tensor(V)
+    _, (order, square, positive) = tg.jvp(both, (x,), (v,))
+    np.testing.assert_array_equal(square.numpy(), 2 * X * V)
+    for tangent, dtype in ((order, tg.int64), (positive, tg.bool)):
+        assert tangent.dtype == dtype
+        assert not tangent.any()
+    (g,) = tg.vjp(both, x)[1]((order, v, positive))
+    np.testing.assert_array_equal(g.numpy(), 2 * X * V)
+    assert tg.jvp(lambda x: x.argmax(), (x,), (v,))[1].item() == 0
+
+
 def test_jacobian_of_nothing() -> None:
     assert tg.jacobian(lambda x: x * 2)(tg.zeros(0)).shape == (0, 0)
 

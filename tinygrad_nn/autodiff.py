@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
-from .errors import GraphError, message
+from .errors import GraphError, ShapeError, message
 from .graph import GradSlot, Node, reachable
 
 
@@ -32,7 +32,7 @@ class Watch(Protocol):
         """One operand's cotangent was made."""
 
     def end(self) -> None:
-        """The walk is over."""
+        """The walk is over, also when it failed."""
 
 
 T = TypeVar("T", bound=Cotangent)
@@ -56,8 +56,24 @@ def reverse(
     Nodes that the roots do not depend on are absent; where a rule is None the operand is an integer or bool, which
     never needs one. `expose` makes of a cotangent what users' hooks may see.
     """
-    if watch is not None:
-        watch.begin()
+    if watch is None:
+        return _walk(roots, seeds, handle, wanted, retain, None, expose)
+    watch.begin()
+    try:
+        return _walk(roots, seeds, handle, wanted, retain, watch, expose)
+    finally:
+        watch.end()
+
+
+def _walk(
+    roots: Sequence[Node],
+    seeds: Sequence[T],
+    handle: Callable[[Node], T],
+    wanted: Collection[Node] | None,
+    retain: bool,
+    watch: Watch | None,
+    expose: Callable[[T], Any],
+) -> dict[Node, T]:
     order = reachable(roots, _needs_grad)
     useful = None if wanted is None else _between(order, wanted)
     pending: dict[Node, T] = {}
@@ -73,13 +89,13 @@ def reverse(
         if slot is not None:
             for hook in tuple(slot.hooks.values()):
                 replaced = hook(expose(g))
-                g = g if replaced is None else handle(replaced.node)
+                g = g if replaced is None else handle(_replacement(replaced, node))
             if wanted is None and slot.keep:
                 found[node] = g
         if wanted is not None and node in wanted:
             found[node] = g
         inputs = node.inputs
-        if not inputs or (useful is not None and node not in useful):
+        if not inputs or (useful is not None and useful.isdisjoint(inputs)):
             continue
         op, attrs = node.op, node.attrs
         if not op.linear:
@@ -99,13 +115,22 @@ def reverse(
                 node.slot = RELEASED
             else:
                 slot.released = True
-    if watch is not None:
-        watch.end()
     return found
 
 
+def _replacement(replaced: Any, node: Node) -> Node:
+    """The node of what a hook returned, which must be able to stand for the cotangent of `node`."""
+    new = getattr(replaced, "node", None)
+    if not isinstance(new, Node):
+        raise GraphError(message("hook", f"{type(replaced).__name__} instead of a gradient", "a tensor or None"))
+    if (new.shape, new.dtype) != (node.shape, node.dtype):
+        got = f"a gradient {new.shape}:{new.dtype.name} for a tensor {node.shape}:{node.dtype.name}"
+        raise ShapeError(message("hook", got, "the same shape and dtype"))
+    return new
+
+
 def _between(order: Sequence[Node], wanted: Collection[Node]) -> set[Node]:
-    """The nodes that lie on a path to something wanted."""
+    """What is wanted, and the nodes that lie on a path to it."""
     useful = set(wanted)
     for node in order:
         if not useful.isdisjoint(node.inputs):

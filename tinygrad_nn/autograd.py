@@ -130,7 +130,7 @@ class Function:
         pull = _Pull(cls, ctx, [constant(np.asarray(out.node.value)) for out in outputs], places, len(args))
         nodes = []
         for position, out in enumerate(outputs):
-            node = _custom_node(cls.__name__, pull, position, tuple(tensor.node for tensor in tensors), out.node)
+            node = _custom_node(cls, args, pull, position, tuple(tensor.node for tensor in tensors), out.node)
             ctx._results[out.node] = weakref.ref(node)
             nodes.append(node)
         handles = tuple(Tensor.handle(node) for node in nodes)
@@ -138,7 +138,10 @@ class Function:
 
 
 class _Pull:
-    """Runs a Function's backward once per cotangent and hands out its results operand by operand."""
+    """Runs a Function's backward once per walk and output and hands out its results operand by operand.
+
+    A walk is known by the handle of its cotangent: another walk may start from the same value, recorded or not.
+    """
 
     def __init__(
         self, function: type[Function], ctx: Context, outputs: list[Node], places: list[int], arity: int
@@ -146,8 +149,9 @@ class _Pull:
         self.function, self.ctx, self.outputs, self.places, self.arity = function, ctx, outputs, places, arity
         self.last: tuple[Any, int, tuple[Any, ...]] | None = None
 
-    def __call__(self, g: Tensor, position: int, argnum: int) -> Tensor | None:
-        if self.last is None or self.last[0] is not g.node.value or self.last[1] != position:
+    def __call__(self, cotangent: Core, position: int, argnum: int) -> Tensor | None:
+        if self.last is None or self.last[0] is not cotangent or self.last[1] != position:
+            g = cotangent if isinstance(cotangent, Tensor) else Tensor.handle(constant(cotangent.node.value))
             cotangents = [g if k == position else g.new_zeros(out.shape) for k, out in enumerate(self.outputs)]
             returned = self.function.backward(self.ctx, *cotangents)
             results = returned if isinstance(returned, tuple) else (returned,)
@@ -157,16 +161,28 @@ class _Pull:
                 raise GraphError(
                     message(name, got, f"{self.arity}, one per argument of forward", "return None where there is none")
                 )
-            self.last = (g.node.value, position, results)
+            self.last = (cotangent, position, results)
         result: Tensor | None = self.last[2][self.places[argnum]]
         return result
 
 
-def _custom_node(name: str, pull: _Pull, position: int, operands: tuple[Node, ...], out: Node) -> Node:
+def _custom_node(
+    function: type[Function], args: tuple[Any, ...], pull: _Pull, position: int, operands: tuple[Node, ...], out: Node
+) -> Node:
     """A node whose op exists only for this call."""
+    name = function.__name__
+    others = [None if isinstance(arg, Tensor) else arg for arg in args]
+
+    def forward(*values: Any) -> Any:
+        arguments = list(others)
+        for place, value in zip(pull.places, values, strict=True):
+            arguments[place] = Tensor.handle(constant(np.asarray(value)))
+        with no_grad():
+            results = mode.already_quiet(function.forward, Context((False,) * len(arguments)), *arguments)
+        return (results if isinstance(results, Tensor) else results[position]).node.value
 
     def rule(g: Core, result: Core, *inputs: Core, argnum: int) -> Tensor:
-        cotangent = pull(g if isinstance(g, Tensor) else Tensor.handle(constant(g.node.value)), position, argnum)
+        cotangent = pull(g, position, argnum)
         operand = Tensor.handle(operands[argnum])
         if cotangent is None:
             return operand.new_zeros(operand.shape)
@@ -180,7 +196,7 @@ def _custom_node(name: str, pull: _Pull, position: int, operands: tuple[Node, ..
         "control",
         shape=lambda *shapes: out.shape,
         dtype=lambda *dtypes: out.dtype,
-        numpy=lambda *values: out.value,
+        numpy=forward,
         vjp=(rule,),
         variadic=True,
     )

@@ -7,8 +7,10 @@ anything else the function touched are exactly the same the second time: the Pyt
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import numpy as np
 
 from .autograd import grad
 from .graph import NO_ATTRS, Attrs, Node, Op, next_serial, reachable
@@ -51,12 +53,14 @@ def _forget(result: Tensor, start: int) -> Tensor:
     return Tensor.handle(Node(op, origins, NO_ATTRS, out.shape, out.dtype, out.value, True))
 
 
-def _replay(steps: list[Step]) -> Tensor:
-    """Compute the steps again, recording."""
+def _replay(steps: list[Step], sources: Mapping[Node, Tensor]) -> Tensor:
+    """Compute the steps again from the given tensors in place of what they began from, recording."""
     done: list[Tensor] = []
     with enable_grad():
         for op, attrs, refs in steps:
-            first, *others = [done[ref] if isinstance(ref, int) else Tensor.handle(ref) for ref in refs]
+            first, *others = [
+                done[ref] if isinstance(ref, int) else sources.get(ref, Tensor.handle(ref)) for ref in refs
+            ]
             done.append(first.apply(op, *others, **attrs))
     return done[-1]
 
@@ -64,20 +68,21 @@ def _replay(steps: list[Step]) -> Tensor:
 def _checkpoint_op(steps: list[Step], origins: tuple[Node, ...], out: Node) -> Op:
     """An op for this one node; its rule replays the steps once per cotangent and differentiates them."""
     shape, dtype = out.shape, out.dtype
-    last: list[tuple[Any, tuple[Tensor | None, ...]]] = []
+    last: list[tuple[Core, tuple[Tensor | None, ...]]] = []  # by the handle of the cotangent, which is one per walk
 
     def rule(g: Core, result: Core, *inputs: Core, argnum: int) -> Tensor:
         sources = [Tensor.handle(origin) for origin in origins]
-        if not last or last[0][0] is not g.node.value:
+        if not last or last[0][0] is not g:
             seed = g if isinstance(g, Tensor) else Tensor.handle(constant(g.node.value))
-            found = grad(_replay(steps), sources, seed, create_graph=mode.grad, allow_unused=True)
-            last[:] = [(g.node.value, found)]
+            found = grad(_replay(steps, {}), sources, seed, create_graph=mode.grad, allow_unused=True)
+            last[:] = [(g, found)]
         cotangent = last[0][1][argnum]
         if argnum == len(inputs) - 1:
             last.clear()
         return sources[argnum].new_zeros(inputs[argnum].shape) if cotangent is None else cotangent
 
     def numpy(*values: Any) -> Any:
-        return _replay(steps).node.value
+        given = {origin: Tensor.handle(constant(np.asarray(v))) for origin, v in zip(origins, values, strict=True)}
+        return mode.already_quiet(_replay, steps, given).node.value
 
     return Op("checkpoint", "control", lambda *shapes: shape, lambda *dtypes: dtype, numpy, (rule,), variadic=True)

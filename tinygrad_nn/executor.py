@@ -24,22 +24,23 @@ def run(graph: Graph, inputs: Sequence[Any] = ()) -> tuple[list[Any], list[Any]]
     Raises ShapeError where an input has the wrong number, shape or dtype.
     """
     env: dict[Node, Any] = {}
-    values = inputs or [node.value for node in graph.inputs]
+    values = inputs if len(inputs) else [node.value for node in graph.inputs]
     if len(values) != len(graph.inputs):
         raise ShapeError(message("run", f"{len(values)} inputs", f"{len(graph.inputs)}"))
     for position, (node, value) in enumerate(zip(graph.inputs, values, strict=True)):
+        if value is None:
+            raise ShapeError(message("run", f"no value for input {position}", f"{node.shape}:{node.dtype}"))
         array = np.asarray(value)
         if (array.shape, array.dtype) != (node.shape, node.dtype):
             got = f"{array.shape}:{array.dtype} as input {position}"
             raise ShapeError(message("run", got, f"{node.shape}:{node.dtype}"))
         env[node] = array
-    last_use = {operand: index for index, node in enumerate(graph.nodes) for operand in node.inputs}
+    steps = [node for node in graph.nodes if node not in env]  # what stands before an input is not in the graph
+    last_use = {operand: index for index, node in enumerate(steps) for operand in node.inputs}
     kept = {*graph.outputs, *(new for _, new in graph.updates)}
-    for index, node in enumerate(graph.nodes):
-        if node not in env:
-            env[node] = (
-                node.value if node.op.kind == "source" else eval_node(node, [env[operand] for operand in node.inputs])
-            )
+    for index, node in enumerate(steps):
+        source = node.op.kind == "source"
+        env[node] = node.value if source else eval_node(node, [env[operand] for operand in node.inputs])
         for operand in set(node.inputs):
             if last_use[operand] == index and operand not in kept:
                 del env[operand]

@@ -14,11 +14,11 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NoReturn
 
 import numpy as np
 
-from .errors import GraphError, message
+from .errors import GraphError, TinygradError, message
 
 Shape = tuple[int, ...]
 DType = np.dtype[Any]
@@ -187,7 +187,11 @@ class Graph:
     def of(
         cls, outputs: Sequence[Node], inputs: Sequence[Node] = (), updates: Sequence[tuple[Node, Node]] = ()
     ) -> Graph:
-        """The graph of everything `outputs` and `updates` depend on; the walk stops at `inputs`."""
+        """The graph of everything `outputs` and `updates` depend on; the walk stops at `inputs`.
+
+        Inputs come first, then the nodes as they were made, each constant before its first user: constants may be
+        shared with other graphs, so their age would let the text of this one depend on what ran before.
+        """
         stops = set(inputs)
         roots = [*outputs, *(new for _, new in updates)]
         seen = set(roots) | stops
@@ -197,48 +201,64 @@ class Graph:
                 if parent not in seen:
                     seen.add(parent)
                     stack.append(parent)
-        return cls(tuple(sorted(seen, key=by_serial)), tuple(inputs), tuple(outputs), tuple(updates))
+        order = dict.fromkeys(inputs)
+        for node in sorted(seen - stops, key=by_serial):
+            if node.inputs:
+                order.update(dict.fromkeys(operand for operand in node.inputs if not operand.inputs))
+                order[node] = None
+        order.update(dict.fromkeys(roots))
+        return cls(tuple(order), tuple(inputs), tuple(outputs), tuple(updates))
 
     def verify(self) -> Graph:
         """Check the invariants and return the graph.
 
-        Every operand comes before its user; every node has the shape and dtype that its op's rules give; every output
-        and update is in the graph; an update keeps shape and dtype. Raises GraphError showing the nodes around the
-        fault.
+        Every operand comes before its user; every node has the shape and dtype that its op's rules give; every source
+        is an input or has a value; every output and update is in the graph; an update belongs to one input and keeps
+        its shape and dtype. Raises GraphError showing the nodes around the fault.
         """
+        inputs = set(self.inputs)
         position: dict[Node, int] = {}
         for index, node in enumerate(self.nodes):
             if node in position:
                 self._fault(index, "a node that stands in the graph twice")
-            if node not in self.inputs:
+            if node not in inputs:
                 for operand in node.inputs:
                     if operand not in position:
                         self._fault(index, f"operand {operand!r} that does not come before its user")
                 if node.op.kind != "source":
                     self._verify_types(index, node)
+                elif node.value is None:
+                    self._fault(index, f"{node!r}, which has no value and is no input")
+            if node.value is not None and (node.value.shape, node.value.dtype) != (node.shape, node.dtype):
+                self._fault(index, f"a value of shape {node.value.shape}:{node.value.dtype} in {node!r}")
             position[node] = index
         for node in (*self.inputs, *self.outputs, *(node for pair in self.updates for node in pair)):
             if node not in position:
                 raise GraphError(message("graph", f"{node!r} as an input, output or update", "a node of the graph"))
         for old, new in self.updates:
+            if old not in inputs:
+                raise GraphError(message("graph", f"an update of {old!r}", "one update of an input"))
+            inputs.remove(old)
             if (old.shape, old.dtype) != (new.shape, new.dtype):
                 raise GraphError(message("graph", f"an update of {old!r} by {new!r}", "the same shape and dtype"))
         return self
 
     def _verify_types(self, index: int, node: Node) -> None:
         shapes = [operand.shape for operand in node.inputs]
-        if node.op.kind == "elementwise":  # NumPy broadcasts an operand to which no gradient flows
+        if node.op.kind == "elementwise" and _broadcast(shapes) == node.shape:
+            # NumPy broadcasts an operand to which no gradient flows.
             shapes = [
                 own if operand.needs_grad else node.shape for own, operand in zip(shapes, node.inputs, strict=True)
             ]
-        shape = node.op.shape(*shapes, **node.attrs)
-        dtype = node.op.dtype(*(operand.dtype for operand in node.inputs), **node.attrs)
+        try:
+            shape = node.op.shape(*shapes, **node.attrs)
+            dtype = node.op.dtype(*(operand.dtype for operand in node.inputs), **node.attrs)
+        except (TinygradError, TypeError) as error:
+            self._fault(index, f"{node!r}, which the rules of {node.op.name} refuse: {error}")
         if (shape, dtype) != (node.shape, node.dtype):
             self._fault(index, f"{node!r} where the rules of {node.op.name} give {list(shape)}:{dtype.name}")
-        if node.value is not None and (node.value.shape, node.value.dtype) != (shape, dtype):
-            self._fault(index, f"a value of shape {node.value.shape}:{node.value.dtype} in {node!r}")
 
-    def _fault(self, index: int, what: str) -> None:
+    def _fault(self, index: int, what: str) -> NoReturn:
         lines = str(self).splitlines()
         around = "\n".join(
             f"{'>' if k == index else ' '} {lines[k]}" for k in range(max(0, index - 5), min(len(lines), index + 6))
@@ -247,10 +267,19 @@ class Graph:
 
     def __str__(self) -> str:
         name = {node: f"%{index}" for index, node in enumerate(self.nodes)}
-        lines = [_line(node, name, node in self.inputs) for node in self.nodes]
+        inputs = set(self.inputs)
+        lines = [_line(node, name, node in inputs) for node in self.nodes]
         lines.append("return " + ", ".join(name.get(node, "?") for node in self.outputs))
         lines += [f"update {name.get(old, '?')} <- {name.get(new, '?')}" for old, new in self.updates]
         return "\n".join(lines)
+
+
+def _broadcast(shapes: Sequence[Shape]) -> Shape | None:
+    """The common shape by NumPy's rule, or None."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        return None
 
 
 def _line(node: Node, name: Mapping[Node, str], is_input: bool) -> str:
@@ -260,11 +289,15 @@ def _line(node: Node, name: Mapping[Node, str], is_input: bool) -> str:
     else:
         operands = [name.get(operand, "?") for operand in node.inputs]
         attrs = [f"{key}={value}" for key, value in node.attrs.items()]
-        literal = (
-            [np.array2string(np.asarray(node.value), threshold=8)] if node.op.kind == "source" and _small(node) else []
-        )
+        literal = [_literal(node.value)] if node.op.kind == "source" and _small(node) else []
         call = f"{node.op.name}({', '.join(operands + literal + attrs)})"
     return f"{name[node]} = {call} {list(node.shape)}:{node.dtype.name}"
+
+
+def _literal(value: Any) -> str:
+    """A small array on one line, whatever the user's print options are."""
+    text = np.array2string(np.asarray(value), precision=8, suppress_small=False, floatmode="maxprec", sign="-")
+    return " ".join(text.split())
 
 
 def _small(node: Node) -> bool:

@@ -143,7 +143,7 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[...,
 
 
 def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-    """(outputs, tangents of the outputs): the directional derivative, exact.
+    """(outputs, tangents of the outputs): the directional derivative, exact; 0 for integers and bools.
 
     >>> import tinygrad_nn as tg
     >>> value, tangent = tg.jvp(lambda x: x.sin(), (tg.tensor(0.0),), (tg.tensor(2.0),))
@@ -162,11 +162,12 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
         outputs = function(*fresh)
         roots, out_tree = flatten(outputs)
         connected = _connected([*roots, *map(as_tensor, directions)], leaves, recording)
-        cotangents = [root.new_zeros(root.shape).requires_grad_() for root in roots]
-        pulled = _pull(roots, leaves, cotangents, connected=True)
-        results = _pull(
-            pulled, cotangents, [as_tensor(v).to(x.dtype) for v, x in zip(directions, leaves, strict=True)], connected
-        )
+        smooth = [root for root in roots if root.dtype.kind == "f"]
+        cotangents = [root.new_zeros(root.shape).requires_grad_() for root in smooth]
+        pulled = _pull(smooth, leaves, cotangents, connected=True)
+        along = [as_tensor(v).to(x.dtype) for v, x in zip(directions, leaves, strict=True)]
+        pushed = iter(_pull(pulled, cotangents, along, connected))
+        results = [next(pushed) if root.dtype.kind == "f" else root.new_zeros(root.shape) for root in roots]
     return _plain(outputs, connected), unflatten(out_tree, results)
 
 

@@ -75,6 +75,16 @@ class Mode(threading.local):
             self.quietly = enter
 
 
+    def already_quiet(self, function: Callable[..., R], *args: Any) -> R:
+        """Apply ops inside of an op's NumPy function, for which silence is entered already and cannot be again."""
+        enter = self.quietly
+        self.quietly = _call
+        try:
+            return function(*args)
+        finally:
+            self.quietly = enter
+
+
 def _call(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
     return function(*args, **kwargs)
 

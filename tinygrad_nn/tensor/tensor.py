@@ -88,20 +88,12 @@ class Tensor(Contracted):
         if mode.recorder is not None:
             mode.recorder.lift(self)
         if self.node.slot is not None or value is not None:
-            self._own_slot().grad = value
-
-    def _own_slot(self) -> GradSlot:
-        slot = self.node.slot
-        if slot is None or slot is RELEASED:
-            fresh = GradSlot()
-            fresh.released = slot is RELEASED
-            self.node.slot = slot = fresh
-        return slot
+            _own_slot(self.node).grad = value
 
     def retain_grad(self) -> None:
         """Keep the gradient of a tensor that is not a leaf in `.grad`."""
         self._needs_gradient("retain_grad")
-        self._own_slot().keep = True
+        _own_slot(self.node).keep = True
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
         """Call `hook(gradient)` when this tensor's gradient is known; what it returns (if not None) replaces it.
@@ -109,7 +101,7 @@ class Tensor(Contracted):
         Returns a function that removes the hook.
         """
         self._needs_gradient("register_hook")
-        hooks = self._own_slot().hooks
+        hooks = _own_slot(self.node).hooks
         key = max(hooks, default=-1) + 1
         hooks[key] = hook
         return lambda: hooks.pop(key, None) and None
@@ -141,12 +133,10 @@ class Tensor(Contracted):
         found = walk([self], [seed], wanted, retain, create_graph)
         with set_grad_enabled(create_graph):
             for node, cotangent in found.items():
-                slot = node.slot
-                if slot is None:
-                    node.slot = slot = GradSlot()
+                slot = _own_slot(node)
                 slot.grad = cotangent if slot.grad is None else slot.grad + cotangent
 
-    def seed(self, gradient: Core | None) -> Tensor:
+    def seed(self, gradient: object) -> Tensor:
         """The cotangent a backward walk starts from, checked."""
         if gradient is None:
             if self.numel() != 1:
@@ -155,6 +145,9 @@ class Tensor(Contracted):
                     message("backward", f"a tensor of shape {self.shape} and no gradient", "one element", hint)
                 )
             return self.new_ones(self.shape)
+        if not isinstance(gradient, Core):
+            got = f"{type(gradient).__name__} as the gradient"
+            raise DTypeError(message("backward", got, "a tensor", "wrap it in tg.tensor"))
         if gradient.shape != self.shape:
             raise ShapeError(
                 message("backward", f"a gradient of shape {gradient.shape} for {self.shape}", "equal shapes")
@@ -313,6 +306,16 @@ class GradFn:
 
     def __repr__(self) -> str:
         return f"<{self.name()}>"
+
+
+def _own_slot(node: Node) -> GradSlot:
+    """The slot of this node alone: RELEASED is shared by all that hold nothing else."""
+    slot = node.slot
+    if slot is None or slot is RELEASED:
+        fresh = GradSlot()
+        fresh.released = slot is RELEASED
+        node.slot = slot = fresh
+    return slot
 
 
 def walk(

@@ -14,11 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..autograd import as_tuple, grad
+from ..autograd import as_tuple
 from ..errors import GradcheckError, message
-from ..tensor import Tensor, enable_grad, no_grad
-from ..tensor.core import constant
-from .numeric import Slope, Vector, flat, slope, step_for
+from ..tensor import Tensor
+from .identities import GRADIENT, RECORDED, like_the_input
+from .numeric import Slope, Vector, slope, step_for
+from .problem import Problem, cut, gradient_of, pulled
 
 REFUSE = 1e-6
 Bounds = tuple[float, float]
@@ -43,40 +44,6 @@ class Report:
         return f"{self.checked} entries agree, the worst at {self.worst:.2g} of the tolerance{refused}"
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """A function of tensors as a function of one vector: the inputs that are checked, laid out after each other."""
-
-    fn: Callable[..., Any]
-    inputs: tuple[Any, ...]
-    places: tuple[int, ...]
-
-    @property
-    def leaves(self) -> list[Tensor]:
-        return [self.inputs[place] for place in self.places]
-
-    def start(self) -> Vector:
-        return flat(leaf.detach().numpy() for leaf in self.leaves)
-
-    def at(self, x: Vector, requires_grad: bool = False) -> tuple[list[Tensor], tuple[Tensor, ...]]:
-        """(fresh leaves, outputs) at x."""
-        arguments = list(self.inputs)
-        fresh, begin = [], 0
-        for place in self.places:
-            own = self.inputs[place]
-            part = x[begin : begin + own.numel()].reshape(own.shape)
-            begin += own.numel()
-            leaf = Tensor.handle(constant(part.astype(np.float64)))
-            arguments[place] = leaf.requires_grad_() if requires_grad else leaf
-            fresh.append(arguments[place])
-        outputs = as_tuple(self.fn(*arguments))
-        return fresh, tuple(out for out in outputs if out.dtype.kind == "f")
-
-    def value(self, x: Vector) -> Vector:
-        with no_grad():
-            return flat(out.numpy() for out in self.at(x)[1])
-
-
 def gradcheck(
     fn: Callable[..., Any],
     inputs: Sequence[Any],
@@ -93,7 +60,8 @@ def gradcheck(
     Inputs that require grad must be float64; the others are passed on as they are. `fn` returns a tensor or a tuple
     of tensors. `eps` is the relative step (6e-4); `rtol` multiplies the numeric error estimate, `atol` the scale of
     the values and derivatives. `order=2` also checks the gradient of the vector-Jacobian product. mode "full"
-    compares whole Jacobians, "fast" random directions. `domain` bounds the points at which `fn` may be called.
+    compares whole Jacobians, "fast" random directions. `domain` bounds the points at which `fn` may be called. Then
+    come the identities of `testing.identities`, those that need a recorded walk only with `order=2`.
 
     >>> import tinygrad_nn as tg
     >>> x = tg.tensor([0.3, 0.7], dtype=tg.float64, requires_grad=True)
@@ -103,16 +71,18 @@ def gradcheck(
     given = as_tuple(inputs) if isinstance(inputs, Tensor) else tuple(inputs)
     places = tuple(k for k, x in enumerate(given) if isinstance(x, Tensor) and x.requires_grad)
     _check_inputs(given, places, mode, order)
-    problem = _Problem(fn, given, places)
+    problem = Problem(fn, given, places)
     rng = np.random.default_rng(seed)
     _check_deterministic(problem)
     total = Report(0, 0, 0.0)
     for level in range(1, order + 1):
+        like_the_input(problem, rng)
         compare = _full if mode == "full" else _fast
         total += compare(problem, _Tolerance(eps, atol, rtol, domain), f"order {level}", rng)
-        _identities(problem, rng)
+        for identity in (*GRADIENT, *RECORDED) if level < order else GRADIENT:
+            identity(problem, rng)
         if level < order:
-            problem = _gradient_of(problem, rng)
+            problem = gradient_of(problem, rng)
     if total.checked == 0 and total.refused:
         got = f"a function of which all {total.refused} entries were refused"
         raise GradcheckError(
@@ -142,7 +112,7 @@ def _check_inputs(inputs: tuple[Any, ...], places: tuple[int, ...], mode: str, o
             raise GradcheckError(message("gradcheck", got, "float64", hint))
 
 
-def _check_deterministic(problem: _Problem) -> None:
+def _check_deterministic(problem: Problem) -> None:
     x = problem.start()
     if problem.value(x).tobytes() != problem.value(x).tobytes():
         hint = "seed its generator inside, or switch dropout off"
@@ -151,9 +121,10 @@ def _check_deterministic(problem: _Problem) -> None:
         )
 
 
-def _steps(x: Vector, tolerance: _Tolerance) -> Vector:
-    low, high = tolerance.domain
-    steps = np.array([step_for(value, tolerance.eps, low, high) for value in x])
+def _steps(problem: Problem, x: Vector, tolerance: _Tolerance) -> Vector:
+    """The step of each element; the domain is that of the inputs, not of the cotangents behind them."""
+    bounds = [tolerance.domain] * problem.bounded + [(-np.inf, np.inf)] * (x.size - problem.bounded)
+    steps = np.array([step_for(value, tolerance.eps, *own) for value, own in zip(x, bounds, strict=True)])
     if (steps <= 0).any():
         k = int(np.argmin(steps))
         raise GradcheckError(
@@ -162,7 +133,7 @@ def _steps(x: Vector, tolerance: _Tolerance) -> Vector:
     return steps
 
 
-def _full(problem: _Problem, tolerance: _Tolerance, what: str, rng: np.random.Generator) -> Report:
+def _full(problem: Problem, tolerance: _Tolerance, what: str, rng: np.random.Generator) -> Report:
     """Whole Jacobians: one numeric column per input element, one backward walk per output element."""
     x = problem.start()
     here = problem.value(x)
@@ -172,9 +143,9 @@ def _full(problem: _Problem, tolerance: _Tolerance, what: str, rng: np.random.Ge
         for k in range(out.numel()):
             seed = np.zeros(out.numel())
             seed[k] = 1.0
-            rows.append(_pulled([out], leaves, [seed.reshape(out.shape)]))
+            rows.append(pulled([out], leaves, [seed.reshape(out.shape)]))
     analytic = np.array(rows).reshape(here.size, x.size)
-    steps = _steps(x, tolerance)
+    steps = _steps(problem, x, tolerance)
     columns = [slope(problem.value, x, unit, h, here) for unit, h in zip(np.eye(x.size), steps, strict=True)]
     numeric, error, kink = (_stacked(columns, name, here.size) for name in ("value", "error", "kink"))
     return _compare(problem, what, analytic, numeric, error, kink.astype(bool), tolerance, here)
@@ -184,7 +155,7 @@ def _stacked(columns: list[Slope], name: str, rows: int) -> Any:
     return np.array([getattr(column, name) for column in columns]).reshape(len(columns), rows).T
 
 
-def _fast(problem: _Problem, tolerance: _Tolerance, what: str, rng: np.random.Generator) -> Report:
+def _fast(problem: Problem, tolerance: _Tolerance, what: str, rng: np.random.Generator) -> Report:
     """Two random directions and cotangents: <v, J u> in place of the Jacobian."""
     x = problem.start()
     here = problem.value(x)
@@ -195,14 +166,14 @@ def _fast(problem: _Problem, tolerance: _Tolerance, what: str, rng: np.random.Ge
     for _ in range(2):
         direction = rng.choice((-1.0, 1.0), x.size) * rng.uniform(0.5, 1.0, x.size)
         cotangent = rng.normal(size=here.size)
-        pulled = _pulled(outputs, leaves, _cut(cotangent, outputs))
+        transposed = pulled(outputs, leaves, cut(cotangent, outputs))
 
         def projected(point: Vector, weights: Vector = cotangent) -> Vector:
             return np.array([weights @ problem.value(point)])
 
-        step = float(_steps(x, tolerance).min())
+        step = float(_steps(problem, x, tolerance).min())
         found = slope(projected, x, direction, step, np.array([cotangent @ here]))
-        analytic = np.array([[pulled @ direction]])
+        analytic = np.array([[transposed @ direction]])
         size = np.array([np.abs(cotangent) @ np.abs(here)])
         error = found.error + 8 * 2.0**-53 * size / (step / 4)
         total += _compare(
@@ -211,29 +182,8 @@ def _fast(problem: _Problem, tolerance: _Tolerance, what: str, rng: np.random.Ge
     return total
 
 
-def _cut(cotangent: Vector, outputs: Sequence[Tensor]) -> list[Vector]:
-    ends = np.cumsum([out.numel() for out in outputs])[:-1]
-    return [part.reshape(out.shape) for part, out in zip(np.split(cotangent, ends), outputs, strict=True)]
-
-
-def _pulled(outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Vector]) -> Vector:
-    """The vector-Jacobian product as a vector; what an output does not depend on has derivative 0."""
-    live = [(out, seed) for out, seed in zip(outputs, cotangents, strict=True) if out.requires_grad]
-    if not live:
-        return np.zeros(sum(leaf.numel() for leaf in leaves))
-    seeds = [Tensor.handle(constant(np.asarray(seed))) for _, seed in live]
-    found = grad([out for out, _ in live], leaves, seeds, retain_graph=True, allow_unused=True)
-    for leaf, g in zip(leaves, found, strict=True):
-        if g is not None and (g.shape, g.dtype) != (leaf.shape, leaf.dtype):
-            got = f"a gradient {g.shape}:{g.dtype.name} for an input {leaf.shape}:{leaf.dtype.name}"
-            raise GradcheckError(message("gradcheck", got, "the input's shape and dtype"))
-    return flat(
-        np.zeros(leaf.shape) if g is None else g.detach().numpy() for leaf, g in zip(leaves, found, strict=True)
-    )
-
-
 def _compare(
-    problem: _Problem,
+    problem: Problem,
     what: str,
     analytic: Any,
     numeric: Any,
@@ -258,7 +208,7 @@ def _compare(
     return Report(int(kept.sum()), int(refused.sum()), worst)
 
 
-def _failure(problem: _Problem, what: str, analytic: Any, numeric: Any, allowed: Any, failed: Any) -> str:
+def _failure(problem: Problem, what: str, analytic: Any, numeric: Any, allowed: Any, failed: Any) -> str:
     """The worst entries as a table: where, analytic, numeric, difference, allowed."""
     excess = np.where(failed, np.nan_to_num(np.abs(analytic - numeric), nan=np.inf) / allowed, 0.0)
     order = np.argsort(-excess, axis=None, kind="stable")[: min(6, int(failed.sum()))]
@@ -277,7 +227,7 @@ def _failure(problem: _Problem, what: str, analytic: Any, numeric: Any, allowed:
     )
 
 
-def _place(problem: _Problem, column: int) -> str:
+def _place(problem: Problem, column: int) -> str:
     """Which element of which input a column of the Jacobian belongs to."""
     for place, leaf in zip(problem.places, problem.leaves, strict=True):
         if column < leaf.numel():
@@ -285,61 +235,3 @@ def _place(problem: _Problem, column: int) -> str:
             return f"{place}{index}"
         column -= leaf.numel()
     return "?"
-
-
-def _gradient_of(problem: _Problem, rng: np.random.Generator) -> _Problem:
-    """The vector-Jacobian product of a problem, as a problem in its inputs and the cotangents."""
-    _, outputs = problem.at(problem.start())
-    seeds = [
-        Tensor.handle(constant(rng.normal(size=out.shape) if out.shape else np.asarray(rng.normal()))).requires_grad_()
-        for out in outputs
-    ]
-    count = len(problem.inputs)
-
-    def pulled(*arguments: Any) -> tuple[Tensor, ...]:
-        with enable_grad():
-            own = list(arguments[:count])
-            leaves = []
-            for place in problem.places:
-                leaf = own[place]
-                own[place] = leaf * 1 if leaf.requires_grad else leaf.detach().requires_grad_()
-                leaves.append(own[place])
-            results = [out for out in as_tuple(problem.fn(*own)) if out.dtype.kind == "f"]
-            live = [(out, seed) for out, seed in zip(results, arguments[count:], strict=True) if out.requires_grad]
-            if not live:
-                return tuple(leaf.new_zeros(leaf.shape) for leaf in leaves)
-            found = grad([o for o, _ in live], leaves, [s for _, s in live], create_graph=True, allow_unused=True)
-            return tuple(leaf.new_zeros(leaf.shape) if g is None else g for leaf, g in zip(leaves, found, strict=True))
-
-    def detached(*arguments: Any) -> tuple[Tensor, ...]:
-        results = pulled(*arguments)
-        watched = any(isinstance(x, Tensor) and x.requires_grad for x in arguments)
-        return results if watched else tuple(result.detach() for result in results)
-
-    return _Problem(detached, (*problem.inputs, *seeds), (*problem.places, *range(count, count + len(seeds))))
-
-
-def _identities(problem: _Problem, rng: np.random.Generator) -> None:
-    """What holds for every gradient without differences: linear in the cotangent, zero for zero, the same bits again.
-    """
-    leaves, outputs = problem.at(problem.start(), requires_grad=True)
-    if not outputs or not any(out.requires_grad for out in outputs):
-        return
-    count = sum(out.numel() for out in outputs)
-    u, v = rng.normal(size=count), rng.normal(size=count)
-
-    def pulled(cotangent: Vector) -> Vector:
-        return _pulled(outputs, leaves, _cut(cotangent, outputs))
-
-    a, b, both = pulled(u), pulled(v), pulled(2.0 * u + v)
-    if pulled(u).tobytes() != a.tobytes():
-        raise GradcheckError(message("gradcheck", "other bits when the same tape is differentiated again", "the same"))
-    size = 2.0 * np.abs(a) + np.abs(b)
-    bound = 1e-9 * max(1.0, float(size[np.isfinite(size)].max(initial=0.0)))
-    if np.isfinite(both).all() and (np.abs(2.0 * a + b - both) > bound).any():
-        raise GradcheckError(
-            message("gradcheck", "a vector-Jacobian product that is not linear in the cotangent", "linear")
-        )
-    zeros = pulled(np.zeros(count))
-    if np.isfinite(a).all() and zeros.any():
-        raise GradcheckError(message("gradcheck", "a gradient that is not 0 for the cotangent 0", "exact zeros"))

@@ -242,6 +242,7 @@ _LAZY = {
     "hessian": "transforms",
     "hvp": "transforms",
     "jacobian": "transforms",
+    "jit": "compiler",
     "jvp": "transforms",
     "load": "serialize",
     "metrics": "metrics",

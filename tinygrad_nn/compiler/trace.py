@@ -41,7 +41,8 @@ class Traced:
     `graph.inputs` are the traced arguments, then the captures. `results` describes what the function returned:
     `graph.outputs[k]` for ("output", k), a frozen Python value for ("value", it). `updates` in the graph are in the
     order of `updated`, captures by position; `gradients` are (capture, position among the outputs, or None where the
-    function left no gradient).
+    function left no gradient); `fresh_gradients` are captures that had none and were not told to forget it, so that with
+    one the function would have added to it.
     """
 
     graph: Graph
@@ -51,11 +52,28 @@ class Traced:
     updated: tuple[int, ...]
     gradients: tuple[tuple[int, int | None], ...]
     modules: tuple[tuple[Any, bool], ...]
+    fresh_gradients: tuple[int, ...]
 
     @property
     def arguments(self) -> tuple[Node, ...]:
         """The inputs that are arguments."""
         return self.graph.inputs[: len(self.graph.inputs) - len(self.captures)]
+
+
+class _TracedSlot(GradSlot):
+    """A gradient slot that notices being cleared."""
+
+    __slots__ = ("_grad", "cleared")
+
+    @property
+    def grad(self) -> Any:  # type: ignore[override]
+        """The gradient."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        self._grad = value
+        self.cleared = getattr(self, "cleared", False) or value is None
 
 
 class Tracer:
@@ -82,8 +100,9 @@ class Tracer:
             raise TraceError(message("jit", got, "leaves and constants", "compute it inside, or detach() it first"))
         symbol = Node(INPUT, (), NO_ATTRS, node.shape, node.dtype, None, node.needs_grad)
         if node.slot is not None and node.slot.owner >= 0:
-            symbol.slot = GradSlot(symbol.serial, keep=True)
+            symbol.slot = _TracedSlot(symbol.serial, keep=True)
             symbol.slot.grad = node.slot.grad
+            symbol.slot.cleared = False
             symbol.slot.hooks = dict(node.slot.hooks)
         self.captures[id(handle)] = (handle, node, symbol)
         handle.node = symbol
@@ -202,17 +221,25 @@ def _finish(
     updated: list[int] = []
     updates: list[tuple[Node, Node]] = []
     gradients: list[tuple[int, int | None]] = []
+    fresh: list[int] = []
+    places = {id(capture.handle): position for position, capture in enumerate(captures)}
+    for position, capture in enumerate(captures):
+        slot, own = capture.node.slot, tracer.captures[id(capture.handle)][1].slot
+        if not isinstance(slot, _TracedSlot) or own is None or slot.grad is own.grad:
+            continue
+        if slot.grad is not None and own.grad is not None and id(own.grad) in places and not slot.cleared:
+            own.grad.node = slot.grad.node  # gradients are added up in place
+            continue
+        if own.grad is None and slot.grad is not None and not slot.cleared:
+            fresh.append(position)
+        gradients.append((position, None if slot.grad is None else len(outputs)))
+        if slot.grad is not None:
+            outputs.append(slot.grad.node)
     for position, capture in enumerate(captures):
         now = capture.handle.node
         if now is not capture.node:
             updated.append(position)
             updates.append((capture.node, now))
-        slot, own = capture.node.slot, tracer.captures[id(capture.handle)][1].slot
-        if slot is not None and own is not None and slot.grad is not own.grad:
-            gradients.append((position, None if slot.grad is None else len(outputs)))
-            if slot.grad is not None:
-                outputs.append(slot.grad.node)
     graph = Graph.of(outputs, [*symbols, *(capture.node for capture in captures)], updates)
-    return Traced(
-        graph, captures, tree, tuple(results), tuple(updated), tuple(gradients), tuple(tracer.modules.values())
-    )
+    modules = tuple(tracer.modules.values())
+    return Traced(graph, captures, tree, tuple(results), tuple(updated), tuple(gradients), modules, tuple(fresh))

@@ -1,0 +1,165 @@
+"""A compiled graph in memory: its arena, the views that bring values in and out, and the call.
+
+The arena holds the state between calls, so a call copies its arguments in and its results out and nothing else. One
+arena serves all threads, under a lock. A tensor of the state holds a `Resident` node meanwhile, which copies its value
+out of the arena when somebody looks; after that the node keeps that value, as every node does, and the handle gets a
+new one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from ..errors import IndexOutOfRange, message
+from ..graph import NO_ATTRS, Graph, Node
+from ..ops.source import CONSTANT
+from . import native
+from .fusion import Plan, plan
+from .llvm import write_function
+from .loopir import Buffer, Fault, Program
+from .lower import lower
+from .rewrite import rewrite
+from .schedule import Schedule, schedule
+
+Array = np.ndarray[Any, Any]
+
+
+class Resident(Node):
+    """A node whose value is in an arena until somebody asks for it."""
+
+    __slots__ = ("_array", "_lock", "_view")
+
+    def __init__(self, view: Array, lock: threading.RLock, like: Node) -> None:
+        self._view, self._lock, self._array = view, lock, None
+        super().__init__(CONSTANT, (), NO_ATTRS, view.shape, view.dtype, None, like.needs_grad)
+        self.slot = like.slot
+        if self.slot is not None and self.slot.owner >= 0:
+            self.slot.owner = self.serial
+
+    @property
+    def value(self) -> Any:  # type: ignore[override]
+        """The value, from now on this one."""
+        if self._array is None:
+            with self._lock:
+                if self._array is None:
+                    self._array = np.array(self._view)
+        return self._array
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        pass
+
+    @property
+    def was_read(self) -> bool:
+        """Whether somebody has looked, so that this node must keep its value."""
+        return self._array is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds spent on each stage, and whether the machine code came from the cache."""
+
+    lower: float
+    generate: float
+    machine: float
+    cached: bool
+
+
+class Stages:
+    """What a graph becomes, stage by stage, each made when first asked for."""
+
+    def __init__(self, graph: Graph) -> None:
+        started = time.perf_counter()
+        self.graph = rewrite(graph)
+        self.plan: Plan = plan(self.graph)
+        self.program: Program = lower(self.graph, self.plan)
+        self.schedule: Schedule = schedule(self.program, native.machine().width)
+        lowered = time.perf_counter()
+        self.llvm = write_function(self.schedule)
+        generated = time.perf_counter()
+        self.seconds: Final = (lowered - started, generated - lowered)
+
+    def assembly(self) -> str:
+        """The machine code as text."""
+        return native.assembly(self.llvm)
+
+
+def aligned(size: int) -> Array:
+    """Zeroed bytes whose address is a multiple of 64."""
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size]
+
+
+class Arena:
+    """The memory of a schedule, with a view of every buffer in its own shape."""
+
+    def __init__(self, planned: Schedule) -> None:
+        self.schedule = planned
+        self.memory = aligned(max(planned.size, 64))
+        self.address: int = self.memory.ctypes.data
+        for buffer in planned.program.buffers:
+            if buffer.role == "constant" and buffer.base is None:
+                self.view(buffer)[...] = buffer.value
+
+    def view(self, buffer: Buffer) -> Array:
+        """The elements of a buffer."""
+        laid = self.schedule.layouts[buffer]
+        size = buffer.dtype.itemsize
+        strides = tuple(step * size for step in laid.strides)
+        start = self.schedule.offsets[buffer]
+        if 0 in buffer.shape:
+            return np.zeros(buffer.shape, buffer.dtype)
+        return np.ndarray(buffer.shape, buffer.dtype, self.memory.data, start, strides)
+
+
+class Compiled:
+    """A graph as machine code, with an arena of its own."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.stages = Stages(graph)
+        planned = self.stages.schedule
+        started = time.perf_counter()
+        self.code = native.build(self.stages.llvm, "run", native.SIGNATURE)
+        self.timings = Timings(*self.stages.seconds, time.perf_counter() - started, self.code.cached)
+        self.arena = Arena(planned)
+        self.lock = threading.RLock()
+        program = planned.program
+        self.inputs = [self.arena.view(buffer) for buffer in program.inputs]
+        self.outputs = [self.arena.view(buffer) for buffer in program.outputs]
+        self.updates = [self.arena.view(old) for old, _ in program.updates]
+        self.function = self.code.function
+        self.address = self.arena.address
+
+    def run(self, values: Sequence[Any]) -> tuple[list[Array], list[Array]]:
+        """Outputs and new values of the state for given inputs, as `executor.run`."""
+        with self.lock:
+            for view, value in zip(self.inputs, values, strict=True):
+                np.copyto(view, value)
+            self.call()
+            return [np.array(view) for view in self.outputs], [np.array(view) for view in self.updates]
+
+    def call(self) -> None:
+        """Run the machine code on what is in the arena. The caller holds the lock."""
+        code = self.function(self.address)
+        if code:
+            self.fail(code)
+
+    def fail(self, code: int) -> None:
+        """Raise the error of a check that did not hold."""
+        fault: Fault = self.stages.schedule.program.faults[code - 1]
+        raise_fault(fault, self.arena.view(fault.buffer), {})
+
+
+def raise_fault(fault: Fault, values: Array, where: Mapping[str, Any]) -> None:
+    """Name the first index that is out of range, and where it was."""
+    bad = np.argwhere((values < 0) | (values >= fault.size))[0].tolist()
+    place = ", ".join([*(f"{name} {number}" for name, number in where.items()), f"position {bad}" if bad else ""]).rstrip(", ")
+    got = f"index {values[tuple(bad)]}" + (f" at {place}" if place else "")
+    raise IndexOutOfRange(message(fault.op, got, f"0 <= index < {fault.size}"))

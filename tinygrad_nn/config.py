@@ -1,0 +1,61 @@
+"""Environment flags, read when first asked for, typed and validated. docs/env_vars.md lists them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from .errors import ConfigError, message
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the environment says.
+
+    debug   TGNN_DEBUG, 0..6: how much the compiler prints
+    jit     TGNN_JIT: False runs compiled functions eagerly
+    cache   TGNN_CACHE: the folder of compiled code, None for none
+    perf    TGNN_PERF: write a map of compiled functions for Linux perf
+    """
+
+    debug: int
+    jit: bool
+    cache: Path | None
+    perf: bool
+
+
+@cache
+def config() -> Config:
+    """The flags of this process. Raises ConfigError for a value that is none."""
+    return Config(
+        debug=_read("TGNN_DEBUG", "0", {str(n): n for n in range(7)}.get),
+        jit=_read("TGNN_JIT", "1", {"0": False, "1": True}.get),
+        cache=_folder(),
+        perf=_read("TGNN_PERF", "0", {"0": False, "1": True}.get),
+    )
+
+
+def _read(name: str, default: str, parse: Callable[[str], T | None]) -> T:
+    text = os.environ.get(name) or default
+    value = parse(text)
+    if value is None:
+        expected = "a number from 0 to 6" if name == "TGNN_DEBUG" else "0 or 1"
+        raise ConfigError(message(name, f"the value {text!r}", expected))
+    return value
+
+
+def _folder() -> Path | None:
+    """The cache folder: what is set, nothing for "0" or "off", else the platform's place for caches."""
+    text = os.environ.get("TGNN_CACHE", "")
+    if text.lower() in ("0", "off"):
+        return None
+    if text:
+        return Path(text).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(base) if base else Path.home() / ".cache") / "tinygrad_nn"

@@ -8,6 +8,7 @@ gradient mode the walk itself is recorded and can be differentiated again. Nothi
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from heapq import heapify, heappop, heappush
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
@@ -58,20 +59,23 @@ def reverse(
     """
     if watch is not None:
         watch.begin()
-    order = reachable(roots, _needs_grad)
-    useful = None if wanted is None else _between(order, wanted)
-    pending: dict[Node, T] = {}
+    useful = None if wanted is None else _between(reachable(roots, _needs_grad), wanted)
+    # Nodes are taken by falling serial, so all users of a node come before it. Waiting for each: its cotangent so far,
+    # and its handle, which served as an operand before it serves as a result.
+    waiting: dict[int, tuple[Node, T, T]] = {}
     for root, seed in zip(roots, seeds, strict=True):
         if root.needs_grad:
-            pending[root] = pending[root] + seed if root in pending else seed
+            known = waiting.get(-root.serial)
+            start = (root, seed, handle(root)) if known is None else (root, known[1] + seed, known[2])
+            waiting[-root.serial] = start
+    heap = list(waiting)
+    heapify(heap)
     found: dict[Node, T] = {}
-    for node in reversed(order):
-        if node not in pending:
-            continue
-        g = pending.pop(node)
+    while heap:
+        node, g, out = waiting.pop(heappop(heap))
         slot = node.slot
         if slot is not None:
-            for hook in tuple(slot.hooks.values()):
+            for hook in tuple(slot.hooks.values()) if slot.hooks else ():
                 replaced = hook(expose(g))
                 g = g if replaced is None else handle(replaced.node)
             if wanted is None and slot.keep:
@@ -84,8 +88,13 @@ def reverse(
         op, attrs = node.op, node.attrs
         if not op.linear:
             _check_intact(node)
-        out, operands = handle(node), [handle(operand) for operand in inputs]
-        for argnum, operand in enumerate(inputs):
+        operands = []
+        for operand in inputs:
+            known = waiting.get(-operand.serial)
+            operands.append(handle(operand) if known is None else known[2])
+        argnum = -1
+        for operand in inputs:
+            argnum += 1
             if operand.needs_grad and (useful is None or operand in useful):
                 if op.variadic:
                     cotangent = op.vjp[0](g, out, *operands, **attrs, argnum=argnum)
@@ -93,7 +102,13 @@ def reverse(
                     cotangent = op.vjp[argnum](g, out, *operands, **attrs)
                 if watch is not None:
                     watch.see(node, g, argnum, cotangent)
-                pending[operand] = pending[operand] + cotangent if operand in pending else cotangent
+                key = -operand.serial
+                known = waiting.get(key)
+                if known is None:
+                    heappush(heap, key)
+                    waiting[key] = operand, cotangent, operands[argnum]
+                else:
+                    waiting[key] = operand, known[1] + cotangent, known[2]
         if not retain:
             if slot is None:
                 node.slot = RELEASED

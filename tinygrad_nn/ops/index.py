@@ -16,12 +16,14 @@ from ..errors import IndexOutOfRange, ShapeError, message
 from ..graph import Arg, Case, DType, Op, Shape
 from .rules import ANY, INT64, Rule, check_index, check_kinds
 
+_UNSIGNED = {4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
+
 
 def check_range(name: str, index: Any, size: int) -> None:
     """Raise IndexOutOfRange naming the first bad position and value. One pass: a negative number is huge when
     unsigned.
     """
-    if index.size and index.view(f"u{index.dtype.itemsize}").max() >= size:
+    if index.size and np.maximum.reduce(index.view(_UNSIGNED[index.dtype.itemsize]), axis=None) >= size:
         position = np.argwhere((index < 0) | (index >= size))[0].tolist()
         value = index[tuple(position)]
         place = f"at position {position}" if position else "as the index"

@@ -101,24 +101,27 @@ def bind(op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
     Broadcasting of elementwise operands that need a gradient becomes a node here, once, so no gradient rule knows of
     it; NumPy broadcasts the others. This function is most of an eager step's cost outside of NumPy: keep it flat.
     """
-    quietly = mode.quietly
-    needs = False
-    if len(nodes) == 1:
-        operand = nodes[0]
-        if operand.needs_grad and op.differentiable:
-            needs = mode.grad
-        arguments: Any = (operand.value,)
-    else:
-        if op.differentiable and mode.grad:
+    count = len(nodes)
+    try:
+        if count == 2 and not attrs:  # the two commonest forms are written out, which saves packing the operands
+            a, b = nodes
+            needs = (a.needs_grad or b.needs_grad) and op.differentiable and mode.grad
+            if needs and a.shape != b.shape and op.kind == "elementwise":
+                nodes = broadcast_nodes(op, nodes)
+            value = mode.quietly(op.numpy, a.value, b.value)
+        elif count == 1:
+            a = nodes[0]
+            needs = a.needs_grad and op.differentiable and mode.grad
+            value = mode.quietly(op.numpy, a.value, **attrs) if attrs else mode.quietly(op.numpy, a.value)
+        else:
+            needs = False
             for node in nodes:
                 if node.needs_grad:
-                    needs = True
-                    if op.kind == "elementwise":
-                        nodes = broadcast_nodes(op, nodes)
+                    needs = op.differentiable and mode.grad
                     break
-        arguments = [node.value for node in nodes]
-    try:
-        value = quietly(op.numpy, *arguments, **attrs)
+            if needs and op.kind == "elementwise":
+                nodes = broadcast_nodes(op, nodes)
+            value = mode.quietly(op.numpy, *[node.value for node in nodes], **attrs)
     except Exception as error:
         raise explain(error, op, nodes, attrs) from error
     if needs:
@@ -161,16 +164,26 @@ def broadcast_shape(name: str, *shapes: Shape) -> Shape:
 
 def broadcast_nodes(op: Op, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     """The operands, with an explicit broadcast node for each that needs a gradient and has not the common shape."""
-    shapes = [node.shape for node in nodes]
-    if shapes.count(shapes[0]) == len(shapes):
+    stretches = _stretches(op.name, tuple([node.shape for node in nodes]))
+    if stretches is None:
         return nodes
-    shape = broadcast_shape(op.name, *shapes)
-    return tuple([broadcast(node, shape) if node.needs_grad and node.shape != shape else node for node in nodes])
+    return tuple(
+        [
+            Node(BROADCAST, (node,), attrs, attrs["shape"], node.dtype, BROADCAST.numpy(node.value, **attrs), True)
+            if attrs is not None and node.needs_grad
+            else node
+            for node, attrs in zip(nodes, stretches, strict=True)
+        ]
+    )
 
 
-def broadcast(node: Node, shape: Shape) -> Node:
-    """One operand stretched to `shape`, aligned at the last axis."""
-    return bind(BROADCAST, (node,), _broadcast_attrs(len(node.shape), shape))
+@lru_cache(maxsize=4096)
+def _stretches(name: str, shapes: tuple[Shape, ...]) -> tuple[Attrs | None, ...] | None:
+    """How each operand is broadcast to the common shape; None for one that has it, and where all have."""
+    if shapes.count(shapes[0]) == len(shapes):
+        return None
+    common = broadcast_shape(name, *shapes)
+    return tuple([None if shape == common else _broadcast_attrs(len(shape), common) for shape in shapes])
 
 
 @lru_cache(maxsize=4096)
@@ -267,9 +280,10 @@ class Core:
         """
         recorder = mode.recorder
         if recorder is None:
-            return self.handle(bind(op, (self.node, *[other.node for other in others]), attrs))  # type: ignore[no-any-return]
+            nodes = (self.node, *[other.node for other in others]) if others else (self.node,)
+            return self.handle(bind(op, nodes, attrs))  # type: ignore[no-any-return]
         operands: tuple[Core, ...] = (self, *others)
-        nodes = tuple(recorder.lift(operand) for operand in operands)
+        nodes = tuple([recorder.lift(operand) for operand in operands])
         return self.handle(recorder.bind(op, nodes, attrs))  # type: ignore[no-any-return]
 
     def assign(self, other: Core) -> Self:

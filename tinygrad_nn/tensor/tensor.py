@@ -18,7 +18,7 @@ from ..errors import DTypeError, GraphError, ShapeError, message
 from ..graph import GradSlot, Node
 from ..ops.movement import RESHAPE
 from .contract import Contracted
-from .core import Core, constant, mode
+from .core import Core, constant, mode, scalar
 from .plain import Plain
 
 _new = object.__new__
@@ -135,12 +135,15 @@ class Tensor(Contracted):
         retain = create_graph if retain_graph is None else retain_graph
         wanted = None if inputs is None else [handle.node for handle in inputs]
         found = walk([self], [seed], wanted, retain, create_graph)
-        with set_grad_enabled(create_graph):
-            for node, cotangent in found.items():
-                slot = node.slot
-                if slot is None:
-                    node.slot = slot = GradSlot()
-                slot.grad = cotangent if slot.grad is None else slot.grad + cotangent
+        for node, cotangent in found.items():
+            slot = node.slot
+            if slot is None:
+                node.slot = slot = GradSlot()
+            if slot.grad is None:
+                slot.grad = cotangent
+            else:
+                with set_grad_enabled(create_graph):
+                    slot.grad = slot.grad + cotangent
 
     def seed(self, gradient: Core | None) -> Tensor:
         """The cotangent a backward walk starts from, checked."""
@@ -150,7 +153,7 @@ class Tensor(Contracted):
                 raise GraphError(
                     message("backward", f"a tensor of shape {self.shape} and no gradient", "one element", hint)
                 )
-            return self.new_ones(self.shape)
+            return self.new_ones(self.shape) if self.shape else self.handle(scalar(1, self.dtype))
         if gradient.shape != self.shape:
             raise ShapeError(
                 message("backward", f"a gradient of shape {gradient.shape} for {self.shape}", "equal shapes")

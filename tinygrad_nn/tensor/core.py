@@ -103,12 +103,15 @@ def bind(op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
     """
     count = len(nodes)
     try:
-        if count == 2 and not attrs:  # the two commonest forms are written out, which saves packing the operands
+        if count == 2:  # the two commonest forms are written out, which saves packing the operands
             a, b = nodes
             needs = (a.needs_grad or b.needs_grad) and op.differentiable and mode.grad
             if needs and a.shape != b.shape and op.kind == "elementwise":
                 nodes = broadcast_nodes(op, nodes)
-            value = mode.quietly(op.numpy, a.value, b.value)
+            if attrs:
+                value = mode.quietly(op.numpy, a.value, b.value, **attrs)
+            else:
+                value = mode.quietly(op.numpy, a.value, b.value)
         elif count == 1:
             a = nodes[0]
             needs = a.needs_grad and op.differentiable and mode.grad
@@ -334,9 +337,10 @@ class Core:
         own = self.node.shape
         if own == shape:
             return self
-        if broadcast_shape("expand", own, shape) != shape:
+        stretches = _stretches("expand", (own, shape))
+        if stretches is None or stretches[1] is not None or stretches[0] is None:
             raise ShapeError(message("expand", f"shape {own} for {shape}", "axes of length 1 or equal"))
-        return self.apply(BROADCAST, **_broadcast_attrs(len(own), shape))
+        return self.apply(BROADCAST, **stretches[0])
 
     def rank(self) -> int:
         """The operand's weight in type promotion."""

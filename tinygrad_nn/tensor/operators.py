@@ -47,7 +47,7 @@ class Operators(Converted):
 
     def promoted(self, other: Operand) -> tuple[Self, Self]:
         """This tensor and another operand in their common dtype."""
-        right = self._operand(other)
+        right: Self = other if isinstance(other, Core) else self._operand(other)  # type: ignore[assignment]
         if self.node.dtype == right.node.dtype:
             return self, right
         rank = right.rank() if isinstance(other, Core) or right.shape else 0

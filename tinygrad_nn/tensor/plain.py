@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import numpy as np
+
 from ..graph import DType, Op, Shape
+from ..ops.elementwise import WHERE
 from .contract import Contracted
-from .core import Core
+from .core import Core, scalar
 from .elementwise import Operand
 
 _new = object.__new__
@@ -49,7 +52,12 @@ class Plain(Contracted):
     def apply(self, op: Op, *others: Core, **attrs: Any) -> Self:
         """Compute with the op's NumPy function."""
         result = _new(Plain)
-        result.value = op.numpy(self.value, *[other.node.value for other in others], **attrs)
+        if len(others) == 1:
+            result.value = op.numpy(self.value, others[0].node.value, **attrs)
+        elif others:
+            result.value = op.numpy(self.value, *[other.node.value for other in others], **attrs)
+        else:
+            result.value = op.numpy(self.value, **attrs)
         return result  # type: ignore[return-value]
 
     def _binary(self, op: Op, other: Operand, swap: bool = False) -> Self:
@@ -63,6 +71,16 @@ class Plain(Contracted):
             return right.apply(op, left) if swap else left.apply(op, right)
         result = _new(Plain)
         result.value = op.numpy(b, a) if swap else op.numpy(a, b)
+        return result  # type: ignore[return-value]
+
+
+    def masked_fill(self, mask: Core | np.ndarray[Any, Any], value: Operand) -> Self:
+        """A copy with `value` where `mask` (bool) holds; the dtype stays."""
+        dtype = self.value.dtype
+        if not (type(mask) is Plain and mask.value.dtype.kind == "b" and type(value) in _NUMBERS and dtype.kind == "f"):
+            return super().masked_fill(mask, value)
+        result = _new(Plain)
+        result.value = WHERE.numpy(mask.value, scalar(value, dtype).value, self.value)  # type: ignore[arg-type]
         return result  # type: ignore[return-value]
 
 

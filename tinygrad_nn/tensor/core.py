@@ -305,14 +305,17 @@ class Core:
             self.point_at(new)
         return self
 
-    def point_at(self, new: Node) -> None:
-        """Hold another node; a leaf stays a leaf, with its gradient."""
-        slot = self.node.slot
+    def point_at(self, new: Any) -> None:
+        """Hold another node (or a plain value, for which one is made); a leaf stays a leaf, with its gradient."""
+        old = self.node
+        slot = old.slot
         if slot is not None and slot.owner >= 0 and not new.needs_grad:
-            new = Node(CONSTANT, (), NO_ATTRS, new.shape, new.dtype, new.value, self.node.needs_grad)
-            new.slot = slot
-            slot.owner = new.serial
-        self.node = new
+            leaf = Node(CONSTANT, (), NO_ATTRS, old.shape, old.dtype, new.value, old.needs_grad)
+            leaf.slot = slot
+            slot.owner = leaf.serial
+            self.node = leaf
+        else:
+            self.node = new if isinstance(new, Node) else constant(new.value)
 
     def _as_leaf(self, requires_grad: bool) -> None:
         """Make this handle a leaf that does (or does not) collect a gradient."""

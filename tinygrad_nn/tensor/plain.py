@@ -6,17 +6,35 @@ calls. All methods come from the layers and reach `apply` or `_binary`, which ar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 
 from ..graph import DType, Op, Shape
-from ..ops.elementwise import WHERE
+from ..ops import elementwise as e
 from .contract import Contracted
 from .core import Core, scalar
 from .elementwise import Operand
 
 _new = object.__new__
+
+
+def _operator(op: Op, general: Callable[[Any, Operand], Any]) -> Callable[[Any, Operand], Any]:
+    """The operator of an op, for two plain floats of one dtype in one call; for others as the layers define it."""
+    numpy = op.numpy
+
+    def operator(self: Plain, other: Operand) -> Plain:
+        if type(other) is Plain:
+            a, b = self.value, other.value
+            dtype = a.dtype
+            if b.dtype is dtype and dtype.kind == "f":
+                result = _new(Plain)
+                result.value = numpy(a, b)
+                return result
+        return general(self, other)  # type: ignore[no-any-return]
+
+    return operator
 
 
 class Plain(Contracted):
@@ -49,6 +67,11 @@ class Plain(Contracted):
         """Element type."""
         return self.value.dtype  # type: ignore[no-any-return]
 
+    __add__ = _operator(e.ADD, Contracted.__add__)
+    __sub__ = _operator(e.SUB, Contracted.__sub__)
+    __mul__ = _operator(e.MUL, Contracted.__mul__)
+    __truediv__ = _operator(e.DIV, Contracted.__truediv__)
+
     def apply(self, op: Op, *others: Core, **attrs: Any) -> Self:
         """Compute with the op's NumPy function."""
         result = _new(Plain)
@@ -65,7 +88,7 @@ class Plain(Contracted):
         if type(other) is Plain and other.value.dtype is a.dtype:
             b = other.value
         elif type(other) in _NUMBERS and a.dtype.kind == "f":
-            b = other  # NumPy gives a Python number the array's dtype
+            b = scalar(other, a.dtype).value  # type: ignore[arg-type]
         else:
             left, right = self.promoted(other)
             return right.apply(op, left) if swap else left.apply(op, right)
@@ -80,7 +103,7 @@ class Plain(Contracted):
         if not (type(mask) is Plain and mask.value.dtype.kind == "b" and type(value) in _NUMBERS and dtype.kind == "f"):
             return super().masked_fill(mask, value)
         result = _new(Plain)
-        result.value = WHERE.numpy(mask.value, scalar(value, dtype).value, self.value)  # type: ignore[arg-type]
+        result.value = e.WHERE.numpy(mask.value, scalar(value, dtype).value, self.value)  # type: ignore[arg-type]
         return result  # type: ignore[return-value]
 
 

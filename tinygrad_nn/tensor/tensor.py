@@ -15,8 +15,9 @@ import numpy as np
 
 from ..autodiff import RELEASED, reverse
 from ..errors import DTypeError, GraphError, ShapeError, message
-from ..graph import GradSlot, Node
+from ..graph import NO_ATTRS, GradSlot, Node
 from ..ops.movement import RESHAPE
+from ..ops.source import CONSTANT
 from .contract import Contracted
 from .core import Core, constant, mode, scalar
 from .plain import Plain
@@ -331,14 +332,16 @@ def walk(
     before, mode.grad = mode.grad, False
     try:
         starts = [Plain.handle(seed.node) for seed in seeds]
-        values = mode.quiet_region(reverse, nodes, starts, Plain.handle, wanted, retain, None, _exposed)
+        values = mode.quiet_region(reverse, nodes, starts, Plain.handle, wanted, retain, None, exposed)
     finally:
         mode.grad = before
-    return {node: _exposed(cotangent) for node, cotangent in values.items()}
+    return {node: exposed(cotangent) for node, cotangent in values.items()}
 
 
-def _exposed(plain: Core) -> Tensor:
-    return Tensor.handle(constant(plain.node.value))
+def exposed(plain: Core) -> Tensor:
+    """A plain value as a Tensor."""
+    value = plain.node.value
+    return Tensor.handle(Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value))
 
 
 @contextmanager

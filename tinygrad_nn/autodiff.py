@@ -8,7 +8,7 @@ gradient mode the walk itself is recorded and can be differentiated again. Nothi
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
@@ -60,24 +60,27 @@ def reverse(
     if watch is not None:
         watch.begin()
     useful = None if wanted is None else _between(reachable(roots, _needs_grad), wanted)
-    # Nodes are taken by falling serial, so all users of a node come before it. Waiting for each: its cotangent so far,
-    # and its handle, which served as an operand before it serves as a result.
-    waiting: dict[int, tuple[Node, T, T]] = {}
+    # Nodes are taken by falling serial, so all users of a node come before it. Waiting for each, by its serial: the
+    # node, its cotangent so far, and its handle, which serves as an operand before it serves as a result.
+    waiting: dict[int, list[Any]] = {}
+    heap: list[int] = []
     for root, seed in zip(roots, seeds, strict=True):
         if root.needs_grad:
             known = waiting.get(-root.serial)
-            start = (root, seed, handle(root)) if known is None else (root, known[1] + seed, known[2])
-            waiting[-root.serial] = start
-    heap = list(waiting)
-    heapify(heap)
+            if known is None:
+                waiting[-root.serial] = [root, seed, handle(root)]
+                heappush(heap, -root.serial)
+            else:
+                known[1] = known[1] + seed
     found: dict[Node, T] = {}
     while heap:
         node, g, out = waiting.pop(heappop(heap))
         slot = node.slot
         if slot is not None:
-            for hook in tuple(slot.hooks.values()) if slot.hooks else ():
-                replaced = hook(expose(g))
-                g = g if replaced is None else handle(replaced.node)
+            if slot.hooks:
+                for hook in tuple(slot.hooks.values()):
+                    replaced = hook(expose(g))
+                    g = g if replaced is None else handle(replaced.node)
             if wanted is None and slot.keep:
                 found[node] = g
         if wanted is not None and node in wanted:
@@ -86,29 +89,32 @@ def reverse(
         if not inputs or (useful is not None and node not in useful):
             continue
         op, attrs = node.op, node.attrs
-        if not op.linear:
-            _check_intact(node)
-        operands = []
+        marked = slot is not None
+        operands, places = [], []
         for operand in inputs:
-            known = waiting.get(-operand.serial)
-            operands.append(handle(operand) if known is None else known[2])
-        argnum = -1
-        for operand in inputs:
-            argnum += 1
+            marked = marked or operand.slot is not None
             if operand.needs_grad and (useful is None or operand in useful):
+                key = -operand.serial
+                place = waiting.get(key)
+                if place is None:
+                    place = waiting[key] = [operand, None, handle(operand)]
+                    heappush(heap, key)
+                operands.append(place[2])
+            else:
+                place = None
+                operands.append(handle(operand))
+            places.append(place)
+        if marked and not op.linear:
+            _check_intact(node)
+        for argnum, place in enumerate(places):
+            if place is not None:
                 if op.variadic:
                     cotangent = op.vjp[0](g, out, *operands, **attrs, argnum=argnum)
                 else:
                     cotangent = op.vjp[argnum](g, out, *operands, **attrs)
                 if watch is not None:
                     watch.see(node, g, argnum, cotangent)
-                key = -operand.serial
-                known = waiting.get(key)
-                if known is None:
-                    heappush(heap, key)
-                    waiting[key] = operand, cotangent, operands[argnum]
-                else:
-                    waiting[key] = operand, known[1] + cotangent, known[2]
+                place[1] = cotangent if place[1] is None else place[1] + cotangent
         if not retain:
             if slot is None:
                 node.slot = RELEASED

@@ -96,7 +96,6 @@ class Plain(Contracted):
         result.value = op.numpy(b, a) if swap else op.numpy(a, b)
         return result  # type: ignore[return-value]
 
-
     def masked_fill(self, mask: Core | np.ndarray[Any, Any], value: Operand) -> Self:
         """A copy with `value` where `mask` (bool) holds; the dtype stays."""
         dtype = self.value.dtype

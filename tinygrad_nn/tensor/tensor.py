@@ -154,7 +154,9 @@ class Tensor(Contracted):
                 raise GraphError(
                     message("backward", f"a tensor of shape {self.shape} and no gradient", "one element", hint)
                 )
-            return self.new_ones(self.shape) if self.shape else self.handle(scalar(1, self.dtype))
+            if self.shape:
+                return self.new_ones(self.shape)
+            return self.handle(constant(scalar(1, self.dtype).value))
         if gradient.shape != self.shape:
             raise ShapeError(
                 message("backward", f"a gradient of shape {gradient.shape} for {self.shape}", "equal shapes")

@@ -107,7 +107,11 @@ def bind(op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
             a, b = nodes
             needs = (a.needs_grad or b.needs_grad) and op.differentiable and mode.grad
             if needs and a.shape != b.shape and op.kind == "elementwise":
-                nodes = broadcast_nodes(op, nodes)
+                left, right = _stretches(op.name, a.shape, b.shape)
+                if left is not None and a.needs_grad:
+                    nodes = (_stretched(a, left), nodes[1])
+                if right is not None and b.needs_grad:
+                    nodes = (nodes[0], _stretched(b, right))
             if attrs:
                 value = mode.quietly(op.numpy, a.value, b.value, **attrs)
             else:
@@ -123,7 +127,13 @@ def bind(op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
                     needs = op.differentiable and mode.grad
                     break
             if needs and op.kind == "elementwise":
-                nodes = broadcast_nodes(op, nodes)
+                stretches = _stretches(op.name, *[node.shape for node in nodes])
+                nodes = tuple(
+                    [
+                        _stretched(node, stretch) if stretch is not None and node.needs_grad else node
+                        for node, stretch in zip(nodes, stretches, strict=True)
+                    ]
+                )
             value = mode.quietly(op.numpy, *[node.value for node in nodes], **attrs)
     except Exception as error:
         raise explain(error, op, nodes, attrs) from error
@@ -165,26 +175,14 @@ def broadcast_shape(name: str, *shapes: Shape) -> Shape:
     return tuple(result)
 
 
-def broadcast_nodes(op: Op, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-    """The operands, with an explicit broadcast node for each that needs a gradient and has not the common shape."""
-    stretches = _stretches(op.name, tuple([node.shape for node in nodes]))
-    if stretches is None:
-        return nodes
-    return tuple(
-        [
-            Node(BROADCAST, (node,), attrs, attrs["shape"], node.dtype, BROADCAST.numpy(node.value, **attrs), True)
-            if attrs is not None and node.needs_grad
-            else node
-            for node, attrs in zip(nodes, stretches, strict=True)
-        ]
-    )
+def _stretched(node: Node, attrs: Attrs) -> Node:
+    """The node that broadcasts another."""
+    return Node(BROADCAST, (node,), attrs, attrs["shape"], node.dtype, BROADCAST.numpy(node.value, **attrs), True)
 
 
 @lru_cache(maxsize=4096)
-def _stretches(name: str, shapes: tuple[Shape, ...]) -> tuple[Attrs | None, ...] | None:
-    """How each operand is broadcast to the common shape; None for one that has it, and where all have."""
-    if shapes.count(shapes[0]) == len(shapes):
-        return None
+def _stretches(name: str, *shapes: Shape) -> tuple[Attrs | None, ...]:
+    """How each operand is broadcast to the common shape; None for one that has it."""
     common = broadcast_shape(name, *shapes)
     return tuple([None if shape == common else _broadcast_attrs(len(shape), common) for shape in shapes])
 
@@ -340,10 +338,10 @@ class Core:
         own = self.node.shape
         if own == shape:
             return self
-        stretches = _stretches("expand", (own, shape))
-        if stretches is None or stretches[1] is not None or stretches[0] is None:
+        attrs, beyond = _stretches("expand", own, shape)
+        if attrs is None or beyond is not None:
             raise ShapeError(message("expand", f"shape {own} for {shape}", "axes of length 1 or equal"))
-        return self.apply(BROADCAST, **stretches[0])
+        return self.apply(BROADCAST, **attrs)
 
     def rank(self) -> int:
         """The operand's weight in type promotion."""

@@ -281,8 +281,11 @@ class Core:
         """
         recorder = mode.recorder
         if recorder is None:
-            nodes = (self.node, *[other.node for other in others]) if others else (self.node,)
-            return self.handle(bind(op, nodes, attrs))  # type: ignore[no-any-return]
+            if not others:
+                return self.handle(bind(op, (self.node,), attrs))  # type: ignore[no-any-return]
+            if len(others) == 1:
+                return self.handle(bind(op, (self.node, others[0].node), attrs))  # type: ignore[no-any-return]
+            return self.handle(bind(op, (self.node, *[other.node for other in others]), attrs))  # type: ignore[no-any-return]
         operands: tuple[Core, ...] = (self, *others)
         nodes = tuple([recorder.lift(operand) for operand in operands])
         return self.handle(recorder.bind(op, nodes, attrs))  # type: ignore[no-any-return]

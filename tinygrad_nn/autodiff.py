@@ -8,6 +8,7 @@ gradient mode the walk itself is recorded and can be differentiated again. Nothi
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from heapq import heappop, heappush
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
@@ -74,22 +75,28 @@ def _walk(
     watch: Watch | None,
     expose: Callable[[T], Any],
 ) -> dict[Node, T]:
-    order = reachable(roots, _needs_grad)
-    useful = None if wanted is None else _between(order, wanted)
-    pending: dict[Node, T] = {}
+    useful = None if wanted is None else _between(reachable(roots, _needs_grad), wanted)
+    # Nodes are taken by falling serial, so all users of a node come before it. Waiting for each, by its serial: the
+    # node, its cotangent so far, and its handle, which serves as an operand before it serves as a result.
+    waiting: dict[int, list[Any]] = {}
+    heap: list[int] = []
     for root, seed in zip(roots, seeds, strict=True):
         if root.needs_grad:
-            pending[root] = pending[root] + seed if root in pending else seed
+            known = waiting.get(-root.serial)
+            if known is None:
+                waiting[-root.serial] = [root, seed, handle(root)]
+                heappush(heap, -root.serial)
+            else:
+                known[1] = known[1] + seed
     found: dict[Node, T] = {}
-    for node in reversed(order):
-        if node not in pending:
-            continue
-        g = pending.pop(node)
+    while heap:
+        node, g, out = waiting.pop(heappop(heap))
         slot = node.slot
         if slot is not None:
-            for hook in tuple(slot.hooks.values()):
-                replaced = hook(expose(g))
-                g = g if replaced is None else handle(_replacement(replaced, node))
+            if slot.hooks:
+                for hook in tuple(slot.hooks.values()):
+                    replaced = hook(expose(g))
+                    g = g if replaced is None else handle(_replacement(replaced, node))
             if wanted is None and slot.keep:
                 found[node] = g
         if wanted is not None and node in wanted:
@@ -98,18 +105,34 @@ def _walk(
         if not inputs or (useful is not None and useful.isdisjoint(inputs)):
             continue
         op, attrs = node.op, node.attrs
-        if not op.linear:
-            _check_intact(node)
-        out, operands = handle(node), [handle(operand) for operand in inputs]
-        for argnum, operand in enumerate(inputs):
+        marked = slot is not None
+        operands, places = [], []
+        for operand in inputs:
+            marked = marked or operand.slot is not None
             if operand.needs_grad and (useful is None or operand in useful):
+                key = -operand.serial
+                place = waiting.get(key)
+                if place is None:
+                    place = waiting[key] = [operand, None, handle(operand)]
+                    heappush(heap, key)
+                operands.append(place[2])
+            else:
+                place = None
+                operands.append(handle(operand))
+            places.append(place)
+        if marked and not op.linear:
+            _check_intact(node)
+        argnum = -1
+        for place in places:  # counted by hand: enumerate costs 1% of a small step
+            argnum += 1
+            if place is not None:
                 if op.variadic:
                     cotangent = op.vjp[0](g, out, *operands, **attrs, argnum=argnum)
                 else:
                     cotangent = op.vjp[argnum](g, out, *operands, **attrs)
                 if watch is not None:
                     watch.see(node, g, argnum, cotangent)
-                pending[operand] = pending[operand] + cotangent if operand in pending else cotangent
+                place[1] = cotangent if place[1] is None else place[1] + cotangent
         if not retain:
             if slot is None:
                 node.slot = RELEASED

@@ -297,6 +297,7 @@ WRONG: list[tuple[Any, type[TinygradError], str]] = [
         r"index 3 at position \[2, 0\].*0 <= index < 3",
     ),
     (lambda: F.cross_entropy(z, tg.tensor([0, 1, -1, 0])), IndexOutOfRange, r"index -1 at position \[2, 0\]"),
+    (lambda: F.cross_entropy(z, tg.tensor([0, -100, 3, 0])), IndexOutOfRange, r"index 3 at position \[2, 0\]"),
     (lambda: F.cross_entropy(z, y.double()), DTypeError, "labels of dtype float64; expected int32 or int64"),
     (lambda: F.cross_entropy(z, tg.tensor([0, 1])), ShapeError, r"scores \(4, 3\) and labels \(2,\)"),
     (lambda: F.cross_entropy(z, y, reduction="avg"), ConfigError, "reduction 'avg'"),

@@ -156,6 +156,37 @@ def test_the_step_leaves_no_graph_behind() -> None:
     )
 
 
+@pytest.mark.parametrize(("name", "options"), CONFIGS, ids=IDS)
+def test_plain_values_give_the_bits_that_tensors_give(
+    name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = getattr(tg.optim, name)
+    assert kind.plain
+    for dtype in ("float32", "float64"):
+        fast, _ = run_ours(name, options, dtype, 3)
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, "plain", False)
+            slow, _ = run_ours(name, options, dtype, 3)
+        for a, b in zip(fast, slow, strict=True):
+            assert a.detach().numpy().tobytes() == b.detach().numpy().tobytes()
+
+
+def test_an_update_of_ones_own_is_given_tensors() -> None:
+    seen = []
+
+    class Mine(tg.optim.SGD):
+        def update(self, p: tg.Tensor, g: tg.Tensor, state: Any, group: Any) -> Any:
+            seen.append((type(p), type(g), type(group.live("lr"))))
+            return super().update(p, g, state, group)
+
+    p = tg.tensor([1.0], requires_grad=True)
+    opt = Mine([p], lr=0.5)
+    (p * p).sum().backward()
+    opt.step()
+    assert seen == [(tg.Tensor, tg.Tensor, tg.Tensor)]
+    assert p.tolist() == [0.0]
+
+
 def test_minimize_finds_the_minimum() -> None:
     p = tg.tensor([3.0, -2.0], dtype=tg.float64, requires_grad=True)
     result = tg.optim.minimize(lambda: ((p - 1) ** 4).sum() + (p * p).sum() * 0, [p], gtol=1e-12, ftol=1e-15)

@@ -196,7 +196,7 @@ class Jitted:
             if entry is None or not entry.fits():
                 if self.last is not None and config().debug:
                     why = kind.differences(self.last.kind) or "state of another type, mode or gradient"
-                    print(f"tg.jit: {self.__name__} is traced again: {why}")  # noqa: T201
+                    print(f"tg.jit: {self.__name__} is traced again: {why}")  
                 entry = self._compile(kind, leaves, is_array)
             self.last = entry
         return entry.call(arrays)
@@ -212,7 +212,7 @@ class Jitted:
         self.traces += 1
         if config().debug:
             times = entry.compiled.timings
-            print(  # noqa: T201
+            print(  
                 f"tg.jit: {self.__name__}: trace {1e3 * seconds:.1f} ms, lower {1e3 * times.lower:.1f} ms, "
                 f"generate {1e3 * times.generate:.1f} ms, machine code {1e3 * times.machine:.1f} ms"
                 + (" (cached)" if times.cached else "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from ..errors import ConfigError, DTypeError, ShapeError, message
+from ..errors import ConfigError, DTypeError, IndexOutOfRange, ShapeError, message
 from ..tensor import Tensor
 
 
@@ -164,12 +164,17 @@ def cross_entropy(
         and label_smoothing == 0
         and ignore_index < 0
         and reduction == "mean"
-        and x.ndim == 2
-        and not _ignores(target, ignore_index)
+        and len(x.shape) == 2
     ):
-        # The plain case in the fewest nodes: mean(log sum exp s - s[y]).
-        picked = shifted.gather(1, target.unsqueeze(1))
-        return (shifted.exp().sum(1, keepdim=True).log() - picked).mean()
+        # The plain case in the fewest nodes: mean(log sum exp s - s[y]). Labels need no search for the ignored one,
+        # which like all negative numbers is no class.
+        try:
+            picked = shifted.gather(1, target.unsqueeze(1))
+        except IndexOutOfRange:
+            if not bool((target == ignore_index).any()):
+                raise
+        else:
+            return (shifted.exp().sum(1, keepdim=True).log() - picked).mean()
     logs = shifted - shifted.exp().sum(axis, keepdim=True).log()
     loss = _picked("cross_entropy", -logs, target, weight, ignore_index, reduction)
     if label_smoothing == 0:
@@ -187,14 +192,6 @@ def cross_entropy(
     else:
         smooth = _reduced("cross_entropy", smooth, reduction)
     return (1 - label_smoothing) * loss + (label_smoothing / classes) * smooth
-
-
-def _ignores(target: Tensor, ignore_index: int) -> bool:
-    """Whether any label is the ignored one; only asked where that is a negative number, which no label is.
-
-    Compiled code takes such a label for an error, as any other that is out of range.
-    """
-    return not target.is_traced and target.numel() > 0 and target.amin().item() == ignore_index
 
 
 def _soft_cross_entropy(

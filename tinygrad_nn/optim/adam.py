@@ -34,6 +34,7 @@ class Adam(Optimizer):
     0.9
     """
 
+    plain = True
     decoupled = False
 
     def __init__(
@@ -94,6 +95,8 @@ class AdamW(Adam):
 class Adamax(Optimizer):
     """Adam with the infinity norm in place of the second moment (same paper, section 7.1)."""
 
+    plain = True
+
     def __init__(
         self,
         params: Params,
@@ -123,6 +126,8 @@ class Adamax(Optimizer):
 
 class NAdam(Optimizer):
     """Adam with Nesterov momentum: Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016."""
+
+    plain = True
 
     def __init__(
         self,
@@ -171,6 +176,8 @@ class NAdam(Optimizer):
 
 class RAdam(Optimizer):
     """Adam with a rectified adaptive rate: Liu et al., "On the variance of the adaptive learning rate", ICLR 2020."""
+
+    plain = True
 
     def __init__(
         self,

@@ -14,6 +14,8 @@ Params = Iterable[Tensor] | Iterable[dict[str, Any]]
 class RMSprop(Optimizer):
     """Hinton's lecture 6e of "Neural networks for machine learning" (2012); `centered`: Graves, arXiv:1308.0850."""
 
+    plain = True
+
     def __init__(
         self,
         params: Params,
@@ -66,6 +68,8 @@ class RMSprop(Optimizer):
 class Adagrad(Optimizer):
     """Duchi, Hazan and Singer, "Adaptive subgradient methods", JMLR 2011."""
 
+    plain = True
+
     def __init__(
         self,
         params: Params,
@@ -101,6 +105,8 @@ class Adagrad(Optimizer):
 
 class Adadelta(Optimizer):
     """Zeiler, "Adadelta: an adaptive learning rate method", arXiv:1212.5701."""
+
+    plain = True
 
     def __init__(
         self,

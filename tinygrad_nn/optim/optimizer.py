@@ -15,8 +15,9 @@ import numpy as np
 from ..errors import ConfigError, GraphError, ShapeError, message
 from ..graph import DType
 from ..ops.rules import FLOAT64
-from ..tensor import Tensor, enable_grad, no_grad
-from ..tensor.core import constant
+from ..tensor import Tensor, enable_grad
+from ..tensor.core import constant, mode
+from ..tensor.plain import Plain
 
 State = dict[str, Tensor]
 
@@ -61,14 +62,34 @@ class ParamGroup(MutableMapping[str, Any]):
         return tensor
 
 
+class PlainGroup(ParamGroup):
+    """The same group, seen by an update that is run on plain values."""
+
+    def __init__(self, group: ParamGroup) -> None:
+        self._group, self._values, self._live = group, group._values, group._live
+
+    def live(self, key: str, dtype: DType = FLOAT64) -> Any:
+        """A hyperparameter as a 0-d plain value."""
+        return Plain.handle(self._group.live(key, dtype).node)
+
+
 def _number(value: float, dtype: DType) -> Tensor:
     return Tensor.handle(constant(np.asarray(value, dtype)))
 
 
 class Optimizer:
-    """Base of the optimizers: `params` are tensors or groups (dicts with "params" and their own hyperparameters)."""
+    """Base of the optimizers: `params` are tensors or groups (dicts with "params" and their own hyperparameters).
+
+    `plain` is set where `update` uses nothing but the methods and operators of what it is given; unless somebody
+    records, it is then run on plain values, which costs half. A subclass with another `update` has to say so again.
+    """
 
     defaults: ClassVar[dict[str, Any]]
+    plain: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        if "update" in vars(cls) and "plain" not in vars(cls):
+            cls.plain = False
 
     def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], **defaults: Any) -> None:
         self.defaults = defaults  # type: ignore[misc]
@@ -134,20 +155,37 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with no_grad():
+        before, mode.grad = mode.grad, False
+        try:
             for group in self.param_groups:
-                maximize = group.get("maximize", False)
-                for p in group["params"]:
-                    g = p.grad
-                    if g is not None:
-                        self._update_one(p, -g if maximize else g, group)
+                if self.plain and mode.recorder is None:
+                    mode.quiet_region(self._update_group, group, self._update_plain, PlainGroup(group))
+                else:
+                    self._update_group(group, self._update_one, group)
+        finally:
+            mode.grad = before
         return loss
 
-    def _update_one(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
-        state = self.state.get(p)
-        if state is None:
-            state = self.state[p] = self.initial_state(p, group)
+    def _update_group(self, group: ParamGroup, update: Callable[..., None], seen: ParamGroup) -> None:
+        maximize = group.get("maximize", False)
+        for p in group["params"]:
+            g = p.grad
+            if g is not None:
+                state = self.state.get(p)
+                if state is None:
+                    state = self.state[p] = self.initial_state(p, group)
+                update(p, -g if maximize else g, state, seen)
+
+    def _update_one(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> None:
         new, changed = self.update(p, g, state, group)
+        p.assign(new)
+        for key, value in changed.items():
+            state[key].assign(value)
+
+    def _update_plain(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> None:
+        handle: Callable[[Any], Any] = Plain.handle
+        before = {key: handle(value.node) for key, value in state.items()} if state else state
+        new, changed = self.update(handle(p.node), handle(g.node), before, group)
         p.assign(new)
         for key, value in changed.items():
             state[key].assign(value)

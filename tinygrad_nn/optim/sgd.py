@@ -23,6 +23,8 @@ class SGD(Optimizer):
     [0.0]
     """
 
+    plain = True
+
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],

@@ -32,7 +32,7 @@ class Contracted(Indexed):
         `transpose` reads the second operand, which then is a matrix, with its last two axes exchanged, at no cost.
         """
         x, y = self.promoted(other)
-        m, n = x.ndim, y.ndim
+        m, n = len(x.node.shape), len(y.node.shape)
         if m == 0 or n == 0:
             raise ShapeError(
                 message("matmul", f"shapes {x.shape} and {y.shape}", "at least one axis each", "use * for numbers")

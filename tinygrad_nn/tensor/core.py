@@ -137,24 +137,40 @@ def bind(op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
     Broadcasting of elementwise operands that need a gradient becomes a node here, once, so no gradient rule knows of
     it; NumPy broadcasts the others. This function is most of an eager step's cost outside of NumPy: keep it flat.
     """
-    quietly = mode.quietly
-    needs = False
-    if len(nodes) == 1:
-        operand = nodes[0]
-        if operand.needs_grad and op.differentiable:
-            needs = mode.grad
-        arguments: Any = (operand.value,)
-    else:
-        if op.differentiable and mode.grad:
+    count = len(nodes)
+    try:
+        if count == 2:  # the two commonest forms are written out, which saves packing the operands
+            a, b = nodes
+            needs = (a.needs_grad or b.needs_grad) and op.differentiable and mode.grad
+            if needs and a.shape != b.shape and op.kind == "elementwise":
+                left, right = _stretches(op.name, a.shape, b.shape)
+                if left is not None and a.needs_grad:
+                    nodes = (_stretched(a, left), nodes[1])
+                if right is not None and b.needs_grad:
+                    nodes = (nodes[0], _stretched(b, right))
+            if attrs:
+                value = mode.quietly(op.numpy, a.value, b.value, **attrs)
+            else:
+                value = mode.quietly(op.numpy, a.value, b.value)
+        elif count == 1:
+            a = nodes[0]
+            needs = a.needs_grad and op.differentiable and mode.grad
+            value = mode.quietly(op.numpy, a.value, **attrs) if attrs else mode.quietly(op.numpy, a.value)
+        else:
+            needs = False
             for node in nodes:
                 if node.needs_grad:
-                    needs = True
-                    if op.kind == "elementwise":
-                        nodes = broadcast_nodes(op, nodes)
+                    needs = op.differentiable and mode.grad
                     break
-        arguments = [node.value for node in nodes]
-    try:
-        value = quietly(op.numpy, *arguments, **attrs)
+            if needs and op.kind == "elementwise":
+                stretches = _stretches(op.name, *[node.shape for node in nodes])
+                nodes = tuple(
+                    [
+                        _stretched(node, stretch) if stretch is not None and node.needs_grad else node
+                        for node, stretch in zip(nodes, stretches, strict=True)
+                    ]
+                )
+            value = mode.quietly(op.numpy, *[node.value for node in nodes], **attrs)
     except Exception as error:
         raise explain(error, op, nodes, attrs) from error
     if needs:
@@ -195,18 +211,16 @@ def broadcast_shape(name: str, *shapes: Shape) -> Shape:
     return tuple(result)
 
 
-def broadcast_nodes(op: Op, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-    """The operands, with an explicit broadcast node for each that needs a gradient and has not the common shape."""
-    shapes = [node.shape for node in nodes]
-    if shapes.count(shapes[0]) == len(shapes):
-        return nodes
-    shape = broadcast_shape(op.name, *shapes)
-    return tuple([broadcast(node, shape) if node.needs_grad and node.shape != shape else node for node in nodes])
+def _stretched(node: Node, attrs: Attrs) -> Node:
+    """The node that broadcasts another."""
+    return Node(BROADCAST, (node,), attrs, attrs["shape"], node.dtype, BROADCAST.numpy(node.value, **attrs), True)
 
 
-def broadcast(node: Node, shape: Shape) -> Node:
-    """One operand stretched to `shape`, aligned at the last axis."""
-    return bind(BROADCAST, (node,), broadcast_attrs(len(node.shape), shape))
+@lru_cache(maxsize=4096)
+def _stretches(name: str, *shapes: Shape) -> tuple[Attrs | None, ...]:
+    """How each operand is broadcast to the common shape; None for one that has it."""
+    common = broadcast_shape(name, *shapes)
+    return tuple([None if shape == common else broadcast_attrs(len(shape), common) for shape in shapes])
 
 
 @lru_cache(maxsize=4096)
@@ -235,33 +249,6 @@ def scalar(value: Number, dtype: DType) -> Node:
         if len(_scalars) < 512:
             _scalars[value, dtype] = node
     return node
-
-
-def result_type(*operands: tuple[DType, int]) -> DType:
-    """PyTorch's promotion. Each operand is (dtype, rank): 2 for tensors with axes, 1 for 0-d tensors, 0 for Python
-    numbers.
-
-    An operand of a lower rank changes the result only if its category (bool < int < float) is higher.
-    """
-    result: DType | None = None
-    for rank in (2, 1, 0):
-        dtypes = [dtype for dtype, own in operands if own == rank]
-        if not dtypes:
-            continue
-        here = dtypes[0]
-        for dtype in dtypes[1:]:
-            here = _promote(here, dtype)
-        result = here if result is None or _CATEGORY[here.kind] > _CATEGORY[result.kind] else result
-    return FLOAT32 if result is None else result
-
-
-_CATEGORY = {"b": 0, "i": 1, "f": 2}
-
-
-def _promote(a: DType, b: DType) -> DType:
-    if a.kind == b.kind:
-        return a if a.itemsize >= b.itemsize else b
-    return a if _CATEGORY[a.kind] > _CATEGORY[b.kind] else b
 
 
 def number_dtype(value: Number) -> DType:
@@ -308,9 +295,13 @@ class Core:
         """
         recorder = mode.recorder
         if recorder is None:
+            if not others:
+                return self.handle(bind(op, (self.node,), attrs))  # type: ignore[no-any-return]
+            if len(others) == 1:
+                return self.handle(bind(op, (self.node, others[0].node), attrs))  # type: ignore[no-any-return]
             return self.handle(bind(op, (self.node, *[other.node for other in others]), attrs))  # type: ignore[no-any-return]
         operands: tuple[Core, ...] = (self, *others)
-        nodes = tuple(recorder.lift(operand) for operand in operands)
+        nodes = tuple([recorder.lift(operand) for operand in operands])
         return self.handle(recorder.bind(op, nodes, attrs))  # type: ignore[no-any-return]
 
     def assign(self, other: Core) -> Self:
@@ -329,14 +320,17 @@ class Core:
             self.point_at(new)
         return self
 
-    def point_at(self, new: Node) -> None:
-        """Hold another node; a leaf stays a leaf, with its gradient."""
-        slot = self.node.slot
+    def point_at(self, new: Any) -> None:
+        """Hold another node (or a plain value, for which one is made); a leaf stays a leaf, with its gradient."""
+        old = self.node
+        slot = old.slot
         if slot is not None and slot.owner >= 0 and not new.needs_grad:
-            new = Node(CONSTANT, (), NO_ATTRS, new.shape, new.dtype, new.value, self.node.needs_grad)
-            new.slot = slot
-            slot.owner = new.serial
-        self.node = new
+            leaf = Node(CONSTANT, (), NO_ATTRS, old.shape, old.dtype, new.value, old.needs_grad)
+            leaf.slot = slot
+            slot.owner = leaf.serial
+            self.node = leaf
+        else:
+            self.node = new if isinstance(new, Node) else constant(new.value)
 
     def _as_leaf(self, requires_grad: bool) -> None:
         """Make this handle a leaf that does (or does not) collect a gradient."""
@@ -378,9 +372,10 @@ class Core:
         own = self.node.shape
         if own == shape:
             return self
-        if broadcast_shape("expand", own, shape) != shape:
+        attrs, beyond = _stretches("expand", own, shape)
+        if attrs is None or beyond is not None:
             raise ShapeError(message("expand", f"shape {own} for {shape}", "axes of length 1 or equal"))
-        return self.apply(BROADCAST, **broadcast_attrs(len(own), shape))
+        return self.apply(BROADCAST, **attrs)
 
     def rank(self) -> int:
         """The operand's weight in type promotion."""

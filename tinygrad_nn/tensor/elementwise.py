@@ -26,7 +26,7 @@ class Elementwise(Logical):
     __slots__ = ()
 
     def _unary(self, op: Op) -> Self:
-        return self.as_float().apply(op)
+        return self.apply(op) if self.node.dtype.kind == "f" else self.as_float().apply(op)
 
     # ---- arithmetic -----------------------------------------------------------------------------------------------
 

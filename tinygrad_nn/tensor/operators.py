@@ -17,7 +17,8 @@ from ..ops import elementwise as e
 from ..ops import transcendental as t
 from ..ops.rules import BOOL, DTYPES
 from .convert import Converted
-from .core import Core, Number, bind, constant, mode, number_dtype, result_type, scalar
+from .core import Core, Number, bind, constant, mode, number_dtype, scalar
+from .promotion import result_type
 
 Operand = Core | Number | np.ndarray[Any, Any] | np.generic
 
@@ -47,7 +48,7 @@ class Operators(Converted):
 
     def promoted(self, other: Operand) -> tuple[Self, Self]:
         """This tensor and another operand in their common dtype."""
-        right = self._operand(other)
+        right: Self = other if isinstance(other, Core) else self._operand(other)  # type: ignore[assignment]
         if self.node.dtype == right.node.dtype:
             return self, right
         rank = right.rank() if isinstance(other, Core) or right.shape else 0

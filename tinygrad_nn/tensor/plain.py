@@ -6,14 +6,35 @@ calls. All methods come from the layers and reach `apply` or `_binary`, which ar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
+import numpy as np
+
 from ..graph import DType, Op, Shape
+from ..ops import elementwise as e
 from .contract import Contracted
-from .core import Core
+from .core import Core, scalar
 from .elementwise import Operand
 
 _new = object.__new__
+
+
+def _operator(op: Op, general: Callable[[Any, Operand], Any]) -> Callable[[Any, Operand], Any]:
+    """The operator of an op, for two plain floats of one dtype in one call; for others as the layers define it."""
+    numpy = op.numpy
+
+    def operator(self: Plain, other: Operand) -> Plain:
+        if type(other) is Plain:
+            a, b = self.value, other.value
+            dtype = a.dtype
+            if b.dtype is dtype and dtype.kind == "f":
+                result = _new(Plain)
+                result.value = numpy(a, b)
+                return result
+        return general(self, other)  # type: ignore[no-any-return]
+
+    return operator
 
 
 class Plain(Contracted):
@@ -46,10 +67,20 @@ class Plain(Contracted):
         """Element type."""
         return self.value.dtype  # type: ignore[no-any-return]
 
+    __add__ = _operator(e.ADD, Contracted.__add__)
+    __sub__ = _operator(e.SUB, Contracted.__sub__)
+    __mul__ = _operator(e.MUL, Contracted.__mul__)
+    __truediv__ = _operator(e.DIV, Contracted.__truediv__)
+
     def apply(self, op: Op, *others: Core, **attrs: Any) -> Self:
         """Compute with the op's NumPy function."""
         result = _new(Plain)
-        result.value = op.numpy(self.value, *[other.node.value for other in others], **attrs)
+        if len(others) == 1:
+            result.value = op.numpy(self.value, others[0].node.value, **attrs)
+        elif others:
+            result.value = op.numpy(self.value, *[other.node.value for other in others], **attrs)
+        else:
+            result.value = op.numpy(self.value, **attrs)
         return result  # type: ignore[return-value]
 
     def _binary(self, op: Op, other: Operand, swap: bool = False) -> Self:
@@ -57,12 +88,21 @@ class Plain(Contracted):
         if type(other) is Plain and other.value.dtype is a.dtype:
             b = other.value
         elif type(other) in _NUMBERS and a.dtype.kind == "f":
-            b = other  # NumPy gives a Python number the array's dtype
+            b = scalar(other, a.dtype).value  # type: ignore[arg-type]
         else:
             left, right = self.promoted(other)
             return right.apply(op, left) if swap else left.apply(op, right)
         result = _new(Plain)
         result.value = op.numpy(b, a) if swap else op.numpy(a, b)
+        return result  # type: ignore[return-value]
+
+    def masked_fill(self, mask: Core | np.ndarray[Any, Any], value: Operand) -> Self:
+        """A copy with `value` where `mask` (bool) holds; the dtype stays."""
+        dtype = self.value.dtype
+        if not (type(mask) is Plain and mask.value.dtype.kind == "b" and type(value) in _NUMBERS and dtype.kind == "f"):
+            return super().masked_fill(mask, value)
+        result = _new(Plain)
+        result.value = e.WHERE.numpy(mask.value, scalar(value, dtype).value, self.value)  # type: ignore[arg-type]
         return result  # type: ignore[return-value]
 
 

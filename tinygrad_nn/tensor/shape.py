@@ -15,7 +15,8 @@ import numpy as np
 from ..errors import IndexOutOfRange, ShapeError, message
 from ..graph import Shape
 from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE
-from .core import Core, constant, result_type
+from .core import Core, constant
+from .promotion import result_type
 from .elementwise import Elementwise
 
 Ints = int | Sequence[int]
@@ -136,8 +137,9 @@ class Shaped(Elementwise):
 
     def unsqueeze(self, dim: int) -> Self:
         """A new axis of length 1."""
-        a = normal_axis("unsqueeze", dim, self.ndim + 1)
-        return self.reshape((*self.shape[:a], 1, *self.shape[a:]))
+        shape = self.node.shape
+        a = normal_axis("unsqueeze", dim, len(shape) + 1)
+        return self.apply(RESHAPE, shape=(*shape[:a], 1, *shape[a:]))
 
     def squeeze(self, dim: Ints | None = None) -> Self:
         """Without the axes of length 1 (or those of them that are named)."""

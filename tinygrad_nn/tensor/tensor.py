@@ -15,10 +15,11 @@ import numpy as np
 
 from ..autodiff import RELEASED, reverse
 from ..errors import DTypeError, GraphError, ShapeError, message
-from ..graph import GradSlot, Node
+from ..graph import NO_ATTRS, GradSlot, Node
 from ..ops.movement import RESHAPE
+from ..ops.source import CONSTANT
 from .contract import Contracted
-from .core import Core, constant, mode
+from .core import Core, constant, mode, scalar
 from .plain import Plain
 
 _new = object.__new__
@@ -131,10 +132,13 @@ class Tensor(Contracted):
         retain = create_graph if retain_graph is None else retain_graph
         wanted = None if inputs is None else [handle.node for handle in inputs]
         found = walk([self], [seed], wanted, retain, create_graph)
-        with set_grad_enabled(create_graph):
-            for node, cotangent in found.items():
-                slot = _own_slot(node)
-                slot.grad = cotangent if slot.grad is None else slot.grad + cotangent
+        for node, cotangent in found.items():
+            slot = _own_slot(node)
+            if slot.grad is None:
+                slot.grad = cotangent
+            else:
+                with set_grad_enabled(create_graph):
+                    slot.grad = slot.grad + cotangent
 
     def seed(self, gradient: object) -> Tensor:
         """The cotangent a backward walk starts from, checked."""
@@ -144,7 +148,9 @@ class Tensor(Contracted):
                 raise GraphError(
                     message("backward", f"a tensor of shape {self.shape} and no gradient", "one element", hint)
                 )
-            return self.new_ones(self.shape)
+            if self.shape:
+                return self.new_ones(self.shape)
+            return self.handle(constant(scalar(1, self.dtype).value))
         if not isinstance(gradient, Core):
             got = f"{type(gradient).__name__} as the gradient"
             raise DTypeError(message("backward", got, "a tensor", "wrap it in tg.tensor"))
@@ -332,14 +338,16 @@ def walk(
     before, mode.grad = mode.grad, False
     try:
         starts = [Plain.handle(seed.node) for seed in seeds]
-        values = mode.quiet_region(reverse, nodes, starts, Plain.handle, wanted, retain, None, _exposed)
+        values = mode.quiet_region(reverse, nodes, starts, Plain.handle, wanted, retain, None, exposed)
     finally:
         mode.grad = before
-    return {node: _exposed(cotangent) for node, cotangent in values.items()}
+    return {node: exposed(cotangent) for node, cotangent in values.items()}
 
 
-def _exposed(plain: Core) -> Tensor:
-    return Tensor.handle(constant(plain.node.value))
+def exposed(plain: Core) -> Tensor:
+    """A plain value as a Tensor."""
+    value = plain.node.value
+    return Tensor.handle(Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -39,6 +40,11 @@ def config() -> Config:
         cache=_folder(),
         perf=_read("TGNN_PERF", "0", {"0": False, "1": True}.get),
     )
+
+
+def say(text: str) -> None:
+    """Print what a flag asked for, beside the program's own output."""
+    sys.stderr.write(text + "\n")
 
 
 def _read(name: str, default: str, parse: Callable[[str], T | None]) -> T:

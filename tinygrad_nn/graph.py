@@ -85,7 +85,7 @@ class Op:
     dtype: Callable[..., DType]
     numpy: Callable[..., Any]
     vjp: tuple[Any, ...] = ()
-    emit: Callable[..., Any] | None = None
+    emit: Any = None
     domain: tuple[Case, ...] = ()
     linear: bool = False
     variadic: bool = False
@@ -146,7 +146,7 @@ class Node:
         self.attrs: Final = attrs
         self.shape: Final = shape
         self.dtype: Final = dtype
-        self.value: Final = value
+        self.value: Any = value
         self.needs_grad: Final = needs_grad
         self.slot: GradSlot | None = None
         self.serial: Final = next(_serials)

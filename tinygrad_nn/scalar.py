@@ -296,7 +296,7 @@ class Expr:
 
 
 def param(name: Any, dtype: DType) -> Expr:
-    """A value given when the expression is evaluated, by name, by position or by whatever hashable thing stands for it."""
+    """A value given when the expression is evaluated, by name, position or anything else that can be hashed."""
     return Expr("param", (), np.dtype(dtype), name)
 
 

@@ -1,7 +1,7 @@
 """The compiler: a Python function to one native function. Stages in the order data passes.
 
-trace -> rewrite -> fusion, lower -> schedule -> llvm -> native, runtime. `jit` drives them; `interp` says what a program
-means.
+trace -> rewrite -> fusion, lower -> schedule -> llvm -> native, runtime. `jit` drives them; `interp` says what a
+program means.
 """
 
 from .jit import Jitted as Jitted

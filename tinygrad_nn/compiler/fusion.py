@@ -42,7 +42,7 @@ def plan(graph: Graph) -> Plan:
             for argnum, operand in enumerate(node.inputs):
                 users[operand].append((node, argnum))
     reads: dict[Node, float] = {}
-    reasons: dict[Node, str] = {node: "output" for node in graph.outputs}
+    reasons: dict[Node, str] = dict.fromkeys(graph.outputs, "output")
     reasons |= {new: "update" for _, new in graph.updates}
     plain: set[Node] = set()
     cost = _costs(graph, inputs, users)
@@ -102,7 +102,9 @@ def inlines(node: Node) -> bool:
     """Whether a Spread is written as an expression."""
     axis, index = node.attrs["axis"], node.inputs[1].shape
     shape = node.shape
-    whole = len(index) == len(shape) and all(n == m for a, (n, m) in enumerate(zip(index, shape, strict=True)) if a != axis)
+    whole = len(index) == len(shape) and all(
+        n == m for a, (n, m) in enumerate(zip(index, shape, strict=True)) if a != axis
+    )
     return node.op.name == "scatter_add" and whole and index[axis] == 1 and shape[axis] <= SELECT_LIMIT
 
 
@@ -124,7 +126,7 @@ def _reads(user: Node, argnum: int, node: Node, reads: dict[Node, float], stored
     own = max(1, prod(node.shape))
     times = 1.0 if stored else reads[user]
     if user.op.kind == "contract":
-        x, y = user.inputs
+        x = user.inputs[0]
         work = prod(user.shape) * x.shape[-2 if user.attrs["tx"] else -1]
         return times * work / own
     if user.op.kind == "reduce":

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import config
+from ..config import config, say
 from ..errors import DTypeError, MissingExtra, TraceError, message
 from ..graph import Graph
 from ..ops.rules import DTYPES
@@ -62,9 +62,7 @@ class Entry:
         self.plain = False
         self.compiled = Compiled(traced.graph)
         self.count = len(traced.arguments)
-        self.arguments = [
-            (view, view.shape, view.dtype) for view in self.compiled.inputs[: self.count]
-        ]
+        self.arguments = [(view, view.shape, view.dtype) for view in self.compiled.inputs[: self.count]]
         self.state = [
             State(capture.handle, view, position in set(traced.updated))
             for position, (capture, view) in enumerate(
@@ -86,7 +84,8 @@ class Entry:
             if node is not one.node and (node.shape, node.dtype, node.needs_grad) != one.type:
                 return False
         return all(module.training is training for module, training in self.traced.modules) and all(
-            (getattr(self.state[position].handle.node.slot, "grad", None) is None) for position in self.traced.fresh_gradients
+            (getattr(self.state[position].handle.node.slot, "grad", None) is None)
+            for position in self.traced.fresh_gradients
         )
 
     def call(self, arrays: Sequence[Any]) -> Any:
@@ -104,10 +103,7 @@ class Entry:
             if code := compiled.function(compiled.address):
                 self.give_back()
                 compiled.fail(code)
-            if self.single is not None:
-                results = [np.array(self.single)]
-            else:
-                results = [np.array(view) for view in self.outputs]
+            results = [np.array(view) for view in self.outputs]
         self.give_back()
         for gradient in self.gradients:
             gradient.give(compiled.lock)
@@ -170,10 +166,12 @@ class Jitted:
         self.entries: dict[Kind, Entry] = {}
         self.last: Entry | None = None
         self.traces = 0
+        self.name: str = getattr(function, "__name__", type(function).__name__)
         self.lock = threading.RLock()
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the machine code for such arguments; the first time, make it."""
         entry = self.last
         if entry is not None and not kwargs and mode.recorder is None and len(args) == entry.count:
             arrays = []
@@ -196,7 +194,7 @@ class Jitted:
             if entry is None or not entry.fits():
                 if self.last is not None and config().debug:
                     why = kind.differences(self.last.kind) or "state of another type, mode or gradient"
-                    print(f"tg.jit: {self.__name__} is traced again: {why}")  
+                    say(f"tg.jit: {self.name} is traced again: {why}")
                 entry = self._compile(kind, leaves, is_array)
             self.last = entry
         return entry.call(arrays)
@@ -212,8 +210,8 @@ class Jitted:
         self.traces += 1
         if config().debug:
             times = entry.compiled.timings
-            print(  
-                f"tg.jit: {self.__name__}: trace {1e3 * seconds:.1f} ms, lower {1e3 * times.lower:.1f} ms, "
+            say(
+                f"tg.jit: {self.name}: trace {1e3 * seconds:.1f} ms, lower {1e3 * times.lower:.1f} ms, "
                 f"generate {1e3 * times.generate:.1f} ms, machine code {1e3 * times.machine:.1f} ms"
                 + (" (cached)" if times.cached else "")
             )
@@ -249,8 +247,8 @@ def jit(function: Callable[..., Any]) -> Jitted:
 
     The first call with arguments of new shapes or dtypes traces the function: runs it once with symbols. Tensors, NumPy
     arrays and floats among the arguments may change from call to call; other values are part of the code. Tensors
-    reached from outside (parameters, optimizer state) are read and written as in eager code. Raises TraceError where the
-    function looks at values; docs/compile.md says what is frozen.
+    reached from outside (parameters, optimizer state) are read and written as in eager code. Raises TraceError where
+    the function looks at values; docs/compile.md says what is frozen.
 
     >>> import tinygrad_nn as tg
     >>> @tg.jit
@@ -279,7 +277,9 @@ def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Kind, list[
         dtype = np.dtype(value.dtype)
         if dtype not in DTYPES:
             hint = "convert it with .astype(np.float32) or another of the five dtypes"
-            raise DTypeError(message("jit", f"an argument of dtype {dtype}", "bool, int32, int64, float32 or float64", hint))
+            raise DTypeError(
+                message("jit", f"an argument of dtype {dtype}", "bool, int32, int64, float32 or float64", hint)
+            )
         keys.append((value.shape, dtype.name, isinstance(leaf, Tensor) and leaf.requires_grad))
         arrays.append(value)
     return Kind(tree, tuple(keys), mode.grad, mode.dtype), arrays, leaves, is_array

@@ -14,7 +14,6 @@ from ..ops.movement import RESHAPE
 from ..ops.rules import INT64, Fold, Rank, Spread
 from ..scalar import Expr, const, param
 from .fusion import Plan, is_squeeze
-from .rewrite import filled
 from .loopir import (
     Access,
     Affine,
@@ -22,7 +21,6 @@ from .loopir import (
     Buffer,
     Check,
     Fault,
-    Guard,
     Index,
     Kernel,
     Let,
@@ -34,8 +32,8 @@ from .loopir import (
     Var,
     affine,
 )
-
-Guards = tuple[Guard, ...]
+from .reader import Guards, Probe, Reader
+from .rewrite import filled
 
 
 def lower(graph: Graph, plan: Plan) -> Program:
@@ -97,7 +95,9 @@ class Lowering:
     def _alias(self, node: Node) -> Buffer:
         """The memory of a reshape's operand under another shape."""
         base = self.buffers[node.inputs[0]]
-        buffer = Buffer(f"{base.name}r{len(self.order)}", node.shape, node.dtype, base.role, True, None, base.base or base)
+        buffer = Buffer(
+            f"{base.name}r{len(self.order)}", node.shape, node.dtype, base.role, True, None, base.base or base
+        )
         self.order.append(buffer)
         return buffer
 
@@ -160,7 +160,7 @@ class Lowering:
 
         def inner() -> list[Statement]:
             first, *rest = [self.pull(operand, index, ()).to(node.dtype) for operand in node.inputs]
-            following = node.op.emit(param(carry, node.dtype), first, *rest)  # type: ignore[misc]
+            following = node.op.emit(param(carry, node.dtype), first, *rest)
             value = param(affine(step), INT64).eq(0).where(first, following)
             return [Assign(carry, value), Store(Access(buffer, index), param(carry, node.dtype))]
 
@@ -216,7 +216,7 @@ class Lowering:
         loops, at = self._loops(node.shape)
 
         def write() -> list[Statement]:
-            position = self._checked(node, ranks, param(Access(ranks, at), INT64), node.shape[axis])
+            position = self.checked(node, ranks, param(Access(ranks, at), INT64), node.shape[axis])
             return [Store(Access(buffer, (*at[:axis], position, *at[axis + 1 :])), param(at[axis], INT64))]
 
         self._kernel(node.op.name, loops, write)
@@ -228,7 +228,8 @@ class Lowering:
         key = (node, index, guards)
         for memo in reversed(self.memo):
             if key in memo:
-                return memo[key]
+                value: Expr = memo[key]
+                return value
         if node in self.buffers:
             result = param(Access(self.buffers[node], index, guards), node.dtype)
         elif node.op.kind == "source":
@@ -244,23 +245,26 @@ class Lowering:
 
     def _elementwise(self, node: Node, index: tuple[Index, ...], guards: Guards) -> Expr:
         operands = [self.pull(operand, index, guards) for operand in node.inputs]
-        return node.op.emit(*operands, **node.attrs)  # type: ignore[misc, no-any-return]
+        value: Expr = node.op.emit(*operands, **node.attrs)
+        return value
 
     def _indexed(self, node: Node, index: tuple[Index, ...], guards: Guards) -> Expr:
         if node.op is RESHAPE:
             return self._squeezed(node, index, guards)
         if isinstance(node.op.emit, Spread):
-            return self._inline(node, index, guards)
+            value: Expr = self._inline(node, index, guards)
+            return value
         reader = Reader(self, node, guards)
-        return node.op.emit(reader, index, *(x.shape for x in node.inputs), **node.attrs)  # type: ignore[misc, no-any-return]
+        value: Expr = node.op.emit(reader, index, *(x.shape for x in node.inputs), **node.attrs)
+        return value
 
     def _inline(self, node: Node, index: tuple[Index, ...] | None, guards: Guards = ()) -> Any:
         """A Spread as an expression; None where it is none. Without an index, whether it is one."""
         emit = node.op.emit
         shapes = [x.shape for x in node.inputs]
         if index is None:
-            return emit.inline(_Probe(), tuple(Affine() for _ in node.shape), *shapes, **node.attrs)  # type: ignore[union-attr]
-        return emit.inline(Reader(self, node, guards), index, *shapes, **node.attrs)  # type: ignore[union-attr]
+            return emit.inline(Probe(), tuple(Affine() for _ in node.shape), *shapes, **node.attrs)
+        return emit.inline(Reader(self, node, guards), index, *shapes, **node.attrs)
 
     def _squeezed(self, node: Node, index: tuple[Index, ...], guards: Guards) -> Expr:
         """Axes of length 1 come and go; any other reshape reads a plain buffer under its new shape."""
@@ -302,7 +306,7 @@ class Lowering:
 
         def inner() -> list[Statement]:
             x, old = self.pull(operand, place, guards), param(best, operand.dtype)
-            better = node.op.emit(x, old)  # type: ignore[misc]
+            better = node.op.emit(x, old)
             number = param(affine(loops[0]), INT64)
             return [Assign(at, better.where(number, param(at, INT64))), Assign(best, better.where(x, old))]
 
@@ -335,7 +339,7 @@ class Lowering:
         self._fold([total], [const(0, node.dtype)], loops, inner)
         return param(total, node.dtype)
 
-    def _checked(self, node: Node, buffer: Buffer, position: Expr, size: int) -> Expr:
+    def checked(self, node: Node, buffer: Buffer, position: Expr, size: int) -> Expr:
         """An index that comes from data, with the kernel that checks all of its buffer before."""
         if (buffer, size) not in self.faults:
             self.faults[buffer, size] = Fault(node.op.name, buffer, size)
@@ -357,62 +361,3 @@ _RULES: Final[dict[str, Callable[[Lowering, Node, tuple[Index, ...], Guards], Ex
     "reduce": Lowering._reduce,
     "contract": Lowering._matmul,
 }
-
-
-class Reader:
-    """What an op's `emit` reads its operands with."""
-
-    zero: Final = Affine()
-
-    def __init__(self, lowering: Lowering, node: Node, guards: Guards) -> None:
-        self.lowering, self.node, self.guards = lowering, node, guards
-
-    def __call__(self, operand: int, index: tuple[Any, ...], guards: tuple[tuple[Affine, int, int], ...] = ()) -> Expr:
-        """The element of an operand, 0 where a guard does not hold."""
-        node = self.node.inputs[operand]
-        place = tuple(Affine(i) if isinstance(i, int) else i for i in index)
-        own = tuple(Guard(affine, low, high) for affine, low, high in guards if not _always(affine, low, high))
-        value = self.lowering.pull(node, place, (*self.guards, *own))
-        if not own or (value.op == "param" and isinstance(value.value, Access)):
-            return value
-        inside = None
-        for guard in own:
-            number = self.number(guard.index)
-            holds = (number >= guard.low) & (number < guard.high)
-            inside = holds if inside is None else inside & holds
-        return value if inside is None else inside.where(value, 0)
-
-    def number(self, index: Affine | int) -> Expr:
-        """An index as an expression."""
-        if isinstance(index, int) or not index.terms:
-            return const(index if isinstance(index, int) else index.offset, INT64)
-        return param(index, INT64)
-
-    def position(self, operand: int, index: tuple[Any, ...]) -> Expr:
-        """An element of an operand that is an index: checked against the axis it is for."""
-        value = self.lowering.pull(self.node.inputs[operand], tuple(index), self.guards)
-        node = self.node
-        shape = node.shape if isinstance(node.op.emit, Spread) else node.inputs[0].shape
-        return self.lowering._checked(node, value.value.buffer, value, shape[node.attrs["axis"]])
-
-
-def _always(index: Affine, low: int, high: int) -> bool:
-    smallest, largest = index.bounds()
-    return low <= smallest and largest < high
-
-
-class _Probe:
-    """A reader for the question whether an op has an inline form."""
-
-    zero: Final = Affine()
-
-    def __call__(self, *args: Any, **attrs: Any) -> Expr:
-        return const(0, INT64)
-
-    def number(self, index: Any) -> Expr:
-        """Any number."""
-        return const(0, INT64)
-
-    def position(self, operand: int, index: Any) -> Expr:
-        """Any position."""
-        return const(0, INT64)

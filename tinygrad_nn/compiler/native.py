@@ -55,7 +55,11 @@ def machine() -> Machine:
     width = 64 if features.get("avx512f") else 32 if features.get("avx") else 16
     version = ".".join(map(str, binding.llvm_version_info))
     return Machine(
-        binding.get_default_triple(), binding.get_host_cpu_name(), features.flatten(), width, f"{version} {platform.machine()}"
+        binding.get_default_triple(),
+        binding.get_host_cpu_name(),
+        features.flatten(),
+        width,
+        f"{version} {platform.machine()}",
     )
 
 

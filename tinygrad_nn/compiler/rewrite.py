@@ -84,7 +84,9 @@ def _with(node: Node, operands: tuple[Node, ...]) -> Node:
 
 def drop_identities(graph: Graph) -> Graph:
     """Remove what changes nothing: x * 1, x / 1, -(-x), casts, reshapes and permutations to the same."""
-    return rebuild(graph, lambda node, operands: _IDENTITIES[node.op](node, operands) if node.op in _IDENTITIES else None)
+    return rebuild(
+        graph, lambda node, operands: _IDENTITIES[node.op](node, operands) if node.op in _IDENTITIES else None
+    )
 
 
 def _times_one(node: Node, operands: tuple[Node, ...]) -> Node | None:
@@ -96,7 +98,7 @@ def _times_one(node: Node, operands: tuple[Node, ...]) -> Node | None:
 
 def is_filled(node: Node, number: float) -> bool:
     """Whether a node is a constant that has one value everywhere."""
-    return filled(node) == number
+    return bool(filled(node) == number)
 
 
 def filled(node: Node) -> Any:

@@ -36,14 +36,15 @@ class Resident(Node):
     __slots__ = ("_array", "_lock", "_view")
 
     def __init__(self, view: Array, lock: threading.RLock, like: Node) -> None:
-        self._view, self._lock, self._array = view, lock, None
+        self._array: Array | None = None
+        self._view, self._lock = view, lock
         super().__init__(CONSTANT, (), NO_ATTRS, view.shape, view.dtype, None, like.needs_grad)
         self.slot = like.slot
         if self.slot is not None and self.slot.owner >= 0:
             self.slot.owner = self.serial
 
     @property
-    def value(self) -> Any:  # type: ignore[override]
+    def value(self) -> Any:
         """The value, from now on this one."""
         if self._array is None:
             with self._lock:
@@ -160,6 +161,8 @@ class Compiled:
 def raise_fault(fault: Fault, values: Array, where: Mapping[str, Any]) -> None:
     """Name the first index that is out of range, and where it was."""
     bad = np.argwhere((values < 0) | (values >= fault.size))[0].tolist()
-    place = ", ".join([*(f"{name} {number}" for name, number in where.items()), f"position {bad}" if bad else ""]).rstrip(", ")
+    place = ", ".join(
+        [*(f"{name} {number}" for name, number in where.items()), f"position {bad}" if bad else ""]
+    ).rstrip(", ")
     got = f"index {values[tuple(bad)]}" + (f" at {place}" if place else "")
     raise IndexOutOfRange(message(fault.op, got, f"0 <= index < {fault.size}"))

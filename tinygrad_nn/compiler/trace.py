@@ -41,8 +41,8 @@ class Traced:
     `graph.inputs` are the traced arguments, then the captures. `results` describes what the function returned:
     `graph.outputs[k]` for ("output", k), a frozen Python value for ("value", it). `updates` in the graph are in the
     order of `updated`, captures by position; `gradients` are (capture, position among the outputs, or None where the
-    function left no gradient); `fresh_gradients` are captures that had none and were not told to forget it, so that with
-    one the function would have added to it.
+    function left no gradient); `fresh_gradients` are captures that had none and were not told to forget it: with
+    one, the function would have added to it.
     """
 
     graph: Graph
@@ -66,7 +66,7 @@ class _TracedSlot(GradSlot):
     __slots__ = ("_grad", "cleared")
 
     @property
-    def grad(self) -> Any:  # type: ignore[override]
+    def grad(self) -> Any:
         """The gradient."""
         return self._grad
 
@@ -210,14 +210,14 @@ def _symbol(leaf: Any) -> Tensor:
     return Tensor.handle(node)
 
 
-def _finish(
-    tracer: Tracer, symbols: list[Node], values: list[Any], nodes: list[Node | None], tree: Tree
-) -> Traced:
+def _finish(tracer: Tracer, symbols: list[Node], values: list[Any], nodes: list[Node | None], tree: Tree) -> Traced:
     captures = tuple(Capture(handle, symbol) for handle, _, symbol in tracer.captures.values())
     outputs = [node for node in nodes if node is not None]
     results: list[tuple[str, Any]] = []
     for value, node in zip(values, nodes, strict=True):
-        results.append(("value", value) if node is None else ("output", sum(1 for kind, _ in results if kind == "output")))
+        results.append(
+            ("value", value) if node is None else ("output", sum(1 for kind, _ in results if kind == "output"))
+        )
     updated: list[int] = []
     updates: list[tuple[Node, Node]] = []
     gradients: list[tuple[int, int | None]] = []

@@ -153,7 +153,7 @@ CLAMP = Op(
         lambda g, out, x, low, high: g.masked_fill(~((x < low) & (low <= high)), 0),
         lambda g, out, x, low, high: g.masked_fill(~((high < x) | (high < low)), 0),
     ),
-    emit=lambda x, low, high: MINIMUM.emit(MAXIMUM.emit(x, low), high),  # type: ignore[misc]
+    emit=lambda x, low, high: MINIMUM.emit(MAXIMUM.emit(x, low), high),
     domain=(Case((Arg(apart=True), Arg(apart=True), Arg(apart=True))),),
 )
 

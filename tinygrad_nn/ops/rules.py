@@ -110,9 +110,9 @@ class Rank:
 
 def picked(read: Any, operand: int, position: Expr, index: tuple[Any, ...], axis: int, length: int) -> Expr:
     """The element at a position that comes from data, by comparisons: nothing is read outside of the operand."""
-    result = None
+    result: Expr | None = None
     for place in range(length):
-        x = read(operand, (*index[:axis], read.zero + place, *index[axis + 1 :]))
+        x: Expr = read(operand, (*index[:axis], read.zero + place, *index[axis + 1 :]))
         result = x if result is None else position.eq(place).where(x, result)
     assert result is not None  # noqa: S101 - an axis of length 0 has no positions
     return result

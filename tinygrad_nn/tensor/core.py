@@ -107,7 +107,7 @@ def unknown_value(name: str, node: Node) -> TraceError:
     """The error of code that reads a traced value, with the line that did."""
     got = f"a read of the traced value {node!r} at {user_line()}"
     hint = (
-        "a compiled function runs once with symbols: compute on with tensor operations (tg.where instead of if), return "
+        "a compiled function runs once with symbols: compute on with tensor operations (tg.where for if), return "
         "the tensor and read it outside, or take off @tg.jit; see docs/compile.md"
     )
     return TraceError(message(name, got, "code that does not look at values", hint))
@@ -225,6 +225,7 @@ def _stretches(name: str, *shapes: Shape) -> tuple[Attrs | None, ...]:
 
 @lru_cache(maxsize=4096)
 def broadcast_attrs(rank: int, shape: Shape) -> Attrs:
+    """Attributes of the broadcast of an operand of some rank, aligned at the last axis."""
     return {"shape": shape, "axes": tuple(range(len(shape) - rank))}
 
 

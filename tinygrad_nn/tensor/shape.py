@@ -16,8 +16,8 @@ from ..errors import IndexOutOfRange, ShapeError, message
 from ..graph import Shape
 from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE
 from .core import Core, constant
-from .promotion import result_type
 from .elementwise import Elementwise
+from .promotion import result_type
 
 Ints = int | Sequence[int]
 

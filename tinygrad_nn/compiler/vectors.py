@@ -1,0 +1,234 @@
+"""The vector axis and the jam of each kernel, and the innermost axis of each buffer: a cost model and a descent.
+
+The cost of a kernel is a count of what its innermost statements do, one vector at a time: a load from consecutive
+places or of one place costs 1, one from scattered places as many as there are lanes. Each buffer in turn takes the
+innermost axis that makes its kernels cheapest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, prod
+from typing import Final
+
+from ..graph import Shape
+from ..scalar import Expr, walk
+from .loopir import (
+    Access,
+    Affine,
+    Assign,
+    Buffer,
+    Check,
+    Kernel,
+    Let,
+    Loop,
+    Program,
+    Register,
+    Statement,
+    Store,
+    Var,
+    accesses,
+    expressions,
+    leaves,
+    statements,
+)
+
+GATHER: Final = 1.5  # cost of one lane of a scattered load
+FOLD: Final = 8.0  # cost of folding the lanes of a register at the end
+JAM: Final = 4  # iterations run together
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One access as the cost model sees it."""
+
+    buffer: Buffer
+    index: tuple[Affine | Expr, ...]
+    around: tuple[Var, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """What the cost of a kernel depends on."""
+
+    kernel: Kernel
+    uses: tuple[Use, ...]
+    work: tuple[tuple[int, tuple[Var, ...]], ...]  # scalar operations, loops around
+    candidates: tuple[Var, ...]
+    folded: Mapping[Var, tuple[Var, ...]]  # of a loop whose lanes are folded: the loops around it
+    itemsize: int
+
+
+def choose(program: Program, width: int) -> tuple[dict[Buffer, int], list[Var | None]]:
+    """The innermost axis of every buffer and the vector axis of every kernel."""
+    profiles = [profile(kernel) for kernel in program.kernels]
+    same = {new: old for old, new in program.updates if not (new.plain or old.plain)}
+    inner = {buffer: last_long(buffer.shape) for buffer in program.buffers}
+    users: dict[Buffer, set[int]] = {}
+    for position, one in enumerate(profiles):
+        for use in one.uses:
+            users.setdefault(same.get(use.buffer, use.buffer), set()).add(position)
+    costs = [best(one, inner, width)[0] for one in profiles]
+    free = [b for b in users if len(b.shape) > 1 and not b.plain and sum(n > 1 for n in b.shape) > 1]
+    for _ in range(2):
+        changed = False
+        for buffer in sorted(free, key=lambda b: -prod(b.shape)):
+            linked = [buffer, *(new for new, old in same.items() if old is buffer)]
+            before = inner[buffer]
+            options: list[tuple[float, int, int, dict[int, float]]] = []
+            for axis in range(len(buffer.shape)):
+                if buffer.shape[axis] == 1:
+                    continue
+                for tied in linked:
+                    inner[tied] = axis
+                fresh = {position: best(profiles[position], inner, width)[0] for position in users[buffer]}
+                options.append((sum(fresh.values()), abs(axis - before), axis, fresh))
+            _, _, axis, fresh = min(options, key=lambda option: option[:2])
+            for tied in linked:
+                inner[tied] = axis
+            for position, cost in fresh.items():
+                costs[position] = cost
+            changed |= axis != before
+        if not changed:
+            break
+    return inner, [best(one, inner, width)[1] for one in profiles]
+
+
+def last_long(shape: Shape) -> int:
+    """The last axis with more than one element, or the last one."""
+    return max((axis for axis, n in enumerate(shape) if n > 1), default=len(shape) - 1)
+
+
+def profile(kernel: Kernel) -> Profile:
+    """Look through a kernel once."""
+    uses = tuple(Use(access.buffer, access.index, around) for access, _, around in accesses(kernel))
+    work = tuple(
+        (sum(part.op not in ("param", "const") for root in expressions(one) for part in walk(root)), around)
+        for one, around in statements(kernel.body)
+    )
+    variables = dict.fromkeys(var for _, around in statements(kernel.body) for var in around)
+    folded: dict[Var, tuple[Var, ...]] = {}
+    candidates = [var for var in variables if may_be_vector(kernel, var, folded)]
+    sizes = [access.buffer.dtype.itemsize for access, _, _ in accesses(kernel) if access.buffer.dtype.kind == "f"]
+    return Profile(kernel, uses, work, tuple(candidates), folded, max(sizes, default=8))
+
+
+def may_be_vector(kernel: Kernel, var: Var, folded: dict[Var, tuple[Var, ...]]) -> bool:
+    """Whether the iterations of a loop may lie in lanes: they write to different places, and what they share folds."""
+    began: dict[Register, tuple[Var, ...]] = {}
+    for one, around in statements(kernel.body):
+        if isinstance(one, Let):
+            began[one.register] = around
+        if var not in around:
+            continue
+        if isinstance(one, Assign) and var not in began[one.register]:
+            if one.register.combine is None:
+                return False
+            folded[var] = around[: around.index(var)]
+        if isinstance(one, Store) and not any(
+            isinstance(index, Affine) and index.coefficient(var) for index in one.target.index
+        ):
+            return False
+    return True
+
+
+def best(one: Profile, inner: Mapping[Buffer, int], width: int) -> tuple[float, Var | None]:
+    """The cheapest vector axis of a kernel and its cost."""
+    lanes = width // one.itemsize
+    options = [(cost(one, var, inner, lanes), k, var) for k, var in enumerate((*one.candidates, None))]
+    total, _, var = min(options, key=lambda option: option[:2])
+    return total, var
+
+
+def cost(one: Profile, vector: Var | None, inner: Mapping[Buffer, int], lanes: int) -> float:
+    """What a kernel does, in vectors."""
+    total = 0.0
+    for use in one.uses:
+        trips = iterations(use.around, vector, lanes)
+        total += trips * (stride_cost(use, vector, inner, lanes) if vector in use.around else 1.0)
+    for operations, around in one.work:
+        total += iterations(around, vector, lanes) * operations
+    if vector in one.folded:
+        total += iterations(one.folded[vector], None, lanes) * FOLD  # type: ignore[index]
+    return total
+
+
+def iterations(around: Iterable[Var], vector: Var | None, lanes: int) -> float:
+    """How often something runs, a vector of lanes counting once."""
+    return float(prod(ceil(var.extent / lanes) if var is vector else var.extent for var in around))
+
+
+def stride_cost(use: Use, vector: Var | None, inner: Mapping[Buffer, int], lanes: int) -> float:
+    """A load of one place or of places in a row costs 1."""
+    for axis, index in enumerate(use.index):
+        if isinstance(index, Expr):
+            if any(reads(leaf, vector) for leaf in leaves(index)):
+                return lanes * GATHER
+        else:
+            step = index.coefficient(vector) if vector else 0
+            if step and (axis != inner[use.buffer] or step != 1):
+                return lanes * GATHER
+    return 1.0
+
+
+def reads(leaf: object, var: Var | None) -> bool:
+    """Whether an expression's leaf depends on a variable."""
+    if var is None:
+        return False
+    if isinstance(leaf, Access):
+        return any(isinstance(i, Affine) and i.coefficient(var) for i in leaf.index)
+    return isinstance(leaf, Affine) and bool(leaf.coefficient(var))
+
+
+def outermost(body: Sequence[Statement], vector: Var) -> tuple[Statement, ...]:
+    """The vector loop moved to the outside of the loops that hold nothing else and fold the same registers."""
+    result: list[Statement] = []
+    for one in body:
+        if not isinstance(one, Loop):
+            result.append(one)
+            continue
+        chain = [one]
+        while len(chain[-1].body) == 1 and isinstance(chain[-1].body[0], Loop):
+            chain.append(chain[-1].body[0])
+        variables = [loop.var for loop in chain]
+        inside: tuple[Statement, ...] = chain[-1].body
+        if vector in variables and all(isinstance(s, Assign) for s in inside):
+            variables = [vector, *(var for var in variables if var is not vector)]
+            for var in reversed(variables):
+                inside = (Loop(var, inside),)
+            result += inside
+        else:
+            result.append(Loop(one.var, outermost(one.body, vector)))
+    return tuple(result)
+
+
+def jams(kernel: Kernel, width: int) -> dict[Var, int]:
+    """Which loops run several iterations together: those around a fold, so that it loads less for each result."""
+    began: dict[Register, tuple[Var, ...]] = {}
+    around_fold: tuple[Var, ...] = ()
+    for one, around in statements(kernel.body):
+        if isinstance(one, Let):
+            began[one.register] = around
+        if isinstance(one, Assign) and len(around) > len(began[one.register]):
+            around_fold = max(around_fold, began[one.register], key=len)
+    if not around_fold or any(isinstance(one, Check) for one, _ in statements(kernel.body)):
+        return {}
+    carrying = {
+        var
+        for one, around in statements(kernel.body)
+        if isinstance(one, Assign)
+        for var in around[len(began[one.register]) :]
+    }
+    result: dict[Var, int] = {}
+    together = 1
+    for var in reversed(around_fold):
+        if var is kernel.vector or var in carrying:
+            continue
+        count = max((n for n in range(1, JAM + 1) if var.extent % n == 0), default=1)
+        if count * together > 2 * JAM:
+            continue
+        if count > 1:
+            result[var] = count
+            together *= count
+    return result

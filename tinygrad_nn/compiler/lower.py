@@ -228,8 +228,7 @@ class Lowering:
         key = (node, index, guards)
         for memo in reversed(self.memo):
             if key in memo:
-                value: Expr = memo[key]
-                return value
+                return memo[key]
         if node in self.buffers:
             result = param(Access(self.buffers[node], index, guards), node.dtype)
         elif node.op.kind == "source":
@@ -252,8 +251,8 @@ class Lowering:
         if node.op is RESHAPE:
             return self._squeezed(node, index, guards)
         if isinstance(node.op.emit, Spread):
-            value: Expr = self._inline(node, index, guards)
-            return value
+            inline: Expr = self._inline(node, index, guards)
+            return inline
         reader = Reader(self, node, guards)
         value: Expr = node.op.emit(reader, index, *(x.shape for x in node.inputs), **node.attrs)
         return value

@@ -110,11 +110,14 @@ class Rank:
 
 def picked(read: Any, operand: int, position: Expr, index: tuple[Any, ...], axis: int, length: int) -> Expr:
     """The element at a position that comes from data, by comparisons: nothing is read outside of the operand."""
-    result: Expr | None = None
-    for place in range(length):
+
+    def at(place: int) -> Expr:
         x: Expr = read(operand, (*index[:axis], read.zero + place, *index[axis + 1 :]))
-        result = x if result is None else position.eq(place).where(x, result)
-    assert result is not None  # noqa: S101 - an axis of length 0 has no positions
+        return x
+
+    result = at(0)
+    for place in range(1, length):
+        result = position.eq(place).where(at(place), result)
     return result
 
 

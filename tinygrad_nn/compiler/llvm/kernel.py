@@ -174,7 +174,8 @@ class KernelWriter:
 
     def combine(self, register: Register, x: Val, y: Val) -> Val:
         """Two folded values as one."""
-        assert register.combine is not None  # noqa: S101 - Program.verify has seen to it
+        if register.combine is None:
+            raise GraphError(message("llvm", f"lanes that share {register}", "a register that can be combined"))
         expr = register.combine(param(0, register.dtype), param(1, register.dtype))
         return self.evaluate(expr, lambda leaf: x if leaf == 0 else y)
 

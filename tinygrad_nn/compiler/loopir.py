@@ -15,14 +15,14 @@ Invariants, checked by `verify`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import numpy as np
 
 from ..errors import GraphError, message
 from ..graph import DType, Shape
-from ..scalar import Expr, text, walk
+from ..scalar import BOOL, Expr, text, walk
 
 Role = Literal["input", "constant", "temporary"]
 
@@ -202,6 +202,57 @@ class Kernel:
     jam: Mapping[Var, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Span:
+    """The kernels `start` to `stop`, one after the other; then the new values of the state take the old ones' place."""
+
+    start: int
+    stop: int
+    updates: tuple[tuple[Buffer, Buffer], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Repeat:
+    """Regions run for every value of a variable; as often as `count`, a 0-d int64 buffer, says, where it is given.
+
+    With `tail` the register TAIL holds in the last round: the batch is the short one.
+    """
+
+    var: Var
+    body: tuple[Region, ...]
+    count: Access | None = None
+    tail: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class When:
+    """Regions that run where an int64 element is not 0."""
+
+    condition: Access
+    body: tuple[Region, ...]
+
+
+Region = Span | Repeat | When
+TAIL: Final = Register("tail", BOOL)
+
+
+def spans(regions: Sequence[Region], around: tuple[Var, ...] = ()) -> Iterator[tuple[Span, tuple[Var, ...]]]:
+    """Every span of a tree, with the variables of the repetitions around it."""
+    for region in regions:
+        if isinstance(region, Span):
+            yield region, around
+        else:
+            yield from spans(region.body, (*around, region.var) if isinstance(region, Repeat) else around)
+
+
+def with_spans(regions: Sequence[Region], new: Mapping[Span, Span]) -> tuple[Region, ...]:
+    """The tree with its spans replaced."""
+    return tuple(
+        new[region] if isinstance(region, Span) else replace(region, body=with_spans(region.body, new))
+        for region in regions
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What a Check found wrong, for the message: the op, the buffer of indices and the length of the axis."""
@@ -213,7 +264,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """Kernels in order. `inputs`, `outputs` and `updates` (input, new value) follow the graph's."""
+    """Kernels in order. `inputs`, `outputs` and `updates` (input, new value) follow the graph's.
+
+    `order` says which kernels are repeated; without it all of them run once.
+    """
 
     kernels: tuple[Kernel, ...]
     buffers: tuple[Buffer, ...]
@@ -221,11 +275,16 @@ class Program:
     outputs: tuple[Buffer, ...]
     updates: tuple[tuple[Buffer, Buffer], ...]
     faults: tuple[Fault, ...] = ()
+    order: tuple[Region, ...] = ()
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """`order`, or a single span."""
+        return self.order or (Span(0, len(self.kernels), self.updates),)
 
     def __str__(self) -> str:
         lines = [f"{b.role} {b}: {b.dtype.name}{list(b.shape)}" for b in self.buffers]
-        for kernel in self.kernels:
-            lines += show(kernel)
+        lines += _show_regions(self, self.regions, "")
         lines.append("return " + ", ".join(map(str, self.outputs)))
         lines += [f"update {old} <- {new}" for old, new in self.updates if old is not new]
         return "\n".join(lines)
@@ -233,8 +292,9 @@ class Program:
     def verify(self) -> Program:
         """Check the invariants and return the program. Raises GraphError that shows the kernel."""
         checked = {(fault.buffer, fault.size) for fault in self.faults}
-        for kernel in self.kernels:
-            Verifier(kernel, self.buffers, checked).run()
+        for span, around in spans(self.regions):
+            for kernel in self.kernels[span.start : span.stop]:
+                Verifier(kernel, self.buffers, checked).run(around)
         return self
 
 
@@ -243,6 +303,19 @@ def show(kernel: Kernel) -> list[str]:
     how = f" vector {kernel.vector}" if kernel.vector else ""
     how += "".join(f" jam {var} by {n}" for var, n in kernel.jam.items())
     return [f"kernel {kernel.name}{how}  # {', '.join(kernel.sources)}", *_show(kernel.body, "  ")]
+
+
+def _show_regions(program: Program, regions: Sequence[Region], indent: str) -> Iterator[str]:
+    for region in regions:
+        if isinstance(region, Span):
+            for kernel in program.kernels[region.start : region.stop]:
+                yield from (indent + line for line in show(kernel))
+        elif isinstance(region, Repeat):
+            yield f"{indent}repeat {region.var} < {region.count or region.var.extent}:"
+            yield from _show_regions(program, region.body, indent + "  ")
+        else:
+            yield f"{indent}when {region.condition}:"
+            yield from _show_regions(program, region.body, indent + "  ")
 
 
 def _show(body: Sequence[Statement], indent: str) -> Iterator[str]:
@@ -321,9 +394,9 @@ class Verifier:
         self.kernel, self.buffers, self.checked = kernel, set(buffers), checked
         self.vectors = 0
 
-    def run(self) -> None:
-        """Raise GraphError at the first fault."""
-        self._body(self.kernel.body, (), set(), None)
+    def run(self, around: tuple[Var, ...] = ()) -> None:
+        """Raise GraphError at the first fault; `around` are the variables of the repetitions around the kernel."""
+        self._body(self.kernel.body, around, {TAIL}, None)
 
     def _body(
         self, body: Sequence[Statement], around: tuple[Var, ...], known: set[Register], outside: set[Register] | None

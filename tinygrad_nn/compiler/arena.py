@@ -12,21 +12,8 @@ from math import ceil
 from typing import Final
 
 from ..scalar import Expr
-from .loopir import (
-    Access,
-    Affine,
-    Buffer,
-    Kernel,
-    Loop,
-    Program,
-    Span,
-    Statement,
-    Store,
-    Var,
-    accesses,
-    spans,
-    with_spans,
-)
+from .loopir import Access, Affine, Buffer, Kernel, Loop, Statement, Store, Var, accesses
+from .program import Program, Span, spans, with_spans
 
 ALIGNMENT: Final = 64  # bytes
 

@@ -25,7 +25,7 @@ from ..pytree import Tree, flatten, unflatten
 from ..tensor import Tensor
 from ..tensor.core import constant, mode
 from . import native
-from .loopir import Program
+from .program import Program
 from .runtime import Compiled, Resident
 from .trace import Traced, trace
 

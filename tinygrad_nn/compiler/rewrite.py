@@ -48,7 +48,7 @@ def fold_constants(graph: Graph) -> Graph:
     """Work out what depends on nothing."""
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        known = node.op.kind not in ("source", "random") and all(x.value is not None for x in operands)
+        known = node.op.kind not in ("source", "random") and all(x.value is not None and not x.attrs for x in operands)
         if not known or int(np.prod(node.shape)) > FOLDED_LIMIT:
             return None
         with np.errstate(all="ignore"):
@@ -65,7 +65,7 @@ def unify(graph: Graph) -> Graph:
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
         if node.op is CONSTANT:
             array = np.asarray(node.value)
-            key: Any = (node.shape, node.dtype, array.tobytes()) if array.size <= 64 else node
+            key: Any = (node.shape, node.dtype, array.tobytes()) if array.size <= 64 and not node.attrs else node
             return seen.setdefault(key, node)
         key = (node.op.name, operands, node.shape, tuple(node.attrs.items()))
         if key in seen:
@@ -98,7 +98,7 @@ def _times_one(node: Node, operands: tuple[Node, ...]) -> Node | None:
 
 def is_filled(node: Node, number: float) -> bool:
     """Whether a node is a constant that has one value everywhere."""
-    return bool(filled(node) == number)
+    return not node.attrs and bool(filled(node) == number)
 
 
 def filled(node: Node) -> Any:

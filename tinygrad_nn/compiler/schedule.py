@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from .arena import Layout, layout, place
-from .loopir import Buffer, Kernel, Program, accesses, spans
+from .loopir import Buffer, Kernel, accesses
+from .program import Program, spans
 from .vectors import choose, jams, outermost
 
 

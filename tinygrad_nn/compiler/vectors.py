@@ -23,7 +23,6 @@ from .loopir import (
     Kernel,
     Let,
     Loop,
-    Program,
     Register,
     Statement,
     Store,
@@ -33,6 +32,7 @@ from .loopir import (
     leaves,
     statements,
 )
+from .program import Program
 
 GATHER: Final = 1.5  # cost of one lane of a scattered load
 FOLD: Final = 8.0  # cost of folding the lanes of a register at the end
@@ -225,7 +225,7 @@ def jams(kernel: Kernel, width: int) -> dict[Var, int]:
     for var in reversed(around_fold):
         if var is kernel.vector or var in carrying:
             continue
-        count = max((n for n in range(1, JAM + 1) if var.extent % n == 0), default=1)
+        count = max((n for n in range(1, JAM + 1) if var.extent % n == 0 and (var.tail or 0) % n == 0), default=1)
         if count * together > 2 * JAM:
             continue
         if count > 1:

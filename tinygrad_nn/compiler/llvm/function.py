@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..loopir import TAIL, Access, Region, Repeat, Span, Var, When
+from ..loopir import TAIL, Access, Var
+from ..program import Region, Repeat, Span, When
 from ..schedule import Schedule
 from .kernel import KernelWriter
 from .place import Env

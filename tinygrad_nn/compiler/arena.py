@@ -16,6 +16,7 @@ from .loopir import Access, Affine, Buffer, Kernel, Loop, Statement, Store, Var,
 from .program import Program, Span, spans, with_spans
 
 ALIGNMENT: Final = 64  # bytes
+LONG: Final = 16  # vectors in a line from which it is padded to four of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ def layout(buffer: Buffer, inner: int, width: int) -> Layout:
         return Layout((), 1, -1, 1)
     order = [axis for axis in range(rank) if axis != inner] + [inner]
     lanes = 1 if buffer.plain or buffer.shape[inner] <= 1 else width // buffer.dtype.itemsize
+    if lanes > 1 and buffer.shape[inner] >= LONG * lanes:
+        lanes *= 4  # so many vectors may be taken at a time
     pitch = ceil(buffer.shape[inner] / lanes) * lanes
     strides, step = [0] * rank, 1
     for axis in reversed(order):

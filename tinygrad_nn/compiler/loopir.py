@@ -183,7 +183,8 @@ class Kernel:
     """A piece of the program: its statements, and how its loops are run.
 
     `vector` is the variable whose values lie in the lanes; `jam` says how many iterations of a loop are run together,
-    so that what they load is loaded once. `sources` are the ops it came from.
+    so that what they load is loaded once; `wide` how many vectors the vector loop takes at a time. `sources` are the ops
+    it came from.
     """
 
     name: str
@@ -191,11 +192,13 @@ class Kernel:
     sources: tuple[str, ...] = ()
     vector: Var | None = None
     jam: Mapping[Var, int] = field(default_factory=dict)
+    wide: int = 1
 
 
 def show(kernel: Kernel) -> list[str]:
     """The text of a kernel."""
     how = f" vector {kernel.vector}" if kernel.vector else ""
+    how += f" x{kernel.wide}" if kernel.wide > 1 else ""
     how += "".join(f" jam {var} by {n}" for var, n in kernel.jam.items())
     return [f"kernel {kernel.name}{how}  # {', '.join(kernel.sources)}", *_show(kernel.body, "  ")]
 

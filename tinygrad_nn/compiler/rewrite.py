@@ -13,7 +13,7 @@ import numpy as np
 
 from ..graph import NO_ATTRS, Attrs, Graph, Node, Op
 from ..ops import TABLE
-from ..ops.elementwise import CAST, DIV, MUL, NEG
+from ..ops.elementwise import CAST, DIV, MUL, NEG, SUB
 from ..ops.movement import BROADCAST, EMBED, PERMUTE, RESHAPE, SLICE
 from ..ops.source import CONSTANT
 
@@ -83,7 +83,7 @@ def _with(node: Node, operands: tuple[Node, ...]) -> Node:
 
 
 def drop_identities(graph: Graph) -> Graph:
-    """Remove what changes nothing: x * 1, x / 1, -(-x), casts, reshapes and permutations to the same."""
+    """Remove what changes nothing: x * 1, x / 1, x - 0, -(-x), casts, reshapes and permutations to the same."""
     return rebuild(
         graph, lambda node, operands: _IDENTITIES[node.op](node, operands) if node.op in _IDENTITIES else None
     )
@@ -94,6 +94,12 @@ def _times_one(node: Node, operands: tuple[Node, ...]) -> Node | None:
     if is_filled(y, 1):
         return x
     return y if node.op is MUL and is_filled(x, 1) else None
+
+
+def _minus_zero(node: Node, operands: tuple[Node, ...]) -> Node | None:
+    """x - 0.0 is x also where that is -0.0; x - -0.0 is not."""
+    x, y = operands
+    return x if is_filled(y, 0) and not np.signbit(filled(y)) else None
 
 
 def is_filled(node: Node, number: float) -> bool:
@@ -147,6 +153,7 @@ def _negated(node: Node, operands: tuple[Node, ...]) -> Node | None:
 
 
 _IDENTITIES: Final[Mapping[Op, Callable[[Node, tuple[Node, ...]], Node | None]]] = {
+    SUB: _minus_zero,
     MUL: _times_one,
     DIV: _times_one,
     NEG: _negated,

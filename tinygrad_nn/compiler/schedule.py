@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from .arena import Layout, layout, place
 from .loopir import Buffer, Kernel, accesses
 from .program import Program, spans
-from .vectors import choose, jams, outermost
+from .vectors import choose, jams, outermost, together
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +30,8 @@ def schedule(program: Program, width: int) -> Schedule:
     for kernel, vector in zip(program.kernels, vectors, strict=True):
         body = outermost(kernel.body, vector) if vector else kernel.body
         shaped = replace(kernel, body=body, vector=vector)
-        kernels.append(replace(shaped, jam=jams(shaped, width)))
+        jam = jams(shaped)
+        kernels.append(replace(shaped, jam=jam, wide=1 if jam else together(shaped, width)))
     program = replace(program, kernels=tuple(kernels))
     layouts = {buffer: layout(buffer, inner[buffer], width) for buffer in program.buffers}
     program, offsets, size = place(program, layouts)

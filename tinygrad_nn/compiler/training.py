@@ -89,7 +89,7 @@ class Training:
         self.lock = threading.RLock()
         self.view = self.arena.view
         self.builder, self.text = builder, text
-        for buffer, column in zip(builder.data, columns, strict=True):
+        for buffer, column in zip(builder.sources, columns, strict=True):
             self.view(buffer)[: self.samples] = column
         self.state = [
             State(handle, self.view(buffer), handle_changes) for handle, buffer, handle_changes in builder.state
@@ -251,7 +251,15 @@ class Builder:
         self.capacity = max(1, min(CAPACITY, ORDERS // self.samples)) if shuffle else CAPACITY
         self.epoch, self.round = Var("epoch", self.capacity), Var("batch", self.rounds)
         whole = self.rounds * batch
-        self.data = [Buffer(f"x{k}", (whole, *c.shape[1:]), c.dtype, "input") for k, c in enumerate(columns)]
+        # A whole set in order is the input of the step itself.
+        resident = self.rounds == 1 and not shuffle
+        self.sources: list[Buffer] = list(self.batches) if resident else []
+        self.data = (
+            []
+            if resident
+            else [Buffer(f"x{k}", (whole, *c.shape[1:]), c.dtype, "input") for k, c in enumerate(columns)]
+        )
+        self.sources = self.sources or self.data
         self.orders = Buffer("order", (self.capacity, whole), INT64, "input") if shuffle else None
         self.history = Buffer("history", (self.capacity, max(1, len(results))), FLOAT64, "input", True)
         self.scores = Buffer("scores", (self.capacity, max(1, len(scores))), FLOAT64, "input", True)
@@ -326,7 +334,9 @@ class Builder:
 
     def _copies(self, faults: list[Fault]) -> list[Kernel]:
         """A batch, from the data to the inputs of the step."""
-        kernels = []
+        kernels: list[Kernel] = []
+        if not self.data:
+            return kernels
         if self.orders is not None:
             faults.append(Fault("order", self.orders, self.data[0].shape[0]))
         for source, target in zip(self.data, self.batches, strict=True):

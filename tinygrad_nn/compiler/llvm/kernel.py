@@ -45,7 +45,7 @@ class KernelWriter:
         }
         self.written_at = {schedule.offsets[b] for b in self.written}
         floats = [leaf.itemsize for leaf in _dtypes(kernel) if leaf.kind == "f"]
-        self.width = max(2, schedule.width // max(floats, default=8))
+        self.width = kernel.wide * max(2, schedule.width // max(floats, default=8))
 
     def body(self, statements: Sequence[Statement], envs: list[Env]) -> None:
         """Each statement for each of the jammed iterations."""

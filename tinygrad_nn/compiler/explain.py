@@ -15,7 +15,21 @@ from ..scalar import FLOAT64, const, param, walk
 from . import native
 from .jit import Jitted
 from .llvm import write_function
-from .loopir import Access, Affine, Assign, Buffer, Kernel, Let, Loop, Register, Store, Var, accesses, expressions, leaves
+from .loopir import (
+    Access,
+    Affine,
+    Assign,
+    Buffer,
+    Kernel,
+    Let,
+    Loop,
+    Register,
+    Store,
+    Var,
+    accesses,
+    expressions,
+    leaves,
+)
 from .loopir import statements as all_statements
 from .program import Program, Region, Repeat, Span
 from .runtime import Arena
@@ -66,7 +80,9 @@ class Explanation:
             )
         lines.append(("total", "", "", "", str(sum(r.flops for r in self.rows)), "", f"{1e9 * total:.0f}", "100%", ""))
         widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-        texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+        texts = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        ]
         texts.insert(1, "-" * len(texts[0]))
         return "\n".join(texts)
 
@@ -181,4 +197,3 @@ def _measure_peak() -> float:
         code.function(arena.address)
         times.append(time.perf_counter() - started)
     return 2.0 * rounds * chains * lanes / min(times)
-

@@ -29,7 +29,7 @@ from .operations import OPERATIONS
 from .place import Env, Lanes, Place
 from .writer import Level, Val, Writer, literal, mangled
 
-UNROLL: Final = 4  # loops up to this many iterations are written out
+UNROLL: Final = 8  # loops up to this many iterations are written out
 
 
 class KernelWriter:

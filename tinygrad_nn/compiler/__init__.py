@@ -4,6 +4,6 @@ trace -> rewrite -> fusion, lower -> schedule -> llvm -> native, runtime. `jit` 
 program means.
 """
 
-from .explain import explain as explain
 from .jit import Jitted as Jitted
+from .jit import explain as explain
 from .jit import jit as jit

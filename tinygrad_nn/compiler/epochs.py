@@ -65,6 +65,7 @@ class Epochs:
         graphs = [rewrite(body.graph) for body in bodies] + ([rewrite(scored.graph)] if scored is not None else [])
         traces = [body.traced for body in bodies] + ([scored] if scored is not None else [])
         plans = plain_together([plan(graph) for graph in graphs], traces)
+        self.plans = dict(zip(plans, graphs, strict=True))
         parts = [
             self._lowered(graph, one, traced, "" if k == 0 else f"p{k}")
             for k, (graph, one, traced) in enumerate(zip(graphs, plans, traces, strict=True))

@@ -25,7 +25,7 @@ DEPTH: Final = 60  # longest chain that is computed in one place
 INLINE_KINDS: Final = frozenset(("elementwise", "movement", "random", "reduce", "contract", "index"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """The nodes with a buffer, in order, with the reason; and those whose buffer must be in plain row-major order."""
 

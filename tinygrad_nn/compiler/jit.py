@@ -26,6 +26,7 @@ from ..pytree import Tree, flatten, unflatten
 from ..tensor import Tensor
 from ..tensor.core import constant, mode
 from . import native
+from .explain import Explanation, explain_schedule
 from .program import Program
 from .runtime import Compiled, Resident
 from .trace import Traced, trace
@@ -263,6 +264,8 @@ class Jitted:
                 f"generate {1e3 * times.generate:.1f} ms, machine code {1e3 * times.machine:.1f} ms"
                 + (" (cached)" if times.cached else "")
             )
+        if config().debug >= 6:
+            say(str(explain_schedule(entry.compiled.stages.schedule, entry.compiled.arena)))
         return entry
 
     # ---- looking inside -------------------------------------------------------------------------------------------
@@ -307,6 +310,22 @@ def jit(function: Callable[..., Any]) -> Jitted:
     5.0
     """
     return Jitted(function)
+
+
+def explain(function: Any, *args: Any, **kwargs: Any) -> Explanation:
+    """A table of the kernels a function is compiled to for these arguments, with the time each takes.
+
+    Columns: kernel, the ops it came from, its loops, vector axis and lanes, scalar operations, bytes it touches,
+    nanoseconds, share of the whole, percent of the peak that a loop of multiply-adds reaches on this machine.
+
+    >>> import tinygrad_nn as tg
+    >>> table = explain(tg.jit(lambda x: x.exp().sum()), tg.ones(1000))
+    >>> table.rows[0].sources
+    ('sum', 'exp')
+    """
+    jitted = function if isinstance(function, Jitted) else Jitted(function)
+    compiled = jitted.entry(args, kwargs).compiled
+    return explain_schedule(compiled.stages.schedule, compiled.arena)
 
 
 def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Kind, list[Any], list[Any], list[bool]]:

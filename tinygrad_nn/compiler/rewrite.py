@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from ..config import config, say
+from ..errors import TinygradError
 from ..graph import NO_ATTRS, Attrs, Graph, Node, Op
 from ..ops import TABLE
 from ..ops.elementwise import ADD, CAST, DIV, MUL, NEG, SUB
@@ -273,7 +275,16 @@ PASSES: Final[tuple[Callable[[Graph], Graph], ...]] = (
 
 
 def rewrite(graph: Graph) -> Graph:
-    """All passes, in order."""
+    """All passes, in order. An error in one names it."""
+    flags = config()
     for step in PASSES:
-        graph = step(graph)
+        try:
+            graph = step(graph)
+            if flags.verify:
+                graph.verify()
+        except TinygradError as error:
+            error.add_note(f"in the pass {step.__name__}")
+            raise
+        if flags.debug >= 3:
+            say(f"-- after {step.__name__}\n{graph}")
     return graph

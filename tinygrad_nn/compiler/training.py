@@ -27,7 +27,7 @@ from .epochs import STOPPED, Body, Epochs, Results
 from .jit import Jitted, State, describe
 from .llvm import write_function
 from .program import Fault
-from .runtime import Arena, Resident, raise_fault
+from .runtime import Arena, Resident, raise_fault, show_stages
 from .schedule import schedule
 from .trace import Traced, trace
 
@@ -69,6 +69,7 @@ class Training:
         self.schedule = schedule(builder.program, native.machine().width)
         text = write_function(self.schedule)
         lowered_at = time.perf_counter()
+        show_stages(bodies[0].traced.graph, builder.plans, self.schedule, text)
         self.code = native.build(text, "run", native.SIGNATURE)
         self.spent = Spent(
             traced_at - started, lowered_at - traced_at, time.perf_counter() - lowered_at, self.code.cached

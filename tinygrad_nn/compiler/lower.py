@@ -227,8 +227,10 @@ class Lowering:
         """The element of a node; where a guard does not hold, anything, but nothing outside of a buffer is read."""
         key = (node, index, guards)
         for memo in reversed(self.memo):
-            if key in memo:
-                return memo[key]
+            known: Expr | None = memo.get(key)
+            if known is not None:
+                return known
+        result: Expr
         if node in self.buffers:
             result = param(Access(self.buffers[node], index, guards), node.dtype)
         elif node.op.kind == "source":
@@ -282,9 +284,8 @@ class Lowering:
         emit = node.op.emit
         if not isinstance(emit, Fold):
             return self._extreme(node, loops, place, guards)
-        empty = any(operand.shape[a] == 0 for a in axis)
         dtype = node.dtype
-        identity = 0 if empty and node.op.name == "sum" else emit.identity(dtype)
+        identity = 0 if node.op.name == "sum" else emit.identity(dtype)  # NumPy adds to 0.0, so never -0.0
         total = Register(f"{node.op.name}{self.count}", dtype, emit.identity(dtype), emit.combine)
 
         def inner() -> list[Statement]:

@@ -69,8 +69,12 @@ class Lowering:
             if role == "temporary" and base is None:
                 self._kernels(node, buffer)
             self.buffers[node] = buffer
-        outputs = tuple(self._buffer_of(node) for node in self.graph.outputs)
-        updates = tuple((self.buffers[old], self._buffer_of(new)) for old, new in self.graph.updates)
+        state = {self.buffers[old] for old, new in self.graph.updates if old is not new}
+        outputs = tuple(self._kept(self._buffer_of(node), state) for node in self.graph.outputs)
+        updates = tuple(
+            (self.buffers[old], new if new.base is None else self._kept(new, state))
+            for old, new in ((old, self._buffer_of(node)) for old, node in self.graph.updates)
+        )
         return Program(
             tuple(self.kernels),
             tuple(self.order),
@@ -85,6 +89,18 @@ class Lowering:
         if node not in self.buffers:
             self.buffers[node] = self._buffer(f"c{len(self.order)}", node, "constant")
         return self.buffers[node]
+
+    def _kept(self, buffer: Buffer, state: set[Buffer]) -> Buffer:
+        """A result that lies in memory where the state changes is copied before it does."""
+        if (buffer.base or buffer) not in state:
+            return buffer
+        own = Buffer(f"{buffer.name}k{len(self.order)}", buffer.shape, buffer.dtype)
+        self.order.append(own)
+        loops, index = self._loops(buffer.shape)
+        if 0 not in buffer.shape:
+            load = param(Access(buffer, index), buffer.dtype)
+            self._kernel("copy", loops, lambda: [Store(Access(own, index), load)])
+        return own
 
     def _buffer(self, name: str, node: Node, role: Any) -> Buffer:
         value = node.value if role == "constant" else None

@@ -171,6 +171,7 @@ def compare(found: Array, wanted: Expected) -> Verdict:
 def noisy(graph: Graph, values: Sequence[Any], rng: np.random.Generator) -> list[Array]:
     """Outputs and updates with each op's result off by what its class allows."""
     env: dict[Node, Any] = dict(zip(graph.inputs, map(np.asarray, values), strict=True))
+    uncertain: set[Node] = set()
     for node in graph.nodes:
         if node in env:
             continue
@@ -182,6 +183,10 @@ def noisy(graph: Graph, values: Sequence[Any], rng: np.random.Generator) -> list
         if value.dtype.kind == "f" and value.size:
             with np.errstate(all="ignore"):
                 value = disturbed(node, value, operands, rng)
+                if not uncertain.isdisjoint(node.inputs) and node.op.kind == "elementwise":
+                    value = rounded_anew(value, rng)
+        if node.op.name in _SCALE or node.op.name in ELEMENTARY or not uncertain.isdisjoint(node.inputs):
+            uncertain.add(node)
         env[node] = value
     return [*(env[node] for node in graph.outputs), *(env[new] for _, new in graph.updates)]
 
@@ -198,6 +203,13 @@ def disturbed(node: Node, value: Array, operands: Sequence[Array], rng: np.rando
     if name in OPEN_ZERO:
         value = np.where((value == 0) & (rng.random(value.shape) < 0.5), -value, value)
     return value
+
+
+def rounded_anew(value: Array, rng: np.random.Generator) -> Array:
+    """Some elements moved to a neighbour: operands that are uncertain may round the other way."""
+    toward = rng.choice((-np.inf, np.inf), value.shape).astype(value.dtype)
+    moves = (rng.random(value.shape) < 0.5) & np.isfinite(value) & (value != 0)
+    return np.where(moves, np.nextafter(value, toward), value)
 
 
 def _unit(value: Array) -> float:

@@ -3,7 +3,8 @@ well.
 
 A callback is any function `(run, logs) -> None`; `run` is the running fit (its `history`, `epoch`, `stop(reason)`),
 `logs` the newest entry of every column. One that also has `begin(run)` or `end(run)` is told when training starts and
-ends.
+ends. One with `only_logs = True` looks at nothing but `run.epoch` and `logs`: a native run then calls it later, for
+many epochs in a row.
 """
 
 from __future__ import annotations
@@ -108,6 +109,8 @@ class Schedule:
 class LogLines:
     """One line per `every` epochs through `logging` (logger "tinygrad_nn.fit")."""
 
+    only_logs = True
+
     def __init__(self, every: int = 1, level: int = logging.INFO) -> None:
         self.every, self.level = every, level
 
@@ -119,6 +122,8 @@ class LogLines:
 
 class JsonLines:
     """One JSON object per epoch, appended to a file as it happens; the first line is the run's metadata."""
+
+    only_logs = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)

@@ -1,5 +1,8 @@
 """`tg.fit`: the one training loop. Epochs, batches, shuffle, evaluation, history, progress, callbacks, Ctrl-C.
 
+A step under `tg.jit` is trained by one native function that is called for many epochs at a time; any other is called
+for every batch. Order of samples, history, callbacks and the state in between are the same.
+
 The order of samples is a pure function of the seed and the epoch (counter-based generator). A first Ctrl-C ends
 training after the running step, so parameters are whole, and `fit` returns the history so far; a second one
 interrupts at once.
@@ -12,10 +15,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from .compiler.jit import Jitted, usable
+from .compiler.training import NoCommonGraph, Training
+from .config import say
 from .data.batching import as_columns, batches, gather
 from .errors import ConfigError, DataError, MissingExtra, ShapeError, message
 from .extras import require
@@ -88,9 +95,133 @@ def fit(
     slices = batches(count, batch_size)
     history = History(run_metadata(seed, epochs=epochs, batch_size=batch_size, samples=count, shuffle=shuffle))
     run = Fit(history, epochs)
-    feed = _Feed(columns, slices, Generator(seed) if shuffle and seed is not None else None, shuffle)
+    generator = Generator(seed) if shuffle and seed is not None else None
     start = time.perf_counter()
+    training = _native(step, columns, slices, evaluate, shuffle)
     _every_hook(callbacks, "begin", run)
+    if training is not None:
+        _run_native(training, run, evaluate, eval_every, generator, progress, callbacks)
+    else:
+        _run_eager(step, _Feed(columns, slices, generator, shuffle), run, evaluate, eval_every, progress, callbacks)
+    _every_hook(callbacks, "end", run)
+    history.metadata["seconds"] = time.perf_counter() - start
+    if training is not None:
+        history.metadata["compile"] = asdict(training.spent)
+        if progress:
+            say(_times(training, history.metadata["seconds"]))
+    return history
+
+
+def _native(
+    step: Callable[..., Any], columns: tuple[Any, ...], slices: list[slice], evaluate: Scores | None, shuffle: bool
+) -> Training | None:
+    """The native run of a jitted step; None where each batch has to be a call (no compiler, sequences of different
+    lengths, a step that treats the short last batch in a way of its own).
+    """
+    if not isinstance(step, Jitted) or mode.recorder is not None or not usable():
+        return None
+    if not all(isinstance(column, np.ndarray) for column in columns):
+        return None
+    try:
+        return Training(step, columns, slices[0].stop, evaluate, shuffle)
+    except NoCommonGraph:
+        return None
+
+
+def _times(training: Training, seconds: float) -> str:
+    spent = training.spent
+    compiled = spent.trace + spent.lower + spent.machine
+    return (
+        f"fit: trace {1e3 * spent.trace:.0f} ms, compile {1e3 * (spent.lower + spent.machine):.0f} ms"
+        f"{' (from the cache)' if spent.cached else ''}, run {seconds - compiled:.3g} s"
+    )
+
+
+def _run_native(
+    training: Training,
+    run: Fit,
+    evaluate: Scores | None,
+    eval_every: int,
+    generator: Generator | None,
+    progress: bool,
+    callbacks: Sequence[Any],
+) -> None:
+    """Call the native function for as many epochs as take a tenth of a second, or one at a time for a callback."""
+    history, epochs = run.history, run.epochs
+    patient = all(getattr(callback, "only_logs", False) for callback in callbacks)
+    chunk, pace = 1, 0.0
+    with _deferred_interrupt() as interrupted, _bar(epochs, progress) as advance:
+        while run.epoch < epochs and not history.stopped:
+            first = run.epoch + 1
+            size = min(chunk, epochs - run.epoch, training.capacity) if patient else 1
+            if evaluate is not None and not training.evaluates:
+                size = min(size, eval_every - run.epoch % eval_every)
+            numbers = range(first, first + size)
+            due = [evaluate is not None and (n % eval_every == 0 or n == epochs) for n in numbers]
+            started = time.perf_counter()
+            done = training.run(size, first, due, _orders(training, size, generator), size * pace, interrupted)
+            pace = (time.perf_counter() - started) / max(done, 1)
+            chunk = max(1, int(0.1 / max(pace, 1e-7)))
+            logged = _Columns(training, history, due[:done], first)
+            if done and due[done - 1] and not training.evaluates and evaluate is not None:
+                history.log_evaluation(_scores(evaluate))
+            for position in range(done) if callbacks else ():
+                run.epoch = first + position
+                logs = logged.last(position) if position < done - 1 else history.last()
+                for callback in callbacks:
+                    callback(run, logs)
+            run.epoch = first + done - 1
+            if done:
+                advance(history.last(), done)
+            if interrupted() and not history.stopped:
+                run.stop(f"interrupted in epoch {run.epoch + 1}")
+
+
+def _orders(training: Training, epochs: int, generator: Generator | None) -> Any:
+    """A permutation of the samples for each of some epochs, from the generator of the eager loop."""
+    if training.orders is None:
+        return None
+    result = np.zeros((epochs, training.orders.shape[1]), np.int64)
+    for row in result:
+        row[: training.samples] = randperm(training.samples, generator=generator).numpy()
+    return result
+
+
+class _Columns:
+    """The columns a native call left, entered in the history."""
+
+    def __init__(self, training: Training, history: History, due: list[bool], first: int) -> None:
+        count = len(due)
+        epochs = training.history[:count].T.tolist()
+        self.values = dict(zip(training.names, epochs, strict=False))
+        history.log_epochs(self.values)
+        self.scores: dict[str, list[float]] = {}
+        if training.evaluates and any(due):
+            rows = training.scores[:count][np.array(due)].T.tolist()
+            self.scores = dict(zip(training.score_names, rows, strict=False))
+            history.log_evaluations([first + k for k, is_due in enumerate(due) if is_due], self.scores)
+        self.places = np.cumsum(due) - 1
+        self.before = history.last()
+
+    def last(self, position: int) -> dict[str, float]:
+        """The newest entry of every column after one of the epochs."""
+        logs = dict(self.before)
+        logs |= {name: column[position] for name, column in self.values.items()}
+        place = int(self.places[position])
+        return logs | {name: column[place] for name, column in self.scores.items() if place >= 0}
+
+
+def _run_eager(
+    step: Callable[..., Any],
+    feed: _Feed,
+    run: Fit,
+    evaluate: Scores | None,
+    eval_every: int,
+    progress: bool,
+    callbacks: Sequence[Any],
+) -> None:
+    """Call the step for every batch."""
+    history, epochs = run.history, run.epochs
     with _deferred_interrupt() as interrupted, _bar(epochs, progress) as advance:
         for epoch in range(1, epochs + 1):
             totals = _Means()
@@ -107,12 +238,9 @@ def fit(
                 logs = history.last()
                 for callback in callbacks:
                     callback(run, logs)
-                advance(logs)
+                advance(logs, 1)
             if history.stopped:
                 break
-    _every_hook(callbacks, "end", run)
-    history.metadata["seconds"] = time.perf_counter() - start
-    return history
 
 
 class _Feed:
@@ -228,19 +356,19 @@ def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _bar(epochs: int, wanted: bool) -> Iterator[Callable[[Mapping[str, float]], None]]:
+def _bar(epochs: int, wanted: bool) -> Iterator[Callable[[Mapping[str, float], int], None]]:
     """A progress bar where tqdm (extra `ui`) is installed, else nothing."""
     try:
         tqdm = require("tqdm", "ui").tqdm if wanted else None
     except MissingExtra:
         tqdm = None
     if tqdm is None:
-        yield lambda logs: None
+        yield lambda logs, count: None
         return
     with tqdm(total=epochs, unit="epoch", mininterval=0.1, leave=False) as bar:
 
-        def advance(logs: Mapping[str, float]) -> None:
-            bar.update()
+        def advance(logs: Mapping[str, float], count: int) -> None:
+            bar.update(count)
             if bar.n == bar.last_print_n:  # the text is made only when it is shown
                 bar.set_postfix_str(", ".join(f"{name} {value:.4g}" for name, value in logs.items()), refresh=False)
 

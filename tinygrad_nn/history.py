@@ -84,6 +84,21 @@ class History(Mapping[str, Any]):
         for name, value in values.items():
             self._per_evaluation.setdefault(name, []).append(value)
 
+    def log_epochs(self, columns: Mapping[str, list[float]]) -> None:
+        """Add the entries of several epochs: a list per column."""
+        self.epochs += max(map(len, columns.values()), default=0)
+        for name, values in columns.items():
+            self._per_epoch.setdefault(name, []).extend(values)
+
+    def log_evaluations(self, epochs: list[int], columns: Mapping[str, list[float]]) -> None:
+        """Add the entries of evaluations after these epochs: a list per column."""
+        clash = sorted(set(columns) & set(self._per_epoch))
+        if clash:
+            raise DataError(message("evaluate", f"the name {clash[0]!r}", "a name that the training step does not use"))
+        self.evaluated += epochs
+        for name, values in columns.items():
+            self._per_evaluation.setdefault(name, []).extend(values)
+
     def __getitem__(self, name: str) -> Any:
         for columns in (self._per_epoch, self._per_evaluation):
             if name in columns:

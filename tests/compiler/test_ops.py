@@ -128,7 +128,7 @@ def test_every_remainder_along_and_across(op: Op, axis: int) -> None:
     attrs = dict(case.attrs)
     attrs["axis"] = axis if op.kind == "control" else (axis,)
     rng = np.random.default_rng(0)
-    for n, dtype in itertools.product(LENGTHS, (np.float32, np.float64)):
+    for n, dtype in itertools.product([*LENGTHS, 127, 128, 256, 257, 300], (np.float32, np.float64)):
         for shape in ((3, n), (n, 3)):
             agree(op, [rng.normal(size=shape).astype(dtype) for _ in case.args], attrs, n in (5, 9))
 

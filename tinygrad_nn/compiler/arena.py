@@ -12,9 +12,11 @@ from math import ceil
 from typing import Final
 
 from ..scalar import Expr
-from .loopir import Access, Affine, Buffer, Kernel, Loop, Program, Statement, Store, Var, accesses
+from .loopir import Access, Affine, Buffer, Kernel, Loop, Statement, Store, Var, accesses
+from .program import Program, Span, spans, with_spans
 
 ALIGNMENT: Final = 64  # bytes
+LONG: Final = 16  # vectors in a line from which it is padded to four of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ def layout(buffer: Buffer, inner: int, width: int) -> Layout:
         return Layout((), 1, -1, 1)
     order = [axis for axis in range(rank) if axis != inner] + [inner]
     lanes = 1 if buffer.plain or buffer.shape[inner] <= 1 else width // buffer.dtype.itemsize
+    if lanes > 1 and buffer.shape[inner] >= LONG * lanes:
+        lanes *= 4  # so many vectors may be taken at a time
     pitch = ceil(buffer.shape[inner] / lanes) * lanes
     strides, step = [0] * rank, 1
     for axis in reversed(order):
@@ -46,70 +50,73 @@ def layout(buffer: Buffer, inner: int, width: int) -> Layout:
 
 
 def place(program: Program, layouts: dict[Buffer, Layout]) -> tuple[Program, dict[Buffer, int], int]:
-    """Offsets in the arena. Temporaries share memory when they do not live at the same time.
-
-    A new value of the state takes the place of the old one where nothing reads that any more; otherwise it is copied at
-    the end.
-    """
-    first: dict[Buffer, int] = {}
-    last: dict[Buffer, int] = {}
-    own: dict[Buffer, Buffer] = {b: b.base or b for b in program.buffers}
-    reads_of: dict[Buffer, dict[int, list[Access]]] = {}
-    writes_of: dict[Buffer, dict[int, list[Access]]] = {}
-    for position, kernel in enumerate(program.kernels):
-        for access, written, _ in accesses(kernel):
-            base = own[access.buffer]
-            first.setdefault(base, position)
-            last[base] = position
-            (writes_of if written else reads_of).setdefault(base, {}).setdefault(position, []).append(access)
-    end = len(program.kernels)
-    for buffer in program.outputs:
-        last[own[buffer]] = end
+    """Offsets in the arena, the program with the copies it needs at the end of its spans, and the size of the arena."""
+    uses = Uses(program)
     shared: dict[Buffer, Buffer] = {}
-    copies: list[tuple[Buffer, Buffer]] = []
-    taken: set[Buffer] = set()
-    for old, new in program.updates:
-        if old is new:
-            continue
-        when = writes_of.get(new, {})
-        begin = min(when, default=end)
-        alone = new not in taken and new.role == "temporary" and new.base is None and layouts[old] == layouts[new]
-        later = any(k > begin for k in reads_of.get(old, {})) or len(when) != 1
-        here = reads_of.get(old, {}).get(begin, [])
-        pointwise = all(access.index == write.index for access in here for write in when.get(begin, []))
-        if (
-            alone
-            and not later
-            and pointwise
-            and old not in program.outputs
-            and all(old is not n for _, n in program.updates)
-        ):
-            shared[new] = old
-            taken.add(new)
-        else:
-            copies.append((old, new))
-            last[own[new]] = end + 1
+    copies: dict[Span, list[tuple[Buffer, Buffer]]] = {}
+    for span, _ in spans(program.regions):
+        for old, new in span.updates:
+            if old is new:
+                continue
+            if new not in shared and layouts[old] == layouts[new] and uses.may_replace(span, old, new):
+                shared[new] = old
+            else:
+                copies.setdefault(span, []).append((old, new))
+                uses.last[uses.own[new]] = span.stop
     offsets: dict[Buffer, int] = {}
     size = 0
     for buffer in program.buffers:
-        if own[buffer] is buffer and (buffer.role != "temporary" or buffer not in first):
+        if uses.own[buffer] is buffer and (buffer.role != "temporary" or buffer not in uses.first):
             offsets[buffer] = size
             size += _bytes(buffer, layouts)
     fixed = size
     live: list[tuple[int, int, int]] = []  # offset, end, last use
-    for buffer in sorted((b for b in first if b.role == "temporary" and b not in shared), key=lambda b: first[b]):
-        live = [one for one in live if one[2] >= first[buffer]]
+    temporaries = [b for b in uses.first if b.role == "temporary" and b not in shared]
+    for buffer in sorted(temporaries, key=lambda b: uses.first[b]):
+        live = [one for one in live if one[2] >= uses.first[buffer]]
         need = _bytes(buffer, layouts)
         at = _first_gap(live, need, fixed)
         offsets[buffer] = at
-        live.append((at, at + need, last[buffer]))
+        live.append((at, at + need, uses.last[buffer]))
         size = max(size, at + need)
-    for new, old in shared.items():
-        offsets[new] = offsets[old]
-    for buffer in program.buffers:
-        if own[buffer] is not buffer:
-            offsets[buffer] = offsets[own[buffer]]
+    offsets |= {new: offsets[old] for new, old in shared.items()}
+    offsets |= {buffer: offsets[uses.own[buffer]] for buffer in program.buffers}
     return _with_copies(program, copies, layouts, offsets, size)
+
+
+class Uses:
+    """Where each buffer is read and written, by position of the kernel; aliases count as their base."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.own: dict[Buffer, Buffer] = {b: b.base or b for b in program.buffers}
+        self.first: dict[Buffer, int] = {}
+        self.last: dict[Buffer, int] = {}
+        self.reads: dict[Buffer, dict[int, list[Access]]] = {}
+        self.writes: dict[Buffer, dict[int, list[Access]]] = {}
+        for position, kernel in enumerate(program.kernels):
+            for access, written, _ in accesses(kernel):
+                base = self.own[access.buffer]
+                self.first.setdefault(base, position)
+                self.last[base] = position
+                kind = self.writes if written else self.reads
+                kind.setdefault(base, {}).setdefault(position, []).append(access)
+        for buffer in program.outputs:
+            self.last[self.own[buffer]] = len(program.kernels)
+
+    def may_replace(self, span: Span, old: Buffer, new: Buffer) -> bool:
+        """Whether a new value may be written over the old one: nothing later in the span reads that, and the kernel
+        that writes reads it only where it writes.
+        """
+        writes = self.writes.get(new, {})
+        if new.role != "temporary" or new.base is not None or len(writes) != 1 or old in self.program.outputs:
+            return False
+        ((begin, written),) = writes.items()
+        if not span.start <= begin < span.stop or any(old is other for _, other in span.updates):
+            return False
+        reads = self.reads.get(old, {})
+        later = any(begin < position < span.stop for position in reads)
+        return not later and all(access.index == written[0].index for access in reads.get(begin, []))
 
 
 def _first_gap(live: list[tuple[int, int, int]], need: int, start: int) -> int:
@@ -127,29 +134,38 @@ def _bytes(buffer: Buffer, layouts: Mapping[Buffer, Layout]) -> int:
 
 def _with_copies(
     program: Program,
-    copies: Sequence[tuple[Buffer, Buffer]],
+    copies: Mapping[Span, Sequence[tuple[Buffer, Buffer]]],
     layouts: dict[Buffer, Layout],
     offsets: dict[Buffer, int],
     size: int,
 ) -> tuple[Program, dict[Buffer, int], int]:
-    """The program with kernels that copy new values into the state at its end, by way of a third buffer where one
-    state's new value is another state's old one.
+    """The program with kernels that copy new values into the state at the end of their span, by way of a third buffer
+    where one state's new value is another state's old one.
     """
-    kernels = list(program.kernels)
+    if not copies:
+        return program, offsets, size
+    kernels: list[Kernel] = []
     buffers = list(program.buffers)
-    olds = {old for old, _ in copies}
-    sources: dict[Buffer, Buffer] = {}
-    for _, new in copies:
-        if new in olds and new not in sources:
-            between = Buffer(f"{new.name}c", new.shape, new.dtype)
-            buffers.append(between)
-            layouts[between] = layouts[new]
-            offsets[between] = size
-            size += _bytes(between, layouts)
-            sources[new] = between
-            kernels.append(copy(between, new))
-    kernels += [copy(old, sources.get(new, new)) for old, new in copies]
-    return replace(program, kernels=tuple(kernels), buffers=tuple(buffers)), offsets, size
+    moved: dict[Span, Span] = {}
+    for span, _ in spans(program.regions):
+        start = len(kernels)
+        kernels += program.kernels[span.start : span.stop]
+        pairs = copies.get(span, ())
+        olds = {old for old, _ in pairs}
+        sources: dict[Buffer, Buffer] = {}
+        for _, new in pairs:
+            if new in olds and new not in sources:
+                between = Buffer(f"{new.name}c", new.shape, new.dtype)
+                buffers.append(between)
+                layouts[between] = layouts[new]
+                offsets[between] = size
+                size += _bytes(between, layouts)
+                sources[new] = between
+                kernels.append(copy(between, new))
+        kernels += [copy(old, sources.get(new, new)) for old, new in pairs]
+        moved[span] = Span(start, len(kernels), span.updates)
+    order = with_spans(program.regions, moved)
+    return replace(program, kernels=tuple(kernels), buffers=tuple(buffers), order=order), offsets, size
 
 
 def copy(target: Buffer, source: Buffer) -> Kernel:

@@ -17,21 +17,21 @@ from ..errors import GraphError, message
 from ..graph import DType
 from ..scalar import OPERATIONS, Expr, walk
 from .loopir import (
+    TAIL,
     Access,
     Affine,
     Assign,
     Buffer,
     Check,
-    Fault,
     Let,
     Loop,
-    Program,
     Register,
     Statement,
     Store,
     Var,
     show,
 )
+from .program import Fault, Program, Region, Repeat, Span
 from .runtime import Arena, raise_fault
 from .schedule import Schedule
 
@@ -53,8 +53,8 @@ def run(program: Program, values: Sequence[Any]) -> tuple[list[Array], list[Arra
             arrays[buffer] = np.full(buffer.shape, poison(buffer.dtype), buffer.dtype)
     for buffer, value in zip(program.inputs, values, strict=True):
         np.copyto(arrays[buffer], value)
-    Interpreter(program, arrays).run()
-    return [np.array(arrays[b]) for b in program.outputs], [np.array(arrays[new]) for _, new in program.updates]
+    Interpreter(program, arrays, updating=True).run()
+    return [np.array(arrays[b]) for b in program.outputs], [np.array(arrays[old]) for old, _ in program.updates]
 
 
 def run_scheduled(schedule: Schedule, values: Sequence[Any]) -> tuple[list[Array], list[Array]]:
@@ -101,20 +101,50 @@ def tape(expr: Expr) -> Tape:
 class Interpreter:
     """The state of one run: arrays, loop variables, registers."""
 
-    def __init__(self, program: Program, arrays: Mapping[Buffer, Array]) -> None:
-        self.program, self.arrays = program, arrays
+    def __init__(self, program: Program, arrays: Mapping[Buffer, Array], updating: bool = False) -> None:
+        """With `updating` the state changes at the end of each span; scheduled kernels do that themselves."""
+        self.program, self.arrays, self.updating = program, arrays, updating
         self.variables: dict[Var, int] = {}
-        self.registers: dict[Register, Any] = {}
+        self.registers: dict[Register, Any] = {TAIL: np.False_}
         self.tapes: dict[Expr, Tape] = {}
 
     def run(self) -> None:
         """All kernels. Raises IndexOutOfRange where a check fails, GraphError where the program itself is wrong."""
         with np.errstate(all="ignore"):
-            for kernel in self.program.kernels:
-                try:
-                    self.body(kernel.body)
-                except GraphError as error:
-                    raise GraphError("\n".join([str(error), *show(kernel)])) from None
+            self.regions(self.program.regions)
+
+    def regions(self, regions: Sequence[Region]) -> None:
+        """Spans, repetitions and conditions in order."""
+        for region in regions:
+            if isinstance(region, Span):
+                self.span(region)
+            elif isinstance(region, Repeat):
+                self.repeat(region)
+            elif self.load(region.condition):
+                self.regions(region.body)
+
+    def repeat(self, region: Repeat) -> None:
+        """Regions for every value of a variable."""
+        count = region.var.extent if region.count is None else int(self.load(region.count))
+        before = self.registers[TAIL]
+        for k in range(count):
+            self.variables[region.var] = k
+            if region.tail:
+                self.registers[TAIL] = np.bool_(k == count - 1)
+            self.regions(region.body)
+        self.registers[TAIL] = before
+        self.variables.pop(region.var, None)
+
+    def span(self, region: Span) -> None:
+        """Kernel after kernel, then the new state."""
+        for kernel in self.program.kernels[region.start : region.stop]:
+            try:
+                self.body(kernel.body)
+            except GraphError as error:
+                raise GraphError("\n".join([str(error), *show(kernel)])) from None
+        if self.updating:
+            for old, value in [(old, np.array(self.arrays[new])) for old, new in region.updates]:
+                self.arrays[old][...] = value
 
     def body(self, statements: Sequence[Statement]) -> None:
         """One statement after the other."""
@@ -123,7 +153,8 @@ class Interpreter:
 
     def loop(self, one: Loop) -> None:
         """The body for every value of the variable."""
-        for k in range(one.var.extent):
+        tail = one.var.tail
+        for k in range(one.var.extent if tail is None or not self.registers[TAIL] else tail):
             self.variables[one.var] = k
             self.body(one.body)
         self.variables.pop(one.var, None)

@@ -25,7 +25,7 @@ from ..pytree import Tree, flatten, unflatten
 from ..tensor import Tensor
 from ..tensor.core import constant, mode
 from . import native
-from .loopir import Program
+from .program import Program
 from .runtime import Compiled, Resident
 from .trace import Traced, trace
 
@@ -219,7 +219,8 @@ class Jitted:
 
     # ---- looking inside -------------------------------------------------------------------------------------------
 
-    def _entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
+    def entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
+        """What calls with such arguments run, compiled if need be."""
         kind, _, leaves, is_array = describe(args, kwargs)
         with self.lock:
             entry = self.entries.get(kind)
@@ -227,19 +228,19 @@ class Jitted:
 
     def graph(self, *args: Any, **kwargs: Any) -> Graph:
         """The graph for these arguments, as traced and rewritten."""
-        return self._entry(args, kwargs).compiled.stages.graph
+        return self.entry(args, kwargs).compiled.stages.graph
 
     def program(self, *args: Any, **kwargs: Any) -> Program:
         """The loops for these arguments."""
-        return self._entry(args, kwargs).compiled.stages.schedule.program
+        return self.entry(args, kwargs).compiled.stages.schedule.program
 
     def llvm(self, *args: Any, **kwargs: Any) -> str:
         """The LLVM IR for these arguments."""
-        return self._entry(args, kwargs).compiled.stages.llvm
+        return self.entry(args, kwargs).compiled.stages.llvm
 
     def asm(self, *args: Any, **kwargs: Any) -> str:
         """The machine code for these arguments, as text."""
-        return self._entry(args, kwargs).compiled.stages.assembly()
+        return self.entry(args, kwargs).compiled.stages.assembly()
 
 
 def jit(function: Callable[..., Any]) -> Jitted:

@@ -1,15 +1,8 @@
-"""Loop IR: what a compiled program does, as loops over buffers with scalar expressions inside.
+"""Loop IR: kernels, which are loops over buffers with scalar expressions inside.
 
-A `Program` is a list of `Kernel`s that run one after the other on the buffers of one arena. A kernel is a tree of
-statements: `Loop`, `Let` (a register begins), `Assign` (it changes), `Store`, `Check`. What is computed is a
-`scalar.Expr` whose parameters are `Access` (the element of a buffer), `Affine` (an index as a number) or `Register`.
-
-Invariants, checked by `verify`
-- Every affine index stays inside its buffer for all values of its loop variables, unless a guard says where it counts.
-- An index that comes from data is a load from a buffer that a `Check` of the same program has compared with the axis.
-- A loop variable is used only inside its loop, a register only after its `Let`, in the same loop or a deeper one.
-- At most one loop of a nest is the vector loop. Its iterations are independent, but for registers that begin outside
-  of it, which must have a `combine`: each lane then folds its own share, starting from `identity`.
+A kernel is a tree of statements: `Loop`, `Let` (a register begins), `Assign` (it changes), `Store`, `Check`. What is
+computed is a `scalar.Expr` whose parameters are `Access` (the element of a buffer), `Affine` (an index as a number) or
+`Register`.
 """
 
 from __future__ import annotations
@@ -18,11 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-import numpy as np
-
-from ..errors import GraphError, message
 from ..graph import DType, Shape
-from ..scalar import Expr, text, walk
+from ..scalar import BOOL, Expr, text, walk
 
 Role = Literal["input", "constant", "temporary"]
 
@@ -185,6 +175,7 @@ class Loop:
 
 
 Statement = Let | Assign | Store | Check | Loop
+TAIL: Final = Register("tail", BOOL)  # whether the batch is the short last one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,7 +183,8 @@ class Kernel:
     """A piece of the program: its statements, and how its loops are run.
 
     `vector` is the variable whose values lie in the lanes; `jam` says how many iterations of a loop are run together,
-    so that what they load is loaded once. `sources` are the ops it came from.
+    so that what they load is loaded once; `wide` how many vectors the vector loop takes at a time. `sources` are the ops
+    it came from.
     """
 
     name: str
@@ -200,47 +192,13 @@ class Kernel:
     sources: tuple[str, ...] = ()
     vector: Var | None = None
     jam: Mapping[Var, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What a Check found wrong, for the message: the op, the buffer of indices and the length of the axis."""
-
-    op: str
-    buffer: Buffer
-    size: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Program:
-    """Kernels in order. `inputs`, `outputs` and `updates` (input, new value) follow the graph's."""
-
-    kernels: tuple[Kernel, ...]
-    buffers: tuple[Buffer, ...]
-    inputs: tuple[Buffer, ...]
-    outputs: tuple[Buffer, ...]
-    updates: tuple[tuple[Buffer, Buffer], ...]
-    faults: tuple[Fault, ...] = ()
-
-    def __str__(self) -> str:
-        lines = [f"{b.role} {b}: {b.dtype.name}{list(b.shape)}" for b in self.buffers]
-        for kernel in self.kernels:
-            lines += show(kernel)
-        lines.append("return " + ", ".join(map(str, self.outputs)))
-        lines += [f"update {old} <- {new}" for old, new in self.updates if old is not new]
-        return "\n".join(lines)
-
-    def verify(self) -> Program:
-        """Check the invariants and return the program. Raises GraphError that shows the kernel."""
-        checked = {(fault.buffer, fault.size) for fault in self.faults}
-        for kernel in self.kernels:
-            Verifier(kernel, self.buffers, checked).run()
-        return self
+    wide: int = 1
 
 
 def show(kernel: Kernel) -> list[str]:
     """The text of a kernel."""
     how = f" vector {kernel.vector}" if kernel.vector else ""
+    how += f" x{kernel.wide}" if kernel.wide > 1 else ""
     how += "".join(f" jam {var} by {n}" for var, n in kernel.jam.items())
     return [f"kernel {kernel.name}{how}  # {', '.join(kernel.sources)}", *_show(kernel.body, "  ")]
 
@@ -309,90 +267,3 @@ def accesses(kernel: Kernel) -> Iterator[tuple[Access, bool, tuple[Var, ...]]]:
                 yield leaf, False, around
         if isinstance(statement, Store):
             yield statement.target, True, around
-
-
-_LIMIT: Final = 2**62
-
-
-class Verifier:
-    """Checks one kernel."""
-
-    def __init__(self, kernel: Kernel, buffers: Sequence[Buffer], checked: set[tuple[Buffer, int]]) -> None:
-        self.kernel, self.buffers, self.checked = kernel, set(buffers), checked
-        self.vectors = 0
-
-    def run(self) -> None:
-        """Raise GraphError at the first fault."""
-        self._body(self.kernel.body, (), set(), None)
-
-    def _body(
-        self, body: Sequence[Statement], around: tuple[Var, ...], known: set[Register], outside: set[Register] | None
-    ) -> None:
-        """`outside` are the registers that were there when the vector loop began."""
-        known = set(known)
-        for statement in body:
-            if isinstance(statement, Loop):
-                var = statement.var
-                if var in around:
-                    self._fault(f"a loop over {var} inside of itself")
-                is_vector = var is self.kernel.vector
-                if is_vector and outside is not None:
-                    self._fault(f"a vector loop over {var} inside of another")
-                self._body(statement.body, (*around, var), known, known if is_vector else outside)
-                continue
-            for leaf in leaves(*expressions(statement)):
-                self._leaf(leaf, around, known)
-            if isinstance(statement, Store):
-                self._access(statement.target, around)
-            elif isinstance(statement, Let):
-                known.add(statement.register)
-            elif isinstance(statement, Assign):
-                if statement.register not in known:
-                    self._fault(f"a change of {statement.register} before it begins")
-                if outside is not None and statement.register in outside and statement.register.combine is None:
-                    self._fault(f"lanes that share {statement.register}, which cannot be combined")
-
-    def _leaf(self, leaf: Any, around: tuple[Var, ...], known: set[Register]) -> None:
-        if isinstance(leaf, Access):
-            self._access(leaf, around)
-        elif isinstance(leaf, Affine):
-            self._variables(leaf, around)
-        elif leaf not in known:
-            self._fault(f"a use of {leaf} before it begins")
-
-    def _variables(self, index: Affine, around: tuple[Var, ...]) -> None:
-        for var, _ in index.terms:
-            if var not in around:
-                self._fault(f"{var} outside of its loop")
-
-    def _access(self, access: Access, around: tuple[Var, ...]) -> None:
-        buffer = access.buffer
-        if buffer not in self.buffers:
-            self._fault(f"{access}, of a buffer the program does not have")
-        if len(access.index) != len(buffer.shape):
-            self._fault(f"{access} for shape {buffer.shape}")
-        for axis, (index, length) in enumerate(zip(access.index, buffer.shape, strict=True)):
-            if isinstance(index, Expr):
-                source = index.args[0] if index.op == "int64" else index
-                loaded = source.value.buffer if source.op == "param" and isinstance(source.value, Access) else None
-                if (loaded, length) not in self.checked:
-                    self._fault(f"{access}, whose index on axis {axis} is not checked")
-                continue
-            self._variables(index, around)
-            if any(var.extent == 0 for var, _ in index.terms) or any(var.extent == 0 for var in around):
-                continue
-            low, high = index.bounds()
-            for guard in access.guards:
-                if guard.index.terms == index.terms:
-                    shift = index.offset - guard.index.offset
-                    low, high = max(low, guard.low + shift), min(high, guard.high - 1 + shift)
-            if low <= high and (low < 0 or high >= length):
-                self._fault(f"{access}, which reaches {low}..{high} on axis {axis} of length {length}")
-
-    def _fault(self, what: str) -> None:
-        raise GraphError(message("program", what) + "\n" + "\n".join(show(self.kernel)))
-
-
-def element_count(shape: Shape) -> int:
-    """Number of elements."""
-    return int(np.prod(shape, dtype=np.int64)) if shape else 1

@@ -6,7 +6,7 @@ its kind, which elements of its operands that takes. Movement is arithmetic on i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ..graph import Graph, Node, Shape
@@ -15,38 +15,44 @@ from ..ops.rules import INT64, Fold, Rank, Spread
 from ..scalar import Expr, const, param
 from .fusion import Plan, is_squeeze
 from .loopir import (
+    TAIL,
     Access,
     Affine,
     Assign,
     Buffer,
     Check,
-    Fault,
     Index,
     Kernel,
     Let,
     Loop,
-    Program,
     Register,
     Statement,
     Store,
     Var,
     affine,
 )
+from .program import Fault, Program
 from .reader import Guards, Probe, Reader
 from .rewrite import filled
 
+NOTHING: Final[Mapping[Node, Buffer]] = {}
 
-def lower(graph: Graph, plan: Plan) -> Program:
-    """The program of a graph."""
-    return Lowering(graph, plan).run()
+
+def lower(
+    graph: Graph, plan: Plan, buffers: Mapping[Node, Buffer] = NOTHING, prefix: str = "", faults: int = 0
+) -> Program:
+    """The program of a graph. `buffers` are there already, and so many `faults`, of another program."""
+    return Lowering(graph, plan, buffers, prefix, faults).run()
 
 
 class Lowering:
     """The state of one lowering: buffers by node, kernels so far, and the block that statements go to."""
 
-    def __init__(self, graph: Graph, plan: Plan) -> None:
-        self.graph, self.plan = graph, plan
-        self.buffers: dict[Node, Buffer] = {}
+    def __init__(
+        self, graph: Graph, plan: Plan, buffers: Mapping[Node, Buffer] = NOTHING, prefix: str = "", faults: int = 0
+    ) -> None:
+        self.graph, self.plan, self.prefix, self.known = graph, plan, prefix, faults
+        self.buffers: dict[Node, Buffer] = dict(buffers)
         self.order: list[Buffer] = []
         self.kernels: list[Kernel] = []
         self.checks: list[Kernel] = []
@@ -56,11 +62,14 @@ class Lowering:
         self.memo: list[dict[Any, Expr]] = []
         self.sources: list[str] = []
         self.count = 0
+        self.nothing = False
 
     def run(self) -> Program:
         """Every node with a buffer, in order."""
-        names = {node: f"b{position}" for position, node in enumerate(self.graph.nodes)}
+        names = {node: f"{self.prefix}b{position}" for position, node in enumerate(self.graph.nodes)}
         for node in self.plan.stored:
+            if node in self.buffers:
+                continue
             role = "input" if node in self.inputs else "constant" if node.op.kind == "source" else "temporary"
             base = None
             if node.op is RESHAPE and node not in self.inputs and not is_squeeze(node.inputs[0].shape, node.shape):
@@ -87,7 +96,7 @@ class Lowering:
     def _buffer_of(self, node: Node) -> Buffer:
         """The buffer of an output; a 0-d constant gets one here."""
         if node not in self.buffers:
-            self.buffers[node] = self._buffer(f"c{len(self.order)}", node, "constant")
+            self.buffers[node] = self._buffer(f"{self.prefix}c{len(self.order)}", node, "constant")
         return self.buffers[node]
 
     def _kept(self, buffer: Buffer, state: set[Buffer]) -> Buffer:
@@ -120,8 +129,7 @@ class Lowering:
     # ---- kernels --------------------------------------------------------------------------------------------------
 
     def _kernels(self, node: Node, buffer: Buffer) -> None:
-        if 0 in node.shape:
-            return
+        self.nothing = 0 in node.shape
         emit = node.op.emit
         if isinstance(emit, Rank):
             self._rank(node, buffer, emit)
@@ -141,7 +149,7 @@ class Lowering:
                 index.append(Affine())
             else:
                 self.count += 1
-                loops.append(Var(f"{prefix}{self.count}", n))
+                loops.append(Var(f"{prefix}{self.count}", int(n), getattr(n, "tail", None)))
                 index.append(affine(loops[-1]))
         return loops, tuple(index)
 
@@ -153,7 +161,11 @@ class Lowering:
             body = (Loop(var, body),)
         self.kernels += self.checks
         self.checks = []
-        self.kernels.append(Kernel(f"k{len(self.kernels)}_{name}", body, tuple(dict.fromkeys(self.sources)) or (name,)))
+        if self.nothing:  # there is nothing to compute, but indices may be wrong all the same
+            return
+        self.kernels.append(
+            Kernel(f"{self.prefix}k{len(self.kernels)}_{name}", body, tuple(dict.fromkeys(self.sources)) or (name,))
+        )
 
     def _block(self, last: Callable[[], list[Statement]]) -> tuple[Statement, ...]:
         self.blocks.append([])
@@ -243,18 +255,24 @@ class Lowering:
         """The element of a node; where a guard does not hold, anything, but nothing outside of a buffer is read."""
         key = (node, index, guards)
         for memo in reversed(self.memo):
-            known: Expr | None = memo.get(key)
-            if known is not None:
-                return known
-        result: Expr
+            found: Expr | None = memo.get(key)
+            if found is not None:
+                return found
         if node in self.buffers:
             result = param(Access(self.buffers[node], index, guards), node.dtype)
         elif node.op.kind == "source":
-            result = const(filled(node), node.dtype)
+            result = self._constant(node)
         else:
             result = self._element(node, index, guards)
         self.memo[-1][key] = result
         return result
+
+    def _constant(self, node: Node) -> Expr:
+        """A constant with one value everywhere, or with another one in the short last batch."""
+        value: Expr = const(filled(node), node.dtype)
+        if "tail" not in node.attrs:
+            return value
+        return param(TAIL, TAIL.dtype).where(const(node.attrs["tail"], node.dtype), value)
 
     def _element(self, node: Node, index: tuple[Index, ...], guards: Guards) -> Expr:
         self.sources.append(node.op.name)
@@ -361,7 +379,7 @@ class Lowering:
             self.faults[buffer, size] = Fault(node.op.name, buffer, size)
             loops, index = self._loops(buffer.shape, "c")
             value = param(Access(buffer, index), buffer.dtype)
-            body: tuple[Statement, ...] = (Check((value >= 0) & (value < size), len(self.faults)),)
+            body: tuple[Statement, ...] = (Check((value >= 0) & (value < size), self.known + len(self.faults)),)
             for var in reversed(loops):
                 body = (Loop(var, body),)
             if 0 not in buffer.shape:

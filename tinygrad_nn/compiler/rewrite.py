@@ -13,7 +13,7 @@ import numpy as np
 
 from ..graph import NO_ATTRS, Attrs, Graph, Node, Op
 from ..ops import TABLE
-from ..ops.elementwise import CAST, DIV, MUL, NEG
+from ..ops.elementwise import CAST, DIV, MUL, NEG, SUB
 from ..ops.movement import BROADCAST, EMBED, PERMUTE, RESHAPE, SLICE
 from ..ops.source import CONSTANT
 
@@ -48,7 +48,7 @@ def fold_constants(graph: Graph) -> Graph:
     """Work out what depends on nothing."""
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        known = node.op.kind not in ("source", "random") and all(x.value is not None for x in operands)
+        known = node.op.kind not in ("source", "random") and all(x.value is not None and not x.attrs for x in operands)
         if not known or int(np.prod(node.shape)) > FOLDED_LIMIT:
             return None
         with np.errstate(all="ignore"):
@@ -65,7 +65,7 @@ def unify(graph: Graph) -> Graph:
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
         if node.op is CONSTANT:
             array = np.asarray(node.value)
-            key: Any = (node.shape, node.dtype, array.tobytes()) if array.size <= 64 else node
+            key: Any = (node.shape, node.dtype, array.tobytes()) if array.size <= 64 and not node.attrs else node
             return seen.setdefault(key, node)
         key = (node.op.name, operands, node.shape, tuple(node.attrs.items()))
         if key in seen:
@@ -83,7 +83,7 @@ def _with(node: Node, operands: tuple[Node, ...]) -> Node:
 
 
 def drop_identities(graph: Graph) -> Graph:
-    """Remove what changes nothing: x * 1, x / 1, -(-x), casts, reshapes and permutations to the same."""
+    """Remove what changes nothing: x * 1, x / 1, x - 0, -(-x), casts, reshapes and permutations to the same."""
     return rebuild(
         graph, lambda node, operands: _IDENTITIES[node.op](node, operands) if node.op in _IDENTITIES else None
     )
@@ -96,9 +96,15 @@ def _times_one(node: Node, operands: tuple[Node, ...]) -> Node | None:
     return y if node.op is MUL and is_filled(x, 1) else None
 
 
+def _minus_zero(node: Node, operands: tuple[Node, ...]) -> Node | None:
+    """x - 0.0 is x also where that is -0.0; x - -0.0 is not."""
+    x, y = operands
+    return x if is_filled(y, 0) and not np.signbit(filled(y)) else None
+
+
 def is_filled(node: Node, number: float) -> bool:
     """Whether a node is a constant that has one value everywhere."""
-    return bool(filled(node) == number)
+    return not node.attrs and bool(filled(node) == number)
 
 
 def filled(node: Node) -> Any:
@@ -147,6 +153,7 @@ def _negated(node: Node, operands: tuple[Node, ...]) -> Node | None:
 
 
 _IDENTITIES: Final[Mapping[Op, Callable[[Node, tuple[Node, ...]], Node | None]]] = {
+    SUB: _minus_zero,
     MUL: _times_one,
     DIV: _times_one,
     NEG: _negated,

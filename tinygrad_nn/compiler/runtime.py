@@ -22,8 +22,9 @@ from ..ops.source import CONSTANT
 from . import native
 from .fusion import Plan, plan
 from .llvm import write_function
-from .loopir import Buffer, Fault, Program
+from .loopir import Buffer
 from .lower import lower
+from .program import Fault, Program
 from .rewrite import rewrite
 from .schedule import Schedule, schedule
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from .arena import Layout, layout, place
-from .loopir import Buffer, Kernel, Program, accesses
-from .vectors import choose, jams, outermost
+from .loopir import Buffer, Kernel, accesses
+from .program import Program, spans
+from .vectors import choose, jams, outermost, together
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +30,8 @@ def schedule(program: Program, width: int) -> Schedule:
     for kernel, vector in zip(program.kernels, vectors, strict=True):
         body = outermost(kernel.body, vector) if vector else kernel.body
         shaped = replace(kernel, body=body, vector=vector)
-        kernels.append(replace(shaped, jam=jams(shaped, width)))
+        jam = jams(shaped)
+        kernels.append(replace(shaped, jam=jam, wide=1 if jam else together(shaped, width)))
     program = replace(program, kernels=tuple(kernels))
     layouts = {buffer: layout(buffer, inner[buffer], width) for buffer in program.buffers}
     program, offsets, size = place(program, layouts)
@@ -37,20 +39,34 @@ def schedule(program: Program, width: int) -> Schedule:
 
 
 def late_updates(program: Program) -> tuple[Kernel, ...]:
-    """The kernels with those last that only make new values of the state, so that these may replace the old ones."""
-    targets = {new for _, new in program.updates} - set(program.outputs)
-    readers: dict[Buffer, set[Kernel]] = {}
-    writes: dict[Kernel, set[Buffer]] = {}
-    for kernel in program.kernels:
-        for access, written, _ in accesses(kernel):
-            base = access.buffer.base or access.buffer
-            if written:
-                writes.setdefault(kernel, set()).add(base)
-            else:
-                readers.setdefault(base, set()).add(kernel)
-    late = [
-        kernel
-        for kernel in program.kernels
-        if writes.get(kernel) and all(b in targets and readers.get(b, set()) <= {kernel} for b in writes[kernel])
-    ]
-    return (*(kernel for kernel in program.kernels if kernel not in late), *late)
+    """The kernels, checks first in each span and last those that only make new values of the state, so that these may
+    replace the old ones and an index out of range is found before anything is changed.
+    """
+    outputs = set(program.outputs)
+    kernels: list[Kernel] = []
+    for span, _ in spans(program.regions):
+        here = program.kernels[span.start : span.stop]
+        targets = {new for _, new in span.updates} - outputs
+        readers: dict[Buffer, set[Kernel]] = {}
+        writes: dict[Kernel, set[Buffer]] = {}
+        for kernel in here:
+            for access, written, _ in accesses(kernel):
+                base = access.buffer.base or access.buffer
+                if written:
+                    writes.setdefault(kernel, set()).add(base)
+                else:
+                    readers.setdefault(base, set()).add(kernel)
+        first = {kernel for kernel in here if kernel not in writes and _reads_inputs(kernel)}
+        late = {
+            kernel
+            for kernel, written in writes.items()
+            if all(b in targets and readers.get(b, set()) <= {kernel} for b in written)
+        }
+        kernels += [kernel for kernel in here if kernel in first]
+        kernels += [kernel for kernel in here if kernel not in first and kernel not in late]
+        kernels += [kernel for kernel in here if kernel in late]
+    return tuple(kernels)
+
+
+def _reads_inputs(kernel: Kernel) -> bool:
+    return all(access.buffer.role != "temporary" for access, _, _ in accesses(kernel))

@@ -23,7 +23,6 @@ from .loopir import (
     Kernel,
     Let,
     Loop,
-    Program,
     Register,
     Statement,
     Store,
@@ -33,10 +32,13 @@ from .loopir import (
     leaves,
     statements,
 )
+from .program import Program
 
 GATHER: Final = 1.5  # cost of one lane of a scattered load
 FOLD: Final = 8.0  # cost of folding the lanes of a register at the end
 JAM: Final = 4  # iterations run together
+LONG: Final = 16  # vectors in a line from which several are folded at a time
+FEW: Final = 12  # scalar operations of a fold that leaves registers for four vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,25 @@ def outermost(body: Sequence[Statement], vector: Var) -> tuple[Statement, ...]:
     return tuple(result)
 
 
-def jams(kernel: Kernel, width: int) -> dict[Var, int]:
+def jam_count(var: Var) -> int:
+    """How many iterations of a loop to run together: a divisor up to `JAM`, or else the smallest up to twice that."""
+    divisors = [n for n in range(2, 2 * JAM + 1) if var.extent % n == 0 and (var.tail or 0) % n == 0]
+    return max((n for n in divisors if n <= JAM), default=min(divisors, default=1))
+
+
+def together(kernel: Kernel, width: int) -> int:
+    """How many vectors a fold takes at a time: with one, each addition would wait for the one before."""
+    var = kernel.vector
+    folded: dict[Var, tuple[Var, ...]] = {}
+    if var is None or not may_be_vector(kernel, var, folded) or var not in folded:
+        return 1
+    one = profile(kernel)
+    if min(var.extent, var.tail or var.extent) < LONG * width // one.itemsize:
+        return 1
+    return 4 if sum(operations for operations, _ in one.work) <= FEW else 2
+
+
+def jams(kernel: Kernel) -> dict[Var, int]:
     """Which loops run several iterations together: those around a fold, so that it loads less for each result."""
     began: dict[Register, tuple[Var, ...]] = {}
     around_fold: tuple[Var, ...] = ()
@@ -225,7 +245,7 @@ def jams(kernel: Kernel, width: int) -> dict[Var, int]:
     for var in reversed(around_fold):
         if var is kernel.vector or var in carrying:
             continue
-        count = max((n for n in range(1, JAM + 1) if var.extent % n == 0), default=1)
+        count = jam_count(var)
         if count * together > 2 * JAM:
             continue
         if count > 1:

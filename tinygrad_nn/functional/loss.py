@@ -90,10 +90,15 @@ def _limited_log(x: Tensor) -> Tensor:
 def binary_cross_entropy_with_logits(
     x: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean", pos_weight: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy of sigmoid(x), as t log(1 + e^-x) + (1 - t) log(1 + e^x); `pos_weight` is for the first term."""
+    """Cross-entropy of sigmoid(x): t log(1 + e^-x) + (1 - t) log(1 + e^x); `pos_weight` is for the first term.
+
+    Without it that is log(1 + e^x) - t x, with the gradient sigmoid(x) - t.
+    """
     _same("binary_cross_entropy_with_logits", x, target)
-    positive = target if pos_weight is None else target * pos_weight
-    values = positive * (-x).logaddexp(0) + (1 - target) * x.logaddexp(0)
+    if pos_weight is None:
+        values = x.logaddexp(0) - target * x
+    else:
+        values = target * pos_weight * (-x).logaddexp(0) + (1 - target) * x.logaddexp(0)
     return _reduced("binary_cross_entropy_with_logits", values if weight is None else values * weight, reduction)
 
 

@@ -24,7 +24,8 @@ from ..tensor.core import constant
 
 Array = np.ndarray[Any, Any]
 LENGTHS: Final = (0, 1, 1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 31, 33)
-LIMIT: Final = 600  # elements of a value
+LONG: Final = (63, 64, 65, 129, 255, 256, 257, 300, 513)  # several vectors at a time
+LIMIT: Final = 1100  # elements of a value
 OPS: Final = tuple(op for op in TABLE.values() if op.kind != "source")
 COMMON: Final = tuple(
     TABLE[name] for name in ("add", "sub", "mul", "sum", "max", "broadcast", "matmul", "where", "slice")
@@ -81,7 +82,8 @@ class Builder:
     def shape(self) -> Shape:
         """A shape of 0 to 3 axes."""
         while True:
-            shape = tuple(int(self.pick(LENGTHS)) for _ in range(int(self.rng.integers(0, 4))))
+            lengths = LENGTHS if self.chance(0.8) else (1, 2, *LONG)
+            shape = tuple(int(self.pick(lengths)) for _ in range(int(self.rng.integers(0, 4))))
             if math.prod(shape) <= LIMIT and (0 not in shape or self.chance(0.3)):
                 return shape
 

@@ -1,34 +1,117 @@
-"""The LLVM function of a schedule."""
+"""The LLVM function of a schedule: kernels in order, repetitions around them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from ..loopir import TAIL, Access, Var
+from ..program import Region, Repeat, Span, When
 from ..schedule import Schedule
 from .kernel import KernelWriter
 from .place import Env
-from .writer import Level, Writer
+from .writer import Level, Val, Writer
 
 
 def write_function(schedule: Schedule, name: str = "run") -> str:
     """The LLVM IR of a schedule: `i32 name(ptr arena)`, 0 or the code of the check that failed."""
-    writer = Writer()
-    lines = [f"define i32 @{name}(ptr noalias %arena) #0 {{", "entry:"]
-    block = "entry"
-    failures: list[int] = []
+    function = Function(schedule)
+    function.regions(schedule.program.regions, {}, None)
+    bits = 8 * schedule.width
+    lines = [f"define i32 @{name}(ptr noalias %arena) #0 {{", "entry:", *function.lines, "  ret i32 0"]
+    for code in dict.fromkeys(function.failures):
+        lines += [f"fail{code}:", f"  ret i32 {code}"]
+    attributes = f'attributes #0 = {{ nounwind "prefer-vector-width"="{bits}" "min-legal-vector-width"="{bits}" }}'
+    return "\n".join([*lines, "}", "", *function.writer.declared.values(), "", attributes, ""])
 
-    def exits(code: int) -> str:
-        failures.append(code)
+
+class Function:
+    """The body of a function while it is written."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.writer = Writer()
+        self.lines: list[str] = []
+        self.block = "entry"
+        self.failures: list[int] = []
+
+    def regions(self, regions: Sequence[Region], variables: dict[Var, Val | int], tail: Val | None) -> None:
+        """Write regions inside of repetitions whose variables have these values."""
+        for region in regions:
+            if isinstance(region, Span):
+                self.span(region, variables, tail)
+            elif isinstance(region, Repeat):
+                self.repeat(region, variables, tail)
+            else:
+                self.when(region, variables, tail)
+
+    def span(self, span: Span, variables: dict[Var, Val | int], tail: Val | None) -> None:
+        """Kernel after kernel."""
+        for kernel in self.schedule.program.kernels[span.start : span.stop]:
+            level = Level([], self.block)
+            self.writer.levels = [level]
+            env = Env(dict(variables), {} if tail is None else {TAIL: tail})
+            KernelWriter(self.writer, self.schedule, kernel, self.exit).body(kernel.body, [env])
+            self.lines += [f"  ; {kernel.name}", *level.lines]
+            self.block = level.block
+
+    def exit(self, code: int) -> str:
+        """The label to leave by when a check fails."""
+        self.failures.append(code)
         return f"fail{code}"
 
-    for kernel in schedule.program.kernels:
-        level = Level([], block)
-        writer.levels = [level]
-        KernelWriter(writer, schedule, kernel, exits).body(kernel.body, [Env({}, {})])
-        lines += [f"  ; {kernel.name}", *level.lines]
-        block = level.block
-    lines.append("  ret i32 0")
-    for code in dict.fromkeys(failures):
-        lines += [f"fail{code}:", f"  ret i32 {code}"]
-    lines.append("}")
-    bits = 8 * schedule.width
-    attributes = f'attributes #0 = {{ nounwind "prefer-vector-width"="{bits}" "min-legal-vector-width"="{bits}" }}'
-    return "\n".join([*lines, "", *writer.declared.values(), "", attributes, ""])
+    def element(self, access: Access, variables: dict[Var, Val | int]) -> Val:
+        """The value of an integer element."""
+        level = Level([], self.block)
+        self.writer.levels = [level]
+        kernel = self.schedule.program.kernels[0]
+        value = KernelWriter(self.writer, self.schedule, kernel, self.exit).load(access, Env(dict(variables), {}))
+        self.lines += level.lines
+        return value
+
+    def repeat(self, region: Repeat, variables: dict[Var, Val | int], tail: Val | None) -> None:
+        """A loop whose count may be known only when it runs."""
+        name = self.writer.name
+        count = str(region.var.extent) if region.count is None else self.element(region.count, variables).text
+        head, body, done, value = name("rep"), name("body"), name("done"), f"%{name('n')}"
+        following = f"%{name('v')}"
+        before = self.block
+        place = len(self.lines)
+        self.block = body
+        self.regions(
+            region.body, {**variables, region.var: Val(value, "i64")}, self._tail(region, value, count) or tail
+        )
+        again = f"%{name('v')}"
+        begin = [
+            f"  br label %{head}",
+            f"{head}:",
+            f"  {value} = phi i64 [ 0, %{before} ], [ {following}, %{self.block} ]",
+            f"  {again} = icmp slt i64 {value}, {count}",
+            f"  br i1 {again}, label %{body}, label %{done}",
+            f"{body}:",
+        ]
+        self.lines[place:place] = begin
+        self.lines += [f"  {following} = add i64 {value}, 1", f"  br label %{head}", f"{done}:"]
+        self.block = done
+
+    def _tail(self, region: Repeat, value: str, count: str) -> Val | None:
+        """Whether the round is the last one."""
+        if not region.tail:
+            return None
+        last, flag = f"%{self.writer.name('v')}", f"%{self.writer.name('tail')}"
+        self.lines += [f"  {last} = sub i64 {count}, 1", f"  {flag} = icmp eq i64 {value}, {last}"]
+        return Val(flag, "i1")
+
+    def when(self, region: When, variables: dict[Var, Val | int], tail: Val | None) -> None:
+        """Regions that may be passed over."""
+        name = self.writer.name
+        value = self.element(region.condition, variables)
+        yes, done, flag = name("yes"), name("done"), f"%{name('v')}"
+        self.lines += [
+            f"  {flag} = icmp ne i64 {value.text}, 0",
+            f"  br i1 {flag}, label %{yes}, label %{done}",
+            f"{yes}:",
+        ]
+        self.block = yes
+        self.regions(region.body, variables, tail)
+        self.lines += [f"  br label %{done}", f"{done}:"]
+        self.block = done

@@ -8,7 +8,21 @@ from typing import Any, Final
 from ...errors import GraphError, message
 from ...graph import DType
 from ...scalar import Expr, param, walk
-from ..loopir import Access, Affine, Assign, Check, Kernel, Let, Loop, Register, Statement, Store, Var, expressions
+from ..loopir import (
+    TAIL,
+    Access,
+    Affine,
+    Assign,
+    Check,
+    Kernel,
+    Let,
+    Loop,
+    Register,
+    Statement,
+    Store,
+    Var,
+    expressions,
+)
 from ..loopir import statements as all_statements
 from ..schedule import Schedule
 from .operations import OPERATIONS
@@ -31,7 +45,7 @@ class KernelWriter:
         }
         self.written_at = {schedule.offsets[b] for b in self.written}
         floats = [leaf.itemsize for leaf in _dtypes(kernel) if leaf.kind == "f"]
-        self.width = max(2, schedule.width // max(floats, default=8))
+        self.width = kernel.wide * max(2, schedule.width // max(floats, default=8))
 
     def body(self, statements: Sequence[Statement], envs: list[Env]) -> None:
         """Each statement for each of the jammed iterations."""
@@ -68,18 +82,17 @@ class KernelWriter:
                         )
                 return result
 
-            self.counted(loop, envs, var.extent, jam, bind)
+            self.counted(loop, envs, jam, bind)
 
     def counted(
         self,
         loop: Loop,
         envs: list[Env],
-        extent: int,
         step: int,
         bind: Callable[[Val | int, list[Env]], list[Env]],
     ) -> None:
         """`for base in range(0, extent, step)`, registers that change being carried."""
-        w = self.w
+        w, extent = self.w, loop.var.extent
         if extent <= 0:
             return
         if extent <= step:
@@ -106,7 +119,7 @@ class KernelWriter:
         self.body(loop.body, bound)
         self._take_back(loop, inner_envs, bound)
         following = w.here(f"add i64 {base.text}, {step}", "i64", 0)
-        again = w.here(f"icmp slt i64 {following.text}, {extent}", "i1", 0)
+        again = w.here(f"icmp slt i64 {following.text}, {self.extent(loop.var, envs[0]).text}", "i1", 0)
         w.do(f"br i1 {again.text}, label %{head}, label %{exit_}")
         latch = level.block
         w.levels.pop()
@@ -140,18 +153,24 @@ class KernelWriter:
 
         def bind(base: Val | int, inner: list[Env]) -> list[Env]:
             mask = None
-            if var.extent % count:
+            if var.extent % count or (var.tail is not None and var.tail % count):
                 number = self.numbers(base, count)
-                mask = w.binary("icmp slt", number, Val(str(var.extent), "i64"), "i1")
+                mask = w.binary("icmp slt", number, self.extent(var, inner[0]), "i1")
             self.lanes = Lanes(var, count, base, mask, outside[0])
             return [Env({**env.variables, var: base}, env.registers) for env in inner]
 
-        self.counted(loop, envs, var.extent, count, bind)
+        self.counted(loop, envs, count, bind)
         self.lanes = None
         for env, old in zip(envs, before, strict=True):
             for register in changed:
                 total = self.fold(register, env.registers[register])
                 env.registers[register] = self.combine(register, old[register], total)
+
+    def extent(self, var: Var, env: Env) -> Val:
+        """How often a loop runs: less often in the short last batch."""
+        if var.tail is None:
+            return Val(str(var.extent), "i64")
+        return self.w.select(env.registers[TAIL], Val(str(var.tail), "i64"), Val(str(var.extent), "i64"))
 
     def numbers(self, base: Val | int, count: int) -> Val:
         """base, base + 1, ... as a vector."""

@@ -1,0 +1,184 @@
+"""`tg.explain`: where the time of a compiled function goes, kernel by kernel.
+
+Each kernel is compiled again by itself, inside a loop, and timed on the arena as the function left it. So shares are
+those of warm caches, and a kernel that writes what it reads (an update) goes on from where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any, Final
+
+from ..scalar import FLOAT64, const, param, walk
+from . import native
+from .jit import Jitted
+from .llvm import write_function
+from .loopir import Access, Affine, Assign, Buffer, Kernel, Let, Loop, Register, Store, Var, accesses, expressions, leaves
+from .loopir import statements as all_statements
+from .program import Program, Region, Repeat, Span
+from .runtime import Arena
+from .schedule import Schedule, schedule
+
+ROUNDS: Final = 200
+FREE: Final = frozenset(("param", "const", "bits", "from_bits"))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is known of one kernel; `seconds` per call of the function."""
+
+    name: str
+    sources: tuple[str, ...]
+    shape: tuple[int, ...]
+    vector: str
+    flops: int
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The rows of all kernels and this machine's peak in operations per second; prints as a table."""
+
+    rows: tuple[Row, ...]
+    peak: float
+
+    def __str__(self) -> str:
+        total = sum(row.seconds for row in self.rows) or 1.0
+        header = ("kernel", "ops", "loops", "vector", "flops", "bytes", "ns", "share", "of peak")
+        lines = [header]
+        for row in self.rows:
+            rate = row.flops / row.seconds / self.peak if row.seconds else 0.0
+            lines.append(
+                (
+                    row.name,
+                    ",".join(row.sources[:4]) + ("..." if len(row.sources) > 4 else ""),
+                    "x".join(map(str, row.shape)) or "-",
+                    row.vector or "-",
+                    str(row.flops),
+                    str(row.bytes),
+                    f"{1e9 * row.seconds:.0f}",
+                    f"{100 * row.seconds / total:.0f}%",
+                    f"{100 * rate:.0f}%",
+                )
+            )
+        lines.append(("total", "", "", "", str(sum(r.flops for r in self.rows)), "", f"{1e9 * total:.0f}", "100%", ""))
+        widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+        texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+        texts.insert(1, "-" * len(texts[0]))
+        return "\n".join(texts)
+
+
+def explain(function: Any, *args: Any, **kwargs: Any) -> Explanation:
+    """A table of the kernels a function is compiled to for these arguments, with the time each takes.
+
+    Columns: kernel, the ops it came from, its loops, vector axis and lanes, scalar operations, bytes it touches,
+    nanoseconds, share of the whole, percent of the peak that a loop of multiply-adds reaches on this machine.
+
+    >>> import tinygrad_nn as tg
+    >>> table = explain(tg.jit(lambda x: x.exp().sum()), tg.ones(1000))
+    >>> table.rows[0].sources
+    ('sum', 'exp')
+    """
+    jitted = function if isinstance(function, Jitted) else Jitted(function)
+    compiled = jitted.entry(args, kwargs).compiled
+    return explain_schedule(compiled.stages.schedule, compiled.arena)
+
+
+def explain_schedule(planned: Schedule, arena: Arena) -> Explanation:
+    """Time the kernels of a schedule on its arena. The arena is left as it was."""
+    before = arena.memory.copy()
+    rows = []
+    for position, kernel in enumerate(planned.program.kernels):
+        seconds = _seconds(planned, position, arena)
+        arena.memory[...] = before
+        rows.append(_row(kernel, seconds, planned.width))
+    return Explanation(tuple(rows), peak())
+
+
+def _seconds(planned: Schedule, position: int, arena: Arena) -> float:
+    program = planned.program
+    around = _variables(program.kernels[position])
+    turns = prod(var.extent for var in around)
+    rounds = max(2, ROUNDS // turns)
+    regions: Region = Span(position, position + 1)
+    for var in around:
+        regions = Repeat(var, (regions,))
+    order = (Repeat(Var("round", rounds), (regions,), None, True),)
+    text = write_function(replace(planned, program=replace(program, order=order)))
+    code = native.build(text, "run", native.SIGNATURE)
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        code.function(arena.address)
+        times.append(time.perf_counter() - started)
+    return min(times) / (rounds * turns)
+
+
+def _variables(kernel: Kernel) -> list[Var]:
+    """The variables of repetitions that a kernel uses."""
+    found: dict[Var, None] = {}
+    for one, around in all_statements(kernel.body):
+        parts: list[Any] = leaves(*expressions(one)) + ([one.target] if isinstance(one, Store) else [])
+        for leaf in parts:
+            indices = leaf.index if isinstance(leaf, Access) else (leaf,)
+            for index in indices:
+                if isinstance(index, Affine):
+                    found |= {var: None for var, _ in index.terms if var not in around}
+    return list(found)
+
+
+def _row(kernel: Kernel, seconds: float, width: int) -> Row:
+    flops = 0
+    for one, around in all_statements(kernel.body):
+        work = sum(2 if part.op == "fma" else part.op not in FREE for root in expressions(one) for part in walk(root))
+        flops += int(work * prod(var.extent for var in around))
+    touched = {access.buffer: access.buffer for access, _, _ in accesses(kernel)}
+    variables = dict.fromkeys(var for _, around in all_statements(kernel.body) for var in around)
+    lanes = width // max((b.dtype.itemsize for b in touched if b.dtype.kind == "f"), default=8)
+    return Row(
+        kernel.name,
+        kernel.sources,
+        tuple(var.extent for var in variables),
+        f"{kernel.vector} x{lanes}" if kernel.vector else "",
+        flops,
+        sum(prod(b.shape) * b.dtype.itemsize for b in touched),
+        seconds,
+    )
+
+
+_peaks: Final[list[float]] = []
+
+
+def peak() -> float:
+    """Floating-point operations per second of a loop of independent multiply-adds in float64, measured once."""
+    if not _peaks:
+        _peaks.append(_measure_peak())
+    return _peaks[0]
+
+
+def _measure_peak() -> float:
+    lanes = native.machine().width // 8
+    rounds, chains = 20000, 8
+    data = Buffer("x", (lanes * chains,), FLOAT64, "input")
+    lane, chain, turn = Var("i", lanes), Var("c", chains), Var("t", rounds)
+    total = Register("r", FLOAT64)
+    index = (Affine(0, ((chain, lanes), (lane, 1))),)
+    x = param(Access(data, index), FLOAT64)
+    step = Assign(total, param(total, FLOAT64).fma(x, const(1.0, FLOAT64)))
+    body = (Let(total, x), Loop(turn, (step,)), Store(Access(data, index), param(total, FLOAT64)))
+    kernel = Kernel("peak", (Loop(chain, (Loop(lane, body),)),))
+    planned = schedule(Program((kernel,), (data,), (data,), (), ()), native.machine().width)
+    shaped = replace(planned.program.kernels[0], vector=lane, jam={chain: chains})
+    planned = replace(planned, program=replace(planned.program, kernels=(shaped,)))
+    code = native.build(write_function(planned), "run", native.SIGNATURE)
+    arena = Arena(planned)
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        code.function(arena.address)
+        times.append(time.perf_counter() - started)
+    return 2.0 * rounds * chains * lanes / min(times)
+

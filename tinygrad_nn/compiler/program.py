@@ -1,0 +1,222 @@
+"""A compiled program: kernels on the buffers of one arena, in order, some of them repeated; and its verifier.
+
+Invariants, checked by `Program.verify`
+- Every affine index stays inside its buffer for all values of its loop variables, unless a guard says where it counts.
+- An index that comes from data is a load from a buffer that a `Check` of the same program has compared with the axis.
+- A loop variable is used only inside its loop, a register only after its `Let`, in the same loop or a deeper one.
+- At most one loop of a nest is the vector loop. Its iterations are independent, but for registers that begin outside
+  of it, which must have a `combine`: each lane then folds its own share, starting from `identity`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..errors import GraphError, message
+from ..scalar import Expr
+from .loopir import (
+    TAIL,
+    Access,
+    Affine,
+    Assign,
+    Buffer,
+    Kernel,
+    Let,
+    Loop,
+    Register,
+    Statement,
+    Store,
+    Var,
+    expressions,
+    leaves,
+    show,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Span:
+    """The kernels `start` to `stop`, one after the other; then the new values of the state take the old ones' place."""
+
+    start: int
+    stop: int
+    updates: tuple[tuple[Buffer, Buffer], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Repeat:
+    """Regions run for every value of a variable; as often as `count`, a 0-d int64 buffer, says, where it is given.
+
+    With `tail` the register TAIL holds in the last round: the batch is the short one.
+    """
+
+    var: Var
+    body: tuple[Region, ...]
+    count: Access | None = None
+    tail: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class When:
+    """Regions that run where an int64 element is not 0."""
+
+    condition: Access
+    body: tuple[Region, ...]
+
+
+Region = Span | Repeat | When
+
+
+def spans(regions: Sequence[Region], around: tuple[Var, ...] = ()) -> Iterator[tuple[Span, tuple[Var, ...]]]:
+    """Every span of a tree, with the variables of the repetitions around it."""
+    for region in regions:
+        if isinstance(region, Span):
+            yield region, around
+        else:
+            yield from spans(region.body, (*around, region.var) if isinstance(region, Repeat) else around)
+
+
+def with_spans(regions: Sequence[Region], new: Mapping[Span, Span]) -> tuple[Region, ...]:
+    """The tree with its spans replaced."""
+    return tuple(
+        new[region] if isinstance(region, Span) else replace(region, body=with_spans(region.body, new))
+        for region in regions
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a Check found wrong, for the message: the op, the buffer of indices and the length of the axis."""
+
+    op: str
+    buffer: Buffer
+    size: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """Kernels in order. `inputs`, `outputs` and `updates` (input, new value) follow the graph's.
+
+    `order` says which kernels are repeated; without it all of them run once.
+    """
+
+    kernels: tuple[Kernel, ...]
+    buffers: tuple[Buffer, ...]
+    inputs: tuple[Buffer, ...]
+    outputs: tuple[Buffer, ...]
+    updates: tuple[tuple[Buffer, Buffer], ...]
+    faults: tuple[Fault, ...] = ()
+    order: tuple[Region, ...] = ()
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """`order`, or a single span."""
+        return self.order or (Span(0, len(self.kernels), self.updates),)
+
+    def __str__(self) -> str:
+        lines = [f"{b.role} {b}: {b.dtype.name}{list(b.shape)}" for b in self.buffers]
+        lines += _show_regions(self, self.regions, "")
+        lines.append("return " + ", ".join(map(str, self.outputs)))
+        lines += [f"update {old} <- {new}" for old, new in self.updates if old is not new]
+        return "\n".join(lines)
+
+    def verify(self) -> Program:
+        """Check the invariants and return the program. Raises GraphError that shows the kernel."""
+        checked = {(fault.buffer, fault.size) for fault in self.faults}
+        for span, around in spans(self.regions):
+            for kernel in self.kernels[span.start : span.stop]:
+                Verifier(kernel, self.buffers, checked).run(around)
+        return self
+
+
+def _show_regions(program: Program, regions: Sequence[Region], indent: str) -> Iterator[str]:
+    for region in regions:
+        if isinstance(region, Span):
+            for kernel in program.kernels[region.start : region.stop]:
+                yield from (indent + line for line in show(kernel))
+        elif isinstance(region, Repeat):
+            yield f"{indent}repeat {region.var} < {region.count or region.var.extent}:"
+            yield from _show_regions(program, region.body, indent + "  ")
+        else:
+            yield f"{indent}when {region.condition}:"
+            yield from _show_regions(program, region.body, indent + "  ")
+
+
+class Verifier:
+    """Checks one kernel."""
+
+    def __init__(self, kernel: Kernel, buffers: Sequence[Buffer], checked: set[tuple[Buffer, int]]) -> None:
+        self.kernel, self.buffers, self.checked = kernel, set(buffers), checked
+        self.vectors = 0
+
+    def run(self, around: tuple[Var, ...] = ()) -> None:
+        """Raise GraphError at the first fault; `around` are the variables of the repetitions around the kernel."""
+        self._body(self.kernel.body, around, {TAIL}, None)
+
+    def _body(
+        self, body: Sequence[Statement], around: tuple[Var, ...], known: set[Register], outside: set[Register] | None
+    ) -> None:
+        """`outside` are the registers that were there when the vector loop began."""
+        known = set(known)
+        for statement in body:
+            if isinstance(statement, Loop):
+                var = statement.var
+                if var in around:
+                    self._fault(f"a loop over {var} inside of itself")
+                is_vector = var is self.kernel.vector
+                if is_vector and outside is not None:
+                    self._fault(f"a vector loop over {var} inside of another")
+                self._body(statement.body, (*around, var), known, known if is_vector else outside)
+                continue
+            for leaf in leaves(*expressions(statement)):
+                self._leaf(leaf, around, known)
+            if isinstance(statement, Store):
+                self._access(statement.target, around)
+            elif isinstance(statement, Let):
+                known.add(statement.register)
+            elif isinstance(statement, Assign):
+                if statement.register not in known:
+                    self._fault(f"a change of {statement.register} before it begins")
+                if outside is not None and statement.register in outside and statement.register.combine is None:
+                    self._fault(f"lanes that share {statement.register}, which cannot be combined")
+
+    def _leaf(self, leaf: Any, around: tuple[Var, ...], known: set[Register]) -> None:
+        if isinstance(leaf, Access):
+            self._access(leaf, around)
+        elif isinstance(leaf, Affine):
+            self._variables(leaf, around)
+        elif leaf not in known:
+            self._fault(f"a use of {leaf} before it begins")
+
+    def _variables(self, index: Affine, around: tuple[Var, ...]) -> None:
+        for var, _ in index.terms:
+            if var not in around:
+                self._fault(f"{var} outside of its loop")
+
+    def _access(self, access: Access, around: tuple[Var, ...]) -> None:
+        buffer = access.buffer
+        if buffer not in self.buffers:
+            self._fault(f"{access}, of a buffer the program does not have")
+        if len(access.index) != len(buffer.shape):
+            self._fault(f"{access} for shape {buffer.shape}")
+        for axis, (index, length) in enumerate(zip(access.index, buffer.shape, strict=True)):
+            if isinstance(index, Expr):
+                source = index.args[0] if index.op == "int64" else index
+                loaded = source.value.buffer if source.op == "param" and isinstance(source.value, Access) else None
+                if (loaded, length) not in self.checked:
+                    self._fault(f"{access}, whose index on axis {axis} is not checked")
+                continue
+            self._variables(index, around)
+            if any(var.extent == 0 for var, _ in index.terms) or any(var.extent == 0 for var in around):
+                continue
+            low, high = index.bounds()
+            for guard in access.guards:
+                if guard.index.terms == index.terms:
+                    shift = index.offset - guard.index.offset
+                    low, high = max(low, guard.low + shift), min(high, guard.high - 1 + shift)
+            if low <= high and (low < 0 or high >= length):
+                self._fault(f"{access}, which reaches {low}..{high} on axis {axis} of length {length}")
+
+    def _fault(self, what: str) -> None:
+        raise GraphError(message("program", what) + "\n" + "\n".join(show(self.kernel)))

@@ -245,7 +245,9 @@ def _matmul(node: Node, value: Array, operands: Sequence[Array]) -> Any:
 
 
 def _prod(node: Node, value: Array, operands: Sequence[Array]) -> Any:
-    return (math.prod(operands[0].shape) / max(1, value.size) + 1) * _unit(value) * np.abs(value)
+    count = math.prod(operands[0].shape) / max(1, value.size) + 1
+    least = float(np.finfo(value.dtype).smallest_subnormal)
+    return np.where(value == 0, 0, count * np.maximum(_unit(value) * np.abs(value), least))
 
 
 _SCALE: Final[dict[str, Callable[[Node, Array, Sequence[Array]], Any]]] = {

@@ -51,7 +51,7 @@ def judge(graph: Graph, values: Sequence[Any], interpreted: bool = True) -> Outc
     try:
         return check(graph, values, interpreted)
     except Exception as error:
-        return Outcome((f"{type(error).__name__}: {error}",))
+        return Outcome((f"{type(error).__name__}: {str(error)[:500]}",))
 
 
 def fuzz(programs: int, seed: int, first: int = 0, report: Callable[[str], Any] = sys.stdout.write) -> Summary:

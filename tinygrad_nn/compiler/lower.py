@@ -106,9 +106,9 @@ class Lowering:
         own = Buffer(f"{buffer.name}k{len(self.order)}", buffer.shape, buffer.dtype)
         self.order.append(own)
         loops, index = self._loops(buffer.shape)
-        if 0 not in buffer.shape:
-            load = param(Access(buffer, index), buffer.dtype)
-            self._kernel("copy", loops, lambda: [Store(Access(own, index), load)])
+        load = param(Access(buffer, index), buffer.dtype)
+        self.nothing = 0 in buffer.shape
+        self._kernel("copy", loops, lambda: [Store(Access(own, index), load)])
         return own
 
     def _buffer(self, name: str, node: Node, role: Any) -> Buffer:

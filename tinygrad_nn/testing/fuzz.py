@@ -54,7 +54,7 @@ def judge(graph: Graph, values: Sequence[Any], interpreted: bool = True) -> Outc
         return Outcome((f"{type(error).__name__}: {str(error)[:500]}",))
 
 
-def fuzz(programs: int, seed: int, first: int = 0, report: Callable[[str], Any] = sys.stdout.write) -> Summary:
+def fuzz(programs: int, seed: int, first: int = 0, report: Callable[[str], Any] = lambda text: None) -> Summary:
     """Run random programs number `first`, `first + 1`, ..."""
     summary = Summary()
     for number in range(first, first + programs):
@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first program")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TGNN_CACHE", "0")
-    summary = fuzz(options.programs, options.seed, options.first)
+    summary = fuzz(options.programs, options.seed, options.first, sys.stdout.write)
     sys.stdout.write(f"{summary}\n")
     return 1 if summary.mismatches else 0
 

@@ -33,7 +33,7 @@ from tinygrad_nn.errors import GraphError
 from tinygrad_nn.pytree import flatten
 from tinygrad_nn.scalar import FLOAT64, INT64, const, param
 
-I, J = Var("i", 4), Var("j", 3)
+I, J = Var("i", 4), Var("j", 3)  # noqa: E741
 X, Y = Buffer("x", (4,), FLOAT64, "input"), Buffer("y", (4,), FLOAT64)
 K = Buffer("k", (3,), INT64, "input")
 ONE = const(1, FLOAT64)

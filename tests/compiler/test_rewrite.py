@@ -89,7 +89,7 @@ IDENTITIES: dict[str, Callable[[Any], Any]] = {
     "1 * x": lambda x: 1.0 * x,
     "x / 1": lambda x: x / 1.0,
     "x - 0": lambda x: x - 0.0,
-    "-(-x)": lambda x: -(-x),
+    "-(-x)": lambda x: x.neg().neg(),
     "same shape": lambda x: x.reshape(3, 4).reshape(12),
     "same order": lambda x: x.reshape(3, 4).permute(1, 0).permute(1, 0).reshape(12),
 }

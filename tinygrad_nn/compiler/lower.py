@@ -213,8 +213,10 @@ class Lowering:
         loops, at = self._loops(values.shape)
 
         def write() -> list[Statement]:
-            target = emit.target(Reader(self, node, ()), at, *(x.shape for x in node.inputs), **node.attrs)
-            return [Store(Access(buffer, target), self.pull(values, at, ()), emit.add)]
+            shapes = [x.shape for x in node.inputs]
+            target = emit.target(Reader(self, node, ()), at, *shapes, **node.attrs)
+            add = emit.add and not emit.alone(*shapes, **node.attrs)
+            return [Store(Access(buffer, target), self.pull(values, at, ()), add)]
 
         self._kernel(node.op.name, loops, write)
 

@@ -184,8 +184,8 @@ def noisy(graph: Graph, values: Sequence[Any], rng: np.random.Generator, minus: 
         if value.dtype.kind == "f" and value.size:
             with np.errstate(all="ignore"):
                 value = disturbed(node, value, operands, rng, minus)
-                if not uncertain.isdisjoint(node.inputs) and node.op.kind == "elementwise":
-                    value = rounded_anew(value, rng)
+                if not uncertain.isdisjoint(node.inputs) and node.op.kind in ("elementwise", "control"):
+                    value = rounded_anew(node, value, operands, rng)
         if node.op.name in _SCALE or node.op.name in ELEMENTARY or not uncertain.isdisjoint(node.inputs):
             uncertain.add(node)
         env[node] = value
@@ -207,10 +207,13 @@ def disturbed(node: Node, value: Array, operands: Sequence[Array], rng: np.rando
     return value
 
 
-def rounded_anew(value: Array, rng: np.random.Generator) -> Array:
-    """Some elements moved to a neighbour: operands that are uncertain may round the other way."""
+def rounded_anew(node: Node, value: Array, operands: Sequence[Array], rng: np.random.Generator) -> Array:
+    """Some elements moved to a neighbour: operands that are uncertain may round the other way, at each step."""
     toward = rng.choice((-np.inf, np.inf), value.shape).astype(value.dtype)
     moves = (rng.random(value.shape) < 0.5) & np.isfinite(value) & (value != 0)
+    if node.op.kind == "control":
+        size = np.abs(eval_node(node, [np.abs(x) for x in operands])) * _unit(value) * value.shape[node.attrs["axis"]]
+        return np.where(moves, value + np.sign(toward) * size, value).astype(value.dtype)
     return np.where(moves, np.nextafter(value, toward), value)
 
 

@@ -218,6 +218,7 @@ if _TYPE_CHECKING:
     from . import nn as nn
     from . import optim as optim
     from . import testing as testing
+    from .compiler import explain as explain
     from .compiler import jit as jit
     from .fitting import fit as fit
     from .history import History as History
@@ -237,6 +238,7 @@ _LAZY = {
     "callbacks": "callbacks",
     "data": "data",
     "draw": "viz",
+    "explain": "compiler",
     "fit": "fitting",
     "functional": "functional",
     "grad": "transforms",

@@ -23,12 +23,14 @@ class Config:
     jit     TGNN_JIT: False runs compiled functions eagerly
     cache   TGNN_CACHE: the folder of compiled code, None for none
     perf    TGNN_PERF: write a map of compiled functions for Linux perf
+    verify  TGNN_VERIFY: check the graph after every pass and the program before it is compiled
     """
 
     debug: int
     jit: bool
     cache: Path | None
     perf: bool
+    verify: bool
 
 
 @cache
@@ -39,6 +41,7 @@ def config() -> Config:
         jit=_read("TGNN_JIT", "1", {"0": False, "1": True}.get),
         cache=_folder(),
         perf=_read("TGNN_PERF", "0", {"0": False, "1": True}.get),
+        verify=_read("TGNN_VERIFY", "0", {"0": False, "1": True}.get),
     )
 
 

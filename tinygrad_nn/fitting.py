@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from .compiler.jit import Jitted, usable
-from .compiler.training import NoCommonGraph, Training
+from .compiler.training import Training
 from .config import say
 from .data.batching import as_columns, batches, gather
 from .errors import ConfigError, DataError, MissingExtra, ShapeError, message
@@ -115,17 +115,14 @@ def fit(
 def _native(
     step: Callable[..., Any], columns: tuple[Any, ...], slices: list[slice], evaluate: Scores | None, shuffle: bool
 ) -> Training | None:
-    """The native run of a jitted step; None where each batch has to be a call (no compiler, sequences of different
-    lengths, a step that treats the short last batch in a way of its own).
+    """The native run of a jitted step; None where each batch has to be a call: without a compiler, and for sequences
+    of different lengths.
     """
     if not isinstance(step, Jitted) or mode.recorder is not None or not usable():
         return None
     if not all(isinstance(column, np.ndarray) for column in columns):
         return None
-    try:
-        return Training(step, columns, slices[0].stop, evaluate, shuffle)
-    except NoCommonGraph:
-        return None
+    return Training(step, columns, slices[0].stop, evaluate, shuffle)
 
 
 def _times(training: Training, seconds: float) -> str:

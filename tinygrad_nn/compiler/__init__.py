@@ -5,4 +5,5 @@ program means.
 """
 
 from .jit import Jitted as Jitted
+from .jit import explain as explain
 from .jit import jit as jit

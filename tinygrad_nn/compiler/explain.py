@@ -1,4 +1,4 @@
-"""`tg.explain`: where the time of a compiled function goes, kernel by kernel.
+"""Where the time of a compiled function goes, kernel by kernel: what `tg.explain` shows.
 
 Each kernel is compiled again by itself, inside a loop, and timed on the arena as the function left it. So shares are
 those of warm caches, and a kernel that writes what it reads (an update) goes on from where it was.
@@ -13,9 +13,22 @@ from typing import Any, Final
 
 from ..scalar import FLOAT64, const, param, walk
 from . import native
-from .jit import Jitted
 from .llvm import write_function
-from .loopir import Access, Affine, Assign, Buffer, Kernel, Let, Loop, Register, Store, Var, accesses, expressions, leaves
+from .loopir import (
+    Access,
+    Affine,
+    Assign,
+    Buffer,
+    Kernel,
+    Let,
+    Loop,
+    Register,
+    Store,
+    Var,
+    accesses,
+    expressions,
+    leaves,
+)
 from .loopir import statements as all_statements
 from .program import Program, Region, Repeat, Span
 from .runtime import Arena
@@ -66,25 +79,11 @@ class Explanation:
             )
         lines.append(("total", "", "", "", str(sum(r.flops for r in self.rows)), "", f"{1e9 * total:.0f}", "100%", ""))
         widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-        texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+        texts = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        ]
         texts.insert(1, "-" * len(texts[0]))
         return "\n".join(texts)
-
-
-def explain(function: Any, *args: Any, **kwargs: Any) -> Explanation:
-    """A table of the kernels a function is compiled to for these arguments, with the time each takes.
-
-    Columns: kernel, the ops it came from, its loops, vector axis and lanes, scalar operations, bytes it touches,
-    nanoseconds, share of the whole, percent of the peak that a loop of multiply-adds reaches on this machine.
-
-    >>> import tinygrad_nn as tg
-    >>> table = explain(tg.jit(lambda x: x.exp().sum()), tg.ones(1000))
-    >>> table.rows[0].sources
-    ('sum', 'exp')
-    """
-    jitted = function if isinstance(function, Jitted) else Jitted(function)
-    compiled = jitted.entry(args, kwargs).compiled
-    return explain_schedule(compiled.stages.schedule, compiled.arena)
 
 
 def explain_schedule(planned: Schedule, arena: Arena) -> Explanation:
@@ -181,4 +180,3 @@ def _measure_peak() -> float:
         code.function(arena.address)
         times.append(time.perf_counter() - started)
     return 2.0 * rounds * chains * lanes / min(times)
-

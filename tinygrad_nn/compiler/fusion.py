@@ -15,7 +15,7 @@ from typing import Any, Final
 from ..errors import TraceError, message
 from ..graph import DType, Graph, Node
 from ..ops.movement import RESHAPE
-from ..ops.rules import SELECT_LIMIT, Rank, Spread
+from ..ops.rules import SELECT_LIMIT, Pieces, Rank, Spread
 from ..scalar import param, walk
 from .rewrite import filled
 
@@ -25,7 +25,7 @@ DEPTH: Final = 60  # longest chain that is computed in one place
 INLINE_KINDS: Final = frozenset(("elementwise", "movement", "random", "reduce", "contract", "index"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """The nodes with a buffer, in order, with the reason; and those whose buffer must be in plain row-major order."""
 
@@ -64,7 +64,7 @@ def plan(graph: Graph) -> Plan:
             reasons.setdefault(node, "loops of its own")
         count = sum(_reads(user, argnum, node, reads, user in reasons) for user, argnum in users[node])
         reads[node] = count
-        if node not in reasons and node.op.kind != "movement":
+        if node not in reasons and (node.op.kind != "movement" or isinstance(node.op.emit, Pieces)):
             heavy = node.op.kind in ("reduce", "contract")
             if count > 1 and (heavy or cost[node] > CHEAP):
                 reasons[node] = f"read {count:g} times"
@@ -154,7 +154,8 @@ def _costs(graph: Graph, inputs: frozenset[Node], users: Mapping[Node, list[tupl
         elif node.op.kind == "elementwise":
             cost[node] = op_cost(node) + sum(of(operand) for operand in node.inputs)
         elif node.op.kind == "movement":
-            cost[node] = max(of(operand) for operand in node.inputs) + (node.op.name in ("cat", "embed"))
+            places = 3 * len(node.inputs) if isinstance(node.op.emit, Pieces) else int(node.op.name == "embed")
+            cost[node] = max(of(operand) for operand in node.inputs) + places
         else:
             cost[node] = 0  # what has loops gets a buffer as soon as it would be repeated
     return cost

@@ -13,18 +13,20 @@ import time
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from ..config import config, say
 from ..errors import DTypeError, MissingExtra, TraceError, message
-from ..graph import Graph
+from ..graph import NO_ATTRS, Graph, Node
 from ..ops.rules import DTYPES
+from ..ops.source import CONSTANT
 from ..pytree import Tree, flatten, unflatten
 from ..tensor import Tensor
 from ..tensor.core import constant, mode
 from . import native
+from .explain import Explanation, explain_schedule
 from .program import Program
 from .runtime import Compiled, Resident
 from .trace import Traced, trace
@@ -54,11 +56,15 @@ class Kind:
         return "; ".join(found)
 
 
+MISFIT: Final = object()
+
+
 class Entry:
     """One compiled kind of call, with the state it works on."""
 
     def __init__(self, traced: Traced, kind: Kind) -> None:
         self.traced, self.kind = traced, kind
+        self.grad, self.dtype = kind.grad, kind.dtype
         self.plain = False
         self.compiled = Compiled(traced.graph)
         self.count = len(traced.arguments)
@@ -69,57 +75,94 @@ class Entry:
                 zip(traced.captures, self.compiled.inputs[self.count :], strict=True)
             )
         ]
-        self.changing = [one for one in self.state if one.changes]
+        self.handles = [one.handle for one in self.state]
+        self.nodes: list[Any] = [None] * len(self.state)
+        self.changing: list[Any] = []
         self.gradients = [
             Gradient(self.state[position].handle, None if output is None else self.compiled.outputs[output])
             for position, output in traced.gradients
         ]
         self.outputs = self.compiled.outputs[: sum(kind == "output" for kind, _ in traced.results)]
         self.single = self.outputs[0] if traced.results == (("output", 0),) and traced.tree.type is None else None
+        self.moded = bool(traced.modules or traced.fresh_gradients)
+        self.views = self.compiled.inputs[: self.count]
+        self.function, self.address = self.compiled.function, self.compiled.address
 
     def fits(self) -> bool:
         """Whether what was reached from outside still has the type it had."""
+        return self._same_modes() and self._same_types()
+
+    def _same_modes(self) -> bool:
+        for module, training in self.traced.modules:
+            if module._training is not training:
+                return False
+        for position in self.traced.fresh_gradients:
+            if getattr(self.handles[position].node.slot, "grad", None) is not None:
+                return False
+        return True
+
+    def _same_types(self) -> bool:
         for one in self.state:
             node = one.handle.node
             if node is not one.node and (node.shape, node.dtype, node.needs_grad) != one.type:
                 return False
-        return all(module.training is training for module, training in self.traced.modules) and all(
-            (getattr(self.state[position].handle.node.slot, "grad", None) is None)
-            for position in self.traced.fresh_gradients
-        )
+        return True
 
     def call(self, arrays: Sequence[Any]) -> Any:
-        """Bring arguments and changed state in, run, and hand out the results."""
+        """Bring arguments and changed state in, run, and hand out the results; MISFIT, having done nothing, where
+        something outside has another type than it had. Speed here is a promise.
+        """
         compiled = self.compiled
         with compiled.lock:
-            for (view, _, _), array in zip(self.arguments, arrays, strict=True):
-                view[...] = array
-            for one in self.state:
-                if one.handle.node is not one.node:
-                    one.bring_in()
-            for one in self.changing:
-                if one.node is not None and one.node.was_read:
-                    one.node = None
-            if code := compiled.function(compiled.address):
+            renew = [handle.node for handle in self.handles] != self.nodes
+            if (renew and not self._same_types()) or (self.moded and not self._same_modes()):
+                return MISFIT
+            k = 0  # by hand: zip and enumerate cost a tenth of a small call
+            for array in arrays:
+                self.views[k][...] = array
+                k += 1  # noqa: SIM113
+            if not renew:
+                for node in self.changing:
+                    if node._array is not None:
+                        renew = True
+            if renew:
+                self.bring_in()
+            code = self.function(self.address)
+            if renew:
                 self.give_back()
+            if code:
                 compiled.fail(code)
-            results = [np.array(view) for view in self.outputs]
-        self.give_back()
+            if self.single is not None:
+                value = self.single.copy()
+            else:
+                results = [view.copy() for view in self.outputs]
         for gradient in self.gradients:
-            gradient.give(compiled.lock)
+            tensor = gradient.tensor
+            if tensor is None or tensor.node._array is not None or gradient.handle.node.slot.grad is not tensor:
+                gradient.give(compiled.lock)
         if self.single is not None:
-            return Tensor.handle(constant(results[0]))
+            return Tensor.handle(Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value))
         values = [
             Tensor.handle(constant(results[what])) if kind == "output" else what for kind, what in self.traced.results
         ]
         return unflatten(self.traced.tree, values)
 
+    def bring_in(self) -> None:
+        """Copy values that changed outside to the arena, and part from nodes whose value was looked at."""
+        for one in self.state:
+            if one.handle.node is not one.node:
+                one.bring_in()
+            elif one.changes and one.node.was_read:
+                one.node = None
+
     def give_back(self) -> None:
         """Let the handles of the state hold what is in the arena now."""
         lock = self.compiled.lock
-        for one in self.changing:
-            if one.node is None:
+        for one in self.state:
+            if one.changes and one.node is None:
                 one.node = one.handle.node = Resident(one.view, lock, one.handle.node)
+        self.nodes = [one.node for one in self.state]
+        self.changing = [one.node for one in self.state if one.changes]
 
 
 class State:
@@ -154,7 +197,7 @@ class Gradient:
         slot = self.handle.node.slot
         if self.view is None:
             slot.grad = None
-        elif self.tensor is None or slot.grad is not self.tensor or self.tensor.node.was_read:
+        else:
             self.tensor = slot.grad = Tensor.handle(Resident(self.view, lock, constant(self.view)))
 
 
@@ -173,16 +216,21 @@ class Jitted:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the machine code for such arguments; the first time, make it."""
         entry = self.last
-        if entry is not None and not kwargs and mode.recorder is None and len(args) == entry.count:
+        if entry is not None and entry.plain and not kwargs and len(args) == entry.count and mode.recorder is None:
             arrays = []
-            for arg, (_, shape, dtype) in zip(args, entry.arguments, strict=True):
+            arguments, k = entry.arguments, 0
+            for arg in args:
                 value = arg if type(arg) is np.ndarray else arg.node.value if type(arg) is Tensor else None
-                if value is None or value.dtype != dtype or value.shape != shape:
+                _, shape, dtype = arguments[k]
+                if value is None or value.dtype is not dtype or value.shape != shape:
                     break
                 arrays.append(value)
+                k += 1  # noqa: SIM113
             else:
-                if entry.plain and mode.grad is entry.kind.grad and mode.dtype is entry.kind.dtype and entry.fits():
-                    return entry.call(arrays)
+                if mode.grad is entry.grad and mode.dtype is entry.dtype:
+                    result = entry.call(arrays)
+                    if result is not MISFIT:
+                        return result
         return self._slowly(args, kwargs)
 
     def _slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -197,7 +245,8 @@ class Jitted:
                     say(f"tg.jit: {self.name} is traced again: {why}")
                 entry = self._compile(kind, leaves, is_array)
             self.last = entry
-        return entry.call(arrays)
+        result = entry.call(arrays)
+        return self._slowly(args, kwargs) if result is MISFIT else result
 
     def _compile(self, kind: Kind, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:
         started = time.perf_counter()
@@ -215,6 +264,8 @@ class Jitted:
                 f"generate {1e3 * times.generate:.1f} ms, machine code {1e3 * times.machine:.1f} ms"
                 + (" (cached)" if times.cached else "")
             )
+        if config().debug >= 6:
+            say(str(explain_schedule(entry.compiled.stages.schedule, entry.compiled.arena)))
         return entry
 
     # ---- looking inside -------------------------------------------------------------------------------------------
@@ -259,6 +310,22 @@ def jit(function: Callable[..., Any]) -> Jitted:
     5.0
     """
     return Jitted(function)
+
+
+def explain(function: Any, *args: Any, **kwargs: Any) -> Explanation:
+    """A table of the kernels a function is compiled to for these arguments, with the time each takes.
+
+    Columns: kernel, the ops it came from, its loops, vector axis and lanes, scalar operations, bytes it touches,
+    nanoseconds, share of the whole, percent of the peak that a loop of multiply-adds reaches on this machine.
+
+    >>> import tinygrad_nn as tg
+    >>> table = explain(tg.jit(lambda x: x.exp().sum()), tg.ones(1000))
+    >>> table.rows[0].sources
+    ('sum', 'exp')
+    """
+    jitted = function if isinstance(function, Jitted) else Jitted(function)
+    compiled = jitted.entry(args, kwargs).compiled
+    return explain_schedule(compiled.stages.schedule, compiled.arena)
 
 
 def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Kind, list[Any], list[Any], list[bool]]:

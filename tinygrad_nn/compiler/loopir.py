@@ -183,8 +183,8 @@ class Kernel:
     """A piece of the program: its statements, and how its loops are run.
 
     `vector` is the variable whose values lie in the lanes; `jam` says how many iterations of a loop are run together,
-    so that what they load is loaded once; `wide` how many vectors the vector loop takes at a time. `sources` are the ops
-    it came from.
+    so that what they load is loaded once; `wide` how many vectors the vector loop takes at a time. `sources` are the
+    ops it came from.
     """
 
     name: str

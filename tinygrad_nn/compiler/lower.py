@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ..graph import Graph, Node, Shape
 from ..ops.movement import RESHAPE
-from ..ops.rules import INT64, Fold, Rank, Spread
+from ..ops.rules import INT64, Fold, Pieces, Rank, Spread
 from ..scalar import Expr, const, param
 from .fusion import Plan, is_squeeze
 from .loopir import (
@@ -137,6 +137,8 @@ class Lowering:
             self._spread(node, buffer, emit)
         elif node.op.kind == "control":
             self._scan(node, buffer)
+        elif isinstance(emit, Pieces):
+            self._pieces(node, buffer, emit)
         else:
             loops, index = self._loops(node.shape)
             self._kernel(node.op.name, loops, lambda: [Store(Access(buffer, index), self._element(node, index, ()))])
@@ -196,6 +198,21 @@ class Lowering:
             return [Let(carry, const(0, node.dtype)), Loop(step, self._block(inner))]
 
         self._kernel(node.op.name, others, outer)
+
+    def _pieces(self, node: Node, buffer: Buffer, emit: Pieces) -> None:
+        """Operand by operand."""
+        axis, start = emit.axis(**node.attrs), 0
+        for operand in node.inputs:
+            loops, index = self._loops(operand.shape)
+            place = (*index[:axis], index[axis] + start, *index[axis + 1 :])
+            start += operand.shape[axis]
+            if 0 not in operand.shape:
+                self._kernel(node.op.name, loops, self._copied(buffer, place, operand, index))
+
+    def _copied(
+        self, buffer: Buffer, place: tuple[Affine, ...], operand: Node, index: tuple[Affine, ...]
+    ) -> Callable[[], list[Statement]]:
+        return lambda: [Store(Access(buffer, place), self.pull(operand, index, ()))]
 
     def _spread(self, node: Node, buffer: Buffer, emit: Spread) -> None:
         """Begin with zeros or an operand, then write element by element."""
@@ -292,7 +309,8 @@ class Lowering:
             inline: Expr = self._inline(node, index, guards)
             return inline
         reader = Reader(self, node, guards)
-        value: Expr = node.op.emit(reader, index, *(x.shape for x in node.inputs), **node.attrs)
+        emit = node.op.emit.element if isinstance(node.op.emit, Pieces) else node.op.emit
+        value: Expr = emit(reader, index, *(x.shape for x in node.inputs), **node.attrs)
         return value
 
     def _inline(self, node: Node, index: tuple[Index, ...] | None, guards: Guards = ()) -> Any:

@@ -7,12 +7,15 @@ allocates registers. Object code goes through the cache.
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import threading
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
+from ..config import config
 from ..errors import GraphError, message
 from ..extras import require
 from . import cache as disk
@@ -93,7 +96,18 @@ def build(text: str, name: str, signature: Any) -> Code:
             address = engine.get_function_address(name)
         except RuntimeError as error:
             raise GraphError(message("llvm", f"IR that LLVM refuses: {error}")) from error
+    if config().perf:
+        _map(name, entry, address, stored)
     return Code(engine, signature(address), address, hit)
+
+
+def _map(name: str, entry: str, address: int, code: bytes) -> None:
+    """Tell Linux perf (and samply) what lies at an address: a line in /tmp/perf-<pid>.map."""
+    binding = require("llvmlite.binding")
+    sections = binding.object_file.ObjectFileRef.from_data(code).sections()
+    size = next((section.size() for section in sections if section.is_text()), 0)
+    with Path(f"/tmp/perf-{os.getpid()}.map").open("a", encoding="ascii") as file:
+        file.write(f"{address:x} {size:x} tinygrad_nn_{name}_{entry[:8]}\n")
 
 
 def assembly(text: str) -> str:

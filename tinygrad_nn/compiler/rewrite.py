@@ -11,10 +11,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from ..config import config, say
+from ..errors import TinygradError
 from ..graph import NO_ATTRS, Attrs, Graph, Node, Op
 from ..ops import TABLE
-from ..ops.elementwise import CAST, DIV, MUL, NEG, SUB
-from ..ops.movement import BROADCAST, EMBED, PERMUTE, RESHAPE, SLICE
+from ..ops.elementwise import ADD, CAST, DIV, MUL, NEG, SUB
+from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE
 from ..ops.source import CONSTANT
 
 FOLDED_LIMIT: Final = 65536  # elements of a constant that is worked out
@@ -205,9 +207,67 @@ def few_factors(graph: Graph) -> Graph:
     return rebuild(graph, rule)
 
 
+def join_embeds(graph: Graph) -> Graph:
+    """Sums of embeds that lie side by side along an axis, as the gradients of slices are, become one cat.
+
+    0.0 is added to it, since 0.0 + -0.0, which the sum computes, is 0.0.
+    """
+    users: dict[Node, int] = {}
+    for node in graph.nodes:
+        for operand in node.inputs:
+            users[operand] = users.get(operand, 0) + 1
+    kept = {*graph.outputs, *(new for _, new in graph.updates), *graph.inputs}
+    inner = {
+        operand
+        for node in graph.nodes
+        if node.op is ADD and node not in kept
+        for operand in node.inputs
+        if operand.op is ADD and users[operand] == 1 and operand not in kept
+    }
+
+    def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
+        if node.op is not ADD or node in inner or node.dtype.kind != "f":
+            return None
+        parts: list[Node] = []
+        stack = list(operands)
+        while stack:
+            part = stack.pop()
+            if part.op is ADD and len(parts) + len(stack) < len(graph.nodes):
+                stack += part.inputs
+            elif part.op is EMBED:
+                parts.append(part)
+            else:
+                return None
+        return _joined(node, parts)
+
+    return rebuild(graph, rule)
+
+
+def _joined(node: Node, parts: list[Node]) -> Node | None:
+    """The embeds as a cat, where they tile the shape along one axis."""
+    bounds = [part.attrs["bounds"] for part in parts]
+    whole = tuple((0, 1, n) for n in node.shape)
+    axes = {a for b in bounds for a, (one, all_) in enumerate(zip(b, whole, strict=True)) if one != all_}
+    if len(axes) != 1 or any(step != 1 for b in bounds for _, step, _ in b):
+        return None
+    (axis,) = axes
+    ordered = sorted(zip(bounds, parts, strict=True), key=lambda pair: pair[0][axis][0])
+    end = 0
+    for b, _ in ordered:
+        if b[axis][0] != end or b[axis][2] == 0:
+            return None
+        end += b[axis][2]
+    if end != node.shape[axis]:
+        return None
+    joined = apply(CAT, tuple(part.inputs[0] for _, part in ordered), {"axis": axis})
+    zero = Node(CONSTANT, (), NO_ATTRS, node.shape, node.dtype, np.broadcast_to(np.zeros((), node.dtype), node.shape))
+    return apply(ADD, (joined, zero), NO_ATTRS)
+
+
 PASSES: Final[tuple[Callable[[Graph], Graph], ...]] = (
     fold_constants,
     unit_steps,
+    join_embeds,
     few_factors,
     drop_identities,
     unify,
@@ -215,7 +275,16 @@ PASSES: Final[tuple[Callable[[Graph], Graph], ...]] = (
 
 
 def rewrite(graph: Graph) -> Graph:
-    """All passes, in order."""
+    """All passes, in order. An error in one names it."""
+    flags = config()
     for step in PASSES:
-        graph = step(graph)
+        try:
+            graph = step(graph)
+            if flags.verify:
+                graph.verify()
+        except TinygradError as error:
+            error.add_note(f"in the pass {step.__name__}")
+            raise
+        if flags.debug >= 3:
+            say(f"-- after {step.__name__}\n{graph}")
     return graph

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from ..config import config, say
 from ..errors import IndexOutOfRange, message
 from ..graph import NO_ATTRS, Graph, Node
 from ..ops.source import CONSTANT
@@ -86,10 +87,36 @@ class Stages:
         self.llvm = write_function(self.schedule)
         generated = time.perf_counter()
         self.seconds: Final = (lowered - started, generated - lowered)
+        show_stages(graph, {self.plan: self.graph}, self.schedule, self.llvm)
 
     def assembly(self) -> str:
         """The machine code as text."""
         return native.assembly(self.llvm)
+
+
+def show_stages(traced: Graph, plans: Mapping[Plan, Graph], planned: Schedule, llvm: str) -> None:
+    """Print what TGNN_DEBUG asks for: 1 counts, 2 graph, 4 loops and reasons for buffers, 5 LLVM, 6 assembly."""
+    flags = config()
+    if flags.verify:
+        planned.program.verify()
+    if flags.debug >= 1:
+        kernels, buffers = len(planned.program.kernels), len(planned.program.buffers)
+        lines = llvm.count("\n")
+        say(
+            f"compiled: {len(traced.nodes)} nodes, {kernels} kernels, {buffers} buffers in {planned.size} bytes, {lines} lines"
+        )
+    if flags.debug >= 2:
+        say(f"-- graph\n{traced}")
+    if flags.debug >= 4:
+        for plan_, graph in plans.items():
+            position = {node: k for k, node in enumerate(graph.nodes)}
+            reasons = "\n".join(f"b{position[node]} {node.op.name}: {why}" for node, why in plan_.stored.items())
+            say(f"-- why a node has a buffer\n{reasons}")
+        say(f"-- loops\n{planned.program}")
+    if flags.debug >= 5:
+        say(f"-- LLVM\n{llvm}")
+    if flags.debug >= 6:
+        say(f"-- assembly\n{native.assembly(llvm)}")
 
 
 def aligned(size: int) -> Array:

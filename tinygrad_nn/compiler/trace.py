@@ -8,8 +8,7 @@ would have to read is an error. All handles hold their own nodes again when the 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -138,11 +137,9 @@ class Tracer:
             old.slot.owner = new.serial
         handle.node = new
 
-    @contextmanager
-    def scope(self, module: Any) -> Iterator[None]:
-        """A module runs within the block: whether it trains is part of what is frozen."""
-        self.modules.setdefault(id(module), (module, module.training))
-        yield
+    def note_mode(self, module: Any) -> None:
+        """A module asks whether it trains, which is then part of what is frozen."""
+        self.modules.setdefault(id(module), (module, module._training))
 
     def restore(self) -> None:
         """Give every handle from outside its own node back."""

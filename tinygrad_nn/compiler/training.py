@@ -10,41 +10,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from ..config import config, say
 from ..errors import TraceError, message
-from ..graph import Graph, Node
-from ..ops.rules import FLOAT64, INT64
+from ..graph import Graph
 from ..pytree import flatten
-from ..scalar import Expr, const, param
 from ..tensor import no_grad
 from . import native
 from .batches import unify
-from .fusion import plan
+from .epochs import STOPPED, Body, Epochs, Results
 from .jit import Jitted, State, describe
 from .llvm import write_function
-from .loopir import TAIL, Access, Affine, Buffer, Check, Kernel, Loop, Statement, Store, Var, affine
-from .lower import lower
-from .program import Fault, Program, Region, Repeat, Span, When
-from .rewrite import rewrite
-from .runtime import Arena, Resident, raise_fault
+from .program import Fault
+from .runtime import Arena, Resident, raise_fault, show_stages
 from .schedule import schedule
 from .trace import Traced, trace
 
 PATIENCE: Final = 0.15  # seconds that Ctrl-C may wait for a call
-STOPPED: Final = 10**6  # the code of a run that was stopped
-CAPACITY: Final = 4096  # epochs of one call at most
-ORDERS: Final = 2**20  # permuted indices kept for one call at most
 Array = np.ndarray[Any, Any]
-
-
-class NoCommonGraph(Exception):
-    """The step does something else with the short last batch than with a whole one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +59,17 @@ class Training:
         started = time.perf_counter()
         self.samples, self.batch = len(columns[0]), batch
         self.columns = columns
-        traced, graph = self._traced(step, columns)
-        self.names, results = named("step", traced)
+        bodies = self._bodies(step, columns)
+        self.names, _ = named("step", bodies[0].traced)
         scored = self._traced_evaluation(evaluate) if evaluate is not None else None
         self.evaluates = scored is not None
         self.score_names, scores = named("evaluate", scored) if scored is not None else ((), [])
         traced_at = time.perf_counter()
-        builder = Builder(traced, graph, results, scored, scores, columns, batch, shuffle)
+        builder = Epochs(bodies, scored, scores, columns, shuffle)
         self.schedule = schedule(builder.program, native.machine().width)
         text = write_function(self.schedule)
         lowered_at = time.perf_counter()
+        show_stages(bodies[0].traced.graph, builder.plans, self.schedule, text)
         self.code = native.build(text, "run", native.SIGNATURE)
         self.spent = Spent(
             traced_at - started, lowered_at - traced_at, time.perf_counter() - lowered_at, self.code.cached
@@ -94,24 +83,29 @@ class Training:
         self.state = [
             State(handle, self.view(buffer), handle_changes) for handle, buffer, handle_changes in builder.state
         ]
-        self.cleared = [traced.captures[position].handle for position, _ in traced.gradients]
+        self.cleared = [body.traced.captures[k].handle for body in bodies for k, _ in body.traced.gradients]
         self.capacity = builder.capacity
         self.history, self.scores = self.view(builder.history), self.view(builder.scores)
         self.flags, self.count, self.now = self.view(builder.flags), self.view(builder.count), self.view(builder.now)
         self.stop = self.view(builder.stop)
         self.orders = self.view(builder.orders) if builder.orders is not None else None
 
-    def _traced(self, step: Jitted, columns: Sequence[Array]) -> tuple[Traced, Graph]:
-        """The trace of a whole batch, and the graph that serves the short last one too."""
-        rest = self.samples % self.batch
-        graph: Graph | None
+    def _bodies(self, step: Jitted, columns: Sequence[Array]) -> list[Body]:
+        """The step for a whole batch, for the short last one too if one graph serves both, else that by itself."""
+        rounds, rest = divmod(self.samples, self.batch)
         traced = self._trace(step, [column[: self.batch] for column in columns])
-        graph = without_gradients(traced)
-        if rest:
-            graph = unify(graph, without_gradients(self._trace(step, [column[:rest] for column in columns])))
-            if graph is None:
-                raise NoCommonGraph
-        return traced, graph
+        graph, (_, results) = without_gradients(traced), named("step", traced)
+        if not rest:
+            return [Body(traced, graph, results, self.batch, None, rounds, 0)]
+        last = self._trace(step, [column[:rest] for column in columns])
+        common = unify(graph, without_gradients(last))
+        if common is not None:
+            return [Body(traced, common, results, self.batch, rest, rounds + 1, 0)]
+        (_, others) = named("step", last)
+        return [
+            Body(traced, graph, results, self.batch, None, rounds, 0),
+            Body(last, without_gradients(last), others, rest, None, 1, rounds * self.batch),
+        ]
 
     def _traced_evaluation(self, evaluate: Callable[[], Any]) -> Traced | None:
         """The trace of the evaluation; None where it reads values, so that Python has to run it."""
@@ -187,7 +181,7 @@ class Training:
         fault: Fault = self.schedule.program.faults[code - 1]
         epoch, batch = int(self.now[0]) + first, int(self.now[1])
         values = self.view(fault.buffer)
-        if fault.buffer in self.builder.batches:
+        if any(fault.buffer in inputs for inputs in self.builder.batches):
             rows = min(self.batch, self.samples - batch * self.batch)
             raise_fault(fault, values[:rows], {"epoch": epoch, "batch": batch})
         raise_fault(fault, values, {"epoch": epoch})
@@ -199,7 +193,7 @@ def without_gradients(traced: Traced) -> Graph:
     return Graph.of(traced.graph.outputs[:count], traced.graph.inputs, traced.graph.updates)
 
 
-def named(owner: str, traced: Traced) -> tuple[tuple[str, ...], list[int | float]]:
+def named(owner: str, traced: Traced) -> tuple[tuple[str, ...], Results]:
     """Names of what a function returns, and for each the output (an int) or the number (a float)."""
     tree = traced.tree
     if tree.type is None:
@@ -208,7 +202,7 @@ def named(owner: str, traced: Traced) -> tuple[tuple[str, ...], list[int | float
         names = tree.names
     else:
         raise TraceError(message("fit", f"{tree.type.__name__} from {owner}", "a 0-d tensor or a dict of them"))
-    results: list[int | float] = []
+    results: Results = []
     for name, (kind, what) in zip(names, traced.results, strict=True):
         if kind == "output" and traced.graph.outputs[what].shape in ((), (1,)):
             results.append(int(what))
@@ -218,172 +212,3 @@ def named(owner: str, traced: Traced) -> tuple[tuple[str, ...], list[int | float
             got = f"{name!r} from {owner} of shape {traced.graph.outputs[what].shape if kind == 'output' else what}"
             raise TraceError(message("fit", got, "a number or a 0-d tensor", "return the mean"))
     return tuple(map(str, names)), results
-
-
-class Builder:
-    """Puts the program of a run together."""
-
-    def __init__(
-        self,
-        traced: Traced,
-        graph: Graph,
-        results: list[int | float],
-        scored: Traced | None,
-        scores: list[int | float],
-        columns: Sequence[Array],
-        batch: int,
-        shuffle: bool,
-    ) -> None:
-        self.samples, self.batch = len(columns[0]), batch
-        self.rounds = -(-self.samples // batch)
-        self.rest = self.samples % batch or None
-        rewritten = rewrite(graph)
-        step = lower(rewritten, plan(rewritten))
-        count = len(traced.arguments)
-        self.batches = step.inputs[:count]
-        owners = {id(c.handle): buffer for c, buffer in zip(traced.captures, step.inputs[count:], strict=True)}
-        changing = {id(traced.captures[position].handle) for position in traced.updated}
-        evaluation, extra = self._evaluation(scored, owners, len(step.faults))
-        self.state = [
-            *((c.handle, owners[id(c.handle)], id(c.handle) in changing) for c in traced.captures),
-            *((handle, buffer, False) for handle, buffer in extra),
-        ]
-        self.capacity = max(1, min(CAPACITY, ORDERS // self.samples)) if shuffle else CAPACITY
-        self.epoch, self.round = Var("epoch", self.capacity), Var("batch", self.rounds)
-        whole = self.rounds * batch
-        # A whole set in order is the input of the step itself.
-        resident = self.rounds == 1 and not shuffle
-        self.sources: list[Buffer] = list(self.batches) if resident else []
-        self.data = (
-            []
-            if resident
-            else [Buffer(f"x{k}", (whole, *c.shape[1:]), c.dtype, "input") for k, c in enumerate(columns)]
-        )
-        self.sources = self.sources or self.data
-        self.orders = Buffer("order", (self.capacity, whole), INT64, "input") if shuffle else None
-        self.history = Buffer("history", (self.capacity, max(1, len(results))), FLOAT64, "input", True)
-        self.scores = Buffer("scores", (self.capacity, max(1, len(scores))), FLOAT64, "input", True)
-        self.flags = Buffer("evaluated", (self.capacity,), INT64, "input", True)
-        self.count, self.now = Buffer("epochs", (), INT64, "input"), Buffer("now", (2,), INT64, "input", True)
-        self.stop = Buffer("stop", (), INT64, "input")
-        kernels: list[Kernel] = []
-        faults = [*step.faults, *(evaluation.faults if evaluation else ())]
-        begin = [*self._marks(), *self._copies(faults)]
-        ending = self._totals(results, step.outputs)
-        kernels += [*begin, *step.kernels, *ending]
-        rounds = (
-            Span(0, len(begin)),
-            Span(len(begin), len(begin) + len(step.kernels), step.updates),
-            Span(len(begin) + len(step.kernels), len(kernels)),
-        )
-        regions: list[Region] = [Repeat(self.round, rounds, None, self.rest is not None)]
-        self._then(regions, kernels, self._means(len(results)))
-        if evaluation is not None:
-            inner: list[Region] = []
-            self._then(inner, kernels, list(evaluation.kernels))
-            self._then(inner, kernels, self._scored(scores, evaluation.outputs))
-            regions.append(When(Access(self.flags, (affine(self.epoch),)), tuple(inner)))
-        own = [*self.data, self.history, self.scores, self.flags, self.count, self.now, self.stop]
-        own += [self.orders] if self.orders is not None else []
-        self.program = Program(
-            tuple(kernels),
-            (*own, *step.buffers, *(evaluation.buffers if evaluation else ())),
-            (*own, *step.inputs, *(buffer for _, buffer in extra)),
-            (),
-            step.updates,
-            tuple(faults),
-            (Repeat(self.epoch, tuple(regions), Access(self.count, ())),),
-        )
-
-    def _evaluation(
-        self, scored: Traced | None, owners: Mapping[int, Buffer], faults: int
-    ) -> tuple[Program | None, list[tuple[Any, Buffer]]]:
-        """The program of the evaluation on the state of the step, and the tensors that only it reaches."""
-        if scored is None:
-            return None, []
-        known: dict[Node, Buffer] = {}
-        extra: list[tuple[Any, Buffer]] = []
-        for capture in scored.captures:
-            buffer = owners.get(id(capture.handle))
-            if buffer is None:
-                node = capture.node
-                buffer = Buffer(f"e{len(extra)}", node.shape, node.dtype, "input")
-                extra.append((capture.handle, buffer))
-            known[capture.node] = buffer
-        rewritten = rewrite(scored.graph)
-        planned = plan(rewritten)
-        plain = {node for node in planned.plain if node in known and not known[node].plain}
-        if plain:
-            raise TraceError(message("fit", "an evaluate() that reshapes the state", "the state in its own shape"))
-        program = lower(rewritten, planned, known, "e", faults)
-        return replace(program, buffers=(*(buffer for _, buffer in extra), *program.buffers)), extra
-
-    def _then(self, regions: list[Region], kernels: list[Kernel], more: list[Kernel]) -> None:
-        if more:
-            regions.append(Span(len(kernels), len(kernels) + len(more)))
-            kernels += more
-
-    def _marks(self) -> list[Kernel]:
-        """Where the run is, for messages."""
-        stores = (
-            Check(param(Access(self.stop, ()), INT64).eq(0), STOPPED),
-            Store(Access(self.now, (Affine(0),)), param(affine(self.epoch), INT64)),
-            Store(Access(self.now, (Affine(1),)), param(affine(self.round), INT64)),
-        )
-        return [Kernel("now", stores, ("batch",))]
-
-    def _copies(self, faults: list[Fault]) -> list[Kernel]:
-        """A batch, from the data to the inputs of the step."""
-        kernels: list[Kernel] = []
-        if not self.data:
-            return kernels
-        if self.orders is not None:
-            faults.append(Fault("order", self.orders, self.data[0].shape[0]))
-        for source, target in zip(self.data, self.batches, strict=True):
-            loops = [Var(f"d{axis}", int(n), getattr(n, "tail", None)) for axis, n in enumerate(target.shape)]
-            index = tuple(affine(var) for var in loops)
-            row = index[0] + affine(self.round) * self.batch
-            place: Any = row
-            if self.orders is not None:
-                place = param(Access(self.orders, (affine(self.epoch), row)), INT64)
-            value = param(Access(source, (place, *index[1:])), source.dtype)
-            body: tuple[Statement, ...] = (Store(Access(target, index), value),)
-            for var in reversed(loops):
-                body = (Loop(var, body),)
-            kernels.append(Kernel(f"batch_{target.name}", body, ("batch",)))
-        return kernels
-
-    def _totals(self, results: list[int | float], outputs: Sequence[Buffer]) -> list[Kernel]:
-        """Add what the step returned, times the samples of the batch, to the epoch's row of the history."""
-        size: Expr = const(self.batch, FLOAT64)
-        if self.rest is not None:
-            size = param(TAIL, TAIL.dtype).where(const(self.rest, FLOAT64), size)
-        stores = []
-        for column, result in enumerate(results):
-            place = Access(self.history, (affine(self.epoch), Affine(column)))
-            first = param(affine(self.round), INT64).eq(0)
-            before = first.where(const(0.0, FLOAT64), param(place, FLOAT64))
-            stores.append(Store(place, before + size * _number(result, outputs)))
-        return [Kernel("totals", tuple(stores), ("history",))] if stores else []
-
-    def _means(self, count: int) -> list[Kernel]:
-        stores = []
-        for column in range(count):
-            place = Access(self.history, (affine(self.epoch), Affine(column)))
-            stores.append(Store(place, param(place, FLOAT64) / float(self.samples)))
-        return [Kernel("means", tuple(stores), ("history",))] if stores else []
-
-    def _scored(self, scores: list[int | float], outputs: Sequence[Buffer]) -> list[Kernel]:
-        stores = [
-            Store(Access(self.scores, (affine(self.epoch), Affine(column))), _number(score, outputs))
-            for column, score in enumerate(scores)
-        ]
-        return [Kernel("scores", tuple(stores), ("history",))] if stores else []
-
-
-def _number(result: int | float, outputs: Sequence[Buffer]) -> Expr:
-    """An output, or a number, as float64."""
-    if isinstance(result, float):
-        return const(result, FLOAT64)
-    buffer = outputs[result]
-    return param(Access(buffer, tuple(Affine() for _ in buffer.shape)), buffer.dtype).to(FLOAT64)

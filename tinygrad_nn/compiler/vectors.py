@@ -36,7 +36,7 @@ from .program import Program
 
 GATHER: Final = 1.5  # cost of one lane of a scattered load
 FOLD: Final = 8.0  # cost of folding the lanes of a register at the end
-JAM: Final = 4  # iterations run together
+JAM: Final = 5  # iterations run together
 LONG: Final = 16  # vectors in a line from which several are folded at a time
 FEW: Final = 12  # scalar operations of a fold that leaves registers for four vectors
 
@@ -162,16 +162,18 @@ def iterations(around: Iterable[Var], vector: Var | None, lanes: int) -> float:
 
 
 def stride_cost(use: Use, vector: Var | None, inner: Mapping[Buffer, int], lanes: int) -> float:
-    """A load of one place or of places in a row costs 1."""
+    """A load of places in a row costs 1, of one place for all lanes half of that: it is part of an instruction."""
+    varies = False
     for axis, index in enumerate(use.index):
         if isinstance(index, Expr):
             if any(reads(leaf, vector) for leaf in leaves(index)):
                 return lanes * GATHER
         else:
             step = index.coefficient(vector) if vector else 0
+            varies = varies or step != 0
             if step and (axis != inner[use.buffer] or step != 1):
                 return lanes * GATHER
-    return 1.0
+    return 1.0 if varies else 0.5
 
 
 def reads(leaf: object, var: Var | None) -> bool:
@@ -206,9 +208,13 @@ def outermost(body: Sequence[Statement], vector: Var) -> tuple[Statement, ...]:
 
 
 def jam_count(var: Var) -> int:
-    """How many iterations of a loop to run together: a divisor up to `JAM`, or else the smallest up to twice that."""
-    divisors = [n for n in range(2, 2 * JAM + 1) if var.extent % n == 0 and (var.tail or 0) % n == 0]
-    return max((n for n in divisors if n <= JAM), default=min(divisors, default=1))
+    """How many iterations of a loop to run together: the largest divisor up to `JAM`, a short loop as a whole, or else
+    so many that few are left over.
+    """
+    limit = min(var.extent, 2 * JAM - 2)
+    divisors = [n for n in range(2, limit + 1) if var.extent % n == 0 and (var.tail or 0) % n == 0]
+    rest = 4 if var.tail is None and var.extent > limit else 1
+    return max((n for n in divisors if n <= JAM), default=min(divisors, default=rest))
 
 
 def together(kernel: Kernel, width: int) -> int:
@@ -246,7 +252,7 @@ def jams(kernel: Kernel) -> dict[Var, int]:
         if var is kernel.vector or var in carrying:
             continue
         count = jam_count(var)
-        if count * together > 2 * JAM:
+        if count * together > 8:
             continue
         if count > 1:
             result[var] = count

@@ -35,13 +35,25 @@ class Module:
     6.0
     """
 
-    training: bool = True
+    _training: bool = True
     _forward_hooks: tuple[Callable[..., Any], ...] = ()
     _forward_pre_hooks: tuple[Callable[..., Any], ...] = ()
     forward: ClassVar[Callable[..., Any]]
 
     def __init__(self) -> None:
         """Nothing has to be set up, so a forgotten super().__init__() does no harm."""
+
+    @property
+    def training(self) -> bool:
+        """Whether the module trains; a layer that asks while it is compiled is compiled again when that changes."""
+        note = getattr(mode.recorder, "note_mode", None)
+        if note is not None:
+            note(self)
+        return self._training
+
+    @training.setter
+    def training(self, trains: bool) -> None:
+        self._training = trains
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the pre-hooks, forward, and the hooks."""

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import ShapeError, message
 from ..graph import Arg, Case, DType, Op, Shape
 from .reduce import SUM
-from .rules import ANY, check_kinds, same_dtype
+from .rules import ANY, Pieces, check_kinds, same_dtype
 
 Bounds = tuple[tuple[int, int, int], ...]  # (start, step, length) per axis
 
@@ -262,7 +262,7 @@ CAT = Op(
             axis, sum(x.shape[axis] for x in xs[:argnum]), xs[argnum].shape[axis]
         ),
     ),
-    emit=_cat_emit,
+    emit=Pieces(_cat_emit, lambda axis: axis),
     domain=(
         Case((Arg(shape=(2, 3)), Arg(shape=(2, 1)), Arg(shape=(2, 0))), {"axis": 1}),
         Case((Arg(shape=(2,)),), {"axis": 0}),

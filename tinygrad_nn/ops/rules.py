@@ -104,6 +104,18 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class Pieces:
+    """An op whose operands lie side by side in its result.
+
+    `element(read, index, *shapes, **attrs)` is one element; `axis(**attrs)` the axis along which operand follows
+    operand, so that a result in memory is written operand by operand.
+    """
+
+    element: Callable[..., Expr]
+    axis: Callable[..., int]
+
+
+@dataclass(frozen=True, slots=True)
 class Rank:
     """How an op orders a line: `before(x, y, tie, **attrs)`, `tie` being whether x stands before y in the operand."""
 

@@ -29,7 +29,7 @@ from .operations import OPERATIONS
 from .place import Env, Lanes, Place
 from .writer import Level, Val, Writer, literal, mangled
 
-UNROLL: Final = 4  # loops up to this many iterations are written out
+UNROLL: Final = 8  # loops up to this many iterations are written out
 
 
 class KernelWriter:
@@ -82,7 +82,15 @@ class KernelWriter:
                         )
                 return result
 
-            self.counted(loop, envs, jam, bind)
+            whole = var.extent // jam * jam
+            self.counted(loop, envs, jam, bind, whole)
+            if whole < var.extent:  # what is left over, together
+                last = [
+                    Env({**env.variables, var: k}, dict(env.registers))
+                    for k in range(whole, var.extent)
+                    for env in envs
+                ]
+                self.body(loop.body, last)
 
     def counted(
         self,
@@ -90,9 +98,10 @@ class KernelWriter:
         envs: list[Env],
         step: int,
         bind: Callable[[Val | int, list[Env]], list[Env]],
+        stop: int | None = None,
     ) -> None:
-        """`for base in range(0, extent, step)`, registers that change being carried."""
-        w, extent = self.w, loop.var.extent
+        """`for base in range(0, stop or extent, step)`, registers that change being carried."""
+        w, extent = self.w, loop.var.extent if stop is None else stop
         if extent <= 0:
             return
         if extent <= step:
@@ -119,7 +128,8 @@ class KernelWriter:
         self.body(loop.body, bound)
         self._take_back(loop, inner_envs, bound)
         following = w.here(f"add i64 {base.text}, {step}", "i64", 0)
-        again = w.here(f"icmp slt i64 {following.text}, {self.extent(loop.var, envs[0]).text}", "i1", 0)
+        end = self.extent(loop.var, envs[0]).text if stop in (None, loop.var.extent) else str(stop)
+        again = w.here(f"icmp slt i64 {following.text}, {end}", "i1", 0)
         w.do(f"br i1 {again.text}, label %{head}, label %{exit_}")
         latch = level.block
         w.levels.pop()

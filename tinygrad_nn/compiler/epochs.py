@@ -1,0 +1,218 @@
+"""The program of a training run: the step, the evaluation and what stands around them, with the repetitions.
+
+    repeat epoch:
+        repeat batch:  copy the batch in, the step, add what it returned to the history
+        divide the sums by the number of samples
+        when this epoch is evaluated:  the evaluation, its scores to the history
+
+The short last batch is served by the step's own kernels where `batches.unify` found a common graph, else by kernels of
+its own after the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from ..graph import Graph, Node
+from ..ops.rules import FLOAT64, INT64
+from ..scalar import Expr, const, param
+from .fusion import Plan, plan
+from .loopir import TAIL, Access, Affine, Buffer, Check, Kernel, Loop, Statement, Store, Var, affine
+from .lower import lower
+from .program import Fault, Program, Region, Repeat, Span, When
+from .rewrite import rewrite
+from .trace import Traced
+
+STOPPED: Final = 10**6  # the code of a run that was stopped
+CAPACITY: Final = 4096  # epochs of one call at most
+ORDERS: Final = 2**20  # permuted indices kept for one call at most
+Array = np.ndarray[Any, Any]
+Results = list[int | float]  # of each value returned: the number of the output, or the value itself
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A step for batches of some size: its trace, the graph to compile, what it returns, and the batches it is for."""
+
+    traced: Traced
+    graph: Graph
+    results: Results
+    rows: int
+    tail: int | None  # rows of the last batch, where this body serves a short one too
+    rounds: int
+    first: int  # row of the first batch
+
+
+class Epochs:
+    """Puts the program of a run together, and knows its buffers."""
+
+    def __init__(
+        self,
+        bodies: Sequence[Body],
+        scored: Traced | None,
+        scores: Results,
+        columns: Sequence[Array],
+        shuffle: bool,
+    ) -> None:
+        self.samples = len(columns[0])
+        self.owners: dict[int, Buffer] = {}
+        self.faults: list[Fault] = []
+        self.handles: dict[int, Any] = {}
+        graphs = [rewrite(body.graph) for body in bodies] + ([rewrite(scored.graph)] if scored is not None else [])
+        traces = [body.traced for body in bodies] + ([scored] if scored is not None else [])
+        plans = plain_together([plan(graph) for graph in graphs], traces)
+        self.plans = dict(zip(plans, graphs, strict=True))
+        parts = [
+            self._lowered(graph, one, traced, "" if k == 0 else f"p{k}")
+            for k, (graph, one, traced) in enumerate(zip(graphs, plans, traces, strict=True))
+        ]
+        steps = parts[: len(bodies)]
+        changing = {id(body.traced.captures[k].handle) for body in bodies for k in body.traced.updated}
+        self.state = [(handle, self.owners[key], key in changing) for key, handle in self.handles.items()]
+        self.batches = [step.inputs[: len(body.traced.arguments)] for step, body in zip(steps, bodies, strict=True)]
+        self.capacity = max(1, min(CAPACITY, ORDERS // self.samples)) if shuffle else CAPACITY
+        self.epoch = Var("epoch", self.capacity)
+        # A whole set in order is the input of the step itself.
+        resident = len(bodies) == 1 and bodies[0].rounds == 1 and not shuffle
+        whole = bodies[0].rows * -(-self.samples // bodies[0].rows)
+        self.data = (
+            []
+            if resident
+            else [Buffer(f"x{k}", (whole, *c.shape[1:]), c.dtype, "input") for k, c in enumerate(columns)]
+        )
+        self.sources = list(self.batches[0]) if resident else self.data
+        self.orders = Buffer("order", (self.capacity, whole), INT64, "input") if shuffle else None
+        self.history = Buffer("history", (self.capacity, max(1, len(bodies[0].results))), FLOAT64, "input", True)
+        self.scores = Buffer("scores", (self.capacity, max(1, len(scores))), FLOAT64, "input", True)
+        self.flags = Buffer("evaluated", (self.capacity,), INT64, "input", True)
+        self.count, self.now = Buffer("epochs", (), INT64, "input"), Buffer("now", (2,), INT64, "input", True)
+        self.stop = Buffer("stop", (), INT64, "input")
+        if self.orders is not None:
+            self.faults.append(Fault("order", self.orders, whole))
+        self.kernels: list[Kernel] = []
+        regions: list[Region] = []
+        for step, body, inputs in zip(steps, bodies, self.batches, strict=True):
+            turn = Var("batch", body.rounds)
+            inner: list[Region] = []
+            before = body.first // bodies[0].rows
+            self._then(inner, [*self._marks(turn, before), *self._copies(body, turn, inputs)])
+            self._then(inner, list(step.kernels), step.updates)
+            self._then(inner, self._totals(body, turn, before, step.outputs))
+            regions.append(Repeat(turn, tuple(inner), None, body.tail is not None))
+        self._then(regions, self._means(len(bodies[0].results)))
+        if scored is not None:
+            judged: list[Region] = []
+            self._then(judged, list(parts[-1].kernels))
+            self._then(judged, self._scored(scores, parts[-1].outputs))
+            regions.append(When(Access(self.flags, (affine(self.epoch),)), tuple(judged)))
+        own = [*self.data, self.history, self.scores, self.flags, self.count, self.now, self.stop]
+        own += [self.orders] if self.orders is not None else []
+        arguments = [buffer for inputs in self.batches for buffer in inputs]
+        known = dict.fromkeys([*own, *arguments, *self.owners.values()])
+        made = [buffer for part in parts for buffer in part.buffers if buffer not in known]
+        self.program = Program(
+            tuple(self.kernels),
+            (*known, *made),
+            tuple(known),
+            (),
+            tuple(update for step in steps for update in step.updates),
+            tuple(self.faults),
+            (Repeat(self.epoch, tuple(regions), Access(self.count, ())),),
+        )
+
+    def _lowered(self, graph: Graph, planned: Plan, traced: Traced, prefix: str) -> Program:
+        """The program of one part; a tensor that another part reached before has its buffer already."""
+        known: dict[Node, Buffer] = {}
+        for capture in traced.captures:
+            buffer = self.owners.get(id(capture.handle))
+            if buffer is not None:
+                known[capture.node] = buffer
+        program = lower(graph, planned, known, prefix, len(self.faults))
+        self.faults += program.faults
+        count = len(traced.arguments)
+        for capture, buffer in zip(traced.captures, program.inputs[count:], strict=True):
+            self.owners[id(capture.handle)] = buffer
+            self.handles[id(capture.handle)] = capture.handle
+        return program
+
+    def _then(self, regions: list[Region], more: list[Kernel], updates: tuple[tuple[Buffer, Buffer], ...] = ()) -> None:
+        if more or updates:
+            regions.append(Span(len(self.kernels), len(self.kernels) + len(more), updates))
+            self.kernels += more
+
+    def _marks(self, turn: Var, before: int) -> list[Kernel]:
+        """Where the run is, for messages; and whether it is to stop."""
+        stores = (
+            Check(param(Access(self.stop, ()), INT64).eq(0), STOPPED),
+            Store(Access(self.now, (Affine(0),)), param(affine(self.epoch), INT64)),
+            Store(Access(self.now, (Affine(1),)), param(affine(turn) + before, INT64)),
+        )
+        return [Kernel("now", stores, ("batch",))]
+
+    def _copies(self, body: Body, turn: Var, inputs: Sequence[Buffer]) -> list[Kernel]:
+        """A batch, from the data to the inputs of the step."""
+        kernels = []
+        for source, target in zip(self.data, inputs, strict=bool(self.data)):
+            loops = [Var(f"d{axis}", int(n), getattr(n, "tail", None)) for axis, n in enumerate(target.shape)]
+            index = tuple(affine(var) for var in loops)
+            row = index[0] + affine(turn) * body.rows + body.first
+            place: Any = row
+            if self.orders is not None:
+                place = param(Access(self.orders, (affine(self.epoch), row)), INT64)
+            value = param(Access(source, (place, *index[1:])), source.dtype)
+            inner: tuple[Statement, ...] = (Store(Access(target, index), value),)
+            for var in reversed(loops):
+                inner = (Loop(var, inner),)
+            kernels.append(Kernel(f"batch_{target.name}", inner, ("batch",)))
+        return kernels
+
+    def _totals(self, body: Body, turn: Var, before: int, outputs: Sequence[Buffer]) -> list[Kernel]:
+        """Add what the step returned, times the samples of the batch, to the epoch's row of the history."""
+        size: Expr = const(body.rows, FLOAT64)
+        if body.tail is not None:
+            size = param(TAIL, TAIL.dtype).where(const(body.tail, FLOAT64), size)
+        stores = []
+        for column, result in enumerate(body.results):
+            place = Access(self.history, (affine(self.epoch), Affine(column)))
+            first = param(affine(turn) + before, INT64).eq(0)
+            total = first.where(const(0.0, FLOAT64), param(place, FLOAT64))
+            stores.append(Store(place, total + size * _number(result, outputs)))
+        return [Kernel("totals", tuple(stores), ("history",))] if stores else []
+
+    def _means(self, count: int) -> list[Kernel]:
+        stores = []
+        for column in range(count):
+            place = Access(self.history, (affine(self.epoch), Affine(column)))
+            stores.append(Store(place, param(place, FLOAT64) / float(self.samples)))
+        return [Kernel("means", tuple(stores), ("history",))] if stores else []
+
+    def _scored(self, scores: Results, outputs: Sequence[Buffer]) -> list[Kernel]:
+        stores = [
+            Store(Access(self.scores, (affine(self.epoch), Affine(column))), _number(score, outputs))
+            for column, score in enumerate(scores)
+        ]
+        return [Kernel("scores", tuple(stores), ("history",))] if stores else []
+
+
+def plain_together(plans: Sequence[Plan], traces: Sequence[Traced]) -> list[Plan]:
+    """The plans, with each tensor of the state plain in all of them where one needs it so."""
+    handles: set[int] = set()
+    for one, traced in zip(plans, traces, strict=True):
+        handles |= {id(capture.handle) for capture in traced.captures if capture.node in one.plain}
+    result = []
+    for one, traced in zip(plans, traces, strict=True):
+        shared = {capture.node for capture in traced.captures if id(capture.handle) in handles}
+        result.append(Plan(one.stored, one.plain | shared))
+    return result
+
+
+def _number(result: int | float, outputs: Sequence[Buffer]) -> Expr:
+    """An output, or a number, as float64."""
+    if isinstance(result, float):
+        return const(result, FLOAT64)
+    buffer = outputs[result]
+    return param(Access(buffer, tuple(Affine() for _ in buffer.shape)), buffer.dtype).to(FLOAT64)

@@ -149,6 +149,8 @@ def _reads(user: Node, argnum: int, node: Node, reads: dict[Node, float], stored
         return times
     if isinstance(user.op.emit, Rank):
         return float(user.shape[user.attrs["axis"]])
+    if isinstance(user.op.emit, Spread):
+        return times * max(1.0, prod(user.shape) / own) if inlines(user) else 1.0
     if user.op.kind == "index":
         length = user.inputs[0].shape[user.attrs["axis"]] if argnum == 0 else 1
         return times * max(1.0, prod(user.shape) * min(length, SELECT_LIMIT) / own)

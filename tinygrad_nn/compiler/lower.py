@@ -62,6 +62,7 @@ class Lowering(OwnLoops):
         self.memo: list[dict[Any, Expr]] = []
         self.sources: list[str] = []
         self.count = 0
+        self.nothing = False
 
     def run(self) -> Program:
         """Every node with a buffer, in order."""
@@ -77,8 +78,12 @@ class Lowering(OwnLoops):
             if role == "temporary" and base is None:
                 self._kernels(node, buffer)
             self.buffers[node] = buffer
-        outputs = tuple(self._buffer_of(node) for node in self.graph.outputs)
-        updates = tuple((self.buffers[old], self._buffer_of(new)) for old, new in self.graph.updates)
+        state = {self.buffers[old] for old, new in self.graph.updates if old is not new}
+        outputs = tuple(self._kept(self._buffer_of(node), state) for node in self.graph.outputs)
+        updates = tuple(
+            (self.buffers[old], new if new.base is None else self._kept(new, state))
+            for old, new in ((old, self._buffer_of(node)) for old, node in self.graph.updates)
+        )
         return Program(
             tuple(self.kernels),
             tuple(self.order),
@@ -93,6 +98,18 @@ class Lowering(OwnLoops):
         if node not in self.buffers:
             self.buffers[node] = self._buffer(f"{self.prefix}c{len(self.order)}", node, "constant")
         return self.buffers[node]
+
+    def _kept(self, buffer: Buffer, state: set[Buffer]) -> Buffer:
+        """A result that lies in memory where the state changes is copied before it does."""
+        if (buffer.base or buffer) not in state:
+            return buffer
+        own = Buffer(f"{buffer.name}k{len(self.order)}", buffer.shape, buffer.dtype)
+        self.order.append(own)
+        loops, index = self._loops(buffer.shape)
+        load = param(Access(buffer, index), buffer.dtype)
+        self.nothing = 0 in buffer.shape
+        self._kernel("copy", loops, lambda: [Store(Access(own, index), load)])
+        return own
 
     def _buffer(self, name: str, node: Node, role: Any) -> Buffer:
         value = node.value if role == "constant" else None
@@ -112,8 +129,7 @@ class Lowering(OwnLoops):
     # ---- kernels --------------------------------------------------------------------------------------------------
 
     def _kernels(self, node: Node, buffer: Buffer) -> None:
-        if 0 in node.shape:
-            return
+        self.nothing = 0 in node.shape
         emit = node.op.emit
         if isinstance(emit, Rank):
             self._rank(node, buffer, emit)
@@ -199,9 +215,8 @@ class Lowering(OwnLoops):
         emit = node.op.emit
         if not isinstance(emit, Fold):
             return self._extreme(node, loops, place, guards)
-        empty = any(operand.shape[a] == 0 for a in axis)
         dtype = node.dtype
-        identity = 0 if empty and node.op.name == "sum" else emit.identity(dtype)
+        identity = 0 if node.op.name == "sum" else emit.identity(dtype)  # NumPy adds to 0.0, so never -0.0
         total = Register(f"{node.op.name}{self.count}", dtype, emit.identity(dtype), emit.combine)
 
         def inner() -> list[Statement]:

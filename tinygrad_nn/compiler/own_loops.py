@@ -50,6 +50,7 @@ class OwnLoops:
     memo: list[dict[Any, Expr]]
     sources: list[str]
     count: int
+    nothing: bool
 
     def pull(self, node: Node, index: tuple[Index, ...], guards: Guards) -> Expr:
         """The element of a node."""
@@ -75,6 +76,8 @@ class OwnLoops:
             body = (Loop(var, body),)
         self.kernels += self.checks
         self.checks = []
+        if self.nothing:  # there is nothing to compute, but indices may be wrong all the same
+            return
         self.kernels.append(
             Kernel(f"{self.prefix}k{len(self.kernels)}_{name}", body, tuple(dict.fromkeys(self.sources)) or (name,))
         )
@@ -149,8 +152,10 @@ class OwnLoops:
         loops, at = self._loops(values.shape)
 
         def write() -> list[Statement]:
-            target = emit.target(Reader(self, node, ()), at, *(x.shape for x in node.inputs), **node.attrs)
-            return [Store(Access(buffer, target), self.pull(values, at, ()), emit.add)]
+            shapes = [x.shape for x in node.inputs]
+            target = emit.target(Reader(self, node, ()), at, *shapes, **node.attrs)
+            add = emit.add and not emit.alone(*shapes, **node.attrs)
+            return [Store(Access(buffer, target), self.pull(values, at, ()), add)]
 
         self._kernel(node.op.name, loops, write)
 

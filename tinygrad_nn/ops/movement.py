@@ -248,7 +248,7 @@ def _cat_emit(read: Any, index: Any, *shapes: Shape, axis: int) -> Any:
             part = read(k, (*index[:axis], place, *index[axis + 1 :]), guards=((place, 0, length),))
             result = part if result is None else (read.number(place) < 0).where(result, part)
         start += length
-    return result
+    return read(0, index) if result is None else result
 
 
 CAT = Op(

@@ -229,9 +229,8 @@ class KernelWriter:
         """An element, or a vector of them, is written."""
         value = self.value(one.value, env)
         if one.add:
-            value = self.w.binary(
-                "fadd" if one.value.dtype.kind == "f" else "add", self.load(one.target, env, fresh=True), value
-            )
+            old = self.load(one.target, env, fresh=True)
+            value = self.w.binary({"f": "fadd", "i": "add", "b": "or"}[one.value.dtype.kind], old, value)
         if value.type == "i1":
             value = self.w.convert("zext", value, "i8")
         place = Place(self, one.target, env)

@@ -67,6 +67,34 @@ def mlp_64() -> Arrays:
     return {"x": x, "y": y, **uniform(rng, shapes, 1 / 8, np.float32)}
 
 
+def recurrent(seed: int, shape: tuple[int, int, int], hidden: int, gates: int, bound: float, dtype: Any) -> Arrays:
+    """Sequences (N, T, F), a target per step, and weights in PyTorch's layout."""
+    rng = np.random.default_rng(seed)
+    y = (rng.random((*shape[:2], 1)) < 0.5).astype(dtype)
+    x = (rng.uniform(-1, 1, shape) + y).astype(dtype)
+    rows = gates * hidden
+    first = {"w_ih": (rows, shape[2]), "w_hh": (rows, hidden), "b_ih": (rows,), "b_hh": (rows,)}
+    weights = uniform(rng, {**first, "w_out": (1, hidden), "b_out": (1,)}, bound, dtype)
+    if gates == 1:  # one bias, as limit.cpp: the other one stays 0
+        weights["b_hh"][:] = 0
+    return {"x": x, "y": y, **weights}
+
+
+def fraud_small() -> Arrays:
+    """12 sequences of 5 steps."""
+    return recurrent(4, (12, 5, 3), 5, 1, 0.5, np.float64)
+
+
+def fraud_kaggle() -> Arrays:
+    """As many sequences as there are in the table of payments."""
+    return recurrent(5, (45_111, 10, 29), 10, 1, 0.2, np.float64)
+
+
+def lstm() -> Arrays:
+    """A batch of 64."""
+    return recurrent(6, (64, 50, 29), 64, 4, 0.125, np.float32)
+
+
 INPUTS: dict[str, Callable[[], Arrays]] = {
     "iris": iris,
     "step": step,
@@ -74,6 +102,9 @@ INPUTS: dict[str, Callable[[], Arrays]] = {
     "titanic": titanic,
     "mlp-784": mlp_784,
     "mlp-64": mlp_64,
+    "fraud-small": fraud_small,
+    "fraud-kaggle": fraud_kaggle,
+    "lstm": lstm,
 }
 
 

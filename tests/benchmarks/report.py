@@ -80,10 +80,10 @@ def table(workload: Workload, found: Sequence[Measured]) -> Table:
         ratios = [None if workload.memory else ratio(found, one.contestant, over) for over in ("limit", "compiled")]
         loss = one.values.get(workload.check, [])
         remarks = [f"{name} {value:.0f}" for name, value in one.notes.items()] if workload.fresh else []
-        if one.iterations < workload.iterations:
-            remarks.append(f"scaled from {one.iterations:,}")
         if one.contestant == "limit":
             remarks.append("data of its own")
+        elif one.iterations < workload.iterations:
+            remarks.append(f"scaled to {workload.iterations:,}")
         if one.wrong:
             remarks.append(one.wrong)
         rows.append(
@@ -92,8 +92,8 @@ def table(workload: Workload, found: Sequence[Measured]) -> Table:
                 number(one.median),
                 f"{number(low)}..{number(high)} ({len(one.amounts)})",
                 *(number(value) for value in ratios),
-                f"{one.iterations:,}",
-                f"{loss[0]:.8g}" if loss else "",
+                "" if one.contestant == "limit" else f"{one.iterations:,}",
+                "" if not loss else "labels" if workload.labels else f"{loss[0]:.8g}",
                 "; ".join(remarks),
             )
         )

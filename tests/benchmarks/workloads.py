@@ -26,6 +26,7 @@ class Workload:
     iterations  of a whole sample; a contestant that would need longer than the budget does fewer, and is scaled
     check       iterations after which the losses of all are compared; also the warm-up
     fresh       a new process for every sample, without warm-up
+    labels      what is compared are labels, not a loss
     whole       the figure is for all iterations, not for one
     """
 
@@ -38,6 +39,7 @@ class Workload:
     tolerance: float = 1e-6
     runs: str = ""
     fresh: bool = False
+    labels: bool = False
     whole: bool = False
     memory: bool = False
     targets: tuple[Target, ...] = ()
@@ -99,6 +101,7 @@ WORKLOADS = {
             MICROSECONDS,
             50_000,
             500,
+            labels=True,
             targets=(Target(3.0),),
         ),
         Workload(
@@ -133,6 +136,31 @@ WORKLOADS = {
             whole=True,
             memory=True,
             targets=(Target(0.5),),
+        ),
+        Workload(
+            "fraud-small",
+            "3-5-1 ReLU RNN, 12 sequences of 5 steps, sum of squares, an SGD step of 1e-6 per sequence, float64",
+            "us/epoch",
+            MICROSECONDS,
+            1_000_000,
+            100,
+        ),
+        Workload(
+            "fraud-kaggle",
+            "29-10-1 tanh RNN, sequences of 10 steps, sum of squares, an SGD step of 1e-3 per sequence, float64",
+            "us/sequence",
+            MICROSECONDS,
+            45_000,
+            500,
+        ),
+        Workload(
+            "lstm",
+            "29-64-1 LSTM, batch 64, 50 steps, mean squared error, SGD 0.01, float32, a step called from Python",
+            "us/call",
+            MICROSECONDS,
+            500,
+            10,
+            tolerance=1e-3,
         ),
     )
 }

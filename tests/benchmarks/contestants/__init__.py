@@ -72,8 +72,8 @@ class Setting:
     notes: dict[str, float]
 
     def weights(self) -> list[Any]:
-        """First weights in the order of the layers."""
-        return [self.arrays[name] for name in ("w", "w1", "b1", "w2", "b2", "w3", "b3") if name in self.arrays]
+        """First weights in the order of the layers: the arrays whose names begin with w and b."""
+        return [array for name, array in self.arrays.items() if name[0] in "wb"]
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,58 @@ def mlp_64(setting: Setting) -> Run:
     return repeated(call, lambda loss: [loss], reset)
 
 
+def descend(weights: list[Any], x: Any, y: Any, rate: float, relu: bool) -> float:
+    """A step of an RNN on one sequence (T, F), backwards through time."""
+    wx, wh, b, _, wo, bo = weights
+    steps, pre = len(x), x @ wx.T + b
+    h = np.zeros((steps + 1, len(wh)))
+    for t in range(steps):
+        z = wh @ h[t]
+        z += pre[t]
+        h[t + 1] = np.maximum(z, 0) if relu else np.tanh(z)
+    d = h[1:] @ wo.T + bo - y
+    loss = float((d * d).sum())
+    d *= 2
+    gh = d @ wo
+    slope = (h[1:] > 0) if relu else 1 - h[1:] * h[1:]
+    dz = np.empty_like(gh)
+    dz[-1] = gh[-1] * slope[-1]
+    for t in range(steps - 2, -1, -1):
+        dz[t] = (gh[t] + dz[t + 1] @ wh) * slope[t]
+    for w, g in ((wx, dz.T @ x), (wh, dz.T @ h[:-1]), (b, dz.sum(0)), (wo, d.T @ h[1:]), (bo, d.sum(0))):
+        w -= rate * g
+    return loss
+
+
+def fraud_small(setting: Setting) -> Run:
+    """Epochs."""
+    x, y = setting.arrays["x"], setting.arrays["y"]
+
+    def run(iterations: int) -> Sample:
+        weights = [w.copy() for w in setting.weights()]
+        history = []
+        start = time.perf_counter()
+        for _ in range(iterations):
+            losses = [descend(weights, a, b, 1e-6, relu=True) for a, b in zip(x, y, strict=True)]
+            history.append(sum(losses) / len(x))
+        return Sample(time.perf_counter() - start, history[-1:])
+
+    return run
+
+
+def fraud_kaggle(setting: Setting) -> Run:
+    """Sequences."""
+    x, y = setting.arrays["x"], setting.arrays["y"]
+
+    def run(iterations: int) -> Sample:
+        weights = [w.copy() for w in setting.weights()]
+        start = time.perf_counter()
+        losses = [descend(weights, x[k], y[k], 1e-3, relu=False) for k in range(iterations)]
+        return Sample(time.perf_counter() - start, [sum(losses) / iterations])
+
+    return run
+
+
 WORKLOADS: Table = {
     "iris": iris,
     "titanic": titanic,
@@ -183,4 +235,6 @@ WORKLOADS: Table = {
     "inference": inference,
     "mlp-784": mlp_784,
     "mlp-64": mlp_64,
+    "fraud-small": fraud_small,
+    "fraud-kaggle": fraud_kaggle,
 }

@@ -43,9 +43,11 @@ def descend(loss: Callable[..., Any], rate: float) -> Callable[..., Any]:
     return step
 
 
-def scanned(setting: Setting, epoch: Callable[[Any], tuple[Any, Any]]) -> Run:
-    """Epochs: weights to weights and what the history holds."""
-    first = [jnp.asarray(w) for w in setting.weights()]
+def scanned(
+    setting: Setting, epoch: Callable[[Any], tuple[Any, Any]], more: Callable[[Any], Any] = lambda weights: weights
+) -> Run:
+    """Epochs: weights (and what `more` adds to them) to the same and what the history holds."""
+    first = more([jnp.asarray(w) for w in setting.weights()])
     chunk = jax.jit(lambda weights: jax.lax.scan(lambda w, _: epoch(w), weights, None, length=CHUNK))
 
     def run(iterations: int) -> Sample:
@@ -154,6 +156,67 @@ def mlp_64(setting: Setting) -> Run:
     return calls(setting, descend(squares, 0.01), [(setting.arrays["x"], setting.arrays["y"])])
 
 
+def recurrent(slope: Callable[[Any], Any]) -> Callable[..., Any]:
+    """The sum of squares of an RNN on a sequence; the second bias is that which stays 0."""
+
+    def loss(weights: Any, x: Any, y: Any) -> Any:
+        wx, wh, b, _, wo, bo = weights
+
+        def step(h: Any, z: Any) -> tuple[Any, Any]:
+            h = slope(z + wh @ h)
+            return h, h
+
+        _, h = jax.lax.scan(step, jnp.zeros(len(wh)), x @ wx.T + b)
+        return ((h @ wo.T + bo - y) ** 2).sum()
+
+    return loss
+
+
+def fraud_small(setting: Setting) -> Run:
+    """Epochs, as a scan over sequences in one over epochs."""
+    sequences = (jnp.asarray(setting.arrays["x"]), jnp.asarray(setting.arrays["y"]))
+    step = descend(recurrent(jax.nn.relu), 1e-6)
+
+    def epoch(weights: Any) -> tuple[Any, Any]:
+        weights, losses = jax.lax.scan(lambda w, batch: step(w, *batch), weights, sequences)
+        return weights, (losses.mean(),)
+
+    return scanned(setting, epoch)
+
+
+def fraud_kaggle(setting: Setting) -> Run:
+    """Sequences."""
+    x, y = (jnp.asarray(setting.arrays[name]) for name in ("x", "y"))
+    step = descend(recurrent(jnp.tanh), 1e-3)
+
+    def one(state: Any) -> tuple[Any, Any]:
+        weights, count, total = state
+        weights, loss = step(weights, x[count], y[count])
+        return (weights, count + 1, total + loss), ((total + loss) / (count + 1),)
+
+    return scanned(setting, one, lambda weights: (weights, jnp.zeros((), jnp.int64), jnp.zeros(())))
+
+
+def lstm(setting: Setting) -> Run:
+    """Calls."""
+
+    def loss(weights: Any, x: Any, y: Any) -> Any:
+        w_ih, w_hh, b_ih, b_hh, w_out, b_out = weights
+        zeros = jnp.zeros((x.shape[0], w_hh.shape[1]), x.dtype)
+
+        def step(state: Any, z: Any) -> tuple[Any, Any]:
+            h, c = state
+            i, f, g, o = jnp.split(z + h @ w_hh.T, 4, axis=1)
+            c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+            h = jax.nn.sigmoid(o) * jnp.tanh(c)
+            return (h, c), h
+
+        _, h = jax.lax.scan(step, (zeros, zeros), (x @ w_ih.T + b_ih + b_hh).swapaxes(0, 1))
+        return ((h.swapaxes(0, 1) @ w_out.T + b_out - y) ** 2).mean()
+
+    return calls(setting, descend(loss, 0.01), [(setting.arrays["x"], setting.arrays["y"])])
+
+
 WORKLOADS: Table = {
     "iris": iris,
     "titanic": titanic,
@@ -161,4 +224,7 @@ WORKLOADS: Table = {
     "inference": inference,
     "mlp-784": mlp_784,
     "mlp-64": mlp_64,
+    "fraud-small": fraud_small,
+    "fraud-kaggle": fraud_kaggle,
+    "lstm": lstm,
 }

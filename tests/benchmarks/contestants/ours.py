@@ -160,19 +160,79 @@ def mlp_784(setting: Setting) -> Run:
     return calls(setting, model, opt, wrap(classify(model, opt)), batches)
 
 
-def mlp_64(setting: Setting) -> Run:
-    """Calls."""
-    wrap, model = begin(setting), layers(setting)
-    opt = optim.SGD(model.parameters(), lr=0.01)
+def regress(model: Any, rate: float, reduction: str) -> tuple[Any, Callable[[Any, Any], Any]]:
+    """The optimizer, and a step on squares."""
+    opt = optim.SGD([p for p in model.parameters() if p.requires_grad], lr=rate)
 
-    def descend(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
         opt.zero_grad()
-        loss = F.mse_loss(model(x), y)
+        loss = F.mse_loss(model(x), y, reduction=reduction)
         loss.backward()
         opt.step()
         return loss
 
-    return calls(setting, model, opt, wrap(descend), [(setting.arrays["x"], setting.arrays["y"])])
+    return opt, step
+
+
+def mlp_64(setting: Setting) -> Run:
+    """Calls."""
+    wrap, model = begin(setting), layers(setting)
+    opt, step = regress(model, 0.01, "mean")
+    return calls(setting, model, opt, wrap(step), [(setting.arrays["x"], setting.arrays["y"])])
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer and a linear one on every step. `frozen` is the bias that limit.cpp does not have."""
+
+    def __init__(self, layer: Any, hidden: int, frozen: bool = True) -> None:
+        super().__init__()
+        self.layer, self.out = layer, nn.Linear(hidden, 1)
+        if frozen:
+            self.layer.bias_hh_l0.requires_grad_(False)
+
+    def forward(self, x: tg.Tensor) -> tg.Tensor:
+        """(N, T, F) to (N, T, 1)."""
+        return self.out(self.layer(x)[0])
+
+
+def fraud_small(setting: Setting) -> Run:
+    """Epochs."""
+    wrap, arrays = begin(setting), setting.arrays
+    model = Recurrent(nn.RNN(3, 5, nonlinearity="relu", batch_first=True), 5)
+    step = wrap(regress(model, 1e-6, "sum")[1])
+
+    def run(iterations: int) -> Sample:
+        reset(setting, model)
+        columns = (arrays["x"], arrays["y"])
+        start = time.perf_counter()
+        history = tg.fit(step, columns, epochs=iterations, batch_size=1, shuffle=False, progress=False)
+        return Sample(time.perf_counter() - start, [float(history["loss"][-1])])
+
+    return run
+
+
+def fraud_kaggle(setting: Setting) -> Run:
+    """Sequences: one epoch of as many as are asked for."""
+    wrap, arrays = begin(setting), setting.arrays
+    model = Recurrent(nn.RNN(29, 10, batch_first=True), 10)
+    step = wrap(regress(model, 1e-3, "sum")[1])
+
+    def run(iterations: int) -> Sample:
+        reset(setting, model)
+        columns = (arrays["x"][:iterations], arrays["y"][:iterations])
+        start = time.perf_counter()
+        history = tg.fit(step, columns, epochs=1, batch_size=1, shuffle=False, progress=False)
+        return Sample(time.perf_counter() - start, [float(history["loss"][-1])])
+
+    return run
+
+
+def lstm(setting: Setting) -> Run:
+    """Calls."""
+    wrap = begin(setting)
+    model = Recurrent(nn.LSTM(29, 64, batch_first=True), 64, frozen=False)
+    opt, step = regress(model, 0.01, "mean")
+    return calls(setting, model, opt, wrap(step), [(setting.arrays["x"], setting.arrays["y"])])
 
 
 WORKLOADS: Table = {
@@ -182,4 +242,7 @@ WORKLOADS: Table = {
     "inference": inference,
     "mlp-784": mlp_784,
     "mlp-64": mlp_64,
+    "fraud-small": fraud_small,
+    "fraud-kaggle": fraud_kaggle,
+    "lstm": lstm,
 }

@@ -149,6 +149,60 @@ def mlp_64(setting: Setting) -> Run:
     return calls(trained, [(setting.arrays["x"], setting.arrays["y"])])
 
 
+class Recurrent(nn.Module):
+    """A recurrent layer and a linear one on every step. `frozen` is the bias that limit.cpp does not have."""
+
+    def __init__(self, layer: Any, frozen: bool = True) -> None:
+        super().__init__()
+        self.layer, self.out = layer, nn.Linear(layer.hidden_size, 1)
+        self.layer.bias_hh_l0.requires_grad_(not frozen)
+
+    def forward(self, x: Any) -> Any:
+        """(N, T, F) to (N, T, 1)."""
+        return self.out(self.layer(x)[0])
+
+
+def squares(z: Any, y: Any) -> Any:
+    """Sum of squares."""
+    return ((z - y) ** 2).sum()
+
+
+def fraud_small(setting: Setting) -> Run:
+    """Epochs."""
+    x, y = (torch.from_numpy(setting.arrays[name]) for name in ("x", "y"))
+    batches = [(x[k : k + 1], y[k : k + 1]) for k in range(len(x))]
+    model = Recurrent(nn.RNN(3, 5, nonlinearity="relu", batch_first=True))
+    trained = Trained(setting, model, descent(1e-6), squares)
+
+    def run(iterations: int) -> Sample:
+        trained.reset()
+        start = time.perf_counter()
+        history = [sum([trained.step(*batch).item() for batch in batches]) / len(x) for _ in range(iterations)]
+        return Sample(time.perf_counter() - start, history[-1:])
+
+    return run
+
+
+def fraud_kaggle(setting: Setting) -> Run:
+    """Sequences."""
+    x, y = (torch.from_numpy(setting.arrays[name]) for name in ("x", "y"))
+    trained = Trained(setting, Recurrent(nn.RNN(29, 10, batch_first=True)), descent(1e-3), squares)
+
+    def run(iterations: int) -> Sample:
+        trained.reset()
+        start = time.perf_counter()
+        losses = [trained.step(x[k : k + 1], y[k : k + 1]).item() for k in range(iterations)]
+        return Sample(time.perf_counter() - start, [sum(losses) / iterations])
+
+    return run
+
+
+def lstm(setting: Setting) -> Run:
+    """Calls."""
+    trained = Trained(setting, Recurrent(nn.LSTM(29, 64, batch_first=True), False), descent(0.01), F.mse_loss)
+    return calls(trained, [(setting.arrays["x"], setting.arrays["y"])])
+
+
 WORKLOADS: Table = {
     "iris": iris,
     "titanic": titanic,
@@ -156,4 +210,7 @@ WORKLOADS: Table = {
     "inference": inference,
     "mlp-784": mlp_784,
     "mlp-64": mlp_64,
+    "fraud-small": fraud_small,
+    "fraud-kaggle": fraud_kaggle,
+    "lstm": lstm,
 }

@@ -21,7 +21,7 @@ def started(kind: Any, setting: Setting, x: Any, y: Any, classes: Any = None, **
     if classes is None:
         model.partial_fit(x, y)
     else:
-        model.partial_fit(x, y, classes)
+        model.partial_fit(x, y, classes=list(classes))
     model.coefs_ = [w.T.copy() for w in weights[::2]]
     model.intercepts_ = [b.copy() for b in weights[1::2]]
     if settings["solver"] == "adam":  # no moments of the first pass; those of sgd count for nothing without momentum

@@ -50,6 +50,8 @@ def test_ordinary_files(raw: bytes, start: int, height: int, monkeypatch: pytest
         b"a,b\n1,2\n\n3,4\n",
         b"a,b\n1\n2,3,4\n",  # as many cells as if each line had two
         b"a,b\n1,2,3\n4\n",
+        b"a,b\n1\n2\n",
+        b'a,b\n1,2"3"\n',
         b"a,b\n1,2\n3\n",
         b"a,b\n1,2\r3,4\n",
         b"a,b\r1,2\r",

@@ -23,6 +23,7 @@ from .loopir import (
     Assign,
     Buffer,
     Gemm,
+    Guard,
     Kernel,
     Let,
     Loop,
@@ -219,7 +220,7 @@ class Verifier:
             self._variables(index, around)
             if any(var.extent == 0 for var, _ in index.terms) or any(var.extent == 0 for var in around):
                 continue
-            low, high = index.bounds()
+            low, high = _bounds(index, access.guards)
             for guard in access.guards:
                 if guard.index.terms == index.terms:
                     shift = index.offset - guard.index.offset
@@ -229,3 +230,20 @@ class Verifier:
 
     def _fault(self, what: str) -> None:
         raise GraphError(message("program", what) + "\n" + "\n".join(show(self.kernel)))
+
+
+def _bounds(index: Affine, guards: Sequence[Guard]) -> tuple[int, int]:
+    """The smallest and largest value of an index, where guards limit single variables."""
+    ranges = {var: (0, var.extent - 1) for var, _ in index.terms}
+    for guard in guards:
+        if len(guard.index.terms) == 1:
+            ((var, step),) = guard.index.terms
+            ends = [guard.low - guard.index.offset, guard.high - 1 - guard.index.offset]
+            first, last = sorted(ends, reverse=step < 0)
+            if var in ranges:
+                low, high = ranges[var]
+                ranges[var] = max(low, -(-first // step)), min(high, last // step)
+    if any(low > high for low, high in ranges.values()):
+        return 0, -1
+    pairs = [(c * ranges[var][0], c * ranges[var][1]) for var, c in index.terms]
+    return index.offset + sum(map(min, pairs)), index.offset + sum(map(max, pairs))

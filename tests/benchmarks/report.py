@@ -138,7 +138,8 @@ def markdown(tables: Sequence[Table], heading: str) -> str:
         name, _, title = one.title.partition(" ")
         lines += [f"### {name}", "", title, "", "| " + " | ".join(HEADER) + " |", "|---" * len(HEADER) + "|"]
         lines += ["| " + " | ".join(row) + " |" for row in one.rows]
-        lines += ["", *(f"- left out: {reason}" for reason in one.left_out), *(f"- {line}" for line in one.targets), ""]
+        remarks = [*(f"- left out: {reason}" for reason in one.left_out), *(f"- {line}" for line in one.targets)]
+        lines += ["", *remarks, ""] if remarks else [""]
     return "\n".join(lines)
 
 

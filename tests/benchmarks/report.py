@@ -79,7 +79,8 @@ def table(workload: Workload, found: Sequence[Measured]) -> Table:
         low, high = min(one.amounts), max(one.amounts)
         ratios = [None if workload.memory else ratio(found, one.contestant, over) for over in ("limit", "compiled")]
         loss = one.values.get(workload.check, [])
-        remarks = [f"{name} {value:.0f}" for name, value in one.notes.items()] if workload.fresh else []
+        timed = workload.fresh and not workload.memory  # in a new process: what was imported tells something
+        remarks = [f"{name} {value:.0f}" for name, value in one.notes.items()] if timed else []
         if one.contestant == "limit":
             remarks.append("data of its own")
         elif one.iterations < workload.iterations:
@@ -137,7 +138,8 @@ def markdown(tables: Sequence[Table], heading: str) -> str:
         name, _, title = one.title.partition(" ")
         lines += [f"### {name}", "", title, "", "| " + " | ".join(HEADER) + " |", "|---" * len(HEADER) + "|"]
         lines += ["| " + " | ".join(row) + " |" for row in one.rows]
-        lines += ["", *(f"- left out: {reason}" for reason in one.left_out), *(f"- {line}" for line in one.targets), ""]
+        remarks = [*(f"- left out: {reason}" for reason in one.left_out), *(f"- {line}" for line in one.targets)]
+        lines += ["", *remarks, ""] if remarks else [""]
     return "\n".join(lines)
 
 
@@ -180,11 +182,11 @@ def chart(workloads: Sequence[Workload], results: Results, path: Path) -> None:
     """Bars of the time over that of the compiled step, on a logarithmic scale, a panel per workload."""
     from matplotlib.figure import Figure
 
-    panels = []
+    panels: list[tuple[Workload, list[tuple[str, float]]]] = []
     for workload in workloads:
         found = results[workload.name]
-        bars = [(one.contestant, ratio(found, one.contestant, "compiled")) for one in found if not one.left_out]
-        shown = [(name, value) for name, value in bars if value]
+        ratios = {one.contestant: ratio(found, one.contestant, "compiled") for one in found if not one.left_out}
+        shown = [(name, value) for name, value in ratios.items() if value]
         if shown and not workload.memory:
             panels.append((workload, shown))
     figure = Figure(figsize=(7, 0.6 + sum(0.7 + 0.28 * len(bars) for _, bars in panels)), layout="constrained")

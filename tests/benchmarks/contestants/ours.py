@@ -192,7 +192,9 @@ class Recurrent(nn.Module):
 
     def forward(self, x: tg.Tensor) -> tg.Tensor:
         """(N, T, F) to (N, T, 1)."""
-        return self.out(self.layer(x)[0])
+        states, _ = self.layer(x)
+        values: tg.Tensor = self.out(states)
+        return values
 
 
 def fraud_small(setting: Setting) -> Run:

@@ -54,7 +54,8 @@ def calls(kind: Any, setting: Setting, batches: Any, classes: Any = None, **sett
 
     def reset() -> None:
         nonlocal model, count
-        model, count = started(kind, setting, *batches[0], classes, **settings), 0
+        x, y = batches[0]
+        model, count = started(kind, setting, x, y, classes, **settings), 0
 
     def call() -> Any:
         nonlocal count

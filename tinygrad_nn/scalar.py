@@ -5,8 +5,7 @@ The `emit` rule of an op builds one from its operands; `libm` builds the element
 
 Invariants
 - Operands of an operation have one dtype (`where` has a bool first); nothing is converted silently except Python and
-  NumPy
-  numbers, which take the dtype of the other operand.
+  NumPy numbers, which take the dtype of the other operand.
 - Every operation has a result for every input, so no lane can trap: see `OPERATIONS`.
 - Each floating-point operation is rounded once, to its own dtype. `fma` is explicit and rounded once; nothing else
   may be fused.
@@ -17,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, SupportsFloat
 
 import numpy as np
@@ -137,8 +137,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "bits": Operation(1, _reinterpret("f"), lambda x: x.view(_SAME_BITS[x.dtype])),
     "from_bits": Operation(1, _reinterpret("i"), lambda x: x.view(_SAME_BITS[x.dtype])),
     # Conversions are named after their result. Float to integer truncates and saturates, NaN gives 0; int64 to int32
-    # wraps
-    # around; anything but zero is True.
+    # wraps around; anything but zero is True.
     **{dtype.name: Operation(1, _to(dtype), _cast(dtype)) for dtype in DTYPES},
 }
 
@@ -326,7 +325,8 @@ def _apply(op: str, *operands: Expr | Number) -> Expr:
     return Expr(op, args, result)
 
 
-def walk(*roots: Expr) -> list[Expr]:
+@lru_cache(maxsize=4096)
+def walk(*roots: Expr) -> Sequence[Expr]:
     """Every expression the roots depend on, once, operands before their users."""
     order: dict[Expr, None] = {}
     stack = [*reversed(roots)]
@@ -337,7 +337,7 @@ def walk(*roots: Expr) -> list[Expr]:
             stack += waiting
         else:
             order.setdefault(stack.pop())
-    return list(order)
+    return tuple(order)
 
 
 def evaluate(expr: Expr, args: Mapping[Any, Any] | Sequence[Any]) -> Any:

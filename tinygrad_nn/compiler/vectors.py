@@ -7,7 +7,7 @@ innermost axis that makes its kernels cheapest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 from typing import Final
@@ -60,6 +60,7 @@ class Profile:
     candidates: tuple[Var, ...]
     folded: Mapping[Var, tuple[Var, ...]]  # of a loop whose lanes are folded: the loops around it
     itemsize: int
+    nests: frozenset[tuple[Var, ...]]
 
 
 def choose(program: Program, width: int) -> tuple[dict[Buffer, int], list[Var | None]]:
@@ -113,7 +114,8 @@ def profile(kernel: Kernel) -> Profile:
     folded: dict[Var, tuple[Var, ...]] = {}
     candidates = [var for var in variables if may_be_vector(kernel, var, folded)]
     sizes = [access.buffer.dtype.itemsize for access, _, _ in accesses(kernel) if access.buffer.dtype.kind == "f"]
-    return Profile(kernel, uses, work, tuple(candidates), folded, max(sizes, default=8))
+    nests = frozenset(around for _, around in statements(kernel.body))
+    return Profile(kernel, uses, work, tuple(candidates), folded, max(sizes, default=8), nests)
 
 
 def may_be_vector(kernel: Kernel, var: Var, folded: dict[Var, tuple[Var, ...]]) -> bool:
@@ -146,19 +148,22 @@ def best(one: Profile, inner: Mapping[Buffer, int], width: int) -> tuple[float, 
 def cost(one: Profile, vector: Var | None, inner: Mapping[Buffer, int], lanes: int) -> float:
     """What a kernel does, in vectors."""
     total = 0.0
+    trips = {around: iterations(around, vector, lanes) for around in one.nests}
     for use in one.uses:
-        trips = iterations(use.around, vector, lanes)
-        total += trips * (stride_cost(use, vector, inner, lanes) if vector in use.around else 1.0)
+        total += trips[use.around] * (stride_cost(use, vector, inner, lanes) if vector in use.around else 1.0)
     for operations, around in one.work:
-        total += iterations(around, vector, lanes) * operations
+        total += trips[around] * operations
     if vector in one.folded:
         total += iterations(one.folded[vector], None, lanes) * FOLD  # type: ignore[index]
     return total
 
 
-def iterations(around: Iterable[Var], vector: Var | None, lanes: int) -> float:
+def iterations(around: tuple[Var, ...], vector: Var | None, lanes: int) -> float:
     """How often something runs, a vector of lanes counting once."""
-    return float(prod(ceil(var.extent / lanes) if var is vector else var.extent for var in around))
+    total = 1
+    for var in around:
+        total *= ceil(var.extent / lanes) if var is vector else var.extent
+    return float(total)
 
 
 def stride_cost(use: Use, vector: Var | None, inner: Mapping[Buffer, int], lanes: int) -> float:

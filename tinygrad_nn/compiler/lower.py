@@ -32,6 +32,7 @@ from .loopir import (
     affine,
 )
 from .program import Fault, Program
+from .ranks import write_ranks
 from .reader import Guards, Probe, Reader
 from .rewrite import filled
 
@@ -105,10 +106,10 @@ class Lowering:
             return buffer
         own = Buffer(f"{buffer.name}k{len(self.order)}", buffer.shape, buffer.dtype)
         self.order.append(own)
-        loops, index = self._loops(buffer.shape)
+        loops, index = self.loops(buffer.shape)
         load = param(Access(buffer, index), buffer.dtype)
         self.nothing = 0 in buffer.shape
-        self._kernel("copy", loops, lambda: [Store(Access(own, index), load)])
+        self.kernel("copy", loops, lambda: [Store(Access(own, index), load)])
         return own
 
     def _buffer(self, name: str, node: Node, role: Any) -> Buffer:
@@ -132,7 +133,7 @@ class Lowering:
         self.nothing = 0 in node.shape
         emit = node.op.emit
         if isinstance(emit, Rank):
-            self._rank(node, buffer, emit)
+            write_ranks(self, node, buffer, emit)
         elif isinstance(emit, Spread) and self._inline(node, None) is None:
             self._spread(node, buffer, emit)
         elif node.op.kind == "control":
@@ -140,10 +141,10 @@ class Lowering:
         elif isinstance(emit, Pieces):
             self._pieces(node, buffer, emit)
         else:
-            loops, index = self._loops(node.shape)
-            self._kernel(node.op.name, loops, lambda: [Store(Access(buffer, index), self._element(node, index, ()))])
+            loops, index = self.loops(node.shape)
+            self.kernel(node.op.name, loops, lambda: [Store(Access(buffer, index), self._element(node, index, ()))])
 
-    def _loops(self, shape: Shape, prefix: str = "i") -> tuple[list[Var], tuple[Affine, ...]]:
+    def loops(self, shape: Shape, prefix: str = "i") -> tuple[list[Var], tuple[Affine, ...]]:
         """A variable per axis (none for length 1) and the index they make."""
         loops, index = [], []
         for n in shape:
@@ -155,10 +156,10 @@ class Lowering:
                 index.append(affine(loops[-1]))
         return loops, tuple(index)
 
-    def _kernel(self, name: str, loops: list[Var], last: Callable[[], list[Statement]]) -> None:
+    def kernel(self, name: str, loops: list[Var], last: Callable[[], list[Statement]]) -> None:
         """A kernel whose innermost block is what pulling left, then `last()`."""
         self.sources = []
-        body = self._block(last)
+        body = self.block(last)
         for var in reversed(loops):
             body = (Loop(var, body),)
         self.kernels += self.checks
@@ -169,7 +170,8 @@ class Lowering:
             Kernel(f"{self.prefix}k{len(self.kernels)}_{name}", body, tuple(dict.fromkeys(self.sources)) or (name,))
         )
 
-    def _block(self, last: Callable[[], list[Statement]]) -> tuple[Statement, ...]:
+    def block(self, last: Callable[[], list[Statement]]) -> tuple[Statement, ...]:
+        """What pulling leaves to be done before, then `last()`."""
         self.blocks.append([])
         self.memo.append({})
         ending = last()
@@ -182,7 +184,7 @@ class Lowering:
     def _scan(self, node: Node, buffer: Buffer) -> None:
         """A value carried along an axis."""
         axis, reverse = node.attrs["axis"], node.attrs.get("reverse", False)
-        others, place = self._loops(tuple(1 if a == axis else n for a, n in enumerate(node.shape)))
+        others, place = self.loops(tuple(1 if a == axis else n for a, n in enumerate(node.shape)))
         step = Var(f"t{len(self.order)}", node.shape[axis])
         at = affine(step) * -1 + (step.extent - 1) if reverse else affine(step)
         index = (*place[:axis], at, *place[axis + 1 :])
@@ -195,19 +197,19 @@ class Lowering:
             return [Assign(carry, value), Store(Access(buffer, index), param(carry, node.dtype))]
 
         def outer() -> list[Statement]:
-            return [Let(carry, const(0, node.dtype)), Loop(step, self._block(inner))]
+            return [Let(carry, const(0, node.dtype)), Loop(step, self.block(inner))]
 
-        self._kernel(node.op.name, others, outer)
+        self.kernel(node.op.name, others, outer)
 
     def _pieces(self, node: Node, buffer: Buffer, emit: Pieces) -> None:
         """Operand by operand."""
         axis, start = emit.axis(**node.attrs), 0
         for operand in node.inputs:
-            loops, index = self._loops(operand.shape)
+            loops, index = self.loops(operand.shape)
             place = (*index[:axis], index[axis] + start, *index[axis + 1 :])
             start += operand.shape[axis]
             if 0 not in operand.shape:
-                self._kernel(node.op.name, loops, self._copied(buffer, place, operand, index))
+                self.kernel(node.op.name, loops, self._copied(buffer, place, operand, index))
 
     def _copied(
         self, buffer: Buffer, place: tuple[Affine, ...], operand: Node, index: tuple[Affine, ...]
@@ -216,18 +218,18 @@ class Lowering:
 
     def _spread(self, node: Node, buffer: Buffer, emit: Spread) -> None:
         """Begin with zeros or an operand, then write element by element."""
-        loops, index = self._loops(node.shape)
+        loops, index = self.loops(node.shape)
 
         def begin() -> list[Statement]:
             zero = const(0, node.dtype)
             value = zero if emit.start is None else self.pull(node.inputs[emit.start], index, ())
             return [Store(Access(buffer, index), value)]
 
-        self._kernel(f"{node.op.name}_begin", loops, begin)
+        self.kernel(f"{node.op.name}_begin", loops, begin)
         values = node.inputs[emit.values]
         if 0 in values.shape:
             return
-        loops, at = self._loops(values.shape)
+        loops, at = self.loops(values.shape)
 
         def write() -> list[Statement]:
             shapes = [x.shape for x in node.inputs]
@@ -235,38 +237,7 @@ class Lowering:
             add = emit.add and not emit.alone(*shapes, **node.attrs)
             return [Store(Access(buffer, target), self.pull(values, at, ()), add)]
 
-        self._kernel(node.op.name, loops, write)
-
-    def _rank(self, node: Node, buffer: Buffer, emit: Rank) -> None:
-        """Each element goes to the place that the number of those before it is."""
-        axis, operand = node.attrs["axis"], node.inputs[0]
-        ranks = Buffer(f"{buffer.name}r", node.shape, INT64)
-        self.order.append(ranks)
-        loops, index = self._loops(node.shape)
-        other = Var(f"o{len(self.order)}", node.shape[axis])
-        count = Register("rank", INT64, 0, lambda a, x: a + x)
-
-        def inner() -> list[Statement]:
-            x = self.pull(operand, (*index[:axis], affine(other), *index[axis + 1 :]), ())
-            tie = param(affine(other), INT64) < param(index[axis], INT64)
-            before = emit.before(x, self.pull(operand, index, ()), tie, **node.attrs)
-            return [Assign(count, param(count, INT64) + before.to(INT64))]
-
-        def outer() -> list[Statement]:
-            return [
-                Let(count, const(0, INT64)),
-                Loop(other, self._block(inner)),
-                Store(Access(ranks, index), param(count, INT64)),
-            ]
-
-        self._kernel(f"{node.op.name}_ranks", loops, outer)
-        loops, at = self._loops(node.shape)
-
-        def write() -> list[Statement]:
-            position = self.checked(node, ranks, param(Access(ranks, at), INT64), node.shape[axis])
-            return [Store(Access(buffer, (*at[:axis], position, *at[axis + 1 :])), param(at[axis], INT64))]
-
-        self._kernel(node.op.name, loops, write)
+        self.kernel(node.op.name, loops, write)
 
     # ---- elements -------------------------------------------------------------------------------------------------
 
@@ -332,7 +303,7 @@ class Lowering:
 
     def _reduce(self, node: Node, index: tuple[Index, ...], guards: Guards) -> Expr:
         operand, axis = node.inputs[0], node.attrs["axis"]
-        loops, inside = self._loops(tuple(n if a in axis else 1 for a, n in enumerate(operand.shape)), "r")
+        loops, inside = self.loops(tuple(n if a in axis else 1 for a, n in enumerate(operand.shape)), "r")
         outer = iter([i for a, i in enumerate(index) if not node.attrs["keepdims"] or a not in axis])
         place = tuple(i if a in axis else next(outer) for a, i in enumerate(inside))
         emit = node.op.emit
@@ -372,7 +343,7 @@ class Lowering:
     def _fold(
         self, registers: list[Register], values: list[Expr], loops: list[Var], inner: Callable[[], list[Statement]]
     ) -> None:
-        body = self._block(inner)
+        body = self.block(inner)
         for var in reversed(loops):
             body = (Loop(var, body),)
         self._emit(*(Let(register, value) for register, value in zip(registers, values, strict=True)), *body)
@@ -380,7 +351,7 @@ class Lowering:
     def _matmul(self, node: Node, index: tuple[Index, ...], guards: Guards) -> Expr:
         x, y = node.inputs
         tx, ty = node.attrs["tx"], node.attrs["ty"]
-        loops, (k,) = self._loops((x.shape[-2 if tx else -1],), "r")
+        loops, (k,) = self.loops((x.shape[-2 if tx else -1],), "r")
         *batch, row, column = index
         left = (*batch, k, row) if tx else (*batch, row, k)
         right = (*batch, column, k) if ty else (*batch, k, column)
@@ -397,7 +368,7 @@ class Lowering:
         """An index that comes from data, with the kernel that checks all of its buffer before."""
         if (buffer, size) not in self.faults:
             self.faults[buffer, size] = Fault(node.op.name, buffer, size)
-            loops, index = self._loops(buffer.shape, "c")
+            loops, index = self.loops(buffer.shape, "c")
             value = param(Access(buffer, index), buffer.dtype)
             body: tuple[Statement, ...] = (Check((value >= 0) & (value < size), self.known + len(self.faults)),)
             for var in reversed(loops):

@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ..graph import Graph, Node, Shape
+from ..graph import Graph, Node
 from ..ops.movement import RESHAPE
 from ..ops.rules import INT64, Fold, Pieces, Rank, Spread
 from ..scalar import Expr, const, param
-from .fusion import Plan, is_squeeze
+from .fusion import Plan, is_large, is_squeeze
 from .loopir import (
     TAIL,
     Access,
     Affine,
     Assign,
     Buffer,
-    Check,
     Index,
     Kernel,
     Let,
@@ -31,8 +30,8 @@ from .loopir import (
     Var,
     affine,
 )
+from .own_loops import OwnLoops
 from .program import Fault, Program
-from .ranks import write_ranks
 from .reader import Guards, Probe, Reader
 from .rewrite import filled
 
@@ -46,7 +45,7 @@ def lower(
     return Lowering(graph, plan, buffers, prefix, faults).run()
 
 
-class Lowering:
+class Lowering(OwnLoops):
     """The state of one lowering: buffers by node, kernels so far, and the block that statements go to."""
 
     def __init__(
@@ -106,10 +105,10 @@ class Lowering:
             return buffer
         own = Buffer(f"{buffer.name}k{len(self.order)}", buffer.shape, buffer.dtype)
         self.order.append(own)
-        loops, index = self.loops(buffer.shape)
+        loops, index = self._loops(buffer.shape)
         load = param(Access(buffer, index), buffer.dtype)
         self.nothing = 0 in buffer.shape
-        self.kernel("copy", loops, lambda: [Store(Access(own, index), load)])
+        self._kernel("copy", loops, lambda: [Store(Access(own, index), load)])
         return own
 
     def _buffer(self, name: str, node: Node, role: Any) -> Buffer:
@@ -133,111 +132,18 @@ class Lowering:
         self.nothing = 0 in node.shape
         emit = node.op.emit
         if isinstance(emit, Rank):
-            write_ranks(self, node, buffer, emit)
+            self._rank(node, buffer, emit)
         elif isinstance(emit, Spread) and self._inline(node, None) is None:
             self._spread(node, buffer, emit)
         elif node.op.kind == "control":
             self._scan(node, buffer)
         elif isinstance(emit, Pieces):
             self._pieces(node, buffer, emit)
+        elif is_large(node):
+            self._gemm(node, buffer)
         else:
-            loops, index = self.loops(node.shape)
-            self.kernel(node.op.name, loops, lambda: [Store(Access(buffer, index), self._element(node, index, ()))])
-
-    def loops(self, shape: Shape, prefix: str = "i") -> tuple[list[Var], tuple[Affine, ...]]:
-        """A variable per axis (none for length 1) and the index they make."""
-        loops, index = [], []
-        for n in shape:
-            if n == 1:
-                index.append(Affine())
-            else:
-                self.count += 1
-                loops.append(Var(f"{prefix}{self.count}", int(n), getattr(n, "tail", None)))
-                index.append(affine(loops[-1]))
-        return loops, tuple(index)
-
-    def kernel(self, name: str, loops: list[Var], last: Callable[[], list[Statement]]) -> None:
-        """A kernel whose innermost block is what pulling left, then `last()`."""
-        self.sources = []
-        body = self.block(last)
-        for var in reversed(loops):
-            body = (Loop(var, body),)
-        self.kernels += self.checks
-        self.checks = []
-        if self.nothing:  # there is nothing to compute, but indices may be wrong all the same
-            return
-        self.kernels.append(
-            Kernel(f"{self.prefix}k{len(self.kernels)}_{name}", body, tuple(dict.fromkeys(self.sources)) or (name,))
-        )
-
-    def block(self, last: Callable[[], list[Statement]]) -> tuple[Statement, ...]:
-        """What pulling leaves to be done before, then `last()`."""
-        self.blocks.append([])
-        self.memo.append({})
-        ending = last()
-        self.memo.pop()
-        return (*self.blocks.pop(), *ending)
-
-    def _emit(self, *statements: Statement) -> None:
-        self.blocks[-1].extend(statements)
-
-    def _scan(self, node: Node, buffer: Buffer) -> None:
-        """A value carried along an axis."""
-        axis, reverse = node.attrs["axis"], node.attrs.get("reverse", False)
-        others, place = self.loops(tuple(1 if a == axis else n for a, n in enumerate(node.shape)))
-        step = Var(f"t{len(self.order)}", node.shape[axis])
-        at = affine(step) * -1 + (step.extent - 1) if reverse else affine(step)
-        index = (*place[:axis], at, *place[axis + 1 :])
-        carry = Register("carry", node.dtype)
-
-        def inner() -> list[Statement]:
-            first, *rest = [self.pull(operand, index, ()).to(node.dtype) for operand in node.inputs]
-            following = node.op.emit(param(carry, node.dtype), first, *rest)
-            value = param(affine(step), INT64).eq(0).where(first, following)
-            return [Assign(carry, value), Store(Access(buffer, index), param(carry, node.dtype))]
-
-        def outer() -> list[Statement]:
-            return [Let(carry, const(0, node.dtype)), Loop(step, self.block(inner))]
-
-        self.kernel(node.op.name, others, outer)
-
-    def _pieces(self, node: Node, buffer: Buffer, emit: Pieces) -> None:
-        """Operand by operand."""
-        axis, start = emit.axis(**node.attrs), 0
-        for operand in node.inputs:
-            loops, index = self.loops(operand.shape)
-            place = (*index[:axis], index[axis] + start, *index[axis + 1 :])
-            start += operand.shape[axis]
-            if 0 not in operand.shape:
-                self.kernel(node.op.name, loops, self._copied(buffer, place, operand, index))
-
-    def _copied(
-        self, buffer: Buffer, place: tuple[Affine, ...], operand: Node, index: tuple[Affine, ...]
-    ) -> Callable[[], list[Statement]]:
-        return lambda: [Store(Access(buffer, place), self.pull(operand, index, ()))]
-
-    def _spread(self, node: Node, buffer: Buffer, emit: Spread) -> None:
-        """Begin with zeros or an operand, then write element by element."""
-        loops, index = self.loops(node.shape)
-
-        def begin() -> list[Statement]:
-            zero = const(0, node.dtype)
-            value = zero if emit.start is None else self.pull(node.inputs[emit.start], index, ())
-            return [Store(Access(buffer, index), value)]
-
-        self.kernel(f"{node.op.name}_begin", loops, begin)
-        values = node.inputs[emit.values]
-        if 0 in values.shape:
-            return
-        loops, at = self.loops(values.shape)
-
-        def write() -> list[Statement]:
-            shapes = [x.shape for x in node.inputs]
-            target = emit.target(Reader(self, node, ()), at, *shapes, **node.attrs)
-            add = emit.add and not emit.alone(*shapes, **node.attrs)
-            return [Store(Access(buffer, target), self.pull(values, at, ()), add)]
-
-        self.kernel(node.op.name, loops, write)
+            loops, index = self._loops(node.shape)
+            self._kernel(node.op.name, loops, lambda: [Store(Access(buffer, index), self._element(node, index, ()))])
 
     # ---- elements -------------------------------------------------------------------------------------------------
 
@@ -303,7 +209,7 @@ class Lowering:
 
     def _reduce(self, node: Node, index: tuple[Index, ...], guards: Guards) -> Expr:
         operand, axis = node.inputs[0], node.attrs["axis"]
-        loops, inside = self.loops(tuple(n if a in axis else 1 for a, n in enumerate(operand.shape)), "r")
+        loops, inside = self._loops(tuple(n if a in axis else 1 for a, n in enumerate(operand.shape)), "r")
         outer = iter([i for a, i in enumerate(index) if not node.attrs["keepdims"] or a not in axis])
         place = tuple(i if a in axis else next(outer) for a, i in enumerate(inside))
         emit = node.op.emit
@@ -343,7 +249,7 @@ class Lowering:
     def _fold(
         self, registers: list[Register], values: list[Expr], loops: list[Var], inner: Callable[[], list[Statement]]
     ) -> None:
-        body = self.block(inner)
+        body = self._block(inner)
         for var in reversed(loops):
             body = (Loop(var, body),)
         self._emit(*(Let(register, value) for register, value in zip(registers, values, strict=True)), *body)
@@ -351,7 +257,7 @@ class Lowering:
     def _matmul(self, node: Node, index: tuple[Index, ...], guards: Guards) -> Expr:
         x, y = node.inputs
         tx, ty = node.attrs["tx"], node.attrs["ty"]
-        loops, (k,) = self.loops((x.shape[-2 if tx else -1],), "r")
+        loops, (k,) = self._loops((x.shape[-2 if tx else -1],), "r")
         *batch, row, column = index
         left = (*batch, k, row) if tx else (*batch, row, k)
         right = (*batch, column, k) if ty else (*batch, k, column)
@@ -363,19 +269,6 @@ class Lowering:
 
         self._fold([total], [const(0, node.dtype)], loops, inner)
         return param(total, node.dtype)
-
-    def checked(self, node: Node, buffer: Buffer, position: Expr, size: int) -> Expr:
-        """An index that comes from data, with the kernel that checks all of its buffer before."""
-        if (buffer, size) not in self.faults:
-            self.faults[buffer, size] = Fault(node.op.name, buffer, size)
-            loops, index = self.loops(buffer.shape, "c")
-            value = param(Access(buffer, index), buffer.dtype)
-            body: tuple[Statement, ...] = (Check((value >= 0) & (value < size), self.known + len(self.faults)),)
-            for var in reversed(loops):
-                body = (Loop(var, body),)
-            if 0 not in buffer.shape:
-                self.checks.append(Kernel(f"check{len(self.faults)}", body, (f"{node.op.name} index",)))
-        return position.to(INT64)
 
 
 _RULES: Final[dict[str, Callable[[Lowering, Node, tuple[Index, ...], Guards], Expr]]] = {

@@ -22,6 +22,8 @@ from .loopir import (
     Affine,
     Assign,
     Buffer,
+    Gemm,
+    Guard,
     Kernel,
     Let,
     Loop,
@@ -169,6 +171,9 @@ class Verifier:
                     self._fault(f"a vector loop over {var} inside of another")
                 self._body(statement.body, (*around, var), known, known if is_vector else outside)
                 continue
+            if isinstance(statement, Gemm):
+                self._gemm(statement)
+                continue
             for leaf in leaves(*expressions(statement)):
                 self._leaf(leaf, around, known)
             if isinstance(statement, Store):
@@ -180,6 +185,11 @@ class Verifier:
                     self._fault(f"a change of {statement.register} before it begins")
                 if outside is not None and statement.register in outside and statement.register.combine is None:
                     self._fault(f"lanes that share {statement.register}, which cannot be combined")
+
+    def _gemm(self, one: Gemm) -> None:
+        (m, k), (k2, n) = (reversed(b.shape) if t else b.shape for b, t in ((one.x, one.tx), (one.y, one.ty)))
+        if one.target.shape != (m, n) or k != k2 or not all(b.plain for b in (one.target, one.x, one.y)):
+            self._fault("a gemm of matrices that do not fit or are not plain")
 
     def _leaf(self, leaf: Any, around: tuple[Var, ...], known: set[Register]) -> None:
         if isinstance(leaf, Access):
@@ -210,7 +220,7 @@ class Verifier:
             self._variables(index, around)
             if any(var.extent == 0 for var, _ in index.terms) or any(var.extent == 0 for var in around):
                 continue
-            low, high = index.bounds()
+            low, high = _bounds(index, access.guards)
             for guard in access.guards:
                 if guard.index.terms == index.terms:
                     shift = index.offset - guard.index.offset
@@ -220,3 +230,20 @@ class Verifier:
 
     def _fault(self, what: str) -> None:
         raise GraphError(message("program", what) + "\n" + "\n".join(show(self.kernel)))
+
+
+def _bounds(index: Affine, guards: Sequence[Guard]) -> tuple[int, int]:
+    """The smallest and largest value of an index, where guards limit single variables."""
+    ranges = {var: (0, var.extent - 1) for var, _ in index.terms}
+    for guard in guards:
+        if len(guard.index.terms) == 1:
+            ((var, step),) = guard.index.terms
+            ends = [guard.low - guard.index.offset, guard.high - 1 - guard.index.offset]
+            first, last = sorted(ends, reverse=step < 0)
+            if var in ranges:
+                low, high = ranges[var]
+                ranges[var] = max(low, -(-first // step)), min(high, last // step)
+    if any(low > high for low, high in ranges.values()):
+        return 0, -1
+    pairs = [(c * ranges[var][0], c * ranges[var][1]) for var, c in index.terms]
+    return index.offset + sum(map(min, pairs)), index.offset + sum(map(max, pairs))

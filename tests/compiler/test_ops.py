@@ -143,6 +143,20 @@ def test_every_remainder_of_a_product_of_matrices(tx: bool, ty: bool) -> None:
             agree(TABLE["matmul"], [x, y], {"tx": tx, "ty": ty}, n == 5)
 
 
+@pytest.mark.parametrize(("tx", "ty"), [(False, False), (False, True), (True, False), (True, True)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_large_products_of_matrices(tx: bool, ty: bool, dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(150, 160) if tx else (160, 150)).astype(dtype)
+    y = rng.normal(size=(170, 150) if ty else (150, 170)).astype(dtype)
+    agree(TABLE["matmul"], [x, y], {"tx": tx, "ty": ty}, False)
+    graph = applied(TABLE["matmul"], [x, y], {"tx": tx, "ty": ty})
+    stages = Compiled(graph).stages
+    if "Gemm" in {type(one).__name__ for kernel in stages.program.kernels for one in kernel.body}:
+        (found,), _ = interp.run(stages.program, [x, y])
+        np.testing.assert_allclose(found, stages.graph.outputs[0].op.numpy(x, y, tx=tx, ty=ty), rtol=1e-3, atol=1e-3)
+
+
 @named([op for op in ELEMENTWISE if len(op.domain[0].args) == 2])
 def test_broadcasting(op: Op) -> None:
     case = op.domain[0]

@@ -23,6 +23,7 @@ from .loopir import (
     Assign,
     Buffer,
     Check,
+    Gemm,
     Let,
     Loop,
     Register,
@@ -178,6 +179,11 @@ class Interpreter:
             fault: Fault = self.program.faults[one.code - 1]
             raise_fault(fault, self.arrays[fault.buffer], {})
 
+    def gemm(self, one: Gemm) -> None:
+        """A product of two matrices."""
+        x, y = self.arrays[one.x], self.arrays[one.y]
+        self.arrays[one.target][...] = (x.T if one.tx else x) @ (y.T if one.ty else y)
+
     def value(self, expr: Expr) -> Any:
         """The value of an expression, a NumPy scalar."""
         steps = self.tapes.get(expr)
@@ -226,4 +232,5 @@ _RUN: Final[dict[type, Callable[[Interpreter, Any], None]]] = {
     Assign: Interpreter.assign,
     Store: Interpreter.store,
     Check: Interpreter.check,
+    Gemm: Interpreter.gemm,
 }

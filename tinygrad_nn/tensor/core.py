@@ -336,9 +336,12 @@ class Core:
     def _as_leaf(self, requires_grad: bool) -> None:
         """Make this handle a leaf that does (or does not) collect a gradient."""
         old = self.node
-        if old.value is None:
+        if old.value is not None:
+            self.node = Node(CONSTANT, (), NO_ATTRS, old.shape, old.dtype, old.value, requires_grad)
+        elif old.inputs and not old.needs_grad:  # worked out while tracing, as by `detach`: the walk back ends here
+            self.node = same(old, requires_grad)
+        else:
             raise unknown_value("requires_grad_", old)
-        self.node = Node(CONSTANT, (), NO_ATTRS, old.shape, old.dtype, old.value, requires_grad)
         if requires_grad:
             self.node.slot = GradSlot(self.node.serial, keep=True)
 

@@ -24,8 +24,8 @@ from ..graph import Graph, Node
 from ..ops import transcendental
 
 Array = np.ndarray[Any, Any]
-SAMPLES: Final = 6  # runs with errors
-FACTOR: Final = 2.0  # between the largest deviation of these and what is allowed
+SAMPLES: Final = 8  # runs with errors
+FACTOR: Final = 3.0  # between the largest deviation of these and what is allowed
 ULP: Final = 4.0  # of elementary functions: 2 for ours, 2 for NumPy's
 LOOSE: Final = 1e-3  # an element allowed more than this part of its value says nothing
 
@@ -198,7 +198,7 @@ def disturbed(node: Node, value: Array, operands: Sequence[Array], rng: np.rando
     scale = _SCALE.get(name, _elementary if name in ELEMENTARY else None)
     if scale is not None:
         size = np.asarray(scale(node, value, operands), np.float64)
-        error = rng.choice((-1.0, 1.0), value.shape) * rng.uniform(0.25, 1.0, value.shape) * size
+        error = rng.choice((-1.0, 1.0), value.shape) * rng.uniform(0.5, 1.0, value.shape) * size
         moved = (value + error).astype(value.dtype)
         value = np.where(np.isfinite(moved) & (size > 0), moved, value)
     if name in OPEN_ZERO:

@@ -102,11 +102,7 @@ class Entry:
         return True
 
     def _same_types(self) -> bool:
-        for one in self.state:
-            node = one.handle.node
-            if node is not one.node and (node.shape, node.dtype, node.needs_grad) != one.type:
-                return False
-        return True
+        return all(one.fits() for one in self.state)
 
     def call(self, arrays: Sequence[Any]) -> Any:
         """Bring arguments and changed state in, run, and hand out the results; MISFIT, having done nothing, where
@@ -176,6 +172,11 @@ class State:
         node = handle.node
         self.type = (node.shape, node.dtype, node.needs_grad)
 
+    def fits(self) -> bool:
+        """Whether the tensor still has the type it had."""
+        node = self.handle.node
+        return node is self.node or (node.shape, node.dtype, node.needs_grad) == self.type
+
     def bring_in(self) -> None:
         """Copy the handle's value to the arena."""
         node = self.handle.node
@@ -211,6 +212,7 @@ class Jitted:
         self.traces = 0
         self.name: str = getattr(function, "__name__", type(function).__name__)
         self.lock = threading.RLock()
+        self.runs: dict[Hashable, Any] = {}  # native training runs, by what they were made for
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -60,7 +60,6 @@ class Training:
     ) -> None:
         started = time.perf_counter()
         self.samples, self.batch = len(columns[0]), batch
-        self.columns = columns
         bodies = self._bodies(step, columns)
         self.names, _ = named("step", bodies[0].traced)
         scored = self._traced_evaluation(evaluate) if evaluate is not None else None
@@ -82,8 +81,8 @@ class Training:
         self.lock = threading.RLock()
         self.view = self.arena.view
         self.builder, self.text = builder, text
-        for buffer, column in zip(builder.sources, columns, strict=True):
-            self.view(buffer)[: self.samples] = column
+        self.bring(columns)
+        self.traces = [body.traced for body in bodies] + ([scored] if scored is not None else [])
         self.state = [
             State(handle, self.view(buffer), handle_changes) for handle, buffer, handle_changes in builder.state
         ]
@@ -93,6 +92,17 @@ class Training:
         self.flags, self.count, self.now = self.view(builder.flags), self.view(builder.count), self.view(builder.now)
         self.stop = self.view(builder.stop)
         self.orders = self.view(builder.orders) if builder.orders is not None and builder.by_python else None
+
+    def bring(self, columns: Sequence[Array]) -> None:
+        """Put data in the arena, of the shapes the run was made for."""
+        for buffer, column in zip(self.builder.sources, columns, strict=True):
+            self.view(buffer)[: self.samples] = column
+
+    def fits(self) -> bool:
+        """Whether what the step reached from outside still has the type, and its modules the mode, they had."""
+        return all(one.fits() for one in self.state) and all(
+            module._training is training for traced in self.traces for module, training in traced.modules
+        )
 
     def _bodies(self, step: Jitted, columns: Sequence[Array]) -> list[Body]:
         """The step for a whole batch, for the short last one too if one graph serves both, else that by itself."""

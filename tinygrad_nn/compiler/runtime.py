@@ -103,7 +103,8 @@ def show_stages(traced: Graph, plans: Mapping[Plan, Graph], planned: Schedule, l
         kernels, buffers = len(planned.program.kernels), len(planned.program.buffers)
         lines = llvm.count("\n")
         say(
-            f"compiled: {len(traced.nodes)} nodes, {kernels} kernels, {buffers} buffers in {planned.size} bytes, {lines} lines"
+            f"compiled: {len(traced.nodes)} nodes, {kernels} kernels, {buffers} buffers in {planned.size} bytes, "
+            f"{lines} lines"
         )
     if flags.debug >= 2:
         say(f"-- graph\n{traced}")

@@ -20,7 +20,7 @@ from ..ops.movement import BROADCAST
 from ..ops.source import CONSTANT, INPUT
 from ..pytree import Tree, flatten, unflatten
 from ..tensor import Tensor
-from ..tensor.core import Core, broadcast_attrs, broadcast_shape, constant, is_literal, mode, same, tracing
+from ..tensor.core import Core, broadcast_attrs, broadcast_shape, constant, is_literal, left_over, mode, same, tracing
 
 FOLDED_LIMIT: Final = 65536  # elements of a constant that is worked out while tracing
 
@@ -78,6 +78,8 @@ class _TracedSlot(GradSlot):
 class Tracer:
     """The recorder of a trace: gives every application a symbolic node."""
 
+    symbolic = True  # what is done to Python state happens once, see core.forbid_tracing
+
     def __init__(self) -> None:
         self.start = next_serial()
         self.captures: dict[int, tuple[Core, Node, Node]] = {}  # handle, its own node, the input
@@ -94,6 +96,8 @@ class Tracer:
             return node
         if is_literal(node):
             return node
+        if node.op is not CONSTANT and node.value is None:
+            raise left_over("jit", node)
         if node.needs_grad and node.inputs:
             got = f"a tensor {node!r} from outside that was computed from others and requires grad"
             raise TraceError(message("jit", got, "leaves and constants", "compute it inside, or detach() it first"))

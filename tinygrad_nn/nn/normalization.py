@@ -106,11 +106,11 @@ class BatchNorm1d(Module):
             raise ShapeError(
                 message("BatchNorm1d", f"shape {x.shape}", f"(N, {self.num_features}) or (N, {self.num_features}, L)")
             )
-        momentum = 0.0 if self.momentum is None else self.momentum
+        momentum: float | Tensor = 0.0 if self.momentum is None else self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.assign(self.num_batches_tracked + 1)
             if self.momentum is None:  # a plain mean over all batches
-                momentum = 1.0 / float(self.num_batches_tracked.item())
+                momentum = 1.0 / self.num_batches_tracked.double()
         use_batch = self.training or self.running_mean is None
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, use_batch, momentum, self.eps

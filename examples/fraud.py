@@ -1,6 +1,7 @@
 """Card fraud and temperature with recurrent networks, one SGD update per sequence.
 
     python examples/fraud.py --data creditcard.csv          RNN 29-10-1 (tanh, MSE, lr 0.001), sequences of 10 payments
+    python examples/fraud.py --synthetic                    the same model on 56,389 generated sequences of 10 payments
     python examples/fraud.py --model small [--data steps.csv]   RNN 3-5-1 (ReLU, MSE, lr 1e-6), name,t,x1..xF,y1..yL
     python examples/fraud.py --model temperature            RNN 6-32-1 (sigmoid, MSE, lr 1e-4), six days to the next
 
@@ -23,6 +24,9 @@ import tinygrad_nn as tg
 from tinygrad_nn import data, nn, optim
 from tinygrad_nn import functional as F
 from tinygrad_nn.data import Sequences
+from tinygrad_nn.nn.utils.rnn import pad_sequence, unpad_sequence
+
+EVERY = 10  # epochs between two looks at the test part
 
 
 @dataclass(frozen=True)
@@ -53,22 +57,27 @@ class Recurrent(nn.Module):
         self.out = nn.Linear(setting.hidden, 1)
         self.output = setting.output
 
-    def forward(self, x: tg.Tensor) -> tg.Tensor:
-        """One value per step."""
-        states, _ = self.rnn(x)
+    def forward(self, x: tg.Tensor, lengths: Sequence[int] | None = None) -> tg.Tensor:
+        """One value per step; `lengths` are those of the sequences in a padded batch."""
+        states, _ = self.rnn(x, lengths=lengths)
         values = self.out(states)
         return values.sigmoid() if self.output == "sigmoid" else values
 
 
-def read(kind: str, path: str | None, seed: int) -> Sequences:
-    """Sequences from a file, or generated ones for the two small models."""
+def read(kind: str, path: str | None, seed: int, synthetic: int | None = None) -> Sequences:
+    """Sequences from a file, or generated ones: for the two small models, and `synthetic` of them for the large one."""
+    if synthetic is not None:
+        if path is not None or kind != "kaggle":
+            got = f"--synthetic and {path or f'--model {kind}'}"
+            raise tg.errors.ConfigError(tg.errors.message("fraud", got, "--synthetic by itself"))
+        return data.synthetic.payments(synthetic, seed=seed)
     if kind == "temperature":
         series = data.synthetic.temperature(seed=seed)
         x, y = data.sliding_windows(series, 6)
         return data.cut(x, y, 10, drop_last=True)
     if path is None:
         if kind == "kaggle":
-            expected = "--data with a creditcard table (V1..V28, Amount, Class)"
+            expected = "--data with a creditcard table (V1..V28, Amount, Class), or --synthetic"
             raise tg.errors.DataError(tg.errors.message("fraud", "no file", expected))
         return data.synthetic.fraud(seed=seed)
     columns = data.read_csv(path).columns
@@ -104,8 +113,8 @@ def prepare(sequences: Sequences, seed: int, scale_targets: bool) -> Parts:
     return Parts(scaled(train), scaled(test), targets)
 
 
-def train(model: nn.Module, parts: Parts, lr: float, epochs: int, seed: int) -> tg.History:
-    """One update per sequence, in random order."""
+def train(model: nn.Module, parts: Parts, lr: float, epochs: int, seed: int, regression: bool) -> tg.History:
+    """One update per sequence, in random order; every tenth epoch the test part is judged and a line is printed."""
     opt = optim.SGD(model.parameters(), lr=lr)
 
     def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
@@ -115,15 +124,32 @@ def train(model: nn.Module, parts: Parts, lr: float, epochs: int, seed: int) -> 
         opt.step()
         return loss
 
-    chosen = parts.train
-    return tg.fit(step, (chosen.x, chosen.y), epochs, batch_size=1, seed=seed, progress=sys.stderr.isatty())
+    def scores() -> dict[str, float]:
+        found = evaluate(model, parts, regression)
+        return {name: found[name] for name in (("mae", "r2") if regression else ("accuracy", "f1"))}
+
+    def say(run: Any, logs: dict[str, float]) -> None:
+        if run.epoch % EVERY == 0 or run.epoch == epochs:
+            figures = ", ".join(f"{name} {value:.5f}" for name, value in logs.items() if name != "epoch")
+            print(f"epoch {run.epoch:4d}: {figures}", flush=True)
+
+    chosen, shown = parts.train, sys.stderr.isatty()
+    return tg.fit(
+        step, (chosen.x, chosen.y), epochs, batch_size=1, evaluate=scores, eval_every=EVERY, seed=seed, progress=shown,
+        callbacks=[say],
+    )
 
 
 def predict(model: nn.Module, part: Sequences) -> tuple[np.ndarray, np.ndarray]:
     """(predictions, truth) of all steps of all sequences, one after another."""
+    outputs = []
     with tg.no_grad():
-        outputs = [model(tg.tensor(x).unsqueeze(0)).reshape(-1).numpy() for x in part.x]
-    return np.concatenate(outputs), np.concatenate(part.y)[:, 0]
+        for start in range(0, len(part), 1024):
+            x = [tg.tensor(steps) for steps in part.x[start : start + 1024]]
+            lengths = [len(steps) for steps in x]
+            rows = unpad_sequence(model(pad_sequence(x, batch_first=True), lengths), lengths, batch_first=True)
+            outputs += [row.numpy() for row in rows]
+    return np.concatenate(outputs)[:, 0], np.concatenate(part.y)[:, 0]
 
 
 def evaluate(model: nn.Module, parts: Parts, regression: bool) -> dict[str, float]:
@@ -162,6 +188,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--data", metavar="CSV", help="payments (V1..V28, Amount, Class) or steps (name, t, x1.., y1..)")
+    p.add_argument(
+        "--synthetic", metavar="N", type=int, nargs="?", const=56_389,
+        help="N generated sequences of 10 payments (default: 56,389, as many as the real table has)",
+    )
     p.add_argument("--model", choices=SETTINGS, default="kaggle")
     p.add_argument("--epochs", type=int, help="default: that of the model")
     p.add_argument("--lr", type=float, help="default: that of the model")
@@ -175,10 +205,12 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> tuple[nn.Module, Parts, tg.History, dict[str, float]]:
     """Read, train and evaluate."""
     setting, regression = SETTINGS[options.model], options.model == "temperature"
-    parts = prepare(read(options.model, options.data, options.seed), options.seed, scale_targets=regression)
+    sequences = read(options.model, options.data, options.seed, options.synthetic)
+    parts = prepare(sequences, options.seed, scale_targets=regression)
     tg.manual_seed(options.seed)
     model = Recurrent(setting)
-    history = train(model, parts, options.lr or setting.lr, options.epochs or setting.epochs, options.seed)
+    lr, epochs = options.lr or setting.lr, options.epochs or setting.epochs
+    history = train(model, parts, lr, epochs, options.seed, regression)
     return model, parts, history, evaluate(model, parts, regression)
 
 

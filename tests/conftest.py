@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 settings.register_profile("dev", deadline=None, max_examples=25)
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True, print_blob=True)
 settings.register_profile("thorough", deadline=None, max_examples=2000, print_blob=True)
+os.environ.setdefault("TGNN_VERIFY", "1")  # every graph after every pass, every program
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -107,3 +109,41 @@ def test_results_are_the_same_inside() -> None:
     with tg.detect_anomaly():
         inside = run()
     assert inside == run()
+
+
+def recurrent(kind: str, inner: float, outer: float, **options: Any) -> Any:
+    """A layer whose weights on the state are all `inner`, on the input all `outer`, without biases."""
+    layer = getattr(tg.nn, kind)(2, 3, bias=False, **options)
+    values = {k: np.full(v.shape, inner if "hh" in k else outer) for k, v in layer.state_dict().items()}
+    layer.load_state_dict(values)
+    return layer
+
+
+@pytest.mark.parametrize(("which", "step"), [("", 4), ("_reverse", 2)])
+def test_a_value_inside_a_recurrent_layer_names_the_time_step(which: str, step: int) -> None:
+    rnn = recurrent("RNN", 0.0, 1.0, nonlinearity="relu", bidirectional=True)
+    rnn.load_state_dict({f"weight_hh_l0{which}": np.full((3, 3), 3e38)}, strict=False)
+    x = np.zeros((7, 1, 2), np.float32)
+    x[3] = 1.0  # the state is 0 until here, so the next product is the first one to overflow
+    text = rf"\[matmul\] got inf from finite operands, made at time step {step} of l0{which}, test_anomaly.py:\d+: rnn"
+    with pytest.raises(GraphError, match=text), tg.detect_anomaly():
+        rnn(tg.tensor(x))
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_a_gradient_inside_a_recurrent_layer_names_the_time_step(kind: str) -> None:
+    rnn = recurrent(kind, 1e20, 0.0)  # the state is 0, its gradient grows by this factor per step back
+    with pytest.raises(GraphError, match=r"backward\] got .* of the forward call at time step [123] of l0, "):
+        backward_of_the_last_step(rnn)
+
+
+def backward_of_the_last_step(rnn: Any) -> None:
+    x = tg.zeros(5, 1, 2)
+    with tg.detect_anomaly():
+        rnn(x)[0][-1].sum().backward()
+
+
+def test_after_the_loop_no_time_step_is_named() -> None:
+    rnn = recurrent("GRU", 0.0, 0.0)
+    with pytest.raises(GraphError, match=r"made at test_anomaly.py:\d+"), tg.detect_anomaly():
+        rnn(tg.zeros(5, 1, 2))[0] / 0.0

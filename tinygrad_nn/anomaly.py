@@ -52,6 +52,7 @@ class Watcher:
             Node, tuple[Op, str, str]
         ] = {}  # node that is not finite -> where that began: op, line, what
         self.walking = False
+        self.place = ""  # the time step that runs, in words
 
     def lift(self, handle: Core) -> Node:
         """The handle's own node: nothing is symbolic here."""
@@ -64,7 +65,7 @@ class Watcher:
     def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
         """Compute, and look at the value."""
         node = bind(op, nodes, attrs)
-        line = caller_line()
+        line = self.place + caller_line()
         self.lines[node] = line
         if self.walking:
             return node
@@ -123,11 +124,19 @@ def _value_hint(op: Op) -> str:
     return _HINTS.get(op.name, "look at the operands of this call")
 
 
+def at_step(layer: str, step: int | None) -> None:
+    """Tell a watcher, where there is one, that this step of a loop over time runs; None: that the loop is over."""
+    watcher = mode.watch
+    if isinstance(watcher, Watcher):
+        watcher.place = "" if step is None else f"time step {step} of {layer}, "
+
+
 @contextmanager
 def detect_anomaly() -> Iterator[None]:
     """Within the block a NaN or infinity raises GraphError naming the op and the Python line that first made it.
 
-    Every op is checked, so it runs a few times slower. Values that something later makes finite again are no error.
+    Inside RNN, GRU and LSTM it names the time step (counted from 0) and the layer too. Every op is checked, so it runs
+    a few times slower. Values that something later makes finite again are no error.
 
     >>> import tinygrad_nn as tg
     >>> with tg.detect_anomaly():

@@ -97,7 +97,7 @@ def fit(
     run = Fit(history, epochs)
     generator = Generator(seed) if shuffle and seed is not None else None
     start = time.perf_counter()
-    training = _native(step, columns, slices, evaluate, shuffle)
+    training = _native(step, columns, slices, evaluate, shuffle, generator)
     _every_hook(callbacks, "begin", run)
     if training is not None:
         _run_native(training, run, evaluate, eval_every, generator, progress, callbacks)
@@ -113,7 +113,12 @@ def fit(
 
 
 def _native(
-    step: Callable[..., Any], columns: tuple[Any, ...], slices: list[slice], evaluate: Scores | None, shuffle: bool
+    step: Callable[..., Any],
+    columns: tuple[Any, ...],
+    slices: list[slice],
+    evaluate: Scores | None,
+    shuffle: bool,
+    generator: Generator | None,
 ) -> Training | None:
     """The native run of a jitted step; None where each batch has to be a call: without a compiler, and for sequences
     of different lengths.
@@ -122,7 +127,8 @@ def _native(
         return None
     if not all(isinstance(column, np.ndarray) for column in columns):
         return None
-    return Training(step, columns, slices[0].stop, evaluate, shuffle)
+    count = len(columns[0])
+    return Training(step, columns, slices[0].stop, evaluate, shuffle, lambda: randperm(count, generator=generator))
 
 
 def _times(training: Training, seconds: float) -> str:

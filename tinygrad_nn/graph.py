@@ -229,7 +229,8 @@ class Graph:
                     self._verify_types(index, node)
                 elif node.value is None:
                     self._fault(index, f"{node!r}, which has no value and is no input")
-            if node.value is not None and (node.value.shape, node.value.dtype) != (node.shape, node.dtype):
+            lengths = tuple(int(n) for n in node.shape)  # one that is shorter in the last batch is no plain int
+            if node.value is not None and (node.value.shape, node.value.dtype) != (lengths, node.dtype):
                 self._fault(index, f"a value of shape {node.value.shape}:{node.value.dtype} in {node!r}")
             position[node] = index
         for node in (*self.inputs, *self.outputs, *(node for pair in self.updates for node in pair)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_nn.data import Sequences, cut, read_csv, sliding_windows, to_matrix
+from tinygrad_nn.data import MinMaxScaler, Sequences, cut, read_csv, sliding_windows, to_matrix
 from tinygrad_nn.data.sequences import from_csv
 from tinygrad_nn.errors import DataError
 
@@ -82,6 +83,51 @@ def test_refused_files(write: Any, content: str, arguments: dict[str, Any], expe
         from_csv(write(content), **arguments)
 
 
+@pytest.mark.parametrize("change", [
+    lambda text: text.encode("utf-8-sig"),
+    lambda text: text.replace("\n", "\r\n").encode(),
+    lambda text: text.replace("\n", "\r\n").encode("utf-8-sig"),
+    lambda text: "\n".join(f'"{line}"'.replace(",", '","') for line in text.splitlines()).encode(),
+    lambda text: text.rstrip("\n").encode(),
+    lambda text: (text + "\n\n").encode(),
+], ids=["mark", "crlf", "mark and crlf", "quotes", "no last line end", "blank lines"])
+def test_the_same_table_written_otherwise(tmp_path: Path, change: Any) -> None:
+    pytest.importorskip("polars")
+    path = tmp_path / "steps.csv"
+    path.write_bytes(change(STEPS))
+    s = from_csv(path)
+    assert s.names == ["b", "a"]
+    assert [x.tolist() for x in s.x] == [[[1, 2], [3, 4], [5, 6]], [[9, 9]]]
+    assert [y.tolist() for y in s.y] == [[[0], [0], [1]], [[0]]]
+
+
+@given(st.integers(0, 2**32), st.integers(1, 40))
+def test_any_order_of_rows_gives_the_same_sequences(seed: int, rows: int) -> None:
+    pytest.importorskip("polars")
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, 5, rows)
+    table = [(f"g{g}", t, float(rng.normal()), float(rng.normal())) for t, g in enumerate(groups)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "steps.csv"
+        shuffled = [table[i] for i in rng.permutation(rows)]
+        path.write_text("name,t,x1,y1\n" + "".join(f"{n},{t},{x},{y}\n" for n, t, x, y in shuffled))
+        s = from_csv(path)
+    assert s.names == list(dict.fromkeys(row[0] for row in shuffled))
+    for name, x, y in zip(s.names, s.x, s.y, strict=True):
+        assert [(a, b) for (a,), (b,) in zip(x.tolist(), y.tolist(), strict=True)] == [
+            row[2:] for row in table if row[0] == name]
+
+
+def test_a_missing_file_and_a_twice_named_column(tmp_path: Path, write: Any) -> None:
+    pytest.importorskip("polars")
+    with pytest.raises(DataError, match=r"nowhere\.csv: No such file"):
+        from_csv(tmp_path / "nowhere.csv")
+    with pytest.raises(DataError, match="duplicate column 'x1'"):
+        from_csv(write(STEPS.replace("x2", "x1")))
+    with pytest.raises(DataError, match=r"4 cells on line 3 of .*steps\.csv; expected 5"):
+        from_csv(write(STEPS.replace("a,0,9,9,0", "a,0,9,9")))
+
+
 # ---- Sequences
 
 def test_split_keeps_sequences_whole() -> None:
@@ -95,6 +141,23 @@ def test_split_keeps_sequences_whole() -> None:
             assert len(x) == len(y) == len(s.x[int(name[1:])])
     assert s.split(seed=42)[0].names == train.names != s.split(seed=43)[0].names
     assert s.split(shuffle=False)[1].names == ["s8", "s9"]
+
+
+def test_shuffle_is_a_function_of_its_seed() -> None:
+    s = make([3, 1, 4, 1, 5, 9, 2, 6])
+    once = s.shuffle(3)
+    assert once.names == s.shuffle(3).names != s.shuffle(4).names
+    assert sorted(once.names) == s.names
+    assert all(len(x) == len(s.x[int(name[1:])]) for name, x in zip(once.names, once.x, strict=True))
+
+
+def test_scaling_by_the_training_part_and_back() -> None:
+    train, test = make([3, 1, 4, 1, 5]).split((0.6, 0.4), seed=1)
+    scaler = MinMaxScaler.fit(train.stacked()[0])
+    scaled = train.map(x=scaler.transform)
+    assert (scaled.stacked()[0].min(), scaled.stacked()[0].max()) == (0.0, 1.0)
+    back = test.map(x=scaler.transform).map(x=scaler.denormalize)
+    np.testing.assert_allclose(back.stacked()[0], test.stacked()[0], rtol=1e-14)
 
 
 def test_map_and_stacked() -> None:
@@ -170,8 +233,21 @@ def test_windows_of_several_features() -> None:
     (lambda: sliding_windows([1, 2, 3], 4), r"\[sliding_windows\] got length=4 for 3 steps"),
     (lambda: sliding_windows([1, 2, 3], 2, 2), r"\[sliding_windows\] got horizon=2 for 1 steps; expected 1 <= horizon"),
     (lambda: sliding_windows([1, 2, 3], 3), r"\[sliding_windows\] got horizon=1 for 0 steps"),
+    (lambda: sliding_windows([1, 2, 3], 1, stride=0), r"\[sliding_windows\] got stride=0; expected a whole number"),
+    (lambda: sliding_windows([1, 2, 3], 1.5), r"\[sliding_windows\] got length=1.5 for 3 steps"),
+    (lambda: sliding_windows([1, 2, 3], 1, stride=1.5), r"got stride=1.5"),
     (lambda: sliding_windows(np.zeros((2, 2, 2)), 1), r"\[sliding_windows\] got shape \(2, 2, 2\)"),
 ])
 def test_refusals(call: Any, expected: str) -> None:
     with pytest.raises(DataError, match=expected):
         call()
+
+
+@given(n=st.integers(2, 30), length=st.integers(1, 6), horizon=st.integers(1, 4), stride=st.integers(1, 7))
+def test_windows_are_where_they_should_be(n: int, length: int, horizon: int, stride: int) -> None:
+    if length + horizon > n:
+        return
+    x, y = sliding_windows(np.arange(n), length, horizon, stride)
+    starts = [i for i in range(0, n, stride) if i + length + horizon <= n]
+    assert x.tolist() == [list(range(i, i + length)) for i in starts]
+    assert y.tolist() == [list(range(i + length, i + length + horizon)) for i in starts]

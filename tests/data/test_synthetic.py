@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_nn.data.synthetic import SURVIVAL, fraud, temperature, titanic
+from tinygrad_nn.data.synthetic import SURVIVAL, fraud, payments, temperature, titanic
 from tinygrad_nn.errors import DataError
 
 
@@ -58,10 +58,24 @@ def test_fraud_has_both_classes_and_the_shape_of_the_3_5_1_model(seed: int) -> N
     np.testing.assert_array_equal(fraud(seed=seed).stacked()[0], x)
 
 
+def test_payments_are_half_fraud_and_a_linear_rule_finds_most() -> None:
+    s = payments(2000, seed=2)
+    x, y = s.stacked()
+    assert (len(s), x.shape, y.shape) == (2000, (20_000, 29), (20_000, 1))
+    assert abs(y.mean() - 0.5) < 5 * 0.5 / np.sqrt(20_000)
+    columns = np.column_stack([x, np.ones(len(x))])
+    guessed = columns @ np.linalg.lstsq(columns, y, rcond=None)[0] > 0.5
+    assert 0.85 < (guessed == (y > 0.5)).mean() < 0.99
+    assert np.array_equal(x, x.round(6))
+    assert np.array_equal(payments(2000, seed=2).stacked()[0], x)
+    assert not np.array_equal(payments(2000, seed=3).stacked()[0], x)
+
+
 @pytest.mark.parametrize(("call", "expected"), [
     (lambda: titanic(0), r"\[titanic\] got n=0; expected n >= 1"),
     (lambda: temperature(0), r"\[temperature\] got days=0"),
     (lambda: fraud(cards=0), r"\[fraud\] got cards=0"),
+    (lambda: payments(features=0), r"\[payments\] got features=0"),
     (lambda: fraud(steps=-1), r"\[fraud\] got steps=-1"),
 ])
 def test_refusals(call: Any, expected: str) -> None:

@@ -52,6 +52,38 @@ def test_pictures(tmp_path: Path, shared_data: Path) -> None:
     assert (tmp_path / "fraud_history.png").stat().st_size > 10_000
 
 
+def test_generated_payments_are_judged_every_tenth_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    fraud.main(["--synthetic", "100", "--epochs", "12", "--lr", "0.01"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[:2]] == ["epoch   10", "epoch   12"]
+    assert all("loss 0." in line and "accuracy 0." in line and "f1 0." in line for line in lines[:2])
+    assert lines[2] == "80 training and 20 test sequences"
+    names = [line.split(":")[0].strip() for line in lines[4:]]
+    assert names == [
+        "accuracy", "precision", "recall", "f1", "positive_accuracy", "negative_accuracy", "tp", "fp", "tn", "fn"
+    ]  # fmt: skip
+    shares = {line.split(":")[0].strip(): float(line.split(":")[1]) for line in lines[4:]}
+    assert shares["accuracy"] > 0.75
+    assert sum(shares[name] for name in ("tp", "fp", "tn", "fn")) == 200
+    assert fraud.parse(["--synthetic"]).synthetic == 56_389
+
+
+def test_sequences_of_any_length_are_predicted_as_one_by_one() -> None:
+    model = fraud.Recurrent(fraud.SETTINGS["small"])
+    x = [np.random.default_rng(n).normal(size=(n, 3)).astype(np.float32) for n in (3, 1, 7)]
+    part = data.Sequences(["a", "b", "c"], x, [np.zeros((len(steps), 1)) for steps in x])
+    guessed, truth = fraud.predict(model, part)
+    alone = [model(tg.tensor(steps).unsqueeze(0)).detach().numpy().ravel() for steps in x]
+    np.testing.assert_allclose(guessed, np.concatenate(alone), rtol=1e-5, atol=1e-6)
+    assert truth.shape == (11,)
+
+
+@pytest.mark.parametrize("arguments", [["--data", "x.csv"], ["--model", "small"]])
+def test_generated_payments_are_for_the_large_model_alone(arguments: list[str]) -> None:
+    with pytest.raises(tg.errors.ConfigError, match=r"\[fraud\] got --synthetic and .*(x.csv|small)"):
+        fraud.run(fraud.parse(["--synthetic", *arguments]))
+
+
 def test_without_a_file_it_says_what_is_missing() -> None:
     with pytest.raises(tg.errors.DataError, match=r"\[fraud\] got no file; expected --data"):
         fraud.run(fraud.parse([]))

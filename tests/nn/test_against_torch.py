@@ -12,6 +12,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn import nn
+from tinygrad_nn.errors import ConfigError, GraphError, TraceError
 
 RNG = np.random.default_rng(11)
 
@@ -180,6 +181,87 @@ def test_first_values_have_torchs_spread(name: str) -> None:
 def test_orthogonal_rows() -> None:
     w = nn.init.orthogonal_(tg.zeros(3, 5, dtype=tg.float64)).numpy()
     np.testing.assert_allclose(w @ w.T, np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("build", "gates"),
+    [
+        (lambda: nn.RNN(2, 4, num_layers=2, bidirectional=True), 1),
+        (lambda: nn.GRU(2, 4, bidirectional=True), 3),
+        (lambda: nn.LSTM(2, 4, num_layers=2), 4),
+        (lambda: nn.GRUCell(2, 4), 3),
+        (lambda: nn.Sequential(nn.LSTM(2, 4), nn.Linear(4, 1)), 4),
+    ],
+)
+def test_recurrent_weights_are_orthogonal_gate_by_gate(build: Any, gates: int) -> None:
+    model = build().double()
+    before = model.state_dict()
+    generator = tg.Generator(5)
+    assert nn.init.recurrent_orthogonal_(model, gain=2.0, generator=generator) is model
+    blocks = []
+    for name, weight in model.state_dict().items():
+        if "weight_hh" in name:
+            parts = np.split(weight.numpy(), gates)
+            assert all(part.shape == (4, 4) for part in parts)
+            blocks += parts
+        else:
+            assert weight.tolist() == before[name].tolist()
+    for block in blocks:
+        np.testing.assert_allclose(block @ block.T, 4 * np.eye(4), atol=1e-12)
+    assert len({block.tobytes() for block in blocks}) == len(blocks)
+    nn.init.recurrent_orthogonal_(model, gain=2.0, generator=tg.Generator(5))
+    again = [w.numpy() for name, w in model.state_dict().items() if "weight_hh" in name]
+    np.testing.assert_array_equal(np.concatenate(again), np.concatenate(blocks))
+
+
+def test_no_recurrent_weights_to_initialise() -> None:
+    with pytest.raises(ConfigError, match=r"\[recurrent_orthogonal_\] got Linear without recurrent weights"):
+        nn.init.recurrent_orthogonal_(nn.Linear(3, 3))
+
+
+def clipped(limit: Any) -> tuple[list[float], list[float]]:
+    """Parameters after three steps, eager and compiled."""
+    results = []
+    for wrap in (lambda step: step, tg.jit):
+        tg.manual_seed(1)
+        rnn = nn.LSTM(3, 4)
+        opt = tg.optim.SGD(rnn.parameters(), lr=1.0)
+
+        def step(x: tg.Tensor, rnn: Any = rnn, opt: Any = opt) -> tg.Tensor:
+            opt.zero_grad()
+            (rnn(x)[0] * 50).sum().backward()
+            total = limit(rnn.parameters())
+            opt.step()
+            return x.sum() if total is None else total
+
+        call = wrap(step)
+        x = tg.full((5, 2, 3), 0.3)
+        norms = [call(x).item() for _ in range(3)]
+        results.append([*norms, *np.concatenate([p.detach().numpy().ravel() for p in rnn.parameters()]).tolist()])
+    return results[0], results[1]
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        lambda parameters: nn.utils.clip_grad_norm_(parameters, 0.5),
+        lambda parameters: nn.utils.clip_grad_norm_(parameters, 0.5, float("inf")),
+        lambda parameters: nn.utils.clip_grad_value_(parameters, 0.01),
+    ],
+)
+def test_clipping_compiles_without_reading_values(limit: Any) -> None:
+    eager, compiled = clipped(limit)
+    np.testing.assert_allclose(compiled, eager, rtol=2e-4, atol=1e-6)
+
+
+def test_a_norm_cannot_be_judged_while_tracing() -> None:
+    with pytest.raises(TraceError, match=r"clip_grad_norm_.*error_if_nonfinite"):
+        clipped(lambda parameters: nn.utils.clip_grad_norm_(parameters, 0.5, error_if_nonfinite=True))
+    p = tg.zeros(2, requires_grad=True)
+    p.grad = tg.tensor([float("inf"), 0.0])
+    with pytest.raises(GraphError, match=r"\[clip_grad_norm_\] got a norm of inf"):
+        nn.utils.clip_grad_norm_(p, 1.0, error_if_nonfinite=True)
+    assert p.grad.tolist() == [float("inf"), 0.0]
 
 
 @pytest.mark.parametrize("norm", [1.0, 2.0, float("inf")])

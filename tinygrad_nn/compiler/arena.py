@@ -51,6 +51,7 @@ def layout(buffer: Buffer, inner: int, width: int) -> Layout:
 
 def place(program: Program, layouts: dict[Buffer, Layout]) -> tuple[Program, dict[Buffer, int], int]:
     """Offsets in the arena, the program with the copies it needs at the end of its spans, and the size of the arena."""
+    program = replace(program, order=program.regions)  # spans are told apart by identity
     uses = Uses(program)
     shared: dict[Buffer, Buffer] = {}
     copies: dict[Span, list[tuple[Buffer, Buffer]]] = {}

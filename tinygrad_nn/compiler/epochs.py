@@ -1,6 +1,7 @@
 """The program of a training run: the step, the evaluation and what stands around them, with the repetitions.
 
     repeat epoch:
+        a permutation of the samples
         repeat batch:  copy the batch in, the step, add what it returned to the history
         divide the sums by the number of samples
         when this epoch is evaluated:  the evaluation, its scores to the history
@@ -57,13 +58,15 @@ class Epochs:
         scores: Results,
         columns: Sequence[Array],
         shuffle: bool,
+        permutation: Traced | None,
     ) -> None:
         self.samples = len(columns[0])
         self.owners: dict[int, Buffer] = {}
         self.faults: list[Fault] = []
         self.handles: dict[int, Any] = {}
-        graphs = [rewrite(body.graph) for body in bodies] + ([rewrite(scored.graph)] if scored is not None else [])
-        traces = [body.traced for body in bodies] + ([scored] if scored is not None else [])
+        others = [traced for traced in (scored, permutation) if traced is not None]
+        graphs = [rewrite(body.graph) for body in bodies] + [rewrite(traced.graph) for traced in others]
+        traces = [body.traced for body in bodies] + others
         plans = plain_together([plan(graph) for graph in graphs], traces)
         self.plans = dict(zip(plans, graphs, strict=True))
         parts = [
@@ -71,10 +74,11 @@ class Epochs:
             for k, (graph, one, traced) in enumerate(zip(graphs, plans, traces, strict=True))
         ]
         steps = parts[: len(bodies)]
-        changing = {id(body.traced.captures[k].handle) for body in bodies for k in body.traced.updated}
+        changing = {id(traced.captures[k].handle) for traced in traces for k in traced.updated}
         self.state = [(handle, self.owners[key], key in changing) for key, handle in self.handles.items()]
         self.batches = [step.inputs[: len(body.traced.arguments)] for step, body in zip(steps, bodies, strict=True)]
-        self.capacity = max(1, min(CAPACITY, ORDERS // self.samples)) if shuffle else CAPACITY
+        by_python = shuffle and permutation is None
+        self.capacity = max(1, min(CAPACITY, ORDERS // self.samples)) if by_python else CAPACITY
         self.epoch = Var("epoch", self.capacity)
         # A whole set in order is the input of the step itself.
         resident = len(bodies) == 1 and bodies[0].rounds == 1 and not shuffle
@@ -85,7 +89,9 @@ class Epochs:
             else [Buffer(f"x{k}", (whole, *c.shape[1:]), c.dtype, "input") for k, c in enumerate(columns)]
         )
         self.sources = list(self.batches[0]) if resident else self.data
-        self.orders = Buffer("order", (self.capacity, whole), INT64, "input") if shuffle else None
+        rows = self.capacity if by_python else 1
+        self.orders = Buffer("order", (rows, whole), INT64, "input") if shuffle else None
+        self.by_python = by_python
         self.history = Buffer("history", (self.capacity, max(1, len(bodies[0].results))), FLOAT64, "input", True)
         self.scores = Buffer("scores", (self.capacity, max(1, len(scores))), FLOAT64, "input", True)
         self.flags = Buffer("evaluated", (self.capacity,), INT64, "input", True)
@@ -95,6 +101,9 @@ class Epochs:
             self.faults.append(Fault("order", self.orders, whole))
         self.kernels: list[Kernel] = []
         regions: list[Region] = []
+        if permutation is not None and self.orders is not None:
+            self._then(regions, list(parts[-1].kernels), parts[-1].updates)
+            self._then(regions, [self._ordered(parts[-1].outputs[0], self.orders)])
         for step, body, inputs in zip(steps, bodies, self.batches, strict=True):
             turn = Var("batch", body.rounds)
             inner: list[Region] = []
@@ -106,8 +115,9 @@ class Epochs:
         self._then(regions, self._means(len(bodies[0].results)))
         if scored is not None:
             judged: list[Region] = []
-            self._then(judged, list(parts[-1].kernels))
-            self._then(judged, self._scored(scores, parts[-1].outputs))
+            judge = parts[len(bodies)]
+            self._then(judged, list(judge.kernels))
+            self._then(judged, self._scored(scores, judge.outputs))
             regions.append(When(Access(self.flags, (affine(self.epoch),)), tuple(judged)))
         own = [*self.data, self.history, self.scores, self.flags, self.count, self.now, self.stop]
         own += [self.orders] if self.orders is not None else []
@@ -119,7 +129,7 @@ class Epochs:
             (*known, *made),
             tuple(known),
             (),
-            tuple(update for step in steps for update in step.updates),
+            tuple(update for part in parts for update in part.updates),
             tuple(self.faults),
             (Repeat(self.epoch, tuple(regions), Access(self.count, ())),),
         )
@@ -162,13 +172,24 @@ class Epochs:
             row = index[0] + affine(turn) * body.rows + body.first
             place: Any = row
             if self.orders is not None:
-                place = param(Access(self.orders, (affine(self.epoch), row)), INT64)
+                place = param(Access(self.orders, (self._row(), row)), INT64)
             value = param(Access(source, (place, *index[1:])), source.dtype)
             inner: tuple[Statement, ...] = (Store(Access(target, index), value),)
             for var in reversed(loops):
                 inner = (Loop(var, inner),)
             kernels.append(Kernel(f"batch_{target.name}", inner, ("batch",)))
         return kernels
+
+    def _row(self) -> Affine:
+        """The row of the orders that this epoch takes."""
+        return affine(self.epoch) if self.by_python else Affine()
+
+    def _ordered(self, source: Buffer, orders: Buffer) -> Kernel:
+        """A permutation made here, as the order of this epoch."""
+        var = Var("s", self.samples)
+        target = Access(orders, (Affine(), affine(var)))
+        value = param(Access(source, (affine(var),)), INT64)
+        return Kernel("order", (Loop(var, (Store(target, value),)),), ("shuffle",))
 
     def _totals(self, body: Body, turn: Var, before: int, outputs: Sequence[Buffer]) -> list[Kernel]:
         """Add what the step returned, times the samples of the batch, to the epoch's row of the history."""

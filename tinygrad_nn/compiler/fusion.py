@@ -17,8 +17,10 @@ from ..graph import DType, Graph, Node
 from ..ops.movement import RESHAPE
 from ..ops.rules import SELECT_LIMIT, Pieces, Rank, Spread
 from ..scalar import param, walk
+from .blas import has_blas
 from .rewrite import filled
 
+BLAS_FROM: Final = 3 * 10**7  # multiply-adds, about 310 cubed: below, our loops are as fast
 CHEAP: Final = 2  # scalar operations that may be repeated
 DEPTH: Final = 60  # longest chain that is computed in one place
 
@@ -56,6 +58,12 @@ def plan(graph: Graph) -> Plan:
                 plain.add(node)
                 if user in plain or user in reasons:
                     plain.add(user)
+        if is_large(node):
+            reasons.setdefault(node, "a large matrix product")
+            plain.add(node)
+        if any(is_large(user) for user, _ in users[node]):
+            reasons.setdefault(node, "operand of a large matrix product")
+            plain.add(node)
         if node in inputs or (node.op.kind == "source" and filled(node) is None):
             reasons[node] = "input" if node in inputs else "constant"
         elif node.op.kind == "source":
@@ -71,6 +79,14 @@ def plan(graph: Graph) -> Plan:
     _limit_depth(graph, reasons)
     ordered = {node: reasons[node] for node in graph.nodes if node in reasons}
     return Plan(ordered, frozenset(plain))
+
+
+def is_large(node: Node) -> bool:
+    """Whether a node is a matrix product that a BLAS computes faster than our loops."""
+    if node.op.kind != "contract" or len(node.shape) != 2 or node.dtype.kind != "f":
+        return False
+    lengths = (*node.shape, node.inputs[0].shape[0 if node.attrs["tx"] else 1])
+    return prod(lengths) >= BLAS_FROM and all(type(n) is int for n in lengths) and has_blas()
 
 
 def is_squeeze(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
@@ -133,6 +149,8 @@ def _reads(user: Node, argnum: int, node: Node, reads: dict[Node, float], stored
         return times
     if isinstance(user.op.emit, Rank):
         return float(user.shape[user.attrs["axis"]])
+    if isinstance(user.op.emit, Spread):
+        return times * max(1.0, prod(user.shape) / own) if inlines(user) else 1.0
     if user.op.kind == "index":
         length = user.inputs[0].shape[user.attrs["axis"]] if argnum == 0 else 1
         return times * max(1.0, prod(user.shape) * min(length, SELECT_LIMIT) / own)

@@ -174,7 +174,22 @@ class Loop:
     body: tuple[Statement, ...]
 
 
-Statement = Let | Assign | Store | Check | Loop
+@dataclass(frozen=True, slots=True, eq=False)
+class Gemm:
+    """A product of two plain matrices by a BLAS: `target = x @ y`, read transposed where `tx` and `ty` say so.
+
+    `function` is a 0-d int64 buffer that holds the address of its gemm.
+    """
+
+    target: Buffer
+    x: Buffer
+    y: Buffer
+    tx: bool
+    ty: bool
+    function: Buffer
+
+
+Statement = Let | Assign | Store | Check | Loop | Gemm
 TAIL: Final = Register("tail", BOOL)  # whether the batch is the short last one
 
 
@@ -213,7 +228,10 @@ def _show(body: Sequence[Statement], indent: str) -> Iterator[str]:
                 yield indent + line
 
 
-def _line(statement: Let | Assign | Store | Check) -> str:
+def _line(statement: Let | Assign | Store | Check | Gemm) -> str:
+    if isinstance(statement, Gemm):
+        x, y = (f"{b}.T" if t else f"{b}" for b, t in ((statement.x, statement.tx), (statement.y, statement.ty)))
+        return f"{statement.target} = gemm({x}, {y})"
     *before, value = text(statement.condition if isinstance(statement, Check) else statement.value).split("\n")
     if isinstance(statement, Let):
         last = f"let {statement.register} = {value}"
@@ -237,7 +255,7 @@ def statements(body: Sequence[Statement], outer: tuple[Var, ...] = ()) -> Iterat
 
 def expressions(statement: Statement) -> tuple[Expr, ...]:
     """What a statement computes, its indices included."""
-    if isinstance(statement, Loop):
+    if isinstance(statement, (Loop, Gemm)):
         return ()
     if isinstance(statement, Check):
         return (statement.condition,)
@@ -267,3 +285,7 @@ def accesses(kernel: Kernel) -> Iterator[tuple[Access, bool, tuple[Var, ...]]]:
                 yield leaf, False, around
         if isinstance(statement, Store):
             yield statement.target, True, around
+        elif isinstance(statement, Gemm):
+            for buffer in (statement.x, statement.y, statement.function):
+                yield Access(buffer, tuple(Affine(-1) for _ in buffer.shape)), False, around  # not where it writes
+            yield Access(statement.target, (Affine(), Affine())), True, around

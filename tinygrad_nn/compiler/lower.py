@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ..graph import Graph, Node, Shape
+from ..graph import Graph, Node
 from ..ops.movement import RESHAPE
 from ..ops.rules import INT64, Fold, Pieces, Rank, Spread
 from ..scalar import Expr, const, param
-from .fusion import Plan, is_squeeze
+from .fusion import Plan, is_large, is_squeeze
 from .loopir import (
     TAIL,
     Access,
     Affine,
     Assign,
     Buffer,
-    Check,
     Index,
     Kernel,
     Let,
@@ -31,6 +30,7 @@ from .loopir import (
     Var,
     affine,
 )
+from .own_loops import OwnLoops
 from .program import Fault, Program
 from .reader import Guards, Probe, Reader
 from .rewrite import filled
@@ -45,7 +45,7 @@ def lower(
     return Lowering(graph, plan, buffers, prefix, faults).run()
 
 
-class Lowering:
+class Lowering(OwnLoops):
     """The state of one lowering: buffers by node, kernels so far, and the block that statements go to."""
 
     def __init__(
@@ -62,6 +62,7 @@ class Lowering:
         self.memo: list[dict[Any, Expr]] = []
         self.sources: list[str] = []
         self.count = 0
+        self.nothing = False
 
     def run(self) -> Program:
         """Every node with a buffer, in order."""
@@ -77,8 +78,12 @@ class Lowering:
             if role == "temporary" and base is None:
                 self._kernels(node, buffer)
             self.buffers[node] = buffer
-        outputs = tuple(self._buffer_of(node) for node in self.graph.outputs)
-        updates = tuple((self.buffers[old], self._buffer_of(new)) for old, new in self.graph.updates)
+        state = {self.buffers[old] for old, new in self.graph.updates if old is not new}
+        outputs = tuple(self._kept(self._buffer_of(node), state) for node in self.graph.outputs)
+        updates = tuple(
+            (self.buffers[old], new if new.base is None else self._kept(new, state))
+            for old, new in ((old, self._buffer_of(node)) for old, node in self.graph.updates)
+        )
         return Program(
             tuple(self.kernels),
             tuple(self.order),
@@ -93,6 +98,18 @@ class Lowering:
         if node not in self.buffers:
             self.buffers[node] = self._buffer(f"{self.prefix}c{len(self.order)}", node, "constant")
         return self.buffers[node]
+
+    def _kept(self, buffer: Buffer, state: set[Buffer]) -> Buffer:
+        """A result that lies in memory where the state changes is copied before it does."""
+        if (buffer.base or buffer) not in state:
+            return buffer
+        own = Buffer(f"{buffer.name}k{len(self.order)}", buffer.shape, buffer.dtype)
+        self.order.append(own)
+        loops, index = self._loops(buffer.shape)
+        load = param(Access(buffer, index), buffer.dtype)
+        self.nothing = 0 in buffer.shape
+        self._kernel("copy", loops, lambda: [Store(Access(own, index), load)])
+        return own
 
     def _buffer(self, name: str, node: Node, role: Any) -> Buffer:
         value = node.value if role == "constant" else None
@@ -112,8 +129,7 @@ class Lowering:
     # ---- kernels --------------------------------------------------------------------------------------------------
 
     def _kernels(self, node: Node, buffer: Buffer) -> None:
-        if 0 in node.shape:
-            return
+        self.nothing = 0 in node.shape
         emit = node.op.emit
         if isinstance(emit, Rank):
             self._rank(node, buffer, emit)
@@ -123,130 +139,11 @@ class Lowering:
             self._scan(node, buffer)
         elif isinstance(emit, Pieces):
             self._pieces(node, buffer, emit)
+        elif is_large(node):
+            self._gemm(node, buffer)
         else:
             loops, index = self._loops(node.shape)
             self._kernel(node.op.name, loops, lambda: [Store(Access(buffer, index), self._element(node, index, ()))])
-
-    def _loops(self, shape: Shape, prefix: str = "i") -> tuple[list[Var], tuple[Affine, ...]]:
-        """A variable per axis (none for length 1) and the index they make."""
-        loops, index = [], []
-        for n in shape:
-            if n == 1:
-                index.append(Affine())
-            else:
-                self.count += 1
-                loops.append(Var(f"{prefix}{self.count}", int(n), getattr(n, "tail", None)))
-                index.append(affine(loops[-1]))
-        return loops, tuple(index)
-
-    def _kernel(self, name: str, loops: list[Var], last: Callable[[], list[Statement]]) -> None:
-        """A kernel whose innermost block is what pulling left, then `last()`."""
-        self.sources = []
-        body = self._block(last)
-        for var in reversed(loops):
-            body = (Loop(var, body),)
-        self.kernels += self.checks
-        self.checks = []
-        self.kernels.append(
-            Kernel(f"{self.prefix}k{len(self.kernels)}_{name}", body, tuple(dict.fromkeys(self.sources)) or (name,))
-        )
-
-    def _block(self, last: Callable[[], list[Statement]]) -> tuple[Statement, ...]:
-        self.blocks.append([])
-        self.memo.append({})
-        ending = last()
-        self.memo.pop()
-        return (*self.blocks.pop(), *ending)
-
-    def _emit(self, *statements: Statement) -> None:
-        self.blocks[-1].extend(statements)
-
-    def _scan(self, node: Node, buffer: Buffer) -> None:
-        """A value carried along an axis."""
-        axis, reverse = node.attrs["axis"], node.attrs.get("reverse", False)
-        others, place = self._loops(tuple(1 if a == axis else n for a, n in enumerate(node.shape)))
-        step = Var(f"t{len(self.order)}", node.shape[axis])
-        at = affine(step) * -1 + (step.extent - 1) if reverse else affine(step)
-        index = (*place[:axis], at, *place[axis + 1 :])
-        carry = Register("carry", node.dtype)
-
-        def inner() -> list[Statement]:
-            first, *rest = [self.pull(operand, index, ()).to(node.dtype) for operand in node.inputs]
-            following = node.op.emit(param(carry, node.dtype), first, *rest)
-            value = param(affine(step), INT64).eq(0).where(first, following)
-            return [Assign(carry, value), Store(Access(buffer, index), param(carry, node.dtype))]
-
-        def outer() -> list[Statement]:
-            return [Let(carry, const(0, node.dtype)), Loop(step, self._block(inner))]
-
-        self._kernel(node.op.name, others, outer)
-
-    def _pieces(self, node: Node, buffer: Buffer, emit: Pieces) -> None:
-        """Operand by operand."""
-        axis, start = emit.axis(**node.attrs), 0
-        for operand in node.inputs:
-            loops, index = self._loops(operand.shape)
-            place = (*index[:axis], index[axis] + start, *index[axis + 1 :])
-            start += operand.shape[axis]
-            if 0 not in operand.shape:
-                self._kernel(node.op.name, loops, self._copied(buffer, place, operand, index))
-
-    def _copied(
-        self, buffer: Buffer, place: tuple[Affine, ...], operand: Node, index: tuple[Affine, ...]
-    ) -> Callable[[], list[Statement]]:
-        return lambda: [Store(Access(buffer, place), self.pull(operand, index, ()))]
-
-    def _spread(self, node: Node, buffer: Buffer, emit: Spread) -> None:
-        """Begin with zeros or an operand, then write element by element."""
-        loops, index = self._loops(node.shape)
-
-        def begin() -> list[Statement]:
-            zero = const(0, node.dtype)
-            value = zero if emit.start is None else self.pull(node.inputs[emit.start], index, ())
-            return [Store(Access(buffer, index), value)]
-
-        self._kernel(f"{node.op.name}_begin", loops, begin)
-        values = node.inputs[emit.values]
-        if 0 in values.shape:
-            return
-        loops, at = self._loops(values.shape)
-
-        def write() -> list[Statement]:
-            target = emit.target(Reader(self, node, ()), at, *(x.shape for x in node.inputs), **node.attrs)
-            return [Store(Access(buffer, target), self.pull(values, at, ()), emit.add)]
-
-        self._kernel(node.op.name, loops, write)
-
-    def _rank(self, node: Node, buffer: Buffer, emit: Rank) -> None:
-        """Each element goes to the place that the number of those before it is."""
-        axis, operand = node.attrs["axis"], node.inputs[0]
-        ranks = Buffer(f"{buffer.name}r", node.shape, INT64)
-        self.order.append(ranks)
-        loops, index = self._loops(node.shape)
-        other = Var(f"o{len(self.order)}", node.shape[axis])
-        count = Register("rank", INT64, 0, lambda a, x: a + x)
-
-        def inner() -> list[Statement]:
-            x = self.pull(operand, (*index[:axis], affine(other), *index[axis + 1 :]), ())
-            tie = param(affine(other), INT64) < param(index[axis], INT64)
-            before = emit.before(x, self.pull(operand, index, ()), tie, **node.attrs)
-            return [Assign(count, param(count, INT64) + before.to(INT64))]
-
-        def outer() -> list[Statement]:
-            return [
-                Let(count, const(0, INT64)),
-                Loop(other, self._block(inner)),
-                Store(Access(ranks, index), param(count, INT64)),
-            ]
-
-        self._kernel(f"{node.op.name}_ranks", loops, outer)
-        loops, at = self._loops(node.shape)
-
-        def write() -> list[Statement]:
-            position = self.checked(node, ranks, param(Access(ranks, at), INT64), node.shape[axis])
-            return [Store(Access(buffer, (*at[:axis], position, *at[axis + 1 :])), param(at[axis], INT64))]
-
-        self._kernel(node.op.name, loops, write)
 
     # ---- elements -------------------------------------------------------------------------------------------------
 
@@ -318,9 +215,8 @@ class Lowering:
         emit = node.op.emit
         if not isinstance(emit, Fold):
             return self._extreme(node, loops, place, guards)
-        empty = any(operand.shape[a] == 0 for a in axis)
         dtype = node.dtype
-        identity = 0 if empty and node.op.name == "sum" else emit.identity(dtype)
+        identity = 0 if node.op.name == "sum" else emit.identity(dtype)  # NumPy adds to 0.0, so never -0.0
         total = Register(f"{node.op.name}{self.count}", dtype, emit.identity(dtype), emit.combine)
 
         def inner() -> list[Statement]:
@@ -373,19 +269,6 @@ class Lowering:
 
         self._fold([total], [const(0, node.dtype)], loops, inner)
         return param(total, node.dtype)
-
-    def checked(self, node: Node, buffer: Buffer, position: Expr, size: int) -> Expr:
-        """An index that comes from data, with the kernel that checks all of its buffer before."""
-        if (buffer, size) not in self.faults:
-            self.faults[buffer, size] = Fault(node.op.name, buffer, size)
-            loops, index = self._loops(buffer.shape, "c")
-            value = param(Access(buffer, index), buffer.dtype)
-            body: tuple[Statement, ...] = (Check((value >= 0) & (value < size), self.known + len(self.faults)),)
-            for var in reversed(loops):
-                body = (Loop(var, body),)
-            if 0 not in buffer.shape:
-                self.checks.append(Kernel(f"check{len(self.faults)}", body, (f"{node.op.name} index",)))
-        return position.to(INT64)
 
 
 _RULES: Final[dict[str, Callable[[Lowering, Node, tuple[Index, ...], Guards], Expr]]] = {

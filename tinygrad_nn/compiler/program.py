@@ -22,6 +22,7 @@ from .loopir import (
     Affine,
     Assign,
     Buffer,
+    Gemm,
     Kernel,
     Let,
     Loop,
@@ -169,6 +170,9 @@ class Verifier:
                     self._fault(f"a vector loop over {var} inside of another")
                 self._body(statement.body, (*around, var), known, known if is_vector else outside)
                 continue
+            if isinstance(statement, Gemm):
+                self._gemm(statement)
+                continue
             for leaf in leaves(*expressions(statement)):
                 self._leaf(leaf, around, known)
             if isinstance(statement, Store):
@@ -180,6 +184,11 @@ class Verifier:
                     self._fault(f"a change of {statement.register} before it begins")
                 if outside is not None and statement.register in outside and statement.register.combine is None:
                     self._fault(f"lanes that share {statement.register}, which cannot be combined")
+
+    def _gemm(self, one: Gemm) -> None:
+        (m, k), (k2, n) = (reversed(b.shape) if t else b.shape for b, t in ((one.x, one.tx), (one.y, one.ty)))
+        if one.target.shape != (m, n) or k != k2 or not all(b.plain for b in (one.target, one.x, one.y)):
+            self._fault("a gemm of matrices that do not fit or are not plain")
 
     def _leaf(self, leaf: Any, around: tuple[Var, ...], known: set[Register]) -> None:
         if isinstance(leaf, Access):

@@ -10,7 +10,7 @@ from ..scalar import Expr, const, param
 from .loopir import Access, Affine, Guard
 
 if TYPE_CHECKING:
-    from .lower import Lowering
+    from .own_loops import OwnLoops
 
 Guards = tuple[Guard, ...]
 
@@ -20,7 +20,7 @@ class Reader:
 
     zero: Final = Affine()
 
-    def __init__(self, lowering: Lowering, node: Node, guards: Guards) -> None:
+    def __init__(self, lowering: OwnLoops, node: Node, guards: Guards) -> None:
         self.lowering, self.node, self.guards = lowering, node, guards
 
     def __call__(self, operand: int, index: tuple[Any, ...], guards: tuple[tuple[Affine, int, int], ...] = ()) -> Expr:

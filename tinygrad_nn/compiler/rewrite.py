@@ -15,6 +15,7 @@ from ..config import config, say
 from ..errors import TinygradError
 from ..graph import NO_ATTRS, Attrs, Graph, Node, Op
 from ..ops import TABLE
+from ..ops.contract import MATMUL
 from ..ops.elementwise import ADD, CAST, DIV, MUL, NEG, SUB
 from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE
 from ..ops.source import CONSTANT
@@ -264,12 +265,30 @@ def _joined(node: Node, parts: list[Node]) -> Node | None:
     return apply(ADD, (joined, zero), NO_ATTRS)
 
 
+def read_transposed(graph: Graph) -> Graph:
+    """A product of a transposed matrix reads the matrix transposed."""
+
+    def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
+        if node.op is not MATMUL:
+            return None
+        attrs, new = dict(node.attrs), list(operands)
+        for k, flag in enumerate(("tx", "ty")):
+            x = new[k]
+            rank = len(x.shape)
+            if x.op is PERMUTE and x.attrs["order"] == (*range(rank - 2), rank - 1, rank - 2):
+                new[k], attrs[flag] = x.inputs[0], not attrs[flag]
+        return apply(MATMUL, tuple(new), attrs) if attrs != node.attrs else None
+
+    return rebuild(graph, rule)
+
+
 PASSES: Final[tuple[Callable[[Graph], Graph], ...]] = (
     fold_constants,
     unit_steps,
     join_embeds,
     few_factors,
     drop_identities,
+    read_transposed,
     unify,
 )
 

@@ -102,10 +102,8 @@ def show_stages(traced: Graph, plans: Mapping[Plan, Graph], planned: Schedule, l
     if flags.debug >= 1:
         kernels, buffers = len(planned.program.kernels), len(planned.program.buffers)
         lines = llvm.count("\n")
-        say(
-            f"compiled: {len(traced.nodes)} nodes, {kernels} kernels, {buffers} buffers in {planned.size} bytes, "
-            f"{lines} lines"
-        )
+        room = f"{buffers} buffers in {planned.size} bytes"
+        say(f"compiled: {len(traced.nodes)} nodes, {kernels} kernels, {room}, {lines} lines of IR")
     if flags.debug >= 2:
         say(f"-- graph\n{traced}")
     if flags.debug >= 4:

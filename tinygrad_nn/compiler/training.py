@@ -31,6 +31,7 @@ from .runtime import Arena, Resident, raise_fault, show_stages
 from .schedule import schedule
 from .trace import Traced, trace
 
+RANKED: Final = 2048  # samples whose permutation is made natively: by ranks, which costs their square
 PATIENCE: Final = 0.15  # seconds that Ctrl-C may wait for a call
 Array = np.ndarray[Any, Any]
 
@@ -55,6 +56,7 @@ class Training:
         batch: int,
         evaluate: Callable[[], Any] | None,
         shuffle: bool,
+        permute: Callable[[], Any] | None = None,
     ) -> None:
         started = time.perf_counter()
         self.samples, self.batch = len(columns[0]), batch
@@ -64,8 +66,10 @@ class Training:
         scored = self._traced_evaluation(evaluate) if evaluate is not None else None
         self.evaluates = scored is not None
         self.score_names, scores = named("evaluate", scored) if scored is not None else ((), [])
+        native_order = permute if shuffle and self.samples <= RANKED else None
+        permutation = self._nullary(native_order) if native_order is not None else None
         traced_at = time.perf_counter()
-        builder = Epochs(bodies, scored, scores, columns, shuffle)
+        builder = Epochs(bodies, scored, scores, columns, shuffle, permutation)
         self.schedule = schedule(builder.program, native.machine().width)
         text = write_function(self.schedule)
         lowered_at = time.perf_counter()
@@ -88,7 +92,7 @@ class Training:
         self.history, self.scores = self.view(builder.history), self.view(builder.scores)
         self.flags, self.count, self.now = self.view(builder.flags), self.view(builder.count), self.view(builder.now)
         self.stop = self.view(builder.stop)
-        self.orders = self.view(builder.orders) if builder.orders is not None else None
+        self.orders = self.view(builder.orders) if builder.orders is not None and builder.by_python else None
 
     def _bodies(self, step: Jitted, columns: Sequence[Array]) -> list[Body]:
         """The step for a whole batch, for the short last one too if one graph serves both, else that by itself."""
@@ -110,15 +114,19 @@ class Training:
     def _traced_evaluation(self, evaluate: Callable[[], Any]) -> Traced | None:
         """The trace of the evaluation; None where it reads values, so that Python has to run it."""
         try:
-            with no_grad():
-                _, tree = flatten(((), {}))
-                traced = trace(evaluate, tree, (), ())
+            traced = self._nullary(evaluate)
             named("evaluate", traced)
         except TraceError as error:
             if config().debug:
                 say(f"fit: evaluate() is run by Python: {error}")
             return None
         return None if traced.updated else traced
+
+    def _nullary(self, function: Callable[[], Any]) -> Traced:
+        """The trace of a function without arguments, without gradients."""
+        _, tree = flatten(((), {}))
+        with no_grad():
+            return trace(function, tree, (), ())
 
     def _trace(self, step: Jitted, batch: Sequence[Array]) -> Traced:
         kind, _, leaves, is_array = describe(tuple(batch), {})

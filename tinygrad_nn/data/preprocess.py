@@ -77,6 +77,8 @@ class Scaler:
         x = _matrix(f"{type(self).__name__}.inverse", x, self.names, len(self.scale))
         return np.asarray(x * self.scale + self.offset, x.dtype)
 
+    denormalize = inverse
+
 
 class MaxAbsScaler(Scaler):
     """Divides each column by its largest absolute value: into [-1, 1], zero stays zero.

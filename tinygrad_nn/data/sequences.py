@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ from ..errors import DataError, message
 from ..files import write_atomic
 from .arrays import Array, as_array
 from .split import split_indices, take
-from .table import StrPath, read_csv, to_matrix
+from .table import StrPath, csv_header, read_csv, to_matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +63,10 @@ class Sequences:
         """Parts that share no sequence; sizes and errors as in `split_indices`."""
         return tuple(self.take(part) for part in split_indices(len(self), sizes, seed=seed, shuffle=shuffle))
 
+    def shuffle(self, seed: int = 0) -> Self:
+        """All sequences in random order; the same seed gives the same order."""
+        return self.take(np.random.default_rng(seed).permutation(len(self)).tolist())
+
     def map(self, x: Callable[[Array], Array] = np.asarray, y: Callable[[Array], Array] = np.asarray) -> Self:
         """Each x[i] and y[i] put through a function, as in `s.map(x=x_scaler.transform)`."""
         return type(self)(self.names, [x(steps) for steps in self.x], [y(steps) for steps in self.y])
@@ -75,10 +80,14 @@ class Sequences:
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["name", "t", *_numbered("x", self.x[0].shape[1]), *_numbered("y", self.y[0].shape[1])])
+        parts = [text.getvalue().encode()]
         for name, x, y in zip(self.names, self.x, self.y, strict=True):
+            text.seek(0)
+            text.truncate()
             rows = np.hstack([x, y]).tolist()
             writer.writerows([name, t, *row] for t, row in enumerate(rows))
-        write_atomic(Path(path), text.getvalue().encode())
+            parts.append(text.getvalue().encode())
+        write_atomic(Path(path), b"".join(parts))
 
 
 def from_csv(path: StrPath, group: str = "name", time: str = "t", features: Sequence[str] | None = None,
@@ -97,28 +106,37 @@ def from_csv(path: StrPath, group: str = "name", time: str = "t", features: Sequ
     (['b', 'a'], [[1.0, 2.0], [3.0, 4.0]], [[1.0], [0.0]])
     """
     if features is None or targets is None:
-        header = read_csv(path, dtype=str).columns
+        header = csv_header(path)
         features = _matching("x", header, path) if features is None else features
         targets = _matching("y", header, path) if targets is None else targets
     columns = dict.fromkeys([group, time, *features, *targets])  # the time may be a feature too
     frame = read_csv(path, list(columns), dtype={**dict.fromkeys(columns, float), group: str})
     t = to_matrix(frame, [time], op="from_csv")[:, 0]
     x, y = (to_matrix(frame, names, op="from_csv") for names in (features, targets))
+    runs = frame[group].rle_id().to_numpy()  # rows of one sequence are usually adjacent
     number: dict[str | None, int] = {}
-    codes = np.array([number.setdefault(name, len(number)) for name in frame[group].to_list()])
+    heads = frame[group].gather(np.flatnonzero(np.diff(runs, prepend=np.uint32(2**32 - 1)))).to_list()
+    codes = np.array([number.setdefault(name, len(number)) for name in heads])[runs]
+    del frame  # as large as x
     if None in number:
         raise DataError(message("from_csv", f"a missing value in column {group!r} of {path}, row "
                                 f"{np.flatnonzero(codes == number[None])[0]}", "the name of a sequence in each row",
                                 "fill in the name, or drop the row"))
-    order = np.lexsort((t, codes))
-    same = (np.diff(codes[order]) == 0) & (np.diff(t[order]) == 0)
-    if same.any():
-        row = order[1:][same][0]
-        raise DataError(message("from_csv", f"{time}={t[row]:g} twice in sequence {frame[group][int(row)]!r} of {path}",
-                                "one row per time in a sequence", "number the steps, or drop the repeated row"))
-    starts = np.flatnonzero(np.diff(codes[order])) + 1
     names = [name for name in number if name is not None]
-    return Sequences(names, np.split(x[order], starts), np.split(y[order], starts))
+    order = np.lexsort((t, codes))
+    if (np.diff(order) != 1).any():
+        codes, t = codes[order], t[order]
+        for matrix in (x, y):
+            for column in matrix.T:  # one after another: there is no second copy of x
+                column[:] = column[order]
+    begins = np.diff(codes) != 0
+    same = ~begins & (np.diff(t) == 0)
+    if same.any():
+        row = int(np.argmax(same))
+        raise DataError(message("from_csv", f"{time}={t[row]:g} twice in sequence {names[codes[row]]!r} of {path}",
+                                "one row per time in a sequence", "number the steps, or drop the repeated row"))
+    bounds = [0, *(np.flatnonzero(begins) + 1).tolist(), len(t)]
+    return Sequences(names, [x[i:j] for i, j in pairwise(bounds)], [y[i:j] for i, j in pairwise(bounds)])
 
 
 def cut(x: Any, y: Any, length: int, *, drop_last: bool = False) -> Sequences:
@@ -141,27 +159,32 @@ def cut(x: Any, y: Any, length: int, *, drop_last: bool = False) -> Sequences:
                      [y[i:i + length] for i in starts])
 
 
-def sliding_windows(series: Any, length: int, horizon: int = 1) -> tuple[Array, Array]:
-    """Each window of `length` values and the `horizon` values after it, for regression on the past.
+def sliding_windows(series: Any, length: int, horizon: int = 1, stride: int = 1) -> tuple[Array, Array]:
+    """Windows of `length` values and the `horizon` values after each, for regression on the past.
 
-    A series (n,) gives shapes (m, length) and (m, horizon) with m = n - length - horizon + 1; a series (n, F) gives
-    (m, length, F) and (m, horizon, F). Raises DataError when the series is too short for one window.
+    A series (n,) gives shapes (m, length) and (m, horizon) with m = (n - length - horizon) // stride + 1; a series
+    (n, F) gives (m, length, F) and (m, horizon, F). Windows begin `stride` values apart. Raises DataError when the
+    series is too short for one window.
 
     >>> x, y = sliding_windows([1, 2, 3, 4, 5], 3)
     >>> x.tolist(), y.tolist()
     ([[1, 2, 3], [2, 3, 4]], [[4], [5]])
+    >>> sliding_windows([1, 2, 3, 4, 5, 6], 2, horizon=2, stride=2)[1].tolist()
+    [[3, 4], [5, 6]]
     """
     series = as_array("sliding_windows", series, "series")
     if series.ndim not in (1, 2):
         raise DataError(message("sliding_windows", f"shape {series.shape}", "(n,) or (n, F)", "pass one series"))
     _check_length("sliding_windows", length, len(series))
     _check_length("sliding_windows", horizon, len(series) - length, "horizon")
-    rows = np.arange(len(series) - length - horizon + 1)[:, None]
+    if not isinstance(stride, (int, np.integer)) or stride < 1:
+        raise DataError(message("sliding_windows", f"stride={stride}", "a whole number >= 1", "1 gives every window"))
+    rows = np.arange(0, len(series) - length - horizon + 1, stride)[:, None]
     return series[rows + np.arange(length)], series[rows + length + np.arange(horizon)]
 
 
 def _check_length(op: str, length: int, n: int, name: str = "length") -> None:
-    if not 1 <= length <= n:
+    if not isinstance(length, (int, np.integer)) or not 1 <= length <= n:
         raise DataError(message(op, f"{name}={length} for {n} steps", f"1 <= {name} <= {n}", "check the series length"))
 
 

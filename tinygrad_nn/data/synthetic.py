@@ -95,6 +95,27 @@ def fraud(cards: int = 15, steps: int = 5, seed: int = 0) -> Sequences:
     return Sequences([f"card{i + 1}" for i in range(cards)], list(x), list(bad[:, :, None].astype(np.float64)))
 
 
+def payments(sequences: int = 56_389, steps: int = 10, features: int = 29, seed: int = 0) -> Sequences:
+    """Card payments cut into sequences, as large as the real table by default; target fraud, in half of the payments.
+
+    Features are normal; a third of them (at least one) is shifted by up to 1.5 in payments that are fraud, so that a
+    linear rule finds most of them. Values have six decimals: the file of `to_csv` has about 150 MB. x[i] has shape
+    (steps, features), y[i] (steps, 1).
+
+    >>> s = payments(3, 4, 5)
+    >>> len(s), s.x[0].shape, s.y[0].shape
+    (3, (4, 5), (4, 1))
+    """
+    _check_positive("payments", sequences=sequences, steps=steps, features=features)
+    rng = np.random.default_rng(seed)
+    shift = rng.uniform(0.5, 1.5, features) * rng.choice((-1.0, 1.0), features)
+    shift[rng.permutation(features)[max(1, features // 3):]] = 0.0
+    y = (rng.random((sequences, steps, 1)) < 0.5).astype(np.float64)
+    x = rng.standard_normal((sequences, steps, features))
+    x += y * shift
+    return Sequences([f"card{i + 1}" for i in range(sequences)], list(x.round(6)), list(y))
+
+
 def _check_positive(op: str, **counts: int) -> None:
     for name, count in counts.items():
         if count < 1:

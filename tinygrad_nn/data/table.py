@@ -1,8 +1,9 @@
 """CSV files to data frames to matrices, with every fault named by file, line and column.
 
-Reading goes in three steps: decode the bytes; check the structure (the same number of cells on every line) with the
-standard library's reader, which knows line numbers; let polars parse the columns. So a file that polars would repair
-silently (short lines filled up with nulls, repeated names changed) is an error here instead.
+An ordinary file is parsed by polars at once (`lines.layout` says whether it is). Any other is read in three steps:
+decode the bytes; check the structure (the same number of cells on every line) with the standard library's reader, which
+knows line numbers; let polars parse the columns. So a file that polars would repair silently (short lines filled up
+with nulls, repeated names changed) is an error here instead.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from .. import extras
 from ..errors import DataError, message
 from .arrays import IMPUTE, Array, check_finite, check_names
+from .lines import layout
 
 if TYPE_CHECKING:
     import polars
@@ -50,19 +52,16 @@ def read_csv(path: StrPath, columns: Sequence[str] | None = None, *, dtype: type
     if len(separator) != 1 or separator in '"\r\n':
         raise DataError(message("read_csv", f"separator {separator!r}", "one character", "as in separator=';'"))
     path = Path(path)
+    if encoding.lower() in ("utf-8", "utf8"):
+        frame = _quick(path, columns, dtype, exact, separator)
+        if frame is not None:
+            return frame
     text = _decode(path, encoding)
     header, body, height, blank = _structure(path, text, separator)
-    columns = header if columns is None else columns
-    check_names("read_csv", columns, header, str(path))
-    extra = [name for name in header if name not in columns]
-    if exact and extra:
-        raise DataError(message("read_csv", f"{path} with extra column {', '.join(map(repr, extra))}",
-                                f"only the columns {', '.join(map(repr, columns))}",
-                                "remove it from the file; exact=False leaves it out when reading"))
-    dtypes = _dtypes(dtype, columns)
+    columns, dtypes = _chosen(path, header, columns, dtype, exact)
     number = {name: str(j) for j, name in enumerate(header)}  # stands for the name: polars keeps quotes in a header
     try:
-        frame: Frame = pl.read_csv(
+        frame = pl.read_csv(
             f"{separator.join(number.values())}\n{body}".encode(), columns=[number[name] for name in columns],
             schema_overrides={number[name]: pl.String for name in dtypes}, separator=separator,
             infer_schema_length=None)
@@ -76,8 +75,63 @@ def read_csv(path: StrPath, columns: Sequence[str] | None = None, *, dtype: type
         keep = np.ones(height, np.bool_)
         keep[blank] = False
         frame = frame.filter(pl.Series(keep))
-    return frame.with_columns([_parse(path, text, separator, frame[name], kind)
-                               for name, kind in dtypes.items() if kind is not str])
+    parsed: Frame = frame.with_columns([_parse(path, text, separator, frame[name], kind)
+                                        for name, kind in dtypes.items() if kind is not str])
+    return parsed
+
+
+def csv_header(path: StrPath) -> list[str]:
+    """The names of the columns of a CSV file in UTF-8, reading no more than that; errors as in `read_csv`."""
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as lines:
+            header = next(csv.reader(lines, strict=True), [])
+    except (OSError, UnicodeDecodeError, csv.Error):
+        header = []
+    return header or read_csv(path, dtype=str).columns
+
+
+def _quick(path: Path, columns: Sequence[str] | None, dtype: type | Mapping[str, type] | None, exact: bool,
+           separator: str) -> Frame | None:
+    """The frame of an ordinary file, parsed by polars at once; None where something needs a closer look."""
+    pl = extras.require("polars", "data")
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return None
+    found = layout(raw, separator)
+    if found is None:
+        return None
+    columns, dtypes = _chosen(path, found.header, columns, dtype, exact)
+    number = {name: f"column_{j}" for j, name in enumerate(found.header)}  # as polars wants it without a header
+    parsed = {float: pl.Float64, int: pl.Int64, str: pl.String}
+    kinds = {number[name]: parsed[kind] for name, kind in dtypes.items()}
+    options: dict[str, Any] = {"columns": [number[name] for name in columns], "separator": separator}
+    try:
+        if dtypes.keys() >= set(columns):  # nothing to infer
+            schema = {name: kinds.get(name, pl.String) for name in number.values()}
+            frame: Frame = pl.read_csv(raw, has_header=False, skip_rows=1, schema=schema, **options)
+        else:
+            renamed = f"{separator.join(number.values())}\n".encode() + raw[found.start:]
+            frame = pl.read_csv(renamed, schema_overrides=kinds, infer_schema_length=None, **options)
+    except pl.exceptions.PolarsError:
+        return None
+    if frame.height != found.height:
+        return None
+    return frame.select(pl.col(number[name]).alias(name) for name in columns).with_columns(
+        pl.col(pl.String).replace("", None))
+
+
+def _chosen(path: Path, header: Sequence[str], columns: Sequence[str] | None,
+            dtype: type | Mapping[str, type] | None, exact: bool) -> tuple[Sequence[str], dict[str, type]]:
+    """The columns to read, and the dtypes of those that have one."""
+    columns = header if columns is None else columns
+    check_names("read_csv", columns, header, str(path))
+    extra = [name for name in header if name not in columns]
+    if exact and extra:
+        raise DataError(message("read_csv", f"{path} with extra column {', '.join(map(repr, extra))}",
+                                f"only the columns {', '.join(map(repr, columns))}",
+                                "remove it from the file; exact=False leaves it out when reading"))
+    return columns, _dtypes(dtype, columns)
 
 
 def to_matrix(frame: Any, columns: Sequence[str] | None = None, dtype: npt.DTypeLike = np.float64, *,

@@ -6,7 +6,7 @@ Sources: Glorot and Bengio, AISTATS 2010 (xavier); He et al., ICCV 2015 (kaiming
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -15,7 +15,11 @@ from ..random import Generator, rand, randn
 from ..tensor import Tensor, no_grad
 from ..tensor.creation import eye, full_like, tensor
 
+if TYPE_CHECKING:
+    from .module import Module
+
 FanMode = Literal["fan_in", "fan_out"]
+M = TypeVar("M", bound="Module")
 
 
 def _set(t: Tensor, value: Tensor) -> Tensor:
@@ -150,3 +154,26 @@ def orthogonal_(t: Tensor, gain: float = 1.0, generator: Generator | None = None
     q, r = np.linalg.qr(random)
     q = q * np.sign(np.diag(r))  # makes the distribution uniform
     return _set(t, tensor((gain * (q if rows >= columns else q.T)).reshape(t.shape)))
+
+
+def recurrent_orthogonal_(module: M, gain: float = 1.0, generator: Generator | None = None) -> M:
+    """Every gate's square block of the weights on the state orthogonal, in all RNN, LSTM, GRU and cells inside.
+
+    Products of orthogonal matrices keep lengths, so gradients neither vanish nor explode at the start: Saxe, McClelland
+    and Ganguli, ICLR 2014. Returns the module. Raises ConfigError where it has no recurrent weights.
+
+    >>> import tinygrad_nn as tg
+    >>> rnn = recurrent_orthogonal_(tg.nn.GRU(3, 5))
+    >>> block = rnn.weight_hh_l0[5:10]
+    >>> tg.allclose(block @ block.T, tg.eye(5), atol=1e-6)
+    True
+    """
+    found = [p for name, p in module.named_parameters() if name.rpartition(".")[2].startswith("weight_hh")]
+    if not found:
+        got = f"{type(module).__name__} without recurrent weights"
+        raise ConfigError(message("recurrent_orthogonal_", got, "a module with RNN, LSTM, GRU or a cell of them"))
+    for weight in found:
+        size = weight.shape[1]
+        blocks = [orthogonal_(weight.new_zeros(size, size), gain, generator) for _ in range(weight.shape[0] // size)]
+        _set(weight, blocks[0].cat_with(*blocks[1:]))
+    return module

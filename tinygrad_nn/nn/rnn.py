@@ -7,16 +7,18 @@ is inside.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from .. import functional as F
+from ..anomaly import at_step
 from ..errors import ConfigError, ShapeError, message
 from ..tensor import Tensor
 from ..tensor.creation import zeros
 from . import init
 from .module import Module
 from .parameter import Parameter
+from .utils.rnn import length_mask
 
 State = tuple[Tensor, ...]
 Cell = Callable[[Tensor, Tensor, State], State]
@@ -52,23 +54,41 @@ CELLS: dict[str, tuple[Cell, int, int]] = {  # how a step computes, gates, tenso
     "lstm": (_lstm, 4, 2),
     "gru": (_gru, 3, 1),
 }
+ADDING = frozenset(("tanh", "relu", "lstm"))  # the state's product is only added to the input's: so is its bias
 
 
 def scan_cell(
-    cell: Cell, inputs: Tensor, state: State, weight: Tensor, bias: Tensor | None, reverse: bool
+    cell: Cell,
+    inputs: Tensor,
+    state: State,
+    weight: Tensor,
+    bias: Tensor | None,
+    layer: str,
+    live: Tensor | None = None,
 ) -> tuple[Tensor, State]:
-    """Run a cell over time: inputs (T, N, gates * H) to outputs (T, N, H) and the last state."""
-    steps = inputs.shape[0]
+    """Run a cell over time: inputs (T, N, gates * H) to outputs (T, N, H) and the last state.
+
+    A layer whose name ends in "_reverse" runs from the last step to the first. `live` (T, N, 1) says which rows run at
+    a step; the others keep their state.
+    """
+    reverse = layer.endswith("_reverse")
+    steps = list(enumerate(inputs.unbind(0)))
+    masks = None if live is None else live.unbind(0)
     outputs: list[Tensor] = []
-    for t in reversed(range(steps)) if reverse else range(steps):
-        state = cell(inputs.narrow(0, t, 1).squeeze(0), F.linear(state[0], weight, bias), state)
-        outputs.append(state[0])
+    try:
+        for t, x in reversed(steps) if reverse else steps:
+            at_step(layer, t)
+            before, state = state, cell(x, F.linear(state[0], weight, bias), state)
+            if masks is not None:
+                state = tuple(new.where(masks[t], old) for new, old in zip(state, before, strict=True))
+            outputs.append(state[0])
+    finally:
+        at_step(layer, None)
     if reverse:
         outputs.reverse()
     if not outputs:
         return inputs.new_zeros((0, *state[0].shape)), state
-    first, *rest = [out.unsqueeze(0) for out in outputs]
-    return first.cat_with(*rest, dim=0), state
+    return _joined([out.unsqueeze(0) for out in outputs], 0), state
 
 
 class _Recurrent(Module):
@@ -110,7 +130,7 @@ class _Recurrent(Module):
         ends = ("", "_reverse") if self.bidirectional else ("",)
         return [(layer, f"l{layer}{end}") for layer in range(self.num_layers) for end in ends]
 
-    def _outputs(self, x: Tensor, initial: State | None) -> tuple[Tensor, State]:
+    def _outputs(self, x: Tensor, initial: Any, lengths: Any) -> tuple[Tensor, State]:
         """Outputs and last states, batch axis in place; `initial` and the result are (layers * directions, N, H)
         each.
         """
@@ -123,34 +143,57 @@ class _Recurrent(Module):
             x = x.unsqueeze(1)
         elif self.batch_first:
             x = x.transpose(0, 1)
-        cell, _, count = CELLS[self.kind]
-        directions = self._directions()
-        wanted = (len(directions), x.shape[1], self.hidden_size)
-        if initial is None:
-            states = [x.new_zeros(wanted) for _ in range(count)]
-        else:
-            states = [h.unsqueeze(1) if single else h for h in initial]
-            if any(h.shape != wanted for h in states):
-                raise ShapeError(message(name, f"an initial state of shape {initial[0].shape}", f"{wanted}"))
+        live = None
+        if lengths is not None:
+            if single:
+                got = "lengths for unbatched input"
+                raise ShapeError(message(name, got, "a batch", "cut the sequence: x[:length]"))
+            live = length_mask(lengths, x.shape[0], op=name)
+            if live.shape[1] != x.shape[1]:
+                got = f"{live.shape[1]} lengths for a batch of {x.shape[1]}"
+                raise ShapeError(message(name, got, "one length per sequence"))
+            live = live.unsqueeze(2)
+            x = x.where(live, 0)  # whatever the padding holds, NaN too
+        states = self._states(x, initial, single)
+        cell = CELLS[self.kind][0]
         last: list[State] = []
         outputs: list[Tensor] = []
         source = x
-        for k, (layer, suffix) in enumerate(directions):
-            reverse = suffix.endswith("_reverse")
-            if not reverse:
+        for k, (layer, suffix) in enumerate(self._directions()):
+            if not suffix.endswith("_reverse"):
                 source = x if layer == 0 else self._between(outputs)
                 outputs = []
             w_ih, w_hh = getattr(self, f"weight_ih_{suffix}"), getattr(self, f"weight_hh_{suffix}")
             b_ih, b_hh = (getattr(self, f"bias_{which}_{suffix}", None) for which in ("ih", "hh"))
-            state = tuple(h.narrow(0, k, 1).squeeze(0) for h in states)
-            out, state = scan_cell(cell, F.linear(source, w_ih, b_ih), state, w_hh, b_hh, reverse)
+            if b_ih is not None and b_hh is not None and self.kind in ADDING:
+                b_ih, b_hh = b_ih + b_hh, None
+            state = tuple(h.select(0, k) for h in states)
+            out, state = scan_cell(cell, F.linear(source, w_ih, b_ih), state, w_hh, b_hh, suffix, live)
             outputs.append(out)
             last.append(state)
         result = _joined(outputs, -1)
-        finals = tuple(_joined([state[k].unsqueeze(0) for state in last], 0) for k in range(count))
+        if live is not None:
+            result = result.where(live, 0)
+        finals = tuple(_joined([h.unsqueeze(0) for h in hs], 0) for hs in zip(*last, strict=True))
         if single:
             return result.squeeze(1), tuple(h.squeeze(1) for h in finals)
         return (result.transpose(0, 1) if self.batch_first else result), finals
+
+    def _states(self, x: Tensor, initial: Any, single: bool) -> list[Tensor]:
+        """The first states, each (layers * directions, N, H): zeros, or those given, checked."""
+        name, count = type(self).__name__, CELLS[self.kind][2]
+        wanted = (len(self._directions()), x.shape[1], self.hidden_size)
+        if initial is None:
+            return [x.new_zeros(wanted) for _ in range(count)]
+        if not isinstance(initial, tuple) or len(initial) != count or not all(isinstance(h, Tensor) for h in initial):
+            got = f"an initial state that is {type(initial[0] if count == 1 else initial).__name__}"
+            raise ShapeError(message(name, got, "a tensor" if count == 1 else "a pair of tensors (h, c)"))
+        states = [h.unsqueeze(1) if single and h.ndim == 2 else h for h in initial]
+        if any(h.shape != wanted for h in states):
+            shapes = " and ".join(str(h.shape) for h in initial)
+            expected = (wanted[0], wanted[2]) if single else wanted
+            raise ShapeError(message(name, f"an initial state of shape {shapes}", f"{expected}"))
+        return states
 
     def _between(self, outputs: list[Tensor]) -> Tensor:
         """What the next layer reads."""
@@ -172,8 +215,10 @@ def _joined(parts: list[Tensor], dim: int) -> Tensor:
 class RNN(_Recurrent):
     """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu: Elman, Cognitive Science 1990.
 
-    forward(x, h0) returns (outputs, last state); x is (time, batch, input), (batch, time, input) with `batch_first`,
-    or unbatched.
+    forward(x, h0, lengths) returns (outputs, last state); x is (time, batch, input), (batch, time, input) with
+    `batch_first`, or unbatched. `lengths` (batch,) are the steps of each sequence in a padded batch, in any order: what
+    is beyond them is not read, outputs are 0 there, the last state is the one at each own end, and a reverse direction
+    begins there. That is what torch does between pack_padded_sequence and pad_packed_sequence(total_length=time).
 
     >>> import tinygrad_nn as tg
     >>> outputs, last = tg.nn.RNN(3, 5, batch_first=True)(tg.ones(2, 7, 3))
@@ -198,9 +243,11 @@ class RNN(_Recurrent):
         self.kind = self.nonlinearity = nonlinearity
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
 
-    def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, h0: Tensor | None = None, lengths: Tensor | Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Outputs of the last layer at every step, and the last state of every layer and direction."""
-        outputs, (h,) = self._outputs(x, None if h0 is None else (h0,))
+        outputs, (h,) = self._outputs(x, None if h0 is None else (h0,), lengths)
         return outputs, h
 
 
@@ -209,9 +256,11 @@ class GRU(_Recurrent):
 
     kind = "gru"
 
-    def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, h0: Tensor | None = None, lengths: Tensor | Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Outputs of the last layer at every step, and the last state of every layer and direction."""
-        outputs, (h,) = self._outputs(x, None if h0 is None else (h0,))
+        outputs, (h,) = self._outputs(x, None if h0 is None else (h0,), lengths)
         return outputs, h
 
 
@@ -220,9 +269,11 @@ class LSTM(_Recurrent):
 
     kind = "lstm"
 
-    def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def forward(
+        self, x: Tensor, state: tuple[Tensor, Tensor] | None = None, lengths: Tensor | Sequence[int] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Outputs of the last layer at every step, and the last (h, c)."""
-        outputs, (h, c) = self._outputs(x, state)
+        outputs, (h, c) = self._outputs(x, state, lengths)
         return outputs, (h, c)
 
 

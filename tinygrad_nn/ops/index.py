@@ -226,6 +226,7 @@ SCATTER_ADD: Op = Op(
         add=True,
         target=lambda read, at, values, index, axis, shape: (*at[:axis], read.position(1, at), *at[axis + 1 :]),
         inline=_scatter_one,
+        alone=lambda values, index, axis, shape: bool(index[axis] == 1),
     ),
     domain=(
         Case((Arg(shape=(2, 4)), PICKS), {"axis": 0, "shape": (3, 4)}),

@@ -199,7 +199,7 @@ SLICE: Op = Op(
     shape=_slice_shape,
     dtype=same_dtype("slice", *ANY),
     numpy=lambda x, bounds: x[(*as_slices(bounds), ...)],
-    vjp=(lambda g, out, x, bounds: g.apply(EMBED, shape=x.shape, bounds=bounds),),
+    vjp=(lambda g, out, x, bounds: g.placed(x.shape, bounds),),
     emit=lambda read, index, x, bounds: read(
         0, tuple(i * step + start for i, (start, step, _) in zip(index, bounds, strict=True))
     ),
@@ -248,7 +248,7 @@ def _cat_emit(read: Any, index: Any, *shapes: Shape, axis: int) -> Any:
             part = read(k, (*index[:axis], place, *index[axis + 1 :]), guards=((place, 0, length),))
             result = part if result is None else (read.number(place) < 0).where(result, part)
         start += length
-    return result
+    return read(0, index) if result is None else result
 
 
 CAT = Op(

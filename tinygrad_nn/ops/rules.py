@@ -90,7 +90,8 @@ class Spread:
     """How an op writes the elements of one operand to places that another one names.
 
     The result begins as operand `start`, or as zeros. `target(read, at, *shapes, **attrs)` is the place of element `at`
-    of operand `values`; elements are written in order, or with `add` added up. `inline(read, index, *shapes, **attrs)`
+    of operand `values`; elements are written in order, or with `add` added up, but for those that are `alone(*shapes,
+    **attrs)`, which keep the sign of a zero. `inline(read, index, *shapes, **attrs)`
     gives an element of the result as an expression where that is cheaper, else None.
     """
 
@@ -99,6 +100,7 @@ class Spread:
     add: bool
     target: Callable[..., tuple[Any, ...]]
     inline: Callable[..., Expr | None] = lambda *args, **attrs: None
+    alone: Callable[..., bool] = lambda *shapes, **attrs: False
 
 
 @dataclass(frozen=True, slots=True)

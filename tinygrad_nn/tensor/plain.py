@@ -13,6 +13,7 @@ import numpy as np
 
 from ..graph import DType, Op, Shape
 from ..ops import elementwise as e
+from ..ops.movement import EMBED, Bounds, as_slices
 from .contract import Contracted
 from .core import Core, scalar
 from .elementwise import Operand
@@ -96,6 +97,12 @@ class Plain(Contracted):
         result.value = op.numpy(b, a) if swap else op.numpy(a, b)
         return result  # type: ignore[return-value]
 
+    def placed(self, shape: Shape, bounds: Bounds) -> Self:
+        """Zeros of `shape` with this written at `bounds`, when somebody looks."""
+        result = _new(Placed)
+        result.pieces, result.count, result.whole, result.array = [(self, bounds)], 1, shape, None
+        return result  # type: ignore[return-value]
+
     def masked_fill(self, mask: Core | np.ndarray[Any, Any], value: Operand) -> Self:
         """A copy with `value` where `mask` (bool) holds; the dtype stays."""
         dtype = self.value.dtype
@@ -104,6 +111,59 @@ class Plain(Contracted):
         result = _new(Plain)
         result.value = e.WHERE.numpy(mask.value, scalar(value, dtype).value, self.value)  # type: ignore[arg-type]
         return result  # type: ignore[return-value]
+
+
+class Placed(Plain):
+    """A sum of pieces placed in zeros of one shape, added up when its value is asked for.
+
+    A loop over x[0], x[1], ... leaves one cotangent per step, each as long as x; added up one after another they would
+    cost T * T. The list of pieces is shared by the sums that were built from one another and only ever grows: `count`
+    says how many of them are this one's.
+    """
+
+    __slots__ = ("array", "count", "pieces", "whole")
+
+    pieces: list[tuple[Plain, Bounds]]
+    count: int
+    whole: Shape
+    array: Any
+
+    @property
+    def value(self) -> Any:
+        """The array."""
+        if self.array is None:
+            (first, bounds), *rest = self.pieces[: self.count]
+            if not rest:
+                self.array = EMBED.numpy(first.value, self.whole, bounds)
+                return self.array
+            total = np.zeros(self.whole, first.value.dtype)
+            with np.errstate(all="ignore"):
+                for piece, bounds in self.pieces[: self.count]:
+                    total[as_slices(bounds)] += piece.value  # the first one too: -0.0 + 0.0 is 0.0
+            self.array = total
+        return self.array
+
+    @property
+    def shape(self) -> Shape:
+        """Lengths of the axes."""
+        return self.whole
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        return self.pieces[0][0].dtype
+
+    def __add__(self, other: Operand) -> Plain:  # type: ignore[override]
+        """One more piece, or the sum of two arrays."""
+        if type(other) is not Placed or other.whole != self.whole or other.dtype is not self.dtype or other.count > 1:
+            mine: Plain = Plain.handle(self)
+            both: Plain = mine + (Plain.handle(other) if type(other) is Placed else other)
+            return both
+        pieces = self.pieces if len(self.pieces) == self.count else self.pieces[: self.count]
+        pieces.append(other.pieces[0])
+        result = _new(Placed)
+        result.pieces, result.count, result.whole, result.array = pieces, self.count + 1, self.whole, None
+        return result
 
 
 _NUMBERS = frozenset((int, float))

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import IndexOutOfRange, ShapeError, message
 from ..graph import Shape
-from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE
+from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE, Bounds
 from .core import Core, constant
 from .elementwise import Elementwise
 from .promotion import result_type
@@ -175,6 +175,10 @@ class Shaped(Elementwise):
     def embed(self, shape: Shape, offset: tuple[int, ...]) -> Self:
         """Zeros of `shape` with this tensor written from `offset` on."""
         return self.apply(EMBED, shape=shape, bounds=tuple((o, 1, n) for o, n in zip(offset, self.shape, strict=True)))
+
+    def placed(self, shape: Shape, bounds: Bounds) -> Self:
+        """Zeros of `shape` with this tensor written at (start, step, length) per axis. The adjoint of a cut."""
+        return self.apply(EMBED, shape=shape, bounds=bounds)
 
     def flip(self, *dims: Any) -> Self:
         """The order of elements reversed along axes."""

@@ -7,13 +7,14 @@ from typing import Any, Final
 
 from ...errors import GraphError, message
 from ...graph import DType
-from ...scalar import Expr, param, walk
+from ...scalar import FLOAT64, Expr, param, walk
 from ..loopir import (
     TAIL,
     Access,
     Affine,
     Assign,
     Check,
+    Gemm,
     Kernel,
     Let,
     Loop,
@@ -228,9 +229,8 @@ class KernelWriter:
         """An element, or a vector of them, is written."""
         value = self.value(one.value, env)
         if one.add:
-            value = self.w.binary(
-                "fadd" if one.value.dtype.kind == "f" else "add", self.load(one.target, env, fresh=True), value
-            )
+            old = self.load(one.target, env, fresh=True)
+            value = self.w.binary({"f": "fadd", "i": "add", "b": "or"}[one.value.dtype.kind], old, value)
         if value.type == "i1":
             value = self.w.convert("zext", value, "i8")
         place = Place(self, one.target, env)
@@ -249,6 +249,33 @@ class KernelWriter:
         good = w.name("good")
         w.do(f"br i1 {bad.text}, label %{self.exits(one.code)}, label %{good}")
         w.label(good)
+
+    def gemm(self, one: Gemm, env: Env) -> None:
+        """Call a BLAS. It is Fortran's and stores columns, so it is given y.T @ x.T, which is target.T."""
+        w = self.w
+        letter, kind = ("d", "double") if one.target.dtype == FLOAT64 else ("s", "float")
+        (m, n), k = one.target.shape, one.x.shape[0 if one.tx else 1]
+        table = f"gemm_{letter}_{int(one.ty)}{int(one.tx)}_{n}_{m}_{k}_{one.y.shape[1]}_{one.x.shape[1]}"
+        numbers = ", ".join(f"i32 {number}" for number in (n, m, k, one.y.shape[1], one.x.shape[1], n))
+        letters = "".join("T" if flag else "N" for flag in (one.ty, one.tx))
+        factors = ", ".join(f"{kind} {literal(value, one.target.dtype).text}" for value in (1.0, 0.0))
+        w.declared[table] = f"@{table} = private constant [6 x i32] [{numbers}]"
+        w.declared[f"{table}_l"] = f'@{table}_l = private constant [2 x i8] c"{letters}"'
+        w.declared[f"{table}_f"] = f"@{table}_f = private constant [2 x {kind}] [{factors}]"
+        function = Place(self, Access(one.function, ()), env).read(False)
+        target = w.here(f"inttoptr i64 {function.text} to ptr", "ptr", 0)
+        starts = [self.schedule.offsets[buffer] for buffer in (one.y, one.x, one.target)]
+        y, x, out = (w.here(f"getelementptr i8, ptr %arena, i64 {start}", "ptr", 0).text for start in starts)
+
+        def entry(name: str, size: int, position: int) -> str:
+            return f"ptr getelementptr (i8, ptr @{name}, i64 {size * position})"
+
+        size = one.target.dtype.itemsize
+        letter_y, letter_x = (entry(f"{table}_l", 1, position) for position in (0, 1))
+        alpha, beta = (entry(f"{table}_f", size, position) for position in (0, 1))
+        columns, rows, inner, step_y, step_x, step = (entry(table, 4, position) for position in range(6))
+        arguments = (letter_y, letter_x, columns, rows, inner, alpha, f"ptr {y}", step_y, f"ptr {x}", step_x, beta)
+        w.do(f"call void {target.text}({', '.join(arguments)}, ptr {out}, {step})")
 
     # ---- expressions ----------------------------------------------------------------------------------------------
 
@@ -327,6 +354,7 @@ _WRITE: Final[dict[type, Callable[[KernelWriter, Any, Env], None]]] = {
     Assign: KernelWriter.assign,
     Store: KernelWriter.store,
     Check: KernelWriter.check,
+    Gemm: KernelWriter.gemm,
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...errors import GraphError, message
+from ...errors import GraphError, TraceError, message
 from ...tensor import Tensor, no_grad
 from ...tensor.creation import zeros
 
@@ -19,7 +19,8 @@ def clip_grad_norm_(
 ) -> Tensor:
     """Scale all gradients so that their common norm is at most `max_norm`; returns the norm before.
 
-    Raises GraphError for a norm that is not finite, if asked to.
+    No value is read, so it works in a compiled step; only with `error_if_nonfinite`, which raises GraphError for a norm
+    that is not finite, it does not.
     """
     chosen = _with_grad(parameters)
     with no_grad():
@@ -29,6 +30,10 @@ def clip_grad_norm_(
         norms = [g.norm(norm_type).reshape(1) for g in gradients]
         first, *rest = norms
         total = first.cat_with(*rest, dim=0).norm(norm_type)
+        if error_if_nonfinite and total.is_traced:
+            got = "error_if_nonfinite=True in a function that is being compiled"
+            hint = "return the norm and look at it"
+            raise TraceError(message("clip_grad_norm_", got, "a norm that can be read", hint))
         if error_if_nonfinite and not bool(total.isfinite()):
             raise GraphError(
                 message("clip_grad_norm_", f"a norm of {total.item()}", "a finite one", "look with tg.detect_anomaly()")

@@ -1,0 +1,230 @@
+"""JAX: the step under jit; whole epochs as a scan over epochs, a hundred at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import Run, Sample, Setting, Table, repeated
+
+jax.config.update("jax_enable_x64", True)
+CHUNK = 100
+
+
+def forward(weights: Sequence[Any], x: Any) -> Any:
+    """The layers, ReLU between them."""
+    for k in range(0, len(weights), 2):
+        x = (jax.nn.relu(x) if k else x) @ weights[k].T + weights[k + 1]
+    return x
+
+
+def cross_entropy(weights: Sequence[Any], x: Any, y: Any) -> Any:
+    """Mean loss of labels."""
+    return -jnp.take_along_axis(jax.nn.log_softmax(forward(weights, x)), y[:, None], 1).mean()
+
+
+def squares(weights: Sequence[Any], x: Any, y: Any) -> Any:
+    """Mean squared error."""
+    return ((forward(weights, x) - y) ** 2).mean()
+
+
+def descend(loss: Callable[..., Any], rate: float) -> Callable[..., Any]:
+    """A step of gradient descent: weights and a batch to weights and the loss."""
+
+    def step(weights: Any, x: Any, y: Any) -> tuple[Any, Any]:
+        value, gradients = jax.value_and_grad(loss)(weights, x, y)
+        return [w - rate * g for w, g in zip(weights, gradients, strict=True)], value
+
+    return step
+
+
+def scanned(
+    setting: Setting, epoch: Callable[[Any], tuple[Any, Any]], more: Callable[[Any], Any] = lambda weights: weights
+) -> Run:
+    """Epochs: weights (and what `more` adds to them) to the same and what the history holds."""
+    first = more([jnp.asarray(w) for w in setting.weights()])
+    chunk = jax.jit(lambda weights: jax.lax.scan(lambda w, _: epoch(w), weights, None, length=CHUNK))
+
+    def run(iterations: int) -> Sample:
+        if iterations % CHUNK:
+            raise ValueError(f"{iterations} epochs are not whole hundreds")
+        weights: Any = first
+        history: list[Any] = []
+        start = time.perf_counter()
+        for _ in range(iterations // CHUNK):
+            weights, values = chunk(weights)
+            history.append(np.stack(values, axis=1))
+        return Sample(time.perf_counter() - start, history[-1][-1].tolist())
+
+    return run
+
+
+def iris(setting: Setting) -> Run:
+    """Epochs: three batches of 32 as an inner scan, and the last of 24."""
+    x, y, test_x, test_y = (jnp.asarray(setting.arrays[name]) for name in ("x", "y", "test_x", "test_y"))
+    full, step = (x[:96].reshape(3, 32, 4), y[:96].reshape(3, 32)), descend(cross_entropy, 0.01)
+
+    def accuracy(weights: Any, x: Any, y: Any) -> Any:
+        return (forward(weights, x).argmax(1) == y).mean()
+
+    def epoch(weights: Any) -> tuple[Any, Any]:
+        weights, losses = jax.lax.scan(lambda w, batch: step(w, *batch), weights, full)
+        weights, last = step(weights, x[96:], y[96:])
+        loss = (32 * losses.sum() + 24 * last) / 120
+        return weights, (loss, accuracy(weights, x, y), accuracy(weights, test_x, test_y))
+
+    return scanned(setting, epoch)
+
+
+def titanic(setting: Setting) -> Run:
+    """Epochs."""
+    x, y = (jnp.asarray(setting.arrays[name]) for name in ("x", "y"))
+
+    def loss(w: Any) -> tuple[Any, Any]:
+        z = x @ w.T
+        return (jnp.logaddexp(0, z) - y * z).mean(), jnp.abs(jax.nn.sigmoid(z) - y).mean()
+
+    def epoch(weights: Any) -> tuple[Any, Any]:
+        gradient, mae = jax.grad(loss, has_aux=True)(weights[0])
+        return [weights[0] - 0.1 * gradient], (mae,)
+
+    return scanned(setting, epoch)
+
+
+def calls(setting: Setting, step: Any, batches: Sequence[tuple[Any, Any]], extra: Callable[[], Any] = list) -> Run:
+    """Steps from NumPy arrays, a batch after the other; `extra` is more state, which the step hands on."""
+    compiled = jax.jit(step, donate_argnums=0)
+    state: Any = None
+    count = 0
+
+    def reset() -> None:
+        nonlocal state, count
+        weights = [jnp.array(w) for w in setting.weights()]
+        more = extra()
+        state, count = (weights, more) if more else weights, 0
+
+    def call() -> Any:
+        nonlocal state, count
+        x, y = batches[count % len(batches)]
+        count += 1
+        state, loss = compiled(state, x, y)
+        return loss
+
+    return repeated(call, lambda loss: [float(loss)], reset)
+
+
+def step(setting: Setting) -> Run:
+    """Calls."""
+    return calls(setting, descend(cross_entropy, 0.01), [(setting.arrays["x"], setting.arrays["y"])])
+
+
+def inference(setting: Setting) -> Run:
+    """Calls."""
+    x, weights = setting.arrays["x"], [jnp.asarray(w) for w in setting.weights()]
+    predict = jax.jit(lambda weights, x: forward(weights, x).argmax(1))
+    return repeated(lambda: predict(weights, x), lambda found: [float(k) for k in found], lambda: None)
+
+
+def mlp_784(setting: Setting) -> Run:
+    """Calls, over eight batches in turn."""
+
+    def moments() -> Any:
+        zeros = [(jnp.zeros(w.shape, w.dtype), jnp.zeros(w.shape, w.dtype)) for w in setting.weights()]
+        return zeros, jnp.zeros((), jnp.float32)
+
+    def adam(state: Any, x: Any, y: Any) -> tuple[Any, Any]:
+        weights, (before, count) = state
+        value, gradients = jax.value_and_grad(cross_entropy)(weights, x, y)
+        count = count + 1
+        new, after = [], []
+        for w, g, (m, v) in zip(weights, gradients, before, strict=True):
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+            new.append(w - 1e-3 * (m / (1 - 0.9**count)) / (jnp.sqrt(v / (1 - 0.999**count)) + 1e-8))
+            after.append((m, v))
+        return (new, (after, count)), value
+
+    return calls(setting, adam, list(zip(setting.arrays["x"], setting.arrays["y"], strict=True)), moments)
+
+
+def mlp_64(setting: Setting) -> Run:
+    """Calls."""
+    return calls(setting, descend(squares, 0.01), [(setting.arrays["x"], setting.arrays["y"])])
+
+
+def recurrent(slope: Callable[[Any], Any]) -> Callable[..., Any]:
+    """The sum of squares of an RNN on a sequence; the second bias is that which stays 0."""
+
+    def loss(weights: Any, x: Any, y: Any) -> Any:
+        wx, wh, b, _, wo, bo = weights
+
+        def step(h: Any, z: Any) -> tuple[Any, Any]:
+            h = slope(z + wh @ h)
+            return h, h
+
+        _, h = jax.lax.scan(step, jnp.zeros(len(wh)), x @ wx.T + b)
+        return ((h @ wo.T + bo - y) ** 2).sum()
+
+    return loss
+
+
+def fraud_small(setting: Setting) -> Run:
+    """Epochs, as a scan over sequences in one over epochs."""
+    sequences = (jnp.asarray(setting.arrays["x"]), jnp.asarray(setting.arrays["y"]))
+    step = descend(recurrent(jax.nn.relu), 1e-6)
+
+    def epoch(weights: Any) -> tuple[Any, Any]:
+        weights, losses = jax.lax.scan(lambda w, batch: step(w, *batch), weights, sequences)
+        return weights, (losses.mean(),)
+
+    return scanned(setting, epoch)
+
+
+def fraud_kaggle(setting: Setting) -> Run:
+    """Sequences."""
+    x, y = (jnp.asarray(setting.arrays[name]) for name in ("x", "y"))
+    step = descend(recurrent(jnp.tanh), 1e-3)
+
+    def one(state: Any) -> tuple[Any, Any]:
+        weights, count, total = state
+        weights, loss = step(weights, x[count], y[count])
+        return (weights, count + 1, total + loss), ((total + loss) / (count + 1),)
+
+    return scanned(setting, one, lambda weights: (weights, jnp.zeros((), jnp.int64), jnp.zeros(())))
+
+
+def lstm(setting: Setting) -> Run:
+    """Calls."""
+
+    def loss(weights: Any, x: Any, y: Any) -> Any:
+        w_ih, w_hh, b_ih, b_hh, w_out, b_out = weights
+        zeros = jnp.zeros((x.shape[0], w_hh.shape[1]), x.dtype)
+
+        def step(state: Any, z: Any) -> tuple[Any, Any]:
+            h, c = state
+            i, f, g, o = jnp.split(z + h @ w_hh.T, 4, axis=1)
+            c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+            h = jax.nn.sigmoid(o) * jnp.tanh(c)
+            return (h, c), h
+
+        _, h = jax.lax.scan(step, (zeros, zeros), (x @ w_ih.T + b_ih + b_hh).swapaxes(0, 1))
+        return ((h.swapaxes(0, 1) @ w_out.T + b_out - y) ** 2).mean()
+
+    return calls(setting, descend(loss, 0.01), [(setting.arrays["x"], setting.arrays["y"])])
+
+
+WORKLOADS: Table = {
+    "iris": iris,
+    "titanic": titanic,
+    "step": step,
+    "inference": inference,
+    "mlp-784": mlp_784,
+    "mlp-64": mlp_64,
+    "fraud-small": fraud_small,
+    "fraud-kaggle": fraud_kaggle,
+    "lstm": lstm,
+}

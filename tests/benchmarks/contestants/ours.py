@@ -1,0 +1,248 @@
+"""This project, eager and under tg.jit: nothing but the public API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tinygrad_nn as tg
+from tinygrad_nn import functional as F
+from tinygrad_nn import nn, optim
+
+from . import Run, Sample, Setting, Table, repeated
+
+
+def begin(setting: Setting) -> Callable[..., Any]:
+    """What a step goes through: tg.jit, or nothing. llvmlite is imported here, beyond what is timed."""
+    tg.set_default_dtype(setting.weights()[0].dtype)
+    if setting.contestant == "eager":
+        return lambda function: function
+    start = time.perf_counter()
+    __import__("llvmlite.binding")
+    setting.notes["import of llvmlite, ms"] = 1e3 * (time.perf_counter() - start)
+    return tg.jit
+
+
+def layers(setting: Setting) -> nn.Sequential:
+    """Linear layers of the weights' shapes, with ReLU between them."""
+    found: list[nn.Module] = []
+    weights = [w for w in setting.weights() if w.ndim == 2]
+    for w in weights:
+        found += [nn.Linear(w.shape[1], w.shape[0], bias=len(weights) > 1), nn.ReLU()]
+    return nn.Sequential(*found[:-1])
+
+
+def reset(setting: Setting, model: nn.Module, opt: Any = None) -> None:
+    """Back to the first weights."""
+    with tg.no_grad():
+        for p, w in zip(model.parameters(), setting.weights(), strict=True):
+            p.assign(tg.tensor(w))
+        for state in opt.state.values() if opt else ():
+            for value in state.values():
+                value.assign(tg.zeros(*value.shape, dtype=value.dtype))
+
+
+def classify(model: Any, opt: Any) -> Callable[[Any, Any], Any]:
+    """A step of the classifiers."""
+
+    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+        opt.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        opt.step()
+        return loss
+
+    return step
+
+
+def iris(setting: Setting) -> Run:
+    """Epochs."""
+    wrap, model, arrays = begin(setting), layers(setting), setting.arrays
+    x, y, test_x, test_y = (tg.tensor(arrays[name]) for name in ("x", "y", "test_x", "test_y"))
+    step = wrap(classify(model, optim.SGD(model.parameters(), lr=0.01)))
+
+    def scores() -> dict[str, tg.Tensor]:
+        return {
+            "train_acc": tg.metrics.accuracy(model(x), y),
+            "test_acc": tg.metrics.accuracy(model(test_x), test_y),
+        }
+
+    def run(iterations: int) -> Sample:
+        reset(setting, model)
+        start = time.perf_counter()
+        history = tg.fit(
+            step,
+            (arrays["x"], arrays["y"]),
+            epochs=iterations,
+            batch_size=32,
+            shuffle=False,
+            evaluate=scores,
+            eval_every=1,
+            progress=False,
+        )
+        seconds = time.perf_counter() - start
+        return Sample(seconds, [float(history[name][-1]) for name in ("loss", "train_acc", "test_acc")])
+
+    return run
+
+
+def titanic(setting: Setting) -> Run:
+    """Epochs."""
+    wrap, model, arrays = begin(setting), layers(setting), setting.arrays
+    opt = optim.SGD(model.parameters(), lr=0.1)
+
+    def descend(x: tg.Tensor, y: tg.Tensor) -> dict[str, tg.Tensor]:
+        opt.zero_grad()
+        logits = model(x)
+        F.binary_cross_entropy_with_logits(logits, y).backward()
+        opt.step()
+        return {"mae": (logits.sigmoid() - y).abs().mean()}
+
+    step = wrap(descend)
+
+    def run(iterations: int) -> Sample:
+        reset(setting, model)
+        start = time.perf_counter()
+        history = tg.fit(step, (arrays["x"], arrays["y"]), epochs=iterations, shuffle=False, progress=False)
+        return Sample(time.perf_counter() - start, [float(history["mae"][-1])])
+
+    return run
+
+
+def calls(setting: Setting, model: Any, opt: Any, step: Any, batches: Sequence[tuple[Any, Any]]) -> Run:
+    """Steps from NumPy arrays (eager: from tensors made of them), a batch after the other."""
+    count = 0
+    take = tg.tensor if setting.contestant == "eager" else lambda array: array
+
+    def call() -> Any:
+        nonlocal count
+        x, y = batches[count % len(batches)]
+        count += 1
+        return step(take(x), take(y))
+
+    def again() -> None:
+        nonlocal count
+        count = 0
+        reset(setting, model, opt)
+
+    return repeated(call, lambda loss: [loss.item()], again)
+
+
+def step(setting: Setting) -> Run:
+    """Calls."""
+    wrap, model = begin(setting), layers(setting)
+    opt = optim.SGD(model.parameters(), lr=0.01)
+    return calls(setting, model, opt, wrap(classify(model, opt)), [(setting.arrays["x"], setting.arrays["y"])])
+
+
+def inference(setting: Setting) -> Run:
+    """Calls."""
+    wrap, model, x = begin(setting), layers(setting), setting.arrays["x"]
+    predict = wrap(lambda x: model(x).argmax(1))
+    take = tg.tensor if setting.contestant == "eager" else lambda array: array
+    run = repeated(
+        lambda: predict(take(x)), lambda found: [float(k) for k in found.tolist()], lambda: reset(setting, model)
+    )
+
+    def quiet(iterations: int) -> Sample:
+        with tg.no_grad():
+            return run(iterations)
+
+    return quiet
+
+
+def mlp_784(setting: Setting) -> Run:
+    """Calls, over eight batches in turn."""
+    wrap, model = begin(setting), layers(setting)
+    opt = optim.Adam(model.parameters(), lr=1e-3)
+    batches = list(zip(setting.arrays["x"], setting.arrays["y"], strict=True))
+    return calls(setting, model, opt, wrap(classify(model, opt)), batches)
+
+
+def regress(model: Any, rate: float, reduction: str) -> tuple[Any, Callable[[Any, Any], Any]]:
+    """The optimizer, and a step on squares."""
+    opt = optim.SGD([p for p in model.parameters() if p.requires_grad], lr=rate)
+
+    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+        opt.zero_grad()
+        loss = F.mse_loss(model(x), y, reduction=reduction)
+        loss.backward()
+        opt.step()
+        return loss
+
+    return opt, step
+
+
+def mlp_64(setting: Setting) -> Run:
+    """Calls."""
+    wrap, model = begin(setting), layers(setting)
+    opt, step = regress(model, 0.01, "mean")
+    return calls(setting, model, opt, wrap(step), [(setting.arrays["x"], setting.arrays["y"])])
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer and a linear one on every step. `frozen` is the bias that limit.cpp does not have."""
+
+    def __init__(self, layer: Any, hidden: int, frozen: bool = True) -> None:
+        super().__init__()
+        self.layer, self.out = layer, nn.Linear(hidden, 1)
+        if frozen:
+            self.layer.bias_hh_l0.requires_grad_(False)
+
+    def forward(self, x: tg.Tensor) -> tg.Tensor:
+        """(N, T, F) to (N, T, 1)."""
+        return self.out(self.layer(x)[0])
+
+
+def fraud_small(setting: Setting) -> Run:
+    """Epochs."""
+    wrap, arrays = begin(setting), setting.arrays
+    model = Recurrent(nn.RNN(3, 5, nonlinearity="relu", batch_first=True), 5)
+    step = wrap(regress(model, 1e-6, "sum")[1])
+
+    def run(iterations: int) -> Sample:
+        reset(setting, model)
+        columns = (arrays["x"], arrays["y"])
+        start = time.perf_counter()
+        history = tg.fit(step, columns, epochs=iterations, batch_size=1, shuffle=False, progress=False)
+        return Sample(time.perf_counter() - start, [float(history["loss"][-1])])
+
+    return run
+
+
+def fraud_kaggle(setting: Setting) -> Run:
+    """Sequences: one epoch of as many as are asked for."""
+    wrap, arrays = begin(setting), setting.arrays
+    model = Recurrent(nn.RNN(29, 10, batch_first=True), 10)
+    step = wrap(regress(model, 1e-3, "sum")[1])
+
+    def run(iterations: int) -> Sample:
+        reset(setting, model)
+        columns = (arrays["x"][:iterations], arrays["y"][:iterations])
+        start = time.perf_counter()
+        history = tg.fit(step, columns, epochs=1, batch_size=1, shuffle=False, progress=False)
+        return Sample(time.perf_counter() - start, [float(history["loss"][-1])])
+
+    return run
+
+
+def lstm(setting: Setting) -> Run:
+    """Calls."""
+    wrap = begin(setting)
+    model = Recurrent(nn.LSTM(29, 64, batch_first=True), 64, frozen=False)
+    opt, step = regress(model, 0.01, "mean")
+    return calls(setting, model, opt, wrap(step), [(setting.arrays["x"], setting.arrays["y"])])
+
+
+WORKLOADS: Table = {
+    "iris": iris,
+    "titanic": titanic,
+    "step": step,
+    "inference": inference,
+    "mlp-784": mlp_784,
+    "mlp-64": mlp_64,
+    "fraud-small": fraud_small,
+    "fraud-kaggle": fraud_kaggle,
+    "lstm": lstm,
+}

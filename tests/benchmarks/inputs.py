@@ -1,0 +1,116 @@
+"""Data and first weights of each workload: made once, written to an .npz, loaded by every contestant.
+
+The data is random of the right shape, with classes that can be learnt; the cost of a step does not depend on the
+values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+
+def uniform(rng: np.random.Generator, shapes: Mapping[str, tuple[int, ...]], bound: float, dtype: Any) -> Arrays:
+    """First weights."""
+    return {name: rng.uniform(-bound, bound, shape).astype(dtype) for name, shape in shapes.items()}
+
+
+def iris() -> Arrays:
+    """120 + 30 flowers and the weights of 4-8-3, in PyTorch's layout (out, in)."""
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.arange(150) % 3)
+    x = rng.normal(size=(3, 4))[labels] * 2 + rng.normal(size=(150, 4)) + 3
+    weights = uniform(rng, {"w1": (8, 4), "b1": (8,), "w2": (3, 8), "b2": (3,)}, 0.5, np.float64)
+    return {"x": x[:120], "y": labels[:120], "test_x": x[120:], "test_y": labels[120:], **weights}
+
+
+def step() -> Arrays:
+    """The first batch of Iris."""
+    arrays = iris()
+    return {**arrays, "x": arrays["x"][:32], "y": arrays["y"][:32]}
+
+
+def inference() -> Arrays:
+    """The test part of Iris."""
+    arrays = iris()
+    return {**arrays, "x": arrays["test_x"]}
+
+
+def titanic() -> Arrays:
+    """534 passengers."""
+    rng = np.random.default_rng(1)
+    x = rng.uniform(-1, 1, (534, 7))
+    y = (x @ rng.normal(size=7) + rng.normal(size=534) * 0.5 > 0).astype(np.float64)
+    return {"x": x, "y": y[:, None], "w": rng.uniform(0, 0.5, (1, 7))}
+
+
+def mlp_784() -> Arrays:
+    """Eight batches of 128 images and their digits."""
+    rng = np.random.default_rng(2)
+    labels = rng.integers(0, 10, (8, 128))
+    x = rng.normal(size=(10, 784))[labels] * 0.1 + rng.normal(size=(8, 128, 784))
+    shapes = {"w1": (256, 784), "b1": (256,), "w2": (10, 256), "b2": (10,)}
+    return {"x": x.astype(np.float32), "y": labels, **uniform(rng, shapes, 1 / 28, np.float32)}
+
+
+def mlp_64() -> Arrays:
+    """A batch of 64."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(64, 64)).astype(np.float32)
+    y = np.tanh(x @ rng.normal(size=(64, 1)) / 8).astype(np.float32)
+    shapes = {"w1": (64, 64), "b1": (64,), "w2": (64, 64), "b2": (64,), "w3": (1, 64), "b3": (1,)}
+    return {"x": x, "y": y, **uniform(rng, shapes, 1 / 8, np.float32)}
+
+
+def recurrent(seed: int, shape: tuple[int, int, int], hidden: int, gates: int, bound: float, dtype: Any) -> Arrays:
+    """Sequences (N, T, F), a target per step, and weights in PyTorch's layout."""
+    rng = np.random.default_rng(seed)
+    y = (rng.random((*shape[:2], 1)) < 0.5).astype(dtype)
+    x = (rng.uniform(-1, 1, shape) + y).astype(dtype)
+    rows = gates * hidden
+    first = {"w_ih": (rows, shape[2]), "w_hh": (rows, hidden), "b_ih": (rows,), "b_hh": (rows,)}
+    weights = uniform(rng, {**first, "w_out": (1, hidden), "b_out": (1,)}, bound, dtype)
+    if gates == 1:  # one bias, as limit.cpp: the other one stays 0
+        weights["b_hh"][:] = 0
+    return {"x": x, "y": y, **weights}
+
+
+def fraud_small() -> Arrays:
+    """12 sequences of 5 steps."""
+    return recurrent(4, (12, 5, 3), 5, 1, 0.5, np.float64)
+
+
+def fraud_kaggle() -> Arrays:
+    """As many sequences as there are in the table of payments."""
+    return recurrent(5, (45_111, 10, 29), 10, 1, 0.2, np.float64)
+
+
+def lstm() -> Arrays:
+    """A batch of 64."""
+    return recurrent(6, (64, 50, 29), 64, 4, 0.125, np.float32)
+
+
+INPUTS: dict[str, Callable[[], Arrays]] = {
+    "iris": iris,
+    "step": step,
+    "inference": inference,
+    "titanic": titanic,
+    "mlp-784": mlp_784,
+    "mlp-64": mlp_64,
+    "fraud-small": fraud_small,
+    "fraud-kaggle": fraud_kaggle,
+    "lstm": lstm,
+}
+
+
+def write(function: str, folder: Path) -> Path:
+    """The file of a workload's function, written where it is not there yet."""
+    path = folder / f"{function}.npz"
+    if not path.exists():
+        np.savez(path, **INPUTS[function]())  # type: ignore[arg-type]
+    return path

@@ -1,0 +1,166 @@
+"""The workloads, one row each. A row names the function of each contestant that does the work (`runs`), how many
+iterations make it whole, and what it should cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MICROSECONDS, MILLISECONDS = 1e6, 1e3
+
+
+@dataclass(frozen=True)
+class Target:
+    """`of` should cost at most `bound`: times as much as `over`, or in the unit of the workload where that is None."""
+
+    bound: float
+    over: str | None = None
+    of: str = "compiled"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A row of the table. An iteration is an epoch, a sequence or a call, as the unit says.
+
+    runs        name of the contestants' function, and of the function of inputs.py that makes the data
+    iterations  of a whole sample; a contestant that would need longer than the budget does fewer, and is scaled
+    check       iterations after which the losses of all are compared; also the warm-up
+    fresh       a new process for every sample, without warm-up
+    labels      what is compared are labels, not a loss
+    whole       the figure is for all iterations, not for one
+    """
+
+    name: str
+    title: str
+    unit: str
+    scale: float
+    iterations: int
+    check: int
+    tolerance: float = 1e-6
+    runs: str = ""
+    fresh: bool = False
+    labels: bool = False
+    whole: bool = False
+    memory: bool = False
+    targets: tuple[Target, ...] = ()
+
+    @property
+    def function(self) -> str:
+        """What the contestants call it."""
+        return self.runs or self.name
+
+
+WORKLOADS = {
+    row.name: row
+    for row in (
+        Workload(
+            "iris",
+            "Iris: 4-8-3 ReLU/softmax, SGD 0.01, batches of 32 of 120 (the last of 24), accuracy on 120 and 30 rows "
+            "after every epoch, float64; steady state",
+            "us/epoch",
+            MICROSECONDS,
+            10_000,
+            200,
+            targets=(Target(1.3, "limit"),),
+        ),
+        Workload(
+            "iris-first",
+            "Iris, 1000 epochs from the first call: tracing, compiling and training; imports not counted",
+            "ms",
+            MILLISECONDS,
+            1000,
+            1000,
+            runs="iris",
+            fresh=True,
+            whole=True,
+            targets=(Target(150.0), Target(40.0, of="compiled-warm")),
+        ),
+        Workload(
+            "titanic",
+            "Titanic: 7-1 logistic regression without bias, full batch of 534, SGD 0.1, mean absolute error monitored, "
+            "float64",
+            "us/epoch",
+            MICROSECONDS,
+            10_000,
+            200,
+            targets=(Target(1.3, "limit"),),
+        ),
+        Workload(
+            "step",
+            "The Iris training step called from Python with NumPy arrays, batch 32, float64",
+            "us/call",
+            MICROSECONDS,
+            50_000,
+            500,
+            targets=(Target(4.0),),
+        ),
+        Workload(
+            "inference",
+            "30x4 through 4-8-3 and argmax, called from Python with a NumPy array, no gradients, float64",
+            "us/call",
+            MICROSECONDS,
+            50_000,
+            500,
+            labels=True,
+            targets=(Target(3.0),),
+        ),
+        Workload(
+            "mlp-784",
+            "784-256-10 ReLU/softmax, batch 128, Adam 1e-3, float32, a step called from Python",
+            "us/call",
+            MICROSECONDS,
+            200,
+            40,
+            tolerance=1e-3,
+            targets=(Target(1.0, "torch"),),
+        ),
+        Workload(
+            "mlp-64",
+            "64-64-64-1 ReLU, mean squared error, batch 64, SGD 0.01, float32, a step called from Python",
+            "us/call",
+            MICROSECONDS,
+            10_000,
+            200,
+            tolerance=1e-3,
+            targets=(Target(0.2, "torch"),),
+        ),
+        Workload(
+            "memory",
+            "Resident memory that 1000 epochs of Iris add once everything is compiled",
+            "MB",
+            1.0,
+            1000,
+            100,
+            runs="iris",
+            fresh=True,
+            whole=True,
+            memory=True,
+            targets=(Target(0.5),),
+        ),
+        Workload(
+            "fraud-small",
+            "3-5-1 ReLU RNN, 12 sequences of 5 steps, sum of squares, an SGD step of 1e-6 per sequence, float64",
+            "us/epoch",
+            MICROSECONDS,
+            1_000_000,
+            100,
+        ),
+        Workload(
+            "fraud-kaggle",
+            "29-10-1 tanh RNN, sequences of 10 steps, sum of squares, an SGD step of 1e-3 per sequence, float64",
+            "us/sequence",
+            MICROSECONDS,
+            45_000,
+            500,
+        ),
+        Workload(
+            "lstm",
+            "29-64-1 LSTM, batch 64, 50 steps, mean squared error, SGD 0.01, float32, a step called from Python",
+            "us/call",
+            MICROSECONDS,
+            500,
+            10,
+            tolerance=1e-3,
+        ),
+    )
+}

@@ -1,0 +1,181 @@
+"""Passes over graphs: what each does, and what none may do: change a NaN, an infinity or the sign of a zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_nn as tg
+from tinygrad_nn.compiler.rewrite import few_factors, fold_constants, rewrite, unify, unit_steps
+from tinygrad_nn.compiler.runtime import Compiled
+from tinygrad_nn.compiler.trace import trace
+from tinygrad_nn.executor import run
+from tinygrad_nn.graph import NO_ATTRS, Graph, Node
+from tinygrad_nn.ops.movement import EMBED
+from tinygrad_nn.ops.source import CONSTANT
+from tinygrad_nn.pytree import flatten
+from tinygrad_nn.testing.agreement import check, same_bits
+
+SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.1, 3.0, 1e-310, -5e-324, 1e300])
+
+
+def traced(function: Any, *values: Any) -> Graph:
+    leaves, tree = flatten((values, {}))
+    return trace(function, tree, leaves, [True] * len(leaves)).graph
+
+
+def names(graph: Graph) -> list[str]:
+    return [node.op.name for node in graph.nodes if node.op.kind != "source"]
+
+
+FORBIDDEN: dict[str, Callable[[Any], Any]] = {
+    "x * 0": lambda x: x * 0.0,
+    "x * -0": lambda x: x * -0.0,
+    "x - x": lambda x: x - x,
+    "x / x": lambda x: x / x,
+    "x + 0": lambda x: x + 0.0,
+    "0 + x": lambda x: 0.0 + x,
+    "x - -0": lambda x: x - -0.0,
+    "0 - x": lambda x: 0.0 - x,
+    "0 / x": lambda x: 0.0 / x,
+    "x / 3": lambda x: x / 3.0,
+    "x / 10": lambda x: x / 10.0,
+    "x * 3 / 3": lambda x: x * 3.0 / 3.0,
+    "(x + 1) - 1": lambda x: (x + 1.0) - 1.0,
+    "(x * 1e30) * 1e-30": lambda x: (x * 1e30) * 1e-30,
+    "sqrt(x) ** 2": lambda x: x.sqrt() * x.sqrt(),
+    "x != x": lambda x: x.ne(x),
+    "x == x": lambda x: x.eq(x),
+    "maximum(x, 0) + minimum(x, 0)": lambda x: x.maximum(x.new_zeros(x.shape)) + x.minimum(x.new_zeros(x.shape)),
+    "where(x == 0, 0, x)": lambda x: tg.where(x == 0, 0.0, x),
+    "abs(-x)": lambda x: (-x).abs(),
+    "x ** 2": lambda x: x**2,
+    "sum of one": lambda x: x.reshape(12, 1).sum(1),
+}
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_rewrite_changes_special_numbers(name: str, dtype: Any) -> None:
+    with np.errstate(all="ignore"):
+        x = SPECIAL.astype(dtype)
+    graph = traced(FORBIDDEN[name], x)
+    (wanted,), _ = run(graph, [x])
+    (rewritten,), _ = run(rewrite(graph), [x])
+    (native,), _ = Compiled(graph).run([x])
+    assert same_bits(np.asarray(rewritten), np.asarray(wanted))
+    if "imum" not in name:  # which of two zeros is the larger is open
+        assert same_bits(native, np.asarray(wanted))
+
+
+@pytest.mark.parametrize("name", ["x * 0", "x - x", "x / x", "x + 0", "x / 3"])
+def test_the_operation_is_still_there(name: str) -> None:
+    graph = traced(FORBIDDEN[name], SPECIAL)
+    assert names(rewrite(graph)) == names(graph)
+
+
+def test_maximum_of_a_value_with_itself_stays() -> None:
+    graph = traced(lambda x: x.maximum(x), SPECIAL)
+    assert "maximum" in names(rewrite(graph))
+    (found,), _ = Compiled(graph).run([SPECIAL])
+    assert same_bits(found, SPECIAL)
+
+
+IDENTITIES: dict[str, Callable[[Any], Any]] = {
+    "x * 1": lambda x: x * 1.0,
+    "1 * x": lambda x: 1.0 * x,
+    "x / 1": lambda x: x / 1.0,
+    "x - 0": lambda x: x - 0.0,
+    "-(-x)": lambda x: x.neg().neg(),
+    "same shape": lambda x: x.reshape(3, 4).reshape(12),
+    "same order": lambda x: x.reshape(3, 4).permute(1, 0).permute(1, 0).reshape(12),
+}
+
+
+@pytest.mark.parametrize("name", IDENTITIES)
+def test_identities_go_and_change_nothing(name: str) -> None:
+    graph = traced(IDENTITIES[name], SPECIAL)
+    small = rewrite(rewrite(graph))
+    assert names(small) in ([], ["reshape"], ["reshape", "reshape"])
+    (found,), _ = run(small, [SPECIAL])
+    assert same_bits(np.asarray(found), SPECIAL)
+
+
+def constant(value: Any) -> Node:
+    array = np.asarray(value)
+    return Node(CONSTANT, (), NO_ATTRS, array.shape, array.dtype, array)
+
+
+def test_constants_are_worked_out() -> None:
+    ops = tg.ops.TABLE
+    a = constant(np.arange(3.0))
+    b = Node(ops["exp"], (Node(ops["add"], (a, a), NO_ATTRS, (3,), a.dtype, None),), NO_ATTRS, (3,), a.dtype, None)
+    graph = fold_constants(Graph.of([b]))
+    assert names(graph) == []
+    np.testing.assert_array_equal(graph.outputs[0].value, np.exp(2 * np.arange(3.0)))
+
+
+def test_large_constants_are_left() -> None:
+    ops = tg.ops.TABLE
+    a = constant(np.zeros(70_000))
+    graph = fold_constants(Graph.of([Node(ops["add"], (a, a), NO_ATTRS, a.shape, a.dtype, None)]))
+    assert names(graph) == ["add"]
+
+
+def test_equal_applications_are_one() -> None:
+    graph = unify(traced(lambda x: x.exp() + x.exp() * x.exp(), SPECIAL))
+    assert names(graph).count("exp") == 1
+
+
+def test_constants_of_different_signs_or_types_are_not_one() -> None:
+    ops = tg.ops.TABLE
+    x = constant(np.float64(0.0)), constant(np.float64(-0.0)), constant(np.int64(0)), constant(np.float64(0.0))
+    graph = unify(Graph.of([Node(ops["abs"], (one,), NO_ATTRS, (), one.dtype, None) for one in x]))
+    assert len({id(node) for node in graph.outputs}) == 3
+
+
+def test_squares_are_products() -> None:
+    graph = traced(lambda x: x.pow(x.new_full(x.shape, 2.0)) + x.pow(x.new_full(x.shape, 3.0)), SPECIAL)
+    found = names(few_factors(graph))
+    assert names(graph).count("pow") == 2
+    assert (found.count("mul"), found.count("pow")) == (1, 1)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, -1, -2, -3])
+def test_embeds_have_unit_steps(step: int) -> None:
+    """The gradient of a slice with a step."""
+    x = np.arange(24.0).reshape(2, 12)
+
+    def gradient(x: Any) -> Any:
+        y = x.flip(1) if step < 0 else x
+        return tg.autograd.grad((y[:, :: abs(step)] * x[:, : -(-12 // abs(step))]).sum(), x)
+
+    graph = traced(gradient, tg.tensor(x).requires_grad_())
+    again = unit_steps(graph)
+    embeds = [node for node in again.nodes if node.op is EMBED]
+    assert embeds or abs(step) == 1
+    assert all(abs(one[1]) == 1 or one[2] <= 1 for node in embeds for one in node.attrs["bounds"])
+    (wanted,), _ = run(graph, [x])
+    (found,), _ = run(again, [x])
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(wanted))
+    assert not check(graph, [x]).problems
+
+
+def test_rewriting_keeps_inputs_outputs_and_updates() -> None:
+    a, b = tg.zeros(3), tg.ones(3)
+
+    def step(x: Any) -> Any:
+        a.add_(x * 1.0)
+        b.mul_(2.0)
+        return x / 1.0
+
+    x = np.arange(3, dtype=np.float32)
+    graph = traced(step, x)
+    again = rewrite(graph)
+    assert again.inputs == graph.inputs
+    assert [old for old, _ in again.updates] == [old for old, _ in graph.updates]
+    assert len(again.outputs) == 1
+    again.verify()

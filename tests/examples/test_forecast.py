@@ -1,0 +1,93 @@
+"""The forecast example: it beats the naive forecast, leaks nothing, reads columns, and says what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_nn as tg
+from tinygrad_nn import data
+from tinygrad_nn.errors import DataError
+
+from .loading import load
+
+forecast = load("forecast")
+
+
+def test_it_beats_the_naive_forecast_in_the_series_own_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    options = forecast.parse(["--epochs", "8"])
+    _, parts, history, found = forecast.run(options)
+    scores = forecast.evaluate(found)
+    assert scores["GRU"]["rmse"] < 0.7 * scores["naive"]["rmse"]
+    assert scores["GRU"]["mae"] < 0.7 * scores["naive"]["mae"]
+    assert scores["GRU"]["r2"] > scores["naive"]["r2"]
+    assert len(history["loss"]) == 8
+    series = forecast.sine(seed=42)
+    test = series[len(series) * 4 // 5 :]
+    windows = [test[i + 24 : i + 28] for i in range(len(test) - 27)]
+    np.testing.assert_allclose(found["truth"], windows, atol=1e-5)
+    np.testing.assert_allclose(found["naive"], np.repeat(test[23:-4, None], 4, axis=1), atol=1e-5)
+    difference = np.abs(found["GRU"] - windows).mean()
+    assert scores["GRU"]["mae"] == pytest.approx(difference, rel=1e-4)
+    assert "the GRU's RMSE is 0." in forecast.report(scores, history)
+    assert (parts.x.shape, parts.y.shape) == ((933, 24, 1), (933, 4))
+
+
+def test_scaling_knows_the_training_part_only() -> None:
+    series = np.arange(100.0)
+    parts = forecast.prepare(series, 5, 2)
+    assert (parts.x.min(), parts.y.max()) == (0.0, 1.0)
+    assert parts.test_x.min() > 1.0  # what comes later is larger than anything that was scaled to 1
+    back = parts.scaler.denormalize(parts.test_y.astype(np.float64).reshape(-1, 1)).reshape(-1, 2)
+    np.testing.assert_allclose(back[0], [85, 86], rtol=1e-6)
+    changed = np.where(np.arange(100) >= 80, -5.0, series)
+    np.testing.assert_array_equal(forecast.prepare(changed, 5, 2).x, parts.x)
+
+
+def test_a_column_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("polars")
+    path = tmp_path / "days.csv"
+    rows = enumerate(data.synthetic.temperature(400).tolist())
+    path.write_text("day,degrees\n" + "".join(f"{day},{value}\n" for day, value in rows))
+    arguments = ["--data", str(path), "--column", "degrees", "--epochs", "1", "--window", "6", "--horizon", "1"]
+    forecast.main(arguments)
+    text = capsys.readouterr().out
+    assert "314 training and 74 test windows" in text
+    assert all(name in text for name in ("MAE", "RMSE", "R2", "GRU", "naive"))
+
+
+def test_pictures(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    found = {name: np.sin(np.arange(40.0)).reshape(20, 2) for name in ("truth", "GRU", "naive")}
+    forecast.plot(found, tmp_path / "forecast.png")
+    assert (tmp_path / "forecast.png").stat().st_size > 10_000
+
+
+def test_same_seed_same_bits() -> None:
+    options = ["--epochs", "1", "--window", "4"]
+    runs = [forecast.run(forecast.parse([*options, "--seed", seed]))[2]["loss"].tolist() for seed in "779"]
+    assert runs[0] == runs[1] != runs[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--window", "0"], r"\[sliding_windows\] got length=0 for 960 steps"),
+        (["--window", "240"], r"\[sliding_windows\] got horizon=4 for 0 steps"),
+        (["--horizon", "0"], r"got horizon=0"),
+        (["--data", "FILE"], r"\[forecast\] got .*days.csv without --column; expected one of day, degrees"),
+        (["--data", "FILE", "--column", "degree"], "without column 'degree'.*did you mean 'degrees'"),
+        (["--data", "FILE", "--column", "degrees"], r"got 'warm' in .*days.csv, line 3, column 'degrees'"),
+        (["--epochs", "0"], r"\[fit\] got epochs=0"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, arguments: list[str], expected: str) -> None:
+    pytest.importorskip("polars")
+    path = tmp_path / "days.csv"
+    path.write_text("day,degrees\n1,2.5\n2,warm\n")
+    options: Any = forecast.parse([str(path) if a == "FILE" else a for a in arguments])
+    with pytest.raises((DataError, tg.errors.ConfigError), match=expected):
+        forecast.run(options)

@@ -1,0 +1,38 @@
+"""The BLAS that SciPy brings, by the C pointers it publishes (`scipy.linalg.cython_blas`), as Numba uses it.
+
+SciPy is optional: without it our own loops multiply matrices of all sizes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Final
+
+from ..errors import MissingExtra
+from ..extras import require
+from ..graph import DType
+from ..scalar import FLOAT64
+
+_NAMES: Final = {True: "dgemm", False: "sgemm"}
+
+
+@cache
+def has_blas() -> bool:
+    """Whether SciPy is there."""
+    try:
+        require("scipy.linalg.cython_blas", "blas")
+    except MissingExtra:
+        return False
+    return True
+
+
+@cache
+def gemm_address(dtype: DType) -> int:
+    """The address of the Fortran function dgemm or sgemm."""
+    capsule = require("scipy.linalg.cython_blas", "blas").__pyx_capi__[_NAMES[dtype == FLOAT64]]
+    name = ctypes.pythonapi.PyCapsule_GetName
+    name.restype, name.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    return int(pointer(capsule, name(capsule)))

@@ -1,0 +1,263 @@
+"""How near two executors of one graph must be, element by element, from what the ops of the graph may differ in.
+
+Each op has a class: exact (the same bits), elementary (a few ULP), sums (n u sum|terms|, as the order is free), prod
+(n u |product|). How far that carries through the rest of the graph is measured: the graph is run several times with
+such errors put in at random. Where no run differs from the undisturbed one, the same bits are demanded; where a run
+differs in kind (NaN, a whole number, a great part of the value) the element is undecided.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from ..compiler import interp
+from ..compiler.runtime import Compiled
+from ..errors import IndexOutOfRange
+from ..executor import eval_node, run
+from ..graph import Graph, Node
+from ..ops import transcendental
+
+Array = np.ndarray[Any, Any]
+SAMPLES: Final = 6  # runs with errors
+FACTOR: Final = 2.0  # between the largest deviation of these and what is allowed
+ULP: Final = 4.0  # of elementary functions: 2 for ours, 2 for NumPy's
+LOOSE: Final = 1e-3  # an element allowed more than this part of its value says nothing
+
+ELEMENTARY: Final = frozenset(op.name for op in transcendental.OPS) - {"sqrt"}
+_SIGNS: Final = (0.0, 1.0, 0.5)  # the part of open zeros that is negative, sample by sample
+OPEN_ZERO: Final = frozenset(("maximum", "minimum", "relu", "clamp", "max", "min", "matmul"))  # sign of a zero
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a result must be: its value, how far off it may be, and where nothing can be said."""
+
+    value: Array
+    allowed: Array
+    undecided: Array
+    open_zero: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Number of elements that are wrong, with the first of them, and that are undecided."""
+
+    bad: int
+    undecided: int
+    total: int
+    first: str = ""
+
+
+def expected(graph: Graph, values: Sequence[Any], seed: int = 0) -> list[Expected]:
+    """What outputs and updates of a graph must be for an executor to agree with NumPy's."""
+    outputs, updates = run(graph, values)
+    rng = np.random.default_rng(seed)
+    samples = [noisy(graph, values, rng, _SIGNS[k % 3]) for k in range(SAMPLES)]
+    return [
+        _expected(np.asarray(value), [np.asarray(sample[k]) for sample in samples])
+        for k, value in enumerate([*outputs, *updates])
+    ]
+
+
+def _expected(value: Array, samples: list[Array]) -> Expected:
+    undecided = np.zeros(value.shape, np.bool_)
+    open_zero = np.zeros(value.shape, np.bool_)
+    allowed = np.zeros(value.shape, np.float64)
+    with np.errstate(all="ignore"):
+        for sample in samples:
+            if value.dtype.kind != "f":
+                undecided |= sample != value
+                continue
+            finite = np.isfinite(value) & np.isfinite(sample)
+            undecided |= ~finite & ~((value == sample) | (np.isnan(value) & np.isnan(sample)))
+            open_zero |= (value == 0) & (sample == 0) & (np.signbit(value) != np.signbit(sample))
+            distance = np.abs(value.astype(np.float64) - sample.astype(np.float64))
+            allowed = np.maximum(allowed, np.where(finite, distance, 0) * FACTOR)
+        if value.dtype.kind == "f":
+            scale = np.max(np.abs(value), initial=0.0, where=np.isfinite(value))
+            undecided |= allowed > LOOSE * float(scale)
+    return Expected(value, allowed, undecided, open_zero)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is wrong with a graph, in words; the number of results and of elements compared, and of undecided ones."""
+
+    problems: tuple[str, ...]
+    total: int = 0
+    undecided: int = 0
+
+
+def check(graph: Graph, values: Sequence[Any], interpreted: bool = True) -> Outcome:
+    """Run a graph with NumPy, as machine code (twice: a run may leave nothing behind) and in the interpreter."""
+    compiled = Compiled(graph)
+    try:
+        wanted = expected(graph, values)
+    except IndexOutOfRange as error:
+        return Outcome(tuple(_fails_alike(compiled, values, error)))
+    native = _joined(compiled.run(values))
+    found = {"machine code": native, "machine code, second run": _joined(compiled.run(values))}
+    if interpreted:
+        found["interpreter"] = _joined(interp.run(compiled.stages.program, values))
+        found["interpreter, scheduled"] = _joined(interp.run_scheduled(compiled.stages.schedule, values))
+    problems: list[str] = []
+    undecided = sum(int(one.undecided.sum()) for one in wanted)
+    for who, results in found.items():
+        for k, (result, one) in enumerate(zip(results, wanted, strict=True)):
+            verdict = compare(result, one)
+            if verdict.bad:
+                problems.append(f"{who}: result {k}: {verdict.bad} of {verdict.total} wrong: {verdict.first}")
+    free = any(
+        node.op.name in _SCALE and node.dtype.kind == "f" and node.op.name not in ELEMENTARY for node in graph.nodes
+    )
+    if not free:  # nothing is summed: whatever else the expressions do, both executors do the same
+        for who, results in found.items():
+            for k, (result, other) in enumerate(zip(results, native, strict=True)):
+                if not same_bits(result, other):
+                    problems.append(f"{who}: result {k} has other bits than machine code")
+    return Outcome(tuple(problems), sum(one.value.size for one in wanted), undecided)
+
+
+def _fails_alike(compiled: Compiled, values: Sequence[Any], error: IndexOutOfRange) -> list[str]:
+    """Each executor must refuse what NumPy's refused."""
+    problems = []
+    program = compiled.stages.program
+    for who, call in (("machine code", compiled.run), ("interpreter", partial(interp.run, program))):
+        try:
+            call(values)
+        except IndexOutOfRange:
+            continue
+        problems.append(f"{who}: no error where there is one: {error}")
+    return problems
+
+
+def _joined(results: tuple[list[Array], list[Array]]) -> list[Array]:
+    return [*results[0], *results[1]]
+
+
+def same_bits(x: Array, y: Array) -> bool:
+    """Whether two arrays are the same, signs of zeros included; NaN is NaN."""
+    if x.dtype.kind != "f":
+        return bool(np.array_equal(x, y))
+    return bool(np.array_equal(x, y, equal_nan=True) and np.array_equal(np.signbit(x[x == 0]), np.signbit(y[y == 0])))
+
+
+def compare(found: Array, wanted: Expected) -> Verdict:
+    """Hold a result against what it must be."""
+    value = wanted.value
+    if (found.shape, found.dtype) != (value.shape, value.dtype):
+        got = f"{found.shape}:{found.dtype} in place of {value.shape}:{value.dtype}"
+        return Verdict(max(1, value.size), 0, value.size, got)
+    with np.errstate(all="ignore"):
+        if value.dtype.kind == "f":
+            near = np.abs(found.astype(np.float64) - value.astype(np.float64)) <= wanted.allowed
+            signs = (np.signbit(found) == np.signbit(value)) | (value != 0) | (found != 0) | wanted.open_zero
+            good = (((found == value) | near) & signs) | (np.isnan(found) & np.isnan(value))
+        else:
+            good = found == value
+    bad = ~good & ~wanted.undecided
+    first = ""
+    if bad.any():
+        place = tuple(int(i) for i in np.argwhere(bad)[0])
+        first = f"{found[place]!r} in place of {value[place]!r} at {list(place)}, allowed {wanted.allowed[place]:.2g}"
+    return Verdict(int(bad.sum()), int(wanted.undecided.sum()), value.size, first)
+
+
+def noisy(graph: Graph, values: Sequence[Any], rng: np.random.Generator, minus: float) -> list[Array]:
+    """Outputs and updates with each op's result off by what its class allows; that part of open zeros is negative."""
+    env: dict[Node, Any] = dict(zip(graph.inputs, map(np.asarray, values), strict=True))
+    uncertain: set[Node] = set()
+    for node in graph.nodes:
+        if node in env:
+            continue
+        if node.op.kind == "source":
+            env[node] = node.value
+            continue
+        operands = [env[x] for x in node.inputs]
+        value = np.asarray(eval_node(node, operands))
+        if value.dtype.kind == "f" and value.size:
+            with np.errstate(all="ignore"):
+                value = disturbed(node, value, operands, rng, minus)
+                if not uncertain.isdisjoint(node.inputs) and node.op.kind in ("elementwise", "control"):
+                    value = rounded_anew(node, value, operands, rng)
+        if node.op.name in _SCALE or node.op.name in ELEMENTARY or not uncertain.isdisjoint(node.inputs):
+            uncertain.add(node)
+        env[node] = value
+    return [*(env[node] for node in graph.outputs), *(env[new] for _, new in graph.updates)]
+
+
+def disturbed(node: Node, value: Array, operands: Sequence[Array], rng: np.random.Generator, minus: float) -> Array:
+    """The value of a float node with a random error of the size its class allows."""
+    name = node.op.name
+    scale = _SCALE.get(name, _elementary if name in ELEMENTARY else None)
+    if scale is not None:
+        size = np.asarray(scale(node, value, operands), np.float64)
+        error = rng.choice((-1.0, 1.0), value.shape) * rng.uniform(0.25, 1.0, value.shape) * size
+        moved = (value + error).astype(value.dtype)
+        value = np.where(np.isfinite(moved) & (size > 0), moved, value)
+    if name in OPEN_ZERO:
+        zeros = np.where(rng.random(value.shape) < minus, -0.0, 0.0).astype(value.dtype)
+        value = np.where(value == 0, zeros, value)
+    return value
+
+
+def rounded_anew(node: Node, value: Array, operands: Sequence[Array], rng: np.random.Generator) -> Array:
+    """Some elements moved to a neighbour: operands that are uncertain may round the other way, at each step."""
+    toward = rng.choice((-np.inf, np.inf), value.shape).astype(value.dtype)
+    moves = (rng.random(value.shape) < 0.5) & np.isfinite(value) & (value != 0)
+    if node.op.kind == "control":
+        size = np.abs(eval_node(node, [np.abs(x) for x in operands])) * _unit(value) * value.shape[node.attrs["axis"]]
+        return np.where(moves, value + np.sign(toward) * size, value).astype(value.dtype)
+    return np.where(moves, np.nextafter(value, toward), value)
+
+
+def _unit(value: Array) -> float:
+    return float(np.finfo(value.dtype).eps) / 2
+
+
+def _elementary(node: Node, value: Array, operands: Sequence[Array]) -> Any:
+    least = float(np.finfo(value.dtype).smallest_subnormal)
+    return np.where(value == 0, 0, np.maximum(np.abs(value) * (2 * ULP * _unit(value)), least * 2))
+
+
+def _logaddexp(node: Node, value: Array, operands: Sequence[Array]) -> Any:
+    largest = np.maximum(np.abs(operands[0]), np.abs(operands[1]))
+    return np.maximum(_elementary(node, value, operands), np.minimum(largest, 1) * (2 * ULP * _unit(value)))
+
+
+def _sums(node: Node, value: Array, operands: Sequence[Array]) -> Any:
+    count = max(1.0, math.prod(operands[0].shape) / max(1, value.size)) + 1
+    return count * _unit(value) * np.abs(eval_node(node, [np.abs(operands[0]), *operands[1:]]))
+
+
+def _spread(node: Node, value: Array, operands: Sequence[Array]) -> Any:
+    ones = [np.ones_like(operands[0]), *operands[1:]]
+    met = eval_node(node, ones)
+    return np.where(met > 1, met * _unit(value) * eval_node(node, [np.abs(operands[0]), *operands[1:]]), 0)
+
+
+def _matmul(node: Node, value: Array, operands: Sequence[Array]) -> Any:
+    count = operands[0].shape[-2 if node.attrs["tx"] else -1] + 1
+    return count * _unit(value) * eval_node(node, [np.abs(x) for x in operands])
+
+
+def _prod(node: Node, value: Array, operands: Sequence[Array]) -> Any:
+    count = math.prod(operands[0].shape) / max(1, value.size) + 1
+    least = float(np.finfo(value.dtype).smallest_subnormal)
+    return np.where(value == 0, 0, count * np.maximum(_unit(value) * np.abs(value), least))
+
+
+_SCALE: Final[dict[str, Callable[[Node, Array, Sequence[Array]], Any]]] = {
+    "sum": _sums,
+    "prod": _prod,
+    "matmul": _matmul,
+    "put_add": _spread,
+    "scatter_add": _spread,
+    "logaddexp": _logaddexp,
+}

@@ -13,7 +13,7 @@ from typing import Any
 
 from .autograd import grad as gradients
 from .errors import GraphError, ShapeError, message
-from .graph import reachable
+from .graph import Node, reachable
 from .pytree import flatten, mapped, unflatten
 from .tensor.core import mode
 from .tensor.creation import as_tensor
@@ -43,9 +43,14 @@ def _connected(outputs: Sequence[Tensor], fresh: Sequence[Tensor], recording: bo
     """
     if not recording:
         return False
-    own = {leaf.node for leaf in fresh if not leaf.node.inputs}
+    own = {leaf.node for leaf in fresh if _begins(leaf.node)}
     nodes = reachable([out.node for out in outputs if isinstance(out, Tensor)], by_need)
-    return any(not node.inputs and node not in own for node in nodes)
+    return any(_begins(node) and node not in own for node in nodes)
+
+
+def _begins(node: Node) -> bool:
+    """Whether a node that needs a gradient is a leaf; a traced one may stand on a value that needs none."""
+    return not any(operand.needs_grad for operand in node.inputs)
 
 
 def _zeros_for(results: Sequence[Tensor | None], inputs: Sequence[Tensor]) -> list[Tensor]:

@@ -195,6 +195,7 @@ class _Columns:
 
     def __init__(self, training: Training, history: History, due: list[bool], first: int) -> None:
         count = len(due)
+        self.before = history.last()
         epochs = training.history[:count].T.tolist()
         self.values = dict(zip(training.names, epochs, strict=False))
         history.log_epochs(self.values)
@@ -204,7 +205,6 @@ class _Columns:
             self.scores = dict(zip(training.score_names, rows, strict=False))
             history.log_evaluations([first + k for k, is_due in enumerate(due) if is_due], self.scores)
         self.places = np.cumsum(due) - 1
-        self.before = history.last()
 
     def last(self, position: int) -> dict[str, float]:
         """The newest entry of every column after one of the epochs."""

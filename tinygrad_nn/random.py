@@ -31,6 +31,8 @@ class Generator:
     """
 
     def __init__(self, seed: int = 0) -> None:
+        self.key = Tensor.handle(constant(np.zeros(2, np.int64)))
+        self.counter = Tensor.handle(constant(np.array(0, np.int64)))
         self.manual_seed(seed)
 
     def manual_seed(self, seed: int) -> Generator:
@@ -39,8 +41,8 @@ class Generator:
             raise ConfigError(message("manual_seed", f"seed {seed!r}", "an integer"))
         self.seed = int(seed)
         words = [self.seed & _MASK, (self.seed >> 32) & _MASK]
-        self.key = Tensor.handle(constant(np.array(words, np.int64)))
-        self.counter = Tensor.handle(constant(np.array(0, np.int64)))
+        self.key.assign(Tensor.handle(constant(np.array(words, np.int64))))  # compiled functions hold these handles
+        self.counter.assign(Tensor.handle(constant(np.array(0, np.int64))))
         return self
 
     def bits(self, shape: Shape) -> Tensor:

@@ -47,11 +47,14 @@ def plan(graph: Graph) -> Plan:
     reasons: dict[Node, str] = dict.fromkeys(graph.outputs, "output")
     reasons |= {new: "update" for _, new in graph.updates}
     plain: set[Node] = set()
+    viewed: dict[Node, str] = {}  # views that are wanted in memory, which is where their operand is
     cost = _costs(graph, inputs, users)
     for node in reversed(graph.nodes):
         for user, argnum in users[node]:
-            reason = _demand(user, argnum, node)
-            if reason and not is_view(node):
+            reason = _demand(user, argnum, node) or (viewed.get(user, "") if argnum == 0 else "")
+            if reason and is_view(node):
+                viewed.setdefault(node, reason)
+            elif reason:
                 reasons.setdefault(node, reason)
             if user.op is RESHAPE and not is_squeeze(node.shape, user.shape):
                 reasons.setdefault(node, "reshape")

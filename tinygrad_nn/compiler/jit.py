@@ -29,6 +29,7 @@ from . import native
 from .explain import Explanation, explain_schedule
 from .program import Program
 from .runtime import Compiled, Resident
+from .severed import severed
 from .trace import Traced, trace
 
 
@@ -248,7 +249,9 @@ class Jitted:
                 entry = self._compile(kind, leaves, is_array)
             self.last = entry
         result = entry.call(arrays)
-        return self._slowly(args, kwargs) if result is MISFIT else result
+        if result is MISFIT:
+            return self._slowly(args, kwargs)
+        return severed(result, entry.traced, leaves) if entry.traced.dependent else result
 
     def _compile(self, kind: Kind, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:
         started = time.perf_counter()
@@ -256,7 +259,7 @@ class Jitted:
         seconds = time.perf_counter() - started
         entry = Entry(traced, kind)
         entry.plain = not kind.tree.parts[1].names and all(part.type is None for part in kind.tree.parts[0].parts)
-        entry.plain = entry.plain and all(is_array)
+        entry.plain = entry.plain and all(is_array) and not traced.dependent
         self.entries[kind] = entry
         self.traces += 1
         if config().debug:

@@ -15,12 +15,12 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import TraceError, message
-from ..graph import NO_ATTRS, Attrs, GradSlot, Graph, Node, Op, Shape, next_serial
+from ..graph import NO_ATTRS, Attrs, GradSlot, Graph, Node, Op, Shape, next_serial, reachable
 from ..ops.movement import BROADCAST
 from ..ops.source import CONSTANT, INPUT
 from ..pytree import Tree, flatten, unflatten
 from ..tensor import Tensor
-from ..tensor.core import Core, broadcast_attrs, broadcast_shape, constant, is_literal, mode, same, tracing
+from ..tensor.core import Core, broadcast_attrs, broadcast_shape, constant, is_literal, left_over, mode, same, tracing
 
 FOLDED_LIMIT: Final = 65536  # elements of a constant that is worked out while tracing
 
@@ -41,7 +41,8 @@ class Traced:
     `graph.outputs[k]` for ("output", k), a frozen Python value for ("value", it). `updates` in the graph are in the
     order of `updated`, captures by position; `gradients` are (capture, position among the outputs, or None where the
     function left no gradient); `fresh_gradients` are captures that had none and were not told to forget it: with
-    one, the function would have added to it.
+    one, the function would have added to it. `dependent` are the outputs that depend on an argument that requires
+    grad.
     """
 
     graph: Graph
@@ -52,6 +53,7 @@ class Traced:
     gradients: tuple[tuple[int, int | None], ...]
     modules: tuple[tuple[Any, bool], ...]
     fresh_gradients: tuple[int, ...]
+    dependent: tuple[int, ...] = ()
 
     @property
     def arguments(self) -> tuple[Node, ...]:
@@ -78,6 +80,8 @@ class _TracedSlot(GradSlot):
 class Tracer:
     """The recorder of a trace: gives every application a symbolic node."""
 
+    symbolic = True  # what is done to Python state happens once, see core.forbid_tracing
+
     def __init__(self) -> None:
         self.start = next_serial()
         self.captures: dict[int, tuple[Core, Node, Node]] = {}  # handle, its own node, the input
@@ -94,6 +98,8 @@ class Tracer:
             return node
         if is_literal(node):
             return node
+        if node.op is not CONSTANT and node.value is None:
+            raise left_over("jit", node)
         if node.needs_grad and node.inputs:
             got = f"a tensor {node!r} from outside that was computed from others and requires grad"
             raise TraceError(message("jit", got, "leaves and constants", "compute it inside, or detach() it first"))
@@ -182,6 +188,7 @@ def _attempt(
             if handle.node is not node:
                 got = f"an argument {node!r} that is written in place"
                 raise TraceError(message("jit", got, "arguments that are only read", "return the new value"))
+        _check_gradients(symbols)
         returned_ids = {id(value) for value in values}
         del args, kwargs, returned
         for reference, beginning in tracer.made.values():
@@ -197,6 +204,26 @@ def _attempt(
         tracer.restore()
 
 
+def _check_gradients(symbols: list[Node]) -> None:
+    """A gradient that backward() leaves on an argument would be lost."""
+    if any(symbol.slot is not None and symbol.slot.grad is not None for symbol in symbols):
+        got = "a backward() that leaves a gradient on an argument"
+        hint = "return tg.grad(...) of it, or reach the tensor from outside instead of passing it"
+        raise TraceError(message("jit", got, "gradients of tensors from outside, or returned", hint))
+
+
+def _dependent(symbols: list[Node], outputs: Sequence[Node]) -> tuple[int, ...]:
+    """The outputs that depend on an argument that requires grad."""
+    differentiable = {symbol for symbol in symbols if symbol.needs_grad}
+    if not differentiable:
+        return ()
+    return tuple(
+        k
+        for k, node in enumerate(outputs)
+        if node.needs_grad and not differentiable.isdisjoint(reachable([node], lambda one: one.needs_grad))
+    )
+
+
 def _symbol(leaf: Any) -> Tensor:
     """An argument's stand-in."""
     shape, dtype = np.shape(leaf), np.dtype(getattr(leaf, "dtype", np.float64))
@@ -210,6 +237,7 @@ def _symbol(leaf: Any) -> Tensor:
 def _finish(tracer: Tracer, symbols: list[Node], values: list[Any], nodes: list[Node | None], tree: Tree) -> Traced:
     captures = tuple(Capture(handle, symbol) for handle, _, symbol in tracer.captures.values())
     outputs = [node for node in nodes if node is not None]
+    dependent = _dependent(symbols, outputs)
     results: list[tuple[str, Any]] = []
     for value, node in zip(values, nodes, strict=True):
         results.append(
@@ -239,4 +267,6 @@ def _finish(tracer: Tracer, symbols: list[Node], values: list[Any], nodes: list[
             updates.append((capture.node, now))
     graph = Graph.of(outputs, [*symbols, *(capture.node for capture in captures)], updates)
     modules = tuple(tracer.modules.values())
-    return Traced(graph, captures, tree, tuple(results), tuple(updated), tuple(gradients), modules, tuple(fresh))
+    return Traced(
+        graph, captures, tree, tuple(results), tuple(updated), tuple(gradients), modules, tuple(fresh), dependent
+    )

@@ -140,6 +140,12 @@ class Training:
 
     def _trace(self, step: Jitted, batch: Sequence[Array]) -> Traced:
         kind, _, leaves, is_array = describe(tuple(batch), {})
+        traced = trace(step.function, kind.tree, leaves, is_array)
+        if not traced.fresh_gradients:
+            return traced
+        for position in traced.fresh_gradients:  # gradients that are not forgotten add up from batch to batch
+            tensor: Any = traced.captures[position].handle
+            tensor.grad = tensor.new_zeros(tensor.shape)
         return trace(step.function, kind.tree, leaves, is_array)
 
     def run(
@@ -214,12 +220,13 @@ def without_gradients(traced: Traced) -> Graph:
 def named(owner: str, traced: Traced) -> tuple[tuple[str, ...], Results]:
     """Names of what a function returns, and for each the output (an int) or the number (a float)."""
     tree = traced.tree
-    if tree.type is None:
+    if tree.type is None and owner == "step":
         names: tuple[Any, ...] = ("loss",)
-    elif issubclass(tree.type, dict) and all(part.type is None for part in tree.parts):
+    elif tree.type is not None and issubclass(tree.type, dict) and all(part.type is None for part in tree.parts):
         names = tree.names
     else:
-        raise TraceError(message("fit", f"{tree.type.__name__} from {owner}", "a 0-d tensor or a dict of them"))
+        kind = "one value" if tree.type is None else tree.type.__name__
+        raise TraceError(message("fit", f"{kind} from {owner}", "a dict of 0-d tensors"))
     results: Results = []
     for name, (kind, what) in zip(names, traced.results, strict=True):
         if kind == "output" and traced.graph.outputs[what].shape in ((), (1,)):

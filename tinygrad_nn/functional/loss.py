@@ -7,9 +7,12 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from ..errors import ConfigError, DTypeError, IndexOutOfRange, ShapeError, message
 from ..tensor import Tensor
+
+DEFAULT_IGNORE: Final = -100  # torch's; compiled code checks such labels instead of masking every one of them
 
 
 def _reduced(name: str, values: Tensor, reduction: str) -> Tensor:
@@ -113,7 +116,7 @@ def _labels(name: str, x: Tensor, target: Tensor) -> None:
 
 
 def nll_loss(
-    x: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
+    x: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = DEFAULT_IGNORE, reduction: str = "mean"
 ) -> Tensor:
     """-x[target]: x are log-probabilities. Mean is weighted; labels equal to `ignore_index` do not count."""
     _labels("nll_loss", x, target)
@@ -126,7 +129,7 @@ def _picked(
     """The cost of each label, weighted and reduced."""
     axis = 0 if costs.ndim == 1 else 1
     ignored = target == ignore_index
-    some = ignore_index >= 0 if target.is_traced else bool(ignored.any())
+    some = ignore_index != DEFAULT_IGNORE if target.is_traced else bool(ignored.any())
     safe = target.masked_fill(ignored, 0) if some else target
     values = costs.gather(axis, safe.unsqueeze(axis)).squeeze(axis)
     if weight is None and not some:
@@ -144,7 +147,7 @@ def cross_entropy(
     x: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
-    ignore_index: int = -100,
+    ignore_index: int = DEFAULT_IGNORE,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -167,7 +170,7 @@ def cross_entropy(
     if (
         weight is None
         and label_smoothing == 0
-        and ignore_index < 0
+        and (ignore_index == DEFAULT_IGNORE if target.is_traced else ignore_index < 0)
         and reduction == "mean"
         and len(x.shape) == 2
     ):

@@ -110,7 +110,7 @@ class BatchNorm1d(Module):
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.assign(self.num_batches_tracked + 1)
             if self.momentum is None:  # a plain mean over all batches
-                momentum = 1.0 / self.num_batches_tracked.to(x.dtype)
+                momentum = 1.0 / self.num_batches_tracked.double()
         use_batch = self.training or self.running_mean is None
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, use_batch, momentum, self.eps

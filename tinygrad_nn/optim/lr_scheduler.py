@@ -15,7 +15,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from ..errors import ConfigError, message
+from ..tensor.core import forbid_tracing
 from .optimizer import Optimizer, ParamGroup
+from .plateau import OUTSIDE
 from .plateau import ReduceLROnPlateau as ReduceLROnPlateau
 
 
@@ -44,6 +46,7 @@ class LRScheduler:
 
     def step(self) -> None:
         """Go on to the next step."""
+        forbid_tracing(type(self).__name__, "step()", OUTSIDE)
         self.last_epoch += 1
         self._write()
 

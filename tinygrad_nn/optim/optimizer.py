@@ -16,7 +16,7 @@ from ..errors import ConfigError, GraphError, ShapeError, message
 from ..graph import DType
 from ..ops.rules import FLOAT64
 from ..tensor import Tensor, enable_grad
-from ..tensor.core import constant, mode
+from ..tensor.core import constant, forbid_tracing, mode
 from ..tensor.plain import Plain
 
 State = dict[str, Tensor]
@@ -36,6 +36,7 @@ class ParamGroup(MutableMapping[str, Any]):
         return self._values[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
+        forbid_tracing(type(self).__name__, f"a change of {key!r}", "set it outside of the function, between calls")
         number = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
         self._values[key] = number
         for (name, dtype), tensor in self._live.items():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from ..errors import ConfigError, message
 from ..tensor import Tensor
+from ..tensor.core import forbid_tracing
 from .optimizer import Optimizer
+
+OUTSIDE: Final = "step the schedule after the compiled function, or give fit a Schedule callback"
 
 
 class ReduceLROnPlateau:
@@ -40,6 +43,7 @@ class ReduceLROnPlateau:
 
     def step(self, metrics: float | Tensor) -> None:
         """Look at the metric and lower the rate if it has stalled."""
+        forbid_tracing(type(self).__name__, "step()", OUTSIDE)
         current = float(metrics)
         self.last_epoch += 1
         if self._better(current):

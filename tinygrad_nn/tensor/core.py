@@ -7,118 +7,28 @@ instead.
 
 from __future__ import annotations
 
-import contextvars
 import math
-import os
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from ..autodiff import Watch
-from ..errors import DTypeError, GraphError, ShapeError, TinygradError, TraceError, message
+from ..errors import DTypeError, GraphError, ShapeError, TinygradError, message
 from ..graph import NO_ATTRS, Attrs, DType, GradSlot, Node, Op, Shape
 from ..ops.elementwise import CAST
 from ..ops.movement import BROADCAST, RESHAPE
-from ..ops.rules import BOOL, DTYPES, FLOAT32, INT64
+from ..ops.rules import BOOL, DTYPES, INT64
 from ..ops.source import CONSTANT
+from .context import Mode as Mode
+from .context import Recorder as Recorder
+from .context import forbid_tracing as forbid_tracing
+from .context import left_over as left_over
+from .context import mode as mode
+from .context import tracing as tracing
+from .context import unknown_value as unknown_value
+from .context import user_line as user_line
 
 Number = bool | int | float
-_HOME = os.path.dirname(os.path.dirname(__file__)) + os.sep
-R = TypeVar("R")
-
-
-class Recorder(Protocol):
-    """What a tracer offers: it turns handles into nodes, makes the node for each application, and hears of
-    assignments.
-    """
-
-    def lift(self, handle: Core) -> Node:
-        """The node an operand stands for."""
-
-    def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
-        """The node of one application."""
-
-    def assign(self, handle: Core, node: Node) -> None:
-        """A handle is given another value."""
-
-
-class Mode(threading.local):
-    """What holds for the running thread: gradients on or off, the recorder, and a context in which NumPy does not
-    warn.
-
-    Running a ufunc inside a prepared context costs 10 ns; entering np.errstate would cost as much as the addition
-    itself.
-    """
-
-    grad = True
-    recorder: Recorder | None = None
-    dtype: DType = FLOAT32
-    watch: Watch | None = None  # sees each cotangent as it is made
-
-    def __init__(self) -> None:
-        context = contextvars.copy_context()
-        context.run(np.seterr, all="ignore")
-        self.quietly: Callable[..., Any] = context.run
-
-    def quiet_region(self, function: Callable[..., R], *args: Any) -> R:
-        """Run a whole function in the silent context. Inside of it there is nothing left to enter."""
-        enter = self.quietly
-        self.quietly = _call
-        try:
-            return enter(function, *args)  # type: ignore[no-any-return]
-        finally:
-            self.quietly = enter
-
-
-    def already_quiet(self, function: Callable[..., R], *args: Any) -> R:
-        """Apply ops inside of an op's NumPy function, for which silence is entered already and cannot be again."""
-        enter = self.quietly
-        self.quietly = _call
-        try:
-            return function(*args)
-        finally:
-            self.quietly = enter
-
-
-def _call(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
-    return function(*args, **kwargs)
-
-
-mode = Mode()
-
-
-@contextmanager
-def tracing(recorder: Recorder) -> Iterator[None]:
-    """Within the block every application goes to the recorder; the one before is restored, also on error."""
-    before = mode.recorder
-    mode.recorder = recorder
-    try:
-        yield
-    finally:
-        mode.recorder = before
-
-
-def unknown_value(name: str, node: Node) -> TraceError:
-    """The error of code that reads a traced value, with the line that did."""
-    got = f"a read of the traced value {node!r} at {user_line()}"
-    hint = (
-        "a compiled function runs once with symbols: compute on with tensor operations (tg.where for if), return "
-        "the tensor and read it outside, or take off @tg.jit; see docs/compile.md"
-    )
-    return TraceError(message(name, got, "code that does not look at values", hint))
-
-
-def user_line() -> str:
-    """`file:line` of the innermost caller that is not the framework."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HOME):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def same(node: Node, needs_grad: bool) -> Node:
@@ -182,6 +92,9 @@ def explain(error: Exception, op: Op, nodes: tuple[Node, ...], attrs: Any) -> Ti
     """NumPy refused: what the op's own rules say of these operands, or at least which op it was."""
     if isinstance(error, TinygradError):
         return error
+    for node in nodes:
+        if node.value is None:
+            return left_over(op.name, node)
     shapes = [node.shape for node in nodes]
     try:
         if op.kind == "elementwise" and len(set(shapes)) > 1:

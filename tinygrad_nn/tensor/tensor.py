@@ -79,7 +79,10 @@ class Tensor(Contracted):
         """The gradient that backward() accumulated; None before."""
         if mode.recorder is not None:
             mode.recorder.lift(self)
-        return None if self.node.slot is None else self.node.slot.grad
+        found = None if self.node.slot is None else self.node.slot.grad
+        if found is not None and mode.recorder is None:
+            found.node.value  # noqa: B018  of a compiled function: it stays what it is now when that is called again
+        return found
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:

@@ -1,0 +1,485 @@
+"""What a compiled function freezes, refuses or does all the same: the table of docs/compile.md, row by row.
+
+The last column of each row names the test here that shows it, and every test here has its row.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_nn as tg
+from tinygrad_nn import callbacks, nn, optim
+from tinygrad_nn import functional as F
+from tinygrad_nn.errors import DTypeError, GraphError, IndexOutOfRange, TraceError
+
+X = tg.tensor([1.0, 2.0, 3.0])
+
+
+def refused(function: Callable[..., Any], text: str, *args: Any, error: type[Exception] = TraceError) -> None:
+    """Compiling the function is an error with this text, and the arguments are as before."""
+    before = [arg.tolist() for arg in args]
+    with pytest.raises(error, match=text):
+        tg.jit(function)(*args)
+    assert [arg.tolist() for arg in args] == before
+
+
+def setup(**settings: Any) -> tuple[tg.Tensor, optim.Optimizer, Callable[..., tg.Tensor]]:
+    """A parameter, its optimizer, and a step that takes gradient 6 at X."""
+    p = tg.tensor([1.0], requires_grad=True)
+    opt = optim.SGD([p], **{"lr": 0.5, **settings})
+
+    def step(x: tg.Tensor) -> tg.Tensor:
+        opt.zero_grad()
+        loss = (p * x).sum()
+        loss.backward()
+        opt.step()
+        return loss
+
+    return p, opt, step
+
+
+# ---- reading values -------------------------------------------------------------------------------------------
+
+
+def test_if() -> None:
+    refused(lambda x: x if x.sum() > 0 else -x, r"the traced value lt\[\]:bool at .*test_footguns.py:\d+", X)
+    assert tg.jit(lambda x: tg.where(x.sum() > 0, x, -x))(-X).tolist() == X.tolist()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x * x.sum().item(),
+        lambda x: x * float(x.sum()),
+        lambda x: x * int(x.sum()),
+        lambda x: x * x.tolist()[0],
+    ],
+)
+def test_item(function: Any) -> None:
+    refused(function, "a read of the traced value", X)
+
+
+@pytest.mark.parametrize("function", [lambda x: print(x), lambda x: f"{x}", lambda x: f"{x.sum():.3f}"])
+def test_print(function: Any) -> None:
+    refused(function, r"a read of the traced value .*return the tensor and read it outside", X)
+
+
+@pytest.mark.parametrize("function", [lambda x: x.numpy(), lambda x: np.asarray(x), lambda x: np.sin(x)])
+def test_numpy(function: Any) -> None:
+    refused(function, r"\[numpy\] got a read of the traced value", X)
+
+
+@pytest.mark.parametrize("function", [lambda x: x[x > 1], lambda x: x.nonzero(), lambda x: x.masked_select(x > 1)])
+def test_boolean_mask(function: Any) -> None:
+    refused(function, "a read of the traced value", X)
+    assert tg.jit(lambda x: tg.where(x > 1, x, 0.0).sum())(X).item() == 5
+
+
+def test_traced_position() -> None:
+    refused(lambda x, i: x[i], "a read of the traced value", X, tg.tensor(1))
+    assert tg.jit(lambda x, i: x.index_select(0, i))(X, tg.tensor([1])).tolist() == [2.0]
+
+
+# ---- what is captured -----------------------------------------------------------------------------------------
+
+
+def test_captured_number() -> None:
+    scale, table = 2.0, [1.0]
+    f = tg.jit(lambda x: x * scale * table[0])
+    assert f(X).tolist() == [2, 4, 6]
+    scale, table[0] = 5.0, 7.0
+    assert f(X).tolist() == [2, 4, 6]
+    live = tg.tensor(2.0)
+    g = tg.jit(lambda x: x * live)
+    g(X)
+    live.assign(tg.tensor(5.0))
+    assert g(X).tolist() == [5, 10, 15]
+    assert g.traces == 1
+
+
+def test_captured_array() -> None:
+    array = np.ones(3, np.float32)
+    f = tg.jit(lambda x: x + tg.tensor(array))
+    f(X)
+    array[:] = 9
+    assert f(X).tolist() == [2, 3, 4]
+
+
+def test_replaced_attribute() -> None:
+    model = nn.Linear(3, 1)
+    f = tg.jit(lambda x: model(x))
+    before = f(X).item()
+    kept = model.weight
+    model.weight = nn.Parameter(tg.zeros(1, 3))
+    assert f(X).item() == before
+    with tg.no_grad():
+        kept.assign(tg.zeros(1, 3))
+    assert f(X).item() == model.bias.item()
+
+
+def test_learning_rate() -> None:
+    p, opt, step = setup()
+    f = tg.jit(step)
+    f(X)
+    assert p.item() == 1 - 0.5 * 6
+    opt.param_groups[0]["lr"] = 0.25
+    f(X)
+    assert p.item() == 1 - 0.5 * 6 - 0.25 * 6
+    assert f.traces == 1
+
+
+def test_momentum() -> None:
+    p, opt, step = setup(momentum=0.5)
+    f = tg.jit(step)
+    f(X)
+    opt.param_groups[0]["momentum"] = 0.0
+    before = p.item()
+    f(X)
+    assert p.item() == before - 0.5 * (0.5 * 6 + 6)
+
+
+def test_hyperparameter_inside() -> None:
+    p, opt, step = setup()
+
+    def changes(x: tg.Tensor) -> tg.Tensor:
+        opt.param_groups[0]["lr"] = 0.1
+        return step(x)
+
+    refused(changes, r"\[ParamGroup\] got a change of 'lr' inside of a compiled function, at .*test_footguns", X)
+    assert (p.item(), opt.param_groups[0]["lr"]) == (1, 0.5)
+
+
+@pytest.mark.parametrize("plateau", [False, True])
+def test_scheduler_inside(plateau: bool) -> None:
+    _, opt, step = setup()
+    scheduler: Any = (
+        optim.lr_scheduler.ReduceLROnPlateau(opt) if plateau else optim.lr_scheduler.ExponentialLR(opt, 0.5)
+    )
+
+    def steps(x: tg.Tensor) -> tg.Tensor:
+        loss = step(x)
+        scheduler.step(*[1.0] * plateau)
+        return loss
+
+    refused(steps, r"step\(\) inside of a compiled function.*or give fit a Schedule callback", X)
+    assert (scheduler.last_epoch, opt.param_groups[0]["lr"]) == (0, 0.5)
+    history = tg.fit(tg.jit(step), X, epochs=3, progress=False, callbacks=[callbacks.Schedule(scheduler)])
+    assert history.epochs == scheduler.last_epoch == 3
+
+
+def test_random_of_others() -> None:
+    rng = np.random.default_rng(0)
+    f = tg.jit(lambda x: x + rng.normal())
+    assert f(X).tolist() == f(X).tolist()
+
+
+def test_own_random() -> None:
+    f = tg.jit(lambda x: x + tg.rand(3))
+    tg.manual_seed(1)
+    eager = [(X + tg.rand(3)).tolist() for _ in range(3)]
+    tg.manual_seed(1)
+    assert [f(X).tolist() for _ in range(3)] == eager
+    tg.manual_seed(1)
+    assert f(X).tolist() == eager[0]
+    f = tg.jit(lambda x: x + tg.manual_seed(1).bits((4,))[:3])
+    assert f(X).tolist() == f(X).tolist()
+
+
+# ---- Python state ---------------------------------------------------------------------------------------------
+
+
+def test_append() -> None:
+    kept: list[tg.Tensor] = []
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        kept.append(x * 2)
+        return x
+
+    compiled = tg.jit(f)
+    compiled(X)
+    compiled(X)
+    assert len(kept) == 1
+    left = "a tensor left over from a compiled function, the traced value mul"
+    for use in (
+        lambda: kept[0].tolist(),
+        lambda: kept[0] + 1,
+        lambda: repr(kept[0]),
+        lambda: tg.jit(lambda: -kept[0])(),
+    ):
+        with pytest.raises(TraceError, match=left):
+            use()
+
+
+def test_new_state_at_every_call() -> None:
+    kept: list[tg.Tensor] = []
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        kept.append(tg.zeros(3))
+        kept[-1].assign(x)
+        return x
+
+    refused(f, r"keeps a new tensor .* in Python state at every call; expected tensors made outside", X)
+
+
+def test_state_made_once() -> None:
+    p, opt, step = setup(momentum=0.5)
+    f = tg.jit(step)
+    for _ in range(3):
+        f(X)
+    compiled = p.item(), opt.state[p]["momentum_buffer"].item()
+    p, opt, step = setup(momentum=0.5)
+    for _ in range(3):
+        step(X)
+    assert compiled == (p.item(), opt.state[p]["momentum_buffer"].item())
+
+
+def test_assign() -> None:
+    total, a, b = tg.zeros(()), tg.ones(3), tg.zeros(3)
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        total.assign(total + x.sum())
+        old = a.detach()
+        a.assign(b)
+        b.assign(old)
+        return total
+
+    compiled = tg.jit(f)
+    assert [compiled(X).item(), compiled(X).item(), compiled(X).item()] == [6, 12, 18]
+    assert (a.tolist(), b.tolist()) == ([0] * 3, [1] * 3)
+    cleared = tg.jit(lambda x: (a.assign(tg.full((3,), 7.0)), x)[1])
+    cleared(X)
+    assert a.tolist() == [7] * 3
+
+
+def test_argument_in_place() -> None:
+    def add(x: tg.Tensor) -> tg.Tensor:
+        x += 1
+        return x
+
+    def set_first(x: tg.Tensor) -> tg.Tensor:
+        x[0] = 1
+        return x
+
+    for function in (add, set_first):
+        refused(function, "an argument .* written in place; expected arguments that are only read", X)
+
+
+# ---- when it is traced again ----------------------------------------------------------------------------------
+
+
+def test_changed_argument() -> None:
+    f = tg.jit(lambda x, n=1: x * n)
+    for call, traces in (
+        (lambda: f(X), 1),
+        (lambda: f(-X), 1),
+        (lambda: f(X[:2]), 2),
+        (lambda: f(X.double()), 3),
+        (lambda: f(X, 2), 4),
+        (lambda: f(X, 3), 5),
+        (lambda: f(X, 2.5), 6),
+        (lambda: f(X, 3.5), 6),
+    ):
+        call()
+        assert f.traces == traces
+
+
+def test_changed_state() -> None:
+    model = nn.Linear(3, 1)
+    f = tg.jit(lambda x: model(x))
+    f(X)
+    model.double()
+    assert f(X.double()).dtype == tg.float64
+    w = tg.ones(3)
+    f = tg.jit(lambda x: x * w)
+    f(X)
+    w.requires_grad_()
+    f(X)
+    assert f.traces == 2
+    w.node = tg.ones(3, dtype=tg.float64).node
+    assert f(X).dtype == tg.float64
+    assert f.traces == 3
+
+
+def test_train_and_eval() -> None:
+    layer = nn.Dropout(0.5)
+    f = tg.jit(lambda x: layer(x))
+    dropped = f(tg.ones(100))
+    layer.eval()
+    assert 0 in dropped
+    assert f(tg.ones(100)).tolist() == [1] * 100
+    assert f.traces == 2
+
+
+def test_no_grad() -> None:
+    p, _, _ = setup()
+    f = tg.jit(lambda x: p * x)
+    f(X)
+    with tg.no_grad():
+        f(X)
+        f(X)
+    f(X)
+    assert f.traces <= 3
+    refused_step = setup()[2]
+    with tg.no_grad():
+        refused(refused_step, "a tensor that depends on nothing that requires grad", X, error=GraphError)
+
+
+# ---- gradients ------------------------------------------------------------------------------------------------
+
+
+def test_zero_grad_missing() -> None:
+    def trained(wrap: Callable[..., Any]) -> list[Any]:
+        p, opt, _ = setup(lr=0.125)
+
+        def step(x: tg.Tensor) -> tg.Tensor:
+            loss = (p * x).sum()
+            loss.backward()
+            opt.step()
+            return loss
+
+        run = wrap(step)
+        return [(run(X).item(), p.item(), p.grad.item()) for _ in range(4)]
+
+    assert trained(tg.jit) == trained(lambda step: step)
+
+
+def test_grad_after_a_call() -> None:
+    p, _, step = setup()
+    f = tg.jit(step)
+    f(X)
+    assert p.grad is not None
+    first = p.grad
+    f(2 * X)
+    assert (first.item(), p.grad.item()) == (6, 12)
+
+
+def test_grad_after_fit() -> None:
+    p, _, step = setup()
+    tg.fit(tg.jit(step), X, epochs=2, progress=False)
+    assert p.grad is None
+
+
+def test_backward_through_a_call() -> None:
+    p, _, _ = setup()
+    f = tg.jit(lambda x: p * x)
+    assert not f(X).requires_grad
+    with pytest.raises(GraphError, match="depends on nothing that requires grad"):
+        f(X).sum().backward()
+    cube = tg.jit(lambda x: (x**3).sum())
+    with pytest.raises(GraphError, match=r"a gradient through the call of a compiled function.*tg.jit\(tg.grad\(f\)\)"):
+        tg.grad(cube)(X)
+
+    def backward(x: tg.Tensor) -> None:
+        (x * x).sum().backward()
+
+    leaf = tg.ones(3, requires_grad=True)
+    refused(backward, "a backward\\(\\) that leaves a gradient on an argument", leaf)
+
+
+def test_gradient_inside() -> None:
+    def cube(x: tg.Tensor) -> tg.Tensor:
+        return (x**3).sum()
+
+    assert tg.jit(tg.grad(cube))(X).tolist() == [3, 12, 27]
+    assert tg.jit(tg.hessian(cube))(X).tolist() == np.diag([6, 12, 18]).tolist()
+    assert tg.jit(lambda x: tg.grad(lambda y: (tg.grad(cube)(y) ** 2).sum())(x))(X).tolist() == [36, 288, 972]
+
+
+class Double(tg.Function):
+    @staticmethod
+    def forward(ctx: Any, x: tg.Tensor) -> tg.Tensor:
+        return x * 2
+
+    @staticmethod
+    def backward(ctx: Any, g: tg.Tensor) -> tg.Tensor:
+        return g * 2
+
+
+def test_function() -> None:
+    p, _, _ = setup()
+    refused(lambda x: Double.apply(p * x), r"\[Double\] got a call inside of a function that is being compiled", X)
+    assert tg.jit(lambda x: Double.apply(x))(X).tolist() == [2, 4, 6]
+
+
+# ---- calls ----------------------------------------------------------------------------------------------------
+
+
+def test_nested() -> None:
+    inner = tg.jit(lambda x: x * 2)
+    outer = tg.jit(lambda x: inner(x) + 1)
+    assert outer(X).tolist() == [3, 5, 7]
+    assert (outer.traces, inner.traces) == (1, 0)
+
+
+def test_threads() -> None:
+    total = tg.zeros(())
+    f = tg.jit(lambda x: (total.assign(total + x.sum()), x * 2)[1])
+    inputs = [tg.full((3,), float(k)) for k in range(8)]
+    wrong: list[Any] = []
+
+    def call(x: tg.Tensor) -> None:
+        wrong.extend(1 for _ in range(200) if f(x).tolist() != (x * 2).tolist())
+
+    threads = [threading.Thread(target=call, args=(x,)) for x in inputs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert total.item() == 200 * 3 * sum(range(8))
+
+
+def test_foreign_argument() -> None:
+    with pytest.raises(DTypeError, match="dtype float16"):
+        tg.jit(lambda x: x)(np.ones(3, np.float16))
+    with pytest.raises(TraceError, match="an argument of type set"):
+        tg.jit(lambda x, names: x)(X, {1})
+
+
+# ---- layers and losses ----------------------------------------------------------------------------------------
+
+
+def test_ignored_labels() -> None:
+    scores, labels = tg.randn(3, 4), tg.tensor([0, -100, 2])
+    f = tg.jit(lambda x, y: F.cross_entropy(x, y))
+    with pytest.raises(IndexOutOfRange, match=r"index -100 at position \[1\]; expected 0 <= index < 4"):
+        f(scores, labels)
+    minus = labels.masked_fill(labels == -100, -1)
+    found = tg.jit(lambda x, y: F.cross_entropy(x, y, ignore_index=-1))(scores, minus)
+    np.testing.assert_allclose(found.item(), F.cross_entropy(scores, labels).item(), rtol=1e-6)
+
+
+def test_batch_norm_without_momentum() -> None:
+    eager, compiled = nn.BatchNorm1d(3, momentum=None), nn.BatchNorm1d(3, momentum=None)
+    f = tg.jit(lambda x: compiled(x))
+    for seed in range(4):
+        x = tg.randn(8, 3, generator=tg.Generator(seed))
+        np.testing.assert_allclose(f(x).numpy(), eager(x).detach().numpy(), rtol=1e-4, atol=1e-5)
+    assert compiled.num_batches_tracked is not None
+    assert compiled.num_batches_tracked.item() == 4
+    for own, other in zip(compiled.buffers(), eager.buffers(), strict=True):
+        np.testing.assert_allclose(own.numpy(), other.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_checks_of_values() -> None:
+    chance, y = tg.tensor([1.5, 0.5]), tg.tensor([1.0, 0.0])
+    with pytest.raises(tg.errors.TinygradError):
+        F.binary_cross_entropy(chance, y)
+    assert tg.jit(lambda p, y: F.binary_cross_entropy(p, y))(chance, y).shape == ()
+
+
+# ---- the table ------------------------------------------------------------------------------------------------
+
+
+def test_the_table_names_these_tests() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "compile.md").read_text(encoding="utf-8")
+    named = re.findall(r"\| `(test_\w+)` \|$", text, re.MULTILINE)
+    own = [name for name in globals() if name.startswith("test_") and name != "test_the_table_names_these_tests"]
+    assert sorted(named) == sorted(own)

@@ -1,0 +1,130 @@
+"""What holds for the running thread: gradients on or off, the recorder; and the errors of code that is traced."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+
+from ..autodiff import Watch
+from ..errors import TraceError, message
+from ..graph import Attrs, DType, Node, Op
+from ..ops.rules import FLOAT32
+
+if TYPE_CHECKING:
+    from .core import Core
+
+_HOME = os.path.dirname(os.path.dirname(__file__)) + os.sep
+R = TypeVar("R")
+
+
+class Recorder(Protocol):
+    """What a tracer offers: it turns handles into nodes, makes the node for each application, and hears of
+    assignments.
+    """
+
+    def lift(self, handle: Core) -> Node:
+        """The node an operand stands for."""
+
+    def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
+        """The node of one application."""
+
+    def assign(self, handle: Core, node: Node) -> None:
+        """A handle is given another value."""
+
+
+class Mode(threading.local):
+    """What holds for the running thread: gradients on or off, the recorder, and a context in which NumPy does not
+    warn.
+
+    Running a ufunc inside a prepared context costs 10 ns; entering np.errstate would cost as much as the addition
+    itself.
+    """
+
+    grad = True
+    recorder: Recorder | None = None
+    dtype: DType = FLOAT32
+    watch: Watch | None = None  # sees each cotangent as it is made
+
+    def __init__(self) -> None:
+        context = contextvars.copy_context()
+        context.run(np.seterr, all="ignore")
+        self.quietly: Callable[..., Any] = context.run
+
+    def quiet_region(self, function: Callable[..., R], *args: Any) -> R:
+        """Run a whole function in the silent context. Inside of it there is nothing left to enter."""
+        enter = self.quietly
+        self.quietly = _call
+        try:
+            return enter(function, *args)  # type: ignore[no-any-return]
+        finally:
+            self.quietly = enter
+
+    def already_quiet(self, function: Callable[..., R], *args: Any) -> R:
+        """Apply ops inside of an op's NumPy function, for which silence is entered already and cannot be again."""
+        enter = self.quietly
+        self.quietly = _call
+        try:
+            return function(*args)
+        finally:
+            self.quietly = enter
+
+
+def _call(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+    return function(*args, **kwargs)
+
+
+mode = Mode()
+
+
+@contextmanager
+def tracing(recorder: Recorder) -> Iterator[None]:
+    """Within the block every application goes to the recorder; the one before is restored, also on error."""
+    before = mode.recorder
+    mode.recorder = recorder
+    try:
+        yield
+    finally:
+        mode.recorder = before
+
+
+def unknown_value(name: str, node: Node) -> TraceError:
+    """The error of code that reads a traced value, with the line that did."""
+    if mode.recorder is None:
+        return left_over(name, node)
+    got = f"a read of the traced value {node!r} at {user_line()}"
+    hint = (
+        "a compiled function runs once with symbols: compute on with tensor operations (tg.where for if), return "
+        "the tensor and read it outside, or take off @tg.jit; see docs/compile.md"
+    )
+    return TraceError(message(name, got, "code that does not look at values", hint))
+
+
+def left_over(name: str, node: Node) -> TraceError:
+    """The error of code that uses a traced value after the trace."""
+    got = f"a tensor left over from a compiled function, the traced value {node!r}, at {user_line()}"
+    hint = "return it from the function; what a compiled function appends or stores is only there while it is traced"
+    return TraceError(message(name, got, "tensors with values", hint))
+
+
+def forbid_tracing(name: str, what: str, hint: str) -> None:
+    """Raise TraceError inside of a function that is being compiled: it runs once there, so what it does to Python
+    state would happen once and never again.
+    """
+    if getattr(mode.recorder, "symbolic", False):
+        got = f"{what} inside of a compiled function, at {user_line()}"
+        raise TraceError(message(name, got, "a call outside of it", hint))
+
+
+def user_line() -> str:
+    """`file:line` of the innermost caller that is not the framework."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HOME):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

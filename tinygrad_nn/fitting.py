@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from .compiler.jit import Jitted, usable
-from .compiler.training import Training
+from .compiler.training import Spent, Training
 from .config import say
 from .data.batching import as_columns, batches, gather
 from .errors import ConfigError, DataError, MissingExtra, ShapeError, message
@@ -97,7 +97,7 @@ def fit(
     run = Fit(history, epochs)
     generator = Generator(seed) if shuffle and seed is not None else None
     start = time.perf_counter()
-    training = _native(step, columns, slices, evaluate, shuffle, generator)
+    training, generator = _native(step, columns, slices, evaluate, shuffle, generator)
     _every_hook(callbacks, "begin", run)
     if training is not None:
         _run_native(training, run, evaluate, eval_every, generator, progress, callbacks)
@@ -119,16 +119,28 @@ def _native(
     evaluate: Scores | None,
     shuffle: bool,
     generator: Generator | None,
-) -> Training | None:
-    """The native run of a jitted step; None where each batch has to be a call: without a compiler, and for sequences
-    of different lengths.
+) -> tuple[Training | None, Generator | None]:
+    """The native run of a jitted step, with the generator of its order; None where each batch has to be a call:
+    without a compiler, and for sequences of different lengths. The last run is kept with the step, for the next one.
     """
     if not isinstance(step, Jitted) or mode.recorder is not None or not usable():
-        return None
+        return None, generator
     if not all(isinstance(column, np.ndarray) for column in columns):
-        return None
-    count = len(columns[0])
-    return Training(step, columns, slices[0].stop, evaluate, shuffle, lambda: randperm(count, generator=generator))
+        return None, generator
+    types = tuple((column.shape, column.dtype) for column in columns)
+    key = (types, slices[0].stop, evaluate, shuffle, generator is None, mode.grad, mode.dtype)
+    kept: tuple[Training, Generator | None] | None = step.runs.get(key)
+    if kept is None or not kept[0].fits():
+        count = len(columns[0])
+        made = Training(step, columns, slices[0].stop, evaluate, shuffle, lambda: randperm(count, generator=generator))
+        step.runs = {key: (made, generator)}  # one: data may be large
+        return made, generator
+    training, own = kept
+    training.bring(columns)
+    training.spent = Spent(0.0, 0.0, 0.0, True)
+    if own is not None and generator is not None:
+        own.set_state(generator.get_state())
+    return training, own
 
 
 def _times(training: Training, seconds: float) -> str:

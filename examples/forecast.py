@@ -75,7 +75,7 @@ def prepare(series: np.ndarray, window: int, horizon: int) -> Parts:
     return Parts(x, y, test_x, test_y, scaler)
 
 
-def train(model: nn.Module, parts: Parts, epochs: int, seed: int) -> tg.History:
+def train(model: nn.Module, parts: Parts, epochs: int, seed: int, jit: bool = True) -> tg.History:
     """Adam on batches of 32 windows; gradients are clipped, as recurrent ones may jump."""
     opt = optim.Adam(model.parameters(), lr=0.01)
 
@@ -88,6 +88,7 @@ def train(model: nn.Module, parts: Parts, epochs: int, seed: int) -> tg.History:
         return loss
 
     shown = sys.stderr.isatty()
+    step = tg.jit(step) if jit else step
     return tg.fit(step, (parts.x, parts.y), epochs, batch_size=32, seed=seed, progress=shown)
 
 
@@ -138,6 +139,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     p.add_argument("--column", metavar="NAME", help="the column to forecast")
     p.add_argument("--epochs", type=int, default=20)
     p.add_argument("--seed", type=int, default=42)
+    p.add_argument(
+        "--jit", action=argparse.BooleanOptionalAction, default=True, help="compile the training step (default: yes)"
+    )
     p.add_argument("--window", type=int, default=24, help="values that are seen")
     p.add_argument("--horizon", type=int, default=4, help="values that are forecast")
     p.add_argument("--plot", action="store_true", help="write forecast.png")
@@ -151,7 +155,7 @@ def run(options: argparse.Namespace) -> tuple[nn.Module, Parts, tg.History, dict
     parts = prepare(read(options.data, options.column, options.seed), options.window, options.horizon)
     tg.manual_seed(options.seed)
     model = Forecaster(options.horizon)
-    history = train(model, parts, options.epochs, options.seed)
+    history = train(model, parts, options.epochs, options.seed, options.jit)
     return model, parts, history, predict(model, parts)
 
 

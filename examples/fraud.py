@@ -113,7 +113,9 @@ def prepare(sequences: Sequences, seed: int, scale_targets: bool) -> Parts:
     return Parts(scaled(train), scaled(test), targets)
 
 
-def train(model: nn.Module, parts: Parts, lr: float, epochs: int, seed: int, regression: bool) -> tg.History:
+def train(
+    model: nn.Module, parts: Parts, lr: float, epochs: int, seed: int, regression: bool, jit: bool = True
+) -> tg.History:
     """One update per sequence, in random order; every tenth epoch the test part is judged and a line is printed."""
     opt = optim.SGD(model.parameters(), lr=lr)
 
@@ -133,7 +135,9 @@ def train(model: nn.Module, parts: Parts, lr: float, epochs: int, seed: int, reg
             figures = ", ".join(f"{name} {value:.5f}" for name, value in logs.items() if name != "epoch")
             print(f"epoch {run.epoch:4d}: {figures}", flush=True)
 
+    say.only_logs = True  # it looks at nothing else: a compiled run need not stop for it
     chosen, shown = parts.train, sys.stderr.isatty()
+    step = tg.jit(step) if jit else step
     return tg.fit(
         step, (chosen.x, chosen.y), epochs, batch_size=1, evaluate=scores, eval_every=EVERY, seed=seed, progress=shown,
         callbacks=[say],
@@ -196,6 +200,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     p.add_argument("--epochs", type=int, help="default: that of the model")
     p.add_argument("--lr", type=float, help="default: that of the model")
     p.add_argument("--seed", type=int, default=42)
+    p.add_argument(
+        "--jit", action=argparse.BooleanOptionalAction, default=True, help="compile the training step (default: yes)"
+    )
     p.add_argument("--plot", action="store_true", help="write fraud_history.png")
     p.add_argument("--draw", action="store_true", help="write fraud_graph.svg, the graph of the model on two steps")
     p.add_argument("--out", type=Path, default=Path("."), help="folder for pictures")
@@ -210,7 +217,7 @@ def run(options: argparse.Namespace) -> tuple[nn.Module, Parts, tg.History, dict
     tg.manual_seed(options.seed)
     model = Recurrent(setting)
     lr, epochs = options.lr or setting.lr, options.epochs or setting.epochs
-    history = train(model, parts, lr, epochs, options.seed, regression)
+    history = train(model, parts, lr, epochs, options.seed, regression, options.jit)
     return model, parts, history, evaluate(model, parts, regression)
 
 

@@ -58,7 +58,7 @@ def build() -> nn.Sequential:
     return model
 
 
-def train(model: nn.Module, iris: Iris, epochs: int, seed: int) -> tg.History:
+def train(model: nn.Module, iris: Iris, epochs: int, seed: int, jit: bool = True) -> tg.History:
     """Stochastic gradient descent; accuracy on both parts after every epoch."""
     opt = optim.SGD(model.parameters(), lr=0.01)
     x, y, test_x, test_y = map(tg.tensor, (iris.x, iris.y, iris.test_x, iris.test_y))
@@ -77,6 +77,7 @@ def train(model: nn.Module, iris: Iris, epochs: int, seed: int) -> tg.History:
         }
 
     shown = sys.stderr.isatty()
+    step = tg.jit(step) if jit else step
     return tg.fit(step, (iris.x, iris.y), epochs, batch_size=32, evaluate=scores, seed=seed, progress=shown)
 
 
@@ -100,6 +101,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     p.add_argument("--data", metavar="CSV", help="the flowers (default: scikit-learn's copy)")
     p.add_argument("--epochs", type=int, default=1000)
     p.add_argument("--seed", type=int, default=42)
+    p.add_argument(
+        "--jit", action=argparse.BooleanOptionalAction, default=True, help="compile the training step (default: yes)"
+    )
     p.add_argument("--plot", action="store_true", help="write iris_history.png")
     p.add_argument("--draw", action="store_true", help="write iris_graph.svg, the graph of the model")
     p.add_argument("--out", type=Path, default=Path("."), help="folder for pictures")
@@ -112,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     iris = split(*read(options.data), options.seed)
     tg.manual_seed(options.seed)
     model = build()
-    history = train(model, iris, options.epochs, options.seed)
+    history = train(model, iris, options.epochs, options.seed, options.jit)
     print(report(model, iris, history))
     if options.plot:
         history.plot(path=options.out / "iris_history.png")

@@ -121,7 +121,7 @@ def train(model: nn.Module, parts: Titanic, options: argparse.Namespace) -> tg.H
         return {"validation_loss": F.binary_cross_entropy_with_logits(model(vx), vy)}
 
     return tg.fit(
-        step,
+        tg.jit(step) if options.jit else step,
         (parts.train.x, parts.train.y),
         epochs=options.epochs,
         batch_size=options.batch_size,
@@ -235,6 +235,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     p.add_argument("--data", metavar="CSV", help="the passenger list (default: download once)")
     p.add_argument("--epochs", type=int, default=100)
     p.add_argument("--seed", type=int, default=0)
+    p.add_argument(
+        "--jit", action=argparse.BooleanOptionalAction, default=True, help="compile the training step (default: yes)"
+    )
     p.add_argument("--lr", type=float, default=0.1)
     p.add_argument("--batch-size", type=int, help="mini-batches, shuffled (default: all rows at once)")
     p.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd")

@@ -200,7 +200,9 @@ def disturbed(node: Node, value: Array, operands: Sequence[Array], rng: np.rando
         size = np.asarray(scale(node, value, operands), np.float64)
         error = rng.choice((-1.0, 1.0), value.shape) * rng.uniform(0.5, 1.0, value.shape) * size
         moved = (value + error).astype(value.dtype)
-        value = np.where(np.isfinite(moved) & (size > 0), moved, value)
+        whole = np.rint(value)  # a discontinuity at a whole number (pow of -1) is met by no random error
+        snapped = (np.abs(whole - value) <= size) & (rng.random(value.shape) < 0.25)
+        value = np.where(snapped, whole, np.where(np.isfinite(moved) & (size > 0), moved, value)).astype(value.dtype)
     if name in OPEN_ZERO:
         zeros = np.where(rng.random(value.shape) < minus, -0.0, 0.0).astype(value.dtype)
         value = np.where(value == 0, zeros, value)

@@ -201,7 +201,7 @@ def disturbed(node: Node, value: Array, operands: Sequence[Array], rng: np.rando
         error = rng.choice((-1.0, 1.0), value.shape) * rng.uniform(0.5, 1.0, value.shape) * size
         moved = (value + error).astype(value.dtype)
         whole = np.rint(value)  # a discontinuity at a whole number (pow of -1) is met by no random error
-        snapped = (np.abs(whole - value) <= size) & (rng.random(value.shape) < 0.25)
+        snapped = (np.abs(whole - value) <= size) & (minus == 0.5)
         value = np.where(snapped, whole, np.where(np.isfinite(moved) & (size > 0), moved, value)).astype(value.dtype)
     if name in OPEN_ZERO:
         zeros = np.where(rng.random(value.shape) < minus, -0.0, 0.0).astype(value.dtype)

@@ -30,7 +30,8 @@ ULP: Final = 4.0  # of elementary functions: 2 for ours, 2 for NumPy's
 LOOSE: Final = 1e-3  # an element allowed more than this part of its value says nothing
 
 ELEMENTARY: Final = frozenset(op.name for op in transcendental.OPS) - {"sqrt"}
-_SIGNS: Final = (0.0, 1.0, 0.5)  # the part of open zeros that is negative, sample by sample
+SNAPPED: Final = 0.5  # in samples with this part, elementary results beside a whole number are it
+_SIGNS: Final = (0.0, 1.0, SNAPPED)  # the part of open zeros that is negative, sample by sample
 OPEN_ZERO: Final = frozenset(("maximum", "minimum", "relu", "clamp", "max", "min", "matmul"))  # sign of a zero
 
 
@@ -184,7 +185,8 @@ def noisy(graph: Graph, values: Sequence[Any], rng: np.random.Generator, minus: 
         if value.dtype.kind == "f" and value.size:
             with np.errstate(all="ignore"):
                 value = disturbed(node, value, operands, rng, minus)
-                if not uncertain.isdisjoint(node.inputs) and node.op.kind in ("elementwise", "control"):
+                moves = not uncertain.isdisjoint(node.inputs) and minus != SNAPPED
+                if moves and node.op.kind in ("elementwise", "control"):
                     value = rounded_anew(node, value, operands, rng)
         if node.op.name in _SCALE or node.op.name in ELEMENTARY or not uncertain.isdisjoint(node.inputs):
             uncertain.add(node)
@@ -200,7 +202,9 @@ def disturbed(node: Node, value: Array, operands: Sequence[Array], rng: np.rando
         size = np.asarray(scale(node, value, operands), np.float64)
         error = rng.choice((-1.0, 1.0), value.shape) * rng.uniform(0.5, 1.0, value.shape) * size
         moved = (value + error).astype(value.dtype)
-        value = np.where(np.isfinite(moved) & (size > 0), moved, value)
+        whole = np.rint(value)  # a discontinuity at a whole number (pow of -1) is met by no random error
+        snapped = (np.abs(whole - value) <= size) & (minus == SNAPPED)
+        value = np.where(snapped, whole, np.where(np.isfinite(moved) & (size > 0), moved, value)).astype(value.dtype)
     if name in OPEN_ZERO:
         zeros = np.where(rng.random(value.shape) < minus, -0.0, 0.0).astype(value.dtype)
         value = np.where(value == 0, zeros, value)

@@ -143,11 +143,12 @@ def broadcast_attrs(rank: int, shape: Shape) -> Attrs:
 
 
 _scalars: dict[tuple[Number, DType], Node] = {}
+_literals: set[Node] = set()  # the nodes in it: 0.1 is another number in float32, so its value does not lead back
 
 
 def is_literal(node: Node) -> bool:
     """Whether a node is one of the constants kept for numbers in the code, which nobody can assign to."""
-    return node.shape == () and node.value is not None and _scalars.get((node.value.item(), node.dtype)) is node
+    return node in _literals
 
 
 def scalar(value: Number, dtype: DType) -> Node:
@@ -162,6 +163,7 @@ def scalar(value: Number, dtype: DType) -> Node:
             raise DTypeError(message("scalar", f"{value}", f"a number that {dtype.name} can hold")) from None
         if len(_scalars) < 512:
             _scalars[value, dtype] = node
+            _literals.add(node)
     return node
 
 

@@ -7,7 +7,7 @@ value on), and one kernel stores several results.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -34,15 +34,23 @@ from .loopir import (
 SIZE: Final = 120  # scalar operations of a kernel from which nothing is joined to it any more
 
 
-def join(kernels: Sequence[Kernel]) -> list[Kernel]:
-    """Neighbours joined where they can be, from the first on."""
+def join(kernels: Sequence[Kernel], updates: Mapping[Buffer, Buffer]) -> list[Kernel]:
+    """Neighbours joined where they can be, from the first on; but a new value of the state, which is to be written over
+    the old one, is not joined by what reads that.
+    """
     result: list[Kernel] = []
     for kernel in kernels:
-        if result and fits(result[-1], kernel):
+        if result and fits(result[-1], kernel) and not _needs_old(result[-1], kernel, updates):
             result[-1] = joined(result[-1], kernel)
         else:
             result.append(kernel)
     return result
+
+
+def _needs_old(first: Kernel, second: Kernel, updates: Mapping[Buffer, Buffer]) -> bool:
+    written = {access.buffer for access, is_write, _ in accesses(first) if is_write}
+    read = {access.buffer for access, is_write, _ in accesses(second) if not is_write}
+    return any(new in written and old in read for old, new in updates.items())
 
 
 def fits(first: Kernel, second: Kernel) -> bool:

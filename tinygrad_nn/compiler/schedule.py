@@ -46,7 +46,7 @@ def by_rows(program: Program) -> Program:
     regions = program.regions
     for span, _ in spans(regions):
         start = len(kernels)
-        kernels += join(program.kernels[span.start : span.stop])
+        kernels += join(program.kernels[span.start : span.stop], dict(span.updates))
         moved[span] = Span(start, len(kernels), span.updates)
     return replace(program, kernels=tuple(kernels), order=with_spans(regions, moved))
 

@@ -93,21 +93,21 @@ class Uses:
         self.own: dict[Buffer, Buffer] = {b: b.base or b for b in program.buffers}
         self.first: dict[Buffer, int] = {}
         self.last: dict[Buffer, int] = {}
-        self.reads: dict[Buffer, dict[int, list[Access]]] = {}
-        self.writes: dict[Buffer, dict[int, list[Access]]] = {}
+        self.reads: dict[Buffer, dict[int, list[tuple[int, Access]]]] = {}  # by kernel; the number is the order in it
+        self.writes: dict[Buffer, dict[int, list[tuple[int, Access]]]] = {}
         for position, kernel in enumerate(program.kernels):
-            for access, written, _ in accesses(kernel):
+            for number, (access, written, _) in enumerate(accesses(kernel)):
                 base = self.own[access.buffer]
                 self.first.setdefault(base, position)
                 self.last[base] = position
                 kind = self.writes if written else self.reads
-                kind.setdefault(base, {}).setdefault(position, []).append(access)
+                kind.setdefault(base, {}).setdefault(position, []).append((number, access))
         for buffer in program.outputs:
             self.last[self.own[buffer]] = len(program.kernels)
 
     def may_replace(self, span: Span, old: Buffer, new: Buffer) -> bool:
         """Whether a new value may be written over the old one: nothing later in the span reads that, and the kernel
-        that writes reads it only where it writes.
+        that writes reads it only where it writes, and before it does.
         """
         writes = self.writes.get(new, {})
         if new.role != "temporary" or new.base is not None or len(writes) != 1 or old in self.program.outputs:
@@ -117,7 +117,8 @@ class Uses:
             return False
         reads = self.reads.get(old, {})
         later = any(begin < position < span.stop for position in reads)
-        return not later and all(access.index == written[0].index for access in reads.get(begin, []))
+        number, target = written[0]
+        return not later and all(k < number and access.index == target.index for k, access in reads.get(begin, []))
 
 
 def _first_gap(live: list[tuple[int, int, int]], need: int, start: int) -> int:

@@ -49,11 +49,12 @@ class Row:
     flops: int
     bytes: int
     seconds: float
+    itemsize: int
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The rows of all kernels and this machine's peak in operations per second; prints as a table."""
+    """The rows of all kernels and this machine's peak in operations per second in float64; prints as a table."""
 
     rows: tuple[Row, ...]
     peak: float
@@ -63,7 +64,7 @@ class Explanation:
         header = ("kernel", "ops", "loops", "vector", "flops", "bytes", "ns", "share", "of peak")
         lines = [header]
         for row in self.rows:
-            rate = row.flops / row.seconds / self.peak if row.seconds else 0.0
+            rate = row.flops / row.seconds / (self.peak * 8 / row.itemsize) if row.seconds else 0.0
             lines.append(
                 (
                     row.name,
@@ -136,7 +137,8 @@ def _row(kernel: Kernel, seconds: float, width: int) -> Row:
         flops += int(work * prod(var.extent for var in around))
     touched = {access.buffer: access.buffer for access, _, _ in accesses(kernel)}
     variables = dict.fromkeys(var for _, around in all_statements(kernel.body) for var in around)
-    lanes = width // max((b.dtype.itemsize for b in touched if b.dtype.kind == "f"), default=8)
+    itemsize = max((b.dtype.itemsize for b in touched if b.dtype.kind == "f"), default=8)
+    lanes = width // itemsize
     return Row(
         kernel.name,
         kernel.sources,
@@ -145,6 +147,7 @@ def _row(kernel: Kernel, seconds: float, width: int) -> Row:
         flops,
         sum(prod(b.shape) * b.dtype.itemsize for b in touched),
         seconds,
+        itemsize,
     )
 
 

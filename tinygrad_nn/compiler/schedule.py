@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from .arena import Layout, layout, place
 from .loopir import Buffer, Kernel, accesses
-from .program import Program, spans
+from .program import Program, Span, spans, with_spans
+from .rows import join
 from .vectors import choose, jams, outermost, together
 
 
@@ -32,10 +33,22 @@ def schedule(program: Program, width: int) -> Schedule:
         shaped = replace(kernel, body=body, vector=vector)
         jam = jams(shaped)
         kernels.append(replace(shaped, jam=jam, wide=1 if jam else together(shaped, width)))
-    program = replace(program, kernels=tuple(kernels))
+    program = by_rows(replace(program, kernels=tuple(kernels)))
     layouts = {buffer: layout(buffer, inner[buffer], width) for buffer in program.buffers}
     program, offsets, size = place(program, layouts)
     return Schedule(program, layouts, offsets, size, width)
+
+
+def by_rows(program: Program) -> Program:
+    """The program with neighbouring kernels of a span joined."""
+    kernels: list[Kernel] = []
+    moved: dict[Span, Span] = {}
+    regions = program.regions
+    for span, _ in spans(regions):
+        start = len(kernels)
+        kernels += join(program.kernels[span.start : span.stop], dict(span.updates))
+        moved[span] = Span(start, len(kernels), span.updates)
+    return replace(program, kernels=tuple(kernels), order=with_spans(regions, moved))
 
 
 def late_updates(program: Program) -> tuple[Kernel, ...]:

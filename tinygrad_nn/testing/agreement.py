@@ -29,6 +29,8 @@ FACTOR: Final = 3.0  # between the largest deviation of these and what is allowe
 ULP: Final = 4.0  # of elementary functions: 2 for ours, 2 for NumPy's
 LOOSE: Final = 1e-3  # an element allowed more than this part of its value says nothing
 
+REDUCED: Final = frozenset(("sin", "cos", "tan"))  # NaN in compiled code from here on, as `libm` says
+TOO_LARGE: Final = 2.0**48
 ELEMENTARY: Final = frozenset(op.name for op in transcendental.OPS) - {"sqrt"}
 SNAPPED: Final = 0.5  # in samples with this part, elementary results beside a whole number are it
 _SIGNS: Final = (0.0, 1.0, SNAPPED)  # the part of open zeros that is negative, sample by sample
@@ -205,6 +207,8 @@ def disturbed(node: Node, value: Array, operands: Sequence[Array], rng: np.rando
         whole = np.rint(value)  # a discontinuity at a whole number (pow of -1) is met by no random error
         snapped = (np.abs(whole - value) <= size) & (minus == SNAPPED)
         value = np.where(snapped, whole, np.where(np.isfinite(moved) & (size > 0), moved, value)).astype(value.dtype)
+    if name in REDUCED and minus == SNAPPED:
+        value = np.where(np.abs(operands[0]) >= TOO_LARGE, np.nan, value).astype(value.dtype)
     if name in OPEN_ZERO:
         zeros = np.where(rng.random(value.shape) < minus, -0.0, 0.0).astype(value.dtype)
         value = np.where(value == 0, zeros, value)

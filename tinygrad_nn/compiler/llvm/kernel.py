@@ -235,8 +235,6 @@ class KernelWriter:
             value = self.w.convert("zext", value, "i8")
         place = Place(self, one.target, env)
         place.write(value)
-        for level in self.w.levels:  # what was loaded from this buffer is no longer known
-            level.known = {text: v for text, v in level.known.items() if not text.startswith("load")}
 
     def check(self, one: Check, env: Env) -> None:
         """Leave the function where the condition does not hold in a lane that is real."""

@@ -154,7 +154,11 @@ class Place:
             text = self._call("load", f"{kind}", f"ptr {address.text}", align, w.splat(mask, lanes), zero)
         else:
             text = f"load {kind}, ptr {address.text}, align {align}"
-        value = w.pure(text, self.type, lanes, level) if moves else w.here(text, self.type, lanes)
+        handed = w.levels[-1].stored.get(text)
+        if handed is not None and not fresh:
+            value = handed[1]
+        else:
+            value = w.pure(text, self.type, lanes, level) if moves else w.here(text, self.type, lanes)
         if mask is not None and not lanes:
             value = w.select(mask, value, zero)
         if self.dtype == BOOL:
@@ -173,6 +177,9 @@ class Place:
         """Store."""
         w, align = self.k.w, self.dtype.itemsize
         offset = self.offset()
+        start = self.k.schedule.offsets[self.access.buffer]
+        for level in w.levels:  # what was stored in this buffer before may have changed
+            level.stored = {text: known for text, known in level.stored.items() if known[0] != start}
         lanes = self.k.lanes.count if self.k.lanes and self.is_vector else 0
         mask = self.mask(None, True)
         value = w.splat(value, lanes)
@@ -184,6 +191,7 @@ class Place:
             self._write("store", value, f"ptr {address.text}", align, mask)
         else:
             w.do(f"store {value.full} {value.text}, ptr {address.text}, align {align}")
+            w.levels[-1].stored[f"load {value.full}, ptr {address.text}, align {align}"] = (start, value)
 
     def _write(self, what: str, value: Val, pointer: str, align: int, mask: Val) -> None:
         lanes = mask.lanes

@@ -41,6 +41,7 @@ class Level:
     lines: list[str]
     block: str
     known: dict[str, Val] = field(default_factory=dict)
+    stored: dict[str, tuple[int, Val]] = field(default_factory=dict)  # by the load that would give it: where, and what
 
 
 class Writer:

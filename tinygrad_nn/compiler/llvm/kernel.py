@@ -30,7 +30,6 @@ from .operations import OPERATIONS
 from .place import Env, Lanes, Place
 from .writer import Level, Val, Writer, literal, mangled
 
-PEEL: Final = 24  # vectors in a loop from which its last, partial one is written out
 UNROLL: Final = 8  # loops up to this many iterations are written out
 
 
@@ -163,21 +162,15 @@ class KernelWriter:
             for register in changed:
                 env.registers[register] = w.splat(literal(register.identity, register.dtype), count)
 
-        whole = var.extent // count * count
-        ragged = var.extent % count != 0 or (var.tail is not None and var.tail % count != 0)
-        peeled = ragged and var.tail is None and whole >= PEEL * count  # the last vector by itself, the others unmasked
-
         def bind(base: Val | int, inner: list[Env]) -> list[Env]:
             mask = None
-            if ragged and (not peeled or base == whole):
+            if var.extent % count or (var.tail is not None and var.tail % count):
                 number = self.numbers(base, count)
                 mask = w.binary("icmp slt", number, self.extent(var, inner[0]), "i1")
             self.lanes = Lanes(var, count, base, mask, outside[0])
             return [Env({**env.variables, var: base}, env.registers) for env in inner]
 
-        self.counted(loop, envs, count, bind, whole if peeled else None)
-        if peeled:
-            self.body(loop.body, bind(whole, envs))
+        self.counted(loop, envs, count, bind)
         self.lanes = None
         for env, old in zip(envs, before, strict=True):
             for register in changed:

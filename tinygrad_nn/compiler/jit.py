@@ -79,8 +79,9 @@ class Entry:
         self.handles = [one.handle for one in self.state]
         self.nodes: list[Any] = [None] * len(self.state)
         self.changing: list[Any] = []
+        self.given: list[tuple[Any, Any, Any]] = []
         self.gradients = [
-            Gradient(self.state[position].handle, None if output is None else self.compiled.outputs[output])
+            (self.state[position].handle, None if output is None else self.compiled.outputs[output])
             for position, output in traced.gradients
         ]
         self.outputs = self.compiled.outputs[: sum(kind == "output" for kind, _ in traced.results)]
@@ -133,16 +134,26 @@ class Entry:
                 value = self.single.copy()
             else:
                 results = [view.copy() for view in self.outputs]
-        for gradient in self.gradients:
-            tensor = gradient.tensor
-            if tensor is None or tensor.node._array is not None or gradient.handle.node.slot.grad is not tensor:
-                gradient.give(compiled.lock)
+        for slot, tensor, node in self.given:
+            if slot.grad is not tensor or (node is not None and node._array is not None):
+                renew = True
+        if renew:
+            self.give_gradients()
         if self.single is not None:
             return Tensor.handle(Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value))
         values = [
             Tensor.handle(constant(results[what])) if kind == "output" else what for kind, what in self.traced.results
         ]
         return unflatten(self.traced.tree, values)
+
+    def give_gradients(self) -> None:
+        """Leave on each tensor the gradient that is in the arena, in place of one that was taken away or looked at."""
+        self.given = []
+        for handle, view in self.gradients:
+            slot = handle.node.slot
+            node = None if view is None else Resident(view, self.compiled.lock, constant(view))
+            slot.grad = None if node is None else Tensor.handle(node)
+            self.given.append((slot, slot.grad, node))
 
     def bring_in(self) -> None:
         """Copy values that changed outside to the arena, and part from nodes whose value was looked at."""
@@ -183,24 +194,6 @@ class State:
         node = self.handle.node
         self.view[...] = node.value
         self.node = None if self.changes else node
-
-
-class Gradient:
-    """The `.grad` a function leaves on a tensor."""
-
-    __slots__ = ("handle", "tensor", "view")
-
-    def __init__(self, handle: Any, view: Any) -> None:
-        self.handle, self.view = handle, view
-        self.tensor: Any = None
-
-    def give(self, lock: threading.RLock) -> None:
-        """Let the tensor have it."""
-        slot = self.handle.node.slot
-        if self.view is None:
-            slot.grad = None
-        else:
-            self.tensor = slot.grad = Tensor.handle(Resident(self.view, lock, constant(self.view)))
 
 
 class Jitted:

@@ -97,18 +97,19 @@ def fit(
     run = Fit(history, epochs)
     generator = Generator(seed) if shuffle and seed is not None else None
     start = time.perf_counter()
-    training, generator = _native(step, columns, slices, evaluate, shuffle, generator)
+    native = _native(step, columns, slices, evaluate, shuffle, generator)
     _every_hook(callbacks, "begin", run)
-    if training is not None:
-        _run_native(training, run, evaluate, eval_every, generator, progress, callbacks)
+    if native is not None and isinstance(step, Jitted):
+        _run_native(native[1], run, evaluate, eval_every, native[2], progress, callbacks)
+        step.runs[:] = [native]  # one: data may be large
     else:
         _run_eager(step, _Feed(columns, slices, generator, shuffle), run, evaluate, eval_every, progress, callbacks)
     _every_hook(callbacks, "end", run)
     history.metadata["seconds"] = time.perf_counter() - start
-    if training is not None:
-        history.metadata["compile"] = asdict(training.spent)
+    if native is not None:
+        history.metadata["compile"] = asdict(native[1].spent)
         if progress:
-            say(_times(training, history.metadata["seconds"]))
+            say(_times(native[1], history.metadata["seconds"]))
     return history
 
 
@@ -119,28 +120,29 @@ def _native(
     evaluate: Scores | None,
     shuffle: bool,
     generator: Generator | None,
-) -> tuple[Training | None, Generator | None]:
-    """The native run of a jitted step, with the generator of its order; None where each batch has to be a call:
-    without a compiler, and for sequences of different lengths. The last run is kept with the step, for the next one.
+) -> tuple[Any, Training, Generator | None] | None:
+    """What a native run is made for, the run, and the generator of its order; None where each batch has to be a call:
+    without a compiler, and for sequences of different lengths. It is kept with the step from its end to the next one.
     """
     if not isinstance(step, Jitted) or mode.recorder is not None or not usable():
-        return None, generator
+        return None
     if not all(isinstance(column, np.ndarray) for column in columns):
-        return None, generator
+        return None
     types = tuple((column.shape, column.dtype) for column in columns)
     key = (types, slices[0].stop, evaluate, shuffle, generator is None, mode.grad, mode.dtype)
-    kept: tuple[Training, Generator | None] | None = step.runs.get(key)
-    if kept is None or not kept[0].fits():
+    try:
+        made_for, training, own = step.runs.pop()
+    except IndexError:
+        made_for = None
+    if made_for != key or not training.fits():
         count = len(columns[0])
         made = Training(step, columns, slices[0].stop, evaluate, shuffle, lambda: randperm(count, generator=generator))
-        step.runs = {key: (made, generator)}  # one: data may be large
-        return made, generator
-    training, own = kept
+        return key, made, generator
     training.bring(columns)
     training.spent = Spent(0.0, 0.0, 0.0, True)
     if own is not None and generator is not None:
         own.set_state(generator.get_state())
-    return training, own
+    return key, training, own
 
 
 def _times(training: Training, seconds: float) -> str:

@@ -12,7 +12,7 @@ from math import ceil
 from typing import Final
 
 from ..scalar import Expr
-from .loopir import Access, Affine, Buffer, Kernel, Loop, Statement, Store, Var, accesses
+from .loopir import Access, Affine, Buffer, Check, Kernel, Loop, Statement, Store, Var, accesses, statements
 from .program import Program, Span, spans, with_spans
 
 ALIGNMENT: Final = 64  # bytes
@@ -95,7 +95,10 @@ class Uses:
         self.last: dict[Buffer, int] = {}
         self.reads: dict[Buffer, dict[int, list[tuple[int, Access]]]] = {}  # by kernel; the number is the order in it
         self.writes: dict[Buffer, dict[int, list[tuple[int, Access]]]] = {}
+        self.checks: list[int] = []
         for position, kernel in enumerate(program.kernels):
+            if any(isinstance(one, Check) for one, _ in statements(kernel.body)):
+                self.checks.append(position)
             for number, (access, written, _) in enumerate(accesses(kernel)):
                 base = self.own[access.buffer]
                 self.first.setdefault(base, position)
@@ -106,8 +109,8 @@ class Uses:
             self.last[self.own[buffer]] = len(program.kernels)
 
     def may_replace(self, span: Span, old: Buffer, new: Buffer) -> bool:
-        """Whether a new value may be written over the old one: nothing later in the span reads that, and the kernel
-        that writes reads it only where it writes, and before it does.
+        """Whether a new value may be written over the old one: nothing later in the span reads that or may stop the
+        program, which leaves the state as it was, and the kernel that writes reads it only where it writes, and before.
         """
         writes = self.writes.get(new, {})
         if new.role != "temporary" or new.base is not None or len(writes) != 1 or old in self.program.outputs:
@@ -116,7 +119,7 @@ class Uses:
         if not span.start <= begin < span.stop or any(old is other for _, other in span.updates):
             return False
         reads = self.reads.get(old, {})
-        later = any(begin < position < span.stop for position in reads)
+        later = any(begin < position < span.stop for position in (*reads, *self.checks))
         number, target = written[0]
         return not later and all(k < number and access.index == target.index for k, access in reads.get(begin, []))
 

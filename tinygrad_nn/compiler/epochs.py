@@ -155,11 +155,11 @@ class Epochs:
             self.kernels += more
 
     def _marks(self, turn: Var, before: int) -> list[Kernel]:
-        """Where the run is, for messages; and whether it is to stop."""
+        """Where the run is, for messages and for the number of whole epochs; then whether it is to stop."""
         stores = (
-            Check(param(Access(self.stop, ()), INT64).eq(0), STOPPED),
             Store(Access(self.now, (Affine(0),)), param(affine(self.epoch), INT64)),
             Store(Access(self.now, (Affine(1),)), param(affine(turn) + before, INT64)),
+            Check(param(Access(self.stop, ()), INT64).eq(0), STOPPED),
         )
         return [Kernel("now", stores, ("batch",))]
 

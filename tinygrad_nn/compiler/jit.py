@@ -30,7 +30,7 @@ from .explain import Explanation, explain_schedule
 from .program import Program
 from .runtime import Compiled, Resident
 from .severed import severed
-from .trace import Traced, trace
+from .trace import HANDLES, Traced, trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,60 +86,48 @@ class Entry:
         ]
         self.outputs = self.compiled.outputs[: sum(kind == "output" for kind, _ in traced.results)]
         self.single = self.outputs[0] if traced.results == (("output", 0),) and traced.tree.type is None else None
-        self.moded = bool(traced.modules or traced.fresh_gradients)
+        self.moded = bool(traced.modules or traced.found_gradients)
         self.views = self.compiled.inputs[: self.count]
         self.function, self.address = self.compiled.function, self.compiled.address
 
     def fits(self) -> bool:
         """Whether what was reached from outside still has the type it had."""
-        return self._same_modes() and self._same_types()
-
-    def _same_modes(self) -> bool:
-        for module, training in self.traced.modules:
-            if module._training is not training:
-                return False
-        for position in self.traced.fresh_gradients:
-            if getattr(self.handles[position].node.slot, "grad", None) is not None:
-                return False
-        return True
-
-    def _same_types(self) -> bool:
-        return all(one.fits() for one in self.state)
+        with HANDLES:
+            return same_modes(self.traced) and all(one.fits() for one in self.state)
 
     def call(self, arrays: Sequence[Any]) -> Any:
         """Bring arguments and changed state in, run, and hand out the results; MISFIT, having done nothing, where
         something outside has another type than it had. Speed here is a promise.
         """
-        compiled = self.compiled
-        with compiled.lock:
+        lock = self.compiled.lock
+        with lock:
             renew = [handle.node for handle in self.handles] != self.nodes
-            if (renew and not self._same_types()) or (self.moded and not self._same_modes()):
-                return MISFIT
-            k = 0  # by hand: zip and enumerate cost a tenth of a small call
-            for array in arrays:
-                self.views[k][...] = array
-                k += 1  # noqa: SIM113
+            for node in self.changing:
+                if node._array is not None:
+                    renew = True
             if not renew:
-                for node in self.changing:
-                    if node._array is not None:
-                        renew = True
-            if renew:
-                self.bring_in()
-            code = self.function(self.address)
-            if renew:
-                self.give_back()
-            if code:
-                compiled.fail(code)
-            if self.single is not None:
-                value = self.single.copy()
-            else:
-                results = [view.copy() for view in self.outputs]
+                if self.moded and not same_modes(self.traced):
+                    return MISFIT
+                results = self._run(arrays)
+        if renew:
+            with HANDLES, lock:  # nobody traces with these handles now, and no other arena waits for this one
+                if not self.fits():
+                    return MISFIT
+                bring_in(self.state)
+                try:
+                    results = self._run(arrays)
+                finally:
+                    give_back(self.state, lock)
+                    self.nodes = [one.node for one in self.state]
+                    self.changing = [one.node for one in self.state if one.changes]
         for slot, tensor, node in self.given:
             if slot.grad is not tensor or (node is not None and node._array is not None):
                 renew = True
         if renew:
-            self.give_gradients()
+            with HANDLES:
+                self.give_gradients()
         if self.single is not None:
+            (value,) = results
             return Tensor.handle(Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value))
         values = [
             Tensor.handle(constant(results[what])) if kind == "output" else what for kind, what in self.traced.results
@@ -155,22 +143,27 @@ class Entry:
             slot.grad = None if node is None else Tensor.handle(node)
             self.given.append((slot, slot.grad, node))
 
-    def bring_in(self) -> None:
-        """Copy values that changed outside to the arena, and part from nodes whose value was looked at."""
-        for one in self.state:
-            if one.handle.node is not one.node:
-                one.bring_in()
-            elif one.changes and one.node.was_read:
-                one.node = None
+    def _run(self, arrays: Sequence[Any]) -> list[Any]:
+        """Arguments in, the machine code, results out. The caller holds the lock."""
+        k = 0  # by hand: zip and enumerate cost a tenth of a small call
+        for array in arrays:
+            self.views[k][...] = array
+            k += 1  # noqa: SIM113
+        code = self.function(self.address)
+        if code:
+            self.compiled.fail(code)
+        return [view.copy() for view in self.outputs]
 
-    def give_back(self) -> None:
-        """Let the handles of the state hold what is in the arena now."""
-        lock = self.compiled.lock
-        for one in self.state:
-            if one.changes and one.node is None:
-                one.node = one.handle.node = Resident(one.view, lock, one.handle.node)
-        self.nodes = [one.node for one in self.state]
-        self.changing = [one.node for one in self.state if one.changes]
+
+def same_modes(traced: Traced) -> bool:
+    """Whether the modules a function asked have the mode, and tensors the gradient, that it found."""
+    for module, training in traced.modules:
+        if module._training is not training:
+            return False
+    for position, gradient in traced.found_gradients:
+        if getattr(traced.captures[position].handle.node.slot, "grad", None) is not gradient:
+            return False
+    return True
 
 
 class State:
@@ -196,6 +189,22 @@ class State:
         self.node = None if self.changes else node
 
 
+def bring_in(state: Sequence[State]) -> None:
+    """Copy values that changed outside to the arena, and part from nodes whose value was looked at."""
+    for one in state:
+        if one.handle.node is not one.node:
+            one.bring_in()
+        elif one.changes and one.node.was_read:
+            one.node = None
+
+
+def give_back(state: Sequence[State], lock: threading.RLock) -> None:
+    """Let the handles of the state hold what is in the arena now."""
+    for one in state:
+        if one.changes and one.node is None:
+            one.node = one.handle.node = Resident(one.view, lock, one.handle.node)
+
+
 class Jitted:
     """A function under `tg.jit`. Call it as the function itself."""
 
@@ -206,7 +215,7 @@ class Jitted:
         self.traces = 0
         self.name: str = getattr(function, "__name__", type(function).__name__)
         self.lock = threading.RLock()
-        self.runs: dict[Hashable, Any] = {}  # native training runs, by what they were made for
+        self.runs: list[Any] = []  # the last native training run, with what it was made for, while it is not running
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -322,8 +331,12 @@ def explain(function: Any, *args: Any, **kwargs: Any) -> Explanation:
     ('sum', 'exp')
     """
     jitted = function if isinstance(function, Jitted) else Jitted(function)
-    compiled = jitted.entry(args, kwargs).compiled
-    return explain_schedule(compiled.stages.schedule, compiled.arena)
+    entry = jitted.entry(args, kwargs)
+    compiled = entry.compiled
+    with compiled.lock:
+        for view, array in zip(entry.views, describe(args, kwargs)[1], strict=True):
+            view[...] = array
+        return explain_schedule(compiled.stages.schedule, compiled.arena)
 
 
 def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Kind, list[Any], list[Any], list[bool]]:

@@ -2,11 +2,13 @@
 
 Every tensor the function touches that it did not make becomes an input of the graph; every handle that holds another
 node at the end becomes an update. Python itself leaves no mark: what it decided while tracing is frozen, and what it
-would have to read is an error. All handles hold their own nodes again when the trace ends, also on error.
+would have to read is an error. All handles hold their own nodes again when the trace ends, also on error; until then
+`HANDLES` is held, because another thread would find symbols in them.
 """
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from ..tensor import Tensor
 from ..tensor.core import Core, broadcast_attrs, broadcast_shape, constant, is_literal, left_over, mode, same, tracing
 
 FOLDED_LIMIT: Final = 65536  # elements of a constant that is worked out while tracing
+HANDLES: Final = threading.RLock()  # held by whoever gives handles of the state other nodes; before any arena's lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,9 @@ class Traced:
     `graph.inputs` are the traced arguments, then the captures. `results` describes what the function returned:
     `graph.outputs[k]` for ("output", k), a frozen Python value for ("value", it). `updates` in the graph are in the
     order of `updated`, captures by position; `gradients` are (capture, position among the outputs, or None where the
-    function left no gradient); `fresh_gradients` are captures that had none and were not told to forget it: with
-    one, the function would have added to it. `dependent` are the outputs that depend on an argument that requires
-    grad.
+    function left no gradient); `found_gradients` are captures whose gradient the function used or added to, with
+    the one that was there (None: there was none): with another one it would be another function. `dependent` are the
+    outputs that depend on an argument that requires grad.
     """
 
     graph: Graph
@@ -52,7 +55,7 @@ class Traced:
     updated: tuple[int, ...]
     gradients: tuple[tuple[int, int | None], ...]
     modules: tuple[tuple[Any, bool], ...]
-    fresh_gradients: tuple[int, ...]
+    found_gradients: tuple[tuple[int, Core | None], ...]
     dependent: tuple[int, ...] = ()
 
     @property
@@ -160,7 +163,8 @@ def trace(function: Callable[..., Any], tree: Tree, leaves: Sequence[Any], is_ar
     Raises TraceError for what cannot be compiled; the state of all tensors is as before.
     """
     for attempt in range(3):
-        traced = _attempt(function, tree, leaves, is_array)
+        with HANDLES:
+            traced = _attempt(function, tree, leaves, is_array)
         if isinstance(traced, Traced):
             return traced
         if attempt == 2:
@@ -246,17 +250,21 @@ def _finish(tracer: Tracer, symbols: list[Node], values: list[Any], nodes: list[
     updated: list[int] = []
     updates: list[tuple[Node, Node]] = []
     gradients: list[tuple[int, int | None]] = []
-    fresh: list[int] = []
+    found: list[tuple[int, Core | None]] = []
     places = {id(capture.handle): position for position, capture in enumerate(captures)}
     for position, capture in enumerate(captures):
         slot, own = capture.node.slot, tracer.captures[id(capture.handle)][1].slot
-        if not isinstance(slot, _TracedSlot) or own is None or slot.grad is own.grad:
+        if not isinstance(slot, _TracedSlot) or own is None:
+            continue
+        if own.grad is not None and id(own.grad) in places:
+            found.append((position, own.grad))
+        if slot.grad is own.grad:
             continue
         if slot.grad is not None and own.grad is not None and id(own.grad) in places and not slot.cleared:
             own.grad.node = slot.grad.node  # gradients are added up in place
             continue
         if own.grad is None and slot.grad is not None and not slot.cleared:
-            fresh.append(position)
+            found.append((position, None))
         gradients.append((position, None if slot.grad is None else len(outputs)))
         if slot.grad is not None:
             outputs.append(slot.grad.node)
@@ -268,5 +276,5 @@ def _finish(tracer: Tracer, symbols: list[Node], values: list[Any], nodes: list[
     graph = Graph.of(outputs, [*symbols, *(capture.node for capture in captures)], updates)
     modules = tuple(tracer.modules.values())
     return Traced(
-        graph, captures, tree, tuple(results), tuple(updated), tuple(gradients), modules, tuple(fresh), dependent
+        graph, captures, tree, tuple(results), tuple(updated), tuple(gradients), modules, tuple(found), dependent
     )

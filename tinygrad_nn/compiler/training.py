@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,12 +25,12 @@ from ..tensor import no_grad
 from . import native
 from .batches import unify
 from .epochs import STOPPED, Body, Epochs, Results
-from .jit import Jitted, State, describe
+from .jit import Jitted, State, bring_in, describe, give_back, same_modes
 from .llvm import write_function
 from .program import Fault
-from .runtime import Arena, Resident, raise_fault, show_stages
+from .runtime import Arena, raise_fault, show_stages
 from .schedule import schedule
-from .trace import Traced, trace
+from .trace import HANDLES, Traced, trace
 
 RANKED: Final = 2048  # samples whose permutation is made natively: by ranks, which costs their square
 PATIENCE: Final = 0.15  # seconds that Ctrl-C may wait for a call
@@ -100,9 +101,8 @@ class Training:
 
     def fits(self) -> bool:
         """Whether what the step reached from outside still has the type, and its modules the mode, they had."""
-        return all(one.fits() for one in self.state) and all(
-            module._training is training for traced in self.traces for module, training in traced.modules
-        )
+        with HANDLES:
+            return all(one.fits() for one in self.state) and all(same_modes(traced) for traced in self.traces)
 
     def _bodies(self, step: Jitted, columns: Sequence[Array]) -> list[Body]:
         """The step for a whole batch, for the short last one too if one graph serves both, else that by itself."""
@@ -141,9 +141,10 @@ class Training:
     def _trace(self, step: Jitted, batch: Sequence[Array]) -> Traced:
         kind, _, leaves, is_array = describe(tuple(batch), {})
         traced = trace(step.function, kind.tree, leaves, is_array)
-        if not traced.fresh_gradients:
+        missing = [position for position, gradient in traced.found_gradients if gradient is None]
+        if not missing:
             return traced
-        for position in traced.fresh_gradients:  # gradients that are not forgotten add up from batch to batch
+        for position in missing:  # gradients that are not forgotten add up from batch to batch
             tensor: Any = traced.captures[position].handle
             tensor.grad = tensor.new_zeros(tensor.shape)
         return trace(step.function, kind.tree, leaves, is_array)
@@ -165,24 +166,23 @@ class Training:
         Columns are then in `history` and `scores`. Raises IndexOutOfRange for a label that is out of range, naming
         epoch, batch, row and value; the state is that before the batch.
         """
-        with self.lock:
-            for one in self.state:
-                if one.handle.node is not one.node:
-                    one.bring_in()
-                elif one.changes and one.node.was_read:
-                    one.node = None
-            self.count[...] = epochs
-            self.flags[:epochs] = evaluated
-            self.now[...] = 0
-            if self.orders is not None and orders is not None:
-                self.orders[:epochs] = orders
-            code = self._call(seconds, interrupted)
-        for one in self.state:
-            if one.changes and one.node is None:
-                one.node = one.handle.node = Resident(one.view, self.lock, one.handle.node)
-        for handle in self.cleared:
-            if handle.node.slot is not None:
-                handle.node.slot.grad = None
+        try:
+            with ExitStack() as running:
+                with HANDLES:
+                    running.enter_context(self.lock)
+                    bring_in(self.state)
+                self.count[...] = epochs
+                self.flags[:epochs] = evaluated
+                self.now[...] = 0
+                if self.orders is not None and orders is not None:
+                    self.orders[:epochs] = orders
+                code = self._call(seconds, interrupted)
+        finally:
+            with HANDLES, self.lock:
+                give_back(self.state, self.lock)
+                for handle in self.cleared:
+                    if handle.node.slot is not None:
+                        handle.node.slot.grad = None
         if 0 < code != STOPPED:
             self._fail(code, first)
         return epochs if code == 0 else int(self.now[0])
@@ -195,10 +195,14 @@ class Training:
         codes: list[int] = []
         thread = threading.Thread(target=lambda: codes.append(self.code.function(self.arena.address)))
         thread.start()
-        while thread.is_alive():
-            thread.join(0.02)
-            if interrupted():
-                self.stop[...] = 1
+        try:
+            while thread.is_alive():
+                thread.join(0.02)
+                if interrupted():
+                    self.stop[...] = 1
+        finally:  # a second Ctrl-C must not leave it running: the state is in there
+            self.stop[...] = 1
+            thread.join()
         return int(codes[0])
 
     def _fail(self, code: int, first: int) -> None:

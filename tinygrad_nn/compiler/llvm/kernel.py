@@ -39,12 +39,9 @@ class KernelWriter:
     def __init__(self, writer: Writer, schedule: Schedule, kernel: Kernel, exits: Callable[[int], str]) -> None:
         self.w, self.schedule, self.kernel, self.exits = writer, schedule, kernel, exits
         self.lanes: Lanes | None = None
-        self.written = {
-            one.target.buffer.base or one.target.buffer
-            for one, _ in all_statements(kernel.body)
-            if isinstance(one, Store)
+        self.written_at = {  # not the buffers: a new value of the state may lie where the old one does
+            schedule.offsets[one.target.buffer] for one, _ in all_statements(kernel.body) if isinstance(one, Store)
         }
-        self.written_at = {schedule.offsets[b] for b in self.written}
         floats = [leaf.itemsize for leaf in _dtypes(kernel) if leaf.kind == "f"]
         self.width = kernel.wide * max(2, schedule.width // max(floats, default=8))
 
@@ -229,12 +226,11 @@ class KernelWriter:
         """An element, or a vector of them, is written."""
         value = self.value(one.value, env)
         if one.add:
-            old = self.load(one.target, env, fresh=True)
+            old = self.load(one.target, env)
             value = self.w.binary({"f": "fadd", "i": "add", "b": "or"}[one.value.dtype.kind], old, value)
         if value.type == "i1":
             value = self.w.convert("zext", value, "i8")
-        place = Place(self, one.target, env)
-        place.write(value)
+        Place(self, one.target, env).write(value)
 
     def check(self, one: Check, env: Env) -> None:
         """Leave the function where the condition does not hold in a lane that is real."""
@@ -260,7 +256,7 @@ class KernelWriter:
         w.declared[table] = f"@{table} = private constant [6 x i32] [{numbers}]"
         w.declared[f"{table}_l"] = f'@{table}_l = private constant [2 x i8] c"{letters}"'
         w.declared[f"{table}_f"] = f"@{table}_f = private constant [2 x {kind}] [{factors}]"
-        function = Place(self, Access(one.function, ()), env).read(False)
+        function = self.load(Access(one.function, ()), env)
         target = w.here(f"inttoptr i64 {function.text} to ptr", "ptr", 0)
         starts = [self.schedule.offsets[buffer] for buffer in (one.y, one.x, one.target)]
         y, x, out = (w.here(f"getelementptr i8, ptr %arena, i64 {start}", "ptr", 0).text for start in starts)
@@ -342,9 +338,9 @@ class KernelWriter:
             return constant
         return self.w.binary("add", total, Val(str(constant), "i64")) if constant else total
 
-    def load(self, access: Access, env: Env, fresh: bool = False) -> Val:
+    def load(self, access: Access, env: Env) -> Val:
         """The element, or vector of elements, of an access."""
-        return Place(self, access, env).read(fresh)
+        return Place(self, access, env).read()
 
 
 _WRITE: Final[dict[type, Callable[[KernelWriter, Any, Env], None]]] = {

@@ -122,8 +122,8 @@ class Place:
             return guard if real is None else real
         return self.k.w.binary("and", guard, real)
 
-    def read(self, fresh: bool) -> Val:
-        """Load; `fresh` after a store of the same kernel."""
+    def read(self) -> Val:
+        """Load. What the kernel writes is loaded where it is read, all else where its address is known."""
         w, guard = self.k.w, self.guard()
         lanes = self.k.lanes.count if self.k.lanes and self.is_vector else 0
         offset = self.offset()
@@ -144,7 +144,7 @@ class Place:
         scattered = self.scattered or (lanes and not self.is_vector)
         address = self.address(w.splat(offset, lanes) if scattered and lanes else offset)
         level = max(address.level, mask.level if mask is not None else 0)
-        moves = not fresh and self.k.schedule.offsets[self.access.buffer] not in self.k.written_at
+        moves = self.k.schedule.offsets[self.access.buffer] not in self.k.written_at
         level = level if moves else len(w.levels) - 1
         if scattered and lanes:
             every = mask if mask is not None else Val("splat (i1 true)", "i1", lanes)
@@ -155,7 +155,7 @@ class Place:
         else:
             text = f"load {kind}, ptr {address.text}, align {align}"
         handed = w.levels[-1].stored.get(text)
-        if handed is not None and not fresh:
+        if handed is not None:
             value = handed[1]
         else:
             value = w.pure(text, self.type, lanes, level) if moves else w.here(text, self.type, lanes)

@@ -1,0 +1,234 @@
+"""State of compiled functions: what other calls, other threads, errors and the user do to it in between."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_nn as tg
+from tinygrad_nn.compiler.training import Training
+from tinygrad_nn.errors import IndexOutOfRange
+
+
+def in_threads(*functions: Callable[[], None]) -> None:
+    """Run functions at once; none may fail or hang."""
+    errors: list[BaseException] = []
+
+    def guarded(function: Callable[[], None]) -> None:
+        try:
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(one,), daemon=True) for one in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert not errors, errors
+
+
+def test_a_trace_while_another_thread_runs() -> None:
+    """A trace gives handles other nodes for a time; the running thread must neither read nor replace these."""
+    w, calls, done = tg.tensor(np.zeros(8)), [0, 0], threading.Event()
+
+    @tg.jit
+    def count(x: Any) -> Any:
+        time.sleep(0.003)  # only while traced
+        w.assign(w + 1.0)
+        time.sleep(0.003)
+        return x * w[0]
+
+    def run() -> None:
+        while not done.is_set():
+            assert np.isfinite(count(tg.ones(2)).numpy()).all()
+            w.numpy()
+            calls[0] += 1
+
+    def trace() -> None:
+        for length in range(3, 12):
+            count(tg.ones(length))
+            calls[1] += 1
+        done.set()
+
+    count(tg.ones(2))
+    in_threads(run, trace)
+    assert w.tolist() == [1.0 + sum(calls)] * 8
+
+
+def test_two_functions_that_read_what_the_other_writes() -> None:
+    a, b = tg.tensor([0.0]), tg.tensor([0.0])
+    first = tg.jit(lambda: a.assign(a * 0.5 + b * 0.25 + 1.0))
+    second = tg.jit(lambda: b.assign(b * 0.5 + a * 0.25 + 1.0))
+
+    def many(function: Callable[[], Any]) -> Callable[[], None]:
+        return lambda: [function() for _ in range(3000)][:0] and None
+
+    in_threads(many(first), many(second))
+    assert np.isfinite(a.item())
+    assert np.isfinite(b.item())
+
+
+def gradients_of_micro_batches(jit: Callable[..., Any]) -> list[Any]:
+    p = tg.tensor([1.0, 2.0], requires_grad=True)
+
+    @jit
+    def micro(x: Any) -> Any:
+        (p * x).sum().backward()
+
+    found = []
+    for k in range(7):
+        micro(tg.tensor([1.0, float(k)]))
+        if k in (2, 3, 6):
+            found.append(p.grad.tolist())
+            p.grad = None
+    return found
+
+
+def test_gradients_that_are_forgotten_outside() -> None:
+    assert gradients_of_micro_batches(tg.jit) == gradients_of_micro_batches(lambda f: f)
+
+
+def test_a_compiled_step_of_gradients_from_outside() -> None:
+    found = []
+    for jit in (tg.jit, lambda f: f):
+        p = tg.tensor([1.0, 2.0], requires_grad=True)
+        opt = tg.optim.SGD([p], lr=0.5)
+        step = jit(lambda opt=opt: opt.step())
+        for k in range(4):
+            opt.zero_grad()
+            (p * tg.tensor([1.0, float(k)])).sum().backward()
+            step()
+        found.append(p.tolist())
+    assert found[0] == found[1]
+
+
+def test_fit_after_gradients_were_forgotten() -> None:
+    found = []
+    for jit in (tg.jit, lambda f: f):
+        p = tg.tensor([1.0], requires_grad=True)
+        opt = tg.optim.SGD([p], lr=0.01)
+
+        @jit
+        def step(x: Any, p: Any = p, opt: Any = opt) -> Any:
+            loss = ((p - x) ** 2).mean()
+            loss.backward()
+            opt.step()
+            return loss
+
+        for _ in range(3):
+            tg.fit(step, np.arange(6.0), epochs=2, batch_size=2, shuffle=False, progress=False)
+            opt.zero_grad()
+        found.append(p.item())
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_a_computed_index_out_of_range_leaves_the_state() -> None:
+    """The check can only come after the new state was computed, which must not lie over the old one yet."""
+    w, table = tg.tensor([0.0, 0.0]), tg.tensor([1.0, 2.0, 3.0])
+
+    @tg.jit
+    def f(x: Any) -> Any:
+        w.assign(w + x)
+        return table.index_select(0, w.sum().to(tg.int64).reshape(1))
+
+    f(tg.tensor([0.0, 1.0]))
+    with pytest.raises(IndexOutOfRange):
+        f(tg.tensor([5.0, 1.0]))
+    assert w.tolist() == [0.0, 1.0]
+
+
+def counting_step() -> tuple[Any, Any]:
+    count = tg.tensor(0.0, dtype=tg.float64)
+
+    @tg.jit
+    def step(x: Any) -> Any:
+        count.assign(count + 1.0)
+        return x.sum()
+
+    return step, count
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+def test_the_epochs_of_a_stopped_run_are_counted(batches: int) -> None:
+    step, count = counting_step()
+    training = Training(step, (np.ones((batches, 2), np.float32),), 1, None, False)
+    epochs, stopped_after = 4096, 0
+    while not stopped_after:
+        before = count.item()
+        done = training.run(epochs, 1, [False] * epochs, None, 1.0, lambda: True)
+        if done < epochs:  # otherwise it was done before it could be stopped
+            assert done == (count.item() - before) // batches
+            stopped_after = 1
+        epochs = training.capacity
+        if done == epochs:
+            break
+
+
+def test_an_error_while_a_run_is_watched_leaves_whole_state() -> None:
+    step, count = counting_step()
+    training = Training(step, (np.ones((3, 2), np.float32),), 1, None, False)
+
+    def second_interrupt() -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.run(training.capacity, 1, [False] * training.capacity, None, 1.0, second_interrupt)
+    seen = count.item()
+    assert seen > 0
+    time.sleep(0.05)
+    assert count.item() == seen
+    assert training.view(training.builder.state[0][1]) == seen
+
+
+def test_an_evaluation_that_cannot_be_hashed() -> None:
+    class Score:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self) -> dict[str, Any]:
+            return {"score": 1.0}
+
+    step, _ = counting_step()
+    history = tg.fit(step, np.ones((4, 1)), epochs=2, evaluate=Score(), progress=False)
+    assert history["score"].tolist() == [1.0, 1.0]
+
+
+def test_two_threads_train_one_step() -> None:
+    """They share parameters, so who wins is open; data and history are each one's own."""
+    w = tg.tensor(0.0)
+
+    @tg.jit
+    def step(x: Any) -> Any:
+        w.assign(w * 0.5)
+        return x.mean()
+
+    def run(value: float) -> Callable[[], None]:
+        def train() -> None:
+            for _ in range(5):
+                history = tg.fit(step, np.full((8, 1), value), epochs=300, progress=False, shuffle=False)
+                assert set(history["loss"].tolist()) == {value}
+
+        return train
+
+    in_threads(run(1.0), run(2.0))
+
+
+def test_explain_reads_no_index_where_other_values_lie() -> None:
+    """Temporaries share memory: after the call, floats lie where the index was."""
+
+    @tg.jit
+    def f(x: Any, y: Any) -> Any:
+        picked = x.index_select(0, (y * 2).to(tg.int64)).exp().cumsum(0)
+        return (picked.sort(0)[0] * 1e9).cumsum(0).sort(0)[0]
+
+    x, y = tg.rand(1000), tg.rand(1000) * 400
+    f(x, y)
+    before = f(x, y).tolist()
+    assert len(tg.explain(f, x, y).rows) > 3
+    assert f(x, y).tolist() == before

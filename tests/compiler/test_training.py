@@ -271,9 +271,17 @@ def test_ctrl_c_returns_the_history_with_whole_parameters(rows: int) -> None:
         sent.append(time.perf_counter())
         os.kill(os.getpid(), signal.SIGINT)
 
+    class Begun:
+        only_logs = True
+
+        def begin(self, run: Any) -> None:
+            timer.start()
+
+        def __call__(self, run: Any, logs: Any) -> None:
+            pass
+
     timer = threading.Timer(0.7, interrupt)
-    timer.start()
-    history = work.fit(True, 10**9, batch_size=10, shuffle=False)
+    history = work.fit(True, 10**9, batch_size=10, shuffle=False, callbacks=[Begun()])
     waited = time.perf_counter() - sent[0]
     timer.join()
     assert history.stopped == f"interrupted in epoch {history.epochs + 1}"

@@ -24,8 +24,6 @@ BLAS_FROM: Final = 3 * 10**7  # multiply-adds, about 310 cubed: below, our loops
 CHEAP: Final = 2  # scalar operations that may be repeated
 DEPTH: Final = 60  # longest chain that is computed in one place
 
-INLINE_KINDS: Final = frozenset(("elementwise", "movement", "random", "reduce", "contract", "index"))
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:

@@ -1,6 +1,6 @@
 """LLVM, through llvmlite: IR text to machine code in this process. The only file that touches llvmlite.
 
-The code of `llvm.py` needs no optimiser: instructions already are where they belong, so LLVM only selects them and
+The code of `llvm` needs no optimiser: instructions already are where they belong, so LLVM only selects them and
 allocates registers. Object code goes through the cache.
 """
 

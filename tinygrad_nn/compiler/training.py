@@ -81,7 +81,7 @@ class Training:
         self.arena = Arena(self.schedule)
         self.lock = threading.RLock()
         self.view = self.arena.view
-        self.builder, self.text = builder, text
+        self.builder = builder
         self.bring(columns)
         self.traces = [body.traced for body in bodies] + ([scored] if scored is not None else [])
         self.state = [

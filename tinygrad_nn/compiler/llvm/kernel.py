@@ -104,7 +104,7 @@ class KernelWriter:
             return
         if extent <= step:
             self.body(loop.body, inner := bind(0, envs))
-            self._take_back(loop, envs, inner)
+            self._take_back(envs, inner)
             return
         changed = _assigned(loop)
         outer = w.levels[-1]
@@ -124,7 +124,7 @@ class KernelWriter:
                     carried.append((copy, register, before, phi))
         bound = bind(base, inner_envs)
         self.body(loop.body, bound)
-        self._take_back(loop, inner_envs, bound)
+        self._take_back(inner_envs, bound)
         following = w.here(f"add i64 {base.text}, {step}", "i64", 0)
         end = self.extent(loop.var, envs[0]).text if stop in (None, loop.var.extent) else str(stop)
         again = w.here(f"icmp slt i64 {following.text}, {end}", "i1", 0)
@@ -143,7 +143,7 @@ class KernelWriter:
                     now = copy.registers[register]
                     env.registers[register] = Val(now.text, now.type, now.lanes, len(w.levels) - 1)
 
-    def _take_back(self, loop: Loop, envs: list[Env], inner: list[Env]) -> None:
+    def _take_back(self, envs: list[Env], inner: list[Env]) -> None:
         """Registers from outside hold what the last iteration left; jammed iterations share none."""
         for k, env in enumerate(envs):
             for register in env.registers:

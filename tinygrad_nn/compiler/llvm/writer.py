@@ -1,8 +1,4 @@
-"""LLVM instructions as text. Equal instructions are one, and each goes to the outermost loop that knows its operands.
-
-The text is written here and not by a library of instruction objects because that costs ten times as long, and compile
-time is a promise.
-"""
+"""LLVM instructions as text: equal ones are one, and each goes to the outermost loop that knows its operands."""
 
 from __future__ import annotations
 

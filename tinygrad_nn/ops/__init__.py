@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from . import contract, control, elementwise, index, movement, random, reduce, source, transcendental
+from . import contract, control, elementwise, index, movement, random, reduce, scan, source, transcendental
 
 TABLE = MappingProxyType(
     {
         op.name: op
-        for module in (source, elementwise, transcendental, reduce, movement, contract, index, control, random)
+        for module in (source, elementwise, transcendental, reduce, movement, contract, index, control, random, scan)
         for op in module.OPS
     }
 )

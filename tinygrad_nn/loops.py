@@ -21,7 +21,7 @@ from .ops.source import INPUT
 from .pytree import Tree, flatten, unflatten
 from .tensor import Tensor, enable_grad
 from .tensor.core import Core, is_literal, left_over, mode, tracing, user_line
-from .tensor.creation import as_tensor
+from .tensor.creation import as_tensor, zeros
 from .tensor.symbolic import Symbolic
 
 NAME = "scan"
@@ -240,6 +240,9 @@ class _Loop:
         symbols += [symbol for _, symbol in recorder.outside.values()]
         if not outputs or not operands:  # there is nothing to compute, or to compute it from
             return self.unrolled()
+        if not _keeps_node():  # no step: the function was run for the shapes of its ys
+            empty = [zeros((0, *y.shape), dtype=y.dtype) for y in ys]
+            return unflatten(self.tree, self.init), None if y_tree is None else unflatten(y_tree, empty)
         body = Body.of(outputs, symbols)
         _check_closed(body)
         offsets = offsets_of(body)

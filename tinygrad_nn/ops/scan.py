@@ -232,5 +232,3 @@ def _rule(
 
 
 SCAN: Op = Op("scan", "control", _shape, _dtype, _numpy, (_rule,), variadic=True)
-
-OPS = (SCAN,)

@@ -159,14 +159,23 @@ def scan(fn: Step, init: Any, xs: Any = None, length: int | None = None, reverse
     3.0
     """
     carries, tree = flatten(init)
-    carries = [as_tensor(leaf) for leaf in carries]
+    carries = _tensors("init", carries)
     entries, entry_tree = ([], None) if xs is None else flatten(xs)
-    entries = [as_tensor(leaf) for leaf in entries]
+    entries = _tensors("xs", entries)
     steps = _length(entries, length)
     loop = _Loop(fn, carries, tree, entries, entry_tree, steps, reverse)
     if not _keeps_node() and steps:
         return loop.unrolled()
     return loop.node()
+
+
+def _tensors(what: str, leaves: list[Any]) -> list[Tensor]:
+    for leaf in leaves:
+        if not isinstance(leaf, (Tensor, int, float, np.ndarray, np.generic)):
+            got = f"{type(leaf).__name__} in {what}"
+            hint = "reach what is no tensor from outside of the function; y may be None as a whole"
+            raise DTypeError(message(NAME, got, "tensors, numbers and arrays", hint))
+    return [as_tensor(leaf) for leaf in leaves]
 
 
 def _length(entries: list[Tensor], length: int | None) -> int:
@@ -209,7 +218,7 @@ class _Loop:
         if tree != self.tree:
             got = f"a carry of another structure after a step: {_described(returned[0])}"
             raise ShapeError(message(NAME, got, f"that of init: {_described(unflatten(self.tree, carry))}"))
-        after = [as_tensor(leaf) for leaf in leaves]
+        after = _tensors("the carry", leaves)
         for before, new in zip(carry, after, strict=True):
             if new.shape != before.shape:
                 got = f"a carry of shape {new.shape} after a step"
@@ -219,7 +228,7 @@ class _Loop:
                 hint = "convert init or the result with .to(dtype)"
                 raise DTypeError(message(NAME, got, f"{before.dtype.name}, as in init", hint))
         ys, y_tree = ([], None) if returned[1] is None else flatten(returned[1])
-        ys = [as_tensor(leaf) for leaf in ys]
+        ys = _tensors("y", ys)
         dtypes = {handle.dtype for handle in (*after, *ys)}
         if len(dtypes) > 1 or any(dtype.kind != "f" for dtype in dtypes):
             got = f"carries of {_dtypes(after)} and ys of {_dtypes(ys)}"

@@ -112,8 +112,8 @@ def unknown_value(name: str, node: Node) -> TraceError:
 
 def left_over(name: str, node: Node) -> TraceError:
     """The error of code that uses a traced value after the trace."""
-    got = f"a tensor left over from a compiled function, the traced value {node!r}, at {user_line()}"
-    hint = "return it from the function; what a compiled function appends or stores is only there while it is traced"
+    got = f"a tensor left over from a compiled function or a scan, the traced value {node!r}, at {user_line()}"
+    hint = "return it from the function; what it appends or stores is only there while it is traced"
     return TraceError(message(name, got, "tensors with values", hint))
 
 

@@ -154,6 +154,14 @@ def test_one_dtype_for_the_gradients_of_several() -> None:
     np.testing.assert_allclose(x.grad.numpy(), [2.25, 1.5, 1.0])
 
 
+def test_sums_are_kept_in_the_wider_dtype() -> None:
+    w = tg.tensor(1.0, dtype=tg.float64, requires_grad=True)
+    c, _ = tg.scan(lambda c, x: (c + w.float() * x, None), tg.tensor(0.0), tg.tensor([1e8, 1.0, -1e8]))
+    c.backward()
+    assert w.grad is not None
+    assert (w.grad.item(), w.grad.dtype) == (1.0, tg.float64)
+
+
 def test_where_no_gradient_flows() -> None:
     w, h, x = numbers(3), numbers(3), numbers(4, 3).detach()
 
@@ -316,6 +324,18 @@ def test_what_never_changes_is_computed_once(monkeypatch: pytest.MonkeyPatch) ->
     assert [len(once), len(each)] == [2, 4]
 
 
+def test_the_rule_knows_its_cotangent() -> None:
+    """It computes all cotangents at once and hands them out, but only for the cotangent they belong to."""
+    w, x = numbers(2), numbers(3, 2)
+    (node,) = scans(tg.scan(lambda c, x: (c * w + x, None), x[0], x)[0])
+    out, operands = tg.Tensor.handle(node), [tg.Tensor.handle(operand) for operand in node.inputs]
+    seeds = [tg.ones(node.shape, dtype=tg.float64) * k for k in (1.0, 2.0)]
+    for argnum in range(3):
+        one, two = (node.op.vjp[0](g, out, *operands, argnum=argnum, **node.attrs) for g in seeds)
+        assert one.tolist() != two.tolist()
+        agree([one * 2], [two])
+
+
 def test_nothing_is_kept_after_the_walk() -> None:
     w, x = numbers(3), numbers(4, 3)
     last, _ = tg.scan(lambda c, x: (c * w + x, None), w, x)
@@ -337,6 +357,10 @@ def test_under_jit() -> None:
         last, ys = tg.scan(step, h, x, reverse=True)
         return (last * last).sum() + (ys * ys).sum()
 
+    def rows(h: Any, x: Any) -> Any:
+        return tg.scan(lambda h, x: (h + x, {"y": h * x}), h, x, reverse=True)
+
+    agree(flatten(rows(h, x))[0], flatten(tg.jit(rows)(h, x))[0])
     both = tg.value_and_grad(value, (0, 1, 2))
     eager, compiled = both(w, h, x), tg.jit(both)(w, h, x)
     agree(flatten(eager)[0], flatten(compiled)[0])

@@ -44,6 +44,18 @@ def test_second_order() -> None:
     assert tg.testing.gradcheck(lambda x, w: tg.checkpoint(block, x, w), (x, w), order=2)
 
 
+def test_one_after_another_with_a_shared_parameter() -> None:
+    """What flows from one into the one before is not counted by both."""
+    x, w = data()
+    kept = tg.checkpoint(lambda x: block(x, w), tg.checkpoint(lambda x: block(x, w), x)).sum()
+    for a, b in zip(*(tg.autograd.grad(y, (x, w)) for y in (kept, block(block(x, w), w).sum())), strict=True):
+        assert a is not None
+        assert b is not None
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12)
+    two = lambda x, w: tg.checkpoint(block, tg.checkpoint(block, x, w), w)  # noqa: E731
+    assert tg.testing.gradcheck(two, (x, w), order=2)
+
+
 def test_random_masks_are_the_same_the_second_time() -> None:
     x, _ = data()
     masks = []

@@ -206,7 +206,7 @@ def test_append() -> None:
     compiled(X)
     compiled(X)
     assert len(kept) == 1
-    left = "a tensor left over from a compiled function, the traced value mul"
+    left = "a tensor left over from a compiled function or a scan, the traced value mul"
     for use in (
         lambda: kept[0].tolist(),
         lambda: kept[0] + 1,

@@ -222,6 +222,7 @@ if _TYPE_CHECKING:
     from .compiler import jit as jit
     from .fitting import fit as fit
     from .history import History as History
+    from .loops import scan as scan
     from .serialize import load as load
     from .serialize import save as save
     from .transforms import grad as grad
@@ -252,6 +253,7 @@ _LAZY = {
     "nn": "nn",
     "optim": "optim",
     "save": "serialize",
+    "scan": "loops",
     "testing": "testing",
     "value_and_grad": "transforms",
     "vjp": "transforms",

@@ -14,7 +14,7 @@ import numpy as np
 
 from .autograd import grad
 from .graph import NO_ATTRS, Attrs, Node, Op, next_serial, reachable
-from .tensor.core import Core, constant, mode
+from .tensor.core import Core, constant, mode, same
 from .tensor.tensor import Tensor, enable_grad
 
 Step = tuple[Op, Attrs, tuple[int | Node, ...]]  # an operand is an earlier step or a node that is kept
@@ -71,10 +71,12 @@ def _checkpoint_op(steps: list[Step], origins: tuple[Node, ...], out: Node) -> O
     last: list[tuple[Core, tuple[Tensor | None, ...]]] = []  # by the handle of the cotangent, which is one per walk
 
     def rule(g: Core, result: Core, *inputs: Core, argnum: int) -> Tensor:
-        sources = [Tensor.handle(origin) for origin in origins]
+        # Copies, because one origin may depend on another one, and what flows that way is not this node's.
+        sources = [Tensor.handle(same(origin, needs_grad=True)) for origin in origins]
         if not last or last[0][0] is not g:
             seed = g if isinstance(g, Tensor) else Tensor.handle(constant(g.node.value))
-            found = grad(_replay(steps, {}), sources, seed, create_graph=mode.grad, allow_unused=True)
+            given = dict(zip(origins, sources, strict=True))
+            found = grad(_replay(steps, given), sources, seed, create_graph=mode.grad, allow_unused=True)
             last[:] = [(g, found)]
         cotangent = last[0][1][argnum]
         if argnum == len(inputs) - 1:

@@ -289,10 +289,15 @@ def _line(node: Node, name: Mapping[Node, str], is_input: bool) -> str:
         call = "input"
     else:
         operands = [name.get(operand, "?") for operand in node.inputs]
-        attrs = [f"{key}={value}" for key, value in node.attrs.items()]
+        attrs = [f"{key}={_attribute(value)}" for key, value in node.attrs.items()]
         literal = [_literal(node.value)] if node.op.kind == "source" and _small(node) else []
         call = f"{node.op.name}({', '.join(operands + literal + attrs)})"
     return f"{name[node]} = {call} {list(node.shape)}:{node.dtype.name}"
+
+
+def _attribute(value: Any) -> str:
+    """An attribute on one line; a graph as its lines in braces."""
+    return "{" + "; ".join(str(value).splitlines()) + "}" if isinstance(value, Graph) else str(value)
 
 
 def _literal(value: Any) -> str:

@@ -12,19 +12,18 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from ..errors import TraceError, message
-from ..graph import NO_ATTRS, Attrs, GradSlot, Graph, Node, Op, Shape, next_serial, reachable
-from ..ops.movement import BROADCAST
+from ..graph import NO_ATTRS, GradSlot, Graph, Node, next_serial, reachable
 from ..ops.source import CONSTANT, INPUT
 from ..pytree import Tree, flatten, unflatten
 from ..tensor import Tensor
-from ..tensor.core import Core, broadcast_attrs, broadcast_shape, constant, is_literal, left_over, mode, same, tracing
+from ..tensor.core import Core, is_literal, left_over, same, tracing
+from ..tensor.symbolic import Symbolic
 
-FOLDED_LIMIT: Final = 65536  # elements of a constant that is worked out while tracing
 HANDLES: Final = threading.RLock()  # held by whoever gives handles of the state other nodes; before any arena's lock
 
 
@@ -80,10 +79,8 @@ class _TracedSlot(GradSlot):
         self.cleared = getattr(self, "cleared", False) or value is None
 
 
-class Tracer:
-    """The recorder of a trace: gives every application a symbolic node."""
-
-    symbolic = True  # what is done to Python state happens once, see core.forbid_tracing
+class Tracer(Symbolic):
+    """The recorder of a trace: a tensor from outside becomes an input, an assignment an update."""
 
     def __init__(self) -> None:
         self.start = next_serial()
@@ -115,25 +112,6 @@ class Tracer:
         self.captures[id(handle)] = (handle, node, symbol)
         handle.node = symbol
         return symbol
-
-    def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
-        """A symbolic application; operands are broadcast by nodes, and constants are worked out at once."""
-        if op.kind == "elementwise":
-            shapes = [node.shape for node in nodes]
-            if shapes.count(shapes[0]) != len(shapes):
-                common = broadcast_shape(op.name, *shapes)
-                nodes = tuple(node if node.shape == common else self._broadcast(node, common) for node in nodes)
-        shape = op.shape(*(node.shape for node in nodes), **attrs)
-        dtype = op.dtype(*(node.dtype for node in nodes), **attrs)
-        known = all(node.value is not None for node in nodes) and op.kind != "random"
-        if known and int(np.prod(shape)) <= FOLDED_LIMIT and not any(node.needs_grad for node in nodes):
-            with np.errstate(all="ignore"):
-                return constant(np.asarray(op.numpy(*(node.value for node in nodes), **attrs)))
-        needs = mode.grad and op.differentiable and any(node.needs_grad for node in nodes)
-        return Node(op, nodes, attrs, shape, dtype, None, needs)
-
-    def _broadcast(self, node: Node, shape: Shape) -> Node:
-        return self.bind(BROADCAST, (node,), broadcast_attrs(len(node.shape), shape))
 
     def assign(self, handle: Core, node: Node) -> None:
         """The handle holds another value until the trace ends; a leaf stays a leaf."""

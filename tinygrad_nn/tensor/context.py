@@ -98,6 +98,10 @@ def unknown_value(name: str, node: Node) -> TraceError:
     """The error of code that reads a traced value, with the line that did."""
     if mode.recorder is None:
         return left_over(name, node)
+    if getattr(mode.recorder, "keeps_scans", False):
+        got = f"a function that reads a value ({name} of {node!r}) at {user_line()}"
+        hint = "it runs once with symbols: compute on with tensor operations (tg.where for if), and return it in y"
+        return TraceError(message("scan", got, "code that does not look at values", hint))
     got = f"a read of the traced value {node!r} at {user_line()}"
     hint = (
         "a compiled function runs once with symbols: compute on with tensor operations (tg.where for if), return "
@@ -108,8 +112,8 @@ def unknown_value(name: str, node: Node) -> TraceError:
 
 def left_over(name: str, node: Node) -> TraceError:
     """The error of code that uses a traced value after the trace."""
-    got = f"a tensor left over from a compiled function, the traced value {node!r}, at {user_line()}"
-    hint = "return it from the function; what a compiled function appends or stores is only there while it is traced"
+    got = f"a tensor left over from a compiled function or a scan, the traced value {node!r}, at {user_line()}"
+    hint = "return it from the function; what it appends or stores is only there while it is traced"
     return TraceError(message(name, got, "tensors with values", hint))
 
 

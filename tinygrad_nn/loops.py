@@ -1,0 +1,305 @@
+"""`tg.scan`: a loop over time as one node of the graph, whose gradient is a loop again.
+
+The function of a step is run once, with symbols for the carry and the entries; what it reaches from outside becomes an
+operand of the node. The gradient of the step is recorded from its graph when a backward walk first asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .anomaly import at_step
+from .autodiff import reverse as walk_back
+from .errors import DTypeError, ShapeError, TraceError, message
+from .graph import NO_ATTRS, GradSlot, Graph, Node, next_serial
+from .ops.scan import bound, column, last, offsets_of
+from .ops.source import INPUT
+from .pytree import Tree, flatten, unflatten
+from .tensor import Tensor, enable_grad
+from .tensor.core import Core, is_literal, left_over, mode, tracing, user_line
+from .tensor.creation import as_tensor, zeros
+from .tensor.symbolic import Symbolic
+
+NAME = "scan"
+Step = Callable[[Any, Any], Any]
+
+
+def _symbol(shape: tuple[int, ...], dtype: Any, needs_grad: bool) -> Tensor:
+    node = Node(INPUT, (), NO_ATTRS, shape, dtype, None, needs_grad)
+    node.slot = GradSlot(keep=True)  # so that a backward() in the function leaves a trace
+    return Tensor.handle(node)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Body(Graph):
+    """The graph of a step, which knows the graph of its gradient."""
+
+    adjoints: dict[Any, Body] = field(default_factory=dict, repr=False)
+
+    def adjoint(self, carries: int, series: int, needs: tuple[int, ...]) -> Body:
+        """The step of the backward scan, in the order of operands that ops/scan.py gives it.
+
+        Inputs: cotangents of the carries, sums of the cotangents of what every step reads, the row of g, the carry
+        before the step, the entries, the rest. Outputs: the next of the first two, then cotangents of entries.
+        """
+        key = (carries, series, needs)
+        if key not in self.adjoints:
+            self.adjoints[key] = _adjoint(self, carries, series, needs)
+        return self.adjoints[key]
+
+
+def _adjoint(body: Body, carries: int, series: int, needs: tuple[int, ...]) -> Body:
+    entries = [k for k in needs if carries <= k < carries + series]
+    summed = [k for k in needs if k >= carries + series]
+    floats = [node.dtype for node in (*body.outputs, *(body.inputs[k] for k in needs))]
+    wide: Any = np.result_type(*floats)  # all that the scan carries and leaves has one dtype
+    with tracing(Symbolic()), enable_grad():
+        carried = [_symbol(node.shape, wide, True) for node in body.inputs[:carries]]
+        sums = [_symbol(body.inputs[k].shape, wide, True) for k in summed]
+        rows = [_symbol(node.shape, node.dtype, True) for node in body.outputs]
+        wanted = {*range(carries), *entries, *summed}
+        given = [_symbol(node.shape, node.dtype, k in wanted) for k, node in enumerate(body.inputs)]
+        values = _replay(body, given)
+        roots, seeds = [], []
+        for k, (value, row) in enumerate(zip(values, rows, strict=True)):
+            roots.append(value.node)
+            seeds.append(row + carried[k].cast(row.dtype) if k < carries else row)
+        found = walk_back(roots, seeds, Tensor.handle, {given[k].node for k in wanted}, retain=True)
+
+        def cotangent(k: int) -> Tensor:
+            g = found.get(given[k].node)
+            return given[k].new_zeros(given[k].shape).cast(wide) if g is None else g.cast(wide)
+
+        outputs = [cotangent(k) for k in range(carries)]
+        outputs += [total + cotangent(k) for total, k in zip(sums, summed, strict=True)]
+        outputs += [cotangent(k) for k in entries]
+    inputs = [*carried, *sums, *rows, *given]
+    return Body.of([handle.node for handle in outputs], [handle.node for handle in inputs])  # type: ignore[return-value]
+
+
+def _replay(body: Graph, given: Sequence[Tensor]) -> list[Tensor]:
+    """The outputs of a graph, computed again from other inputs; what had no gradient has none."""
+    done = dict(zip(body.inputs, given, strict=True))
+    for node in body.nodes:
+        if node in done:
+            continue
+        if node.op.kind == "source":
+            done[node] = Tensor.handle(node)
+            continue
+        first, *others = [done[operand] for operand in node.inputs]
+        result = first.apply(node.op, *others, **node.attrs)
+        cut = not node.needs_grad and any(operand.needs_grad for operand in node.inputs)
+        done[node] = result.detach() if cut and result.requires_grad else result
+    return [done[node] for node in body.outputs]
+
+
+class _Recorder(Symbolic):
+    """Records the function of a step; tensors from outside become inputs of the body."""
+
+    keeps_scans = True  # a scan inside of it is a node too
+
+    def __init__(self, start: int, inside: bool) -> None:
+        self.start = start
+        self.inside = inside  # of another recording, whose symbols are known there
+        self.outside: dict[Node, tuple[Core, Node]] = {}
+
+    def lift(self, handle: Core) -> Node:
+        """The node of an operand; a tensor from outside becomes an input at its first touch."""
+        node = handle.node
+        if node.serial > self.start or is_literal(node):
+            return node
+        if node.value is None and not self.inside:
+            raise left_over(NAME, node)
+        if node not in self.outside:
+            self.outside[node] = (Tensor.handle(node), _symbol(node.shape, node.dtype, node.needs_grad).node)
+        return self.outside[node][1]
+
+    def assign(self, handle: Core, node: Node) -> None:
+        """Tensors of the step may be written in place, those from outside may not: they would be a carry."""
+        if handle.node.serial <= self.start:
+            got = f"a write to a tensor {handle.node!r} from outside, at {user_line()}"
+            hint = "make it a part of the carry; random numbers (dropout too) are drawn outside and passed in xs"
+            raise TraceError(message(NAME, got, "a function that only reads what is outside", hint))
+        handle.node = node
+
+
+def _keeps_node() -> bool:
+    """Whether a scan is recorded as one node: THE place of that decision.
+
+    A function that is being compiled is unrolled, because the compiler does not lower the node yet; so is one that
+    `detect_anomaly` looks at, which then names the step. Everybody else gets the node.
+    """
+    recorder = mode.recorder
+    if mode.watch is not None:
+        return False
+    return getattr(recorder, "keeps_scans", not getattr(recorder, "symbolic", False))
+
+
+def scan(fn: Step, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False) -> tuple[Any, Any]:
+    """Run `carry, y = fn(carry, x)` over the first axis of `xs` and return (the last carry, the stacked ys).
+
+    As jax.lax.scan: `init`, `xs` and y are tensors or nested structures of them; a carry keeps its structure, shapes
+    and dtypes. `xs` may be None, with `length` steps; y may be None. With `reverse` the last entry comes first, and
+    each y still stands at the place of its x. Carries and ys are of one float dtype, xs of any.
+
+    `fn` runs once, with symbols, so it cannot look at values; the loop is one node of the graph, and so is its
+    gradient. Tensors that `fn` reaches from outside get their gradients too. Raises ShapeError, DTypeError, TraceError.
+
+    >>> import tinygrad_nn as tg
+    >>> w = tg.tensor(0.5, requires_grad=True)
+    >>> total, sums = tg.scan(lambda c, x: (w * c + x, w * c + x), tg.tensor(0.0), tg.tensor([1.0, 2.0, 3.0]))
+    >>> sums.tolist()
+    [1.0, 2.5, 4.25]
+    >>> total.backward()
+    >>> w.grad.item()
+    3.0
+    """
+    carries, tree = flatten(init)
+    carries = _tensors("init", carries)
+    entries, entry_tree = ([], None) if xs is None else flatten(xs)
+    entries = _tensors("xs", entries)
+    steps = _length(entries, length)
+    loop = _Loop(fn, carries, tree, entries, entry_tree, steps, reverse)
+    if not _keeps_node() and steps:
+        return loop.unrolled()
+    return loop.node()
+
+
+def _tensors(what: str, leaves: list[Any]) -> list[Tensor]:
+    for leaf in leaves:
+        if not isinstance(leaf, (Tensor, int, float, np.ndarray, np.generic)):
+            got = f"{type(leaf).__name__} in {what}"
+            hint = "reach what is no tensor from outside of the function; y may be None as a whole"
+            raise DTypeError(message(NAME, got, "tensors, numbers and arrays", hint))
+    return [as_tensor(leaf) for leaf in leaves]
+
+
+def _length(entries: list[Tensor], length: int | None) -> int:
+    if any(entry.ndim == 0 for entry in entries):
+        raise ShapeError(message(NAME, "a 0-d tensor in xs", "tensors with a first axis of steps"))
+    lengths = {entry.shape[0] for entry in entries}
+    if length is not None and (isinstance(length, bool) or not isinstance(length, int) or length < 0):
+        raise ShapeError(message(NAME, f"length {length!r}", "a number of steps, 0 or more"))
+    if len(lengths) > 1:
+        got = "xs of lengths " + " and ".join(str(entry.shape[0]) for entry in entries)
+        raise ShapeError(message(NAME, got, "one length", "the first axis of every tensor in xs is the step"))
+    if not lengths and length is None:
+        raise ShapeError(message(NAME, "no xs and no length", "one of them", "pass length=, the number of steps"))
+    found = lengths.pop() if lengths else int(length or 0)
+    if length is not None and length != found:
+        raise ShapeError(message(NAME, f"length {length} and xs of length {found}", "equal lengths"))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    """A call of scan, flattened."""
+
+    fn: Step
+    init: list[Tensor]
+    tree: Tree
+    entries: list[Tensor]
+    entry_tree: Tree | None
+    length: int
+    reverse: bool
+
+    def step(self, carry: list[Tensor], entries: list[Tensor]) -> tuple[list[Tensor], list[Tensor], Tree | None]:
+        """The function, called once: the next carry, the ys and their structure, checked."""
+        x = None if self.entry_tree is None else unflatten(self.entry_tree, entries)
+        returned = self.fn(unflatten(self.tree, carry), x)
+        if not isinstance(returned, tuple) or len(returned) != 2:
+            got = f"a function that returned {_described(returned)}"
+            raise ShapeError(message(NAME, got, "a pair (carry, y)", "return carry, None where there is no y"))
+        leaves, tree = flatten(returned[0])
+        if tree != self.tree:
+            got = f"a carry of another structure after a step: {_described(returned[0])}"
+            raise ShapeError(message(NAME, got, f"that of init: {_described(unflatten(self.tree, carry))}"))
+        after = _tensors("the carry", leaves)
+        for before, new in zip(carry, after, strict=True):
+            if new.shape != before.shape:
+                got = f"a carry of shape {new.shape} after a step"
+                raise ShapeError(message(NAME, got, f"shape {before.shape}, as in init", "expand init to that shape"))
+            if new.dtype != before.dtype:
+                got = f"a carry of dtype {new.dtype.name} after a step"
+                hint = "convert init or the result with .to(dtype)"
+                raise DTypeError(message(NAME, got, f"{before.dtype.name}, as in init", hint))
+        ys, y_tree = ([], None) if returned[1] is None else flatten(returned[1])
+        ys = _tensors("y", ys)
+        dtypes = {handle.dtype for handle in (*after, *ys)}
+        if len(dtypes) > 1 or any(dtype.kind != "f" for dtype in dtypes):
+            got = f"carries of {_dtypes(after)} and ys of {_dtypes(ys)}"
+            hint = "cast them with .to(dtype); counters and masks can be floats, or be made from xs"
+            raise DTypeError(message(NAME, got, "one float dtype for all", hint))
+        return after, ys, y_tree
+
+    def node(self) -> tuple[Any, Any]:
+        """The loop as one node."""
+        recorder = _Recorder(next_serial(), mode.recorder is not None)
+        carry = [_symbol(x.shape, x.dtype, x.dtype.kind == "f") for x in self.init]
+        entries = [_symbol(x.shape[1:], x.dtype, x.requires_grad) for x in self.entries]
+        symbols = [handle.node for handle in (*carry, *entries)]
+        with tracing(recorder), enable_grad():
+            after, ys, y_tree = self.step(carry, entries)
+            outputs = [recorder.lift(handle) for handle in (*after, *ys)]
+        operands = [*self.init, *self.entries, *(handle for handle, _ in recorder.outside.values())]
+        symbols += [symbol for _, symbol in recorder.outside.values()]
+        if not outputs or not operands:  # there is nothing to compute, or to compute it from
+            return self.unrolled()
+        if not _keeps_node():  # no step: the function was run for the shapes of its ys
+            empty = [zeros((0, *y.shape), dtype=y.dtype) for y in ys]
+            return unflatten(self.tree, self.init), None if y_tree is None else unflatten(y_tree, empty)
+        body = Body.of(outputs, symbols)
+        _check_closed(body)
+        offsets = offsets_of(body)
+        rows = bound(operands, body, self.length, len(carry), len(entries), self.reverse, offsets)
+        count = len(carry)
+        finals = [last(column(rows, body, offsets, k), x, self.reverse) for k, x in enumerate(self.init)]
+        stacked = [column(rows, body, offsets, count + k) for k in range(len(ys))]
+        return unflatten(self.tree, finals), None if y_tree is None else unflatten(y_tree, stacked)
+
+    def unrolled(self) -> tuple[Any, Any]:
+        """The loop step by step."""
+        carry, rows, y_tree = self.init, [], None
+        steps = range(self.length)
+        try:
+            for t in reversed(steps) if self.reverse else steps:
+                at_step(NAME, t)
+                carry, ys, y_tree = self.step(carry, [entry.select(0, t) for entry in self.entries])
+                rows.append([y.unsqueeze(0) for y in ys])
+        finally:
+            at_step(NAME, None)
+        if self.reverse:
+            rows.reverse()
+        columns = [first.cat_with(*others, dim=0) if others else first for first, *others in zip(*rows, strict=True)]
+        return unflatten(self.tree, carry), None if y_tree is None else unflatten(y_tree, columns)
+
+
+def _check_closed(body: Graph) -> None:
+    """Nothing of another recording is in the body, and no gradient was left behind."""
+    inputs = set(body.inputs)
+    for node in body.nodes:
+        if node.op is INPUT and node not in inputs:
+            raise left_over(NAME, node)
+    if any(node.slot is not None and node.slot.grad is not None for node in body.inputs):
+        hint = "use tg.grad or tg.autograd.grad and return what they give"
+        raise TraceError(message(NAME, "a backward() in the function of a step", "no write to .grad", hint))
+
+
+def _dtypes(handles: list[Tensor]) -> str:
+    return " and ".join(dict.fromkeys(handle.dtype.name for handle in handles)) or "no dtype"
+
+
+def _described(value: Any) -> str:
+    """A structure in words: its brackets and the shapes in it."""
+    if isinstance(value, Tensor):
+        return f"tensor{list(value.shape)}"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {_described(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        inner = ", ".join(map(_described, value))
+        return f"[{inner}]" if isinstance(value, list) else f"({inner})"
+    return type(value).__name__

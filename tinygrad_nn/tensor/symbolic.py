@@ -1,0 +1,48 @@
+"""Recording without values: every application becomes a symbolic node. What a compiled function and the body of a scan
+have in common.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from ..graph import Attrs, Node, Op, Shape
+from ..ops.movement import BROADCAST
+from .core import Core, broadcast_attrs, broadcast_shape, constant, mode
+
+FOLDED_LIMIT: Final = 65536  # elements of a constant that is worked out while recording
+
+
+class Symbolic:
+    """A recorder that gives every application a symbolic node; what a handle stands for is its own node."""
+
+    symbolic = True  # what is done to Python state happens once, see context.forbid_tracing
+
+    def lift(self, handle: Core) -> Node:
+        """The node of an operand."""
+        return handle.node
+
+    def assign(self, handle: Core, node: Node) -> None:
+        """The handle holds another value from here on."""
+        handle.node = node
+
+    def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
+        """A symbolic application; operands are broadcast by nodes, and constants are worked out at once."""
+        if op.kind == "elementwise":
+            shapes = [node.shape for node in nodes]
+            if shapes.count(shapes[0]) != len(shapes):
+                common = broadcast_shape(op.name, *shapes)
+                nodes = tuple(node if node.shape == common else self._broadcast(node, common) for node in nodes)
+        shape = op.shape(*(node.shape for node in nodes), **attrs)
+        dtype = op.dtype(*(node.dtype for node in nodes), **attrs)
+        known = all(node.value is not None for node in nodes) and op.kind != "random"
+        if known and int(np.prod(shape)) <= FOLDED_LIMIT and not any(node.needs_grad for node in nodes):
+            with np.errstate(all="ignore"):
+                return constant(np.asarray(op.numpy(*(node.value for node in nodes), **attrs)))
+        needs = mode.grad and op.differentiable and any(node.needs_grad for node in nodes)
+        return Node(op, nodes, attrs, shape, dtype, None, needs)
+
+    def _broadcast(self, node: Node, shape: Shape) -> Node:
+        return self.bind(BROADCAST, (node,), broadcast_attrs(len(node.shape), shape))

@@ -101,10 +101,11 @@ class _Recorder(Symbolic):
     """Records the function of a step; tensors from outside become inputs of the body."""
 
     keeps_scans = True  # a scan inside of it is a node too
+    inside_scan = True
 
-    def __init__(self, start: int, inside: bool) -> None:
+    def __init__(self, start: int, outer: Any) -> None:
         self.start = start
-        self.inside = inside  # of another recording, whose symbols are known there
+        self.outer = outer  # the recorder around this one, which has symbols of its own for what is outside of both
         self.outside: dict[Node, tuple[Core, Node]] = {}
 
     def lift(self, handle: Core) -> Node:
@@ -112,7 +113,9 @@ class _Recorder(Symbolic):
         node = handle.node
         if node.serial > self.start or is_literal(node):
             return node
-        if node.value is None and not self.inside:
+        if self.outer is not None:
+            node = self.outer.lift(handle)
+        elif node.value is None:
             raise left_over(NAME, node)
         if node not in self.outside:
             self.outside[node] = (Tensor.handle(node), _symbol(node.shape, node.dtype, node.needs_grad).node)
@@ -130,8 +133,8 @@ class _Recorder(Symbolic):
 def _keeps_node() -> bool:
     """Whether a scan is recorded as one node: THE place of that decision.
 
-    A function that is being compiled is unrolled, because the compiler does not lower the node yet; so is one that
-    `detect_anomaly` looks at, which then names the step. Everybody else gets the node.
+    A function that `detect_anomaly` looks at is unrolled, so that the step is named. Everybody else, the compiler too,
+    gets the node.
     """
     recorder = mode.recorder
     if mode.watch is not None:
@@ -238,7 +241,7 @@ class _Loop:
 
     def node(self) -> tuple[Any, Any]:
         """The loop as one node."""
-        recorder = _Recorder(next_serial(), mode.recorder is not None)
+        recorder = _Recorder(next_serial(), mode.recorder)
         carry = [_symbol(x.shape, x.dtype, x.dtype.kind == "f") for x in self.init]
         entries = [_symbol(x.shape[1:], x.dtype, x.requires_grad) for x in self.entries]
         symbols = [handle.node for handle in (*carry, *entries)]

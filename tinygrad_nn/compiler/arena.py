@@ -6,14 +6,14 @@ one where nothing reads that any more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Final
 
 from ..scalar import Expr
 from .loopir import Access, Affine, Buffer, Check, Kernel, Loop, Statement, Store, Var, accesses, statements
-from .program import Program, Span, spans, with_spans
+from .program import Program, Region, Repeat, Span, spans, with_spans
 
 ALIGNMENT: Final = 64  # bytes
 LONG: Final = 16  # vectors in a line from which it is padded to four of them
@@ -85,6 +85,17 @@ def place(program: Program, layouts: dict[Buffer, Layout]) -> tuple[Program, dic
     return _with_copies(program, copies, layouts, offsets, size)
 
 
+def ranges(regions: Sequence[Region]) -> Iterator[tuple[int, int]]:
+    """The first and the last kernel (exclusive) of every repetition."""
+    for region in regions:
+        if isinstance(region, Span):
+            continue
+        if isinstance(region, Repeat):
+            inside = [span for span, _ in spans(region.body)]
+            yield min(span.start for span in inside), max(span.stop for span in inside)
+        yield from ranges(region.body)
+
+
 class Uses:
     """Where each buffer is read and written, by position of the kernel; aliases count as their base."""
 
@@ -107,6 +118,13 @@ class Uses:
                 kind.setdefault(base, {}).setdefault(position, []).append((number, access))
         for buffer in program.outputs:
             self.last[self.own[buffer]] = len(program.kernels)
+        for start, stop in sorted(ranges(program.regions), key=lambda pair: pair[1] - pair[0]):
+            for buffer in self.first:  # what crosses the border of a repetition lives in all of its rounds
+                first, last = self.first[buffer], self.last[buffer]
+                if first < start <= last < stop:
+                    self.last[buffer] = stop - 1
+                elif start <= first < stop <= last:
+                    self.first[buffer] = start
 
     def may_replace(self, span: Span, old: Buffer, new: Buffer) -> bool:
         """Whether a new value may be written over the old one: nothing later in the span reads that or may stop the

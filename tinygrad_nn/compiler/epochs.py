@@ -24,7 +24,7 @@ from ..scalar import Expr, const, param
 from .fusion import Plan, plan
 from .loopir import TAIL, Access, Affine, Buffer, Check, Kernel, Loop, Statement, Store, Var, affine
 from .lower import lower
-from .program import Fault, Program, Region, Repeat, Span, When
+from .program import Fault, Program, Region, Repeat, Span, When, shifted
 from .rewrite import rewrite
 from .trace import Traced
 
@@ -102,21 +102,21 @@ class Epochs:
         self.kernels: list[Kernel] = []
         regions: list[Region] = []
         if permutation is not None and self.orders is not None:
-            self._then(regions, list(parts[-1].kernels), parts[-1].updates)
+            self._embed(regions, parts[-1])
             self._then(regions, [self._ordered(parts[-1].outputs[0], self.orders)])
         for step, body, inputs in zip(steps, bodies, self.batches, strict=True):
             turn = Var("batch", body.rounds)
             inner: list[Region] = []
             before = body.first // bodies[0].rows
             self._then(inner, [*self._marks(turn, before), *self._copies(body, turn, inputs)])
-            self._then(inner, list(step.kernels), step.updates)
+            self._embed(inner, step)
             self._then(inner, self._totals(body, turn, before, step.outputs))
             regions.append(Repeat(turn, tuple(inner), None, body.tail is not None))
         self._then(regions, self._means(len(bodies[0].results)))
         if scored is not None:
             judged: list[Region] = []
             judge = parts[len(bodies)]
-            self._then(judged, list(judge.kernels))
+            self._embed(judged, judge)
             self._then(judged, self._scored(scores, judge.outputs))
             regions.append(When(Access(self.flags, (affine(self.epoch),)), tuple(judged)))
         own = [*self.data, self.history, self.scores, self.flags, self.count, self.now, self.stop]
@@ -153,6 +153,12 @@ class Epochs:
         if more or updates:
             regions.append(Span(len(self.kernels), len(self.kernels) + len(more), updates))
             self.kernels += more
+
+    def _embed(self, regions: list[Region], part: Program) -> None:
+        """The kernels of a part, repeated as it says."""
+        if part.kernels or part.updates:
+            regions += shifted(part.regions, len(self.kernels))
+            self.kernels += part.kernels
 
     def _marks(self, turn: Var, before: int) -> list[Kernel]:
         """Where the run is, for messages and for the number of whole epochs; then whether it is to stop."""

@@ -50,11 +50,11 @@ def plan(graph: Graph) -> Plan:
     for node in reversed(graph.nodes):
         for user, argnum in users[node]:
             reason = _demand(user, argnum, node) or (viewed.get(user, "") if argnum == 0 else "")
-            if reason and is_view(node):
+            if reason and is_view(node) and "body" not in user.attrs:
                 viewed.setdefault(node, reason)
             elif reason:
                 reasons.setdefault(node, reason)
-            if user.op is RESHAPE and not is_squeeze(node.shape, user.shape):
+            if user.op is RESHAPE and not is_view(user):
                 reasons.setdefault(node, "reshape")
                 plain.add(node)
                 if user in plain or user in reasons:
@@ -95,16 +95,33 @@ def is_squeeze(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     return [n for n in own if n != 1] == [n for n in shape if n != 1]
 
 
+def is_split(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a reshape only splits axes, so that an index of the result is one of the operand."""
+    if 0 in shape or not own or any(type(n) is not int for n in (*own, *shape)):
+        return False
+    rest = list(shape)
+    for n in own:
+        size = 1
+        while size < n and rest:
+            size *= rest.pop(0)
+        if size != n:
+            return False
+    return all(n == 1 for n in rest)
+
+
 def is_view(node: Node) -> bool:
     """Whether a node is another order of its operand's elements."""
     if node.op is RESHAPE:
-        return is_squeeze(node.inputs[0].shape, node.shape)
+        own = node.inputs[0].shape
+        return is_squeeze(own, node.shape) or is_split(own, node.shape)
     return node.op.name in ("broadcast", "permute", "slice")
 
 
 def _own_loops(node: Node) -> bool:
     """Whether the node's elements cannot be computed one by one."""
     emit = node.op.emit
+    if "body" in node.attrs:
+        return True
     if emit is None and node.op.kind not in ("contract",) and node.op is not RESHAPE:
         hint = "see docs/compile.md for what compiles, or take this part out of the compiled function"
         raise TraceError(message("compile", f"the op {node.op.name}", "an op with a compiled form", hint))
@@ -127,6 +144,8 @@ def inlines(node: Node) -> bool:
 
 def _demand(user: Node, argnum: int, node: Node) -> str:
     """Why a user needs an operand in memory."""
+    if "body" in user.attrs:
+        return "" if argnum < user.attrs["carries"] else "operand of a scan"
     if user.op.kind != "index":
         return ""
     if isinstance(user.op.emit, Rank):

@@ -13,7 +13,7 @@ from ..graph import Graph, Node
 from ..ops.movement import RESHAPE
 from ..ops.rules import INT64, Fold, Pieces, Rank, Spread
 from ..scalar import Expr, const, param
-from .fusion import Plan, is_large, is_squeeze
+from .fusion import Plan, is_large, is_split, is_squeeze, is_view
 from .loopir import (
     TAIL,
     Access,
@@ -30,10 +30,10 @@ from .loopir import (
     Var,
     affine,
 )
-from .own_loops import OwnLoops
-from .program import Fault, Program
+from .program import Fault, Program, Region, Span
 from .reader import Guards, Probe, Reader
 from .rewrite import filled
+from .scans import Scans, Windows
 
 NOTHING: Final[Mapping[Node, Buffer]] = {}
 
@@ -45,7 +45,7 @@ def lower(
     return Lowering(graph, plan, buffers, prefix, faults).run()
 
 
-class Lowering(OwnLoops):
+class Lowering(Scans):
     """The state of one lowering: buffers by node, kernels so far, and the block that statements go to."""
 
     def __init__(
@@ -63,27 +63,45 @@ class Lowering(OwnLoops):
         self.sources: list[str] = []
         self.count = 0
         self.nothing = False
+        self.windows: Windows = {}
+        self.regions: list[Region] = []
+        self.mark = 0
 
-    def run(self) -> Program:
+    def inner(self, node: Node, known: Mapping[Node, Buffer], windows: Windows) -> Scans:
+        """A lowering of the graph of a step."""
+        names = f"{self.buffers[node].name}_" if node in self.buffers else f"s{len(self.order)}_"
+        made = Lowering(node.attrs["body"], self.plan, known, names, self.known + len(self.faults))
+        made.windows, made.count = windows, self.count
+        return made
+
+    def lower_nodes(self) -> None:
         """Every node with a buffer, in order."""
+        self.inputs = frozenset(self.graph.inputs)
         names = {node: f"{self.prefix}b{position}" for position, node in enumerate(self.graph.nodes)}
         for node in self.plan.stored:
-            if node in self.buffers:
+            if node in self.buffers or node in self.windows:
                 continue
             role = "input" if node in self.inputs else "constant" if node.op.kind == "source" else "temporary"
             base = None
-            if node.op is RESHAPE and node not in self.inputs and not is_squeeze(node.inputs[0].shape, node.shape):
+            if node.op is RESHAPE and node not in self.inputs and not is_view(node):
                 base = self._alias(node)
             buffer = base or self._buffer(names[node], node, role)
             if role == "temporary" and base is None:
                 self._kernels(node, buffer)
             self.buffers[node] = buffer
+
+    def run(self) -> Program:
+        """The program."""
+        self.lower_nodes()
         state = {self.buffers[old] for old, new in self.graph.updates if old is not new}
         outputs = tuple(self._kept(self._buffer_of(node), state) for node in self.graph.outputs)
         updates = tuple(
             (self.buffers[old], new if new.base is None else self._kept(new, state))
             for old, new in ((old, self._buffer_of(node)) for old, node in self.graph.updates)
         )
+        order: tuple[Region, ...] = ()
+        if self.regions:
+            order = (*self.regions, Span(self.mark, len(self.kernels), updates))
         return Program(
             tuple(self.kernels),
             tuple(self.order),
@@ -91,6 +109,7 @@ class Lowering(OwnLoops):
             outputs,
             updates,
             tuple(self.faults.values()),
+            order,
         )
 
     def _buffer_of(self, node: Node) -> Buffer:
@@ -135,6 +154,8 @@ class Lowering(OwnLoops):
             self._rank(node, buffer, emit)
         elif isinstance(emit, Spread) and self._inline(node, None) is None:
             self._spread(node, buffer, emit)
+        elif "body" in node.attrs:
+            self._scan_body(node, buffer)
         elif node.op.kind == "control":
             self._scan(node, buffer)
         elif isinstance(emit, Pieces):
@@ -156,6 +177,9 @@ class Lowering(OwnLoops):
                 return found
         if node in self.buffers:
             result = param(Access(self.buffers[node], index, guards), node.dtype)
+        elif node in self.windows:
+            series, place = self.windows[node]
+            result = param(Access(series, (*place, *index), guards), node.dtype)
         elif node.op.kind == "source":
             result = self._constant(node)
         else:
@@ -201,6 +225,8 @@ class Lowering(OwnLoops):
     def _squeezed(self, node: Node, index: tuple[Index, ...], guards: Guards) -> Expr:
         """Axes of length 1 come and go; any other reshape reads a plain buffer under its new shape."""
         operand = node.inputs[0]
+        if is_split(operand.shape, node.shape):
+            return self.pull(operand, merged(index, node.shape, operand.shape), guards)
         if not is_squeeze(operand.shape, node.shape):
             self.buffers[node] = self._alias(node)
             return self.pull(node, index, guards)
@@ -269,6 +295,19 @@ class Lowering(OwnLoops):
 
         self._fold([total], [const(0, node.dtype)], loops, inner)
         return param(total, node.dtype)
+
+
+def merged(index: tuple[Index, ...], shape: tuple[int, ...], own: tuple[int, ...]) -> tuple[Index, ...]:
+    """The index of an operand whose axes a reshape splits."""
+    parts = list(zip(index, shape, strict=True))
+    result: list[Index] = []
+    for n in own:
+        place, size = Affine(), 1
+        while size < n:
+            part, m = parts.pop(0)
+            place, size = place * m + part, size * m  # type: ignore[operator]
+        result.append(place)
+    return tuple(result)
 
 
 _RULES: Final[dict[str, Callable[[Lowering, Node, tuple[Index, ...], Guards], Expr]]] = {

@@ -87,6 +87,11 @@ def with_spans(regions: Sequence[Region], new: Mapping[Span, Span]) -> tuple[Reg
     )
 
 
+def shifted(regions: Sequence[Region], by: int) -> tuple[Region, ...]:
+    """The tree for kernels that stand so much later."""
+    return with_spans(regions, {s: replace(s, start=s.start + by, stop=s.stop + by) for s, _ in spans(regions)})
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What a Check found wrong, for the message: the op, the buffer of indices and the length of the axis."""
@@ -236,6 +241,8 @@ def _bounds(index: Affine, guards: Sequence[Guard]) -> tuple[int, int]:
     """The smallest and largest value of an index, where guards limit single variables."""
     ranges = {var: (0, var.extent - 1) for var, _ in index.terms}
     for guard in guards:
+        if not guard.index.terms and not guard.low <= guard.index.offset < guard.high:
+            return 0, -1  # never
         if len(guard.index.terms) == 1:
             ((var, step),) = guard.index.terms
             ends = [guard.low - guard.index.offset, guard.high - 1 - guard.index.offset]

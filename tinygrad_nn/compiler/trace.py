@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -81,6 +81,8 @@ class _TracedSlot(GradSlot):
 
 class Tracer(Symbolic):
     """The recorder of a trace: a tensor from outside becomes an input, an assignment an update."""
+
+    keeps_scans = True
 
     def __init__(self) -> None:
         self.start = next_serial()

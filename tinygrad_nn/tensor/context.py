@@ -98,7 +98,7 @@ def unknown_value(name: str, node: Node) -> TraceError:
     """The error of code that reads a traced value, with the line that did."""
     if mode.recorder is None:
         return left_over(name, node)
-    if getattr(mode.recorder, "keeps_scans", False):
+    if getattr(mode.recorder, "inside_scan", False):
         got = f"a function that reads a value ({name} of {node!r}) at {user_line()}"
         hint = "it runs once with symbols: compute on with tensor operations (tg.where for if), and return it in y"
         return TraceError(message("scan", got, "code that does not look at values", hint))

@@ -1,0 +1,133 @@
+"""A scan, compiled: the same values and gradients as the eager loop, in code that does not grow with the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_nn as tg
+from tinygrad_nn import functional as F
+from tinygrad_nn import nn, optim
+from tinygrad_nn.compiler import interp
+
+RNG = np.random.default_rng(0)
+W, U, B = (RNG.standard_normal(shape) * 0.4 for shape in ((4, 4), (3, 4), (4,)))
+
+
+def rnn(x: Any, h: Any, w: Any, u: Any, b: Any, reverse: bool = False) -> Any:
+    def step(h: Any, x: Any) -> Any:
+        h = (x @ u + h @ w + b).tanh()
+        return h, h * 2 + x.sum()
+
+    return tg.scan(step, h, x, reverse=reverse)
+
+
+def summed(*args: Any, **options: Any) -> Any:
+    last, stacked = rnn(*args, **options)
+    return (last * last).sum() + (stacked * stacked).sum()
+
+
+def near(a: Any, b: Any) -> None:
+    np.testing.assert_allclose(a.numpy(), b.detach().numpy(), rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("steps", [0, 1, 2, 7])
+def test_values_and_gradients(steps: int, rows: int, reverse: bool) -> None:
+    args = (RNG.standard_normal((steps, rows, 3)), RNG.standard_normal((rows, 4)), W, U, B)
+    jitted = tg.jit(lambda *args: rnn(*args, reverse=reverse))
+    for found, wanted in zip(jitted(*args), rnn(*map(tg.tensor, args), reverse=reverse), strict=True):
+        near(found, wanted)
+    gradients = tg.grad(lambda *args: summed(*args, reverse=reverse), argnums=(0, 1, 2, 3, 4))
+    for found, wanted in zip(tg.jit(gradients)(*args), gradients(*map(tg.tensor, args)), strict=True):
+        near(found, wanted)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_second_derivatives(steps: int) -> None:
+    x, h = RNG.standard_normal((steps, 2, 3)), RNG.standard_normal((2, 4))
+
+    def curvature(w: Any) -> Any:
+        inner = tg.grad(lambda w: summed(tg.tensor(x), tg.tensor(h), w, tg.tensor(U), tg.tensor(B)))
+        return tg.grad(lambda w: (inner(w) ** 2).sum())(w)
+
+    near(tg.jit(curvature)(W), curvature(tg.tensor(W)))
+
+
+def several(x: Any, a: Any, c: Any) -> Any:
+    """Two carries that change places, series of two shapes, an output that is the entry itself."""
+
+    def step(carry: Any, entry: Any) -> Any:
+        a, c = carry
+        return (c * 0.5 + entry["x"], a.reshape(2, 3).T.reshape(6)), {"same": entry["x"], "sum": (a * c).sum()}
+
+    return tg.scan(step, (a, c), {"x": x})
+
+
+def nested(x: Any, a: Any, c: Any) -> Any:
+    def outer(a: Any, row: Any) -> Any:
+        total, inner = tg.scan(lambda t, e: (t + e * a.sum(), t * e), c.sum(), row)
+        return a * 0.9 + total, inner
+
+    return tg.scan(outer, a, x)
+
+
+@pytest.mark.parametrize("function", [several, nested])
+def test_structures(function: Callable[..., Any]) -> None:
+    args = RNG.standard_normal((5, 6)), RNG.standard_normal(6), RNG.standard_normal(6)
+    found, wanted = tg.jit(function)(*args), function(*map(tg.tensor, args))
+    for a, b in zip(_leaves(found), _leaves(wanted), strict=True):
+        near(a, b)
+    loss = tg.grad(lambda *args: sum((leaf * leaf).sum() for leaf in _leaves(function(*args))), argnums=(0, 1, 2))
+    for a, b in zip(tg.jit(loss)(*args), loss(*map(tg.tensor, args)), strict=True):
+        near(a, b)
+
+
+def _leaves(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    return [leaf for part in value for leaf in _leaves(part)] if isinstance(value, tuple) else [value]
+
+
+def test_the_interpreter_agrees() -> None:
+    args = [RNG.standard_normal((3, 2, 3)), RNG.standard_normal((2, 4)), W, U, B]
+    jitted = tg.jit(lambda *args: summed(*args))
+    wanted = jitted(*args)
+    outputs, _ = interp.run(jitted.program(*args), args)
+    np.testing.assert_allclose(outputs[0], wanted.numpy(), rtol=1e-12)
+
+
+def test_code_does_not_grow_with_the_steps() -> None:
+    def kernels(steps: int) -> int:
+        x, h = np.zeros((steps, 2, 3)), np.zeros((2, 4))
+        return len(tg.jit(tg.grad(lambda w: summed(x, h, w, U, B))).program(W).kernels)
+
+    assert kernels(5) == kernels(500)
+
+
+def test_in_native_fit() -> None:
+    x, y = RNG.standard_normal((10, 6, 3)), RNG.standard_normal((10, 1))
+
+    def work(jit: bool) -> tuple[Any, Any]:
+        tg.manual_seed(0)
+        layer, w = nn.Linear(4, 1, dtype=tg.float64), nn.Parameter(tg.tensor(W))
+        opt = optim.Adam([*layer.parameters(), w], lr=0.01)
+
+        def step(x: Any, y: Any) -> Any:
+            opt.zero_grad()
+            h = x.new_zeros(x.shape[0], 4)
+            h, _ = tg.scan(lambda h, x: ((x @ tg.tensor(U) + h @ w).tanh(), None), h, x.transpose(0, 1))
+            loss = F.mse_loss(layer(h), y)
+            loss.backward()
+            opt.step()
+            return loss
+
+        history = tg.fit(tg.jit(step) if jit else step, (x, y), epochs=5, batch_size=4, seed=1, progress=False)
+        return history["loss"], w.detach().numpy()
+
+    for found, wanted in zip(work(True), work(False), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-10)

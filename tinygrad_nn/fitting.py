@@ -173,8 +173,8 @@ def _run_native(
             size = min(chunk, epochs - run.epoch, training.capacity) if patient else 1
             if evaluate is not None and not training.evaluates:
                 size = min(size, eval_every - run.epoch % eval_every)
-            numbers = range(first, first + size)
-            due = [evaluate is not None and (n % eval_every == 0 or n == epochs) for n in numbers]
+            numbers = np.arange(first, first + size)
+            due = (numbers % eval_every == 0) | (numbers == epochs) if evaluate is not None else np.zeros(size, bool)
             started = time.perf_counter()
             done = training.run(size, first, due, _orders(training, size, generator), size * pace, interrupted)
             pace = (time.perf_counter() - started) / max(done, 1)
@@ -207,17 +207,17 @@ def _orders(training: Training, epochs: int, generator: Generator | None) -> Any
 class _Columns:
     """The columns a native call left, entered in the history."""
 
-    def __init__(self, training: Training, history: History, due: list[bool], first: int) -> None:
+    def __init__(self, training: Training, history: History, due: np.ndarray[Any, Any], first: int) -> None:
         count = len(due)
         self.before = history.last()
         epochs = training.history[:count].T.tolist()
         self.values = dict(zip(training.names, epochs, strict=False))
         history.log_epochs(self.values)
         self.scores: dict[str, list[float]] = {}
-        if training.evaluates and any(due):
-            rows = training.scores[:count][np.array(due)].T.tolist()
+        if training.evaluates and due.any():
+            rows = training.scores[:count][due].T.tolist()
             self.scores = dict(zip(training.score_names, rows, strict=False))
-            history.log_evaluations([first + k for k, is_due in enumerate(due) if is_due], self.scores)
+            history.log_evaluations((first + np.flatnonzero(due)).tolist(), self.scores)
         self.places = np.cumsum(due) - 1
 
     def last(self, position: int) -> dict[str, float]:

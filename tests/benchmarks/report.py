@@ -38,7 +38,7 @@ def compare(workload: Workload, found: Sequence[Measured]) -> None:
 
 def close(a: float, b: float, tolerance: float) -> bool:
     """Relative to the first; NaN is close to nothing."""
-    return abs(a - b) <= tolerance * abs(a)
+    return abs(a - b) <= tolerance * max(abs(a), 1e-6)  # a loss next to nothing is all rounding
 
 
 def ratio(found: Sequence[Measured], of: str, over: str) -> float | None:

@@ -153,7 +153,7 @@ class Training:
         self,
         epochs: int,
         first: int,
-        evaluated: Sequence[bool],
+        evaluated: Array | Sequence[bool],
         orders: Array | None,
         seconds: float,
         interrupted: Callable[[], bool],

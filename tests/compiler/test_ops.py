@@ -282,3 +282,19 @@ def test_a_wrong_scalar_form_is_found() -> None:
     swapped = dataclasses.replace(TABLE["sub"], emit=lambda x, y: y - x)
     values = [np.arange(3.0), np.ones(3)]
     assert check(applied(swapped, values, {}), values).problems
+
+
+def test_a_fold_in_a_loop_that_is_written_out_begins_anew() -> None:
+    def function(x: tg.Tensor) -> tg.Tensor:
+        return x.argmin(2, keepdim=True).amax(0).cumsum(0)
+
+    x = np.random.default_rng(0).integers(-5, 5, (3, 8, 15))
+    assert tg.jit(function)(x).tolist() == function(tg.tensor(x)).tolist()
+
+
+def test_positions_read_through_a_split_axis() -> None:
+    def function(x: tg.Tensor, index: tg.Tensor) -> tg.Tensor:
+        return x.reshape(12, 2).index_select(0, index)
+
+    x, index = np.arange(24.0), np.array([3, 11, 0])
+    assert tg.jit(function)(x, index).tolist() == function(tg.tensor(x), tg.tensor(index)).tolist()

@@ -50,7 +50,8 @@ def plan(graph: Graph) -> Plan:
     for node in reversed(graph.nodes):
         for user, argnum in users[node]:
             reason = _demand(user, argnum, node) or (viewed.get(user, "") if argnum == 0 else "")
-            if reason and is_view(node) and "body" not in user.attrs:
+            splits = node.op is RESHAPE and not is_squeeze(node.inputs[0].shape, node.shape)
+            if reason and is_view(node) and not splits and "body" not in user.attrs:
                 viewed.setdefault(node, reason)
             elif reason:
                 reasons.setdefault(node, reason)

@@ -225,9 +225,10 @@ class Lowering(Scans):
     def _squeezed(self, node: Node, index: tuple[Index, ...], guards: Guards) -> Expr:
         """Axes of length 1 come and go; any other reshape reads a plain buffer under its new shape."""
         operand = node.inputs[0]
-        if is_split(operand.shape, node.shape):
+        squeezes = is_squeeze(operand.shape, node.shape)
+        if not squeezes and is_split(operand.shape, node.shape):
             return self.pull(operand, merged(index, node.shape, operand.shape), guards)
-        if not is_squeeze(operand.shape, node.shape):
+        if not squeezes:
             self.buffers[node] = self._alias(node)
             return self.pull(node, index, guards)
         rest = iter([i for i, n in zip(index, node.shape, strict=True) if n != 1])

@@ -32,8 +32,8 @@ def _elementwise(function: Rule) -> Rule:
 
 
 def _sigmoid(x: Any) -> Any:
-    one = x.dtype.type(1)
-    return one / (one + np.exp(-x))
+    e = np.exp(-np.abs(x))  # of a magnitude, so that it cannot overflow where the result is tiny
+    return np.where(x < 0, e, x.dtype.type(1)) / (e + x.dtype.type(1))
 
 
 SQRT = unary("sqrt", np.sqrt, lambda g, out, x: g / (out * 2), lambda x: x.sqrt(), POSITIVE)

@@ -152,7 +152,7 @@ class KernelWriter:
     def vector_loop(self, loop: Loop, envs: list[Env]) -> None:
         """Iterations lie in lanes. Registers from outside are folded lane by lane, then together."""
         w, var, count = self.w, loop.var, self.width
-        outside = [frozenset(env.registers) for env in envs]
+        outside = frozenset(envs[0].registers) - _begun(loop)
         changed = [r for r in _assigned(loop) if r in envs[0].registers]
         before = [{r: env.registers[r] for r in changed} for env in envs]
         for env in envs:
@@ -164,7 +164,7 @@ class KernelWriter:
             if var.extent % count or (var.tail is not None and var.tail % count):
                 number = self.numbers(base, count)
                 mask = w.binary("icmp slt", number, self.extent(var, inner[0]), "i1")
-            self.lanes = Lanes(var, count, base, mask, outside[0])
+            self.lanes = Lanes(var, count, base, mask, outside)
             return [Env({**env.variables, var: base}, env.registers) for env in inner]
 
         self.counted(loop, envs, count, bind)
@@ -353,8 +353,15 @@ _WRITE: Final[dict[type, Callable[[KernelWriter, Any, Env], None]]] = {
 
 
 def _assigned(loop: Loop) -> list[Register]:
-    """The registers a loop changes, in order."""
-    return list(dict.fromkeys(one.register for one, _ in all_statements((loop,)) if isinstance(one, Assign)))
+    """The registers from outside that a loop changes, in order."""
+    inside = _begun(loop)
+    changed = (one.register for one, _ in all_statements((loop,)) if isinstance(one, Assign))
+    return list(dict.fromkeys(register for register in changed if register not in inside))
+
+
+def _begun(loop: Loop) -> set[Register]:
+    """The registers that begin in a loop. A loop written out leaves them behind, for the next round to begin again."""
+    return {one.register for one, _ in all_statements((loop,)) if isinstance(one, Let)}
 
 
 def _dtypes(kernel: Kernel) -> set[DType]:

@@ -315,3 +315,21 @@ def test_lengths_around_the_lanes(length: int) -> None:
     x = tg.tensor(np.random.default_rng(length).normal(size=(length, 3)))
     function = lambda x: ((x - x.mean(1, keepdim=True)).tanh().sum(0), x.cumsum(0), x.flip(0))  # noqa: E731
     close(tg.jit(function)(x), function(x))
+
+
+class Scaled:
+    def __init__(self, factor: float) -> None:
+        self.factor = tg.tensor(factor)
+
+    @tg.jit
+    def times(self, x: tg.Tensor) -> tg.Tensor:
+        return x * self.factor
+
+
+def test_a_method() -> None:
+    two, three = Scaled(2.0), Scaled(3.0)
+    x = tg.tensor([1.0, 2.0])
+    assert two.times(x).tolist() == [2.0, 4.0]
+    assert three.times(x).tolist() == [3.0, 6.0]
+    two.factor.assign(tg.tensor(5.0))
+    assert two.times(x).tolist() == [5.0, 10.0]

@@ -248,6 +248,10 @@ class Jitted:
                         return result
         return self._slowly(args, kwargs)
 
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """As a method: the instance is the first argument, and part of what is frozen."""
+        return self if instance is None else functools.partial(self, instance)
+
     def _slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if mode.recorder is not None or not usable():
             return self.function(*args, **kwargs)
@@ -284,8 +288,6 @@ class Jitted:
         if config().debug >= 6:
             say(str(explain_schedule(entry.compiled.stages.schedule, entry.compiled.arena)))
         return entry
-
-    # ---- looking inside -------------------------------------------------------------------------------------------
 
     def entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
         """What calls with such arguments run, compiled if need be."""

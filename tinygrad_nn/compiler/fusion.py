@@ -135,12 +135,7 @@ def _own_loops(node: Node) -> bool:
 
 def inlines(node: Node) -> bool:
     """Whether a Spread is written as an expression."""
-    axis, index = node.attrs["axis"], node.inputs[1].shape
-    shape = node.shape
-    whole = len(index) == len(shape) and all(
-        n == m for a, (n, m) in enumerate(zip(index, shape, strict=True)) if a != axis
-    )
-    return node.op.name == "scatter_add" and whole and index[axis] == 1 and shape[axis] <= SELECT_LIMIT
+    return bool(node.op.emit.inlines(*(operand.shape for operand in node.inputs), **node.attrs))
 
 
 def _demand(user: Node, argnum: int, node: Node) -> str:

@@ -13,7 +13,7 @@ from ..graph import Graph, Node
 from ..ops.movement import RESHAPE
 from ..ops.rules import INT64, Fold, Pieces, Rank, Spread
 from ..scalar import Expr, const, param
-from .fusion import Plan, is_large, is_split, is_squeeze, is_view
+from .fusion import Plan, inlines, is_large, is_split, is_squeeze, is_view
 from .loopir import (
     TAIL,
     Access,
@@ -31,7 +31,7 @@ from .loopir import (
     affine,
 )
 from .program import Fault, Program, Region, Span
-from .reader import Guards, Probe, Reader
+from .reader import Guards, Reader
 from .rewrite import filled
 from .scans import Scans, Windows
 
@@ -152,7 +152,7 @@ class Lowering(Scans):
         emit = node.op.emit
         if isinstance(emit, Rank):
             self._rank(node, buffer, emit)
-        elif isinstance(emit, Spread) and self._inline(node, None) is None:
+        elif isinstance(emit, Spread) and not inlines(node):
             self._spread(node, buffer, emit)
         elif "body" in node.attrs:
             self._scan_body(node, buffer)
@@ -206,21 +206,13 @@ class Lowering(Scans):
     def _indexed(self, node: Node, index: tuple[Index, ...], guards: Guards) -> Expr:
         if node.op is RESHAPE:
             return self._squeezed(node, index, guards)
-        if isinstance(node.op.emit, Spread):
-            inline: Expr = self._inline(node, index, guards)
-            return inline
-        reader = Reader(self, node, guards)
-        emit = node.op.emit.element if isinstance(node.op.emit, Pieces) else node.op.emit
-        value: Expr = emit(reader, index, *(x.shape for x in node.inputs), **node.attrs)
-        return value
-
-    def _inline(self, node: Node, index: tuple[Index, ...] | None, guards: Guards = ()) -> Any:
-        """A Spread as an expression; None where it is none. Without an index, whether it is one."""
         emit = node.op.emit
-        shapes = [x.shape for x in node.inputs]
-        if index is None:
-            return emit.inline(Probe(), tuple(Affine() for _ in node.shape), *shapes, **node.attrs)
-        return emit.inline(Reader(self, node, guards), index, *shapes, **node.attrs)
+        if isinstance(emit, Pieces):
+            emit = emit.element
+        elif isinstance(emit, Spread):
+            emit = emit.inline
+        value: Expr = emit(Reader(self, node, guards), index, *(x.shape for x in node.inputs), **node.attrs)
+        return value
 
     def _squeezed(self, node: Node, index: tuple[Index, ...], guards: Guards) -> Expr:
         """Axes of length 1 come and go; any other reshape reads a plain buffer under its new shape."""

@@ -55,21 +55,3 @@ class Reader:
 def _always(index: Affine, low: int, high: int) -> bool:
     smallest, largest = index.bounds()
     return low <= smallest and largest < high
-
-
-class Probe:
-    """A reader for the question whether an op has an inline form."""
-
-    zero: Final = Affine()
-
-    def __call__(self, *args: Any, **attrs: Any) -> Expr:
-        """Any element."""
-        return const(0, INT64)
-
-    def number(self, index: Any) -> Expr:
-        """Any number."""
-        return const(0, INT64)
-
-    def position(self, operand: int, index: Any) -> Expr:
-        """Any position."""
-        return const(0, INT64)

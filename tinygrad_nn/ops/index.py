@@ -184,11 +184,14 @@ def _scatter_add_shape(values: Shape, index: Shape, axis: int, shape: Shape) -> 
     return shape
 
 
+def _scatters_one(values: Shape, index: Shape, axis: int, shape: Shape) -> bool:
+    """Whether every line gets one element and is short."""
+    whole = all(n == m for a, (n, m) in enumerate(zip(index, shape, strict=True)) if a != axis)
+    return bool(whole and index[axis] == 1 and shape[axis] <= SELECT_LIMIT)
+
+
 def _scatter_one(read: Any, at: Any, values: Shape, index: Shape, axis: int, shape: Shape) -> Any:
     """One element per line, on a short axis: each place of the line compares."""
-    whole = all(n == m for a, (n, m) in enumerate(zip(index, shape, strict=True)) if a != axis)
-    if index[axis] != 1 or shape[axis] > SELECT_LIMIT or not whole:
-        return None
     line = (*at[:axis], read.zero, *at[axis + 1 :])
     return read.position(1, line).eq(read.number(at[axis])).where(read(0, line), 0)
 
@@ -225,6 +228,7 @@ SCATTER_ADD: Op = Op(
         start=None,
         add=True,
         target=lambda read, at, values, index, axis, shape: (*at[:axis], read.position(1, at), *at[axis + 1 :]),
+        inlines=_scatters_one,
         inline=_scatter_one,
         alone=lambda values, index, axis, shape: bool(index[axis] == 1),
     ),

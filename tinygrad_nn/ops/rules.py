@@ -91,15 +91,16 @@ class Spread:
 
     The result begins as operand `start`, or as zeros. `target(read, at, *shapes, **attrs)` is the place of element `at`
     of operand `values`; elements are written in order, or with `add` added up, but for those that are `alone(*shapes,
-    **attrs)`, which keep the sign of a zero. `inline(read, index, *shapes, **attrs)`
-    gives an element of the result as an expression where that is cheaper, else None.
+    **attrs)`, which keep the sign of a zero. Where `inlines(*shapes, **attrs)`, an element of the result is cheaper as
+    an expression, which `inline(read, index, *shapes, **attrs)` gives.
     """
 
     values: int
     start: int | None
     add: bool
     target: Callable[..., tuple[Any, ...]]
-    inline: Callable[..., Expr | None] = lambda *args, **attrs: None
+    inlines: Callable[..., bool] = lambda *shapes, **attrs: False
+    inline: Callable[..., Expr] | None = None
     alone: Callable[..., bool] = lambda *shapes, **attrs: False
 
 

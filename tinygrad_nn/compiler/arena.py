@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Final
 
-from ..scalar import Expr
-from .loopir import Access, Affine, Buffer, Check, Kernel, Loop, Statement, Store, Var, accesses, statements
+from ..scalar import param
+from .loopir import Access, Buffer, Check, Kernel, Store, Var, accesses, affine, nest, statements
 from .program import Program, Region, Repeat, Span, spans, with_spans
 
 ALIGNMENT: Final = 64  # bytes
@@ -194,12 +194,6 @@ def _with_copies(
 def copy(target: Buffer, source: Buffer) -> Kernel:
     """A kernel that copies a buffer."""
     loops = [Var(f"u{axis}", n) for axis, n in enumerate(target.shape)]
-    index = tuple(Affine(0, ((var, 1),)) for var in loops)
-    body: tuple[Statement, ...] = (Store(Access(target, index), _load(source, index)),)
-    for var in reversed(loops):
-        body = (Loop(var, body),)
+    index = tuple(affine(var) for var in loops)
+    body = nest(loops, (Store(Access(target, index), param(Access(source, index), source.dtype)),))
     return Kernel(f"copy_{target.name}", body, ("update",))
-
-
-def _load(source: Buffer, index: tuple[Affine, ...]) -> Expr:
-    return Expr("param", (), source.dtype, Access(source, index))

@@ -22,7 +22,7 @@ from ..graph import Graph, Node
 from ..ops.rules import FLOAT64, INT64
 from ..scalar import Expr, const, param
 from .fusion import Plan, plan
-from .loopir import TAIL, Access, Affine, Buffer, Check, Kernel, Loop, Statement, Store, Var, affine
+from .loopir import TAIL, Access, Affine, Buffer, Check, Kernel, Loop, Store, Var, affine, nest
 from .lower import lower
 from .program import Fault, Program, Region, Repeat, Span, When, shifted
 from .rewrite import rewrite
@@ -180,10 +180,8 @@ class Epochs:
             if self.orders is not None:
                 place = param(Access(self.orders, (self._row(), row)), INT64)
             value = param(Access(source, (place, *index[1:])), source.dtype)
-            inner: tuple[Statement, ...] = (Store(Access(target, index), value),)
-            for var in reversed(loops):
-                inner = (Loop(var, inner),)
-            kernels.append(Kernel(f"batch_{target.name}", inner, ("batch",)))
+            copied = nest(loops, (Store(Access(target, index), value),))
+            kernels.append(Kernel(f"batch_{target.name}", copied, ("batch",)))
         return kernels
 
     def _row(self) -> Affine:

@@ -210,6 +210,13 @@ class Kernel:
     wide: int = 1
 
 
+def nest(loops: Sequence[Var], body: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """A body inside loops, the first one outermost."""
+    for var in reversed(loops):
+        body = (Loop(var, body),)
+    return body
+
+
 def show(kernel: Kernel) -> list[str]:
     """The text of a kernel."""
     how = f" vector {kernel.vector}" if kernel.vector else ""

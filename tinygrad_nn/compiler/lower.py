@@ -23,12 +23,12 @@ from .loopir import (
     Index,
     Kernel,
     Let,
-    Loop,
     Register,
     Statement,
     Store,
     Var,
     affine,
+    nest,
 )
 from .program import Fault, Program, Region, Span
 from .reader import Guards, Reader
@@ -268,9 +268,7 @@ class Lowering(Scans):
     def _fold(
         self, registers: list[Register], values: list[Expr], loops: list[Var], inner: Callable[[], list[Statement]]
     ) -> None:
-        body = self._block(inner)
-        for var in reversed(loops):
-            body = (Loop(var, body),)
+        body = nest(loops, self._block(inner))
         self._emit(*(Let(register, value) for register, value in zip(registers, values, strict=True)), *body)
 
     def _matmul(self, node: Node, index: tuple[Index, ...], guards: Guards) -> Expr:

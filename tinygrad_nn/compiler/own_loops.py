@@ -30,6 +30,7 @@ from .loopir import (
     Store,
     Var,
     affine,
+    nest,
 )
 from .program import Fault
 from .reader import Guards, Reader
@@ -71,9 +72,7 @@ class OwnLoops:
     def _kernel(self, name: str, loops: list[Var], last: Callable[[], list[Statement]]) -> None:
         """A kernel whose innermost block is what pulling left, then `last()`."""
         self.sources = []
-        body = self._block(last)
-        for var in reversed(loops):
-            body = (Loop(var, body),)
+        body = nest(loops, self._block(last))
         self.kernels += self.checks
         self.checks = []
         if self.nothing:  # there is nothing to compute, but indices may be wrong all the same
@@ -196,9 +195,7 @@ class OwnLoops:
             self.faults[buffer, size] = Fault(node.op.name, buffer, size)
             loops, index = self._loops(buffer.shape, "c")
             value = param(Access(buffer, index), buffer.dtype)
-            body: tuple[Statement, ...] = (Check((value >= 0) & (value < size), self.known + len(self.faults)),)
-            for var in reversed(loops):
-                body = (Loop(var, body),)
+            body = nest(loops, (Check((value >= 0) & (value < size), self.known + len(self.faults)),))
             if 0 not in buffer.shape:
                 self.checks.append(Kernel(f"check{len(self.faults)}", body, (f"{node.op.name} index",)))
         return position.to(INT64)

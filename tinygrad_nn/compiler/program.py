@@ -155,7 +155,6 @@ class Verifier:
 
     def __init__(self, kernel: Kernel, buffers: Sequence[Buffer], checked: set[tuple[Buffer, int]]) -> None:
         self.kernel, self.buffers, self.checked = kernel, set(buffers), checked
-        self.vectors = 0
 
     def run(self, around: tuple[Var, ...] = ()) -> None:
         """Raise GraphError at the first fault; `around` are the variables of the repetitions around the kernel."""

@@ -27,6 +27,7 @@ from .loopir import (
     Store,
     Var,
     accesses,
+    affine,
     expressions,
     statements,
 )
@@ -101,7 +102,7 @@ def _same_lane(one: Access, a: Var, other: Access, b: Var) -> bool:
     if one.buffer is not other.buffer or one.guards or other.guards:
         return False
     return any(
-        isinstance(i, Affine) and isinstance(j, Affine) and i == Affine(0, ((a, 1),)) and j == Affine(0, ((b, 1),))
+        isinstance(i, Affine) and isinstance(j, Affine) and i == affine(a) and j == affine(b)
         for i, j in zip(one.index, other.index, strict=True)
     )
 

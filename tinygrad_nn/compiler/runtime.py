@@ -75,7 +75,7 @@ class Timings:
 
 
 class Stages:
-    """What a graph becomes, stage by stage, each made when first asked for."""
+    """What a graph becomes, stage by stage."""
 
     def __init__(self, graph: Graph) -> None:
         started = time.perf_counter()

@@ -30,6 +30,7 @@ from .loopir import (
     accesses,
     expressions,
     leaves,
+    nest,
     statements,
 )
 from .program import Program
@@ -72,26 +73,23 @@ def choose(program: Program, width: int) -> tuple[dict[Buffer, int], list[Var | 
     for position, one in enumerate(profiles):
         for use in one.uses:
             users.setdefault(same.get(use.buffer, use.buffer), set()).add(position)
-    costs = [best(one, inner, width)[0] for one in profiles]
     free = [b for b in users if len(b.shape) > 1 and not b.plain and sum(n > 1 for n in b.shape) > 1]
     for _ in range(2):
         changed = False
         for buffer in sorted(free, key=lambda b: -prod(b.shape)):
             linked = [buffer, *(new for new, old in same.items() if old is buffer)]
             before = inner[buffer]
-            options: list[tuple[float, int, int, dict[int, float]]] = []
+            options: list[tuple[float, int, int]] = []
             for axis in range(len(buffer.shape)):
                 if buffer.shape[axis] == 1:
                     continue
                 for tied in linked:
                     inner[tied] = axis
-                fresh = {position: best(profiles[position], inner, width)[0] for position in users[buffer]}
-                options.append((sum(fresh.values()), abs(axis - before), axis, fresh))
-            _, _, axis, fresh = min(options, key=lambda option: option[:2])
+                total = sum(best(profiles[position], inner, width)[0] for position in users[buffer])
+                options.append((total, abs(axis - before), axis))
+            _, _, axis = min(options, key=lambda option: option[:2])
             for tied in linked:
                 inner[tied] = axis
-            for position, cost in fresh.items():
-                costs[position] = cost
             changed |= axis != before
         if not changed:
             break
@@ -204,9 +202,7 @@ def outermost(body: Sequence[Statement], vector: Var) -> tuple[Statement, ...]:
         inside: tuple[Statement, ...] = chain[-1].body
         if vector in variables and all(isinstance(s, Assign) for s in inside):
             variables = [vector, *(var for var in variables if var is not vector)]
-            for var in reversed(variables):
-                inside = (Loop(var, inside),)
-            result += inside
+            result += nest(variables, inside)
         else:
             result.append(Loop(one.var, outermost(one.body, vector)))
     return tuple(result)

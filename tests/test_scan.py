@@ -15,7 +15,7 @@ import tinygrad_nn as tg
 from tinygrad_nn.errors import GraphError
 from tinygrad_nn.executor import run
 from tinygrad_nn.graph import Graph, Node, reachable
-from tinygrad_nn.ops.scan import SCAN, _program
+from tinygrad_nn.ops.scan import SCAN, Columns, _program
 from tinygrad_nn.pytree import flatten, mapped
 
 LENGTHS = (0, 1, 2, 7)
@@ -329,7 +329,7 @@ def test_the_rule_knows_its_cotangent() -> None:
     w, x = numbers(2), numbers(3, 2)
     (node,) = scans(tg.scan(lambda c, x: (c * w + x, None), x[0], x)[0])
     out, operands = tg.Tensor.handle(node), [tg.Tensor.handle(operand) for operand in node.inputs]
-    seeds = [tg.ones(node.shape, dtype=tg.float64) * k for k in (1.0, 2.0)]
+    seeds = [Columns({0: tg.ones(3, 2, dtype=tg.float64) * k}) for k in (1.0, 2.0)]
     for argnum in range(3):
         one, two = (node.op.vjp[0](g, out, *operands, argnum=argnum, **node.attrs) for g in seeds)
         assert one.tolist() != two.tolist()

@@ -6,17 +6,17 @@ operand of the node. The gradient of the step is recorded from its graph when a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from .adjoint import Body, symbol
 from .anomaly import at_step
-from .autodiff import reverse as walk_back
 from .errors import DTypeError, ShapeError, TraceError, message
-from .graph import NO_ATTRS, GradSlot, Graph, Node, next_serial
-from .ops.scan import bound, column, last, offsets_of
+from .graph import Graph, Node, next_serial
+from .ops.scan import bound, column, last
 from .ops.source import INPUT
 from .pytree import Tree, flatten, unflatten
 from .tensor import Tensor, enable_grad
@@ -26,75 +26,6 @@ from .tensor.symbolic import Symbolic
 
 NAME = "scan"
 Step = Callable[[Any, Any], Any]
-
-
-def _symbol(shape: tuple[int, ...], dtype: Any, needs_grad: bool) -> Tensor:
-    node = Node(INPUT, (), NO_ATTRS, shape, dtype, None, needs_grad)
-    node.slot = GradSlot(keep=True)  # so that a backward() in the function leaves a trace
-    return Tensor.handle(node)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Body(Graph):
-    """The graph of a step, which knows the graph of its gradient."""
-
-    adjoints: dict[Any, Body] = field(default_factory=dict, repr=False)
-
-    def adjoint(self, carries: int, series: int, needs: tuple[int, ...]) -> Body:
-        """The step of the backward scan, in the order of operands that ops/scan.py gives it.
-
-        Inputs: cotangents of the carries, sums of the cotangents of what every step reads, the row of g, the carry
-        before the step, the entries, the rest. Outputs: the next of the first two, then cotangents of entries.
-        """
-        key = (carries, series, needs)
-        if key not in self.adjoints:
-            self.adjoints[key] = _adjoint(self, carries, series, needs)
-        return self.adjoints[key]
-
-
-def _adjoint(body: Body, carries: int, series: int, needs: tuple[int, ...]) -> Body:
-    entries = [k for k in needs if carries <= k < carries + series]
-    summed = [k for k in needs if k >= carries + series]
-    floats = [node.dtype for node in (*body.outputs, *(body.inputs[k] for k in needs))]
-    wide: Any = np.result_type(*floats)  # all that the scan carries and leaves has one dtype
-    with tracing(Symbolic()), enable_grad():
-        carried = [_symbol(node.shape, wide, True) for node in body.inputs[:carries]]
-        sums = [_symbol(body.inputs[k].shape, wide, True) for k in summed]
-        rows = [_symbol(node.shape, node.dtype, True) for node in body.outputs]
-        wanted = {*range(carries), *entries, *summed}
-        given = [_symbol(node.shape, node.dtype, k in wanted) for k, node in enumerate(body.inputs)]
-        values = _replay(body, given)
-        roots, seeds = [], []
-        for k, (value, row) in enumerate(zip(values, rows, strict=True)):
-            roots.append(value.node)
-            seeds.append(row + carried[k].cast(row.dtype) if k < carries else row)
-        found = walk_back(roots, seeds, Tensor.handle, {given[k].node for k in wanted}, retain=True)
-
-        def cotangent(k: int) -> Tensor:
-            g = found.get(given[k].node)
-            return given[k].new_zeros(given[k].shape).cast(wide) if g is None else g.cast(wide)
-
-        outputs = [cotangent(k) for k in range(carries)]
-        outputs += [total + cotangent(k) for total, k in zip(sums, summed, strict=True)]
-        outputs += [cotangent(k) for k in entries]
-    inputs = [*carried, *sums, *rows, *given]
-    return Body.of([handle.node for handle in outputs], [handle.node for handle in inputs])  # type: ignore[return-value]
-
-
-def _replay(body: Graph, given: Sequence[Tensor]) -> list[Tensor]:
-    """The outputs of a graph, computed again from other inputs; what had no gradient has none."""
-    done = dict(zip(body.inputs, given, strict=True))
-    for node in body.nodes:
-        if node in done:
-            continue
-        if node.op.kind == "source":
-            done[node] = Tensor.handle(node)
-            continue
-        first, *others = [done[operand] for operand in node.inputs]
-        result = first.apply(node.op, *others, **node.attrs)
-        cut = not node.needs_grad and any(operand.needs_grad for operand in node.inputs)
-        done[node] = result.detach() if cut and result.requires_grad else result
-    return [done[node] for node in body.outputs]
 
 
 class _Recorder(Symbolic):
@@ -118,7 +49,7 @@ class _Recorder(Symbolic):
         elif node.value is None:
             raise left_over(NAME, node)
         if node not in self.outside:
-            self.outside[node] = (Tensor.handle(node), _symbol(node.shape, node.dtype, node.needs_grad).node)
+            self.outside[node] = (Tensor.handle(node), symbol(node.shape, node.dtype, node.needs_grad).node)
         return self.outside[node][1]
 
     def assign(self, handle: Core, node: Node) -> None:
@@ -161,12 +92,19 @@ def scan(fn: Step, init: Any, xs: Any = None, length: int | None = None, reverse
     >>> w.grad.item()
     3.0
     """
+    return run_scan(fn, init, xs, length, reverse, NAME)
+
+
+def run_scan(
+    fn: Step, init: Any, xs: Any, length: int | None = None, reverse: bool = False, name: str = NAME
+) -> tuple[Any, Any]:
+    """`scan`, with the name by which `detect_anomaly` calls the loop."""
     carries, tree = flatten(init)
     carries = _tensors("init", carries)
     entries, entry_tree = ([], None) if xs is None else flatten(xs)
     entries = _tensors("xs", entries)
     steps = _length(entries, length)
-    loop = _Loop(fn, carries, tree, entries, entry_tree, steps, reverse)
+    loop = _Loop(fn, carries, tree, entries, entry_tree, steps, reverse, name)
     if not _keeps_node() and steps:
         return loop.unrolled()
     return loop.node()
@@ -209,6 +147,7 @@ class _Loop:
     entry_tree: Tree | None
     length: int
     reverse: bool
+    name: str
 
     def step(self, carry: list[Tensor], entries: list[Tensor]) -> tuple[list[Tensor], list[Tensor], Tree | None]:
         """The function, called once: the next carry, the ys and their structure, checked."""
@@ -242,12 +181,14 @@ class _Loop:
     def node(self) -> tuple[Any, Any]:
         """The loop as one node."""
         recorder = _Recorder(next_serial(), mode.recorder)
-        carry = [_symbol(x.shape, x.dtype, x.dtype.kind == "f") for x in self.init]
-        entries = [_symbol(x.shape[1:], x.dtype, x.requires_grad) for x in self.entries]
+        carry = [symbol(x.shape, x.dtype, x.dtype.kind == "f") for x in self.init]
+        entries = [symbol(x.shape[1:], x.dtype, x.requires_grad) for x in self.entries]
         symbols = [handle.node for handle in (*carry, *entries)]
         with tracing(recorder), enable_grad():
             after, ys, y_tree = self.step(carry, entries)
-            outputs = [recorder.lift(handle) for handle in (*after, *ys)]
+            outputs = [recorder.lift(handle) for handle in after]
+            rows = [recorder.lift(handle) for handle in ys]
+        outputs += [node for node in dict.fromkeys(rows) if node not in outputs]
         operands = [*self.init, *self.entries, *(handle for handle, _ in recorder.outside.values())]
         symbols += [symbol for _, symbol in recorder.outside.values()]
         if not outputs or not operands:  # there is nothing to compute, or to compute it from
@@ -257,11 +198,11 @@ class _Loop:
             return unflatten(self.tree, self.init), None if y_tree is None else unflatten(y_tree, empty)
         body = Body.of(outputs, symbols)
         _check_closed(body)
-        offsets = offsets_of(body)
-        rows = bound(operands, body, self.length, len(carry), len(entries), self.reverse, offsets)
         count = len(carry)
-        finals = [last(column(rows, body, offsets, k), x, self.reverse) for k, x in enumerate(self.init)]
-        stacked = [column(rows, body, offsets, count + k) for k in range(len(ys))]
+        scanned = bound(operands, body, self.length, count, len(entries), self.reverse)
+        columns = [column(scanned, body, self.length, k) for k in range(len(outputs))]
+        finals = [last(stacked, x, self.reverse) for stacked, x in zip(columns[:count], self.init, strict=True)]
+        stacked = [columns[outputs.index(node)] for node in rows]
         return unflatten(self.tree, finals), None if y_tree is None else unflatten(y_tree, stacked)
 
     def unrolled(self) -> tuple[Any, Any]:
@@ -270,11 +211,11 @@ class _Loop:
         steps = range(self.length)
         try:
             for t in reversed(steps) if self.reverse else steps:
-                at_step(NAME, t)
+                at_step(self.name, t)
                 carry, ys, y_tree = self.step(carry, [entry.select(0, t) for entry in self.entries])
                 rows.append([y.unsqueeze(0) for y in ys])
         finally:
-            at_step(NAME, None)
+            at_step(self.name, None)
         if self.reverse:
             rows.reverse()
         columns = [first.cat_with(*others, dim=0) if others else first for first, *others in zip(*rows, strict=True)]

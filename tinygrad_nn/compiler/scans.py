@@ -11,8 +11,10 @@ Compile time and code do not grow with the number of steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 
 from ..graph import Node
+from ..ops.scan import start_of
 from ..scalar import param
 from .fusion import Plan, plan
 from .loopir import Access, Affine, Buffer, Statement, Store, Var, affine
@@ -37,8 +39,8 @@ class Scans(OwnLoops):
 
     def _scan_body(self, node: Node, rows: Buffer) -> None:
         attrs = node.attrs
-        carries, series, offsets = attrs["carries"], attrs["series"], attrs["offsets"]
-        if not attrs["length"] or not offsets[-1]:
+        carries, series, length = attrs["carries"], attrs["series"], attrs["length"]
+        if 0 in node.shape:
             return
         body = rewrite(attrs["body"])
         planned = plan(body)
@@ -72,9 +74,9 @@ class Scans(OwnLoops):
                 step.move(known[symbol], self._entry(node.inputs[k], at))
         step.lower_nodes()
         for k, output in enumerate(body.outputs):
-            step.leave(rows, at, offsets[k], output)
+            step.leave(rows, at * prod(output.shape) + start_of(body, length, k), output)
         for k, buffer in enumerate(carried):
-            step.move(buffer, self._row(rows, at, offsets[k], buffer))
+            step.move(buffer, self._row(rows, at * prod(buffer.shape) + start_of(body, length, k), buffer))
         step._close()
         base = len(self.kernels)
         self.kernels += step.kernels
@@ -84,8 +86,8 @@ class Scans(OwnLoops):
         self.regions.append(Repeat(turn, shifted(step.regions, base)))
         self.mark = len(self.kernels)
 
-    def _row(self, rows: Buffer, at: Affine, offset: int, buffer: Buffer) -> Callable[[tuple[Affine, ...]], Access]:
-        return lambda index: Access(rows, (at, flat(index, buffer.shape) + offset))
+    def _row(self, rows: Buffer, start: Affine, buffer: Buffer) -> Callable[[tuple[Affine, ...]], Access]:
+        return lambda index: Access(rows, (flat(index, buffer.shape) + start,))
 
     def _place(self, node: Node) -> tuple[Buffer, tuple[Affine, ...]]:
         """The buffer of an operand, and where in it the operand begins: inside of a scan it may be an entry."""
@@ -112,10 +114,10 @@ class Scans(OwnLoops):
         self.nothing = 0 in target.shape
         self._kernel("carry", loops, lambda: [Store(Access(target, index), param(source(index), target.dtype))])
 
-    def leave(self, rows: Buffer, at: Affine, offset: int, output: Node) -> None:
+    def leave(self, rows: Buffer, start: Affine, output: Node) -> None:
         """A kernel that stores an output of the body in its row."""
         loops, index = self._loops(output.shape)
-        place = (at, flat(index, output.shape) + offset)
+        place = (flat(index, output.shape) + start,)
         self.nothing = 0 in output.shape
 
         def last() -> list[Statement]:

@@ -1,23 +1,23 @@
-"""SCAN: a loop over time as one node that holds the program of a step.
+"""SCAN: a loop over time as one node that holds the program of a step. COLUMN: one of its results, of all steps.
 
-Operands: the first carries, then the series (T, ...) of which each step reads its entry, then what every step reads as
-it is. Attributes:
+Operands of SCAN: the first carries, then the series (T, ...) of which each step reads its entry, then what every step
+reads as it is. Attributes:
 
     body     the Graph of a step: inputs (carries, entries, the rest), outputs (the next carries, then what is stacked)
     length   T
     carries, series   how many of the operands are these
     reverse  from the last entry to the first
-    offsets  where in a row each output of the body begins, and the length of a row
     needs    the operands that want a gradient
 
-A node has one value, so it is the matrix (T, offsets[-1]): row t holds, flat and side by side, the outputs of the step
-that read entry t. `column` cuts an output out of it.
+A node has one value, so it is flat: the outputs of the body one after the other, each with its T entries in their
+order. Its cotangent is a `Columns`, which knows which outputs have none.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
 from weakref import ref
@@ -26,14 +26,12 @@ import numpy as np
 
 from ..errors import DTypeError, ShapeError, message
 from ..graph import DType, Graph, Op, Shape
+from .rules import same_dtype
 
 
-def offsets_of(body: Graph) -> tuple[int, ...]:
-    """Where in a row each output begins, and the length of the row."""
-    ends = [0]
-    for node in body.outputs:
-        ends.append(ends[-1] + prod(node.shape))
-    return tuple(ends)
+def start_of(body: Graph, length: int, k: int) -> int:
+    """Where output k begins."""
+    return length * sum(prod(node.shape) for node in body.outputs[:k])
 
 
 def _shape(*shapes: Shape, body: Graph, length: int, carries: int, series: int, **attrs: Any) -> Shape:
@@ -41,7 +39,7 @@ def _shape(*shapes: Shape, body: Graph, length: int, carries: int, series: int, 
     expected = tuple((length, *node.shape) if k in entries else node.shape for k, node in enumerate(body.inputs))
     if shapes != expected:
         raise ShapeError(message("scan", f"operands of shapes {shapes}", f"{expected}"))
-    return (length, attrs["offsets"][-1])
+    return (start_of(body, length, len(body.outputs)),)
 
 
 def _dtype(*dtypes: DType, body: Graph, **attrs: Any) -> DType:
@@ -89,29 +87,68 @@ def _numpy(
     carries: int,
     series: int,
     reverse: bool,
-    offsets: tuple[int, ...],
     needs: tuple[int, ...],
 ) -> Any:
     """The loop, in Python; what does not change from step to step is computed once."""
-    rows = np.empty((length, offsets[-1]), body.outputs[0].dtype)
+    flat = np.empty(start_of(body, length, len(body.outputs)), body.outputs[0].dtype)
+    starts = [start_of(body, length, k) for k in range(len(body.outputs) + 1)]
+    columns = [flat[starts[k] : starts[k + 1]].reshape((length, *node.shape)) for k, node in enumerate(body.outputs)]
     values, once, each, outputs = _program(body, carries + series)
     values[: len(operands)] = operands
     _run(values, once)
+    leaving = list(zip(columns, outputs, strict=True))
     for t in reversed(range(length)) if reverse else range(length):
         for k in range(carries, carries + series):
             values[k] = operands[k][t]
         _run(values, each)
-        results = [values[k] for k in outputs]
-        for k, result in enumerate(results):
-            rows[t, offsets[k] : offsets[k + 1]] = result.reshape(-1)
-        values[:carries] = results[:carries]
-    return rows
+        for column, k in leaving:
+            column[t] = values[k]
+        values[:carries] = [values[k] for k in outputs[:carries]]
+    return flat
 
 
-def column(rows: Any, body: Graph, offsets: Sequence[int], k: int) -> Any:
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The cotangent of a scan: a handle (T, ...) for each output that has one."""
+
+    parts: Mapping[int, Any]
+
+    def __add__(self, other: Columns) -> Columns:
+        parts = dict(self.parts)
+        for k, g in other.parts.items():
+            parts[k] = parts[k] + g if k in parts else g
+        return Columns(parts)
+
+
+def _column_shape(x: Shape, k: int, start: int, shape: Shape) -> Shape:
+    if len(x) != 1 or not 0 <= start <= start + prod(shape) <= x[0]:
+        raise ShapeError(message("column", f"shape {shape} from {start} on for {x}", "a part of a scan"))
+    return shape
+
+
+def _column_emit(read: Any, index: Any, x: Shape, k: int, start: int, shape: Shape) -> Any:
+    place, step = read.zero + start, 1
+    for part, n in zip(reversed(index), reversed(shape), strict=True):
+        place, step = place + part * step, step * n
+    return read(0, (place,))
+
+
+# `k` is the number of the output, `shape` begins with T. The operand is a SCAN.
+COLUMN = Op(
+    "column",
+    "movement",
+    shape=_column_shape,
+    dtype=same_dtype("column", "f"),
+    numpy=lambda x, k, start, shape: x[start : start + prod(shape)].reshape(shape),
+    vjp=(lambda g, out, x, k, start, shape: Columns({k: g}),),
+    emit=_column_emit,
+    linear=True,
+)
+
+
+def column(scanned: Any, body: Graph, length: int, k: int) -> Any:
     """Output k of all steps, (T, ...)."""
-    shape = body.outputs[k].shape
-    return rows.narrow(1, offsets[k], offsets[k + 1] - offsets[k]).reshape((rows.shape[0], *shape))
+    return scanned.apply(COLUMN, k=k, start=start_of(body, length, k), shape=(length, *body.outputs[k].shape))
 
 
 def last(stacked: Any, first: Any, reverse: bool) -> Any:
@@ -132,66 +169,54 @@ def _before(stacked: Any, first: Any, reverse: bool) -> Any:
 
 
 def _cotangents(
-    g: Any,
+    g: Columns,
     out: Any,
     operands: tuple[Any, ...],
     needs: tuple[int, ...],
     body: Any,
     carries: int,
     series: int,
-    offsets: tuple[int, ...],
+    length: int,
     reverse: bool,
 ) -> dict[int, Any]:
     """Cotangents of the operands that need one, by another scan that runs the other way.
 
-    It carries the cotangents of the carries and the sums of those of what every step reads; it reads the rows of g,
-    the carry each step began with, and the series; it leaves the cotangents of the series. Values inside of a step are
-    computed again.
+    It carries the cotangents of the carries. What every step reads gets the sum of its cotangents, made of what the
+    scan leaves once it is over.
     """
-    adjoint = body.adjoint(carries, series, needs)
-    entries, rest = operands[carries : carries + series], operands[carries + series :]
-    summed = [k for k in needs if k >= carries + series]
-    starts = [g.new_zeros(node.shape).cast(node.dtype) for node in adjoint.inputs[: carries + len(summed)]]
-    rows = [column(g, body, offsets, k) for k in range(len(body.outputs))]
-    began = [_before(column(out, body, offsets, k), operands[k], reverse) for k in range(carries)]
-    given = [*starts, *rows, *began, *entries, *rest]
-    ends = offsets_of(adjoint)
-    result = bound(
-        given, adjoint, g.shape[0], len(starts), len(rows) + len(began) + len(entries), not reverse, offsets=ends
-    )
-    found = {
-        k: last(column(result, adjoint, ends, j), start, not reverse)
-        for j, (k, start) in enumerate(zip([*range(carries), *summed], starts, strict=True))
-    }
-    of_series = [k for k in needs if carries <= k < carries + series]
-    for j, k in enumerate(of_series, start=len(starts)):
-        found[k] = column(result, adjoint, ends, j)
+    adjoint = body.adjoint(carries, series, needs, tuple(sorted(g.parts)))
+    left = {k: column(out, body, length, k) for k in {*adjoint.read, *adjoint.began}}
+    starts = [
+        operands[k].new_zeros(node.shape).cast(node.dtype) for k, node in enumerate(adjoint.body.inputs[:carries])
+    ]
+    stacked = [
+        *(g.parts[k] for k in adjoint.seeded),
+        *(left[k] for k in adjoint.read),
+        *(_before(left[k], operands[k], reverse) for k in adjoint.began),
+        *(operands[k] for k in adjoint.entries),
+    ]
+    columns = []
+    if adjoint.body.outputs:
+        given = [*starts, *(stacked[k] for k in adjoint.inside), *(operands[k] for k in adjoint.rest)]
+        backwards = bound(given, adjoint.body, length, carries, len(adjoint.inside), not reverse)
+        columns = [column(backwards, adjoint.body, length, k) for k in range(len(adjoint.body.outputs))]
+    found = {k: last(columns[k], starts[k], not reverse) for k in needs if k < carries}
+    found |= adjoint.gathered(operands, stacked, columns)
     return {k: cotangent.cast(operands[k].dtype) for k, cotangent in found.items()}
 
 
-def bound(
-    operands: Sequence[Any],
-    body: Graph,
-    length: int,
-    carries: int,
-    series: int,
-    reverse: bool,
-    offsets: tuple[int, ...],
-    needs: tuple[int, ...] | None = None,
-) -> Any:
+def bound(operands: Sequence[Any], body: Any, length: int, carries: int, series: int, reverse: bool) -> Any:
     """SCAN applied to handles."""
-    if needs is None:
-        needs = tuple(k for k, handle in enumerate(operands) if handle.requires_grad)
+    needs = tuple(k for k, handle in enumerate(operands) if handle.requires_grad)
     first, *others = operands
     return first.apply(
         SCAN,
         *others,
-        body=body,
+        body=body.saving(carries, series, needs),
         length=length,
         carries=carries,
         series=series,
         reverse=reverse,
-        offsets=offsets,
         needs=needs,
     )
 
@@ -213,7 +238,7 @@ _latest: Final = _Latest()
 
 
 def _rule(
-    g: Any,
+    g: Columns,
     out: Any,
     *operands: Any,
     argnum: int,
@@ -222,11 +247,10 @@ def _rule(
     carries: int,
     series: int,
     reverse: bool,
-    offsets: tuple[int, ...],
     needs: tuple[int, ...],
 ) -> Any:
     if _latest.key is None or _latest.key() is not out or _latest.g is not g:
-        found = _cotangents(g, out, operands, needs, body, carries, series, offsets, reverse)
+        found = _cotangents(g, out, operands, needs, body, carries, series, length, reverse)
         _latest.key, _latest.g, _latest.found = ref(out, _latest.forget), g, found
     return (_latest.found or {})[argnum]
 

@@ -178,15 +178,9 @@ def _passes_sums(node: Node) -> bool:
 
 
 def _sum_of_products(node: Node, stack: Callable[[Node], Tensor]) -> Tensor:
-    """The sum of x_t @ y_t is one product, along the steps and the inner axis together."""
+    """The sum of x_t @ y_t; compiled, it is one product along the steps and the inner axis together."""
     x, y = (stack(operand) for operand in node.inputs)
-    if x.ndim > 3:
-        return x.apply(MATMUL, y, **node.attrs).sum(0)
-    joined = [
-        part.reshape(-1, part.shape[2]) if rows_are_inner else part.permute(1, 0, 2).reshape(part.shape[1], -1)
-        for part, rows_are_inner in ((x, node.attrs["tx"]), (y, not node.attrs["ty"]))
-    ]
-    return joined[0].apply(MATMUL, joined[1], **node.attrs)
+    return x.apply(MATMUL, y, **node.attrs).apply(SUM, axis=(0,), keepdims=False)
 
 
 def _sum_of_sums(node: Node, stack: Callable[[Node], Tensor]) -> Tensor:

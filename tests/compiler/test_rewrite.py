@@ -179,3 +179,52 @@ def test_rewriting_keeps_inputs_outputs_and_updates() -> None:
     assert [old for old, _ in again.updates] == [old for old, _ in graph.updates]
     assert len(again.outputs) == 1
     again.verify()
+
+
+def shaped(x: Any, w: Any) -> Any:
+    """A layer on three axes, and the product that its weights get as their gradient."""
+    y = (x.reshape(10, 3) @ w).reshape(2, 5, 4)
+    return y, (y * y).reshape(10, 4).T @ x.reshape(10, 3)
+
+
+PIECES: dict[str, tuple[Any, list[tuple[int, ...]], list[str]]] = {
+    "a part of a part": (lambda x: x[1:][::-2][1:, 1], [(9, 3)], ["slice", "reshape"]),
+    "a part of one piece": (lambda x, y: tg.cat([x, y, x])[4:6], [(3, 2), (4, 2)], ["slice"]),
+    "one piece": (lambda x, y: tg.cat([x, y, x], 1)[:, 3:7], [(2, 3), (2, 4)], []),
+    "whole pieces": (lambda x, y: tg.cat([x, y, x])[3:], [(3, 2), (4, 2)], ["cat"]),
+    "more than a piece": (lambda x, y: tg.cat([x, y])[2:5], [(3, 2), (4, 2)], ["cat", "slice"]),
+    "every second": (lambda x, y: tg.cat([x, y])[::2], [(3, 2), (4, 2)], ["cat", "slice"]),
+    "merged rows": (shaped, [(2, 5, 3), (3, 4)], ["broadcast", "matmul", "mul", "matmul", "sum"]),
+}
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_what_moves_is_read_where_it_is(name: str) -> None:
+    function, shapes, wanted = PIECES[name]
+    values = [np.random.default_rng(k).normal(size=shape) for k, shape in enumerate(shapes)]
+    graph = traced(function, *values)
+    rewritten = rewrite(graph).verify()
+    assert names(rewritten) == wanted
+    for found, expected in zip(run(rewritten, values)[0], run(graph, values)[0], strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-14)
+    check(graph, values)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_short_scans_are_written_out(reverse: bool) -> None:
+    """The cats are of all states, of the sums and of the cotangents that the weights get theirs from."""
+
+    def loss(w: Any, x: Any) -> Any:
+        last, ys = tg.scan(lambda h, x: ((h @ w + x).tanh(), h.sum()), x[0], x, reverse=reverse)
+        return (last * last).sum() + ys.sum()
+
+    def written(steps: int) -> list[str]:
+        values = [np.random.default_rng(0).normal(size=shape) for shape in ((3, 3), (steps, 2, 3))]
+        graph = traced(tg.value_and_grad(loss), *values)
+        rewritten = rewrite(graph).verify()
+        for found, expected in zip(run(rewritten, values)[0], run(graph, values)[0], strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-12)
+        return names(rewritten)
+
+    assert [written(4).count(name) for name in ("scan", "column", "tanh", "cat")] == [0, 0, 4, 3]
+    assert written(100).count("scan") == 2

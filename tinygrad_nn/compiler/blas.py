@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
+from math import prod
 from typing import Final
 
 from ..errors import MissingExtra
 from ..extras import require
-from ..graph import DType
+from ..graph import DType, Node
 from ..scalar import FLOAT64
 
+FROM: Final = 3 * 10**7  # multiply-adds, about 310 cubed: below, our loops are as fast
 _NAMES: Final = {True: "dgemm", False: "sgemm"}
 
 
@@ -36,3 +38,11 @@ def gemm_address(dtype: DType) -> int:
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     return int(pointer(capsule, name(capsule)))
+
+
+def is_large(node: Node) -> bool:
+    """Whether a node is a matrix product that a BLAS computes faster than our loops."""
+    if node.op.kind != "contract" or len(node.shape) != 2 or node.dtype.kind != "f":
+        return False
+    lengths = (*node.shape, node.inputs[0].shape[0 if node.attrs["tx"] else 1])
+    return prod(lengths) >= FROM and all(type(n) is int for n in lengths) and has_blas()

@@ -14,13 +14,12 @@ from typing import Any, Final
 
 from ..errors import TraceError, message
 from ..graph import DType, Graph, Node
-from ..ops.movement import RESHAPE
+from ..ops.movement import CAT, RESHAPE
 from ..ops.rules import SELECT_LIMIT, Pieces, Rank, Spread
 from ..scalar import param, walk
-from .blas import has_blas
+from .blas import is_large
 from .rewrite import filled
 
-BLAS_FROM: Final = 3 * 10**7  # multiply-adds, about 310 cubed: below, our loops are as fast
 CHEAP: Final = 2  # scalar operations that may be repeated
 DEPTH: Final = 60  # longest chain that is computed in one place
 
@@ -83,14 +82,6 @@ def plan(graph: Graph) -> Plan:
     return Plan(ordered, frozenset(plain))
 
 
-def is_large(node: Node) -> bool:
-    """Whether a node is a matrix product that a BLAS computes faster than our loops."""
-    if node.op.kind != "contract" or len(node.shape) != 2 or node.dtype.kind != "f":
-        return False
-    lengths = (*node.shape, node.inputs[0].shape[0 if node.attrs["tx"] else 1])
-    return prod(lengths) >= BLAS_FROM and all(type(n) is int for n in lengths) and has_blas()
-
-
 def is_squeeze(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     """Whether two shapes differ by axes of length 1 only."""
     return [n for n in own if n != 1] == [n for n in shape if n != 1]
@@ -116,6 +107,34 @@ def is_view(node: Node) -> bool:
         own = node.inputs[0].shape
         return is_squeeze(own, node.shape) or is_split(own, node.shape)
     return node.op.name in ("broadcast", "permute", "slice")
+
+
+def behind(node: Node) -> Node:
+    """What a piece of a cat is, without the axis that only counts pieces."""
+    return node.inputs[0] if node.op is RESHAPE and node.shape == (1, *node.inputs[0].shape) else node
+
+
+def pieces(graph: Graph, plan: Plan) -> dict[Node, tuple[Node, int]]:
+    """Stored nodes that are computed right where a cat along the first axis wants them: the cat, and the place."""
+    kept = {*graph.inputs, *graph.outputs, *(new for _, new in graph.updates), *plan.plain}
+    found: dict[Node, tuple[Node, int]] = {}
+    for node in plan.stored:
+        if node.op is not CAT or node.attrs["axis"] != 0 or node in plan.plain:
+            continue
+        for start, operand in enumerate(node.inputs):
+            piece = behind(operand)
+            if operand.shape[0] != 1:
+                break
+            if piece is not operand and piece in plan.stored and piece not in kept and _is_simple(piece):
+                found.setdefault(piece, (node, start))
+    return found
+
+
+def _is_simple(node: Node) -> bool:
+    """Whether a node is written element by element."""
+    return node.op.kind in ("elementwise", "reduce", "contract", "movement") and not (
+        _own_loops(node) or isinstance(node.op.emit, Pieces) or node.op is RESHAPE or is_large(node)
+    )
 
 
 def _own_loops(node: Node) -> bool:

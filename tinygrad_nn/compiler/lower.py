@@ -13,7 +13,8 @@ from ..graph import Graph, Node
 from ..ops.movement import RESHAPE
 from ..ops.rules import INT64, Fold, Pieces, Rank, Spread
 from ..scalar import Expr, const, param
-from .fusion import Plan, inlines, is_large, is_split, is_squeeze, is_view
+from .blas import is_large
+from .fusion import Plan, inlines, is_split, is_squeeze, is_view, pieces
 from .loopir import (
     TAIL,
     Access,
@@ -63,7 +64,8 @@ class Lowering(Scans):
         self.sources: list[str] = []
         self.count = 0
         self.nothing = False
-        self.windows: Windows = {}
+        self.windows: dict[Node, tuple[Buffer, tuple[Affine, ...]]] = {}
+        self.wholes: dict[Node, Buffer] = {}
         self.regions: list[Region] = []
         self.mark = 0
 
@@ -78,15 +80,23 @@ class Lowering(Scans):
         """Every node with a buffer, in order."""
         self.inputs = frozenset(self.graph.inputs)
         names = {node: f"{self.prefix}b{position}" for position, node in enumerate(self.graph.nodes)}
+        places = pieces(self.graph, self.plan)
         for node in self.plan.stored:
             if node in self.buffers or node in self.windows:
                 continue
+            if node in places:
+                whole, start = places[node]
+                if whole not in self.wholes:
+                    self.wholes[whole] = self._buffer(names[whole], whole, "temporary")
+                self._kernels(node, self.wholes[whole], (affine(start),))
+                self.windows[node] = self.wholes[whole], (affine(start),)
+                continue
             role = "input" if node in self.inputs else "constant" if node.op.kind == "source" else "temporary"
-            base = None
+            base = self.wholes.get(node)
             if node.op is RESHAPE and node not in self.inputs and not is_view(node):
                 base = self._alias(node)
             buffer = base or self._buffer(names[node], node, role)
-            if role == "temporary" and base is None:
+            if role == "temporary" and (base is None or node in self.wholes):
                 self._kernels(node, buffer)
             self.buffers[node] = buffer
 
@@ -147,7 +157,8 @@ class Lowering(Scans):
 
     # ---- kernels --------------------------------------------------------------------------------------------------
 
-    def _kernels(self, node: Node, buffer: Buffer) -> None:
+    def _kernels(self, node: Node, buffer: Buffer, place: tuple[Affine, ...] = ()) -> None:
+        """What fills a buffer, or the part of one that begins at a place."""
         self.nothing = 0 in node.shape
         emit = node.op.emit
         if isinstance(emit, Rank):
@@ -164,7 +175,8 @@ class Lowering(Scans):
             self._gemm(node, buffer)
         else:
             loops, index = self._loops(node.shape)
-            self._kernel(node.op.name, loops, lambda: [Store(Access(buffer, index), self._element(node, index, ()))])
+            target = Access(buffer, (*place, *index))
+            self._kernel(node.op.name, loops, lambda: [Store(target, self._element(node, index, ()))])
 
     # ---- elements -------------------------------------------------------------------------------------------------
 
@@ -238,6 +250,9 @@ class Lowering(Scans):
         identity = 0 if node.op.name == "sum" else emit.identity(dtype)  # NumPy adds to 0.0, so never -0.0
         total = Register(f"{node.op.name}{self.count}", dtype, emit.identity(dtype), emit.combine)
 
+        if node.op.name == "sum" and operand.op.kind == "contract" and operand not in self.buffers:
+            return self._products(operand, place, guards, loops)
+
         def inner() -> list[Statement]:
             x = self.pull(operand, place, guards).to(dtype)
             if node.op.name == "sum" and x.op == "mul" and dtype.kind == "f":
@@ -272,6 +287,10 @@ class Lowering(Scans):
         self._emit(*(Let(register, value) for register, value in zip(registers, values, strict=True)), *body)
 
     def _matmul(self, node: Node, index: tuple[Index, ...], guards: Guards) -> Expr:
+        return self._products(node, index, guards, [])
+
+    def _products(self, node: Node, index: tuple[Index, ...], guards: Guards, outer: list[Var]) -> Expr:
+        """An element of a matrix product, or the sum of such over some of its axes: one sum of products."""
         x, y = node.inputs
         tx, ty = node.attrs["tx"], node.attrs["ty"]
         loops, (k,) = self._loops((x.shape[-2 if tx else -1],), "r")
@@ -284,7 +303,7 @@ class Lowering(Scans):
             a, b, sofar = self.pull(x, left, guards), self.pull(y, right, guards), param(total, node.dtype)
             return [Assign(total, a.fma(b, sofar) if node.dtype.kind == "f" else sofar + a * b)]
 
-        self._fold([total], [const(0, node.dtype)], loops, inner)
+        self._fold([total], [const(0, node.dtype)], [*outer, *loops], inner)
         return param(total, node.dtype)
 
 

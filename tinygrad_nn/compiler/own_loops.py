@@ -14,6 +14,7 @@ from ..graph import Graph, Node, Shape
 from ..ops.rules import INT64, Pieces, Rank, Spread
 from ..scalar import Expr, const, param
 from .blas import gemm_address
+from .fusion import behind
 from .loopir import (
     Access,
     Affine,
@@ -43,6 +44,7 @@ class OwnLoops:
     prefix: str
     known: int
     buffers: dict[Node, Buffer]
+    windows: dict[Node, tuple[Buffer, tuple[Affine, ...]]]  # nodes that are a part of a buffer, and where it begins
     order: list[Buffer]
     kernels: list[Kernel]
     checks: list[Kernel]
@@ -126,8 +128,9 @@ class OwnLoops:
         for operand in node.inputs:
             loops, index = self._loops(operand.shape)
             place = (*index[:axis], index[axis] + start, *index[axis + 1 :])
+            there = (buffer, (affine(start),))
             start += operand.shape[axis]
-            if 0 not in operand.shape:
+            if 0 not in operand.shape and self.windows.get(behind(operand)) != there:
                 self._kernel(node.op.name, loops, self._copied(buffer, place, operand, index))
 
     def _copied(

@@ -17,34 +17,14 @@ from ..graph import NO_ATTRS, Attrs, Graph, Node, Op
 from ..ops import TABLE
 from ..ops.contract import MATMUL
 from ..ops.elementwise import ADD, CAST, DIV, MUL, NEG, SUB
-from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE
+from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE, Bounds
+from ..ops.reduce import SUM
 from ..ops.source import CONSTANT
+from .blas import is_large
+from .rebuild import apply, count_users, rebuild, with_operands
+from .unroll import unroll
 
 FOLDED_LIMIT: Final = 65536  # elements of a constant that is worked out
-Rule = Callable[[Node, tuple[Node, ...]], Node | None]
-
-
-def apply(op: Op, operands: tuple[Node, ...], attrs: Attrs) -> Node:
-    """A new symbolic node, its shape and dtype by the rules of its op."""
-    shape = op.shape(*(x.shape for x in operands), **attrs)
-    return Node(op, operands, attrs, shape, op.dtype(*(x.dtype for x in operands), **attrs), None)
-
-
-def rebuild(graph: Graph, rule: Rule) -> Graph:
-    """The graph with each node replaced by what `rule(node, new operands)` gives, None meaning the same op on them."""
-    new: dict[Node, Node] = {node: node for node in graph.inputs}
-    for node in graph.nodes:
-        if node in new:
-            continue
-        operands = tuple(new[x] for x in node.inputs)
-        replaced = rule(node, operands)
-        if replaced is None:
-            replaced = node
-            if any(a is not b for a, b in zip(operands, node.inputs, strict=True)):
-                replaced = Node(node.op, operands, node.attrs, node.shape, node.dtype, None)
-        new[node] = replaced
-    updates = [(old, new[value]) for old, value in graph.updates]
-    return Graph.of([new[node] for node in graph.outputs], graph.inputs, updates)
 
 
 def fold_constants(graph: Graph) -> Graph:
@@ -73,16 +53,10 @@ def unify(graph: Graph) -> Graph:
         key = (node.op.name, operands, node.shape, tuple(node.attrs.items()))
         if key in seen:
             return seen[key]
-        seen[key] = _with(node, operands)
+        seen[key] = with_operands(node, operands)
         return seen[key]
 
     return rebuild(graph, rule)
-
-
-def _with(node: Node, operands: tuple[Node, ...]) -> Node:
-    if all(a is b for a, b in zip(operands, node.inputs, strict=True)):
-        return node
-    return Node(node.op, operands, node.attrs, node.shape, node.dtype, None)
 
 
 def drop_identities(graph: Graph) -> Graph:
@@ -135,7 +109,8 @@ def _same_shape(node: Node, operands: tuple[Node, ...]) -> Node | None:
     if x.shape == node.shape:
         return x
     if node.op is RESHAPE and x.op is RESHAPE:
-        return apply(RESHAPE, (x.inputs[0],), node.attrs)
+        (first,) = x.inputs
+        return first if first.shape == node.shape else apply(RESHAPE, (first,), node.attrs)
     return None
 
 
@@ -148,6 +123,11 @@ def _same_order(node: Node, operands: tuple[Node, ...]) -> Node | None:
         inner = x.attrs["order"]
         return apply(PERMUTE, (x.inputs[0],), {"order": tuple(inner[a] for a in order)})
     return None
+
+
+def _whole(node: Node, operands: tuple[Node, ...]) -> Node | None:
+    (x,) = operands
+    return x if node.attrs["bounds"] == tuple((0, 1, n) for n in x.shape) else None
 
 
 def _negated(node: Node, operands: tuple[Node, ...]) -> Node | None:
@@ -164,6 +144,7 @@ _IDENTITIES: Final[Mapping[Op, Callable[[Node, tuple[Node, ...]], Node | None]]]
     RESHAPE: _same_shape,
     BROADCAST: _same_shape,
     PERMUTE: _same_order,
+    SLICE: _whole,
 }
 
 
@@ -194,6 +175,62 @@ def unit_steps(graph: Graph) -> Graph:
     return rebuild(graph, rule)
 
 
+def read_pieces(graph: Graph) -> Graph:
+    """A part of a part is one part, and one that lies in one piece of a cat is a part of that."""
+
+    def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
+        if node.op is not SLICE:
+            return None
+        (x,), bounds = operands, node.attrs["bounds"]
+        while x.op in (SLICE, CAT) and all(type(n) is int for n in (*x.shape, *node.shape)):
+            if x.op is SLICE:
+                outer = zip(bounds, x.attrs["bounds"], strict=True)
+                bounds = tuple((first + step * start, step * s, n) for (start, s, n), (first, step, _) in outer)
+                x = x.inputs[0]
+                continue
+            piece = _piece(x, bounds)
+            if piece is None:
+                break
+            x, bounds = piece
+        return apply(SLICE, (x,), {"bounds": bounds})
+
+    return rebuild(graph, rule)
+
+
+def cut_cats(graph: Graph) -> Graph:
+    """Whole pieces of a cat that nobody else reads are a cat of these."""
+    users = count_users(graph)
+
+    def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
+        if node.op is not SLICE or operands[0].op is not CAT or users[node.inputs[0]] > 1:
+            return None
+        (cat,), bounds, axis = operands, node.attrs["bounds"], operands[0].attrs["axis"]
+        begin, parts = 0, []
+        start, step, length = bounds[axis]
+        for x in cat.inputs:
+            if start <= begin and begin + x.shape[axis] <= start + length:
+                parts.append(x)
+            begin += x.shape[axis]
+        others = all((0, 1, n) == b for a, (n, b) in enumerate(zip(cat.shape, bounds, strict=True)) if a != axis)
+        if step != 1 or not others or sum(x.shape[axis] for x in parts) != length:
+            return None
+        return apply(CAT, tuple(parts), cat.attrs)
+
+    return rebuild(graph, rule)
+
+
+def _piece(cat: Node, bounds: Bounds) -> tuple[Node, Bounds] | None:
+    """The operand of a cat in which all of a part lies, and where."""
+    axis, begin = cat.attrs["axis"], 0
+    start, step, length = bounds[axis]
+    low, high = sorted((start, start + step * (length - 1)))
+    for x in cat.inputs:
+        if length and begin <= low and high < begin + x.shape[axis]:
+            return x, (*bounds[:axis], (start - begin, step, length), *bounds[axis + 1 :])
+        begin += x.shape[axis]
+    return None
+
+
 def few_factors(graph: Graph) -> Graph:
     """Powers with a small whole exponent, which NumPy too computes by multiplication, become products."""
 
@@ -213,10 +250,7 @@ def join_embeds(graph: Graph) -> Graph:
 
     0.0 is added to it, since 0.0 + -0.0, which the sum computes, is 0.0.
     """
-    users: dict[Node, int] = {}
-    for node in graph.nodes:
-        for operand in node.inputs:
-            users[operand] = users.get(operand, 0) + 1
+    users = count_users(graph)
     kept = {*graph.outputs, *(new for _, new in graph.updates), *graph.inputs}
     inner = {
         operand
@@ -282,13 +316,53 @@ def read_transposed(graph: Graph) -> Graph:
     return rebuild(graph, rule)
 
 
+def keep_axes(graph: Graph) -> Graph:
+    """A product whose rows are several axes merged, as of a layer on (time, batch, features), keeps them apart: merged,
+    they would have to lie in memory row by row.
+    """
+
+    def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
+        if node.op is not MATMUL or len(node.shape) != 2 or is_large(node):
+            return None
+        x, y = operands
+        tx, ty = node.attrs["tx"], node.attrs["ty"]
+        if not tx and (lead := _lead(x)):
+            weights = apply(BROADCAST, (y,), _repeated(lead[:-1], y.shape))
+            product = apply(MATMUL, (x.inputs[0], weights), node.attrs)
+            return apply(RESHAPE, (product,), {"shape": node.shape})
+        if tx and not ty and (lead := _lead(x) or _lead(y)):
+            parts = [apply(RESHAPE, (z,), {"shape": (*lead, z.shape[1])}) for z in operands]
+            product = apply(MATMUL, (parts[0], parts[1]), node.attrs)
+            return apply(SUM, (product,), {"axis": tuple(range(len(lead) - 1)), "keepdims": False})
+        return None
+
+    return rebuild(graph, rule)
+
+
+def _lead(node: Node) -> tuple[int, ...]:
+    """The axes that a matrix has merged into its rows; empty where it has not."""
+    if node.op is not RESHAPE:
+        return ()
+    own = node.inputs[0].shape
+    merges = len(own) > 2 and own[-1:] == node.shape[-1:] and all(type(n) is int and n for n in (*own, *node.shape))
+    return own[:-1] if merges else ()
+
+
+def _repeated(lead: tuple[int, ...], own: tuple[int, ...]) -> Attrs:
+    return {"shape": (*lead, *own), "axes": tuple(range(len(lead)))}
+
+
 PASSES: Final[tuple[Callable[[Graph], Graph], ...]] = (
+    unroll,
     fold_constants,
+    read_pieces,
+    cut_cats,
     unit_steps,
     join_embeds,
     few_factors,
-    drop_identities,
     read_transposed,
+    keep_axes,
+    drop_identities,
     unify,
 )
 

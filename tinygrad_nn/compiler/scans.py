@@ -22,13 +22,12 @@ from .own_loops import OwnLoops
 from .program import Region, Repeat, Span, shifted
 from .rewrite import rewrite
 
-Windows = Mapping[Node, tuple[Buffer, tuple[Affine, ...]]]  # of an entry: the series, and where it begins
+Windows = dict[Node, tuple[Buffer, tuple[Affine, ...]]]
 
 
 class Scans(OwnLoops):
     """What lowers a node whose attributes hold the graph of a step."""
 
-    windows: Windows
     regions: list[Region]
     mark: int
     plan: Plan
@@ -47,7 +46,7 @@ class Scans(OwnLoops):
         turn = Var(f"t_{rows.name}", attrs["length"])
         at = affine(turn) * -1 + (turn.extent - 1) if attrs["reverse"] else affine(turn)
         known: dict[Node, Buffer] = {}
-        windows: dict[Node, tuple[Buffer, tuple[Affine, ...]]] = {}
+        windows: Windows = {}
         carried: list[Buffer] = []
         for k, (symbol, operand) in enumerate(zip(body.inputs, node.inputs, strict=True)):
             plain = symbol in planned.plain

@@ -1,0 +1,81 @@
+"""Short scans written out, step by step: a pass from Graph to Graph.
+
+What a scan leaves becomes a cat of its steps. A carry before and after the steps is cut out of one cat of T + 1 states,
+so that each state lies in memory once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Final
+
+from ..graph import Graph, Node
+from ..ops.movement import CAT, RESHAPE, SLICE
+from ..ops.scan import COLUMN, SCAN
+from .rebuild import apply, with_operands
+
+LIMIT: Final = 160  # nodes of all steps together
+
+
+def is_short(scan: Node) -> bool:
+    """Whether a scan is to be written out."""
+    count: int = scan.attrs["length"] * sum(bool(node.inputs) for node in scan.attrs["body"].nodes)
+    return 0 < count <= LIMIT
+
+
+def unroll(graph: Graph) -> Graph:
+    """The graph without its short scans."""
+    new: dict[Node, Node] = {node: node for node in graph.inputs}
+    written: dict[Node, list[Node]] = {}
+    for node in graph.nodes:
+        if node in new:
+            continue
+        if node.op is SCAN and is_short(node):
+            written[node] = _columns(node, tuple(new[x] for x in node.inputs))
+            flat = tuple(apply(RESHAPE, (x,), {"shape": (prod(x.shape),)}) for x in written[node])
+            new[node] = apply(CAT, flat, {"axis": 0})  # wanted as a whole only by the scan around it
+        elif node.op is COLUMN and node.inputs[0] in written:
+            new[node] = written[node.inputs[0]][node.attrs["k"]]
+        else:
+            new[node] = with_operands(node, tuple(new[x] for x in node.inputs))
+    return Graph.of([new[x] for x in graph.outputs], graph.inputs, [(old, new[x]) for old, x in graph.updates])
+
+
+def _columns(scan: Node, operands: tuple[Node, ...]) -> list[Node]:
+    """What a scan leaves, output by output."""
+    attrs = scan.attrs
+    body, length, carries, series = unroll(attrs["body"]), attrs["length"], attrs["carries"], attrs["series"]
+    states = [[x] for x in operands[:carries]]
+    left: list[list[Node]] = [[] for _ in body.outputs]
+    for t in reversed(range(length)) if attrs["reverse"] else range(length):
+        entries = [_entry(x, t) for x in operands[carries : carries + series]]
+        done = dict(zip(body.inputs, (*(s[-1] for s in states), *entries, *operands[carries + series :]), strict=True))
+        for node in body.nodes:
+            if node not in done:
+                done[node] = with_operands(node, tuple(done[x] for x in node.inputs))
+        for row, output in zip(left, body.outputs, strict=True):
+            row.append(done[output])
+        for state, output in zip(states, body.outputs, strict=False):
+            state.append(done[output])
+    order = slice(None, None, -1 if attrs["reverse"] else 1)
+    columns = [_cat(row[order]) for row in left]
+    for k, symbol in enumerate(body.inputs[:carries]):
+        if symbol in body.outputs:
+            both = _cat(states[k][order])
+            columns[body.outputs.index(symbol)] = _entries(both, 1 if attrs["reverse"] else 0, length)
+            columns[k] = _entries(both, 0 if attrs["reverse"] else 1, length)
+    return columns
+
+
+def _cat(rows: Sequence[Node]) -> Node:
+    return apply(CAT, tuple(apply(RESHAPE, (x,), {"shape": (1, *x.shape)}) for x in rows), {"axis": 0})
+
+
+def _entries(x: Node, start: int, length: int) -> Node:
+    bounds = ((start, 1, length), *((0, 1, n) for n in x.shape[1:]))
+    return apply(SLICE, (x,), {"bounds": bounds})
+
+
+def _entry(x: Node, t: int) -> Node:
+    return apply(RESHAPE, (_entries(x, t, 1),), {"shape": x.shape[1:]})

@@ -99,6 +99,31 @@ def test_recurrent_layers(name: str, layers: int, bidirectional: bool, batch_fir
     agree(mine, theirs, RNG.normal(size=(5, 3)))
 
 
+@pytest.mark.parametrize("steps", [3, 40])  # written out, and a loop
+@pytest.mark.parametrize(
+    ("name", "layers", "bidirectional"), list(itertools.product(("RNN", "GRU", "LSTM"), (1, 2), (False, True)))
+)
+def test_recurrent_layers_compiled(name: str, layers: int, bidirectional: bool, steps: int) -> None:
+    torch = pytest.importorskip("torch")
+    options = {"num_layers": layers, "bidirectional": bidirectional, "batch_first": True}
+    mine, theirs = (getattr(library, name)(3, 4, **options).double() for library in (nn, torch.nn))
+    theirs.load_state_dict({key: torch.tensor(value.numpy()) for key, value in mine.state_dict().items()})
+    array = RNG.normal(size=(2, steps, 3))
+
+    def both(x: Any) -> Any:
+        outs = leaves(mine(x))
+        loss = sum((out * (k + 1)).sin().sum() for k, out in enumerate(outs))
+        return outs, tg.autograd.grad(loss, [x, *mine.parameters()])
+
+    x, other = tg.tensor(array).requires_grad_(), torch.tensor(array, requires_grad=True)
+    outs, gradients = tg.jit(both)(x)
+    expected = leaves(theirs(other))
+    loss = sum((out * (k + 1)).sin().sum() for k, out in enumerate(expected))
+    wanted = torch.autograd.grad(loss, [other, *theirs.parameters()])
+    for a, b in zip([*outs, *gradients], [*expected, *wanted], strict=True):
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-8, atol=1e-10)
+
+
 @pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
 def test_initial_states(name: str) -> None:
     torch = pytest.importorskip("torch")

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from .. import functional as F
-from ..anomaly import at_step
 from ..errors import ConfigError, ShapeError, message
+from ..loops import run_scan
 from ..tensor import Tensor
 from ..tensor.creation import zeros
 from . import init
@@ -71,24 +71,18 @@ def scan_cell(
     A layer whose name ends in "_reverse" runs from the last step to the first. `live` (T, N, 1) says which rows run at
     a step; the others keep their state.
     """
-    reverse = layer.endswith("_reverse")
-    steps = list(enumerate(inputs.unbind(0)))
-    masks = None if live is None else live.unbind(0)
-    outputs: list[Tensor] = []
-    try:
-        for t, x in reversed(steps) if reverse else steps:
-            at_step(layer, t)
-            before, state = state, cell(x, F.linear(state[0], weight, bias), state)
-            if masks is not None:
-                state = tuple(new.where(masks[t], old) for new, old in zip(state, before, strict=True))
-            outputs.append(state[0])
-    finally:
-        at_step(layer, None)
-    if reverse:
-        outputs.reverse()
-    if not outputs:
-        return inputs.new_zeros((0, *state[0].shape)), state
-    return _joined([out.unsqueeze(0) for out in outputs], 0), state
+
+    def step(state: State, entry: Sequence[Tensor]) -> tuple[State, Tensor]:
+        x, *mask = entry
+        new = cell(x, F.linear(state[0], weight, bias), state)
+        if mask:
+            new = tuple(after.where(mask[0], before) for after, before in zip(new, state, strict=True))
+        return new, new[0]
+
+    entries = (inputs,) if live is None else (inputs, live)
+    state = tuple(h.to(inputs.dtype) for h in state)
+    last, outputs = run_scan(step, state, entries, reverse=layer.endswith("_reverse"), name=layer)
+    return outputs, last
 
 
 class _Recurrent(Module):

@@ -1,7 +1,7 @@
 """Short scans written out, step by step: a pass from Graph to Graph.
 
 What a scan leaves becomes a cat of its steps. A carry before and after the steps is cut out of one cat of T + 1 states,
-so that each state lies in memory once.
+so that each state lies in memory once. Of the scans that stay, only columns are read.
 """
 
 from __future__ import annotations
@@ -12,40 +12,52 @@ from typing import Final
 
 from ..graph import Graph, Node
 from ..ops.movement import CAT, RESHAPE, SLICE
-from ..ops.scan import COLUMN, SCAN
+from ..ops.scan import COLUMN, SCAN, start_of
 from .rebuild import apply, with_operands
 
 LIMIT: Final = 160  # nodes of all steps together
 
 
-def is_short(scan: Node) -> bool:
+def is_short(scan: Node, limit: int = LIMIT) -> bool:
     """Whether a scan is to be written out."""
-    count: int = scan.attrs["length"] * sum(bool(node.inputs) for node in scan.attrs["body"].nodes)
-    return 0 < count <= LIMIT
+    nodes = sum(bool(node.inputs) for node in scan.attrs["body"].nodes)
+    return bool(scan.attrs["length"] and scan.attrs["length"] * nodes <= limit)
 
 
-def unroll(graph: Graph) -> Graph:
-    """The graph without its short scans."""
+def unroll(graph: Graph, limit: int = LIMIT) -> Graph:
+    """The graph without the scans that have up to so many nodes."""
     new: dict[Node, Node] = {node: node for node in graph.inputs}
-    written: dict[Node, list[Node]] = {}
+    columns: dict[Node, list[Node]] = {}
     for node in graph.nodes:
         if node in new:
             continue
-        if node.op is SCAN and is_short(node):
-            written[node] = _columns(node, tuple(new[x] for x in node.inputs))
-            flat = tuple(apply(RESHAPE, (x,), {"shape": (prod(x.shape),)}) for x in written[node])
+        operands = tuple(new[x] for x in node.inputs)
+        if node.op is COLUMN and node.inputs[0] in columns:
+            new[node] = columns[node.inputs[0]][node.attrs["k"]]
+        elif node.op is SCAN:
+            stays = not is_short(node, limit)
+            columns[node] = _columns(with_operands(node, operands)) if stays else _written(node, operands, limit)
+            flat = tuple(apply(RESHAPE, (x,), {"shape": (prod(x.shape),)}) for x in columns[node])
             new[node] = apply(CAT, flat, {"axis": 0})  # wanted as a whole only by the scan around it
-        elif node.op is COLUMN and node.inputs[0] in written:
-            new[node] = written[node.inputs[0]][node.attrs["k"]]
         else:
-            new[node] = with_operands(node, tuple(new[x] for x in node.inputs))
+            new[node] = with_operands(node, operands)
     return Graph.of([new[x] for x in graph.outputs], graph.inputs, [(old, new[x]) for old, x in graph.updates])
 
 
-def _columns(scan: Node, operands: tuple[Node, ...]) -> list[Node]:
-    """What a scan leaves, output by output."""
+def _columns(scan: Node) -> list[Node]:
+    body, length = scan.attrs["body"], scan.attrs["length"]
+    starts = [start_of(body, length, k) for k in range(len(body.outputs))]
+    shapes = [(length, *x.shape) for x in body.outputs]
+    return [
+        apply(COLUMN, (scan,), {"k": k, "start": start, "shape": shape})
+        for k, (start, shape) in enumerate(zip(starts, shapes, strict=True))
+    ]
+
+
+def _written(scan: Node, operands: tuple[Node, ...], limit: int) -> list[Node]:
+    """What a scan leaves, output by output, without the scan."""
     attrs = scan.attrs
-    body, length, carries, series = unroll(attrs["body"]), attrs["length"], attrs["carries"], attrs["series"]
+    body, length, carries, series = unroll(attrs["body"], limit), attrs["length"], attrs["carries"], attrs["series"]
     states = [[x] for x in operands[:carries]]
     left: list[list[Node]] = [[] for _ in body.outputs]
     for t in reversed(range(length)) if attrs["reverse"] else range(length):

@@ -18,13 +18,17 @@ import numpy as np
 
 from ..compiler import interp
 from ..compiler.runtime import Compiled
+from ..compiler.unroll import unroll
 from ..errors import IndexOutOfRange
 from ..executor import eval_node, run
 from ..graph import Graph, Node
 from ..ops import transcendental
+from ..ops.contract import MATMUL
+from ..ops.elementwise import ADD
 
 Array = np.ndarray[Any, Any]
 SAMPLES: Final = 8  # runs with errors
+EVERY: Final = 10**6  # nodes of a loop that is written out
 FACTOR: Final = 3.0  # between the largest deviation of these and what is allowed
 ULP: Final = 4.0  # of elementary functions: 2 for ours, 2 for NumPy's
 LOOSE: Final = 1e-3  # an element allowed more than this part of its value says nothing
@@ -61,7 +65,8 @@ def expected(graph: Graph, values: Sequence[Any], seed: int = 0) -> list[Expecte
     """What outputs and updates of a graph must be for an executor to agree with NumPy's."""
     outputs, updates = run(graph, values)
     rng = np.random.default_rng(seed)
-    samples = [noisy(graph, values, rng, _SIGNS[k % 3]) for k in range(SAMPLES)]
+    written = unroll(graph, EVERY)  # so that errors are put in at every step of a loop
+    samples = [noisy(written, values, rng, _SIGNS[k % 3]) for k in range(SAMPLES)]
     return [
         _expected(np.asarray(value), [np.asarray(sample[k]) for sample in samples])
         for k, value in enumerate([*outputs, *updates])
@@ -117,7 +122,8 @@ def check(graph: Graph, values: Sequence[Any], interpreted: bool = True) -> Outc
             if verdict.bad:
                 problems.append(f"{who}: result {k}: {verdict.bad} of {verdict.total} wrong: {verdict.first}")
     free = any(
-        node.op.name in _SCALE and node.dtype.kind == "f" and node.op.name not in ELEMENTARY for node in graph.nodes
+        node.op.name in _SCALE and node.dtype.kind == "f" and node.op.name not in ELEMENTARY
+        for node in unroll(graph, EVERY).nodes
     )
     if not free:  # nothing is summed: whatever else the expressions do, both executors do the same
         for who, results in found.items():
@@ -190,7 +196,7 @@ def noisy(graph: Graph, values: Sequence[Any], rng: np.random.Generator, minus: 
                 moves = not uncertain.isdisjoint(node.inputs) and minus != SNAPPED
                 if moves and node.op.kind in ("elementwise", "control"):
                     value = rounded_anew(node, value, operands, rng)
-        if node.op.name in _SCALE or node.op.name in ELEMENTARY or not uncertain.isdisjoint(node.inputs):
+        if _scale(node) is not None or not uncertain.isdisjoint(node.inputs):
             uncertain.add(node)
         env[node] = value
     return [*(env[node] for node in graph.outputs), *(env[new] for _, new in graph.updates)]
@@ -199,7 +205,7 @@ def noisy(graph: Graph, values: Sequence[Any], rng: np.random.Generator, minus: 
 def disturbed(node: Node, value: Array, operands: Sequence[Array], rng: np.random.Generator, minus: float) -> Array:
     """The value of a float node with a random error of the size its class allows."""
     name = node.op.name
-    scale = _SCALE.get(name, _elementary if name in ELEMENTARY else None)
+    scale = _scale(node)
     if scale is not None:
         size = np.asarray(scale(node, value, operands), np.float64)
         error = rng.choice((-1.0, 1.0), value.shape) * rng.uniform(0.5, 1.0, value.shape) * size
@@ -213,6 +219,13 @@ def disturbed(node: Node, value: Array, operands: Sequence[Array], rng: np.rando
         zeros = np.where(rng.random(value.shape) < minus, -0.0, 0.0).astype(value.dtype)
         value = np.where(value == 0, zeros, value)
     return value
+
+
+def _scale(node: Node) -> Callable[[Node, Array, Sequence[Array]], Any] | None:
+    """How large an error may be; what is added to a product belongs to its sum, whose order is free."""
+    if node.op is ADD and any(x.op is MATMUL for x in node.inputs):
+        return _added
+    return _SCALE.get(node.op.name, _elementary if node.op.name in ELEMENTARY else None)
 
 
 def rounded_anew(node: Node, value: Array, operands: Sequence[Array], rng: np.random.Generator) -> Array:
@@ -253,6 +266,11 @@ def _spread(node: Node, value: Array, operands: Sequence[Array]) -> Any:
 def _matmul(node: Node, value: Array, operands: Sequence[Array]) -> Any:
     count = operands[0].shape[-2 if node.attrs["tx"] else -1] + 1
     return count * _unit(value) * eval_node(node, [np.abs(x) for x in operands])
+
+
+def _added(node: Node, value: Array, operands: Sequence[Array]) -> Any:
+    inner = max(x.inputs[0].shape[-2 if x.attrs["tx"] else -1] for x in node.inputs if x.op is MATMUL)
+    return (inner + 1) * _unit(value) * (np.abs(operands[0]) + np.abs(operands[1]))
 
 
 def _prod(node: Node, value: Array, operands: Sequence[Array]) -> Any:

@@ -9,28 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
-from ..scalar import Expr, walk
+from ..scalar import walk
 from .loopir import (
     Access,
     Affine,
-    Assign,
     Buffer,
     Check,
     Gemm,
-    Guard,
     Kernel,
-    Let,
     Loop,
-    Statement,
-    Store,
     Var,
     accesses,
     affine,
     expressions,
     statements,
 )
+from .renaming import Renaming
 
 SIZE: Final = 120  # scalar operations of a kernel from which nothing is joined to it any more
 
@@ -112,7 +108,8 @@ def joined(first: Kernel, second: Kernel) -> Kernel:
     (a,), (b,) = first.body, second.body
     if not isinstance(a, Loop) or not isinstance(b, Loop):
         return first
-    body = (*a.body, *(renamed(one, b.var, a.var) for one in b.body))
+    rename = Renaming({b.var: a.var})
+    body = (*a.body, *(rename.statement(one) for one in b.body))
     return replace(
         first,
         name=f"{first.name}_{second.name.partition('_')[2]}",
@@ -120,44 +117,3 @@ def joined(first: Kernel, second: Kernel) -> Kernel:
         sources=tuple(dict.fromkeys((*first.sources, *second.sources))),
         jam={**first.jam, **second.jam},
     )
-
-
-def renamed(one: Statement, old: Var, new: Var) -> Statement:
-    """A statement with one variable in the place of another."""
-    if isinstance(one, Loop):
-        return Loop(one.var, tuple(renamed(inner, old, new) for inner in one.body))
-    if isinstance(one, (Let, Assign)):
-        return replace(one, value=_expression(one.value, old, new))
-    if isinstance(one, Store):
-        return replace(one, target=_access(one.target, old, new), value=_expression(one.value, old, new))
-    return one
-
-
-def _expression(root: Expr, old: Var, new: Var) -> Expr:
-    fresh: dict[Expr, Expr] = {}
-    for node in walk(root):
-        value = _leaf(node.value, old, new) if node.op == "param" else node.value
-        args = tuple(fresh[arg] for arg in node.args)
-        changed = value is not node.value or any(x is not y for x, y in zip(args, node.args, strict=True))
-        fresh[node] = Expr(node.op, args, node.dtype, value) if changed else node
-    return fresh[root]
-
-
-def _leaf(leaf: Any, old: Var, new: Var) -> Any:
-    if isinstance(leaf, Access):
-        return _access(leaf, old, new)
-    return _affine(leaf, old, new) if isinstance(leaf, Affine) else leaf
-
-
-def _access(access: Access, old: Var, new: Var) -> Access:
-    index = tuple(
-        _affine(part, old, new) if isinstance(part, Affine) else _expression(part, old, new) for part in access.index
-    )
-    guards = tuple(Guard(_affine(guard.index, old, new), guard.low, guard.high) for guard in access.guards)
-    return Access(access.buffer, index, guards)
-
-
-def _affine(index: Affine, old: Var, new: Var) -> Affine:
-    if not index.coefficient(old):
-        return index
-    return Affine(index.offset, tuple((new if var is old else var, c) for var, c in index.terms))

@@ -9,6 +9,7 @@ from .arena import Layout, layout, place
 from .loopir import Buffer, Kernel, accesses
 from .program import Program, Span, spans, with_spans
 from .rows import join
+from .transposes import with_transposes
 from .vectors import choose, jams, outermost, together
 
 
@@ -27,6 +28,10 @@ def schedule(program: Program, width: int) -> Schedule:
     """Choose for vectors of `width` bytes."""
     program = replace(program, kernels=late_updates(program))
     inner, vectors = choose(program, width)
+    transposed = with_transposes(program, inner, width)
+    if transposed.kernels is not program.kernels:
+        program = transposed
+        inner, vectors = choose(program, width)
     kernels = []
     for kernel, vector in zip(program.kernels, vectors, strict=True):
         body = outermost(kernel.body, vector) if vector else kernel.body

@@ -1,0 +1,152 @@
+"""Copies of matrices in another order: for those that are read along their rows here and along their columns there.
+
+A recurrent weight is: forwards the lanes are its rows, backwards its columns, and one of the two would gather its
+elements. A copy is made where that costs less, outside of all repetitions that do not change the matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Final
+
+from .arena import copy
+from .loopir import Buffer, Gemm, Kernel, accesses, statements
+from .program import Program, Region, Repeat, Span, spans
+from .renaming import Renaming
+from .vectors import GATHER, best, profile
+
+OVERHEAD: Final = 8.0  # of one more kernel, in loads
+
+Path = tuple[Region, ...]
+
+
+def with_transposes(program: Program, inner: Mapping[Buffer, int], width: int) -> Program:
+    """The program with the copies that pay, given the innermost axes without them; the same one if none does."""
+    program = replace(program, order=program.regions)  # regions are told apart by identity
+    based = {buffer.base for buffer in program.buffers}
+    gains: dict[tuple[Buffer, int, Region], dict[int, float]] = {}
+    rounds: dict[Region, float] = {}
+    for path in _paths(program.regions):
+        span = path[-1]
+        for position in range(span.start, span.stop):  # type: ignore[union-attr]
+            for buffer, axis, gain in _wishes(program.kernels[position], inner, width):
+                region = _unchanged(program, path, buffer, position)
+                if region is None or buffer.base is not None or buffer in based:
+                    continue
+                times = [float(one.var.extent) for one in path if isinstance(one, Repeat)]
+                outside = [float(one.var.extent) for one in path[: path.index(region)] if isinstance(one, Repeat)]
+                rounds[region] = prod(outside)
+                gains.setdefault((buffer, axis, region), {})[position] = gain * prod(times)
+    insertion = _Insertion(program)
+    for (buffer, axis, region), readers in gains.items():
+        if sum(readers.values()) > rounds[region] * _cost(buffer, width):
+            insertion.add(buffer, axis, region, readers)
+    return insertion.program() if insertion.copies else program
+
+
+def _paths(regions: Sequence[Region], around: Path = ()) -> Iterator[Path]:
+    """Every span, after the regions around it."""
+    for region in regions:
+        if isinstance(region, Span):
+            yield (*around, region)
+        else:
+            yield from _paths(region.body, (*around, region))
+
+
+def _wishes(kernel: Kernel, inner: Mapping[Buffer, int], width: int) -> Iterator[tuple[Buffer, int, float]]:
+    """The buffers that a kernel would like to find in another order: the axis, and what that would save."""
+    if any(isinstance(one, Gemm) for one, _ in statements(kernel.body)):
+        return
+    one = profile(kernel)
+    now, _ = best(one, inner, width)
+    written = {access.buffer for access, is_write, _ in accesses(kernel) if is_write}
+    for buffer in dict.fromkeys(use.buffer for use in one.uses):
+        axes = [axis for axis, n in enumerate(buffer.shape) if n > 1 and axis != inner[buffer]]
+        if buffer in written or not axes:
+            continue
+        cost, axis = min((best(one, {**inner, buffer: axis}, width)[0], axis) for axis in axes)
+        if cost < now:
+            yield buffer, axis, now - cost
+
+
+def _cost(buffer: Buffer, width: int) -> float:
+    lanes = width // buffer.dtype.itemsize
+    return prod(buffer.shape) / lanes * (1 + lanes * GATHER) + OVERHEAD
+
+
+def _unchanged(program: Program, path: Path, buffer: Buffer, position: int) -> Region | None:
+    """The outermost region around a kernel in which a buffer does not change; or the kernel's span, where it has its
+    value before the kernel and changes at the end at most.
+    """
+    for region in path:
+        inside = [span for span, _ in spans((region,))]
+        changes = any(old is buffer for span in inside for old, _ in span.updates)
+        if not changes and not any(_writes(program, span.start, span.stop, buffer) for span in inside):
+            return region
+    span = path[-1]
+    if isinstance(span, Span) and not _writes(program, position, span.stop, buffer):
+        return span
+    return None
+
+
+def _writes(program: Program, start: int, stop: int, buffer: Buffer) -> bool:
+    return any(
+        is_write and access.buffer is buffer
+        for kernel in program.kernels[start:stop]
+        for access, is_write, _ in accesses(kernel)
+    )
+
+
+@dataclass(slots=True)
+class _Insertion:
+    """Copies to be made before regions, or before a kernel, and the kernels that are to read them."""
+
+    old: Program
+    copies: list[Buffer] = field(default_factory=list)
+    before: dict[Region | int, list[Kernel]] = field(default_factory=dict)
+    renamed: dict[int, dict[Buffer, Buffer]] = field(default_factory=dict)
+    kernels: list[Kernel] = field(default_factory=list)
+
+    def add(self, buffer: Buffer, axis: int, region: Region, readers: Mapping[int, float]) -> None:
+        """A copy for some kernels."""
+        made = Buffer(f"{buffer.name}t{len(self.copies)}", buffer.shape, buffer.dtype)
+        self.copies.append(made)
+        spot: Region | int = region
+        if isinstance(region, Span):  # as early as may be: what is stored here is not at once there to be loaded
+            spot = min(readers)
+            while spot > region.start and not _writes(self.old, spot - 1, spot, buffer):
+                spot -= 1
+        self.before.setdefault(spot, []).append(replace(copy(made, buffer), name=f"transpose_{buffer.name}"))
+        for position in readers:
+            self.renamed.setdefault(position, {})[buffer] = made
+
+    def program(self) -> Program:
+        """The program with all of them."""
+        order = self._regions(self.old.regions)
+        return replace(self.old, kernels=tuple(self.kernels), buffers=(*self.old.buffers, *self.copies), order=order)
+
+    def _regions(self, regions: Sequence[Region]) -> tuple[Region, ...]:
+        result: list[Region] = []
+        for region in regions:
+            start = len(self.kernels)
+            self.kernels += self.before.get(region, ())
+            if len(self.kernels) > start:
+                result.append(Span(start, len(self.kernels)))
+            if isinstance(region, Span):
+                start = len(self.kernels)
+                for position in range(region.start, region.stop):
+                    self.kernels += self.before.get(position, ())
+                    self.kernels.append(self._kernel(position))
+                result.append(Span(start, len(self.kernels), region.updates))
+            else:
+                result.append(replace(region, body=self._regions(region.body)))
+        return tuple(result)
+
+    def _kernel(self, position: int) -> Kernel:
+        kernel = self.old.kernels[position]
+        if position not in self.renamed:
+            return kernel
+        rename = Renaming(buffers=self.renamed[position])
+        return replace(kernel, body=tuple(rename.statement(one) for one in kernel.body))

@@ -174,7 +174,7 @@ class Adjoint:
 
 def _passes_sums(node: Node) -> bool:
     """Whether a sum over steps of the op is the op of the sums."""
-    return node.op.kind == "movement" or node.op in (ADD, SUB, NEG)
+    return (node.op.kind == "movement" and node.op is not COLUMN) or node.op in (ADD, SUB, NEG)
 
 
 def _sum_of_products(node: Node, stack: Callable[[Node], Tensor]) -> Tensor:

@@ -12,6 +12,8 @@ import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
 from tinygrad_nn.compiler import interp
+from tinygrad_nn.compiler.program import Repeat
+from tinygrad_nn.errors import IndexOutOfRange
 
 RNG = np.random.default_rng(0)
 W, U, B = (RNG.standard_normal(shape) * 0.4 for shape in ((4, 4), (3, 4), (4,)))
@@ -132,3 +134,79 @@ def test_in_native_fit() -> None:
 
     for found, wanted in zip(work(True), work(False), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-10)
+
+
+def test_each_state_lies_in_memory_once() -> None:
+    """Carries before and after the steps are one buffer, which a step writes where it belongs."""
+    x, h = RNG.standard_normal((90, 2, 3)), RNG.standard_normal((2, 4))
+    program = tg.jit(tg.grad(lambda w: summed(x, h, w, U, B))).program(W)
+    assert [b.shape for b in program.buffers].count((91, 2, 4)) == 1
+    loops = [region for region in program.regions if isinstance(region, Repeat)]
+    inside = [program.kernels[k].name for loop in loops for span in loop.body for k in range(span.start, span.stop)]  # type: ignore[union-attr]
+    assert not [name for name in inside if "carry" in name or "entry" in name]
+
+
+def test_what_nobody_reads_is_not_kept() -> None:
+    x, h = RNG.standard_normal((90, 2, 3)), RNG.standard_normal((2, 4))
+    program = tg.jit(lambda w: rnn(x, h, w, U, B)[0]).program(W)
+    assert not [b for b in program.buffers if b.role == "temporary" and {90, 91} & {*b.shape}]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_states_are_read_at_positions(reverse: bool) -> None:
+    """They begin one place after the first of their buffer, or at it."""
+
+    def read(x: Any, h: Any, w: Any, index: Any) -> Any:
+        _, ys = tg.scan(lambda h, x: ((h @ w + x).tanh(),) * 2, h, x, reverse=reverse)
+        return ys.index_select(0, index)
+
+    args = (RNG.standard_normal((90, 2, 4)), RNG.standard_normal((2, 4)), W, np.array([89, 0, 7, 7]))
+    near(tg.jit(read)(*args), read(*map(tg.tensor, args)))
+    program = tg.jit(read).program(*args).verify()
+    assert ("] + 1, " in str(program)) is not reverse
+    with pytest.raises(IndexOutOfRange):
+        tg.jit(read)(*args[:3], np.array([90]))
+    gradients = tg.grad(lambda *args: (read(*args) ** 2).sum(), argnums=(0, 1, 2))
+    for found, wanted in zip(tg.jit(gradients)(*args), gradients(*map(tg.tensor, args)), strict=True):
+        near(found, wanted)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_states_are_read_in_every_way(reverse: bool) -> None:
+    """By an index from data, as a matrix of all, from both ends, and once more by a scan."""
+
+    def read(x: Any, h: Any, w: Any, index: Any) -> Any:
+        last, ys = tg.scan(lambda h, x: ((h @ w + x).tanh(),) * 2, h, x, reverse=reverse)
+        again, _ = tg.scan(lambda c, y: (c * 0.5 + y, None), h, ys, reverse=not reverse)
+        return last, ys.index_select(0, index), ys.reshape(-1), ys[0] + ys[-1], ys[::-3], again, ys.max(0)[0]
+
+    def weighed(x: Any, h: Any, w: Any, index: Any) -> Any:
+        return sum((part * part).sum() for part in read(x, h, w, index))
+
+    args = (RNG.standard_normal((90, 2, 4)), RNG.standard_normal((2, 4)), W, np.array([89, 0, 7, 7]))
+    for found, wanted in zip(tg.jit(read)(*args), read(*map(tg.tensor, args)), strict=True):
+        near(found, wanted)
+    gradients = tg.grad(weighed, argnums=(0, 1, 2))
+    for found, wanted in zip(tg.jit(gradients)(*args), gradients(*map(tg.tensor, args)), strict=True):
+        near(found, wanted)
+
+
+def test_a_carry_that_does_not_change_and_two_that_change_places() -> None:
+    def step(carry: Any, x: Any) -> Any:
+        a, b, c = carry
+        return (b, a, c), (a * c, x)
+
+    args = (RNG.standard_normal((90, 3)), *(RNG.standard_normal(3) for _ in range(3)))
+    run = lambda x, a, b, c: tg.scan(step, (a, b, c), x)  # noqa: E731
+    for last, rows in (tg.jit(run)(*args), run(*map(tg.tensor, args))):
+        near(rows[0], tg.tensor(np.stack([args[1 + t % 2] * args[3] for t in range(90)])))
+        near(rows[1], tg.tensor(args[0]))
+        near(last[0], tg.tensor(args[1]))
+        near(last[2], tg.tensor(args[3]))
+
+
+def test_explain_counts_the_steps() -> None:
+    x, h = RNG.standard_normal((90, 2, 3)), RNG.standard_normal((2, 4))
+    table = tg.explain(lambda w: rnn(x, h, w, U, B)[0], W)
+    assert {row.times for row in table.rows} == {1, 90}
+    assert "90 * " in str(table)

@@ -33,6 +33,7 @@ from .loopir import statements as all_statements
 from .program import Program, Region, Repeat, Span
 from .runtime import Arena
 from .schedule import Schedule, schedule
+from .vectors import times
 
 ROUNDS: Final = 200
 FREE: Final = frozenset(("param", "const", "bits", "from_bits"))
@@ -40,9 +41,10 @@ FREE: Final = frozenset(("param", "const", "bits", "from_bits"))
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is known of one kernel; `seconds` per call of the function."""
+    """What is known of one kernel, which runs so many `times` in a call of the function; all figures are per call."""
 
     name: str
+    times: int
     sources: tuple[str, ...]
     shape: tuple[int, ...]
     vector: str
@@ -69,7 +71,7 @@ class Explanation:
                 (
                     row.name,
                     ",".join(row.sources[:4]) + ("..." if len(row.sources) > 4 else ""),
-                    "x".join(map(str, row.shape)) or "-",
+                    (f"{row.times} * " if row.times > 1 else "") + ("x".join(map(str, row.shape)) or "-"),
                     row.vector or "-",
                     str(row.flops),
                     str(row.bytes),
@@ -91,9 +93,10 @@ def explain_schedule(planned: Schedule, arena: Arena) -> Explanation:
     """Time the kernels of a schedule on its arena, up to a check that does not hold. The arena is left as it was."""
     start = arena.memory.copy()
     rows = []
+    rounds = times(planned.program)
     for position, kernel in enumerate(planned.program.kernels):
         before = arena.memory.copy()
-        rows.append(_row(kernel, _seconds(planned, position, arena), planned.width))
+        rows.append(_row(kernel, int(rounds[position]), _seconds(planned, position, arena), planned.width))
         arena.memory[...] = before
         once = _repeated(planned, position, 1)  # in a variable: it lives as long as its owner
         if once.function(arena.address):
@@ -138,7 +141,7 @@ def _variables(kernel: Kernel) -> list[Var]:
     return list(found)
 
 
-def _row(kernel: Kernel, seconds: float, width: int) -> Row:
+def _row(kernel: Kernel, rounds: int, seconds: float, width: int) -> Row:
     flops = 0
     for one, around in all_statements(kernel.body):
         work = sum(2 if part.op == "fma" else part.op not in FREE for root in expressions(one) for part in walk(root))
@@ -149,12 +152,13 @@ def _row(kernel: Kernel, seconds: float, width: int) -> Row:
     lanes = width // itemsize
     return Row(
         kernel.name,
+        rounds,
         kernel.sources,
         tuple(var.extent for var in variables),
         f"{kernel.vector} x{lanes}" if kernel.vector else "",
-        flops,
-        sum(prod(b.shape) * b.dtype.itemsize for b in touched),
-        seconds,
+        flops * rounds,
+        rounds * sum(prod(b.shape) * b.dtype.itemsize for b in touched),
+        seconds * rounds,
         itemsize,
     )
 

@@ -14,13 +14,19 @@ from typing import Any, Final
 
 from ..errors import TraceError, message
 from ..graph import DType, Graph, Node
-from ..ops.movement import CAT, RESHAPE
+from ..ops.contract import MATMUL
+from ..ops.movement import CAT, RESHAPE, SLICE
+from ..ops.reduce import SUM
 from ..ops.rules import SELECT_LIMIT, Pieces, Rank, Spread
+from ..ops.scan import COLUMN, SCAN
 from ..scalar import param, walk
 from .blas import is_large
 from .rewrite import filled
 
 CHEAP: Final = 2  # scalar operations that may be repeated
+CACHE: Final = 2**19  # bytes that stay in the second cache
+DEEP: Final = 16  # products to a sum from which it is worth loading and storing what it is added to
+ROWS: Final = 8  # lines of a part from which computing them by themselves is as fast as all parts together
 DEPTH: Final = 60  # longest chain that is computed in one place
 
 
@@ -71,11 +77,13 @@ def plan(graph: Graph) -> Plan:
             continue
         elif _own_loops(node):
             reasons.setdefault(node, "loops of its own")
+        elif node.op is COLUMN and node.inputs[0].op is SCAN:
+            reasons.setdefault(node, "a result of a scan")
         count = sum(_reads(user, argnum, node, reads, user in reasons) for user, argnum in users[node])
         reads[node] = count
         if node not in reasons and (node.op.kind != "movement" or isinstance(node.op.emit, Pieces)):
             heavy = node.op.kind in ("reduce", "contract")
-            if count > 1 and (heavy or cost[node] > CHEAP):
+            if count > 1.001 and (heavy or cost[node] > CHEAP):
                 reasons[node] = f"read {count:g} times"
     _limit_depth(graph, reasons)
     ordered = {node: reasons[node] for node in graph.nodes if node in reasons}
@@ -116,7 +124,7 @@ def behind(node: Node) -> Node:
 
 def pieces(graph: Graph, plan: Plan) -> dict[Node, tuple[Node, int]]:
     """Stored nodes that are computed right where a cat along the first axis wants them: the cat, and the place."""
-    kept = {*graph.inputs, *graph.outputs, *(new for _, new in graph.updates), *plan.plain}
+    kept = {*graph.outputs, *(new for _, new in graph.updates)}
     found: dict[Node, tuple[Node, int]] = {}
     for node in plan.stored:
         if node.op is not CAT or node.attrs["axis"] != 0 or node in plan.plain:
@@ -125,16 +133,17 @@ def pieces(graph: Graph, plan: Plan) -> dict[Node, tuple[Node, int]]:
             piece = behind(operand)
             if operand.shape[0] != 1:
                 break
-            if piece is not operand and piece in plan.stored and piece not in kept and _is_simple(piece):
+            if piece is not operand and piece not in kept and is_placeable(piece, graph, plan):
                 found.setdefault(piece, (node, start))
     return found
 
 
-def _is_simple(node: Node) -> bool:
-    """Whether a node is written element by element."""
-    return node.op.kind in ("elementwise", "reduce", "contract", "movement") and not (
-        _own_loops(node) or isinstance(node.op.emit, Pieces) or node.op is RESHAPE or is_large(node)
-    )
+def is_placeable(node: Node, graph: Graph, plan: Plan) -> bool:
+    """Whether a node is stored element by element, so that it may be stored in a part of another buffer."""
+    if node not in plan.stored or node in plan.plain or node in graph.inputs:
+        return False
+    moves = node.op.kind == "movement" and node.op is not RESHAPE
+    return moves or (node.op.kind in ("elementwise", "reduce", "contract") and not is_large(node))
 
 
 def _own_loops(node: Node) -> bool:
@@ -150,6 +159,18 @@ def _own_loops(node: Node) -> bool:
     if isinstance(emit, Spread):
         return not inlines(node)
     return node.op.kind == "control"
+
+
+def streams(node: Node, plan: Plan) -> bool:
+    """Whether a node is a sum over steps of products that are large together, but each fits the caches."""
+    if node.op is not SUM or node.inputs[0].op is not MATMUL or node.inputs[0] in plan.stored:
+        return False
+    product = node.inputs[0]
+    if node.attrs != {"axis": (0,), "keepdims": False} or len(product.shape) != 3:
+        return False
+    read = sum(prod(x.shape) * x.dtype.itemsize for x in product.inputs)
+    inner = product.inputs[0].shape[-2 if product.attrs["tx"] else -1]
+    return read > CACHE and min(inner, *product.shape[1:]) >= DEEP and all(type(n) is int for n in product.shape)
 
 
 def inlines(node: Node) -> bool:
@@ -189,6 +210,8 @@ def _reads(user: Node, argnum: int, node: Node, reads: dict[Node, float], stored
     if user.op.kind == "index":
         length = user.inputs[0].shape[user.attrs["axis"]] if argnum == 0 else 1
         return times * max(1.0, prod(user.shape) * min(length, SELECT_LIMIT) / own)
+    if user.op is SLICE and prod(user.shape) >= ROWS * max(user.shape, default=1):
+        return times * prod(user.shape) / own
     return times * max(1.0, prod(user.shape) / own)
 
 

@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ..graph import Graph, Node
+from ..ops.contract import MATMUL
+from ..ops.elementwise import ADD
 from ..ops.movement import RESHAPE
 from ..ops.rules import INT64, Fold, Pieces, Rank, Spread
+from ..ops.scan import SCAN
 from ..scalar import Expr, const, param
 from .blas import is_large
-from .fusion import Plan, inlines, is_split, is_squeeze, is_view, pieces
+from .fusion import Plan, inlines, is_split, is_squeeze, is_view, pieces, streams
 from .loopir import (
     TAIL,
     Access,
@@ -34,7 +37,8 @@ from .loopir import (
 from .program import Fault, Program, Region, Span
 from .reader import Guards, Reader
 from .rewrite import filled
-from .scans import Scans, Windows
+from .scans import Scans
+from .windows import Window
 
 NOTHING: Final[Mapping[Node, Buffer]] = {}
 
@@ -64,14 +68,14 @@ class Lowering(Scans):
         self.sources: list[str] = []
         self.count = 0
         self.nothing = False
-        self.windows: dict[Node, tuple[Buffer, tuple[Affine, ...]]] = {}
-        self.wholes: dict[Node, Buffer] = {}
+        self.windows: dict[Node, Window] = {}  # nodes that are a part of a buffer
+        self.places: dict[Node, Window] = {}  # those that will be, once they are computed
         self.regions: list[Region] = []
         self.mark = 0
 
-    def inner(self, node: Node, known: Mapping[Node, Buffer], windows: Windows) -> Scans:
+    def inner(self, node: Node, known: Mapping[Node, Buffer], windows: dict[Node, Window]) -> Scans:
         """A lowering of the graph of a step."""
-        names = f"{self.buffers[node].name}_" if node in self.buffers else f"s{len(self.order)}_"
+        names = f"{self.prefix}s{len(self.order)}_"
         made = Lowering(node.attrs["body"], self.plan, known, names, self.known + len(self.faults))
         made.windows, made.count = windows, self.count
         return made
@@ -80,25 +84,27 @@ class Lowering(Scans):
         """Every node with a buffer, in order."""
         self.inputs = frozenset(self.graph.inputs)
         names = {node: f"{self.prefix}b{position}" for position, node in enumerate(self.graph.nodes)}
-        places = pieces(self.graph, self.plan)
+        wholes: dict[Node, Buffer] = {}
+        for piece, (cat, start) in pieces(self.graph, self.plan).items():
+            if piece not in self.places and piece not in self.windows and cat not in self.places:
+                wholes[cat] = wholes[cat] if cat in wholes else self._buffer(names[cat], cat, "temporary")
+                self.places[piece] = Window(wholes[cat], (affine(start),))
         for node in self.plan.stored:
             if node in self.buffers or node in self.windows:
                 continue
-            if node in places:
-                whole, start = places[node]
-                if whole not in self.wholes:
-                    self.wholes[whole] = self._buffer(names[whole], whole, "temporary")
-                self._kernels(node, self.wholes[whole], (affine(start),))
-                self.windows[node] = self.wholes[whole], (affine(start),)
-                continue
-            role = "input" if node in self.inputs else "constant" if node.op.kind == "source" else "temporary"
-            base = self.wholes.get(node)
-            if node.op is RESHAPE and node not in self.inputs and not is_view(node):
-                base = self._alias(node)
-            buffer = base or self._buffer(names[node], node, role)
-            if role == "temporary" and (base is None or node in self.wholes):
-                self._kernels(node, buffer)
-            self.buffers[node] = buffer
+            if node.op is SCAN:
+                self._scan_body(node, names[node])
+            elif node in self.places:
+                self._kernels(node, self.places[node])
+                self.windows[node] = self.places[node]
+            elif node.op is RESHAPE and node not in self.inputs and not is_view(node):
+                self.buffers[node] = self._alias(node)
+            else:
+                role = "input" if node in self.inputs else "constant" if node.op.kind == "source" else "temporary"
+                buffer = wholes[node] if node in wholes else self._buffer(names[node], node, role)
+                if role == "temporary":
+                    self._kernels(node, Window(buffer))
+                self.buffers[node] = buffer
 
     def run(self) -> Program:
         """The program."""
@@ -157,26 +163,27 @@ class Lowering(Scans):
 
     # ---- kernels --------------------------------------------------------------------------------------------------
 
-    def _kernels(self, node: Node, buffer: Buffer, place: tuple[Affine, ...] = ()) -> None:
-        """What fills a buffer, or the part of one that begins at a place."""
+    def _kernels(self, node: Node, target: Window) -> None:
+        """What computes a node into a buffer, or where it may be (`is_placeable`) into a part of one."""
+        buffer = target.buffer
         self.nothing = 0 in node.shape
         emit = node.op.emit
         if isinstance(emit, Rank):
             self._rank(node, buffer, emit)
         elif isinstance(emit, Spread) and not inlines(node):
             self._spread(node, buffer, emit)
-        elif "body" in node.attrs:
-            self._scan_body(node, buffer)
         elif node.op.kind == "control":
             self._scan(node, buffer)
         elif isinstance(emit, Pieces):
-            self._pieces(node, buffer, emit)
+            self._pieces(node, target, emit)
         elif is_large(node):
             self._gemm(node, buffer)
+        elif streams(node, self.plan) and not target.place:
+            self._step_by_step(node, buffer)
         else:
             loops, index = self._loops(node.shape)
-            target = Access(buffer, (*place, *index))
-            self._kernel(node.op.name, loops, lambda: [Store(target, self._element(node, index, ()))])
+            place = target.access(index)
+            self._kernel(node.op.name, loops, lambda: [Store(place, self._element(node, index, ()))])
 
     # ---- elements -------------------------------------------------------------------------------------------------
 
@@ -190,14 +197,18 @@ class Lowering(Scans):
         if node in self.buffers:
             result = param(Access(self.buffers[node], index, guards), node.dtype)
         elif node in self.windows:
-            series, place = self.windows[node]
-            result = param(Access(series, (*place, *index), guards), node.dtype)
+            result = param(self.windows[node].access(index, guards), node.dtype)
         elif node.op.kind == "source":
             result = self._constant(node)
         else:
             result = self._element(node, index, guards)
         self.memo[-1][key] = result
         return result
+
+    def _there(self, node: Node, index: tuple[Index, ...], guards: Guards) -> bool:
+        """Whether an element is in memory, or computed already."""
+        known = any((node, index, guards) in memo for memo in self.memo)
+        return known or node in self.buffers or node in self.windows
 
     def _constant(self, node: Node) -> Expr:
         """A constant with one value everywhere, or with another one in the short last batch."""
@@ -211,6 +222,10 @@ class Lowering(Scans):
         return _RULES[node.op.kind](self, node, index, guards)
 
     def _elementwise(self, node: Node, index: tuple[Index, ...], guards: Guards) -> Expr:
+        if node.op is ADD and node.dtype.kind == "f":
+            for product, other in (node.inputs, node.inputs[::-1]):
+                if product.op is MATMUL and not self._there(product, index, guards):
+                    return self._products(product, index, guards, [], self.pull(other, index, guards))
         operands = [self.pull(operand, index, guards) for operand in node.inputs]
         value: Expr = node.op.emit(*operands, **node.attrs)
         return value
@@ -250,7 +265,7 @@ class Lowering(Scans):
         identity = 0 if node.op.name == "sum" else emit.identity(dtype)  # NumPy adds to 0.0, so never -0.0
         total = Register(f"{node.op.name}{self.count}", dtype, emit.identity(dtype), emit.combine)
 
-        if node.op.name == "sum" and operand.op.kind == "contract" and operand not in self.buffers:
+        if node.op.name == "sum" and operand.op is MATMUL and not self._there(operand, place, guards):
             return self._products(operand, place, guards, loops)
 
         def inner() -> list[Statement]:
@@ -289,8 +304,13 @@ class Lowering(Scans):
     def _matmul(self, node: Node, index: tuple[Index, ...], guards: Guards) -> Expr:
         return self._products(node, index, guards, [])
 
-    def _products(self, node: Node, index: tuple[Index, ...], guards: Guards, outer: list[Var]) -> Expr:
-        """An element of a matrix product, or the sum of such over some of its axes: one sum of products."""
+    def _products(
+        self, node: Node, index: tuple[Index, ...], guards: Guards, outer: list[Var], start: Expr | None = None
+    ) -> Expr:
+        """An element of a matrix product, or the sum of such over some of its axes: one sum of products, from `start`
+        on.
+        """
+        self.sources.append(node.op.name)
         x, y = node.inputs
         tx, ty = node.attrs["tx"], node.attrs["ty"]
         loops, (k,) = self._loops((x.shape[-2 if tx else -1],), "r")
@@ -303,7 +323,7 @@ class Lowering(Scans):
             a, b, sofar = self.pull(x, left, guards), self.pull(y, right, guards), param(total, node.dtype)
             return [Assign(total, a.fma(b, sofar) if node.dtype.kind == "f" else sofar + a * b)]
 
-        self._fold([total], [const(0, node.dtype)], [*outer, *loops], inner)
+        self._fold([total], [const(0, node.dtype) if start is None else start], [*outer, *loops], inner)
         return param(total, node.dtype)
 
 

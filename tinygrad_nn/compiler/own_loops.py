@@ -35,6 +35,7 @@ from .loopir import (
 )
 from .program import Fault
 from .reader import Guards, Reader
+from .windows import Window
 
 
 class OwnLoops:
@@ -44,7 +45,7 @@ class OwnLoops:
     prefix: str
     known: int
     buffers: dict[Node, Buffer]
-    windows: dict[Node, tuple[Buffer, tuple[Affine, ...]]]  # nodes that are a part of a buffer, and where it begins
+    windows: dict[Node, Window]
     order: list[Buffer]
     kernels: list[Kernel]
     checks: list[Kernel]
@@ -122,21 +123,19 @@ class OwnLoops:
         body = (Gemm(buffer, x, y, node.attrs["tx"], node.attrs["ty"], function),)
         self.kernels.append(Kernel(f"{self.prefix}k{len(self.kernels)}_gemm", body, ("matmul",)))
 
-    def _pieces(self, node: Node, buffer: Buffer, emit: Pieces) -> None:
-        """Operand by operand."""
+    def _pieces(self, node: Node, target: Window, emit: Pieces) -> None:
+        """Operand by operand, but for those that are there already."""
         axis, start = emit.axis(**node.attrs), 0
         for operand in node.inputs:
             loops, index = self._loops(operand.shape)
-            place = (*index[:axis], index[axis] + start, *index[axis + 1 :])
-            there = (buffer, (affine(start),))
+            place = target.access((*index[:axis], index[axis] + start, *index[axis + 1 :]))
+            there = Window(target.buffer, (affine(start),))
             start += operand.shape[axis]
             if 0 not in operand.shape and self.windows.get(behind(operand)) != there:
-                self._kernel(node.op.name, loops, self._copied(buffer, place, operand, index))
+                self._kernel(node.op.name, loops, self._copied(place, operand, index))
 
-    def _copied(
-        self, buffer: Buffer, place: tuple[Affine, ...], operand: Node, index: tuple[Affine, ...]
-    ) -> Callable[[], list[Statement]]:
-        return lambda: [Store(Access(buffer, place), self.pull(operand, index, ()))]
+    def _copied(self, place: Access, operand: Node, index: tuple[Affine, ...]) -> Callable[[], list[Statement]]:
+        return lambda: [Store(place, self.pull(operand, index, ()))]
 
     def _spread(self, node: Node, buffer: Buffer, emit: Spread) -> None:
         """Begin with zeros or an operand, then write element by element."""

@@ -2,7 +2,8 @@
 
 Invariants, checked by `Program.verify`
 - Every affine index stays inside its buffer for all values of its loop variables, unless a guard says where it counts.
-- An index that comes from data is a load from a buffer that a `Check` of the same program has compared with the axis.
+- An index that comes from data is a load from a buffer that a `Check` of the same program has compared with the axis,
+  or a constant more, where the axis is as much longer.
 - A loop variable is used only inside its loop, a register only after its `Let`, in the same loop or a deeper one.
 - At most one loop of a nest is the vector loop. Its iterations are independent, but for registers that begin outside
   of it, which must have a `combine`: each lane then folds its own share, starting from `identity`.
@@ -216,9 +217,8 @@ class Verifier:
             self._fault(f"{access} for shape {buffer.shape}")
         for axis, (index, length) in enumerate(zip(access.index, buffer.shape, strict=True)):
             if isinstance(index, Expr):
-                source = index.args[0] if index.op == "int64" else index
-                loaded = source.value.buffer if source.op == "param" and isinstance(source.value, Access) else None
-                if (loaded, length) not in self.checked:
+                loaded, offset = _from_data(index)
+                if not any(one is loaded and 0 <= offset <= length - size for one, size in self.checked):
                     self._fault(f"{access}, whose index on axis {axis} is not checked")
                 continue
             self._variables(index, around)
@@ -234,6 +234,15 @@ class Verifier:
 
     def _fault(self, what: str) -> None:
         raise GraphError(message("program", what) + "\n" + "\n".join(show(self.kernel)))
+
+
+def _from_data(index: Expr) -> tuple[Buffer | None, int]:
+    """The buffer that an index is loaded from, and what is added to it."""
+    offset = 0
+    if index.op == "add" and index.args[1].op == "const":
+        index, offset = index.args[0], int(index.args[1].value)
+    source = index.args[0] if index.op == "int64" else index
+    return (source.value.buffer if source.op == "param" and isinstance(source.value, Access) else None), offset
 
 
 def _bounds(index: Affine, guards: Sequence[Guard]) -> tuple[int, int]:

@@ -248,7 +248,7 @@ def few_factors(graph: Graph) -> Graph:
 def join_embeds(graph: Graph) -> Graph:
     """Sums of embeds that lie side by side along an axis, as the gradients of slices are, become one cat.
 
-    0.0 is added to it, since 0.0 + -0.0, which the sum computes, is 0.0.
+    0.0 is added to its pieces, since 0.0 + -0.0, which the sum computes, is 0.0.
     """
     users = count_users(graph)
     kept = {*graph.outputs, *(new for _, new in graph.updates), *graph.inputs}
@@ -294,9 +294,12 @@ def _joined(node: Node, parts: list[Node]) -> Node | None:
         end += b[axis][2]
     if end != node.shape[axis]:
         return None
-    joined = apply(CAT, tuple(part.inputs[0] for _, part in ordered), {"axis": axis})
-    zero = Node(CONSTANT, (), NO_ATTRS, node.shape, node.dtype, np.broadcast_to(np.zeros((), node.dtype), node.shape))
-    return apply(ADD, (joined, zero), NO_ATTRS)
+    return apply(CAT, tuple(_plus_zero(part.inputs[0]) for _, part in ordered), {"axis": axis})
+
+
+def _plus_zero(x: Node) -> Node:
+    value = np.broadcast_to(np.zeros((), x.dtype), x.shape)
+    return apply(ADD, (x, Node(CONSTANT, (), NO_ATTRS, x.shape, x.dtype, value)), NO_ATTRS)
 
 
 def read_transposed(graph: Graph) -> Graph:

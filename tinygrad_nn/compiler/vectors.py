@@ -1,12 +1,13 @@
 """The vector axis and the jam of each kernel, and the innermost axis of each buffer: a cost model and a descent.
 
 The cost of a kernel is a count of what its innermost statements do, one vector at a time: a load from consecutive
-places or of one place costs 1, one from scattered places as many as there are lanes.
+places or of one place costs 1, one from scattered places as many as there are lanes. Each buffer in turn takes the
+innermost axis that makes its kernels cheapest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 from typing import Final
@@ -32,10 +33,10 @@ from .loopir import (
     nest,
     statements,
 )
-from .program import Program
+from .program import Program, spans
 
 GATHER: Final = 1.5  # cost of one lane of a scattered load
-FOLD: Final = 4.0  # cost of folding the lanes of a register at the end
+FOLD: Final = 8.0  # cost of folding the lanes of a register at the end
 JAM: Final = 5  # iterations run together
 LONG: Final = 16  # vectors in a line from which several are folded at a time
 FEW: Final = 12  # scalar operations of a fold that leaves registers for four vectors
@@ -64,21 +65,12 @@ class Profile:
 
 
 def choose(program: Program, width: int) -> tuple[dict[Buffer, int], list[Var | None]]:
-    """The innermost axis of every buffer and the vector axis of every kernel: the cheaper of two descents, one from
-    the last axes and one from the longest.
-    """
+    """The innermost axis of every buffer and the vector axis of every kernel."""
     profiles = [profile(kernel) for kernel in program.kernels]
-    found = [_descent(program, profiles, width, start) for start in (last_long, longest)]
-    inner = min(found, key=lambda inner: sum(best(one, inner, width)[0] for one in profiles))
-    return inner, [best(one, inner, width)[1] for one in profiles]
-
-
-def _descent(
-    program: Program, profiles: Sequence[Profile], width: int, start: Callable[[Shape], int]
-) -> dict[Buffer, int]:
-    """The innermost axis of every buffer: each in turn takes the one that makes its kernels cheapest."""
-    same = {new: old for old, new in program.updates if not (new.plain or old.plain)}
-    inner = {buffer: last_long(buffer.shape) if buffer.plain else start(buffer.shape) for buffer in program.buffers}
+    rounds = times(program)
+    updates = [pair for span, _ in spans(program.regions) for pair in span.updates]
+    same = {new: old for old, new in updates if not (new.plain or old.plain)}
+    inner = {buffer: last_long(buffer.shape) for buffer in program.buffers}
     users: dict[Buffer, set[int]] = {}
     for position, one in enumerate(profiles):
         for use in one.uses:
@@ -95,7 +87,7 @@ def _descent(
                     continue
                 for tied in linked:
                     inner[tied] = axis
-                total = sum(best(profiles[position], inner, width)[0] for position in users[buffer])
+                total = sum(rounds[k] * best(profiles[k], inner, width)[0] for k in users[buffer])
                 options.append((total, abs(axis - before), axis))
             _, _, axis = min(options, key=lambda option: option[:2])
             for tied in linked:
@@ -103,12 +95,16 @@ def _descent(
             changed |= axis != before
         if not changed:
             break
-    return inner
+    return inner, [best(one, inner, width)[1] for one in profiles]
 
 
-def longest(shape: Shape) -> int:
-    """The longest axis, the last of equals."""
-    return max(range(len(shape)), key=lambda axis: (shape[axis], axis), default=len(shape) - 1)
+def times(program: Program) -> dict[int, float]:
+    """How often each kernel runs."""
+    return {
+        position: prod((float(var.extent) for var in around), start=1.0)
+        for span, around in spans(program.regions)
+        for position in range(span.start, span.stop)
+    }
 
 
 def last_long(shape: Shape) -> int:

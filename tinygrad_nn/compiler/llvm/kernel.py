@@ -31,6 +31,7 @@ from .place import Env, Lanes, Place
 from .writer import Level, Val, Writer, literal, mangled
 
 UNROLL: Final = 8  # loops up to this many iterations are written out
+CHAINS: Final = 4  # iterations from which a fold that is written out has two chains
 
 
 class KernelWriter:
@@ -62,10 +63,7 @@ class KernelWriter:
         if var is self.kernel.vector:
             self.vector_loop(loop, envs)
         elif var.extent <= UNROLL and var.tail is None and var not in self.kernel.jam:
-            for k in range(var.extent):
-                for env in envs:
-                    env.variables[var] = k
-                self.body(loop.body, envs)
+            self.written_out(loop, envs)
         else:
             jam = self.kernel.jam.get(var, 1)
 
@@ -89,6 +87,26 @@ class KernelWriter:
                     for env in envs
                 ]
                 self.body(loop.body, last)
+
+    def written_out(self, loop: Loop, envs: list[Env]) -> None:
+        """Every iteration in its own code; a fold in two chains, of which neither waits for the other."""
+        changed = [register for register in _assigned(loop) if register in envs[0].registers]
+        splits = len(envs) == 1 and loop.var.extent >= CHAINS and all(register.combine for register in changed)
+        before = [dict(env.registers) for env in envs]
+        other = [Env(env.variables, dict(env.registers)) for env in envs] if splits and changed else envs
+        for env in other if other is not envs else ():
+            for register in changed:
+                one = literal(register.identity, register.dtype)
+                env.registers[register] = self.w.splat(one, before[0][register].lanes)
+        for k in range(loop.var.extent):
+            chain = other if k % 2 else envs
+            for env in chain:
+                env.variables[loop.var] = k
+            self.body(loop.body, chain)
+        for env, second in zip(envs, other, strict=True) if other is not envs else ():
+            for register in changed:
+                both = self.combine(register, env.registers[register], second.registers[register])
+                env.registers[register] = both
 
     def counted(
         self,

@@ -24,6 +24,7 @@ from .compiler.jit import Jitted, usable
 from .compiler.training import Spent, Training
 from .config import say
 from .data.batching import as_columns, batches, gather
+from .data.weighting import sample_weights
 from .errors import ConfigError, DataError, MissingExtra, ShapeError, message
 from .extras import require
 from .history import History, run_metadata
@@ -88,7 +89,7 @@ def fit(
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ConfigError(message("fit", f"{name}={value!r}", "an integer of at least 1"))
     columns = as_columns(data, dtype=mode.dtype)
-    weights = _weights(columns, sample_weight, class_weight)
+    weights = sample_weights(columns, sample_weight, class_weight, mode.dtype)
     if weights is not None:
         columns = (*columns, weights)
     count = len(columns[0])
@@ -316,37 +317,6 @@ def _scores(evaluate: Scores) -> dict[str, float]:
         got = f"{type(scores).__name__} from evaluate"
         raise DataError(message("fit", got, 'a dict of scores such as {"test_acc": ...}'))
     return {name: _number("evaluate", name, value) for name, value in scores.items()}
-
-
-def _weights(columns: tuple[Any, ...], sample_weight: Any, class_weight: Mapping[int, float] | str | None) -> Any:
-    """One weight per sample, or None."""
-    if sample_weight is None and class_weight is None:
-        return None
-    count = len(columns[0])
-    weights = np.ones(count, mode.dtype)
-    if sample_weight is not None:
-        (given,) = as_columns((sample_weight,), dtype=mode.dtype)
-        if not isinstance(given, np.ndarray) or given.shape != (count,):
-            raise DataError(message("fit", "sample_weight that is not one number per sample", f"{count} numbers"))
-        weights = weights * given
-    if class_weight is not None:
-        labels = columns[-1]
-        if not isinstance(labels, np.ndarray) or labels.size != count:
-            raise DataError(message("fit", "class_weight with targets that are not labels", "one label per sample"))
-        weights = weights * _by_class(labels.reshape(-1), class_weight)
-    return weights.astype(mode.dtype)
-
-
-def _by_class(labels: Any, class_weight: Mapping[int, float] | str) -> Any:
-    present, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    if class_weight == "balanced":  # n / (classes * count), as scikit-learn
-        return (len(labels) / (len(present) * counts))[inverse]
-    if isinstance(class_weight, str):
-        raise ConfigError(message("fit", f"class_weight {class_weight!r}", '"balanced" or a dict of label -> weight'))
-    missing = [label for label in present.tolist() if label not in class_weight]
-    if missing:
-        raise DataError(message("fit", f"no weight for class {missing[0]}", "a weight for every label in the data"))
-    return np.array([class_weight[label] for label in present.tolist()])[inverse]
 
 
 @contextmanager

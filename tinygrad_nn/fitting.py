@@ -23,7 +23,7 @@ import numpy as np
 from .compiler.jit import Jitted, usable
 from .compiler.training import Spent, Training
 from .config import say
-from .data.batching import as_columns, batches, gather
+from .data.batching import Batches, as_columns, gather
 from .data.weighting import sample_weights
 from .errors import ConfigError, DataError, MissingExtra, ShapeError, message
 from .extras import require
@@ -66,7 +66,9 @@ def fit(
     `data` is a tuple with one item per argument of step (arrays, tensors, data frames, lists of sequences), or a
     single item; samples lie along the first axis. `step` trains and returns its loss, or a dict of values; the
     history holds their mean over samples, per epoch. `batch_size=None` is the whole set; the last batch may be
-    shorter. `evaluate()` returns a dict of scores and runs, without gradients, after every `eval_every` epochs.
+    shorter. Sequences of a list may differ in length: a batch begins with the first sample that is not taken yet and
+    goes on with the next ones of its length, until it is full or there are no more. `evaluate()` returns a dict of
+    scores and runs, without gradients, after every `eval_every` epochs.
     `seed` fixes the order. With `sample_weight` (one per sample) or `class_weight` (label -> weight, or "balanced";
     the labels are the last item of data) step gets one more argument, the weights of the batch.
 
@@ -93,18 +95,18 @@ def fit(
     if weights is not None:
         columns = (*columns, weights)
     count = len(columns[0])
-    slices = batches(count, batch_size)
+    plan = Batches(columns, batch_size)
     history = History(run_metadata(seed, epochs=epochs, batch_size=batch_size, samples=count, shuffle=shuffle))
     run = Fit(history, epochs)
     generator = Generator(seed) if shuffle and seed is not None else None
     start = time.perf_counter()
-    native = _native(step, columns, slices, evaluate, shuffle, generator)
+    native = _native(step, columns, plan, evaluate, shuffle, generator)
     _every_hook(callbacks, "begin", run)
     if native is not None and isinstance(step, Jitted):
-        _run_native(native[1], run, evaluate, eval_every, native[2], progress, callbacks)
+        _run_native(native[1], plan, run, evaluate, eval_every, native[2], progress, callbacks)
         step.runs[:] = [native]  # one: data may be large
     else:
-        _run_eager(step, _Feed(columns, slices, generator, shuffle), run, evaluate, eval_every, progress, callbacks)
+        _run_eager(step, _Feed(columns, plan, generator, shuffle), run, evaluate, eval_every, progress, callbacks)
     _every_hook(callbacks, "end", run)
     history.metadata["seconds"] = time.perf_counter() - start
     if native is not None:
@@ -117,29 +119,29 @@ def fit(
 def _native(
     step: Callable[..., Any],
     columns: tuple[Any, ...],
-    slices: list[slice],
+    plan: Batches,
     evaluate: Scores | None,
     shuffle: bool,
     generator: Generator | None,
 ) -> tuple[Any, Training, Generator | None] | None:
-    """What a native run is made for, the run, and the generator of its order; None where each batch has to be a call:
-    without a compiler, and for sequences of different lengths. It is kept with the step from its end to the next one.
+    """What a native run is made for, the run, and the generator of its order; None where each batch has to be a call.
+    It is kept with the step from its end to the next one.
     """
     if not isinstance(step, Jitted) or mode.recorder is not None or not usable():
         return None
-    if not all(isinstance(column, np.ndarray) for column in columns):
-        return None
-    types = tuple((column.shape, column.dtype) for column in columns)
-    key = (types, slices[0].stop, evaluate, shuffle, generator is None, mode.grad, mode.dtype)
+    sets = [[gather(column, members) for column in columns] for members in plan.sets]
+    types = tuple((column.shape, column.dtype) for data in sets for column in data)
+    key = (types, len(sets), plan.size, evaluate, shuffle, generator is None, mode.grad, mode.dtype)
     try:
         made_for, training, own = step.runs.pop()
     except IndexError:
         made_for = None
     if made_for != key or not training.fits():
-        count = len(columns[0])
-        made = Training(step, columns, slices[0].stop, evaluate, shuffle, lambda: randperm(count, generator=generator))
+        made = Training(step, sets, plan.size, evaluate, shuffle, lambda: randperm(plan.samples, generator=generator))
+        if not shuffle:
+            made.arrange([plan.table(np.arange(plan.samples))])
         return key, made, generator
-    training.bring(columns)
+    training.bring(sets)
     training.spent = Spent(0.0, 0.0, 0.0, True)
     if own is not None and generator is not None:
         own.set_state(generator.get_state())
@@ -157,6 +159,7 @@ def _times(training: Training, seconds: float) -> str:
 
 def _run_native(
     training: Training,
+    plan: Batches,
     run: Fit,
     evaluate: Scores | None,
     eval_every: int,
@@ -176,8 +179,10 @@ def _run_native(
                 size = min(size, eval_every - run.epoch % eval_every)
             numbers = np.arange(first, first + size)
             due = (numbers % eval_every == 0) | (numbers == epochs) if evaluate is not None else np.zeros(size, bool)
+            if training.shuffled:
+                training.arrange(plan.table(_order(plan, generator)) for _ in range(size))
             started = time.perf_counter()
-            done = training.run(size, first, due, _orders(training, size, generator), size * pace, interrupted)
+            done = training.run(size, first, due, size * pace, interrupted)
             pace = (time.perf_counter() - started) / max(done, 1)
             chunk = max(1, int(0.1 / max(pace, 1e-7)))
             logged = _Columns(training, history, due[:done], first)
@@ -195,14 +200,9 @@ def _run_native(
                 run.stop(f"interrupted in epoch {run.epoch + 1}")
 
 
-def _orders(training: Training, epochs: int, generator: Generator | None) -> Any:
-    """A permutation of the samples for each of some epochs, from the generator of the eager loop."""
-    if training.orders is None:
-        return None
-    result = np.zeros((epochs, training.orders.shape[1]), np.int64)
-    for row in result:
-        row[: training.samples] = randperm(training.samples, generator=generator).numpy()
-    return result
+def _order(plan: Batches, generator: Generator | None) -> Any:
+    """The samples in the order of the next epoch."""
+    return randperm(plan.samples, generator=generator).numpy()
 
 
 class _Columns:
@@ -264,24 +264,20 @@ def _run_eager(
 class _Feed:
     """The batches of an epoch as tensors. Without shuffling they are made once."""
 
-    def __init__(
-        self, columns: tuple[Any, ...], slices: list[slice], generator: Generator | None, shuffle: bool
-    ) -> None:
-        self.columns, self.slices, self.generator, self.shuffle = columns, slices, generator, shuffle
-        self.fixed = None if shuffle else [self._batch(rows) for rows in slices]
+    def __init__(self, columns: tuple[Any, ...], plan: Batches, generator: Generator | None, shuffle: bool) -> None:
+        self.columns, self.plan, self.generator = columns, plan, generator
+        self.fixed = None if shuffle else [self._batch(rows) for rows in plan.rows(np.arange(plan.samples))]
 
     def epoch(self) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
         """(number of samples, batch) in the order of this epoch."""
         if self.fixed is not None:
             yield from self.fixed
             return
-        order = randperm(len(self.columns[0]), generator=self.generator).numpy()
-        for rows in self.slices:
-            yield self._batch(order[rows])
+        for rows in self.plan.rows(_order(self.plan, self.generator)):
+            yield self._batch(rows)
 
     def _batch(self, rows: Any) -> tuple[int, tuple[Tensor, ...]]:
-        size = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
-        return size, tuple(Tensor.handle(constant(gather(column, rows))) for column in self.columns)
+        return len(rows), tuple(Tensor.handle(constant(gather(column, rows))) for column in self.columns)
 
 
 class _Means:

@@ -307,23 +307,14 @@ def resident() -> int:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc/self/statm to read memory from")
 def test_memory_does_not_grow() -> None:
     work = small()
-    training = Training(tg.jit(work.step), (X, Y), 4, None, False)
+    training = Training(tg.jit(work.step), [(X, Y)], 4, None, False)
 
     def run(calls: int) -> None:
         for _ in range(calls):
-            training.run(50, 1, [False] * 50, None, 0.0, lambda: False)
+            training.run(50, 1, [False] * 50, 0.0, lambda: False)
             work.model[0].weight.sum().item()
 
     run(200)
     before = resident()
     run(2000)
     assert resident() - before < 2**20
-
-
-def test_ragged_sequences_are_trained_batch_by_batch() -> None:
-    p = tg.ones(1, requires_grad=True)
-    step = tg.jit(lambda x: (p * x).sum())
-    history = tg.fit(step, ([[[1.0], [2.0]], [[3.0]]],), batch_size=1, shuffle=False, progress=False)
-    assert history["loss"].tolist() == [3.0]
-    assert step.traces == 2
-    assert "compile" not in history.metadata

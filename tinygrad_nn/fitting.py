@@ -28,7 +28,7 @@ from .data.weighting import sample_weights
 from .errors import ConfigError, DataError, MissingExtra, ShapeError, message
 from .extras import require
 from .history import History, run_metadata
-from .random import Generator, randperm
+from .random import Generator, default_generator, randperm
 from .tensor import Tensor, no_grad
 from .tensor.core import constant, mode
 
@@ -170,6 +170,8 @@ def _run_native(
     """Call the native function for as many epochs as take a tenth of a second, or one at a time for a callback."""
     history, epochs = run.history, run.epochs
     patient = all(getattr(callback, "only_logs", False) for callback in callbacks)
+    if training.shuffled and generator is None and training.changes(default_generator.counter):
+        patient = False  # the order of an epoch is drawn after what the step drew in the one before
     chunk, pace = 1, 0.0
     with _deferred_interrupt() as interrupted, _bar(epochs, progress) as advance:
         while run.epoch < epochs and not history.stopped:

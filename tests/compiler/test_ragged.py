@@ -84,6 +84,19 @@ def test_the_state_of_optimizers_is_one_for_all_lengths(make: Callable[[Any], An
     both(lambda: recurrent(make), 6, batch_size=2)
 
 
+def test_random_numbers_are_those_of_eager_batches() -> None:
+    """Dropout and the order come from one generator, which goes on from batch to batch and from length to length."""
+    after = []
+    for compiled in (True, False):
+        work = recurrent(dropout=0.4)
+        tg.manual_seed(8)
+        history = work.fit(compiled, 6, batch_size=2, seed=None)
+        after.append((work, history["loss"], tg.random.default_generator.get_state().tolist()))
+    equal(after[0][0], after[1][0])
+    np.testing.assert_allclose(after[0][1], after[1][1], rtol=1e-9)
+    assert after[0][2] == after[1][2]
+
+
 def test_more_than_one_column_decides() -> None:
     """Samples of equal x and other y are other shapes; a column of arrays goes along."""
 

@@ -126,6 +126,10 @@ class Training:
             if self.turns is not None:
                 self.turns[k] = self.cases[numbers]
 
+    def changes(self, handle: Any) -> bool:
+        """Whether the run gives this tensor new values."""
+        return any(one.changes for one in self.state if one.handle is handle)
+
     def fits(self) -> bool:
         """Whether what the step reached from outside still has the type, and its modules the mode, they had."""
         with HANDLES:

@@ -47,6 +47,29 @@ def recurrent(
     return Work(model, opt, sequences(LENGTHS), step, None)
 
 
+def pooled() -> Work:
+    """A model of which one graph serves whole and short batches."""
+    tg.manual_seed(5)
+    model = nn.Linear(2, 1).double()
+    opt = optim.SGD(model.parameters(), lr=0.05, momentum=0.5)
+
+    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+        opt.zero_grad()
+        loss = ((model(x.tanh().mean(1)) - y.mean(1)) ** 2).mean()
+        loss.backward()
+        opt.step()
+        return loss
+
+    return Work(model, opt, sequences(LENGTHS), step, None)
+
+
+def ready(work: Work, batch: int, shuffle: bool = True) -> tuple[Batches, Training]:
+    """A run as fit makes it, before it is told of an order."""
+    plan = Batches(work.data, batch)
+    sets = [[gather(column, members) for column in work.data] for members in plan.sets]
+    return plan, Training(tg.jit(work.step), sets, plan.size, work.scores, shuffle)
+
+
 def both(make: Callable[[], Work], epochs: int, **options: Any) -> tuple[Any, Any]:
     """The histories of a native and an eager run, whose states and histories are equal."""
     histories, works = [], []
@@ -65,10 +88,19 @@ def both(make: Callable[[], Work], epochs: int, **options: Any) -> tuple[Any, An
     return native, eager
 
 
-@pytest.mark.parametrize("batch", [None, 1, 2, 3, 7])
+@pytest.mark.parametrize("batch", [None, 1, 2, 3, 4, 7])
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_every_rest_of_a_batch(batch: int | None, shuffle: bool) -> None:
-    both(recurrent, 5, batch_size=batch, shuffle=shuffle)
+@pytest.mark.parametrize("make", [recurrent, pooled])
+def test_every_rest_of_a_batch(make: Callable[[], Work], batch: int | None, shuffle: bool) -> None:
+    both(make, 5, batch_size=batch, shuffle=shuffle)
+
+
+def test_short_batches_are_of_both_kinds() -> None:
+    """Of 1, 5, 7 and 3 samples, by 4: served by the graph of the whole batch, or by one of their own."""
+    _, one = ready(pooled(), 4)
+    assert one.cases.tolist() == [[0, 0], [1, 0], [1, 1], [2, 0], [2, 1], [3, 0]]
+    _, two = ready(recurrent(), 4)
+    assert not two.cases[:, 1].any()
 
 
 @pytest.mark.parametrize(
@@ -256,19 +288,19 @@ def labels(bad: int) -> Work:
         opt.step()
         return loss
 
-    x, _ = sequences([2, 3, 2, 3, 2])
+    x, _ = sequences([2, 3, 2, 3, 2, 2, 2])
     y = np.arange(len(x)) % 4
     y[bad] = 7
     return Work(model, opt, (x, y), step, None)
 
 
-@pytest.mark.parametrize(("bad", "batch"), [(0, 0), (2, 0), (1, 1), (3, 1), (4, 2)])
-def test_a_label_out_of_range_names_its_place(bad: int, batch: int) -> None:
+@pytest.mark.parametrize(("bad", "batch", "row"), [(0, 0, 0), (4, 0, 2), (1, 1, 0), (3, 1, 1), (6, 2, 1)])
+def test_a_label_out_of_range_names_its_place(bad: int, batch: int, row: int) -> None:
     native, eager = labels(bad), labels(bad)
-    with pytest.raises(IndexOutOfRange, match=rf"index 7 at epoch 1, batch {batch}, position \[{bad // 2 % 2}(, 0)?\]"):
-        native.fit(True, 3, batch_size=2, shuffle=False)
+    with pytest.raises(IndexOutOfRange, match=rf"index 7 at epoch 1, batch {batch}, position \[{row}(, 0)?\]"):
+        native.fit(True, 3, batch_size=3, shuffle=False)
     with pytest.raises(IndexOutOfRange, match="index 7"):
-        eager.fit(False, 3, batch_size=2, shuffle=False)
+        eager.fit(False, 3, batch_size=3, shuffle=False)
     equal(native, eager)
 
 
@@ -283,17 +315,14 @@ def test_a_batch_of_more_than_all() -> None:
         tg.fit(tg.jit(lambda x: x.sum()), [[[1.0], [2.0]], [[3.0]]], batch_size=3, progress=False)
 
 
-def test_the_program_means_what_it_does() -> None:
-    """The machine code of a run against the interpreter, element by element, with every element poisoned before."""
-    columns = recurrent().data
-    plan = Batches(columns, 2)
+@pytest.mark.parametrize("make", [recurrent, pooled])
+def test_the_program_means_what_it_does(make: Callable[[], Work]) -> None:
+    """The machine code of a run against the interpreter."""
     states = []
     for interpreted in (True, False):
-        work = recurrent()
-        sets = [[gather(column, members) for column in columns] for members in plan.sets]
-        training = Training(
-            tg.jit(work.step), sets, plan.size, lambda work=work: {"s": work.opt.param_groups[0]["lr"]}, True
-        )
+        work = make()
+        work.scores = lambda work=work: {"size": next(iter(work.model.parameters())).abs().sum()}  # type: ignore[misc]
+        plan, training = ready(work, 4)
         training.schedule.program.verify()
         orders = [np.random.default_rng(k).permutation(len(LENGTHS)) for k in range(2)]
         training.arrange(map(plan.table, orders))
@@ -305,6 +334,8 @@ def test_the_program_means_what_it_does() -> None:
             Interpreter(program, {buffer: training.view(buffer) for buffer in program.buffers}).run()
         else:
             assert training.run(2, 1, [False, True], 0.0, lambda: False) == 2
-        states.append([np.array(one.view) for one in training.state] + [np.array(training.history[:2])])
+        states.append(
+            [np.array(one.view) for one in training.state] + [training.history[:2].copy(), training.scores[1:2].copy()]
+        )
     for a, b in zip(*states, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10)

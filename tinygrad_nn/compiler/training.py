@@ -105,7 +105,6 @@ class Training:
         self.shuffled = shuffle and permutation is None
         self.orders = self.view(builder.orders) if builder.orders is not None and permutation is None else None
         self.turns = self.view(builder.turns) if builder.turns is not None else None
-        self.bodies = bodies
         last = [(k, body.rounds - 1 - n) for k, body in enumerate(bodies) for n in range(body.rounds)]
         # of every batch, set by set: the body that is for it, and whether it is a short one
         self.cases = np.array([(k, not left and bodies[k].tail is not None) for k, left in last], np.int64)
@@ -235,13 +234,10 @@ class Training:
 
     def _fail(self, code: int, first: int) -> None:
         fault: Fault = self.schedule.program.faults[code - 1]
-        epoch, batch = int(self.now[0]) + first, int(self.now[1])
-        values = self.view(fault.buffer)
+        where = {"epoch": int(self.now[0]) + first}
         if any(fault.buffer in inputs for inputs in self.builder.batches):
-            case, short = self.cases[batch] if self.turns is None else self.turns[self.now[0] % len(self.turns), batch]
-            rows = self.bodies[case].tail if short else self.bodies[case].rows
-            raise_fault(fault, values[:rows], {"epoch": epoch, "batch": batch})
-        raise_fault(fault, values, {"epoch": epoch})
+            where["batch"] = int(self.now[1])
+        raise_fault(fault, self.view(fault.buffer), where)  # what a short batch left from before stands behind its rows
 
 
 def without_gradients(traced: Traced) -> Graph:

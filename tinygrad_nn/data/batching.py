@@ -81,9 +81,10 @@ class Batches:
         self.samples = len(columns[0])
         size = batches(self.samples, batch_size, op=op)[0].stop
         lengths = [[len(entry) for entry in column] for column in columns if isinstance(column, list)]
-        kinds = np.array(lengths) if lengths else np.zeros((1, self.samples))
-        _, inverse, counts = np.unique(kinds, axis=1, return_inverse=True, return_counts=True)
-        self.kinds = inverse.reshape(-1)
+        kinds, counts = np.zeros(self.samples), np.array([self.samples])
+        if lengths:
+            _, kinds, counts = np.unique(lengths, axis=1, return_inverse=True, return_counts=True)
+        self.kinds = kinds.reshape(-1).astype(np.min_scalar_type(len(counts)))  # short numbers are sorted faster
         ends = np.cumsum(counts)
         members = np.argsort(self.kinds, kind="stable")
         self.sets: list[Any] = np.split(members, ends[:-1]) if len(ends) > 1 else [slice(None)]

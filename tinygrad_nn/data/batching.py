@@ -81,18 +81,16 @@ class Batches:
         self.samples = len(columns[0])
         size = batches(self.samples, batch_size, op=op)[0].stop
         lengths = [[len(entry) for entry in column] for column in columns if isinstance(column, list)]
-        kinds, counts = np.zeros(self.samples), np.array([self.samples])
+        kinds, counts = np.zeros(self.samples, np.int64), np.array([self.samples])
         if lengths:
             _, kinds, counts = np.unique(lengths, axis=1, return_inverse=True, return_counts=True)
         self.kinds = kinds.reshape(-1).astype(np.min_scalar_type(len(counts)))  # short numbers are sorted faster
         ends = np.cumsum(counts)
         members = np.argsort(self.kinds, kind="stable")
         self.sets: list[Any] = np.split(members, ends[:-1]) if len(ends) > 1 else [slice(None)]
-        self.cuts = [slice(end - count + cut.start, end - count + cut.stop)
-                     for end, count in zip(ends.tolist(), counts.tolist(), strict=True)
-                     for cut in batches(count, min(size, count))]
-        self.starts = np.array([cut.start for cut in self.cuts])
-        self.sizes = np.array([cut.stop - cut.start for cut in self.cuts])
+        sets = zip(ends - counts, ends, strict=True)
+        self.starts = np.concatenate([np.arange(start, end, size) for start, end in sets])  # of the batches, set by set
+        self.sizes = np.diff(self.starts, append=self.samples)
         self.size = int(self.sizes.max())
         self.places = np.empty(self.samples, np.int64)  # of the samples in their sets
         self.places[members] = np.concatenate([np.arange(count) for count in counts])
@@ -100,19 +98,20 @@ class Batches:
     def rows(self, order: Array) -> list[Array]:
         """The rows of every batch, for samples that come in this order."""
         rows, numbers = self._set_by_set(order)
-        return [rows[self.cuts[number]] for number in numbers]
+        cuts = zip(self.starts[numbers].tolist(), self.sizes[numbers].tolist(), strict=True)
+        return [rows[start:start + size] for start, size in cuts]
 
     def table(self, order: Array) -> tuple[Array, Array]:
         """The same for compiled code: of every batch the rows within its set, filled up with zeros, and the number it
         has when the batches are counted set by set.
         """
         rows, numbers = self._set_by_set(order)
-        filled = np.zeros((len(self.cuts), self.size), np.int64)
+        filled = np.zeros((len(self.sizes), self.size), np.int64)
         filled[np.arange(self.size) < self.sizes[:, None]] = self.places[rows]
         return filled[numbers], numbers
 
     def _set_by_set(self, order: Array) -> tuple[Array, Array]:
-        """The samples as `cuts` cuts them, and the numbers of the cuts as their first samples come."""
+        """The samples set by set, and the numbers of their batches in the order of the first sample of each."""
         at = np.argsort(self.kinds[order], kind="stable")
         return order[at], np.argsort(at[self.starts])
 

@@ -23,11 +23,12 @@ import numpy as np
 from .compiler.jit import Jitted, usable
 from .compiler.training import Spent, Training
 from .config import say
-from .data.batching import as_columns, batches, gather
+from .data.batching import Batches, as_columns, gather
+from .data.weighting import sample_weights
 from .errors import ConfigError, DataError, MissingExtra, ShapeError, message
 from .extras import require
 from .history import History, run_metadata
-from .random import Generator, randperm
+from .random import Generator, default_generator, randperm
 from .tensor import Tensor, no_grad
 from .tensor.core import constant, mode
 
@@ -65,7 +66,9 @@ def fit(
     `data` is a tuple with one item per argument of step (arrays, tensors, data frames, lists of sequences), or a
     single item; samples lie along the first axis. `step` trains and returns its loss, or a dict of values; the
     history holds their mean over samples, per epoch. `batch_size=None` is the whole set; the last batch may be
-    shorter. `evaluate()` returns a dict of scores and runs, without gradients, after every `eval_every` epochs.
+    shorter. Sequences of a list may differ in length: a batch begins with the first sample that is not taken yet and
+    goes on with the next ones of its length, until it is full or there are no more. `evaluate()` returns a dict of
+    scores and runs, without gradients, after every `eval_every` epochs.
     `seed` fixes the order. With `sample_weight` (one per sample) or `class_weight` (label -> weight, or "balanced";
     the labels are the last item of data) step gets one more argument, the weights of the batch.
 
@@ -88,22 +91,22 @@ def fit(
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ConfigError(message("fit", f"{name}={value!r}", "an integer of at least 1"))
     columns = as_columns(data, dtype=mode.dtype)
-    weights = _weights(columns, sample_weight, class_weight)
+    weights = sample_weights(columns, sample_weight, class_weight, mode.dtype)
     if weights is not None:
         columns = (*columns, weights)
     count = len(columns[0])
-    slices = batches(count, batch_size)
+    plan = Batches(columns, batch_size)
     history = History(run_metadata(seed, epochs=epochs, batch_size=batch_size, samples=count, shuffle=shuffle))
     run = Fit(history, epochs)
     generator = Generator(seed) if shuffle and seed is not None else None
     start = time.perf_counter()
-    native = _native(step, columns, slices, evaluate, shuffle, generator)
+    native = _native(step, columns, plan, evaluate, shuffle, generator)
     _every_hook(callbacks, "begin", run)
     if native is not None and isinstance(step, Jitted):
-        _run_native(native[1], run, evaluate, eval_every, native[2], progress, callbacks)
+        _run_native(native[1], plan, run, evaluate, eval_every, native[2], progress, callbacks)
         step.runs[:] = [native]  # one: data may be large
     else:
-        _run_eager(step, _Feed(columns, slices, generator, shuffle), run, evaluate, eval_every, progress, callbacks)
+        _run_eager(step, _Feed(columns, plan, generator, shuffle), run, evaluate, eval_every, progress, callbacks)
     _every_hook(callbacks, "end", run)
     history.metadata["seconds"] = time.perf_counter() - start
     if native is not None:
@@ -116,29 +119,29 @@ def fit(
 def _native(
     step: Callable[..., Any],
     columns: tuple[Any, ...],
-    slices: list[slice],
+    plan: Batches,
     evaluate: Scores | None,
     shuffle: bool,
     generator: Generator | None,
 ) -> tuple[Any, Training, Generator | None] | None:
-    """What a native run is made for, the run, and the generator of its order; None where each batch has to be a call:
-    without a compiler, and for sequences of different lengths. It is kept with the step from its end to the next one.
+    """What a native run is made for, the run, and the generator of its order; None where each batch has to be a call.
+    It is kept with the step from its end to the next one.
     """
     if not isinstance(step, Jitted) or mode.recorder is not None or not usable():
         return None
-    if not all(isinstance(column, np.ndarray) for column in columns):
-        return None
-    types = tuple((column.shape, column.dtype) for column in columns)
-    key = (types, slices[0].stop, evaluate, shuffle, generator is None, mode.grad, mode.dtype)
+    sets = [[gather(column, members) for column in columns] for members in plan.sets]
+    types = tuple((column.shape, column.dtype) for data in sets for column in data)
+    key = (types, len(sets), plan.size, evaluate, shuffle, generator is None, mode.grad, mode.dtype)
     try:
         made_for, training, own = step.runs.pop()
     except IndexError:
         made_for = None
     if made_for != key or not training.fits():
-        count = len(columns[0])
-        made = Training(step, columns, slices[0].stop, evaluate, shuffle, lambda: randperm(count, generator=generator))
+        made = Training(step, sets, plan.size, evaluate, shuffle, lambda: randperm(plan.samples, generator=generator))
+        if not shuffle:
+            made.arrange([plan.table(np.arange(plan.samples))])
         return key, made, generator
-    training.bring(columns)
+    training.bring(sets)
     training.spent = Spent(0.0, 0.0, 0.0, True)
     if own is not None and generator is not None:
         own.set_state(generator.get_state())
@@ -156,6 +159,7 @@ def _times(training: Training, seconds: float) -> str:
 
 def _run_native(
     training: Training,
+    plan: Batches,
     run: Fit,
     evaluate: Scores | None,
     eval_every: int,
@@ -166,6 +170,8 @@ def _run_native(
     """Call the native function for as many epochs as take a tenth of a second, or one at a time for a callback."""
     history, epochs = run.history, run.epochs
     patient = all(getattr(callback, "only_logs", False) for callback in callbacks)
+    if training.shuffled and generator is None and training.changes(default_generator.counter):
+        patient = False  # the order of an epoch is drawn after what the step drew in the one before
     chunk, pace = 1, 0.0
     with _deferred_interrupt() as interrupted, _bar(epochs, progress) as advance:
         while run.epoch < epochs and not history.stopped:
@@ -175,8 +181,10 @@ def _run_native(
                 size = min(size, eval_every - run.epoch % eval_every)
             numbers = np.arange(first, first + size)
             due = (numbers % eval_every == 0) | (numbers == epochs) if evaluate is not None else np.zeros(size, bool)
+            if training.shuffled:
+                training.arrange(plan.table(_order(plan, generator)) for _ in range(size))
             started = time.perf_counter()
-            done = training.run(size, first, due, _orders(training, size, generator), size * pace, interrupted)
+            done = training.run(size, first, due, size * pace, interrupted)
             pace = (time.perf_counter() - started) / max(done, 1)
             chunk = max(1, int(0.1 / max(pace, 1e-7)))
             logged = _Columns(training, history, due[:done], first)
@@ -194,14 +202,9 @@ def _run_native(
                 run.stop(f"interrupted in epoch {run.epoch + 1}")
 
 
-def _orders(training: Training, epochs: int, generator: Generator | None) -> Any:
-    """A permutation of the samples for each of some epochs, from the generator of the eager loop."""
-    if training.orders is None:
-        return None
-    result = np.zeros((epochs, training.orders.shape[1]), np.int64)
-    for row in result:
-        row[: training.samples] = randperm(training.samples, generator=generator).numpy()
-    return result
+def _order(plan: Batches, generator: Generator | None) -> Any:
+    """The samples in the order of the next epoch."""
+    return randperm(plan.samples, generator=generator).numpy()
 
 
 class _Columns:
@@ -263,24 +266,20 @@ def _run_eager(
 class _Feed:
     """The batches of an epoch as tensors. Without shuffling they are made once."""
 
-    def __init__(
-        self, columns: tuple[Any, ...], slices: list[slice], generator: Generator | None, shuffle: bool
-    ) -> None:
-        self.columns, self.slices, self.generator, self.shuffle = columns, slices, generator, shuffle
-        self.fixed = None if shuffle else [self._batch(rows) for rows in slices]
+    def __init__(self, columns: tuple[Any, ...], plan: Batches, generator: Generator | None, shuffle: bool) -> None:
+        self.columns, self.plan, self.generator = columns, plan, generator
+        self.fixed = None if shuffle else [self._batch(rows) for rows in plan.rows(np.arange(plan.samples))]
 
     def epoch(self) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
         """(number of samples, batch) in the order of this epoch."""
         if self.fixed is not None:
             yield from self.fixed
             return
-        order = randperm(len(self.columns[0]), generator=self.generator).numpy()
-        for rows in self.slices:
-            yield self._batch(order[rows])
+        for rows in self.plan.rows(_order(self.plan, self.generator)):
+            yield self._batch(rows)
 
     def _batch(self, rows: Any) -> tuple[int, tuple[Tensor, ...]]:
-        size = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
-        return size, tuple(Tensor.handle(constant(gather(column, rows))) for column in self.columns)
+        return len(rows), tuple(Tensor.handle(constant(gather(column, rows))) for column in self.columns)
 
 
 class _Means:
@@ -316,37 +315,6 @@ def _scores(evaluate: Scores) -> dict[str, float]:
         got = f"{type(scores).__name__} from evaluate"
         raise DataError(message("fit", got, 'a dict of scores such as {"test_acc": ...}'))
     return {name: _number("evaluate", name, value) for name, value in scores.items()}
-
-
-def _weights(columns: tuple[Any, ...], sample_weight: Any, class_weight: Mapping[int, float] | str | None) -> Any:
-    """One weight per sample, or None."""
-    if sample_weight is None and class_weight is None:
-        return None
-    count = len(columns[0])
-    weights = np.ones(count, mode.dtype)
-    if sample_weight is not None:
-        (given,) = as_columns((sample_weight,), dtype=mode.dtype)
-        if not isinstance(given, np.ndarray) or given.shape != (count,):
-            raise DataError(message("fit", "sample_weight that is not one number per sample", f"{count} numbers"))
-        weights = weights * given
-    if class_weight is not None:
-        labels = columns[-1]
-        if not isinstance(labels, np.ndarray) or labels.size != count:
-            raise DataError(message("fit", "class_weight with targets that are not labels", "one label per sample"))
-        weights = weights * _by_class(labels.reshape(-1), class_weight)
-    return weights.astype(mode.dtype)
-
-
-def _by_class(labels: Any, class_weight: Mapping[int, float] | str) -> Any:
-    present, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    if class_weight == "balanced":  # n / (classes * count), as scikit-learn
-        return (len(labels) / (len(present) * counts))[inverse]
-    if isinstance(class_weight, str):
-        raise ConfigError(message("fit", f"class_weight {class_weight!r}", '"balanced" or a dict of label -> weight'))
-    missing = [label for label in present.tolist() if label not in class_weight]
-    if missing:
-        raise DataError(message("fit", f"no weight for class {missing[0]}", "a weight for every label in the data"))
-    return np.array([class_weight[label] for label in present.tolist()])[inverse]
 
 
 @contextmanager

@@ -164,22 +164,22 @@ def counting_step() -> tuple[Any, Any]:
 @pytest.mark.parametrize("batches", [1, 3])
 def test_the_epochs_of_a_stopped_run_are_counted(batches: int) -> None:
     step, count = counting_step()
-    training = Training(step, (np.ones((batches, 400_000), np.float32),), 1, None, False)
+    training = Training(step, [(np.ones((batches, 400_000), np.float32),)], 1, None, False)
     epochs = training.capacity
-    done = training.run(epochs, 1, [False] * epochs, None, 1.0, lambda: True)
+    done = training.run(epochs, 1, [False] * epochs, 1.0, lambda: True)
     assert 0 < done < epochs
     assert done == count.item() // batches
 
 
 def test_an_error_while_a_run_is_watched_leaves_whole_state() -> None:
     step, count = counting_step()
-    training = Training(step, (np.ones((3, 2), np.float32),), 1, None, False)
+    training = Training(step, [(np.ones((3, 2), np.float32),)], 1, None, False)
 
     def second_interrupt() -> bool:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        training.run(training.capacity, 1, [False] * training.capacity, None, 1.0, second_interrupt)
+        training.run(training.capacity, 1, [False] * training.capacity, 1.0, second_interrupt)
     seen = count.item()
     assert seen > 0
     time.sleep(0.05)

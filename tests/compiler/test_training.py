@@ -19,6 +19,7 @@ from tests.compiler.works import Work, X, Y, bits, classifier, equal, fraud, iri
 from tinygrad_nn import callbacks, optim
 from tinygrad_nn import functional as F
 from tinygrad_nn.compiler import epochs as epochs_module
+from tinygrad_nn.compiler import training as training_module
 from tinygrad_nn.compiler.training import Training
 from tinygrad_nn.errors import DataError, IndexOutOfRange, TraceError
 
@@ -66,11 +67,14 @@ def test_every_rest_of_a_batch(batch: int | None, shuffle: bool) -> None:
     equal(native, eager)
 
 
-def test_seeds_and_generators() -> None:
+@pytest.mark.parametrize("ranked", [0, 2048], ids=["by Python", "native"])
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_seeds_and_generators(dropout: float, ranked: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a seed the order comes from the default generator, which then stands where eager leaves it."""
+    monkeypatch.setattr(training_module, "RANKED", ranked)
     after = []
     for compiled in (True, False):
-        work = small()
+        work = small(dropout)
         tg.manual_seed(8)
         history = work.fit(compiled, 6, batch_size=4, seed=None)
         after.append((history["loss"], tg.random.default_generator.get_state().tolist()))
@@ -307,23 +311,14 @@ def resident() -> int:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc/self/statm to read memory from")
 def test_memory_does_not_grow() -> None:
     work = small()
-    training = Training(tg.jit(work.step), (X, Y), 4, None, False)
+    training = Training(tg.jit(work.step), [(X, Y)], 4, None, False)
 
     def run(calls: int) -> None:
         for _ in range(calls):
-            training.run(50, 1, [False] * 50, None, 0.0, lambda: False)
+            training.run(50, 1, [False] * 50, 0.0, lambda: False)
             work.model[0].weight.sum().item()
 
     run(200)
     before = resident()
     run(2000)
     assert resident() - before < 2**20
-
-
-def test_ragged_sequences_are_trained_batch_by_batch() -> None:
-    p = tg.ones(1, requires_grad=True)
-    step = tg.jit(lambda x: (p * x).sum())
-    history = tg.fit(step, ([[[1.0], [2.0]], [[3.0]]],), batch_size=1, shuffle=False, progress=False)
-    assert history["loss"].tolist() == [3.0]
-    assert step.traces == 2
-    assert "compile" not in history.metadata

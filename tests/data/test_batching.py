@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_nn.data import as_columns, batches, gather
+from tinygrad_nn.data import Batches, as_columns, batches, gather
 from tinygrad_nn.errors import DataError
 
 
@@ -171,5 +171,39 @@ def test_gather() -> None:
     ragged = [np.full((2, 1), 0.0), np.full((3, 1), 1.0), np.full((2, 1), 2.0)]
     assert gather(ragged, slice(1, 2)).tolist() == [[[1], [1], [1]]]
     assert gather(ragged, np.array([2, 0]))[:, 0, 0].tolist() == [2, 0]
-    with pytest.raises(DataError, match=r"\[fit\] got sequences of lengths \[2, 3\] in one batch.*batch_size=1"):
+    with pytest.raises(DataError, match=r"\[fit\] got sequences of lengths \[2, 3\] in one batch.*rows from Batches"):
         gather(ragged, slice(0, 2))
+
+
+def one_by_one(lengths: list[int], order: list[int], size: int) -> list[list[int]]:
+    """The rule of Batches, sample after sample."""
+    left, result = list(order), []
+    while left:
+        batch = [row for row in left if lengths[row] == lengths[left[0]]][:size]
+        result.append(batch)
+        left = [row for row in left if row not in batch]
+    return result
+
+
+@given(lengths=st.lists(st.integers(1, 4), min_size=1, max_size=20), data=st.data())
+def test_batches_by_length(lengths: list[int], data: st.DataObject) -> None:
+    size = data.draw(st.integers(1, len(lengths)))
+    order = data.draw(st.permutations(range(len(lengths))))
+    column = as_columns([np.full((n, 1), float(n)) for n in lengths])
+    plan = Batches(column, size)
+    wanted = one_by_one(lengths, order, size)
+    assert [rows.tolist() for rows in plan.rows(np.array(order))] == wanted
+    table, numbers = plan.table(np.array(order))
+    members = [np.arange(len(lengths))[rows] for rows in plan.sets]
+    owners = [k for k, rows in enumerate(members) for _ in batches(len(rows), min(size, len(rows)))]
+    assert sorted(numbers.tolist()) == list(range(len(wanted)))
+    for batch, row, number in zip(wanted, table, numbers, strict=True):
+        assert members[owners[number]][row[: len(batch)]].tolist() == batch
+        assert not row[len(batch) :].any()
+
+
+def test_batches_of_one_length_are_the_plain_ones() -> None:
+    plan = Batches((np.zeros((5, 2)), np.zeros(5)), 2)
+    assert [rows.tolist() for rows in plan.rows(np.array([4, 2, 0, 1, 3]))] == [[4, 2], [0, 1], [3]]
+    with pytest.raises(DataError, match=r"^\[fit\] got batch_size=6 for 5 samples"):
+        Batches((np.zeros(5),), 6)

@@ -7,7 +7,8 @@
         when this epoch is evaluated:  the evaluation, its scores to the history
 
 The short last batch is served by the step's own kernels where `batches.unify` found a common graph, else by kernels of
-its own after the loop.
+its own after the loop. Samples of several lengths come as several sets of data, each with the kernels of a step of its
+own; then every batch runs those it is for, and Python says which.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ Results = list[int | float]  # of each value returned: the number of the output,
 class Body:
     """A step for batches of some size: its trace, the graph to compile, what it returns, and the batches it is for."""
 
+    data: int  # the set of data it works on
     traced: Traced
     graph: Graph
     results: Results
     rows: int
     tail: int | None  # rows of the last batch, where this body serves a short one too
     rounds: int
-    first: int  # row of the first batch
 
 
 class Epochs:
@@ -56,11 +57,11 @@ class Epochs:
         bodies: Sequence[Body],
         scored: Traced | None,
         scores: Results,
-        columns: Sequence[Array],
+        sets: Sequence[Sequence[Array]],
         shuffle: bool,
         permutation: Traced | None,
     ) -> None:
-        self.samples = len(columns[0])
+        self.samples = sum(len(columns[0]) for columns in sets)
         self.owners: dict[int, Buffer] = {}
         self.faults: list[Fault] = []
         self.handles: dict[int, Any] = {}
@@ -77,50 +78,59 @@ class Epochs:
         changing = {id(traced.captures[k].handle) for traced in traces for k in traced.updated}
         self.state = [(handle, self.owners[key], key in changing) for key, handle in self.handles.items()]
         self.batches = [step.inputs[: len(body.traced.arguments)] for step, body in zip(steps, bodies, strict=True)]
-        by_python = shuffle and permutation is None
-        self.capacity = max(1, min(CAPACITY, ORDERS // self.samples)) if by_python else CAPACITY
+        ragged = len(sets) > 1
+        self.width = max(body.rows for body in bodies)
+        rounds = sum(body.rounds for body in bodies)
+        whole = rounds * self.width
+        per_epoch = shuffle and permutation is None
+        self.capacity = max(1, min(CAPACITY, ORDERS // whole)) if per_epoch else CAPACITY
         self.epoch = Var("epoch", self.capacity)
+        self.row = affine(self.epoch) if per_epoch else Affine()  # of the orders, for this epoch
+        rows = self.capacity if per_epoch else 1
+        self.orders = Buffer("order", (rows, whole), INT64, "input") if ragged or shuffle else None
+        self.turns = Buffer("turns", (rows, rounds, 2), INT64, "input", True) if ragged else None
         # A whole set in order is the input of the step itself.
         resident = len(bodies) == 1 and bodies[0].rounds == 1 and not shuffle
-        whole = bodies[0].rows * -(-self.samples // bodies[0].rows)
-        self.data = (
-            []
-            if resident
-            else [Buffer(f"x{k}", (whole, *c.shape[1:]), c.dtype, "input") for k, c in enumerate(columns)]
-        )
-        self.sources = list(self.batches[0]) if resident else self.data
-        rows = self.capacity if by_python else 1
-        self.orders = Buffer("order", (rows, whole), INT64, "input") if shuffle else None
-        self.by_python = by_python
+        self.sources = [list(self.batches[0])] if resident else [self._sources(columns, whole) for columns in sets]
+        self.data = [] if resident else self.sources
         self.history = Buffer("history", (self.capacity, max(1, len(bodies[0].results))), FLOAT64, "input", True)
         self.scores = Buffer("scores", (self.capacity, max(1, len(scores))), FLOAT64, "input", True)
         self.flags = Buffer("evaluated", (self.capacity,), INT64, "input", True)
         self.count, self.now = Buffer("epochs", (), INT64, "input"), Buffer("now", (2,), INT64, "input", True)
         self.stop = Buffer("stop", (), INT64, "input")
         if self.orders is not None:
-            self.faults.append(Fault("order", self.orders, whole))
+            self.faults += [Fault("order", self.orders, size) for size in {data[0].shape[0] for data in self.data}]
         self.kernels: list[Kernel] = []
         regions: list[Region] = []
         if permutation is not None and self.orders is not None:
             self._embed(regions, parts[-1])
             self._then(regions, [self._ordered(parts[-1].outputs[0], self.orders)])
-        for step, body, inputs in zip(steps, bodies, self.batches, strict=True):
-            turn = Var("batch", body.rounds)
+        cases: list[Region] = []
+        any_turn, before = Var("batch", rounds), 0
+        for case, (step, body, inputs) in enumerate(zip(steps, bodies, self.batches, strict=True)):
+            turn = any_turn if ragged else Var("batch", body.rounds)
             inner: list[Region] = []
-            before = body.first // bodies[0].rows
-            self._then(inner, [*self._marks(turn, before), *self._copies(body, turn, inputs)])
+            self._then(inner, [*self._marks(turn, before), *self._copies(body, turn, before, inputs)])
             self._embed(inner, step)
             self._then(inner, self._totals(body, turn, before, step.outputs))
-            regions.append(Repeat(turn, tuple(inner), None, body.tail is not None))
+            if self.turns is None:
+                regions.append(Repeat(turn, tuple(inner), None, body.tail is not None))
+                before += body.rounds
+            else:
+                which, short = (Access(self.turns, (self.row, affine(turn), Affine(k))) for k in (0, 1))
+                cases.append(When(which, case, tuple(inner), short))
+        if ragged:
+            regions.append(Repeat(any_turn, tuple(cases)))
         self._then(regions, self._means(len(bodies[0].results)))
         if scored is not None:
             judged: list[Region] = []
             judge = parts[len(bodies)]
             self._embed(judged, judge)
             self._then(judged, self._scored(scores, judge.outputs))
-            regions.append(When(Access(self.flags, (affine(self.epoch),)), tuple(judged)))
-        own = [*self.data, self.history, self.scores, self.flags, self.count, self.now, self.stop]
-        own += [self.orders] if self.orders is not None else []
+            regions.append(When(Access(self.flags, (affine(self.epoch),)), 1, tuple(judged)))
+        own = [buffer for data in self.data for buffer in data]
+        own += [self.history, self.scores, self.flags, self.count, self.now, self.stop]
+        own += [buffer for buffer in (self.orders, self.turns) if buffer is not None]
         arguments = [buffer for inputs in self.batches for buffer in inputs]
         known = dict.fromkeys([*own, *arguments, *self.owners.values()])
         made = [buffer for part in parts for buffer in part.buffers if buffer not in known]
@@ -133,6 +143,11 @@ class Epochs:
             tuple(self.faults),
             (Repeat(self.epoch, tuple(regions), Access(self.count, ())),),
         )
+
+    def _sources(self, columns: Sequence[Array], whole: int) -> list[Buffer]:
+        """Buffers for data; what is taken in order is taken up to the end of a whole batch."""
+        rows = whole if self.orders is None else len(columns[0])
+        return [Buffer(f"x{k}", (rows, *c.shape[1:]), c.dtype, "input") for k, c in enumerate(columns)]
 
     def _lowered(self, graph: Graph, planned: Plan, traced: Traced, prefix: str) -> Program:
         """The program of one part; a tensor that another part reached before has its buffer already."""
@@ -169,24 +184,20 @@ class Epochs:
         )
         return [Kernel("now", stores, ("batch",))]
 
-    def _copies(self, body: Body, turn: Var, inputs: Sequence[Buffer]) -> list[Kernel]:
+    def _copies(self, body: Body, turn: Var, before: int, inputs: Sequence[Buffer]) -> list[Kernel]:
         """A batch, from the data to the inputs of the step."""
         kernels = []
-        for source, target in zip(self.data, inputs, strict=bool(self.data)):
+        for source, target in zip(self.data[body.data] if self.data else (), inputs, strict=bool(self.data)):
             loops = [Var(f"d{axis}", int(n), getattr(n, "tail", None)) for axis, n in enumerate(target.shape)]
             index = tuple(affine(var) for var in loops)
-            row = index[0] + affine(turn) * body.rows + body.first
+            row = index[0] + (affine(turn) + before) * self.width
             place: Any = row
             if self.orders is not None:
-                place = param(Access(self.orders, (self._row(), row)), INT64)
+                place = param(Access(self.orders, (self.row, row)), INT64)
             value = param(Access(source, (place, *index[1:])), source.dtype)
             copied = nest(loops, (Store(Access(target, index), value),))
             kernels.append(Kernel(f"batch_{target.name}", copied, ("batch",)))
         return kernels
-
-    def _row(self) -> Affine:
-        """The row of the orders that this epoch takes."""
-        return affine(self.epoch) if self.by_python else Affine()
 
     def _ordered(self, source: Buffer, orders: Buffer) -> Kernel:
         """A permutation made here, as the order of this epoch."""

@@ -121,8 +121,12 @@ class Interpreter:
                 self.span(region)
             elif isinstance(region, Repeat):
                 self.repeat(region)
-            elif self.load(region.condition):
+            elif self.load(region.element) == region.value:
+                before = self.registers[TAIL]
+                if region.tail is not None:
+                    self.registers[TAIL] = self.load(region.tail) != 0
                 self.regions(region.body)
+                self.registers[TAIL] = before
 
     def repeat(self, region: Repeat) -> None:
         """Regions for every value of a variable."""

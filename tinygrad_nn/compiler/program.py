@@ -62,10 +62,12 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class When:
-    """Regions that run where an int64 element is not 0."""
+    """Regions that run where an int64 element has a value; with `tail` the register TAIL holds where that is not 0."""
 
-    condition: Access
+    element: Access
+    value: int
     body: tuple[Region, ...]
+    tail: Access | None = None
 
 
 Region = Span | Repeat | When
@@ -147,7 +149,7 @@ def _show_regions(program: Program, regions: Sequence[Region], indent: str) -> I
             yield f"{indent}repeat {region.var} < {region.count or region.var.extent}:"
             yield from _show_regions(program, region.body, indent + "  ")
         else:
-            yield f"{indent}when {region.condition}:"
+            yield f"{indent}when {region.element} == {region.value}:"
             yield from _show_regions(program, region.body, indent + "  ")
 
 

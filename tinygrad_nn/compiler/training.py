@@ -1,16 +1,17 @@
 """A whole training run as one native function: epochs, batches, the step, the evaluation, and the history arrays.
 
 The step and the evaluation are traced and lowered into one program whose kernels are repeated. The data lies in the
-arena; a batch is copied from it into the inputs of the step, in order or through a permutation. Python calls the
-function for a number of epochs at a time and finds in between what it knows from the eager loop: handles with their
-values, and the columns of the history.
+arena; a batch is copied from it into the inputs of the step, in order or through a permutation. Samples of several
+lengths are several sets of data, each with a step of its own, all of them on one state. Python calls the function for a
+number of epochs at a time and finds in between what it knows from the eager loop: handles with their values, and the
+columns of the history.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
@@ -48,28 +49,37 @@ class Spent:
 
 
 class Training:
-    """A training run, ready to be called for some epochs."""
+    """A training run, ready to be called for some epochs.
+
+    `sets` are the samples of each length, as the arguments of the step. With several of them, and when it is `shuffled`
+    by Python, `arrange` has to say which samples the batches are made of.
+    """
 
     def __init__(
         self,
         step: Jitted,
-        columns: Sequence[Array],
+        sets: Sequence[Sequence[Array]],
         batch: int,
         evaluate: Callable[[], Any] | None,
         shuffle: bool,
         permute: Callable[[], Any] | None = None,
     ) -> None:
         started = time.perf_counter()
-        self.samples, self.batch = len(columns[0]), batch
-        bodies = self._bodies(step, columns)
-        self.names, _ = named("step", bodies[0].traced)
+        bodies: list[Body] = []
+        for number, columns in enumerate(sets):
+            bodies += self._bodies(step, number, columns, min(batch, len(columns[0])))
+        self.names, *others = dict.fromkeys(named("step", body.traced)[0] for body in bodies)
+        if others:
+            got = f"{list(self.names)} from step, and {list(others[0])} for a batch of another shape"
+            raise TraceError(message("fit", got, "the same names for every batch"))
         scored = self._traced_evaluation(evaluate) if evaluate is not None else None
         self.evaluates = scored is not None
         self.score_names, scores = named("evaluate", scored) if scored is not None else ((), [])
-        native_order = permute if shuffle and self.samples <= RANKED else None
+        samples = sum(len(columns[0]) for columns in sets)
+        native_order = permute if shuffle and len(sets) == 1 and samples <= RANKED else None
         permutation = self._nullary(native_order) if native_order is not None else None
         traced_at = time.perf_counter()
-        builder = Epochs(bodies, scored, scores, columns, shuffle, permutation)
+        builder = Epochs(bodies, scored, scores, sets, shuffle, permutation)
         self.schedule = schedule(builder.program, native.machine().width)
         text = write_function(self.schedule)
         lowered_at = time.perf_counter()
@@ -82,7 +92,7 @@ class Training:
         self.lock = threading.RLock()
         self.view = self.arena.view
         self.builder = builder
-        self.bring(columns)
+        self.bring(sets)
         self.traces = [body.traced for body in bodies] + ([scored] if scored is not None else [])
         self.state = [
             State(handle, self.view(buffer), handle_changes) for handle, buffer, handle_changes in builder.state
@@ -92,33 +102,53 @@ class Training:
         self.history, self.scores = self.view(builder.history), self.view(builder.scores)
         self.flags, self.count, self.now = self.view(builder.flags), self.view(builder.count), self.view(builder.now)
         self.stop = self.view(builder.stop)
-        self.orders = self.view(builder.orders) if builder.orders is not None and builder.by_python else None
+        self.shuffled = shuffle and permutation is None
+        self.orders = self.view(builder.orders) if builder.orders is not None and permutation is None else None
+        self.turns = self.view(builder.turns) if builder.turns is not None else None
+        last = [(k, body.rounds - 1 - n) for k, body in enumerate(bodies) for n in range(body.rounds)]
+        # of every batch, set by set: the body that is for it, and whether it is a short one
+        self.cases = np.array([(k, not left and bodies[k].tail is not None) for k, left in last], np.int64)
 
-    def bring(self, columns: Sequence[Array]) -> None:
+    def bring(self, sets: Sequence[Sequence[Array]]) -> None:
         """Put data in the arena, of the shapes the run was made for."""
-        for buffer, column in zip(self.builder.sources, columns, strict=True):
-            self.view(buffer)[: self.samples] = column
+        for buffers, columns in zip(self.builder.sources, sets, strict=True):
+            for buffer, column in zip(buffers, columns, strict=True):
+                self.view(buffer)[: len(column)] = column
+
+    def arrange(self, epochs: Iterable[tuple[Array, Array]]) -> None:
+        """The batches of the coming epochs: for each the samples by their place in their set, short ones filled up, and
+        the number that each batch has when they are counted set by set.
+        """
+        for k, (rows, numbers) in enumerate(epochs):
+            if self.orders is not None:
+                self.orders[k] = rows.reshape(-1)
+            if self.turns is not None:
+                self.turns[k] = self.cases[numbers]
+
+    def changes(self, handle: Any) -> bool:
+        """Whether the run gives this tensor new values."""
+        return any(one.changes for one in self.state if one.handle is handle)
 
     def fits(self) -> bool:
         """Whether what the step reached from outside still has the type, and its modules the mode, they had."""
         with HANDLES:
             return all(one.fits() for one in self.state) and all(same_modes(traced) for traced in self.traces)
 
-    def _bodies(self, step: Jitted, columns: Sequence[Array]) -> list[Body]:
+    def _bodies(self, step: Jitted, number: int, columns: Sequence[Array], batch: int) -> list[Body]:
         """The step for a whole batch, for the short last one too if one graph serves both, else that by itself."""
-        rounds, rest = divmod(self.samples, self.batch)
-        traced = self._trace(step, [column[: self.batch] for column in columns])
+        rounds, rest = divmod(len(columns[0]), batch)
+        traced = self._trace(step, [column[:batch] for column in columns])
         graph, (_, results) = without_gradients(traced), named("step", traced)
         if not rest:
-            return [Body(traced, graph, results, self.batch, None, rounds, 0)]
+            return [Body(number, traced, graph, results, batch, None, rounds)]
         last = self._trace(step, [column[:rest] for column in columns])
         common = unify(graph, without_gradients(last))
         if common is not None:
-            return [Body(traced, common, results, self.batch, rest, rounds + 1, 0)]
+            return [Body(number, traced, common, results, batch, rest, rounds + 1)]
         (_, others) = named("step", last)
         return [
-            Body(traced, graph, results, self.batch, None, rounds, 0),
-            Body(last, without_gradients(last), others, rest, None, 1, rounds * self.batch),
+            Body(number, traced, graph, results, batch, None, rounds),
+            Body(number, last, without_gradients(last), others, rest, None, 1),
         ]
 
     def _traced_evaluation(self, evaluate: Callable[[], Any]) -> Traced | None:
@@ -154,7 +184,6 @@ class Training:
         epochs: int,
         first: int,
         evaluated: Array | Sequence[bool],
-        orders: Array | None,
         seconds: float,
         interrupted: Callable[[], bool],
     ) -> int:
@@ -174,8 +203,6 @@ class Training:
                 self.count[...] = epochs
                 self.flags[:epochs] = evaluated
                 self.now[...] = 0
-                if self.orders is not None and orders is not None:
-                    self.orders[:epochs] = orders
                 code = self._call(seconds, interrupted)
         finally:
             with HANDLES, self.lock:
@@ -207,12 +234,10 @@ class Training:
 
     def _fail(self, code: int, first: int) -> None:
         fault: Fault = self.schedule.program.faults[code - 1]
-        epoch, batch = int(self.now[0]) + first, int(self.now[1])
-        values = self.view(fault.buffer)
+        where = {"epoch": int(self.now[0]) + first}
         if any(fault.buffer in inputs for inputs in self.builder.batches):
-            rows = min(self.batch, self.samples - batch * self.batch)
-            raise_fault(fault, values[:rows], {"epoch": epoch, "batch": batch})
-        raise_fault(fault, values, {"epoch": epoch})
+            where["batch"] = int(self.now[1])
+        raise_fault(fault, self.view(fault.buffer), where)  # what a short batch left from before stands behind its rows
 
 
 def without_gradients(traced: Traced) -> Graph:

@@ -5,6 +5,7 @@ Downloads live in `tinygrad_nn.data.fetch`, which is not imported here because t
 
 from . import sequences as sequences
 from . import synthetic as synthetic
+from .batching import Batches as Batches
 from .batching import as_columns as as_columns
 from .batching import batches as batches
 from .batching import gather as gather

@@ -1,4 +1,4 @@
-"""What `fit` trains on: the user's data as columns of equal length, cut into batches.
+"""What `fit` trains on: the user's data as columns with one entry per sample, cut into batches of one shape.
 
 A column is an array whose first axis counts the samples, or, for sequences of different lengths, a list of arrays. It
 is made from arrays, Tensors, data frames and (ragged) lists.
@@ -6,6 +6,7 @@ is made from arrays, Tensors, data frames and (ragged) lists.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -65,10 +66,60 @@ def batches(n: int, batch_size: int | None = None, *, op: str = "fit") -> list[s
     return [slice(start, min(start + size, n)) for start in range(0, n, int(size))]
 
 
+class Batches:
+    """The batches of an epoch: each begins with the first sample that is not taken yet and goes on with the next ones
+    of its length, until it is full or there are no more. So a batch has one shape, and nothing is padded.
+
+    `sets` are the samples of each length. Raises DataError as `batches`.
+
+    >>> by_length = Batches(([[[1.0]], [[2.0], [3.0]], [[4.0]], [[5.0]]],), 2)
+    >>> [rows.tolist() for rows in by_length.rows(np.arange(4))]
+    [[0, 2], [1], [3]]
+    """
+
+    def __init__(self, columns: Sequence[Column], batch_size: int | None = None, *, op: str = "fit") -> None:
+        self.samples = len(columns[0])
+        size = batches(self.samples, batch_size, op=op)[0].stop
+        lengths = [[len(entry) for entry in column] for column in columns if isinstance(column, list)]
+        kinds, counts = np.zeros(self.samples, np.int64), np.array([self.samples])
+        if lengths:
+            _, kinds, counts = np.unique(lengths, axis=1, return_inverse=True, return_counts=True)
+        self.kinds = kinds.reshape(-1).astype(np.min_scalar_type(len(counts)))  # short numbers are sorted faster
+        ends = np.cumsum(counts)
+        members = np.argsort(self.kinds, kind="stable")
+        self.sets: list[Any] = np.split(members, ends[:-1]) if len(ends) > 1 else [slice(None)]
+        sets = zip(ends - counts, ends, strict=True)
+        self.starts = np.concatenate([np.arange(start, end, size) for start, end in sets])  # of the batches, set by set
+        self.sizes = np.diff(self.starts, append=self.samples)
+        self.size = int(self.sizes.max())
+        self.places = np.empty(self.samples, np.int64)  # of the samples in their sets
+        self.places[members] = np.concatenate([np.arange(count) for count in counts])
+
+    def rows(self, order: Array) -> list[Array]:
+        """The rows of every batch, for samples that come in this order."""
+        rows, numbers = self._set_by_set(order)
+        cuts = zip(self.starts[numbers].tolist(), self.sizes[numbers].tolist(), strict=True)
+        return [rows[start:start + size] for start, size in cuts]
+
+    def table(self, order: Array) -> tuple[Array, Array]:
+        """The same for compiled code: of every batch the rows within its set, filled up with zeros, and the number it
+        has when the batches are counted set by set.
+        """
+        rows, numbers = self._set_by_set(order)
+        filled = np.zeros((len(self.sizes), self.size), np.int64)
+        filled[np.arange(self.size) < self.sizes[:, None]] = self.places[rows]
+        return filled[numbers], numbers
+
+    def _set_by_set(self, order: Array) -> tuple[Array, Array]:
+        """The samples set by set, and the numbers of their batches in the order of the first sample of each."""
+        at = np.argsort(self.kinds[order], kind="stable")
+        return order[at], np.argsort(at[self.starts])
+
+
 def gather(column: Column, rows: slice | Array, *, op: str = "fit") -> Array:
     """The batch made of these rows, samples along the first axis.
 
-    Sequences are stacked, so those of one batch must have one length (DataError otherwise); a batch of one always has.
+    Sequences are stacked, so those of one batch must have one length (DataError otherwise); those of `Batches` have.
 
     >>> gather([np.zeros((2, 3)), np.ones((5, 3))], slice(1, 2)).shape
     (1, 5, 3)
@@ -79,7 +130,7 @@ def gather(column: Column, rows: slice | Array, *, op: str = "fit") -> Array:
     lengths = [len(sequence) for sequence in chosen]
     if len(set(lengths)) > 1:
         raise DataError(message(op, f"sequences of lengths {lengths[:8]} in one batch", "one length per batch",
-                                "use batch_size=1, or cut or pad the sequences to one length"))
+                                "take the rows from Batches, or cut or pad the sequences to one length"))
     return np.stack(chosen)
 
 

@@ -1,4 +1,7 @@
-"""The LLVM function of a schedule: kernels in order, repetitions around them."""
+"""The LLVM function of a schedule: kernels in order, repetitions around them.
+
+What stands under a condition is a function of its own, because the time to compile one grows faster than its length.
+"""
 
 from __future__ import annotations
 
@@ -14,25 +17,27 @@ from .writer import Level, Val, Writer
 
 def write_function(schedule: Schedule, name: str = "run") -> str:
     """The LLVM IR of a schedule: `i32 name(ptr arena)`, 0 or the code of the check that failed."""
-    function = Function(schedule)
-    function.regions(schedule.program.regions, {}, None)
+    writer, functions = Writer(), list[str]()
+    Function(schedule, writer, functions).write(f"i32 @{name}(ptr noalias %arena)", schedule.program.regions, {}, None)
     bits = 8 * schedule.width
-    lines = [f"define i32 @{name}(ptr noalias %arena) #0 {{", "entry:", *function.lines, "  ret i32 0"]
-    for code in dict.fromkeys(function.failures):
-        lines += [f"fail{code}:", f"  ret i32 {code}"]
     attributes = f'attributes #0 = {{ nounwind "prefer-vector-width"="{bits}" "min-legal-vector-width"="{bits}" }}'
-    return "\n".join([*lines, "}", "", *function.writer.declared.values(), "", attributes, ""])
+    return "\n".join([*functions, *writer.declared.values(), "", attributes, ""])
 
 
 class Function:
     """The body of a function while it is written."""
 
-    def __init__(self, schedule: Schedule) -> None:
-        self.schedule = schedule
-        self.writer = Writer()
+    def __init__(self, schedule: Schedule, writer: Writer, functions: list[str]) -> None:
+        self.schedule, self.writer, self.functions = schedule, writer, functions
         self.lines: list[str] = []
         self.block = "entry"
         self.failures: list[int] = []
+
+    def write(self, head: str, regions: Sequence[Region], variables: dict[Var, Val | int], tail: Val | None) -> None:
+        """Add the function of regions to `functions`, after those it calls."""
+        self.regions(regions, variables, tail)
+        leave = [line for code in dict.fromkeys(self.failures) for line in (f"fail{code}:", f"  ret i32 {code}")]
+        self.functions += [f"define {head} #0 {{", "entry:", *self.lines, "  ret i32 0", *leave, "}", ""]
 
     def regions(self, regions: Sequence[Region], variables: dict[Var, Val | int], tail: Val | None) -> None:
         """Write regions inside of repetitions whose variables have these values."""
@@ -102,16 +107,30 @@ class Function:
         return Val(flag, "i1")
 
     def when(self, region: When, variables: dict[Var, Val | int], tail: Val | None) -> None:
-        """Regions that may be passed over."""
+        """Regions that may be passed over; what they know of the repetitions around them has the same names there."""
         name = self.writer.name
-        value = self.element(region.condition, variables)
-        yes, done, flag = name("yes"), name("done"), f"%{name('v')}"
+        value = self.element(region.element, variables)
+        yes, left, done, case = name("yes"), name("left"), name("done"), name("case")
+        flag, code, whole = (f"%{name('v')}" for _ in range(3))
         self.lines += [
-            f"  {flag} = icmp ne i64 {value.text}, 0",
+            f"  {flag} = icmp eq i64 {value.text}, {region.value}",
             f"  br i1 {flag}, label %{yes}, label %{done}",
             f"{yes}:",
         ]
         self.block = yes
-        self.regions(region.body, variables, tail)
-        self.lines += [f"  br label %{done}", f"{done}:"]
+        if region.tail is not None:
+            short = self.element(region.tail, variables)
+            tail = Val(f"%{name('tail')}", "i1")
+            self.lines += [f"  {tail.text} = icmp ne i64 {short.text}, 0"]
+        known = [f"{one.type} {one.text}" for one in (*variables.values(), tail) if isinstance(one, Val)]
+        head = f"internal i32 @{case}({', '.join(['ptr noalias %arena', *known])})"
+        Function(self.schedule, self.writer, self.functions).write(head, region.body, variables, tail)
+        self.lines += [
+            f"  {code} = call i32 @{case}({', '.join(['ptr %arena', *known])})",
+            f"  {whole} = icmp eq i32 {code}, 0",
+            f"  br i1 {whole}, label %{done}, label %{left}",
+            f"{left}:",
+            f"  ret i32 {code}",
+            f"{done}:",
+        ]
         self.block = done

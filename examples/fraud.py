@@ -150,8 +150,9 @@ class Judge:
 
 
 def train(model: nn.Module, parts: Parts, judge: Judge, lr: float, epochs: int, seed: int, jit: bool) -> tg.History:
-    """One update per sequence, in random order; every tenth epoch the test part is judged and a line is printed."""
+    """One update per sequence, in random order; the test part is judged every tenth epoch, and a line says how."""
     opt = optim.SGD(model.parameters(), lr=lr)
+    lines = EVERY * max(1, epochs // 1000)  # a hundred or so of a long run
     wipe = "\r\033[K" if sys.stdout.isatty() else ""  # the progress bar is on this line
 
     def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
@@ -162,7 +163,7 @@ def train(model: nn.Module, parts: Parts, judge: Judge, lr: float, epochs: int, 
         return loss
 
     def say(run: Any, logs: dict[str, float]) -> None:
-        if run.epoch % EVERY == 0 or run.epoch == epochs:
+        if run.epoch % lines == 0 or run.epoch == epochs:
             shown = ("loss", *SHOWN[judge.targets is not None])
             figures = ", ".join(f"{name} {logs[name]:.5f}" for name in shown)
             print(f"{wipe}epoch {run.epoch:4d}: {figures}", flush=True)
@@ -248,6 +249,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train, report, and whatever the flags ask for."""
     options = parse(argv)
     judge, parts, history, found = run(options)
+    if not history.evaluated:
+        sys.exit(f"{history.stopped}: there is nothing to report")
     print(report(found, history))
     if options.plot:
         plot(judge, history, options.out / "fraud_history.png")

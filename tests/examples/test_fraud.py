@@ -87,6 +87,20 @@ def test_the_test_part_is_judged_natively(arguments: list[str], monkeypatch: pyt
         assert found[name] == pytest.approx(value.item(), rel=1e-5)
 
 
+def test_a_long_run_prints_a_hundred_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    fraud.run(fraud.parse(["--model", "small", "--epochs", "20_000"]))
+    epochs = [line.split(":")[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert epochs == [f"epoch {epoch:4d}" for epoch in range(200, 20_001, 200)]
+
+
+def test_a_run_stopped_before_it_was_judged_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = tg.fit
+    stop = [lambda run, logs: run.stop("enough")]
+    monkeypatch.setattr(tg, "fit", lambda *args, **settings: fit(*args, **{**settings, "callbacks": stop}))
+    with pytest.raises(SystemExit, match="enough: there is nothing to report"):
+        fraud.main(["--model", "small", "--epochs", "20"])
+
+
 def test_sequences_of_any_length_are_predicted_as_one_by_one() -> None:
     model = fraud.Recurrent(fraud.SETTINGS["small"])
     x = [np.random.default_rng(n).normal(size=(n, 3)).astype(np.float32) for n in (3, 1, 7)]

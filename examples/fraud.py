@@ -24,9 +24,10 @@ import tinygrad_nn as tg
 from tinygrad_nn import data, nn, optim
 from tinygrad_nn import functional as F
 from tinygrad_nn.data import Sequences
-from tinygrad_nn.nn.utils.rnn import pad_sequence, unpad_sequence
 
 EVERY = 10  # epochs between two looks at the test part
+SHOWN = (("accuracy", "f1"), ("mae", "rmse"))  # scores of a line: of a classification, of a regression
+COUNTS = ("tp", "fp", "tn", "fn")
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ class Recurrent(nn.Module):
         self.out = nn.Linear(setting.hidden, 1)
         self.output = setting.output
 
-    def forward(self, x: tg.Tensor, lengths: Sequence[int] | None = None) -> tg.Tensor:
-        """One value per step; `lengths` are those of the sequences in a padded batch."""
-        states, _ = self.rnn(x, lengths=lengths)
+    def forward(self, x: tg.Tensor) -> tg.Tensor:
+        """One value per step."""
+        states, _ = self.rnn(x)
         values = self.out(states)
         return values.sigmoid() if self.output == "sigmoid" else values
 
@@ -113,11 +114,46 @@ def prepare(sequences: Sequences, seed: int, scale_targets: bool) -> Parts:
     return Parts(scaled(train), scaled(test), targets)
 
 
-def train(
-    model: nn.Module, parts: Parts, lr: float, epochs: int, seed: int, regression: bool, jit: bool = True
-) -> tg.History:
-    """One update per sequence, in random order; every tenth epoch the test part is judged and a line is printed."""
+class Judge:
+    """What a model is worth on some sequences, in tensors from end to end: `fit` compiles it into the run.
+
+    All sequences are one tensor (N, T, F), the shorter ones filled up with zeros at the end. An RNN reads forwards, so
+    the zeros change nothing before them, and `real` picks the steps that are some among all N * T.
+    """
+
+    def __init__(self, model: nn.Module, part: Sequences, targets: Any | None) -> None:
+        """`targets` is the scaler that gives values their own unit, for a regression."""
+        lengths = np.array([len(steps) for steps in part.x])
+        is_real = np.arange(lengths.max()) < lengths[:, None]
+        x = np.zeros((*is_real.shape, part.x[0].shape[1]), np.float32)
+        x[is_real], y = part.stacked()
+        self.model, self.targets = model, targets
+        self.x, self.real = tg.tensor(x), tg.tensor(np.flatnonzero(is_real))
+        self.truth = self.in_own_unit(tg.tensor(y[:, 0]))
+
+    def in_own_unit(self, values: tg.Tensor) -> tg.Tensor:
+        """Scaled values as they were in the file."""
+        if self.targets is None:
+            return values
+        return values * float(self.targets.scale[0]) + float(self.targets.offset[0])
+
+    def predict(self) -> tg.Tensor:
+        """The model's values for all steps of all sequences, one after another."""
+        return self.in_own_unit(self.model(self.x).reshape(-1).index_select(0, self.real))
+
+    def scores(self) -> dict[str, tg.Tensor]:
+        """Figures of a classification at threshold 0.5, or errors in the target's own unit."""
+        guessed = self.predict()
+        if self.targets is None:
+            return tg.metrics.binary_scores(guessed, self.truth)
+        return tg.metrics.regression_scores(guessed, self.truth)
+
+
+def train(model: nn.Module, parts: Parts, judge: Judge, lr: float, epochs: int, seed: int, jit: bool) -> tg.History:
+    """One update per sequence, in random order; the test part is judged every tenth epoch, and a line says how."""
     opt = optim.SGD(model.parameters(), lr=lr)
+    lines = EVERY * max(1, epochs // 1000)  # a hundred or so of a long run
+    wipe = "\r\033[K" if sys.stdout.isatty() else ""  # the progress bar is on this line
 
     def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
         opt.zero_grad()
@@ -126,64 +162,50 @@ def train(
         opt.step()
         return loss
 
-    def scores() -> dict[str, float]:
-        found = evaluate(model, parts, regression)
-        return {name: found[name] for name in (("mae", "r2") if regression else ("accuracy", "f1"))}
-
     def say(run: Any, logs: dict[str, float]) -> None:
-        if run.epoch % EVERY == 0 or run.epoch == epochs:
-            figures = ", ".join(f"{name} {value:.5f}" for name, value in logs.items() if name != "epoch")
-            print(f"epoch {run.epoch:4d}: {figures}", flush=True)
+        if run.epoch % lines == 0 or run.epoch == epochs:
+            shown = ("loss", *SHOWN[judge.targets is not None])
+            figures = ", ".join(f"{name} {logs[name]:.5f}" for name in shown)
+            print(f"{wipe}epoch {run.epoch:4d}: {figures}", flush=True)
 
     say.only_logs = True  # it looks at nothing else: a compiled run need not stop for it
-    chosen, shown = parts.train, sys.stderr.isatty()
-    step = tg.jit(step) if jit else step
     return tg.fit(
-        step, (chosen.x, chosen.y), epochs, batch_size=1, evaluate=scores, eval_every=EVERY, seed=seed, progress=shown,
-        callbacks=[say],
+        tg.jit(step) if jit else step, (parts.train.x, parts.train.y), epochs, batch_size=1, seed=seed,
+        evaluate=judge.scores, eval_every=EVERY, progress=sys.stderr.isatty(), callbacks=[say],
     )
-
-
-def predict(model: nn.Module, part: Sequences) -> tuple[np.ndarray, np.ndarray]:
-    """(predictions, truth) of all steps of all sequences, one after another."""
-    outputs = []
-    with tg.no_grad():
-        for start in range(0, len(part), 1024):
-            x = [tg.tensor(steps) for steps in part.x[start : start + 1024]]
-            lengths = [len(steps) for steps in x]
-            rows = unpad_sequence(model(pad_sequence(x, batch_first=True), lengths), lengths, batch_first=True)
-            outputs += [row.numpy() for row in rows]
-    return np.concatenate(outputs)[:, 0], np.concatenate(part.y)[:, 0]
-
-
-def evaluate(model: nn.Module, parts: Parts, regression: bool) -> dict[str, float]:
-    """Classification figures at threshold 0.5, or errors in the target's own unit."""
-    guessed, truth = predict(model, parts.test)
-    if not regression:
-        return tg.metrics.binary_report(guessed, truth > 0.5)
-    own = (parts.targets.inverse(values.reshape(-1, 1).astype(np.float64))[:, 0] for values in (guessed, truth))
-    return tg.metrics.regression_report(*own)
 
 
 def report(found: dict[str, float], history: tg.History) -> str:
     """The text a run prints."""
     first, last = history["loss"][0], history["loss"][-1]
     lines = [f"mean squared error: {first:.5f} after the first epoch, {last:.5f} after the last"]
-    lines += [f"{name:>18}: {value:.4f}" if value % 1 else f"{name:>18}: {value:.0f}" for name, value in found.items()]
+    lines += [f"{name:>18}: {value:.{0 if name in COUNTS else 4}f}" for name, value in found.items()]
     return "\n".join(lines)
 
 
-def plot(model: nn.Module, parts: Parts, history: tg.History, path: Path) -> None:
-    """Loss per epoch, and predictions beside the truth for the first test steps."""
-    figure_module = __import__("matplotlib.figure", fromlist=["Figure"])
-    figure = figure_module.Figure(figsize=(9, 3.5), layout="constrained")
-    left, right = figure.subplots(1, 2)
+def plot(judge: Judge, history: tg.History, path: Path) -> None:
+    """Loss per epoch, scores whenever the test part was judged, and predictions against the truth."""
+    figure = __import__("matplotlib.figure", fromlist=["Figure"]).Figure(figsize=(12, 3.5), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
     left.plot(range(1, history.epochs + 1), history["loss"])
-    left.set(xlabel="epoch", ylabel="mean squared error")
-    guessed, truth = predict(model, parts.test)
-    right.plot(truth[:100], label="truth", color="black")
-    right.plot(guessed[:100], label="prediction", color="C1")
-    right.set(xlabel="step of the test part", ylabel="target (scaled)")
+    left.set(xlabel="epoch", ylabel="mean squared error", title="training part")
+    left.set_ylim(bottom=0)
+    names = SHOWN[judge.targets is not None]
+    for name in names:
+        middle.plot(history.evaluated, history[name], marker="o", label=name)
+    middle.set(xlabel="epoch", title="test part", ylim=(0, 1.2 * max(max(history[name]) for name in names)))
+    middle.legend()
+    with tg.no_grad():
+        guessed, truth = judge.predict().numpy(), judge.truth.numpy()
+    if judge.targets is None:
+        bins = np.linspace(guessed.min(), guessed.max(), 60)
+        right.hist([guessed[truth < 0.5], guessed[truth > 0.5]], bins, label=["genuine", "fraud"], histtype="step")
+        right.axvline(0.5, color="black", linewidth=0.8, linestyle="--", label="threshold")
+        right.set(xlabel="prediction", ylabel="payments", title="test part")
+    else:
+        right.plot(truth[:100], label="truth", color="black")
+        right.plot(guessed[:100], label="prediction", color="C1")
+        right.set(xlabel="step", ylabel="degrees", title="first sequences of the test part")
     right.legend()
     figure.savefig(path, dpi=120)
 
@@ -209,28 +231,32 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return p.parse_args(argv)
 
 
-def run(options: argparse.Namespace) -> tuple[nn.Module, Parts, tg.History, dict[str, float]]:
-    """Read, train and evaluate."""
+def run(options: argparse.Namespace) -> tuple[Judge, Parts, tg.History, dict[str, float]]:
+    """Read, train and judge."""
     setting, regression = SETTINGS[options.model], options.model == "temperature"
     sequences = read(options.model, options.data, options.seed, options.synthetic)
     parts = prepare(sequences, options.seed, scale_targets=regression)
+    print(f"{len(parts.train)} training and {len(parts.test)} test sequences", flush=True)
     tg.manual_seed(options.seed)
     model = Recurrent(setting)
+    judge = Judge(model, parts.test, parts.targets if regression else None)
     lr, epochs = options.lr or setting.lr, options.epochs or setting.epochs
-    history = train(model, parts, lr, epochs, options.seed, regression, options.jit)
-    return model, parts, history, evaluate(model, parts, regression)
+    history = train(model, parts, judge, lr, epochs, options.seed, options.jit)
+    return judge, parts, history, {name: value for name, value in history.last().items() if name != "loss"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, report, and whatever the flags ask for."""
     options = parse(argv)
-    model, parts, history, found = run(options)
-    print(f"{len(parts.train)} training and {len(parts.test)} test sequences")
+    judge, parts, history, found = run(options)
+    if not history.evaluated:
+        sys.exit(f"{history.stopped}: there is nothing to report")
     print(report(found, history))
     if options.plot:
-        plot(model, parts, history, options.out / "fraud_history.png")
+        plot(judge, history, options.out / "fraud_history.png")
     if options.draw:
-        tg.draw(model, tg.tensor(parts.test.x[0][:2]).unsqueeze(0)).render(options.out / "fraud_graph", format="svg")
+        steps = tg.tensor(parts.test.x[0][:2]).unsqueeze(0)
+        tg.draw(judge.model, steps).render(options.out / "fraud_graph", format="svg")
 
 
 if __name__ == "__main__":

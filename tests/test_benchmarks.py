@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import subprocess
@@ -11,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.benchmarks import inputs, report, runner
-from tests.benchmarks.contestants import CONTESTANTS, Contestant
+import tinygrad_nn as tg
+from tests.benchmarks import inputs, report, runner, worker
+from tests.benchmarks.contestants import CONTESTANTS, Contestant, Setting, passes
 from tests.benchmarks.runner import QUICK, Measured
 from tests.benchmarks.workloads import WORKLOADS, Target, Workload
 
@@ -129,14 +131,63 @@ def test_slow_contestants_do_fewer_iterations(seconds: float, iterations: int) -
     assert runner.affordable(WORKLOADS["iris"], seconds, QUICK) == iterations
 
 
-@pytest.mark.parametrize("name", [name for name in inputs.INPUTS if name != "fraud-kaggle"])
+@pytest.mark.parametrize(
+    ("seconds", "iterations"),  # of 500 sequences, for a sample of four times 0.05 s
+    [(1.0, 500), (0.02, 5000), (0.002, 45_111), (0.0006, 90_222), (0.0001, 902_220), (0.0, 4_511_100)],
+)
+def test_a_sample_is_part_of_a_pass_or_whole_passes(seconds: float, iterations: int) -> None:
+    assert runner.affordable(WORKLOADS["fraud-kaggle"], seconds, QUICK) == iterations
+    rows, epochs = passes(iterations, 45_111)
+    assert rows * epochs == iterations
+
+
+def ran(contestant: str, function: str, iterations: int, arrays: dict[str, np.ndarray], file: str = "") -> list[float]:
+    module = importlib.import_module(f"tests.benchmarks.contestants.{CONTESTANTS[contestant].module}")
+    before = tg.get_default_dtype()
+    try:
+        run = module.WORKLOADS[function](Setting(contestant, arrays, {}, file))
+        values: list[float] = run(iterations).values
+    finally:
+        tg.set_default_dtype(before)
+    return values
+
+
+@pytest.mark.parametrize(
+    ("function", "iterations"),
+    [("fraud-small", 3), ("fraud-small-batch", 3), ("fraud-kaggle", 20), ("fraud-kaggle", 150),
+     ("fraud-kaggle-64", 70), ("fraud-kaggle-64", 150)],
+)  # fmt: skip
+def test_contestants_train_alike_on_sequences(function: str, iterations: int) -> None:
+    arrays = inputs.fraud_small() if "small" in function else inputs.recurrent(5, (75, 10, 29), 10, 1, 0.2, np.float64)
+    by_hand, compiled = (ran(name, function, iterations, arrays) for name in ("numpy", "compiled"))
+    assert compiled == pytest.approx(by_hand, rel=1e-9)
+
+
+def test_contestants_read_the_same_sequences(tmp_path: Path) -> None:
+    path = tmp_path / "payments.csv"
+    tg.data.synthetic.payments(20, seed=3).to_csv(path)
+    found = [ran(name, "csv", 1, {}, str(path)) for name in ("numpy", "polars", "compiled")]
+    assert found[0][:2] == [20, 200]
+    assert found[1] == pytest.approx(found[0])
+    assert found[2] == pytest.approx(found[0])
+
+
+def test_peak_is_the_most_memory_since_it_was_forgotten() -> None:
+    np.ones(30 * 2**17)  # 30 MB
+    worker.forget_peak()
+    before = worker.peak()
+    np.ones(20 * 2**17)
+    assert 15 < worker.peak() - before < 25
+
+
+@pytest.mark.parametrize("name", [name for name in inputs.INPUTS if not name.startswith("fraud-kaggle")])
 def test_inputs_are_the_same_every_time(name: str) -> None:
     first, second = inputs.INPUTS[name](), inputs.INPUTS[name]()
     assert all(np.array_equal(first[key], second[key]) for key in first)
 
 
 def test_every_workload_has_inputs() -> None:
-    assert {row.function for row in WORKLOADS.values()} <= set(inputs.INPUTS)
+    assert {row.function for row in WORKLOADS.values()} <= {*inputs.INPUTS, "csv"}
 
 
 def test_unknown_names_are_answered_with_the_known_ones() -> None:

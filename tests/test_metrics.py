@@ -54,6 +54,15 @@ def test_regression_against_scikit_learn() -> None:
     assert metrics.within(guessed, truth, 0.1).item() == pytest.approx(near.mean(), rel=1e-6)
 
 
+def test_reports_are_the_scores_and_those_compile() -> None:
+    for scores, report, truth in (
+        (metrics.binary_scores, metrics.binary_report, TRUTH),
+        (metrics.regression_scores, metrics.regression_report, TRUTH + 0.5),
+    ):
+        found = tg.jit(scores)(tg.tensor(CHANCE), tg.tensor(truth))
+        assert {name: value.item() for name, value in found.items()} == pytest.approx(report(CHANCE, truth), rel=1e-6)
+
+
 def test_division_by_nothing_is_defined() -> None:
     assert metrics.precision([0, 0], [1, 0]).item() == 0.0
     assert metrics.precision([0, 0], [1, 0], zero_division=1.0).item() == 1.0

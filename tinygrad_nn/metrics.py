@@ -162,30 +162,36 @@ def within(predictions: Any, targets: Any, fraction: float) -> Tensor:
     return ((p - t).abs() <= fraction * t.abs()).float().mean()
 
 
-def binary_report(predictions: Any, targets: Any, threshold: float = 0.5) -> dict[str, float]:
-    """Accuracy, precision, recall, F1, accuracy on positives and on negatives, and the four counts, as Python numbers.
+def binary_scores(predictions: Any, targets: Any, threshold: float = 0.5) -> dict[str, Tensor]:
+    """Accuracy, precision, recall, F1, accuracy on positives and on negatives, and the four counts: what `evaluate` of
+    `fit` returns, natively.
 
-    >>> binary_report([0.9, 0.2, 0.7], [1, 0, 0])["fp"]
+    >>> binary_scores([0.9, 0.2, 0.7], [1, 0, 0])["fp"].item()
     1.0
     """
+    p, t = _labels("binary_scores", predictions, targets, threshold)
+    counts = {
+        "tp": (p == 1) & (t == 1),
+        "fp": (p == 1) & (t != 1),
+        "tn": (p != 1) & (t != 1),
+        "fn": (p != 1) & (t == 1),
+    }
+    tallies = {name: which.float().sum() for name, which in counts.items()}
+    return {
+        "accuracy": accuracy(p, t),
+        "precision": precision(p, t),
+        "recall": recall(p, t),
+        "f1": f1(p, t),
+        "positive_accuracy": recall(p, t),
+        "negative_accuracy": _quotient(tallies["tn"], tallies["tn"] + tallies["fp"], 0.0),
+        **tallies,
+    }
+
+
+def binary_report(predictions: Any, targets: Any, threshold: float = 0.5) -> dict[str, float]:
+    """`binary_scores` as Python numbers."""
     with no_grad():
-        p, t = _labels("binary_report", predictions, targets, threshold)
-        counts = {
-            "tp": (p == 1) & (t == 1),
-            "fp": (p == 1) & (t != 1),
-            "tn": (p != 1) & (t != 1),
-            "fn": (p != 1) & (t == 1),
-        }
-        tallies = {name: which.float().sum() for name, which in counts.items()}
-        shares = {
-            "accuracy": accuracy(p, t),
-            "precision": precision(p, t),
-            "recall": recall(p, t),
-            "f1": f1(p, t),
-            "positive_accuracy": recall(p, t),
-            "negative_accuracy": _quotient(tallies["tn"], tallies["tn"] + tallies["fp"], 0.0),
-        }
-        return {name: float(value) for name, value in {**shares, **tallies}.items()}
+        return {name: float(value) for name, value in binary_scores(predictions, targets, threshold).items()}
 
 
 _REGRESSION: dict[str, Callable[[Any, Any], Tensor]] = {
@@ -198,7 +204,12 @@ _REGRESSION: dict[str, Callable[[Any, Any], Tensor]] = {
 }
 
 
+def regression_scores(predictions: Any, targets: Any) -> dict[str, Tensor]:
+    """MAE, RMSE, MAPE, R2 and the shares within 5% and 10%: what `evaluate` of `fit` returns, natively."""
+    return {name: metric(predictions, targets) for name, metric in _REGRESSION.items()}
+
+
 def regression_report(predictions: Any, targets: Any) -> dict[str, float]:
-    """MAE, RMSE, MAPE, R2 and the shares within 5% and 10%, as Python numbers."""
+    """`regression_scores` as Python numbers."""
     with no_grad():
-        return {name: float(metric(predictions, targets)) for name, metric in _REGRESSION.items()}
+        return {name: float(value) for name, value in regression_scores(predictions, targets).items()}

@@ -12,6 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_nn.data import synthetic
+
+from .workloads import PAYMENTS
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -86,8 +90,8 @@ def fraud_small() -> Arrays:
 
 
 def fraud_kaggle() -> Arrays:
-    """As many sequences as there are in the table of payments."""
-    return recurrent(5, (45_111, 10, 29), 10, 1, 0.2, np.float64)
+    """As many sequences as the table of payments gives for training."""
+    return recurrent(5, (PAYMENTS, 10, 29), 10, 1, 0.2, np.float64)
 
 
 def lstm() -> Arrays:
@@ -103,13 +107,20 @@ INPUTS: dict[str, Callable[[], Arrays]] = {
     "mlp-784": mlp_784,
     "mlp-64": mlp_64,
     "fraud-small": fraud_small,
+    "fraud-small-batch": fraud_small,
     "fraud-kaggle": fraud_kaggle,
+    "fraud-kaggle-64": fraud_kaggle,
     "lstm": lstm,
 }
 
 
 def write(function: str, folder: Path) -> Path:
     """The file of a workload's function, written where it is not there yet."""
+    if function == "csv":
+        path = folder / "payments.csv"
+        if not path.exists():
+            synthetic.payments().to_csv(path)
+        return path
     path = folder / f"{function}.npz"
     if not path.exists():
         np.savez(path, **INPUTS[function]())  # type: ignore[arg-type]

@@ -77,9 +77,10 @@ def table(workload: Workload, found: Sequence[Measured]) -> Table:
         if one.left_out:
             continue
         low, high = min(one.amounts), max(one.amounts)
-        ratios = [None if workload.memory else ratio(found, one.contestant, over) for over in ("limit", "compiled")]
+        over = () if workload.mode == "memory" else ("limit", "compiled")
+        ratios = [ratio(found, one.contestant, name) for name in over] or [None, None]
         loss = one.values.get(workload.check, [])
-        timed = workload.fresh and not workload.memory  # in a new process: what was imported tells something
+        timed = workload.fresh and workload.mode == "time"  # in a new process: what was imported tells something
         remarks = [f"{name} {value:.0f}" for name, value in one.notes.items()] if timed else []
         if one.contestant == "limit":
             remarks.append("data of its own")
@@ -187,7 +188,7 @@ def chart(workloads: Sequence[Workload], results: Results, path: Path) -> None:
         found = results[workload.name]
         ratios = {one.contestant: ratio(found, one.contestant, "compiled") for one in found if not one.left_out}
         shown = [(name, value) for name, value in ratios.items() if value]
-        if shown and not workload.memory:
+        if shown and workload.mode != "memory":
             panels.append((workload, shown))
     figure = Figure(figsize=(7, 0.6 + sum(0.7 + 0.28 * len(bars) for _, bars in panels)), layout="constrained")
     heights = [0.7 + 0.28 * len(bars) for _, bars in panels]

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ ONE_THREAD = {
     "JAX_PLATFORMS": "cpu",
     "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",
     "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    "POLARS_MAX_THREADS": "1",
     "TGNN_CACHE": "off",
 }
 PATIENCE = 300.0  # seconds until a silent contestant is given up
@@ -197,6 +199,8 @@ def _steady(
                 _, one.values[workload.check] = worker.run("time", workload.check)
                 seconds, _ = worker.run("time", workload.check)
                 one.iterations = affordable(workload, seconds, effort)
+                if workload.rows and one.iterations != workload.check:  # compiled anew for so many rows
+                    worker.run("time", min(one.iterations, workload.rows))
             except Absent:
                 dropped.append(one)
             except Failed as error:
@@ -220,10 +224,13 @@ def _steady(
 
 
 def affordable(workload: Workload, seconds: float, effort: Effort) -> int:
-    """Iterations of a sample: all of them, or a round number that fits into the budget."""
-    wanted = effort.sample / max(seconds, 1e-9) * workload.check
-    steps = [m * 10**k for k in range(1, 8) for m in (1, 2, 5)]
-    fitting = [n for n in steps if n <= wanted and n % workload.check == 0]
+    """Iterations of a sample: all of them, or as many as fit into the budget, a round multiple."""
+    wanted = workload.longer * effort.sample / max(seconds, 1e-9) * workload.check
+    rounds = [m * 10**k for k in range(8) for m in (1, 2, 5)]
+    steps = [n * workload.check for n in rounds]
+    if workload.rows:
+        steps = [n for n in steps if n < workload.rows] + [n * workload.rows for n in rounds]
+    fitting = [n for n in steps if n <= wanted]
     return workload.iterations if wanted >= workload.iterations else max([workload.check, *fitting])
 
 
@@ -256,12 +263,14 @@ def _fresh(
 def _once(
     workload: Workload, contestant: Contestant, scratch: Path
 ) -> tuple[float, list[float], dict[str, float], float]:
-    if workload.memory and contestant.name == "limit":
+    if workload.mode != "time" and contestant.name == "limit":
         raise Absent
     worker = Worker(contestant, workload.function, scratch, one_core())
     try:
-        spent = worker.run("time", workload.check)[0] if workload.memory else 0.0
-        amount, values = worker.run("memory" if workload.memory else "time", workload.iterations)
-        return amount, values, worker.notes, spent + (0.0 if workload.memory else amount)
+        start = time.perf_counter()
+        if workload.mode == "memory":
+            worker.run("time", workload.check)
+        amount, values = worker.run(workload.mode, workload.iterations)
+        return amount, values, worker.notes, time.perf_counter() - start
     finally:
         worker.stop()

@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MICROSECONDS, MILLISECONDS = 1e6, 1e3
+PAYMENTS = 45_111  # sequences of the large fraud model: four fifths of 56,389
+SEQUENCES = 56_389 * 10 * (29 + 1) * 8 / 2**20  # MB of the features and targets of all
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Workload:
     fresh       a new process for every sample, without warm-up
     labels      what is compared are labels, not a loss
     whole       the figure is for all iterations, not for one
+    mode        what is measured: "time"; "memory", by how much the process grew; "peak", by how much at most
+    rows        of the data, where an iteration is one of them: a sample is part of a pass over them, or whole passes
+    longer      a sample takes so many times as long as usual, for work that costs something to begin with
     """
 
     name: str
@@ -41,7 +46,9 @@ class Workload:
     fresh: bool = False
     labels: bool = False
     whole: bool = False
-    memory: bool = False
+    mode: str = "time"
+    rows: int = 0
+    longer: float = 1.0
     targets: tuple[Target, ...] = ()
 
     @property
@@ -134,7 +141,7 @@ WORKLOADS = {
             runs="iris",
             fresh=True,
             whole=True,
-            memory=True,
+            mode="memory",
             targets=(Target(0.5),),
         ),
         Workload(
@@ -144,14 +151,39 @@ WORKLOADS = {
             MICROSECONDS,
             1_000_000,
             100,
+            targets=(Target(1.25, "limit"),),
+        ),
+        Workload(
+            "fraud-small-batch",
+            "3-5-1 ReLU RNN, 12 sequences of 5 steps, sum of squares, an SGD step of 1e-6 on all of them, float64",
+            "us/epoch",
+            MICROSECONDS,
+            1_000_000,
+            100,
+            targets=(Target(0.5),),
         ),
         Workload(
             "fraud-kaggle",
-            "29-10-1 tanh RNN, sequences of 10 steps, sum of squares, an SGD step of 1e-3 per sequence, float64",
+            "29-10-1 tanh RNN, 45,111 sequences of 10 steps, sum of squares, an SGD step of 1e-3 per sequence, float64",
             "us/sequence",
             MICROSECONDS,
-            45_000,
+            100 * PAYMENTS,
             500,
+            rows=PAYMENTS,
+            longer=4.0,
+            targets=(Target(1.3, "limit"),),
+        ),
+        Workload(
+            "fraud-kaggle-64",
+            "29-10-1 tanh RNN, 45,111 sequences of 10 steps in batches of 64 (the last of 55), mean squared error, "
+            "SGD 0.01, float64",
+            "us/sequence",
+            MICROSECONDS,
+            100 * PAYMENTS,
+            640,
+            rows=PAYMENTS,
+            longer=4.0,
+            targets=(Target(0.1, "torch"),),
         ),
         Workload(
             "lstm",
@@ -161,6 +193,29 @@ WORKLOADS = {
             500,
             10,
             tolerance=1e-3,
+            targets=(Target(0.5, "torch"),),
+        ),
+        Workload(
+            "csv",
+            "A CSV file of 563,890 steps (name, time, 29 features, target: 162 MB) read into 56,389 sequences, float64",
+            "s",
+            1.0,
+            1,
+            1,
+            fresh=True,
+            targets=(Target(3.0),),
+        ),
+        Workload(
+            "csv-memory",
+            "The most memory that reading this file takes, as a multiple of that of its sequences",
+            "x the sequences",
+            1 / SEQUENCES,
+            1,
+            1,
+            runs="csv",
+            fresh=True,
+            mode="peak",
+            targets=(Target(3.0),),
         ),
     )
 }

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,7 @@ CONTESTANTS = {
     for one in (
         Contestant("limit", "limit.cpp", "limit"),
         Contestant("numpy", "NumPy by hand", "by_hand"),
+        Contestant("polars", "polars by hand", "frames", ("polars",), only=("csv", "csv-memory")),
         Contestant("sklearn", "scikit-learn", "scikit", ("sklearn",)),
         Contestant("torch", "PyTorch eager", "pytorch", ("torch",)),
         Contestant("torch-compile", "torch.compile", "pytorch", ("torch",)),
@@ -65,11 +66,12 @@ CONTESTANTS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What a contestant's process was started for."""
+    """What a contestant's process was started for; `file` is where the arrays are from, or what is to be read."""
 
     contestant: str
     arrays: Mapping[str, Any]
     notes: dict[str, float]
+    file: str = ""
 
     def weights(self) -> list[Any]:
         """First weights in the order of the layers: the arrays whose names begin with w and b."""
@@ -87,7 +89,20 @@ class Sample:
 Run = Callable[[int], Sample]
 """Do so many iterations from the first weights on."""
 
-Table = Mapping[str, Callable[[Setting], Run]]
+Table = Mapping[str, Callable[[Setting], Run | None]]
+"""None where a contestant has nothing of its own to do."""
+
+
+def passes(iterations: int, rows: int) -> tuple[int, int]:
+    """Of data with so many rows: how many of them make the iterations, and how many passes over those."""
+    used = min(iterations, rows)
+    return used, iterations // used
+
+
+def fingerprint(x: Sequence[Any], y: Sequence[Any]) -> list[float]:
+    """What tells sequences read right from those read wrong, without a copy."""
+    squares = sum([float((steps[0] * steps[0]).sum()) for steps in x])
+    return [float(len(x)), float(sum(map(len, x))), squares, sum([float(steps.sum()) for steps in y])]
 
 
 def repeated(call: Callable[[], Any], values: Callable[[Any], list[float]], reset: Callable[[], object]) -> Run:

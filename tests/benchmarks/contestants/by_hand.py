@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import Run, Sample, Setting, Table, repeated
+from . import Run, Sample, Setting, Table, fingerprint, passes, repeated
 
 
 def cross_entropy(z: Any, y: Any, rows: Any) -> tuple[float, Any]:
@@ -63,9 +63,7 @@ class Classifier:
 def iris(setting: Setting) -> Run:
     """Epochs."""
     model, a = Classifier(setting), setting.arrays
-    batches = [
-        (a["x"][k : k + 32], a["y"][k : k + 32], np.arange(len(a["y"][k : k + 32]))) for k in range(0, 120, 32)
-    ]
+    batches = [(a["x"][k : k + 32], a["y"][k : k + 32], np.arange(len(a["y"][k : k + 32]))) for k in range(0, 120, 32)]
     every, labels = np.concatenate([a["x"], a["test_x"]]), np.concatenate([a["y"], a["test_y"]])
 
     def run(iterations: int) -> Sample:
@@ -221,9 +219,81 @@ def fraud_kaggle(setting: Setting) -> Run:
 
     def run(iterations: int) -> Sample:
         weights = [w.copy() for w in setting.weights()]
+        rows, epochs = passes(iterations, len(x))
         start = time.perf_counter()
-        losses = [descend(weights, x[k], y[k], 1e-3, relu=False) for k in range(iterations)]
-        return Sample(time.perf_counter() - start, [sum(losses) / iterations])
+        for _ in range(epochs):
+            losses = [descend(weights, x[k], y[k], 1e-3, relu=False) for k in range(rows)]
+        return Sample(time.perf_counter() - start, [sum(losses) / rows])
+
+    return run
+
+
+def descend_together(weights: list[Any], x: Any, y: Any, rate: float, relu: bool) -> float:
+    """As `descend` on several sequences (N, T, F) at a time; returns the sum of squares."""
+    wx, wh, b, _, wo, bo = weights
+    x, y = x.swapaxes(0, 1), y.swapaxes(0, 1)
+    steps, pre = len(x), x @ wx.T + b
+    h = np.zeros((steps + 1, *pre.shape[1:]))
+    for t in range(steps):
+        z = h[t] @ wh.T
+        z += pre[t]
+        h[t + 1] = np.maximum(z, 0) if relu else np.tanh(z)
+    d = h[1:] @ wo.T + bo - y
+    loss = float((d * d).sum())
+    d *= 2
+    gh = d @ wo
+    slope = (h[1:] > 0) if relu else 1 - h[1:] * h[1:]
+    dz = np.empty_like(gh)
+    dz[-1] = gh[-1] * slope[-1]
+    for t in range(steps - 2, -1, -1):
+        dz[t] = (gh[t] + dz[t + 1] @ wh) * slope[t]
+    x, dz, d, before, after = (v.reshape(-1, v.shape[2]) for v in (x, dz, d, h[:-1], h[1:]))
+    for w, g in ((wx, dz.T @ x), (wh, dz.T @ before), (b, dz.sum(0)), (wo, d.T @ after), (bo, d.sum(0))):
+        w -= rate * g
+    return loss
+
+
+def fraud_small_batch(setting: Setting) -> Run:
+    """Epochs of one step."""
+    x, y = setting.arrays["x"], setting.arrays["y"]
+
+    def run(iterations: int) -> Sample:
+        weights = [w.copy() for w in setting.weights()]
+        start = time.perf_counter()
+        history = [descend_together(weights, x, y, 1e-6, relu=True) for _ in range(iterations)]
+        return Sample(time.perf_counter() - start, history[-1:])
+
+    return run
+
+
+def fraud_kaggle_64(setting: Setting) -> Run:
+    """Sequences."""
+    x, y = setting.arrays["x"], setting.arrays["y"]
+
+    def run(iterations: int) -> Sample:
+        weights = [w.copy() for w in setting.weights()]
+        rows, epochs = passes(iterations, len(x))
+        spans = [slice(k, min(k + 64, rows)) for k in range(0, rows, 64)]
+        start = time.perf_counter()
+        for _ in range(epochs):
+            losses = [descend_together(weights, x[k], y[k], 0.01 / y[k].size, relu=False) for k in spans]
+        return Sample(time.perf_counter() - start, [sum(losses) / y[:rows].size])
+
+    return run
+
+
+def csv(setting: Setting) -> Run:
+    """Reads. Neither order nor missing values are looked at."""
+
+    def run(iterations: int) -> Sample:
+        start = time.perf_counter()
+        for _ in range(iterations):
+            table = np.loadtxt(setting.file, delimiter=",", skiprows=1, usecols=range(2, 32))
+            with open(setting.file, encoding="utf-8") as lines:
+                names = [line.partition(",")[0] for line in lines][1:]
+            begins = [k for k in range(1, len(names)) if names[k] != names[k - 1]]
+            x, y = np.split(table[:, :29], begins), np.split(table[:, 29:], begins)
+        return Sample(time.perf_counter() - start, fingerprint(x, y))
 
     return run
 
@@ -235,6 +305,9 @@ WORKLOADS: Table = {
     "inference": inference,
     "mlp-784": mlp_784,
     "mlp-64": mlp_64,
+    "csv": csv,
     "fraud-small": fraud_small,
+    "fraud-small-batch": fraud_small_batch,
     "fraud-kaggle": fraud_kaggle,
+    "fraud-kaggle-64": fraud_kaggle_64,
 }

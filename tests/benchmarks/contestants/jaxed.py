@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import Run, Sample, Setting, Table, repeated
+from . import Run, Sample, Setting, Table, passes, repeated
 
 jax.config.update("jax_enable_x64", True)
 CHUNK = 100
@@ -43,11 +43,9 @@ def descend(loss: Callable[..., Any], rate: float) -> Callable[..., Any]:
     return step
 
 
-def scanned(
-    setting: Setting, epoch: Callable[[Any], tuple[Any, Any]], more: Callable[[Any], Any] = lambda weights: weights
-) -> Run:
-    """Epochs: weights (and what `more` adds to them) to the same and what the history holds."""
-    first = more([jnp.asarray(w) for w in setting.weights()])
+def scanned(setting: Setting, epoch: Callable[[Any], tuple[Any, Any]]) -> Run:
+    """Epochs: weights to the same and what the history holds."""
+    first = [jnp.asarray(w) for w in setting.weights()]
     chunk = jax.jit(lambda weights: jax.lax.scan(lambda w, _: epoch(w), weights, None, length=CHUNK))
 
     def run(iterations: int) -> Sample:
@@ -185,16 +183,67 @@ def fraud_small(setting: Setting) -> Run:
 
 
 def fraud_kaggle(setting: Setting) -> Run:
-    """Sequences."""
-    x, y = (jnp.asarray(setting.arrays[name]) for name in ("x", "y"))
+    """Sequences, as a scan over those of a pass."""
     step = descend(recurrent(jnp.tanh), 1e-3)
 
-    def one(state: Any) -> tuple[Any, Any]:
-        weights, count, total = state
-        weights, loss = step(weights, x[count], y[count])
-        return (weights, count + 1, total + loss), ((total + loss) / (count + 1),)
+    def epoch(weights: Any, x: Any, y: Any) -> tuple[Any, Any]:
+        weights, losses = jax.lax.scan(lambda w, batch: step(w, *batch), weights, (x, y))
+        return weights, losses.mean()
 
-    return scanned(setting, one, lambda weights: (weights, jnp.zeros((), jnp.int64), jnp.zeros(())))
+    return over(setting, epoch)
+
+
+def over(setting: Setting, epoch: Callable[..., tuple[Any, Any]]) -> Run:
+    """Passes: weights and the data of a pass to weights and the loss."""
+    columns = [jnp.asarray(setting.arrays[name]) for name in ("x", "y")]
+    compiled = jax.jit(epoch)
+
+    def run(iterations: int) -> Sample:
+        rows, epochs = passes(iterations, len(columns[0]))
+        weights: Any = [jnp.asarray(w) for w in setting.weights()]
+        data = [column[:rows] for column in columns]
+        history = []
+        start = time.perf_counter()
+        for _ in range(epochs):
+            weights, loss = compiled(weights, *data)
+            history.append(float(loss))
+        return Sample(time.perf_counter() - start, history[-1:])
+
+    return run
+
+
+def together(loss: Callable[..., Any], reduce: Callable[[Any], Any]) -> Callable[..., Any]:
+    """The loss of several sequences."""
+    return lambda weights, x, y: reduce(jax.vmap(loss, (None, 0, 0))(weights, x, y))
+
+
+def fraud_small_batch(setting: Setting) -> Run:
+    """Epochs of one step."""
+    x, y = (jnp.asarray(setting.arrays[name]) for name in ("x", "y"))
+    step = descend(together(recurrent(jax.nn.relu), jnp.sum), 1e-6)
+
+    def epoch(weights: Any) -> tuple[Any, Any]:
+        weights, loss = step(weights, x, y)
+        return weights, (loss,)
+
+    return scanned(setting, epoch)
+
+
+def fraud_kaggle_64(setting: Setting) -> Run:
+    """Sequences, as a scan over the whole batches of a pass, and the rest."""
+    step = descend(together(recurrent(jnp.tanh), lambda sums: sums.mean() / 10), 0.01)
+
+    def epoch(weights: Any, x: Any, y: Any) -> tuple[Any, Any]:
+        whole = len(x) // 64 * 64
+        full = tuple(column[:whole].reshape(-1, 64, *column.shape[1:]) for column in (x, y))
+        weights, losses = jax.lax.scan(lambda w, batch: step(w, *batch), weights, full)
+        total = 64 * losses.sum()
+        if whole < len(x):
+            weights, last = step(weights, x[whole:], y[whole:])
+            total += (len(x) - whole) * last
+        return weights, total / len(x)
+
+    return over(setting, epoch)
 
 
 def lstm(setting: Setting) -> Run:
@@ -225,6 +274,8 @@ WORKLOADS: Table = {
     "mlp-784": mlp_784,
     "mlp-64": mlp_64,
     "fraud-small": fraud_small,
+    "fraud-small-batch": fraud_small_batch,
     "fraud-kaggle": fraud_kaggle,
+    "fraud-kaggle-64": fraud_kaggle_64,
     "lstm": lstm,
 }

@@ -10,7 +10,7 @@ import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
 
-from . import Run, Sample, Setting, Table, repeated
+from . import Run, Sample, Setting, Table, fingerprint, passes, repeated
 
 
 def begin(setting: Setting) -> Callable[..., Any]:
@@ -200,34 +200,66 @@ class Recurrent(nn.Module):
         return values
 
 
-def fraud_small(setting: Setting) -> Run:
-    """Epochs."""
+def small() -> Recurrent:
+    """3-5-1."""
+    return Recurrent(nn.RNN(3, 5, nonlinearity="relu", batch_first=True), 5)
+
+
+def large() -> Recurrent:
+    """29-10-1."""
+    return Recurrent(nn.RNN(29, 10, batch_first=True), 10)
+
+
+def over(setting: Setting, make: Callable[[], Recurrent], rate: float, reduction: str, batch: int | None) -> Run:
+    """Training on all sequences, in order. Iterations are epochs of the small model, sequences of the large one."""
     wrap, arrays = begin(setting), setting.arrays
-    model = Recurrent(nn.RNN(3, 5, nonlinearity="relu", batch_first=True), 5)
-    step = wrap(regress(model, 1e-6, "sum")[1])
+    model = make()
+    step = wrap(regress(model, rate, reduction)[1])
 
     def run(iterations: int) -> Sample:
         reset(setting, model)
-        columns = (arrays["x"], arrays["y"])
+        rows, epochs = passes(iterations, len(arrays["x"])) if make is large else (len(arrays["x"]), iterations)
+        columns = (arrays["x"][:rows], arrays["y"][:rows])
         start = time.perf_counter()
-        history = tg.fit(step, columns, epochs=iterations, batch_size=1, shuffle=False, progress=False)
+        history = tg.fit(step, columns, epochs=epochs, batch_size=batch, shuffle=False, progress=False)
         return Sample(time.perf_counter() - start, [float(history["loss"][-1])])
 
     return run
 
 
+def fraud_small(setting: Setting) -> Run:
+    """Epochs."""
+    return over(setting, small, 1e-6, "sum", 1)
+
+
+def fraud_small_batch(setting: Setting) -> Run:
+    """Epochs of one step."""
+    return over(setting, small, 1e-6, "sum", None)
+
+
 def fraud_kaggle(setting: Setting) -> Run:
-    """Sequences: one epoch of as many as are asked for."""
-    wrap, arrays = begin(setting), setting.arrays
-    model = Recurrent(nn.RNN(29, 10, batch_first=True), 10)
-    step = wrap(regress(model, 1e-3, "sum")[1])
+    """Sequences."""
+    return over(setting, large, 1e-3, "sum", 1)
+
+
+def fraud_kaggle_64(setting: Setting) -> Run:
+    """Sequences."""
+    return over(setting, large, 0.01, "mean", 64)
+
+
+def csv(setting: Setting) -> Run | None:
+    """Reads; nothing is compiled."""
+    if setting.contestant == "eager":
+        return None
+    start = time.perf_counter()
+    __import__("polars")
+    setting.notes["import of polars, ms"] = 1e3 * (time.perf_counter() - start)
 
     def run(iterations: int) -> Sample:
-        reset(setting, model)
-        columns = (arrays["x"][:iterations], arrays["y"][:iterations])
         start = time.perf_counter()
-        history = tg.fit(step, columns, epochs=1, batch_size=1, shuffle=False, progress=False)
-        return Sample(time.perf_counter() - start, [float(history["loss"][-1])])
+        for _ in range(iterations):
+            found = tg.data.sequences.from_csv(setting.file)
+        return Sample(time.perf_counter() - start, fingerprint(found.x, found.y))
 
     return run
 
@@ -247,7 +279,10 @@ WORKLOADS: Table = {
     "inference": inference,
     "mlp-784": mlp_784,
     "mlp-64": mlp_64,
+    "csv": csv,
     "fraud-small": fraud_small,
+    "fraud-small-batch": fraud_small_batch,
     "fraud-kaggle": fraud_kaggle,
+    "fraud-kaggle-64": fraud_kaggle_64,
     "lstm": lstm,
 }

@@ -6,7 +6,7 @@ operand of the node. The gradient of the step is recorded from its graph when a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from .tensor.creation import as_tensor, zeros
 from .tensor.symbolic import Symbolic
 
 NAME = "scan"
+RECORDINGS = 256  # kept at most
 Step = Callable[[Any, Any], Any]
 
 
@@ -96,15 +97,25 @@ def scan(fn: Step, init: Any, xs: Any = None, length: int | None = None, reverse
 
 
 def run_scan(
-    fn: Step, init: Any, xs: Any, length: int | None = None, reverse: bool = False, name: str = NAME
+    fn: Callable[..., Any],
+    init: Any,
+    xs: Any,
+    length: int | None = None,
+    reverse: bool = False,
+    name: str = NAME,
+    given: Sequence[Tensor] = (),
+    key: Any = None,
 ) -> tuple[Any, Any]:
-    """`scan`, with the name by which `detect_anomaly` calls the loop."""
+    """`scan`, with the name by which `detect_anomaly` calls the loop, and tensors `given` to every step.
+
+    A function that reaches nothing else is recorded once for each kind of operands if a `key` stands for it.
+    """
     carries, tree = flatten(init)
     carries = _tensors("init", carries)
     entries, entry_tree = ([], None) if xs is None else flatten(xs)
     entries = _tensors("xs", entries)
     steps = _length(entries, length)
-    loop = _Loop(fn, carries, tree, entries, entry_tree, steps, reverse, name)
+    loop = _Loop(fn, carries, tree, entries, entry_tree, steps, reverse, name, given, key)
     if not _keeps_node() and steps:
         return loop.unrolled()
     return loop.node()
@@ -137,10 +148,23 @@ def _length(entries: list[Tensor], length: int | None) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class _Recording:
+    """The graph of a step, which of its outputs the ys are, their structure, and the tensors reached from outside."""
+
+    body: Body
+    rows: tuple[int, ...]
+    tree: Tree | None
+    outside: tuple[Any, ...]
+
+
+_recordings: dict[Any, _Recording] = {}
+
+
+@dataclass(frozen=True, slots=True)
 class _Loop:
     """A call of scan, flattened."""
 
-    fn: Step
+    fn: Callable[..., Any]
     init: list[Tensor]
     tree: Tree
     entries: list[Tensor]
@@ -148,11 +172,15 @@ class _Loop:
     length: int
     reverse: bool
     name: str
+    given: Sequence[Tensor]
+    key: Any
 
-    def step(self, carry: list[Tensor], entries: list[Tensor]) -> tuple[list[Tensor], list[Tensor], Tree | None]:
+    def step(
+        self, carry: list[Tensor], entries: list[Tensor], given: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor], Tree | None]:
         """The function, called once: the next carry, the ys and their structure, checked."""
         x = None if self.entry_tree is None else unflatten(self.entry_tree, entries)
-        returned = self.fn(unflatten(self.tree, carry), x)
+        returned = self.fn(unflatten(self.tree, carry), x, *given)
         if not isinstance(returned, tuple) or len(returned) != 2:
             got = f"a function that returned {_described(returned)}"
             raise ShapeError(message(NAME, got, "a pair (carry, y)", "return carry, None where there is no y"))
@@ -180,30 +208,52 @@ class _Loop:
 
     def node(self) -> tuple[Any, Any]:
         """The loop as one node."""
+        made = self._recorded()
+        operands = [*self.init, *self.entries, *self.given, *made.outside]
+        if not made.body.outputs or not operands:  # there is nothing to compute, or to compute it from
+            return self.unrolled()
+        if not _keeps_node():  # no step: the function was run for the shapes of its ys
+            empty = [zeros((0, *made.body.outputs[k].shape), dtype=made.body.outputs[k].dtype) for k in made.rows]
+            return unflatten(self.tree, self.init), None if made.tree is None else unflatten(made.tree, empty)
+        count = len(self.init)
+        scanned = bound(operands, made.body, self.length, count, len(self.entries), self.reverse)
+        columns = [column(scanned, made.body, self.length, k) for k in range(len(made.body.outputs))]
+        finals = [last(stacked, x, self.reverse) for stacked, x in zip(columns[:count], self.init, strict=True)]
+        ys = [columns[k] for k in made.rows]
+        return unflatten(self.tree, finals), None if made.tree is None else unflatten(made.tree, ys)
+
+    def _recorded(self) -> _Recording:
+        """The recording of a step, made now or, of a function known by a key, for operands of the same kinds before."""
+        if self.key is None:
+            return self._record()
+        kinds = tuple((x.shape, x.dtype, x.requires_grad) for x in (*self.init, *self.entries, *self.given))
+        key = (self.key, self.tree, self.entry_tree, kinds)
+        made = _recordings.get(key)
+        if made is None:
+            made = self._record()
+            if len(_recordings) >= RECORDINGS:
+                _recordings.clear()
+            if not made.outside:
+                _recordings[key] = made
+        return made
+
+    def _record(self) -> _Recording:
         recorder = _Recorder(next_serial(), mode.recorder)
         carry = [symbol(x.shape, x.dtype, x.dtype.kind == "f") for x in self.init]
         entries = [symbol(x.shape[1:], x.dtype, x.requires_grad) for x in self.entries]
-        symbols = [handle.node for handle in (*carry, *entries)]
+        given = [symbol(x.shape, x.dtype, x.requires_grad) for x in self.given]
         with tracing(recorder), enable_grad():
-            after, ys, y_tree = self.step(carry, entries)
+            after, ys, tree = self.step(carry, entries, given)
             outputs = [recorder.lift(handle) for handle in after]
             rows = [recorder.lift(handle) for handle in ys]
         outputs += [node for node in dict.fromkeys(rows) if node not in outputs]
-        operands = [*self.init, *self.entries, *(handle for handle, _ in recorder.outside.values())]
+        symbols = [handle.node for handle in (*carry, *entries, *given)]
         symbols += [symbol for _, symbol in recorder.outside.values()]
-        if not outputs or not operands:  # there is nothing to compute, or to compute it from
-            return self.unrolled()
-        if not _keeps_node():  # no step: the function was run for the shapes of its ys
-            empty = [zeros((0, *y.shape), dtype=y.dtype) for y in ys]
-            return unflatten(self.tree, self.init), None if y_tree is None else unflatten(y_tree, empty)
         body = Body.of(outputs, symbols)
         _check_closed(body)
-        count = len(carry)
-        scanned = bound(operands, body, self.length, count, len(entries), self.reverse)
-        columns = [column(scanned, body, self.length, k) for k in range(len(outputs))]
-        finals = [last(stacked, x, self.reverse) for stacked, x in zip(columns[:count], self.init, strict=True)]
-        stacked = [columns[outputs.index(node)] for node in rows]
-        return unflatten(self.tree, finals), None if y_tree is None else unflatten(y_tree, stacked)
+        outside = tuple(handle for handle, _ in recorder.outside.values())
+        places = tuple(outputs.index(node) for node in rows)
+        return _Recording(body, places, tree, outside)  # type: ignore[arg-type]
 
     def unrolled(self) -> tuple[Any, Any]:
         """The loop step by step."""
@@ -212,7 +262,7 @@ class _Loop:
         try:
             for t in reversed(steps) if self.reverse else steps:
                 at_step(self.name, t)
-                carry, ys, y_tree = self.step(carry, [entry.select(0, t) for entry in self.entries])
+                carry, ys, y_tree = self.step(carry, [x.select(0, t) for x in self.entries], self.given)
                 rows.append([y.unsqueeze(0) for y in ys])
         finally:
             at_step(self.name, None)

@@ -63,6 +63,14 @@ def pooled() -> Work:
     return Work(model, opt, sequences(LENGTHS), step, None)
 
 
+def summed_up() -> Work:
+    """A step that calculates along the samples: its graph depends on their number."""
+    work = pooled()
+    step = work.step
+    work.step = lambda x, y: {"loss": step(x, y), "sums": x.sum((1, 2)).cumsum(0).mean()}
+    return work
+
+
 def ready(work: Work, batch: int, shuffle: bool = True) -> tuple[Batches, Training]:
     """A run as fit makes it, before it is told of an order."""
     plan = Batches(work.data, batch)
@@ -90,7 +98,7 @@ def both(make: Callable[[], Work], epochs: int, **options: Any) -> tuple[Any, An
 
 @pytest.mark.parametrize("batch", [None, 1, 2, 3, 4, 7])
 @pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize("make", [recurrent, pooled])
+@pytest.mark.parametrize("make", [recurrent, pooled, summed_up])
 def test_every_rest_of_a_batch(make: Callable[[], Work], batch: int | None, shuffle: bool) -> None:
     both(make, 5, batch_size=batch, shuffle=shuffle)
 
@@ -100,7 +108,9 @@ def test_short_batches_are_of_both_kinds() -> None:
     _, one = ready(pooled(), 4)
     assert one.cases.tolist() == [[0, 0], [1, 0], [1, 1], [2, 0], [2, 1], [3, 0]]
     _, two = ready(recurrent(), 4)
-    assert not two.cases[:, 1].any()
+    assert two.cases.tolist() == one.cases.tolist()
+    _, three = ready(summed_up(), 4)
+    assert not three.cases[:, 1].any()
 
 
 @pytest.mark.parametrize(

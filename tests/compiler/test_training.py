@@ -16,7 +16,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tests.compiler.works import Work, X, Y, bits, classifier, equal, fraud, iris, small, state, titanic
-from tinygrad_nn import callbacks, optim
+from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn import functional as F
 from tinygrad_nn.compiler import epochs as epochs_module
 from tinygrad_nn.compiler import training as training_module
@@ -322,3 +322,33 @@ def test_memory_does_not_grow() -> None:
     before = resident()
     run(2000)
     assert resident() - before < 2**20
+
+
+@pytest.mark.parametrize("steps", [5, 90])  # written out, and a loop
+@pytest.mark.parametrize("layer", [nn.RNN, nn.LSTM, nn.GRU])
+def test_a_short_last_batch_of_sequences_runs_the_same_kernels(layer: Any, steps: int) -> None:
+    rng = np.random.default_rng(0)
+
+    def work(jit: bool, samples: int) -> tuple[list[Any], int]:
+        tg.manual_seed(0)
+        net, out = layer(3, 5, batch_first=True, dtype=tg.float64), nn.Linear(5, 1, dtype=tg.float64)
+        opt = optim.SGD([*net.parameters(), *out.parameters()], lr=0.1)
+
+        def step(x: Any, y: Any) -> Any:
+            opt.zero_grad()
+            loss = F.mse_loss(out(net(x)[0]), y)
+            loss.backward()
+            opt.step()
+            return loss
+
+        made: Any = tg.jit(step) if jit else step
+        data = x[:samples], y[:samples]
+        history = tg.fit(made, data, epochs=2, batch_size=4, seed=1, progress=False)
+        values = [history["loss"], *(p.detach().numpy() for p in net.parameters())]
+        return values, len(made.runs[0][1].builder.program.kernels) if jit else 0
+
+    x, y = rng.standard_normal((10, steps, 3)), rng.standard_normal((10, steps, 1))
+    (found, count), (wanted, _) = work(True, 10), work(False, 10)
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+    assert count < 1.1 * work(True, 8)[1]

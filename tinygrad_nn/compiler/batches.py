@@ -14,6 +14,7 @@ import numpy as np
 
 from ..graph import Graph, Node, Shape
 from ..ops.movement import RESHAPE
+from ..ops.scan import COLUMN, SCAN
 from ..ops.source import CONSTANT, INPUT
 from .fusion import is_squeeze
 
@@ -77,7 +78,8 @@ def _node(a: Node, b: Node, operands: tuple[Node, ...], is_input: bool) -> Node:
         return _constant(a, b)
     if a.op is not b.op:
         raise _Differs
-    shape, attrs = _merged(a.shape, b.shape), _merged(dict(a.attrs), dict(b.attrs))
+    attrs = _merged(dict(a.attrs), dict(b.attrs))
+    shape = a.shape if a.op is SCAN else _merged(a.shape, b.shape)  # a scan is read by columns, which know their shapes
     if shape == a.shape and all(x is y for x, y in zip(operands, a.inputs, strict=True)):
         if attrs != dict(a.attrs):
             raise _Differs
@@ -108,6 +110,11 @@ def _merged(a: Any, b: Any) -> Any:
         return tuple(_merged(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
         return {key: _merged(a[key], b[key]) for key in a}
+    if isinstance(a, Graph) and isinstance(b, Graph):
+        common = unify(a, b)
+        if common is None:
+            raise _Differs
+        return common
     if type(a) is type(b) and a == b:
         return a
     if type(a) is int and type(b) is int and a > b > 0:
@@ -122,6 +129,11 @@ def _axes(shape: Shape) -> list[int]:
 def _follows(node: Node) -> bool:
     """Whether an op treats its Dims as lengths only, so that the first `tail` elements mean the same as in the tail."""
     kind, attrs = node.op.kind, node.attrs
+    if node.op is SCAN:
+        entries = node.inputs[attrs["carries"] : attrs["carries"] + attrs["series"]]
+        return not any(isinstance(n, Dim) for n in (attrs["length"], *(x.shape[0] for x in entries)))
+    if node.op is COLUMN:
+        return not isinstance(node.shape[0], Dim)
     places = {axis for x in (node, *node.inputs) for axis in _axes(x.shape)}
     if kind in ("elementwise", "reduce", "contract"):
         return True

@@ -28,6 +28,7 @@ from .batches import unify
 from .epochs import STOPPED, Body, Epochs, Results
 from .jit import Jitted, State, bring_in, describe, give_back, same_modes
 from .llvm import write_function
+from .moves import with_axes
 from .program import Fault
 from .runtime import Arena, raise_fault, show_stages
 from .schedule import schedule
@@ -142,7 +143,7 @@ class Training:
         if not rest:
             return [Body(number, traced, graph, results, batch, None, rounds)]
         last = self._trace(step, [column[:rest] for column in columns])
-        common = unify(graph, without_gradients(last))
+        common = unify(with_axes(graph), with_axes(without_gradients(last)))
         if common is not None:
             return [Body(number, traced, common, results, batch, rest, rounds + 1)]
         (_, others) = named("step", last)

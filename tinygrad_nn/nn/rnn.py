@@ -58,21 +58,16 @@ ADDING = frozenset(("tanh", "relu", "lstm"))  # the state's product is only adde
 
 
 def scan_cell(
-    cell: Cell,
-    inputs: Tensor,
-    state: State,
-    weight: Tensor,
-    bias: Tensor | None,
-    layer: str,
-    live: Tensor | None = None,
+    kind: str, inputs: Tensor, state: State, weight: Tensor, bias: Tensor | None, layer: str, live: Tensor | None = None
 ) -> tuple[Tensor, State]:
     """Run a cell over time: inputs (T, N, gates * H) to outputs (T, N, H) and the last state.
 
     A layer whose name ends in "_reverse" runs from the last step to the first. `live` (T, N, 1) says which rows run at
     a step; the others keep their state.
     """
+    cell = CELLS[kind][0]
 
-    def step(state: State, entry: Sequence[Tensor]) -> tuple[State, Tensor]:
+    def step(state: State, entry: Sequence[Tensor], weight: Tensor, bias: Tensor | None = None) -> tuple[State, Tensor]:
         x, *mask = entry
         new = cell(x, F.linear(state[0], weight, bias), state)
         if mask:
@@ -81,7 +76,9 @@ def scan_cell(
 
     entries = (inputs,) if live is None else (inputs, live)
     state = tuple(h.to(inputs.dtype) for h in state)
-    last, outputs = run_scan(step, state, entries, reverse=layer.endswith("_reverse"), name=layer)
+    given = (weight,) if bias is None else (weight, bias)
+    reverse = layer.endswith("_reverse")
+    last, outputs = run_scan(step, state, entries, reverse=reverse, name=layer, given=given, key=kind)
     return outputs, last
 
 
@@ -149,7 +146,6 @@ class _Recurrent(Module):
             live = live.unsqueeze(2)
             x = x.where(live, 0)  # whatever the padding holds, NaN too
         states = self._states(x, initial, single)
-        cell = CELLS[self.kind][0]
         last: list[State] = []
         outputs: list[Tensor] = []
         source = x
@@ -162,7 +158,7 @@ class _Recurrent(Module):
             if b_ih is not None and b_hh is not None and self.kind in ADDING:
                 b_ih, b_hh = b_ih + b_hh, None
             state = tuple(h.select(0, k) for h in states)
-            out, state = scan_cell(cell, F.linear(source, w_ih, b_ih), state, w_hh, b_hh, suffix, live)
+            out, state = scan_cell(self.kind, F.linear(source, w_ih, b_ih), state, w_hh, b_hh, suffix, live)
             outputs.append(out)
             last.append(state)
         result = _joined(outputs, -1)

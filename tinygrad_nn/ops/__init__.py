@@ -1,8 +1,7 @@
 """THE op table: every primitive of the project, by name. One block per op, in the file of its kind.
 
 A new op is one block in one of these files and its name in that file's OPS. See docs/adding_an_op.md.
-The one op outside of the table is scan.SCAN: its attributes hold a program, so no list of cases describes it, and the
-compiler unrolls it before it comes to ops.
+Outside of the table are scan.SCAN and scan.COLUMN: their attributes hold a program, so no list of cases describes them.
 """
 
 from __future__ import annotations

@@ -210,6 +210,8 @@ def _reads(user: Node, argnum: int, node: Node, reads: dict[Node, float], stored
     if user.op.kind == "index":
         length = user.inputs[0].shape[user.attrs["axis"]] if argnum == 0 else 1
         return times * max(1.0, prod(user.shape) * min(length, SELECT_LIMIT) / own)
+    if isinstance(user.op.emit, Pieces):
+        return times
     if user.op is SLICE and prod(user.shape) >= ROWS * max(user.shape, default=1):
         return times * prod(user.shape) / own
     return times * max(1.0, prod(user.shape) / own)

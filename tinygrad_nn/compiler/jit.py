@@ -68,8 +68,8 @@ class Entry:
         self.traced, self.kind = traced, kind
         self.grad, self.dtype = kind.grad, kind.dtype
         self.plain = False
-        self.compiled = Compiled(traced.graph)
         self.count = len(traced.arguments)
+        self.compiled = Compiled(traced.graph, self.count)
         self.arguments = [(view, view.shape, view.dtype) for view in self.compiled.inputs[: self.count]]
         self.state = [
             State(capture.handle, view, position in set(traced.updated))

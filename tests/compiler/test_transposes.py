@@ -34,7 +34,7 @@ def changing(x: Any, w: Any) -> Any:
 
     def step(w: Any, x: Any) -> Any:
         row = first = x.reshape(1, 24)
-        for other in (w, w, w, w.T, w.T, w.T):
+        for other in (*[w] * 6, *[w.T] * 6):
             row = (row @ other).tanh()
         return w * 0.9 + first.T @ first * 0.01, row.reshape(24)
 
@@ -54,7 +54,7 @@ def places(program: Program) -> list[int]:
 
 
 WORKS: dict[str, tuple[Callable[..., Any], int, list[int]]] = {
-    "written out": (forward_and_back, 6, [0]),
+    "written out": (forward_and_back, 14, [0]),
     "outside of a loop that does not change it": (forward_and_back, 90, [0]),
     "inside of a loop that does": (changing, 90, [1]),
 }

@@ -65,7 +65,7 @@ class Resident(Node):
         return self._array is not None
 
 
-LARGE: Final = 4096  # elements of an argument from which NumPy takes longer to change their order than our loops
+LARGE: Final = 2**14  # elements of an argument from which NumPy takes longer to change their order than our loops
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from .renaming import Renaming
 from .vectors import GATHER, best, profile
 
 OVERHEAD: Final = 8.0  # of one more kernel, in loads
+CLEARLY: Final = 3.0  # times as much must be saved: the costs are rough
 
 Path = tuple[Region, ...]
 
@@ -41,7 +42,7 @@ def with_transposes(program: Program, inner: Mapping[Buffer, int], width: int) -
                 gains.setdefault((buffer, axis, region), {})[position] = gain * prod(times)
     insertion = _Insertion(program)
     for (buffer, axis, region), readers in gains.items():
-        if sum(readers.values()) > rounds[region] * _cost(buffer, width):
+        if sum(readers.values()) > CLEARLY * rounds[region] * _cost(buffer, width):
             insertion.add(buffer, axis, region, readers)
     return insertion.program() if insertion.copies else program
 

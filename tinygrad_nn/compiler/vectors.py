@@ -37,6 +37,8 @@ from .program import Program, spans
 
 GATHER: Final = 1.5  # cost of one lane of a scattered load
 FOLD: Final = 8.0  # cost of folding the lanes of a register at the end
+LATENCY: Final = 4.0  # operations that begin while one is done
+WAITS_FROM: Final = 64  # rounds of a fold from which that counts
 JAM: Final = 5  # iterations run together
 LONG: Final = 16  # vectors in a line from which several are folded at a time
 FEW: Final = 12  # scalar operations of a fold that leaves registers for four vectors
@@ -51,13 +53,30 @@ class Use:
     around: tuple[Var, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One statement: its scalar operations, and the loops around it, of which the last ones fold its register."""
+
+    operations: int
+    around: tuple[Var, ...]
+    folding: int
+
+    def waits(self, vector: Var | None, lanes: int) -> float:
+        """How often as long it takes where each round of a long fold waits for the one before: no other chain runs."""
+        folds = self.around[len(self.around) - self.folding :]
+        if vector in folds or iterations(folds, vector, lanes) < WAITS_FROM:
+            return 1.0
+        chains = iterations(self.around[: len(self.around) - self.folding], vector, lanes)
+        return max(1.0, LATENCY / chains)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Profile:
     """What the cost of a kernel depends on."""
 
     kernel: Kernel
     uses: tuple[Use, ...]
-    work: tuple[tuple[int, tuple[Var, ...]], ...]  # scalar operations, loops around
+    work: tuple[Work, ...]
     candidates: tuple[Var, ...]
     folded: Mapping[Var, tuple[Var, ...]]  # of a loop whose lanes are folded: the loops around it
     itemsize: int
@@ -115,16 +134,20 @@ def last_long(shape: Shape) -> int:
 def profile(kernel: Kernel) -> Profile:
     """Look through a kernel once."""
     uses = tuple(Use(access.buffer, access.index, around) for access, _, around in accesses(kernel))
-    work = tuple(
-        (sum(part.op not in ("param", "const") for root in expressions(one) for part in walk(root)), around)
-        for one, around in statements(kernel.body)
-    )
+    work = []
+    began: dict[Register, int] = {}
+    for one, around in statements(kernel.body):
+        if isinstance(one, Let):
+            began[one.register] = len(around)
+        operations = sum(part.op not in ("param", "const") for root in expressions(one) for part in walk(root))
+        folding = len(around) - began[one.register] if isinstance(one, Assign) else 0
+        work.append(Work(operations, around, folding))
     variables = dict.fromkeys(var for _, around in statements(kernel.body) for var in around)
     folded: dict[Var, tuple[Var, ...]] = {}
     candidates = [var for var in variables if may_be_vector(kernel, var, folded)]
     sizes = [access.buffer.dtype.itemsize for access, _, _ in accesses(kernel) if access.buffer.dtype.kind == "f"]
     nests = frozenset(around for _, around in statements(kernel.body))
-    return Profile(kernel, uses, work, tuple(candidates), folded, max(sizes, default=8), nests)
+    return Profile(kernel, uses, tuple(work), tuple(candidates), folded, max(sizes, default=8), nests)
 
 
 def may_be_vector(kernel: Kernel, var: Var, folded: dict[Var, tuple[Var, ...]]) -> bool:
@@ -160,8 +183,8 @@ def cost(one: Profile, vector: Var | None, inner: Mapping[Buffer, int], lanes: i
     trips = {around: iterations(around, vector, lanes) for around in one.nests}
     for use in one.uses:
         total += trips[use.around] * (stride_cost(use, vector, inner, lanes) if vector in use.around else 1.0)
-    for operations, around in one.work:
-        total += trips[around] * operations
+    for part in one.work:
+        total += trips[part.around] * part.operations * part.waits(vector, lanes)
     if vector in one.folded:
         total += iterations(one.folded[vector], None, lanes) * FOLD  # type: ignore[index]
     return total
@@ -238,7 +261,7 @@ def together(kernel: Kernel, width: int) -> int:
     one = profile(kernel)
     if min(var.extent, var.tail or var.extent) < LONG * width // one.itemsize:
         return 1
-    return 4 if sum(operations for operations, _ in one.work) <= FEW else 2
+    return 4 if sum(part.operations for part in one.work) <= FEW else 2
 
 
 def jams(kernel: Kernel) -> dict[Var, int]:

@@ -31,7 +31,8 @@ from .place import Env, Lanes, Place
 from .writer import Level, Val, Writer, literal, mangled
 
 UNROLL: Final = 8  # loops up to this many iterations are written out
-CHAINS: Final = 4  # iterations from which a fold that is written out has two chains
+CHAINS: Final = 4  # iterations from which a fold that is written out has two chains,
+ALONE: Final = 8  # if the loops around it have not more rounds than these
 
 
 class KernelWriter:
@@ -40,6 +41,7 @@ class KernelWriter:
     def __init__(self, writer: Writer, schedule: Schedule, kernel: Kernel, exits: Callable[[int], str]) -> None:
         self.w, self.schedule, self.kernel, self.exits = writer, schedule, kernel, exits
         self.lanes: Lanes | None = None
+        self.trips = 1  # rounds of the loops that are being written
         self.written_at = {  # not the buffers: a new value of the state may lie where the old one does
             schedule.offsets[one.target.buffer] for one, _ in all_statements(kernel.body) if isinstance(one, Store)
         }
@@ -59,11 +61,17 @@ class KernelWriter:
 
     def loop(self, loop: Loop, envs: list[Env]) -> None:
         """A loop: over vectors, several iterations at a time, written out, or as it stands."""
+        outside = self.trips
+        self.trips *= -(-loop.var.extent // (self.width if loop.var is self.kernel.vector else 1))
+        self._loop(loop, envs, outside)
+        self.trips = outside
+
+    def _loop(self, loop: Loop, envs: list[Env], outside: int) -> None:
         var = loop.var
         if var is self.kernel.vector:
             self.vector_loop(loop, envs)
         elif var.extent <= UNROLL and var.tail is None and var not in self.kernel.jam:
-            self.written_out(loop, envs)
+            self.written_out(loop, envs, chains=2 if outside <= ALONE else 1)
         else:
             jam = self.kernel.jam.get(var, 1)
 
@@ -88,25 +96,24 @@ class KernelWriter:
                 ]
                 self.body(loop.body, last)
 
-    def written_out(self, loop: Loop, envs: list[Env]) -> None:
-        """Every iteration in its own code; a fold in two chains, of which neither waits for the other."""
+    def written_out(self, loop: Loop, envs: list[Env], chains: int) -> None:
+        """Every iteration in its own code; where nothing else is there to do meanwhile, a fold in two chains, of which
+        neither waits for the other.
+        """
         changed = [register for register in _assigned(loop) if register in envs[0].registers]
-        splits = len(envs) == 1 and loop.var.extent >= CHAINS and all(register.combine for register in changed)
-        before = [dict(env.registers) for env in envs]
-        other = [Env(env.variables, dict(env.registers)) for env in envs] if splits and changed else envs
-        for env in other if other is not envs else ():
+        splits = chains > 1 and loop.var.extent >= CHAINS and all(register.combine for register in changed)
+        second = [Env(env.variables, dict(env.registers)) for env in envs] if splits and changed else []
+        for env in second:
             for register in changed:
                 one = literal(register.identity, register.dtype)
-                env.registers[register] = self.w.splat(one, before[0][register].lanes)
+                env.registers[register] = self.w.splat(one, env.registers[register].lanes)
         for k in range(loop.var.extent):
-            chain = other if k % 2 else envs
-            for env in chain:
+            for env in envs:
                 env.variables[loop.var] = k
-            self.body(loop.body, chain)
-        for env, second in zip(envs, other, strict=True) if other is not envs else ():
+            self.body(loop.body, second if second and k % 2 else envs)
+        for env, other in zip(envs, second, strict=False):
             for register in changed:
-                both = self.combine(register, env.registers[register], second.registers[register])
-                env.registers[register] = both
+                env.registers[register] = self.combine(register, env.registers[register], other.registers[register])
 
     def counted(
         self,

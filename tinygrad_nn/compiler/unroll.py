@@ -11,21 +11,31 @@ from math import prod
 from typing import Final
 
 from ..graph import Graph, Node
+from ..ops.contract import MATMUL
 from ..ops.movement import CAT, RESHAPE, SLICE
 from ..ops.scan import COLUMN, SCAN, start_of
 from .rebuild import apply, with_operands
 
 LIMIT: Final = 160  # nodes of all steps together
+WORK: Final = 4096  # scalar operations of a step
 
 
-def is_short(scan: Node, limit: int = LIMIT) -> bool:
-    """Whether a scan is to be written out."""
-    nodes = sum(bool(node.inputs) for node in scan.attrs["body"].nodes)
-    return bool(scan.attrs["length"] and scan.attrs["length"] * nodes <= limit)
+def is_short(scan: Node, limit: int = LIMIT, work: float = WORK) -> bool:
+    """Whether a scan is to be written out: it has few nodes in all, and a step so little work that a loop would cost
+    a good part of it.
+    """
+    nodes = [node for node in scan.attrs["body"].nodes if node.inputs]
+    few = scan.attrs["length"] * len(nodes) <= limit
+    return bool(scan.attrs["length"]) and few and sum(map(_work, nodes)) <= work
 
 
-def unroll(graph: Graph, limit: int = LIMIT) -> Graph:
-    """The graph without the scans that have up to so many nodes."""
+def _work(node: Node) -> int:
+    terms = node.inputs[0].shape[-2 if node.attrs["tx"] else -1] if node.op is MATMUL else 1
+    return prod(node.shape) * terms
+
+
+def unroll(graph: Graph, limit: int = LIMIT, work: float = WORK) -> Graph:
+    """The graph without the scans that are short by these measures."""
     new: dict[Node, Node] = {node: node for node in graph.inputs}
     columns: dict[Node, list[Node]] = {}
     for node in graph.nodes:
@@ -35,8 +45,8 @@ def unroll(graph: Graph, limit: int = LIMIT) -> Graph:
         if node.op is COLUMN and node.inputs[0] in columns:
             new[node] = columns[node.inputs[0]][node.attrs["k"]]
         elif node.op is SCAN:
-            stays = not is_short(node, limit)
-            columns[node] = _columns(with_operands(node, operands)) if stays else _written(node, operands, limit)
+            stays = not is_short(node, limit, work)
+            columns[node] = _columns(with_operands(node, operands)) if stays else _written(node, operands, limit, work)
             flat = tuple(apply(RESHAPE, (x,), {"shape": (prod(x.shape),)}) for x in columns[node])
             new[node] = apply(CAT, flat, {"axis": 0})  # wanted as a whole only by the scan around it
         else:
@@ -54,10 +64,11 @@ def _columns(scan: Node) -> list[Node]:
     ]
 
 
-def _written(scan: Node, operands: tuple[Node, ...], limit: int) -> list[Node]:
+def _written(scan: Node, operands: tuple[Node, ...], limit: int, work: float) -> list[Node]:
     """What a scan leaves, output by output, without the scan."""
     attrs = scan.attrs
-    body, length, carries, series = unroll(attrs["body"], limit), attrs["length"], attrs["carries"], attrs["series"]
+    body = unroll(attrs["body"], limit, work)
+    length, carries, series = attrs["length"], attrs["carries"], attrs["series"]
     states = [[x] for x in operands[:carries]]
     left: list[list[Node]] = [[] for _ in body.outputs]
     for t in reversed(range(length)) if attrs["reverse"] else range(length):

@@ -67,7 +67,7 @@ class Work:
         if vector in folds or iterations(folds, vector, lanes) < WAITS_FROM:
             return 1.0
         chains = iterations(self.around[: len(self.around) - self.folding], vector, lanes)
-        return max(1.0, LATENCY / chains)
+        return LATENCY / min(LATENCY, max(chains, 1.0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

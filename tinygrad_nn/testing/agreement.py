@@ -65,7 +65,7 @@ def expected(graph: Graph, values: Sequence[Any], seed: int = 0) -> list[Expecte
     """What outputs and updates of a graph must be for an executor to agree with NumPy's."""
     outputs, updates = run(graph, values)
     rng = np.random.default_rng(seed)
-    written = unroll(graph, EVERY)  # so that errors are put in at every step of a loop
+    written = unroll(graph, EVERY, EVERY)  # so that errors are put in at every step of a loop
     samples = [noisy(written, values, rng, _SIGNS[k % 3]) for k in range(SAMPLES)]
     return [
         _expected(np.asarray(value), [np.asarray(sample[k]) for sample in samples])
@@ -123,7 +123,7 @@ def check(graph: Graph, values: Sequence[Any], interpreted: bool = True) -> Outc
                 problems.append(f"{who}: result {k}: {verdict.bad} of {verdict.total} wrong: {verdict.first}")
     free = any(
         node.op.name in _SCALE and node.dtype.kind == "f" and node.op.name not in ELEMENTARY
-        for node in unroll(graph, EVERY).nodes
+        for node in unroll(graph, EVERY, EVERY).nodes
     )
     if not free:  # nothing is summed: whatever else the expressions do, both executors do the same
         for who, results in found.items():

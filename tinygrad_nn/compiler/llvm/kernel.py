@@ -30,7 +30,8 @@ from .operations import OPERATIONS
 from .place import Env, Lanes, Place
 from .writer import Level, Val, Writer, literal, mangled
 
-UNROLL: Final = 8  # loops up to this many iterations are written out
+UNROLL: Final = 8  # loops up to this many iterations are written out,
+COPIES: Final = 16  # but no statement more often than this: code takes time to compile
 CHAINS: Final = 4  # iterations from which a fold that is written out has two chains,
 ALONE: Final = 8  # if the loops around it have not more rounds than these
 
@@ -41,7 +42,7 @@ class KernelWriter:
     def __init__(self, writer: Writer, schedule: Schedule, kernel: Kernel, exits: Callable[[int], str]) -> None:
         self.w, self.schedule, self.kernel, self.exits = writer, schedule, kernel, exits
         self.lanes: Lanes | None = None
-        self.trips = 1  # rounds of the loops that are being written
+        self.copies, self.trips = 1, 1  # of the statement being written, and rounds of the loops around it
         self.written_at = {  # not the buffers: a new value of the state may lie where the old one does
             schedule.offsets[one.target.buffer] for one, _ in all_statements(kernel.body) if isinstance(one, Store)
         }
@@ -70,8 +71,10 @@ class KernelWriter:
         var = loop.var
         if var is self.kernel.vector:
             self.vector_loop(loop, envs)
-        elif var.extent <= UNROLL and var.tail is None and var not in self.kernel.jam:
+        elif var.extent <= min(UNROLL, COPIES // self.copies) and var.tail is None and var not in self.kernel.jam:
+            self.copies *= var.extent
             self.written_out(loop, envs, chains=2 if outside <= ALONE else 1)
+            self.copies //= var.extent
         else:
             jam = self.kernel.jam.get(var, 1)
 

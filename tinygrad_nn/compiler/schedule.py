@@ -10,7 +10,7 @@ from .loopir import Buffer, Kernel, accesses
 from .program import Program, Span, spans, with_spans
 from .rows import join
 from .transposes import with_transposes
-from .vectors import choose, jams, outermost, together
+from .vectors import choose, jams, outermost, profile, together
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,11 +27,12 @@ class Schedule:
 def schedule(program: Program, width: int) -> Schedule:
     """Choose for vectors of `width` bytes."""
     program = replace(program, kernels=late_updates(program))
-    inner, vectors = choose(program, width)
-    transposed = with_transposes(program, inner, width)
-    if transposed.kernels is not program.kernels:
+    profiles = [profile(kernel) for kernel in program.kernels]
+    inner, vectors = choose(program, profiles, width)
+    transposed = with_transposes(program, profiles, inner, width)
+    if transposed is not program:
         program = transposed
-        inner, vectors = choose(program, width)
+        inner, vectors = choose(program, [profile(kernel) for kernel in program.kernels], width)
     kernels = []
     for kernel, vector in zip(program.kernels, vectors, strict=True):
         body = outermost(kernel.body, vector) if vector else kernel.body

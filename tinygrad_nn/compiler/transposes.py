@@ -15,7 +15,7 @@ from .arena import copy
 from .loopir import Buffer, Gemm, Kernel, accesses, statements
 from .program import Program, Region, Repeat, Span, spans
 from .renaming import Renaming
-from .vectors import GATHER, best, profile
+from .vectors import GATHER, Profile, best
 
 OVERHEAD: Final = 8.0  # of one more kernel, in loads
 CLEARLY: Final = 3.0  # times as much must be saved: the costs are rough
@@ -23,16 +23,18 @@ CLEARLY: Final = 3.0  # times as much must be saved: the costs are rough
 Path = tuple[Region, ...]
 
 
-def with_transposes(program: Program, inner: Mapping[Buffer, int], width: int) -> Program:
+def with_transposes(
+    given: Program, profiles: Sequence[Profile], inner: Mapping[Buffer, int], width: int
+) -> Program:
     """The program with the copies that pay, given the innermost axes without them; the same one if none does."""
-    program = replace(program, order=program.regions)  # regions are told apart by identity
+    program = replace(given, order=given.regions)  # regions are told apart by identity
     based = {buffer.base for buffer in program.buffers}
     gains: dict[tuple[Buffer, int, Region], dict[int, float]] = {}
     rounds: dict[Region, float] = {}
     for path in _paths(program.regions):
         span = path[-1]
         for position in range(span.start, span.stop):  # type: ignore[union-attr]
-            for buffer, axis, gain in _wishes(program.kernels[position], inner, width):
+            for buffer, axis, gain in _wishes(program.kernels[position], profiles[position], inner, width):
                 region = _unchanged(program, path, buffer, position)
                 if region is None or buffer.base is not None or buffer in based:
                     continue
@@ -44,7 +46,7 @@ def with_transposes(program: Program, inner: Mapping[Buffer, int], width: int) -
     for (buffer, axis, region), readers in gains.items():
         if sum(readers.values()) > CLEARLY * rounds[region] * _cost(buffer, width):
             insertion.add(buffer, axis, region, readers)
-    return insertion.program() if insertion.copies else program
+    return insertion.program() if insertion.copies else given
 
 
 def _paths(regions: Sequence[Region], around: Path = ()) -> Iterator[Path]:
@@ -56,13 +58,14 @@ def _paths(regions: Sequence[Region], around: Path = ()) -> Iterator[Path]:
             yield from _paths(region.body, (*around, region))
 
 
-def _wishes(kernel: Kernel, inner: Mapping[Buffer, int], width: int) -> Iterator[tuple[Buffer, int, float]]:
+def _wishes(
+    kernel: Kernel, one: Profile, inner: Mapping[Buffer, int], width: int
+) -> Iterator[tuple[Buffer, int, float]]:
     """The buffers that a kernel would like to find in another order: the axis, and what that would save."""
     if any(isinstance(one, Gemm) for one, _ in statements(kernel.body)):
         return
-    one = profile(kernel)
     now, _ = best(one, inner, width)
-    written = {access.buffer for access, is_write, _ in accesses(kernel) if is_write}
+    written = {use.buffer for use in one.uses if use.written}
     for buffer in dict.fromkeys(use.buffer for use in one.uses):
         axes = [axis for axis, n in enumerate(buffer.shape) if n > 1 and axis != inner[buffer]]
         if buffer in written or not axes:

@@ -50,6 +50,7 @@ class Use:
 
     buffer: Buffer
     index: tuple[Affine | Expr, ...]
+    written: bool
     around: tuple[Var, ...]
 
 
@@ -74,7 +75,6 @@ class Work:
 class Profile:
     """What the cost of a kernel depends on."""
 
-    kernel: Kernel
     uses: tuple[Use, ...]
     work: tuple[Work, ...]
     candidates: tuple[Var, ...]
@@ -83,9 +83,10 @@ class Profile:
     nests: frozenset[tuple[Var, ...]]
 
 
-def choose(program: Program, width: int) -> tuple[dict[Buffer, int], list[Var | None]]:
+def choose(
+    program: Program, profiles: Sequence[Profile], width: int
+) -> tuple[dict[Buffer, int], list[Var | None]]:
     """The innermost axis of every buffer and the vector axis of every kernel."""
-    profiles = [profile(kernel) for kernel in program.kernels]
     rounds = times(program)
     updates = [pair for span, _ in spans(program.regions) for pair in span.updates]
     same = {new: old for old, new in updates if not (new.plain or old.plain)}
@@ -133,7 +134,7 @@ def last_long(shape: Shape) -> int:
 
 def profile(kernel: Kernel) -> Profile:
     """Look through a kernel once."""
-    uses = tuple(Use(access.buffer, access.index, around) for access, _, around in accesses(kernel))
+    uses = tuple(Use(access.buffer, access.index, written, around) for access, written, around in accesses(kernel))
     work = []
     began: dict[Register, int] = {}
     for one, around in statements(kernel.body):
@@ -147,7 +148,7 @@ def profile(kernel: Kernel) -> Profile:
     candidates = [var for var in variables if may_be_vector(kernel, var, folded)]
     sizes = [access.buffer.dtype.itemsize for access, _, _ in accesses(kernel) if access.buffer.dtype.kind == "f"]
     nests = frozenset(around for _, around in statements(kernel.body))
-    return Profile(kernel, uses, tuple(work), tuple(candidates), folded, max(sizes, default=8), nests)
+    return Profile(uses, tuple(work), tuple(candidates), folded, max(sizes, default=8), nests)
 
 
 def may_be_vector(kernel: Kernel, var: Var, folded: dict[Var, tuple[Var, ...]]) -> bool:

@@ -72,9 +72,9 @@ class KernelWriter:
         if var is self.kernel.vector:
             self.vector_loop(loop, envs)
         elif var.extent <= min(UNROLL, COPIES // self.copies) and var.tail is None and var not in self.kernel.jam:
-            self.copies *= var.extent
+            self.copies *= max(1, var.extent)
             self.written_out(loop, envs, chains=2 if outside <= ALONE else 1)
-            self.copies //= var.extent
+            self.copies //= max(1, var.extent)
         else:
             jam = self.kernel.jam.get(var, 1)
 

@@ -229,3 +229,17 @@ def test_short_scans_are_written_out(reverse: bool) -> None:
 
     assert [written(4).count(name) for name in ("scan", "column", "tanh", "cat")] == [0, 0, 4, 3]
     assert written(100).count("scan") == 2
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.float32])
+def test_a_sum_of_products_wraps_as_the_products_do(dtype: Any) -> None:
+    values = [np.array([[2, -1, 3]], dtype), np.array([[2016247320], [-1984574922], [690214415]], dtype)]
+    graph = traced(lambda x, y: ((y @ x).sum(0), (y @ x).sum(), (y @ x) + x), *values)
+    assert check(graph, values).problems == ()
+
+
+def test_no_steps_and_no_elements() -> None:
+    """Loops of length 0, inside of others and around them."""
+    values = [np.ones((0, 1), np.float32), np.ones((0, 5), np.float32)]
+    graph = traced(lambda x, y: ((y * y).T @ (x * x.sum()), y.T.reshape(5, 0) @ y), *values)
+    assert check(graph, values).problems == ()

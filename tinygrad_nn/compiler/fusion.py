@@ -166,7 +166,7 @@ def streams(node: Node, plan: Plan) -> bool:
     if node.op is not SUM or node.inputs[0].op is not MATMUL or node.inputs[0] in plan.stored:
         return False
     product = node.inputs[0]
-    if node.attrs != {"axis": (0,), "keepdims": False} or len(product.shape) != 3:
+    if node.attrs != {"axis": (0,), "keepdims": False} or len(product.shape) != 3 or node.dtype.kind != "f":
         return False
     read = sum(prod(x.shape) * x.dtype.itemsize for x in product.inputs)
     inner = product.inputs[0].shape[-2 if product.attrs["tx"] else -1]

@@ -261,16 +261,15 @@ class Lowering(Scans):
         emit = node.op.emit
         if not isinstance(emit, Fold):
             return self._extreme(node, loops, place, guards)
-        dtype = node.dtype
-        identity = 0 if node.op.name == "sum" else emit.identity(dtype)  # NumPy adds to 0.0, so never -0.0
+        dtype, is_sum = node.dtype, node.op.name == "sum"
+        if is_sum and dtype.kind == "f" and operand.op is MATMUL and not self._there(operand, place, guards):
+            return self._products(operand, place, guards, loops)  # of integers, each product wraps around for itself
+        identity = 0 if is_sum else emit.identity(dtype)  # NumPy adds to 0.0, so never -0.0
         total = Register(f"{node.op.name}{self.count}", dtype, emit.identity(dtype), emit.combine)
-
-        if node.op.name == "sum" and operand.op is MATMUL and not self._there(operand, place, guards):
-            return self._products(operand, place, guards, loops)
 
         def inner() -> list[Statement]:
             x = self.pull(operand, place, guards).to(dtype)
-            if node.op.name == "sum" and x.op == "mul" and dtype.kind == "f":
+            if is_sum and x.op == "mul" and dtype.kind == "f":
                 return [Assign(total, x.args[0].fma(x.args[1], param(total, dtype)))]
             return [Assign(total, emit.combine(param(total, dtype), x))]
 

@@ -30,7 +30,7 @@ from .operations import OPERATIONS
 from .place import Env, Lanes, Place
 from .writer import Level, Val, Writer, literal, mangled
 
-UNROLL: Final = 8  # loops up to this many iterations are written out,
+UNROLL: Final = 12  # loops up to this many iterations are written out,
 COPIES: Final = 16  # but no statement more often than this: code takes time to compile
 CHAINS: Final = 4  # iterations from which a fold that is written out has two chains,
 ALONE: Final = 8  # if the loops around it have not more rounds than these

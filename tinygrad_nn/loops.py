@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from .adjoint import Body, symbol
+from .adjoint import Body, cut, replay, symbol
 from .anomaly import at_step
 from .errors import DTypeError, ShapeError, TraceError, message
 from .graph import Graph, Node, next_serial
+from .ops.elementwise import CAST
 from .ops.scan import bound, column, last
 from .ops.source import INPUT
 from .pytree import Tree, flatten, unflatten
@@ -247,13 +248,16 @@ class _Loop:
             outputs = [recorder.lift(handle) for handle in after]
             rows = [recorder.lift(handle) for handle in ys]
         outputs += [node for node in dict.fromkeys(rows) if node not in outputs]
-        symbols = [handle.node for handle in (*carry, *entries, *given)]
-        symbols += [symbol for _, symbol in recorder.outside.values()]
-        body = Body.of(outputs, symbols)
-        _check_closed(body)
-        outside = tuple(handle for handle, _ in recorder.outside.values())
         places = tuple(outputs.index(node) for node in rows)
-        return _Recording(body, places, tree, outside)  # type: ignore[arg-type]
+        moving = [handle.node for handle in (*carry, *entries)]
+        steady = [handle.node for handle in given]
+        outside = [handle for handle, _ in recorder.outside.values()]
+        symbols = [symbol for _, symbol in recorder.outside.values()]
+        body = Body.of(outputs, [*moving, *steady, *symbols])
+        _check_closed(body)
+        if self.key is None:
+            body, outside = _computed_once(body, moving, symbols, outside)
+        return _Recording(body, places, tree, tuple(outside))  # type: ignore[arg-type]
 
     def unrolled(self) -> tuple[Any, Any]:
         """The loop step by step."""
@@ -270,6 +274,34 @@ class _Loop:
             rows.reverse()
         columns = [first.cat_with(*others, dim=0) if others else first for first, *others in zip(*rows, strict=True)]
         return unflatten(self.tree, carry), None if y_tree is None else unflatten(y_tree, columns)
+
+
+def _computed_once(
+    body: Graph, moving: Sequence[Node], symbols: Sequence[Node], outside: Sequence[Any]
+) -> tuple[Graph, list[Any]]:
+    """The body without what is the same in every step: that is computed here, and read."""
+    varies = set(moving)
+    for node in body.nodes:
+        if not varies.isdisjoint(node.inputs):
+            varies.add(node)
+    fixed = {node for node in body.nodes if node.inputs and node not in varies and not _is_free(node)}
+    readers = [node for node in body.nodes if node in varies or _is_free(node)]
+    wanted = dict.fromkeys(x for x in (*(x for node in readers for x in node.inputs), *body.outputs) if x in fixed)
+    if not wanted:
+        return body, list(outside)
+    values = replay(Graph.of(list(wanted), symbols), outside)
+    stand_ins = {node: symbol(node.shape, node.dtype, values[node].requires_grad).node for node in wanted}
+    new = cut(body.outputs, stand_ins)
+    outputs = [new[node] for node in body.outputs]
+    used = {x for node in Graph.of(outputs, [*moving, *symbols]).nodes for x in node.inputs} | set(outputs)
+    kept = [(node, handle) for node, handle in zip(symbols, outside, strict=True) if node in used]
+    kept += [(stand_in, values[node]) for node, stand_in in stand_ins.items() if stand_in in used]
+    return Body.of(outputs, [*moving, *(node for node, _ in kept)]), [handle for _, handle in kept]
+
+
+def _is_free(node: Node) -> bool:
+    """Whether to compute it again costs nothing. A cast is, so that sums of its cotangents are in the wider dtype."""
+    return node.op.kind == "movement" or node.op is CAST
 
 
 def _check_closed(body: Graph) -> None:

@@ -10,9 +10,10 @@ with the number of steps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from ..graph import Graph, Node
+from ..graph import Graph, Node, Shape
 from ..ops.movement import SLICE
 from ..ops.scan import COLUMN
 from ..scalar import const, param
@@ -22,6 +23,39 @@ from .own_loops import OwnLoops
 from .program import Region, Repeat, Span, shifted
 from .rewrite import rewrite
 from .windows import Window
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Step:
+    """The body of a scan on its way to kernels.
+
+    outputs  of the body, by their number in the scan, as far as they are read
+    columns  the nodes that are results of the scan, by the same number
+    known, windows   where the inputs of the body are
+    targets  where outputs go
+    moving   the carries of one state, and what they become
+    copied   the entries that are copied at each step, and of which series
+    """
+
+    name: str
+    length: int
+    reverse: bool
+    body: Graph
+    plan: Plan
+    outputs: Mapping[int, Node]
+    columns: Mapping[int, Node]
+    turn: Var = field(init=False)
+    at: Affine = field(init=False)
+    known: dict[Node, Buffer] = field(default_factory=dict)
+    windows: dict[Node, Window] = field(default_factory=dict)
+    targets: list[tuple[int, Window]] = field(default_factory=list)
+    moving: list[tuple[Buffer, Node]] = field(default_factory=list)
+    copied: list[tuple[Buffer, Node]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        turn = Var(f"t_{self.name}", self.length)
+        object.__setattr__(self, "turn", turn)
+        object.__setattr__(self, "at", affine(turn) * -1 + (self.length - 1) if self.reverse else affine(turn))
 
 
 class Scans(OwnLoops):
@@ -37,93 +71,101 @@ class Scans(OwnLoops):
         raise NotImplementedError
 
     def _scan_body(self, node: Node, name: str) -> None:
+        """The kernels of a scan. Its columns get buffers or windows here."""
         attrs = node.attrs
         carries, series, length, reverse = attrs["carries"], attrs["series"], attrs["length"], attrs["reverse"]
         columns = {user.attrs["k"]: user for user in self.graph.nodes if user.op is COLUMN and user.inputs[0] is node}
         if not length:
-            self.buffers |= {column: self._own(f"{name}y{k}", column) for k, column in columns.items()}
+            self.buffers |= {column: self._own(f"{name}y{k}", column.shape, column) for k, column in columns.items()}
             return
-        apart = {*self.plan.plain, *self.graph.outputs, *(new for _, new in self.graph.updates)}
-        whole = {k for k, column in columns.items() if not self._is_final(column, 0 if reverse else length - 1)}
         left = [k for k in range(len(attrs["body"].outputs)) if k < carries or k in columns]
         body = rewrite(Graph.of([attrs["body"].outputs[k] for k in left], attrs["body"].inputs))
-        planned = plan(body)
-        turn = Var(f"t_{name}", length)
-        at = affine(turn) * -1 + (length - 1) if reverse else affine(turn)
-        known: dict[Node, Buffer] = {}
-        windows: dict[Node, Window] = {}
-        targets: list[tuple[int, Window]] = []  # where the outputs go
-        moving: list[tuple[Buffer, Node]] = []  # the carries of one state, and what they become
-        copied: list[tuple[Buffer, Node]] = []  # entries that are read as plain matrices
+        step = _Step(name, length, reverse, body, plan(body), dict(zip(left, body.outputs, strict=True)), columns)
         for k, (symbol, operand) in enumerate(zip(body.inputs, node.inputs, strict=True)):
-            plain = symbol in planned.plain
             if k < carries:
-                before = next((j for j in left if j >= carries and body.outputs[left.index(j)] is symbol), None)
-                if (k in whole or before is not None) and not plain:
-                    states = self._states(f"{name}h{k}", operand, length)
-                    first = length if reverse else 0
-                    self._fill(Window(states, (Affine(first),)), operand)
-                    windows[symbol] = Window(states, (at + 1 if reverse else at,))
-                    targets.append((k, Window(states, (at if reverse else at + 1,))))
-                    for column, shift in ((columns.get(k), not reverse), (columns.get(before or -1), reverse)):
-                        if column is not None and column not in apart:
-                            self.windows[column] = Window(states, shift=int(shift))
-                    continue
-                state = known[symbol] = self._own(f"{name}h{k}", symbol, plain)
-                self._fill(Window(state), operand)
-                moving.append((state, body.outputs[k]))
-                if k in columns and k not in whole and columns[k] not in apart:
-                    self.windows[columns[k]] = Window(state, final=True)
-            elif k < carries + series and plain:
-                known[symbol] = self._own(f"{name}x{k}", symbol, True)
-                copied.append((known[symbol], operand))
+                self._carry(step, k, symbol, operand)
             elif k < carries + series:
-                windows[symbol] = self._window(operand).entry(at)
-            elif plain and (operand in self.windows or not self.buffers[operand].plain):
-                known[symbol] = self._own(f"{name}p{k}", symbol, True)
-                self._fill(Window(known[symbol]), operand)
-            elif operand in self.windows:
-                windows[symbol] = self.windows[operand]
+                self._entry(step, k, symbol, operand)
             else:
-                known[symbol] = self.buffers[operand]
+                self._the_same(step, k, symbol, operand)
         for k, column in columns.items():
             if column not in self.windows:
-                self.buffers[column] = self._own(f"{name}y{k}", column, column in self.plan.plain)
-                targets.append((k, Window(self.buffers[column], (at,))))
+                self.buffers[column] = self._own(f"{name}y{k}", column.shape, column, column in self.plan.plain)
+                step.targets.append((k, Window(self.buffers[column], (step.at,))))
         self._close()
-        step = self.inner(node, known, windows)
-        step.graph, step.plan = body, planned
-        for buffer, operand in copied:
-            step.move(buffer, self._window(operand).entry(at))
-        outputs = {k: body.outputs[position] for position, k in enumerate(left)}
-        step.places = {
-            outputs[k]: target
-            for k, target in reversed(targets)
-            if is_placeable(outputs[k], body, planned) and not any(outputs[k] is new for _, new in moving)
-        }
-        step.lower_nodes()
-        for k, target in targets:
-            if step.places.get(outputs[k]) != target:
-                step._fill(target, outputs[k])
-        self._take(step, turn, moving)
+        self._repeat(step, node)
 
-    def _take(self, step: Scans, turn: Var, moving: Sequence[tuple[Buffer, Node]]) -> None:
-        """Take over the kernels of a step, to be repeated; carries of one state move on at its end."""
+    def _carry(self, step: _Step, k: int, symbol: Node, operand: Node) -> None:
+        """States in one buffer, of T + 1 where they are wanted step by step, else of one."""
+        after = step.columns.get(k)
+        befores = [j for j, output in step.outputs.items() if output is symbol and j in step.columns and j != k]
+        before = step.columns[befores[0]] if befores else None
+        apart = {*self.plan.plain, *self.graph.outputs, *(new for _, new in self.graph.updates)}
+        reverse, at = step.reverse, step.at
+        is_final = after is None or self._is_final(after, 0 if reverse else step.length - 1)
+        if symbol not in step.plan.plain and (before is not None or not is_final):
+            states = self._own(f"{step.name}h{k}", (step.length + 1, *operand.shape), operand)
+            self._fill(Window(states, (Affine(step.length if reverse else 0),)), operand)
+            step.windows[symbol] = Window(states, (at + 1 if reverse else at,))
+            step.targets.append((k, Window(states, (at if reverse else at + 1,))))
+            for column, shift in ((after, not reverse), (before, reverse)):
+                if column is not None and column not in apart:
+                    self.windows[column] = Window(states, shift=int(shift))
+            return
+        state = step.known[symbol] = self._own(f"{step.name}h{k}", symbol.shape, symbol, symbol in step.plan.plain)
+        self._fill(Window(state), operand)
+        step.moving.append((state, step.outputs[k]))
+        if after is not None and is_final and after not in apart:
+            self.windows[after] = Window(state, final=True)
+
+    def _entry(self, step: _Step, k: int, symbol: Node, operand: Node) -> None:
+        """An entry is read where it lies in its series, or as a plain matrix copied at each step."""
+        if symbol in step.plan.plain:
+            step.known[symbol] = self._own(f"{step.name}x{k}", symbol.shape, symbol, True)
+            step.copied.append((step.known[symbol], operand))
+        else:
+            step.windows[symbol] = self._window(operand).entry(step.at)
+
+    def _the_same(self, step: _Step, k: int, symbol: Node, operand: Node) -> None:
+        """What every step reads is where it was."""
+        if symbol in step.plan.plain and (operand in self.windows or not self.buffers[operand].plain):
+            step.known[symbol] = self._own(f"{step.name}p{k}", symbol.shape, symbol, True)
+            self._fill(Window(step.known[symbol]), operand)
+        elif operand in self.windows:
+            step.windows[symbol] = self.windows[operand]
+        else:
+            step.known[symbol] = self.buffers[operand]
+
+    def _repeat(self, step: _Step, node: Node) -> None:
+        """The body lowered, and taken over; carries of one state move on at the end of a step."""
+        inner = self.inner(node, step.known, step.windows)
+        inner.graph, inner.plan = step.body, step.plan
+        for buffer, operand in step.copied:
+            inner.move(buffer, self._window(operand).entry(step.at))
+        kept = {new for _, new in step.moving}
+        inner.places = {
+            step.outputs[k]: target
+            for k, target in reversed(step.targets)
+            if step.outputs[k] not in kept and is_placeable(step.outputs[k], step.body, step.plan)
+        }
+        inner.lower_nodes()
+        for k, target in step.targets:
+            if inner.places.get(step.outputs[k]) != target:
+                inner._fill(target, step.outputs[k])
         updates = []
-        for state, output in moving:
-            if output in step.buffers:
-                updates.append((state, step.buffers[output]))
-            else:
-                new = step._own(f"{state.name}n", output)
-                step._fill(Window(new), output)
-                updates.append((state, new))
-        step.regions.append(Span(step.mark, len(step.kernels), tuple(updates)))
+        for state, output in step.moving:
+            new = inner.buffers.get(output)
+            if new is None:
+                new = inner._own(f"{state.name}n", output.shape, output)
+                inner._fill(Window(new), output)
+            updates.append((state, new))
+        inner.regions.append(Span(inner.mark, len(inner.kernels), tuple(updates)))
         base = len(self.kernels)
-        self.kernels += step.kernels
-        self.order += step.order
-        self.faults |= step.faults
-        self.count = step.count
-        self.regions.append(Repeat(turn, shifted(step.regions, base)))
+        self.kernels += inner.kernels
+        self.order += inner.order
+        self.faults |= inner.faults
+        self.count = inner.count
+        self.regions.append(Repeat(step.turn, shifted(inner.regions, base)))
         self.mark = len(self.kernels)
 
     def _step_by_step(self, node: Node, buffer: Buffer) -> None:
@@ -148,14 +190,9 @@ class Scans(OwnLoops):
     def _window(self, node: Node) -> Window:
         return self.windows[node] if node in self.windows else Window(self.buffers[node])
 
-    def _own(self, name: str, like: Node, plain: bool = False) -> Buffer:
+    def _own(self, name: str, shape: Shape, like: Node, plain: bool = False) -> Buffer:
         """A new buffer."""
-        buffer = Buffer(name, like.shape, like.dtype, "temporary", plain)
-        self.order.append(buffer)
-        return buffer
-
-    def _states(self, name: str, like: Node, length: int) -> Buffer:
-        buffer = Buffer(name, (length + 1, *like.shape), like.dtype)
+        buffer = Buffer(name, shape, like.dtype, "temporary", plain)
         self.order.append(buffer)
         return buffer
 

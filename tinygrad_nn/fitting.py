@@ -32,6 +32,7 @@ from .random import Generator, default_generator, randperm
 from .tensor import Tensor, no_grad
 from .tensor.core import constant, mode
 
+SHOWN = 4  # values beside the progress bar: more would leave it no room
 Scores = Callable[[], Any]
 
 
@@ -355,7 +356,8 @@ def _bar(epochs: int, wanted: bool) -> Iterator[Callable[[Mapping[str, float], i
         def advance(logs: Mapping[str, float], count: int) -> None:
             bar.update(count)
             if bar.n == bar.last_print_n:  # the text is made only when it is shown
-                bar.set_postfix_str(", ".join(f"{name} {value:.4g}" for name, value in logs.items()), refresh=False)
+                shown = list(logs.items())[:SHOWN]
+                bar.set_postfix_str(", ".join(f"{name} {value:.4g}" for name, value in shown), refresh=False)
 
         yield advance
 

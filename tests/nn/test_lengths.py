@@ -10,7 +10,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
-from tinygrad_nn import nn, optim
+from tinygrad_nn import loops, nn, optim
 from tinygrad_nn.errors import DTypeError, ShapeError, TinygradError
 from tinygrad_nn.nn.utils.rnn import length_mask, masked_mean, pad_sequence, unpad_sequence
 
@@ -224,3 +224,18 @@ WRONG: list[tuple[Any, type[TinygradError], str]] = [
 def test_misuse_is_named(call: Any, error: type[TinygradError], text: str) -> None:
     with pytest.raises(error, match=text):
         call()
+
+
+def test_a_cell_is_recorded_once_for_each_kind_of_operands() -> None:
+    loops._recordings.clear()
+    layer, x = nn.GRU(3, 4, num_layers=2), tg.tensor(RNG.normal(size=(5, 2, 3)), dtype=tg.float32)
+    first = layer(x)[0]
+    count = len(loops._recordings)
+    with tg.no_grad():
+        for p in layer.parameters():
+            p.mul_(0.5)
+    assert not np.allclose(layer(x)[0].detach().numpy(), first.detach().numpy())
+    assert len(loops._recordings) == count == 1
+    layer.double()(x.double())
+    layer(x.double(), lengths=[5, 2])
+    assert len(loops._recordings) == 3

@@ -40,23 +40,27 @@ class _Recorder(Symbolic):
         self.start = start
         self.outer = outer  # the recorder around this one, which has symbols of its own for what is outside of both
         self.outside: dict[Node, tuple[Core, Node]] = {}
+        self.symbols: dict[Node, Node] = {}  # also by the nodes that recorders around this one gave the same handles
 
     def lift(self, handle: Core) -> Node:
         """The node of an operand; a tensor from outside becomes an input at its first touch."""
-        node = handle.node
-        if node.serial > self.start or is_literal(node):
-            return node
-        if self.outer is not None:
-            node = self.outer.lift(handle)
-        elif node.value is None:
+        before = handle.node
+        if before in self.symbols:
+            return self.symbols[before]
+        if before.serial > self.start or is_literal(before):
+            return before
+        node = before if self.outer is None else self.outer.lift(handle)
+        if self.outer is None and node.value is None:
             raise left_over(NAME, node)
         if node not in self.outside:
             self.outside[node] = (Tensor.handle(node), symbol(node.shape, node.dtype, node.needs_grad).node)
+        for known in (before, node, handle.node):
+            self.symbols[known] = self.outside[node][1]
         return self.outside[node][1]
 
     def assign(self, handle: Core, node: Node) -> None:
         """Tensors of the step may be written in place, those from outside may not: they would be a carry."""
-        if handle.node.serial <= self.start:
+        if handle.node.serial <= self.start or handle.node in self.symbols:
             got = f"a write to a tensor {handle.node!r} from outside, at {user_line()}"
             hint = "make it a part of the carry; random numbers (dropout too) are drawn outside and passed in xs"
             raise TraceError(message(NAME, got, "a function that only reads what is outside", hint))
@@ -83,7 +87,8 @@ def scan(fn: Step, init: Any, xs: Any = None, length: int | None = None, reverse
     each y still stands at the place of its x. Carries and ys are of one float dtype, xs of any.
 
     `fn` runs once, with symbols, so it cannot look at values; the loop is one node of the graph, and so is its
-    gradient. Tensors that `fn` reaches from outside get their gradients too. Raises ShapeError, DTypeError, TraceError.
+    gradient. Tensors that `fn` reaches from outside get their gradients too; one on which no result depends gets zeros.
+    Raises ShapeError, DTypeError, TraceError.
 
     >>> import tinygrad_nn as tg
     >>> w = tg.tensor(0.5, requires_grad=True)
@@ -227,7 +232,9 @@ class _Loop:
         """The recording of a step, made now or, of a function known by a key, for operands of the same kinds before."""
         if self.key is None:
             return self._record()
-        kinds = tuple((x.shape, x.dtype, x.requires_grad) for x in (*self.init, *self.entries, *self.given))
+        shapes = [x.shape for x in self.init] + [x.shape[1:] for x in self.entries] + [x.shape for x in self.given]
+        operands = (*self.init, *self.entries, *self.given)
+        kinds = tuple((shape, x.dtype, x.requires_grad) for shape, x in zip(shapes, operands, strict=True))
         key = (self.key, self.tree, self.entry_tree, kinds)
         made = _recordings.get(key)
         if made is None:

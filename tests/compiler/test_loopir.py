@@ -76,6 +76,10 @@ FAULTS: dict[str, tuple[Program, str]] = {
         program(Loop(J, (Store(Access(Y, (load(K, affine(J)) + 1,)), ONE),)), faults=(Fault("take", K, 4),)),
         "is not checked",
     ),
+    "what nothing writes": (
+        program(Loop(I, (Store(Access(X, (affine(I),)), load(Y, affine(I))),))),
+        "which nothing writes",
+    ),
     "a variable outside": (program(copy(affine(I))), "i outside of its loop"),
     "a variable as a number": (
         program(Loop(I, (Store(Access(Y, (affine(I),)), param(affine(J), INT64).to(FLOAT64)),))),

@@ -13,7 +13,7 @@ from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
 from tinygrad_nn.compiler import interp
 from tinygrad_nn.compiler.program import Repeat
-from tinygrad_nn.errors import IndexOutOfRange
+from tinygrad_nn.errors import IndexOutOfRange, TraceError
 
 RNG = np.random.default_rng(0)
 W, U, B = (RNG.standard_normal(shape) * 0.4 for shape in ((4, 4), (3, 4), (4,)))
@@ -210,3 +210,54 @@ def test_explain_counts_the_steps() -> None:
     table = tg.explain(lambda w: rnn(x, h, w, U, B)[0], W)
     assert {row.times for row in table.rows} == {1, 90}
     assert "90 * " in str(table)
+
+
+@pytest.mark.parametrize("steps", [(2, 13), (14, 13), (3, 60), (60, 3)])
+def test_second_derivatives_of_a_scan_in_a_scan(steps: tuple[int, int]) -> None:
+    """What the inner one leaves is read by the gradient of the outer one, and by that of its gradient."""
+    outer, inner = steps
+    x, w = RNG.standard_normal((outer, 3)), RNG.standard_normal(3) * 0.3
+
+    def value(x: Any, w: Any) -> Any:
+        def within(c: Any, e: Any) -> Any:
+            new = (c * w + e).tanh() * (c * w).sigmoid()
+            return new, new
+
+        def step(c: Any, e: Any) -> Any:
+            _, ys = tg.scan(within, c * 0.5, (c * w + e).unsqueeze(0).expand(inner, 3))
+            return ys[-1], ys
+
+        c, ys = tg.scan(step, x[0] * 0, x)
+        return (c * c).sum() + (ys * ys).sum()
+
+    def curvature(x: Any, w: Any) -> Any:
+        gradients = tg.grad(value, argnums=(0, 1))
+        return tg.grad(lambda x, w: sum((g * g).sum() for g in gradients(x, w)), argnums=(0, 1))(x, w)
+
+    for found, wanted in zip(tg.jit(curvature)(x, w), curvature(tg.tensor(x), tg.tensor(w)), strict=True):
+        np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-8, atol=1e-11)
+
+
+def test_what_is_reached_from_outside_is_read_as_often_as_you_like() -> None:
+    w, x = tg.tensor(W[0], requires_grad=True), tg.tensor(RNG.standard_normal((5, 4)))
+
+    def nested(x: Any) -> Any:
+        def step(c: Any, e: Any) -> Any:
+            last, _ = tg.scan(lambda d, f: ((d * w + f).tanh() * w, None), c * w, e.unsqueeze(0).expand(3, 4))
+            return last * w, last
+
+        return tg.scan(step, w * 0, x)[1] * w
+
+    near(tg.jit(nested)(x).detach(), nested(x))
+
+
+def test_what_is_outside_may_be_read_but_not_written() -> None:
+    total = tg.zeros(4, dtype=tg.float64)
+
+    def step(c: Any, e: Any) -> Any:
+        read = c + total
+        total.add_(e)
+        return read, None
+
+    with pytest.raises(TraceError, match="a write to a tensor"):
+        tg.jit(lambda x: tg.scan(step, x[0], x)[0])(RNG.standard_normal((5, 4)))

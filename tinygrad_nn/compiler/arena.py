@@ -63,7 +63,7 @@ def place(program: Program, layouts: dict[Buffer, Layout]) -> tuple[Program, dic
                 shared[new] = old
             else:
                 copies.setdefault(span, []).append((old, new))
-                uses.last[uses.own[new]] = span.stop
+                uses.last[uses.own[new]] = max(uses.last[uses.own[new]], span.stop)
     offsets: dict[Buffer, int] = {}
     size = 0
     for buffer in program.buffers:

@@ -140,7 +140,7 @@ def pieces(graph: Graph, plan: Plan) -> dict[Node, tuple[Node, int]]:
 
 def is_placeable(node: Node, graph: Graph, plan: Plan) -> bool:
     """Whether a node is stored element by element, so that it may be stored in a part of another buffer."""
-    if node not in plan.stored or node in plan.plain or node in graph.inputs:
+    if node not in plan.stored or node in plan.plain or node in graph.inputs or node.op is COLUMN:
         return False
     moves = node.op.kind == "movement" and node.op is not RESHAPE
     return moves or (node.op.kind in ("elementwise", "reduce", "contract") and not is_large(node))

@@ -69,7 +69,7 @@ class Lowering(Scans):
         self.count = 0
         self.nothing = False
         self.windows: dict[Node, Window] = {}  # nodes that are a part of a buffer
-        self.places: dict[Node, Window] = {}  # those that will be, once they are computed
+        self.places: dict[Node, Window] = {}  # those that will be, once their kernels are there
         self.regions: list[Region] = []
         self.mark = 0
 

@@ -4,6 +4,7 @@ Invariants, checked by `Program.verify`
 - Every affine index stays inside its buffer for all values of its loop variables, unless a guard says where it counts.
 - An index that comes from data is a load from a buffer that a `Check` of the same program has compared with the axis,
   or a constant more, where the axis is as much longer.
+- What is read is an input, a constant, or written by some kernel.
 - A loop variable is used only inside its loop, a register only after its `Let`, in the same loop or a deeper one.
 - At most one loop of a nest is the vector loop. Its iterations are independent, but for registers that begin outside
   of it, which must have a `combine`: each lane then folds its own share, starting from `identity`.
@@ -32,6 +33,7 @@ from .loopir import (
     Statement,
     Store,
     Var,
+    accesses,
     expressions,
     leaves,
     show,
@@ -134,9 +136,15 @@ class Program:
     def verify(self) -> Program:
         """Check the invariants and return the program. Raises GraphError that shows the kernel."""
         checked = {(fault.buffer, fault.size) for fault in self.faults}
+        written = {
+            access.buffer.base or access.buffer
+            for kernel in self.kernels
+            for access, writes, _ in accesses(kernel)
+            if writes
+        }
         for span, around in spans(self.regions):
             for kernel in self.kernels[span.start : span.stop]:
-                Verifier(kernel, self.buffers, checked).run(around)
+                Verifier(kernel, self.buffers, checked, written).run(around)
         return self
 
 
@@ -156,8 +164,10 @@ def _show_regions(program: Program, regions: Sequence[Region], indent: str) -> I
 class Verifier:
     """Checks one kernel."""
 
-    def __init__(self, kernel: Kernel, buffers: Sequence[Buffer], checked: set[tuple[Buffer, int]]) -> None:
-        self.kernel, self.buffers, self.checked = kernel, set(buffers), checked
+    def __init__(
+        self, kernel: Kernel, buffers: Sequence[Buffer], checked: set[tuple[Buffer, int]], written: set[Buffer]
+    ) -> None:
+        self.kernel, self.buffers, self.checked, self.written = kernel, set(buffers), checked, written
 
     def run(self, around: tuple[Var, ...] = ()) -> None:
         """Raise GraphError at the first fault; `around` are the variables of the repetitions around the kernel."""
@@ -215,6 +225,9 @@ class Verifier:
         buffer = access.buffer
         if buffer not in self.buffers:
             self._fault(f"{access}, of a buffer the program does not have")
+        base = buffer.base or buffer
+        if base.role == "temporary" and base not in self.written and 0 not in base.shape:
+            self._fault(f"{access}, which nothing writes")
         if len(access.index) != len(buffer.shape):
             self._fault(f"{access} for shape {buffer.shape}")
         for axis, (index, length) in enumerate(zip(access.index, buffer.shape, strict=True)):

@@ -63,7 +63,8 @@ def place(program: Program, layouts: dict[Buffer, Layout]) -> tuple[Program, dic
                 shared[new] = old
             else:
                 copies.setdefault(span, []).append((old, new))
-                uses.last[uses.own[new]] = max(uses.last[uses.own[new]], span.stop)
+                own = uses.own[new]
+                uses.last[own] = max(uses.last.get(own, 0), span.stop)
     offsets: dict[Buffer, int] = {}
     size = 0
     for buffer in program.buffers:

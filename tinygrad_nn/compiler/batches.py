@@ -44,7 +44,7 @@ class _Differs(Exception):
     """The two graphs have no common one."""
 
 
-def unify(main: Graph, tail: Graph) -> Graph | None:
+def overlaid(main: Graph, tail: Graph) -> Graph | None:
     """The common graph of a function's traces for two batch sizes, inputs in the same order; None if there is none."""
     counts = [(len(graph.nodes), len(graph.inputs), len(graph.outputs), len(graph.updates)) for graph in (main, tail)]
     if counts[0] != counts[1]:
@@ -111,7 +111,7 @@ def _merged(a: Any, b: Any) -> Any:
     if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
         return {key: _merged(a[key], b[key]) for key in a}
     if isinstance(a, Graph) and isinstance(b, Graph):
-        common = unify(a, b)
+        common = overlaid(a, b)
         if common is None:
             raise _Differs
         return common

@@ -6,9 +6,9 @@
         divide the sums by the number of samples
         when this epoch is evaluated:  the evaluation, its scores to the history
 
-The short last batch is served by the step's own kernels where `batches.unify` found a common graph, else by kernels of
-its own after the loop. Samples of several lengths come as several sets of data, each with the kernels of a step of its
-own; then every batch runs those it is for, and Python says which.
+The short last batch is served by the step's own kernels where `batches.overlaid` finds a common graph, else by kernels
+of its own after the loop. Samples of several lengths come as several sets of data, each with the kernels of a step of
+its own; then every batch runs those it is for, and Python says which.
 """
 
 from __future__ import annotations

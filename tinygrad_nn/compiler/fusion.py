@@ -23,6 +23,7 @@ from ..scalar import param, walk
 from .blas import is_large
 from .rewrite import filled
 
+ONCE: Final = 1.001  # times read; parts add up to a whole but for rounding
 CHEAP: Final = 2  # scalar operations that may be repeated
 CACHE: Final = 2**19  # bytes that stay in the second cache
 DEEP: Final = 16  # products to a sum from which it is worth loading and storing what it is added to
@@ -83,7 +84,7 @@ def plan(graph: Graph) -> Plan:
         reads[node] = count
         if node not in reasons and (node.op.kind != "movement" or isinstance(node.op.emit, Pieces)):
             heavy = node.op.kind in ("reduce", "contract")
-            if count > 1.001 and (heavy or cost[node] > CHEAP):
+            if count > ONCE and (heavy or cost[node] > CHEAP):
                 reasons[node] = f"read {count:g} times"
     _limit_depth(graph, reasons)
     ordered = {node: reasons[node] for node in graph.nodes if node in reasons}

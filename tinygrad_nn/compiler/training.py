@@ -24,7 +24,7 @@ from ..graph import Graph
 from ..pytree import flatten
 from ..tensor import no_grad
 from . import native
-from .batches import unify
+from .batches import overlaid
 from .epochs import STOPPED, Body, Epochs, Results
 from .jit import Jitted, State, bring_in, describe, give_back, same_modes
 from .llvm import write_function
@@ -143,7 +143,7 @@ class Training:
         if not rest:
             return [Body(number, traced, graph, results, batch, None, rounds)]
         last = self._trace(step, [column[:rest] for column in columns])
-        common = unify(with_axes(graph), with_axes(without_gradients(last)))
+        common = overlaid(with_axes(graph), with_axes(without_gradients(last)))
         if common is not None:
             return [Body(number, traced, common, results, batch, rest, rounds + 1)]
         (_, others) = named("step", last)

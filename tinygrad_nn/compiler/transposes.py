@@ -12,7 +12,7 @@ from math import prod
 from typing import Final
 
 from .arena import copy
-from .loopir import Buffer, Gemm, Kernel, accesses, statements
+from .loopir import Buffer, Gemm, Kernel, statements
 from .program import Program, Region, Repeat, Span, spans
 from .renaming import Renaming
 from .vectors import GATHER, Profile, best
@@ -29,20 +29,24 @@ def with_transposes(
     """The program with the copies that pay, given the innermost axes without them; the same one if none does."""
     program = replace(given, order=given.regions)  # regions are told apart by identity
     based = {buffer.base for buffer in program.buffers}
+    writers: dict[Buffer, list[int]] = {}
+    for position, one in enumerate(profiles):
+        for buffer in {use.buffer for use in one.uses if use.written}:
+            writers.setdefault(buffer, []).append(position)
     gains: dict[tuple[Buffer, int, Region], dict[int, float]] = {}
     rounds: dict[Region, float] = {}
     for path in _paths(program.regions):
         span = path[-1]
         for position in range(span.start, span.stop):  # type: ignore[union-attr]
             for buffer, axis, gain in _wishes(program.kernels[position], profiles[position], inner, width):
-                region = _unchanged(program, path, buffer, position)
+                region = _unchanged(writers, path, buffer, position)
                 if region is None or buffer.base is not None or buffer in based:
                     continue
                 times = [float(one.var.extent) for one in path if isinstance(one, Repeat)]
                 outside = [float(one.var.extent) for one in path[: path.index(region)] if isinstance(one, Repeat)]
                 rounds[region] = prod(outside)
                 gains.setdefault((buffer, axis, region), {})[position] = gain * prod(times)
-    insertion = _Insertion(program)
+    insertion = _Insertion(program, writers)
     for (buffer, axis, region), readers in gains.items():
         if sum(readers.values()) > CLEARLY * rounds[region] * _cost(buffer, width):
             insertion.add(buffer, axis, region, readers)
@@ -80,27 +84,20 @@ def _cost(buffer: Buffer, width: int) -> float:
     return prod(buffer.shape) / lanes * (1 + lanes * GATHER) + OVERHEAD
 
 
-def _unchanged(program: Program, path: Path, buffer: Buffer, position: int) -> Region | None:
+def _unchanged(writers: Mapping[Buffer, list[int]], path: Path, buffer: Buffer, position: int) -> Region | None:
     """The outermost region around a kernel in which a buffer does not change; or the kernel's span, where it has its
     value before the kernel and changes at the end at most.
     """
+    where = writers.get(buffer, [])
     for region in path:
         inside = [span for span, _ in spans((region,))]
         changes = any(old is buffer for span in inside for old, _ in span.updates)
-        if not changes and not any(_writes(program, span.start, span.stop, buffer) for span in inside):
+        if not changes and not any(inside[0].start <= k < inside[-1].stop for k in where):
             return region
     span = path[-1]
-    if isinstance(span, Span) and not _writes(program, position, span.stop, buffer):
+    if isinstance(span, Span) and not any(position <= k < span.stop for k in where):
         return span
     return None
-
-
-def _writes(program: Program, start: int, stop: int, buffer: Buffer) -> bool:
-    return any(
-        is_write and access.buffer is buffer
-        for kernel in program.kernels[start:stop]
-        for access, is_write, _ in accesses(kernel)
-    )
 
 
 @dataclass(slots=True)
@@ -108,6 +105,7 @@ class _Insertion:
     """Copies to be made before regions, or before a kernel, and the kernels that are to read them."""
 
     old: Program
+    writers: Mapping[Buffer, list[int]]
     copies: list[Buffer] = field(default_factory=list)
     before: dict[Region | int, list[Kernel]] = field(default_factory=dict)
     renamed: dict[int, dict[Buffer, Buffer]] = field(default_factory=dict)
@@ -119,9 +117,8 @@ class _Insertion:
         self.copies.append(made)
         spot: Region | int = region
         if isinstance(region, Span):  # as early as may be: what is stored here is not at once there to be loaded
-            spot = min(readers)
-            while spot > region.start and not _writes(self.old, spot - 1, spot, buffer):
-                spot -= 1
+            earlier = [k + 1 for k in self.writers.get(buffer, ()) if region.start <= k < min(readers)]
+            spot = max(earlier, default=region.start)
         self.before.setdefault(spot, []).append(replace(copy(made, buffer), name=f"transpose_{buffer.name}"))
         for position in readers:
             self.renamed.setdefault(position, {})[buffer] = made

@@ -13,6 +13,7 @@ from typing import Final
 from ..errors import MissingExtra
 from ..extras import require
 from ..graph import DType, Node
+from ..ops.contract import inner_length
 from ..scalar import FLOAT64
 
 FROM: Final = 3 * 10**7  # multiply-adds, about 310 cubed: below, our loops are as fast
@@ -44,5 +45,5 @@ def is_large(node: Node) -> bool:
     """Whether a node is a matrix product that a BLAS computes faster than our loops."""
     if node.op.kind != "contract" or len(node.shape) != 2 or node.dtype.kind != "f":
         return False
-    lengths = (*node.shape, node.inputs[0].shape[0 if node.attrs["tx"] else 1])
+    lengths = (*node.shape, inner_length(node))
     return prod(lengths) >= FROM and all(type(n) is int for n in lengths) and has_blas()

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ..errors import TraceError, message
 from ..graph import DType, Graph, Node
-from ..ops.contract import MATMUL
+from ..ops.contract import MATMUL, inner_length
 from ..ops.movement import CAT, RESHAPE, SLICE
 from ..ops.reduce import SUM
 from ..ops.rules import SELECT_LIMIT, Pieces, Rank, Spread
@@ -170,8 +170,7 @@ def streams(node: Node, plan: Plan) -> bool:
     if node.attrs != {"axis": (0,), "keepdims": False} or len(product.shape) != 3 or node.dtype.kind != "f":
         return False
     read = sum(prod(x.shape) * x.dtype.itemsize for x in product.inputs)
-    inner = product.inputs[0].shape[-2 if product.attrs["tx"] else -1]
-    return read > CACHE and min(inner, *product.shape[1:]) >= DEEP and all(type(n) is int for n in product.shape)
+    return read > CACHE and min(inner_length(product), *product.shape[1:]) >= DEEP and all(type(n) is int for n in product.shape)
 
 
 def inlines(node: Node) -> bool:
@@ -199,9 +198,7 @@ def _reads(user: Node, argnum: int, node: Node, reads: dict[Node, float], stored
     own = max(1, prod(node.shape))
     times = 1.0 if stored else reads[user]
     if user.op.kind == "contract":
-        x = user.inputs[0]
-        work = prod(user.shape) * x.shape[-2 if user.attrs["tx"] else -1]
-        return times * work / own
+        return times * prod(user.shape) * inner_length(user) / own
     if user.op.kind == "reduce":
         return times
     if isinstance(user.op.emit, Rank):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ..graph import Graph, Node
-from ..ops.contract import MATMUL
+from ..ops.contract import MATMUL, inner_length
 from ..ops.elementwise import ADD
 from ..ops.movement import RESHAPE
 from ..ops.rules import INT64, Fold, Pieces, Rank, Spread
@@ -312,7 +312,7 @@ class Lowering(Scans):
         self.sources.append(node.op.name)
         x, y = node.inputs
         tx, ty = node.attrs["tx"], node.attrs["ty"]
-        loops, (k,) = self._loops((x.shape[-2 if tx else -1],), "r")
+        loops, (k,) = self._loops((inner_length(node),), "r")
         *batch, row, column = index
         left = (*batch, k, row) if tx else (*batch, row, k)
         right = (*batch, column, k) if ty else (*batch, k, column)

@@ -11,7 +11,7 @@ from math import prod
 from typing import Final
 
 from ..graph import Graph, Node
-from ..ops.contract import MATMUL
+from ..ops.contract import MATMUL, inner_length
 from ..ops.movement import CAT, RESHAPE, SLICE
 from ..ops.scan import COLUMN, SCAN, start_of
 from .rebuild import apply, with_operands
@@ -30,8 +30,7 @@ def is_short(scan: Node, limit: int = LIMIT, work: float = WORK) -> bool:
 
 
 def _work(node: Node) -> int:
-    terms = node.inputs[0].shape[-2 if node.attrs["tx"] else -1] if node.op is MATMUL else 1
-    return prod(node.shape) * terms
+    return prod(node.shape) * (inner_length(node) if node.op is MATMUL else 1)
 
 
 def unroll(graph: Graph, limit: int = LIMIT, work: float = WORK) -> Graph:

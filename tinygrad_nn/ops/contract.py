@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError, message
-from ..graph import Arg, Case, Op, Shape
+from ..graph import Arg, Case, Node, Op, Shape
 from .rules import NUMBER, same_dtype
 
 
@@ -61,3 +61,8 @@ MATMUL = Op(
 )
 
 OPS = (MATMUL,)
+
+
+def inner_length(node: Node) -> int:
+    """How many products each element of a matrix product is the sum of."""
+    return node.inputs[0].shape[-2 if node.attrs["tx"] else -1]

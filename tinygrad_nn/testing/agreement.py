@@ -23,7 +23,7 @@ from ..errors import IndexOutOfRange
 from ..executor import eval_node, run
 from ..graph import Graph, Node
 from ..ops import transcendental
-from ..ops.contract import MATMUL
+from ..ops.contract import MATMUL, inner_length
 from ..ops.elementwise import ADD
 
 Array = np.ndarray[Any, Any]
@@ -264,12 +264,12 @@ def _spread(node: Node, value: Array, operands: Sequence[Array]) -> Any:
 
 
 def _matmul(node: Node, value: Array, operands: Sequence[Array]) -> Any:
-    count = operands[0].shape[-2 if node.attrs["tx"] else -1] + 1
+    count = inner_length(node) + 1
     return count * _unit(value) * eval_node(node, [np.abs(x) for x in operands])
 
 
 def _added(node: Node, value: Array, operands: Sequence[Array]) -> Any:
-    inner = max(x.inputs[0].shape[-2 if x.attrs["tx"] else -1] for x in node.inputs if x.op is MATMUL)
+    inner = max(inner_length(x) for x in node.inputs if x.op is MATMUL)
     return (inner + 1) * _unit(value) * (np.abs(operands[0]) + np.abs(operands[1]))
 
 

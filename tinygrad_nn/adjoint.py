@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from .autodiff import reverse as walk_back
-from .graph import NO_ATTRS, GradSlot, Graph, Node, by_serial, reachable
+from .graph import NO_ATTRS, GradSlot, Graph, Node, by_serial, reachable, with_operands
 from .ops import elementwise
 from .ops.contract import MATMUL
 from .ops.elementwise import ADD, NEG, SUB
@@ -230,7 +230,7 @@ def _adjoint(walk: _Walk, series: int) -> Adjoint:
     read_inside = [node for node in stacked if node in inside]
     inputs = [handle.node for handle in walk.carried] + read_inside + [node for node in rest if node in inside]
     return Adjoint(
-        Body.of(outputs, inputs),  # type: ignore[arg-type]
+        Body.of(outputs, inputs),
         seeded=walk.seeded,
         read=tuple(k for k, node in zip(left.values(), stand_ins.values(), strict=True) if node in used),
         began=tuple(k for k, node in enumerate(first) if node in used),
@@ -282,9 +282,7 @@ def cut(roots: Sequence[Node], stand_ins: Mapping[Node, Node]) -> dict[Node, Nod
     new = dict(stand_ins)
     for node in Graph.of(roots, tuple(stand_ins)).nodes:
         if node not in new:
-            operands = tuple(new[operand] for operand in node.inputs)
-            same = all(a is b for a, b in zip(operands, node.inputs, strict=True))
-            new[node] = node if same else _remade(node, operands)
+            new[node] = _remade(node, tuple(new[operand] for operand in node.inputs))
     return new
 
 
@@ -295,4 +293,4 @@ def _remade(node: Node, operands: tuple[Node, ...]) -> Node:
         bounds = {"bounds": ((start, 1, length),)}
         part = Node(SLICE, operands, bounds, (length,), node.dtype, None, node.needs_grad)
         return Node(RESHAPE, (part,), {"shape": node.shape}, node.shape, node.dtype, None, node.needs_grad)
-    return Node(node.op, operands, node.attrs, node.shape, node.dtype, None, node.needs_grad)
+    return with_operands(node, operands)

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, Literal, NoReturn, Self
 
 import numpy as np
 
@@ -155,6 +155,13 @@ class Node:
         return f"{self.op.name}{list(self.shape)}:{self.dtype.name}"
 
 
+def with_operands(node: Node, operands: tuple[Node, ...]) -> Node:
+    """The same op on other operands, without a value; the node itself where they are its own."""
+    if all(a is b for a, b in zip(operands, node.inputs, strict=True)):
+        return node
+    return Node(node.op, operands, node.attrs, node.shape, node.dtype, None, node.needs_grad)
+
+
 by_serial: Final = attrgetter("serial")
 
 
@@ -186,7 +193,7 @@ class Graph:
     @classmethod
     def of(
         cls, outputs: Sequence[Node], inputs: Sequence[Node] = (), updates: Sequence[tuple[Node, Node]] = ()
-    ) -> Graph:
+    ) -> Self:
         """The graph of everything `outputs` and `updates` depend on; the walk stops at `inputs`.
 
         Inputs come first, then the nodes as they were made, each constant before its first user: constants may be

@@ -264,7 +264,7 @@ class _Loop:
         _check_closed(body)
         if self.key is None:
             body, outside = _computed_once(body, moving, symbols, outside)
-        return _Recording(body, places, tree, tuple(outside))  # type: ignore[arg-type]
+        return _Recording(body, places, tree, tuple(outside))
 
     def unrolled(self) -> tuple[Any, Any]:
         """The loop step by step."""
@@ -284,8 +284,8 @@ class _Loop:
 
 
 def _computed_once(
-    body: Graph, moving: Sequence[Node], symbols: Sequence[Node], outside: Sequence[Any]
-) -> tuple[Graph, list[Any]]:
+    body: Body, moving: Sequence[Node], symbols: Sequence[Node], outside: Sequence[Any]
+) -> tuple[Body, list[Any]]:
     """The body without what is the same in every step: that is computed here, and read."""
     varies = set(moving)
     for node in body.nodes:

@@ -170,7 +170,8 @@ def streams(node: Node, plan: Plan) -> bool:
     if node.attrs != {"axis": (0,), "keepdims": False} or len(product.shape) != 3 or node.dtype.kind != "f":
         return False
     read = sum(prod(x.shape) * x.dtype.itemsize for x in product.inputs)
-    return read > CACHE and min(inner_length(product), *product.shape[1:]) >= DEEP and all(type(n) is int for n in product.shape)
+    deep = min(inner_length(product), *product.shape[1:]) >= DEEP
+    return read > CACHE and deep and all(type(n) is int for n in product.shape)
 
 
 def inlines(node: Node) -> bool:

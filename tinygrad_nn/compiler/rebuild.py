@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..graph import Attrs, Graph, Node, Op
+from ..graph import Attrs, Graph, Node, Op, with_operands
 
 Rule = Callable[[Node, tuple[Node, ...]], Node | None]
 
@@ -26,13 +26,6 @@ def rebuild(graph: Graph, rule: Rule) -> Graph:
         new[node] = with_operands(node, operands) if replaced is None else replaced
     updates = [(old, new[value]) for old, value in graph.updates]
     return Graph.of([new[node] for node in graph.outputs], graph.inputs, updates)
-
-
-def with_operands(node: Node, operands: tuple[Node, ...]) -> Node:
-    """The same op on other operands."""
-    if all(a is b for a, b in zip(operands, node.inputs, strict=True)):
-        return node
-    return Node(node.op, operands, node.attrs, node.shape, node.dtype, None)
 
 
 def count_users(graph: Graph) -> dict[Node, int]:

@@ -13,13 +13,13 @@ import numpy as np
 
 from ..config import config, say
 from ..errors import TinygradError
-from ..graph import NO_ATTRS, Graph, Node, Op
+from ..graph import NO_ATTRS, Graph, Node, Op, with_operands
 from ..ops import TABLE
 from ..ops.elementwise import CAST, DIV, MUL, NEG, SUB
 from ..ops.movement import BROADCAST, PERMUTE, RESHAPE, SLICE
 from ..ops.source import CONSTANT
 from .moves import cut_cats, join_embeds, keep_axes, read_pieces, read_transposed, unit_steps
-from .rebuild import apply, rebuild, with_operands
+from .rebuild import apply, rebuild
 from .unroll import unroll
 
 FOLDED_LIMIT: Final = 65536  # elements of a constant that is worked out

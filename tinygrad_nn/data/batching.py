@@ -57,13 +57,19 @@ def batches(n: int, batch_size: int | None = None, *, op: str = "fit") -> list[s
     >>> batches(5, 2)
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
+    size = _size(n, batch_size, op)
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _size(n: int, batch_size: int | None, op: str) -> int:
+    """The samples of a whole batch."""
     if n < 1:
         raise DataError(message(op, "an empty dataset", "at least one sample", "check the file or the split"))
     size = n if batch_size is None else batch_size
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or not 1 <= size <= n:
         raise DataError(message(op, f"batch_size={batch_size!r} for {n} samples", f"an integer from 1 to {n}",
                                 "batch_size=None takes all samples as one batch"))
-    return [slice(start, min(start + size, n)) for start in range(0, n, int(size))]
+    return int(size)
 
 
 class Batches:
@@ -79,7 +85,7 @@ class Batches:
 
     def __init__(self, columns: Sequence[Column], batch_size: int | None = None, *, op: str = "fit") -> None:
         self.samples = len(columns[0])
-        size = batches(self.samples, batch_size, op=op)[0].stop
+        size = _size(self.samples, batch_size, op)
         lengths = [[len(entry) for entry in column] for column in columns if isinstance(column, list)]
         kinds, counts = np.zeros(self.samples, np.int64), np.array([self.samples])
         if lengths:

@@ -75,13 +75,19 @@ class When:
 Region = Span | Repeat | When
 
 
-def spans(regions: Sequence[Region], around: tuple[Var, ...] = ()) -> Iterator[tuple[Span, tuple[Var, ...]]]:
-    """Every span of a tree, with the variables of the repetitions around it."""
+def paths(regions: Sequence[Region], around: tuple[Region, ...] = ()) -> Iterator[tuple[Span, tuple[Region, ...]]]:
+    """Every span of a tree, with the regions around it, outermost first."""
     for region in regions:
         if isinstance(region, Span):
             yield region, around
         else:
-            yield from spans(region.body, (*around, region.var) if isinstance(region, Repeat) else around)
+            yield from paths(region.body, (*around, region))
+
+
+def spans(regions: Sequence[Region]) -> Iterator[tuple[Span, tuple[Var, ...]]]:
+    """Every span of a tree, with the variables of the repetitions around it."""
+    for span, around in paths(regions):
+        yield span, tuple(region.var for region in around if isinstance(region, Repeat))
 
 
 def with_spans(regions: Sequence[Region], new: Mapping[Span, Span]) -> tuple[Region, ...]:

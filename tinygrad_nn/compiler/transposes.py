@@ -13,19 +13,15 @@ from typing import Final
 
 from .arena import copy
 from .loopir import Buffer, Gemm, Kernel, statements
-from .program import Program, Region, Repeat, Span, spans
+from .program import Program, Region, Repeat, Span, paths, spans
 from .renaming import Renaming
-from .vectors import GATHER, Profile, best
+from .vectors import GATHER, Profile, best, times
 
 OVERHEAD: Final = 8.0  # of one more kernel, in loads
 CLEARLY: Final = 3.0  # times as much must be saved: the costs are rough
 
-Path = tuple[Region, ...]
 
-
-def with_transposes(
-    given: Program, profiles: Sequence[Profile], inner: Mapping[Buffer, int], width: int
-) -> Program:
+def with_transposes(given: Program, profiles: Sequence[Profile], inner: Mapping[Buffer, int], width: int) -> Program:
     """The program with the copies that pay, given the innermost axes without them; the same one if none does."""
     program = replace(given, order=given.regions)  # regions are told apart by identity
     based = {buffer.base for buffer in program.buffers}
@@ -35,31 +31,21 @@ def with_transposes(
             writers.setdefault(buffer, []).append(position)
     gains: dict[tuple[Buffer, int, Region], dict[int, float]] = {}
     rounds: dict[Region, float] = {}
-    for path in _paths(program.regions):
-        span = path[-1]
-        for position in range(span.start, span.stop):  # type: ignore[union-attr]
+    often = times(program)
+    for span, around in paths(program.regions):
+        for position in range(span.start, span.stop):
             for buffer, axis, gain in _wishes(program.kernels[position], profiles[position], inner, width):
-                region = _unchanged(writers, path, buffer, position)
+                region = _unchanged(writers, span, around, buffer, position)
                 if region is None or buffer.base is not None or buffer in based:
                     continue
-                times = [float(one.var.extent) for one in path if isinstance(one, Repeat)]
-                outside = [float(one.var.extent) for one in path[: path.index(region)] if isinstance(one, Repeat)]
-                rounds[region] = prod(outside)
-                gains.setdefault((buffer, axis, region), {})[position] = gain * prod(times)
+                outside = around[: around.index(region)] if region in around else around
+                rounds[region] = prod(float(one.var.extent) for one in outside if isinstance(one, Repeat))
+                gains.setdefault((buffer, axis, region), {})[position] = gain * often[position]
     insertion = _Insertion(program, writers)
-    for (buffer, axis, region), readers in gains.items():
+    for (buffer, _, region), readers in gains.items():
         if sum(readers.values()) > CLEARLY * rounds[region] * _cost(buffer, width):
-            insertion.add(buffer, axis, region, readers)
+            insertion.add(buffer, region, readers)
     return insertion.program() if insertion.copies else given
-
-
-def _paths(regions: Sequence[Region], around: Path = ()) -> Iterator[Path]:
-    """Every span, after the regions around it."""
-    for region in regions:
-        if isinstance(region, Span):
-            yield (*around, region)
-        else:
-            yield from _paths(region.body, (*around, region))
 
 
 def _wishes(
@@ -84,20 +70,19 @@ def _cost(buffer: Buffer, width: int) -> float:
     return prod(buffer.shape) / lanes * (1 + lanes * GATHER) + OVERHEAD
 
 
-def _unchanged(writers: Mapping[Buffer, list[int]], path: Path, buffer: Buffer, position: int) -> Region | None:
+def _unchanged(
+    writers: Mapping[Buffer, list[int]], span: Span, around: Sequence[Region], buffer: Buffer, position: int
+) -> Region | None:
     """The outermost region around a kernel in which a buffer does not change; or the kernel's span, where it has its
     value before the kernel and changes at the end at most.
     """
     where = writers.get(buffer, [])
-    for region in path:
+    for region in (*around, span):
         inside = [span for span, _ in spans((region,))]
         changes = any(old is buffer for span in inside for old, _ in span.updates)
         if not changes and not any(inside[0].start <= k < inside[-1].stop for k in where):
             return region
-    span = path[-1]
-    if isinstance(span, Span) and not any(position <= k < span.stop for k in where):
-        return span
-    return None
+    return None if any(position <= k < span.stop for k in where) else span
 
 
 @dataclass(slots=True)
@@ -111,7 +96,7 @@ class _Insertion:
     renamed: dict[int, dict[Buffer, Buffer]] = field(default_factory=dict)
     kernels: list[Kernel] = field(default_factory=list)
 
-    def add(self, buffer: Buffer, axis: int, region: Region, readers: Mapping[int, float]) -> None:
+    def add(self, buffer: Buffer, region: Region, readers: Mapping[int, float]) -> None:
         """A copy for some kernels."""
         made = Buffer(f"{buffer.name}t{len(self.copies)}", buffer.shape, buffer.dtype)
         self.copies.append(made)

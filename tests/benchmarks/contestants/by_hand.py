@@ -175,63 +175,10 @@ def mlp_64(setting: Setting) -> Run:
 
 
 def descend(weights: list[Any], x: Any, y: Any, rate: float, relu: bool) -> float:
-    """A step of an RNN on one sequence (T, F), backwards through time."""
+    """A step of an RNN on one sequence (T, F), or on several (N, T, F), backwards through time; the sum of squares."""
     wx, wh, b, _, wo, bo = weights
-    steps, pre = len(x), x @ wx.T + b
-    h = np.zeros((steps + 1, len(wh)))
-    for t in range(steps):
-        z = wh @ h[t]
-        z += pre[t]
-        h[t + 1] = np.maximum(z, 0) if relu else np.tanh(z)
-    d = h[1:] @ wo.T + bo - y
-    loss = float((d * d).sum())
-    d *= 2
-    gh = d @ wo
-    slope = (h[1:] > 0) if relu else 1 - h[1:] * h[1:]
-    dz = np.empty_like(gh)
-    dz[-1] = gh[-1] * slope[-1]
-    for t in range(steps - 2, -1, -1):
-        dz[t] = (gh[t] + dz[t + 1] @ wh) * slope[t]
-    for w, g in ((wx, dz.T @ x), (wh, dz.T @ h[:-1]), (b, dz.sum(0)), (wo, d.T @ h[1:]), (bo, d.sum(0))):
-        w -= rate * g
-    return loss
-
-
-def fraud_small(setting: Setting) -> Run:
-    """Epochs."""
-    x, y = setting.arrays["x"], setting.arrays["y"]
-
-    def run(iterations: int) -> Sample:
-        weights = [w.copy() for w in setting.weights()]
-        history = []
-        start = time.perf_counter()
-        for _ in range(iterations):
-            losses = [descend(weights, a, b, 1e-6, relu=True) for a, b in zip(x, y, strict=True)]
-            history.append(sum(losses) / len(x))
-        return Sample(time.perf_counter() - start, history[-1:])
-
-    return run
-
-
-def fraud_kaggle(setting: Setting) -> Run:
-    """Sequences."""
-    x, y = setting.arrays["x"], setting.arrays["y"]
-
-    def run(iterations: int) -> Sample:
-        weights = [w.copy() for w in setting.weights()]
-        rows, epochs = passes(iterations, len(x))
-        start = time.perf_counter()
-        for _ in range(epochs):
-            losses = [descend(weights, x[k], y[k], 1e-3, relu=False) for k in range(rows)]
-        return Sample(time.perf_counter() - start, [sum(losses) / rows])
-
-    return run
-
-
-def descend_together(weights: list[Any], x: Any, y: Any, rate: float, relu: bool) -> float:
-    """As `descend` on several sequences (N, T, F) at a time; returns the sum of squares."""
-    wx, wh, b, _, wo, bo = weights
-    x, y = x.swapaxes(0, 1), y.swapaxes(0, 1)
+    if x.ndim == 3:
+        x, y = x.swapaxes(0, 1), y.swapaxes(0, 1)
     steps, pre = len(x), x @ wx.T + b
     h = np.zeros((steps + 1, *pre.shape[1:]))
     for t in range(steps):
@@ -247,39 +194,51 @@ def descend_together(weights: list[Any], x: Any, y: Any, rate: float, relu: bool
     dz[-1] = gh[-1] * slope[-1]
     for t in range(steps - 2, -1, -1):
         dz[t] = (gh[t] + dz[t + 1] @ wh) * slope[t]
-    x, dz, d, before, after = (v.reshape(-1, v.shape[2]) for v in (x, dz, d, h[:-1], h[1:]))
+    before, after = h[:-1], h[1:]
+    if x.ndim == 3:
+        x, dz, d, before, after = (v.reshape(-1, v.shape[2]) for v in (x, dz, d, before, after))
     for w, g in ((wx, dz.T @ x), (wh, dz.T @ before), (b, dz.sum(0)), (wo, d.T @ after), (bo, d.sum(0))):
         w -= rate * g
     return loss
 
 
-def fraud_small_batch(setting: Setting) -> Run:
-    """Epochs of one step."""
+def over(setting: Setting, rate: float, mean: bool, batch: int | None, large: bool) -> Run:
+    """Training on all sequences, in order. Iterations are epochs of the small model, sequences of the large one."""
     x, y = setting.arrays["x"], setting.arrays["y"]
 
     def run(iterations: int) -> Sample:
         weights = [w.copy() for w in setting.weights()]
+        rows, epochs = passes(iterations, len(x)) if large else (len(x), iterations)
+        size = batch or rows
+        parts: list[Any] = [slice(k, min(k + size, rows)) for k in range(0, rows, size)]
+        parts = list(range(rows)) if size == 1 else parts
+        rates = [rate / y[k].size if mean else rate for k in parts]
         start = time.perf_counter()
-        history = [descend_together(weights, x, y, 1e-6, relu=True) for _ in range(iterations)]
-        return Sample(time.perf_counter() - start, history[-1:])
+        for _ in range(epochs):
+            losses = [descend(weights, x[k], y[k], r, not large) for k, r in zip(parts, rates, strict=True)]
+        return Sample(time.perf_counter() - start, [sum(losses) / (y[:rows].size if mean else len(parts))])
 
     return run
+
+
+def fraud_small(setting: Setting) -> Run:
+    """Epochs."""
+    return over(setting, 1e-6, mean=False, batch=1, large=False)
+
+
+def fraud_small_batch(setting: Setting) -> Run:
+    """Epochs of one step."""
+    return over(setting, 1e-6, mean=False, batch=None, large=False)
+
+
+def fraud_kaggle(setting: Setting) -> Run:
+    """Sequences."""
+    return over(setting, 1e-3, mean=False, batch=1, large=True)
 
 
 def fraud_kaggle_64(setting: Setting) -> Run:
     """Sequences."""
-    x, y = setting.arrays["x"], setting.arrays["y"]
-
-    def run(iterations: int) -> Sample:
-        weights = [w.copy() for w in setting.weights()]
-        rows, epochs = passes(iterations, len(x))
-        spans = [slice(k, min(k + 64, rows)) for k in range(0, rows, 64)]
-        start = time.perf_counter()
-        for _ in range(epochs):
-            losses = [descend_together(weights, x[k], y[k], 0.01 / y[k].size, relu=False) for k in spans]
-        return Sample(time.perf_counter() - start, [sum(losses) / y[:rows].size])
-
-    return run
+    return over(setting, 0.01, mean=True, batch=64, large=True)
 
 
 def csv(setting: Setting) -> Run:

@@ -237,20 +237,9 @@ class _Latest(threading.local):
 _latest: Final = _Latest()
 
 
-def _rule(
-    g: Columns,
-    out: Any,
-    *operands: Any,
-    argnum: int,
-    body: Any,
-    length: int,
-    carries: int,
-    series: int,
-    reverse: bool,
-    needs: tuple[int, ...],
-) -> Any:
+def _rule(g: Columns, out: Any, *operands: Any, argnum: int, **attrs: Any) -> Any:
     if _latest.key is None or _latest.key() is not out or _latest.g is not g:
-        found = _cotangents(g, out, operands, needs, body, carries, series, length, reverse)
+        found = _cotangents(g, out, operands, **attrs)
         _latest.key, _latest.g, _latest.found = ref(out, _latest.forget), g, found
     return (_latest.found or {})[argnum]
 

@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-MAX_LINES = 400
 MAY_PRINT = {"__main__", "cli", "testing"}
 
 
@@ -192,15 +191,9 @@ def check_statements(package: Package) -> list[str]:
     return found
 
 
-def check_length(package: Package) -> list[str]:
-    """No file is longer than MAX_LINES."""
-    lengths = {module.name: len(module.source.splitlines()) for module in package.values()}
-    return [f"{name}: {length} lines, at most {MAX_LINES}" for name, length in lengths.items() if length > MAX_LINES]
-
-
 PACKAGE = load(ROOT / "tinygrad_nn")
 TABLE = table((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
-RULES = (check_cycles, check_function_imports, check_statements, check_length)
+RULES = (check_cycles, check_function_imports, check_statements)
 
 
 def test_table_is_found_and_ordered() -> None:
@@ -352,8 +345,3 @@ def test_assert_and_print_are_found() -> None:
         "graph:3: print; return text or use logging",
         "cli:2: assert; raise one of the classes of errors.py",
     ]
-
-
-def test_long_file_is_found() -> None:
-    assert check_length(package(graph="x = 1\n" * 400)) == []
-    assert check_length(package(graph="x = 1\n" * 401)) == ["graph: 401 lines, at most 400"]

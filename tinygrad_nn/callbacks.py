@@ -74,7 +74,7 @@ class EarlyStopping:
         value = self.sign * monitored(self.monitor, logs, "EarlyStopping")
         if value < self.best - self.min_delta:
             self.best, self.best_epoch = value, run.epoch
-            self.kept = [tensor.detach() for tensor in self.tensors]
+            self.kept = [tensor.detach().clone() for tensor in self.tensors]
         elif run.epoch - self.best_epoch >= self.patience:
             best = f"{self.monitor} {self.sign * self.best:.6g} of epoch {self.best_epoch}"
             run.stop(f"no better than {best} for {self.patience} epochs")

@@ -24,6 +24,7 @@ from .tensor import Tensor, enable_grad
 from .tensor.core import Core, is_literal, left_over, mode, tracing, user_line
 from .tensor.creation import as_tensor, zeros
 from .tensor.symbolic import Symbolic
+from .tensor.tensor import View
 
 NAME = "scan"
 RECORDINGS = 256  # kept at most
@@ -44,10 +45,16 @@ class _Recorder(Symbolic):
 
     def lift(self, handle: Core) -> Node:
         """The node of an operand; a tensor from outside becomes an input at its first touch."""
-        before = handle.node
+        if type(handle) is View and handle.born <= self.start:
+            with tracing(self.outer):  # what it is now is worked out outside
+                before = handle.node if self.outer is None else self.outer.lift(handle)
+        else:
+            before = handle.node
+            if before.serial > self.start and before not in self.symbols:
+                return before
         if before in self.symbols:
             return self.symbols[before]
-        if before.serial > self.start or is_literal(before):
+        if is_literal(before):
             return before
         node = before if self.outer is None else self.outer.lift(handle)
         if self.outer is None and node.value is None:

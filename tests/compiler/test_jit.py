@@ -232,7 +232,7 @@ def test_the_state_before_it_changed_is_returned() -> None:
     @tg.jit
     def step() -> Any:
         before, shaped = state * 1.0, state.reshape(2, 3)
-        kept = state.detach()
+        kept = state.clone()
         state.add_(1.0)
         return before, shaped, kept
 
@@ -246,8 +246,8 @@ def test_states_that_swap() -> None:
 
     @tg.jit
     def swap() -> None:
-        old = a.detach()
-        a.assign(b.detach())
+        old = a.clone()
+        a.assign(b)
         b.assign(old)
 
     swap()

@@ -25,6 +25,7 @@ from ..ops.source import CONSTANT
 from ..pytree import Tree, flatten, unflatten
 from ..tensor import Tensor
 from ..tensor.core import constant, mode
+from ..tensor.tensor import View
 from . import native
 from .explain import Explanation, explain_schedule
 from .program import Program
@@ -235,7 +236,8 @@ class Jitted:
             arrays = []
             arguments, k = entry.arguments, 0
             for arg in args:
-                value = arg if type(arg) is _ARRAY else arg.node.value if type(arg) is Tensor else None
+                kind = type(arg)
+                value = arg if kind is _ARRAY else arg.node.value if kind is Tensor or kind is View else None
                 _, shape, dtype = arguments[k]
                 if value is None or value.dtype is not dtype or value.shape != shape:
                     break

@@ -21,8 +21,9 @@ from ..graph import NO_ATTRS, GradSlot, Graph, Node, next_serial, reachable
 from ..ops.source import CONSTANT, INPUT
 from ..pytree import Tree, flatten, unflatten
 from ..tensor import Tensor
-from ..tensor.core import Core, is_literal, left_over, same, tracing
+from ..tensor.core import Core, is_literal, left_over, mode, same, tracing, user_line
 from ..tensor.symbolic import Symbolic
+from ..tensor.tensor import View
 
 HANDLES: Final = threading.RLock()  # held by whoever gives handles of the state other nodes; before any arena's lock
 
@@ -92,7 +93,10 @@ class Tracer(Symbolic):
         self.modules: dict[int, tuple[Any, bool]] = {}
 
     def lift(self, handle: Core) -> Node:
-        """The node of an operand; a tensor from outside becomes an input at its first touch."""
+        """The node of an operand; a tensor from outside becomes an input at its first touch, for a view its root."""
+        if type(handle) is View:
+            self._lift_root(handle)
+            return handle.node
         node = handle.node
         if node.serial > self.start:
             if node.op is CONSTANT:
@@ -115,9 +119,18 @@ class Tracer(Symbolic):
         handle.node = symbol
         return symbol
 
+    def _lift_root(self, view: View) -> None:
+        if view.leaf is not None and view.leaf.owner <= self.start:
+            got = f"a leaf from outside that shares its elements with another tensor, at {user_line()}"
+            raise TraceError(message("jit", got, "leaves of their own", "clone() it before requires_grad_()"))
+        self.lift(view._base)
+
     def assign(self, handle: Core, node: Node) -> None:
         """The handle holds another value until the trace ends; a leaf stays a leaf."""
         old = self.lift(handle)
+        if old.needs_grad and old.inputs and not (old.slot is not None and old.slot.owner >= 0) and not mode.grad:
+            got = f"a write under no_grad to a tensor with a history, at {user_line()}"
+            raise TraceError(message("jit", got, "writes to leaves and constants", "make a new tensor"))
         if old.op is CONSTANT and old.serial > self.start:
             self.made.setdefault(id(handle), (weakref.ref(handle), old))
         new = same(node, old.needs_grad) if old.needs_grad or not node.inputs else node

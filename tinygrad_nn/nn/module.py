@@ -164,8 +164,11 @@ class Module:
         return {path: tensors[path] for path in order if path in tensors and getattr(tensors[path], "persistent", True)}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Values of all parameters and persistent buffers by path, with torch's keys and shapes."""
-        return {path: tensor.detach() for path, tensor in self._state().items()}
+        """Values of all parameters and persistent buffers by path, with torch's keys and shapes.
+
+        Unlike torch's they are those of now: later changes of the module do not reach them.
+        """
+        return {path: tensor.detach().clone() for path, tensor in self._state().items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
         """Take over values: all of them or, on error, none.

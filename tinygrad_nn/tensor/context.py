@@ -84,8 +84,8 @@ mode = Mode()
 
 
 @contextmanager
-def tracing(recorder: Recorder) -> Iterator[None]:
-    """Within the block every application goes to the recorder; the one before is restored, also on error."""
+def tracing(recorder: Recorder | None) -> Iterator[None]:
+    """Within the block every application goes to this recorder; the one before is restored, also on error."""
     before = mode.recorder
     mode.recorder = recorder
     try:

@@ -142,6 +142,14 @@ def broadcast_attrs(rank: int, shape: Shape) -> Attrs:
     return {"shape": shape, "axes": tuple(range(len(shape) - rank))}
 
 
+def stretch(name: str, own: Shape, shape: Shape) -> Attrs:
+    """Attributes of the broadcast of one shape to another, longer one; raises ShapeError naming the op."""
+    attrs, beyond = _stretches(name, own, shape)
+    if attrs is None or beyond is not None:
+        raise ShapeError(message(name, f"shape {own} for {shape}", "axes of length 1 or equal"))
+    return attrs
+
+
 _scalars: dict[tuple[Number, DType], Node] = {}
 _literals: set[Node] = set()  # the nodes in it: 0.1 is another number in float32, so its value does not lead back
 
@@ -220,24 +228,27 @@ class Core:
         nodes = tuple([recorder.lift(operand) for operand in operands])
         return self.handle(recorder.bind(op, nodes, attrs))  # type: ignore[no-any-return]
 
+    def shared(self, op: Op, **attrs: Any) -> Self:
+        """As `apply`, for a movement whose result shares its elements with this tensor where that can be written to."""
+        return self.apply(op, **attrs)
+
     def assign(self, other: Core) -> Self:
         """Give this handle another value of the same shape and dtype. Recorded graphs keep the old one.
 
         A leaf keeps `requires_grad` and `.grad`. Raises ShapeError and DTypeError.
         """
-        old, new = self.node, other.node
-        if new.shape != old.shape:
-            raise ShapeError(message("assign", f"shapes {old.shape} and {new.shape}", "equal shapes"))
-        if new.dtype != old.dtype:
-            raise DTypeError(message("assign", f"dtypes {old.dtype.name} and {new.dtype.name}", "equal dtypes"))
+        check_assigned(self, other)
         if mode.recorder is not None:
             mode.recorder.assign(self, mode.recorder.lift(other))
         else:
-            self.point_at(new)
+            self.point_at(other.node)
         return self
 
     def point_at(self, new: Any) -> None:
-        """Hold another node (or a plain value, for which one is made); a leaf stays a leaf, with its gradient."""
+        """Hold another node (or a plain value, for which one is made); a leaf stays a leaf, with its gradient.
+
+        A computed tensor that is written under no_grad keeps its history, as in PyTorch.
+        """
         old = self.node
         slot = old.slot
         if slot is not None and slot.owner >= 0 and not new.needs_grad:
@@ -245,6 +256,8 @@ class Core:
             leaf.slot = slot
             slot.owner = leaf.serial
             self.node = leaf
+        elif old.needs_grad and old.inputs and not (mode.grad or new.needs_grad):
+            self.node = Node(RESHAPE, (old,), {"shape": old.shape}, old.shape, old.dtype, new.value, True)
         else:
             self.node = new if isinstance(new, Node) else constant(new.value)
 
@@ -288,17 +301,20 @@ class Core:
 
     def expand_to(self, shape: Shape) -> Self:
         """Broadcast to a shape, aligned at the last axis; raises ShapeError where it cannot."""
-        own = self.node.shape
-        if own == shape:
-            return self
-        attrs, beyond = _stretches("expand", own, shape)
-        if attrs is None or beyond is not None:
-            raise ShapeError(message("expand", f"shape {own} for {shape}", "axes of length 1 or equal"))
-        return self.apply(BROADCAST, **attrs)
+        return self if self.node.shape == shape else self.apply(BROADCAST, **stretch("expand", self.node.shape, shape))
 
     def rank(self) -> int:
         """The operand's weight in type promotion."""
         return 2 if self.node.shape else 1
+
+
+def check_assigned(handle: Core, other: Core) -> None:
+    """Raise ShapeError or DTypeError where a tensor cannot hold another one's value."""
+    old, new = handle.node, other.node
+    if new.shape != old.shape:
+        raise ShapeError(message("assign", f"shapes {old.shape} and {new.shape}", "equal shapes"))
+    if new.dtype != old.dtype:
+        raise DTypeError(message("assign", f"dtypes {old.dtype.name} and {new.dtype.name}", "equal dtypes"))
 
 
 def check_dtype(name: str, dtype: Any) -> DType:

@@ -315,7 +315,7 @@ class Elementwise(Logical):
     def nan_to_num(self, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Self:
         """NaN and infinities replaced, the latter by default by the largest and smallest number; gradient 0 there."""
         if self.node.dtype.kind != "f":
-            return self
+            return self * 1 if self.node.dtype.kind == "i" else self | self
         low, high = float(np.finfo(self.node.dtype).min), float(np.finfo(self.node.dtype).max)
         finite = self.masked_fill(self.eq(math.inf), high if posinf is None else posinf)
         finite = finite.masked_fill(self.eq(-math.inf), low if neginf is None else neginf)

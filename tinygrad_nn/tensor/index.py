@@ -7,17 +7,20 @@ every rule of NumPy holds) and one `take`. `x[key] = v` writes with `scatter` an
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
 from ..errors import DTypeError, IndexOutOfRange, ShapeError, message
 from ..graph import Shape
 from ..ops.index import GATHER, PUT_ADD, SCATTER, SCATTER_ADD, TAKE
+from ..ops.movement import RESHAPE
 from .core import Core, constant, mode
 from .inplace import InPlace
 from .operators import Operand
 from .shape import normal_axis
+
+T = TypeVar("T", bound=InPlace)
 
 
 class Indexed(InPlace):
@@ -105,7 +108,8 @@ class Indexed(InPlace):
                     raise IndexOutOfRange(message("getitem", got, f"{-length} <= index < {length}"))
                 bounds[axis] = (part % length, 1, 1)
             axis += 1
-        return (self.cut(bounds) if bounds else self).reshape(tuple(shape))
+        part = self.cut(bounds) if bounds else self
+        return part if bounds and part.shape == tuple(shape) else part.shared(RESHAPE, shape=tuple(shape))
 
     def places(self, key: Any) -> Self:
         """Positions in the flattened tensor of what a key names, as int64: NumPy applied to positions."""
@@ -119,16 +123,15 @@ class Indexed(InPlace):
         return self.handle(constant(np.asarray(places)))  # type: ignore[no-any-return]
 
     def __setitem__(self, key: Any, value: Operand) -> None:
+        source = self._operand(value).cast(self.dtype)
+        parts = _expanded(key, self.shape)
+        if parts is not None:
+            part = self._sliced(parts)
+            part._write("setitem", _fitted(source, part.shape))
+            return
         # Written with scatter, so gradients flow to the value and to what is not overwritten.
         places = self.places(key)
-        source = self._operand(value).cast(self.dtype)
-        try:
-            source = source.expand_to(places.shape)
-        except ShapeError:
-            raise ShapeError(
-                message("setitem", f"a value of shape {source.shape} for {places.shape}", "a shape that broadcasts")
-            ) from None
-        flat = self.flatten().scatter(0, places.flatten(), source.flatten())
+        flat = self.flatten().scatter(0, places.flatten(), _fitted(source, places.shape).flatten())
         self._write("setitem", flat.reshape(self.shape))
 
     def __iter__(self) -> Iterator[Self]:
@@ -138,6 +141,18 @@ class Indexed(InPlace):
 
     def __contains__(self, value: Any) -> bool:
         return bool((self == value)._value("in").any())
+
+
+def _fitted(source: T, shape: Shape) -> T:
+    """The value for elements of a shape; leading axes of length 1 may go, as in PyTorch."""
+    extra = source.ndim - len(shape)
+    if extra > 0 and source.shape[:extra] == (1,) * extra:
+        source = source.reshape(source.shape[extra:])
+    try:
+        return source.expand_to(shape)
+    except ShapeError:
+        expected = f"a value that broadcasts to {shape}"
+        raise ShapeError(message("setitem", f"a value of shape {source.shape} for {shape}", expected)) from None
 
 
 def _expanded(key: Any, shape: Shape) -> list[Any] | None:

@@ -1,8 +1,8 @@
 """In-place methods (`add_`, `x += y`, `fill_`, ...): compute, then let the handle hold the result.
 
-Legal where PyTorch allows it: on computed tensors and on constants at any time, on leaves that require grad only under
-no_grad. Recorded graphs keep the value they saw, so nothing that backward needs is lost. Shape and dtype stay. Unlike
-in PyTorch no other tensor changes: a view, a detach() or an array made from this tensor before keeps its values.
+Legal where PyTorch allows it: on computed tensors and on constants at any time, on leaves that require grad and their
+views only under no_grad. Recorded graphs keep the value they saw, so nothing that backward needs is lost. Shape and
+dtype stay. A write to a view reaches its base and all its other views; NumPy arrays made before keep their values.
 """
 
 from __future__ import annotations

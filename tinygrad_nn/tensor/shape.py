@@ -1,5 +1,6 @@
-"""Methods that move elements: reshape, permute, slice, concatenate and what is built of them. Views in NumPy, never
-in meaning.
+"""Methods that move elements: reshape, permute, slice, concatenate and what is built of them.
+
+What PyTorch calls a view is made by `shared`: a Tensor then shares its elements with the result (`tensor/view.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from ..errors import IndexOutOfRange, ShapeError, message
 from ..graph import Shape
 from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE, Bounds
-from .core import Core, constant
+from .core import Core, constant, stretch
 from .elementwise import Elementwise
 from .promotion import result_type
 
@@ -100,13 +101,17 @@ class Shaped(Elementwise):
                     )
                 )
             wanted = tuple(count // known if n == -1 else n for n in wanted)
-        return self if wanted == self.node.shape else self.apply(RESHAPE, shape=wanted)
+        return self if wanted == self.node.shape else self._reshaped(wanted)
+
+    def _reshaped(self, shape: Shape) -> Self:
+        """Under another shape of as many elements, as a view where the elements lie so that it can be one."""
+        return self.shared(RESHAPE, shape=shape)
 
     def permute(self, *order: Any) -> Self:
         """Axes in another order."""
         listed = as_ints(order)
         normal = tuple(normal_axis("permute", a, self.ndim) for a in listed)
-        return self.apply(PERMUTE, order=normal)
+        return self.shared(PERMUTE, order=normal)
 
     def transpose(self, dim0: int, dim1: int) -> Self:
         """Two axes exchanged."""
@@ -139,19 +144,19 @@ class Shaped(Elementwise):
         """A new axis of length 1."""
         shape = self.node.shape
         a = normal_axis("unsqueeze", dim, len(shape) + 1)
-        return self.apply(RESHAPE, shape=(*shape[:a], 1, *shape[a:]))
+        return self.shared(RESHAPE, shape=(*shape[:a], 1, *shape[a:]))
 
     def squeeze(self, dim: Ints | None = None) -> Self:
         """Without the axes of length 1 (or those of them that are named)."""
         named = normal_axes("squeeze", dim, self.ndim) if dim is not None else tuple(range(self.ndim))
-        return self.reshape(tuple(n for a, n in enumerate(self.shape) if n != 1 or a not in named))
+        return self.shared(RESHAPE, shape=tuple(n for a, n in enumerate(self.shape) if n != 1 or a not in named))
 
     def expand(self, *sizes: Any) -> Self:
         """Axes of length 1 repeated; -1 keeps a length; new axes come in front."""
         wanted = as_ints(sizes)
         offset = len(wanted) - self.ndim
         shape = tuple(self.shape[a - offset] if n == -1 and a >= offset else n for a, n in enumerate(wanted))
-        return self.expand_to(shape)
+        return self.broadcast_to(shape)
 
     def spread(self, shape: Shape, axes: tuple[int, ...]) -> Self:
         """Repeated along new axes: the result has `shape`, of which `axes` are new. The adjoint of a sum."""
@@ -170,7 +175,7 @@ class Shaped(Elementwise):
 
     def cut(self, bounds: dict[int, tuple[int, int, int]]) -> Self:
         """(start, step, length) on the axes named, everything on the others."""
-        return self.apply(SLICE, bounds=tuple(bounds.get(a, (0, 1, n)) for a, n in enumerate(self.shape)))
+        return self.shared(SLICE, bounds=tuple(bounds.get(a, (0, 1, n)) for a, n in enumerate(self.shape)))
 
     def embed(self, shape: Shape, offset: tuple[int, ...]) -> Self:
         """Zeros of `shape` with this tensor written from `offset` on."""
@@ -181,9 +186,10 @@ class Shaped(Elementwise):
         return self.apply(EMBED, shape=shape, bounds=bounds)
 
     def flip(self, *dims: Any) -> Self:
-        """The order of elements reversed along axes."""
+        """A copy with the order of elements reversed along axes."""
         axes = normal_axes("flip", as_ints(dims), self.ndim) if dims else ()
-        return self.cut({a: (max(self.shape[a] - 1, 0), -1, self.shape[a]) for a in axes}) if axes else self
+        turned = ((max(n - 1, 0), -1, n) if a in axes else (0, 1, n) for a, n in enumerate(self.shape))
+        return self.apply(SLICE, bounds=tuple(turned))
 
     def cat_with(self, *others: Core, dim: int = 0) -> Self:
         """This tensor and others joined along one axis, in their common dtype."""
@@ -198,8 +204,12 @@ class Shaped(Elementwise):
     # ----------------------------------------------------------------------------------------------------
 
     def view(self, *shape: Any) -> Self:
-        """As reshape: values are never shared for writing, so there is nothing to tell apart."""
+        """As reshape, but never a copy."""
         return self.reshape(*shape)
+
+    def clone(self) -> Self:
+        """A copy through which gradients flow."""
+        return self.apply(RESHAPE, shape=self.node.shape)
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Self:
         """The axes from start_dim to end_dim as one."""
@@ -238,12 +248,13 @@ class Shaped(Elementwise):
         return self.T
 
     def broadcast_to(self, shape: Sequence[int]) -> Self:
-        """Stretched to a shape by NumPy's rule."""
-        return self.expand_to(tuple(shape))
+        """Stretched to a shape by NumPy's rule; the result reads this tensor's elements and cannot be written."""
+        wanted = tuple(shape)
+        return self if self.node.shape == wanted else self.shared(BROADCAST, **stretch("expand", self.shape, wanted))
 
     def expand_as(self, other: Core) -> Self:
         """Stretched to another tensor's shape."""
-        return self.expand_to(other.shape)
+        return self.broadcast_to(other.shape)
 
     def view_as(self, other: Core) -> Self:
         """In another tensor's shape."""
@@ -258,7 +269,7 @@ class Shaped(Elementwise):
         own = (1,) * (len(times) - self.ndim) + self.shape
         spread = tuple(length for n, m in zip(times, own, strict=True) for length in (n, m))
         inserted = self.reshape(tuple(length for m in own for length in (1, m)))
-        return inserted.expand_to(spread).reshape(tuple(n * m for n, m in zip(times, own, strict=True)))
+        return inserted.expand_to(spread).apply(RESHAPE, shape=tuple(n * m for n, m in zip(times, own, strict=True)))
 
     def tile(self, *dims: Any) -> Self:
         """As repeat, with missing numbers taken as 1."""
@@ -300,7 +311,7 @@ class Shaped(Elementwise):
             raise IndexOutOfRange(
                 message("select", f"index {index} on an axis of {length}", f"{-length} <= index < {length}")
             )
-        return self.narrow(a, index % self.shape[a], 1).reshape(self.shape[:a] + self.shape[a + 1 :])
+        return self.narrow(a, index % self.shape[a], 1).shared(RESHAPE, shape=self.shape[:a] + self.shape[a + 1 :])
 
     def roll(self, shifts: Ints, dims: Ints | None = None) -> Self:
         """Elements moved along axes, those that leave come in at the other end; without `dims` of the flattened
@@ -319,7 +330,7 @@ class Shaped(Elementwise):
             cut = -move % length if length else 0
             if cut:
                 result = result.narrow(a, cut, length - cut).cat_with(result.narrow(a, 0, cut), dim=a)
-        return result
+        return result.clone() if result is self else result
 
     def _triangle(self, name: str, diagonal: int, lower: bool) -> Self:
         if self.ndim < 2:
@@ -347,7 +358,7 @@ class Shaped(Elementwise):
         n, m = self.shape[a], self.shape[b]
         length = max(0, min(n, m - offset) if offset >= 0 else min(n + offset, m))
         first = offset if offset >= 0 else -offset * m
-        lines = self.permute((*rest, a, b)).reshape((*(self.shape[k] for k in rest), n * m))
+        lines = self.permute((*rest, a, b)).shared(RESHAPE, shape=(*(self.shape[k] for k in rest), n * m))
         axis = lines.ndim - 1
         return lines.cut({axis: (first if length else 0, m + 1, length)})
 

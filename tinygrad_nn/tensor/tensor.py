@@ -9,18 +9,20 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from sys import getrefcount
 from typing import Any, Self
 
 import numpy as np
 
 from ..autodiff import RELEASED, reverse
 from ..errors import DTypeError, GraphError, ShapeError, message
-from ..graph import NO_ATTRS, GradSlot, Node
-from ..ops.movement import RESHAPE
+from ..graph import NO_ATTRS, Attrs, GradSlot, Node, Op, Shape
+from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.source import CONSTANT
 from .contract import Contracted
-from .core import Core, constant, mode, scalar
+from .core import Core, bind, check_assigned, constant, left_over, mode, same, scalar
 from .plain import Plain
+from .view import ALIAS, DETACHED, Strides, is_row_major, regrouped, row_major, scattered, strides_after, written
 
 _new = object.__new__
 
@@ -244,12 +246,29 @@ class Tensor(Contracted):
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise GraphError(message("pickle", "a tensor", hint="write it with tg.save, which stores no code"))
 
-    def clone(self) -> Tensor:
-        """A copy through which gradients flow."""
-        return self.apply(RESHAPE, shape=self.shape)
+    # ---- sharing
+    # -------------------------------------------------------------------------------------------------------
 
-    def contiguous(self) -> Self:
-        """This tensor: the layout in memory is nobody's business here."""
+    def shared(self, op: Op, **attrs: Any) -> Tensor:
+        """The result of a movement as a view: it reads what this tensor holds, and writes to it go here."""
+        return View.of(self, op, attrs)
+
+    def detach(self) -> Tensor:
+        """The same elements without their history: a view, to which a write is a write to this tensor.
+
+        Of a tensor that was computed from others and requires grad it is a constant of its own: a view would keep the
+        whole history alive.
+        """
+        root = self._root.node if type(self) is View else self.node
+        return super().detach() if root.needs_grad and root.inputs else View.of(self, DETACHED, NO_ATTRS)
+
+    @property
+    def _base(self) -> Tensor | None:
+        """The tensor whose elements a view shares; None for others."""
+        return None
+
+    def contiguous(self) -> Tensor:
+        """This tensor where its elements lie in row-major order, else a copy in which they do."""
         return self
 
     def is_contiguous(self) -> bool:
@@ -294,6 +313,184 @@ class Tensor(Contracted):
 
 def _fixed(array: np.ndarray[Any, Any]) -> bool:
     return array.dtype.kind == "f" and bool((array != np.trunc(array)).any())
+
+
+class View(Tensor):
+    """A tensor that shares its elements with another, its parent, of which it is one movement.
+
+    What it holds is a function of the node of its root, the tensor at the end of the chain of parents, and is worked
+    out again when that has another one. A write gives the root a new value; recorded graphs keep the old one.
+    """
+
+    __slots__ = ("_attrs", "_op", "_parent", "_recorded", "_root", "_seen", "born", "leaf")
+
+    _parent: Tensor
+    _root: Tensor
+    _seen: Node | None  # the root's node that this view was worked out from
+    _op: Op
+    _attrs: Attrs
+    _recorded: bool  # whether gradients were on when it was made
+    leaf: GradSlot | None  # of a view that was made a leaf and shares its elements still
+    born: int  # the serial of its first node
+
+    @staticmethod
+    def of(parent: Tensor, op: Op, attrs: Attrs) -> View:
+        """A view of a tensor by one movement."""
+        view = _new(View)
+        view._parent, view._op, view._attrs, view.leaf = parent, op, attrs, None
+        view._root = parent._root if type(parent) is View else parent
+        view._recorded = mode.grad
+        recorder = mode.recorder
+        if op is DETACHED:
+            node = Core.detach(parent).node
+        elif recorder is None:
+            node = bind(op, (parent.node,), attrs)
+        else:
+            node = recorder.bind(op, (recorder.lift(parent),), attrs)
+        _hold(view, node)
+        view._seen, view.born = view._root.node, node.serial
+        return view
+
+    @property
+    def node(self) -> Node:  # type: ignore[override]
+        """The node of what the elements are now."""
+        if self._root.node is not self._seen:
+            for view in self._chain(lambda view: view._root.node is not view._seen):
+                view._renew()
+        return _held(self)  # type: ignore[no-any-return]
+
+    @property
+    def _base(self) -> Tensor:
+        return self._root
+
+    def _chain(self, follow: Callable[[View], bool]) -> list[View]:
+        """The views that this one is made of, as far as they are to be followed, the one next to the root first."""
+        chain = [self]
+        while type(parent := chain[-1]._parent) is View and follow(parent):
+            chain.append(parent)
+        return chain[::-1]
+
+    def _renew(self) -> None:
+        """Work out what the elements are now, recorded if gradients were on when the view was made."""
+        before, mode.grad = mode.grad, self._recorded
+        try:
+            node = self._parent.node
+            if self._op is DETACHED:
+                node = same(node, needs_grad=False) if node.value is None else constant(node.value)
+            elif self._op is ALIAS:
+                pass
+            elif node.value is not None:
+                node = bind(self._op, (node,), self._attrs)
+            elif mode.recorder is not None:
+                node = mode.recorder.bind(self._op, (node,), self._attrs)
+            else:
+                raise left_over(self._op.name, node)
+        finally:
+            mode.grad = before
+        if self.leaf is not None:
+            own = Node(CONSTANT, (), NO_ATTRS, node.shape, node.dtype, node.value, True)
+            node = same(node, needs_grad=True) if node.value is None else own
+            node.slot, self.leaf.owner = self.leaf, node.serial
+        _hold(self, node)
+        self._seen = self._root.node
+
+    def _as_leaf(self, requires_grad: bool) -> None:
+        """A leaf that shares its elements still, unless nobody is left to share them with; or no longer a leaf."""
+        self.leaf = None
+        if requires_grad and self._is_alone():
+            self._parent = self._root = Tensor.handle(self.node)
+            self._root._as_leaf(True)
+            self._op, self._attrs = ALIAS, NO_ATTRS
+        elif requires_grad:
+            self.leaf = GradSlot(keep=True)
+        self._renew()
+
+    def _is_alone(self) -> bool:
+        """Whether nothing but this view holds what it was made of, as in `tg.arange(6.0).view(2, 3).requires_grad_()`.
+
+        Asked of CPython's reference counts; a wrong no costs nothing but that compiled code refuses such a leaf.
+        """
+        view, count = self, 1
+        while type(view._parent) is View:
+            if getrefcount(view._parent) > 2:  # the attribute, and the argument of this call
+                return False
+            view, count = view._parent, count + 1
+        return getrefcount(self._root) <= count + 2  # `_root` of each view, `_parent` of the last, and the argument
+
+    # ---- writing --------------------------------------------------------------------------------------------------
+
+    def _write(self, name: str, result: Core) -> Self:
+        """As for any tensor, if its root may be written through this view."""
+        root, detached = self._root, any(view._op is DETACHED for view in self._chain(lambda view: True))
+        if mode.grad and root.node.needs_grad and not detached:
+            if root.is_leaf:
+                hint = "write under tg.no_grad(), or to a clone()"
+                got = "a view of a leaf that requires grad, to be written in place"
+                raise GraphError(message(name, got, hint=hint))
+            if not self._recorded:
+                got = "a view made under no_grad of a tensor with a history, to be written in place with gradients on"
+                raise GraphError(message(name, got, hint="make the view with gradients on, or write under no_grad"))
+        return super()._write(name, result)
+
+    def assign(self, other: Core) -> Self:
+        """Give the elements other values; they are those of the root too. Raises ShapeError and DTypeError."""
+        check_assigned(self, other)
+        chain, before = self._chain(lambda view: True), mode.grad
+        if any(view._op is DETACHED for view in chain):
+            if other.requires_grad:
+                hint = "detach() the value, or write to the tensor itself"
+                raise GraphError(message("assign", "a value that requires grad, for a detached tensor", hint=hint))
+            mode.grad = False  # a value without a history is written, whatever the root has
+        try:
+            steps = [(view._op, view._attrs) for view in chain]
+            if any(op is BROADCAST for op, _ in steps):
+                self._root.assign(scattered(steps, self._root, other))
+            else:
+                value = other
+                for view in reversed(chain):
+                    value = written(view._op, view._attrs, view._parent, value)
+                self._root.assign(value)
+        finally:
+            mode.grad = before
+        return self
+
+    # ---- layout ---------------------------------------------------------------------------------------------------
+
+    def _strides(self) -> Strides | None:
+        """Where the elements lie among those of the root; None where no strides say it."""
+        strides: Strides | None = row_major(self._root.shape)
+        for view in self._chain(lambda view: True):
+            strides = strides_after(view._op, view._attrs, view._parent.shape, strides)
+        return strides
+
+    def _reshaped(self, shape: Shape) -> Any:
+        """A view where the elements lie in that order, else a copy."""
+        strides = self._strides()
+        if strides is not None and regrouped(self.shape, strides, shape) is not None:
+            return self.shared(RESHAPE, shape=shape)
+        return self.apply(RESHAPE, shape=shape)
+
+    def view(self, *shape: Any) -> Any:
+        """As reshape, but never a copy: raises ShapeError where the elements do not lie in that order."""
+        result = self.reshape(*shape)
+        if type(result) is not View:
+            got = f"shape {result.shape} for a view of shape {self.shape} whose elements do not lie in that order"
+            raise ShapeError(message("view", got, "axes that can be merged", "use reshape, which copies"))
+        return result
+
+    def contiguous(self) -> Any:
+        """This view where its elements lie in row-major order, else a copy in which they do."""
+        return self if self.is_contiguous() else self.clone()
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie in row-major order."""
+        return is_row_major(self.shape, self._strides())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return Tensor.handle(self.node).__deepcopy__(memo)
+
+
+_held, _hold = vars(Core)["node"].__get__, vars(Core)["node"].__set__
 
 
 class GradFn:

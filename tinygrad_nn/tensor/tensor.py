@@ -372,7 +372,7 @@ class View(Tensor):
 
     def _renew(self) -> None:
         """Work out what the elements are now, recorded if gradients were on when the view was made."""
-        before, mode.grad = mode.grad, self._recorded
+        seen, before, mode.grad = self._root.node, mode.grad, self._recorded
         try:
             node = self._parent.node
             if self._op is DETACHED:
@@ -392,7 +392,7 @@ class View(Tensor):
             node = same(node, needs_grad=True) if node.value is None else own
             node.slot, self.leaf.owner = self.leaf, node.serial
         _hold(self, node)
-        self._seen = self._root.node
+        self._seen = seen
 
     def _as_leaf(self, requires_grad: bool) -> None:
         """A leaf that shares its elements still, unless nobody is left to share them with; or no longer a leaf."""

@@ -51,11 +51,18 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
     "detach": lambda x: x.detach(),
     "iteration": lambda x: list(x)[1],
     "contiguous": lambda x: x.contiguous(),
+    "unfold side by side": lambda x: x.unfold(1, 2, 2),
     "expand to its own": lambda x: x.expand(3, 4),
     "expand by an axis of 1": lambda x: x.expand(1, 3, 4),
     "a chain": lambda x: x.T[1:].view_as(x.T[1:])[..., 1:].unsqueeze(0)[0, 1],
     "T of a part, as a row": lambda x: x[1:].T[2].view(-1),
 }
+
+
+def pad(x: Any, widths: tuple[int, ...]) -> Any:
+    return tg.functional.pad(x, widths) if isinstance(x, tg.Tensor) else torch.nn.functional.pad(x, widths)
+
+
 COPIES: dict[str, Callable[[Any], Any]] = {
     "clone": lambda x: x.clone(),
     "reshape of a transposed": lambda x: x.T.reshape(-1),
@@ -71,6 +78,8 @@ COPIES: dict[str, Callable[[Any], Any]] = {
     "repeat once": lambda x: x.repeat(1, 1),
     "tile once": lambda x: x.tile((1,)),
     "tril": lambda x: x.tril(4),
+    "pad by nothing": lambda x: pad(x, (0, 0)),
+    "cat of one": lambda x: (tg if isinstance(x, tg.Tensor) else torch).cat([x]),
     "clamp": lambda x: x.clamp(-100, 100),
     "+ 0": lambda x: x + 0,
     "to another dtype": lambda x: x.double(),

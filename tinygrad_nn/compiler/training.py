@@ -224,8 +224,10 @@ class Training:
         thread = threading.Thread(target=lambda: codes.append(self.code.function(self.arena.address)))
         thread.start()
         try:
-            while thread.is_alive():
+            running = True
+            while running:  # asked once at least, also where the run is over before anybody looks
                 thread.join(0.02)
+                running = thread.is_alive()
                 if interrupted():
                     self.stop[...] = 1
         finally:  # a second Ctrl-C must not leave it running: the state is in there

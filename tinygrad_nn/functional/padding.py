@@ -33,11 +33,14 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
         raise ShapeError(message("pad", f"{len(pad)} numbers for shape {x.shape}", "a pair for each of the last axes"))
     if mode != "constant" and mode not in _MODES:
         raise ConfigError(message("pad", f"mode {mode!r}", "'constant', 'reflect', 'replicate' or 'circular'"))
+    result = x
     for k in range(len(pad) // 2):
         axis, before, after = x.ndim - 1 - k, int(pad[2 * k]), int(pad[2 * k + 1])
-        if before or after:
-            x = _constant(x, axis, before, after, value) if mode == "constant" else _own(x, axis, before, after, mode)
-    return x
+        if (before or after) and mode == "constant":
+            result = _constant(result, axis, before, after, value)
+        elif before or after:
+            result = _own(result, axis, before, after, mode)
+    return x.clone() if result is x else result
 
 
 def _constant(x: Tensor, axis: int, before: int, after: int, value: float) -> Tensor:

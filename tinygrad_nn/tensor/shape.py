@@ -363,12 +363,17 @@ class Shaped(Elementwise):
         return lines.cut({axis: (first if length else 0, m + 1, length)})
 
     def unfold(self, dimension: int, size: int, step: int) -> Self:
-        """Windows of `size` elements every `step` along one axis, each along a new last axis."""
+        """Windows of `size` elements every `step` along one axis, each along a new last axis.
+
+        Windows that lie side by side are a view; others, unlike PyTorch's, a copy.
+        """
         a = normal_axis("unfold", dimension, self.ndim)
         length = self.shape[a] if self.ndim else 1
         if not 0 <= size <= length or step < 1:
             got = f"size {size} and step {step} on an axis of {length}"
             raise ShapeError(message("unfold", got, "windows inside of the axis and a positive step"))
         count = (length - size) // step + 1
+        if size == step and self.ndim:
+            return self.narrow(a, 0, count * size).unflatten(a, (count, size)).movedim(a + 1, -1)
         windows = [self.narrow(a, k * step, size).movedim(a, -1).unsqueeze(a) for k in range(count)]
         return windows[0].cat_with(*windows[1:], dim=a) if len(windows) > 1 else windows[0]

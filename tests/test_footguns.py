@@ -258,6 +258,55 @@ def test_assign() -> None:
     assert a.tolist() == [7] * 3
 
 
+def test_views() -> None:
+    weight, again = tg.zeros(2, 3, requires_grad=True), tg.zeros(2, 3, requires_grad=True)
+
+    def make(w: tg.Tensor) -> Any:
+        row = w.T[:, 1]
+
+        def f(x: tg.Tensor) -> tg.Tensor:
+            with tg.no_grad():
+                w[0].fill_(2.0)
+                row.add_(x.flatten()[:3])
+            return (w * 1).sum() + row.sum()
+
+        return f
+
+    eager, compiled = make(weight), tg.jit(make(again))
+    for _ in range(3):
+        assert eager(X).item() == compiled(X).item()
+        assert weight.tolist() == again.tolist()
+
+
+def test_shared_leaf() -> None:
+    base = tg.zeros(3)
+    leaf = base.detach().requires_grad_()
+    with pytest.raises(TraceError, match=r"shares its elements with another tensor.*clone\(\)"):
+        tg.jit(lambda x: (leaf * x).sum())(X)
+
+
+def test_returned_view() -> None:
+    base = tg.zeros(3)
+    tg.jit(lambda x: base[1:])(X).fill_(1.0)
+    assert base.tolist() == [0.0] * 3
+    (lambda x: base[1:])(X).fill_(1.0)
+    assert base.tolist() == [0.0, 1.0, 1.0]
+
+
+def test_write_without_history() -> None:
+    w = tg.ones(3, requires_grad=True)
+
+    def f(x: tg.Tensor) -> tg.Tensor:
+        y = w * x.sum()
+        with tg.no_grad():
+            y[0] = 0.0
+        return y.sum()
+
+    assert f(X).item() == 2 * X.sum().item()
+    with pytest.raises(TraceError, match="under no_grad"):
+        tg.jit(f)(X)
+
+
 def test_argument_in_place() -> None:
     def add(x: tg.Tensor) -> tg.Tensor:
         x += 1

@@ -382,7 +382,7 @@ class Program:
 
 def test_random_programs_agree_with_pytorch() -> None:
     compared = 0
-    for seed in range(600):
+    for seed in range(200):
         ours, theirs = Program(tg, seed), Program(torch, seed)
         refused, values = ours.run()
         expected_refused, expected = theirs.run()
@@ -391,12 +391,12 @@ def test_random_programs_agree_with_pytorch() -> None:
         compared += len(values) == len(expected)
         for found, wanted in zip(values, expected, strict=False):
             np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12, err_msg=f"seed {seed}")
-    assert compared > 300
+    assert compared > 100
 
 
 def test_random_programs_agree_with_their_compiled_form() -> None:
     written = 0
-    for seed in range(40):
+    for seed in range(15):
         results = []
         for decorate in (lambda function: function, tg.jit):
             program = Program(tg, seed, quiet=0.0)
@@ -421,7 +421,7 @@ def test_random_programs_agree_with_their_compiled_form() -> None:
             results.append([np.asarray(x.detach()) for x in (*found[0], found[1], *after) if x is not None])
         for found, wanted in zip(*results, strict=True):
             np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12, err_msg=f"seed {seed}")
-    assert written > 10
+    assert written > 5
 
 
 def test_views_under_jit() -> None:

@@ -322,24 +322,18 @@ class View(Tensor):
     out again when that has another one. A write gives the root a new value; recorded graphs keep the old one.
     """
 
-    __slots__ = ("_attrs", "_op", "_parent", "_recorded", "_root", "_seen", "born", "leaf")
+    __slots__ = ("_leaf", "_root", "_seen", "_step")
 
-    _parent: Tensor
     _root: Tensor
+    _step: tuple[Tensor, Op, Attrs, bool, int]  # parent, movement, its attributes, were gradients on, its first serial
     _seen: Node | None  # the root's node that this view was worked out from
-    _op: Op
-    _attrs: Attrs
-    _recorded: bool  # whether gradients were on when it was made
-    leaf: GradSlot | None  # of a view that was made a leaf and shares its elements still
-    born: int  # the serial of its first node
+    _leaf: GradSlot  # only of a view that was made a leaf and shares its elements still
 
     @staticmethod
     def of(parent: Tensor, op: Op, attrs: Attrs) -> View:
-        """A view of a tensor by one movement."""
+        """A view of a tensor by one movement. Much eager code makes views all the time: keep it flat."""
         view = _new(View)
-        view._parent, view._op, view._attrs, view.leaf = parent, op, attrs, None
-        view._root = parent._root if type(parent) is View else parent
-        view._recorded = mode.grad
+        view._root = root = parent._root if type(parent) is View else parent
         recorder = mode.recorder
         if op is DETACHED:
             node = Core.detach(parent).node
@@ -348,43 +342,57 @@ class View(Tensor):
         else:
             node = recorder.bind(op, (recorder.lift(parent),), attrs)
         _hold(view, node)
-        view._seen, view.born = view._root.node, node.serial
+        view._seen, view._step = root.node, (parent, op, attrs, mode.grad, node.serial)
         return view
 
     @property
     def node(self) -> Node:  # type: ignore[override]
         """The node of what the elements are now."""
         if self._root.node is not self._seen:
-            for view in self._chain(lambda view: view._root.node is not view._seen):
+            stale = [view for view in self._chain() if view._root.node is not view._seen]
+            for view in stale:
                 view._renew()
         return _held(self)  # type: ignore[no-any-return]
+
+    @property
+    def born(self) -> int:
+        """The serial of its first node."""
+        return self._step[4]
+
+    @property
+    def leaf(self) -> GradSlot | None:
+        """The slot of a view that was made a leaf and shares its elements still."""
+        return getattr(self, "_leaf", None)
 
     @property
     def _base(self) -> Tensor:
         return self._root
 
-    def _chain(self, follow: Callable[[View], bool]) -> list[View]:
-        """The views that this one is made of, as far as they are to be followed, the one next to the root first."""
-        chain = [self]
-        while type(parent := chain[-1]._parent) is View and follow(parent):
+    def _chain(self) -> list[View]:
+        """The views that this one is made of, the one next to the root first."""
+        chain, parent = [self], self._step[0]
+        while type(parent) is View:
             chain.append(parent)
-        return chain[::-1]
+            parent = parent._step[0]
+        chain.reverse()
+        return chain
 
     def _renew(self) -> None:
         """Work out what the elements are now, recorded if gradients were on when the view was made."""
-        seen, before, mode.grad = self._root.node, mode.grad, self._recorded
+        parent, op, attrs, recorded, _ = self._step
+        seen, before, mode.grad = self._root.node, mode.grad, recorded
         try:
-            node = self._parent.node
-            if self._op is DETACHED:
+            node = parent.node
+            if op is DETACHED:
                 node = same(node, needs_grad=False) if node.value is None else constant(node.value)
-            elif self._op is ALIAS:
+            elif op is ALIAS:
                 pass
             elif node.value is not None:
-                node = bind(self._op, (node,), self._attrs)
+                node = bind(op, (node,), attrs)
             elif mode.recorder is not None:
-                node = mode.recorder.bind(self._op, (node,), self._attrs)
+                node = mode.recorder.bind(op, (node,), attrs)
             else:
-                raise left_over(self._op.name, node)
+                raise left_over(op.name, node)
         finally:
             mode.grad = before
         if self.leaf is not None:
@@ -396,13 +404,14 @@ class View(Tensor):
 
     def _as_leaf(self, requires_grad: bool) -> None:
         """A leaf that shares its elements still, unless nobody is left to share them with; or no longer a leaf."""
-        self.leaf = None
+        if self.leaf is not None:
+            del self._leaf
         if requires_grad and self._is_alone():
-            self._parent = self._root = Tensor.handle(self.node)
-            self._root._as_leaf(True)
-            self._op, self._attrs = ALIAS, NO_ATTRS
+            self._root = root = Tensor.handle(self.node)
+            root._as_leaf(True)
+            self._step = (root, ALIAS, NO_ATTRS, True, self.born)
         elif requires_grad:
-            self.leaf = GradSlot(keep=True)
+            self._leaf = GradSlot(keep=True)
         self._renew()
 
     def _is_alone(self) -> bool:
@@ -411,23 +420,23 @@ class View(Tensor):
         Asked of CPython's reference counts; a wrong no costs nothing but that compiled code refuses such a leaf.
         """
         view, count = self, 1
-        while type(view._parent) is View:
-            if getrefcount(view._parent) > 2:  # the attribute, and the argument of this call
+        while type(view._step[0]) is View:
+            if getrefcount(view._step[0]) > 2:  # the step, and the argument of this call
                 return False
-            view, count = view._parent, count + 1
-        return getrefcount(self._root) <= count + 2  # `_root` of each view, `_parent` of the last, and the argument
+            view, count = view._step[0], count + 1
+        return getrefcount(self._root) <= count + 2  # `_root` of each view, the step of the last, and the argument
 
     # ---- writing --------------------------------------------------------------------------------------------------
 
     def _write(self, name: str, result: Core) -> Self:
         """As for any tensor, if its root may be written through this view."""
-        root, detached = self._root, any(view._op is DETACHED for view in self._chain(lambda view: True))
-        if mode.grad and root.node.needs_grad and not detached:
-            if root.is_leaf:
+        root = self._root.node
+        if mode.grad and root.needs_grad and not any(view._step[1] is DETACHED for view in self._chain()):
+            if self._root.is_leaf:
                 hint = "write under tg.no_grad(), or to a clone()"
                 got = "a view of a leaf that requires grad, to be written in place"
                 raise GraphError(message(name, got, hint=hint))
-            if not self._recorded:
+            if not self._step[3]:
                 got = "a view made under no_grad of a tensor with a history, to be written in place with gradients on"
                 raise GraphError(message(name, got, hint="make the view with gradients on, or write under no_grad"))
         return super()._write(name, result)
@@ -435,20 +444,19 @@ class View(Tensor):
     def assign(self, other: Core) -> Self:
         """Give the elements other values; they are those of the root too. Raises ShapeError and DTypeError."""
         check_assigned(self, other)
-        chain, before = self._chain(lambda view: True), mode.grad
-        if any(view._op is DETACHED for view in chain):
+        steps, before = [view._step for view in self._chain()], mode.grad
+        if any(op is DETACHED for _, op, *_ in steps):
             if other.requires_grad:
                 hint = "detach() the value, or write to the tensor itself"
                 raise GraphError(message("assign", "a value that requires grad, for a detached tensor", hint=hint))
             mode.grad = False  # a value without a history is written, whatever the root has
         try:
-            steps = [(view._op, view._attrs) for view in chain]
-            if any(op is BROADCAST for op, _ in steps):
-                self._root.assign(scattered(steps, self._root, other))
+            if any(op is BROADCAST for _, op, *_ in steps):
+                self._root.assign(scattered([(op, attrs) for _, op, attrs, *_ in steps], self._root, other))
             else:
                 value = other
-                for view in reversed(chain):
-                    value = written(view._op, view._attrs, view._parent, value)
+                for parent, op, attrs, *_ in reversed(steps):
+                    value = written(op, attrs, parent, value)
                 self._root.assign(value)
         finally:
             mode.grad = before
@@ -458,16 +466,17 @@ class View(Tensor):
 
     def _strides(self) -> Strides | None:
         """Where the elements lie among those of the root; None where no strides say it."""
-        strides: Strides | None = row_major(self._root.shape)
-        for view in self._chain(lambda view: True):
-            strides = strides_after(view._op, view._attrs, view._parent.shape, strides)
+        strides: Strides | None = row_major(self._root.node.shape)
+        for view in self._chain():
+            parent, op, attrs, *_ = view._step
+            strides = strides_after(op, attrs, parent.node.shape, strides)
         return strides
 
     def _reshaped(self, shape: Shape) -> Any:
         """A view where the elements lie in that order, else a copy."""
         strides = self._strides()
-        if strides is not None and regrouped(self.shape, strides, shape) is not None:
-            return self.shared(RESHAPE, shape=shape)
+        if strides is not None and regrouped(self.node.shape, strides, shape) is not None:
+            return View.of(self, RESHAPE, {"shape": shape})
         return self.apply(RESHAPE, shape=shape)
 
     def view(self, *shape: Any) -> Any:

@@ -354,6 +354,15 @@ class View(Tensor):
                 view._renew()
         return _held(self)  # type: ignore[no-any-return]
 
+    @node.setter
+    def node(self, node: Node) -> None:
+        # For a time, as traces and checks do: until the root has another node.
+        if self._step[1] is ALIAS:
+            self._root.node = node
+        else:
+            _hold(self, node)
+            self._seen = self._root.node
+
     @property
     def born(self) -> int:
         """The serial of its first node."""

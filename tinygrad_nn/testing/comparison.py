@@ -15,8 +15,8 @@ import numpy as np
 
 from ..errors import GradcheckError, message
 from .identities import like_the_input
-from .kinks import find_kink
 from .numeric import Slope, Vector, settled_slope, step_for
+from .places import find_kink, find_rule
 from .problem import Checkable, Leaf, Problem, StepProblem
 
 __tracebackhide__ = True
@@ -74,7 +74,7 @@ class Found:
 
     report: Report
     moved: set[str] = field(default_factory=set)
-    refused: list[tuple[str, Vector]] = field(default_factory=list)  # the entry, and the direction to go
+    refused: list[tuple[str, str, Vector]] = field(default_factory=list)  # output, input, the direction to go
 
 
 def steps(problem: Checkable, x: Vector, settings: Settings) -> Vector:
@@ -225,9 +225,7 @@ def judged(problem: Checkable, settings: Settings, blocks: Sequence[Block], rows
         if keep.any()
     ]
     refused = [
-        (f"{rows[i]} by {block.columns[j]}", block.directions[j])
-        for block in blocks
-        for i, j in np.argwhere(block.refused)
+        (rows[i], block.columns[j], block.directions[j]) for block in blocks for i, j in np.argwhere(block.refused)
     ]
     moved = {block.leaf.name for block in blocks if np.any(block.analytic) or np.any(block.numeric)}
     count = sum(int(keep.sum()) for keep in kept)
@@ -286,28 +284,40 @@ def _failure(
     lines.sort(key=lambda line: line[0])
     head = ("output", "input", "analytic", "numeric", "difference", "allowed")
     got = f"{count} of {total} entries of the Jacobian (order {problem.order}) that differ from the numeric ones"
-    hint = "a factor, a sign or a term of the gradient is wrong"
     if isinstance(problem, StepProblem):
-        hint = (
-            "compared is .grad after the step with its loss: clipped, scaled or added up gradients are not those of it"
-        )
-    return message("gradcheck", got, "agreement", hint) + "\n" + _table([head, *(cells for _, cells in lines[:SHOWN])])
+        hint = ".grad after the step is compared with its loss: what clips, scales or adds up gradients changes them"
+    elif any(np.isnan(block.analytic[part]).any() for block, part in zip(blocks, wrong, strict=True)):
+        hint = "the gradient is NaN: tg.detect_anomaly() says where that begins"
+    else:
+        hint = "a factor, a sign or a term of the gradient is wrong"
+    rule = find_rule(problem)
+    text = [message("gradcheck", got, "agreement", hint), _table([head, *(cells for _, cells in lines[:SHOWN])])]
+    return "\n".join(text + [f"the rule that is wrong: {rule}"] * (rule is not None))
 
 
 def refusal(problem: Checkable, found: Found, what: str) -> str:
     """What was refused as a table: where, and the operation that has a kink there."""
-    lines = []
-    for entry, direction in found.refused[:SHOWN]:
-        place = find_kink(problem, problem.start(), direction)
-        lines.append((entry, "too noisy: the values have too few digits" if place is None else f"kink in {place}"))
+    places: dict[bytes, str | None] = {}
+    lines: list[Sequence[str]] = []
+    for row, column, direction in found.refused[:SHOWN]:
+        key = direction.tobytes()
+        if key not in places:
+            places[key] = find_kink(problem, problem.start(), direction)
+        place = places[key]
+        lines.append(
+            (row, column, "too noisy: the values have too few digits" if place is None else f"kink in {place}")
+        )
     hint = "move away from the kink; refusals=1 only counts them"
-    return (
-        message("gradcheck", what, "a point where the function is smooth", hint)
-        + "\n"
-        + "\n".join(f"  {entry:>{max(len(one) for one, _ in lines)}}: {place}" for entry, place in lines)
-    )
+    text = message("gradcheck", what, "a point where the function is smooth", hint)
+    return text + "\n" + _table([("output", "input", "why"), *lines])
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    text = len(widths) - 1 if rows[0][-1] == "why" else len(widths)  # the column that is read, not compared
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if k < text else cell for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )

@@ -40,7 +40,7 @@ def function_problem(fn: Any, inputs: Any, parameters: Any, seed: int) -> tuple[
     roots = [out.node for out in returned if isinstance(out, Tensor) and out.requires_grad]
     depends = set(reachable(roots, _needs_grad))
     if parameters is None:
-        others = [x for k, x in reach.leaves.items() if k not in leaves and x.node in depends]
+        others = _sorted([x for k, x in reach.leaves.items() if k not in leaves and x.node in depends], called)
         leaves |= {id(x): Leaf(called.get(id(x), f"leaf {k}"), x, "parameter") for k, x in enumerate(others)}
     _check_leaves(leaves.values())
     if not leaves:
@@ -65,6 +65,7 @@ def step_problem(step: Any, batch: Any, parameters: Any, loss: str | None) -> St
     with rehearsal(found) as (reach, state):
         _loss(eager(*given), loss)
         trained = [x for k, x in reach.leaves.items() if x.grad is not state.held[k].grad]
+        trained = _sorted(trained, called)
     if parameters is None:
         named = {called.get(id(x), f"leaf {k}"): x for k, x in enumerate(trained)}
     leaves = tuple(Leaf(name, x, "parameter") for name, x in named.items())
@@ -130,6 +131,12 @@ def _parameters(given: Any, called: Mapping[int, str]) -> dict[str, Tensor]:
             got = f"{type(x).__name__} as {name}"
             raise GradcheckError(message("gradcheck", got, "a module, tensors, or tensors by name"))
     return {name: x for name, x in found.items() if x.requires_grad}
+
+
+def _sorted(tensors: Sequence[Tensor], called: Mapping[int, str]) -> list[Tensor]:
+    """In the order of their names, which is that of the module they belong to; what has none comes last."""
+    place = {key: k for k, key in enumerate(called)}
+    return sorted(tensors, key=lambda x: place.get(id(x), len(place)))
 
 
 def _check_leaves(leaves: Iterable[Leaf]) -> None:

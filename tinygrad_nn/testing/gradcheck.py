@@ -155,7 +155,8 @@ def gradcheck_step(
     try:
         settings = Settings(eps, atol, rtol, (-np.inf, np.inf), mode, seed, refusals, _texts(unused))
         _check_settings(settings, 1)
-        return _checked(step_problem(step, batch, parameters, loss), set(), settings, 1)
+        problem, depends = step_problem(step, batch, parameters, loss)
+        return _checked(problem, depends, settings, 1)
     except TinygradError as error:
         raise error.with_traceback(_users(error.__traceback__)) from None
 

@@ -15,7 +15,7 @@ import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
 from tinygrad_nn.compiler import runtime
-from tinygrad_nn.errors import GradcheckError, ShapeError
+from tinygrad_nn.errors import GradcheckError, GraphError, ShapeError
 from tinygrad_nn.graph import Graph, Node, Op
 from tinygrad_nn.ops import TABLE
 from tinygrad_nn.testing import gradcheck, gradcheck_step
@@ -155,6 +155,32 @@ def _with(graph: Graph, op: Op) -> Graph:
             used = op if node.op.name == op.name else node.op
             new[node] = Node(used, operands, node.attrs, node.shape, node.dtype, None, node.needs_grad)
     return Graph.of([new[node] for node in graph.outputs], graph.inputs)
+
+
+class Compiled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2, dtype=tg.float64)
+
+    @tg.jit
+    def forward(self, x: tg.Tensor) -> tg.Tensor:
+        return self.linear(x).tanh()
+
+    @tg.jit
+    def energy(self, x: tg.Tensor) -> tg.Tensor:
+        return (self.linear(x) ** 2).sum()
+
+
+def test_compiled_methods_are_compiled_as_a_whole() -> None:
+    model, x = Compiled(), numbers(4, 3).requires_grad_()
+    for function in (model, model.energy, model.forward):
+        report = gradcheck(function, (x,))
+        assert [name.removeprefix("linear.") for name in report.leaves] == ["0", "weight", "bias"]
+    with pytest.raises(GradcheckError, match=r"calls a compiled one, through which no gradient .*\(tg.jit"):
+        gradcheck(lambda: model(x.detach()) * 2)
+    with pytest.raises(GraphError, match="a gradient through the call of a compiled function"):
+        gradcheck(lambda x: model(x) * 2, (x,))
+    assert gradcheck(tg.jit(lambda x: model(x) * 2), (x,))
 
 
 def test_inputs_and_parameters_both() -> None:

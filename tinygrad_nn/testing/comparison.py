@@ -49,7 +49,8 @@ class Report:
 
     def __str__(self) -> str:
         refused = f", {self.refused} refused (not differentiable or too noisy here)" if self.refused else ""
-        of = f" of {', '.join(self.leaves)}" if self.leaves else ""
+        names = [f"input {name}" if name[0].isdigit() and name[-1].isdigit() else name for name in self.leaves]
+        of = f" of {', '.join(names)}" if names else ""
         how = f" ({'; '.join(self.how)})" if self.how else ""
         return f"{self.checked} entries agree{of}, the worst at {self.worst:.2g} of the tolerance{refused}{how}"
 

@@ -22,16 +22,20 @@ from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler
 from ..random import default_generator
 from ..tensor import Tensor, enable_grad
-from ..tensor.core import Core, bind, tracing
+from ..tensor.core import Core, bind, mode, tracing
 
 _PACKAGE, _HOME = __name__.partition(".")[0], str(Path(__file__).parents[1])
 _LIMIT = 10_000  # objects that are looked at for a name
 Named = tuple[str, Any]
+_hold = vars(Core)["node"].__set__
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A tensor as it was: the node it held, and its place in reverse mode."""
+    """A tensor as it was: the node it held, and its place in reverse mode.
+
+    A tensor that only stands for another one, its base, is held by that.
+    """
 
     handle: Any
     node: Node
@@ -42,6 +46,8 @@ class Held:
     @classmethod
     def of(cls, handle: Any) -> Held:
         """The present state of a handle. What lies in the memory of a compiled function is copied from there."""
+        base = getattr(handle, "_base", None)
+        handle = base if base is not None and base.node is handle.node else handle
         node, slot = handle.node, handle.node.slot
         node.value  # noqa: B018
         if slot is None or slot.owner < 0:
@@ -50,9 +56,13 @@ class Held:
             slot.grad.node.value  # noqa: B018
         return cls(handle, node, slot, slot.grad, slot.owner)
 
+    def put(self, node: Node) -> None:
+        """Let the tensor hold another node: this tensor, and not what it may share elements with."""
+        _hold(self.handle, node)
+
     def restore(self) -> None:
         """Make it so again."""
-        self.handle.node = self.node
+        self.put(self.node)
         self.node.slot = self.slot
         if self.slot is not None and self.owner >= 0:
             self.slot.grad, self.slot.owner = self.grad, self.owner
@@ -113,6 +123,13 @@ class Reach:
         place = {key: k for k, key in enumerate(called)}
         found = [min(handles.values(), key=lambda x: place.get(id(x), len(place))) for handles in self.read.values()]
         return sorted(found, key=lambda x: place.get(id(x), len(place)))
+
+
+@contextmanager
+def inlined() -> Iterator[None]:
+    """Within the block compiled functions run as the Python code that they are made of, as they do for any recorder."""
+    with tracing(mode.recorder or Reach(State())):
+        yield
 
 
 @contextmanager
@@ -187,7 +204,7 @@ def _parts(name: str, value: Any) -> list[Named]:
     if isinstance(value, Jitted):
         return [(name, value.function)]
     if isinstance(value, functools.partial):
-        return [(name, value.func), *_parts(name, list(value.args)), *_parts(name, value.keywords)]
+        return [(name, part) for part in (value.func, *value.args)] + list(value.keywords.items())
     if isinstance(value, MethodType):
         return [(name, value.__self__), (name, value.__func__)]
     if isinstance(value, FunctionType):

@@ -20,7 +20,7 @@ from ..nn import Module
 from ..pytree import flatten
 from ..tensor import Tensor
 from ..tensor.core import constant
-from .problem import Leaf, Problem, StepProblem, floats
+from .problem import Leaf, Problem, StepProblem, floats, placed
 from .reach import names, reached_by, rehearsal
 
 __tracebackhide__ = True
@@ -48,13 +48,24 @@ def function_problem(fn: Any, inputs: Any, parameters: Any, seed: int) -> tuple[
     if not leaves:
         hint = "create them with requires_grad=True"
         raise GradcheckError(message("gradcheck", "no input that requires grad", "at least one", hint))
-    floats(returned)
+    rehearsed = floats(returned)
 
     def function(recorded: bool) -> tuple[Tensor, ...]:
         return floats(flatten(eager(*given))[0])
 
     problem = Problem(function, tuple(leaves.values()), state, _is_compiled(fn), seed=seed)
+    if not problem.compiled:
+        _check_connected(problem, rehearsed)
     return problem, {leaf.name for leaf in problem.leaves if leaf.handle.node in depends}
+
+
+def _check_connected(problem: Problem, rehearsed: Sequence[Tensor]) -> None:
+    """No compiled function cuts the outputs off: the recorder of the first run sees through it, a call does not."""
+    with placed(problem, problem.start()):
+        outputs = problem.function(True)
+    if any(seen.requires_grad and not out.requires_grad for seen, out in zip(rehearsed, outputs, strict=False)):
+        got = "a function that calls a compiled one, through which no gradient flows"
+        raise GradcheckError(message("gradcheck", got, "one that is compiled as a whole", "gradcheck(tg.jit(f), ...)"))
 
 
 def step_problem(step: Any, batch: Any, parameters: Any, loss: str | None) -> tuple[StepProblem, set[str]]:
@@ -91,7 +102,15 @@ def _arguments(fn: Any, inputs: Any) -> tuple[Any, ...]:
 
 
 def _is_compiled(fn: Any) -> bool:
-    return isinstance(fn, Jitted) or (isinstance(fn, functools.partial) and isinstance(fn.func, Jitted))
+    """Whether calls run as machine code: a compiled function or method, or a module whose forward is one."""
+    inner = (
+        fn.func
+        if isinstance(fn, functools.partial)
+        else getattr(type(fn), "forward", fn)
+        if isinstance(fn, Module)
+        else fn
+    )
+    return isinstance(inner, Jitted)
 
 
 def _eager(fn: Any) -> Callable[..., Any]:

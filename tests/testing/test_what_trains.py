@@ -205,6 +205,15 @@ def test_names_of_what_a_function_reaches() -> None:
     assert found == ("model.0.weight", "model.0.bias", "model.2.weight", "model.2.bias", "scale")
 
 
+def test_what_was_computed_before_is_a_constant_and_the_report_says_so() -> None:
+    w, x = numbers(3).requires_grad_(), numbers(3, seed=1).requires_grad_()
+    h = w * 2
+    assert "not checked: a leaf [3] that was used before the function was called" in str(gradcheck(lambda: h * x))
+    assert "not checked" not in str(gradcheck(lambda: w * x))
+    with pytest.raises(GradcheckError, match="no input that requires grad"):
+        gradcheck(lambda: h * 2)
+
+
 def test_frozen_parameters_and_integer_buffers_are_left_alone_and_buffers_with_gradients_are_not() -> None:
     class Model(nn.Module):
         def __init__(self) -> None:

@@ -210,7 +210,8 @@ def _checked(problem: Checkable, depends: set[str], settings: Settings, order: i
     for one, _ in done:
         for watcher in tuple(_watchers):
             watcher(Checked(one.order, one.compiled, one.replay))
-    return replace(total, leaves=tuple(leaf.name for leaf in first.leaves))
+    notes = first.notes if isinstance(first, Problem) else ()
+    return replace(total, leaves=tuple(leaf.name for leaf in first.leaves), how=total.how + notes)
 
 
 def _check_values(problem: Checkable) -> None:

@@ -101,6 +101,7 @@ class Problem:
     compiled: bool = False
     order: int = 1
     seed: int = 0
+    notes: tuple[str, ...] = ()  # for the report
 
     @cached_property
     def shapes(self) -> tuple[Shape, ...]:

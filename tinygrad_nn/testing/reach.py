@@ -103,6 +103,9 @@ class Reach:
 
     def lift(self, handle: Core) -> Node:
         """A handle is read: a leaf from outside that requires grad may get a gradient."""
+        base = getattr(handle, "_base", None)  # of a tensor that shares elements: whoever writes, writes there
+        if base is not None and base is not handle:
+            self.lift(base)
         node = handle.node
         if node.serial < self.start and node.needs_grad and not node.inputs and isinstance(handle, Tensor):
             self.state.hold(handle)

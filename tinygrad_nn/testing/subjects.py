@@ -17,6 +17,7 @@ from ..compiler import Jitted, jit
 from ..errors import GradcheckError, message
 from ..graph import reachable
 from ..nn import Module
+from ..ops.source import CONSTANT
 from ..pytree import flatten
 from ..tensor import Tensor
 from ..tensor.core import constant
@@ -53,7 +54,12 @@ def function_problem(fn: Any, inputs: Any, parameters: Any, seed: int) -> tuple[
     def function(recorded: bool) -> tuple[Tensor, ...]:
         return floats(flatten(eager(*given))[0])
 
-    problem = Problem(function, tuple(leaves.values()), state, _is_compiled(fn), seed=seed)
+    checked = {leaf.handle.node for leaf in leaves.values()}
+    unknown = [node for node in depends if node.op is CONSTANT and node not in checked] if parameters is None else []
+    notes = tuple(
+        f"not checked: a leaf {list(node.shape)} that was used before the function was called" for node in unknown
+    )
+    problem = Problem(function, tuple(leaves.values()), state, _is_compiled(fn), seed=seed, notes=notes)
     if not problem.compiled:
         _check_connected(problem, rehearsed)
     return problem, {leaf.name for leaf in problem.leaves if leaf.handle.node in depends}

@@ -205,6 +205,21 @@ def test_names_of_what_a_function_reaches() -> None:
     assert found == ("model.0.weight", "model.0.bias", "model.2.weight", "model.2.bias", "scale")
 
 
+def test_equal_names_and_large_data_are_no_obstacle() -> None:
+    rows = [float(k) for k in range(200_000)]
+    models = [net(), net()]
+    x = numbers(5, 3)
+
+    def loss() -> tg.Tensor:
+        return models[0](x).sum() * rows[3] + models[1](x).sum()
+
+    assert gradcheck(loss, order=1).leaves[:5:4] == ("models[0].0.weight", "models[1].0.weight")
+    zero, one = numbers(2).requires_grad_(), numbers(2).requires_grad_()
+    with pytest.raises(GradcheckError, match="parameter 0, on which no output depends"):
+        gradcheck(lambda a: a * 2, (one,), parameters={"0": zero})
+    assert gradcheck(lambda *p: models[0](x), models[0].parameters(), order=1).checked == 260
+
+
 def test_what_was_computed_before_is_a_constant_and_the_report_says_so() -> None:
     w, x = numbers(3).requires_grad_(), numbers(3, seed=1).requires_grad_()
     h = w * 2

@@ -71,10 +71,10 @@ class Settings:
 
 @dataclass
 class Found:
-    """What one order gave: the report, the leaves that some derivative was seen of, and what was refused."""
+    """What one order gave: the report, the leaves (by id) that some derivative was seen of, and what was refused."""
 
     report: Report
-    moved: set[str] = field(default_factory=set)
+    moved: set[int] = field(default_factory=set)
     refused: list[tuple[str, str, Vector]] = field(default_factory=list)  # output, input, the direction to go
 
 
@@ -188,9 +188,9 @@ def _elements(problem: Checkable, settings: Settings, blocks: Sequence[Block]) -
     here, step = problem.value(x), steps(problem, x, settings)
     (v,) = np.random.default_rng(settings.seed).normal(size=(1, here.size))
     analytic, begin, found = _stacked(problem, problem.pull(x, [v]), 1), 0, []
-    bad = {block.leaf.name for block in blocks if block.wrong(settings).any()}
+    bad = {id(block.leaf.handle) for block in blocks if block.wrong(settings).any()}
     for leaf, own in zip(problem.leaves, analytic, strict=True):
-        for k in range(leaf.handle.numel()) if leaf.name in bad else ():
+        for k in range(leaf.handle.numel()) if id(leaf.handle) in bad else ():
             place = begin + k
             block = _along(problem, leaf, _unit(x.size, place), v, float(own[0, k]), float(step[place]), x, here)
             if block.wrong(settings).any():
@@ -228,7 +228,7 @@ def judged(problem: Checkable, settings: Settings, blocks: Sequence[Block], rows
     refused = [
         (rows[i], block.columns[j], block.directions[j]) for block in blocks for i, j in np.argwhere(block.refused)
     ]
-    moved = {block.leaf.name for block in blocks if np.any(block.analytic) or np.any(block.numeric)}
+    moved = {id(block.leaf.handle) for block in blocks if np.any(block.analytic) or np.any(block.numeric)}
     count = sum(int(keep.sum()) for keep in kept)
     return Found(Report(count, len(refused), float(max(ratios, default=0.0)), how=(how,)), moved, refused)
 

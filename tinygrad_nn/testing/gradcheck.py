@@ -185,7 +185,7 @@ def _check_settings(settings: Settings, order: int) -> None:
         raise GradcheckError(message("gradcheck", f"refusals {settings.refusals}", "a share from 0 to 1"))
 
 
-def _checked(problem: Checkable, depends: set[str], settings: Settings, order: int) -> Report:
+def _checked(problem: Checkable, depends: set[int], settings: Settings, order: int) -> Report:
     """Compare all orders; what could not be compared is an error too."""
     rng = np.random.default_rng(settings.seed)
     steps(problem, problem.start(), settings)
@@ -233,13 +233,13 @@ def _check_values(problem: Checkable) -> None:
         raise GradcheckError(message("gradcheck", got, "finite values", "tg.detect_anomaly() says where it begins"))
 
 
-def _check_dependence(problem: Checkable, depends: set[str], unused: tuple[str, ...]) -> None:
+def _check_dependence(problem: Checkable, depends: set[int], unused: tuple[str, ...]) -> None:
     """Of every leaf something was checked, or its name says that it need not be."""
     for pattern in unused:
         if not any(fnmatchcase(leaf.name, pattern) for leaf in problem.leaves):
             known = ", ".join(leaf.name for leaf in problem.leaves)
             raise GradcheckError(message("gradcheck", f"unused={pattern!r}", f"a name among {known}"))
-    idle = [leaf for leaf in problem.leaves if leaf.name not in depends and leaf.handle.numel()]
+    idle = [leaf for leaf in problem.leaves if id(leaf.handle) not in depends and leaf.handle.numel()]
     idle = [leaf for leaf in idle if not any(fnmatchcase(leaf.name, pattern) for pattern in unused)]
     if idle:
         got = f"{' and '.join(map(str, idle))}, on which no output depends: nothing was checked"

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
+
+import numpy as np
 
 from ..compiler import Jitted
 from ..graph import Attrs, GradSlot, Node, Op, next_serial
@@ -26,6 +30,7 @@ from ..tensor.core import Core, bind, mode, tracing
 
 _PACKAGE, _HOME = __name__.partition(".")[0], str(Path(__file__).parents[1])
 _LIMIT = 10_000  # objects that are looked at for a name
+_DATA = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic)  # hold nothing that has a name
 Named = tuple[str, Any]
 _hold = vars(Core)["node"].__set__
 
@@ -188,11 +193,11 @@ def reached_by(function: Callable[..., Any]) -> list[Named]:
     ['w']
     """
     found: list[Named] = []
-    waiting: list[Named] = [("", function)]
+    waiting: deque[Named] = deque([("", function)])
     seen: set[int] = set()
     while waiting and len(seen) < _LIMIT:
-        name, value = waiting.pop(0)
-        if id(value) in seen:
+        name, value = waiting.popleft()
+        if id(value) in seen or isinstance(value, _DATA):
             continue
         seen.add(id(value))
         if isinstance(value, (Tensor, Module, Optimizer, LRScheduler)):
@@ -213,9 +218,9 @@ def _parts(name: str, value: Any) -> list[Named]:
     if isinstance(value, FunctionType):
         return [] if value.__code__.co_filename.startswith(_HOME) else list(_variables(value).items())
     if isinstance(value, dict):
-        return [(f"{name}[{key!r}]", part) for key, part in value.items()]
+        return [(f"{name}[{key!r}]", part) for key, part in islice(value.items(), _LIMIT)]
     if isinstance(value, (list, tuple)):
-        return [(f"{name}[{k}]", part) for k, part in enumerate(value)]
+        return [(f"{name}[{k}]", part) for k, part in enumerate(islice(value, _LIMIT))]
     if isinstance(value, (Module, type, ModuleType, BuiltinFunctionType)) or not _is_users(value):
         return []
     return [(f"{name}.{key}" if name else key, part) for key, part in vars(value).items()]

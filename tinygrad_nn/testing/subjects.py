@@ -27,8 +27,8 @@ from .reach import names, reached_by, rehearsal
 __tracebackhide__ = True
 
 
-def function_problem(fn: Any, inputs: Any, parameters: Any, seed: int) -> tuple[Problem, set[str]]:
-    """The function as one without arguments that reads its leaves, and the names of those on which outputs depend."""
+def function_problem(fn: Any, inputs: Any, parameters: Any, seed: int) -> tuple[Problem, set[int]]:
+    """The function as one without arguments that reads its leaves, and the ids of those on which outputs depend."""
     given = _arguments(fn, inputs)
     eager, found = _eager(fn), reached_by(fn)
     called = names(found)
@@ -62,7 +62,7 @@ def function_problem(fn: Any, inputs: Any, parameters: Any, seed: int) -> tuple[
     problem = Problem(function, tuple(leaves.values()), state, _is_compiled(fn), seed=seed, notes=notes)
     if not problem.compiled:
         _check_connected(problem, rehearsed)
-    return problem, {leaf.name for leaf in problem.leaves if leaf.handle.node in depends}
+    return problem, {id(leaf.handle) for leaf in problem.leaves if leaf.handle.node in depends}
 
 
 def _check_connected(problem: Problem, rehearsed: Sequence[Tensor]) -> None:
@@ -74,8 +74,8 @@ def _check_connected(problem: Problem, rehearsed: Sequence[Tensor]) -> None:
         raise GradcheckError(message("gradcheck", got, "one that is compiled as a whole", "gradcheck(tg.jit(f), ...)"))
 
 
-def step_problem(step: Any, batch: Any, parameters: Any, loss: str | None) -> tuple[StepProblem, set[str]]:
-    """The step as a function of the parameters, and the names of those that get a gradient."""
+def step_problem(step: Any, batch: Any, parameters: Any, loss: str | None) -> tuple[StepProblem, set[int]]:
+    """The step as a function of the parameters, and the ids of those that get a gradient."""
     given = _arguments(step, batch)
     eager, found = _eager(step), reached_by(step)
     called = names(found)
@@ -95,7 +95,7 @@ def step_problem(step: Any, batch: Any, parameters: Any, loss: str | None) -> tu
     problem = StepProblem(
         lambda: _loss(run(*given), loss), lambda: _loss(eager(*given), loss), leaves, state, _is_compiled(step)
     )
-    return problem, {leaf.name for leaf in leaves if any(leaf.handle is x for x in trained)}
+    return problem, {id(x) for x in trained}
 
 
 _needs_grad = attrgetter("needs_grad")
@@ -104,19 +104,13 @@ _needs_grad = attrgetter("needs_grad")
 def _arguments(fn: Any, inputs: Any) -> tuple[Any, ...]:
     if not callable(fn):
         raise GradcheckError(message("gradcheck", f"{type(fn).__name__} as the function", "a function or a module"))
-    return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
+    return tuple(inputs) if isinstance(inputs, (tuple, list, Iterator)) else (inputs,)
 
 
 def _is_compiled(fn: Any) -> bool:
     """Whether calls run as machine code: a compiled function or method, or a module whose forward is one."""
-    inner = (
-        fn.func
-        if isinstance(fn, functools.partial)
-        else getattr(type(fn), "forward", fn)
-        if isinstance(fn, Module)
-        else fn
-    )
-    return isinstance(inner, Jitted)
+    inner = fn.func if isinstance(fn, functools.partial) else fn
+    return isinstance(getattr(type(inner), "forward", None) if isinstance(inner, Module) else inner, Jitted)
 
 
 def _eager(fn: Any) -> Callable[..., Any]:

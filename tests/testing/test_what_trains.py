@@ -483,6 +483,25 @@ def test_training_goes_on_with_the_bits_of_a_run_that_was_never_checked() -> Non
     assert finals[0] == finals[1]
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_function_that_calls_backward_is_a_step(compiled: bool) -> None:
+    model, opt, step = trainer(lambda p: optim.Adam(p, lr=0.1))
+    before = everything(model, opt)
+    report = gradcheck(tg.jit(step) if compiled else step, (numbers(6, 3), numbers(6, 1, seed=1)))
+    assert everything(model, opt) == before
+    assert report.leaves == tuple(f"model.{name}" for name, _ in model.named_parameters())
+    assert report.how == ("order 1, .grad after the step: all elements",)
+    _, _, wrong = trainer(lambda p: optim.SGD(p, lr=0.1), factor=2.0)
+    with pytest.raises(GradcheckError, match=r"\.grad after the step is compared"):
+        gradcheck(tg.jit(wrong) if compiled else wrong, (numbers(6, 3), numbers(6, 1, seed=1)))
+
+
+def test_tensors_without_a_variable_have_names_too() -> None:
+    w = numbers(2).requires_grad_()
+    assert gradcheck(functools.partial(lambda a: a * 2, w), order=1).leaves == ("0",)
+    assert str(gradcheck(numbers(2).requires_grad_().sin, order=1)).startswith("4 entries agree of self")
+
+
 def test_the_loss_among_several_results() -> None:
     w = numbers(3).requires_grad_()
 

@@ -22,7 +22,7 @@ from .problem import Checkable, Leaf, Problem, StepProblem
 __tracebackhide__ = True
 
 REFUSE = 1e-6
-FULL = {1: 500, 2: 250}  # elements of leaves and outputs up to which "auto" compares whole Jacobians, by order
+FULL = {1: 500, 2: 125}  # elements of leaves and outputs up to which "auto" compares whole Jacobians, by order
 SHOWN = 6  # rows of a table
 Bounds = tuple[float, float]
 
@@ -138,7 +138,8 @@ def compared(problem: Checkable, settings: Settings, rng: np.random.Generator) -
         blocks = _fast(problem, settings, rng)
         if any(block.wrong(settings).any() for block in blocks):
             blocks = _elements(problem, settings, blocks)
-    return judged(problem, settings, blocks, rows, f"order {problem.order}: {how}")
+    what = ", .grad after the step" if isinstance(problem, StepProblem) else ""
+    return judged(problem, settings, blocks, rows, f"order {problem.order}{what}: {how}")
 
 
 def _full(problem: Checkable, settings: Settings) -> list[Block]:

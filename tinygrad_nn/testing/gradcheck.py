@@ -87,7 +87,8 @@ def gradcheck(
     parameters of a module, and what a plain function reaches by itself. They are changed where they are and put back
     afterwards, so closures over parameters work. `parameters` names others: a module, tensors, tensors by name, or
     `()` for none. All must be float64. `fn` returns tensors, or a structure of them; a `tg.jit` function is compiled
-    here with its gradient, and both sides of the comparison are machine code.
+    here with its gradient, and both sides of the comparison are machine code. One that calls backward() is a training
+    step, and checked as `gradcheck_step` does.
 
     `eps` is the relative step (6e-4); `rtol` multiplies the numeric error estimate, `atol` the scale of the values and
     derivatives. `order=2` also checks the gradient of the vector-Jacobian product. mode "full" compares whole
@@ -191,6 +192,8 @@ def _checked(problem: Checkable, depends: set[int], settings: Settings, order: i
     steps(problem, problem.start(), settings)
     _check_values(problem)
     first, done = problem, []
+    if isinstance(problem, StepProblem):
+        order = 1
     for level in range(1, order + 1):
         found = compared(problem, settings, rng)
         if level == 1:

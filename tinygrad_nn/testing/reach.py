@@ -126,6 +126,10 @@ class Reach:
         """As without a recorder."""
         return bind(op, nodes, attrs)
 
+    def trained(self, called: Mapping[int, str]) -> list[Tensor]:
+        """The leaves on which a backward() has left a gradient."""
+        return [x for x in self.leaves(called) if x.grad is not None and x.grad is not self.state.held[id(x)].grad]
+
     def leaves(self, called: Mapping[int, str]) -> list[Tensor]:
         """The leaves that were read, each once: those with names in the order of the names, then the others."""
         place = {key: k for k, key in enumerate(called)}
@@ -177,7 +181,7 @@ def names(found: Sequence[Named]) -> dict[int, str]:
     called: dict[int, str] = {}
     for name, value in found:
         if isinstance(value, Tensor):
-            called.setdefault(id(value), name)
+            called.setdefault(id(value), name or "self")
         elif isinstance(value, Module):
             for path, tensor in (*value.named_parameters(), *value.named_buffers()):
                 called.setdefault(id(tensor), f"{name}.{path}" if name else path)
@@ -212,7 +216,8 @@ def _parts(name: str, value: Any) -> list[Named]:
     if isinstance(value, Jitted):
         return [(name, value.function)]
     if isinstance(value, functools.partial):
-        return [(name, part) for part in (value.func, *value.args)] + list(value.keywords.items())
+        given = [(str(k) if isinstance(part, Tensor) else name, part) for k, part in enumerate(value.args)]
+        return [(name, value.func), *given, *value.keywords.items()]
     if isinstance(value, MethodType):
         return [(name, value.__self__), (name, value.__func__)]
     if isinstance(value, FunctionType):

@@ -27,8 +27,13 @@ from .reach import names, reached_by, rehearsal
 __tracebackhide__ = True
 
 
-def function_problem(fn: Any, inputs: Any, parameters: Any, seed: int) -> tuple[Problem, set[int]]:
-    """The function as one without arguments that reads its leaves, and the ids of those on which outputs depend."""
+def function_problem(
+    fn: Any, inputs: Any, parameters: Any, seed: int
+) -> tuple[Problem, set[int]] | tuple[StepProblem, set[int]]:
+    """The function as one without arguments that reads its leaves, and the ids of those on which outputs depend.
+
+    One that calls backward() by itself is a training step.
+    """
     given = _arguments(fn, inputs)
     eager, found = _eager(fn), reached_by(fn)
     called = names(found)
@@ -40,6 +45,9 @@ def function_problem(fn: Any, inputs: Any, parameters: Any, seed: int) -> tuple[
     _check_leaves(leaves.values())
     with rehearsal(found) as (reach, state):
         returned = flatten(eager(*given))[0]
+        trains = bool(reach.trained(called))
+    if trains:
+        return step_problem(fn, inputs, parameters, None)
     roots = [out.node for out in returned if isinstance(out, Tensor) and out.requires_grad]
     depends = set(reachable(roots, _needs_grad))
     if parameters is None:
@@ -83,7 +91,7 @@ def step_problem(step: Any, batch: Any, parameters: Any, loss: str | None) -> tu
     _check_leaves([Leaf(name, x, "parameter") for name, x in named.items()])
     with rehearsal(found) as (reach, state):
         _loss(eager(*given), loss)
-        trained = [x for x in reach.leaves(called) if x.grad is not state.held[id(x)].grad]
+        trained = reach.trained(called)
     if parameters is None:
         named = {called.get(id(x), f"leaf {k}"): x for k, x in enumerate(trained)}
     leaves = tuple(Leaf(name, x, "parameter") for name, x in named.items())

@@ -1,8 +1,7 @@
 """Which lines of a user's code took part in a gradient check: a recorder of operations and of walks backward.
 
 Nothing here costs anything until `Recorder.watching()` puts its functions in the place of the package's own: of those
-that make nodes, of the walk back, and of the calls of compiled code. What they find is `Found`, plain sets that can be
-sent from one process to another and united.
+that make nodes, of the walk back, and of the calls of compiled code.
 
 An operation belongs to the innermost line that is the user's. It counts as checked when a walk that belongs to a
 gradient check went through it, and the check found the gradient right. Such a walk was asked for by this folder, or is
@@ -12,15 +11,13 @@ the gradient that a user takes with `tg.grad` in a function that is checked is o
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from types import CodeType, FrameType
-from typing import Any, Final, NamedTuple
+from types import FrameType
+from typing import Any, Final
 from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
@@ -34,83 +31,17 @@ from ..compiler.jit import Entry
 from ..compiler.trace import trace
 from ..compiler.training import Training
 from ..graph import Node, Op, Shape, reachable
-from ..loops import _Loop
 from ..ops.movement import BROADCAST
 from ..ops.scan import SCAN, Columns
 from ..tensor import no_grad
 from ..tensor.core import bind, is_literal, mode
 from ..tensor.symbolic import Symbolic
+from .callers import PACKAGE, Lines, asking, within_check
+from .found import ANY_TEST, Check, Found, RuleUse, Use
 from .gradcheck import watching
 from .mutation import CHANGES, SWAPPED, Rule, swapped
 
-PACKAGE: Final = Path(__file__).parents[1]
 TRIES: Final = 8  # uses of a rule that are compared with it swapped
-ANY_TEST: Final = ""  # where no test runs: while a file is imported, or in a fixture
-
-
-class Use(NamedTuple):
-    """An op at a line, and what its operands' shapes were: array, scalar, broadcast or empty."""
-
-    file: str
-    line: int
-    op: str
-    shapes: str
-
-
-class Check(NamedTuple):
-    """A use that took part in a gradient check."""
-
-    use: Use
-    order: int
-    compiled: bool
-
-
-@dataclass(slots=True)
-class RuleUse:
-    """Which tests used a gradient rule, at which lines, and which changes of it would have changed a number."""
-
-    tests: set[str] = field(default_factory=set)
-    places: set[tuple[str, int]] = field(default_factory=set)
-    changes: set[str] = field(default_factory=set)
-    tries: int = 0
-
-
-@dataclass(slots=True)
-class Found:
-    """What ran, what was checked, and which gradient rules were used."""
-
-    ran: set[Use] = field(default_factory=set)
-    checked: set[Check] = field(default_factory=set)
-    rules: dict[Rule, RuleUse] = field(default_factory=dict)
-
-    def add(self, other: Found) -> None:
-        """Take in what another process found."""
-        self.ran |= other.ran
-        self.checked |= other.checked
-        for rule, use in other.rules.items():
-            mine = self.rules.setdefault(rule, RuleUse())
-            mine.tests |= use.tests
-            mine.places |= use.places
-            mine.changes |= use.changes
-
-    def packed(self) -> Any:
-        """As plain tuples and lists."""
-        rules = [(tuple(rule), list(u.tests), list(u.places), list(u.changes)) for rule, u in self.rules.items()]
-        checked = [(tuple(check.use), check.order, check.compiled) for check in self.checked]
-        return [tuple(use) for use in self.ran], checked, rules
-
-    @classmethod
-    def unpacked(cls, packed: Any) -> Found:
-        """The reverse of `packed`."""
-        ran, checked, rules = packed
-        return cls(
-            {Use(*use) for use in ran},
-            {Check(Use(*use), order, compiled) for use, order, compiled in checked},
-            {
-                Rule(*rule): RuleUse(set(tests), {(file, line) for file, line in places}, set(changes))
-                for rule, tests, places, changes in rules
-            },
-        )
 
 
 def shapes_of(op: Op, operands: Sequence[Node]) -> str:
@@ -148,10 +79,9 @@ class Recorder:
     """Sees operations and walks, and remembers those at lines of the files that `wanted` says yes to."""
 
     def __init__(self, wanted: Callable[[str], bool]) -> None:
-        self.wanted = wanted
+        self.lines = Lines(wanted)
         self.found = Found()
         self.test = ANY_TEST
-        self.files: dict[str, str] = {}
         self.uses: dict[Use, Use] = {}  # each once
         self.made: WeakKeyDictionary[Node, Use] = WeakKeyDictionary()
         self.inside: WeakKeyDictionary[Node, tuple[Use, ...]] = WeakKeyDictionary()  # what a checkpoint stands for
@@ -163,40 +93,13 @@ class Recorder:
         self.check: FrameType | None = None  # the call of the gradient check that runs, and what it went through
         self.reached: set[Check] = set()
 
-    # ---- lines ----------------------------------------------------------------------------------------------------
-
-    def line(self, frame: FrameType | None) -> tuple[str, int] | None:
-        """The innermost line of the user's that a frame was called from, where it is one that is wanted.
-
-        The search ends at functions that make nodes of their own accord: the walk, the compiler, the body of a scan.
-        """
-        while frame is not None:
-            code = frame.f_code
-            if code in _ENDS:
-                return None
-            name = code.co_filename
-            kind = self.files.get(name) or self.files.setdefault(name, self._kind(name))
-            if kind != "between":
-                return (name, frame.f_lineno) if kind == "wanted" else None
-            frame = frame.f_back
-        return None
-
-    def _kind(self, name: str) -> str:
-        if name == __file__:
-            return "between"
-        if name.startswith(_MAKERS):
-            return "other"
-        if self.wanted(name):
-            return "wanted"
-        return "between" if name.startswith(("<", *_LIBRARIES)) else "other"
-
     # ---- operations -----------------------------------------------------------------------------------------------
 
     def note(self, op: Op, operands: Sequence[Node], result: Node) -> None:
         """An op was applied."""
         if not op.differentiable or result.dtype.kind != "f" or self.busy or op.kind == "source":
             return
-        line = self.line(sys._getframe(2))
+        line = self.lines.of(sys._getframe(2))
         if line is None:
             return
         use = self._once(Use(*line, op.name, shapes_of(op, operands)))
@@ -247,7 +150,7 @@ class Recorder:
     def _walk(self, original: Any, *args: Any) -> Any:
         """One walk back, looked at step by step."""
         roots, seeds, handle, wanted, retain, watch, expose = args
-        walk = _Walk(self, handle, watch, _asking(sys._getframe(2), wanted), wanted is None)
+        walk = _Walk(self, handle, watch, asking(sys._getframe(2), wanted), wanted is None)
         self.walks.append(walk)
         try:
             return original(roots, seeds, handle, wanted, retain, walk, expose)
@@ -272,7 +175,7 @@ class Recorder:
             return
         for rule in seen.rules:
             self.found.rules[rule].tests.add(self.test)
-        check = _within_check(sys._getframe(2))
+        check = within_check(sys._getframe(2))
         if check is not None:
             self.reach(check, {Check(use, order, True) for use, order in seen.steps})
 
@@ -293,7 +196,7 @@ class Recorder:
 
     def agree(self, _: object) -> None:
         """The gradient check that calls this found all it reached right."""
-        if _within_check(sys._getframe(1)) is self.check:
+        if within_check(sys._getframe(1)) is self.check:
             self.found.checked |= self.reached
 
     # ---- on and off -----------------------------------------------------------------------------------------------
@@ -375,10 +278,15 @@ class _Walk:
         recorder = self.recorder
         if recorder.busy:
             return
-        inner = flows(node, g) if node.op is SCAN and isinstance(g, Columns) else ()
+        own = recorder.made.get(node)
         if node is not self.node:
             self.node, self.uses = node, set(recorder.inside.get(node, ()))
+            inner = flows(node, g) if node.op is SCAN and isinstance(g, Columns) else ()
             self.uses.update(recorder.made[one] for one in (node, *inner) if one in recorder.made)
+            for one in inner:
+                for k, operand in enumerate(one.inputs):
+                    if operand.needs_grad:
+                        self._rule(one, None, k, None, recorder.made.get(one, own))
         self.uses.update(self.lines)
         self.lines.clear()
         earlier = recorder.derived.get(node, ())
@@ -391,12 +299,7 @@ class _Walk:
                 outer.steps |= reached
         if self.recorded:
             self._derive(cotangent, earlier)
-        own = recorder.made.get(node)
         self._rule(node, g, argnum, cotangent, own)
-        for one in inner:
-            for k, operand in enumerate(one.inputs):
-                if operand.needs_grad:
-                    self._rule(one, None, k, None, recorder.made.get(one, own))
 
     def _derive(self, cotangent: Any, earlier: Any) -> None:
         """The cotangent is a first derivative of what the rule belongs to, or one more of what that comes from."""
@@ -439,48 +342,3 @@ class _Walk:
             finally:
                 self.recorder.busy = False
         return telling
-
-
-# ---- who asks -------------------------------------------------------------------------------------------------------
-
-_HOME: Final = f"{PACKAGE}{os.sep}"
-_CHECKS: Final = f"{_HOME}testing{os.sep}"
-_MAKERS: Final = (  # what these make is not what the user wrote: checks, rewrites, gradients of loops, random tensors
-    _CHECKS,
-    f"{_HOME}compiler{os.sep}",
-    *(os.path.join(PACKAGE, *name) for name in (("adjoint.py",), ("random.py",), ("nn", "init.py"))),
-    os.path.join(PACKAGE, "tensor", "creation.py"),
-)
-_LIBRARIES: Final = (
-    _HOME,
-    *(os.path.join(path, "") for path in (Path(np.__file__).parents[1], sys.prefix, sys.base_prefix)),
-)
-_ENDS: Final[frozenset[CodeType]] = frozenset(one.__code__ for one in (_walk, _Loop.step))
-_MACHINERY: Final = (
-    *(f"{_HOME}{name}" for name in ("autodiff.py", "autograd.py", "transforms.py", f"tensor{os.sep}")),
-    __file__,
-)
-
-
-def _asking(frame: FrameType | None, wanted: Any) -> FrameType | None:
-    """The call of the gradient check that a walk belongs to: it asked for it, or it checks a function that calls
-    backward().
-    """
-    while frame is not None and frame.f_code.co_filename.startswith(_MACHINERY):
-        frame = frame.f_back
-    if frame is None:
-        return None
-    name = frame.f_code.co_filename
-    own = name.startswith(_CHECKS) or (wanted is None and not name.startswith(_HOME))
-    return _within_check(frame) if own else None
-
-
-def _within_check(frame: FrameType | None) -> FrameType | None:
-    """The outermost function of this folder that runs: a call of a gradient check."""
-    found = None
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if name.startswith(_CHECKS) and name != __file__:
-            found = frame
-        frame = frame.f_back
-    return found

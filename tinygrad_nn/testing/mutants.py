@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import pytest
 
-from .coverage import ANY_TEST, RuleUse
+from .found import ANY_TEST, RuleUse
 from .mutation import CHANGES, Mutation, Rule, applied
 
 PATIENCE: Final = 60.0  # seconds a run may take at least, whatever the one without a change took

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from .coverage import Check, RuleUse, Use
+from .found import ANY_TEST, Check, RuleUse, Use
 from .mutants import Verdict
 from .mutation import Rule
 
@@ -103,9 +103,8 @@ def coverage_table(lines: Sequence[Line], root: str, width: int) -> list[tuple[s
         own = [line for line in lines if line.file == file]
         done = sum(line.order > 0 for line in own)
         head = f"{shown(file, root)}: {done} of {len(own)} lines checked, {percent(done, len(own))}"
-        table.append((head, False))
-        for line in own:
-            table.append((_row(cells[line.file, line.number], widths, line.source, width), not line.order))
+        rows = [_row(cells[line.file, line.number], widths, line.source, width) for line in own]
+        table += [(head, False), *((row, not line.order) for row, line in zip(rows, own, strict=True))]
     return table
 
 
@@ -145,7 +144,7 @@ def mutation_table(
     width = max((len(str(verdict.mutation)) for verdict in left), default=0)
     for verdict in sorted(left, key=lambda verdict: (not verdict.mutation.rule.own, verdict.mutation)):
         use = rules[verdict.mutation.rule]
-        tests = len(use.tests - {""})
+        tests = len(use.tests - {ANY_TEST})
         by = f"by {tests} test{'s' * (tests != 1)}" if tests else "outside of tests"
         table.append(
             f"{words[verdict.outcome]}  {verdict.mutation!s:<{width}}  used {_where(use, root, ours)}, {by}"

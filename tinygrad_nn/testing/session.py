@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from ..errors import message
-from .coverage import ANY_TEST, PACKAGE, Found, Recorder
+from .callers import PACKAGE
+from .coverage import Recorder
+from .found import ANY_TEST, Found
 from .mutants import Verdict, chosen, possible, try_all
 from .report import Line, coverage_summary, coverage_table, lines_of, mutation_summary, mutation_table
 
@@ -143,20 +145,19 @@ class Gradients:
         """Run the tests again with one rule after the other made wrong."""
         rules = self.found.rules
         if exitstatus != pytest.ExitCode.OK:
-            self.failures.append("gradient mutation: not started, because the tests do not pass as they are")
+            why = "no test ran" if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED else "the tests fail as they are"
+            self.failures.append(f"gradient mutation: not started, because {why}")
             return
         mutations = chosen(rules, count, self.config.getoption("gradient_mutation_seed"))
         if not mutations:
             self.failures.append("gradient mutation: the tests use no gradient rule, so there is nothing to change")
             return
-        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
-        reporter.line("")
-        reporter.write(f"gradient mutation, {len(mutations)} of {len(possible(rules))} changes: ")
+        self._say(f"\ngradient mutation, {len(mutations)} of {len(possible(rules))} changes: ")
         signs = {"noticed": ".", "survived": "S", "not run": "?"}
         self.verdicts, output = try_all(
-            self.config, rules, mutations, lambda verdict: reporter.write(signs[verdict.outcome], flush=True)
+            self.config, rules, mutations, lambda verdict: self._say(signs[verdict.outcome])
         )
-        reporter.line("")
+        self._say("\n")
         if not self.verdicts:
             tail = "\n".join(output.splitlines()[-30:])
             self.failures.append(
@@ -167,6 +168,12 @@ class Gradients:
             caught = sum(verdict.outcome == "noticed" for verdict in tried)
             if 100 * caught < self.noticed * len(tried) or not tried:
                 self.failures.append(f"the share of changes noticed is under {self.noticed:g} %")
+
+    def _say(self, text: str) -> None:
+        """Write at once, where there is a terminal."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.write(text, flush=True)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The tables."""

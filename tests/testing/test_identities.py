@@ -26,7 +26,7 @@ from tinygrad_nn.testing.identities import (
     symmetric_hessian,
     zero_for_zero,
 )
-from tinygrad_nn.testing.problem import Problem
+from tinygrad_nn.testing.subjects import function_problem
 
 FIRST = (like_the_input, *GRADIENT)
 ALL = (*FIRST, *RECORDED)
@@ -37,9 +37,9 @@ def leaf(*values: float) -> tg.Tensor:
 
 
 def hold(identity: Identity, function: Callable[..., Any], *inputs: Any) -> None:
-    places = tuple(k for k, x in enumerate(inputs) if isinstance(x, tg.Tensor) and x.requires_grad)
     for seed in range(3):
-        identity(Problem(function, inputs, places), np.random.default_rng(seed))
+        problem, _ = function_problem(function, inputs, None, seed)
+        identity(problem, np.random.default_rng(seed))
 
 
 class Product(tg.Function):
@@ -203,18 +203,18 @@ def test_gradcheck_asks_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, int]] = []
 
     def spies(identities: tuple[Identity, ...]) -> Any:
-        return tuple(lambda problem, rng, name=i.__name__: asked.append((name, problem.cotangents)) for i in identities)
+        return tuple(lambda problem, rng, name=i.__name__: asked.append((name, problem.order)) for i in identities)
 
     module = importlib.import_module("tinygrad_nn.testing.gradcheck")  # the package has the function of that name
     monkeypatch.setattr(module, "GRADIENT", spies(GRADIENT))
     monkeypatch.setattr(module, "RECORDED", spies(RECORDED))
-    first = [(identity.__name__, 0) for identity in GRADIENT]
+    first = [(identity.__name__, 1) for identity in GRADIENT]
     gradcheck(Product.apply, (leaf(0.3), leaf(1.5)), order=1)
     assert asked == first
     asked.clear()
     gradcheck(Product.apply, (leaf(0.3), leaf(1.5)))
-    second = [(identity.__name__, 1) for identity in GRADIENT]
-    assert asked == [*first, *((identity.__name__, 0) for identity in RECORDED), *second]
+    second = [(identity.__name__, 2) for identity in GRADIENT]
+    assert asked == [*first, *((identity.__name__, 1) for identity in RECORDED), *second]
 
 
 def test_a_backward_that_cannot_be_recorded_passes_to_first_order() -> None:

@@ -2,5 +2,6 @@
 imported by name.
 """
 
-from .gradcheck import Report as Report
+from .comparison import Report as Report
 from .gradcheck import gradcheck as gradcheck
+from .gradcheck import gradcheck_step as gradcheck_step

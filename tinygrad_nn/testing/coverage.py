@@ -38,7 +38,7 @@ from ..tensor.core import bind, is_literal, mode
 from ..tensor.symbolic import Symbolic
 from .callers import PACKAGE, Lines, asking, within_check
 from .found import ANY_TEST, Check, Found, RuleUse, Use
-from .gradcheck import watching
+from .gradcheck import Checked, watching
 from .mutation import CHANGES, SWAPPED, Rule, swapped
 
 TRIES: Final = 8  # uses of a rule that are compared with it swapped
@@ -194,10 +194,12 @@ class Recorder:
             self.check, self.reached = check, set()
         self.reached |= uses
 
-    def agree(self, _: object) -> None:
-        """The gradient check that calls this found all it reached right."""
+    def agree(self, checked: Checked) -> None:
+        """The gradient check that calls this found all it reached right. One of compiled code also walks eagerly, to see
+        what depends on what; that is not compared with anything.
+        """
         if within_check(sys._getframe(1)) is self.check:
-            self.found.checked |= self.reached
+            self.found.checked |= {check for check in self.reached if check.compiled == checked.compiled}
 
     # ---- on and off -----------------------------------------------------------------------------------------------
 

@@ -1,63 +1,61 @@
 """Check gradients against numeric derivatives, to second order, and against the identities that any gradient
 satisfies.
 
-An entry fails when |analytic - numeric| > 10 e + atol * scale, where e is the numeric derivative's own error
-estimate; it is *refused*, and counted, where e > 1e-6 * scale or the function has a kink. With the default tolerance
-a coefficient that is wrong by 1e-5 is caught.
+Let f be the function of all that is checked (inputs, and the parameters that are reached), x where it is now, and J(x)
+its Jacobian. The analytic side is reverse mode, v^T J(x) for a cotangent v; the numeric side differences of f (file
+`numeric`). They are compared
+
+    order 1     J(x) element by element ("full"), or <v, J(x) u> for random v and u, two for each leaf ("fast")
+    order 2     the same for the function (x, v) -> J(x)^T v, whose Jacobian holds the Hessians of f
+
+An entry fails when |analytic - numeric| > 10 e + atol * scale, where e is the numeric derivative's own error estimate;
+it is *refused*, and counted, where e > 1e-6 * scale or where f has a kink that no shorter step avoids. The scale is the
+largest of the values and of the leaf's derivatives. With the default tolerance a coefficient that is wrong by 1e-5 is
+caught. What could not be compared is no agreement: see `gradcheck`.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import numpy as np
 
-from ..autograd import as_tuple
 from ..errors import GradcheckError, message
-from ..tensor import Tensor
-from .identities import GRADIENT, RECORDED, like_the_input
-from .numeric import Slope, Vector, slope, step_for
-from .problem import Problem, cut, gradient_of, pulled
+from .comparison import Bounds, Found, Report, Settings, compared, refusal, steps
+from .identities import GRADIENT, RECORDED
+from .problem import Checkable, Problem, StepProblem, placed
+from .subjects import function_problem, step_problem
 
-REFUSE = 1e-6
-Bounds = tuple[float, float]
+__tracebackhide__ = True  # pytest shows the user's line, and nothing of this file
 
-
-@dataclass(frozen=True)
-class Report:
-    """What was checked: entries compared, entries refused, and the largest difference relative to what is allowed."""
-
-    checked: int
-    refused: int
-    worst: float
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __add__(self, other: Report) -> Report:
-        return Report(self.checked + other.checked, self.refused + other.refused, max(self.worst, other.worst))
-
-    def __str__(self) -> str:
-        refused = f", {self.refused} refused (not differentiable or too noisy here)" if self.refused else ""
-        return f"{self.checked} entries agree, the worst at {self.worst:.2g} of the tolerance{refused}"
+REFUSALS = 0.1
+Mode = Literal["auto", "full", "fast"]
+Watcher = Callable[["Checked"], None]
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What somebody who looks on is told: a function was found right to this order."""
+    """What somebody who looks on is told after each order: it was found right, as machine code or not; `replay()` runs
+    the function and its gradient once more, eagerly, so that a recorder can be put around it.
+    """
 
     order: int
+    compiled: bool
+    replay: Callable[[], None]
 
 
-_watchers: list[Callable[[Checked], None]] = []
+_watchers: list[Watcher] = []
 
 
 @contextmanager
-def watching(watcher: Callable[[Checked], None]) -> Iterator[None]:
-    """Within the block `watcher` is told of every function that was found right."""
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Within the block `watcher` is told of every order of every function that was found right."""
     _watchers.append(watcher)
     try:
         yield
@@ -67,194 +65,175 @@ def watching(watcher: Callable[[Checked], None]) -> Iterator[None]:
 
 def gradcheck(
     fn: Callable[..., Any],
-    inputs: Sequence[Any],
+    inputs: Any = (),
     eps: float | None = None,
     atol: float = 1e-9,
     rtol: float = 10.0,
     order: int = 2,
-    mode: Literal["full", "fast"] = "full",
+    mode: Mode = "auto",
     domain: Bounds = (-np.inf, np.inf),
     seed: int = 0,
+    *,
+    parameters: Any = None,
+    unused: Sequence[str] = (),
+    refusals: float = REFUSALS,
 ) -> Report:
     """Compare the gradient of `fn(*inputs)` with numeric derivatives and return a Report, or raise GradcheckError.
 
-    Inputs that require grad must be float64; the others are passed on as they are. `fn` returns a tensor or a tuple
-    of tensors. `eps` is the relative step (6e-4); `rtol` multiplies the numeric error estimate, `atol` the scale of
-    the values and derivatives. `order=2` also checks the gradient of the vector-Jacobian product. mode "full"
-    compares whole Jacobians, "fast" random directions. `domain` bounds the points at which `fn` may be called. Then
-    come the identities of `testing.identities`, those that need a recorded walk only with `order=2`.
+    Checked are the inputs that require grad *and* all other leaves that require grad on which the outputs depend: the
+    parameters of a module, and what a plain function reaches by itself. They are changed where they are and put back
+    afterwards, so closures over parameters work. `parameters` names others: a module, tensors, tensors by name, or
+    `()` for none. All must be float64. `fn` returns tensors, or a structure of them; a `tg.jit` function is compiled
+    here with its gradient, and both sides of the comparison are machine code.
+
+    `eps` is the relative step (6e-4); `rtol` multiplies the numeric error estimate, `atol` the scale of the values and
+    derivatives. `order=2` also checks the gradient of the vector-Jacobian product. mode "full" compares whole
+    Jacobians, "fast" two random directions for each leaf, "auto" takes what the size allows. `domain` bounds the
+    inputs with which `fn` may be called. Then come the identities of `testing.identities`, those that need a recorded
+    walk only with `order=2`.
+
+    A checked leaf on which nothing depends is an error, unless its name is in `unused` (patterns as `"*bias_hh*"`). So
+    is an entry of the first derivative that cannot be compared, at a kink, and a share of more than `refusals` among
+    the entries of all orders; `refusals=1` only counts them.
 
     >>> import tinygrad_nn as tg
     >>> x = tg.tensor([0.3, 0.7], dtype=tg.float64, requires_grad=True)
     >>> bool(gradcheck(lambda x: x.sin() * x, (x,)))
     True
+    >>> model = tg.nn.Linear(2, 1).double()
+    >>> gradcheck(model, (x,)).leaves
+    ('0', 'weight', 'bias')
     """
-    given = as_tuple(inputs) if isinstance(inputs, Tensor) else tuple(inputs)
-    places = tuple(k for k, x in enumerate(given) if isinstance(x, Tensor) and x.requires_grad)
-    _check_inputs(given, places, mode, order)
-    problem = Problem(fn, given, places)
-    rng = np.random.default_rng(seed)
-    _check_deterministic(problem)
-    total = Report(0, 0, 0.0)
+    try:
+        settings = Settings(eps, atol, rtol, domain, mode, seed, refusals, _texts(unused))
+        _check_settings(settings, order)
+        problem, depends = function_problem(fn, inputs, parameters, seed)
+        return _checked(problem, depends, settings, order)
+    except GradcheckError as error:
+        raise error.with_traceback(None) from None
+
+
+def gradcheck_step(
+    step: Callable[..., Any],
+    batch: Any = (),
+    parameters: Any = None,
+    eps: float | None = None,
+    atol: float = 1e-9,
+    rtol: float = 10.0,
+    mode: Mode = "auto",
+    seed: int = 0,
+    *,
+    loss: str | None = None,
+    unused: Sequence[str] = (),
+    refusals: float = REFUSALS,
+) -> Report:
+    """Check the gradients that a training step takes: `step(*batch)`, eager or under `tg.jit`, which calls backward()
+    and an optimizer and returns its loss.
+
+    Compared is what the step leaves in `.grad` of the parameters, when it begins without gradients, with differences of
+    the loss that it returns (in a dict: its entry `loss`). A step that clips, scales or accumulates gradients leaves
+    others than those of its loss, and fails. `parameters` are those of a module, tensors, or tensors by name; by
+    default all that get a gradient. Each run of the step begins with the same optimizer state, buffers and generators,
+    and all is put back afterwards. Other arguments are those of `gradcheck`; the order is 1.
+
+    >>> import tinygrad_nn as tg
+    >>> model = tg.nn.Linear(2, 1).double()
+    >>> opt = tg.optim.SGD(model.parameters(), lr=0.1)
+    >>> def step(x, y):
+    ...     opt.zero_grad()
+    ...     loss = tg.functional.mse_loss(model(x), y)
+    ...     loss.backward()
+    ...     opt.step()
+    ...     return loss
+    >>> x, y = tg.ones(3, 2, dtype=tg.float64), tg.zeros(3, 1, dtype=tg.float64)
+    >>> gradcheck_step(tg.jit(step), (x, y), model).leaves
+    ('weight', 'bias')
+    """
+    try:
+        settings = Settings(eps, atol, rtol, (-np.inf, np.inf), mode, seed, refusals, _texts(unused))
+        _check_settings(settings, 1)
+        return _checked(step_problem(step, batch, parameters, loss), set(), settings, 1)
+    except GradcheckError as error:
+        raise error.with_traceback(None) from None
+
+
+def _texts(unused: Any) -> tuple[str, ...]:
+    return (str(unused),) if isinstance(unused, (str, int)) else tuple(str(name) for name in unused)
+
+
+def _check_settings(settings: Settings, order: int) -> None:
+    if settings.mode not in ("auto", "full", "fast") or order not in (1, 2):
+        got = f"mode {settings.mode!r} and order {order}"
+        raise GradcheckError(message("gradcheck", got, "'auto', 'full' or 'fast', and order 1 or 2"))
+    if not 0 <= settings.refusals <= 1:
+        raise GradcheckError(message("gradcheck", f"refusals {settings.refusals}", "a share from 0 to 1"))
+
+
+def _checked(problem: Checkable, depends: set[str], settings: Settings, order: int) -> Report:
+    """Compare all orders; what could not be compared is an error too."""
+    rng = np.random.default_rng(settings.seed)
+    steps(problem, problem.start(), settings)
+    _check_values(problem)
+    first, done = problem, []
     for level in range(1, order + 1):
-        like_the_input(problem, rng)
-        compare = _full if mode == "full" else _fast
-        total += compare(problem, _Tolerance(eps, atol, rtol, domain), f"order {level}", rng)
-        for identity in (*GRADIENT, *RECORDED) if level < order else GRADIENT:
-            identity(problem, rng)
-        if level < order:
-            problem = gradient_of(problem, rng)
-    if total.checked == 0 and total.refused:
-        got = f"a function of which all {total.refused} entries were refused"
-        raise GradcheckError(
-            message("gradcheck", got, "a point where it is smooth", "not differentiable or too noisy here: move away")
-        )
-    for watcher in tuple(_watchers):
-        watcher(Checked(order))
-    return total
+        found = compared(problem, settings, rng)
+        if level == 1:
+            _check_dependence(problem, depends | found.moved, settings.unused)
+            if found.refused and settings.refusals < 1:
+                count = found.report.checked + found.report.refused
+                what = f"{found.report.refused} of {count} entries of the first derivative that cannot be compared"
+                raise GradcheckError(refusal(problem, found, what))
+        if isinstance(problem, Problem):
+            for identity in (*GRADIENT, *RECORDED) if level < order else GRADIENT:
+                identity(problem, rng)
+        done.append((problem, found))
+        if level < order and isinstance(problem, Problem):
+            problem = problem.gradient
+    total = functools.reduce(operator.add, [found.report for _, found in done])
+    _check_refusals(done, total, settings.refusals)
+    for one, _ in done:
+        for watcher in tuple(_watchers):
+            watcher(Checked(one.order, one.compiled, one.replay))
+    return replace(total, leaves=tuple(leaf.name for leaf in first.leaves))
 
 
-@dataclass(frozen=True)
-class _Tolerance:
-    eps: float | None
-    atol: float
-    rtol: float
-    domain: Bounds
-
-
-def _check_inputs(inputs: tuple[Any, ...], places: tuple[int, ...], mode: str, order: int) -> None:
-    if mode not in ("full", "fast") or order not in (1, 2):
-        raise GradcheckError(message("gradcheck", f"mode {mode!r} and order {order}", "'full' or 'fast', 1 or 2"))
-    if not places:
-        hint = "create them with requires_grad=True"
-        raise GradcheckError(message("gradcheck", "no input that requires grad", "at least one", hint))
-    for place in places:
-        if inputs[place].dtype != np.float64:
-            got = f"input {place} of dtype {inputs[place].dtype.name}"
-            hint = "float32 keeps too few digits for differences: use x.double()"
-            raise GradcheckError(message("gradcheck", got, "float64", hint))
-
-
-def _check_deterministic(problem: Problem) -> None:
+def _check_values(problem: Checkable) -> None:
+    """The function can be called, gives numbers, and the same ones when it is called again."""
     x = problem.start()
-    if problem.value(x).tobytes() != problem.value(x).tobytes():
-        hint = "seed its generator inside, or switch dropout off"
+    with placed(problem, x):
+        once = problem.call()
+        again = problem.call() if isinstance(problem, Problem) else once
+    if isinstance(problem, StepProblem):
+        again = problem.value(x)
+    if once.tobytes() != again.tobytes():
+        hint = "seed its generator inside, or switch dropout off: model.eval()"
         raise GradcheckError(
             message("gradcheck", "a function that returns other bits when called again", "a deterministic one", hint)
         )
+    if not np.isfinite(once).all():
+        k = int(np.argmin(np.isfinite(once)))
+        got = f"{once[k]} in element {k} of the outputs"
+        raise GradcheckError(message("gradcheck", got, "finite values", "tg.detect_anomaly() says where it begins"))
 
 
-def _steps(problem: Problem, x: Vector, tolerance: _Tolerance) -> Vector:
-    """The step of each element; the domain is that of the inputs, not of the cotangents behind them."""
-    bounds = [tolerance.domain] * problem.bounded + [(-np.inf, np.inf)] * (x.size - problem.bounded)
-    steps = np.array([step_for(value, tolerance.eps, *own) for value, own in zip(x, bounds, strict=True)])
-    if (steps <= 0).any():
-        k = int(np.argmin(steps))
-        raise GradcheckError(
-            message("gradcheck", f"the point {x[k]} for the domain {tolerance.domain}", "a point inside")
-        )
-    return steps
+def _check_dependence(problem: Checkable, depends: set[str], unused: tuple[str, ...]) -> None:
+    """Of every leaf something was checked, or its name says that it need not be."""
+    for pattern in unused:
+        if not any(fnmatchcase(leaf.name, pattern) for leaf in problem.leaves):
+            known = ", ".join(leaf.name for leaf in problem.leaves)
+            raise GradcheckError(message("gradcheck", f"unused={pattern!r}", f"a name among {known}"))
+    idle = [leaf for leaf in problem.leaves if leaf.name not in depends and leaf.handle.numel()]
+    idle = [leaf for leaf in idle if not any(fnmatchcase(leaf.name, pattern) for pattern in unused)]
+    if idle:
+        got = f"{' and '.join(map(str, idle))}, on which no output depends: nothing was checked"
+        hint = f"use it, or say that this is meant: unused=({', '.join(repr(leaf.name) for leaf in idle)},)"
+        raise GradcheckError(message("gradcheck", got, "a function of everything that is checked", hint))
 
 
-def _full(problem: Problem, tolerance: _Tolerance, what: str, rng: np.random.Generator) -> Report:
-    """Whole Jacobians: one numeric column per input element, one backward walk per output element."""
-    x = problem.start()
-    here = problem.value(x)
-    leaves, outputs = problem.at(x, requires_grad=True)
-    rows = []
-    for out in outputs:
-        for k in range(out.numel()):
-            seed = np.zeros(out.numel())
-            seed[k] = 1.0
-            rows.append(pulled([out], leaves, [seed.reshape(out.shape)]))
-    analytic = np.array(rows).reshape(here.size, x.size)
-    steps = _steps(problem, x, tolerance)
-    columns = [slope(problem.value, x, unit, h, here) for unit, h in zip(np.eye(x.size), steps, strict=True)]
-    numeric, error, kink = (_stacked(columns, name, here.size) for name in ("value", "error", "kink"))
-    return _compare(problem, what, analytic, numeric, error, kink.astype(bool), tolerance, here)
-
-
-def _stacked(columns: list[Slope], name: str, rows: int) -> Any:
-    return np.array([getattr(column, name) for column in columns]).reshape(len(columns), rows).T
-
-
-def _fast(problem: Problem, tolerance: _Tolerance, what: str, rng: np.random.Generator) -> Report:
-    """Two random directions and cotangents: <v, J u> in place of the Jacobian."""
-    x = problem.start()
-    here = problem.value(x)
-    if not (x.size and here.size):
-        return Report(0, 0, 0.0)
-    leaves, outputs = problem.at(x, requires_grad=True)
-    total = Report(0, 0, 0.0)
-    for _ in range(2):
-        direction = rng.choice((-1.0, 1.0), x.size) * rng.uniform(0.5, 1.0, x.size)
-        cotangent = rng.normal(size=here.size)
-        transposed = pulled(outputs, leaves, cut(cotangent, outputs))
-
-        def projected(point: Vector, weights: Vector = cotangent) -> Vector:
-            return np.array([weights @ problem.value(point)])
-
-        step = float(_steps(problem, x, tolerance).min())
-        found = slope(projected, x, direction, step, np.array([cotangent @ here]))
-        analytic = np.array([[transposed @ direction]])
-        size = np.array([np.abs(cotangent) @ np.abs(here)])
-        error = found.error + 8 * 2.0**-53 * size / (step / 4)
-        total += _compare(
-            problem, what, analytic, found.value[:, None], error[:, None], found.kink[:, None], tolerance, here
-        )
-    return total
-
-
-def _compare(
-    problem: Problem,
-    what: str,
-    analytic: Any,
-    numeric: Any,
-    error: Any,
-    kink: Any,
-    tolerance: _Tolerance,
-    here: Vector,
-) -> Report:
-    if analytic.size == 0:
-        return Report(0, 0, 0.0)
-    finite = [np.abs(part[np.isfinite(part)]) for part in (analytic, numeric, here)]
-    scale = max((float(part.max()) for part in finite if part.size), default=0.0) or 1.0
-    allowed = tolerance.rtol * error + tolerance.atol * scale
-    difference = np.abs(analytic - numeric)
-    wrong = ~(difference <= allowed)
-    refused = (error > REFUSE * scale) | (wrong & kink)
-    failed = wrong & ~refused
-    if failed.any():
-        raise GradcheckError(_failure(problem, what, analytic, numeric, allowed, failed))
-    kept = ~refused
-    worst = float((difference[kept] / allowed[kept]).max()) if kept.any() else 0.0
-    return Report(int(kept.sum()), int(refused.sum()), worst)
-
-
-def _failure(problem: Problem, what: str, analytic: Any, numeric: Any, allowed: Any, failed: Any) -> str:
-    """The worst entries as a table: where, analytic, numeric, difference, allowed."""
-    excess = np.where(failed, np.nan_to_num(np.abs(analytic - numeric), nan=np.inf) / allowed, 0.0)
-    order = np.argsort(-excess, axis=None, kind="stable")[: min(6, int(failed.sum()))]
-    lines = [f"{'output':>10} {'input':>18} {'analytic':>24} {'numeric':>24} {'difference':>11} {'allowed':>9}"]
-    for k in order:
-        i, j = (int(v) for v in np.unravel_index(int(k), analytic.shape))
-        a, n = analytic[i, j], numeric[i, j]
-        cells = f"{a:>24.16g} {n:>24.16g} {a - n:>11.3g} {allowed[i, j]:>9.1g}"
-        where = _place(problem, j) if analytic.shape[1] > 1 or problem.start().size == 1 else "a direction"
-        lines.append(f"{i:>10} {where:>18} {cells}")
-    got = f"{int(failed.sum())} of {failed.size} entries of the Jacobian ({what}) that differ from the numeric ones"
-    return (
-        message("gradcheck", got, "agreement", "a factor, a sign or a term of the gradient is wrong")
-        + "\n"
-        + "\n".join(lines)
-    )
-
-
-def _place(problem: Problem, column: int) -> str:
-    """Which element of which input a column of the Jacobian belongs to."""
-    for place, leaf in zip(problem.places, problem.leaves, strict=True):
-        if column < leaf.numel():
-            index = [int(k) for k in np.unravel_index(column, leaf.shape)] if leaf.shape else []
-            return f"{place}{index}"
-        column -= leaf.numel()
-    return "?"
+def _check_refusals(done: Sequence[tuple[Checkable, Found]], total: Report, share: float) -> None:
+    """Raise where too little is left of a comparison."""
+    count = total.checked + total.refused
+    if total.refused and (total.checked == 0 or total.refused > share * count):
+        problem, found = next(pair for pair in done if pair[1].refused)
+        what = f"{total.refused} of {count} entries that were refused, more than {share:.0%}"
+        raise GradcheckError(refusal(problem, found, what))

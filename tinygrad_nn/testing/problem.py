@@ -1,117 +1,289 @@
-"""A function of tensors as a function of one vector, and its gradient as another such problem: what gradcheck and the
+"""A function of tensors as a function of one vector, with its vector-Jacobian products: what gradcheck and the
 identities work on.
+
+The tensors keep their places: to evaluate at a point each checked leaf is given the values *where it is*, the function
+is called, and everything is put back as it was (values, gradients, versions; what the call itself left behind too).
+So it does not matter whether the function got a tensor as an argument or reached it by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from ..autograd import as_tuple, grad
-from ..tensor import Tensor, enable_grad, no_grad
+from ..autograd import grad
+from ..compiler import jit
+from ..errors import GradcheckError, message
+from ..graph import NO_ATTRS, GradSlot, Node, Shape
+from ..ops.source import CONSTANT
+from ..tensor import Tensor, enable_grad
 from ..tensor.core import constant
 from .numeric import Vector, flat
+from .reach import Held, State
+
+Kind = Literal["input", "parameter", "cotangent"]
+Array = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A tensor whose elements are variables: its name, and whether it was given, reached, or is a cotangent."""
+
+    name: str
+    handle: Tensor
+    kind: Kind = "input"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+    def element(self, k: int) -> str:
+        """Element k by name: `rnn.weight_hh_l0[2, 1]`."""
+        shape = self.handle.shape
+        return f"{self.name}{[int(i) for i in np.unravel_index(k, shape)]}" if shape else self.name
+
+
+class Checkable(Protocol):
+    """A function f of a vector x, and rows v^T J(x) of its Jacobian: the whole of what a comparison needs."""
+
+    @property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """Whose elements x is made of."""
+
+    @property
+    def state(self) -> State:
+        """What calls change."""
+
+    @property
+    def order(self) -> int:
+        """1 for a function, 2 for its gradient."""
+
+    @property
+    def compiled(self) -> bool:
+        """Whether both run as machine code."""
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shapes of the outputs."""
+
+    def start(self) -> Vector:
+        """The point at which it was given."""
+
+    def value(self, x: Vector) -> Vector:
+        """f(x): the outputs one after the other."""
+
+    def call(self) -> Vector:
+        """f where the leaves are now; what the call changes stays changed."""
+
+    def pull(self, x: Vector, cotangents: Sequence[Vector]) -> list[list[Array]]:
+        """The gradient: for each cotangent v an array per leaf, which together are v^T J(x)."""
+
+    def run_eagerly(self, x: Vector) -> None:
+        """Evaluate f at x, not compiled, for whoever looks on."""
+
+    def replay(self) -> None:
+        """Evaluate f and one vector-Jacobian product eagerly at the start, for whoever looks on."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A function of tensors as a function of one vector: the inputs that are checked, laid out after each other, and
-    behind them as many cotangents.
+    """A function without arguments that reads `leaves` and returns tensors. `function(recorded)`: whether what it
+    computes is differentiated. `compiled`: it is run as machine code, and so is its gradient.
     """
 
-    fn: Callable[..., Any]
-    inputs: tuple[Any, ...]
-    places: tuple[int, ...]
-    cotangents: int = 0
+    function: Callable[[bool], Sequence[Tensor]]
+    leaves: tuple[Leaf, ...]
+    state: State = field(default_factory=State)
+    compiled: bool = False
+    order: int = 1
+    seed: int = 0
 
-    @property
-    def leaves(self) -> list[Tensor]:
-        """The inputs that are checked, as they were given."""
-        return [self.inputs[place] for place in self.places]
-
-    @property
-    def bounded(self) -> int:
-        """How many elements are those of inputs of the function, for which its domain holds."""
-        own = self.leaves
-        return sum(leaf.numel() for leaf in own[: len(own) - self.cotangents])
+    @cached_property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shapes of the outputs."""
+        with placed(self, self.start()):
+            return tuple(out.shape for out in self.function(False))
 
     def start(self) -> Vector:
-        """Where the function was given."""
-        return flat(leaf.detach().numpy() for leaf in self.leaves)
-
-    def at(self, x: Vector, requires_grad: bool = False) -> tuple[list[Tensor], tuple[Tensor, ...]]:
-        """(fresh leaves, outputs) at x."""
-        fresh, begin = [], 0
-        for place in self.places:
-            own = self.inputs[place]
-            part = x[begin : begin + own.numel()].reshape(own.shape)
-            begin += own.numel()
-            leaf = Tensor.handle(constant(part.astype(np.float64)))
-            fresh.append(leaf.requires_grad_() if requires_grad else leaf)
-        return fresh, self.outputs(*fresh)
-
-    def outputs(self, *leaves: Tensor) -> tuple[Tensor, ...]:
-        """What the function returns in floats for other tensors in the checked places."""
-        arguments = list(self.inputs)
-        for place, leaf in zip(self.places, leaves, strict=True):
-            arguments[place] = leaf
-        return tuple(out for out in as_tuple(self.fn(*arguments)) if out.dtype.kind == "f")
+        """The point at which it was given."""
+        return flat(leaf.handle.detach().numpy() for leaf in self.leaves)
 
     def value(self, x: Vector) -> Vector:
-        """The outputs at x as one vector."""
-        with no_grad():
-            return flat(out.numpy() for out in self.at(x)[1])
+        """The outputs at x, one after the other."""
+        with placed(self, x):
+            return self.call()
+
+    def call(self) -> Vector:
+        """The outputs where the leaves are now; what the call changes stays changed."""
+        outputs = self._compiled() if self.compiled else self.function(False)
+        return flat(out.detach().numpy() for out in outputs)
+
+    def pull(self, x: Vector, cotangents: Sequence[Vector]) -> list[list[Array]]:
+        """For each cotangent the vector-Jacobian product at x: an array per leaf."""
+        handles = [leaf.handle for leaf in self.leaves]
+        with placed(self, x):
+            if self.compiled:
+                return [self._pull_compiled(v) for v in cotangents]
+            outputs = self.function(True)
+            rows = []
+            for v in cotangents:
+                seeds = [Tensor.handle(constant(part)) for part in cut(v, self.shapes)]
+                rows.append([g.detach().numpy() for g in transposed(outputs, handles, seeds, retain=True)])
+            return rows
+
+    def run_eagerly(self, x: Vector) -> None:
+        """Evaluate f at x, not compiled, for whoever looks on."""
+        with placed(self, x):
+            self.function(False)
+
+    def replay(self) -> None:
+        """Evaluate f and one vector-Jacobian product eagerly at the start, for whoever looks on."""
+        with placed(self, self.start()):
+            outputs = self.function(True)
+            seeds = [out.detach().new_ones(out.shape) for out in outputs]
+            transposed(outputs, [leaf.handle for leaf in self.leaves], seeds)
+
+    @cached_property
+    def gradient(self) -> Problem:
+        """The vector-Jacobian product J(x)^T v as a problem in x and the cotangents v, which begin at random."""
+        rng = np.random.default_rng(self.seed + self.order)
+        starts = [constant(np.asarray(rng.normal(size=shape))) for shape in self.shapes]
+        seeds = [Leaf(f"v{k}", Tensor.handle(node).requires_grad_(), "cotangent") for k, node in enumerate(starts)]
+        handles = [leaf.handle for leaf in self.leaves]
+
+        def function(recorded: bool) -> Sequence[Tensor]:
+            outputs = self.function(True)
+            return transposed(outputs, handles, [seed.handle * 1 for seed in seeds], create_graph=recorded)
+
+        return Problem(function, (*self.leaves, *seeds), self.state, self.compiled, self.order + 1, self.seed)
+
+    @cached_property
+    def _compiled(self) -> Callable[[], Sequence[Tensor]]:
+        return jit(lambda: tuple(self.function(False)))
+
+    @cached_property
+    def _transposed(self) -> tuple[list[Tensor], Callable[[], Sequence[Tensor]]]:
+        """Tensors for the cotangents, and the compiled function that reads them."""
+        seeds = [Tensor.handle(constant(np.zeros(shape))) for shape in self.shapes]
+        handles = [leaf.handle for leaf in self.leaves]
+        return seeds, jit(lambda: tuple(transposed(self.function(True), handles, [seed * 1 for seed in seeds])))
+
+    def _pull_compiled(self, v: Vector) -> list[Array]:
+        seeds, function = self._transposed
+        for seed, part in zip(seeds, cut(v, self.shapes), strict=True):
+            seed.node = constant(part)
+        return [g.detach().numpy() for g in function()]
 
 
-def cut(cotangent: Vector, outputs: Sequence[Tensor]) -> list[Vector]:
-    """A vector as one array per output."""
-    ends = np.cumsum([out.numel() for out in outputs])[:-1]
-    return [part.reshape(out.shape) for part, out in zip(np.split(cotangent, ends), outputs, strict=True)]
+def transposed(
+    outputs: Sequence[Tensor],
+    handles: Sequence[Tensor],
+    seeds: Sequence[Tensor],
+    create_graph: bool = False,
+    retain: bool = False,
+) -> list[Tensor]:
+    """v^T J as tensors: what an output does not depend on has derivative 0."""
+    live = [(out, seed) for out, seed in zip(outputs, seeds, strict=True) if out.requires_grad]
+    found: Sequence[Tensor | None] = [None] * len(handles)
+    if live:
+        roots, starts = [out for out, _ in live], [seed for _, seed in live]
+        found = grad(roots, handles, starts, retain or create_graph, create_graph, allow_unused=True)
+    return [h.new_zeros(h.shape) if g is None else g for h, g in zip(handles, found, strict=True)]
 
 
-def pulled(outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Vector]) -> Vector:
-    """The vector-Jacobian product as a vector; what an output does not depend on has derivative 0."""
-    live = [(out, seed) for out, seed in zip(outputs, cotangents, strict=True) if out.requires_grad]
-    if not live:
-        return np.zeros(sum(leaf.numel() for leaf in leaves))
-    seeds = [Tensor.handle(constant(np.asarray(seed))) for _, seed in live]
-    found = grad([out for out, _ in live], leaves, seeds, retain_graph=True, allow_unused=True)
-    return flat(
-        np.zeros(leaf.shape) if g is None else g.detach().numpy() for leaf, g in zip(leaves, found, strict=True)
-    )
+@dataclass(frozen=True)
+class StepProblem:
+    """A training step: f is the loss that it returns, the gradient what it leaves in `.grad` of the parameters."""
+
+    step: Callable[[], Tensor]
+    eager: Callable[[], Tensor]  # the same step, not compiled
+    leaves: tuple[Leaf, ...]
+    state: State
+    compiled: bool = False
+    order: int = 1
+    shapes: tuple[Shape, ...] = ((),)
+
+    def start(self) -> Vector:
+        """The parameters."""
+        return flat(leaf.handle.detach().numpy() for leaf in self.leaves)
+
+    def value(self, x: Vector) -> Vector:
+        """The loss of a step that begins at x."""
+        with placed(self, x):
+            return self.call()
+
+    def call(self) -> Vector:
+        """The loss of a step that begins here, after which the parameters are others."""
+        return flat([self.step().detach().numpy()])
+
+    def pull(self, x: Vector, cotangents: Sequence[Vector]) -> list[list[Array]]:
+        """What the step leaves in `.grad`, times each cotangent."""
+        with placed(self, x):
+            self.step()
+            left = [leaf.handle.grad for leaf in self.leaves]
+            found = [
+                np.zeros(leaf.handle.shape) if g is None else np.asarray(g.detach().numpy())
+                for leaf, g in zip(self.leaves, left, strict=True)
+            ]
+        return [[float(v[0]) * g for g in found] for v in cotangents]
+
+    def run_eagerly(self, x: Vector) -> None:
+        """One step that begins at x, not compiled."""
+        with placed(self, x):
+            self.eager()
+
+    def replay(self) -> None:
+        """One step, not compiled."""
+        self.run_eagerly(self.start())
 
 
-def gradient_of(problem: Problem, rng: np.random.Generator) -> Problem:
-    """The vector-Jacobian product of a problem, as a problem in its inputs and the cotangents."""
-    _, outputs = problem.at(problem.start())
-    seeds = [
-        Tensor.handle(constant(rng.normal(size=out.shape) if out.shape else np.asarray(rng.normal()))).requires_grad_()
-        for out in outputs
-    ]
-    count = len(problem.inputs)
-
-    def transposed(*arguments: Any) -> tuple[Tensor, ...]:
+@contextmanager
+def placed(problem: Checkable, x: Vector) -> Iterator[None]:
+    """Within the block the leaves hold the values x, without gradients; afterwards everything is as before."""
+    held = [Held.of(leaf.handle) for leaf in problem.leaves]
+    parts = cut(x, [leaf.handle.shape for leaf in problem.leaves])
+    try:
+        for own, part in zip(held, parts, strict=True):
+            own.handle.node = _fresh(own, part)
         with enable_grad():
-            own = list(arguments[:count])
-            leaves = []
-            for place in problem.places:
-                leaf = own[place]
-                own[place] = leaf * 1 if leaf.requires_grad else leaf.detach().requires_grad_()
-                leaves.append(own[place])
-            results = [out for out in as_tuple(problem.fn(*own)) if out.dtype.kind == "f"]
-            live = [(out, seed) for out, seed in zip(results, arguments[count:], strict=True) if out.requires_grad]
-            if not live:
-                return tuple(leaf.new_zeros(leaf.shape) for leaf in leaves)
-            found = grad([o for o, _ in live], leaves, [s for _, s in live], create_graph=True, allow_unused=True)
-            return tuple(leaf.new_zeros(leaf.shape) if g is None else g for leaf, g in zip(leaves, found, strict=True))
+            yield
+    finally:
+        problem.state.restore()
+        for own in held:
+            own.restore()
 
-    def detached(*arguments: Any) -> tuple[Tensor, ...]:
-        results = transposed(*arguments)
-        watched = any(isinstance(x, Tensor) and x.requires_grad for x in arguments)
-        return results if watched else tuple(result.detach() for result in results)
 
-    places = (*problem.places, *range(count, count + len(seeds)))
-    return Problem(detached, (*problem.inputs, *seeds), places, len(seeds))
+def _fresh(held: Held, value: Array) -> Node:
+    """A leaf in place of another: without a gradient, with its hooks, which belong to what is trained."""
+    node = Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value, True)
+    node.slot = GradSlot(node.serial, keep=True)
+    if held.slot is not None:
+        node.slot.hooks = held.slot.hooks
+    return node
+
+
+def cut(x: Vector, shapes: Sequence[Shape]) -> list[Array]:
+    """A vector as one array per shape."""
+    sizes = [int(np.prod(shape, dtype=int)) for shape in shapes]
+    parts = np.split(x, np.cumsum(sizes)[:-1]) if shapes else []
+    return [np.array(part, np.float64).reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def floats(returned: Sequence[Any], what: str = "a function") -> tuple[Tensor, ...]:
+    """The float tensors among what a function returned; raises GradcheckError where there is nothing to compare."""
+    found = tuple(out for out in returned if isinstance(out, Tensor) and out.dtype.kind == "f")
+    if found and all(out.dtype == np.float64 for out in found):
+        return found
+    if found:
+        got, hint = "an output of dtype float32", "float32 keeps too few digits for differences: compute in float64"
+        raise GradcheckError(message("gradcheck", got, "float64", hint))
+    kinds = ", ".join(dict.fromkeys(_kind(out) for out in returned)) or "nothing"
+    raise GradcheckError(message("gradcheck", f"{what} that returned {kinds}", "tensors of floats"))
+
+
+def _kind(value: Any) -> str:
+    return f"a tensor of {value.dtype.name}" if isinstance(value, Tensor) else type(value).__name__

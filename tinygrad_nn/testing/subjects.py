@@ -1,0 +1,157 @@
+"""What users give to gradcheck, as problems: a function, a module, a compiled function or a training step, with the
+leaves that are checked and the state that calls of it change.
+
+A first run under a recorder finds the leaves that nobody named; see `reach`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from ..compiler import Jitted, jit
+from ..errors import GradcheckError, message
+from ..graph import reachable
+from ..nn import Module
+from ..pytree import flatten
+from ..tensor import Tensor
+from ..tensor.core import constant
+from .problem import Leaf, Problem, StepProblem, floats
+from .reach import names, reached_by, rehearsal
+
+__tracebackhide__ = True
+
+
+def function_problem(fn: Any, inputs: Any, parameters: Any, seed: int) -> tuple[Problem, set[str]]:
+    """The function as one without arguments that reads its leaves, and the names of those on which outputs depend."""
+    given = _arguments(fn, inputs)
+    eager, found = _eager(fn), reached_by(fn)
+    called = names(found)
+    leaves = {id(x): Leaf(called.get(id(x), name), x) for name, x in _inputs(given)}
+    named = _parameters(_module(fn) if parameters is None else parameters, called)
+    leaves |= {id(x): Leaf(name, x, "parameter") for name, x in named.items() if id(x) not in leaves}
+    _check_leaves(leaves.values())
+    with rehearsal(found) as (reach, state):
+        returned = flatten(eager(*given))[0]
+    roots = [out.node for out in returned if isinstance(out, Tensor) and out.requires_grad]
+    depends = set(reachable(roots, _needs_grad))
+    if parameters is None:
+        others = [x for k, x in reach.leaves.items() if k not in leaves and x.node in depends]
+        leaves |= {id(x): Leaf(called.get(id(x), f"leaf {k}"), x, "parameter") for k, x in enumerate(others)}
+    _check_leaves(leaves.values())
+    if not leaves:
+        hint = "create them with requires_grad=True"
+        raise GradcheckError(message("gradcheck", "no input that requires grad", "at least one", hint))
+    floats(returned)
+
+    def function(recorded: bool) -> tuple[Tensor, ...]:
+        return floats(flatten(eager(*given))[0])
+
+    problem = Problem(function, tuple(leaves.values()), state, _is_compiled(fn), seed=seed)
+    return problem, {leaf.name for leaf in problem.leaves if leaf.handle.node in depends}
+
+
+def step_problem(step: Any, batch: Any, parameters: Any, loss: str | None) -> StepProblem:
+    """The step as a function of the parameters."""
+    given = _arguments(step, batch)
+    eager, found = _eager(step), reached_by(step)
+    called = names(found)
+    named = _parameters(parameters, called)
+    _check_leaves([Leaf(name, x, "parameter") for name, x in named.items()])
+    with rehearsal(found) as (reach, state):
+        _loss(eager(*given), loss)
+        trained = [x for k, x in reach.leaves.items() if x.grad is not state.held[k].grad]
+    if parameters is None:
+        named = {called.get(id(x), f"leaf {k}"): x for k, x in enumerate(trained)}
+    leaves = tuple(Leaf(name, x, "parameter") for name, x in named.items())
+    _check_leaves(leaves)
+    if not leaves:
+        hint = "call backward() on the loss inside of the step, and pass parameters=model"
+        raise GradcheckError(message("gradcheck", "a step that leaves no gradient", "gradients in .grad", hint))
+    run = jit(eager) if _is_compiled(step) else eager
+    compiled = _is_compiled(step)
+    return StepProblem(
+        lambda: _loss(run(*given), loss), lambda: _loss(eager(*given), loss), leaves, state, compiled=compiled
+    )
+
+
+_needs_grad = attrgetter("needs_grad")
+
+
+def _arguments(fn: Any, inputs: Any) -> tuple[Any, ...]:
+    if not callable(fn):
+        raise GradcheckError(message("gradcheck", f"{type(fn).__name__} as the function", "a function or a module"))
+    return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
+
+
+def _is_compiled(fn: Any) -> bool:
+    return isinstance(fn, Jitted) or (isinstance(fn, functools.partial) and isinstance(fn.func, Jitted))
+
+
+def _eager(fn: Any) -> Callable[..., Any]:
+    """The function without the compiler around it."""
+    if isinstance(fn, functools.partial) and isinstance(fn.func, Jitted):
+        return functools.partial(fn.func.function, *fn.args, **fn.keywords)
+    return fn.function if isinstance(fn, Jitted) else fn
+
+
+def _module(fn: Any) -> Module | None:
+    """The module that a function is, or is a method of."""
+    own = getattr(_eager(fn), "__self__", _eager(fn))
+    return own if isinstance(own, Module) else None
+
+
+def _inputs(given: Sequence[Any]) -> Iterator[tuple[str, Tensor]]:
+    """The arguments that require grad, each once, by their places."""
+    for k, argument in enumerate(given):
+        parts, _ = flatten(argument)
+        for j, x in enumerate(parts):
+            if isinstance(x, Tensor) and x.requires_grad:
+                yield (f"{k}" if x is argument else f"{k}.{j}"), x
+
+
+def _parameters(given: Any, called: Mapping[int, str]) -> dict[str, Tensor]:
+    """The parameters and buffers that require grad, by name."""
+    if given is None:
+        return {}
+    if isinstance(given, Module):
+        found: dict[str, Any] = {**dict(given.named_parameters()), **dict(given.named_buffers())}
+    elif isinstance(given, Mapping):
+        found = dict(given)
+    else:
+        listed = [given] if isinstance(given, Tensor) else list(given)
+        found = {called.get(id(x), f"parameter {k}"): x for k, x in enumerate(listed)}
+    for name, x in found.items():
+        if not isinstance(x, Tensor):
+            got = f"{type(x).__name__} as {name}"
+            raise GradcheckError(message("gradcheck", got, "a module, tensors, or tensors by name"))
+    return {name: x for name, x in found.items() if x.requires_grad}
+
+
+def _check_leaves(leaves: Iterable[Leaf]) -> None:
+    for leaf in leaves:
+        if leaf.handle.dtype != np.float64:
+            hint = (
+                f"float32 keeps too few digits for differences: use {'x' if leaf.kind == 'input' else 'model'}.double()"
+            )
+            raise GradcheckError(message("gradcheck", f"{leaf} of dtype {leaf.handle.dtype.name}", "float64", hint))
+
+
+def _loss(returned: Any, name: str | None) -> Tensor:
+    """The loss among what a step returned: all of it, or an entry of a dict."""
+    if isinstance(returned, Mapping):
+        key = name if name is not None else "loss" if "loss" in returned else next(iter(returned), None)
+        if (name is None and len(returned) > 1 and key != "loss") or key not in returned:
+            got = f"a step that returned {', '.join(map(repr, returned)) or 'nothing'}"
+            raise GradcheckError(message("gradcheck", got, "a loss", "name the entry that is minimised: loss=..."))
+        returned = returned[key]
+    if isinstance(returned, float):
+        return Tensor.handle(constant(np.asarray(returned)))
+    (value,) = floats([returned], "a step")
+    if value.numel() != 1:
+        raise GradcheckError(message("gradcheck", f"a step that returned shape {value.shape}", "a loss of one element"))
+    return value

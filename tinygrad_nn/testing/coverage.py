@@ -195,8 +195,8 @@ class Recorder:
         self.reached |= uses
 
     def agree(self, checked: Checked) -> None:
-        """The gradient check that calls this found all it reached right. One of compiled code also walks eagerly, to see
-        what depends on what; that is not compared with anything.
+        """The gradient check that calls this found all it reached right. One of compiled code also walks eagerly, to
+        see what depends on what; that is not compared with anything.
         """
         if within_check(sys._getframe(1)) is self.check:
             self.found.checked |= {check for check in self.reached if check.compiled == checked.compiled}

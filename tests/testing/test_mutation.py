@@ -128,6 +128,9 @@ def test_a_change_that_changes_nothing_is_none(recorder: Recorder) -> None:
     (X - Y).sum().backward()
     assert changes(recorder, "sub") == plain | {"operands swapped"}
     assert changes(recorder, "relu") == plain  # x > 0 where out > 0
+    (X * tg.tensor(2.0, dtype=tg.float64, requires_grad=True)).sum().backward()
+    assert changes(recorder, "broadcast") == plain
+    assert len(recorder.found.rules[Rule("broadcast", False, 0)].places) == 1
     Product.apply(X, Y).sum().backward()
     assert changes(recorder, "Product") == plain | {"operands swapped"}
     assert [str(m) for m in possible(recorder.found.rules) if m.rule.op == "floor"] == []

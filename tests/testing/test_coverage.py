@@ -331,12 +331,14 @@ def test_step():  # which is compiled by now
 def test_eager_step():
     eager, step = trainer(cold)
     gradcheck_step(step, (x, y), eager)
+    gradcheck(cold, (leaf(2),))
+    gradcheck(tg.jit(cold), (leaf(2),), order=1)
 """,
     )
     assert table.checked("return x.sin()") == ["order 2", "compiled", "array", "sin"]
     assert table.checked("return x.cos()") == ["never", "array", "cos"]
     assert table.checked("return x.tanh()") == ["order 1", "compiled", "array", "tanh"]
-    assert table.checked("return x.sigmoid()") == ["order 1", "eager", "array", "sigmoid"]
+    assert table.checked("return x.sigmoid()") == ["order 2", "eager, compiled to 1", "array", "sigmoid"]
     assert table.checked("loss = ((out - y) ** 2).mean()")[:2] == ["order 1", "eager, compiled"]
     assert not any("backward" in code or "opt" in code for code in table.rows)
 

@@ -38,9 +38,12 @@ class Line:
 
     @property
     def modes(self) -> tuple[str, ...]:
-        """How it was checked: eager, compiled, or both."""
-        found = {check.compiled for check in self.checks}
-        return tuple(name for name, compiled in (("eager", False), ("compiled", True)) if compiled in found)
+        """How it was checked: eager, compiled, or both, with the order where that is a lower one."""
+        found: list[str] = []
+        for name, compiled in (("eager", False), ("compiled", True)):
+            order = max((check.order for check in self.checks if check.compiled == compiled), default=0)
+            found += [name if order == self.order else f"{name} to {order}"] * bool(order)
+        return tuple(found)
 
     @property
     def shapes(self) -> str:
@@ -127,7 +130,7 @@ def coverage_summary(lines: Sequence[Line]) -> str:
     count = len(lines)
     done = [line for line in lines if line.order]
     second = sum(line.order > 1 for line in done)
-    compiled = sum("compiled" in line.modes for line in done)
+    compiled = sum(any(check.compiled for check in line.checks) for line in done)
     return (
         f"gradient coverage: {len(done)} of {count} lines, {percent(len(done), count)} "
         f"(to order 2: {percent(second, count)}, compiled: {percent(compiled, count)})"

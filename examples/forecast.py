@@ -92,6 +92,19 @@ def train(model: nn.Module, parts: Parts, epochs: int, seed: int, jit: bool = Tr
     return tg.fit(step, (parts.x, parts.y), epochs, batch_size=32, seed=seed, progress=shown)
 
 
+def check_gradients(options: argparse.Namespace) -> str:
+    """All weights of a new model against numeric derivatives, on four windows, to second order, eager and compiled."""
+    parts = prepare(read(options.data, options.column, options.seed), options.window, options.horizon)
+    tg.manual_seed(options.seed)
+    model = Forecaster(options.horizon).double()
+    x, y = tg.tensor(parts.x[:4].astype(np.float64)), tg.tensor(parts.y[:4].astype(np.float64))
+
+    def loss() -> tg.Tensor:
+        return F.mse_loss(model(x), y)
+
+    return f"eager: {tg.testing.gradcheck(loss)}\ncompiled: {tg.testing.gradcheck(tg.jit(loss))}"
+
+
 def predict(model: nn.Module, parts: Parts) -> dict[str, np.ndarray]:
     """What was, what the model says and what the naive forecast says of the test part (N, horizon), in own units."""
     with tg.no_grad():
@@ -144,6 +157,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     p.add_argument("--window", type=int, default=24, help="values that are seen")
     p.add_argument("--horizon", type=int, default=4, help="values that are forecast")
+    p.add_argument("--gradcheck", action="store_true", help="hold all gradients against numeric ones instead")
     p.add_argument("--plot", action="store_true", help="write forecast.png")
     p.add_argument("--draw", action="store_true", help="write forecast_graph.svg, the graph of the model on two steps")
     p.add_argument("--out", type=Path, default=Path("."), help="folder for pictures")
@@ -162,6 +176,9 @@ def run(options: argparse.Namespace) -> tuple[nn.Module, Parts, tg.History, dict
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, report, and whatever the flags ask for."""
     options = parse(argv)
+    if options.gradcheck:
+        print(check_gradients(options))
+        return
     model, parts, history, found = run(options)
     print(f"{len(parts.x)} training and {len(parts.test_x)} test windows")
     print(report(evaluate(found), history))

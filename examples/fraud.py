@@ -175,6 +175,20 @@ def train(model: nn.Module, parts: Parts, judge: Judge, lr: float, epochs: int, 
     )
 
 
+def check_gradients(options: argparse.Namespace) -> str:
+    """All weights of a new model against numeric derivatives, on two sequences, to second order, eager and compiled."""
+    sequences = read(options.model, options.data, options.seed, options.synthetic)
+    parts = prepare(sequences, options.seed, scale_targets=options.model == "temperature")
+    tg.manual_seed(options.seed)
+    model = Recurrent(SETTINGS[options.model]).double()
+    pairs = [tuple(tg.tensor(v.astype(np.float64)[None]) for v in (parts.train.x[k], parts.train.y[k])) for k in (0, 1)]
+
+    def loss() -> tg.Tensor:
+        return sum(F.mse_loss(model(x), y) for x, y in pairs)
+
+    return f"eager: {tg.testing.gradcheck(loss)}\ncompiled: {tg.testing.gradcheck(tg.jit(loss))}"
+
+
 def report(found: dict[str, float], history: tg.History) -> str:
     """The text a run prints."""
     first, last = history["loss"][0], history["loss"][-1]
@@ -225,6 +239,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     p.add_argument(
         "--jit", action=argparse.BooleanOptionalAction, default=True, help="compile the training step (default: yes)"
     )
+    p.add_argument("--gradcheck", action="store_true", help="hold all gradients against numeric ones instead")
     p.add_argument("--plot", action="store_true", help="write fraud_history.png")
     p.add_argument("--draw", action="store_true", help="write fraud_graph.svg, the graph of the model on two steps")
     p.add_argument("--out", type=Path, default=Path("."), help="folder for pictures")
@@ -248,6 +263,9 @@ def run(options: argparse.Namespace) -> tuple[Judge, Parts, tg.History, dict[str
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, report, and whatever the flags ask for."""
     options = parse(argv)
+    if options.gradcheck:
+        print(check_gradients(options))
+        return
     judge, parts, history, found = run(options)
     if not history.evaluated:
         sys.exit(f"{history.stopped}: there is nothing to report")

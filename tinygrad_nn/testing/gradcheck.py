@@ -22,11 +22,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import GradcheckError, message
+from ..errors import GradcheckError, TinygradError, message
 from .comparison import Bounds, Found, Report, Settings, compared, refusal, steps
 from .identities import GRADIENT, RECORDED
 from .problem import Checkable, Problem, StepProblem, placed
@@ -35,6 +37,7 @@ from .subjects import function_problem, step_problem
 __tracebackhide__ = True  # pytest shows the user's line, and nothing of this file
 
 REFUSALS = 0.1
+_HOME = str(Path(__file__).parents[1])
 Mode = Literal["auto", "full", "fast"]
 Watcher = Callable[["Checked"], None]
 
@@ -109,8 +112,8 @@ def gradcheck(
         _check_settings(settings, order)
         problem, depends = function_problem(fn, inputs, parameters, seed)
         return _checked(problem, depends, settings, order)
-    except GradcheckError as error:
-        raise error.with_traceback(None) from None
+    except TinygradError as error:
+        raise error.with_traceback(_users(error.__traceback__)) from None
 
 
 def gradcheck_step(
@@ -152,9 +155,22 @@ def gradcheck_step(
     try:
         settings = Settings(eps, atol, rtol, (-np.inf, np.inf), mode, seed, refusals, _texts(unused))
         _check_settings(settings, 1)
-        return _checked(step_problem(step, batch, parameters, loss), set(), settings, 1)
-    except GradcheckError as error:
-        raise error.with_traceback(None) from None
+        problem, depends = step_problem(step, batch, parameters, loss)
+        return _checked(problem, depends, settings, 1)
+    except TinygradError as error:
+        raise error.with_traceback(_users(error.__traceback__)) from None
+
+
+def _users(traceback: TracebackType | None) -> TracebackType | None:
+    """What of a traceback lies in the user's own files."""
+    frames = []
+    while traceback is not None:
+        if not traceback.tb_frame.f_code.co_filename.startswith(_HOME):
+            frames.append(traceback)
+        traceback = traceback.tb_next
+    for one in reversed(frames):
+        traceback = TracebackType(traceback, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    return traceback
 
 
 def _texts(unused: Any) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,14 +89,14 @@ class Reach:
     def __init__(self, state: State) -> None:
         self.start = next_serial()
         self.state = state
-        self.leaves: dict[int, Tensor] = {}
+        self.read: dict[Node, dict[int, Tensor]] = {}  # by the node: the handles through which a leaf was read
 
     def lift(self, handle: Core) -> Node:
         """A handle is read: a leaf from outside that requires grad may get a gradient."""
         node = handle.node
         if node.serial < self.start and node.needs_grad and not node.inputs and isinstance(handle, Tensor):
             self.state.hold(handle)
-            self.leaves[id(handle)] = handle
+            self.read.setdefault(node, {})[id(handle)] = handle
         return node
 
     def assign(self, handle: Core, node: Node) -> None:
@@ -107,6 +107,12 @@ class Reach:
     def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
         """As without a recorder."""
         return bind(op, nodes, attrs)
+
+    def leaves(self, called: Mapping[int, str]) -> list[Tensor]:
+        """The leaves that were read, each once: those with names in the order of the names, then the others."""
+        place = {key: k for k, key in enumerate(called)}
+        found = [min(handles.values(), key=lambda x: place.get(id(x), len(place))) for handles in self.read.values()]
+        return sorted(found, key=lambda x: place.get(id(x), len(place)))
 
 
 @contextmanager

@@ -31,7 +31,9 @@ def function_problem(fn: Any, inputs: Any, parameters: Any, seed: int) -> tuple[
     given = _arguments(fn, inputs)
     eager, found = _eager(fn), reached_by(fn)
     called = names(found)
-    leaves = {id(x): Leaf(called.get(id(x), name), x) for name, x in _inputs(given)}
+    leaves: dict[int, Leaf] = {}
+    for name, x in _inputs(given):
+        leaves.setdefault(id(x), Leaf(called.get(id(x), name), x))
     named = _parameters(_module(fn) if parameters is None else parameters, called)
     leaves |= {id(x): Leaf(name, x, "parameter") for name, x in named.items() if id(x) not in leaves}
     _check_leaves(leaves.values())
@@ -40,7 +42,7 @@ def function_problem(fn: Any, inputs: Any, parameters: Any, seed: int) -> tuple[
     roots = [out.node for out in returned if isinstance(out, Tensor) and out.requires_grad]
     depends = set(reachable(roots, _needs_grad))
     if parameters is None:
-        others = [x for k, x in reach.leaves.items() if k not in leaves and x.node in depends]
+        others = [x for x in reach.leaves(called) if id(x) not in leaves and x.node in depends]
         leaves |= {id(x): Leaf(called.get(id(x), f"leaf {k}"), x, "parameter") for k, x in enumerate(others)}
     _check_leaves(leaves.values())
     if not leaves:
@@ -55,8 +57,8 @@ def function_problem(fn: Any, inputs: Any, parameters: Any, seed: int) -> tuple[
     return problem, {leaf.name for leaf in problem.leaves if leaf.handle.node in depends}
 
 
-def step_problem(step: Any, batch: Any, parameters: Any, loss: str | None) -> StepProblem:
-    """The step as a function of the parameters."""
+def step_problem(step: Any, batch: Any, parameters: Any, loss: str | None) -> tuple[StepProblem, set[str]]:
+    """The step as a function of the parameters, and the names of those that get a gradient."""
     given = _arguments(step, batch)
     eager, found = _eager(step), reached_by(step)
     called = names(found)
@@ -64,7 +66,7 @@ def step_problem(step: Any, batch: Any, parameters: Any, loss: str | None) -> St
     _check_leaves([Leaf(name, x, "parameter") for name, x in named.items()])
     with rehearsal(found) as (reach, state):
         _loss(eager(*given), loss)
-        trained = [x for k, x in reach.leaves.items() if x.grad is not state.held[k].grad]
+        trained = [x for x in reach.leaves(called) if x.grad is not state.held[id(x)].grad]
     if parameters is None:
         named = {called.get(id(x), f"leaf {k}"): x for k, x in enumerate(trained)}
     leaves = tuple(Leaf(name, x, "parameter") for name, x in named.items())
@@ -73,10 +75,10 @@ def step_problem(step: Any, batch: Any, parameters: Any, loss: str | None) -> St
         hint = "call backward() on the loss inside of the step, and pass parameters=model"
         raise GradcheckError(message("gradcheck", "a step that leaves no gradient", "gradients in .grad", hint))
     run = jit(eager) if _is_compiled(step) else eager
-    compiled = _is_compiled(step)
-    return StepProblem(
-        lambda: _loss(run(*given), loss), lambda: _loss(eager(*given), loss), leaves, state, compiled=compiled
+    problem = StepProblem(
+        lambda: _loss(run(*given), loss), lambda: _loss(eager(*given), loss), leaves, state, _is_compiled(step)
     )
+    return problem, {leaf.name for leaf in leaves if any(leaf.handle is x for x in trained)}
 
 
 _needs_grad = attrgetter("needs_grad")
@@ -106,7 +108,7 @@ def _module(fn: Any) -> Module | None:
 
 
 def _inputs(given: Sequence[Any]) -> Iterator[tuple[str, Tensor]]:
-    """The arguments that require grad, each once, by their places."""
+    """The arguments that require grad, by their places."""
     for k, argument in enumerate(given):
         parts, _ = flatten(argument)
         for j, x in enumerate(parts):

@@ -78,6 +78,12 @@ def excluded(x):
 
 def whole(x):
     return x + (x > 0).sum()
+
+def prepared():
+    model = nn.Linear(2, 2).double()
+    x = tg.randn(2, 2, dtype=tg.float64)
+    slope = tg.hessian(g)(leaf())
+    return tg.metrics.mae(x, x), tg.vjp(lambda x: x, x)
 """,
         """
 def test_f(gradcheck):
@@ -85,7 +91,7 @@ def test_f(gradcheck):
 
 def test_g():
     g(leaf(3)).sum().backward()
-    plain(tg.ones(3)), silent(leaf(3)), excluded(leaf(3)), whole(tg.arange(3))
+    plain(tg.ones(3)), silent(leaf(3)), excluded(leaf(3)), whole(tg.arange(3)), prepared()
 """,
     )
     assert table.checked("y = x * x") == ["order 2", "eager", "array", "mul"]

@@ -16,18 +16,19 @@ import numpy as np
 
 from ..autodiff import _walk
 from ..loops import _Loop
+from ..nn import Module
 
 PACKAGE: Final = Path(__file__).parents[1]
 _HOME: Final = os.path.join(PACKAGE, "")
 _CHECKS: Final = os.path.join(PACKAGE, "testing", "")
 _RECORDER: Final = tuple(os.path.join(_CHECKS, name) for name in ("callers.py", "coverage.py"))
-_MAKERS: Final = (  # what these make is not what the user wrote: checks, rewrites, gradients of loops, random tensors
+_MAKERS: Final = (  # what these make is not what the user wrote: checks, rewrites, gradients, random tensors, scores
     _CHECKS,
-    os.path.join(PACKAGE, "compiler", ""),
-    *(os.path.join(PACKAGE, *name) for name in (("adjoint.py",), ("random.py",), ("nn", "init.py"))),
-    os.path.join(PACKAGE, "tensor", "creation.py"),
+    *(os.path.join(PACKAGE, name, "") for name in ("compiler", "viz")),
+    *(os.path.join(PACKAGE, f"{name}.py") for name in ("adjoint", "metrics", "random", "transforms")),
+    *(os.path.join(PACKAGE, *name) for name in (("nn", "init.py"), ("tensor", "creation.py"))),
 )
-_ENDS: Final[frozenset[CodeType]] = frozenset(one.__code__ for one in (_walk, _Loop.step))
+_ENDS: Final[frozenset[CodeType]] = frozenset(one.__code__ for one in (_walk, _Loop.step, Module.to))
 _MACHINERY: Final = (
     *(os.path.join(PACKAGE, *name) for name in (("autodiff.py",), ("autograd.py",), ("tensor", ""))),
     *_RECORDER,
@@ -49,6 +50,7 @@ class Lines:
         """The innermost line outside of libraries that a frame was called from, where it is one that is wanted.
 
         The search ends at functions that make nodes of their own accord: the walk, the compiler, the body of a scan.
+        What they call of the user's comes before them.
         """
         while frame is not None:
             code = frame.f_code

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+import tinygrad_nn as tg
 from tinygrad_nn import autodiff
 from tinygrad_nn.tensor import core, operators
+from tinygrad_nn.testing.coverage import Recorder
 
 pytest_plugins = ["pytester"]
 Run = Callable[..., Any]
@@ -423,6 +427,21 @@ def test_bad_options(run: Run, options: list[str], words: str) -> None:
     assert table.result.ret == pytest.ExitCode.USAGE_ERROR
     assert words in table.result.stderr.str()
     assert "Traceback" not in table.result.stderr.str()
+
+
+def test_recorders_within_each_other_and_modules_that_come_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = ModuleType("tinygrad_nn.late")
+    before, inner, outer = core.bind, Recorder(lambda name: True), Recorder(lambda name: name == __file__)
+    with outer.watching():
+        with inner.watching():
+            tg.ones(2).sin()
+        vars(late)["bind"] = core.bind
+        monkeypatch.setitem(sys.modules, late.__name__, late)
+        tg.ones(2).cos()
+    tg.ones(2).tan()
+    assert {use.op for use in outer.found.ran} == {"sin", "cos"}
+    assert {use.op for use in inner.found.ran} == {"sin"}
+    assert vars(late)["bind"] is before is core.bind
 
 
 def test_everything_is_put_back(run: Run) -> None:

@@ -146,6 +146,11 @@ def test_compiled_code_uses_rules_whenever_it_is_called(recorder: Recorder) -> N
     assert changes(recorder, "cos") == {"sign", FACTOR, "dropped"}
 
 
+def test_code_that_computes_nothing_is_compiled_too(recorder: Recorder) -> None:
+    assert tg.jit(lambda: 3.0)() == 3.0
+    assert recorder.found.rules == {}
+
+
 def test_fit_uses_the_rules_of_its_step(recorder: Recorder) -> None:
     model = tg.nn.Linear(2, 1)
     opt = tg.optim.SGD(model.parameters(), lr=0.1)

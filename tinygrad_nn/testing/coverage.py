@@ -23,18 +23,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ..adjoint import cut, replay
-from ..autodiff import _walk
-from ..autograd import _custom_node
-from ..checkpoint import _forget
 from ..compiler.jit import Entry
-from ..compiler.trace import trace
 from ..compiler.training import Training
 from ..graph import Node, Op, Shape, reachable
 from ..ops.movement import BROADCAST
 from ..ops.scan import SCAN, Columns
 from ..tensor import no_grad
-from ..tensor.core import bind, is_literal, mode
+from ..tensor.core import is_literal, mode
 from ..tensor.symbolic import Symbolic
 from .callers import PACKAGE, Lines, asking, within_check
 from .found import ANY_TEST, Check, Found, RuleUse, Use
@@ -165,12 +160,13 @@ class Recorder:
             traced = original(*args)
         finally:
             self.traces.pop()
-        self.compiled[traced.graph.nodes[-1]] = seen
+        for node in traced.graph.nodes[-1:]:
+            self.compiled[node] = seen
         return traced
 
     def _run(self, traced: Any) -> None:
         """Compiled code is called."""
-        seen = self.compiled.get(traced.graph.nodes[-1])
+        seen = next((self.compiled.get(node) for node in traced.graph.nodes[-1:]), None)
         if seen is None:
             return
         for rule in seen.rules:
@@ -208,17 +204,19 @@ class Recorder:
         """Within the block everything is seen. Put outermost: what is off costs nothing."""
         with ExitStack() as stack:
             stack.enter_context(watching(self.agree))
-            for function, seen in (
-                (bind, self._bind),
-                (_custom_node, self._custom_node),
-                (_forget, self._forget),
-                (replay, self._remade),
-                (cut, self._remade),
-                (_walk, self._walk),
-                (trace, self._trace),
+            for home, name, seen in (
+                ("tensor.core", "bind", self._bind),
+                ("autograd", "_custom_node", self._custom_node),
+                ("checkpoint", "_forget", self._forget),
+                ("adjoint", "replay", self._remade),
+                ("adjoint", "cut", self._remade),
+                ("autodiff", "_walk", self._walk),
+                ("compiler.trace", "trace", self._trace),
             ):
-                for module in _importers(function):
-                    stack.enter_context(patch.object(module, function.__name__, partial(seen, function)))
+                original = getattr(sys.modules[f"{PACKAGE.name}.{home}"], name)
+                replacement = partial(seen, original)
+                _replace(name, original, replacement)
+                stack.callback(_replace, name, replacement, original)
             for owner, name, method in (
                 (Symbolic, "bind", self._symbolic),
                 (Entry, "call", self._call),
@@ -234,10 +232,11 @@ class Recorder:
         return node
 
 
-def _importers(function: Any) -> list[Any]:
-    """The modules of the package that know a function by its name."""
-    own = [module for name, module in sys.modules.items() if name.startswith(f"{PACKAGE.name}.")]
-    return [module for module in own if vars(module).get(function.__name__) is function]
+def _replace(name: str, old: Any, new: Any) -> None:
+    """Put a function in the place of another in every module of the package, those imported meanwhile too."""
+    for module in [module for key, module in sys.modules.items() if key.startswith(f"{PACKAGE.name}.")]:
+        if vars(module).get(name) is old:
+            setattr(module, name, new)
 
 
 def _method(seen: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from ..errors import TinygradError
 from ..graph import Op
 from ..ops import TABLE
 from ..ops.scan import COLUMN, SCAN
@@ -79,7 +78,7 @@ def swapped(op: Op, operand: int, g: Any, out: Any, inputs: Sequence[Any], attrs
         else:
             others = [k for k in others if rules[k] is not None]
             result = rules[others[0]](g, out, *inputs, **attrs) if others else None
-    except TinygradError:
+    except Exception:  # whatever a rule makes of operands that are not its own
         return None
     return result if result is not None and (result.shape, result.dtype) == (own.shape, own.dtype) else None
 

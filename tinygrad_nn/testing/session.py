@@ -91,7 +91,10 @@ class Gradients:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
         """Remember which test it is."""
-        self.recorder.test = item.nodeid
+        name = item.nodeid
+        if getattr(item.config.option, "loadgroup", False) and item.get_closest_marker("xdist_group"):
+            name = name.rpartition("@")[0]  # the group, which xdist adds
+        self.recorder.test = name
         try:
             return (yield)
         finally:

@@ -353,6 +353,12 @@ def test_eager_step():
     assert not any("backward" in code or "opt" in code for code in table.rows)
 
 
+def test_without_a_compiler_all_checks_are_eager(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["tinygrad_nn.compiler.jit"], "usable", lambda: False)
+    table = run(F_AND_G, "def test_f():\n    gradcheck(tg.jit(f), (leaf(2),))\n")
+    assert table.checked("return x.sin()") == ["order 2", "eager", "array", "sin"]
+
+
 F_AND_G = "def f(x):\n    return x.sin()\ndef g(x):\n    return x.cos()\n"
 TEST_F = "def test_f():\n    gradcheck(f, (leaf(2),))\n    g(leaf(2))\n"
 

@@ -192,10 +192,11 @@ class Recorder:
 
     def agree(self, checked: Checked) -> None:
         """The gradient check that calls this found all it reached right. One of compiled code also walks eagerly, to
-        see what depends on what; that is not compared with anything.
+        see what depends on what; that is compared with nothing, unless there is no compiler and all of it is eager.
         """
         if within_check(sys._getframe(1)) is self.check:
-            self.found.checked |= {check for check in self.reached if check.compiled == checked.compiled}
+            compiled = checked.compiled and any(check.compiled for check in self.reached)
+            self.found.checked |= {check for check in self.reached if check.compiled == compiled}
 
     # ---- on and off -----------------------------------------------------------------------------------------------
 

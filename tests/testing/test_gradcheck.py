@@ -11,8 +11,10 @@ from hypothesis import given
 
 import tinygrad_nn as tg
 from tinygrad_nn.errors import GradcheckError
+from tinygrad_nn.tensor.core import bind, tracing
 from tinygrad_nn.testing import gradcheck as check
 from tinygrad_nn.testing import strategies
+from tinygrad_nn.testing.gradcheck import Checked, watching
 from tinygrad_nn.testing.numeric import slope
 
 
@@ -145,3 +147,42 @@ def test_the_plugin_imports_nothing_heavy() -> None:
     source = (Path(tg.__file__).parent / "testing" / "plugin.py").read_text()
     imports = [line for line in source.splitlines() if line.startswith(("import", "from"))]
     assert not any(name in line for line in imports for name in ("numpy", "hypothesis", "tinygrad_nn", " ."))
+
+
+def test_who_looks_on_hears_of_each_order_and_can_run_it_again() -> None:
+    class Counter:
+        """A recorder that counts applications."""
+
+        def __init__(self) -> None:
+            self.ops: list[str] = []
+
+        def lift(self, handle: Any) -> Any:
+            return handle.node
+
+        def assign(self, handle: Any, node: Any) -> None:
+            handle.point_at(node)
+
+        def bind(self, op: Any, nodes: Any, attrs: Any) -> Any:
+            self.ops.append(op.name)
+            return bind(op, nodes, attrs)
+
+    seen: list[tuple[int, bool, list[str]]] = []
+
+    def look(checked: Checked) -> None:
+        counter = Counter()
+        with tracing(counter):
+            checked.replay()
+        seen.append((checked.order, checked.compiled, counter.ops))
+
+    model = tg.nn.Linear(2, 1).double()
+    before = [p.node for p in model.parameters()]
+    with watching(look):
+        check(lambda x: model(x).sin(), (tg.ones(3, 2, dtype=tg.float64),))
+        check(tg.jit(lambda x: model(x).sin()), (tg.ones(3, 2, dtype=tg.float64),), order=1)
+        with pytest.raises(GradcheckError):
+            check(lambda x: x.relu(), (leaf(0.0),))
+    check(lambda x: x.sin(), (leaf(0.5),))
+    assert [(order, compiled) for order, compiled, _ in seen] == [(1, False), (2, False), (1, True)]
+    assert all({"sin", "cos", "matmul"} <= set(ops) for _, _, ops in seen)
+    assert len(seen[1][2]) > len(seen[0][2]) == len(seen[2][2])
+    assert [p.node for p in model.parameters()] == before

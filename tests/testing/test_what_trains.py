@@ -15,7 +15,7 @@ import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
 from tinygrad_nn.compiler import runtime
-from tinygrad_nn.errors import GradcheckError, ShapeError
+from tinygrad_nn.errors import GradcheckError, GraphError, ShapeError
 from tinygrad_nn.graph import Graph, Node, Op
 from tinygrad_nn.ops import TABLE
 from tinygrad_nn.testing import gradcheck, gradcheck_step
@@ -157,6 +157,32 @@ def _with(graph: Graph, op: Op) -> Graph:
     return Graph.of([new[node] for node in graph.outputs], graph.inputs)
 
 
+class Compiled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2, dtype=tg.float64)
+
+    @tg.jit
+    def forward(self, x: tg.Tensor) -> tg.Tensor:
+        return self.linear(x).tanh()
+
+    @tg.jit
+    def energy(self, x: tg.Tensor) -> tg.Tensor:
+        return (self.linear(x) ** 2).sum()
+
+
+def test_compiled_methods_are_compiled_as_a_whole() -> None:
+    model, x = Compiled(), numbers(4, 3).requires_grad_()
+    for function in (model, model.energy, model.forward):
+        report = gradcheck(function, (x,))
+        assert [name.removeprefix("linear.") for name in report.leaves] == ["0", "weight", "bias"]
+    with pytest.raises(GradcheckError, match=r"calls a compiled one, through which no gradient .*\(tg.jit"):
+        gradcheck(lambda: model(x.detach()) * 2)
+    with pytest.raises(GraphError, match="a gradient through the call of a compiled function"):
+        gradcheck(lambda x: model(x) * 2, (x,))
+    assert gradcheck(tg.jit(lambda x: model(x) * 2), (x,))
+
+
 def test_inputs_and_parameters_both() -> None:
     x = numbers(5, 3).requires_grad_()
     assert gradcheck(net(), (x,), order=1).leaves == ("0", "0.weight", "0.bias", "2.weight", "2.bias")
@@ -177,6 +203,30 @@ def test_names_of_what_a_function_reaches() -> None:
     assert gradcheck(lambda: scale * pair["a"] * pair["b"][0], order=1).leaves == ("scale", "pair['a']", "pair['b'][0]")
     found = gradcheck(Holder().loss, (numbers(5, 3),), order=1, mode="fast").leaves
     assert found == ("model.0.weight", "model.0.bias", "model.2.weight", "model.2.bias", "scale")
+
+
+def test_equal_names_and_large_data_are_no_obstacle() -> None:
+    rows = [float(k) for k in range(200_000)]
+    models = [net(), net()]
+    x = numbers(5, 3)
+
+    def loss() -> tg.Tensor:
+        return models[0](x).sum() * rows[3] + models[1](x).sum()
+
+    assert gradcheck(loss, order=1).leaves[:5:4] == ("models[0].0.weight", "models[1].0.weight")
+    zero, one = numbers(2).requires_grad_(), numbers(2).requires_grad_()
+    with pytest.raises(GradcheckError, match="parameter 0, on which no output depends"):
+        gradcheck(lambda a: a * 2, (one,), parameters={"0": zero})
+    assert gradcheck(lambda *p: models[0](x), models[0].parameters(), order=1).checked == 260
+
+
+def test_what_was_computed_before_is_a_constant_and_the_report_says_so() -> None:
+    w, x = numbers(3).requires_grad_(), numbers(3, seed=1).requires_grad_()
+    h = w * 2
+    assert "not checked: a leaf [3] that was used before the function was called" in str(gradcheck(lambda: h * x))
+    assert "not checked" not in str(gradcheck(lambda: w * x))
+    with pytest.raises(GradcheckError, match="no input that requires grad"):
+        gradcheck(lambda: h * 2)
 
 
 def test_frozen_parameters_and_integer_buffers_are_left_alone_and_buffers_with_gradients_are_not() -> None:
@@ -431,6 +481,25 @@ def test_training_goes_on_with_the_bits_of_a_run_that_was_never_checked() -> Non
             compiled(x, y)
         finals.append(everything(model, opt)[:3])
     assert finals[0] == finals[1]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_function_that_calls_backward_is_a_step(compiled: bool) -> None:
+    model, opt, step = trainer(lambda p: optim.Adam(p, lr=0.1))
+    before = everything(model, opt)
+    report = gradcheck(tg.jit(step) if compiled else step, (numbers(6, 3), numbers(6, 1, seed=1)))
+    assert everything(model, opt) == before
+    assert report.leaves == tuple(f"model.{name}" for name, _ in model.named_parameters())
+    assert report.how == ("order 1, .grad after the step: all elements",)
+    _, _, wrong = trainer(lambda p: optim.SGD(p, lr=0.1), factor=2.0)
+    with pytest.raises(GradcheckError, match=r"\.grad after the step is compared"):
+        gradcheck(tg.jit(wrong) if compiled else wrong, (numbers(6, 3), numbers(6, 1, seed=1)))
+
+
+def test_tensors_without_a_variable_have_names_too() -> None:
+    w = numbers(2).requires_grad_()
+    assert gradcheck(functools.partial(lambda a: a * 2, w), order=1).leaves == ("0",)
+    assert str(gradcheck(numbers(2).requires_grad_().sin, order=1)).startswith("4 entries agree of self")
 
 
 def test_the_loss_among_several_results() -> None:

@@ -22,7 +22,7 @@ from .problem import Checkable, Leaf, Problem, StepProblem
 __tracebackhide__ = True
 
 REFUSE = 1e-6
-FULL = {1: 500, 2: 250}  # elements of leaves and outputs up to which "auto" compares whole Jacobians, by order
+FULL = {1: 500, 2: 125}  # elements of leaves and outputs up to which "auto" compares whole Jacobians, by order
 SHOWN = 6  # rows of a table
 Bounds = tuple[float, float]
 
@@ -49,7 +49,8 @@ class Report:
 
     def __str__(self) -> str:
         refused = f", {self.refused} refused (not differentiable or too noisy here)" if self.refused else ""
-        of = f" of {', '.join(self.leaves)}" if self.leaves else ""
+        names = [f"input {name}" if name[0].isdigit() and name[-1].isdigit() else name for name in self.leaves]
+        of = f" of {', '.join(names)}" if names else ""
         how = f" ({'; '.join(self.how)})" if self.how else ""
         return f"{self.checked} entries agree{of}, the worst at {self.worst:.2g} of the tolerance{refused}{how}"
 
@@ -70,10 +71,10 @@ class Settings:
 
 @dataclass
 class Found:
-    """What one order gave: the report, the leaves that some derivative was seen of, and what was refused."""
+    """What one order gave: the report, the leaves (by id) that some derivative was seen of, and what was refused."""
 
     report: Report
-    moved: set[str] = field(default_factory=set)
+    moved: set[int] = field(default_factory=set)
     refused: list[tuple[str, str, Vector]] = field(default_factory=list)  # output, input, the direction to go
 
 
@@ -137,7 +138,8 @@ def compared(problem: Checkable, settings: Settings, rng: np.random.Generator) -
         blocks = _fast(problem, settings, rng)
         if any(block.wrong(settings).any() for block in blocks):
             blocks = _elements(problem, settings, blocks)
-    return judged(problem, settings, blocks, rows, f"order {problem.order}: {how}")
+    what = ", .grad after the step" if isinstance(problem, StepProblem) else ""
+    return judged(problem, settings, blocks, rows, f"order {problem.order}{what}: {how}")
 
 
 def _full(problem: Checkable, settings: Settings) -> list[Block]:
@@ -187,9 +189,9 @@ def _elements(problem: Checkable, settings: Settings, blocks: Sequence[Block]) -
     here, step = problem.value(x), steps(problem, x, settings)
     (v,) = np.random.default_rng(settings.seed).normal(size=(1, here.size))
     analytic, begin, found = _stacked(problem, problem.pull(x, [v]), 1), 0, []
-    bad = {block.leaf.name for block in blocks if block.wrong(settings).any()}
+    bad = {id(block.leaf.handle) for block in blocks if block.wrong(settings).any()}
     for leaf, own in zip(problem.leaves, analytic, strict=True):
-        for k in range(leaf.handle.numel()) if leaf.name in bad else ():
+        for k in range(leaf.handle.numel()) if id(leaf.handle) in bad else ():
             place = begin + k
             block = _along(problem, leaf, _unit(x.size, place), v, float(own[0, k]), float(step[place]), x, here)
             if block.wrong(settings).any():
@@ -227,7 +229,7 @@ def judged(problem: Checkable, settings: Settings, blocks: Sequence[Block], rows
     refused = [
         (rows[i], block.columns[j], block.directions[j]) for block in blocks for i, j in np.argwhere(block.refused)
     ]
-    moved = {block.leaf.name for block in blocks if np.any(block.analytic) or np.any(block.numeric)}
+    moved = {id(block.leaf.handle) for block in blocks if np.any(block.analytic) or np.any(block.numeric)}
     count = sum(int(keep.sum()) for keep in kept)
     return Found(Report(count, len(refused), float(max(ratios, default=0.0)), how=(how,)), moved, refused)
 

@@ -87,7 +87,8 @@ def gradcheck(
     parameters of a module, and what a plain function reaches by itself. They are changed where they are and put back
     afterwards, so closures over parameters work. `parameters` names others: a module, tensors, tensors by name, or
     `()` for none. All must be float64. `fn` returns tensors, or a structure of them; a `tg.jit` function is compiled
-    here with its gradient, and both sides of the comparison are machine code.
+    here with its gradient, and both sides of the comparison are machine code. One that calls backward() is a training
+    step, and checked as `gradcheck_step` does.
 
     `eps` is the relative step (6e-4); `rtol` multiplies the numeric error estimate, `atol` the scale of the values and
     derivatives. `order=2` also checks the gradient of the vector-Jacobian product. mode "full" compares whole
@@ -185,12 +186,14 @@ def _check_settings(settings: Settings, order: int) -> None:
         raise GradcheckError(message("gradcheck", f"refusals {settings.refusals}", "a share from 0 to 1"))
 
 
-def _checked(problem: Checkable, depends: set[str], settings: Settings, order: int) -> Report:
+def _checked(problem: Checkable, depends: set[int], settings: Settings, order: int) -> Report:
     """Compare all orders; what could not be compared is an error too."""
     rng = np.random.default_rng(settings.seed)
     steps(problem, problem.start(), settings)
     _check_values(problem)
     first, done = problem, []
+    if isinstance(problem, StepProblem):
+        order = 1
     for level in range(1, order + 1):
         found = compared(problem, settings, rng)
         if level == 1:
@@ -210,7 +213,8 @@ def _checked(problem: Checkable, depends: set[str], settings: Settings, order: i
     for one, _ in done:
         for watcher in tuple(_watchers):
             watcher(Checked(one.order, one.compiled, one.replay))
-    return replace(total, leaves=tuple(leaf.name for leaf in first.leaves))
+    notes = first.notes if isinstance(first, Problem) else ()
+    return replace(total, leaves=tuple(leaf.name for leaf in first.leaves), how=total.how + notes)
 
 
 def _check_values(problem: Checkable) -> None:
@@ -232,13 +236,13 @@ def _check_values(problem: Checkable) -> None:
         raise GradcheckError(message("gradcheck", got, "finite values", "tg.detect_anomaly() says where it begins"))
 
 
-def _check_dependence(problem: Checkable, depends: set[str], unused: tuple[str, ...]) -> None:
+def _check_dependence(problem: Checkable, depends: set[int], unused: tuple[str, ...]) -> None:
     """Of every leaf something was checked, or its name says that it need not be."""
     for pattern in unused:
         if not any(fnmatchcase(leaf.name, pattern) for leaf in problem.leaves):
             known = ", ".join(leaf.name for leaf in problem.leaves)
             raise GradcheckError(message("gradcheck", f"unused={pattern!r}", f"a name among {known}"))
-    idle = [leaf for leaf in problem.leaves if leaf.name not in depends and leaf.handle.numel()]
+    idle = [leaf for leaf in problem.leaves if id(leaf.handle) not in depends and leaf.handle.numel()]
     idle = [leaf for leaf in idle if not any(fnmatchcase(leaf.name, pattern) for pattern in unused)]
     if idle:
         got = f"{' and '.join(map(str, idle))}, on which no output depends: nothing was checked"

@@ -9,7 +9,7 @@ So it does not matter whether the function got a tensor as an argument or reache
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -24,7 +24,7 @@ from ..ops.source import CONSTANT
 from ..tensor import Tensor, enable_grad
 from ..tensor.core import constant
 from .numeric import Vector, flat
-from .reach import Held, State
+from .reach import Held, State, inlined
 
 Kind = Literal["input", "parameter", "cotangent"]
 Array = Any
@@ -101,11 +101,12 @@ class Problem:
     compiled: bool = False
     order: int = 1
     seed: int = 0
+    notes: tuple[str, ...] = ()  # for the report
 
     @cached_property
     def shapes(self) -> tuple[Shape, ...]:
         """The shapes of the outputs."""
-        with placed(self, self.start()):
+        with placed(self, self.start()), inlined() if self.compiled else nullcontext():
             return tuple(out.shape for out in self.function(False))
 
     def start(self) -> Vector:
@@ -137,12 +138,12 @@ class Problem:
 
     def run_eagerly(self, x: Vector) -> None:
         """Evaluate f at x, not compiled, for whoever looks on."""
-        with placed(self, x):
+        with placed(self, x), inlined():
             self.function(False)
 
     def replay(self) -> None:
         """Evaluate f and one vector-Jacobian product eagerly at the start, for whoever looks on."""
-        with placed(self, self.start()):
+        with placed(self, self.start()), inlined():
             outputs = self.function(True)
             seeds = [out.detach().new_ones(out.shape) for out in outputs]
             transposed(outputs, [leaf.handle for leaf in self.leaves], seeds)
@@ -233,7 +234,7 @@ class StepProblem:
 
     def run_eagerly(self, x: Vector) -> None:
         """One step that begins at x, not compiled."""
-        with placed(self, x):
+        with placed(self, x), inlined():
             self.eager()
 
     def replay(self) -> None:
@@ -248,7 +249,7 @@ def placed(problem: Checkable, x: Vector) -> Iterator[None]:
     parts = cut(x, [leaf.handle.shape for leaf in problem.leaves])
     try:
         for own, part in zip(held, parts, strict=True):
-            own.handle.node = _fresh(own, part)
+            own.put(_fresh(own, part))
         with enable_grad():
             yield
     finally:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
+
+import numpy as np
 
 from ..compiler import Jitted
 from ..graph import Attrs, GradSlot, Node, Op, next_serial
@@ -22,16 +26,21 @@ from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler
 from ..random import default_generator
 from ..tensor import Tensor, enable_grad
-from ..tensor.core import Core, bind, tracing
+from ..tensor.core import Core, bind, mode, tracing
 
 _PACKAGE, _HOME = __name__.partition(".")[0], str(Path(__file__).parents[1])
 _LIMIT = 10_000  # objects that are looked at for a name
+_DATA = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic)  # hold nothing that has a name
 Named = tuple[str, Any]
+_hold = vars(Core)["node"].__set__
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A tensor as it was: the node it held, and its place in reverse mode."""
+    """A tensor as it was: the node it held, and its place in reverse mode.
+
+    A tensor that only stands for another one, its base, is held by that.
+    """
 
     handle: Any
     node: Node
@@ -42,6 +51,8 @@ class Held:
     @classmethod
     def of(cls, handle: Any) -> Held:
         """The present state of a handle. What lies in the memory of a compiled function is copied from there."""
+        base = getattr(handle, "_base", None)
+        handle = base if base is not None and base.node is handle.node else handle
         node, slot = handle.node, handle.node.slot
         node.value  # noqa: B018
         if slot is None or slot.owner < 0:
@@ -50,9 +61,13 @@ class Held:
             slot.grad.node.value  # noqa: B018
         return cls(handle, node, slot, slot.grad, slot.owner)
 
+    def put(self, node: Node) -> None:
+        """Let the tensor hold another node: this tensor, and not what it may share elements with."""
+        _hold(self.handle, node)
+
     def restore(self) -> None:
         """Make it so again."""
-        self.handle.node = self.node
+        self.put(self.node)
         self.node.slot = self.slot
         if self.slot is not None and self.owner >= 0:
             self.slot.grad, self.slot.owner = self.grad, self.owner
@@ -93,6 +108,9 @@ class Reach:
 
     def lift(self, handle: Core) -> Node:
         """A handle is read: a leaf from outside that requires grad may get a gradient."""
+        base = getattr(handle, "_base", None)  # of a tensor that shares elements: whoever writes, writes there
+        if base is not None and base is not handle:
+            self.lift(base)
         node = handle.node
         if node.serial < self.start and node.needs_grad and not node.inputs and isinstance(handle, Tensor):
             self.state.hold(handle)
@@ -108,11 +126,22 @@ class Reach:
         """As without a recorder."""
         return bind(op, nodes, attrs)
 
+    def trained(self, called: Mapping[int, str]) -> list[Tensor]:
+        """The leaves on which a backward() has left a gradient."""
+        return [x for x in self.leaves(called) if x.grad is not None and x.grad is not self.state.held[id(x)].grad]
+
     def leaves(self, called: Mapping[int, str]) -> list[Tensor]:
         """The leaves that were read, each once: those with names in the order of the names, then the others."""
         place = {key: k for k, key in enumerate(called)}
         found = [min(handles.values(), key=lambda x: place.get(id(x), len(place))) for handles in self.read.values()]
         return sorted(found, key=lambda x: place.get(id(x), len(place)))
+
+
+@contextmanager
+def inlined() -> Iterator[None]:
+    """Within the block compiled functions run as the Python code that they are made of, as they do for any recorder."""
+    with tracing(mode.recorder or Reach(State())):
+        yield
 
 
 @contextmanager
@@ -152,7 +181,7 @@ def names(found: Sequence[Named]) -> dict[int, str]:
     called: dict[int, str] = {}
     for name, value in found:
         if isinstance(value, Tensor):
-            called.setdefault(id(value), name)
+            called.setdefault(id(value), name or "self")
         elif isinstance(value, Module):
             for path, tensor in (*value.named_parameters(), *value.named_buffers()):
                 called.setdefault(id(tensor), f"{name}.{path}" if name else path)
@@ -168,11 +197,11 @@ def reached_by(function: Callable[..., Any]) -> list[Named]:
     ['w']
     """
     found: list[Named] = []
-    waiting: list[Named] = [("", function)]
+    waiting: deque[Named] = deque([("", function)])
     seen: set[int] = set()
     while waiting and len(seen) < _LIMIT:
-        name, value = waiting.pop(0)
-        if id(value) in seen:
+        name, value = waiting.popleft()
+        if id(value) in seen or isinstance(value, _DATA):
             continue
         seen.add(id(value))
         if isinstance(value, (Tensor, Module, Optimizer, LRScheduler)):
@@ -187,15 +216,16 @@ def _parts(name: str, value: Any) -> list[Named]:
     if isinstance(value, Jitted):
         return [(name, value.function)]
     if isinstance(value, functools.partial):
-        return [(name, value.func), *_parts(name, list(value.args)), *_parts(name, value.keywords)]
+        given = [(str(k) if isinstance(part, Tensor) else name, part) for k, part in enumerate(value.args)]
+        return [(name, value.func), *given, *value.keywords.items()]
     if isinstance(value, MethodType):
         return [(name, value.__self__), (name, value.__func__)]
     if isinstance(value, FunctionType):
         return [] if value.__code__.co_filename.startswith(_HOME) else list(_variables(value).items())
     if isinstance(value, dict):
-        return [(f"{name}[{key!r}]", part) for key, part in value.items()]
+        return [(f"{name}[{key!r}]", part) for key, part in islice(value.items(), _LIMIT)]
     if isinstance(value, (list, tuple)):
-        return [(f"{name}[{k}]", part) for k, part in enumerate(value)]
+        return [(f"{name}[{k}]", part) for k, part in enumerate(islice(value, _LIMIT))]
     if isinstance(value, (Module, type, ModuleType, BuiltinFunctionType)) or not _is_users(value):
         return []
     return [(f"{name}.{key}" if name else key, part) for key, part in vars(value).items()]

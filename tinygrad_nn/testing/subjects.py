@@ -17,17 +17,23 @@ from ..compiler import Jitted, jit
 from ..errors import GradcheckError, message
 from ..graph import reachable
 from ..nn import Module
+from ..ops.source import CONSTANT
 from ..pytree import flatten
 from ..tensor import Tensor
 from ..tensor.core import constant
-from .problem import Leaf, Problem, StepProblem, floats
+from .problem import Leaf, Problem, StepProblem, floats, placed
 from .reach import names, reached_by, rehearsal
 
 __tracebackhide__ = True
 
 
-def function_problem(fn: Any, inputs: Any, parameters: Any, seed: int) -> tuple[Problem, set[str]]:
-    """The function as one without arguments that reads its leaves, and the names of those on which outputs depend."""
+def function_problem(
+    fn: Any, inputs: Any, parameters: Any, seed: int
+) -> tuple[Problem, set[int]] | tuple[StepProblem, set[int]]:
+    """The function as one without arguments that reads its leaves, and the ids of those on which outputs depend.
+
+    One that calls backward() by itself is a training step.
+    """
     given = _arguments(fn, inputs)
     eager, found = _eager(fn), reached_by(fn)
     called = names(found)
@@ -39,6 +45,9 @@ def function_problem(fn: Any, inputs: Any, parameters: Any, seed: int) -> tuple[
     _check_leaves(leaves.values())
     with rehearsal(found) as (reach, state):
         returned = flatten(eager(*given))[0]
+        trains = bool(reach.trained(called))
+    if trains:
+        return step_problem(fn, inputs, parameters, None)
     roots = [out.node for out in returned if isinstance(out, Tensor) and out.requires_grad]
     depends = set(reachable(roots, _needs_grad))
     if parameters is None:
@@ -48,17 +57,33 @@ def function_problem(fn: Any, inputs: Any, parameters: Any, seed: int) -> tuple[
     if not leaves:
         hint = "create them with requires_grad=True"
         raise GradcheckError(message("gradcheck", "no input that requires grad", "at least one", hint))
-    floats(returned)
+    rehearsed = floats(returned)
 
     def function(recorded: bool) -> tuple[Tensor, ...]:
         return floats(flatten(eager(*given))[0])
 
-    problem = Problem(function, tuple(leaves.values()), state, _is_compiled(fn), seed=seed)
-    return problem, {leaf.name for leaf in problem.leaves if leaf.handle.node in depends}
+    checked = {leaf.handle.node for leaf in leaves.values()}
+    unknown = [node for node in depends if node.op is CONSTANT and node not in checked] if parameters is None else []
+    notes = tuple(
+        f"not checked: a leaf {list(node.shape)} that was used before the function was called" for node in unknown
+    )
+    problem = Problem(function, tuple(leaves.values()), state, _is_compiled(fn), seed=seed, notes=notes)
+    if not problem.compiled:
+        _check_connected(problem, rehearsed)
+    return problem, {id(leaf.handle) for leaf in problem.leaves if leaf.handle.node in depends}
 
 
-def step_problem(step: Any, batch: Any, parameters: Any, loss: str | None) -> tuple[StepProblem, set[str]]:
-    """The step as a function of the parameters, and the names of those that get a gradient."""
+def _check_connected(problem: Problem, rehearsed: Sequence[Tensor]) -> None:
+    """No compiled function cuts the outputs off: the recorder of the first run sees through it, a call does not."""
+    with placed(problem, problem.start()):
+        outputs = problem.function(True)
+    if any(seen.requires_grad and not out.requires_grad for seen, out in zip(rehearsed, outputs, strict=False)):
+        got = "a function that calls a compiled one, through which no gradient flows"
+        raise GradcheckError(message("gradcheck", got, "one that is compiled as a whole", "gradcheck(tg.jit(f), ...)"))
+
+
+def step_problem(step: Any, batch: Any, parameters: Any, loss: str | None) -> tuple[StepProblem, set[int]]:
+    """The step as a function of the parameters, and the ids of those that get a gradient."""
     given = _arguments(step, batch)
     eager, found = _eager(step), reached_by(step)
     called = names(found)
@@ -66,7 +91,7 @@ def step_problem(step: Any, batch: Any, parameters: Any, loss: str | None) -> tu
     _check_leaves([Leaf(name, x, "parameter") for name, x in named.items()])
     with rehearsal(found) as (reach, state):
         _loss(eager(*given), loss)
-        trained = [x for x in reach.leaves(called) if x.grad is not state.held[id(x)].grad]
+        trained = reach.trained(called)
     if parameters is None:
         named = {called.get(id(x), f"leaf {k}"): x for k, x in enumerate(trained)}
     leaves = tuple(Leaf(name, x, "parameter") for name, x in named.items())
@@ -78,7 +103,7 @@ def step_problem(step: Any, batch: Any, parameters: Any, loss: str | None) -> tu
     problem = StepProblem(
         lambda: _loss(run(*given), loss), lambda: _loss(eager(*given), loss), leaves, state, _is_compiled(step)
     )
-    return problem, {leaf.name for leaf in leaves if any(leaf.handle is x for x in trained)}
+    return problem, {id(x) for x in trained}
 
 
 _needs_grad = attrgetter("needs_grad")
@@ -87,11 +112,13 @@ _needs_grad = attrgetter("needs_grad")
 def _arguments(fn: Any, inputs: Any) -> tuple[Any, ...]:
     if not callable(fn):
         raise GradcheckError(message("gradcheck", f"{type(fn).__name__} as the function", "a function or a module"))
-    return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
+    return tuple(inputs) if isinstance(inputs, (tuple, list, Iterator)) else (inputs,)
 
 
 def _is_compiled(fn: Any) -> bool:
-    return isinstance(fn, Jitted) or (isinstance(fn, functools.partial) and isinstance(fn.func, Jitted))
+    """Whether calls run as machine code: a compiled function or method, or a module whose forward is one."""
+    inner = fn.func if isinstance(fn, functools.partial) else fn
+    return isinstance(getattr(type(inner), "forward", None) if isinstance(inner, Module) else inner, Jitted)
 
 
 def _eager(fn: Any) -> Callable[..., Any]:

@@ -1,0 +1,112 @@
+"""Gradient rules made wrong on purpose: what a change does to a rule, and a process in which one rule has it.
+
+A rule is known by its op and operand, so that another process finds it again. A change is a function of what the rule
+gives, and of what it would give with its operands swapped (None where that has no meaning).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from ..graph import Op
+from ..ops import TABLE
+from ..ops.scan import COLUMN, SCAN
+
+FACTOR: Final = 1 + 1e-5
+Change = Callable[[Any, Any], Any]
+
+CHANGES: Final[Mapping[str, Change]] = MappingProxyType(
+    {
+        "sign": lambda right, swapped: -right,
+        "factor 1 + 1e-5": lambda right, swapped: right * FACTOR,
+        "dropped": lambda right, swapped: right.new_zeros(right.shape),
+        "operands swapped": lambda right, swapped: right if swapped is None else swapped,
+    }
+)
+SWAPPED: Final = "operands swapped"
+
+
+class Rule(NamedTuple):
+    """The gradient rule of one operand. `own`: of an op outside of the table, as a user's tg.Function."""
+
+    op: str
+    own: bool
+    operand: int
+
+    @classmethod
+    def of(cls, op: Op, operand: int) -> Rule | None:
+        """The rule of an operand of a node; None for rules that only hand on what other rules made."""
+        if op is COLUMN or op.name in ("checkpoint", "compiled"):
+            return None
+        return cls(op.name, op is not SCAN and TABLE.get(op.name) is not op, operand)
+
+    def __str__(self) -> str:
+        return f"{self.op}.backward, gradient {self.operand}" if self.own else f"{self.op}, operand {self.operand}"
+
+
+class Mutation(NamedTuple):
+    """One change of one rule."""
+
+    rule: Rule
+    change: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.change}"
+
+
+_vjp: Any = Op.__dict__["vjp"]  # the slot, which is hidden while a mutation is applied
+
+
+def swapped(op: Op, operand: int, g: Any, out: Any, inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
+    """What the rule of an operand gives when it is mistaken for that of another one; for an op of one operand, when its
+    operand and its result change places. None where shapes forbid that, or there is nothing to swap.
+    """
+    rules = _vjp.__get__(op)
+    own = inputs[operand]
+    others = [(operand + k) % len(inputs) for k in range(1, len(inputs))]
+    try:
+        if op.variadic:
+            needs = attrs.get("needs", others)
+            alike = [k for k in others if k in needs and (inputs[k].shape, inputs[k].dtype) == (own.shape, own.dtype)]
+            return rules[0](g, out, *inputs, **attrs, argnum=alike[0]) if alike else None
+        if not others:
+            ends = op.kind == "elementwise" and not op.linear
+            result = rules[0](g, own, out, **attrs) if ends else None
+        else:
+            others = [k for k in others if rules[k] is not None]
+            result = rules[others[0]](g, out, *inputs, **attrs) if others else None
+    except Exception:  # whatever a rule makes of operands that are not its own
+        return None
+    return result if result is not None and (result.shape, result.dtype) == (own.shape, own.dtype) else None
+
+
+@contextmanager
+def applied(mutation: Mutation) -> Iterator[None]:
+    """Within the block every use of the rule, recorded, compiled or run on plain values, has the change."""
+    rule, change = mutation.rule, CHANGES[mutation.change]
+
+    def changed(op: Op, original: Callable[..., Any]) -> Callable[..., Any]:
+        def one(g: Any, out: Any, *inputs: Any, **attrs: Any) -> Any:
+            right = original(g, out, *inputs, **attrs)
+            if attrs.pop("argnum", rule.operand) != rule.operand:
+                return right
+            other = swapped(op, rule.operand, g, out, inputs, attrs) if mutation.change == SWAPPED else None
+            return change(right, other)
+
+        return one
+
+    def rules(op: Op) -> tuple[Any, ...]:
+        found: tuple[Any, ...] = _vjp.__get__(op)
+        if Rule.of(op, rule.operand) != rule or not found:
+            return found
+        place = 0 if op.variadic else rule.operand
+        return (*found[:place], changed(op, found[place]), *found[place + 1 :])
+
+    type.__setattr__(Op, "vjp", property(rules, _vjp.__set__))  # the door that every walk takes a rule from
+    try:
+        yield
+    finally:
+        type.__setattr__(Op, "vjp", _vjp)

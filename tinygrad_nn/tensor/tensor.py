@@ -346,7 +346,7 @@ class View(Tensor):
         return view
 
     @property
-    def node(self) -> Node:  # type: ignore[override]
+    def node(self) -> Node:
         """The node of what the elements are now."""
         if self._root.node is not self._seen:
             stale = [view for view in self._chain() if view._root.node is not view._seen]

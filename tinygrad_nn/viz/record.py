@@ -1,0 +1,234 @@
+"""A run of the user's function that is recorded to be drawn: it computes as usual, and leaves everything as it was.
+
+What the function writes (parameters, optimizer state, running statistics, random counters, gradients) belongs to the
+drawing as a result, and is taken back.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..graph import Attrs, GradSlot, Node, Op, next_serial
+from ..nn import GRU, LSTM, RNN, Module
+from ..optim import Optimizer
+from ..pytree import Tree, flatten, leaf_names
+from ..tensor import Tensor
+from ..tensor.core import Core, bind, is_literal, same, tracing
+from .description import CALL, Frame, Names, Role, common
+
+
+
+@dataclass(slots=True)
+class Recording:
+    """A recorder that computes as usual, keeps the operands of every node and notes which modules were running."""
+
+    keeps_scans = True  # a loop is one node, whose step is drawn
+
+    start: int = field(default_factory=next_serial)
+    modules: dict[int, tuple[str, Module]] = field(default_factory=dict)
+    roots: list[Module] = field(default_factory=list)
+    scopes: dict[Node, tuple[Frame, ...]] = field(default_factory=dict)
+    running: list[Frame] = field(default_factory=list)
+    calls: dict[int, int] = field(default_factory=dict)
+    written: dict[int, tuple[Core, Node, int, Node]] = field(default_factory=dict)
+    slots: dict[int, tuple[GradSlot, Any]] = field(default_factory=dict)
+    count: int = 0
+
+    def lift(self, handle: Core) -> Node:
+        """The handle's own node."""
+        self.remember(handle)
+        return handle.node
+
+    def remember(self, handle: Core) -> None:
+        """Note the gradient a leaf has."""
+        slot = handle.node.slot
+        if slot is not None:
+            self.slots.setdefault(id(slot), (slot, slot.grad))
+
+    def assign(self, handle: Core, node: Node) -> None:
+        """The handle holds another value until the recording ends; a leaf stays a leaf, with what it was made of."""
+        self.remember(handle)
+        old = handle.node
+        owner = -1 if old.slot is None else old.slot.owner
+        _, origin, first_owner, _ = self.written.get(id(handle), (handle, old, owner, node))
+        self.written[id(handle)] = (handle, origin, first_owner, node)
+        if old.slot is not None and owner >= 0 and not node.needs_grad:
+            node = same(node, old.needs_grad)
+            node.slot = old.slot
+            old.slot.owner = node.serial
+        handle.node = node
+
+    def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
+        """Compute, and keep the operands also where no gradient is wanted."""
+        node = bind(op, nodes, attrs)
+        if not node.inputs:
+            node = Node(op, nodes, attrs, node.shape, node.dtype, node.value)
+        here = tuple(self.running)
+        self.scopes[node] = here
+        for operand in nodes:
+            own = operand.needs_grad or operand.serial > self.start
+            if operand.op.kind == "source" and own and not is_literal(operand):
+                self.scopes[operand] = common(self.scopes.get(operand, here), here)  # around all that read it
+        return node
+
+    @contextmanager
+    def scope(self, module: Module) -> Iterator[None]:
+        """A module runs within the block."""
+        if id(module) not in self.modules:
+            self.roots.append(module)
+            self.modules |= {id(part): (name, part) for name, part in module.named_modules()}
+        path, _ = self.modules[id(module)]
+        own = path.rpartition(".")[2]
+        label = f"{own}: {type(module).__name__}" if own else type(module).__name__
+        self.calls[id(module)] = call = self.calls.get(id(module), 0) + 1
+        label += f"{CALL}{call}" if call > 1 else ""
+        weighted = next(module.parameters(), None) is not None
+        self.count += 1
+        self.running.append(Frame(label, self.count, "module", id(module), weighted))
+        try:
+            yield
+        finally:
+            self.running.pop()
+
+    def origin(self, handle: Core) -> Node:
+        """The node a handle had at the beginning."""
+        return self.written[id(handle)][1] if id(handle) in self.written else handle.node
+
+    def last(self, handle: Core) -> Node:
+        """The node of what a handle holds now; of what was written to a leaf, the op that made it."""
+        return self.written[id(handle)][3] if id(handle) in self.written else handle.node
+
+    def effects(self, named: Mapping[int, tuple[Core, str]]) -> Iterator[tuple[Node, str]]:
+        """What was written to the tensors that have a name, and the gradients left on leaves."""
+        owners = {id(handle.node.slot): name for handle, name in named.values()}
+        for key, (_, _, _, node) in self.written.items():
+            if key in named:
+                yield node, f"new {named[key][1]}"
+        for slot, before in self.slots.values():
+            if isinstance(slot.grad, Tensor) and slot.grad is not before:
+                yield slot.grad.node, f"gradient of {owners.get(id(slot), 'a leaf')}"
+
+    def restore(self) -> None:
+        """Give back what was written."""
+        for handle, origin, owner, _ in self.written.values():
+            handle.node = origin
+            if origin.slot is not None:
+                origin.slot.owner = owner
+        for slot, grad in self.slots.values():
+            slot.grad = grad
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What a function can reach by itself, by the names of its variables: modules, optimizers, tensors."""
+
+    modules: tuple[tuple[str, Module], ...]
+    optimizers: tuple[Optimizer, ...]
+    tensors: tuple[tuple[str, Tensor], ...]
+
+    @classmethod
+    def of(cls, variables: Mapping[str, Any]) -> Reached:
+        """What is in the variables, also in lists, tuples and dicts."""
+        found = []
+        for name, value in variables.items():
+            leaves, tree = flatten(value)
+            found += list(zip(leaf_names(tree, name), leaves, strict=True))
+        return cls(
+            tuple((name, value) for name, value in found if isinstance(value, Module)),
+            tuple(value for _, value in found if isinstance(value, Optimizer)),
+            tuple((name, value) for name, value in found if isinstance(value, Tensor)),
+        )
+
+    def named(self, more: Iterable[Module] = ()) -> dict[int, tuple[Tensor, Role, str]]:
+        """Every tensor with its role and name, by the handle; with the parameters and state of other modules too."""
+        found: dict[int, tuple[Tensor, Role, str]] = {}
+        for name, tensor in self.tensors:
+            found[id(tensor)] = (tensor, "parameter" if tensor.requires_grad else "constant", name)
+        inner = {id(part) for _, module in self.modules for part in module.modules()}
+        modules = [*self.modules, *(("", module) for module in more if id(module) not in inner)]
+        several = len({id(module) for _, module in modules}) > 1
+        for own, module in modules:
+            prefix = f"{own}." if several and own else ""
+            named: list[tuple[str, Tensor]] = [*module.named_parameters(), *module.named_buffers()]
+            parameters = {id(p) for p in module.parameters()}
+            for name, tensor in named:
+                role: Role = "parameter" if id(tensor) in parameters else "constant"
+                found.setdefault(id(tensor), (tensor, role, prefix + name))
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                for (key, _), live in group._live.items():
+                    found[id(live)] = (live, "constant", key)
+            for parameter, state in optimizer.state.items():
+                of = found[id(parameter)][2] if id(parameter) in found else "a parameter"
+                for key, value in state.items():
+                    found[id(value)] = (value, "constant", f"{key} of {of}")
+        return found
+
+
+def variables(function: Callable[..., Any]) -> dict[str, Any]:
+    """The variables from outside that a function uses."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    plain = inspect.unwrap(function)
+    owner = getattr(plain, "__self__", None)
+    if not inspect.isfunction(plain) and not inspect.ismethod(plain):
+        return {}
+    used = inspect.getclosurevars(plain)
+    own = {} if owner is None else {"self": owner} if isinstance(owner, Module) else dict(getattr(owner, "__dict__", {}))
+    return {**own, **used.globals, **used.nonlocals}
+
+
+def inputs(target: Callable[..., Any], args: tuple[Any, ...]) -> list[tuple[str, Tensor]]:
+    """The tensors among the arguments, by the names of the parameters they are given for."""
+    called = target.forward if isinstance(target, Module) else target
+    try:
+        names = [p.name for p in inspect.signature(called).parameters.values() if p.kind is not p.VAR_POSITIONAL]
+    except (TypeError, ValueError):
+        names = []
+    found: list[tuple[str, Tensor]] = []
+    for k, arg in enumerate(args):
+        leaves, tree = flatten(arg)
+        own = leaf_names(tree, names[k] if k < len(names) else str(k))
+        found += [(name, leaf) for name, leaf in zip(own, leaves, strict=True) if isinstance(leaf, Tensor)]
+    return found
+
+
+def record(target: Callable[..., Any], args: tuple[Any, ...]) -> tuple[list[Node], Names]:
+    """Run a module or function once: the nodes of what it returns and writes, and all names."""
+    reached = Reached.of({"": target} if isinstance(target, Module) else variables(target))
+    given = inputs(target, args)
+    recording = Recording()
+    for handle in (*(tensor for tensor, _, _ in reached.named().values()), *(tensor for _, tensor in given)):
+        recording.remember(handle)
+    states = [(optimizer, dict(optimizer.state)) for optimizer in reached.optimizers]
+    leaves: dict[Node, tuple[Role, str]] = {}
+    results: dict[Node, list[str]] = {}
+    try:
+        with tracing(recording):
+            values, tree = flatten(target(*args))
+        known = reached.named(recording.roots)
+        known |= {id(x): (x, "input", f"input {name}" if len(given) > 1 else "input") for name, x in given}
+        leaves = {recording.origin(handle): (role, name) for handle, role, name in known.values()}
+        for name, value in zip(_result_names(target, tree), values, strict=False):
+            if isinstance(value, Tensor):
+                results.setdefault(recording.last(value), []).append(name)
+        for node, name in recording.effects({key: (handle, name) for key, (handle, _, name) in known.items()}):
+            results.setdefault(node, []).append(name)
+    finally:
+        recording.restore()
+        for optimizer, state in states:
+            optimizer.state = state
+    called = {node: ", ".join(filter(None, names)) for node, names in results.items() if any(names)}
+    return list(results), Names(leaves, called, recording.scopes)
+
+
+def _result_names(target: Any, tree: Tree) -> list[str]:
+    """What results are called: nothing, where there is one."""
+    if isinstance(target, (RNN, GRU, LSTM)):
+        return ["output", "h_n", "c_n"]
+    return leaf_names(tree, "result") if tree.size > 1 else [""]

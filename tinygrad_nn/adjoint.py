@@ -75,7 +75,9 @@ class Body(Graph):
             everything = tuple(range(len(self.outputs)))
             saved = _Walk(self, carries, needs, everything).to_save(self.inputs[carries:])
             if saved:
-                left = [self.label.leaver(k) for k in range(len(self.outputs))] + [node.op.name for node in saved]
+                before = {node: f"{self.label.mover(k)} before" for k, node in enumerate(self.inputs[:carries])}
+                left = [self.label.leaver(k) for k in range(len(self.outputs))]
+                left += [before.get(node, _called(node)) for node in saved]
                 label = replace(self.label, left=tuple(left))
                 self.known[key] = Body.of([*self.outputs, *saved], self.inputs).named(label)
             else:
@@ -90,6 +92,13 @@ class Body(Graph):
             self.known[key] = _adjoint(_Walk(self, carries, needs, seeded), series)
         adjoint: Adjoint = self.known[key]
         return adjoint
+
+
+def _called(node: Node) -> str:
+    """What pictures call a value of a step that has no name."""
+    if node.op is COLUMN and node.inputs[0].op is SCAN:
+        return str(node.inputs[0].attrs["body"].label.leaver(node.attrs["k"]))
+    return f"values of {node.attrs['body'].label.title}" if node.op is SCAN else node.op.name
 
 
 class _Walk:
@@ -262,10 +271,12 @@ def _adjoint(walk: _Walk, series: int) -> Adjoint:
     names = {row.node: f"grad of {body.label.leaver(k)}" for k, row in walk.rows.items()}
     names |= {stand_in: body.label.leaver(left[node]) for node, stand_in in stand_ins.items()}
     names |= {node: body.label.mover(k) for k, node in enumerate((*first, *entries))}
+    grads = {node: f"grad of {body.label.mover(k)}" for k, node in of_entries.items() if node is not None}
     label = Label(
         f"gradient of {body.label.title}",
         (*(f"grad of {body.label.mover(k)}" for k in range(carries)), *(names[node] for node in read_inside)),
-        tuple(f"grad of {body.label.mover(k)}" for k in range(carries)),
+        tuple(f"grad of {body.label.mover(k)}" for k in range(carries))
+        + tuple(grads.get(node, _called(node)) for node in leaving),
     )
     return Adjoint(
         Body.of(outputs, inputs).named(label),

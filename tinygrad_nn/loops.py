@@ -120,7 +120,8 @@ def run_scan(
 ) -> tuple[Any, Any]:
     """`scan`, with the name by which `detect_anomaly` calls the loop, and tensors `given` to every step.
 
-    `label` is what pictures say, by default the names in the structures of init, xs and y. A function that reaches nothing else is recorded once for each kind of operands if a `key` stands for it.
+    `label` is what pictures say, by default the names in the structures of init, xs and y. A function that reaches
+    nothing else is recorded once for each kind of operands if a `key` stands for it.
     """
     carries, tree = flatten(init)
     carries = _tensors("init", carries)
@@ -275,9 +276,9 @@ class _Loop:
 
     def _label(self, ys: Tree | None, places: Sequence[int]) -> Label:
         """The names in the structures of a call, or of the arguments of its function."""
-        code = getattr(self.fn, "__code__", None)
-        plain = code is not None and code.co_argcount >= 2 and not hasattr(self.fn, "__self__")
-        carry, entry = code.co_varnames[:2] if plain else ("carry", "x")
+        code: Any = getattr(self.fn, "__code__", None)
+        method = hasattr(self.fn, "__self__")
+        carry, entry = code.co_varnames[:2] if code and code.co_argcount >= 2 and not method else ("carry", "x")
         carries = leaf_names(self.tree, carry)
         entries = [] if self.entry_tree is None else leaf_names(self.entry_tree, entry)
         left = dict(enumerate(carries))

@@ -14,13 +14,15 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from ..adjoint import Label
-from ..graph import Graph, Node, reachable
-from ..ops.movement import PERMUTE, SLICE
+from ..graph import Graph, Node, by_serial, reachable
+from ..ops.contract import MATMUL
+from ..ops.movement import PERMUTE, RESHAPE, SLICE
 from ..ops.scan import COLUMN, SCAN
 from .description import Arrow, Box, Description, Frame, Names, Options, Role, shape_text
 
 QUIET: Final = frozenset(("broadcast", "reshape", "cast"))
 TRANSPOSED: Final = "T"
+DETACHED: Final = "detached"
 _HOLE: Final = "\u00b7"
 _LARGEST_UNIFORM: Final = 10_000  # elements of a constant that is looked through for one number in all places
 _LAYER: Final = re.compile(r"(.*_l)(\d+)(_reverse)?$")
@@ -45,10 +47,22 @@ def collect(roots: Sequence[Node], names: Names, options: Options) -> tuple[Desc
     """The drawing of everything `roots` were computed from, nothing folded; the nodes by the keys of their boxes."""
     collector = _Collector(roots, names, options)
     places: dict[Node, Place] = {}
-    collector.level(reachable(roots), places, collector.loud, None)
+    nodes = _everything(roots, names)
+    collector.fixed = set() if options.every_op else _fixed(nodes, names, collector.loud)
+    collector.level(nodes, places, collector.loud, None)
     results = tuple(dict.fromkeys(places[root].key for root in roots))
     whole = Description(tuple(collector.boxes), tuple(collector.arrows), results, tuple(collector.notes))
-    return _pruned(whole), collector.nodes
+    return _numbered(_pruned(whole)), collector.nodes
+
+
+def _everything(roots: Sequence[Node], names: Names) -> list[Node]:
+    """What the roots depend on, also through leaves that are copies, oldest first."""
+    found: set[Node] = set()
+    more = set(roots)
+    while more:
+        found.update(reachable(more, lambda node: node not in found))
+        more = {names.copies[node] for node in found if node in names.copies} - found
+    return sorted(found, key=by_serial)
 
 
 def _pruned(whole: Description) -> Description:
@@ -66,6 +80,33 @@ def _pruned(whole: Description) -> Description:
     return replace(whole, boxes=boxes, arrows=tuple(arrow for arrow in whole.arrows if arrow.head in needed))
 
 
+def _fixed(nodes: Sequence[Node], names: Names, loud: Collection[Node]) -> set[Node]:
+    """What is computed of unnamed constants alone; nothing, if a result is."""
+    fixed: set[Node] = set()
+    for node in nodes:
+        plain = node.value is not None and not node.needs_grad and node not in names.copies
+        if plain and node.op.kind != "random" and node not in names.leaves and fixed.issuperset(node.inputs):
+            fixed.add(node)
+    return fixed if fixed.isdisjoint(loud) else set()
+
+
+def _numbered(whole: Description) -> Description:
+    """With a number on each call of a module that is drawn several times."""
+    calls: dict[int, dict[int, int]] = {}
+    for box in whole.boxes:
+        for frame in box.group:
+            if frame.kind == "module":
+                known = calls.setdefault(frame.owner, {})
+                known.setdefault(frame.key, len(known) + 1)
+
+    def numbered(frame: Frame) -> Frame:
+        several = frame.kind == "module" and len(calls[frame.owner]) > 1
+        return frame._replace(call=calls[frame.owner][frame.key]) if several else frame
+
+    boxes = (replace(box, group=tuple(map(numbered, box.group))) for box in whole.boxes)
+    return replace(whole, boxes=tuple(boxes))
+
+
 class _Collector:
     """The boxes and arrows so far."""
 
@@ -78,7 +119,10 @@ class _Collector:
         self.notes: list[str] = []
         self.nodes: dict[int, Node] = {}
         self.loops: dict[Node, Loop] = {}
+        self.stacks: dict[tuple[Node, int], Place] = {}
         self.flat: set[Node] = set()  # what several outputs of a loop lie in, one after the other: no tensor of anybody
+        self.fixed: set[Node] = set()  # what is made of constants alone, and is one
+        self.meant: dict[Node, Node] = {}  # products of rows, by whose shape they are shown
         self.frames = 0
         layers = [_LAYER.match(name) for _, name in names.leaves.values()]
         self.layers = {(found[1], found[2]) for found in layers if found}
@@ -94,6 +138,7 @@ class _Collector:
         nodes = [node for node in nodes if node not in places]
         numbers = {} if self.options.every_op else _numbers(nodes, kept)
         columns = _columns(nodes)
+        self.meant |= {} if self.options.every_op else _whole_products(nodes, kept)
         read = self.stacked(nodes, kept)
         for node in nodes:
             around = self.names.scopes.get(node, ()) if group is None else group
@@ -112,7 +157,8 @@ class _Collector:
     def box(self, role: Role, title: str, node: Node, group: tuple[Frame, ...], **texts: Any) -> int:
         """A new box. Lengths of what is flat are nobody's shape."""
         key = len(self.boxes)
-        self.boxes.append(Box(key, role, title, "" if node in self.flat else shape_text(node), group=group, **texts))
+        shape = "" if node in self.flat else shape_text(self.meant.get(node, node))
+        self.boxes.append(Box(key, role, title, shape, group=group, **texts))
         self.nodes[key] = node
         return key
 
@@ -124,19 +170,20 @@ class _Collector:
         self, node: Node, places: Mapping[Node, Place], numbers: Mapping[Node, str], group: tuple[Frame, ...]
     ) -> Place:
         """The box of one op or leaf, and the arrows to it."""
-        read = ", ".join(numbers.get(operand, _HOLE) for operand in node.inputs)
-        operands = "" if numbers.keys().isdisjoint(node.inputs) else f"({read})"
+        read = () if self.is_closed(node) else node.inputs
+        text = ", ".join(numbers.get(operand, _HOLE) for operand in read)
+        operands = "" if numbers.keys().isdisjoint(read) else f"({text})"
         key = self.box(self.role(node), self.title(node), node, group, operands=operands, details=self.details(node))
         transposed = (node.attrs.get("tx"), node.attrs.get("ty"))  # as a product reads them
-        for k, operand in enumerate(node.inputs):
+        for k, operand in enumerate(read):
             if operand in places:
                 self.arrow(places[operand], key, TRANSPOSED if k < 2 and transposed[k] else "")
         return Place(key)
 
     def result(self, place: Place, node: Node, group: tuple[Frame, ...]) -> Place:
         """A box for what would be passed over, were it not asked for; it is called what the arrow to it would be."""
-        title = place.label if place.label not in ("", TRANSPOSED) else self.title(node)
-        key = self.box(self.role(node), title, node, group, details=self.details(node))
+        title = place.label if place.label not in ("", TRANSPOSED, DETACHED) else self.title(node)
+        key = self.box(self.role(node), title, node, group, details=self.details(node, title))
         self.arrow(Place(place.key), key)
         return Place(key)
 
@@ -144,7 +191,7 @@ class _Collector:
         """What kind of box it is."""
         if node in self.names.leaves:
             return self.names.leaves[node][0]
-        if not node.inputs:
+        if not node.inputs or node in self.fixed:
             return "parameter" if node.needs_grad else "constant"
         return "output" if node in self.roots else "op"
 
@@ -152,30 +199,38 @@ class _Collector:
         """The name of a leaf, the number a constant is made of, or the op and what it does it along."""
         if node in self.names.leaves:
             return self.names.leaves[node][1]
-        if not node.inputs:
-            return "leaf" if node.needs_grad else _uniform(node) or node.op.name
+        if not node.inputs or node in self.fixed:
+            return "leaf" if node.needs_grad else _uniform(node) or "constant"
         detail = _DETAILS.get(node.op.name)
         return node.op.name if detail is None else detail(node)
 
-    def details(self, node: Node) -> tuple[str, ...]:
-        """What a result is called."""
-        return (f"\u2192 {self.names.results[node]}",) if node in self.names.results else ()
+    def is_closed(self, node: Node) -> bool:
+        """Whether nothing is told of what a node is made of: constants, random bits."""
+        return not self.options.every_op and (node in self.fixed or node.op.kind == "random")
+
+    def details(self, node: Node, title: str = "") -> tuple[str, ...]:
+        """What a result is called, where the title does not say it."""
+        return tuple(f"\u2192 {name}" for name in self.names.results.get(node, ()) if name != title)
 
     def passed_over(self, node: Node, places: Mapping[Node, Place]) -> Place | None:
         """The place that stands for a node without a box of its own; None for one that gets a box."""
+        if node in self.names.copies and node not in self.names.leaves:
+            origin = self.names.copies[node]
+            cut = DETACHED if origin.needs_grad and not node.needs_grad else node.op.name if node.inputs else ""
+            return places[origin]._replace(label=cut) if cut else places[origin]
         if self.options.every_op or not node.inputs:
             return None
         first = node.inputs[0]
         if self.is_last(node):
             loop = self.loops[first.inputs[0]]
             k = first.attrs["k"]
-            return loop.ends[k][-1]._replace(label=f"{loop.label.mover(k) or 'state'}_n")
+            return loop.ends[k][-1]._replace(label=_after(loop.label, k))
         if first not in places:
             return None
         if first in self.flat and node.op is SLICE:
             self.flat.add(node)
             return places[first]
-        if node.op.name in QUIET:
+        if node.op.name in QUIET or (node.op is SLICE and _is_whole(node)):
             return places[first]
         if node.op is PERMUTE and not first.inputs and len(node.shape) == 2 and not places[first].label:
             return Place(places[first].key, TRANSPOSED)
@@ -191,7 +246,7 @@ class _Collector:
         attrs, scan = column.attrs, column.inputs[0].attrs
         final = 0 if scan["reverse"] else scan["length"] - 1
         whole = tuple((0, 1, n) for n in column.shape[1:])
-        return attrs["k"] < scan["carries"] and node.attrs["bounds"] == ((final, 1, 1), *whole)
+        return bool(attrs["k"] < scan["carries"] and node.attrs["bounds"] == ((final, 1, 1), *whole))
 
     def stacked(self, nodes: Sequence[Node], kept: Collection[Node]) -> set[Node]:
         """The results of loops that are read with all their steps."""
@@ -260,9 +315,9 @@ class _Collector:
                 continue
             if operand in self.flat:
                 self.flat.add(symbol)
-            name = label.mover(k) or (f"state {k}" if k < carries else f"entry {k - carries}")
+            name = label.mover(k) or f"entry {k}"
             key = self.box("state", name, symbol, group) if k < carries else self.entry(name, "t", symbol, group)
-            self.arrow(places[operand], key, f"{name}_0" if k < carries else "")
+            self.arrow(places[operand], key, _before(label, k) if k < carries else "")
             inside[symbol] = Place(key)
         self.level(live, inside, {body.outputs[k] for k in needed}, group)
         for k in needed:
@@ -285,7 +340,7 @@ class _Collector:
         steps = range(scan.attrs["length"])
         alive = set(live)
         state = [
-            Place(places[operand].key, f"{label.mover(k) or f'state {k}'}_0")
+            Place(places[operand].key, _before(label, k))
             for k, operand in enumerate(scan.inputs[:carries])
             if body.inputs[k] in alive
         ]
@@ -302,7 +357,7 @@ class _Collector:
                     continue
                 if operand in self.flat:
                     self.flat.add(symbol)
-                key = self.entry(label.mover(k) or f"entry {k - carries}", str(t), symbol, step)
+                key = self.entry(label.mover(k) or f"entry {k}", str(t), symbol, step)
                 self.arrow(places[operand], key)
                 inside[symbol] = Place(key)
             self.level(live, inside, {body.outputs[k] for k in needed}, step)
@@ -320,14 +375,27 @@ class _Collector:
     def column(self, node: Node, group: tuple[Frame, ...]) -> Place:
         """The box of what a loop leaves of all steps."""
         scan, k = node.inputs[0], node.attrs["k"]
+        if (scan, k) in self.stacks and node not in self.roots:  # the gradient asks for it again
+            return self.stacks[scan, k]
         if scan.attrs["body"].outputs[k].op is SCAN:
             self.flat.add(node)
         loop = self.loops[scan]
         name = loop.label.leaver(k) or f"output {k}"
-        key = self.box(self.role(node), f"{name}, every t", node, group, details=self.details(node))
+        key = self.box(self.role(node), f"{name}, every t", node, group, details=self.details(node, name))
         for place in dict.fromkeys(loop.ends[k]):
             self.arrow(Place(place.key), key)
+        self.stacks[scan, k] = Place(key)
         return Place(key)
+
+
+def _before(label: Label, k: int) -> str:
+    """The name of a state before the first step. A gradient begins where its loop ends."""
+    return f"{label.mover(k) or 'state'}_{'n' if label.title.count('gradient') % 2 else '0'}"
+
+
+def _after(label: Label, k: int) -> str:
+    """The name of a state after the last step."""
+    return f"{label.mover(k) or 'state'}_{'0' if label.title.count('gradient') % 2 else 'n'}"
 
 
 def _columns(nodes: Sequence[Node]) -> dict[Node, set[int]]:
@@ -351,20 +419,41 @@ def _live(body: Graph, carries: int, asked: set[int]) -> tuple[list[int], list[N
 
 
 def _numbers(nodes: Sequence[Node], kept: Collection[Node]) -> dict[Node, str]:
-    """The numbers that ops read, as text, also through what is passed over. A loop, and who reads `kept`, want a box."""
+    """What is one number in all places, as text, for the ops that read it. Where its shape matters it wants a box: for
+    who reads `kept`, for loops, and for all but elementwise ops unless it has one element.
+    """
     boxed = set(kept)
     for node in reversed(nodes):
         if node.op is SCAN or (node in boxed and node.op.name in QUIET):
             boxed.update(node.inputs)
+        elif node.op.kind != "elementwise" and node.op.name not in QUIET:
+            boxed.update(operand for operand in node.inputs if operand.shape)
     numbers: dict[Node, str] = {}
     for node in nodes:
         if node in boxed or node.needs_grad:
             continue
-        if not node.inputs and node.value is not None and node.value.size == 1:
-            numbers[node] = f"{np.asarray(node.value).item():.6g}"
-        elif node.op.name in QUIET and node.inputs[0] in numbers:
+        if node.op.name in QUIET and node.inputs[0] in numbers:
             numbers[node] = numbers[node.inputs[0]]
+        elif all(operand in numbers for operand in node.inputs) and node.op.kind != "random":
+            text = _uniform(node)
+            if text:
+                numbers[node] = text
     return numbers
+
+
+def _whole_products(nodes: Sequence[Node], kept: Collection[Node]) -> dict[Node, Node]:
+    """Products of two matrices of which only a reshape is read that gives the leading axes back: by that reshape."""
+    readers: dict[Node, list[Node]] = {}
+    for node in nodes:
+        for operand in node.inputs:
+            if operand.op is MATMUL:
+                readers.setdefault(operand, []).append(node)
+    return {
+        product: again[0]
+        for product, again in readers.items()
+        if len(again) == 1 and again[0].op is RESHAPE and product not in kept
+        if len(product.shape) == 2 and again[0].shape[-1:] == product.shape[-1:]
+    }
 
 
 def _uniform(node: Node) -> str:
@@ -373,7 +462,8 @@ def _uniform(node: Node) -> str:
     if value is None or not 0 < value.size <= _LARGEST_UNIFORM:
         return ""
     first = value.reshape(-1)[0]
-    return f"{first.item():.6g}" if (value == first).all() else ""
+    number = first.item()
+    return (f"{number:.6g}" if isinstance(number, float) else f"{number}") if (value == first).all() else ""
 
 
 def _axes(node: Node) -> str:
@@ -382,6 +472,11 @@ def _axes(node: Node) -> str:
     if len(axes) == len(node.inputs[0].shape) and node.op.name not in ("cat",):
         return node.op.name
     return f"{node.op.name} axis {', '.join(map(str, axes))}"
+
+
+def _is_whole(node: Node) -> bool:
+    """Whether a slice leaves nothing out."""
+    return all(bounds == (0, 1, n) for bounds, n in zip(node.attrs["bounds"], node.inputs[0].shape, strict=True))
 
 
 def _permuted(node: Node) -> str:
@@ -408,5 +503,6 @@ def _sliced(node: Node) -> str:
 _DETAILS: Final[Mapping[str, Callable[[Node], str]]] = {
     **dict.fromkeys(("sum", "prod", "max", "min", "cat", "cumsum", "cumprod", "take", "gather", "argsort"), _axes),
     "permute": _permuted,
+    "philox": lambda node: "random bits",
     "slice": _sliced,
 }

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ..graph import Node
 
-CALL: Final = ", call "  # in the label of a module that has run before
 Role = Literal["op", "parameter", "input", "constant", "output", "state", "entry", "folded"]
 
 
@@ -26,6 +25,12 @@ class Frame(NamedTuple):
     kind: Literal["module", "loop"] = "module"
     owner: int = -1  # calls of one module have one owner
     weighted: bool = False  # whether the module has parameters
+    call: int = 0  # which call it is, where several are drawn
+
+    @property
+    def text(self) -> str:
+        """The label, with the number of the call."""
+        return f"{self.label}, call {self.call}" if self.call else self.label
 
 
 class Arrow(NamedTuple):
@@ -39,9 +44,10 @@ class Arrow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One node of the drawing, or `count` that are drawn as one: key, role, texts, the frames around it.
+    """One node of the drawing, or what is drawn as one: key, role, texts, the frames around it.
 
-    `title` and `shape` say what it is, `operands` which numbers it reads, `details` what the user asked to see.
+    `title` and `shape` say what it is, `operands` which numbers it reads, `details` what else is to be seen. A box may
+    stand for the same `times` over; it stands for `count` nodes, `weights` of them parameters inside of a module.
     """
 
     key: int
@@ -51,12 +57,15 @@ class Box:
     operands: str = ""
     details: tuple[str, ...] = ()
     group: tuple[Frame, ...] = ()
+    times: int = 1
     count: int = 1
+    weights: int = 0
 
     @property
     def lines(self) -> tuple[str, ...]:
         """The text in the box."""
-        return (self.title + self.operands, *self.details, *((self.shape,) if self.shape else ()))
+        times = f"  x {self.times}" if self.times > 1 else ""
+        return (self.title + self.operands + times, *self.details, *((self.shape,) if self.shape else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +87,14 @@ class Description:
 
 @dataclass(frozen=True)
 class Names:
-    """What is known of nodes besides the graph: names of leaves and of results, and the modules that were running."""
+    """What is known of nodes besides the graph: names of leaves and of results, the modules that were running, and of
+    leaves that were made of a value at hand (detach) the node it is of.
+    """
 
     leaves: Mapping[Node, tuple[Role, str]] = field(default_factory=dict)
-    results: Mapping[Node, str] = field(default_factory=dict)
+    results: Mapping[Node, tuple[str, ...]] = field(default_factory=dict)
     scopes: Mapping[Node, tuple[Frame, ...]] = field(default_factory=dict)
+    copies: Mapping[Node, Node] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

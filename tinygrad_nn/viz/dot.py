@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from .description import Arrow, Box, Description, Frame, common
+from .folding import cost
 
 _BOXES: Final = {
     "op": 'shape=box style="rounded,filled" fillcolor="#f4f6f8" color="#9aa5b1"',
@@ -23,11 +24,13 @@ _FRAMES: Final = {
     "module": 'color="#c3ccd5" fontcolor="#55606b" style=rounded',
     "loop": 'color="#8e4a97" fontcolor="#8e4a97" bgcolor="#fdf9fe" style="rounded,bold"',
 }
-_BACK: Final = 'color="#8e4a97" fontcolor="#8e4a97" style=bold constraint=false'
-# `dot` works on a large graph for minutes to save a crossing; these bounds are a hundredth of what it would do.
-_GRAPH: Final = (
-    'rankdir=TB fontname="Helvetica" fontsize=11 nodesep=0.25 ranksep=0.35 nslimit=1 nslimit1=1 mclimit=0.1 labelloc=b'
-)
+_BACK: Final = 'color="#8e4a97" fontcolor="#8e4a97" style=bold'
+_GRAPH: Final = 'rankdir=TB fontname="Helvetica" fontsize=11 nodesep=0.25 ranksep=0.35 labelloc=b'
+# `dot` works on a large graph for minutes to straighten an arrow, so the rounds it may take are bounded: for a small
+# drawing where more would not be seen, for a large one much earlier.
+_PATIENT: Final = "nslimit=100 nslimit1=100"
+_HURRIED: Final = "nslimit=1 nslimit1=1 mclimit=0.1"
+_LARGE: Final = 1000  # of `cost`
 _LONGEST: Final = 80
 
 
@@ -55,7 +58,7 @@ def to_dot(description: Description) -> str:
     """The drawing as a DOT program, from top to bottom; modules and loops are clusters."""
     lines = [
         "digraph {",
-        f"  graph [{_GRAPH}]",
+        f"  graph [{_GRAPH} {_PATIENT if cost(description) <= _LARGE else _HURRIED}]",
         '  node [fontname="Helvetica" fontsize=10 margin="0.12,0.05" height=0.3]',
         '  edge [fontname="Helvetica" fontsize=9 color="#7b8794" fontcolor="#55606b" arrowsize=0.6]',
     ]
@@ -67,9 +70,13 @@ def to_dot(description: Description) -> str:
 
 
 def _arrow(arrow: Arrow) -> str:
-    text = f" label={quoted(f' {arrow.label} ')}" if arrow.label else ""
-    attributes = (text + (f" {_BACK}" if arrow.back else "")).strip()
-    return f"  n{arrow.tail} -> n{arrow.head}" + (f" [{attributes}]" if attributes else "")
+    """A line for an arrow. One that goes back is given to `dot` as one that goes on, drawn from its end: the loop it
+    closes would be cut open elsewhere.
+    """
+    text = f"label={quoted(f' {arrow.label} ')}" if arrow.label else ""
+    attributes = f"{text} {_BACK} dir=back" if arrow.back else text
+    first, second = (arrow.head, arrow.tail) if arrow.back else (arrow.tail, arrow.head)
+    return f"  n{first} -> n{second}" + (f" [{attributes}]" if attributes else "")
 
 
 def _clustered(boxes: tuple[Box, ...]) -> Iterator[str]:
@@ -90,7 +97,7 @@ def _clustered(boxes: tuple[Box, ...]) -> Iterator[str]:
             count += 1
             frame, indent = box.group[depth], "  " * (depth + 1)
             yield f"{indent}subgraph cluster_{count} {{"
-            yield f"{indent}  label={quoted(frame.label)} labeljust=l labelloc=t {_FRAMES[frame.kind]}"
+            yield f"{indent}  label={quoted(frame.text)} labeljust=l labelloc=t {_FRAMES[frame.kind]}"
         open_frames = box.group
         yield "  " * (len(box.group) + 1) + f"n{box.key} [label={quoted(*box.lines)} {_BOXES[box.role]}]"
     for depth in range(len(open_frames), 0, -1):
@@ -116,7 +123,7 @@ def to_tree(description: Description) -> str:
         key, first, rest = stack.pop()
         text = "  ".join(_shown(line) for line in boxes[key].lines)
         text += "".join(f"  ({arrow.label}: {_shown(boxes[arrow.tail].title)})" for arrow in loops.get(key, ()))
-        where = f"  in {'.'.join(_shown(frame.label) for frame in boxes[key].group)}" if boxes[key].group else ""
+        where = f"  in {'.'.join(_shown(frame.text) for frame in boxes[key].group)}" if boxes[key].group else ""
         if key in seen and operands.get(key):
             lines.append(f"{first}{text}  (above)")
             continue
@@ -125,5 +132,6 @@ def to_tree(description: Description) -> str:
         below = operands.get(key, [])
         for position, operand in reversed(list(enumerate(below))):
             last = position == len(below) - 1
-            stack.append((operand, rest + ("\u2514\u2500 " if last else "\u251c\u2500 "), rest + ("   " if last else "\u2502  ")))
+            branch, trunk = ("\u2514\u2500 ", "   ") if last else ("\u251c\u2500 ", "\u2502  ")
+            stack.append((operand, rest + branch, rest + trunk))
     return "\n".join([*lines, *(f"({note})" for note in description.notes)])

@@ -1,7 +1,7 @@
 """`tg.draw`: the graph of a tensor, of a module on an example input, or of a function, as a picture or a text tree.
 
-A recording (`record.py`) gives nodes and names, `collect.py` a description of them, `folding.py` a smaller one, `dot.py`
-its text.
+A recording (`record.py`) gives nodes and names, `collect.py` a description of them, `folding.py` a smaller one,
+`dot.py` its text.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _roots(target: Any, args: tuple[Any, ...]) -> tuple[list[Node], Names]:
     """The nodes that are drawn, with everything they were computed from, and the names that are known."""
     if isinstance(target, Graph):
         named: list[tuple[Node, tuple[Role, str]]] = [(x, ("input", f"input {k}")) for k, x in enumerate(target.inputs)]
-        updates = {new: f"new input {target.inputs.index(old)}" for old, new in target.updates}
+        updates = {new: (f"new input {target.inputs.index(old)}",) for old, new in target.updates}
         return list(dict.fromkeys((*target.outputs, *updates))), Names(dict(named), updates)
     if callable(target):
         if isinstance(target, Module) and not args:

@@ -14,13 +14,14 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from .description import CALL, Arrow, Box, Description, Frame, common
+from .description import Arrow, Box, Description, Frame, Role, common
 
 MANY: Final = 8  # equal boxes are one from here on, also where there is room
 READABLE: Final = 60  # boxes that are wanted at most where alike is folded with alike
 COST: Final = 5000  # units of `cost`; `dot` lays out 1000 in about 0.1 s
 _DIGITS: Final = re.compile(r"\d+")
-_WEIGHTS: Final = 6  # parameters that a folded module names
+_TO: Final = " \u2026 "
+_NAMED: Final = 6  # parameters that a folded module names
 
 Classes = Mapping[int, Hashable]  # of boxes by their keys; those without one stay
 Text = Callable[[Hashable, Sequence[Box]], Box]  # a class and its members to the box that stands for them
@@ -49,16 +50,18 @@ def to_fit(whole: Description, limit: int) -> Description:
     if fits(whole, limit):
         return whole
     before = sum(box.count for box in whole.boxes)
-    for fold in (_computed_alike, _modules, _alike):
-        whole = fold(whole, limit)
-        if fits(whole, limit):
-            folded = sum(box.count for box in whole.boxes if box.count > 1 or box.role == "folded")
-            return whole.noting(f"{folded:,} of {before:,} nodes are folded into {_multiple(whole)} boxes")
-    return _nearest(whole, limit, before)
-
-
-def _multiple(whole: Description) -> int:
-    return sum(1 for box in whole.boxes if box.count > 1 or box.role == "folded")
+    whole = siblings(calls(whole))
+    if not fits(whole, limit):
+        whole = _same(whole, 2)
+    for folds in ((), (_modules,), (_alike,), (_modules, _alike)):
+        part = whole
+        for fold in folds:
+            part = fold(part, limit)
+        if fits(part, limit):
+            folded = [box for box in part.boxes if box.count > 1]
+            inside = sum(box.count for box in folded)
+            return part.noting(f"folded: {inside:,} of {before:,} nodes are in {len(folded)} boxes")
+    return _nearest(part, limit, before)
 
 
 # ---- the ways to fold ----------------------------------------------------------------------------------------------
@@ -90,7 +93,7 @@ def calls(whole: Description) -> Description:
         group = made[-1].group
         depth = next(k for k, one in enumerate(group) if one.owner == frame.owner and one.weighted)
         each = sum(box.count for box in made) // times
-        return _module_box(f"{_name(frame.label)}  x {times}", f"{each} operations each", boxes, made[-1], group[:depth])
+        return _module_box(frame.label, times, f"{each} operations each", boxes, made[-1], group[:depth])
 
     return _merged(whole, classes, text, lambda a, b: "next call" if a in call and call[a].key != call[b].key else "")
 
@@ -112,27 +115,22 @@ def modules(whole: Description, depth: int) -> Description:
     def text(group: Hashable, boxes: Sequence[Box]) -> Box:
         frames: tuple[Frame, ...] = group  # type: ignore[assignment]
         made = [box for box in boxes if box.role not in ("parameter", "input", "constant")] or list(boxes)
-        weights = sum(box.count for box in boxes if box.role == "parameter")
-        inside = f"{sum(box.count for box in made if box.role not in ('state', 'entry'))} operations"
-        title = frames[-1].label
-        count = sum(box.count for box in boxes)
-        text = f"{inside}, {weights} parameters"
-        return Box(made[-1].key, "folded", title, made[-1].shape, details=(text,), group=frames[:-1], count=count)
+        count, weights = sum(box.count for box in boxes), _weights(boxes)
+        leaves = sum(box.count for box in boxes if box.role in ("input", "constant", "state", "entry"))
+        inside = (f"{count - weights - leaves} operations, {weights} parameters",)
+        shape, around = made[-1].shape, frames[:-1]
+        return Box(made[-1].key, "folded", frames[-1].text, shape, "", inside, around, 1, count, weights)
 
     return _merged(whole, home, text, lambda a, b: "", least=1)
 
 
 def _modules(whole: Description, limit: int) -> Description:
-    """Modules folded from the inside out, until there is room."""
+    """Modules folded from the inside out, and equal ones side by side as one, until there is room."""
     for depth in range(max((len(box.group) for box in whole.boxes), default=0), 0, -1):
-        whole = modules(whole, depth)
+        whole = _same(modules(whole, depth), 2)
         if fits(whole, limit):
             break
     return whole
-
-
-def _computed_alike(whole: Description, limit: int) -> Description:
-    return _same(whole, 2)
 
 
 def _same(whole: Description, many: int) -> Description:
@@ -143,24 +141,24 @@ def _same(whole: Description, many: int) -> Description:
         if not arrow.back:
             readers.setdefault(arrow.tail, []).append(arrow.head)
             operands.setdefault(arrow.head, []).append(arrow.tail)
-    looping = {key for arrow in whole.arrows if arrow.back for key in (arrow.tail, arrow.head)}
+    looping = {key for arrow in whole.arrows if arrow.back and arrow.tail != arrow.head for key in arrow[:2]}
     looks = {box.key: _looks(box) for box in whole.boxes}
     number: dict[Hashable, int] = {}
     found: dict[int, int] = {}
     for box in whole.boxes:
         read = operands.get(box.key, [])
         sign: Hashable
-        if box.key in looping or box.role == "folded" or (box.role == "parameter" and many == MANY):
+        if box.key in looping or (box.role == "parameter" and many == MANY):
             sign = box.key
         elif (earlier := _goes_on(box.key, looks, operands, found)) is not None:
             found[box.key] = found[earlier]
             continue
         elif read:
-            sign = (looks[box.key], tuple(found[tail] for tail in read))
+            sign = (looks[box.key], tuple(found.get(tail, -1 - tail) for tail in read))  # later: a loop
         else:
             sign = (looks[box.key], frozenset(readers.get(box.key, ())))
         found[box.key] = number.setdefault(sign, len(number))
-    repeated = {box.key for box in whole.boxes if box.role == "folded" and box.count > 1}
+    repeated = {box.key for box in whole.boxes if box.role == "folded" and box.times > 1}
     fed = {found[key] for key, heads in readers.items() if repeated.issuperset(heads)}
     return _several(whole, found, many, fed)
 
@@ -171,9 +169,9 @@ def _goes_on(
     """The operand that looks as a box does and reads what it reads besides: one more term of a sum."""
     read = operands.get(key, ())
     for tail in read if len(read) <= 3 else ():
-        if looks[tail] == looks[key] and operands.get(tail):
-            rest = sorted(found[other] for other in read if other != tail)
-            before = sorted(found[other] for other in operands[tail])
+        if looks[tail] == looks[key] and operands.get(tail) and tail in found:
+            rest = sorted(found.get(other, -1 - other) for other in read if other != tail)
+            before = sorted(found.get(other, -1 - other) for other in operands[tail])
             if any(before[:k] + before[k + 1 :] == rest for k in range(len(before))):
                 return tail
     return None
@@ -198,7 +196,7 @@ def _alike(whole: Description, limit: int) -> Description:
             folded = _several(whole, classes, 2)
             if len(folded.boxes) <= READABLE and fits(folded, limit):
                 break
-    return folded
+    return _same(folded, 2)
 
 
 def _nearest(whole: Description, limit: int, before: int) -> Description:
@@ -218,9 +216,7 @@ def _nearest(whole: Description, limit: int, before: int) -> Description:
         kept = set(order[:count])
         boxes = tuple(box for box in whole.boxes if box.key in kept)
         arrows = tuple(arrow for arrow in whole.arrows if arrow.head in kept and arrow.tail in kept)
-        part = replace(
-            whole, boxes=boxes, arrows=arrows, results=tuple(key for key in whole.results if key in kept)
-        )
+        part = replace(whole, boxes=boxes, arrows=arrows, results=tuple(key for key in whole.results if key in kept))
         if count <= 1 or fits(part, limit):
             left = before - sum(box.count for box in boxes)
             return part.noting(f"{left:,} of {before:,} nodes are left out")
@@ -236,7 +232,7 @@ def _looks(box: Box, roughly: bool = False) -> Hashable:
     if roughly:
         where = tuple((_DIGITS.sub("#", frame.label), frame.kind) for frame in box.group)
         return _DIGITS.sub("#", title), box.operands, box.shape, box.role, where
-    if box.role == "input":
+    if box.role in ("input", "folded"):  # one of several that differ by their number
         title = _DIGITS.sub("#", title)
     return title, box.operands, box.shape, box.role, box.group
 
@@ -264,25 +260,28 @@ def _several_box(sign: Hashable, boxes: Sequence[Box]) -> Box:
         group = common(group, box.group)
     title = last.title
     if any(box.title != title for box in boxes):
-        title = "slice" if title.startswith("slice") else f"{first.title} \u2026 {last.title}"
-    title = f"{title}{last.operands}  x {len(boxes) if last.role == 'folded' else count}"
+        title = f"{first.title.partition(_TO)[0]}{_TO}{last.title.rpartition(_TO)[2]}"
+        title = "slice" if last.title.startswith("slice") else title
     shape = last.shape if first.shape == last.shape else ""
-    roles = {box.role for box in boxes}
-    role = "output" if "output" in roles else last.role
-    details = last.details if all(box.details == last.details for box in boxes) else ()
-    return Box(last.key, role, title, shape, "", details, group, count)
+    role: Role = "output" if any(box.role == "output" for box in boxes) else last.role
+    details = tuple(dict.fromkeys(detail for box in boxes for detail in box.details))
+    details = details if len(details) <= _NAMED else ()
+    times = sum(box.times for box in boxes)
+    return Box(last.key, role, title, shape, last.operands, details, group, times, count, _weights(boxes))
 
 
-def _module_box(title: str, inside: str, boxes: Sequence[Box], last: Box, group: tuple[Frame, ...]) -> Box:
+def _module_box(title: str, times: int, inside: str, boxes: Sequence[Box], last: Box, group: tuple[Frame, ...]) -> Box:
     """The box of a module with the names of its weights."""
-    weights = [f"{box.title.rpartition('.')[2]} {box.shape.partition(']')[0]}]" for box in boxes if box.role == "parameter"]
-    named = weights if len(weights) <= _WEIGHTS else [*weights[:_WEIGHTS], f"and {len(weights) - _WEIGHTS} more"]
+    inner = [box for box in boxes if box.role == "parameter"]
+    names = [f"{box.title.rpartition('.')[2]} {box.shape.rpartition(' ')[0]}" for box in inner]
+    named = names if len(names) <= _NAMED else [*names[:_NAMED], f"and {len(names) - _NAMED} more"]
     count = sum(box.count for box in boxes)
-    return Box(last.key, "folded", title, last.shape, details=(inside, *named), group=group, count=count)
+    return Box(last.key, "folded", title, last.shape, "", (inside, *named), group, times, count, _weights(boxes))
 
 
-def _name(label: str) -> str:
-    return label.partition(CALL)[0]
+def _weights(boxes: Sequence[Box]) -> int:
+    """The parameters in boxes."""
+    return sum(box.count if box.role == "parameter" else box.weights for box in boxes)
 
 
 def _with_weights(whole: Description, classes: Classes) -> Classes:
@@ -317,10 +316,8 @@ def _merged(
     arrows: dict[Arrow, None] = {}
     for arrow in whole.arrows:
         tail, head = stands.get(arrow.tail, arrow.tail), stands.get(arrow.head, arrow.head)
-        if tail != head:
+        if tail != head or arrow.tail == arrow.head:
             arrows[Arrow(tail, head, arrow.label, arrow.back)] = None
-        elif arrow.tail == arrow.head:
-            arrows[arrow] = None
         elif label := again(arrow.tail, arrow.head):
             arrows[Arrow(tail, head, label, back=True)] = None
     results = tuple(dict.fromkeys(stands.get(key, key) for key in whole.results))

@@ -19,8 +19,9 @@ from ..optim import Optimizer
 from ..pytree import Tree, flatten, leaf_names
 from ..tensor import Tensor
 from ..tensor.core import Core, bind, is_literal, same, tracing
-from .description import CALL, Frame, Names, Role, common
+from .description import Frame, Names, Role, common
 
+_PACKAGE = __name__.partition(".")[0]
 
 
 @dataclass(slots=True)
@@ -34,9 +35,10 @@ class Recording:
     roots: list[Module] = field(default_factory=list)
     scopes: dict[Node, tuple[Frame, ...]] = field(default_factory=dict)
     running: list[Frame] = field(default_factory=list)
-    calls: dict[int, int] = field(default_factory=dict)
     written: dict[int, tuple[Core, Node, int, Node]] = field(default_factory=dict)
     slots: dict[int, tuple[GradSlot, Any]] = field(default_factory=dict)
+    made: dict[int, Node] = field(default_factory=dict)  # by the id of the value
+    copies: dict[Node, Node] = field(default_factory=dict)
     count: int = 0
 
     def lift(self, handle: Core) -> Node:
@@ -44,8 +46,15 @@ class Recording:
         self.remember(handle)
         return handle.node
 
+    def copied(self, node: Node) -> None:
+        """Note where the value of a new leaf, or of a checkpoint, is from, if it is the value of another node."""
+        first = self.made.setdefault(id(node.value), node)
+        if first is not node and node.serial > self.start and (not node.inputs or node.op.name == "checkpoint"):
+            self.copies[node] = first
+
     def remember(self, handle: Core) -> None:
-        """Note the gradient a leaf has."""
+        """Note the value and the gradient a leaf has."""
+        self.made.setdefault(id(handle.node.value), handle.node)
         slot = handle.node.slot
         if slot is not None:
             self.slots.setdefault(id(slot), (slot, slot.grad))
@@ -68,12 +77,15 @@ class Recording:
         node = bind(op, nodes, attrs)
         if not node.inputs:
             node = Node(op, nodes, attrs, node.shape, node.dtype, node.value)
+        for operand in nodes:
+            self.copied(operand)
+        self.copied(node)
         here = tuple(self.running)
         self.scopes[node] = here
         for operand in nodes:
             own = operand.needs_grad or operand.serial > self.start
-            if operand.op.kind == "source" and own and not is_literal(operand):
-                self.scopes[operand] = common(self.scopes.get(operand, here), here)  # around all that read it
+            if operand.op.kind == "source" and own and here and not is_literal(operand):
+                self.scopes[operand] = common(self.scopes.get(operand, here), here)  # around all modules that read it
         return node
 
     @contextmanager
@@ -85,8 +97,6 @@ class Recording:
         path, _ = self.modules[id(module)]
         own = path.rpartition(".")[2]
         label = f"{own}: {type(module).__name__}" if own else type(module).__name__
-        self.calls[id(module)] = call = self.calls.get(id(module), 0) + 1
-        label += f"{CALL}{call}" if call > 1 else ""
         weighted = next(module.parameters(), None) is not None
         self.count += 1
         self.running.append(Frame(label, self.count, "module", id(module), weighted))
@@ -133,15 +143,20 @@ class Reached:
 
     @classmethod
     def of(cls, variables: Mapping[str, Any]) -> Reached:
-        """What is in the variables, also in lists, tuples and dicts."""
-        found = []
-        for name, value in variables.items():
+        """What is in the variables, also in lists, tuples and dicts, and in the variables of functions among them."""
+        found: dict[int, tuple[str, Any]] = {}
+        waiting = list(variables.items())
+        while waiting:
+            own, value = waiting.pop()
             leaves, tree = flatten(value)
-            found += list(zip(leaf_names(tree, name), leaves, strict=True))
+            for name, leaf in zip(leaf_names(tree, own), leaves, strict=True):
+                if id(leaf) not in found:
+                    found[id(leaf)] = (name, leaf)
+                    waiting += used_by(leaf).items()
         return cls(
-            tuple((name, value) for name, value in found if isinstance(value, Module)),
-            tuple(value for _, value in found if isinstance(value, Optimizer)),
-            tuple((name, value) for name, value in found if isinstance(value, Tensor)),
+            tuple((name, value) for name, value in found.values() if isinstance(value, Module)),
+            tuple(value for _, value in found.values() if isinstance(value, Optimizer)),
+            tuple((name, value) for name, value in found.values() if isinstance(value, Tensor)),
         )
 
     def named(self, more: Iterable[Module] = ()) -> dict[int, tuple[Tensor, Role, str]]:
@@ -170,17 +185,17 @@ class Reached:
         return found
 
 
-def variables(function: Callable[..., Any]) -> dict[str, Any]:
-    """The variables from outside that a function uses."""
+def used_by(function: Any) -> dict[str, Any]:
+    """The variables from outside that a user's function uses, and the owner of a method."""
     while isinstance(function, functools.partial):
         function = function.func
-    plain = inspect.unwrap(function)
-    owner = getattr(plain, "__self__", None)
-    if not inspect.isfunction(plain) and not inspect.ismethod(plain):
+    plain = inspect.unwrap(function) if callable(function) else function
+    inner = getattr(plain, "__func__", plain)
+    if not inspect.isfunction(inner) or inner.__module__.partition(".")[0] == _PACKAGE:
         return {}
-    used = inspect.getclosurevars(plain)
-    own = {} if owner is None else {"self": owner} if isinstance(owner, Module) else dict(getattr(owner, "__dict__", {}))
-    return {**own, **used.globals, **used.nonlocals}
+    used = inspect.getclosurevars(inner)
+    own = {} if inner is plain else {"self": plain.__self__, **getattr(plain.__self__, "__dict__", {})}
+    return {**used.globals, **used.nonlocals, **own}
 
 
 def inputs(target: Callable[..., Any], args: tuple[Any, ...]) -> list[tuple[str, Tensor]]:
@@ -200,7 +215,7 @@ def inputs(target: Callable[..., Any], args: tuple[Any, ...]) -> list[tuple[str,
 
 def record(target: Callable[..., Any], args: tuple[Any, ...]) -> tuple[list[Node], Names]:
     """Run a module or function once: the nodes of what it returns and writes, and all names."""
-    reached = Reached.of({"": target} if isinstance(target, Module) else variables(target))
+    reached = Reached.of({"": target})
     given = inputs(target, args)
     recording = Recording()
     for handle in (*(tensor for tensor, _, _ in reached.named().values()), *(tensor for _, tensor in given)):
@@ -212,19 +227,20 @@ def record(target: Callable[..., Any], args: tuple[Any, ...]) -> tuple[list[Node
         with tracing(recording):
             values, tree = flatten(target(*args))
         known = reached.named(recording.roots)
-        known |= {id(x): (x, "input", f"input {name}" if len(given) > 1 else "input") for name, x in given}
+        known |= {id(x): (x, "input", f"{name}: input") for name, x in given}
         leaves = {recording.origin(handle): (role, name) for handle, role, name in known.values()}
         for name, value in zip(_result_names(target, tree), values, strict=False):
             if isinstance(value, Tensor):
                 results.setdefault(recording.last(value), []).append(name)
-        for node, name in recording.effects({key: (handle, name) for key, (handle, _, name) in known.items()}):
+        plain = {key: (handle, name.removesuffix(": input")) for key, (handle, _, name) in known.items()}
+        for node, name in recording.effects(plain):
             results.setdefault(node, []).append(name)
     finally:
         recording.restore()
         for optimizer, state in states:
             optimizer.state = state
-    called = {node: ", ".join(filter(None, names)) for node, names in results.items() if any(names)}
-    return list(results), Names(leaves, called, recording.scopes)
+    called = {node: tuple(filter(None, names)) for node, names in results.items()}
+    return list(results), Names(leaves, called, recording.scopes, recording.copies)
 
 
 def _result_names(target: Any, tree: Tree) -> list[str]:

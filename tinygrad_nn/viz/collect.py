@@ -99,12 +99,15 @@ def _numbered(whole: Description) -> Description:
                 known = calls.setdefault(frame.owner, {})
                 known.setdefault(frame.key, len(known) + 1)
 
-    def numbered(frame: Frame) -> Frame:
-        several = frame.kind == "module" and len(calls[frame.owner]) > 1
-        return frame._replace(call=calls[frame.owner][frame.key]) if several else frame
+    several = {owner for owner, known in calls.items() if len(known) > 1}
 
-    boxes = (replace(box, group=tuple(map(numbered, box.group))) for box in whole.boxes)
-    return replace(whole, boxes=tuple(boxes))
+    def numbered(frame: Frame) -> Frame:
+        return frame._replace(call=calls[frame.owner][frame.key]) if frame.owner in several else frame
+
+    def renamed(box: Box) -> Box:
+        return replace(box, group=tuple(map(numbered, box.group))) if box.group else box
+
+    return replace(whole, boxes=tuple(map(renamed, whole.boxes))) if several else whole
 
 
 class _Collector:

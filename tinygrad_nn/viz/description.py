@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ..graph import Node
+from ..graph import DType, Node
 
 Role = Literal["op", "parameter", "input", "constant", "output", "state", "entry", "folded"]
 
@@ -109,9 +110,14 @@ class Options:
     limit: int = 400
 
 
+@lru_cache(maxsize=4096)
+def _shape_text(shape: tuple[int, ...], dtype: DType) -> str:
+    return f"{list(shape)} {dtype.name}"
+
+
 def shape_text(node: Node) -> str:
     """Shape and dtype."""
-    return f"{list(node.shape)} {node.dtype.name}"
+    return _shape_text(node.shape, node.dtype)
 
 
 def common(first: tuple[Frame, ...], second: tuple[Frame, ...]) -> tuple[Frame, ...]:

@@ -24,7 +24,7 @@ _FRAMES: Final = {
     "module": 'color="#c3ccd5" fontcolor="#55606b" style=rounded',
     "loop": 'color="#8e4a97" fontcolor="#8e4a97" bgcolor="#fdf9fe" style="rounded,bold"',
 }
-_BACK: Final = 'color="#8e4a97" fontcolor="#8e4a97" style=bold'
+_BACK: Final = 'color="#8e4a97" fontcolor="#8e4a97" style=bold dir=back'
 _GRAPH: Final = 'rankdir=TB fontname="Helvetica" fontsize=11 nodesep=0.25 ranksep=0.35 labelloc=b'
 # `dot` works on a large graph for minutes to straighten an arrow, so the rounds it may take are bounded: for a small
 # drawing where more would not be seen, for a large one much earlier.
@@ -56,27 +56,49 @@ def _escaped(line: str) -> str:
 
 def to_dot(description: Description) -> str:
     """The drawing as a DOT program, from top to bottom; modules and loops are clusters."""
+    patient = cost(description) <= _LARGE
     lines = [
         "digraph {",
-        f"  graph [{_GRAPH} {_PATIENT if cost(description) <= _LARGE else _HURRIED}]",
+        f"  graph [{_GRAPH} {_PATIENT if patient else _HURRIED}]",
         '  node [fontname="Helvetica" fontsize=10 margin="0.12,0.05" height=0.3]',
         '  edge [fontname="Helvetica" fontsize=9 color="#7b8794" fontcolor="#55606b" arrowsize=0.6]',
     ]
     if description.notes:
         lines.append(f"  label={quoted(*description.notes)}")
     lines += _clustered(description.boxes)
-    lines += map(_arrow, description.arrows)
+    leaves = {box.key for box in description.boxes if box.role in ("parameter", "constant")}
+    lines += (_arrow(arrow, arrow.tail in leaves) for arrow in description.arrows)
+    lines += (f"  n{first} -> n{second} [style=invis]" for first, second in (_entered(description) if patient else ()))
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _arrow(arrow: Arrow) -> str:
-    """A line for an arrow. One that goes back is given to `dot` as one that goes on, drawn from its end: the loop it
+def _entered(description: Description) -> Iterator[tuple[int, int]]:
+    """What flows into a module and its weights, which are to stand below: else modules one after the other would have
+    ranks in common, and `dot` puts such clusters side by side.
+    """
+    boxes = {box.key: box for box in description.boxes}
+    read: dict[int, list[int]] = {}
+    first: dict[int, int] = {}
+    for arrow in description.arrows:
+        if not arrow.back:
+            read.setdefault(arrow.head, []).append(arrow.tail)
+            first.setdefault(arrow.tail, arrow.head)
+    for key, head in first.items():
+        around = boxes[key].group
+        if boxes[key].role == "parameter" and around:
+            for tail in read[head]:
+                if boxes[tail].role not in ("parameter", "constant") and common(boxes[tail].group, around) != around:
+                    yield tail, key
+
+
+def _arrow(arrow: Arrow, from_leaf: bool) -> str:
+    """A line for an arrow. What flows is to go straight down, weights come in from the side. An arrow that goes back is given to `dot` as one that goes on, drawn from its end: the loop it
     closes would be cut open elsewhere.
     """
-    text = f"label={quoted(f' {arrow.label} ')}" if arrow.label else ""
-    attributes = f"{text} {_BACK} dir=back" if arrow.back else text
+    attributes = [f"label={quoted(f' {arrow.label} ')}"] if arrow.label else []
+    attributes += [_BACK] if arrow.back else [] if from_leaf else ["weight=4"]
     first, second = (arrow.head, arrow.tail) if arrow.back else (arrow.tail, arrow.head)
-    return f"  n{first} -> n{second}" + (f" [{attributes}]" if attributes else "")
+    return f"  n{first} -> n{second}" + (f" [{' '.join(attributes)}]" if attributes else "")
 
 
 def _clustered(boxes: tuple[Box, ...]) -> Iterator[str]:

@@ -227,7 +227,8 @@ def _nearest(whole: Description, limit: int, before: int) -> Description:
 
 
 def _looks(box: Box, roughly: bool = False) -> Hashable:
-    """What tells a box from others for those who look at it; of slices only that they are, `roughly` without numbers."""
+    """What tells a box from others for those who look at it; of slices only that they are; `roughly` without numbers.
+    """
     title = "slice" if box.title.startswith("slice [") else box.title
     if roughly:
         where = tuple((_DIGITS.sub("#", frame.label), frame.kind) for frame in box.group)

@@ -30,7 +30,7 @@ _GRAPH: Final = 'rankdir=TB fontname="Helvetica" fontsize=11 nodesep=0.25 rankse
 # drawing where more would not be seen, for a large one much earlier.
 _PATIENT: Final = "nslimit=100 nslimit1=100"
 _HURRIED: Final = "nslimit=1 nslimit1=1 mclimit=0.1"
-_LARGE: Final = 1000  # of `cost`
+_LARGE: Final = 1500  # of `cost`
 _LONGEST: Final = 80
 
 

@@ -139,7 +139,7 @@ class _Collector:
         Calls itself for the loops among them: as deep as loops are nested in the code.
         """
         nodes = [node for node in nodes if node not in places]
-        numbers = {} if self.options.every_op else _numbers(nodes, kept)
+        numbers = {} if self.options.every_op else _numbers(nodes, kept, self.names.copies)
         columns = _columns(nodes)
         self.meant |= {} if self.options.every_op else _whole_products(nodes, kept)
         read = self.stacked(nodes, kept)
@@ -421,7 +421,7 @@ def _live(body: Graph, carries: int, asked: set[int]) -> tuple[list[int], list[N
         needed |= more
 
 
-def _numbers(nodes: Sequence[Node], kept: Collection[Node]) -> dict[Node, str]:
+def _numbers(nodes: Sequence[Node], kept: Collection[Node], copies: Mapping[Node, Node]) -> dict[Node, str]:
     """What is one number in all places, as text, for the ops that read it. Where its shape matters it wants a box: for
     who reads `kept`, for loops, and for all but elementwise ops unless it has one element.
     """
@@ -431,12 +431,15 @@ def _numbers(nodes: Sequence[Node], kept: Collection[Node]) -> dict[Node, str]:
             boxed.update(node.inputs)
         elif node.op.kind != "elementwise" and node.op.name not in QUIET:
             boxed.update(operand for operand in node.inputs if operand.shape)
+        if node in boxed and node in copies:
+            boxed.add(copies[node])
     numbers: dict[Node, str] = {}
     for node in nodes:
         if node in boxed or node.needs_grad:
             continue
-        if node.op.name in QUIET and node.inputs[0] in numbers:
-            numbers[node] = numbers[node.inputs[0]]
+        same = copies.get(node) or (node.inputs[0] if node.op.name in QUIET else None)
+        if same is not None:
+            numbers |= {node: numbers[same]} if same in numbers else {}
         elif all(operand in numbers for operand in node.inputs) and node.op.kind != "random":
             text = _uniform(node)
             if text:

@@ -92,8 +92,10 @@ def _entered(description: Description) -> Iterator[tuple[int, int]]:
 
 
 def _arrow(arrow: Arrow, from_leaf: bool) -> str:
-    """A line for an arrow. What flows is to go straight down, weights come in from the side. An arrow that goes back is given to `dot` as one that goes on, drawn from its end: the loop it
-    closes would be cut open elsewhere.
+    """A line for an arrow. What flows is to go straight down, weights come in from the side.
+
+    An arrow that goes back is given to `dot` as one that goes on, drawn from its end: else the loop it closes might be
+    cut open elsewhere.
     """
     attributes = [f"label={quoted(f' {arrow.label} ')}"] if arrow.label else []
     attributes += [_BACK] if arrow.back else [] if from_leaf else ["weight=4"]

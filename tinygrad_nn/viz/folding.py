@@ -124,7 +124,7 @@ def modules(whole: Description, depth: int) -> Description:
         made = [box for box in boxes if box.role not in ("parameter", "input", "constant")] or list(boxes)
         count, weights = sum(box.count for box in boxes), _weights(boxes)
         leaves = sum(box.count for box in boxes if box.role in ("input", "constant", "state", "entry"))
-        inside = (f"{count - weights - leaves} operations, {weights} parameters",)
+        inside = (f"{count - weights - leaves} operations" + (f", {weights} parameters" if weights else ""),)
         shape, around = made[-1].shape, frames[:-1]
         return Box(made[-1].key, "folded", frames[-1].text, shape, "", inside, around, 1, count, weights)
 
@@ -141,7 +141,7 @@ def _modules(whole: Description, limit: int) -> Description:
 
 
 def _same(whole: Description, many: int) -> Description:
-    """What is computed in the same way from the same; what goes on computing so; leaves that are read by the same."""
+    """As one box: what is computed in the same way from the same; what goes on so; leaves that are read alike."""
     readers: dict[int, list[int]] = {}
     operands: dict[int, list[int]] = {}
     for arrow in whole.arrows:
@@ -160,14 +160,20 @@ def _same(whole: Description, many: int) -> Description:
         elif (earlier := _goes_on(box.key, looks, operands, found)) is not None:
             found[box.key] = found[earlier]
             continue
-        elif read:
-            sign = (looks[box.key], tuple(found.get(tail, -1 - tail) for tail in read))  # later: a loop
+        elif read or box.key not in readers:
+            sign = (looks[box.key], tuple(found.get(tail, -1 - tail) for tail in read))  # some come later, in a loop
         else:
-            sign = (looks[box.key], frozenset(readers.get(box.key, ())))
+            sign = (looks[box.key], frozenset(_as_read(head, box.key, looks, operands) for head in readers[box.key]))
         found[box.key] = number.setdefault(sign, len(number))
     repeated = {box.key for box in whole.boxes if box.role == "folded" and box.times > 1}
     fed = {found[key] for key, heads in readers.items() if repeated.issuperset(heads)}
     return _several(whole, found, many, fed)
+
+
+def _as_read(head: int, key: int, looks: Mapping[int, Hashable], operands: Mapping[int, Sequence[int]]) -> Hashable:
+    """How a box reads a leaf: the box itself, if it reads many, else what it looks like and reads besides."""
+    read = operands[head]
+    return head if len(read) > 3 else (looks[head], tuple(other for other in read if other != key))
 
 
 def _goes_on(
@@ -234,8 +240,7 @@ def _nearest(whole: Description, limit: int, before: int) -> Description:
 
 
 def _looks(box: Box, roughly: bool = False) -> Hashable:
-    """What tells a box from others for those who look at it; of slices only that they are; `roughly` without numbers.
-    """
+    """What tells a box from others at a glance; of slices only that they are, `roughly` without any numbers."""
     title = "slice" if box.title.startswith("slice [") else box.title
     if roughly:
         where = tuple((_DIGITS.sub("#", frame.label), frame.kind) for frame in box.group)

@@ -202,13 +202,15 @@ def inputs(target: Callable[..., Any], args: tuple[Any, ...]) -> list[tuple[str,
     """The tensors among the arguments, by the names of the parameters they are given for."""
     called = target.forward if isinstance(target, Module) else target
     try:
-        names = [p.name for p in inspect.signature(called).parameters.values() if p.kind is not p.VAR_POSITIONAL]
+        parameters = list(inspect.signature(called).parameters.values())
     except (TypeError, ValueError):
-        names = []
+        parameters = []
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    rest = next((f"{p.name} " for p in parameters if p.kind is p.VAR_POSITIONAL), "")
     found: list[tuple[str, Tensor]] = []
     for k, arg in enumerate(args):
         leaves, tree = flatten(arg)
-        own = leaf_names(tree, names[k] if k < len(names) else str(k))
+        own = leaf_names(tree, names[k] if k < len(names) else f"{rest}{k - len(names)}")
         found += [(name, leaf) for name, leaf in zip(own, leaves, strict=True) if isinstance(leaf, Tensor)]
     return found
 

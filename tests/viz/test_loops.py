@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -268,8 +270,13 @@ def test_unrolled_is_refused_where_there_is_no_room() -> None:
     assert note in drawing.source
 
 
+def test_the_page_on_drawings_shows_what_is_printed() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "drawings.md").read_text(encoding="utf-8")
+    assert f"```text\n{tg.draw(nn.RNN(3, 5), tg.ones(10, 2, 3))}\n```" in page
+
+
 @needs_dot
 def test_a_picture_of_a_loop_shows_its_texts() -> None:
     svg = tg.draw(nn.LSTM(3, 5), tg.ones(10, 2, 3)).picture("svg").decode()
-    for text in ("LSTM, 10 steps", "t\u22121", "c_n", "weight_hh_l0"):
-        assert text.replace("\u2212", "&#45;") in svg or text.replace("\u2212", "-") in svg
+    shown = {"".join(text.itertext()).strip() for text in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")}
+    assert {"LSTM, 10 steps", "t-1", "c_n", "h_0", "weight_hh_l0"} <= shown

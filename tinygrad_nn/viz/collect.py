@@ -7,24 +7,20 @@ that reads them, the transposition of a weight is a letter on its arrow. `every_
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-import numpy as np
-
 from ..adjoint import Label
 from ..graph import Graph, Node, by_serial, reachable
-from ..ops.contract import MATMUL
-from ..ops.movement import PERMUTE, RESHAPE, SLICE
+from ..ops.movement import PERMUTE, SLICE
 from ..ops.scan import COLUMN, SCAN
+from . import words
 from .description import Arrow, Box, Description, Frame, Names, Options, Role, shape_text
 
-QUIET: Final = frozenset(("broadcast", "reshape", "cast"))
 TRANSPOSED: Final = "T"
 DETACHED: Final = "detached"
 _HOLE: Final = "\u00b7"
-_LARGEST_UNIFORM: Final = 10_000  # elements of a constant that is looked through for one number in all places
 _LAYER: Final = re.compile(r"(.*_l)(\d+)(_reverse)?$")
 
 
@@ -48,7 +44,7 @@ def collect(roots: Sequence[Node], names: Names, options: Options) -> tuple[Desc
     collector = _Collector(roots, names, options)
     places: dict[Node, Place] = {}
     nodes = _everything(roots, names)
-    collector.fixed = set() if options.every_op else _fixed(nodes, names, collector.loud)
+    collector.fixed = set() if options.every_op else words.fixed(nodes, names, collector.loud)
     collector.level(nodes, places, collector.loud, None)
     results = tuple(dict.fromkeys(places[root].key for root in roots))
     whole = Description(tuple(collector.boxes), tuple(collector.arrows), results, tuple(collector.notes))
@@ -78,16 +74,6 @@ def _pruned(whole: Description) -> Description:
                 stack.append(tail)
     boxes = tuple(box for box in whole.boxes if box.key in needed)
     return replace(whole, boxes=boxes, arrows=tuple(arrow for arrow in whole.arrows if arrow.head in needed))
-
-
-def _fixed(nodes: Sequence[Node], names: Names, loud: Collection[Node]) -> set[Node]:
-    """What is computed of unnamed constants alone; nothing, if a result is."""
-    fixed: set[Node] = set()
-    for node in nodes:
-        plain = node.value is not None and not node.needs_grad and node not in names.copies
-        if plain and node.op.kind != "random" and node not in names.leaves and fixed.issuperset(node.inputs):
-            fixed.add(node)
-    return fixed if fixed.isdisjoint(loud) else set()
 
 
 def _numbered(whole: Description) -> Description:
@@ -139,9 +125,9 @@ class _Collector:
         Calls itself for the loops among them: as deep as loops are nested in the code.
         """
         nodes = [node for node in nodes if node not in places]
-        numbers = {} if self.options.every_op else _numbers(nodes, kept, self.names.copies)
+        numbers = {} if self.options.every_op else words.numbers(nodes, kept, self.names.copies)
         columns = _columns(nodes)
-        self.meant |= {} if self.options.every_op else _whole_products(nodes, kept)
+        self.meant |= {} if self.options.every_op else words.whole_products(nodes, kept)
         read = self.stacked(nodes, kept)
         for node in nodes:
             around = self.names.scopes.get(node, ()) if group is None else group
@@ -203,8 +189,8 @@ class _Collector:
         if node in self.names.leaves:
             return self.names.leaves[node][1]
         if not node.inputs or node in self.fixed:
-            return "leaf" if node.needs_grad else _uniform(node) or "constant"
-        detail = _DETAILS.get(node.op.name)
+            return "leaf" if node.needs_grad else words.uniform(node) or "constant"
+        detail = words.DETAILS.get(node.op.name)
         return node.op.name if detail is None else detail(node)
 
     def is_closed(self, node: Node) -> bool:
@@ -227,13 +213,13 @@ class _Collector:
         if self.is_last(node):
             loop = self.loops[first.inputs[0]]
             k = first.attrs["k"]
-            return loop.ends[k][-1]._replace(label=_after(loop.label, k))
+            return loop.ends[k][-1]._replace(label=words.after(loop.label, k))
         if first not in places:
             return None
         if first in self.flat and node.op is SLICE:
             self.flat.add(node)
             return places[first]
-        if node.op.name in QUIET or (node.op is SLICE and _is_whole(node)):
+        if node.op.name in words.QUIET or (node.op is SLICE and words.is_whole(node)):
             return places[first]
         if node.op is PERMUTE and not first.inputs and len(node.shape) == 2 and not places[first].label:
             return Place(places[first].key, TRANSPOSED)
@@ -283,7 +269,7 @@ class _Collector:
         """Which layer of a module a loop is, where there are several: by the names of the weights it reads."""
         for operand in scan.inputs[scan.attrs["carries"] + scan.attrs["series"] :]:
             leaf = operand
-            while leaf.inputs and (leaf.op.name in QUIET or leaf.op is PERMUTE):
+            while leaf.inputs and (leaf.op.name in words.QUIET or leaf.op is PERMUTE):
                 leaf = leaf.inputs[0]
             found = _LAYER.match(self.names.leaves.get(leaf, ("", ""))[1])
             if found and len([prefix for prefix, _ in self.layers if prefix == found[1]]) > 1:
@@ -320,7 +306,7 @@ class _Collector:
                 self.flat.add(symbol)
             name = label.mover(k) or f"entry {k}"
             key = self.box("state", name, symbol, group) if k < carries else self.entry(name, "t", symbol, group)
-            self.arrow(places[operand], key, _before(label, k) if k < carries else "")
+            self.arrow(places[operand], key, words.before(label, k) if k < carries else "")
             inside[symbol] = Place(key)
         self.level(live, inside, {body.outputs[k] for k in needed}, group)
         for k in needed:
@@ -343,7 +329,7 @@ class _Collector:
         steps = range(scan.attrs["length"])
         alive = set(live)
         state = [
-            Place(places[operand].key, _before(label, k))
+            Place(places[operand].key, words.before(label, k))
             for k, operand in enumerate(scan.inputs[:carries])
             if body.inputs[k] in alive
         ]
@@ -391,16 +377,6 @@ class _Collector:
         return Place(key)
 
 
-def _before(label: Label, k: int) -> str:
-    """The name of a state before the first step. A gradient begins where its loop ends."""
-    return f"{label.mover(k) or 'state'}_{'n' if label.title.count('gradient') % 2 else '0'}"
-
-
-def _after(label: Label, k: int) -> str:
-    """The name of a state after the last step."""
-    return f"{label.mover(k) or 'state'}_{'0' if label.title.count('gradient') % 2 else 'n'}"
-
-
 def _columns(nodes: Sequence[Node]) -> dict[Node, set[int]]:
     """Which outputs of each loop are asked for."""
     found: dict[Node, set[int]] = {}
@@ -419,96 +395,3 @@ def _live(body: Graph, carries: int, asked: set[int]) -> tuple[list[int], list[N
         if not more:
             return sorted(needed), [node for node in body.nodes if node in nodes]
         needed |= more
-
-
-def _numbers(nodes: Sequence[Node], kept: Collection[Node], copies: Mapping[Node, Node]) -> dict[Node, str]:
-    """What is one number in all places, as text, for the ops that read it. Where its shape matters it wants a box: for
-    who reads `kept`, for loops, and for all but elementwise ops unless it has one element.
-    """
-    boxed = set(kept)
-    for node in reversed(nodes):
-        if node.op is SCAN or (node in boxed and node.op.name in QUIET):
-            boxed.update(node.inputs)
-        elif node.op.kind != "elementwise" and node.op.name not in QUIET:
-            boxed.update(operand for operand in node.inputs if operand.shape)
-        if node in boxed and node in copies:
-            boxed.add(copies[node])
-    numbers: dict[Node, str] = {}
-    for node in nodes:
-        if node in boxed or node.needs_grad:
-            continue
-        same = copies.get(node) or (node.inputs[0] if node.op.name in QUIET else None)
-        if same is not None:
-            numbers |= {node: numbers[same]} if same in numbers else {}
-        elif all(operand in numbers for operand in node.inputs) and node.op.kind != "random":
-            text = _uniform(node)
-            if text:
-                numbers[node] = text
-    return numbers
-
-
-def _whole_products(nodes: Sequence[Node], kept: Collection[Node]) -> dict[Node, Node]:
-    """Products of two matrices of which only a reshape is read that gives the leading axes back: by that reshape."""
-    readers: dict[Node, list[Node]] = {}
-    for node in nodes:
-        for operand in node.inputs:
-            if operand.op is MATMUL:
-                readers.setdefault(operand, []).append(node)
-    return {
-        product: again[0]
-        for product, again in readers.items()
-        if len(again) == 1 and again[0].op is RESHAPE and product not in kept
-        if len(product.shape) == 2 and again[0].shape[-1:] == product.shape[-1:]
-    }
-
-
-def _uniform(node: Node) -> str:
-    """The number a constant holds in all places, or nothing."""
-    value = None if node.value is None else np.asarray(node.value)
-    if value is None or not 0 < value.size <= _LARGEST_UNIFORM:
-        return ""
-    first = value.reshape(-1)[0]
-    number = first.item()
-    return (f"{number:.6g}" if isinstance(number, float) else f"{number}") if (value == first).all() else ""
-
-
-def _axes(node: Node) -> str:
-    axis = node.attrs.get("axis", ())
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    if len(axes) == len(node.inputs[0].shape) and node.op.name not in ("cat",):
-        return node.op.name
-    return f"{node.op.name} axis {', '.join(map(str, axes))}"
-
-
-def _is_whole(node: Node) -> bool:
-    """Whether a slice leaves nothing out."""
-    return all(bounds == (0, 1, n) for bounds, n in zip(node.attrs["bounds"], node.inputs[0].shape, strict=True))
-
-
-def _permuted(node: Node) -> str:
-    axes = node.attrs["order"]
-    moved = [axis for axis, source in enumerate(axes) if axis != source]
-    if len(moved) == 2:
-        return f"transpose {moved[0]}, {moved[1]}"
-    return f"permute {', '.join(map(str, axes))}"
-
-
-def _sliced(node: Node) -> str:
-    parts = []
-    for (start, step, length), n in zip(node.attrs["bounds"], node.inputs[0].shape, strict=True):
-        stop = start + step * length
-        if (start, step, length) == (0, 1, n):
-            parts.append(":")
-        elif length == 1:
-            parts.append(f"{start}")
-        else:
-            parts.append(f"{start}:{stop if stop >= 0 else ''}" + (f":{step}" if step != 1 else ""))
-    return f"slice [{', '.join(parts)}]"
-
-
-_DETAILS: Final[Mapping[str, Callable[[Node], str]]] = {
-    **dict.fromkeys(("sum", "prod", "max", "min", "cat", "cumsum", "cumprod", "take", "gather", "argsort"), _axes),
-    "permute": _permuted,
-    "philox": lambda node: "random bits",
-    "slice": _sliced,
-}

@@ -39,6 +39,11 @@ class Drawing:
         """The DOT text."""
         return to_dot(self.description)
 
+    @property
+    def graphviz(self) -> Any:
+        """The drawing as an object of the graphviz package, for its `view` and `unflatten`."""
+        return require("graphviz").Source(self.source)
+
     def __str__(self) -> str:
         return to_tree(self.description)
 
@@ -69,7 +74,7 @@ class Drawing:
         """The picture's bytes."""
         graphviz = require("graphviz")
         try:
-            return graphviz.Source(self.source).pipe(format=kind)  # type: ignore[no-any-return]
+            return self.graphviz.pipe(format=kind)  # type: ignore[no-any-return]
         except graphviz.ExecutableNotFound:
             pass
         try:

@@ -239,6 +239,17 @@ def test_no_steps_and_one_step() -> None:
     assert len(unrolled.description.boxes) <= 4
 
 
+def test_gradients_are_those_of_the_weights() -> None:
+    model = nn.RNN(3, 5)
+    drawing = tg.draw(model, tg.ones(10, 2, 3), grads=True)
+    assert [box.title for box in drawing.description.boxes if "no gradient yet" in box.details] == [
+        box.title for box in drawing.description.boxes if box.role == "parameter"
+    ]
+    model(tg.ones(10, 2, 3))[0].sum().backward()
+    drawing = tg.draw(model, tg.ones(10, 2, 3), grads=True)
+    assert all("|grad|" in box.details[0] for box in drawing.description.boxes if box.role == "parameter")
+
+
 # ---- unrolled
 
 
@@ -252,6 +263,19 @@ def test_unrolled_has_a_frame_for_each_step() -> None:
     into = [boxes[a.head].group[-1].text for a in flows if boxes[a.head].title == "matmul"]
     assert into == ["step 1", "step 2", "step 3"]
     assert [t for t in titles(drawing) if t.startswith("W_ih")] == [f"W_ih x[{t}]" for t in range(4)]
+
+
+def test_unrolled_loops_in_loops_and_gradients() -> None:
+    def row(h: tg.Tensor, entries: tg.Tensor) -> tuple[tg.Tensor, None]:
+        return tg.scan(lambda c, x: ((c + x).tanh(), None), h, entries)[0], None
+
+    def run(xs: tg.Tensor) -> Any:
+        return tg.grad(lambda xs: tg.scan(row, tg.tensor(0.0), xs)[0])(xs)
+
+    drawing = tg.draw(run, tg.rand(2, 3), unroll=True)
+    assert titles(drawing).count("tanh") == 6
+    assert backs(drawing) == []
+    assert {"scan, 3 steps, unrolled", "gradient of scan, 2 steps, backwards in time, unrolled"} <= frames(drawing)
 
 
 def test_unrolled_backwards_begins_at_the_end() -> None:

@@ -6,7 +6,7 @@ the next state, "t-1". `loops.py` fills frames, `folding.py` makes large drawing
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
@@ -135,17 +135,21 @@ def with_numbers(whole: Description, nodes: Mapping[int, Node], options: Options
 
     def numbered(box: Box) -> Box:
         node = nodes.get(box.key) if box.count == 1 and box.role != "folded" else None
-        return box if node is None else replace(box, details=(*box.details, *_numbers(node, options)))
+        numbers = () if node is None else _numbers(node, options, box.role in ("parameter", "input"))
+        return replace(box, details=(*box.details, *numbers)) if numbers else box
 
     return replace(whole, boxes=tuple(map(numbered, whole.boxes)))
 
 
-def _numbers(node: Node, options: Options) -> Iterable[str]:
+def _numbers(node: Node, options: Options, leaf: bool) -> tuple[str, ...]:
+    found = []
     if options.values and node.value is not None:
-        yield np.array2string(np.asarray(node.value), precision=3, threshold=6, edgeitems=2).replace("\n", " ")
+        text = np.array2string(np.asarray(node.value), precision=3, threshold=6, edgeitems=2)
+        found.append(" ".join(text.split()))
     if options.grads and node.needs_grad:
         grad: Any = None if node.slot is None else node.slot.grad
         if grad is not None:
-            yield f"|grad| {float(np.linalg.norm(np.ravel(grad.node.value))):.3g}"
-        elif not node.inputs:
-            yield "no gradient yet"
+            found.append(f"|grad| {float(np.linalg.norm(np.ravel(grad.node.value))):.3g}")
+        elif leaf:
+            found.append("no gradient yet")
+    return tuple(found)

@@ -21,6 +21,7 @@ from ..tensor import Tensor
 from ..tensor.core import Core, bind, is_literal, same, tracing
 from .description import Frame, Names, Role, common
 
+_LOOKED_AT = 1000  # variables in which names are looked for, and entries of one of them
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -146,13 +147,14 @@ class Reached:
         """What is in the variables, also in lists, tuples and dicts, and in the variables of functions among them."""
         found: dict[int, tuple[str, Any]] = {}
         waiting = list(variables.items())
-        while waiting:
-            own, value = waiting.pop()
+        for own, value in waiting:  # which grows
+            if isinstance(value, (list, tuple, dict)) and len(value) > _LOOKED_AT:
+                continue
             leaves, tree = flatten(value)
             for name, leaf in zip(leaf_names(tree, own), leaves, strict=True):
                 if id(leaf) not in found:
                     found[id(leaf)] = (name, leaf)
-                    waiting += used_by(leaf).items()
+                    waiting += used_by(leaf).items() if len(waiting) < _LOOKED_AT else ()
         return cls(
             tuple((name, value) for name, value in found.values() if isinstance(value, Module)),
             tuple(value for _, value in found.values() if isinstance(value, Optimizer)),

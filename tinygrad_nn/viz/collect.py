@@ -253,7 +253,7 @@ class _Collector:
         needed, live = _live(body, scan.attrs["carries"], asked)
         title = f"{label.title}, {length} step{'' if length == 1 else 's'}{self.layer(scan)}"
         title += ", backwards in time" if scan.attrs["reverse"] else ""
-        written_out = self.options.unroll and self.fits(title, len(live) * length)
+        written_out = self.options.unroll and length > 0 and self.fits(title, len(live) * length)
         draw = self.unrolled if written_out else self.rolled
         inner = (*group, self.frame(title + (", unrolled" if written_out else "")))
         self.loops[scan] = Loop(draw(scan, label, places, inner, needed, live), label)
@@ -353,8 +353,6 @@ class _Collector:
             for k in needed:
                 ends[k].append(inside[body.outputs[k]])
             state = [inside[body.outputs[k]] for k in moving]
-        if not steps:
-            ends = {k: [places[scan.inputs[k]]] if k < carries else [] for k in needed}
         return ends
 
     def entry(self, name: str, t: str, symbol: Node, group: tuple[Frame, ...]) -> int:
@@ -387,11 +385,7 @@ def _columns(nodes: Sequence[Node]) -> dict[Node, set[int]]:
 
 
 def _live(body: Graph, carries: int, asked: set[int]) -> tuple[list[int], list[Node]]:
-    """The outputs of a step that matter to those asked for (all, where none is), and the nodes they are made of."""
-    needed = set(asked) or set(range(len(body.outputs)))
-    while True:
-        nodes = set(reachable([body.outputs[k] for k in needed]))
-        more = {k for k in range(carries) if body.inputs[k] in nodes} - needed
-        if not more:
-            return sorted(needed), [node for node in body.nodes if node in nodes]
-        needed |= more
+    """The states and the outputs that are asked for (all, where none is), and the nodes of a step they are made of."""
+    needed = sorted(asked.union(range(carries)) if asked else range(len(body.outputs)))
+    nodes = set(reachable([body.outputs[k] for k in needed]))
+    return needed, [node for node in body.nodes if node in nodes]

@@ -151,6 +151,12 @@ def test_what_is_detached_is_shown_with_what_it_is_of() -> None:
     assert "constant" not in titles(drawing)
 
 
+def test_a_detached_result_shows_what_made_it() -> None:
+    assert titles(tg.draw(lambda x: x.exp().detach(), tg.tensor([1.0], requires_grad=True))) == ["x: input", "exp"]
+    hessian = tg.draw(tg.hessian(lambda x: (x**3).sum()), tg.tensor([1.0, 2.0]))
+    assert len(hessian.description.boxes) > 5
+
+
 def test_a_checkpoint_shows_what_is_in_it() -> None:
     body, head = nn.Sequential(nn.Linear(3, 4), nn.Tanh()), nn.Linear(4, 1)
     drawing = tg.draw(lambda x: head(tg.checkpoint(body, x)).sum(), tg.rand(5, 3))
@@ -182,6 +188,11 @@ def test_constants_are_one_number_or_one_box() -> None:
     lines = [box.lines[0] for box in drawing.description.boxes]
     assert {"mul(\u00b7, 0.5)", "sub(1, \u00b7)", "constant"} <= set(lines)
     assert len(lines) == 5
+
+
+def test_arrays_are_inputs() -> None:
+    drawing = tg.draw(nn.Linear(3, 2), np.ones((4, 3), np.float32))
+    assert ("x: input", "[4, 3] float32") in [(box.title, box.shape) for box in drawing.description.boxes]
 
 
 def test_several_results_are_named() -> None:

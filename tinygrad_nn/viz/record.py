@@ -13,12 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ..graph import Attrs, GradSlot, Node, Op, next_serial
 from ..nn import GRU, LSTM, RNN, Module
 from ..optim import Optimizer
-from ..pytree import Tree, flatten, leaf_names
+from ..pytree import Tree, flatten, leaf_names, mapped
 from ..tensor import Tensor
 from ..tensor.core import Core, bind, is_literal, same, tracing
+from ..tensor.creation import as_tensor
 from .description import Frame, Names, Role, common
 
 _LOOKED_AT = 1000  # variables in which names are looked for, and entries of one of them
@@ -111,8 +114,10 @@ class Recording:
         return self.written[id(handle)][1] if id(handle) in self.written else handle.node
 
     def last(self, handle: Core) -> Node:
-        """The node of what a handle holds now; of what was written to a leaf, the op that made it."""
-        return self.written[id(handle)][3] if id(handle) in self.written else handle.node
+        """The node of what a handle holds now; of what was written to a leaf, or was detached, the op that made it."""
+        node = self.written[id(handle)][3] if id(handle) in self.written else handle.node
+        self.copied(node)
+        return self.copies.get(node, node)
 
     def effects(self, named: Mapping[int, tuple[Core, str]]) -> Iterator[tuple[Node, str]]:
         """What was written to the tensors that have a name, and the gradients left on leaves."""
@@ -218,7 +223,10 @@ def inputs(target: Callable[..., Any], args: tuple[Any, ...]) -> list[tuple[str,
 
 
 def record(target: Callable[..., Any], args: tuple[Any, ...]) -> tuple[list[Node], Names]:
-    """Run a module or function once: the nodes of what it returns and writes, and all names."""
+    """Run a module or function once: the nodes of what it returns and writes, and all names. Arrays are inputs as
+    tensors are.
+    """
+    args = mapped(lambda leaf: as_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf, args)
     reached = Reached.of({"": target})
     given = inputs(target, args)
     recording = Recording()

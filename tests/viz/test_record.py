@@ -177,6 +177,35 @@ def test_names_reach_through_functions_methods_and_lists() -> None:
     assert {"0.weight", "x: input"} <= set(titles(tg.draw(Training().step, tg.rand(6, 3), tg.rand(6, 1))))
 
 
+def test_the_module_names_its_weights() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    weight, part = model[0].weight, model[1]
+    drawing = tg.draw(lambda x: part(model[0](x)) + (weight * weight).sum(), tg.rand(1, 2))
+    assert {"0.weight", "1.bias"} <= set(titles(drawing))
+    assert "weight" not in titles(drawing)
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(tg.ones(2))
+            self.inner = nn.Linear(2, 2)
+
+        def loss(self, x: tg.Tensor) -> tg.Tensor:
+            return (self.inner(x) * self.scale).sum()
+
+    assert {"scale", "inner.weight"} <= set(titles(tg.draw(Net().loss, tg.rand(1, 2))))
+
+
+def test_a_variable_without_a_value_does_no_harm() -> None:
+    def run(x: tg.Tensor) -> tg.Tensor:
+        return later if len(x) == 0 else x * 2
+
+    drawing = tg.draw(run, tg.rand(3))
+    assert len(drawing.description.boxes) == 2
+    later = tg.zeros(1)
+    assert later.shape == (1,)
+
+
 def test_two_models_keep_their_names() -> None:
     left, right = nn.Linear(2, 2), nn.Linear(2, 2)
     drawing = tg.draw(lambda x: left(x) + right(x), tg.rand(1, 2))

@@ -169,24 +169,24 @@ class Reached:
     def named(self, more: Iterable[Module] = ()) -> dict[int, tuple[Tensor, Role, str]]:
         """Every tensor with its role and name, by the handle; with the parameters and state of other modules too."""
         found: dict[int, tuple[Tensor, Role, str]] = {}
+        inner = {id(part) for _, root in self.modules for part in root.modules() if part is not root}
+        roots = [(name, module) for name, module in self.modules if id(module) not in inner]
+        known = inner.union(id(module) for _, module in roots)
+        roots += [("", module) for module in more if id(module) not in known]
+        for own, module in roots:
+            prefix = f"{own}." if len(roots) > 1 and own else ""
+            for name, parameter in module.named_parameters():
+                found.setdefault(id(parameter), (parameter, "parameter", prefix + name))
+            for name, buffer in module.named_buffers():
+                found.setdefault(id(buffer), (buffer, "constant", prefix + name))
         for name, tensor in self.tensors:
-            found[id(tensor)] = (tensor, "parameter" if tensor.requires_grad else "constant", name)
-        inner = {id(part) for _, module in self.modules for part in module.modules()}
-        modules = [*self.modules, *(("", module) for module in more if id(module) not in inner)]
-        several = len({id(module) for _, module in modules}) > 1
-        for own, module in modules:
-            prefix = f"{own}." if several and own else ""
-            named: list[tuple[str, Tensor]] = [*module.named_parameters(), *module.named_buffers()]
-            parameters = {id(p) for p in module.parameters()}
-            for name, tensor in named:
-                role: Role = "parameter" if id(tensor) in parameters else "constant"
-                found.setdefault(id(tensor), (tensor, role, prefix + name))
+            found.setdefault(id(tensor), (tensor, "parameter" if tensor.requires_grad else "constant", name))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 for (key, _), live in group._live.items():
                     found[id(live)] = (live, "constant", key)
-            for parameter, state in optimizer.state.items():
-                of = found[id(parameter)][2] if id(parameter) in found else "a parameter"
+            for owner, state in optimizer.state.items():
+                of = found[id(owner)][2] if id(owner) in found else "a parameter"
                 for key, value in state.items():
                     found[id(value)] = (value, "constant", f"{key} of {of}")
         return found
@@ -198,10 +198,16 @@ def used_by(function: Any) -> dict[str, Any]:
         function = function.func
     plain = inspect.unwrap(function) if callable(function) else function
     inner = getattr(plain, "__func__", plain)
-    if not inspect.isfunction(inner) or inner.__module__.partition(".")[0] == _PACKAGE:
+    if not inspect.isfunction(inner) or str(inner.__module__).partition(".")[0] == _PACKAGE:
         return {}
-    used = inspect.getclosurevars(inner)
-    own = {} if inner is plain else {"self": plain.__self__, **getattr(plain.__self__, "__dict__", {})}
+    try:
+        used = inspect.getclosurevars(inner)
+    except ValueError:  # a variable that has no value yet
+        return {}
+    owner = getattr(plain, "__self__", None)
+    own = (
+        {} if inner is plain else {"self": owner} if isinstance(owner, Module) else dict(getattr(owner, "__dict__", {}))
+    )
     return {**used.globals, **used.nonlocals, **own}
 
 

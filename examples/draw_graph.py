@@ -14,16 +14,27 @@ from tinygrad_nn import nn
 
 
 def main(folder: str = ".") -> None:
-    """Draw a small model, its loss with gradient norms, and a recurrent layer folded into one box."""
+    """Draw a small model, its loss with gradient norms, a whole training step, and an LSTM as the loop it is."""
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
     x, y = tg.randn(5, 4), tg.tensor([0, 1, 2, 0, 1])
     print(tg.draw(model, x))
     loss = F.cross_entropy(model(x), y)
     loss.backward()
+    opt = tg.optim.SGD(model.parameters(), lr=0.1)
+
+    @tg.jit
+    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+        opt.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        opt.step()
+        return loss
+
     drawings = {
         "model": tg.draw(model, x),
         "loss": tg.draw(lambda x: F.cross_entropy(model(x), y), x, grads=True),
-        "rnn": tg.draw(nn.RNN(3, 5, batch_first=True), tg.randn(1, 10, 3), depth=1),
+        "step": tg.draw(step, x, y),
+        "lstm": tg.draw(nn.LSTM(3, 5, batch_first=True), tg.randn(1, 10, 3)),
     }
     for name, drawing in drawings.items():
         print("wrote", drawing.render(Path(folder) / f"graph_{name}.svg"))

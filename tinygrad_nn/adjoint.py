@@ -8,7 +8,7 @@ are not summed step by step: the sum of a product over the steps is one product 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, Final
 
@@ -35,11 +35,36 @@ def symbol(shape: tuple[int, ...], dtype: Any, needs_grad: bool) -> Tensor:
     return Tensor.handle(node)
 
 
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What people call a loop: its title, the names of carries and entries, the names of what it leaves.
+
+    Pictures read it and nothing else does. A name may be missing, which is "".
+    """
+
+    title: str = "scan"
+    moving: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+    def mover(self, k: int) -> str:
+        """The name of a carry or entry."""
+        return self.moving[k] if k < len(self.moving) else ""
+
+    def leaver(self, k: int) -> str:
+        """The name of an output of the step."""
+        return self.left[k] if k < len(self.left) else ""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Body(Graph):
     """The graph of a step, which knows the graph of its gradient."""
 
     known: dict[Any, Any] = field(default_factory=dict, repr=False)
+    label: Label = Label()
+
+    def named(self, label: Label) -> Body:
+        """The same graph by another name."""
+        return replace(self, label=label)
 
     def saving(self, carries: int, series: int, needs: tuple[int, ...]) -> Body:
         """The body that also leaves what its gradient reads, if one may be asked for."""
@@ -49,7 +74,14 @@ class Body(Graph):
         if key not in self.known:
             everything = tuple(range(len(self.outputs)))
             saved = _Walk(self, carries, needs, everything).to_save(self.inputs[carries:])
-            self.known[key] = Body.of([*self.outputs, *saved], self.inputs) if saved else self
+            if saved:
+                before = {node: f"{self.label.mover(k)} before" for k, node in enumerate(self.inputs[:carries])}
+                left = [self.label.leaver(k) for k in range(len(self.outputs))]
+                left += [before.get(node, _called(node)) for node in saved]
+                label = replace(self.label, left=tuple(left))
+                self.known[key] = Body.of([*self.outputs, *saved], self.inputs).named(label)
+            else:
+                self.known[key] = self
         body: Body = self.known[key]
         return body
 
@@ -60,6 +92,13 @@ class Body(Graph):
             self.known[key] = _adjoint(_Walk(self, carries, needs, seeded), series)
         adjoint: Adjoint = self.known[key]
         return adjoint
+
+
+def _called(node: Node) -> str:
+    """What pictures call a value of a step that has no name."""
+    if node.op is COLUMN and node.inputs[0].op is SCAN:
+        return str(node.inputs[0].attrs["body"].label.leaver(node.attrs["k"]))
+    return f"values of {node.attrs['body'].label.title}" if node.op is SCAN else node.op.name
 
 
 class _Walk:
@@ -229,8 +268,18 @@ def _adjoint(walk: _Walk, series: int) -> Adjoint:
     stacked = [node for node in readable if node in used or node in rows]
     read_inside = [node for node in stacked if node in inside]
     inputs = [handle.node for handle in walk.carried] + read_inside + [node for node in rest if node in inside]
+    names = {row.node: f"grad of {body.label.leaver(k)}" for k, row in walk.rows.items()}
+    names |= {stand_in: body.label.leaver(left[node]) for node, stand_in in stand_ins.items()}
+    names |= {node: body.label.mover(k) for k, node in enumerate((*first, *entries))}
+    grads = {node: f"grad of {body.label.mover(k)}" for k, node in of_entries.items() if node is not None}
+    label = Label(
+        f"gradient of {body.label.title}",
+        (*(f"grad of {body.label.mover(k)}" for k in range(carries)), *(names[node] for node in read_inside)),
+        tuple(f"grad of {body.label.mover(k)}" for k in range(carries))
+        + tuple(grads.get(node, _called(node)) for node in leaving),
+    )
     return Adjoint(
-        Body.of(outputs, inputs),
+        Body.of(outputs, inputs).named(label),
         seeded=walk.seeded,
         read=tuple(k for k, node in zip(left.values(), stand_ins.values(), strict=True) if node in used),
         began=tuple(k for k, node in enumerate(first) if node in used),

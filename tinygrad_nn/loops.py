@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from .adjoint import Body, cut, replay, symbol
+from .adjoint import Body, Label, cut, replay, symbol
 from .anomaly import at_step
 from .errors import DTypeError, ShapeError, TraceError, message
 from .graph import Graph, Node, next_serial
 from .ops.elementwise import CAST
 from .ops.scan import bound, column, last
 from .ops.source import INPUT
-from .pytree import Tree, flatten, unflatten
+from .pytree import Tree, flatten, leaf_names, unflatten
 from .tensor import Tensor, enable_grad
 from .tensor.core import Core, is_literal, left_over, mode, tracing, user_line
 from .tensor.creation import as_tensor, zeros
@@ -42,6 +42,11 @@ class _Recorder(Symbolic):
         self.outer = outer  # the recorder around this one, which has symbols of its own for what is outside of both
         self.outside: dict[Node, tuple[Core, Node]] = {}
         self.symbols: dict[Node, Node] = {}  # also by the nodes that recorders around this one gave the same handles
+
+    @property
+    def scope(self) -> Any:
+        """Who is told which modules run."""
+        return getattr(self.outer, "scope", None)
 
     def lift(self, handle: Core) -> Node:
         """The node of an operand; a tensor from outside becomes an input at its first touch."""
@@ -118,17 +123,19 @@ def run_scan(
     name: str = NAME,
     given: Sequence[Tensor] = (),
     key: Any = None,
+    label: Label | None = None,
 ) -> tuple[Any, Any]:
     """`scan`, with the name by which `detect_anomaly` calls the loop, and tensors `given` to every step.
 
-    A function that reaches nothing else is recorded once for each kind of operands if a `key` stands for it.
+    `label` is what pictures say, by default the names in the structures of init, xs and y. A function that reaches
+    nothing else is recorded once for each kind of operands if a `key` stands for it.
     """
     carries, tree = flatten(init)
     carries = _tensors("init", carries)
     entries, entry_tree = ([], None) if xs is None else flatten(xs)
     entries = _tensors("xs", entries)
     steps = _length(entries, length)
-    loop = _Loop(fn, carries, tree, entries, entry_tree, steps, reverse, name, given, key)
+    loop = _Loop(fn, carries, tree, entries, entry_tree, steps, reverse, name, given, key, label)
     if not _keeps_node() and steps:
         return loop.unrolled()
     return loop.node()
@@ -187,6 +194,7 @@ class _Loop:
     name: str
     given: Sequence[Tensor]
     key: Any
+    label: Label | None
 
     def step(
         self, carry: list[Tensor], entries: list[Tensor], given: Sequence[Tensor]
@@ -267,11 +275,22 @@ class _Loop:
         steady = [handle.node for handle in given]
         outside = [handle for handle, _ in recorder.outside.values()]
         symbols = [symbol for _, symbol in recorder.outside.values()]
-        body = Body.of(outputs, [*moving, *steady, *symbols])
+        body = Body.of(outputs, [*moving, *steady, *symbols]).named(self.label or self._label(tree, places))
         _check_closed(body)
         if self.key is None:
             body, outside = _computed_once(body, moving, symbols, outside)
         return _Recording(body, places, tree, tuple(outside))
+
+    def _label(self, ys: Tree | None, places: Sequence[int]) -> Label:
+        """The names in the structures of a call, or of the arguments of its function."""
+        code: Any = getattr(self.fn, "__code__", None)
+        method = hasattr(self.fn, "__self__")
+        carry, entry = code.co_varnames[:2] if code and code.co_argcount >= 2 and not method else ("carry", "x")
+        carries = leaf_names(self.tree, carry)
+        entries = [] if self.entry_tree is None else leaf_names(self.entry_tree, entry)
+        left = dict(enumerate(carries))
+        left |= zip(places, [] if ys is None else leaf_names(ys, "y"), strict=True)
+        return Label(NAME, (*carries, *entries), tuple(left[k] for k in sorted(left)))
 
     def unrolled(self) -> tuple[Any, Any]:
         """The loop step by step."""
@@ -310,7 +329,8 @@ def _computed_once(
     used = {x for node in Graph.of(outputs, [*moving, *symbols]).nodes for x in node.inputs} | set(outputs)
     kept = [(node, handle) for node, handle in zip(symbols, outside, strict=True) if node in used]
     kept += [(stand_in, values[node]) for node, stand_in in stand_ins.items() if stand_in in used]
-    return Body.of(outputs, [*moving, *(node for node, _ in kept)]), [handle for _, handle in kept]
+    made = Body.of(outputs, [*moving, *(node for node, _ in kept)]).named(body.label)
+    return made, [handle for _, handle in kept]
 
 
 def _is_free(node: Node) -> bool:

@@ -58,6 +58,20 @@ def _parts(value: Any) -> tuple[tuple[Any, ...], list[Any]] | None:
     return None
 
 
+def leaf_names(tree: Tree, name: str) -> list[str]:
+    """A name for each leaf: its key or field where there is one, else `name` and its place.
+
+    >>> leaf_names(flatten({"b": [1, 2], "a": 3})[1], "carry")
+    ['b 0', 'b 1', 'a']
+    >>> leaf_names(flatten((1, 2))[1], "carry"), leaf_names(flatten(1)[1], "carry")
+    (['carry 0', 'carry 1'], ['carry'])
+    """
+    if tree.type is None:
+        return [name]
+    owns = tree.names or [f"{name} {k}" for k in range(len(tree.parts))]
+    return [leaf for own, part in zip(owns, tree.parts, strict=True) for leaf in leaf_names(part, str(own))]
+
+
 def unflatten(tree: Tree, leaves: list[Any]) -> Any:
     """The structure `tree` describes, with these leaves.
 

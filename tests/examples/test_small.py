@@ -31,4 +31,6 @@ def test_the_custom_op_is_right_and_the_spoiled_one_is_caught(capsys: pytest.Cap
 def test_graphs_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     load("draw_graph").main(str(tmp_path))
     assert "0.weight" in capsys.readouterr().out
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["graph_loss.svg", "graph_model.svg", "graph_rnn.svg"]
+    names = ["graph_loss.svg", "graph_lstm.svg", "graph_model.svg", "graph_step.svg"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    assert "LSTM, 10 steps" in (tmp_path / "graph_lstm.svg").read_text(encoding="utf-8")

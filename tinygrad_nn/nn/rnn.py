@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from .. import functional as F
+from ..adjoint import Label
 from ..errors import ConfigError, ShapeError, message
 from ..loops import run_scan
 from ..tensor import Tensor
@@ -54,6 +55,11 @@ CELLS: dict[str, tuple[Cell, int, int]] = {  # how a step computes, gates, tenso
     "lstm": (_lstm, 4, 2),
     "gru": (_gru, 3, 1),
 }
+LABELS = {  # what pictures say
+    "lstm": Label("LSTM", ("h", "c", "W_ih x", "live"), ("output", "c")),
+    "gru": Label("GRU", ("h", "W_ih x", "live"), ("output",)),
+}
+RNN_LABEL = Label("RNN", ("h", "W_ih x", "live"), ("output",))
 ADDING = frozenset(("tanh", "relu", "lstm"))  # the state's product is only added to the input's: so is its bias
 
 
@@ -78,7 +84,8 @@ def scan_cell(
     state = tuple(h.to(inputs.dtype) for h in state)
     given = (weight,) if bias is None else (weight, bias)
     reverse = layer.endswith("_reverse")
-    last, outputs = run_scan(step, state, entries, reverse=reverse, name=layer, given=given, key=kind)
+    label = LABELS.get(kind, RNN_LABEL)
+    last, outputs = run_scan(step, state, entries, reverse=reverse, name=layer, given=given, key=kind, label=label)
     return outputs, last
 
 

@@ -1,20 +1,37 @@
-"""A description as DOT text. Every string that came from a user is quoted and escaped here, and nowhere else."""
+"""A description as DOT text, or as a text tree. Every string that came from a user is quoted and escaped here, and
+nowhere else.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-from .description import Box, Description
+from .description import Arrow, Box, Description, Frame, common
+from .folding import cost
 
-_STYLE = {
+_BOXES: Final = {
     "op": 'shape=box style="rounded,filled" fillcolor="#f4f6f8" color="#9aa5b1"',
-    "parameter": 'shape=box style="filled" fillcolor="#dbe9f6" color="#3b6ea5"',
-    "input": 'shape=box style="filled" fillcolor="#e3f1df" color="#5a8f4a"',
+    "parameter": 'shape=box style=filled fillcolor="#dbe9f6" color="#3b6ea5"',
+    "input": 'shape=box style=filled fillcolor="#e3f1df" color="#5a8f4a"',
     "constant": 'shape=plaintext fontcolor="#66707a"',
     "output": 'shape=box style="rounded,filled,bold" fillcolor="#fbe9d7" color="#b9722e"',
-    "folded": 'shape=box3d style="filled" fillcolor="#ece7f3" color="#75609c"',
+    "state": 'shape=box style="rounded,filled" fillcolor="#f3e3f5" color="#8e4a97"',
+    "entry": 'shape=box style="rounded,filled" fillcolor="#eef7eb" color="#5a8f4a"',
+    "folded": 'shape=box3d style=filled fillcolor="#ece7f3" color="#75609c"',
 }
-_LONGEST = 80
+_FRAMES: Final = {
+    "module": 'color="#c3ccd5" fontcolor="#55606b" style=rounded',
+    "loop": 'color="#8e4a97" fontcolor="#8e4a97" bgcolor="#fdf9fe" style="rounded,bold"',
+}
+_BACK: Final = 'color="#8e4a97" fontcolor="#8e4a97" style=bold dir=back'
+_GRAPH: Final = 'rankdir=TB fontname="Helvetica" fontsize=11 nodesep=0.25 ranksep=0.35 labelloc=b'
+# `dot` works on a large graph for minutes to straighten an arrow, so the rounds it may take are bounded: for a small
+# drawing where more would not be seen, for a large one much earlier.
+_PATIENT: Final = "nslimit=100 nslimit1=100"
+_HURRIED: Final = "nslimit=1 nslimit1=1 mclimit=0.1"
+_LARGE: Final = 1500  # of `cost`
+_LONGEST: Final = 80
 
 
 def quoted(*lines: str) -> str:
@@ -26,62 +43,111 @@ def quoted(*lines: str) -> str:
     return '"' + "\\n".join(_escaped(line) for line in lines) + '"'
 
 
-def _escaped(line: str) -> str:
+def _shown(line: str) -> str:
+    """A line that can be printed: control characters by their code, cut where it is too long."""
     short = line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."
-    visible = "".join(c if c.isprintable() else repr(c)[1:-1] for c in short)
-    return visible.replace("\\", "\\\\").replace('"', '\\"')
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in short)
+
+
+def _escaped(line: str) -> str:
+    """In DOT text `&` begins the name of a character, also within quotes."""
+    return _shown(line).replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")
 
 
 def to_dot(description: Description) -> str:
-    """The drawing as a DOT program, from top to bottom, modules as clusters."""
+    """The drawing as a DOT program, from top to bottom; modules and loops are clusters."""
+    patient = cost(description) <= _LARGE
     lines = [
         "digraph {",
-        '  graph [rankdir=TB fontname="Helvetica" fontsize=11 nodesep=0.25 ranksep=0.3]',
+        f"  graph [{_GRAPH} {_PATIENT if patient else _HURRIED}]",
         '  node [fontname="Helvetica" fontsize=10 margin="0.12,0.05" height=0.3]',
-        '  edge [color="#7b8794" arrowsize=0.6]',
+        '  edge [fontname="Helvetica" fontsize=9 color="#7b8794" fontcolor="#55606b" arrowsize=0.6]',
     ]
-    if description.note:
-        lines.append(f"  label={quoted(description.note)}")
+    if description.notes:
+        lines.append(f"  label={quoted(*description.notes)}")
     lines += _clustered(description.boxes)
-    lines += [f"  n{a} -> n{b}" for a, b in description.arrows]
+    leaves = {box.key for box in description.boxes if box.role in ("parameter", "constant")}
+    lines += (_arrow(arrow, arrow.tail in leaves) for arrow in description.arrows)
+    lines += (f"  n{first} -> n{second} [style=invis]" for first, second in (_entered(description) if patient else ()))
     return "\n".join([*lines, "}"]) + "\n"
 
 
+def _entered(description: Description) -> Iterator[tuple[int, int]]:
+    """What flows into a module and its weights, which are to stand below: else modules one after the other would have
+    ranks in common, and `dot` puts such clusters side by side.
+    """
+    boxes = {box.key: box for box in description.boxes}
+    read: dict[int, list[int]] = {}
+    first: dict[int, int] = {}
+    for arrow in description.arrows:
+        if not arrow.back:
+            read.setdefault(arrow.head, []).append(arrow.tail)
+            first.setdefault(arrow.tail, arrow.head)
+    for key, head in first.items():
+        around = boxes[key].group
+        if boxes[key].role == "parameter" and around:
+            for tail in read[head]:
+                if boxes[tail].role not in ("parameter", "constant") and common(boxes[tail].group, around) != around:
+                    yield tail, key
+
+
+def _arrow(arrow: Arrow, from_leaf: bool) -> str:
+    """A line for an arrow. What flows is to go straight down, weights come in from the side.
+
+    An arrow that goes back is given to `dot` as one that goes on, drawn from its end: else the loop it closes might be
+    cut open elsewhere.
+    """
+    attributes = [f"label={quoted(f' {arrow.label} ')}"] if arrow.label else []
+    attributes += [_BACK] if arrow.back else [] if from_leaf else ["weight=4"]
+    first, second = (arrow.head, arrow.tail) if arrow.back else (arrow.tail, arrow.head)
+    return f"  n{first} -> n{second}" + (f" [{' '.join(attributes)}]" if attributes else "")
+
+
 def _clustered(boxes: tuple[Box, ...]) -> Iterator[str]:
-    """Boxes inside nested subgraphs, one per module; each module is opened and closed once."""
-    ordered = sorted(enumerate(boxes), key=lambda pair: (pair[1].group, pair[0]))
-    open_groups: tuple[str, ...] = ()
+    """Boxes inside nested subgraphs, one per frame; each frame is opened and closed once."""
+    first: dict[object, int] = {}
+    for place, box in enumerate(boxes):
+        for depth in range(len(box.group)):
+            first.setdefault(box.group[: depth + 1], place)
+    around = [tuple(first[box.group[: depth + 1]] for depth in range(len(box.group))) for box in boxes]
+    open_frames: tuple[Frame, ...] = ()
     count = 0
-    for _, box in ordered:
-        common = 0
-        while common < min(len(open_groups), len(box.group)) and open_groups[common] == box.group[common]:
-            common += 1
-        for depth in range(len(open_groups), common, -1):
+    for place in sorted(range(len(boxes)), key=lambda place: (around[place], place)):
+        box = boxes[place]
+        shared = len(common(open_frames, box.group))
+        for depth in range(len(open_frames), shared, -1):
             yield "  " * depth + "}"
-        for depth in range(common, len(box.group)):
+        for depth in range(shared, len(box.group)):
             count += 1
-            indent = "  " * (depth + 1)
+            frame, indent = box.group[depth], "  " * (depth + 1)
             yield f"{indent}subgraph cluster_{count} {{"
-            yield f'{indent}  label={quoted(box.group[depth])} labeljust=l color="#c3ccd5" style=rounded'
-        open_groups = box.group
-        yield "  " * (len(box.group) + 1) + f"n{box.key} [label={quoted(*box.lines)} {_STYLE[box.role]}]"
-    for depth in range(len(open_groups), 0, -1):
+            yield f"{indent}  label={quoted(frame.text)} labeljust=l labelloc=t {_FRAMES[frame.kind]}"
+        open_frames = box.group
+        yield "  " * (len(box.group) + 1) + f"n{box.key} [label={quoted(*box.lines)} {_BOXES[box.role]}]"
+    for depth in range(len(open_frames), 0, -1):
         yield "  " * depth + "}"
 
 
 def to_tree(description: Description) -> str:
-    """The drawing as a text tree, results at the top; what was shown before is named `(above)`."""
+    """The drawing as a text tree, results at the top; what was shown before is named `(above)`, an arrow back `(t-1:
+    ...)`.
+    """
     operands: dict[int, list[int]] = {}
-    for a, b in description.arrows:
-        operands.setdefault(b, []).append(a)
+    loops: dict[int, list[Arrow]] = {}
+    for arrow in description.arrows:
+        if arrow.back:
+            loops.setdefault(arrow.head, []).append(arrow)
+        else:
+            operands.setdefault(arrow.head, []).append(arrow.tail)
     boxes = {box.key: box for box in description.boxes}
     lines: list[str] = []
     seen: set[int] = set()
     stack = [(key, "", "") for key in reversed(description.results)]
     while stack:
         key, first, rest = stack.pop()
-        text = "  ".join(_escaped(line) for line in boxes[key].lines)
-        where = f"  in {'.'.join(boxes[key].group)}" if boxes[key].group else ""
+        text = "  ".join(_shown(line) for line in boxes[key].lines)
+        text += "".join(f"  ({arrow.label}: {_shown(boxes[arrow.tail].title)})" for arrow in loops.get(key, ()))
+        where = f"  in {'.'.join(_shown(frame.text) for frame in boxes[key].group)}" if boxes[key].group else ""
         if key in seen and operands.get(key):
             lines.append(f"{first}{text}  (above)")
             continue
@@ -90,5 +156,6 @@ def to_tree(description: Description) -> str:
         below = operands.get(key, [])
         for position, operand in reversed(list(enumerate(below))):
             last = position == len(below) - 1
-            stack.append((operand, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  ")))
-    return "\n".join([*lines, *([f"({description.note})"] if description.note else [])])
+            branch, trunk = ("\u2514\u2500 ", "   ") if last else ("\u251c\u2500 ", "\u2502  ")
+            stack.append((operand, rest + branch, rest + trunk))
+    return "\n".join([*lines, *(f"({note})" for note in description.notes)])

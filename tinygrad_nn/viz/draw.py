@@ -1,23 +1,29 @@
-"""`tg.draw`: the graph of a tensor, of a module on an example input, or of a function, as a picture or a text tree."""
+"""`tg.draw`: the graph of a tensor, of a module on an example input, or of a function, as a picture or a text tree.
+
+A recording (`record.py`) gives nodes and names, `collect.py` a description of them, `folding.py` a smaller one,
+`dot.py` its text.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import GraphError, MissingExtra, message
+from ..errors import ConfigError, GraphError, MissingExtra, message
 from ..extras import require
 from ..files import write_atomic
-from ..graph import Attrs, Node, Op
+from ..graph import Graph, Node
 from ..nn import Module
 from ..pytree import flatten
 from ..tensor import Tensor
-from ..tensor.core import Core, bind, tracing
-from .description import Description, Names, Options, Role, describe
+from ..tensor.core import forbid_tracing
+from .collect import collect
+from .description import Description, Names, Options, Role, with_numbers
 from .dot import to_dot, to_tree
+from .folding import calls, modules, siblings, to_fit
+from .record import Reached, record
 
 _FORMATS = ("svg", "png", "pdf", "dot")
 
@@ -32,6 +38,11 @@ class Drawing:
     def source(self) -> str:
         """The DOT text."""
         return to_dot(self.description)
+
+    @property
+    def graphviz(self) -> Any:
+        """The drawing as an object of the graphviz package, for its `view` and `unflatten`."""
+        return require("graphviz").Source(self.source)
 
     def __str__(self) -> str:
         return to_tree(self.description)
@@ -63,7 +74,7 @@ class Drawing:
         """The picture's bytes."""
         graphviz = require("graphviz")
         try:
-            return graphviz.Source(self.source).pipe(format=kind)  # type: ignore[no-any-return]
+            return self.graphviz.pipe(format=kind)  # type: ignore[no-any-return]
         except graphviz.ExecutableNotFound:
             pass
         try:
@@ -81,64 +92,27 @@ class Drawing:
             return {"text/plain": f"{self}\n\n{error}"}
 
 
-class Recording:
-    """A recorder that computes as usual, keeps the operands of every node and notes which modules were running."""
-
-    def __init__(self) -> None:
-        self.names: dict[int, str] = {}
-        self.roots: list[Module] = []
-        self.scopes: dict[Node, tuple[str, ...]] = {}
-        self.running: list[str] = []
-
-    def lift(self, handle: Core) -> Node:
-        """The handle's own node."""
-        return handle.node
-
-    def assign(self, handle: Core, node: Node) -> None:
-        """As without a recorder."""
-        handle.point_at(node)
-
-    def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
-        """Compute, and keep the operands also where no gradient is wanted."""
-        node = bind(op, nodes, attrs)
-        if not node.inputs:
-            node = Node(op, nodes, attrs, node.shape, node.dtype, node.value)
-        here = tuple(self.running)
-        self.scopes[node] = here
-        for operand in nodes:
-            if operand.op.kind == "source" and operand.needs_grad:  # a parameter stands where it is first used
-                self.scopes.setdefault(operand, here)
-        return node
-
-    @contextmanager
-    def scope(self, module: Module) -> Iterator[None]:
-        """A module runs within the block."""
-        if id(module) not in self.names:
-            self.roots.append(module)
-            self.names |= {id(part): name for name, part in module.named_modules()}
-        path = self.names[id(module)]
-        own = path.rpartition(".")[2]
-        self.running.append(f"{own}: {type(module).__name__}" if own else type(module).__name__)
-        try:
-            yield
-        finally:
-            self.running.pop()
-
-
 def draw(
-    target: Tensor | Module | Callable[..., Any],
+    target: Tensor | Module | Graph | Callable[..., Any] | Sequence[Tensor],
     *args: Any,
     values: bool = False,
     grads: bool = False,
     depth: int | None = None,
     every_op: bool = False,
+    unroll: bool = False,
     limit: int = 400,
 ) -> Drawing:
-    """The graph of a tensor; of a module or function, called with `args`.
+    """The graph of a module or function called with `args`, of a tensor or several, or of a recorded `Graph`.
+
+    A loop over time (RNN, LSTM, GRU, tg.scan) is a frame with its step drawn once and an arrow "t-1" from the next
+    state to the state; `unroll` draws every step. Calls of one module, and many equal operations, are one box "x n".
+    A function is run once, and what it writes is shown and taken back. Beside a tensor, `args` are modules whose
+    parameters get their names.
 
     `values` and `grads` add numbers (before backward: "no gradient yet"). `depth` folds modules at that depth into one
-    box each. `every_op` also shows broadcasts, reshapes and casts. Of graphs beyond `limit` boxes only a part is shown.
-    Raises GraphError for what cannot be drawn.
+    box each. `every_op` also shows broadcasts, reshapes, casts and numbers. What has more than `limit` boxes, or would
+    take Graphviz long, is folded until it fits, and the drawing says so. docs/drawings.md shows how to read drawings.
+    Raises GraphError for what cannot be drawn, ConfigError for settings out of range.
 
     >>> import tinygrad_nn as tg
     >>> x = tg.tensor(2.0, requires_grad=True)
@@ -147,23 +121,51 @@ def draw(
     ├─ leaf  [] float32
     └─ leaf  [] float32
     """
-    options = Options(values, grads, depth, every_op, limit)
-    if isinstance(target, Tensor):
-        return Drawing(describe([target.node], Names(), options))
-    if not callable(target):
+    _check(depth, limit, values=values, grads=grads, every_op=every_op, unroll=unroll)
+    forbid_tracing("draw", "a drawing", "draw the function from outside")
+    options = Options(values, grads, depth, every_op, unroll, limit)
+    roots, names = _roots(target, args)
+    whole, nodes = collect(roots, names, options)
+    if not (every_op or unroll):
+        whole = siblings(calls(whole))
+    if depth is not None:
+        whole = modules(whole, depth)
+    whole = with_numbers(to_fit(whole, limit), nodes, options)
+    if isinstance(target, Tensor) and not target.node.inputs:
+        whole = whole.noting("nothing was recorded: no operand requires grad; tg.draw(function, x) draws a function")
+    return Drawing(whole)
+
+
+def _check(depth: Any, limit: Any, **switches: Any) -> None:
+    """Raise ConfigError for settings out of range."""
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise ConfigError(message("draw", f"limit {limit!r}", "a number of boxes, 1 or more"))
+    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
+        raise ConfigError(message("draw", f"depth {depth!r}", "None or a number of modules within each other"))
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise ConfigError(message("draw", f"{name} {value!r}", "True or False"))
+
+
+def _roots(target: Any, args: tuple[Any, ...]) -> tuple[list[Node], Names]:
+    """The nodes that are drawn, with everything they were computed from, and the names that are known."""
+    if isinstance(target, Graph):
+        named: list[tuple[Node, tuple[Role, str]]] = [(x, ("input", f"input {k}")) for k, x in enumerate(target.inputs)]
+        updates = {new: (f"new input {target.inputs.index(old)}",) for old, new in target.updates}
+        return list(dict.fromkeys((*target.outputs, *updates))), Names(dict(named), updates)
+    if callable(target):
+        if isinstance(target, Module) and not args:
+            raise GraphError(message("draw", "a module without an input", "an example", "tg.draw(model, x)"))
+        roots, names = record(target, args)
+        if not roots:
+            raise GraphError(message("draw", "a function that returns no tensor", "one that does"))
+        return roots, names
+    leaves = flatten(target)[0]
+    if not leaves or not all(isinstance(leaf, Tensor) for leaf in leaves):
         raise GraphError(message("draw", f"a {type(target).__name__}", "a tensor, a module or a function"))
-    if isinstance(target, Module) and not args:
-        raise GraphError(message("draw", "a module without an input", "an example", "tg.draw(model, x)"))
-    recording = Recording()
-    with tracing(recording):
-        result = target(*args)
-    roots = [leaf.node for leaf in flatten(result)[0] if isinstance(leaf, Tensor)]
-    if not roots:
-        raise GraphError(message("draw", "a function that returns no tensor", "one that does"))
-    leaves: dict[Node, tuple[Role, str]] = {}
-    for module in recording.roots:
-        leaves |= {p.node: ("parameter", name) for name, p in module.named_parameters()}
-        leaves |= {b.node: ("constant", name) for name, b in module.named_buffers()}
-    tensors = [leaf for leaf in flatten(args)[0] if isinstance(leaf, Tensor)]
-    leaves |= {x.node: ("input", f"input {k}" if len(tensors) > 1 else "input") for k, x in enumerate(tensors)}
-    return Drawing(describe(roots, Names(leaves, recording.scopes), options))
+    if not all(isinstance(arg, Module) for arg in args):
+        got = "a tensor and arguments that are no modules"
+        raise GraphError(message("draw", got, "modules, whose names are shown", "tg.draw(loss, model)"))
+    known = Reached.of({f"model {k}": arg for k, arg in enumerate(args)}).named().values()
+    roots = list(dict.fromkeys(leaf.node for leaf in leaves))
+    return roots, Names({handle.node: (role, name) for handle, role, name in known})

@@ -1,0 +1,133 @@
+"""What boxes and arrows say of a node, and what needs no box because a word says it. Functions of nodes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from ..adjoint import Label
+from ..graph import Node
+from ..ops.contract import MATMUL
+from ..ops.movement import RESHAPE
+from ..ops.scan import SCAN
+from .description import Names
+
+QUIET: Final = frozenset(("broadcast", "reshape", "cast"))  # ops that say nothing a shape does not
+_LARGEST_UNIFORM: Final = 10_000  # elements of a constant that is looked through for one number in all places
+
+
+def fixed(nodes: Sequence[Node], names: Names, loud: Collection[Node]) -> set[Node]:
+    """What is computed of unnamed constants alone; nothing, if a result is."""
+    fixed: set[Node] = set()
+    for node in nodes:
+        plain = node.value is not None and not node.needs_grad and node not in names.copies
+        if plain and node.op.kind != "random" and node not in names.leaves and fixed.issuperset(node.inputs):
+            fixed.add(node)
+    return fixed if fixed.isdisjoint(loud) else set()
+
+
+def before(label: Label, k: int) -> str:
+    """The name of a state before the first step. A gradient begins where its loop ends."""
+    return f"{label.mover(k) or 'state'}_{'n' if label.title.count('gradient') % 2 else '0'}"
+
+
+def after(label: Label, k: int) -> str:
+    """The name of a state after the last step."""
+    return f"{label.mover(k) or 'state'}_{'0' if label.title.count('gradient') % 2 else 'n'}"
+
+
+def numbers(nodes: Sequence[Node], kept: Collection[Node], copies: Mapping[Node, Node]) -> dict[Node, str]:
+    """What is one number in all places, as text, for the ops that read it. Where its shape matters it wants a box: for
+    who reads `kept`, for loops, and for all but elementwise ops unless it has one element.
+    """
+    boxed = set(kept)
+    for node in reversed(nodes):
+        if node.op is SCAN or (node in boxed and node.op.name in QUIET):
+            boxed.update(node.inputs)
+        elif node.op.kind != "elementwise" and node.op.name not in QUIET:
+            boxed.update(operand for operand in node.inputs if operand.shape)
+        if node in boxed and node in copies:
+            boxed.add(copies[node])
+    numbers: dict[Node, str] = {}
+    for node in nodes:
+        if node in boxed or node.needs_grad:
+            continue
+        same = copies.get(node) or (node.inputs[0] if node.op.name in QUIET else None)
+        if same is not None:
+            numbers |= {node: numbers[same]} if same in numbers else {}
+        elif all(operand in numbers for operand in node.inputs) and node.op.kind != "random":
+            text = uniform(node)
+            if text:
+                numbers[node] = text
+    return numbers
+
+
+def whole_products(nodes: Sequence[Node], kept: Collection[Node]) -> dict[Node, Node]:
+    """Products of two matrices of which only a reshape is read that gives the leading axes back: by that reshape."""
+    readers: dict[Node, list[Node]] = {}
+    for node in nodes:
+        for operand in node.inputs:
+            if operand.op is MATMUL:
+                readers.setdefault(operand, []).append(node)
+    return {
+        product: again[0]
+        for product, again in readers.items()
+        if len(again) == 1 and again[0].op is RESHAPE and product not in kept
+        if len(product.shape) == 2 and again[0].shape[-1:] == product.shape[-1:]
+    }
+
+
+def uniform(node: Node) -> str:
+    """The number a constant holds in all places, or nothing."""
+    value = None if node.value is None else np.asarray(node.value)
+    if value is None or not 0 < value.size <= _LARGEST_UNIFORM:
+        return ""
+    first = value.reshape(-1)[0]
+    if value.size > 1 and not (value == first).all():
+        return ""
+    number = first.item()
+    return f"{number:.6g}" if isinstance(number, float) else f"{number}"
+
+
+def _axes(node: Node) -> str:
+    axis = node.attrs.get("axis", ())
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if len(axes) == len(node.inputs[0].shape) and node.op.name not in ("cat",):
+        return node.op.name
+    return f"{node.op.name} axis {', '.join(map(str, axes))}"
+
+
+def is_whole(node: Node) -> bool:
+    """Whether a slice leaves nothing out."""
+    return all(bounds == (0, 1, n) for bounds, n in zip(node.attrs["bounds"], node.inputs[0].shape, strict=True))
+
+
+def _permuted(node: Node) -> str:
+    axes = node.attrs["order"]
+    moved = [axis for axis, source in enumerate(axes) if axis != source]
+    if len(moved) == 2:
+        return f"transpose {moved[0]}, {moved[1]}"
+    return f"permute {', '.join(map(str, axes))}"
+
+
+def _sliced(node: Node) -> str:
+    parts = []
+    for (start, step, length), n in zip(node.attrs["bounds"], node.inputs[0].shape, strict=True):
+        stop = start + step * length
+        if (start, step, length) == (0, 1, n):
+            parts.append(":")
+        elif length == 1:
+            parts.append(f"{start}")
+        else:
+            parts.append(f"{start}:{stop if stop >= 0 else ''}" + (f":{step}" if step != 1 else ""))
+    return f"slice [{', '.join(parts)}]"
+
+
+DETAILS: Final[Mapping[str, Callable[[Node], str]]] = {
+    **dict.fromkeys(("sum", "prod", "max", "min", "cat", "cumsum", "cumprod", "take", "gather", "argsort"), _axes),
+    "permute": _permuted,
+    "philox": lambda node: "random bits",
+    "slice": _sliced,
+}

@@ -20,7 +20,7 @@ from ..graph import NO_ATTRS, Attrs, GradSlot, Node, Op, Shape
 from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.source import CONSTANT
 from .contract import Contracted
-from .core import Core, bind, check_assigned, constant, left_over, mode, same, scalar
+from .core import Core, bind, check_assigned, constant, mode, same, scalar
 from .plain import Plain
 from .view import ALIAS, DETACHED, Strides, is_row_major, regrouped, row_major, scattered, strides_after, written
 
@@ -396,12 +396,10 @@ class View(Tensor):
                 node = same(node, needs_grad=False) if node.value is None else constant(node.value)
             elif op is ALIAS:
                 pass
-            elif node.value is not None:
+            elif mode.recorder is None or (node.value is not None and getattr(mode.recorder, "symbolic", False)):
                 node = bind(op, (node,), attrs)
-            elif mode.recorder is not None:
-                node = mode.recorder.bind(op, (node,), attrs)
             else:
-                raise left_over(op.name, node)
+                node = mode.recorder.bind(op, (node,), attrs)
         finally:
             mode.grad = before
         if self.leaf is not None:

@@ -273,6 +273,16 @@ def test_a_graph_recorded_before_can_still_be_walked() -> None:
     np.testing.assert_array_equal(model[0].weight.grad.numpy(), fresh[0].weight.grad.numpy() + 1)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_step_that_writes_its_leaves_does_not_spoil_a_graph_recorded_before(compiled: bool) -> None:
+    model, _, step = trainer(lambda p: optim.SGD(p, lr=0.1))
+    model.eval()
+    loss = (model(numbers(6, 3)) ** 2).sum()
+    gradcheck_step(tg.jit(step) if compiled else step, (numbers(6, 3), numbers(6, 1, seed=1)), model, mode="fast")
+    loss.backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
 def test_all_is_put_back_when_the_function_fails() -> None:
     model, x, calls = net(), numbers(5, 3), []
 

@@ -78,7 +78,6 @@ class Gradients:
         self.stack = ExitStack()
         self.stack.enter_context(self.recorder.watching())
         self.verdicts: list[Verdict] = []
-        self.notes: list[str] = []
         self.failures: list[str] = []
 
     @property

@@ -130,6 +130,13 @@ class Tracer(Symbolic):
         """A module asks whether it trains, which is then part of what is frozen."""
         self.modules.setdefault(id(module), (module, module._training))
 
+    def take_gradients(self) -> None:
+        """Hold every gradient left on a tensor by a handle of its own: who else keeps the one there was is the user."""
+        for _, node, symbol in self.captures.values():
+            slot = symbol.slot
+            if slot is not None and slot.grad is not None and (node.slot is None or slot.grad is not node.slot.grad):
+                slot.grad = Tensor.handle(slot.grad.node)
+
     def restore(self) -> None:
         """Give every handle from outside its own node back."""
         for handle, node, _ in self.captures.values():
@@ -175,6 +182,7 @@ def _attempt(
         _check_gradients(symbols)
         returned_ids = {id(value) for value in values}
         del args, kwargs, returned
+        tracer.take_gradients()
         for reference, beginning in tracer.made.values():
             handle = reference()
             if handle is not None:

@@ -270,7 +270,8 @@ def test_the_gradient_of_another_parameter_is_another_tensor() -> None:
     step, (a, b) = two_with_one_gradient()
     tg.jit(step)(tg.ones(4, 3))
     a.grad.add_(1)
-    assert a.grad.tolist() == [2.0] * 3 and b.grad.tolist() == [1.0] * 3
+    assert a.grad.tolist() == [2.0] * 3
+    assert b.grad.tolist() == [1.0] * 3
 
 
 def test_calls_in_between_see_and_may_change_the_gradient() -> None:
@@ -278,10 +279,12 @@ def test_calls_in_between_see_and_may_change_the_gradient() -> None:
     total = tg.jit(lambda: w.sum().backward())
     for k in range(1, 4):
         total()
-        assert w.grad is not None and w.grad.tolist() == [float(k)] * 3
+        assert w.grad is not None
+        assert w.grad.tolist() == [float(k)] * 3
     w.grad = None
     total()
-    assert w.grad is not None and w.grad.tolist() == [1.0] * 3
+    assert w.grad is not None
+    assert w.grad.tolist() == [1.0] * 3
 
 
 @pytest.mark.parametrize("keep", ["a new constant", "the gradient"])
@@ -310,4 +313,5 @@ def test_a_loss_that_is_a_constant_has_no_gradient_to_leave() -> None:
         return loss
 
     assert step(tg.ones(2)).item() == 1.0
-    assert w.grad is not None and w.grad.tolist() == [0.0] * 3
+    assert w.grad is not None
+    assert w.grad.tolist() == [0.0] * 3

@@ -107,15 +107,6 @@ def test_foreign_operands_get_pythons_own_answer() -> None:
     assert (x != None) is True  # noqa: E711
 
 
-def test_integer_division_by_zero_is_zero() -> None:
-    for dtype in (tg.int32, tg.int64):
-        x, zero = tg.tensor([5, -5, 0], dtype=dtype), tg.tensor([0, 0, 0], dtype=dtype)
-        for quotient in (x // zero, x % zero, x.fmod(zero), x.div(zero, rounding_mode="trunc")):
-            assert quotient.dtype == dtype
-            assert quotient.tolist() == [0, 0, 0]
-    assert (tg.tensor([5, -5, 0]) / 0).tolist()[:2] == [np.inf, -np.inf]
-
-
 def test_extreme_integers_wrap_around() -> None:
     low = np.iinfo(np.int64).min
     x = tg.tensor([low])

@@ -238,7 +238,8 @@ class Training:
         where = {"epoch": int(self.now[0]) + first}
         if any(fault.buffer in inputs for inputs in self.builder.batches):
             where["batch"] = int(self.now[1])
-        raise_fault(fault, self.view(fault.buffer), where)  # what a short batch left from before stands behind its rows
+        values = None if fault.buffer is None else self.view(fault.buffer)
+        raise_fault(fault, values, where)  # what a short batch left from before stands behind its rows
 
 
 def without_gradients(traced: Traced) -> Graph:

@@ -45,7 +45,7 @@ class Elementwise(Logical):
     def div(self, other: Operand, *, rounding_mode: Literal["trunc", "floor"] | None = None) -> Self:
         """x / other, of integers in the default float; rounded toward 0 ("trunc") or down ("floor"), keeping integers.
 
-        An integer divided by 0 with rounding is 0. Raises ConfigError for another rounding mode.
+        Raises DivisionByZero for an integer divided by 0 with rounding, ConfigError for another rounding mode.
 
         >>> import tinygrad_nn as tg
         >>> x = tg.tensor([7, -7])
@@ -64,15 +64,15 @@ class Elementwise(Logical):
     true_divide = div
 
     def floor_divide(self, other: Operand) -> Self:
-        """x / other rounded down; an integer divided by 0 is 0."""
+        """x / other rounded down. Raises DivisionByZero for integers divided by 0."""
         return self // other
 
     def remainder(self, other: Operand) -> Self:
-        """What `floor_divide` leaves: it has the sign of the divisor. An integer modulo 0 is 0."""
+        """What `floor_divide` leaves: it has the sign of the divisor. Raises DivisionByZero for integers."""
         return self % other
 
     def fmod(self, other: Operand) -> Self:
-        """What division rounded toward 0 leaves: it has the sign of the dividend. An integer modulo 0 is 0."""
+        """What division rounded toward 0 leaves: it has the sign of the dividend. Raises as `remainder`."""
         return self._number_binary(e.FMOD, self._operand(other))
 
     def pow(self, exponent: Operand) -> Self:

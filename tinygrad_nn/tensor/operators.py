@@ -133,6 +133,12 @@ class Operators(Converted):
     def __rmod__(self, other: Operand) -> Self:
         return self._number_binary(e.REMAINDER, other, swap=True)
 
+    def __divmod__(self, other: Operand) -> tuple[Self, Self]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Operand) -> tuple[Self, Self]:
+        return self.__rfloordiv__(other), self.__rmod__(other)
+
     def __pow__(self, other: Operand) -> Self:
         if isinstance(other, (int, float)) and not isinstance(other, bool):
             if self.node.dtype.kind == "f":

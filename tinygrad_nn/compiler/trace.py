@@ -79,6 +79,16 @@ class _TracedSlot(GradSlot):
         self.cleared = getattr(self, "cleared", False) or value is None
 
 
+class _Array(Tensor):
+    """Stands for an array among the arguments, which layers treat as they treat the array itself."""
+
+    __slots__ = ()
+    from_array = True
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+
 class Tracer(Symbolic):
     """The recorder of a trace: a tensor from outside becomes an input, an assignment an update."""
 
@@ -223,6 +233,8 @@ def _symbol(leaf: Any) -> Tensor:
     node = Node(INPUT, (), NO_ATTRS, shape, dtype, None, needs)
     if needs:
         node.slot = GradSlot(node.serial, keep=True)
+    if isinstance(leaf, np.ndarray):
+        return _Array(node)
     return Tensor.handle(node)
 
 

@@ -177,6 +177,7 @@ class Core:
 
     __slots__ = ("__weakref__", "node")
     __array_priority__: ClassVar[int] = 1000  # array + tensor is ours, not NumPy's
+    from_array: ClassVar[bool] = False  # whether it stands for an array that a compiled function is given
 
     node: Node
 
@@ -225,6 +226,8 @@ class Core:
 
         A leaf keeps `requires_grad` and `.grad`. Raises ShapeError and DTypeError.
         """
+        if not isinstance(other, Core):
+            raise DTypeError(message("assign", type(other).__name__, "a tensor", "wrap it in tg.tensor"))
         old, new = self.node, other.node
         if new.shape != old.shape:
             raise ShapeError(message("assign", f"shapes {old.shape} and {new.shape}", "equal shapes"))

@@ -17,6 +17,7 @@ from ..graph import Shape
 from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE, Bounds
 from .core import Core, constant
 from .elementwise import Elementwise
+from .operators import Operand
 from .promotion import result_type
 
 Ints = int | Sequence[int]
@@ -241,13 +242,13 @@ class Shaped(Elementwise):
         """Stretched to a shape by NumPy's rule."""
         return self.expand_to(tuple(shape))
 
-    def expand_as(self, other: Core) -> Self:
+    def expand_as(self, other: Operand) -> Self:
         """Stretched to another tensor's shape."""
-        return self.expand_to(other.shape)
+        return self.expand_to(self._operand(other, "expand_as").shape)
 
-    def view_as(self, other: Core) -> Self:
+    def view_as(self, other: Operand) -> Self:
         """In another tensor's shape."""
-        return self.reshape(other.shape)
+        return self.reshape(self._operand(other, "view_as").shape)
 
     def repeat(self, *sizes: Any) -> Self:
         """Copies beside each other, sizes[k] times along axis k (counted from the last axis; new axes come in front).

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from ...errors import ShapeError, message
 from ...tensor import Tensor, no_grad
+from ...tensor.door import takes_data
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
@@ -17,6 +18,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     return first.cat_with(*rest, dim=0)
 
 
+@takes_data
 def vector_to_parameters(vector: Tensor, parameters: Iterable[Tensor]) -> None:
     """Write a vector into the parameters it was made of."""
     listed = list(parameters)

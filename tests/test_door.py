@@ -8,6 +8,7 @@ of the parameter do not fit; a new function is tested without a line here, or fa
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,7 +36,8 @@ BY_NAME: dict[str, Any] = {
     "self": X, "x": X, "x1": X, "x2": part(4, 3), "target": part(4, 3), "other": part(4, 3), "end": part(4, 3),
     "weight": part(3), "anchor": X, "positive": part(4, 3), "negative": part(4, 3), "tensor1": part(4, 3),
     "tensor2": part(4, 3), "exponent": part(4, 3), "mask": X > 0.5, "value": 0.5, "dim": 0, "index": INTS,
-    "threshold": 0.5, "min": part(4, 3), "max": part(4, 3), "predictions": part(6), "targets": np.array([0, 1, 1, 0, 1, 1]),
+    "threshold": 0.5, "min": part(4, 3), "max": part(4, 3), "predictions": part(6),
+    "targets": np.array([0, 1, 1, 0, 1, 1]),
     "fraction": 0.1, "fill_value": 2.0,
 }  # fmt: skip
 SQUARE, BITS = part(4, 4), np.array([3, 5, 6])
@@ -393,16 +395,31 @@ def test_a_model_of_layers_takes_a_list() -> None:
 
 def test_lists_beside_tensors_are_rounded_once() -> None:
     x = tg.tensor([0.0], dtype=tg.float64)
-    for found in (x + [0.1], [0.1] + x, x.add([0.1]), tg.add([0.1], x), tg.add(x, [0.1]), F.mse_loss(x, [0.1]) * 10):
+    sums = (operator.add(x, [0.1]), operator.add([0.1], x), x.add([0.1]), tg.add([0.1], x), tg.add(x, [0.1]))
+    for found in (*sums, F.mse_loss(x, [0.1]) * 10):
         assert found.dtype == tg.float64
         assert found.sum().item() == pytest.approx(0.1, rel=1e-15)
     x32 = tg.tensor([1.0, 2.0])
     for found in (x32 * [3.0, 4.0], [3.0, 4.0] * x32, x32 * (3, 4), (3, 4) * x32):
         assert (found.tolist(), found.dtype) == ([3.0, 8.0], tg.float32)
     n = tg.tensor([1, 2], dtype=tg.int32)
-    assert ((n + [1, 2]).dtype, (n + [1, 2**40]).dtype, (n + [0.5, 1]).dtype) == (tg.int32, tg.int64, tg.float32)
+    assert (n.add([1, 2]).dtype, n.add([1, 2**40]).dtype, n.add([0.5, 1]).dtype) == (tg.int32, tg.int64, tg.float32)
     n += [1, 1]
     assert n.tolist() == [2, 3]
+
+
+def test_functions_of_several_tensors() -> None:
+    x = tg.tensor([0.0], dtype=tg.float64)
+    for found in (tg.cat([x, [0.1]]), tg.stack([x, [0.1]]), tg.hstack([[0.1], x]), tg.vstack([x, [0.1]])):
+        assert (found.dtype, found.sum().item()) == (tg.float64, 0.1)
+    array = np.ones((2, 2))
+    assert tg.cat([tg.ones(1, 2), array]).dtype == tg.float64
+    assert tg.einsum("ij,jk->ik", tg.ones(2, 2), array).dtype == tg.float32
+    assert tg.einsum("ij,jk->ik", array, array).dtype == tg.float64
+    for name, call in {"cat": tg.cat, "stack": tg.stack, "einsum": lambda xs: tg.einsum("i,i", *xs)}.items():
+        for bad, got in NO_DATA.values():
+            with pytest.raises(DTypeError, match=rf"^\[{name}\] got .*{got}"):
+                call([x, bad])
 
 
 def test_a_list_is_another_object_than_a_tensor() -> None:
@@ -415,7 +432,9 @@ def test_a_list_of_tensors_that_require_grad_is_refused() -> None:
     """Their gradients would be lost."""
     x = tg.tensor(1.0, requires_grad=True)
     for call in (lambda: F.relu([x, x]), lambda: tg.exp([x]), lambda: tg.ones(2) * [x, x]):
-        with pytest.raises(GraphError, match="tensors that require grad; expected a tensor; hint: join them with tg.stack"):
+        with pytest.raises(
+            GraphError, match=r"tensors that require grad; expected a tensor; hint: join"
+        ):
             call()
     with tg.no_grad():
         assert F.relu([x, x]).tolist() == [1.0, 1.0]
@@ -435,11 +454,13 @@ def test_a_list_of_tensors_that_require_grad_is_refused() -> None:
     ],
 )
 def test_a_mask_is_never_lost(call: Callable[[Any], Any]) -> None:
-    with pytest.raises((DTypeError, DataError), match="(?i)masked ?array"):
+    with pytest.raises((DTypeError, DataError), match=r"(?i)masked ?array"):
         call(np.ma.masked_array([1.0, 2.0], [True, False]))
 
 
-@pytest.mark.parametrize("name", [name for name, one in public(nn.init).items() if name.endswith("_") and name[0] != "r"])
+@pytest.mark.parametrize(
+    "name", [name for name, one in public(nn.init).items() if name.endswith("_") and name[0] != "r"]
+)
 def test_what_is_filled_has_to_be_a_tensor(name: str) -> None:
     for target in (np.ones((2, 2)), [[1.0, 2.0]], None):
         with pytest.raises(DTypeError, match=rf"\[{name}\] got {type(target).__name__} to fill; expected a tensor"):

@@ -10,7 +10,6 @@ interrupts at once.
 
 from __future__ import annotations
 
-import inspect
 import signal
 import threading
 import time
@@ -31,6 +30,7 @@ from .extras import require
 from .graph import DType
 from .history import History, run_metadata
 from .random import Generator, default_generator, randperm
+from .reach import parameters
 from .tensor import Tensor, no_grad
 from .tensor.arrays import array_of
 from .tensor.core import constant, mode
@@ -68,13 +68,13 @@ def fit(
     """Call `step(*batch)` for every batch of every epoch and return the History.
 
     `data` is a tuple with one item per argument of step (arrays, tensors, data frames, lists of sequences), or a
-    single item; samples lie along the first axis. Fractional numbers in arrays (NumPy's are float64), frames and lists
-    get the dtype of the parameters that step reaches by name: those of models, optimizers and tensors; the default one
-    where it finds none, or of both dtypes. Tensors keep theirs. `step` trains and returns its loss, or a dict of values; the
+    single item; samples lie along the first axis. `step` trains and returns its loss, or a dict of values; the
     history holds their mean over samples, per epoch. `batch_size=None` is the whole set; the last batch may be
     shorter. Sequences of a list may differ in length: a batch begins with the first sample that is not taken yet and
     goes on with the next ones of its length, until it is full or there are no more. `evaluate()` returns a dict of
     scores and runs, without gradients, after every `eval_every` epochs.
+    Fractional numbers in arrays (NumPy's are float64), frames and lists get the dtype of the parameters that step names
+    (of models, optimizers, tensors), or the default where there are none, or of both dtypes. Tensors keep theirs.
     `seed` fixes the order. With `sample_weight` (one per sample) or `class_weight` (label -> weight, or "balanced";
     the labels are the last item of data) step gets one more argument, the weights of the batch.
 
@@ -123,27 +123,10 @@ def fit(
     return history
 
 
-def _trained_dtype(step: Any) -> DType:
-    """The float dtype of all parameters that a step names, else the default: what data must have to meet them."""
-    function = step.function if isinstance(step, Jitted) else step
-    owner = getattr(function, "__self__", None if inspect.isfunction(function) else function)
-    found = list(getattr(owner, "__dict__", {}).values())
-    if inspect.isfunction(function) or inspect.ismethod(function):
-        named = inspect.getclosurevars(function)
-        found += [*named.nonlocals.values(), *named.globals.values()]
-    dtypes = {p.dtype for one in found for p in _parameters(one) if isinstance(p, Tensor) and p.requires_grad}
+def _trained_dtype(step: Callable[..., Any]) -> DType:
+    """The float dtype of all parameters that a step reaches, else the default: what data must have to meet them."""
+    dtypes = {p.dtype for p in parameters(step)}
     return dtypes.pop() if len(dtypes) == 1 else mode.dtype
-
-
-def _parameters(one: Any) -> list[Any]:
-    """What is trained of a tensor, a model, an optimizer, or a list or dict of tensors."""
-    if isinstance(one, type):
-        return []
-    if hasattr(one, "named_parameters"):
-        return [p for _, p in one.named_parameters()]
-    if hasattr(one, "param_groups"):
-        return [p for group in one.param_groups for p in group["params"]]
-    return list(one.values() if isinstance(one, dict) else one if isinstance(one, (list, tuple)) else [one])
 
 
 def _of_known_dtype(column: Any) -> Any:

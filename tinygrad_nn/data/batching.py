@@ -30,8 +30,8 @@ def as_columns(
       list of arrays that agree in all axes but the first.
 
     Fractional numbers from frames and lists get `dtype`; with `arrays` those of arrays too, but never those of Tensors.
-    Raises DataError, naming argument, row and column, for no
-    samples, different numbers of samples, masked arrays, ragged rows within a sequence, text, objects, missing values, NaN and inf.
+    Raises DataError, naming argument, row and column, for no samples, different numbers of samples, masked arrays,
+    ragged rows within a sequence, text, objects, missing values, NaN and inf.
 
     >>> [column.shape for column in as_columns(([[1, 2], [3, 4], [5, 6]], np.zeros(3)))]
     [(3, 2), (3,)]

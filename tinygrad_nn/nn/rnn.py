@@ -178,9 +178,11 @@ class _Recurrent(Module):
         wanted = (len(self._directions()), x.shape[1], self.hidden_size)
         if initial is None:
             return [x.new_zeros(wanted) for _ in range(count)]
-        if not isinstance(initial, (tuple, list)) or len(initial) != count:
+        if count > 1 and (not isinstance(initial, (tuple, list)) or len(initial) != count):
             got = f"an initial state that is {type(initial).__name__}"
             raise ShapeError(message(name, got, "a pair of tensors (h, c)"))
+        if count == 1 and isinstance(initial[0], tuple):
+            raise ShapeError(message(name, "an initial state that is a tuple", "a tensor"))
         initial = [taken(name, h, self.weight_ih_l0) for h in initial]
         check_floats(name, x, *initial)
         states = [h.unsqueeze(1) if single and h.ndim == 2 else h for h in initial]

@@ -1,9 +1,10 @@
 """The door of functions that take tensors: lists, numbers and arrays become tensors here, and nowhere behind it.
 
-Fractional numbers without a dtype of their own (in lists) get that of the first float tensor among the arguments, or
-the default. Arrays have a dtype, and what it counts for depends on the function (`Rule`): for a layer or a loss an array
-is data, as it is for `fit`, and gets the same dtype as a list; a matrix product, which wants operands of one dtype, gives
-it that of the tensor beside it, if there is one; an operator promotes, so for it an array is a tensor of its dtype.
+Fractional numbers in lists have no dtype of their own: they get that of the first float tensor among the arguments, or
+the default. Arrays have one. What it counts for is a matter of the function (`Rule`):
+- "layer": layers and losses take an array as data, as `fit` does, and give it the dtype that a list would get;
+- "product": matrix products want operands of one dtype and give it that of the tensor beside it, if there is one;
+- "operator": operators promote, and for them an array is a tensor of its dtype.
 """
 
 from __future__ import annotations
@@ -88,10 +89,11 @@ def converted(
     dtype = next((x.dtype for x in given.values() if is_tensor(x) and x.dtype.kind == "f"), alone)
     made: dict[str, Any] = {}
     for key, value in given.items():
-        if is_tensor(value) or value.__class__ in (accepted[key] or ()):
+        if is_tensor(value) or value.__class__ in (accepted.get(key) or ()):
             continue
         if value is None:
-            raise DTypeError(message(name, f"None as {'x' if key == 'self' else key}", "a tensor, an array, a list or a number"))
+            got = f"None as {'x' if key == 'self' else key}"
+            raise DTypeError(message(name, got, "a tensor, an array, a list or a number"))
         if isinstance(value, Core):  # an array that a compiled function is given
             made[key] = value if rule == "operator" or dtype is None or value.dtype.kind != "f" else value.cast(dtype)
         elif rule == "operator" and hasattr(value, "__array__") and not isinstance(value, np.generic):
@@ -120,4 +122,4 @@ def taken(name: str, value: Any, *others: Any) -> Tensor:
     if is_tensor(value):
         return value  # type: ignore[no-any-return]
     given = {"its input": value, **{f"{k}": other for k, other in enumerate(others) if is_tensor(other)}}
-    return converted(name, given, {"its input": None})["its input"]  # type: ignore[no-any-return]
+    return converted(name, given, {})["its input"]  # type: ignore[no-any-return]

@@ -75,7 +75,7 @@ class Operators(Converted):
         elif isinstance(other, int) and a.dtype.kind in "fi" and type(other) is int:
             b = scalar(other, a.dtype)
         elif not isinstance(other, _ASKED if op is e.EQ or op is e.NE else _TAKEN):
-            return NotImplemented
+            return NotImplemented  # type: ignore[no-any-return]
         if b is not None and mode.recorder is None:
             return self.handle(bind(op, (b, a) if swap else (a, b), NO_ATTRS))  # type: ignore[no-any-return]
         left, right = self.promoted(other, op.name)

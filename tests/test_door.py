@@ -467,6 +467,23 @@ def test_what_is_filled_has_to_be_a_tensor(name: str) -> None:
             getattr(nn.init, name)(target, *((0.5,) if name == "constant_" else ()))
 
 
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("clip_grad_norm_", lambda params: nn.utils.clip_grad_norm_(params, 1.0)),
+        ("clip_grad_value_", lambda params: nn.utils.clip_grad_value_(params, 1.0)),
+        ("parameters_to_vector", nn.utils.parameters_to_vector),
+        ("vector_to_parameters", lambda params: nn.utils.vector_to_parameters(np.ones(4), params)),
+        ("SGD", lambda params: tg.optim.SGD(params, lr=0.1)),
+    ],
+)
+def test_parameters_have_to_be_tensors(name: str, call: Callable[[Any], Any]) -> None:
+    with pytest.raises(TinygradError, match=rf"\[{name}\] got .*(ndarray|list)"):
+        call([np.ones((2, 2))])
+    with pytest.raises(TinygradError, match=rf"\[{name}\] got .*(ndarray|list)"):
+        call([[1.0, 2.0]])
+
+
 def test_what_is_written_has_to_be_a_tensor() -> None:
     w = tg.ones(2, requires_grad=True)
     with pytest.raises(DTypeError, match=r"\[grad\] got ndarray; expected a tensor or None"):

@@ -10,7 +10,7 @@ the default. Arrays have one. What it counts for is a matter of the function (`R
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 import numpy as np
@@ -23,6 +23,7 @@ from .tensor import Tensor
 P = ParamSpec("P")
 R = TypeVar("R")
 Rule = Literal["layer", "product", "operator"]
+_plain: set[type] = {Tensor}  # classes of tensors that went through as they are
 _NUMBERS: Final = frozenset((bool, int, float))
 _ACCEPTED: Final[Mapping[str, frozenset[type]]] = {  # by the beginning of an annotation: what goes through as it is
     "Tensor": frozenset((Tensor,)),
@@ -40,11 +41,14 @@ def takes_data(function: Callable[P, R], rule: Rule = "layer") -> Callable[P, R]
     code = function.__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     accepted = {one: _accepted(one, str(function.__annotations__.get(one, ""))) for one in names}
+
     places = tuple(accepted.values())
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        for value, classes in zip(args, places):  # noqa: B905  speed: a call of a layer costs as much as ten of these
+        if not kwargs and _plain.issuperset(map(type, args)):  # the usual call, which must not become slow here
+            return function(*args, **kwargs)
+        for value, classes in zip(args, places):  # noqa: B905
             if classes is not None and value.__class__ not in classes and not is_tensor(value):
                 break
         else:
@@ -75,7 +79,10 @@ def _accepted(name: str, annotation: str) -> frozenset[type] | None:
 
 def is_tensor(value: Any) -> bool:
     """Whether a value is a tensor that goes through the door as it is."""
-    return isinstance(value, Tensor) and not value.from_array
+    passes = isinstance(value, Tensor) and not value.from_array
+    if passes:
+        _plain.add(value.__class__)
+    return passes
 
 
 def converted(
@@ -101,6 +108,14 @@ def converted(
         else:
             made[key] = Tensor.handle(constant(beside(name, value, dtype)))
     return made
+
+
+def check_tensors(name: str, parameters: Sequence[Any]) -> None:
+    """Raise DTypeError for parameters that are no tensors: what is read and written has to be the user's own."""
+    for position, one in enumerate(parameters):
+        if not isinstance(one, Core):
+            got = f"{type(one).__name__} as parameter {position}"
+            raise DTypeError(message(name, got, "tensors", "pass model.parameters()"))
 
 
 def fills(function: Callable[P, R]) -> Callable[P, R]:

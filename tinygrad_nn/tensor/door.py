@@ -41,7 +41,6 @@ def takes_data(function: Callable[P, R], rule: Rule = "layer") -> Callable[P, R]
     code = function.__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     accepted = {one: _accepted(one, str(function.__annotations__.get(one, ""))) for one in names}
-
     places = tuple(accepted.values())
 
     @functools.wraps(function)

@@ -30,10 +30,10 @@ from .extras import require
 from .graph import DType
 from .history import History, run_metadata
 from .random import Generator, default_generator, randperm
-from .reach import parameters
 from .tensor import Tensor, no_grad
 from .tensor.arrays import array_of
 from .tensor.core import constant, mode
+from .trained import parameters
 
 SHOWN = 4  # values beside the progress bar: more would leave it no room
 Scores = Callable[[], Any]

@@ -14,6 +14,7 @@ ALSO = {
     "ShapeError": ValueError,
     "DTypeError": TypeError,
     "IndexOutOfRange": IndexError,
+    "DivisionByZero": ZeroDivisionError,
     "GraphError": RuntimeError,
     "TraceError": RuntimeError,
     "DataError": ValueError,

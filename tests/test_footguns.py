@@ -17,7 +17,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn import functional as F
-from tinygrad_nn.errors import DTypeError, GraphError, IndexOutOfRange, TraceError
+from tinygrad_nn.errors import DivisionByZero, DTypeError, GraphError, IndexOutOfRange, TraceError
 
 X = tg.tensor([1.0, 2.0, 3.0])
 
@@ -490,6 +490,24 @@ def test_foreign_argument() -> None:
         tg.jit(lambda x: x)(np.ones(3, np.float16))
     with pytest.raises(TraceError, match="an argument of type set"):
         tg.jit(lambda x, names: x)(X, {1})
+
+
+def test_array_as_data() -> None:
+    model = tg.nn.Linear(3, 1)
+    f, rows = tg.jit(lambda x: model(x)), np.ones((2, 3))
+    assert f(rows).dtype == model(rows).dtype == tg.float32
+    with pytest.raises(DTypeError, match=r"\[linear\] got dtypes float64 and float32"):
+        tg.jit(lambda x: model(x))(tg.tensor(rows))
+
+
+def test_integer_division() -> None:
+    count, a = tg.zeros(()), tg.tensor([7, 8])
+    f = tg.jit(lambda b: (count.add_(1), a // b)[1])
+    with pytest.raises(DivisionByZero, match=r"\[floor_divide\] got a divisor of 0 at position \[1\]"):
+        f(tg.tensor([2, 0]))
+    assert count.item() == 0
+    b = tg.tensor([2, 0])
+    assert tg.jit(lambda b: tg.where(b == 0, -1, a // tg.where(b == 0, 1, b)))(b).tolist() == [3, -1]
 
 
 # ---- layers and losses ----------------------------------------------------------------------------------------

@@ -23,6 +23,10 @@ class IndexOutOfRange(TinygradError, IndexError):
     """An index, label or axis outside its range."""
 
 
+class DivisionByZero(TinygradError, ZeroDivisionError):
+    """An integer divided by 0, or its remainder: there is no number for it."""
+
+
 class GraphError(TinygradError, RuntimeError):
     """A graph that breaks an invariant, or a backward pass that has nothing to walk."""
 

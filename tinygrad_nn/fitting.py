@@ -27,10 +27,13 @@ from .data.batching import Batches, as_columns, gather
 from .data.weighting import sample_weights
 from .errors import ConfigError, DataError, MissingExtra, ShapeError, message
 from .extras import require
+from .graph import DType
 from .history import History, run_metadata
 from .random import Generator, default_generator, randperm
 from .tensor import Tensor, no_grad
+from .tensor.arrays import array_of
 from .tensor.core import constant, mode
+from .trained import parameters
 
 SHOWN = 4  # values beside the progress bar: more would leave it no room
 Scores = Callable[[], Any]
@@ -70,6 +73,8 @@ def fit(
     shorter. Sequences of a list may differ in length: a batch begins with the first sample that is not taken yet and
     goes on with the next ones of its length, until it is full or there are no more. `evaluate()` returns a dict of
     scores and runs, without gradients, after every `eval_every` epochs.
+    Fractional numbers in arrays (NumPy's are float64), frames and lists get the dtype of the parameters that step names
+    (of models, optimizers, tensors), or the default where there are none, or of both dtypes. Tensors keep theirs.
     `seed` fixes the order. With `sample_weight` (one per sample) or `class_weight` (label -> weight, or "balanced";
     the labels are the last item of data) step gets one more argument, the weights of the batch.
 
@@ -91,8 +96,9 @@ def fit(
     for name, value in (("epochs", epochs), ("eval_every", eval_every)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ConfigError(message("fit", f"{name}={value!r}", "an integer of at least 1"))
-    columns = as_columns(data, dtype=mode.dtype)
-    weights = sample_weights(columns, sample_weight, class_weight, mode.dtype)
+    dtype = _trained_dtype(step)
+    columns = tuple(map(_of_known_dtype, as_columns(data, dtype=dtype, arrays=True)))
+    weights = sample_weights(columns, sample_weight, class_weight, dtype)
     if weights is not None:
         columns = (*columns, weights)
     count = len(columns[0])
@@ -115,6 +121,19 @@ def fit(
         if progress:
             say(_times(native[1], history.metadata["seconds"]))
     return history
+
+
+def _trained_dtype(step: Callable[..., Any]) -> DType:
+    """The float dtype of all parameters that a step reaches, else the default: what data must have to meet them."""
+    dtypes = {p.dtype for p in parameters(step)}
+    return dtypes.pop() if len(dtypes) == 1 else mode.dtype
+
+
+def _of_known_dtype(column: Any) -> Any:
+    """A column (or a list of sequences) in one of the five dtypes: small integers become int32."""
+    if isinstance(column, list):
+        return [array_of("fit", sequence) for sequence in column]
+    return array_of("fit", column)
 
 
 def _native(

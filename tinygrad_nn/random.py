@@ -18,6 +18,7 @@ from .ops.random import PHILOX
 from .ops.rules import FLOAT32, FLOAT64, INT64
 from .tensor import Tensor
 from .tensor.core import check_dtype, constant, mode
+from .tensor.door import takes_operands
 from .tensor.shape import as_ints
 
 _MASK = 0xFFFFFFFF
@@ -124,16 +125,19 @@ def randperm(n: int, generator: Generator | None = None) -> Tensor:
     return uniform((n,), FLOAT64, generator).argsort(0)
 
 
+@takes_operands
 def rand_like(x: Tensor, generator: Generator | None = None) -> Tensor:
     """Uniform numbers in another tensor's shape and dtype."""
     return rand(x.shape, dtype=x.dtype, generator=generator)
 
 
+@takes_operands
 def randn_like(x: Tensor, generator: Generator | None = None) -> Tensor:
     """Normal numbers in another tensor's shape and dtype."""
     return randn(x.shape, dtype=x.dtype, generator=generator)
 
 
+@takes_operands
 def bernoulli(p: Tensor, generator: Generator | None = None) -> Tensor:
     """1 with probability p, else 0, element by element."""
     return (uniform(p.shape, p.dtype, generator) < p.detach()).to(p.dtype)

@@ -206,7 +206,7 @@ WRONG: list[tuple[Any, type[TinygradError], str]] = [
     (
         lambda: nn.GRU(3, 4)(tg.zeros(5, 2, 3), (tg.zeros(1, 2, 4), tg.zeros(1, 2, 4))),
         ShapeError,
-        "an initial state that is tuple; expected a tensor",
+        r"\[GRU\] got an initial state that is a tuple; expected a tensor",
     ),
     (lambda: length_mask([3, 9], 4), ShapeError, r"\[length_mask\] got length 9 of sequence 1"),
     (lambda: unpad_sequence(tg.zeros(5, 2, 3), [5]), ShapeError, "1 lengths for a batch of 2"),

@@ -67,15 +67,16 @@ WRONG: dict[str, tuple[Callable[[Any, Any, Any], Any], type[TinygradError], str]
     "text": (
         lambda b, i, f: f.maximum("a"),
         DTypeError,
-        r"got an operand of type str; expected a tensor, a number or an array",
+        r"\[maximum\] got data of dtype <U1; expected bool, int32",
     ),
-    "a list": (lambda b, i, f: f.eq([1.0]), DTypeError, r"got an operand of type list"),
+    "a list of text": (lambda b, i, f: f.eq(["a"]), DTypeError, r"\[eq\] got data of dtype <U1"),
+    "a dict": (lambda b, i, f: f.eq({}), DTypeError, r"\[eq\] got data of type dict"),
     "an array of objects": (
         lambda b, i, f: f + np.array([None] * 3),
         DTypeError,
-        r"got an operand of dtype object; expected bool, int32",
+        r"\[add\] got data of dtype object; expected bool, int32",
     ),
-    "a complex array": (lambda b, i, f: f * np.array([1j] * 3), DTypeError, r"got an operand of dtype complex128"),
+    "a complex array": (lambda b, i, f: f * np.array([1j] * 3), DTypeError, r"\[mul\] got data of dtype complex128"),
     "too large": (
         lambda b, i, f: i.to(tg.int32) + 2**40,
         DTypeError,
@@ -100,20 +101,11 @@ def test_wrong_input_is_named(name: str) -> None:
 
 def test_foreign_operands_get_pythons_own_answer() -> None:
     x = tg.tensor(FLOATS)
-    for operate in (lambda: x + "a", lambda: [1.0] * x, lambda: x < None, lambda: x ** "2"):
+    for operate in (lambda: x + "a", lambda: x * {1.0}, lambda: x < None, lambda: x ** "2"):
         with pytest.raises(TypeError, match=r"not supported between|unsupported operand|can't multiply"):
             operate()
     assert (x == "a") is False
     assert (x != None) is True  # noqa: E711
-
-
-def test_integer_division_by_zero_is_zero() -> None:
-    for dtype in (tg.int32, tg.int64):
-        x, zero = tg.tensor([5, -5, 0], dtype=dtype), tg.tensor([0, 0, 0], dtype=dtype)
-        for quotient in (x // zero, x % zero, x.fmod(zero), x.div(zero, rounding_mode="trunc")):
-            assert quotient.dtype == dtype
-            assert quotient.tolist() == [0, 0, 0]
-    assert (tg.tensor([5, -5, 0]) / 0).tolist()[:2] == [np.inf, -np.inf]
 
 
 def test_extreme_integers_wrap_around() -> None:

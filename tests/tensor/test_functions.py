@@ -33,9 +33,9 @@ def test_numbers_lists_and_arrays_become_tensors() -> None:
 
 
 def test_wrong_input_is_named() -> None:
-    with pytest.raises(DTypeError, match=r"\[tensor\] got data of dtype"):
+    with pytest.raises(DTypeError, match=r"\[exp\] got data of dtype"):
         tg.exp("text")
-    with pytest.raises(ShapeError, match=r"\[tensor\] got rows of different lengths"):
+    with pytest.raises(ShapeError, match=r"\[sum\] got rows of different lengths"):
         tg.sum([[1.0], [2.0, 3.0]])
     with pytest.raises(TinygradError, match=r"mask of dtype int64"):
         tg.where([1, 0], 1.0, 2.0)

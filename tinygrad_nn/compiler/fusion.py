@@ -15,6 +15,7 @@ from typing import Any, Final
 from ..errors import TraceError, message
 from ..graph import DType, Graph, Node
 from ..ops.contract import MATMUL, inner_length
+from ..ops.elementwise import DIVISIONS
 from ..ops.movement import CAT, RESHAPE, SLICE
 from ..ops.reduce import SUM
 from ..ops.rules import SELECT_LIMIT, Pieces, Rank, Spread
@@ -183,6 +184,8 @@ def _demand(user: Node, argnum: int, node: Node) -> str:
     """Why a user needs an operand in memory."""
     if "body" in user.attrs:
         return "" if argnum < user.attrs["carries"] else "operand of a scan"
+    if user.op in DIVISIONS and argnum == 1 and user.dtype.kind == "i":
+        return "divisors"
     if user.op.kind != "index":
         return ""
     if isinstance(user.op.emit, Rank):

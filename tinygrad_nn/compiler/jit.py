@@ -24,6 +24,7 @@ from ..ops.rules import DTYPES
 from ..ops.source import CONSTANT
 from ..pytree import Tree, flatten, unflatten
 from ..tensor import Tensor
+from ..tensor.arrays import array_of
 from ..tensor.core import constant, mode
 from ..tensor.tensor import View
 from . import native
@@ -366,6 +367,8 @@ def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Kind, list[
             _check_static(leaf)
             keys.append((type(leaf), leaf))
             continue
+        if isinstance(leaf, np.ma.MaskedArray):
+            array_of("jit", leaf)  # raises
         value = leaf.node.value if isinstance(leaf, Tensor) else np.asarray(leaf)
         dtype = np.dtype(value.dtype)
         if dtype not in DTYPES:
@@ -373,7 +376,8 @@ def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Kind, list[
             raise DTypeError(
                 message("jit", f"an argument of dtype {dtype}", "bool, int32, int64, float32 or float64", hint)
             )
-        keys.append((value.shape, dtype.name, isinstance(leaf, Tensor) and leaf.requires_grad))
+        is_data = isinstance(leaf, np.ndarray) and dtype.kind == "f" and dtype is not mode.dtype  # layers convert it
+        keys.append((value.shape, dtype.name, isinstance(leaf, Tensor) and leaf.requires_grad, is_data))
         arrays.append(value)
     return Kind(tree, tuple(keys), mode.grad, mode.dtype), arrays, leaves, is_array
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ..graph import Graph, Node
 from ..ops.contract import MATMUL, inner_length
-from ..ops.elementwise import ADD
+from ..ops.elementwise import ADD, DIVISIONS
 from ..ops.movement import RESHAPE
 from ..ops.rules import INT64, Fold, Pieces, Rank, Spread
 from ..ops.scan import SCAN
@@ -61,7 +61,7 @@ class Lowering(Scans):
         self.order: list[Buffer] = []
         self.kernels: list[Kernel] = []
         self.checks: list[Kernel] = []
-        self.faults: dict[tuple[Buffer, int], Fault] = {}
+        self.faults: dict[tuple[Any, int | None], Fault] = {}
         self.inputs = frozenset(graph.inputs)
         self.blocks: list[list[Statement]] = []
         self.memo: list[dict[Any, Expr]] = []
@@ -226,6 +226,8 @@ class Lowering(Scans):
             for product, other in (node.inputs, node.inputs[::-1]):
                 if product.op is MATMUL and not self._there(product, index, guards):
                     return self._products(product, index, guards, [], self.pull(other, index, guards))
+        if node.op in DIVISIONS and node.dtype.kind == "i":
+            self.divides(node)
         operands = [self.pull(operand, index, guards) for operand in node.inputs]
         value: Expr = node.op.emit(*operands, **node.attrs)
         return value

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..graph import Graph, Node, Shape
+from ..ops.elementwise import no_quotient
+from ..ops.movement import BROADCAST
 from ..ops.rules import INT64, Pieces, Rank, Spread
 from ..scalar import Expr, const, param
 from .blas import gemm_address
@@ -35,6 +37,7 @@ from .loopir import (
 )
 from .program import Fault
 from .reader import Guards, Reader
+from .rewrite import filled
 from .windows import Window
 
 
@@ -49,7 +52,7 @@ class OwnLoops:
     order: list[Buffer]
     kernels: list[Kernel]
     checks: list[Kernel]
-    faults: dict[tuple[Buffer, int], Fault]
+    faults: dict[tuple[Any, int | None], Fault]
     blocks: list[list[Statement]]
     memo: list[dict[Any, Expr]]
     sources: list[str]
@@ -201,3 +204,23 @@ class OwnLoops:
             if 0 not in buffer.shape:
                 self.checks.append(Kernel(f"check{len(self.faults)}", body, (f"{node.op.name} index",)))
         return position.to(INT64)
+
+    def divides(self, node: Node) -> None:
+        """The kernel that checks the divisors of an integer division before."""
+        divisors = node.inputs[1]
+        while divisors.op is BROADCAST and divisors not in self.buffers:
+            divisors = divisors.inputs[0]
+        only = None if divisors.attrs else filled(divisors)
+        if 0 in node.shape or (divisors, None) in self.faults or (only is not None and only != 0):
+            return
+        if only is not None:
+            raise no_quotient(node.op.name)
+        fault = Fault(node.op.name, self.buffers.get(divisors), None)
+        self.faults[divisors, None] = fault
+        code = self.known + len(self.faults)
+        outside = self.blocks, self.memo, self.sources  # what is known there is not known in a kernel before it
+        self.blocks, self.memo, self.sources = [], [], []
+        loops, index = self._loops(divisors.shape, "c")
+        body = nest(loops, self._block(lambda: [Check(self.pull(divisors, index, ()).ne(0), code)]))
+        self.blocks, self.memo, self.sources = outside
+        self.checks.append(Kernel(f"check{len(self.faults)}", body, (f"{node.op.name} divisor",)))

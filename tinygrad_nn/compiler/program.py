@@ -105,11 +105,14 @@ def shifted(regions: Sequence[Region], by: int) -> tuple[Region, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What a Check found wrong, for the message: the op, the buffer of indices and the length of the axis."""
+    """What a Check found wrong, for the message: the op, the buffer of indices and the length of the axis.
+
+    Where `size` is None they are divisors, of which none may be 0; without a buffer they lie in a part of one.
+    """
 
     op: str
-    buffer: Buffer
-    size: int
+    buffer: Buffer | None
+    size: int | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,7 +144,7 @@ class Program:
 
     def verify(self) -> Program:
         """Check the invariants and return the program. Raises GraphError that shows the kernel."""
-        checked = {(fault.buffer, fault.size) for fault in self.faults}
+        checked = {(f.buffer, f.size) for f in self.faults if f.buffer is not None and f.size is not None}
         written = {
             access.buffer.base or access.buffer
             for kernel in self.kernels

@@ -80,6 +80,16 @@ class _TracedSlot(GradSlot):
         self.cleared = getattr(self, "cleared", False) or value is None
 
 
+class _Array(Tensor):
+    """Stands for an array among the arguments, which layers treat as they treat the array itself."""
+
+    __slots__ = ()
+    from_array = True
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+
 class Tracer(Symbolic):
     """The recorder of a trace: a tensor from outside becomes an input, an assignment an update."""
 
@@ -143,6 +153,13 @@ class Tracer(Symbolic):
         """A module asks whether it trains, which is then part of what is frozen."""
         self.modules.setdefault(id(module), (module, module._training))
 
+    def take_gradients(self) -> None:
+        """Hold every gradient left on a tensor by a handle of its own: who else keeps the one there was is the user."""
+        for _, node, symbol in self.captures.values():
+            slot = symbol.slot
+            if slot is not None and slot.grad is not None and (node.slot is None or slot.grad is not node.slot.grad):
+                slot.grad = Tensor.handle(slot.grad.node)
+
     def restore(self) -> None:
         """Give every handle from outside its own node back."""
         for handle, node, _ in self.captures.values():
@@ -188,6 +205,7 @@ def _attempt(
         _check_gradients(symbols)
         returned_ids = {id(value) for value in values}
         del args, kwargs, returned
+        tracer.take_gradients()
         for reference, beginning in tracer.made.values():
             handle = reference()
             if handle is not None:
@@ -228,6 +246,8 @@ def _symbol(leaf: Any) -> Tensor:
     node = Node(INPUT, (), NO_ATTRS, shape, dtype, None, needs)
     if needs:
         node.slot = GradSlot(node.serial, keep=True)
+    if isinstance(leaf, np.ndarray):
+        return _Array(node)
     return Tensor.handle(node)
 
 

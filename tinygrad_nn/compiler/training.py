@@ -22,7 +22,8 @@ from ..config import config, say
 from ..errors import TraceError, message
 from ..graph import Graph
 from ..pytree import flatten
-from ..tensor import no_grad
+from ..tensor import Tensor, no_grad
+from ..tensor.core import constant
 from . import native
 from .batches import overlaid
 from .epochs import STOPPED, Body, Epochs, Results
@@ -170,7 +171,7 @@ class Training:
             return trace(function, tree, (), ())
 
     def _trace(self, step: Jitted, batch: Sequence[Array]) -> Traced:
-        kind, _, leaves, is_array = describe(tuple(batch), {})
+        kind, _, leaves, is_array = describe(tuple(Tensor.handle(constant(column)) for column in batch), {})
         traced = trace(step.function, kind.tree, leaves, is_array)
         missing = [position for position, gradient in traced.found_gradients if gradient is None]
         if not missing:
@@ -240,7 +241,8 @@ class Training:
         where = {"epoch": int(self.now[0]) + first}
         if any(fault.buffer in inputs for inputs in self.builder.batches):
             where["batch"] = int(self.now[1])
-        raise_fault(fault, self.view(fault.buffer), where)  # what a short batch left from before stands behind its rows
+        values = None if fault.buffer is None else self.view(fault.buffer)
+        raise_fault(fault, values, where)  # what a short batch left from before stands behind its rows
 
 
 def without_gradients(traced: Traced) -> Graph:

@@ -25,11 +25,14 @@ IMPUTE = "impute (data.MeanImputer) or drop these rows"
 def as_array(op: str, value: object, what: str = "data") -> Array:
     """`value` (array, or nested lists of equal lengths) as a numeric array.
 
-    Raises DataError for ragged lists, text, None and objects, and names the first place.
+    Raises DataError for masked arrays, ragged lists, text, None and objects, and names the first place.
 
     >>> as_array("fit", [[1, 2], [3, 4]]).shape
     (2, 2)
     """
+    if isinstance(value, np.ma.MaskedArray):
+        raise DataError(message(op, f"{what} that is a masked array", "an array: its mask would be lost",
+                                "fill it with x.filled(value), or drop what is masked"))
     try:
         array = np.asarray(value)
     except ValueError:  # NumPy refuses ragged lists, without saying where

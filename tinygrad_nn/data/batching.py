@@ -19,7 +19,9 @@ from .table import as_frame, is_table, to_matrix
 Column: TypeAlias = "Array | list[Array]"
 
 
-def as_columns(data: Any, *, dtype: npt.DTypeLike = np.float32, op: str = "fit") -> tuple[Column, ...]:
+def as_columns(
+    data: Any, *, dtype: npt.DTypeLike = np.float32, arrays: bool = False, op: str = "fit"
+) -> tuple[Column, ...]:
     """The arguments of a training step: one column per item of the tuple `data`, or a single one for anything else.
 
     - an array or a Tensor (anything with `.numpy()`) keeps its dtype;
@@ -27,8 +29,9 @@ def as_columns(data: Any, *, dtype: npt.DTypeLike = np.float32, op: str = "fit")
     - a list (or a tuple inside `data`) becomes an array, or, when its entries are sequences of different lengths, a
       list of arrays that agree in all axes but the first.
 
-    Fractional numbers from frames and lists get `dtype`. Raises DataError, naming argument, row and column, for no
-    samples, different numbers of samples, ragged rows within a sequence, text, objects, missing values, NaN and inf.
+    Fractional numbers from frames and lists get `dtype`; with `arrays` those of arrays too, but never those of Tensors.
+    Raises DataError, naming argument, row and column, for no samples, different numbers of samples, masked arrays,
+    ragged rows within a sequence, text, objects, missing values, NaN and inf.
 
     >>> [column.shape for column in as_columns(([[1, 2], [3, 4], [5, 6]], np.zeros(3)))]
     [(3, 2), (3,)]
@@ -38,7 +41,7 @@ def as_columns(data: Any, *, dtype: npt.DTypeLike = np.float32, op: str = "fit")
     items = data if isinstance(data, tuple) else (data,)
     if not items:
         raise DataError(message(op, "an empty tuple", "one or more arrays", "pass data as in fit(step, (x, y))"))
-    columns = tuple(_column(item, f"argument {i} of the data", dtype, op) for i, item in enumerate(items))
+    columns = tuple(_column(item, f"argument {i} of the data", dtype, arrays, op) for i, item in enumerate(items))
     lengths = [len(column) for column in columns]
     if min(lengths) == 0:
         raise DataError(message(op, f"an empty dataset (lengths {lengths})", "at least one sample",
@@ -140,24 +143,24 @@ def gather(column: Column, rows: slice | Array, *, op: str = "fit") -> Array:
     return np.stack(chosen)
 
 
-def _column(value: Any, what: str, dtype: npt.DTypeLike, op: str) -> Column:
+def _column(value: Any, what: str, dtype: npt.DTypeLike, arrays: bool, op: str) -> Column:
     if hasattr(value, "__arrow_c_stream__"):
         return _from_arrow(value, dtype, op)
-    if hasattr(value, "numpy"):
-        value = value.numpy()
     if isinstance(value, (list, tuple)) and _is_ragged(value):
-        return _sequences(value, what, dtype, op)
-    array = _numeric(value, what, dtype, op)
+        return _sequences(value, what, dtype, arrays, op)
+    array = _numeric(value, what, dtype, arrays, op)
     if array.ndim == 0:
         raise DataError(message(op, f"{what} = {value!r}", "an array with one entry per sample",
                                 "pass the arguments of step as a tuple of arrays"))
     return array
 
 
-def _numeric(value: Any, what: str, dtype: npt.DTypeLike, op: str) -> Array:
-    """A finite array; fractional numbers that come without a dtype of their own get `dtype`."""
-    array = as_array(op, value, what)
-    if array.dtype.kind == "f" and not isinstance(value, np.ndarray):
+def _numeric(value: Any, what: str, dtype: npt.DTypeLike, arrays: bool, op: str) -> Array:
+    """A finite array; fractional numbers that come without a dtype of their own (or in `arrays`) get `dtype`."""
+    of_tensor = hasattr(value, "numpy")
+    array = as_array(op, value.numpy() if of_tensor else value, what)
+    keeps = of_tensor or (isinstance(value, np.ndarray) and not arrays)
+    if array.dtype.kind == "f" and array.dtype != dtype and not keeps:
         with np.errstate(over="ignore"):  # too large for `dtype` is inf, which is an error below
             array = array.astype(dtype)
     check_finite(op, array, what)
@@ -178,9 +181,8 @@ def _is_ragged(value: Any) -> bool:
     return all(map(is_sequence, value)) and len({len(entry) for entry in value}) > 1
 
 
-def _sequences(value: Any, what: str, dtype: npt.DTypeLike, op: str) -> list[Array]:
-    sequences = [_numeric(entry.numpy() if hasattr(entry, "numpy") else entry, f"{what}, sequence {i}", dtype, op)
-                 for i, entry in enumerate(value)]
+def _sequences(value: Any, what: str, dtype: npt.DTypeLike, arrays: bool, op: str) -> list[Array]:
+    sequences = [_numeric(entry, f"{what}, sequence {i}", dtype, arrays, op) for i, entry in enumerate(value)]
     common = np.result_type(*sequences)
     for i, sequence in enumerate(sequences):
         if len(sequence) == 0:

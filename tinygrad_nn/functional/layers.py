@@ -7,8 +7,11 @@ from collections.abc import Sequence
 
 from ..errors import ConfigError, ShapeError, message
 from ..tensor import Tensor, no_grad
+from ..tensor.contract import check_floats
+from ..tensor.door import takes_data
 
 
+@takes_data
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x @ weight.T + bias: (..., in) and (out, in) to (..., out).
 
@@ -16,21 +19,27 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     >>> linear(tg.ones(2, 3), tg.ones(4, 3)).tolist()[0]
     [3.0, 3.0, 3.0, 3.0]
     """
-    own, stored = x.shape, weight.shape
+    own, stored = x.node.shape, weight.node.shape
     if not own or len(stored) != 2 or own[-1] != stored[1]:
         expected = f"(..., {weight.shape[-1]}) and (out, {weight.shape[-1]})"
         raise ShapeError(
             message("linear", f"shapes {x.shape} and {weight.shape}", expected, "the last axis holds the features")
         )
-    product = x.matmul(weight, transpose=True)
-    return product if bias is None else product + bias
+    product = x.product("linear", weight, True)
+    if bias is None:
+        return product
+    if bias.node.dtype is not product.node.dtype:
+        check_floats("linear", product, bias)
+    return product + bias
 
 
+@takes_data
 def bilinear(x1: Tensor, x2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x1 @ weight[k] @ x2 for every k: (..., in1), (..., in2) and (out, in1, in2) to (..., out)."""
     if weight.ndim != 3 or x1.shape[:-1] != x2.shape[:-1] or (x1.shape[-1], x2.shape[-1]) != weight.shape[1:]:
         got = f"shapes {x1.shape}, {x2.shape} and {weight.shape}"
         raise ShapeError(message("bilinear", got, "(..., in1), (..., in2) and (out, in1, in2)"))
+    check_floats("bilinear", x1, x2, weight, bias)
     out, in1, in2 = weight.shape
     rows1, rows2 = x1.reshape((-1, in1)), x2.reshape((-1, in2))
     half = rows1.matmul(weight.permute(1, 0, 2).reshape((in1, out * in2))).reshape((-1, out, in2))
@@ -38,6 +47,7 @@ def bilinear(x1: Tensor, x2: Tensor, weight: Tensor, bias: Tensor | None = None)
     return values if bias is None else values + bias
 
 
+@takes_data
 def embedding(index: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
     """Rows of weight (V, E) by integer index (...): (..., E). The row `padding_idx` gets no gradient."""
     if padding_idx is not None:
@@ -46,6 +56,7 @@ def embedding(index: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
     return weight.index_select(0, index.reshape(-1)).reshape((*index.shape, weight.shape[1]))
 
 
+@takes_data
 def one_hot(index: Tensor, num_classes: int = -1) -> Tensor:
     """(..., C) int64, 1 at the index; `num_classes` -1 means the largest + 1 (which reads the values)."""
     if index.dtype.kind != "i":
@@ -76,6 +87,7 @@ def _windows(name: str, x: Tensor, size: int, stride: int, dilation: int) -> Ten
     return lines.reshape((*x.shape[:-1], count, size))
 
 
+@takes_data
 def conv1d(
     x: Tensor,
     weight: Tensor,
@@ -93,6 +105,7 @@ def conv1d(
     if lines.ndim != 3 or weight.ndim != 3 or lines.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
         got = f"shapes {x.shape} and {weight.shape} in {groups} groups"
         raise ShapeError(message("conv1d", got, "(N, in, L) and (out, in / groups, K)"))
+    check_floats("conv1d", x, weight, bias)
     out, inner, size = weight.shape
     left = right = padding if isinstance(padding, int) else 0
     if padding == "same":
@@ -141,6 +154,7 @@ def _pool(
     return _windows(name, _padded(x, padding, padding + extra, value), size, step, dilation)
 
 
+@takes_data
 def max_pool1d(
     x: Tensor, kernel_size: int, stride: int | None = None, padding: int = 0, dilation: int = 1, ceil_mode: bool = False
 ) -> Tensor:
@@ -149,6 +163,7 @@ def max_pool1d(
     return windows.gather(-1, windows.detach().argmax(-1, keepdim=True)).squeeze(-1)
 
 
+@takes_data
 def avg_pool1d(
     x: Tensor,
     kernel_size: int,
@@ -175,6 +190,7 @@ def _last_axes(name: str, x: Tensor, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(range(x.ndim - len(own), x.ndim))
 
 
+@takes_data
 def layer_norm(
     x: Tensor,
     normalized_shape: Sequence[int],
@@ -184,22 +200,26 @@ def layer_norm(
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) over the last axes, times weight, plus bias."""
     axes = _last_axes("layer_norm", x, normalized_shape)
+    check_floats("layer_norm", x, weight, bias)
     d = x - x.mean(axes, keepdim=True)
     out = d / ((d * d).mean(axes, keepdim=True) + eps).sqrt()
     out = out if weight is None else out * weight
     return out if bias is None else out + bias
 
 
+@takes_data
 def rms_norm(
     x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
     """x / sqrt(mean of squares + eps) over the last axes, times weight; eps is the dtype's by default."""
     axes = _last_axes("rms_norm", x, normalized_shape)
+    check_floats("rms_norm", x, weight)
     small = eps if eps is not None else (2.0**-23 if x.dtype.itemsize == 4 else 2.0**-52)
     out = x / ((x * x).mean(axes, keepdim=True) + small).sqrt()
     return out if weight is None else out * weight
 
 
+@takes_data
 def batch_norm(
     x: Tensor,
     running_mean: Tensor | None,
@@ -213,6 +233,7 @@ def batch_norm(
     """(x - mean) / sqrt(var + eps) per channel (axis 1). In training the batch's statistics, and the running ones
     move by momentum.
     """
+    check_floats("batch_norm", x, running_mean, running_var, weight, bias)
     axes = (0, *range(2, x.ndim))
     shape = (1, -1, *(1,) * (x.ndim - 2))
     if training:

@@ -11,6 +11,8 @@ from typing import Final
 
 from ..errors import ConfigError, DTypeError, IndexOutOfRange, ShapeError, message
 from ..tensor import Tensor
+from ..tensor.contract import check_floats
+from ..tensor.door import takes_data
 
 DEFAULT_IGNORE: Final = -100  # torch's; compiled code checks such labels instead of masking every one of them
 
@@ -31,6 +33,7 @@ def _same(name: str, x: Tensor, y: Tensor) -> None:
         raise ShapeError(message(name, f"shapes {x.shape} and {y.shape}", "equal shapes", hint))
 
 
+@takes_data
 def mse_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """(x - target) ** 2.
 
@@ -43,12 +46,14 @@ def mse_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     return _reduced("mse_loss", d * d, reduction)
 
 
+@takes_data
 def l1_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """|x - target|: the mean absolute error."""
     _same("l1_loss", x, target)
     return _reduced("l1_loss", (x - target).abs(), reduction)
 
 
+@takes_data
 def smooth_l1_loss(x: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """d**2 / (2 beta) where |d| < beta, else |d| - beta / 2: Girshick, ICCV 2015."""
     if beta < 0:
@@ -58,6 +63,7 @@ def smooth_l1_loss(x: Tensor, target: Tensor, reduction: str = "mean", beta: flo
     return huber_loss(x, target, reduction, beta) / beta
 
 
+@takes_data
 def huber_loss(x: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """d**2 / 2 where |d| <= delta, else delta * (|d| - delta / 2): Huber 1964."""
     if delta <= 0:
@@ -68,9 +74,12 @@ def huber_loss(x: Tensor, target: Tensor, reduction: str = "mean", delta: float 
     return _reduced("huber_loss", (0.5 * d * d).where(size < delta, delta * (size - 0.5 * delta)), reduction)
 
 
+@takes_data
 def binary_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean") -> Tensor:
     """-(t log x + (1 - t) log(1 - x)) of probabilities x; logarithms are limited to -100, as in PyTorch."""
     _same("binary_cross_entropy", x, target)
+    if x.dtype != target.dtype:
+        check_floats("binary_cross_entropy", x, target)
     if not x.is_traced and bool(((x.detach() < 0) | (x.detach() > 1)).any()):
         raise ConfigError(
             message(
@@ -90,6 +99,7 @@ def _limited_log(x: Tensor) -> Tensor:
     return x.where(positive, 1.0).log().clamp(min=-100).masked_fill(~positive, -100.0)
 
 
+@takes_data
 def binary_cross_entropy_with_logits(
     x: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean", pos_weight: Tensor | None = None
 ) -> Tensor:
@@ -115,11 +125,13 @@ def _labels(name: str, x: Tensor, target: Tensor) -> None:
         raise ShapeError(message(name, got, "(N, C, ...) and (N, ...)", "labels are class numbers, not one-hot rows"))
 
 
+@takes_data
 def nll_loss(
     x: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = DEFAULT_IGNORE, reduction: str = "mean"
 ) -> Tensor:
     """-x[target]: x are log-probabilities. Mean is weighted; labels equal to `ignore_index` do not count."""
     _labels("nll_loss", x, target)
+    check_floats("nll_loss", x, weight)
     return _picked("nll_loss", -x, target, weight, ignore_index, reduction)
 
 
@@ -143,6 +155,7 @@ def _picked(
     return values.sum() / shares.sum() if reduction == "mean" else _reduced(name, values, reduction)
 
 
+@takes_data
 def cross_entropy(
     x: Tensor,
     target: Tensor,
@@ -166,6 +179,8 @@ def cross_entropy(
     if target.shape == x.shape and target.dtype.kind == "f":
         return _soft_cross_entropy(x, target, weight, reduction, label_smoothing, axis)
     _labels("cross_entropy", x, target)
+    if weight is not None:
+        check_floats("cross_entropy", x, weight)
     shifted = x - x.detach().amax(axis, keepdim=True)
     if (
         weight is None
@@ -217,6 +232,7 @@ def _soft_cross_entropy(
     return _reduced("cross_entropy", values, reduction)
 
 
+@takes_data
 def kl_div(x: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """t (log t - x), x and (with `log_target`) t are logarithms; "batchmean" divides the sum by the batch: the
     divergence.
@@ -233,6 +249,7 @@ def kl_div(x: Tensor, target: Tensor, reduction: str = "mean", log_target: bool 
     return _reduced("kl_div", values, reduction)
 
 
+@takes_data
 def poisson_nll_loss(
     x: Tensor, target: Tensor, log_input: bool = True, full: bool = False, eps: float = 1e-8, reduction: str = "mean"
 ) -> Tensor:
@@ -246,6 +263,7 @@ def poisson_nll_loss(
     return _reduced("poisson_nll_loss", values, reduction)
 
 
+@takes_data
 def gaussian_nll_loss(
     x: Tensor, target: Tensor, var: Tensor, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:
@@ -261,6 +279,7 @@ def gaussian_nll_loss(
     return _reduced("gaussian_nll_loss", values + 0.5 * math.log(2 * math.pi) if full else values, reduction)
 
 
+@takes_data
 def hinge_embedding_loss(x: Tensor, target: Tensor, margin: float = 1.0, reduction: str = "mean") -> Tensor:
     """x where the target is 1, max(0, margin - x) where it is -1."""
     _same("hinge_embedding_loss", x, target)
@@ -269,12 +288,14 @@ def hinge_embedding_loss(x: Tensor, target: Tensor, margin: float = 1.0, reducti
     return _reduced("hinge_embedding_loss", near + far, reduction)
 
 
+@takes_data
 def soft_margin_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """log(1 + e^(-t x)), for targets 1 and -1; without overflow."""
     _same("soft_margin_loss", x, target)
     return _reduced("soft_margin_loss", (-target * x).logaddexp(0), reduction)
 
 
+@takes_data
 def multi_margin_loss(
     x: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, reduction: str = "mean"
 ) -> Tensor:
@@ -284,6 +305,7 @@ def multi_margin_loss(
     single = x.ndim == 1
     x, target = (x.unsqueeze(0), target.reshape(1)) if single else (x, target)
     _labels("multi_margin_loss", x, target)
+    check_floats("multi_margin_loss", x, weight)
     own = x.gather(1, target.unsqueeze(1))
     gap = (margin - own + x).clamp(min=0)
     if p == 2:
@@ -295,12 +317,14 @@ def multi_margin_loss(
     return _reduced("multi_margin_loss", values.squeeze(0) if single else values, reduction)
 
 
+@takes_data
 def margin_ranking_loss(x1: Tensor, x2: Tensor, target: Tensor, margin: float = 0.0, reduction: str = "mean") -> Tensor:
     """max(0, -t (x1 - x2) + margin): t = 1 asks for x1 above x2."""
     _same("margin_ranking_loss", x1, x2)
     return _reduced("margin_ranking_loss", (-target * (x1 - x2) + margin).clamp(min=0), reduction)
 
 
+@takes_data
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -320,17 +344,20 @@ def triplet_margin_loss(
     return _reduced("triplet_margin_loss", (near - far + margin).clamp(min=0), reduction)
 
 
+@takes_data
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The p-norm of x1 - x2 + eps along the last axis."""
     return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)
 
 
+@takes_data
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x1 . x2 / (|x1| |x2|), each norm at least eps."""
     n1, n2 = ((x * x).sum(dim, keepdim=True).clamp(min=eps * eps).sqrt() for x in (x1, x2))
     return ((x1 / n1) * (x2 / n2)).sum(dim)
 
 
+@takes_data
 def normalize(x: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """x over its p-norm along one axis, which is at least eps."""
     return x / x.norm(p, dim, keepdim=True).clamp(min=eps)

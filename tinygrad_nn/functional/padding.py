@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ConfigError, ShapeError, message
 from ..tensor import Tensor
 from ..tensor.creation import tensor
+from ..tensor.door import takes_data
 
 # Positions before 0 and behind n - 1 as positions inside, and the longest padding that makes sense for n.
 _MODES: dict[str, tuple[Callable[[Any, int], Any], Callable[[int], int]]] = {
@@ -19,6 +20,7 @@ _MODES: dict[str, tuple[Callable[[Any, int], Any], Callable[[int], int]]] = {
 }
 
 
+@takes_data
 def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
     """Pad axes: `pad` holds (before, after) of the last axis, then of the one before, ..., as in PyTorch.
 

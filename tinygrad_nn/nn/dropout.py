@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from .. import functional as F
 from ..errors import ConfigError, message
 from ..tensor import Tensor
+from ..tensor.door import taken
 from .module import Module
 
 
@@ -39,7 +40,7 @@ class Flatten(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The same elements."""
-        return x.flatten(self.start_dim, self.end_dim)
+        return taken("Flatten", x).flatten(self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
         """As torch's."""
@@ -55,7 +56,7 @@ class Unflatten(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The same elements."""
-        return x.unflatten(self.dim, self.unflattened_size)
+        return taken("Unflatten", x).unflatten(self.dim, self.unflattened_size)
 
     def extra_repr(self) -> str:
         """As torch's."""

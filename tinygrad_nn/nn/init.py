@@ -14,6 +14,7 @@ from ..errors import ConfigError, ShapeError, message
 from ..random import Generator, rand, randn
 from ..tensor import Tensor, no_grad
 from ..tensor.creation import eye, full_like, tensor
+from ..tensor.door import fills
 
 if TYPE_CHECKING:
     from .module import Module
@@ -27,6 +28,7 @@ def _set(t: Tensor, value: Tensor) -> Tensor:
         return t.assign(value.to(t.dtype))
 
 
+@fills
 def uniform_(t: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform in [a, b).
 
@@ -38,26 +40,31 @@ def uniform_(t: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | N
     return _set(t, rand(t.shape, dtype=t.dtype, generator=generator) * (b - a) + a)
 
 
+@fills
 def normal_(t: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal of a mean and a standard deviation."""
     return _set(t, randn(t.shape, dtype=t.dtype, generator=generator) * std + mean)
 
 
+@fills
 def constant_(t: Tensor, val: float) -> Tensor:
     """One value."""
     return _set(t, full_like(t, val))
 
 
+@fills
 def zeros_(t: Tensor) -> Tensor:
     """Zeros."""
     return constant_(t, 0.0)
 
 
+@fills
 def ones_(t: Tensor) -> Tensor:
     """Ones."""
     return constant_(t, 1.0)
 
 
+@fills
 def eye_(t: Tensor) -> Tensor:
     """The identity, of a matrix."""
     if t.ndim != 2:
@@ -65,6 +72,7 @@ def eye_(t: Tensor) -> Tensor:
     return _set(t, eye(t.shape[0], t.shape[1], dtype=t.dtype))
 
 
+@fills
 def trunc_normal_(
     t: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Generator | None = None
 ) -> Tensor:
@@ -104,12 +112,14 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     return _GAINS[nonlinearity]
 
 
+@fills
 def xavier_uniform_(t: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform with variance gain**2 * 2 / (fan_in + fan_out)."""
     bound = gain * math.sqrt(6 / sum(_fans("xavier_uniform_", t)))
     return uniform_(t, -bound, bound, generator)
 
 
+@fills
 def xavier_normal_(t: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with variance gain**2 * 2 / (fan_in + fan_out)."""
     return normal_(t, 0.0, gain * math.sqrt(2 / sum(_fans("xavier_normal_", t))), generator)
@@ -122,6 +132,7 @@ def _kaiming(name: str, t: Tensor, a: float, mode: FanMode, nonlinearity: str) -
     return calculate_gain(nonlinearity, a) / math.sqrt(max(fan, 1))
 
 
+@fills
 def kaiming_uniform_(
     t: Tensor,
     a: float = 0.0,
@@ -134,6 +145,7 @@ def kaiming_uniform_(
     return uniform_(t, -bound, bound, generator)
 
 
+@fills
 def kaiming_normal_(
     t: Tensor,
     a: float = 0.0,
@@ -145,6 +157,7 @@ def kaiming_normal_(
     return normal_(t, 0.0, _kaiming("kaiming_normal_", t, a, mode, nonlinearity), generator)
 
 
+@fills
 def orthogonal_(t: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Rows (or columns, whichever are fewer) orthonormal, times gain: the Q of a random matrix."""
     if t.ndim < 2:

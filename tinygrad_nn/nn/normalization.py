@@ -11,6 +11,7 @@ from .. import functional as F
 from ..errors import ShapeError, message
 from ..tensor import Tensor
 from ..tensor.creation import ones, zeros
+from ..tensor.door import taken
 from .module import Module
 from .parameter import Buffer, Parameter
 
@@ -102,6 +103,7 @@ class BatchNorm1d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C) or (N, C, L), the same shape."""
+        x = taken("BatchNorm1d", x, self.weight, self.running_mean)
         if x.ndim not in (2, 3) or x.shape[1] != self.num_features:
             raise ShapeError(
                 message("BatchNorm1d", f"shape {x.shape}", f"(N, {self.num_features}) or (N, {self.num_features}, L)")

@@ -15,7 +15,9 @@ from ..adjoint import Label
 from ..errors import ConfigError, ShapeError, message
 from ..loops import run_scan
 from ..tensor import Tensor
+from ..tensor.contract import check_floats
 from ..tensor.creation import zeros
+from ..tensor.door import taken
 from . import init
 from .module import Module
 from .parameter import Parameter
@@ -133,6 +135,7 @@ class _Recurrent(Module):
         each.
         """
         name = type(self).__name__
+        x = taken(name, x, self.weight_ih_l0)
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             expected = f"(batch, time, {self.input_size})" if self.batch_first else f"(time, batch, {self.input_size})"
             raise ShapeError(message(name, f"shape {x.shape}", f"{expected}, or (time, {self.input_size}) unbatched"))
@@ -182,9 +185,13 @@ class _Recurrent(Module):
         wanted = (len(self._directions()), x.shape[1], self.hidden_size)
         if initial is None:
             return [x.new_zeros(wanted) for _ in range(count)]
-        if not isinstance(initial, tuple) or len(initial) != count or not all(isinstance(h, Tensor) for h in initial):
-            got = f"an initial state that is {type(initial[0] if count == 1 else initial).__name__}"
-            raise ShapeError(message(name, got, "a tensor" if count == 1 else "a pair of tensors (h, c)"))
+        if count > 1 and (not isinstance(initial, (tuple, list)) or len(initial) != count):
+            got = f"an initial state that is {type(initial).__name__}"
+            raise ShapeError(message(name, got, "a pair of tensors (h, c)"))
+        if count == 1 and isinstance(initial[0], tuple):
+            raise ShapeError(message(name, "an initial state that is a tuple", "a tensor"))
+        initial = [taken(name, h, self.weight_ih_l0) for h in initial]
+        check_floats(name, x, *initial)
         states = [h.unsqueeze(1) if single and h.ndim == 2 else h for h in initial]
         if any(h.shape != wanted for h in states):
             shapes = " and ".join(str(h.shape) for h in initial)
@@ -293,8 +300,13 @@ class _Cell(Module):
             setattr(self, name, value)
 
     def _step(self, x: Tensor, state: State | None) -> State:
+        name = type(self).__name__
+        x = taken(name, x, self.weight_ih)
+        if state is not None:
+            state = tuple(taken(name, h, self.weight_ih) for h in state)
+            check_floats(name, x, *state)
         if x.shape[-1] != self.input_size:
-            raise ShapeError(message(type(self).__name__, f"shape {x.shape}", f"(..., {self.input_size})"))
+            raise ShapeError(message(name, f"shape {x.shape}", f"(..., {self.input_size})"))
         cell, _, count = CELLS[self.kind]
         before = state or tuple(x.new_zeros((*x.shape[:-1], self.hidden_size)) for _ in range(count))
         inputs = F.linear(x, self.weight_ih, self.bias_ih)

@@ -6,12 +6,13 @@ relu'(0) = 0, abs'(0) = 0, maximum and minimum split a tie evenly, rounding has 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, message
-from ..graph import Arg, Case, DType, Op
+from ..errors import DivisionByZero, DTypeError, message
+from ..graph import NO_ATTRS, Arg, Case, DType, Op
 from .rules import (
     ANY,
     BOOL,
@@ -158,6 +159,26 @@ CLAMP = Op(
 )
 
 
+def no_quotient(name: str, divisors: Any = None, where: Mapping[str, Any] = NO_ATTRS) -> DivisionByZero:
+    """The error of an integer division, with the first 0 among its divisors."""
+    zeros = [] if divisors is None else np.argwhere(np.equal(divisors, 0)).tolist()
+    places = [f"{what} {number}" for what, number in where.items()] + [f"position {zero}" for zero in zeros[:1] if zero]
+    got = "a divisor of 0" + (f" at {', '.join(places)}" if places else "")
+    return DivisionByZero(message(name, got, "divisors that are not 0", "divide by tg.where(y == 0, 1, y) and mask"))
+
+
+def _of_numbers(name: str, numpy: Rule) -> Rule:
+    """A division as NumPy does it, but for integers by 0, which it answers with 0."""
+
+    def divide(x: Any, y: Any) -> Any:
+        value = numpy(x, y)
+        if y.dtype.kind == "i" and value.size and not y.all():
+            raise no_quotient(name, y)
+        return value
+
+    return divide
+
+
 def _remainder(x: Any, y: Any) -> Any:
     """`fmod`, moved to the side of the divisor; a zero has its sign, too."""
     rest = x.rem(y)
@@ -181,10 +202,11 @@ def _floor_divide(x: Any, y: Any) -> Any:
     return y.eq(0).where(x / y, quotient.eq(0).where(quotient.copysign(x / y), whole))
 
 
-# Remainder with the sign of the divisor (Python, `%`) and of the dividend (C, fmod). Integers by 0 give 0.
+# Remainder with the sign of the divisor (Python, `%`) and of the dividend (C, fmod). Integers by 0 are an error, which
+# compiled code finds by looking at the divisors first: `DIVISIONS`.
 REMAINDER = binary(
     "remainder",
-    numpy=np.remainder,
+    numpy=_of_numbers("remainder", np.remainder),
     vjp=(lambda g, out, x, y: g, lambda g, out, x, y: -g * (x // y)),
     emit=_remainder,
     args=(Arg(2.1, 2.9), Arg(0.8, 1.0)),
@@ -192,7 +214,7 @@ REMAINDER = binary(
 
 FMOD = binary(
     "fmod",
-    numpy=np.fmod,
+    numpy=_of_numbers("fmod", np.fmod),
     vjp=(lambda g, out, x, y: g, lambda g, out, x, y: -g * (x / y).trunc()),
     emit=lambda x, y: x.rem(y),
     args=(Arg(-2.9, -2.1), Arg(0.8, 1.0)),
@@ -200,11 +222,13 @@ FMOD = binary(
 
 FLOOR_DIVIDE = binary(
     "floor_divide",
-    numpy=np.floor_divide,
+    numpy=_of_numbers("floor_divide", np.floor_divide),
     vjp=(zero, zero),
     emit=_floor_divide,
     args=(Arg(2.1, 2.9), Arg(0.8, 1.0)),
 )
+
+DIVISIONS = (REMAINDER, FMOD, FLOOR_DIVIDE)
 
 EQ = predicate("eq", np.equal, lambda x, y: x.eq(y))
 NE = predicate("ne", np.not_equal, lambda x, y: x.ne(y))

@@ -113,7 +113,7 @@ class Optimizer:
         """
         name = type(self).__name__
         given = group["params"]
-        params = [given] if isinstance(given, Tensor) else list(dict.fromkeys(given))
+        params = [given] if isinstance(given, Tensor) else list({id(p): p for p in given}.values())
         known = {p for other in self.param_groups for p in other["params"]}
         for p in params:
             if not isinstance(p, Tensor):

@@ -6,13 +6,24 @@ import math
 from collections.abc import Sequence
 from typing import Self
 
-from ..errors import ShapeError, message
+from ..errors import DTypeError, ShapeError, message
 from ..ops.contract import MATMUL
 from ..ops.movement import RESHAPE
-from .core import Core, broadcast_shape
+from .arrays import beside
+from .core import Core, broadcast_shape, constant
 from .index import Indexed
 from .operators import Operand
 from .shape import normal_axis
+
+
+def check_floats(name: str, *tensors: Core | None) -> None:
+    """Raise DTypeError for floats of two sizes, where PyTorch does: in layers, products and weighted losses. Computing
+    in the larger one would take twice the time, unsaid.
+    """
+    found = dict.fromkeys(x.node.dtype.name for x in tensors if x is not None and x.node.dtype.kind == "f")
+    if len(found) > 1:
+        hint = "x.float() or x.double() for data, model.float() or model.double() for a model"
+        raise DTypeError(message(name, f"dtypes {' and '.join(found)}", "one float dtype", hint))
 
 
 class Contracted(Indexed):
@@ -21,21 +32,43 @@ class Contracted(Indexed):
     __slots__ = ()
 
     def __matmul__(self, other: Operand) -> Self:
-        return self.matmul(other)
+        return self.product("matmul", other)
 
     def __rmatmul__(self, other: Operand) -> Self:
-        return self._operand(other).matmul(self)
+        return self.factor("matmul", other).product("matmul", self)
 
     def matmul(self, other: Operand, transpose: bool = False) -> Self:
         """Matrix product over the last two axes, batch axes broadcast; vectors as in NumPy.
 
         `transpose` reads the second operand, which then is a matrix, with its last two axes exchanged, at no cost.
+        Raises ShapeError, and DTypeError for float32 by float64: as all matrix products.
         """
-        x, y = self.promoted(other)
+        return self.product("matmul", other, transpose)
+
+    def factor(self, name: str, other: Operand) -> Self:
+        """Another operand of a product, or of anything whose operands have one float dtype: data without a tensor of
+        its own takes this one's.
+        """
+        if isinstance(other, Core):
+            return other  # type: ignore[return-value]
+        return self.handle(constant(beside(name, other, self.node.dtype)))  # type: ignore[no-any-return]
+
+    def _met(self, other: Core) -> Self:
+        """This tensor beside another: an array that a compiled function is given takes its dtype, as arrays do."""
+        data = self.from_array and not other.from_array and self.dtype.kind == other.dtype.kind == "f"
+        return self.cast(other.dtype) if data else self
+
+    def product(self, name: str, other: Operand, transpose: bool = False) -> Self:
+        """`matmul`, under the name of what the user called."""
+        x, y = self, self.factor(name, other)
+        if x.node.dtype is not y.node.dtype:
+            x, y = x._met(y), y._met(x)
+            check_floats(name, x, y)
+            x, y = x.promoted(y)
         m, n = len(x.node.shape), len(y.node.shape)
         if m == 0 or n == 0:
             raise ShapeError(
-                message("matmul", f"shapes {x.shape} and {y.shape}", "at least one axis each", "use * for numbers")
+                message(name, f"shapes {x.shape} and {y.shape}", "at least one axis each", "use * for numbers")
             )
         if m == 2 and n == 2:
             return x.apply(MATMUL, y, tx=False, ty=transpose)
@@ -48,75 +81,79 @@ class Contracted(Indexed):
             product = rows.apply(MATMUL, y, tx=False, ty=transpose)
             product = product.reshape((*x.shape[:-1], product.shape[-1]))
         else:
-            batch = broadcast_shape("matmul", x.shape[:-2], y.shape[:-2])
+            batch = broadcast_shape(name, x.shape[:-2], y.shape[:-2])
             x, y = x.expand_to((*batch, *x.shape[-2:])), y.expand_to((*batch, *y.shape[-2:]))
             product = x.apply(MATMUL, y, tx=False, ty=transpose)
         if m == 1:
             product = product.squeeze(-2)
         return product.squeeze(-1) if n == 1 else product
 
-    def mm(self, mat2: Core) -> Self:
+    def mm(self, mat2: Operand) -> Self:
         """Product of two matrices."""
-        self._ranks("mm", mat2, 2, 2)
-        return self.matmul(mat2)
+        return self.product("mm", self._ranked("mm", mat2, 2, 2))
 
-    def bmm(self, mat2: Core) -> Self:
+    def bmm(self, mat2: Operand) -> Self:
         """Products of two batches of matrices."""
-        self._ranks("bmm", mat2, 3, 3)
-        return self.matmul(mat2)
+        return self.product("bmm", self._ranked("bmm", mat2, 3, 3))
 
-    def mv(self, vec: Core) -> Self:
+    def mv(self, vec: Operand) -> Self:
         """Matrix times vector."""
-        self._ranks("mv", vec, 2, 1)
-        return self.matmul(vec)
+        return self.product("mv", self._ranked("mv", vec, 2, 1))
 
-    def dot(self, other: Core) -> Self:
+    def dot(self, other: Operand) -> Self:
         """Sum of products of two vectors."""
-        self._ranks("dot", other, 1, 1)
-        return self.matmul(other)
+        return self.product("dot", self._ranked("dot", other, 1, 1))
 
-    def _ranks(self, name: str, other: Core, first: int, second: int) -> None:
-        if (self.ndim, other.ndim) != (first, second):
+    def _ranked(self, name: str, other: Operand, first: int, second: int) -> Self:
+        """The other operand, if both have so many axes."""
+        right = self.factor(name, other)
+        if (self.ndim, right.ndim) != (first, second):
             raise ShapeError(
-                message(name, f"shapes {self.shape} and {other.shape}", f"{first} and {second} axes", "use matmul")
+                message(name, f"shapes {self.shape} and {right.shape}", f"{first} and {second} axes", "use matmul")
             )
+        return right
 
-    def inner(self, other: Core) -> Self:
+    def inner(self, other: Operand) -> Self:
         """Sums of products over the last axis of both."""
-        right = self._operand(other)
+        right = self.factor("inner", other)
         if self.ndim == 0 or right.ndim == 0:
             return self * right
         if self.shape[-1] != right.shape[-1]:
             raise ShapeError(message("inner", f"shapes {self.shape} and {right.shape}", "equal last axes"))
-        return self.tensordot(right, ([self.ndim - 1], [right.ndim - 1]))
+        return self._summed("inner", right, ([self.ndim - 1], [right.ndim - 1]))
 
-    def outer(self, vec2: Core) -> Self:
-        """Products of all pairs of two vectors."""
-        self._ranks("outer", vec2, 1, 1)
-        return self.unsqueeze(1) * vec2.apply(RESHAPE, shape=(1, *vec2.shape))
+    def outer(self, vec2: Operand) -> Self:
+        """Products of all pairs of two vectors; dtypes are promoted, as by `*`."""
+        right = self._ranked("outer", vec2, 1, 1)
+        return self.unsqueeze(1) * right.apply(RESHAPE, shape=(1, *right.shape))
 
-    def addmm(self, mat1: Core, mat2: Core, *, beta: float = 1, alpha: float = 1) -> Self:
+    def addmm(self, mat1: Operand, mat2: Operand, *, beta: float = 1, alpha: float = 1) -> Self:
         """beta * self + alpha * mat1 @ mat2."""
-        product = self._operand(mat1).mm(mat2)
-        scaled = product if alpha == 1 else product * alpha
-        return (self if beta == 1 else self * beta) + scaled
+        return self._added("addmm", self.factor("addmm", mat1), mat2, (2, 2), beta, alpha)
 
-    def addmv(self, mat: Core, vec: Core, *, beta: float = 1, alpha: float = 1) -> Self:
+    def addmv(self, mat: Operand, vec: Operand, *, beta: float = 1, alpha: float = 1) -> Self:
         """beta * self + alpha * mat @ vec."""
-        product = self._operand(mat).mv(vec)
-        return (self if beta == 1 else self * beta) + (product if alpha == 1 else product * alpha)
+        return self._added("addmv", self.factor("addmv", mat), vec, (2, 1), beta, alpha)
 
-    def tensordot(self, other: Core, dims: int | Sequence[Sequence[int]] = 2) -> Self:
+    def _added(self, name: str, x: Self, y: Operand, ranks: tuple[int, int], beta: float, alpha: float) -> Self:
+        own = self._met(x)
+        check_floats(name, own, x)
+        product = x.product(name, x._ranked(name, y, *ranks))
+        return (own if beta == 1 else own * beta) + (product if alpha == 1 else product * alpha)
+
+    def tensordot(self, other: Operand, dims: int | Sequence[Sequence[int]] = 2) -> Self:
         """Sums of products over the last `dims` axes of this and the first of the other, or over pairs of axes."""
-        right = self._operand(other)
+        return self._summed("tensordot", self.factor("tensordot", other), dims)
+
+    def _summed(self, name: str, right: Self, dims: int | Sequence[Sequence[int]]) -> Self:
         if isinstance(dims, int):
             left_axes, right_axes = list(range(self.ndim - dims, self.ndim)), list(range(dims))
         else:
-            left_axes = [normal_axis("tensordot", a, self.ndim) for a in dims[0]]
-            right_axes = [normal_axis("tensordot", a, right.ndim) for a in dims[1]]
+            left_axes = [normal_axis(name, a, self.ndim) for a in dims[0]]
+            right_axes = [normal_axis(name, a, right.ndim) for a in dims[1]]
         if [self.shape[a] for a in left_axes] != [right.shape[a] for a in right_axes]:
             got = f"shapes {self.shape} and {right.shape} over axes {left_axes} and {right_axes}"
-            raise ShapeError(message("tensordot", got, "equal lengths on the axes that are summed"))
+            raise ShapeError(message(name, got, "equal lengths on the axes that are summed"))
         keep_left = [a for a in range(self.ndim) if a not in left_axes]
         keep_right = [a for a in range(right.ndim) if a not in right_axes]
         inner = math.prod(self.shape[a] for a in left_axes)
@@ -124,4 +161,4 @@ class Contracted(Indexed):
         x = self.permute((*keep_left, *left_axes)).reshape((rows, inner))
         y = right.permute((*right_axes, *keep_right)).reshape((inner, columns))
         shape = (*(self.shape[a] for a in keep_left), *(right.shape[a] for a in keep_right))
-        return x.matmul(y).reshape(shape)
+        return x.product(name, y).reshape(shape)

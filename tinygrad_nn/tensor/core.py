@@ -185,6 +185,7 @@ class Core:
 
     __slots__ = ("__weakref__", "node")
     __array_priority__: ClassVar[int] = 1000  # array + tensor is ours, not NumPy's
+    from_array: ClassVar[bool] = False  # whether it stands for an array that a compiled function is given
 
     node: Node
 
@@ -308,8 +309,10 @@ class Core:
         return 2 if self.node.shape else 1
 
 
-def check_assigned(handle: Core, other: Core) -> None:
+def check_assigned(handle: Core, other: object) -> None:
     """Raise ShapeError or DTypeError where a tensor cannot hold another one's value."""
+    if not isinstance(other, Core):
+        raise DTypeError(message("assign", type(other).__name__, "a tensor", "wrap it in tg.tensor"))
     old, new = handle.node, other.node
     if new.shape != old.shape:
         raise ShapeError(message("assign", f"shapes {old.shape} and {new.shape}", "equal shapes"))

@@ -12,23 +12,12 @@ import numpy as np
 
 from ..errors import DTypeError, ShapeError, message
 from ..graph import DType, Shape
-from ..ops.rules import DTYPES, FLOAT32, INT32, INT64
+from ..ops.rules import DTYPES, INT64
+from .arrays import array_of
 from .core import Mode, check_dtype, constant, mode
+from .door import takes_operands
 from .shape import as_ints
 from .tensor import Tensor
-
-# What other element types become without losing anything.
-_WIDENED = {
-    np.dtype(k): v
-    for k, v in (
-        (np.float16, FLOAT32),
-        (np.int8, INT32),
-        (np.int16, INT32),
-        (np.uint8, INT32),
-        (np.uint16, INT32),
-        (np.uint32, INT64),
-    )
-}
 
 
 def _finish(array: Any, requires_grad: bool) -> Tensor:
@@ -36,73 +25,29 @@ def _finish(array: Any, requires_grad: bool) -> Tensor:
     return result.requires_grad_() if requires_grad else result
 
 
-def _array(name: str, data: Any, dtype: Any, copy: bool) -> Any:
-    """Data as an array of one of the five dtypes; raises ShapeError for ragged lists, DTypeError for what is no
-    number.
-    """
-    wanted = None if dtype is None else check_dtype(name, dtype)
-    if isinstance(data, Tensor):
-        data = data.detach()._value()
-    if isinstance(data, (list, tuple)):
-        data = _plain(data)
-    try:
-        array = np.asarray(data)
-    except ValueError:
-        raise ShapeError(
-            message(
-                name, "rows of different lengths", "nested lists of one shape", "pad them, or keep a list of tensors"
-            )
-        ) from None
-    own = isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
-    if (not own and array.dtype == np.float64) or (array.size == 0 and not own):
-        wanted = wanted or mode.dtype
-    if array.dtype not in DTYPES:
-        if array.dtype not in _WIDENED:
-            hint = "encode text and categories as numbers first"
-            raise DTypeError(
-                message(name, f"data of dtype {array.dtype}", "bool, int32, int64, float32 or float64", hint)
-            )
-        wanted = wanted or _WIDENED[array.dtype]
-    if wanted is not None and array.dtype != wanted:
-        with np.errstate(all="ignore"):
-            return array.astype(wanted)
-    return array.copy() if copy else array
-
-
-def _plain(data: Any) -> Any:
-    """Lists whose entries are tensors, with the tensors as arrays."""
-    return [
-        part.detach()._value()
-        if isinstance(part, Tensor)
-        else _plain(part)
-        if isinstance(part, (list, tuple))
-        else part
-        for part in data
-    ]
-
-
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor with a copy of `data`: numbers, nested lists, arrays, tensors.
 
-    Raises ShapeError for ragged lists, DTypeError for text and objects, and for integers that ask for a gradient.
+    Raises ShapeError for ragged lists, DTypeError for text, objects and masked arrays, and for integers that ask for a
+    gradient.
 
     >>> tensor([[1, 2], [3, 4]])
     tensor([[1, 2],
             [3, 4]])
     """
-    return _finish(_array("tensor", data, dtype, copy=True), requires_grad)
+    return _finish(array_of("tensor", data, dtype, copy=True), requires_grad)
 
 
 def as_tensor(data: Any, dtype: Any = None) -> Tensor:
     """`data` as a tensor, itself where it is one of that dtype; arrays are not copied."""
     if isinstance(data, Tensor) and (dtype is None or data.dtype == check_dtype("as_tensor", dtype)):
         return data
-    return data.to(dtype) if isinstance(data, Tensor) else _finish(_array("as_tensor", data, dtype, copy=False), False)
+    return data.to(dtype) if isinstance(data, Tensor) else _finish(array_of("as_tensor", data, dtype), False)
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     """A tensor on the memory of an array, which must have one of the five dtypes."""
-    if not isinstance(array, np.ndarray) or array.dtype not in DTYPES:
+    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray) or array.dtype not in DTYPES:
         got = f"{type(array).__name__} {getattr(array, 'dtype', '')}".strip()
         raise DTypeError(message("from_numpy", got, "an array of bool, int32, int64, float32 or float64"))
     return _finish(array, False)
@@ -152,16 +97,19 @@ def linspace(start: float, end: float, steps: int, dtype: Any = None, requires_g
     return _finish(np.linspace(start, end, steps).astype(_dtype("linspace", dtype)), requires_grad)
 
 
+@takes_operands
 def zeros_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros of another tensor's shape and dtype."""
     return zeros(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
+@takes_operands
 def ones_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones of another tensor's shape and dtype."""
     return ones(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
+@takes_operands
 def full_like(x: Tensor, fill_value: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """One value in another tensor's shape and dtype."""
     return full(x.shape, fill_value, dtype=dtype or x.dtype, requires_grad=requires_grad)

@@ -32,11 +32,11 @@ class Elementwise(Logical):
 
     def add(self, other: Operand, *, alpha: Number = 1) -> Self:
         """x + alpha * other."""
-        return self + (other if alpha == 1 else self._operand(other) * alpha)
+        return self + (other if alpha == 1 else self._operand(other, "add") * alpha)
 
     def sub(self, other: Operand, *, alpha: Number = 1) -> Self:
         """x - alpha * other."""
-        return self - (other if alpha == 1 else self._operand(other) * alpha)
+        return self - (other if alpha == 1 else self._operand(other, "sub") * alpha)
 
     def mul(self, other: Operand) -> Self:
         """x * other."""
@@ -45,7 +45,7 @@ class Elementwise(Logical):
     def div(self, other: Operand, *, rounding_mode: Literal["trunc", "floor"] | None = None) -> Self:
         """x / other, of integers in the default float; rounded toward 0 ("trunc") or down ("floor"), keeping integers.
 
-        An integer divided by 0 with rounding is 0. Raises ConfigError for another rounding mode.
+        Raises DivisionByZero for an integer divided by 0 with rounding, ConfigError for another rounding mode.
 
         >>> import tinygrad_nn as tg
         >>> x = tg.tensor([7, -7])
@@ -58,22 +58,22 @@ class Elementwise(Logical):
             return self // other
         if rounding_mode != "trunc":
             raise ConfigError(message("div", f"rounding_mode={rounding_mode!r}", "None, 'trunc' or 'floor'"))
-        x, y = self.promoted(other)
+        x, y = self.promoted(other, "div")
         return (x / y).trunc() if x.node.dtype.kind == "f" else (x - x.fmod(y)) // y
 
     true_divide = div
 
     def floor_divide(self, other: Operand) -> Self:
-        """x / other rounded down; an integer divided by 0 is 0."""
+        """x / other rounded down. Raises DivisionByZero for integers divided by 0."""
         return self // other
 
     def remainder(self, other: Operand) -> Self:
-        """What `floor_divide` leaves: it has the sign of the divisor. An integer modulo 0 is 0."""
+        """What `floor_divide` leaves: it has the sign of the divisor. Raises DivisionByZero for integers."""
         return self % other
 
     def fmod(self, other: Operand) -> Self:
-        """What division rounded toward 0 leaves: it has the sign of the dividend. An integer modulo 0 is 0."""
-        return self._number_binary(e.FMOD, self._operand(other))
+        """What division rounded toward 0 leaves: it has the sign of the dividend. Raises as `remainder`."""
+        return self._number_binary(e.FMOD, self._operand(other, "fmod"))
 
     def pow(self, exponent: Operand) -> Self:
         """x ** exponent.
@@ -114,21 +114,21 @@ class Elementwise(Logical):
 
     def lerp(self, end: Operand, weight: Operand) -> Self:
         """x + weight * (end - x): x at weight 0 and `end` at weight 1, both exactly."""
-        x, y = self.promoted(end)
+        x, y = self.promoted(end, "lerp")
         step = y - x
         if isinstance(weight, (int, float)):
             return x + step * weight if weight < 0.5 else y - step * (1 - weight)
-        w = x._operand(weight)
+        w = x._operand(weight, "lerp")
         return (x + step * w).where(w < 0.5, y - step * (1 - w))
 
     def addcmul(self, tensor1: Core, tensor2: Operand, *, value: Number = 1) -> Self:
         """x + value * tensor1 * tensor2."""
-        scaled = self._operand(tensor1) if value == 1 else self._operand(tensor1) * value
+        scaled = self._operand(tensor1, "addcmul") if value == 1 else self._operand(tensor1, "addcmul") * value
         return self + scaled * tensor2
 
     def addcdiv(self, tensor1: Core, tensor2: Operand, *, value: Number = 1) -> Self:
         """x + value * tensor1 / tensor2; integers are divided as floats."""
-        scaled = self._operand(tensor1) if value == 1 else self._operand(tensor1) * value
+        scaled = self._operand(tensor1, "addcdiv") if value == 1 else self._operand(tensor1, "addcdiv") * value
         return self + scaled / tensor2
 
     # ---- exponentials and logarithms ------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ class Elementwise(Logical):
         >>> tg.tensor([-1000.0, 1000.0]).logaddexp(0).tolist()
         [0.0, 1000.0]
         """
-        return self._float_binary(t.LOGADDEXP, self._operand(other))
+        return self._float_binary(t.LOGADDEXP, self._operand(other, "logaddexp"))
 
     def sigmoid(self) -> Self:
         """1 / (1 + exp(-x))."""
@@ -218,7 +218,7 @@ class Elementwise(Logical):
 
     def atan2(self, other: Operand) -> Self:
         """Angle in radians of the point (other, x), between -pi and pi."""
-        return self._float_binary(t.ATAN2, self._operand(other))
+        return self._float_binary(t.ATAN2, self._operand(other, "atan2"))
 
     def sinh(self) -> Self:
         """Hyperbolic sine."""
@@ -295,22 +295,22 @@ class Elementwise(Logical):
         x = self
         for bound in (min, max):
             if bound is not None and not (x.node.dtype.kind == "f" and isinstance(bound, (int, float))):
-                x = x.promoted(bound)[0]
+                x = x.promoted(bound, "clamp")[0]
         dtype = x.node.dtype
         low, high = _limits(dtype)
-        lower = x._operand(low if min is None else min).cast(dtype)
-        upper = x._operand(high if max is None else max).cast(dtype)
+        lower = x._operand(low if min is None else min, "clamp").cast(dtype)
+        upper = x._operand(high if max is None else max, "clamp").cast(dtype)
         return x.apply(e.CLAMP, lower, upper)
 
     clip = clamp
 
     def maximum(self, other: Operand) -> Self:
         """The larger of x and other, NaN if either is; a tie shares the gradient."""
-        return self._binary(e.MAXIMUM, self._operand(other))
+        return self._binary(e.MAXIMUM, self._operand(other, "maximum"))
 
     def minimum(self, other: Operand) -> Self:
         """The smaller of x and other, NaN if either is; a tie shares the gradient."""
-        return self._binary(e.MINIMUM, self._operand(other))
+        return self._binary(e.MINIMUM, self._operand(other, "minimum"))
 
     def nan_to_num(self, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Self:
         """NaN and infinities replaced, the latter by default by the largest and smallest number; gradient 0 there."""

@@ -5,13 +5,13 @@ One section per layer of methods. A function has its method's documentation, whe
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from ..errors import ConfigError, message
-from .core import Core
-from .creation import tensor
+from .arrays import array_of
+from .core import Core, constant
+from .door import takes_data, takes_operands
 from .operators import Operand
 from .tensor import Tensor
 
@@ -20,13 +20,17 @@ R = TypeVar("R")
 
 
 def function(method: Callable[Concatenate[Tensor, P], R]) -> Callable[Concatenate[Any, P], R]:
-    """A method of Tensor as a function whose first argument may be anything `tg.tensor` takes."""
+    """A method of Tensor as a function whose operands may be anything `tg.tensor` takes."""
+    return _named(takes_operands(method), method.__name__)
 
-    @functools.wraps(method)
-    def call(x: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return method(x if isinstance(x, Core) else tensor(x), *args, **kwargs)  # type: ignore[arg-type]
 
-    call.__qualname__ = method.__name__
+def contraction(method: Callable[Concatenate[Tensor, P], R]) -> Callable[Concatenate[Any, P], R]:
+    """The same for a matrix product: an array takes the dtype of the tensor beside it."""
+    return _named(takes_data(method, "product"), method.__name__)
+
+
+def _named(call: Callable[..., R], name: str) -> Callable[..., R]:
+    call.__qualname__ = name
     return call
 
 
@@ -68,14 +72,14 @@ def where(condition: Any, x: Operand | None = None, y: Operand | None = None) ->
     >>> where([[0, 3], [4, 0]])
     (tensor([0, 1]), tensor([1, 0]))
     """
-    mask = condition if isinstance(condition, Tensor) else tensor(condition)
+    mask = condition if isinstance(condition, Tensor) else Tensor.handle(constant(array_of("where", condition)))
     if x is None and y is None:
         return tuple(mask.nonzero().unbind(1))
     if x is None or y is None:
         raise ConfigError(message("where", "one of x and y", "both or none"))
     if isinstance(y, Tensor) and not isinstance(x, Core):  # a number as x must not count as a tensor in promotion
         return y.where(~mask, x)
-    return (x if isinstance(x, Tensor) else tensor(x)).where(mask, y)
+    return (x if isinstance(x, Tensor) else Tensor.handle(constant(array_of("where", x)))).where(mask, y)
 
 
 masked_fill = function(Tensor.masked_fill)
@@ -212,13 +216,13 @@ nonzero = function(Tensor.nonzero)
 
 # ---- contractions --------------------------------------------------------------------------------------------------
 
-matmul = function(Tensor.matmul)
-mm = function(Tensor.mm)
-bmm = function(Tensor.bmm)
-mv = function(Tensor.mv)
-dot = function(Tensor.dot)
-inner = function(Tensor.inner)
-outer = function(Tensor.outer)
-addmm = function(Tensor.addmm)
-addmv = function(Tensor.addmv)
-tensordot = function(Tensor.tensordot)
+matmul = contraction(Tensor.matmul)
+mm = contraction(Tensor.mm)
+bmm = contraction(Tensor.bmm)
+mv = contraction(Tensor.mv)
+dot = contraction(Tensor.dot)
+inner = contraction(Tensor.inner)
+outer = contraction(Tensor.outer)
+addmm = contraction(Tensor.addmm)
+addmv = contraction(Tensor.addmv)
+tensordot = contraction(Tensor.tensordot)

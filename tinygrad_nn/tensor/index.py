@@ -6,7 +6,8 @@ every rule of NumPy holds) and one `take`. `x[key] = v` writes with `scatter` an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -15,11 +16,13 @@ from ..errors import DTypeError, IndexOutOfRange, ShapeError, message
 from ..graph import Shape
 from ..ops.index import GATHER, PUT_ADD, SCATTER, SCATTER_ADD, TAKE
 from ..ops.movement import RESHAPE
+from .arrays import array_of
 from .core import Core, constant, mode
 from .inplace import InPlace
 from .operators import Operand
 from .shape import normal_axis
 
+Index = Core | int | np.ndarray[Any, Any] | Sequence[Any]
 T = TypeVar("T", bound=InPlace)
 
 
@@ -28,48 +31,56 @@ class Indexed(InPlace):
 
     __slots__ = ()
 
-    def gather(self, dim: int, index: Core) -> Self:
+    def _positions(self, name: str, index: Any) -> Core:
+        """An index or a mask as a tensor; lists and arrays of integers will do."""
+        return index if isinstance(index, Core) else self.handle(constant(array_of(name, index)))
+
+    def gather(self, dim: int, index: Index) -> Self:
         """out[i][j] = x[index[i][j]][j] for dim 0, and so on, as torch.gather."""
-        return self.apply(GATHER, index, axis=normal_axis("gather", dim, self.ndim))
+        return self.apply(GATHER, self._positions("gather", index), axis=normal_axis("gather", dim, self.ndim))
 
-    def scatter(self, dim: int, index: Core, src: Operand) -> Self:
+    def scatter(self, dim: int, index: Index, src: Operand) -> Self:
         """A copy with out[index[i][j]][j] = src[i][j] for dim 0; the last write counts."""
-        return self.apply(SCATTER, index, self._source(index, src), axis=normal_axis("scatter", dim, self.ndim))
+        at = self._positions("scatter", index)
+        return self.apply(SCATTER, at, self._source("scatter", at, src), axis=normal_axis("scatter", dim, self.ndim))
 
-    def scatter_add(self, dim: int, index: Core, src: Operand) -> Self:
+    def scatter_add(self, dim: int, index: Index, src: Operand) -> Self:
         """A copy with src[i][j] added at out[index[i][j]][j] for dim 0."""
         axis = normal_axis("scatter_add", dim, self.ndim)
-        return self + self._source(index, src).apply(SCATTER_ADD, index, axis=axis, shape=self.shape)
+        at = self._positions("scatter_add", index)
+        return self + self._source("scatter_add", at, src).apply(SCATTER_ADD, at, axis=axis, shape=self.shape)
 
-    def _source(self, index: Core, src: Operand) -> Self:
-        values = self._operand(src).cast(self.dtype)
+    def _source(self, name: str, index: Core, src: Operand) -> Self:
+        values = self._operand(src, name).cast(self.dtype)
         return values if values.shape == index.shape else values.expand_to(index.shape)
 
-    def index_select(self, dim: int, index: Core) -> Self:
+    def index_select(self, dim: int, index: Index) -> Self:
         """The slices that `index` (int32 or int64, one axis) names, along one axis."""
+        index = self._positions("index_select", index)
         if index.ndim > 1:
             raise ShapeError(message("index_select", f"an index of shape {index.shape}", "one axis"))
         return self.apply(TAKE, index, axis=normal_axis("index_select", dim, self.ndim))
 
-    def index_add(self, dim: int, index: Core, source: Core, *, alpha: float = 1) -> Self:
+    def index_add(self, dim: int, index: Index, source: Operand, *, alpha: float = 1) -> Self:
         """A copy with alpha times the slices of `source` added at the slices that `index` names."""
         axis = normal_axis("index_add", dim, self.ndim)
-        scaled = self._operand(source) * alpha if alpha != 1 else self._operand(source)
-        added = scaled.apply(PUT_ADD, index, axis=axis, size=self.shape[axis])
+        scaled = self._operand(source, "index_add") * alpha if alpha != 1 else self._operand(source, "index_add")
+        added = scaled.apply(PUT_ADD, self._positions("index_add", index), axis=axis, size=self.shape[axis])
         return self + added
 
-    def masked_select(self, mask: Core) -> Self:
+    def masked_select(self, mask: Index) -> Self:
         """The elements where a mask (broadcast) holds, along one axis. Reads the mask's values."""
-        return self[mask.expand_to(self.shape)]
+        return self[self._positions("masked_select", mask).expand_to(self.shape)]
 
-    def take(self, index: Core) -> Self:
+    def take(self, index: Index) -> Self:
         """Elements of the flattened tensor, in the shape of the index."""
-        return self.flatten().apply(TAKE, index, axis=0)
+        return self.flatten().apply(TAKE, self._positions("take", index), axis=0)
 
-    def take_along_dim(self, indices: Core, dim: int | None = None) -> Self:
+    def take_along_dim(self, indices: Index, dim: int | None = None) -> Self:
         """As gather, with the other axes broadcast; of the flattened tensor without `dim`."""
+        indices = self._positions("take_along_dim", indices)
         if dim is None:
-            return self.flatten().gather(0, self._operand(indices).flatten())
+            return self.flatten().gather(0, indices.apply(RESHAPE, shape=(math.prod(indices.shape),)))
         axis = normal_axis("take_along_dim", dim, self.ndim)
         lines = [max(m, n) if k != axis else -1 for k, (m, n) in enumerate(zip(self.shape, indices.shape, strict=True))]
         own = tuple(self.shape[axis] if n == -1 else n for n in lines)

@@ -107,7 +107,7 @@ class InPlace(Reduced):
 
     def copy_(self, source: Operand) -> Self:
         """The values of another tensor, broadcast and converted to this dtype."""
-        return self._write("copy_", self._operand(source).cast(self.node.dtype).expand_to(self.node.shape))
+        return self._write("copy_", self._operand(source, "copy_").cast(self.node.dtype).expand_to(self.node.shape))
 
     def fill_(self, value: Operand) -> Self:
         """One value, converted to this dtype, everywhere."""

@@ -8,15 +8,16 @@ from typing import Any, Literal
 
 from ..errors import ConfigError, ShapeError, message
 from .creation import as_tensor
+from .door import Rule, converted
 from .shape import normal_axis
 from .tensor import Tensor
 
 
-def _listed(name: str, tensors: Sequence[Any]) -> list[Tensor]:
-    listed = [as_tensor(x) for x in tensors]
-    if not listed:
+def _listed(name: str, tensors: Sequence[Any], rule: Rule = "operator") -> list[Tensor]:
+    given = {f"operand {k}": x for k, x in enumerate(tensors)}
+    if not given:
         raise ShapeError(message(name, "no tensors", "at least one"))
-    return listed
+    return list({**given, **converted(name, given, {}, rule)}.values())
 
 
 def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
@@ -93,7 +94,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     >>> einsum("i,i->", [1.0, 2.0], [3.0, 4.0]).item()
     11.0
     """
-    listed = _listed("einsum", operands)
+    listed = _listed("einsum", operands, "product")
     inputs, output = _parsed(equation, listed)
     x, letters = _diagonal(listed[0], inputs[0], equation)
     for k, y in enumerate(listed[1:], start=1):
@@ -174,7 +175,7 @@ def _pair(x: Tensor, xs: str, y: Tensor, ys: str, needed: set[str]) -> tuple[Ten
         shape = (*(sizes[c] for c in batch), _product(sizes, first), _product(sizes, second))
         return t.permute(order).reshape(shape)
 
-    product = matrix(x, xs, rows, summed).matmul(matrix(y, ys, summed, columns))
+    product = matrix(x, xs, rows, summed).product("einsum", matrix(y, ys, summed, columns))
     letters = [*batch, *rows, *columns]
     return product.reshape(tuple(sizes[c] for c in letters)), "".join(letters)
 

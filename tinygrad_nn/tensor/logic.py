@@ -16,11 +16,11 @@ class Logical(Operators):
 
     def eq(self, other: Operand) -> Self:
         """x == other, element by element; False for NaN."""
-        return self._binary(e.EQ, self._operand(other))
+        return self._binary(e.EQ, self._operand(other, "eq"))
 
     def ne(self, other: Operand) -> Self:
         """x != other, element by element; True for NaN."""
-        return self._binary(e.NE, self._operand(other))
+        return self._binary(e.NE, self._operand(other, "ne"))
 
     def lt(self, other: Operand) -> Self:
         """x < other, element by element; False for NaN, as every order."""
@@ -44,15 +44,15 @@ class Logical(Operators):
 
     def logical_and(self, other: Operand) -> Self:
         """Whether both differ from 0."""
-        return self.bool() & self._operand(other).bool()
+        return self.bool() & self._operand(other, "logical_and").bool()
 
     def logical_or(self, other: Operand) -> Self:
         """Whether at least one differs from 0."""
-        return self.bool() | self._operand(other).bool()
+        return self.bool() | self._operand(other, "logical_or").bool()
 
     def logical_xor(self, other: Operand) -> Self:
         """Whether exactly one differs from 0."""
-        return self.bool() ^ self._operand(other).bool()
+        return self.bool() ^ self._operand(other, "logical_xor").bool()
 
     def bitwise_not(self) -> Self:
         """~x, of integers or bools."""
@@ -92,7 +92,7 @@ class Logical(Operators):
 
     def isclose(self, other: Operand, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Self:
         """|x - other| <= atol + rtol * |other|, or equal; NaN is close to NaN if `equal_nan`. Dtypes are promoted."""
-        x, y = self.promoted(other)
+        x, y = self.promoted(other, "isclose")
         equal = x == y
         if equal_nan:
             equal = equal | (x.isnan() & y.isnan())

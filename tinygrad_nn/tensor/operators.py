@@ -1,12 +1,12 @@
 """Operators and choice: what `x + y`, `x < y`, `~x` mean, and how operands of unlike kinds meet.
 
-Operands are promoted as in PyTorch and broadcast. Arrays count as tensors of their dtype, NumPy's scalars as Python
-numbers.
+Operands are promoted as in PyTorch and broadcast. Arrays count as tensors of their dtype, NumPy's scalars and the
+numbers of lists as Python numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -15,12 +15,17 @@ from ..errors import DTypeError, message
 from ..graph import NO_ATTRS, Node, Op
 from ..ops import elementwise as e
 from ..ops import transcendental as t
-from ..ops.rules import BOOL, DTYPES
+from ..ops.rules import BOOL
+from .arrays import array_of, beside
 from .convert import Converted
 from .core import Core, Number, bind, constant, mode, number_dtype, scalar
 from .promotion import result_type
 
-Operand = Core | Number | np.ndarray[Any, Any] | np.generic
+Operand = Core | Number | np.ndarray[Any, Any] | np.generic | Sequence[Any]
+
+
+_ASKED = (int, np.ndarray, np.generic)  # what x == y compares with; a list is another object
+_TAKEN = (*_ASKED, list, tuple)
 
 
 class Operators(Converted):
@@ -30,25 +35,23 @@ class Operators(Converted):
 
     # ---- operands -------------------------------------------------------------------------------------------------
 
-    def _operand(self, other: object) -> Self:
-        """Another operand as a tensor of its own dtype (a Python number takes one that fits this tensor)."""
+    def _operand(self, other: object, name: str = "tensor") -> Self:
+        """Another operand as a tensor of its own dtype (Python numbers, in lists too, take one that fits this
+        tensor).
+        """
         if isinstance(other, Core):
             return other  # type: ignore[return-value]
         if isinstance(other, (int, float)):
             dtype = self.node.dtype
             fits = dtype.kind == "f" or isinstance(other, bool) or (dtype.kind == "i" and isinstance(other, int))
             return self.handle(scalar(other, dtype if fits else number_dtype(other)))  # type: ignore[no-any-return]
-        if not isinstance(other, (np.ndarray, np.generic)):
-            got = f"an operand of type {type(other).__name__}"
-            raise DTypeError(message("tensor", got, "a tensor, a number or an array"))
-        if other.dtype not in DTYPES:
-            got = f"an operand of dtype {other.dtype}"
-            raise DTypeError(message("tensor", got, "bool, int32, int64, float32 or float64"))
-        return self.handle(constant(np.array(other)))  # type: ignore[no-any-return]
+        if isinstance(other, (np.ndarray, np.generic)):
+            return self.handle(constant(array_of(name, other, copy=True)))  # type: ignore[no-any-return]
+        return self.handle(constant(beside(name, other, self.node.dtype)))  # type: ignore[no-any-return]
 
-    def promoted(self, other: Operand) -> tuple[Self, Self]:
+    def promoted(self, other: Operand, name: str = "tensor") -> tuple[Self, Self]:
         """This tensor and another operand in their common dtype."""
-        right: Self = other if isinstance(other, Core) else self._operand(other)  # type: ignore[assignment]
+        right: Self = other if isinstance(other, Core) else self._operand(other, name)  # type: ignore[assignment]
         if self.node.dtype == right.node.dtype:
             return self, right
         rank = right.rank() if isinstance(other, Core) or right.shape else 0
@@ -71,23 +74,23 @@ class Operators(Converted):
                 b = scalar(other, a.dtype)
         elif isinstance(other, int) and a.dtype.kind in "fi" and type(other) is int:
             b = scalar(other, a.dtype)
-        elif not isinstance(other, (int, np.ndarray, np.generic)):
-            return NotImplemented
+        elif not isinstance(other, _ASKED if op is e.EQ or op is e.NE else _TAKEN):
+            return NotImplemented  # type: ignore[no-any-return]
         if b is not None and mode.recorder is None:
             return self.handle(bind(op, (b, a) if swap else (a, b), NO_ATTRS))  # type: ignore[no-any-return]
-        left, right = self.promoted(other)
+        left, right = self.promoted(other, op.name)
         return right.apply(op, left) if swap else left.apply(op, right)
 
     def _float_binary(self, op: Op, other: Operand, swap: bool = False) -> Self:
         """As `_binary` for ops that are only defined on floats."""
         if self.node.dtype.kind != "f":
-            left, right = self.promoted(other)
+            left, right = self.promoted(other, op.name)
             return left.as_float()._binary(op, right.as_float(), swap)
         return self._binary(op, other, swap)
 
     def _number_binary(self, op: Op, other: Operand, swap: bool = False) -> Self:
         """As `_binary` for ops that are not defined on two bools: NumPy would make int8 of them."""
-        if self.node.dtype.kind == "b" and self._operand(other).node.dtype.kind == "b":
+        if self.node.dtype.kind == "b" and self._operand(other, op.name).node.dtype.kind == "b":
             op.dtype(BOOL, BOOL)  # raises
         return self._binary(op, other, swap)
 
@@ -132,6 +135,12 @@ class Operators(Converted):
 
     def __rmod__(self, other: Operand) -> Self:
         return self._number_binary(e.REMAINDER, other, swap=True)
+
+    def __divmod__(self, other: Operand) -> tuple[Self, Self]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Operand) -> tuple[Self, Self]:
+        return self.__rfloordiv__(other), self.__rmod__(other)
 
     def __pow__(self, other: Operand) -> Self:
         if isinstance(other, (int, float)) and not isinstance(other, bool):
@@ -217,7 +226,7 @@ class Operators(Converted):
 
     def _mask(self, name: str, mask: Core | np.ndarray[Any, Any]) -> Self:
         """A bool tensor, or DTypeError: np.where would take any dtype."""
-        condition = mask if isinstance(mask, Core) else self._operand(mask)
+        condition = mask if isinstance(mask, Core) else self._operand(mask, name)
         if condition.node.dtype.kind != "b":
             raise DTypeError(message(name, f"a mask of dtype {condition.dtype.name}", "bool", "compare first: x != 0"))
         return condition  # type: ignore[return-value]
@@ -227,12 +236,12 @@ class Operators(Converted):
 
         The gradient of the element not taken is 0, and NaN or infinity there does no harm.
         """
-        left, right = self.promoted(other)
+        left, right = self.promoted(other, "where")
         return self._mask("where", condition).apply(e.WHERE, left, right)
 
     def masked_fill(self, mask: Core | np.ndarray[Any, Any], value: Operand) -> Self:
         """A copy with `value` where `mask` (bool) holds; the dtype stays."""
-        fill = self._operand(value).cast(self.node.dtype)
+        fill = self._operand(value, "masked_fill").cast(self.node.dtype)
         return self._mask("masked_fill", mask).apply(e.WHERE, fill, self)
 
 

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, Self, TypeVar, overload
 
+import numpy as np
+
 from ..errors import ConfigError, DTypeError, IndexOutOfRange, message
 from ..graph import DType, Op
 from ..ops.control import CUMPROD, CUMSUM
@@ -179,8 +181,9 @@ class Reduced(Shaped):
         """Whether `isclose` holds everywhere, as a Python bool."""
         return bool(self.isclose(other, rtol, atol, equal_nan).all())
 
-    def equal(self, other: Core) -> bool:
+    def equal(self, other: Operand) -> bool:
         """Whether the other tensor has the same shape and elements, as a Python bool; NaN equals nothing."""
+        other = self._operand(other, "equal")
         return self.shape == other.shape and bool((self == other).all())
 
     # ---- extremes ---------------------------------------------------------------------------------------------------
@@ -235,7 +238,7 @@ class Reduced(Shaped):
         >>> x.max().item(), x.max(1).indices.tolist(), x.max(tg.tensor(3.5)).tolist()
         (5.0, [1, 0], [[3.5, 5.0], [4.0, 3.5]])
         """
-        tensor = dim if isinstance(dim, Core) else other
+        tensor = dim if isinstance(dim, (Core, np.ndarray)) else other
         return self._extreme(MAX, ARGMAX, dim, keepdim) if tensor is None else self.maximum(tensor)
 
     @overload
@@ -248,7 +251,7 @@ class Reduced(Shaped):
     def min(self, *, other: Core) -> Self: ...
     def min(self, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
         """As `max`, for the smallest element."""
-        tensor = dim if isinstance(dim, Core) else other
+        tensor = dim if isinstance(dim, (Core, np.ndarray)) else other
         return self._extreme(MIN, ARGMIN, dim, keepdim) if tensor is None else self.minimum(tensor)
 
     def _extreme(self, op: Op, arg: Op, dim: int | None, keepdim: bool) -> Any:

@@ -18,6 +18,7 @@ from ..graph import Shape
 from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE, Bounds
 from .core import Core, constant, stretch
 from .elementwise import Elementwise
+from .operators import Operand
 from .promotion import result_type
 
 Ints = int | Sequence[int]
@@ -252,13 +253,13 @@ class Shaped(Elementwise):
         wanted = tuple(shape)
         return self if self.node.shape == wanted else self.shared(BROADCAST, **stretch("expand", self.shape, wanted))
 
-    def expand_as(self, other: Core) -> Self:
+    def expand_as(self, other: Operand) -> Self:
         """Stretched to another tensor's shape."""
-        return self.broadcast_to(other.shape)
+        return self.broadcast_to(self._operand(other, "expand_as").shape)
 
-    def view_as(self, other: Core) -> Self:
+    def view_as(self, other: Operand) -> Self:
         """In another tensor's shape."""
-        return self.reshape(other.shape)
+        return self.reshape(self._operand(other, "view_as").shape)
 
     def repeat(self, *sizes: Any) -> Self:
         """Copies beside each other, sizes[k] times along axis k (counted from the last axis; new axes come in front).

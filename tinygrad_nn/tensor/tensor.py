@@ -88,6 +88,8 @@ class Tensor(Contracted):
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
+        if value is not None and not isinstance(value, Core):
+            raise DTypeError(message("grad", type(value).__name__, "a tensor or None", "wrap it in tg.tensor"))
         if value is not None and (value.shape, value.dtype) != (self.shape, self.dtype):
             got = f"a gradient {value.shape}:{value.dtype} for a tensor {self.shape}:{self.dtype}"
             raise ShapeError(message("grad", got, "the same shape and dtype"))

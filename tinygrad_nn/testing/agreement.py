@@ -19,7 +19,7 @@ import numpy as np
 from ..compiler import interp
 from ..compiler.runtime import Compiled
 from ..compiler.unroll import unroll
-from ..errors import IndexOutOfRange
+from ..errors import DivisionByZero, IndexOutOfRange
 from ..executor import eval_node, run
 from ..graph import Graph, Node
 from ..ops import transcendental
@@ -29,6 +29,7 @@ from ..ops.elementwise import ADD
 Array = np.ndarray[Any, Any]
 SAMPLES: Final = 8  # runs with errors
 EVERY: Final = 10**6  # nodes of a loop that is written out
+REFUSED: Final = (IndexOutOfRange, DivisionByZero)  # what an executor may find wrong in the data
 FACTOR: Final = 3.0  # between the largest deviation of these and what is allowed
 ULP: Final = 4.0  # of elementary functions: 2 for ours, 2 for NumPy's
 LOOSE: Final = 1e-3  # an element allowed more than this part of its value says nothing
@@ -104,11 +105,17 @@ class Outcome:
 
 def check(graph: Graph, values: Sequence[Any], interpreted: bool = True) -> Outcome:
     """Run a graph with NumPy, as machine code (twice: a run may leave nothing behind) and in the interpreter."""
-    compiled = Compiled(graph)
+    try:
+        compiled = Compiled(graph)
+    except DivisionByZero:  # by a 0 that stands in the code
+        return Outcome(()) if _refusal(graph, values) else Outcome(("compilation: an error where there is none",))
+    error = _refusal(graph, values)
+    if error is not None:
+        return Outcome(tuple(_fails_alike(compiled, values, error)))
     try:
         wanted = expected(graph, values)
-    except IndexOutOfRange as error:
-        return Outcome(tuple(_fails_alike(compiled, values, error)))
+    except REFUSED:  # of errors as small as an executor may make
+        return Outcome(())
     native = _joined(compiled.run(values))
     found = {"machine code": native, "machine code, second run": _joined(compiled.run(values))}
     if interpreted:
@@ -133,14 +140,23 @@ def check(graph: Graph, values: Sequence[Any], interpreted: bool = True) -> Outc
     return Outcome(tuple(problems), sum(one.value.size for one in wanted), undecided)
 
 
-def _fails_alike(compiled: Compiled, values: Sequence[Any], error: IndexOutOfRange) -> list[str]:
+def _refusal(graph: Graph, values: Sequence[Any]) -> Exception | None:
+    """What NumPy's executor finds wrong."""
+    try:
+        run(graph, values)
+    except REFUSED as error:
+        return error
+    return None
+
+
+def _fails_alike(compiled: Compiled, values: Sequence[Any], error: Exception) -> list[str]:
     """Each executor must refuse what NumPy's refused."""
     problems = []
     program = compiled.stages.program
     for who, call in (("machine code", compiled.run), ("interpreter", partial(interp.run, program))):
         try:
             call(values)
-        except IndexOutOfRange:
+        except type(error):
             continue
         problems.append(f"{who}: no error where there is one: {error}")
     return problems

@@ -12,9 +12,10 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from ..errors import DTypeError, IndexOutOfRange, ShapeError
+from ..errors import DivisionByZero, DTypeError, IndexOutOfRange, ShapeError
 from ..graph import Attrs, Op, Shape
 from ..ops import TABLE
+from ..ops.elementwise import DIVISIONS
 from ..ops.rules import BOOL, DTYPES, FLOAT32, FLOAT64, INT32, INT64
 from ..tensor import Tensor
 from ..tensor.core import constant
@@ -145,7 +146,7 @@ class Builder:
         try:
             with np.errstate(all="ignore"):
                 value = np.asarray(step.op.numpy(*operands, **step.attrs))
-        except IndexOutOfRange:
+        except (IndexOutOfRange, DivisionByZero):
             value = np.zeros(shape, operands[0].dtype)
         if value.dtype.kind == "f" and value.size and not self.chance(0.1):
             with np.errstate(all="ignore"):
@@ -184,6 +185,10 @@ class Builder:
             operands.insert(0, self.partner(own.shape, BOOL))
         elif self.chance(0.3):
             operands.reverse()
+        divides = op in DIVISIONS and own.dtype.kind == "i"
+        if divides and not self.values[operands[1]].all() and not self.chance(0.02):
+            sides = ((1, 5), (-4, 0))
+            operands[1] = self.given(self.values[operands[1]].shape, own.dtype, *sides[int(self.chance(0.5))])
         return Step(op, tuple(operands), attrs)
 
     def takes(self, op: Op, dtype: Any) -> bool:

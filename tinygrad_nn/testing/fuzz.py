@@ -40,7 +40,8 @@ class Summary:
     def __str__(self) -> str:
         share = 100 * self.undecided_elements / max(1, self.elements)
         return (
-            f"{self.programs} programs ({self.interpreted} interpreted, {self.refused} with an index out of range), "
+            f"{self.programs} programs ({self.interpreted} interpreted, "
+            f"{self.refused} with a wrong index or a divisor of 0), "
             f"{len(self.mismatches)} mismatches, {self.undecided} with undecided elements "
             f"({share:.2f} % of {self.elements} elements)"
         )

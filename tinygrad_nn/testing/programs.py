@@ -9,7 +9,7 @@ import numpy as np
 
 from ..autograd import grad
 from ..compiler.trace import trace
-from ..errors import GraphError, IndexOutOfRange
+from ..errors import DivisionByZero, GraphError, IndexOutOfRange
 from ..graph import Graph
 from ..pytree import flatten
 from ..tensor import Tensor
@@ -52,7 +52,7 @@ def generate(seed: Sequence[int]) -> tuple[Graph, list[Array]]:
     flat, tree = flatten((tuple(leaves), {}))
     try:
         traced = trace(function, tree, flat, [True] * len(flat))
-    except (GraphError, IndexOutOfRange):  # of a constant that is out of range
+    except (GraphError, IndexOutOfRange, DivisionByZero):  # of a constant that is out of range, or 0
         return generate([*seed, 1])
     captured = [np.asarray(capture.handle.node.value) for capture in traced.captures]
     return with_updates(traced.graph, rng), [*inputs, *captured]

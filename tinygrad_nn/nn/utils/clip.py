@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from ...errors import GraphError, TraceError, message
 from ...tensor import Tensor, no_grad
 from ...tensor.creation import zeros
+from ...tensor.door import check_tensors
 
 
-def _with_grad(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+def _with_grad(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     listed = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    check_tensors(name, listed)
     return [p for p in listed if p.grad is not None]
 
 
@@ -22,7 +24,7 @@ def clip_grad_norm_(
     No value is read, so it works in a compiled step; only with `error_if_nonfinite`, which raises GraphError for a norm
     that is not finite, it does not.
     """
-    chosen = _with_grad(parameters)
+    chosen = _with_grad("clip_grad_norm_", parameters)
     with no_grad():
         gradients = [p.grad for p in chosen if p.grad is not None]
         if not gradients:
@@ -47,6 +49,6 @@ def clip_grad_norm_(
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Limit every element of every gradient to [-clip_value, clip_value]."""
     with no_grad():
-        for p in _with_grad(parameters):
+        for p in _with_grad("clip_grad_value_", parameters):
             if p.grad is not None:
                 p.grad = p.grad.clamp(-clip_value, clip_value)

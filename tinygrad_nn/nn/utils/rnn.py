@@ -24,12 +24,14 @@ from typing import Any
 from ...errors import DTypeError, ShapeError, message
 from ...tensor import Tensor
 from ...tensor.creation import as_tensor
+from ...tensor.door import taken, takes_data
 
 
 def pad_sequence(sequences: Sequence[Tensor], batch_first: bool = False, padding_value: float = 0.0) -> Tensor:
     """Sequences (T_i, ...) as (max T, N, ...), or (N, max T, ...) with `batch_first`."""
     if not sequences:
         raise ShapeError(message("pad_sequence", "no sequences", "at least one"))
+    sequences = [taken("pad_sequence", s) for s in sequences]
     longest = max(s.shape[0] for s in sequences)
     rows = []
     for s in sequences:
@@ -39,6 +41,7 @@ def pad_sequence(sequences: Sequence[Tensor], batch_first: bool = False, padding
     return first.cat_with(*rest, dim=0 if batch_first else 1)
 
 
+@takes_data
 def unpad_sequence(padded: Tensor, lengths: Tensor | Sequence[int], batch_first: bool = False) -> list[Tensor]:
     """The sequences of a padded batch: the inverse of pad_sequence. Reads the lengths.
 
@@ -70,6 +73,7 @@ def length_mask(
     return places < ends.unsqueeze(1) if batch_first else places.unsqueeze(1) < ends
 
 
+@takes_data
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of the values where `mask` holds; the mask's axes are the first axes of the values. 0 / 0 is NaN.
 

@@ -1,0 +1,501 @@
+"""What stands for a tensor: every public function takes lists, numbers and arrays, or says by its name what it got.
+
+The calls are made from the signatures: each parameter that is annotated as a tensor is given as a tensor, as an array
+of float64, as a list, as what is no data at all. `CALLS` holds the arguments of functions for which those by the name
+of the parameter do not fit; a new function is tested without a line here, or fails until it has one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_nn as tg
+from tinygrad_nn import functional as F
+from tinygrad_nn import metrics, nn
+from tinygrad_nn.errors import DataError, DTypeError, GraphError, TinygradError
+from tinygrad_nn.nn.utils.rnn import masked_mean, pad_sequence, unpad_sequence
+from tinygrad_nn.tensor import functions
+
+RNG = np.random.default_rng(4)
+
+
+def part(*shape: int) -> Any:
+    """Numbers in (0, 1) that float32 holds, so that every dtype has the same."""
+    return RNG.integers(1, 16, shape) / 16
+
+
+INTS = np.array([0, 2, 1, 1])
+X = part(4, 3)
+BY_NAME: dict[str, Any] = {
+    "self": X, "x": X, "x1": X, "x2": part(4, 3), "target": part(4, 3), "other": part(4, 3), "end": part(4, 3),
+    "weight": part(3), "anchor": X, "positive": part(4, 3), "negative": part(4, 3), "tensor1": part(4, 3),
+    "tensor2": part(4, 3), "exponent": part(4, 3), "mask": X > 0.5, "value": 0.5, "dim": 0, "index": INTS,
+    "threshold": 0.5, "min": part(4, 3), "max": part(4, 3), "predictions": part(6),
+    "targets": np.array([0, 1, 1, 0, 1, 1]),
+    "fraction": 0.1, "fill_value": 2.0,
+}  # fmt: skip
+SQUARE, BITS = part(4, 4), np.array([3, 5, 6])
+CALLS: dict[str, tuple[Any, ...]] = {
+    "prelu": (X, part(3)),
+    "glu": (part(4, 4),),
+    "linear": (X, part(2, 3), part(2)),
+    "bilinear": (X, part(4, 2), part(5, 3, 2), part(5)),
+    "conv1d": (part(2, 3, 7), part(4, 3, 3), part(4)),
+    "embedding": (INTS, part(3, 2)),
+    "one_hot": (INTS, 3),
+    "max_pool1d": (part(2, 3, 7), 2),
+    "avg_pool1d": (part(2, 3, 7), 2),
+    "layer_norm": (X, (3,), part(3), part(3)),
+    "rms_norm": (X, (3,), part(3)),
+    "batch_norm": (X, part(3), part(3), part(3), part(3)),
+    "binary_cross_entropy": (X, part(4, 3), part(4, 3)),
+    "binary_cross_entropy_with_logits": (X, part(4, 3), part(4, 3), "mean", part(3)),
+    "cross_entropy": (X, INTS, part(3)),
+    "nll_loss": (X, INTS, part(3)),
+    "multi_margin_loss": (X, INTS, 1, 1.0, part(3)),
+    "gaussian_nll_loss": (X, part(4, 3), part(4, 3)),
+    "threshold": (X, 0.5, 0.25),
+    "pad": (X, (1, 1)),
+    "where": (X > 0.5, X, part(4, 3)),
+    "lerp": (X, part(4, 3), part(4, 3)),
+    **dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor"), (BITS, BITS + 1)),
+    **dict.fromkeys(("bitwise_left_shift", "bitwise_right_shift"), (BITS, BITS - 2)),
+    "bitwise_not": (BITS,),
+    "logsumexp": (X, 0),
+    "topk": (X, 2),
+    "reshape": (X, 3, 4),
+    "unflatten": (X, 0, (2, 2)),
+    "transpose": (X, 0, 1),
+    "swapaxes": (X, 0, 1),
+    "movedim": (X, 0, 1),
+    "permute": (X, 1, 0),
+    "broadcast_to": (X, (2, 4, 3)),
+    "tile": (X, 2),
+    "split": (X, 2),
+    "chunk": (X, 2),
+    "roll": (X, 1),
+    "narrow": (X, 0, 1, 2),
+    "select": (X, 0, 1),
+    "gather": (X, 1, INTS.reshape(4, 1)),
+    "scatter": (X, 1, INTS.reshape(4, 1), part(4, 1)),
+    "scatter_add": (X, 1, INTS.reshape(4, 1), part(4, 1)),
+    "index_select": (X, 0, INTS),
+    "index_add": (X, 0, INTS, part(4, 3)),
+    "take_along_dim": (X, INTS.reshape(4, 1), 1),
+    "matmul": (X, part(3, 2)),
+    "mm": (X, part(3, 2)),
+    "bmm": (part(2, 4, 3), part(2, 3, 2)),
+    "mv": (X, part(3)),
+    "dot": (part(3), part(3)),
+    "outer": (part(3), part(2)),
+    "addmm": (part(4, 2), X, part(3, 2)),
+    "addmv": (part(4), X, part(3)),
+    "tensordot": (X, part(3, 2), 1),
+    "copy": (X, part(4, 3)),
+    "expand_as": (part(1, 3), X),
+    "view_as": (X, part(3, 4)),
+    "masked_mean": (X, np.array([True, False, True, True])),
+    "unpad_sequence": (part(5, 2, 3), [5, 2]),
+    "rand_like": (X,),
+    "bernoulli": (X,),
+}
+PRODUCTS = frozenset(("matmul", "mm", "bmm", "mv", "dot", "inner", "outer", "addmm", "addmv", "tensordot"))
+NO_DATA: dict[str, tuple[Any, str]] = {
+    "text": ("text", "<U4"),
+    "a dict": ({"a": 1}, "dict"),
+    "an object": (object(), "object"),
+    "a masked array": (np.ma.masked_array([1.0, 2.0], [True, False]), "masked array"),
+    "complex numbers": (np.array([1j]), "complex128"),
+    "a list of text": (["a", "b"], "<U1"),
+}
+
+
+def is_tensor(parameter: inspect.Parameter) -> bool:
+    beginning = str(parameter.annotation).partition(" ")[0]
+    return parameter.name == "self" or beginning in ("Tensor", "Core", "Operand", "Index")
+
+
+class Call:
+    """A function with arguments that fit, arrays where it wants tensors."""
+
+    def __init__(self, name: str, function: Callable[..., Any], skip: int = 0) -> None:
+        self.name, self.function = name, function
+        parameters = list(inspect.signature(function).parameters.values())[skip:]
+        arguments = CALLS.get(name.rstrip("_"))
+        if arguments is None:
+            wanted = [one for one in parameters if one.default is one.empty or (is_tensor(one) and one.name in BY_NAME)]
+            arguments = tuple(BY_NAME[one.name] for one in wanted if one.kind in (0, 1))
+            self.first = X
+        else:
+            if name == "where" and skip:  # x.where(condition, y), but tg.where(condition, x, y)
+                arguments = (arguments[1], arguments[0], arguments[2])
+            self.first, arguments = arguments[0], arguments[skip:]
+        self.arguments = arguments
+        self.parameters = parameters
+        self.places = [k for k, one in enumerate(parameters[: len(self.arguments)]) if is_tensor(one)]
+
+    def optional(self, place: int) -> bool:
+        return "None" in str(self.parameters[place].annotation)
+
+    def given(self, float_dtype: Any = tg.float32) -> list[Any]:
+        """All arguments, tensors where they are wanted."""
+        found = list(self.arguments)
+        for place in self.places:
+            found[place] = tensor(found[place], float_dtype)
+        return found
+
+
+def tensor(value: Any, float_dtype: Any = tg.float32) -> Any:
+    array = np.asarray(value)
+    return tg.tensor(array, dtype=float_dtype if array.dtype.kind == "f" else None)
+
+
+def flat(result: Any) -> Iterator[Any]:
+    for one in result if isinstance(result, (tuple, list)) else (result,):
+        yield (np.asarray(one.detach().numpy()) if isinstance(one, tg.Tensor) else one)
+
+
+def same(found: Any, wanted: Any, dtype: bool = True) -> None:
+    for one, other in zip(flat(found), flat(wanted), strict=True):
+        if isinstance(other, np.ndarray):
+            assert not dtype or one.dtype == other.dtype
+            np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+        else:
+            assert one == other
+
+
+def public(module: Any) -> dict[str, Callable[..., Any]]:
+    found = {name: one for name, one in vars(module).items() if inspect.isfunction(one) and not name.startswith("_")}
+    return {name: one for name, one in found.items() if one.__module__.startswith("tinygrad_nn")}
+
+
+FUNCTIONAL = {name: Call(name, one) for name, one in public(F).items() if name != "dropout"}
+LIKE = {
+    one.__name__: Call(one.__name__, one)
+    for one in (tg.zeros_like, tg.ones_like, tg.full_like, masked_mean, unpad_sequence)
+}
+TOP = {
+    name: Call(name, one)
+    for name, one in public(functions).items()
+    if getattr(tg, name, None) is one and name not in ("max", "min")
+}
+OWN = ("apply", "assign", "type_as", "cat_with", "backward", "seed", "product", "factor", "promoted", "point_at")
+METHODS = {
+    name: Call(name, one, skip=1)
+    for name, one in inspect.getmembers(tg.Tensor, inspect.isfunction)
+    if not name.startswith("_")
+    and name not in OWN
+    and any(is_tensor(p) for p in list(inspect.signature(one).parameters.values())[1:])
+}
+
+
+def test_every_function_is_called() -> None:
+    assert len(FUNCTIONAL) > 50
+    assert len(TOP) > 100
+    for call in (*FUNCTIONAL.values(), *LIKE.values(), *TOP.values()):
+        assert call.places, call.name
+    assert not [name for name in METHODS if not METHODS[name].places]
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONAL, *LIKE])
+@pytest.mark.parametrize("dtype", [tg.float32, tg.float64])
+def test_layers_and_losses_take_arrays_and_lists(name: str, dtype: Any) -> None:
+    """Beside a tensor of floats they get its dtype, else the default."""
+    call = FUNCTIONAL.get(name) or LIKE[name]
+    for place in call.places:
+        floats = [k for k in call.places if k != place and np.asarray(call.arguments[k]).dtype.kind == "f"]
+        given = call.given(dtype if floats else tg.float32)
+        wanted = call.function(*given)
+        names = [one.name for one in call.parameters]
+        for data in (call.arguments[place], np.asarray(call.arguments[place]).tolist()):
+            keeps = floats or isinstance(data, list) or name not in LIKE
+            arguments = [*given[:place], data, *given[place + 1 :]]
+            same(call.function(*arguments), wanted, dtype=bool(keeps))
+            by_name = dict(zip(names[place:], arguments[place:], strict=False))
+            same(call.function(*arguments[:place], **by_name), wanted, dtype=bool(keeps))
+    lists = [np.asarray(one).tolist() if k in call.places else one for k, one in enumerate(call.arguments)]
+    same(call.function(*lists), call.function(*call.given()))
+
+
+@pytest.mark.parametrize("name", FUNCTIONAL)
+def test_compiled_layers_do_with_arrays_what_eager_ones_do(name: str) -> None:
+    call = FUNCTIONAL[name]
+    for place in call.places:
+        arguments = call.given()
+        arguments[place] = call.arguments[place]
+        same(tg.jit(call.function)(*arguments), call.function(*arguments))
+
+
+@pytest.mark.parametrize("name", TOP)
+def test_functions_take_arrays_as_tensors_and_lists_as_numbers(name: str) -> None:
+    call = TOP[name]
+    for place in call.places:
+        own = np.asarray(call.arguments[place])
+        beside = [k for k in call.places if k != place and np.asarray(call.arguments[k]).dtype.kind == "f"]
+        arguments = call.given()
+        arguments[place] = tensor(own, tg.float32 if name in PRODUCTS and beside else tg.float64)
+        wanted = call.function(*arguments)
+        arguments[place] = own
+        same(call.function(*arguments), wanted)
+        for dtype in (tg.float32, tg.float64):
+            arguments = call.given(dtype)
+            wanted = call.function(*arguments)
+            arguments[place] = own.tolist()
+            same(call.function(*arguments), wanted, dtype=bool(beside))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_second_operands_of_methods(name: str) -> None:
+    call = METHODS[name]
+    for place in call.places:
+        arguments = call.given(tg.float64)
+        wanted = getattr(tensor(call.first, tg.float64), name)(*arguments)
+        for data in (call.arguments[place], np.asarray(call.arguments[place]).tolist()):
+            arguments[place] = data
+            same(getattr(tensor(call.first, tg.float64), name)(*arguments), wanted)
+
+
+@pytest.mark.parametrize("kind", NO_DATA)
+@pytest.mark.parametrize("name", [*FUNCTIONAL, *LIKE, *TOP])
+def test_what_is_no_data_is_named(name: str, kind: str) -> None:
+    call = FUNCTIONAL.get(name) or LIKE.get(name) or TOP[name]
+    bad, got = NO_DATA[kind]
+    for place in call.places:
+        arguments = call.given()
+        arguments[place] = bad
+        own = call.function.__name__
+        with pytest.raises(TinygradError, match=rf"^\[{own}\] got .*{got}"):
+            call.function(*arguments)
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONAL, *LIKE, *TOP])
+def test_none_is_refused_where_a_tensor_is_needed(name: str) -> None:
+    call = FUNCTIONAL.get(name) or LIKE.get(name) or TOP[name]
+    for place in call.places:
+        if not call.optional(place):
+            arguments = call.given()
+            arguments[place] = None
+            with pytest.raises(DTypeError, match=rf"^\[{call.function.__name__}\] got None as "):
+                call.function(*arguments)
+
+
+@pytest.mark.parametrize("kind", NO_DATA)
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_no_second_operand(name: str, kind: str) -> None:
+    """Ours by the name of the method; Python's own TypeError where an operator found nobody who knows the type."""
+    call = METHODS[name]
+    bad, _ = NO_DATA[kind]
+    for place in call.places:
+        arguments = call.given()
+        arguments[place] = bad
+        with pytest.raises((TinygradError, TypeError)) as found:
+            getattr(tensor(call.first), name)(*arguments)
+        if not isinstance(found.value, TinygradError):
+            assert "'Tensor'" in str(found.value)
+
+
+# ---- layers ---------------------------------------------------------------------------------------------------------
+
+SETTINGS: dict[str, tuple[Any, ...]] = {
+    "Linear": (3, 2),
+    "Bilinear": (3, 2, 5),
+    "Conv1d": (3, 4, 3),
+    "Embedding": (3, 2),
+    "LayerNorm": (3,),
+    "RMSNorm": (3,),
+    "BatchNorm1d": (3,),
+    "MaxPool1d": (2,),
+    "AvgPool1d": (2,),
+    "Threshold": (0.5, 0.25),
+    "Unflatten": (0, (2, 2)),
+    "Lambda": (lambda x: x,),
+    **dict.fromkeys(("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"), (3, 2)),
+}
+INPUTS: dict[str, tuple[Any, ...]] = {
+    "Bilinear": (X, part(4, 2)),
+    "Conv1d": (part(2, 3, 7),),
+    "MaxPool1d": (part(2, 3, 7),),
+    "AvgPool1d": (part(2, 3, 7),),
+    "Embedding": (INTS,),
+    "GLU": (part(4, 4),),
+    **dict.fromkeys(("RNN", "GRU"), (part(5, 4, 3), part(1, 4, 2))),
+    "LSTM": (part(5, 4, 3), (part(1, 4, 2), part(1, 4, 2))),
+    **dict.fromkeys(("RNNCell", "GRUCell"), (X, part(4, 2))),
+    "LSTMCell": (X, (part(4, 2), part(4, 2))),
+    **dict.fromkeys(("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss"), (X, INTS)),
+}
+CONTAINERS = ("Module", "Sequential", "ModuleList", "ModuleDict", "Identity", "Activation", "Loss")
+LAYERS = [
+    name
+    for name, one in inspect.getmembers(nn, inspect.isclass)
+    if issubclass(one, nn.Module) and name not in CONTAINERS and "forward" in dir(one)
+]
+
+
+def inputs(name: str) -> tuple[Any, ...]:
+    if name in INPUTS:
+        return INPUTS[name]
+    function = getattr(nn, name).forward
+    count = len([p for p in inspect.signature(function).parameters.values() if p.default is p.empty]) - 1
+    return (X, part(4, 3), part(4, 3))[:count]
+
+
+def converted(value: Any, how: Callable[[Any], Any]) -> Any:
+    return tuple(map(how, value)) if isinstance(value, tuple) else how(value)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("dtype", [tg.float32, tg.float64])
+def test_layers_take_arrays_and_lists_in_their_own_dtype(name: str, dtype: Any) -> None:
+    layer = getattr(nn, name)(*SETTINGS.get(name, ())).eval()
+    layer = layer.double() if dtype == tg.float64 else layer
+    given = inputs(name)
+    wanted = layer(*(converted(one, lambda x: tensor(x, dtype)) for one in given))
+    has_floats = any(one.dtype.kind == "f" for one in layer.state_dict().values())
+    for how in (np.asarray, lambda x: np.asarray(x).tolist()):
+        found = layer(*(converted(one, how) for one in given))
+        for one, other in zip(_all(found), _all(wanted), strict=True):
+            if has_floats:
+                assert one.dtype == other.dtype
+            np.testing.assert_allclose(one.detach().numpy(), other.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def _all(result: Any) -> Iterator[Any]:
+    for one in result if isinstance(result, tuple) else (result,):
+        if isinstance(one, tuple):
+            yield from _all(one)
+        else:
+            yield one
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_say_what_is_no_data(name: str) -> None:
+    layer, given = getattr(nn, name)(*SETTINGS.get(name, ())), inputs(name)
+    for bad, got in NO_DATA.values():
+        with pytest.raises(TinygradError, match=rf"got .*{got}"):
+            layer(bad, *given[1:])
+
+
+def test_a_model_of_layers_takes_a_list() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Dropout(0.5), nn.Linear(4, 1))
+    model.eval()
+    rows = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+    same(model(rows), model(tg.tensor(rows)))
+    same(model(np.array(rows)), model(tg.tensor(rows)))
+
+
+# ---- what is left ---------------------------------------------------------------------------------------------------
+
+
+def test_lists_beside_tensors_are_rounded_once() -> None:
+    x = tg.tensor([0.0], dtype=tg.float64)
+    sums = (operator.add(x, [0.1]), operator.add([0.1], x), x.add([0.1]), tg.add([0.1], x), tg.add(x, [0.1]))
+    for found in (*sums, F.mse_loss(x, [0.1]) * 10):
+        assert found.dtype == tg.float64
+        assert found.sum().item() == pytest.approx(0.1, rel=1e-15)
+    x32 = tg.tensor([1.0, 2.0])
+    for found in (x32 * [3.0, 4.0], [3.0, 4.0] * x32, x32 * (3, 4), (3, 4) * x32):
+        assert (found.tolist(), found.dtype) == ([3.0, 8.0], tg.float32)
+    n = tg.tensor([1, 2], dtype=tg.int32)
+    assert (n.add([1, 2]).dtype, n.add([1, 2**40]).dtype, n.add([0.5, 1]).dtype) == (tg.int32, tg.int64, tg.float32)
+    n += [1, 1]
+    assert n.tolist() == [2, 3]
+
+
+def test_functions_of_several_tensors() -> None:
+    x = tg.tensor([0.0], dtype=tg.float64)
+    for found in (tg.cat([x, [0.1]]), tg.stack([x, [0.1]]), tg.hstack([[0.1], x]), tg.vstack([x, [0.1]])):
+        assert (found.dtype, found.sum().item()) == (tg.float64, 0.1)
+    array = np.ones((2, 2))
+    assert tg.cat([tg.ones(1, 2), array]).dtype == tg.float64
+    assert tg.einsum("ij,jk->ik", tg.ones(2, 2), array).dtype == tg.float32
+    assert tg.einsum("ij,jk->ik", array, array).dtype == tg.float64
+    for name, call in {"cat": tg.cat, "stack": tg.stack, "einsum": lambda xs: tg.einsum("i,i", *xs)}.items():
+        for bad, got in NO_DATA.values():
+            with pytest.raises(DTypeError, match=rf"^\[{name}\] got .*{got}"):
+                call([x, bad])
+
+
+def test_a_list_is_another_object_than_a_tensor() -> None:
+    x = tg.tensor([1, 2])
+    assert (x == [1, 2]) is False
+    assert x.eq([1, 2]).tolist() == [True, True]
+
+
+def test_a_list_of_tensors_that_require_grad_is_refused() -> None:
+    """Their gradients would be lost."""
+    x = tg.tensor(1.0, requires_grad=True)
+    for call in (lambda: F.relu([x, x]), lambda: tg.exp([x]), lambda: tg.ones(2) * [x, x]):
+        with pytest.raises(
+            GraphError, match=r"tensors that require grad; expected a tensor; hint: join"
+        ):
+            call()
+    with tg.no_grad():
+        assert F.relu([x, x]).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda masked: tg.tensor(masked),
+        lambda masked: tg.as_tensor(masked),
+        lambda masked: tg.from_numpy(masked),
+        lambda masked: tg.ones(2) + masked,
+        lambda masked: tg.ones(2) @ masked,
+        lambda masked: tg.jit(lambda x: x)(masked),
+        lambda masked: metrics.mae(masked, [1.0, 2.0]),
+        lambda masked: tg.fit(lambda x: x.sum(), masked, progress=False),
+    ],
+)
+def test_a_mask_is_never_lost(call: Callable[[Any], Any]) -> None:
+    with pytest.raises((DTypeError, DataError), match=r"(?i)masked ?array"):
+        call(np.ma.masked_array([1.0, 2.0], [True, False]))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, one in public(nn.init).items() if name.endswith("_") and name[0] != "r"]
+)
+def test_what_is_filled_has_to_be_a_tensor(name: str) -> None:
+    for target in (np.ones((2, 2)), [[1.0, 2.0]], None):
+        with pytest.raises(DTypeError, match=rf"\[{name}\] got {type(target).__name__} to fill; expected a tensor"):
+            getattr(nn.init, name)(target, *((0.5,) if name == "constant_" else ()))
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("clip_grad_norm_", lambda params: nn.utils.clip_grad_norm_(params, 1.0)),
+        ("clip_grad_value_", lambda params: nn.utils.clip_grad_value_(params, 1.0)),
+        ("parameters_to_vector", nn.utils.parameters_to_vector),
+        ("vector_to_parameters", lambda params: nn.utils.vector_to_parameters(np.ones(4), params)),
+        ("SGD", lambda params: tg.optim.SGD(params, lr=0.1)),
+    ],
+)
+def test_parameters_have_to_be_tensors(name: str, call: Callable[[Any], Any]) -> None:
+    with pytest.raises(TinygradError, match=rf"\[{name}\] got .*(ndarray|list)"):
+        call([np.ones((2, 2))])
+    with pytest.raises(TinygradError, match=rf"\[{name}\] got .*(ndarray|list)"):
+        call([[1.0, 2.0]])
+
+
+def test_what_is_written_has_to_be_a_tensor() -> None:
+    w = tg.ones(2, requires_grad=True)
+    with pytest.raises(DTypeError, match=r"\[grad\] got ndarray; expected a tensor or None"):
+        w.grad = np.ones(2)  # type: ignore[assignment]
+    with pytest.raises(DTypeError, match=r"\[assign\] got list; expected a tensor"):
+        w.assign([1.0, 2.0])  # type: ignore[arg-type]
+
+
+def test_sequences_to_pad_may_be_arrays_and_lists() -> None:
+    rows = [[1.0, 2.0], [3.0]]
+    wanted = pad_sequence([tg.tensor(row) for row in rows])
+    same(pad_sequence(rows), wanted)  # type: ignore[arg-type]
+    same(pad_sequence([np.array(row, np.float32) for row in rows]), wanted)  # type: ignore[misc]
+    with pytest.raises(DTypeError, match=r"\[pad_sequence\] got data of dtype"):
+        pad_sequence(["a"])  # type: ignore[list-item]

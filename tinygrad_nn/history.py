@@ -118,6 +118,24 @@ class History(Mapping[str, Any]):
         columns = {**self._per_epoch, **self._per_evaluation}
         return {name: values[-1] for name, values in columns.items() if values}
 
+    def state_dict(self) -> dict[str, Any]:
+        """Everything recorded, for `tg.save`: columns as arrays, by kind and name."""
+        return {
+            "metadata": dict(self.metadata),
+            "stopped": self.stopped,
+            "epochs": self.epochs,
+            "evaluated": np.array(self.evaluated, np.int64),
+            "per_epoch": {name: np.array(values, np.float64) for name, values in self._per_epoch.items()},
+            "per_evaluation": {name: np.array(values, np.float64) for name, values in self._per_evaluation.items()},
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over a state_dict."""
+        self.metadata, self.stopped = dict(state_dict["metadata"]), state_dict["stopped"]
+        self.epochs, self.evaluated = state_dict["epochs"], state_dict["evaluated"].tolist()
+        self._per_epoch = {name: values.tolist() for name, values in state_dict["per_epoch"].items()}
+        self._per_evaluation = {name: values.tolist() for name, values in state_dict["per_evaluation"].items()}
+
     def rows(self) -> list[dict[str, float | int | None]]:
         """One row per epoch; None where there was no evaluation."""
         place = {epoch: k for k, epoch in enumerate(self.evaluated)}

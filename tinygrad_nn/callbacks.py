@@ -6,9 +6,8 @@ A callback is any function `(run, logs) -> None`; `run` is the running fit (its 
 ends. One with `only_logs = True` looks at nothing but `run.epoch` and `logs`: a native run then calls it later, for
 many epochs in a row.
 
-What a callback counts and keeps is part of a checkpoint: its `state_dict()`, if it has that and
-`load_state_dict(state)`, which is called after `begin`; else its attributes, as far as they are tensors and plain data
-that change.
+What a callback counts is part of a checkpoint if it has `state_dict()` and `load_state_dict(state)`, which is called
+after `begin`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from .errors import ConfigError, DataError, message
 from .files import remove_leftovers, write_atomic
 from .history import History
 from .optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from .serialize import FileError, own_path, packed
+from .serialize import FileError, checkpoint_path, packed
 from .tensor import Tensor
 
 logger = logging.getLogger("tinygrad_nn.fit")
@@ -42,6 +41,7 @@ class Run(Protocol):
 
     epochs: int
     irregular: bool
+    source: Path | None
 
     def stop(self, reason: str) -> None:
         """End training after this epoch."""
@@ -186,12 +186,13 @@ class Checkpoint:
     """Write all that a fit needs to go on to a file: after every `every` epochs, and at the end.
 
     `fit(..., resume=path)` then gives the same bits as the run that was never stopped: parameters, optimizers,
-    schedules, generators, the order of samples, callbacks, history. What the step, the evaluation and the other
-    callbacks reach by their variables is found; `state` names what is not, {"name": object or tensor}.
+    schedules, generators, the order of samples, callbacks, history. All tensors, generators and objects with a
+    `state_dict()` that the step, the evaluation and the other callbacks reach by their variables are found. `state`
+    names what else to keep, {"name": object, tensor, or dict or list of numbers}.
 
     The newest checkpoint is in `path`, and of `keep` checkpoints the others beside it as `run-000040.npz`, with their
-    epoch. A file is written whole or not at all: after a crash, or a kill at any moment, the one before is there.
-    `tg.load(path)["state"]["model"]` is the state_dict of `model`.
+    epoch; a path that is a folder means `checkpoint.npz` in it. A file is written whole or not at all: after a crash,
+    or a kill at any moment, the one before is there. `tg.load(path)["state"]["model"]` is the state_dict of `model`.
 
     Raises ConfigError for settings out of range, DataError for a path of another format or in a folder that is
     missing, FileError where the disk is full.
@@ -224,9 +225,13 @@ class Checkpoint:
         for name, value in (("every", every), ("keep", keep)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise ConfigError(message("Checkpoint", f"{name}={value!r}", "an integer of at least 1"))
-        self.path = own_path("Checkpoint", path)
+        for name, value in (state or {}).items():
+            if isinstance(value, (int, float, str, tuple, np.generic, type(None))):
+                got = f"state with {name!r}, a {type(value).__name__}"
+                raise ConfigError(message("Checkpoint", got, "something that can be given another value", "a dict"))
+        self.path = checkpoint_path("Checkpoint", path)
         self.every, self.keep = int(every), int(keep)
-        self.extra = dict(state or {})
+        self.state = dict(state or {})
         self.older: list[Path] = []
         self.newest = 0
 
@@ -237,7 +242,7 @@ class Checkpoint:
         remove_leftovers(self.path)
         found = self.path.parent.glob(f"{self.path.stem}-*{self.path.suffix}") if run.epoch else ()
         self.older = sorted(path for path in found if 0 < _epoch(path, self.path) < run.epoch)
-        self.newest = run.epoch
+        self.newest = run.epoch if run.source == self.path else 0
 
     def pause(self, run: Run) -> int:
         """The next epoch whose end it has to see."""

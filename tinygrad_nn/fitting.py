@@ -47,7 +47,8 @@ class Fit:
         self.history, self.epochs, self.epoch = history, epochs, 0
         self.irregular = irregular  # whether the last epoch is evaluated only because it is the last
         self.progress: Progress | None = None
-        self.saved: tuple[Path, dict[str, Any]] | None = None
+        self.source: Path | None = None  # the checkpoint it goes on from
+        self.saved: dict[str, Any] = {}
         self.started, self.before = time.perf_counter(), 0.0
 
     def stop(self, reason: str) -> None:
@@ -76,7 +77,7 @@ class Fit:
         if path is None or self.progress is None:
             return
         content = read(path, self.progress.settings, self.epochs)
-        now, self.saved = self.history.metadata, (path, content)
+        now, self.source, self.saved = self.history.metadata, path, content
         self.history.load_state_dict(content["history"])
         then, self.epoch = self.history.metadata, content["epoch"]
         self.before = then.get("seconds", 0.0)
@@ -86,8 +87,8 @@ class Fit:
     def restore(self) -> None:
         """Give everything the state it had in the checkpoint, if the fit goes on from one."""
         if self.progress is not None:
-            if self.saved is not None:
-                self.progress.restore(self.saved[1], self.saved[0])
+            if self.source is not None:
+                self.progress.restore(self.saved, self.source)
             if self.irregular and self.epoch == self.epochs - 1:
                 self.state()
 
@@ -153,8 +154,10 @@ def fit(
     callbacks = sorted(callbacks, key=lambda callback: getattr(callback, "after_others", False))
     keepers = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
     if keepers or resume:
-        given = {"seed": seed, "batch_size": plan.size, "shuffle": shuffle, "eval_every": eval_every}
-        run.progress = Progress(_roots(step, evaluate, callbacks), {**given, "data": fingerprint(columns)}, generator)
+        given: dict[str, Any] = {"seed": seed, "batch_size": plan.size, "shuffle": shuffle, "eval_every": eval_every}
+        given["data"] = fingerprint(columns)
+        named = {name: value for keeper in keepers for name, value in keeper.state.items()}
+        run.progress = Progress(_roots(step, evaluate, callbacks), named, given, generator)
         run.go_on_from(located(resume, [keeper.path for keeper in keepers]))
     _every_hook(callbacks, "begin", run)
     run.restore()
@@ -180,11 +183,7 @@ def fit(
 
 def _roots(step: Any, evaluate: Any, callbacks: Sequence[Any]) -> dict[str, Any]:
     """Where the search for the state of a fit begins, by name."""
-    roots: dict[str, Any] = {}
-    for callback in callbacks:
-        if isinstance(callback, Checkpoint):
-            roots |= callback.extra
-    roots |= {"": step, "evaluate": evaluate}
+    roots = {"": step, "evaluate": evaluate}
     for callback in callbacks:
         if not isinstance(callback, Checkpoint):
             name = "callbacks." + getattr(callback, "__name__", type(callback).__name__)

@@ -9,26 +9,27 @@ the same program has the same names in every process.
 from __future__ import annotations
 
 import dis
-import functools
 import random
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from operator import setitem
-from types import CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 import numpy as np
 
 from .history import History
-from .nn import Module
+from .nn import Buffer, Module, Parameter
 from .optim import Optimizer
 from .random import Generator
 from .tensor import Tensor
 
-LARGE: Final = 10_000  # entries from which a list, a dict or an array is taken for data and not for state
-Part = tuple[str, Any, Callable[[Any], None]]  # label, value, and how another value is put in its place
+LARGE: Final = 10_000  # entries from which a list, a tuple or a dict is taken for data and not for state
+Put = Callable[[Any], None]
+Part = tuple[str, Any, Put]  # label, value, and how another value is put in its place
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +43,34 @@ class Step:
 
 
 class Reached:
-    """What some functions and objects reach.
+    """What `roots` reach, all by name, and what is `named` by the user.
 
-    `objects` have a `state_dict()`; `tensors` are in none of those; `streams` are generators of NumPy and of Python;
-    `values` are plain data, with how to replace them; `leaves` are all tensors, also those that belong to an object.
+    `objects` have a `state_dict()`. `tensors` are trained, and in none of those. `values` are plain data, tensors that
+    nobody trains among them, each with how to replace it; `built` are those that a module is made with, and `places`
+    the owners that can be given more. `streams` are generators of NumPy and of Python. `leaves` are all trained
+    tensors, also those that belong to an object, and `modules` all modules.
     """
 
-    def __init__(self, roots: Mapping[str, Any]) -> None:
+    def __init__(self, roots: Mapping[str, Any], named: Mapping[str, Any]) -> None:
+        self.named = named
         self.objects: dict[str, Any] = {}
         self.tensors: dict[str, Tensor] = {}
-        self.streams: dict[str, Any] = {}
-        self.values: dict[str, tuple[Any, Callable[[Any], None]]] = {}
+        self.values: dict[str, tuple[Any, Put]] = {k: (v, _refuse) for k, v in named.items() if is_plain(v)}
+        self.built: set[str] = set()
         self.places: dict[str, Callable[[str, Any], None]] = {}
+        self.streams: dict[str, Any] = {}
         self.leaves: dict[str, Tensor] = {}
+        self.modules: dict[str, Module] = {}
         self._seen: dict[int, Any] = {}  # holds what was met, so that no other object gets its id
         self._owned: dict[int, Any] = {}  # tensors and modules that are part of an object's state
-        queue = deque(Step(name, value, root=True) for name, value in roots.items())
         later: deque[Step] = deque()  # parts of objects that say themselves what their state is
-        while queue or later:
-            step = (queue or later).popleft()
+        for name, value in {**named, **roots}.items():
+            self._walk(deque([Step(name, value, root=True)]), later)
+        self._walk(later, later)
+
+    def _walk(self, queue: deque[Step], later: deque[Step]) -> None:
+        while queue:
+            step = queue.popleft()
             if id(step.value) not in self._seen:
                 self._seen[id(step.value)] = step.value
                 for part in self._meet(step):
@@ -77,13 +87,15 @@ class Reached:
         if isinstance(value, (np.random.Generator, np.random.RandomState, random.Random)):
             _note(self.streams, path, value)
             return
+        if isinstance(value, Module):
+            _note(self.modules, path, value)
         stateful = _has_state(value)
         if stateful and id(value) not in self._owned:
             _note(self.objects, path, value)
             self._own(value)
-        covered = stateful and not isinstance(value, (Module, Optimizer)) or step.covered and not stateful
-        put = _put_in(value)
-        if not covered and put is not None:
+        covered = (stateful and not isinstance(value, (Module, Optimizer))) or (step.covered and not stateful)
+        put = None if covered else _put_in(value)
+        if put is not None:
             self.places.setdefault(path, put)
         for label, part, replace in _parts(value, step.root or stateful):
             below = ".".join(filter(None, (path, label)))
@@ -91,22 +103,28 @@ class Reached:
                 yield Step(below, part, covered=covered)
             elif not covered:
                 self.values.setdefault(below, (part, replace))
+                if isinstance(value, Module):
+                    self.built.add(below)
 
     def _own(self, value: Any) -> None:
         """What belongs to an object's state, and is not saved by itself."""
+        owned: list[Any] = []
         if isinstance(value, Generator):
-            owned: list[Any] = [value.key, value.counter]
+            owned = [value.key, value.counter]
         elif isinstance(value, Module) and type(value).state_dict is Module.state_dict:
             tensors = (*value.parameters(), *value.buffers())
-            modules = [part for part in value.modules() if type(part).state_dict is Module.state_dict]
-            owned = [*modules, *(one for one in tensors if getattr(one, "persistent", True))]
-        else:
-            owned = []
+            owned = [part for part in value.modules() if type(part).state_dict is Module.state_dict]
+            owned += [one for one in tensors if getattr(one, "persistent", True)]
         self._owned.update((id(one), one) for one in owned)
 
-    def holds(self) -> dict[int, Any]:
-        """Every tensor that is reached, by id: leaves and their gradients, the state of optimizers and generators."""
-        found = [*self.leaves.values()]
+    def tensor(self, name: str) -> Tensor | None:
+        """The tensor of this name, trained or not."""
+        found = self.leaves.get(name, self.values.get(name, (None,))[0])
+        return found if isinstance(found, Tensor) else None
+
+    def holds(self) -> set[int]:
+        """The ids of all tensors that are reached, with gradients and the state of optimizers and generators."""
+        found = [*self.leaves.values(), *(one for value, _ in self.values.values() for one in tensors_in(value))]
         for value in self.objects.values():
             if isinstance(value, Optimizer):
                 found += [tensor for state in value.state.values() for tensor in state.values()]
@@ -114,7 +132,7 @@ class Reached:
             elif isinstance(value, Generator):
                 found += [value.key, value.counter]
         found += [slot.grad for leaf in found if (slot := leaf.node.slot) is not None and slot.grad is not None]
-        return {id(tensor): tensor for tensor in found}
+        return {id(tensor) for tensor in found}
 
 
 def _note(table: dict[str, Any], path: str, value: Any) -> None:
@@ -131,48 +149,66 @@ def _has_state(value: Any) -> bool:
     return (kind.__module__.startswith(__package__ + ".") or _is_users(kind)) and kind is not History
 
 
+# ---- plain data ---------------------------------------------------------------------------------------------------
+
+
 def is_plain(value: Any) -> bool:
-    """Whether a value is plain data: numbers, strings, None, and small arrays, lists, tuples and dicts of them."""
+    """Whether a value is plain data: numbers, strings, None, arrays, tensors that nobody trains, and lists, tuples and
+    dicts of them that are not large.
+    """
     stack, count = [value], 0
     while stack:
         value = stack.pop()
         count += 1
-        if isinstance(value, (bool, int, float, str, type(None), np.generic)):
-            continue
-        if isinstance(value, np.ndarray):
-            if value.dtype.hasobject or value.size > LARGE:
+        if isinstance(value, Tensor):
+            if value.requires_grad or isinstance(value, (Parameter, Buffer)):
                 return False
-        elif type(value) in (list, tuple, dict) and count + len(value) <= LARGE:
-            stack += value.values() if type(value) is dict else value
+        elif type(value) in (list, tuple, dict):
+            if count + len(stack) + len(value) > LARGE:
+                return False
             if type(value) is dict and not all(type(key) in (str, int) for key in value):
                 return False
-        else:
+            stack += value.values() if type(value) is dict else value
+        elif not isinstance(value, (bool, int, float, str, type(None), np.generic, np.ndarray)):
             return False
     return True
 
 
-def look(value: Any) -> Any:
-    """A picture of plain data that is equal exactly where the data is, NaN and the sign of zero included."""
-    if isinstance(value, (np.ndarray, np.generic)):
-        return type(value), value.dtype.str, value.shape, value.tobytes()
-    if isinstance(value, dict):
-        return dict, tuple((key, look(part)) for key, part in value.items())
-    if isinstance(value, (list, tuple)):
-        return type(value), tuple(map(look, value))
-    return repr(value)
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors of plain data."""
+    stack = [value]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (list, tuple, dict)):
+            stack += value.values() if isinstance(value, dict) else value
 
 
-def put_back(current: Any, value: Any, replace: Callable[[Any], None]) -> None:
+def put_back(current: Any, value: Any, replace: Put) -> None:
     """Let plain data have another value: in place where it can change, as others may hold it too."""
-    if isinstance(current, list) and isinstance(value, list):
-        current[:] = value
-    elif isinstance(current, dict) and isinstance(value, dict):
-        current.clear()
-        current.update(value)
+    if same_type(current, value):
+        current.assign(value)
     elif isinstance(current, np.ndarray) and isinstance(value, np.ndarray) and current.shape == value.shape:
         current[...] = value
+    elif isinstance(current, dict) and isinstance(value, dict):
+        for key in [key for key in current if key not in value]:
+            del current[key]
+        for key, part in value.items():
+            put_back(current.get(key), part, partial(setitem, current, key))
+    elif isinstance(current, list) and isinstance(value, list):
+        del current[len(value) :]
+        current += value[len(current) :]
+        for k, part in enumerate(value):
+            put_back(current[k], part, partial(setitem, current, k))
     else:
         replace(value)
+
+
+def same_type(one: Any, other: Any) -> bool:
+    """Whether both are tensors of the same shape and dtype."""
+    both = isinstance(one, Tensor) and isinstance(other, Tensor)
+    return both and (one.shape, one.dtype) == (other.shape, other.dtype)
 
 
 # ---- what leads where ---------------------------------------------------------------------------------------------
@@ -185,32 +221,33 @@ def _parts(value: Any, enter: bool) -> Iterator[Part]:
             yield from rule(value)
             return
     wrapped = getattr(value, "__wrapped__", None) if not isinstance(value, type) else None
-    if wrapped is not None:  # a jitted function, or one in functools.lru_cache
+    if wrapped is not None:  # a jitted function, or one behind functools.lru_cache
         yield "", wrapped, _refuse
     elif enter or _is_users(value if isinstance(value, type) else type(value)):
         yield from _attributes(value)
 
 
 def _refuse(value: Any) -> None:
-    """For what cannot be replaced, and never is plain data."""
+    """For what cannot be replaced: a tuple's items, a function's defaults."""
 
 
 def _of_function(function: FunctionType) -> Iterator[Part]:
     if _is_installed(function.__module__):
         return
     for name, value in _variables(function).items():
-        yield name, value, functools.partial(_put_variable, function, name)
+        if not isinstance(value, ModuleType):
+            yield name, value, partial(_put_variable, function, name)
+        elif not _is_installed(value.__name__):
+            for attribute in _names(function.__code__)[1]:
+                if attribute in vars(value):
+                    yield f"{name}.{attribute}", vars(value)[attribute], partial(setattr, value, attribute)
+    yield "attributes", vars(function), _refuse
     for key, value in (*enumerate(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).items()):
-        if not is_plain(value):
-            yield f"default {key}", value, _refuse
-    for name, module in _variables(function, modules=True).items():
-        for attribute in _names(function.__code__)[1]:
-            if attribute in vars(module) and not is_plain(vars(module)[attribute]):
-                yield f"{name}.{attribute}", vars(module)[attribute], _refuse
+        yield f"default {key}", value, _refuse
 
 
-def _variables(function: FunctionType, modules: bool = False) -> dict[str, Any]:
-    """The variables from outside that the code of a function reads: those of modules of the user's, or all others."""
+def _variables(function: FunctionType) -> dict[str, Any]:
+    """The variables from outside that the code of a function reads."""
     found: dict[str, Any] = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         if cell != CellType():
@@ -218,12 +255,10 @@ def _variables(function: FunctionType, modules: bool = False) -> dict[str, Any]:
     for name in _names(function.__code__)[0]:
         if name in function.__globals__:
             found.setdefault(name, function.__globals__[name])
-    if modules:
-        return {k: v for k, v in found.items() if isinstance(v, ModuleType) and not _is_installed(v.__name__)}
-    return {k: v for k, v in found.items() if not isinstance(v, ModuleType)}
+    return found
 
 
-@functools.lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)
 def _names(code: CodeType) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Globals and attributes that code names, functions inside of it included."""
     names: dict[str, None] = {}
@@ -245,21 +280,21 @@ def _of_method(method: MethodType) -> Iterator[Part]:
     yield "", method.__func__, _refuse
 
 
-def _of_partial(partial: functools.partial[Any]) -> Iterator[Part]:
-    yield "", partial.func, _refuse
-    for key, value in (*enumerate(partial.args), *partial.keywords.items()):
-        if not is_plain(value):
-            yield f"argument {key}", value, _refuse
+def _of_partial(bound: partial[Any]) -> Iterator[Part]:
+    yield "", bound.func, _refuse
+    for key, value in (*enumerate(bound.args), *bound.keywords.items()):
+        yield f"argument {key}", value, _refuse
 
 
 def _of_items(value: Any) -> Iterator[Part]:
     if len(value) <= LARGE:
         for key, part in value.items() if isinstance(value, dict) else enumerate(value):
-            yield str(key), part, functools.partial(setitem, value, key) if not isinstance(value, tuple) else _refuse
+            yield str(key), part, _refuse if isinstance(value, tuple) else partial(setitem, value, key)
 
 
 def _of_optimizer(value: Optimizer) -> Iterator[Part]:
-    yield "params", [p for group in value.param_groups for p in group["params"]], _refuse
+    for k, p in enumerate(p for group in value.param_groups for p in group["params"]):
+        yield f"params.{k}", p, _refuse
 
 
 def _of_nothing(value: Any) -> Iterator[Part]:
@@ -268,59 +303,60 @@ def _of_nothing(value: Any) -> Iterator[Part]:
 
 def _attributes(value: Any) -> Iterator[Part]:
     """Attributes of an object, or of a class, and the functions of the user's among its methods."""
-    kind = value if isinstance(value, type) else type(value)
-    slots = [vars(base).get("__slots__", ()) for base in kind.__mro__]
-    names = [name for one in slots for name in ((one,) if isinstance(one, str) else one) if not name.startswith("__")]
-    own = {name: getattr(value, name) for name in names if hasattr(value, name)} if kind is not value else {}
-    for name, part in {**own, **getattr(value, "__dict__", {})}.items():
-        if not name.startswith("__") and not isinstance(part, FunctionType | staticmethod | classmethod | property):
-            yield name, part, functools.partial(setattr, value, name)
-        elif isinstance(part, FunctionType) and kind is not value:
-            yield name, part, _refuse
-    for base in kind.__mro__:
-        if _is_users(base):
-            for name, part in vars(base).items():
-                function = part.__func__ if isinstance(part, (staticmethod, classmethod)) else part
-                if isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):
-                    yield f"{base.__name__}.{name}", function, _refuse
+    is_class = isinstance(value, type)
+    bases = value.__mro__ if is_class else type(value).__mro__
+    found: dict[str, Any] = {}
+    for base in () if is_class else bases:
+        slots = vars(base).get("__slots__", ())
+        found |= {name: getattr(value, name, None) for name in ((slots,) if isinstance(slots, str) else slots)}
+    found |= getattr(value, "__dict__", {})
+    for name, part in found.items():
+        if not name.startswith("__") and not (is_class and isinstance(part, (FunctionType, staticmethod, classmethod))):
+            yield name, part, partial(setattr, value, name)
+    for base in bases:
+        for name, part in vars(base).items() if _is_users(base) else ():
+            function = part.__func__ if isinstance(part, (staticmethod, classmethod)) else part
+            if isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):
+                yield f"{base.__name__}.{name}", function, _refuse
 
 
 _RULES: Final[tuple[tuple[Any, Callable[[Any], Iterator[Part]]], ...]] = (
     (FunctionType, _of_function),
     (MethodType, _of_method),
-    (functools.partial, _of_partial),
+    (partial, _of_partial),
     ((list, tuple, dict, deque), _of_items),
     (Optimizer, _of_optimizer),
-    ((Generator, History, ModuleType, np.ndarray), _of_nothing),
-    (SimpleNamespace, _attributes),
+    ((Generator, History, ModuleType, Tensor), _of_nothing),
 )
 
 
 def _put_in(value: Any) -> Callable[[str, Any], None] | None:
     """How a named part of a value is given plain data, also where there is no such part yet."""
     if isinstance(value, FunctionType):
-        return functools.partial(_put_variable, value)
+        return partial(_put_variable, value)
     if isinstance(value, dict):
-        return functools.partial(setitem, value)
-    if hasattr(value, "__dict__") and not isinstance(value, (ModuleType, MethodType, functools.partial)):
-        return functools.partial(setattr, value)
+        return partial(setitem, value)
+    if hasattr(value, "__dict__") and not isinstance(value, (ModuleType, MethodType, partial)):
+        return partial(setattr, value)
     return None
 
 
 def _put_variable(function: FunctionType, name: str, value: Any) -> None:
-    """Give another value to a variable that a function reads from outside."""
+    """Give another value to a variable that a function reads from outside. Raises KeyError if there is none."""
     names = function.__code__.co_freevars
     if name in names and function.__closure__ is not None:
         function.__closure__[names.index(name)].cell_contents = value
-    else:
+    elif name in _names(function.__code__)[0]:
         function.__globals__[name] = value
+    else:
+        raise KeyError(name)
 
 
 def _is_users(kind: type) -> bool:
     return not _is_installed(kind.__module__)
 
 
-@functools.lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)
 def _is_installed(module: str | None) -> bool:
     """Whether a module is part of Python, of an installed package, or of this one."""
     top = (module or "builtins").partition(".")[0]

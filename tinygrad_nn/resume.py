@@ -2,14 +2,18 @@
 
 A checkpoint is one nesting for `tg.save`: the history, the place in the order of samples, and of all that the step, the
 evaluation and the callbacks reach (`reach.py`) what can differ from one epoch to another. Objects are saved by their
-`state_dict()`; tensors in none of them, numbers and lists where they changed since the fit began.
+`state_dict()`; tensors that are in none of them by themselves, those that nobody trains where they changed since the
+fit began. Python's own data (a counter, a list of losses) is left alone: it belongs in an object with a `state_dict()`,
+or among what `Checkpoint(path, state={...})` names.
 """
 
 from __future__ import annotations
 
 import hashlib
+import pickle
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,11 +21,11 @@ import numpy as np
 
 from .errors import ConfigError, DataError, message
 from .history import History
-from .nn import Buffer, Module, Parameter
+from .nn import Module
 from .random import Generator, default_generator
-from .reach import Reached, look, put_back
-from .serialize import StrPath, load, own_path, packed, unpacked
-from .tensor import Tensor, no_grad
+from .reach import Reached, put_back, same_type, tensors_in
+from .serialize import StrPath, checkpoint_path, load, packed, unpacked
+from .tensor import no_grad
 
 KIND: Final = "checkpoint of tg.fit"
 SHARED: Final = {"numpy.random": np.random.mtrand._rand, "random": random._inst}
@@ -62,17 +66,24 @@ def read(path: StrPath, settings: Mapping[str, Any], epochs: int) -> dict[str, A
 
 
 class Progress:
-    """The state of a fit, to be taken and put back. `roots` are what reaches it, by name."""
+    """The state of a fit, to be taken and put back. `roots` are what reaches it, `named` what the user adds to that."""
 
-    def __init__(self, roots: Mapping[str, Any], settings: Mapping[str, Any], order: Generator | None) -> None:
-        self.roots = {**roots, "default_generator": default_generator}
+    def __init__(
+        self,
+        roots: Mapping[str, Any],
+        named: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        order: Generator | None,
+    ) -> None:
+        self.roots, self.named = {**roots, "default_generator": default_generator}, named
         self.settings, self.order = dict(settings), order
         self.before: bytes | None = None
         self.restored: set[str] = set()
-        begun = self.begun = Reached(self.roots)
-        self.nodes = {name: tensor.node for name, tensor in begun.tensors.items()}
-        self.looks = {name: look(value) for name, (value, _) in begun.values.items()}
-        self.shared = {name: look(_stream_state(stream)) for name, stream in SHARED.items()}
+        self.begun = {name: _nodes(value) for name, (value, _) in self._reached().values.items()}
+        self.shared = {name: pickle.dumps(_stream_state(stream)) for name, stream in SHARED.items()}
+
+    def _reached(self) -> Reached:
+        return Reached(self.roots, self.named)
 
     def take(self, history: History, epoch: int, irregular: int | None) -> dict[str, Any]:
         """What a checkpoint holds after an epoch.
@@ -88,9 +99,10 @@ class Progress:
         return content
 
     def _taken(self, history: History, epoch: int) -> dict[str, Any]:
-        reached = Reached(self.roots)
+        reached = self._reached()
+        values = {name: value for name, (value, _) in reached.values.items() if self._is_state(reached, name, value)}
         shared = {name: _stream_state(stream) for name, stream in SHARED.items()}
-        used = {name for name in shared if name in self.restored or look(shared[name]) != self.shared[name]}
+        used = [name for name in shared if name in self.restored or pickle.dumps(shared[name]) != self.shared[name]]
         return {
             "kind": KIND,
             "epoch": epoch,
@@ -98,33 +110,32 @@ class Progress:
             "history": history.state_dict(),
             "state": {name: value.state_dict() for name, value in reached.objects.items()},
             "kinds": {name: _kind(value) for name, value in reached.objects.items()},
-            "tensors": {name: value.detach() for name, value in reached.tensors.items() if self._moves(name, value)},
+            "tensors": {name: value.detach() for name, value in reached.tensors.items()},
+            "values": values,
             "gradients": {name: leaf.grad.detach() for name, leaf in reached.leaves.items() if leaf.grad is not None},
             "trained": {name: leaf.requires_grad for name, leaf in reached.leaves.items() if leaf.is_leaf},
+            "training": {name: module._training for name, module in reached.modules.items()},
             "streams": {name: _stream_state(stream) for name, stream in reached.streams.items()},
             "shared streams": {name: shared[name] for name in used},
-            "values": {
-                name: value
-                for name, (value, _) in reached.values.items()
-                if name in self.restored or look(value) != self.looks.get(name)
-            },
             "order": None if self.order is None else self.order.get_state(),
         }
 
-    def _moves(self, name: str, tensor: Tensor) -> bool:
-        """Whether a tensor's value may be another one than a new process gives it."""
-        own = tensor.requires_grad or isinstance(tensor, (Parameter, Buffer)) or name in self.restored
-        return own or self.nodes.get(name) is not tensor.node
+    def _is_state(self, reached: Reached, name: str, value: Any) -> bool:
+        """Whether plain data is the user's to keep, or has tensors which may not be those that a new process makes."""
+        if name in self.named:
+            return True
+        nodes = _nodes(value)
+        return bool(nodes) and (name in reached.built or name in self.restored or nodes != self.begun.get(name))
 
     def restore(self, content: Mapping[str, Any], path: StrPath) -> None:
         """Give everything the state that it had. Raises ConfigError where the checkpoint is of another program."""
-        reached = self.begun
+        reached = self._reached()
         kinds = {name: _kind(value) for name, value in reached.objects.items()}
         objects = matched(content["kinds"], kinds)
         types = [{name: repr(value.node) for name, value in t.items()} for t in (content["tensors"], reached.tensors)]
         tensors = matched(*types)
         gone = [name for name in content["kinds"] if name not in objects]
-        gone += [name for name in content["tensors"] if name not in tensors]
+        gone += [name for name in content["tensors"] if name not in tensors and reached.tensor(name) is None]
         gone += [name for name in content["streams"] if name not in reached.streams]
         new = [name for name in kinds if name not in objects.values() and not name.startswith("callbacks.")]
         if gone or new:
@@ -135,44 +146,69 @@ class Progress:
         with no_grad():
             for name, here in objects.items():
                 reached.objects[here].load_state_dict(content["state"][name])
-            for name, here in tensors.items():
-                reached.tensors[here].assign(content["tensors"][name])
-        self._restore_gradients(content)
-        for name, state in (*content["streams"].items(), *content["shared streams"].items()):
-            _set_stream(SHARED[name] if name in content["shared streams"] else reached.streams[name], state)
-        for name, value in content["values"].items():
-            self._restore_value(name, value, path)
+            for name, value in content["tensors"].items():
+                tensor = reached.tensor(tensors.get(name, name))
+                if tensor is not None:
+                    tensor.assign(value)
+            lost = [name for name, value in content["values"].items() if not _put_back(reached, name, value)]
+        if lost:
+            got = f"resume={str(path)!r}, which holds {_listed(lost)} that this fit does not reach"
+            raise ConfigError(message("fit", got, "the state of the same step and callbacks", HINT))
+        _restore_gradients(reached, content)
+        for name, training in content["training"].items():
+            if name in reached.modules:
+                reached.modules[name].training = training
+        for name, state in content["streams"].items():
+            _set_stream(reached.streams[name], state)
+        for name, state in content["shared streams"].items():
+            _set_stream(SHARED[name], state)
         if self.order is not None:
             self.order.set_state(content["order"])
-        self.restored = {*content["tensors"], *content["values"], *content["shared streams"]}
-
-    def _restore_gradients(self, content: Mapping[str, Any]) -> None:
-        for name, leaf in self.begun.leaves.items():
-            if leaf.is_leaf and name in content["trained"]:
-                leaf.requires_grad_(content["trained"][name])
-            if leaf.grad is not None or name in content["gradients"]:
-                leaf.grad = content["gradients"].get(name)
-
-    def _restore_value(self, name: str, value: Any, path: StrPath) -> None:
-        if name in self.begun.values:
-            current, replace = self.begun.values[name]
-            put_back(current, value, replace)
-            return
-        owner, _, label = name.rpartition(".")
-        if owner not in self.begun.places:
-            got = f"resume={str(path)!r}, which holds {name!r} that this fit does not reach"
-            raise ConfigError(message("fit", got, "the state of the same step and callbacks", HINT))
-        self.begun.places[owner](label, value)
+        self.restored = {*content["values"], *content["shared streams"]}
 
     def check_reaches(self, changing: Sequence[Any]) -> None:
         """Raise ConfigError for a tensor that compiled code changes and no checkpoint would hold."""
-        held = Reached(self.roots).holds()
+        held = self._reached().holds()
         own = () if self.order is None else (self.order.key, self.order.counter)
         for tensor in changing:
             if id(tensor) not in held and not any(tensor is one for one in own):
                 got = f"a step that changes a tensor {tensor.node!r} which no variable that it names leads to"
                 hint = "callbacks.Checkpoint(path, state={'name': tensor})"
                 raise ConfigError(message("Checkpoint", got, "state that can be found and saved", hint))
+
+
+def _restore_gradients(reached: Reached, content: Mapping[str, Any]) -> None:
+    """Let leaves be trained, or not, as they were, with the gradients they had."""
+    for name, trains in content["trained"].items():
+        leaf = reached.tensor(name)
+        if leaf is not None and leaf.is_leaf:
+            leaf.requires_grad_(trains)
+            if leaf.grad is not None or name in content["gradients"]:
+                leaf.grad = content["gradients"].get(name)
+
+
+def _put_back(reached: Reached, name: str, value: Any) -> bool:
+    """Put plain data back where it was, or where its owner has a place for it. Whether there is one."""
+    tensor = reached.tensor(name)
+    if tensor is not None and same_type(tensor, value):
+        tensor.assign(value)
+        return True
+    owner, _, label = name.rpartition(".")
+    if name not in reached.values and owner not in reached.places:
+        return False
+    current, replace = reached.values.get(name) or (None, partial(reached.places[owner], label))
+    if isinstance(current, list) and len(current) != len(value) and name not in reached.named:
+        return True  # a list that grows is a record of what happened
+    try:
+        put_back(current, value, replace)
+    except KeyError:  # a variable that this step does not have
+        return False
+    return True
+
+
+def _nodes(value: Any) -> list[Any]:
+    """What tells whether the tensors of plain data hold what they held."""
+    return [tensor.node for tensor in tensors_in(value)]
 
 
 def _kind(value: Any) -> str:
@@ -187,7 +223,7 @@ def located(resume: StrPath | bool | None, written: Sequence[Path]) -> Path | No
         return None
     if resume is True and not written:
         raise ConfigError(message("fit", "resume=True and no Checkpoint", "the path of a checkpoint, or a Checkpoint"))
-    path = written[0] if resume is True else own_path("fit", resume)
+    path = written[0] if resume is True else checkpoint_path("fit", resume)
     if path.exists():
         return path
     if any(path.absolute() == other.absolute() for other in written):

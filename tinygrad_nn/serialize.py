@@ -107,6 +107,12 @@ def own_path(op: str, path: StrPath) -> Path:
     return found
 
 
+def checkpoint_path(op: str, path: StrPath) -> Path:
+    """The file for checkpoints that a path means: one in it, if it is a folder."""
+    found = own_path(op, path)
+    return found / "checkpoint.npz" if found.is_dir() else found
+
+
 # ---- writing ------------------------------------------------------------------------------------------------------
 
 

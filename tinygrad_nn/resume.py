@@ -44,22 +44,21 @@ def fingerprint(columns: Iterable[Any]) -> str:
 
 
 def read(path: StrPath, settings: Mapping[str, Any], epochs: int) -> dict[str, Any]:
-    """The checkpoint in a file, for a fit with these settings. Raises DataError for another file, ConfigError for
-    settings that differ.
+    """The checkpoint in a file, for a fit with these settings. Raises DataError for another file and for other data,
+    ConfigError for settings that differ.
     """
     content = load(path)
     if not isinstance(content, dict) or content.get("kind") != KIND:
         got = f"resume={str(path)!r}, which holds something else"
         raise DataError(message("fit", got, "a file of callbacks.Checkpoint"))
-    faults = [
-        f"{name} {content['settings'].get(name)!r}, and {value!r} here"
-        if name != "data"
-        else "other samples, or the same ones in another order or dtype"
-        for name, value in settings.items()
-        if content["settings"].get(name) != value
-    ]
+    then = content["settings"]
+    faults = [f"{name} {then[name]!r}, and {now!r} here" for name, now in settings.items() if then[name] != now]
+    if then["data"] != settings["data"]:
+        got = f"resume={str(path)!r} of a run on other samples, or on the same ones in another order or dtype"
+        raise DataError(message("fit", got, "the same data", HINT))
     if faults:
-        raise ConfigError(message("fit", f"resume={str(path)!r} of a run with {'; '.join(faults)}", "the same", HINT))
+        got = f"resume={str(path)!r} of a run with {'; '.join(faults)}"
+        raise ConfigError(message("fit", got, "the same settings", HINT))
     if epochs > content["epoch"] and "before" in content:  # its last evaluation was one that a longer run has not
         return unpacked(content["before"].tobytes(), str(path))  # type: ignore[no-any-return]
     return content
@@ -137,7 +136,8 @@ class Progress:
         gone = [name for name in content["kinds"] if name not in objects]
         gone += [name for name in content["tensors"] if name not in tensors and reached.tensor(name) is None]
         gone += [name for name in content["streams"] if name not in reached.streams]
-        new = [name for name in kinds if name not in objects.values() and not name.startswith("callbacks.")]
+        extra = ("callbacks.", "evaluate.")  # what only looks on may be new
+        new = [name for name in kinds if name not in objects.values() and not name.startswith(extra)]
         if gone or new:
             faults = [f"which holds {_listed(gone)} that this fit does not reach"] if gone else []
             faults += [f"which does not hold {_listed(new)}"] if new else []

@@ -246,7 +246,8 @@ def test_jitted_functions() -> None:
     x = tg.tensor([1.0, 2.0])
     assert pickled(decorated) is decorated
     assert decorated(x).item() == pickled(decorated)(x).item() == 5.0
-    assert pickled(decorated) is decorated
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert pickle.loads(pickle.dumps(decorated, protocol)) is decorated
     function = tg.jit(plain)
     function(x)
     for again in (*COPIES, copy.copy):

@@ -256,10 +256,13 @@ class Jitted:
         """As a method: the instance is the first argument, and part of what is frozen."""
         return self if instance is None else functools.partial(self, instance)
 
-    def __reduce__(self) -> Any:
+    def __reduce_ex__(self, protocol: Any) -> Any:
         """The source function. A decorated one gets the name under which pickle finds it, as its own leads here."""
-        if found_at(self.function) is self:
-            self.function.__qualname__ += ".function"
+        if found_at(self) is self:
+            name: str = self.__qualname__
+            if protocol < 4:  # which cannot name a part of something
+                return name
+            self.function.__qualname__ = f"{name}.function"
         return rejitted, (self.function,)
 
     def __copy__(self) -> Jitted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import os
 import random
@@ -786,6 +787,33 @@ def test_state_that_is_not_found_is_an_error_and_can_be_named(tmp_path: Path) ->
     whole = fit(4, named=True)
     fit(2, named=True)
     assert fit(4, named=True, resume=True) == whole
+
+
+def test_modules_of_installed_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    (folder / "nets_of_others.py").write_text(
+        "from tinygrad_nn import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        self.inner = nn.Linear(3, 1)\n"
+        "    def forward(self, x):\n"
+        "        return self.inner(x)\n"
+    )
+    monkeypatch.syspath_prepend(folder)
+    nets = importlib.import_module("nets_of_others")
+
+    def fit(epochs: int, **options: Any) -> Any:
+        net = nets.Net()
+        opt = optim.SGD(net.parameters(), lr=0.1)
+        step = tg.jit(trained(lambda x: net(x).square().mean(), opt))
+        return tg.fit(step, X, epochs, seed=0, progress=False, **options)["loss"].tolist()
+
+    tg.manual_seed(0)
+    whole = fit(3)
+    tg.manual_seed(0)
+    fit(1, callbacks=[Checkpoint(tmp_path)])
+    assert fit(3, resume=tmp_path) == whole
 
 
 def test_numbers_are_kept_where_they_are_named(tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ class Checkpoint:
 
     def __call__(self, run: Run, logs: Logs) -> None:
         """Write, if it is time."""
-        if run.epoch % self.every == 0 or run.epoch == run.epochs or run.history.stopped is not None:
+        if run.epoch % self.every == 0 or run.epoch == run.epochs or run.history.stopped:
             self.write(run)
         elif run.irregular and run.epoch == run.epochs - 1:
             run.state()  # from which a longer run will go on

@@ -63,7 +63,7 @@ class Fit:
     @property
     def over(self) -> bool:
         """Whether there is nothing left to train."""
-        return self.epoch >= self.epochs or self.history.stopped is not None
+        return self.epoch >= self.epochs or bool(self.history.stopped)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds now, between two epochs."""
@@ -153,7 +153,7 @@ def fit(
     generator = Generator(seed) if shuffle and seed is not None else None
     callbacks = sorted(callbacks, key=lambda callback: getattr(callback, "after_others", False))
     keepers = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
-    if keepers or resume:
+    if keepers or not (resume is None or resume is False):
         given: dict[str, Any] = {"seed": seed, "batch_size": plan.size, "shuffle": shuffle, "eval_every": eval_every}
         given["data"] = fingerprint(columns)
         named = {name: value for keeper in keepers for name, value in keeper.state.items()}
@@ -165,12 +165,10 @@ def fit(
     if native is not None and run.progress is not None:
         run.progress.order = native[2]
         run.progress.check_reaches([one.handle for one in native[1].state if one.changes])
-    if run.over:
-        pass
-    elif native is not None and isinstance(step, Jitted):
+    if native is not None and isinstance(step, Jitted):
         _run_native(native[1], plan, run, evaluate, eval_every, native[2], progress, callbacks)
         step.runs[:] = [native]  # one: data may be large
-    else:
+    elif not run.over:
         _run_eager(step, _Feed(columns, plan, generator, shuffle), run, evaluate, eval_every, progress, callbacks)
     _every_hook(callbacks, "end", run)
     history.metadata["seconds"] = run.seconds

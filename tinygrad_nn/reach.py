@@ -142,11 +142,12 @@ def _note(table: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _has_state(value: Any) -> bool:
-    """Whether a value saves and loads its own state, in our code or the user's."""
+    """Whether a value saves and loads its own state: of a class of ours, one that inherits from such, or the user's."""
     kind = type(value)
     if not callable(getattr(kind, "state_dict", None)) or not callable(getattr(kind, "load_state_dict", None)):
         return False
-    return (kind.__module__.startswith(__package__ + ".") or _is_users(kind)) and kind is not History
+    ours = any(base.__module__.startswith(f"{__package__}.") for base in kind.__mro__)
+    return (ours or _is_users(kind)) and not isinstance(value, History)
 
 
 # ---- plain data ---------------------------------------------------------------------------------------------------

@@ -13,13 +13,13 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from .data.preprocess import MaxAbsScaler, MeanImputer, MinMaxScaler, OneHotEncoder, Scaler, StandardScaler
+from .data import preprocess
 from .errors import DataError, message
 from .files import write_atomic
 from .tensor import Tensor
@@ -30,7 +30,7 @@ FORMAT: Final = 1
 OURS: Final = "a file written by tg.save"
 _PLAIN: Final = (str, int, float, bool, type(None))
 _FITTED: Final = {
-    kind.__name__: kind for kind in (MeanImputer, Scaler, MaxAbsScaler, MinMaxScaler, StandardScaler, OneHotEncoder)
+    name: kind for name, kind in vars(preprocess).items() if isinstance(kind, type) and is_dataclass(kind)
 }
 _OTHERS: Final = {
     **dict.fromkeys((".pt", ".pth"), "PyTorch"),

@@ -314,13 +314,14 @@ class Average:
 
 
 class Halving:
-    """Halves the rate every three calls; with state_dict, and a begin that forgets."""
+    """Halves the rate every three calls; with state_dict, and a begin that forgets and sets the first rate."""
 
     def __init__(self, opt: Any) -> None:
         self.opt, self.calls = opt, 0
 
     def begin(self, run: Any) -> None:
         self.calls = 0
+        self.opt.param_groups[0]["lr"] = 0.1
 
     def __call__(self, run: Any, logs: Any) -> None:
         self.calls += 1

@@ -31,7 +31,7 @@ from .errors import ConfigError, DataError, MissingExtra, ShapeError, message
 from .extras import require
 from .history import History, run_metadata
 from .random import Generator, default_generator, randperm
-from .resume import Progress, fingerprint, located, read
+from .resume import Progress, fingerprint, located, read, without_callbacks
 from .serialize import StrPath
 from .tensor import Tensor, no_grad
 from .tensor.core import constant, mode
@@ -73,7 +73,7 @@ class Fit:
         return self.progress.take(self.history, self.epoch, self.epochs if self.irregular else None)
 
     def go_on_from(self, path: Path | None) -> None:
-        """Take over epoch and history from a checkpoint; `restore` takes the rest when the callbacks have begun."""
+        """Take over epoch and history from a checkpoint; `restore` takes over the rest."""
         if path is None or self.progress is None:
             return
         content = read(path, self.progress.settings, self.epochs)
@@ -84,13 +84,14 @@ class Fit:
         resumed = [*then.get("resumed", ()), {"epoch": self.epoch, "started": now["started"]}]
         self.history.metadata = {**then, **now, "started": then["started"], "resumed": resumed}
 
-    def restore(self) -> None:
-        """Give everything the state it had in the checkpoint, if the fit goes on from one."""
-        if self.progress is not None:
-            if self.source is not None:
-                self.progress.restore(self.saved, self.source)
-            if self.irregular and self.epoch == self.epochs - 1:
-                self.state()
+    def restore(self, begun: bool = False) -> None:
+        """Give everything the state it had in the checkpoint, if the fit goes on from one: before the step is compiled,
+        and again when the callbacks have `begun`, which may forget or change something then.
+        """
+        if self.progress is not None and self.source is not None:
+            self.progress.restore(self.saved if begun else without_callbacks(self.saved), self.source)
+        if self.progress is not None and begun and self.irregular and self.epoch == self.epochs - 1:
+            self.state()
 
 
 def fit(
@@ -159,12 +160,13 @@ def fit(
         named = {name: value for keeper in keepers for name, value in keeper.state.items()}
         run.progress = Progress(_roots(step, evaluate, callbacks), named, given, generator)
         run.go_on_from(located(resume, [keeper.path for keeper in keepers]))
-    _every_hook(callbacks, "begin", run)
     run.restore()
     native = None if run.over else _native(step, columns, plan, evaluate, shuffle, generator)
     if native is not None and run.progress is not None:
         run.progress.order = native[2]
         run.progress.check_reaches([one.handle for one in native[1].state if one.changes])
+    _every_hook(callbacks, "begin", run)
+    run.restore(begun=True)
     if native is not None and isinstance(step, Jitted):
         _run_native(native[1], plan, run, evaluate, eval_every, native[2], progress, callbacks)
         step.runs[:] = [native]  # one: data may be large

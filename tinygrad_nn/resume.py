@@ -177,14 +177,27 @@ class Progress:
                 raise ConfigError(message("Checkpoint", got, "state that can be found and saved", hint))
 
 
+def without_callbacks(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint without what only callbacks reach."""
+    return {
+        part: {name: value for name, value in names.items() if not str(name).startswith("callbacks.")}
+        if part in ("state", "kinds", "tensors", "values", "gradients", "trained", "training", "streams")
+        else names
+        for part, names in content.items()
+    }
+
+
 def _restore_gradients(reached: Reached, content: Mapping[str, Any]) -> None:
     """Let leaves be trained, or not, as they were, with the gradients they had."""
     for name, trains in content["trained"].items():
         leaf = reached.tensor(name)
         if leaf is not None and leaf.is_leaf:
             leaf.requires_grad_(trains)
-            if leaf.grad is not None or name in content["gradients"]:
-                leaf.grad = content["gradients"].get(name)
+            gradient = content["gradients"].get(name)
+            if leaf.grad is not None and gradient is not None:
+                leaf.grad.assign(gradient)  # compiled code may hold it
+            elif leaf.grad is not None or gradient is not None:
+                leaf.grad = gradient
 
 
 def _put_back(reached: Reached, name: str, value: Any) -> bool:

@@ -5,6 +5,8 @@ The last column of each row names the test here that shows it, and every test he
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 import threading
 from collections.abc import Callable
@@ -483,6 +485,34 @@ def test_threads() -> None:
         thread.join()
     assert wrong == []
     assert total.item() == 200 * 3 * sum(range(8))
+
+
+def test_loaded_state() -> None:
+    p, opt, step = setup(momentum=0.9)
+    compiled = tg.jit(step)
+    compiled(X)
+    state, value = opt.state_dict(), p.detach()
+    compiled(X)
+    expected = p.tolist()
+    compiled(X)
+    opt.load_state_dict(state)
+    p.assign(value)
+    compiled(X)
+    assert p.tolist() == expected
+
+
+def test_copies_of_a_function() -> None:
+    held = nn.Linear(3, 1)
+    f = tg.jit(held.forward)
+    before = f(X).item()
+    model, again = copy.deepcopy((held, f))
+    other, unpickled = pickle.loads(pickle.dumps((held, f)))
+    for twin, function in ((model, again), (other, unpickled)):
+        assert function.traces == 0
+        with tg.no_grad():
+            twin.bias.add_(1.0)
+        assert function(X).item() == pytest.approx(before + 1.0, rel=1e-6)
+    assert f(X).item() == before
 
 
 def test_foreign_argument() -> None:

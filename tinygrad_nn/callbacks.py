@@ -5,6 +5,9 @@ A callback is any function `(run, logs) -> None`; `run` is the running fit (its 
 `logs` the newest entry of every column. One that also has `begin(run)` or `end(run)` is told when training starts and
 ends. One with `only_logs = True` looks at nothing but `run.epoch` and `logs`: a native run then calls it later, for
 many epochs in a row.
+
+What a callback counts is part of a checkpoint if it has `state_dict()` and `load_state_dict(state)`, which is called
+after `begin`.
 """
 
 from __future__ import annotations
@@ -17,9 +20,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
+
 from .errors import ConfigError, DataError, message
+from .files import remove_leftovers, write_atomic
 from .history import History
 from .optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from .serialize import FileError, checkpoint_path, packed
 from .tensor import Tensor
 
 logger = logging.getLogger("tinygrad_nn.fit")
@@ -32,8 +39,15 @@ class Run(Protocol):
     history: History
     epoch: int
 
+    epochs: int
+    irregular: bool
+    source: Path | None
+
     def stop(self, reason: str) -> None:
         """End training after this epoch."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds now."""
 
 
 def monitored(name: str, logs: Logs, owner: str) -> float:
@@ -84,6 +98,15 @@ class EarlyStopping:
         for tensor, value in zip(self.tensors, self.kept, strict=False):
             tensor.assign(value)
 
+    def state_dict(self) -> dict[str, Any]:
+        """The best value so far, its epoch, and the parameters of that epoch."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "kept": list(self.kept)}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over a state_dict."""
+        self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
+        self.kept = list(state_dict["kept"])
+
 
 def _tensors(parameters: Any) -> list[Tensor]:
     state = getattr(parameters, "state_dict", None)
@@ -129,7 +152,12 @@ class JsonLines:
         self.path = Path(path)
 
     def begin(self, run: Run) -> None:
-        """Write the metadata."""
+        """Write the metadata. A fit that goes on from a checkpoint takes away the later epochs of the one before."""
+        if run.epoch and self.path.exists():
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            while lines and _is_later(lines[-1], run.epoch):
+                lines.pop()
+            write_atomic(self.path, "".join(lines).encode())
         self._append({"run": run.history.metadata})
 
     def __call__(self, run: Run, logs: Logs) -> None:
@@ -144,3 +172,109 @@ class JsonLines:
             raise DataError(
                 message("JsonLines", f"{self.path}: {error.strerror}", "a file that can be written")
             ) from error
+
+
+def _is_later(line: str, epoch: int) -> bool:
+    """Whether a line is of a later epoch, or was cut off while it was written."""
+    try:
+        return bool(json.loads(line).get("epoch", 0) > epoch)
+    except ValueError:
+        return True
+
+
+class Checkpoint:
+    """Write all that a fit needs to go on to a file: after every `every` epochs, and at the end.
+
+    `fit(..., resume=path)` then gives the same bits as the run that was never stopped: parameters, optimizers,
+    schedules, generators, the order of samples, callbacks, history. All tensors, generators and objects with a
+    `state_dict()` that the step, the evaluation and the other callbacks reach by their variables are found. `state`
+    names what else to keep, {"name": object, tensor, or dict or list of numbers}.
+
+    The newest checkpoint is in `path`, and of `keep` checkpoints the others beside it as `run-000040.npz`, with their
+    epoch; a path that is a folder means `checkpoint.npz` in it. A file is written whole or not at all: after a crash,
+    or a kill at any moment, the one before is there. `tg.load(path)["state"]["model"]` is the state_dict of `model`.
+
+    Raises ConfigError for settings out of range, DataError for a path of another format or in a folder that is
+    missing, FileError where the disk is full.
+
+    >>> import tempfile, tinygrad_nn as tg
+    >>> path = tempfile.mkdtemp() + "/run.npz"
+    >>> w = tg.zeros(1, requires_grad=True)
+    >>> opt = tg.optim.Adam([w], lr=0.5)
+    >>> def step(x):
+    ...     opt.zero_grad()
+    ...     loss = ((x - w) ** 2).mean()
+    ...     loss.backward()
+    ...     opt.step()
+    ...     return loss
+    >>> keep = tg.callbacks.Checkpoint(path, every=2)
+    >>> _ = tg.fit(step, [1.0, 3.0], epochs=4, seed=0, progress=False, callbacks=[keep])
+    >>> tg.fit(step, [1.0, 3.0], epochs=6, seed=0, progress=False, callbacks=[keep], resume=path).epochs
+    6
+    """
+
+    after_others = True  # their counts of this epoch belong to the checkpoint
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        every: int = 1,
+        keep: int = 1,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        for name, value in (("every", every), ("keep", keep)):
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+                raise ConfigError(message("Checkpoint", f"{name}={value!r}", "an integer of at least 1"))
+        for name, value in (state or {}).items():
+            if isinstance(value, (int, float, str, tuple, np.generic, type(None))):
+                got = f"state with {name!r}, a {type(value).__name__}"
+                raise ConfigError(message("Checkpoint", got, "something that can be given another value", "a dict"))
+        self.path = checkpoint_path("Checkpoint", path)
+        self.every, self.keep = int(every), int(keep)
+        self.state = dict(state or {})
+        self.older: list[Path] = []
+        self.newest = 0
+
+    def begin(self, run: Run) -> None:
+        """Clean up after a process that was killed."""
+        if not self.path.parent.is_dir():
+            raise DataError(message("Checkpoint", f"{self.path} in a folder that is missing", "a folder that exists"))
+        remove_leftovers(self.path)
+        found = self.path.parent.glob(f"{self.path.stem}-*{self.path.suffix}") if run.epoch else ()
+        self.older = sorted(path for path in found if 0 < _epoch(path, self.path) < run.epoch)
+        self.newest = run.epoch if run.source == self.path else 0
+
+    def pause(self, run: Run) -> int:
+        """The next epoch whose end it has to see."""
+        due = min(run.epoch - run.epoch % self.every + self.every, run.epochs)
+        return run.epochs - 1 if run.irregular and run.epoch < run.epochs - 1 < due else due
+
+    def __call__(self, run: Run, logs: Logs) -> None:
+        """Write, if it is time."""
+        if run.epoch % self.every == 0 or run.epoch == run.epochs or run.history.stopped:
+            self.write(run)
+        elif run.irregular and run.epoch == run.epochs - 1:
+            run.state()  # from which a longer run will go on
+
+    def write(self, run: Run) -> None:
+        """Write a checkpoint now."""
+        content = packed(run.state())
+        try:
+            if self.keep > 1 and self.newest and self.path.exists():
+                older = self.path.with_name(f"{self.path.stem}-{self.newest:06d}{self.path.suffix}")
+                write_atomic(older, self.path.read_bytes())
+                self.older = [*(path for path in self.older if path != older), older]
+            write_atomic(self.path, content)
+            while len(self.older) >= self.keep:
+                self.older.pop(0).unlink(missing_ok=True)
+        except OSError as error:
+            got = f"{self.path}, which cannot be written after epoch {run.epoch} ({error.strerror or error})"
+            hint = f"the checkpoint of epoch {self.newest} is whole" if self.newest else ""
+            raise FileError(message("Checkpoint", got, "room on the disk", hint)) from error
+        self.newest = run.epoch
+
+
+def _epoch(path: Path, newest: Path) -> int:
+    """The epoch in the name of an older checkpoint; 0 for another file."""
+    number = path.name.removeprefix(newest.stem + "-").removesuffix(newest.suffix)
+    return int(number) if number.isdecimal() else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     >>> path.read_text()
     'hello'
     """
-    temporary = path.with_name(f".{os.urandom(8).hex()}.tmp")
+    temporary = path.with_name(f"{_mark(path)}{os.urandom(8).hex()}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(content)
@@ -32,3 +33,14 @@ def write_atomic(path: Path, content: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what a process that was killed while it wrote `path` left behind. Nobody may be writing it now."""
+    for temporary in path.parent.glob(f"{_mark(path)}*.tmp"):
+        temporary.unlink(missing_ok=True)
+
+
+def _mark(path: Path) -> str:
+    """How the names of a file's temporary ones begin: of one length, for the longest name too."""
+    return f".{hashlib.blake2b(path.name.encode('utf-8', 'surrogateescape'), digest_size=8).hexdigest()}."

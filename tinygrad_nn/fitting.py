@@ -16,10 +16,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .callbacks import Checkpoint
 from .compiler.jit import Jitted, usable
 from .compiler.training import Spent, Training
 from .config import say
@@ -30,6 +32,8 @@ from .extras import require
 from .graph import DType
 from .history import History, run_metadata
 from .random import Generator, default_generator, randperm
+from .resume import Progress, fingerprint, located, read, without_callbacks
+from .serialize import StrPath
 from .tensor import Tensor, no_grad
 from .tensor.arrays import array_of
 from .tensor.core import constant, mode
@@ -42,12 +46,55 @@ Scores = Callable[[], Any]
 class Fit:
     """A running fit, as callbacks see it."""
 
-    def __init__(self, history: History, epochs: int) -> None:
+    def __init__(self, history: History, epochs: int, irregular: bool) -> None:
         self.history, self.epochs, self.epoch = history, epochs, 0
+        self.irregular = irregular  # whether the last epoch is evaluated only because it is the last
+        self.progress: Progress | None = None
+        self.source: Path | None = None  # the checkpoint it goes on from
+        self.saved: dict[str, Any] = {}
+        self.started, self.before = time.perf_counter(), 0.0
 
     def stop(self, reason: str) -> None:
         """End training after this epoch and say why."""
         self.history.stopped = reason
+
+    @property
+    def seconds(self) -> float:
+        """How long this fit has been running, with what came before the checkpoint it goes on from."""
+        return self.before + time.perf_counter() - self.started
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.epoch >= self.epochs or bool(self.history.stopped)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds now, between two epochs."""
+        if self.progress is None:
+            raise ConfigError(message("fit", "a request for its state", "a Checkpoint among the callbacks"))
+        self.history.metadata["seconds"] = self.seconds
+        return self.progress.take(self.history, self.epoch, self.epochs if self.irregular else None)
+
+    def go_on_from(self, path: Path | None) -> None:
+        """Take over epoch and history from a checkpoint; `restore` takes over the rest."""
+        if path is None or self.progress is None:
+            return
+        content = read(path, self.progress.settings, self.epochs)
+        now, self.source, self.saved = self.history.metadata, path, content
+        self.history.load_state_dict(content["history"])
+        then, self.epoch = self.history.metadata, content["epoch"]
+        self.before = then.get("seconds", 0.0)
+        resumed = [*then.get("resumed", ()), {"epoch": self.epoch, "started": now["started"]}]
+        self.history.metadata = {**then, **now, "started": then["started"], "resumed": resumed}
+
+    def restore(self, begun: bool = False) -> None:
+        """Give everything the state it had in the checkpoint, if the fit goes on from one: before the step is compiled,
+        and again when the callbacks have `begun`, which may forget or change something then.
+        """
+        if self.progress is not None and self.source is not None:
+            self.progress.restore(self.saved if begun else without_callbacks(self.saved), self.source)
+        if self.progress is not None and begun and self.irregular and self.epoch == self.epochs - 1:
+            self.state()
 
 
 def fit(
@@ -64,6 +111,7 @@ def fit(
     *,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | str | None = None,
+    resume: StrPath | bool | None = None,
 ) -> History:
     """Call `step(*batch)` for every batch of every epoch and return the History.
 
@@ -78,7 +126,11 @@ def fit(
     `seed` fixes the order. With `sample_weight` (one per sample) or `class_weight` (label -> weight, or "balanced";
     the labels are the last item of data) step gets one more argument, the weights of the batch.
 
-    Raises DataError for bad data, ConfigError for settings out of range.
+    `resume` is the path of a file that `callbacks.Checkpoint` wrote: the fit goes on after its epoch, up to `epochs` in
+    all, with the same bits as one that was never stopped. Where there is no such file yet it starts at the beginning if
+    a Checkpoint among the callbacks is going to write it; `resume=True` means the file of that one.
+
+    Raises DataError for bad data, ConfigError for settings out of range and for a checkpoint of another run.
 
     >>> import tinygrad_nn as tg
     >>> w = tg.zeros(1, requires_grad=True)
@@ -104,22 +156,34 @@ def fit(
     count = len(columns[0])
     plan = Batches(columns, batch_size)
     history = History(run_metadata(seed, epochs=epochs, batch_size=batch_size, samples=count, shuffle=shuffle))
-    run = Fit(history, epochs)
+    run = Fit(history, epochs, irregular=evaluate is not None and epochs % eval_every != 0)
     generator = Generator(seed) if shuffle and seed is not None else None
-    start = time.perf_counter()
-    native = _native(step, columns, plan, evaluate, shuffle, generator)
+    callbacks = sorted(callbacks, key=lambda callback: getattr(callback, "after_others", False))
+    keepers = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
+    if keepers or not (resume is None or resume is False):
+        given: dict[str, Any] = {"seed": seed, "batch_size": plan.size, "shuffle": shuffle, "eval_every": eval_every}
+        given["data"] = fingerprint(columns)
+        named = {name: value for keeper in keepers for name, value in keeper.state.items()}
+        run.progress = Progress(_roots(step, evaluate, callbacks), named, given, generator)
+        run.go_on_from(located(resume, [keeper.path for keeper in keepers]))
+    run.restore()
+    native = None if run.over else _native(step, columns, plan, evaluate, shuffle, generator)
+    if native is not None and run.progress is not None:
+        run.progress.order = native[2]
+        run.progress.check_reaches([one.handle for one in native[1].state if one.changes])
     _every_hook(callbacks, "begin", run)
+    run.restore(begun=True)
     if native is not None and isinstance(step, Jitted):
         _run_native(native[1], plan, run, evaluate, eval_every, native[2], progress, callbacks)
         step.runs[:] = [native]  # one: data may be large
-    else:
+    elif not run.over:
         _run_eager(step, _Feed(columns, plan, generator, shuffle), run, evaluate, eval_every, progress, callbacks)
     _every_hook(callbacks, "end", run)
-    history.metadata["seconds"] = time.perf_counter() - start
+    history.metadata["seconds"] = run.seconds
     if native is not None:
         history.metadata["compile"] = asdict(native[1].spent)
         if progress:
-            say(_times(native[1], history.metadata["seconds"]))
+            say(_times(native[1], run.seconds - run.before))
     return history
 
 
@@ -134,6 +198,18 @@ def _of_known_dtype(column: Any) -> Any:
     if isinstance(column, list):
         return [array_of("fit", sequence) for sequence in column]
     return array_of("fit", column)
+
+
+def _roots(step: Any, evaluate: Any, callbacks: Sequence[Any]) -> dict[str, Any]:
+    """Where the search for the state of a fit begins, by name."""
+    roots = {"": step, "evaluate": evaluate}
+    for callback in callbacks:
+        if not isinstance(callback, Checkpoint):
+            name = "callbacks." + getattr(callback, "__name__", type(callback).__name__)
+            while name in roots:
+                name += "'"
+            roots[name] = callback
+    return roots
 
 
 def _native(
@@ -189,14 +265,16 @@ def _run_native(
 ) -> None:
     """Call the native function for as many epochs as take a tenth of a second, or one at a time for a callback."""
     history, epochs = run.history, run.epochs
-    patient = all(getattr(callback, "only_logs", False) for callback in callbacks)
+    pauses = [callback for callback in callbacks if hasattr(callback, "pause")]
+    patient = all(getattr(callback, "only_logs", callback in pauses) for callback in callbacks)
     if training.shuffled and generator is None and training.changes(default_generator.counter):
         patient = False  # the order of an epoch is drawn after what the step drew in the one before
     chunk, pace = 1, 0.0
-    with _deferred_interrupt() as interrupted, _bar(epochs, progress) as advance:
-        while run.epoch < epochs and not history.stopped:
+    with _deferred_interrupt() as interrupted, _bar(epochs, progress, run.epoch) as advance:
+        while not run.over:
             first = run.epoch + 1
             size = min(chunk, epochs - run.epoch, training.capacity) if patient else 1
+            size = min([size, *(callback.pause(run) - run.epoch for callback in pauses)])
             if evaluate is not None and not training.evaluates:
                 size = min(size, eval_every - run.epoch % eval_every)
             numbers = np.arange(first, first + size)
@@ -214,7 +292,8 @@ def _run_native(
                 run.epoch = first + position
                 logs = logged.last(position) if position < done - 1 else history.last()
                 for callback in callbacks:
-                    callback(run, logs)
+                    if position == size - 1 or callback not in pauses:
+                        callback(run, logs)
             run.epoch = first + done - 1
             if done:
                 advance(history.last(), done)
@@ -262,8 +341,8 @@ def _run_eager(
 ) -> None:
     """Call the step for every batch."""
     history, epochs = run.history, run.epochs
-    with _deferred_interrupt() as interrupted, _bar(epochs, progress) as advance:
-        for epoch in range(1, epochs + 1):
+    with _deferred_interrupt() as interrupted, _bar(epochs, progress, run.epoch) as advance:
+        for epoch in range(run.epoch + 1, epochs + 1):
             totals = _Means()
             for size, batch in feed.epoch():
                 totals.add(step(*batch), size)
@@ -361,7 +440,7 @@ def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _bar(epochs: int, wanted: bool) -> Iterator[Callable[[Mapping[str, float], int], None]]:
+def _bar(epochs: int, wanted: bool, done: int) -> Iterator[Callable[[Mapping[str, float], int], None]]:
     """A progress bar where tqdm (extra `ui`) is installed, else nothing."""
     try:
         tqdm = require("tqdm", "ui").tqdm if wanted else None
@@ -370,7 +449,7 @@ def _bar(epochs: int, wanted: bool) -> Iterator[Callable[[Mapping[str, float], i
     if tqdm is None:
         yield lambda logs, count: None
         return
-    with tqdm(total=epochs, unit="epoch", mininterval=0.1, leave=False) as bar:
+    with tqdm(total=epochs, initial=done, unit="epoch", mininterval=0.1, leave=False) as bar:
 
         def advance(logs: Mapping[str, float], count: int) -> None:
             bar.update(count)

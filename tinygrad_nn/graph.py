@@ -97,6 +97,9 @@ class Op:
     def __repr__(self) -> str:
         return f"Op({self.name})"
 
+    def __deepcopy__(self, memo: Any) -> Op:
+        return self
+
     def __reduce__(self) -> str:
         raise GraphError(message(self.name, "a request to pickle an op", hint="save values with tg.save"))
 

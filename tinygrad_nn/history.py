@@ -12,7 +12,8 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from .extras import require
 from .files import write_atomic
 
 StrPath = str | os.PathLike[str]
+_COLUMNS = ("_per_epoch", "_per_evaluation")
 
 
 def run_metadata(seed: int | None, **run: Any) -> dict[str, Any]:
@@ -117,6 +119,22 @@ class History(Mapping[str, Any]):
         """The newest entry of every column."""
         columns = {**self._per_epoch, **self._per_evaluation}
         return {name: values[-1] for name, values in columns.items() if values}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything recorded, for `tg.save`: columns as arrays."""
+        own = {part.name: copy(getattr(self, part.name)) for part in fields(self)}
+        columns = {
+            kind: {name: np.array(values, np.float64) for name, values in own[kind].items()} for kind in _COLUMNS
+        }
+        return {**own, **columns, "evaluated": np.array(self.evaluated, np.int64)}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over a state_dict."""
+        for name, value in state_dict.items():
+            setattr(self, name, copy(value))
+        self.evaluated = state_dict["evaluated"].tolist()
+        for kind in _COLUMNS:
+            setattr(self, kind, {name: values.tolist() for name, values in state_dict[kind].items()})
 
     def rows(self) -> list[dict[str, float | int | None]]:
         """One row per epoch; None where there was no evaluation."""

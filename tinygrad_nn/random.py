@@ -8,6 +8,7 @@ float32 and 53 in float64; normal ones come by Box and Muller (1958).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,15 @@ class Generator:
             raise ShapeError(message("set_state", f"{state.shape}:{state.dtype}", "(3,):int64, from get_state()"))
         self.key.assign(state.narrow(0, 0, 2).detach())
         self.counter.assign(state.narrow(0, 2, 1).reshape(()).detach())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Seed and state, for `tg.save`."""
+        return {"seed": self.seed, "state": self.get_state()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over a state_dict."""
+        self.set_state(state_dict["state"])
+        self.seed = state_dict["seed"]
 
 
 default_generator = Generator(0)

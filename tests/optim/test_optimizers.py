@@ -221,3 +221,32 @@ def test_a_state_of_other_shapes_changes_nothing() -> None:
     with pytest.raises(ShapeError, match=r"exp_avg of shape \(2,\)"):
         opt.load_state_dict(state)
     assert opt.state is before
+
+
+@pytest.mark.parametrize("jitted", [False, True], ids=["eager", "jitted"])
+def test_a_state_is_loaded_into_what_a_compiled_step_holds(jitted: bool) -> None:
+    """Also the one of before the first step, which has no tensors yet."""
+    p = tg.tensor([1.0, -2.0], requires_grad=True)
+    opt = tg.optim.Adam([p], lr=0.1)
+
+    def step(x: tg.Tensor) -> tg.Tensor:
+        opt.zero_grad()
+        loss = (p * x).square().sum()
+        loss.backward()
+        opt.step()
+        return loss
+
+    run = tg.jit(step) if jitted else step
+    x = tg.tensor([1.0, 3.0])
+    states, paths = [], []
+    for _ in range(4):
+        states.append((p.detach(), opt.state_dict()))
+        run(x)
+        paths.append(p.tolist())
+    for k, (value, state) in enumerate(states):
+        with tg.no_grad():
+            p.assign(value)
+        opt.load_state_dict(state)
+        for path in paths[k:]:
+            run(x)
+            assert p.tolist() == path

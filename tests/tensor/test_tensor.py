@@ -76,8 +76,7 @@ def test_copies() -> None:
     assert y is not x
     model = copy.deepcopy(tg.nn.Linear(2, 2))
     assert isinstance(model.weight, tg.nn.Parameter)
-    with pytest.raises(GraphError, match=r"\[pickle\].*tg.save"):
-        pickle.dumps(x)
+    assert pickle.loads(pickle.dumps(x)).requires_grad
     x.clone().sum().backward()
     assert x.grad is not None
 

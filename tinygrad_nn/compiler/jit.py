@@ -7,7 +7,9 @@ optimizer state, modules' modes) is checked at every call and brings a new trace
 
 from __future__ import annotations
 
+import copy
 import functools
+import sys
 import threading
 import time
 import warnings
@@ -218,7 +220,9 @@ def give_back(state: Sequence[State], lock: threading.RLock) -> None:
 
 
 class Jitted:
-    """A function under `tg.jit`. Call it as the function itself."""
+    """A function under `tg.jit`. Call it as the function itself. A copy, and what pickle makes of it, is the source
+    function under `tg.jit` again: it compiles at its first call.
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
@@ -254,6 +258,21 @@ class Jitted:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: the instance is the first argument, and part of what is frozen."""
         return self if instance is None else functools.partial(self, instance)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """The source function. A decorated one gets the name under which pickle finds it, as its own leads here."""
+        if found_at(self) is self:
+            name: str = self.__qualname__
+            if protocol < 4:  # which cannot name a part of something
+                return name
+            self.function.__qualname__ = f"{name}.function"
+        return rejitted, (self.function,)
+
+    def __copy__(self) -> Jitted:
+        return type(self)(self.function)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Jitted:
+        return type(self)(copy.deepcopy(self.function, memo))
 
     def _slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if mode.recorder is not None or not usable():
@@ -314,6 +333,20 @@ class Jitted:
     def asm(self, *args: Any, **kwargs: Any) -> str:
         """The machine code for these arguments, as text."""
         return self.entry(args, kwargs).compiled.stages.assembly()
+
+
+def rejitted(function: Callable[..., Any]) -> Jitted:
+    """A function out of a pickle, to be compiled again; the jitted one it is the source of, where that has a name."""
+    found = found_at(function, -1)
+    return found if isinstance(found, Jitted) and found.function is function else Jitted(function)
+
+
+def found_at(function: Any, end: int | None = None) -> Any:
+    """What stands in the module of a function under its name, or under the first parts of it."""
+    found: Any = sys.modules.get(getattr(function, "__module__", None) or "")
+    for part in str(getattr(function, "__qualname__", "")).split(".")[:end]:
+        found = getattr(found, part, None)
+    return found
 
 
 def jit(function: Callable[..., Any]) -> Jitted:

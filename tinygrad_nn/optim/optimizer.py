@@ -209,26 +209,32 @@ class Optimizer:
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over a state_dict: all of it or, on error, nothing. Raises ShapeError where groups or shapes differ."""
+        """Take over a state_dict: all of it or, on error, nothing. Raises ShapeError where groups or shapes differ.
+
+        State that is there already keeps its tensors and gets other values, so a compiled step goes on with them.
+        """
         name = type(self).__name__
         groups = state_dict["param_groups"]
         sizes = [len(group["params"]) for group in groups], [len(group["params"]) for group in self.param_groups]
         if sizes[0] != sizes[1]:
             raise ShapeError(message(name, f"a state with groups of {sizes[0]} parameters", f"groups of {sizes[1]}"))
         params = {
-            key: p
+            key: (p, own)
             for loaded, own in zip(groups, self.param_groups, strict=True)
             for key, p in zip(loaded["params"], own["params"], strict=True)
         }
         fresh: dict[Tensor, State] = {}
         for key, values in state_dict["state"].items():
-            p = params[key]
+            p, _ = params[key]
             fresh[p] = {field: _as_state(value) for field, value in values.items() if value is not None}
             for field, value in fresh[p].items():
                 if value.shape not in ((), p.shape):
                     got = f"{field} of shape {value.shape} for parameter {key} of shape {p.shape}"
                     raise ShapeError(message(name, got, "equal shapes"))
-        self.state = fresh
+        for p, group in params.values():
+            if p in self.state and p not in fresh:
+                fresh[p] = self.initial_state(p, group)
+        self.state = {p: _kept(self.state.get(p, {}), values) for p, values in fresh.items()}
         for loaded, own in zip(groups, self.param_groups, strict=True):
             for key, value in loaded.items():
                 if key != "params":
@@ -241,6 +247,16 @@ class Optimizer:
 
 def _as_state(value: Any) -> Tensor:
     return Tensor.handle(constant(np.array(value.detach().numpy() if isinstance(value, Tensor) else value)))
+
+
+def _kept(before: State, values: State) -> State:
+    """The values, in the tensors that hold such state already where there are any."""
+    return {
+        field: before[field].assign(value)
+        if field in before and (before[field].shape, before[field].dtype) == (value.shape, value.dtype)
+        else value
+        for field, value in values.items()
+    }
 
 
 def zeros_like(p: Tensor) -> Tensor:

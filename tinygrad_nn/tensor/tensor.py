@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from sys import getrefcount
 from typing import Any, Self
 
@@ -235,18 +236,19 @@ class Tensor(Contracted):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         if not self.is_leaf:
             raise GraphError(message("deepcopy", "a tensor computed from others", "a leaf", "detach() it first"))
-        copy = _new(type(self))
-        for name in getattr(type(self), "__slots__", ()):
-            setattr(copy, name, getattr(self, name))
-        copy.node = constant(np.array(self._value()))
+        twin = _new(type(self))
+        memo[id(self)] = twin
+        twin.node = constant(np.array(self._value("deepcopy")))
+        for name, value in _own_fields(self).items():
+            setattr(twin, name, deepcopy(value, memo))
         if self.requires_grad:
-            copy.requires_grad_()
-            copy.grad = self.grad
-        memo[id(self)] = copy
-        return copy
+            twin.requires_grad_()
+            twin.grad = deepcopy(self.grad, memo)
+        return twin
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        raise GraphError(message("pickle", "a tensor", hint="write it with tg.save, which stores no code"))
+        """The value and whether it is trained, as torch: neither the gradient nor how the value came about."""
+        return rebuilt, (type(self), np.asarray(self._value("pickle")), self.requires_grad, _own_fields(self))
 
     # ---- sharing
     # -------------------------------------------------------------------------------------------------------
@@ -315,6 +317,23 @@ class Tensor(Contracted):
 
 def _fixed(array: np.ndarray[Any, Any]) -> bool:
     return array.dtype.kind == "f" and bool((array != np.trunc(array)).any())
+
+
+def rebuilt(kind: type[Tensor], array: Any, requires_grad: bool, fields: dict[str, Any]) -> Tensor:
+    """A tensor as pickle finds it. It owns its memory, and has the dtype object that all others have."""
+    tensor = _new(kind)
+    tensor.node = constant(np.asarray(array).astype(np.dtype(array.dtype.name)))
+    for name, value in fields.items():
+        setattr(tensor, name, value)
+    return tensor.requires_grad_(requires_grad)
+
+
+def _own_fields(tensor: Tensor) -> dict[str, Any]:
+    """What a subclass adds to a tensor: its slots, and attributes where it has a `__dict__`."""
+    own = [vars(kind).get("__slots__", ()) for kind in type(tensor).__mro__ if not issubclass(Tensor, kind)]
+    names = [name for slots in own for name in ((slots,) if isinstance(slots, str) else slots)]
+    fields = {name: getattr(tensor, name) for name in names if not name.startswith("__") and hasattr(tensor, name)}
+    return {**fields, **getattr(tensor, "__dict__", {})}
 
 
 class View(Tensor):
@@ -504,8 +523,14 @@ class View(Tensor):
         """Whether the elements lie in row-major order."""
         return is_row_major(self.shape, self._strides())
 
+    # ---- copies, which are tensors of their own --------------------------------------------------------------------
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return Tensor.handle(self.node).__deepcopy__(memo)
+        memo[id(self)] = twin = Tensor.handle(self.node).__deepcopy__(memo)
+        return twin
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return Tensor.handle(self.node).__reduce_ex__(protocol)
 
 
 _held, _hold = vars(Core)["node"].__get__, vars(Core)["node"].__set__

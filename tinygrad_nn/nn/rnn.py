@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from .. import functional as F
 from ..errors import ConfigError, ShapeError, message
@@ -51,10 +51,19 @@ def _gru(x: Tensor, h: Tensor, state: State) -> State:
 CELLS: dict[str, tuple[Cell, int, int]] = {  # how a step computes, gates, tensors of state
     "tanh": (_rnn(Tensor.tanh), 1, 1),
     "relu": (_rnn(Tensor.relu), 1, 1),
+    "sigmoid": (_rnn(Tensor.sigmoid), 1, 1),
     "lstm": (_lstm, 4, 2),
     "gru": (_gru, 3, 1),
 }
-ADDING = frozenset(("tanh", "relu", "lstm"))  # the state's product is only added to the input's: so is its bias
+ADDING = frozenset(("tanh", "relu", "sigmoid", "lstm"))  # the state's product is only added to the input's: so is its bias
+
+Nonlinearity = Literal["tanh", "relu", "sigmoid"]
+
+
+def _nonlinearity(owner: str, name: Any) -> Any:
+    if name not in get_args(Nonlinearity):
+        raise ConfigError(message(owner, f"nonlinearity {name!r}", "'tanh', 'relu' or 'sigmoid'"))
+    return name
 
 
 def scan_cell(
@@ -203,7 +212,7 @@ def _joined(parts: list[Tensor], dim: int) -> Tensor:
 
 
 class RNN(_Recurrent):
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu: Elman, Cognitive Science 1990.
+    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu, or sigmoid (which torch lacks): Elman, Cognitive Science 1990.
 
     forward(x, h0, lengths) returns (outputs, last state); x is (time, batch, input), (batch, time, input) with
     `batch_first`, or unbatched. `lengths` (batch,) are the steps of each sequence in a padded batch, in any order: what
@@ -221,16 +230,14 @@ class RNN(_Recurrent):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        nonlinearity: Literal["tanh", "relu"] = "tanh",
+        nonlinearity: Nonlinearity = "tanh",
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
         dtype: Any = None,
     ) -> None:
-        if nonlinearity not in ("tanh", "relu"):
-            raise ConfigError(message("RNN", f"nonlinearity {nonlinearity!r}", "'tanh' or 'relu'"))
-        self.kind = self.nonlinearity = nonlinearity
+        self.kind = self.nonlinearity = _nonlinearity("RNN", nonlinearity)
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
 
     def forward(
@@ -299,19 +306,24 @@ class _Cell(Module):
 
 
 class RNNCell(_Cell):
-    """One step of RNN: (batch, input) and the state to the next state."""
+    """One step of RNN: (batch, input) and the state to the next state.
+
+    >>> import tinygrad_nn as tg
+    >>> cell = tg.nn.RNNCell(3, 5, nonlinearity="sigmoid")
+    >>> h = cell(tg.zeros(2, 3))
+    >>> cell(tg.ones(2, 3), h).shape
+    (2, 5)
+    """
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
         bias: bool = True,
-        nonlinearity: Literal["tanh", "relu"] = "tanh",
+        nonlinearity: Nonlinearity = "tanh",
         dtype: Any = None,
     ) -> None:
-        if nonlinearity not in ("tanh", "relu"):
-            raise ConfigError(message("RNNCell", f"nonlinearity {nonlinearity!r}", "'tanh' or 'relu'"))
-        self.kind = self.nonlinearity = nonlinearity
+        self.kind = self.nonlinearity = _nonlinearity("RNNCell", nonlinearity)
         super().__init__(input_size, hidden_size, bias, dtype)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:

@@ -13,13 +13,14 @@ import json
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from .errors import ConfigError, DataError, message
 from .history import History
 from .optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from .settings import choice, integer, number
 from .tensor import Tensor
 
 logger = logging.getLogger("tinygrad_nn.fit")
@@ -43,6 +44,12 @@ def monitored(name: str, logs: Logs, owner: str) -> float:
     return logs[name]
 
 
+def _column(owner: str, name: Any) -> str:
+    if not isinstance(name, str):
+        raise ConfigError(message(owner, f"monitor {name!r}", "the name of a column of the history"))
+    return name
+
+
 class EarlyStopping:
     """Stop when `monitor` has not improved by `min_delta` for `patience` epochs, and restore the best parameters.
 
@@ -58,11 +65,11 @@ class EarlyStopping:
         min_delta: float = 0.0,
         mode: Literal["min", "max"] = "min",
     ) -> None:
-        if mode not in ("min", "max"):
-            raise ConfigError(message("EarlyStopping", f"mode {mode!r}", "'min' or 'max'"))
         self.tensors: list[Tensor] = _tensors(parameters)
-        self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
-        self.sign = 1.0 if mode == "min" else -1.0
+        self.monitor = _column("EarlyStopping", monitor)
+        self.patience = integer("EarlyStopping", "patience", patience, least=0)
+        self.min_delta = number("EarlyStopping", "min_delta", min_delta, least=0)
+        self.sign = 1.0 if choice("EarlyStopping", "mode", mode, ("min", "max")) == "min" else -1.0
 
     def begin(self, run: Run) -> None:
         """Forget an earlier run."""
@@ -89,14 +96,21 @@ def _tensors(parameters: Any) -> list[Tensor]:
     state = getattr(parameters, "state_dict", None)
     if state is not None:  # buffers (running statistics) belong to the best epoch too
         return [*parameters.parameters(), *parameters.buffers()]
-    return list(parameters)
+    several = isinstance(parameters, Iterable) and not isinstance(parameters, Tensor)
+    tensors = list(parameters) if several else [parameters]
+    if not several or not all(isinstance(tensor, Tensor) for tensor in tensors):
+        got = f"parameters of type {type(parameters).__name__}"
+        raise ConfigError(message("EarlyStopping", got, "a module, or an iterable of tensors"))
+    return tensors
 
 
 class Schedule:
     """Step a learning-rate schedule after every epoch; ReduceLROnPlateau gets the value of `monitor`."""
 
     def __init__(self, scheduler: LRScheduler | ReduceLROnPlateau, monitor: str = "loss") -> None:
-        self.scheduler, self.monitor = scheduler, monitor
+        if not isinstance(scheduler, (LRScheduler, ReduceLROnPlateau)):
+            raise ConfigError(message("Schedule", f"a {type(scheduler).__name__}", "a learning-rate schedule"))
+        self.scheduler, self.monitor = scheduler, _column("Schedule", monitor)
 
     def __call__(self, run: Run, logs: Logs) -> None:
         """One step."""
@@ -112,7 +126,8 @@ class LogLines:
     only_logs = True
 
     def __init__(self, every: int = 1, level: int = logging.INFO) -> None:
-        self.every, self.level = every, level
+        self.every = integer("LogLines", "every", every, least=1)
+        self.level = integer("LogLines", "level", level)
 
     def __call__(self, run: Run, logs: Logs) -> None:
         """Log the newest values."""
@@ -126,6 +141,8 @@ class JsonLines:
     only_logs = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise ConfigError(message("JsonLines", f"path {path!r}", "the path of a file"))
         self.path = Path(path)
 
     def begin(self, run: Run) -> None:

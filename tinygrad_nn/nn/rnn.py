@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 from .. import functional as F
-from ..errors import ConfigError, ShapeError, message
+from ..errors import ShapeError, message
 from ..loops import run_scan
+from ..settings import choice, integer, number
 from ..tensor import Tensor
 from ..tensor.creation import zeros
 from . import init
@@ -55,15 +56,9 @@ CELLS: dict[str, tuple[Cell, int, int]] = {  # how a step computes, gates, tenso
     "lstm": (_lstm, 4, 2),
     "gru": (_gru, 3, 1),
 }
-ADDING = frozenset(("tanh", "relu", "sigmoid", "lstm"))  # the state's product is only added to the input's: so is its bias
+ADDING = frozenset(("tanh", "relu", "sigmoid", "lstm"))  # the state's product is only added: so is its bias
 
 Nonlinearity = Literal["tanh", "relu", "sigmoid"]
-
-
-def _nonlinearity(owner: str, name: Any) -> Any:
-    if name not in get_args(Nonlinearity):
-        raise ConfigError(message(owner, f"nonlinearity {name!r}", "'tanh', 'relu' or 'sigmoid'"))
-    return name
 
 
 def scan_cell(
@@ -108,13 +103,12 @@ class _Recurrent(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        if hidden_size < 1 or num_layers < 1:
-            got = f"hidden_size {hidden_size} and num_layers {num_layers}"
-            raise ConfigError(message(type(self).__name__, got, "positive numbers"))
-        if not 0 <= dropout <= 1:
-            raise ConfigError(message(type(self).__name__, f"dropout {dropout}", "0 <= dropout <= 1"))
-        self.input_size, self.hidden_size, self.num_layers, self.bias = input_size, hidden_size, num_layers, bias
-        self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
+        name = type(self).__name__
+        self.input_size = input_size = integer(name, "input_size", input_size, least=1)
+        self.hidden_size = hidden_size = integer(name, "hidden_size", hidden_size, least=1)
+        self.num_layers = num_layers = integer(name, "num_layers", num_layers, least=1)
+        self.dropout = number(name, "dropout", dropout, least=0, most=1)
+        self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         gates = CELLS[self.kind][1] * hidden_size
         bound = 1 / math.sqrt(hidden_size)
         for layer, suffix in self._directions():
@@ -122,9 +116,9 @@ class _Recurrent(Module):
             shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, width), "weight_hh": (gates, hidden_size)}
             if bias:
                 shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
-            for name, shape in shapes.items():
+            for key, shape in shapes.items():
                 parameter = Parameter(zeros(shape, dtype=dtype))
-                setattr(self, f"{name}_{suffix}", init.uniform_(parameter, -bound, bound))
+                setattr(self, f"{key}_{suffix}", init.uniform_(parameter, -bound, bound))
 
     def _directions(self) -> list[tuple[int, str]]:
         ends = ("", "_reverse") if self.bidirectional else ("",)
@@ -201,6 +195,8 @@ class _Recurrent(Module):
     def extra_repr(self) -> str:
         """As torch's: sizes, and what is not the default."""
         text = f"{self.input_size}, {self.hidden_size}"
+        if self.kind == "sigmoid":  # torch, which has no such layer, leaves relu unsaid
+            text += ", nonlinearity='sigmoid'"
         defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
         changed = {name: getattr(self, name) for name, value in defaults.items() if getattr(self, name) != value}
         return ", ".join([text, *(f"{name}={value}" for name, value in changed.items())])
@@ -237,7 +233,7 @@ class RNN(_Recurrent):
         bidirectional: bool = False,
         dtype: Any = None,
     ) -> None:
-        self.kind = self.nonlinearity = _nonlinearity("RNN", nonlinearity)
+        self.kind = self.nonlinearity = choice("RNN", "nonlinearity", nonlinearity, get_args(Nonlinearity))
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
 
     def forward(
@@ -281,9 +277,11 @@ class _Cell(Module):
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None) -> None:
         super().__init__()
-        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
+        self.input_size = input_size = integer(type(self).__name__, "input_size", input_size, least=0)
+        self.hidden_size = hidden_size = integer(type(self).__name__, "hidden_size", hidden_size, least=0)
+        self.bias = bias
         gates = CELLS[self.kind][1] * hidden_size
-        bound = 1 / math.sqrt(hidden_size)
+        bound = 1 / math.sqrt(hidden_size) if hidden_size else 0.0
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, input_size), "weight_hh": (gates, hidden_size)}
         if bias:
             shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
@@ -302,7 +300,8 @@ class _Cell(Module):
 
     def extra_repr(self) -> str:
         """As torch's."""
-        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
+        changed = f", nonlinearity={self.kind}" if self.kind in ("relu", "sigmoid") else ""
+        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False") + changed
 
 
 class RNNCell(_Cell):
@@ -323,7 +322,7 @@ class RNNCell(_Cell):
         nonlinearity: Nonlinearity = "tanh",
         dtype: Any = None,
     ) -> None:
-        self.kind = self.nonlinearity = _nonlinearity("RNNCell", nonlinearity)
+        self.kind = self.nonlinearity = choice("RNNCell", "nonlinearity", nonlinearity, get_args(Nonlinearity))
         super().__init__(input_size, hidden_size, bias, dtype)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:

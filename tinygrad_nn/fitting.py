@@ -22,7 +22,7 @@ import numpy as np
 
 from .compiler.jit import Jitted, usable
 from .compiler.training import Spent, Training
-from .config import say
+from .config import tell
 from .data.batching import Batches, as_columns, gather
 from .data.weighting import sample_weights
 from .errors import ConfigError, DataError, MissingExtra, ShapeError, message
@@ -101,7 +101,7 @@ def fit(
     run = Fit(history, epochs)
     generator = Generator(seed) if shuffle and seed is not None else None
     start = time.perf_counter()
-    native = _native(step, columns, plan, evaluate, shuffle, generator)
+    native = _native(step, columns, plan, evaluate, shuffle, generator, progress)
     _every_hook(callbacks, "begin", run)
     if native is not None and isinstance(step, Jitted):
         _run_native(native[1], plan, run, evaluate, eval_every, native[2], progress, callbacks)
@@ -113,7 +113,7 @@ def fit(
     if native is not None:
         history.metadata["compile"] = asdict(native[1].spent)
         if progress:
-            say(_times(native[1], history.metadata["seconds"]))
+            tell(_times(native[1], history.metadata["seconds"]))
     return history
 
 
@@ -124,6 +124,7 @@ def _native(
     evaluate: Scores | None,
     shuffle: bool,
     generator: Generator | None,
+    progress: bool,
 ) -> tuple[Any, Training, Generator | None] | None:
     """What a native run is made for, the run, and the generator of its order; None where each batch has to be a call.
     It is kept with the step from its end to the next one.
@@ -138,7 +139,9 @@ def _native(
     except IndexError:
         made_for = None
     if made_for != key or not training.fits():
-        made = Training(step, sets, plan.size, evaluate, shuffle, lambda: randperm(plan.samples, generator=generator))
+        made = Training(
+            step, sets, plan.size, evaluate, shuffle, lambda: randperm(plan.samples, generator=generator), not progress
+        )
         if not shuffle:
             made.arrange([plan.table(np.arange(plan.samples))])
         return key, made, generator

@@ -64,12 +64,12 @@ _ARRAY: Final = np.ndarray  # a name less to look up at every call
 class Entry:
     """One compiled kind of call, with the state it works on."""
 
-    def __init__(self, traced: Traced, kind: Kind) -> None:
+    def __init__(self, traced: Traced, kind: Kind, owner: str) -> None:
         self.traced, self.kind = traced, kind
         self.grad, self.dtype = kind.grad, kind.dtype
         self.plain = False
         self.count = len(traced.arguments)
-        self.compiled = Compiled(traced.graph, self.count)
+        self.compiled = Compiled(traced.graph, self.count, owner)
         self.arguments = [(view, view.shape, view.dtype) for view in self.compiled.inputs[: self.count]]
         self.state = [
             State(capture.handle, view, position in set(traced.updated))
@@ -273,7 +273,7 @@ class Jitted:
         started = time.perf_counter()
         traced = trace(self.function, kind.tree, leaves, is_array)
         seconds = time.perf_counter() - started
-        entry = Entry(traced, kind)
+        entry = Entry(traced, kind, f"tg.jit: {self.name}")
         entry.plain = not kind.tree.parts[1].names and all(part.type is None for part in kind.tree.parts[0].parts)
         entry.plain = entry.plain and all(is_array) and not traced.dependent
         self.entries[kind] = entry

@@ -29,6 +29,7 @@ from .epochs import STOPPED, Body, Epochs, Results
 from .jit import Jitted, State, bring_in, describe, give_back, same_modes
 from .llvm import write_function
 from .moves import with_axes
+from .notice import announcement
 from .program import Fault
 from .runtime import Arena, raise_fault, show_stages
 from .schedule import schedule
@@ -64,6 +65,7 @@ class Training:
         evaluate: Callable[[], Any] | None,
         shuffle: bool,
         permute: Callable[[], Any] | None = None,
+        quiet: bool = False,
     ) -> None:
         started = time.perf_counter()
         bodies: list[Body] = []
@@ -82,10 +84,14 @@ class Training:
         traced_at = time.perf_counter()
         builder = Epochs(bodies, scored, scores, sets, shuffle, permutation)
         self.schedule = schedule(builder.program, native.machine().width)
+        planned_at = time.perf_counter()
         text = write_function(self.schedule)
         lowered_at = time.perf_counter()
         show_stages(bodies[0].traced.graph, builder.plans, self.schedule, text)
-        self.code = native.build(text, "run", native.SIGNATURE)
+        nodes = sum(len(graph.nodes) for graph in builder.plans.values())
+        times = planned_at - traced_at, lowered_at - planned_at
+        announce = announcement("" if quiet else f"fit: {step.name}", nodes, text.count("\n"), *times)
+        self.code = native.build(text, "run", native.SIGNATURE, announce)
         self.spent = Spent(
             traced_at - started, lowered_at - traced_at, time.perf_counter() - lowered_at, self.code.cached
         )

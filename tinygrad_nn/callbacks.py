@@ -37,6 +37,11 @@ class Run(Protocol):
         """End training after this epoch."""
 
 
+def shown(callback: object, *names: str) -> str:
+    """A callback with some of its settings."""
+    return f"{type(callback).__name__}({', '.join(f'{name}={getattr(callback, name)!r}' for name in names)})"
+
+
 def monitored(name: str, logs: Logs, owner: str) -> float:
     """The value of a column; DataError naming the columns there are."""
     if name not in logs:
@@ -70,6 +75,9 @@ class EarlyStopping:
         self.patience = integer("EarlyStopping", "patience", patience, least=0)
         self.min_delta = number("EarlyStopping", "min_delta", min_delta, least=0)
         self.sign = 1.0 if choice("EarlyStopping", "mode", mode, ("min", "max")) == "min" else -1.0
+
+    def __repr__(self) -> str:
+        return shown(self, "monitor", "patience", "min_delta")
 
     def begin(self, run: Run) -> None:
         """Forget an earlier run."""
@@ -112,6 +120,9 @@ class Schedule:
             raise ConfigError(message("Schedule", f"a {type(scheduler).__name__}", "a learning-rate schedule"))
         self.scheduler, self.monitor = scheduler, _column("Schedule", monitor)
 
+    def __repr__(self) -> str:
+        return shown(self, "scheduler", "monitor")
+
     def __call__(self, run: Run, logs: Logs) -> None:
         """One step."""
         if isinstance(self.scheduler, ReduceLROnPlateau):
@@ -129,6 +140,9 @@ class LogLines:
         self.every = integer("LogLines", "every", every, least=1)
         self.level = integer("LogLines", "level", level)
 
+    def __repr__(self) -> str:
+        return shown(self, "every", "level")
+
     def __call__(self, run: Run, logs: Logs) -> None:
         """Log the newest values."""
         if run.epoch % self.every == 0:
@@ -144,6 +158,9 @@ class JsonLines:
         if not isinstance(path, (str, os.PathLike)):
             raise ConfigError(message("JsonLines", f"path {path!r}", "the path of a file"))
         self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"JsonLines({str(self.path)!r})"
 
     def begin(self, run: Run) -> None:
         """Write the metadata."""

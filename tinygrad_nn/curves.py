@@ -8,7 +8,6 @@ scikit-learn: a point's threshold takes the scores that are equal to it.
 
 from __future__ import annotations
 
-import html
 import os
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +17,7 @@ import numpy as np
 from .errors import ConfigError, DataError, ShapeError, TraceError, message
 from .extras import require
 from .settings import choice, integer, number
+from .tables import html_table, html_text, text_table
 
 Array = np.ndarray[Any, Any]
 StrPath = str | os.PathLike[str]
@@ -50,7 +50,7 @@ class RocCurve:
         return f"RocCurve: AUC {self.auc:.4g}, {len(self.fpr)} points; {_classes(self.positives, self.negatives)}"
 
     def _repr_html_(self) -> str:
-        return _paragraph(self)
+        return html_text(repr(self))
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class PrecisionRecallCurve:
         return f"PrecisionRecallCurve: average precision {self.average_precision:.4g}, {size}; {classes}"
 
     def _repr_html_(self) -> str:
-        return _paragraph(self)
+        return html_text(repr(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,14 +174,10 @@ class CalibrationTable:
         return _saved(figure, path)
 
     def __repr__(self) -> str:
-        lines = [" ".join(f"{cell:>{width}}" for cell, width in zip(row, (15, 9, 10, 10), strict=True))
-                 for row in self._rows()]
-        return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], self._total()])
+        return f"{text_table(self._rows())}\n{self._total()}"
 
     def _repr_html_(self) -> str:
-        head, *body = ["<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-                       for row in self._rows()]
-        return f"<table>{head.replace('td>', 'th>')}{''.join(body)}</table><p>{self._total()}</p>"
+        return html_table(self._rows()) + html_text(self._total())
 
     def _total(self) -> str:
         return f"expected calibration error {self.ece:.4g}, worst bin {self.worst:.4g}, Brier score {self.brier:.4g}"
@@ -378,10 +374,6 @@ def _between(thresholds: Array, k: int) -> float:
 
 def _classes(positives: float, negatives: float) -> str:
     return f"{positives:g} of class 1, {negatives:g} of class 0"
-
-
-def _paragraph(value: object) -> str:
-    return f"<p>{html.escape(repr(value))}</p>"
 
 
 def _square(x: str, y: str) -> tuple[Any, Any]:

@@ -29,6 +29,7 @@ from .errors import ConfigError, DataError, MissingExtra, ShapeError, message
 from .extras import require
 from .history import History, run_metadata
 from .random import Generator, default_generator, randperm
+from .tables import html_text
 from .tensor import Tensor, no_grad
 from .tensor.core import constant, mode
 
@@ -45,6 +46,14 @@ class Fit:
     def stop(self, reason: str) -> None:
         """End training after this epoch and say why."""
         self.history.stopped = reason
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name} {value:.5g}" for name, value in self.history.last().items())
+        ended = f"; ended: {self.history.stopped}" if self.history.stopped else ""
+        return f"Fit: epoch {self.epoch:,} of {self.epochs:,}" + f", {values}" * bool(values) + ended
+
+    def _repr_html_(self) -> str:
+        return html_text(repr(self))
 
 
 def fit(

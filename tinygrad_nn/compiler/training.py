@@ -116,6 +116,16 @@ class Training:
         # of every batch, set by set: the body that is for it, and whether it is a short one
         self.cases = np.array([(k, not left and bodies[k].tail is not None) for k, left in last], np.int64)
 
+    def __repr__(self) -> str:
+        kernels, spent = len(self.schedule.program.kernels), self.spent
+        rows = ", ".join(str(body.rows) for body in self.builder.bodies)
+        compiled = "ready" if not spent.machine else f"{1e3 * (spent.lower + spent.machine):,.0f} ms"
+        cached = " (cached)" * (spent.cached and bool(spent.machine))
+        return (
+            f"{self.builder.samples:,} samples in batches of {rows}, {kernels:,} kernels, "
+            f"{self.schedule.size:,} B, compile {compiled}{cached}"
+        )
+
     def bring(self, sets: Sequence[Sequence[Array]]) -> None:
         """Put data in the arena, of the shapes the run was made for."""
         for buffers, columns in zip(self.builder.sources, sets, strict=True):

@@ -6,7 +6,6 @@ are missing and count in `nulls` alone.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -16,6 +15,7 @@ import numpy as np
 
 from ..errors import DataError, message
 from ..extras import require
+from ..tables import html_table, text_table
 from .arrays import check_names
 from .table import as_frame
 
@@ -99,21 +99,12 @@ class Description:
     def __repr__(self) -> str:
         blocks = [f"{self.rows:,} rows, {len(self.columns)} columns"]
         for table in self.tables():
-            widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-            left = (0, 1, len(widths) - 1) if len(widths) < len(HEADERS[Numbers]) else (0, 1)
-            lines = [
-                "  ".join(f"{cell:{'<' if k in left else '>'}{widths[k]}}" for k, cell in enumerate(line)).rstrip()
-                for line in table
-            ]
-            blocks.append("\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]]))
+            left = (0, 1) if table[0] is HEADERS[Numbers] else (0, 1, 5)
+            blocks.append(text_table(table, left))
         return "\n\n".join(blocks)
 
     def _repr_html_(self) -> str:
-        parts = [f"<p>{self.rows:,} rows, {len(self.columns)} columns</p>"]
-        for header, *body in self.tables():
-            lines = "".join(_line("td", line) for line in body)
-            parts.append(f"<table>{_line('th', header)}{lines}</table>")
-        return "".join(parts)
+        return f"<p>{self.rows:,} rows, {len(self.columns)} columns</p>" + "".join(map(html_table, self.tables()))
 
 
 HEADERS: Final[dict[Any, tuple[str, ...]]] = {
@@ -182,7 +173,3 @@ def _short(text: str) -> str:
     """On one line, and not too long."""
     words = " ".join(text.split())
     return words if len(words) <= WIDTH else words[: WIDTH - 3] + "..."
-
-
-def _line(tag: str, cells: Sequence[str]) -> str:
-    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"

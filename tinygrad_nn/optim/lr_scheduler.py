@@ -18,7 +18,7 @@ from ..errors import ConfigError, message
 from ..settings import choice, integer, number
 from ..tensor.core import forbid_tracing
 from .optimizer import Optimizer, ParamGroup
-from .plateau import OUTSIDE, checked_optimizer
+from .plateau import OUTSIDE, checked_optimizer, shown
 from .plateau import ReduceLROnPlateau as ReduceLROnPlateau
 
 
@@ -57,6 +57,9 @@ class LRScheduler:
     def get_last_lr(self) -> list[float]:
         """The learning rate of every group now."""
         return [group["lr"] for group in self.optimizer.param_groups]
+
+    def __repr__(self) -> str:
+        return shown(self, skip=("base_lrs", "phases"))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer (and functions)."""

@@ -16,6 +16,7 @@ from ..errors import ConfigError, GraphError, ShapeError, message
 from ..graph import DType
 from ..ops.rules import FLOAT64
 from ..settings import is_number, number
+from ..tables import html_table
 from ..tensor import Tensor, enable_grad
 from ..tensor.core import constant, forbid_tracing, mode
 from ..tensor.plain import Plain
@@ -86,6 +87,10 @@ class PlainGroup(ParamGroup):
     def live(self, key: str, dtype: DType = FLOAT64) -> Any:
         """A hyperparameter as a 0-d plain value."""
         return Plain.handle(self._group.live(key, dtype).node)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _plain(value: Any) -> Any:
@@ -260,6 +265,15 @@ class Optimizer:
             for key, value in loaded.items():
                 if key != "params":
                     own[key] = value
+
+    def _repr_html_(self) -> str:
+        names = list(dict.fromkeys(name for group in self.param_groups for name in group if name != "params"))
+        rows = [(type(self).__name__, "parameters", *names)]
+        for k, group in enumerate(self.param_groups):
+            params = group["params"]
+            sizes = f"{sum(p.numel() for p in params):,} in {len(params)} tensors"
+            rows.append((f"group {k}", sizes, *map(_shown, map(group.get, names))))
+        return html_table(rows)
 
     def __repr__(self) -> str:
         groups = "\n".join(f"Parameter Group {k}\n{group!r}" for k, group in enumerate(self.param_groups))

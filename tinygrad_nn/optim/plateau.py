@@ -21,6 +21,18 @@ def checked_optimizer(schedule: Any, optimizer: Any) -> Optimizer:
     return optimizer
 
 
+def shown(schedule: Any, skip: tuple[str, ...] = ()) -> str:
+    """The settings of a schedule, and where it is: `StepLR(step_size=3, gamma=0.1; step 4, lr 0.01)`."""
+    settings = {
+        name: value
+        for name, value in vars(schedule).items()
+        if name not in ("optimizer", "last_epoch", *skip) and not name.startswith("_")
+    }
+    rates = ", ".join(f"{rate:.4g}" for rate in schedule.get_last_lr())
+    values = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+    return f"{type(schedule).__name__}({values}{'; ' * bool(values)}step {schedule.last_epoch}, lr {rates})"
+
+
 class ReduceLROnPlateau:
     """The rate times `factor` when a metric has not improved for more than `patience` steps:
     `scheduler.step(metric)`.
@@ -81,6 +93,9 @@ class ReduceLROnPlateau:
     def get_last_lr(self) -> list[float]:
         """The learning rate of every group now."""
         return [group["lr"] for group in self.optimizer.param_groups]
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer."""

@@ -265,6 +265,51 @@ def test_a_refused_group_is_not_added() -> None:
     assert len(opt.param_groups) == 1
 
 
+@pytest.mark.parametrize("value", [NAN, INF, None, "0.1"])
+def test_a_learning_rate_stays_a_number(value: Any) -> None:
+    opt = sgd()
+    with pytest.raises(ConfigError, match=r"\[ParamGroup\] got lr .*; expected a finite number"):
+        opt.param_groups[0]["lr"] = value
+    assert opt.param_groups[0]["lr"] == 0.1
+
+
+class Stateful:
+    """A callback that counts its calls."""
+
+    calls = 0
+
+    def __call__(self, run: Any, logs: Any) -> None:
+        self.calls += 1
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"step": None}, r"None as step; expected a function"),
+        ({"evaluate": 3}, r"3 as evaluate; expected a function"),
+        ({"evaluate": {"acc": 1.0}}, r"\{'acc': 1.0\} as evaluate"),
+        ({"callbacks": Stateful()}, r"callbacks=.*; expected a list of functions; hint: put it in a list"),
+        ({"callbacks": None}, r"callbacks=None"),
+        ({"callbacks": [print, "log"]}, r"'log' as a callback; expected a function"),
+        ({"callbacks": [Stateful]}, r"the class Stateful as a callback; expected Stateful\(...\)"),
+        ({"callbacks": {"stop": print}}, r"callbacks=\{"),
+    ],
+)
+def test_what_fit_calls_can_be_called(given: dict[str, Any], text: str) -> None:
+    calls: list[int] = []
+
+    def step(x: Any) -> float:
+        calls.append(1)
+        return 0.0
+
+    with pytest.raises(ConfigError, match=rf"^\[fit\] got {text}"):
+        tg.fit(**{"step": step, "data": [1.0, 2.0], "progress": False, **given})
+    assert calls == []
+    counter = Stateful()
+    tg.fit(step, [1.0, 2.0], epochs=2, progress=False, callbacks=(one for one in (counter,)))
+    assert counter.calls == 2
+
+
 def test_a_tensor_as_learning_rate_is_a_number() -> None:
     opt = optim.SGD(params(), lr=tg.tensor(0.5))
     assert type(opt.param_groups[0]["lr"]) is float

@@ -13,7 +13,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -100,6 +100,7 @@ def fit(
     for name, value in (("epochs", epochs), ("eval_every", eval_every)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ConfigError(message("fit", f"{name}={value!r}", "an integer of at least 1"))
+    callbacks = _checked_callbacks(step, evaluate, callbacks)
     columns = as_columns(data, dtype=mode.dtype)
     weights = sample_weights(columns, sample_weight, class_weight, mode.dtype)
     if weights is not None:
@@ -124,6 +125,19 @@ def fit(
         if progress:
             tell(_times(native[1], history.metadata["seconds"]))
     return history
+
+
+def _checked_callbacks(step: Any, evaluate: Any, callbacks: Any) -> Sequence[Any]:
+    """The callbacks; ConfigError for what could not be called later, in the middle of training."""
+    if not isinstance(callbacks, Iterable) or isinstance(callbacks, (str, Mapping)):
+        raise ConfigError(message("fit", f"callbacks={callbacks!r}", "a list of functions", "put it in a list"))
+    listed = tuple(callbacks)
+    for what, function in (("step", step), ("evaluate", evaluate), *(("a callback", one) for one in listed)):
+        if isinstance(function, type):
+            raise ConfigError(message("fit", f"the class {function.__name__} as {what}", f"{function.__name__}(...)"))
+        if not callable(function) and not (what == "evaluate" and function is None):
+            raise ConfigError(message("fit", f"{function!r} as {what}", "a function"))
+    return listed
 
 
 def _native(

@@ -200,7 +200,7 @@ class History(Mapping[str, Any]):
         parts = [f"History: {self.epochs:,} epoch{'s' * (self.epochs != 1)}"]
         if "seconds" in self.metadata:
             spent = self.metadata.get("compile", {})
-            compiled = sum(seconds for name, seconds in spent.items() if name != "cached")
+            compiled = sum(seconds for seconds in spent.values() if isinstance(seconds, float))
             share = f", {compiled:.3g} s of it compiling" if compiled else ""
             parts.append(f" in {self.metadata['seconds']:.3g} s{share}")
         return "".join(parts) + (f"; ended: {self.stopped}" if self.stopped else "")

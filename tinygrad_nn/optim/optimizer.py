@@ -53,7 +53,10 @@ class ParamGroup(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         forbid_tracing(type(self).__name__, f"a change of {key!r}", "set it outside of the function, between calls")
-        self._values[key] = plain = _plain(value)
+        plain = _plain(value)
+        if key in RANGES:
+            number(type(self).__name__, key, plain)  # a schedule may round to just below 0
+        self._values[key] = plain
         for (name, dtype), tensor in self._live.items():
             if name == key:
                 tensor.assign(_number(plain, dtype))

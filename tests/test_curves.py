@@ -199,6 +199,7 @@ WRONG: list[tuple[Any, type[TinygradError], str]] = [
     (lambda f: f([0.1, np.nan], [0, 1]), DataError, "score nan in row 1; expected finite numbers"),
     (lambda f: f([np.inf, 0.1], [0, 1]), DataError, "score inf in row 0"),
     (lambda f: f([0.1, 0.2, 0.3], [0, 1, 2]), DataError, "label 2 in row 2; expected 0 or 1; hint: compare with"),
+    (lambda f: f([0, 1, 1], [0.1, 0.2, 0.3]), DataError, "label 0.1 in row 0; expected 0 or 1; hint: predictions come"),
     (lambda f: f([0.1, 0.2], [-1, 1]), DataError, "label -1 in row 0"),
     (lambda f: f(["a", "b"], [0, 1]), DataError, "scores of type"),
     (lambda f: f([0.1, 0.2], ["no", "yes"]), DataError, "labels of type"),

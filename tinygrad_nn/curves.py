@@ -333,7 +333,9 @@ def _checked(owner: str, predictions: Any, targets: Any, sample_weight: Any) -> 
         if values.dtype.kind not in "biuf":
             raise DataError(message(owner, f"{what}s of type {values.dtype}", "numbers"))
     _every(owner, "score", scores, np.isfinite(scores), "finite numbers")
-    _every(owner, "label", labels, (labels == 0) | (labels == 1), "0 or 1", "compare with the class: targets == k")
+    swapped = bool(((scores == 0) | (scores == 1)).all())
+    hint = "predictions come first, then targets" if swapped else "compare with the class: targets == k"
+    _every(owner, "label", labels, (labels == 0) | (labels == 1), "0 or 1", hint)
     _every(owner, "weight", weights, np.isfinite(weights) & (weights >= 0), "finite numbers, not negative")
     if not weights.any():
         raise DataError(message(owner, "weights that are all 0", "at least one above 0"))

@@ -51,6 +51,15 @@ def test_whatever_is_a_table(data: Any) -> None:
     assert all(column.count == 3 for column in found.columns)
 
 
+def test_as_a_frame() -> None:
+    frame = describe(pl.DataFrame({"x": [1.0, 3.0, None], "y": ["a", "b", "a"]})).to_frame()
+    assert frame["name"].to_list() == ["x", "y"]
+    assert frame["count"].to_list() == [2, 3]
+    assert frame["mean"].to_list() == [2.0, None]
+    assert frame["distinct"].to_list() == [None, 2]
+    assert describe(pl.DataFrame({"x": [1.0]})).to_frame()["std"].null_count() == 1
+
+
 def test_columns_are_chosen_and_ordered() -> None:
     frame = pl.DataFrame({"a": [1], "b": [2], "c": ["x"]})
     assert [column.name for column in describe(frame, ["c", "a"]).columns] == ["c", "a"]

@@ -7,7 +7,7 @@ are missing and count in `nulls` alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -95,6 +95,14 @@ class Description:
             if body:
                 found.append([header, *body])
         return found
+
+    def to_frame(self) -> Frame:
+        """A polars data frame with one row per column of the table; null where a figure does not apply."""
+        names = list(dict.fromkeys(field.name for kind in HEADERS for field in fields(kind) if field.name != "counts"))
+        rows = [[getattr(column, name, None) for name in names] for column in self.columns]
+        pl = require("polars", "data")
+        made: Frame = pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col(pl.Float64).fill_nan(None))
+        return made
 
     def __repr__(self) -> str:
         blocks = [f"{self.rows:,} rows, {len(self.columns)} columns"]

@@ -13,7 +13,7 @@ import pytest
 from tinygrad_nn.config import config
 from tinygrad_nn.errors import ConfigError
 
-FLAGS = ("TGNN_DEBUG", "TGNN_JIT", "TGNN_CACHE", "TGNN_PERF", "TGNN_VERIFY")
+FLAGS = ("TGNN_DEBUG", "TGNN_JIT", "TGNN_CACHE", "TGNN_PERF", "TGNN_VERIFY", "TGNN_QUIET")
 ROOT = Path(__file__).parents[1]
 
 
@@ -30,7 +30,7 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/someone")
     found = config()
-    assert (found.debug, found.jit, found.perf, found.verify) == (0, True, False, False)
+    assert (found.debug, found.jit, found.perf, found.verify, found.quiet) == (0, True, False, False, False)
     assert found.cache == Path("/home/someone/.cache/tinygrad_nn")
 
 
@@ -48,7 +48,10 @@ def test_debug(level: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert config().debug == level
 
 
-@pytest.mark.parametrize(("name", "field"), [("TGNN_JIT", "jit"), ("TGNN_PERF", "perf"), ("TGNN_VERIFY", "verify")])
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("TGNN_JIT", "jit"), ("TGNN_PERF", "perf"), ("TGNN_VERIFY", "verify"), ("TGNN_QUIET", "quiet")],
+)
 def test_switches(name: str, field: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for text, value in (("0", False), ("1", True)):
         monkeypatch.setenv(name, text)
@@ -57,7 +60,7 @@ def test_switches(name: str, field: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("text", ["7", "-1", "true", " 1", "1.0", "٣"])
-@pytest.mark.parametrize("name", ["TGNN_DEBUG", "TGNN_JIT", "TGNN_PERF", "TGNN_VERIFY"])
+@pytest.mark.parametrize("name", ["TGNN_DEBUG", "TGNN_JIT", "TGNN_PERF", "TGNN_VERIFY", "TGNN_QUIET"])
 def test_anything_else_is_named(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, text)
     expected = "a number from 0 to 6" if name == "TGNN_DEBUG" else "0 or 1"

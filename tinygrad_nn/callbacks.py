@@ -16,7 +16,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -27,6 +27,7 @@ from .files import remove_leftovers, write_atomic
 from .history import History
 from .optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from .serialize import FileError, checkpoint_path, packed
+from .settings import choice, integer, number
 from .tensor import Tensor
 
 logger = logging.getLogger("tinygrad_nn.fit")
@@ -50,11 +51,22 @@ class Run(Protocol):
         """What a checkpoint holds now."""
 
 
+def shown(callback: object, *names: str) -> str:
+    """A callback with some of its settings."""
+    return f"{type(callback).__name__}({', '.join(f'{name}={getattr(callback, name)!r}' for name in names)})"
+
+
 def monitored(name: str, logs: Logs, owner: str) -> float:
     """The value of a column; DataError naming the columns there are."""
     if name not in logs:
         raise DataError(message(owner, f"the column {name!r} to watch", "one of " + ", ".join(map(repr, logs))))
     return logs[name]
+
+
+def _column(owner: str, name: Any) -> str:
+    if not isinstance(name, str):
+        raise ConfigError(message(owner, f"monitor {name!r}", "the name of a column of the history"))
+    return name
 
 
 class EarlyStopping:
@@ -72,11 +84,14 @@ class EarlyStopping:
         min_delta: float = 0.0,
         mode: Literal["min", "max"] = "min",
     ) -> None:
-        if mode not in ("min", "max"):
-            raise ConfigError(message("EarlyStopping", f"mode {mode!r}", "'min' or 'max'"))
         self.tensors: list[Tensor] = _tensors(parameters)
-        self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
-        self.sign = 1.0 if mode == "min" else -1.0
+        self.monitor = _column("EarlyStopping", monitor)
+        self.patience = integer("EarlyStopping", "patience", patience, least=0)
+        self.min_delta = number("EarlyStopping", "min_delta", min_delta, least=0)
+        self.sign = 1.0 if choice("EarlyStopping", "mode", mode, ("min", "max")) == "min" else -1.0
+
+    def __repr__(self) -> str:
+        return shown(self, "monitor", "patience", "min_delta")
 
     def begin(self, run: Run) -> None:
         """Forget an earlier run."""
@@ -112,14 +127,24 @@ def _tensors(parameters: Any) -> list[Tensor]:
     state = getattr(parameters, "state_dict", None)
     if state is not None:  # buffers (running statistics) belong to the best epoch too
         return [*parameters.parameters(), *parameters.buffers()]
-    return list(parameters)
+    several = isinstance(parameters, Iterable) and not isinstance(parameters, Tensor)
+    tensors = list(parameters) if several else [parameters]
+    if not several or not all(isinstance(tensor, Tensor) for tensor in tensors):
+        got = f"parameters of type {type(parameters).__name__}"
+        raise ConfigError(message("EarlyStopping", got, "a module, or an iterable of tensors"))
+    return tensors
 
 
 class Schedule:
     """Step a learning-rate schedule after every epoch; ReduceLROnPlateau gets the value of `monitor`."""
 
     def __init__(self, scheduler: LRScheduler | ReduceLROnPlateau, monitor: str = "loss") -> None:
-        self.scheduler, self.monitor = scheduler, monitor
+        if not isinstance(scheduler, (LRScheduler, ReduceLROnPlateau)):
+            raise ConfigError(message("Schedule", f"a {type(scheduler).__name__}", "a learning-rate schedule"))
+        self.scheduler, self.monitor = scheduler, _column("Schedule", monitor)
+
+    def __repr__(self) -> str:
+        return shown(self, "scheduler", "monitor")
 
     def __call__(self, run: Run, logs: Logs) -> None:
         """One step."""
@@ -135,7 +160,11 @@ class LogLines:
     only_logs = True
 
     def __init__(self, every: int = 1, level: int = logging.INFO) -> None:
-        self.every, self.level = every, level
+        self.every = integer("LogLines", "every", every, least=1)
+        self.level = integer("LogLines", "level", level)
+
+    def __repr__(self) -> str:
+        return shown(self, "every", "level")
 
     def __call__(self, run: Run, logs: Logs) -> None:
         """Log the newest values."""
@@ -149,7 +178,12 @@ class JsonLines:
     only_logs = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise ConfigError(message("JsonLines", f"path {path!r}", "the path of a file"))
         self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"JsonLines({str(self.path)!r})"
 
     def begin(self, run: Run) -> None:
         """Write the metadata. A fit that goes on from a checkpoint takes away the later epochs of the one before."""

@@ -24,6 +24,7 @@ class Config:
     cache   TGNN_CACHE: the folder of compiled code, None for none
     perf    TGNN_PERF: write a map of compiled functions for Linux perf
     verify  TGNN_VERIFY: check the graph after every pass and the program before it is compiled
+    quiet   TGNN_QUIET: say nothing that was not asked for, such as how long a compilation will take
     """
 
     debug: int
@@ -31,6 +32,7 @@ class Config:
     cache: Path | None
     perf: bool
     verify: bool
+    quiet: bool
 
 
 @cache
@@ -42,12 +44,23 @@ def config() -> Config:
         cache=_folder(),
         perf=_read("TGNN_PERF", "0", {"0": False, "1": True}.get),
         verify=_read("TGNN_VERIFY", "0", {"0": False, "1": True}.get),
+        quiet=_read("TGNN_QUIET", "0", {"0": False, "1": True}.get),
     )
 
 
 def say(text: str) -> None:
-    """Print what a flag asked for, beside the program's own output."""
-    sys.stderr.write(text + "\n")
+    """Print what a flag asked for, beside the program's own output, and above a progress bar that may be there."""
+    tqdm = sys.modules.get("tqdm")
+    if tqdm is None:
+        sys.stderr.write(text + "\n")
+    else:
+        tqdm.tqdm.write(text, file=sys.stderr)
+
+
+def tell(text: str) -> None:
+    """Print what nobody asked for, unless TGNN_QUIET forbids it."""
+    if not config().quiet:
+        say(text)
 
 
 def _read(name: str, default: str, parse: Callable[[str], T | None]) -> T:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +24,7 @@ import numpy as np
 from .callbacks import Checkpoint
 from .compiler.jit import Jitted, usable
 from .compiler.training import Spent, Training
-from .config import say
+from .config import tell
 from .data.batching import Batches, as_columns, gather
 from .data.weighting import sample_weights
 from .errors import ConfigError, DataError, MissingExtra, ShapeError, message
@@ -34,6 +34,7 @@ from .history import History, run_metadata
 from .random import Generator, default_generator, randperm
 from .resume import Progress, fingerprint, located, read, without_callbacks
 from .serialize import StrPath
+from .tables import html_text
 from .tensor import Tensor, no_grad
 from .tensor.arrays import array_of
 from .tensor.core import constant, mode
@@ -96,6 +97,14 @@ class Fit:
         if self.progress is not None and begun and self.irregular and self.epoch == self.epochs - 1:
             self.state()
 
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name} {value:.5g}" for name, value in self.history.last().items())
+        ended = f"; ended: {self.history.stopped}" if self.history.stopped else ""
+        return f"Fit: epoch {self.epoch:,} of {self.epochs:,}" + f", {values}" * bool(values) + ended
+
+    def _repr_html_(self) -> str:
+        return html_text(repr(self))
+
 
 def fit(
     step: Callable[..., Any],
@@ -148,6 +157,7 @@ def fit(
     for name, value in (("epochs", epochs), ("eval_every", eval_every)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ConfigError(message("fit", f"{name}={value!r}", "an integer of at least 1"))
+    callbacks = _checked_callbacks(step, evaluate, callbacks)
     dtype = _trained_dtype(step)
     columns = tuple(map(_of_known_dtype, as_columns(data, dtype=dtype, arrays=True)))
     weights = sample_weights(columns, sample_weight, class_weight, dtype)
@@ -167,7 +177,7 @@ def fit(
         run.progress = Progress(_roots(step, evaluate, callbacks), named, given, generator)
         run.go_on_from(located(resume, [keeper.path for keeper in keepers]))
     run.restore()
-    native = None if run.over else _native(step, columns, plan, evaluate, shuffle, generator)
+    native = None if run.over else _native(step, columns, plan, evaluate, shuffle, generator, progress)
     if native is not None and run.progress is not None:
         run.progress.order = native[2]
         run.progress.check_reaches([one.handle for one in native[1].state if one.changes])
@@ -183,7 +193,7 @@ def fit(
     if native is not None:
         history.metadata["compile"] = asdict(native[1].spent)
         if progress:
-            say(_times(native[1], run.seconds - run.before))
+            tell(_times(native[1], run.seconds - run.before))
     return history
 
 
@@ -212,6 +222,19 @@ def _roots(step: Any, evaluate: Any, callbacks: Sequence[Any]) -> dict[str, Any]
     return roots
 
 
+def _checked_callbacks(step: Any, evaluate: Any, callbacks: Any) -> Sequence[Any]:
+    """The callbacks; ConfigError for what could not be called later, in the middle of training."""
+    if not isinstance(callbacks, Iterable) or isinstance(callbacks, (str, Mapping)):
+        raise ConfigError(message("fit", f"callbacks={callbacks!r}", "a list of functions", "put it in a list"))
+    listed = tuple(callbacks)
+    for what, function in (("step", step), ("evaluate", evaluate), *(("a callback", one) for one in listed)):
+        if isinstance(function, type):
+            raise ConfigError(message("fit", f"the class {function.__name__} as {what}", f"{function.__name__}(...)"))
+        if not callable(function) and not (what == "evaluate" and function is None):
+            raise ConfigError(message("fit", f"{function!r} as {what}", "a function"))
+    return listed
+
+
 def _native(
     step: Callable[..., Any],
     columns: tuple[Any, ...],
@@ -219,6 +242,7 @@ def _native(
     evaluate: Scores | None,
     shuffle: bool,
     generator: Generator | None,
+    progress: bool,
 ) -> tuple[Any, Training, Generator | None] | None:
     """What a native run is made for, the run, and the generator of its order; None where each batch has to be a call.
     It is kept with the step from its end to the next one.
@@ -233,7 +257,9 @@ def _native(
     except IndexError:
         made_for = None
     if made_for != key or not training.fits():
-        made = Training(step, sets, plan.size, evaluate, shuffle, lambda: randperm(plan.samples, generator=generator))
+        made = Training(
+            step, sets, plan.size, evaluate, shuffle, lambda: randperm(plan.samples, generator=generator), not progress
+        )
         if not shuffle:
             made.arrange([plan.table(np.arange(plan.samples))])
         return key, made, generator

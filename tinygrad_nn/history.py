@@ -6,26 +6,30 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from .errors import DataError, message
 from .extras import require
 from .files import write_atomic
+from .tables import html_table, html_text, text_table
 
 StrPath = str | os.PathLike[str]
 _COLUMNS = ("_per_epoch", "_per_evaluation")
+_ENDS: Final = 4  # epochs shown at either end of a long history
+_WIDTH: Final = 100  # characters of a line of it in a terminal
+_SMALLER: Final = frozenset(("loss", "mae", "mse", "rmse", "mape", "error", "nll", "brier", "ece", "perplexity"))
+_LARGER: Final = frozenset(("acc", "accuracy", "precision", "recall", "f1", "auc", "r2", "within", "score"))
 
 
 def run_metadata(seed: int | None, **run: Any) -> dict[str, Any]:
@@ -187,18 +191,78 @@ class History(Mapping[str, Any]):
             figure.savefig(path)
         return figure
 
+    def best(self) -> dict[str, tuple[float, int]]:
+        """The best entry of every column whose name says what is better, and its epoch: the smallest loss or error, the
+        largest accuracy, F1, R2, ... Entries that are NaN do not count.
+
+        >>> history = History()
+        >>> history.log_epochs({"loss": [0.5, 0.2, 0.3], "lr": [0.1, 0.1, 0.1]})
+        >>> history.best()
+        {'loss': (0.2, 2)}
+        """
+        found = {}
+        for name in self:
+            words = set(name.lower().split("_"))
+            sign = 1 if words & _SMALLER else -1 if words & _LARGER else 0
+            values = sign * self[name]
+            if sign and not np.isnan(values).all():
+                place = int(np.nanargmin(values))
+                found[name] = (float(self[name][place]), self.evaluated[place] if self._is_score(name) else place + 1)
+        return found
+
+    def _is_score(self, name: str) -> bool:
+        return name in self._per_evaluation
+
+    def _head(self) -> str:
+        """What can be said in a line: epochs, seconds, why it ended."""
+        parts = [f"History: {self.epochs:,} epoch{'s' * (self.epochs != 1)}"]
+        if "seconds" in self.metadata:
+            spent = self.metadata.get("compile", {})
+            compiled = sum(seconds for seconds in spent.values() if isinstance(seconds, float))
+            share = f", {compiled:.3g} s of it compiling" if compiled else ""
+            parts.append(f" in {self.metadata['seconds']:.3g} s{share}")
+        return "".join(parts) + (f"; ended: {self.stopped}" if self.stopped else "")
+
+    def _table(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        """The first epochs and the last ones, and the best values."""
+        place = {epoch: k for k, epoch in enumerate(self.evaluated)}
+        shown = list(range(1, self.epochs + 1))
+        if self.epochs > 2 * _ENDS + 1:
+            shown = [*shown[:_ENDS], 0, *shown[-_ENDS:]]
+        rows: list[tuple[str, ...]] = [("epoch", *names)]
+        for epoch in shown:
+            cells = []
+            for name in names:
+                at = place.get(epoch, -1) if self._is_score(name) else epoch - 1
+                column = self._per_evaluation if self._is_score(name) else self._per_epoch
+                cells.append("..." if not epoch else f"{column[name][at]:.5g}" if 0 <= at < len(column[name]) else "")
+            rows.append((f"{epoch:,}" if epoch else "...", *cells))
+        best = {name: value for name, value in self.best().items() if name in names} if self.epochs > 1 else {}
+        if best:
+            rows.append(("best", *(f"{best[name][0]:.5g}" if name in best else "" for name in names)))
+            rows.append(("in epoch", *(f"{best[name][1]:,}" if name in best else "" for name in names)))
+        return rows
+
     def __repr__(self) -> str:
-        values = ", ".join(f"{name} {value:.4g}" for name, value in self.last().items())
-        ended = f" ({self.stopped})" if self.stopped else ""
-        return f"History: {self.epochs} epochs{ended}; last: {values or 'nothing'}"
+        fitting = _fitting(list(self))
+        lines = [self._head()]
+        if fitting and self.epochs:
+            lines.append(text_table(self._table(fitting)))
+        if len(fitting) < len(self):
+            lines.append("and " + ", ".join(list(self)[len(fitting) :]))
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        names = ["epoch", *self]
-        table = self.rows()
-        shown = table if len(table) <= 10 else [*table[:5], *table[-5:]]
-        cells = "".join(
-            "<tr>" + "".join(f"<td>{'' if row[name] is None else f'{row[name]:.5g}'}</td>" for name in names) + "</tr>"
-            for row in shown
-        )
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
-        return f"<p>{html.escape(repr(self))}</p><table><tr>{head}</tr>{cells}</table>"
+        return html_text(self._head()) + (html_table(self._table(list(self))) if self.epochs else "")
+
+
+def _fitting(names: list[str]) -> list[str]:
+    """As many columns as a terminal has room for."""
+    width = 10
+    fitting: list[str] = []
+    for name in names:
+        width += 2 + max(len(name), 10)
+        if width > _WIDTH and fitting:
+            break
+        fitting.append(name)
+    return fitting

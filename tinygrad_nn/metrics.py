@@ -3,6 +3,9 @@
 `predictions` are scores (N, C), of which the largest counts; probabilities (N,) or (N, 1), of which those above
 `threshold` are positive; or labels (integers or bools). `targets` are labels (N,) or (N, 1). A quotient whose divisor
 is 0 is `zero_division`.
+
+Curves (`roc_curve`, `precision_recall_curve`), thresholds and the calibration table are as long as the data make them:
+NumPy computes them, outside of compiled code (`curves.py`). Their areas and the calibration error compile too.
 """
 
 from __future__ import annotations
@@ -10,9 +13,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+from .curves import CalibrationTable as CalibrationTable
+from .curves import OperatingPoint as OperatingPoint
+from .curves import PrecisionRecallCurve as PrecisionRecallCurve
+from .curves import RocCurve as RocCurve
+from .curves import calibration_table as calibration_table
+from .curves import precision_recall_curve as precision_recall_curve
+from .curves import roc_curve as roc_curve
+from .curves import threshold_for as threshold_for
 from .errors import ConfigError, ShapeError, message
+from .settings import integer
 from .tensor import Tensor, no_grad
-from .tensor.creation import as_tensor
+from .tensor.creation import as_tensor, tensor
 
 Average = Literal["binary", "macro", "micro", "weighted"]
 
@@ -192,6 +204,73 @@ def binary_report(predictions: Any, targets: Any, threshold: float = 0.5) -> dic
     """`binary_scores` as Python numbers."""
     with no_grad():
         return {name: float(value) for name, value in binary_scores(predictions, targets, threshold).items()}
+
+
+def roc_auc(predictions: Any, targets: Any, sample_weight: Any = None) -> Tensor:
+    """The area below the ROC curve, a 0-d float64 tensor: how often a sample of class 1 has a higher score than one of
+    class 0, equal scores counting half.
+
+    Outside of compiled code that is `roc_curve(...).auc`, with its errors. Compiled, every pair of samples is compared,
+    which costs time by the square of their number and no memory; a class without samples then gives NaN.
+
+    >>> roc_auc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]).item()
+    0.75
+    """
+    if not _traced(predictions, targets, sample_weight):
+        return tensor(roc_curve(predictions, targets, sample_weight).auc, dtype="float64")
+    s, positive, negative = _two_classes("roc_auc", predictions, targets, sample_weight)
+    above = (s.unsqueeze(1) > s).double() + (s.unsqueeze(1) == s).double() * 0.5
+    return (positive.unsqueeze(1) * negative * above).sum() / (positive.sum() * negative.sum())
+
+
+def average_precision(predictions: Any, targets: Any, sample_weight: Any = None) -> Tensor:
+    """The mean of the precisions at the scores of class 1, a 0-d float64 tensor: the area below the precision-recall
+    curve, in steps. Compiled and not as `roc_auc`.
+
+    >>> round(average_precision([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]).item(), 4)
+    0.8333
+    """
+    if not _traced(predictions, targets, sample_weight):
+        curve = precision_recall_curve(predictions, targets, sample_weight)
+        return tensor(curve.average_precision, dtype="float64")
+    s, positive, negative = _two_classes("average_precision", predictions, targets, sample_weight)
+    reached = (s >= s.unsqueeze(1)).double()
+    true, false = (reached * positive).sum(1), (reached * negative).sum(1)
+    return (positive * _quotient(true, true + false, 0.0)).sum() / positive.sum()
+
+
+def expected_calibration_error(predictions: Any, targets: Any, bins: int = 10) -> Tensor:
+    """Mean over samples of |share of class 1 - mean probability| of the bin, of `bins` of equal width: a 0-d float64
+    tensor, compiled too. What the bins hold shows `calibration_table`, which also takes probabilities (N, C) and
+    weights.
+
+    >>> round(expected_calibration_error([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1], bins=2).item(), 4)
+    0.15
+    """
+    integer("expected_calibration_error", "bins", bins, least=1)
+    if not _traced(predictions, targets):
+        return tensor(calibration_table(predictions, targets, bins).ece, dtype="float64")
+    p, positive, _ = _two_classes("expected_calibration_error", predictions, targets, None)
+    edges = (p.new_arange(bins - 1).double() + 1) / float(bins)
+    place = (p.double().unsqueeze(1) > edges).long().sum(1)
+    inside = (place.unsqueeze(1) == p.new_arange(bins)).double()
+    hits, chance = (inside * positive.unsqueeze(1)).sum(0), (inside * p.double().unsqueeze(1)).sum(0)
+    return (hits - chance).abs().sum() / float(p.numel())
+
+
+def _traced(*values: Any) -> bool:
+    return any(isinstance(value, Tensor) and value.is_traced for value in values)
+
+
+def _two_classes(name: str, predictions: Any, targets: Any, sample_weight: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores (N,), and the weights of the samples in class 1 and in class 0, 0 in the other."""
+    p, t = as_tensor(predictions).detach(), as_tensor(targets).detach().reshape(-1)
+    if p.ndim > 2 or (p.ndim == 2 and p.shape[1] != 1) or p.numel() != t.numel():
+        got = f"scores of shape {p.shape} and targets of shape {as_tensor(targets).shape}"
+        raise ShapeError(message(name, got, "(N,) or (N, 1), and as many targets"))
+    weights = t.new_ones(t.shape) if sample_weight is None else as_tensor(sample_weight).detach().reshape(-1)
+    weights = weights.double()
+    return p.reshape(-1), weights * (t == 1).double(), weights * (t == 0).double()
 
 
 _REGRESSION: dict[str, Callable[[Any, Any], Tensor]] = {

@@ -47,6 +47,10 @@ class Generator:
         self.counter.assign(Tensor.handle(constant(np.array(0, np.int64))))
         return self
 
+    def __repr__(self) -> str:
+        place = "traced" if self.counter.is_traced else int(self.counter.item())
+        return f"Generator(seed={self.seed}, counter={place})"
+
     def bits(self, shape: Shape) -> Tensor:
         """Fresh 32-bit words, as int32; the counter moves on by one per four words."""
         words = self.key.apply(PHILOX, self.counter, shape=shape)

@@ -72,7 +72,7 @@ def test_round_trip_through_csv(tmp_path: Path) -> None:
     (STEPS, {"features": ["speed"]}, r"without column 'speed'"),
     (STEPS.replace("9,9", "9,oops"), {}, r"got 'oops' in .*steps\.csv, line 3, column 'x2'; expected a number"),
     (STEPS.replace("9,9", "9,"), {}, r"\[from_csv\] got a missing value in column 'x2', row 1"),
-    (STEPS.replace("9,9", "9,nan"), {}, r"\[from_csv\] got nan in the frame, row 1, column 'x2'"),
+    (STEPS.replace("9,9", "9,nan"), {}, r"\[from_csv\] got a missing value in column 'x2', row 1"),
     (STEPS.replace("b,-1", ",-1"), {}, r"\[from_csv\] got a missing value in column 'name' of .*steps\.csv, row 2"),
     (STEPS.replace("b,-1", "b,2"), {}, r"\[from_csv\] got t=2 twice in sequence 'b' of .*steps\.csv"),
     (STEPS.replace("b,-1", "b,monday"), {}, r"got 'monday' in .*, line 4, column 't'"),

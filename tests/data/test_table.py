@@ -182,7 +182,7 @@ def test_reads_the_real_files(shared_data: Path) -> None:
     (b"\xef\xbb\xbfa,b\n\xe9,2\n", {}, r"got byte 0xe9 at position 7, line 2 of"),
     (b"a,b\n1,2\n", {"encoding": "utf-99"}, r"got encoding 'utf-99'"),
     (b"a,b\n1,2\n", {"separator": ", "}, r"got separator ', '; expected one character"),
-    (b"a,b\n1,2\n\n3,n/a\n", {"dtype": float}, r"got 'n/a' in .*table\.csv, line 4, column 'b'; expected a number"),
+    (b"a,b\n1,2\n\n3,n.a.\n", {"dtype": float}, r"got 'n\.a\.' in .*table\.csv, line 4, column 'b'; expected a number"),
     (b'a,b\r\n"1",2\r\n1_0,4\r\n', {"dtype": float}, r"got '1_0' in .*table\.csv, line 3, column 'a'"),
     (b'name,n\n"two\nlines",1\nx,1.5\n', {"dtype": {"n": int}}, r"got '1\.5' in .*, line 4, column 'n'; expected an "
                                                                r"integer"),
@@ -268,3 +268,80 @@ def test_refuses_what_is_no_frame() -> None:
         as_frame(Broken())
     with pytest.raises(DataError, match="function that is not readable as a data frame"):
         as_frame(test_refuses_what_is_no_frame)
+
+
+# ---- null values and decimal commas
+
+@pytest.mark.parametrize("sign", ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "null", "NULL", "?", " NA ", '"?"'])
+@pytest.mark.parametrize("dtype", [None, float, {"a": int, "b": float}])
+@pytest.mark.parametrize("quick", [True, False])
+def test_the_usual_signs_are_missing_numbers(write: Any, sign: str, dtype: Any, quick: bool) -> None:
+    text = f"a,b\n1,1.5\n{sign},{sign}\n3,2.5\n" + "\n" * (not quick)  # a blank line is read the long way
+    frame = read_csv(write(text), dtype=dtype)
+    assert frame["b"].to_list() == [1.5, None, 2.5]
+    assert frame["a"].to_list() == [1, None, 3]
+    assert frame["a"].dtype == (pl.Float64 if dtype is float else pl.Int64) or sign in ("NaN", "nan")
+
+
+def test_signs_among_text_are_text(write: Any) -> None:
+    path = write("country,n\nNA,1\nDE,2\n,3\n?,4\n")
+    assert read_csv(path)["country"].to_list() == ["NA", "DE", None, "?"]
+    assert read_csv(path, dtype=str)["country"].to_list() == ["NA", "DE", None, "?"]
+    assert read_csv(path, null_values=["NA", "?"])["country"].to_list() == [None, "DE", None, None]
+    assert read_csv(path, null_values="?", dtype=str)["country"].to_list() == ["NA", "DE", None, None]
+
+
+def test_null_values_take_the_place_of_the_usual_ones(write: Any) -> None:
+    path = write("a,b\n-1,x\n2,-1\n NA ,y\n")
+    assert read_csv(path, null_values=["-1", "NA"]).rows() == [(None, "x"), (2, None), (None, "y")]
+    assert read_csv(path, null_values="-1").rows() == [(None, "x"), ("2", None), (" NA ", "y")]
+    assert read_csv(path, null_values={"a": ["-1", "NA"]}).rows() == [(None, "x"), (2, "-1"), (None, "y")]
+    assert read_csv(path, null_values={"b": "-1"}).rows() == [(-1, "x"), (2, None), (None, "y")]
+    with pytest.raises(DataError, match=r"'NA' in .*, line 4, column 'a'; expected an integer"):
+        read_csv(path, dtype={"a": int}, null_values="-1")
+    assert read_csv(path, dtype={"a": int}, null_values={"a": ("-1", "NA")})["a"].to_list() == [None, 2, None]
+
+
+def test_types_are_those_without_null_values(write: Any) -> None:
+    path = write("i,f,b,t,n\n1,1.5,true,x,\n2,2,false,1,-\n-,-,-,-,-\n")
+    frame = read_csv(path, null_values="-")
+    assert frame.dtypes == [pl.Int64, pl.Float64, pl.Boolean, pl.String, pl.String]
+    assert frame.rows()[2] == (None,) * 5
+    assert frame.rows()[0] == (1, 1.5, True, "x", None)
+
+
+@pytest.mark.parametrize("dtype", [None, {"a": float, "n": int}])
+def test_decimal_commas(write: Any, dtype: Any) -> None:
+    path = write('a;n;t\n3,14;1;a,b\n-0,5e3;2;c.d\n"7";?;1.5\n')
+    frame = read_csv(path, separator=";", decimal_comma=True, dtype=dtype)
+    assert frame.rows() == [(3.14, 1, "a,b"), (-500.0, 2, "c.d"), (7.0, None, "1.5")]
+
+
+def test_decimal_commas_are_told_from_points(write: Any) -> None:
+    with pytest.raises(DataError, match=r"'3,14' in .*, line 2, column 'a'; .*; hint: read it with decimal_comma=True"):
+        read_csv(write("a;b\n3,14;1\n"), separator=";", dtype=float)
+    with pytest.raises(DataError, match=r"'3\.14' in .*, line 2, column 'a'; expected a number with a decimal comma"):
+        read_csv(write("a;b\n3.14;1\n"), separator=";", dtype=float, decimal_comma=True)
+    with pytest.raises(DataError, match="decimal_comma=True and separator ','; expected another separator"):
+        read_csv(write("a,b\n1,2\n"), decimal_comma=True)
+
+
+@pytest.mark.parametrize(("nulls", "text"), [
+    ({"c": "x"}, "null_values"), (["x", 3], "the null value 3; expected text"), ({"a": [None]}, "the null value None"),
+])
+def test_null_values_that_are_none(write: Any, nulls: Any, text: str) -> None:
+    with pytest.raises(DataError, match=text):
+        read_csv(write("a,b\n1,2\n"), null_values=nulls)
+
+
+@given(data=st.data(), rows=st.lists(st.tuples(st.integers(-99, 99) | st.none(), st.floats(-99, 99) | st.none()),
+                                     min_size=1, max_size=8))
+def test_numbers_come_back_from_either_way_of_writing(data: st.DataObject, rows: list[Any]) -> None:
+    sign = data.draw(st.sampled_from(["", "NA", "?"]))
+    point = "\n".join(["i;x", *(f"{sign if i is None else i};{sign if x is None else x}" for i, x in rows)])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "table.csv"
+        for decimal_comma in (False, True):
+            path.write_text(point.replace(".", ",") if decimal_comma else point)
+            frame = read_csv(path, separator=";", decimal_comma=decimal_comma, dtype={"i": int, "x": float})
+            assert frame.rows() == rows

@@ -305,3 +305,58 @@ def test_clipping_equals_torch(norm: float) -> None:
     for p, q in zip(mine, theirs, strict=True):
         assert p.grad is not None
         np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), rtol=1e-10)
+
+
+def test_sigmoid_rnn() -> None:
+    """Torch has no such layer: its matrix products by hand, and its own gradients of them."""
+    torch = pytest.importorskip("torch")
+    rnn = nn.RNN(3, 4, num_layers=2, nonlinearity="sigmoid", bidirectional=True, batch_first=True).double()
+    array = RNG.normal(size=(2, 14, 3))  # longer than what is written out
+    weights = {key: torch.tensor(value.numpy(), requires_grad=True) for key, value in rnn.state_dict().items()}
+
+    def by_hand(x: Any) -> Any:
+        for layer in range(2):
+            directions = []
+            for end in ("", "_reverse"):
+                w_ih, w_hh, b_ih, b_hh = (
+                    weights[f"{name}_l{layer}{end}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+                )
+                h, outputs = torch.zeros(2, 4, dtype=torch.float64), []
+                for t in range(14) if not end else reversed(range(14)):
+                    h = torch.sigmoid(x[:, t] @ w_ih.T + b_ih + h @ w_hh.T + b_hh)
+                    outputs.append(h)
+                directions.append(torch.stack(outputs[::-1] if end else outputs, 1))
+            x = torch.cat(directions, -1)
+        return x
+
+    x, other = tg.tensor(array).requires_grad_(), torch.tensor(array, requires_grad=True)
+    expected = by_hand(other)
+    wanted = torch.autograd.grad(expected.sin().sum(), [other, *weights.values()])
+
+    def both(x: Any) -> Any:
+        out, _ = rnn(x)
+        return [out, *tg.autograd.grad(out.sin().sum(), [x, *rnn.parameters()])]
+
+    for run in (both, tg.jit(both)):
+        for a, b in zip(run(x), [expected, *wanted], strict=True):
+            np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-8, atol=1e-10)
+
+
+def test_sigmoid_cell_is_a_step_of_the_layer() -> None:
+    rnn, cell = nn.RNN(3, 4, nonlinearity="sigmoid"), nn.RNNCell(3, 4, nonlinearity="sigmoid")
+    cell.load_state_dict({key.removesuffix("_l0"): value for key, value in rnn.state_dict().items()})
+    x = tg.tensor(RNG.normal(size=(5, 2, 3)).astype(np.float32))
+
+    def unrolled(x: Any) -> Any:
+        h, outputs = None, []
+        for t in range(5):
+            h = cell(x[t], h)
+            outputs.append(h)
+        return tg.stack(outputs)
+
+    for run in (unrolled, tg.jit(unrolled)):
+        np.testing.assert_allclose(run(x).detach().numpy(), rnn(x)[0].detach().numpy(), rtol=1e-6)
+    h = cell(tg.zeros(2, 3))
+    assert bool(((h > 0) & (h < 1)).all())
+    assert repr(rnn) == "RNN(3, 4, nonlinearity='sigmoid')"
+    assert "nonlinearity=sigmoid" in repr(cell)

@@ -158,7 +158,7 @@ WRONG: list[tuple[Any, type[TinygradError], str]] = [
         r"\[RNN\] got shape \(5, 2, 7\); expected \(time, batch, 3\)",
     ),
     (lambda: nn.RNN(3, 4)(tg.zeros(5, 2, 3), tg.zeros(1, 3, 4)), ShapeError, r"an initial state of shape \(1, 3, 4\)"),
-    (lambda: nn.RNN(3, 4, nonlinearity="elu"), ConfigError, "'tanh' or 'relu'"),
+    (lambda: nn.RNN(3, 4, nonlinearity="elu"), ConfigError, "expected 'tanh', 'relu' or 'sigmoid'"),
     (lambda: nn.LSTM(3, 0), ConfigError, "hidden_size 0"),
     (lambda: nn.Dropout(2.0), ConfigError, "p 2.0"),
     (lambda: nn.Conv1d(3, 4, 2, groups=2), ConfigError, "channels that the groups divide"),

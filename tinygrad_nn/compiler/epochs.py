@@ -61,6 +61,7 @@ class Epochs:
         shuffle: bool,
         permutation: Traced | None,
     ) -> None:
+        self.bodies = bodies
         self.samples = sum(len(columns[0]) for columns in sets)
         self.owners: dict[int, Buffer] = {}
         self.faults: list[Fault] = []

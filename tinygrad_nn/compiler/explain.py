@@ -12,6 +12,7 @@ from math import prod
 from typing import Any, Final
 
 from ..scalar import FLOAT64, const, param, walk
+from ..tables import html_table, text_table
 from . import native
 from .llvm import write_function
 from .loopir import (
@@ -36,6 +37,7 @@ from .schedule import Schedule, schedule
 from .vectors import times
 
 ROUNDS: Final = 200
+HEADER: Final = ("kernel", "ops", "loops", "vector", "flops", "bytes", "ns", "share", "of peak")
 FREE: Final = frozenset(("param", "const", "bits", "from_bits"))
 
 
@@ -61,10 +63,9 @@ class Explanation:
     rows: tuple[Row, ...]
     peak: float
 
-    def __str__(self) -> str:
+    def _lines(self) -> list[tuple[str, ...]]:
         total = sum(row.seconds for row in self.rows) or 1.0
-        header = ("kernel", "ops", "loops", "vector", "flops", "bytes", "ns", "share", "of peak")
-        lines = [header]
+        lines: list[tuple[str, ...]] = [HEADER]
         for row in self.rows:
             rate = row.flops / row.seconds / (self.peak * 8 / row.itemsize) if row.seconds else 0.0
             lines.append(
@@ -81,12 +82,15 @@ class Explanation:
                 )
             )
         lines.append(("total", "", "", "", str(sum(r.flops for r in self.rows)), "", f"{1e9 * total:.0f}", "100%", ""))
-        widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-        texts = [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-        ]
-        texts.insert(1, "-" * len(texts[0]))
-        return "\n".join(texts)
+        return lines
+
+    def __str__(self) -> str:
+        return text_table(self._lines(), range(4))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return html_table(self._lines())
 
 
 def explain_schedule(planned: Schedule, arena: Arena) -> Explanation:

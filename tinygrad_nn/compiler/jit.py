@@ -29,7 +29,7 @@ from ..tensor import Tensor
 from ..tensor.arrays import array_of
 from ..tensor.core import constant, mode
 from ..tensor.tensor import View
-from . import native
+from . import native, shown
 from .explain import Explanation, explain_schedule
 from .program import Program
 from .runtime import Compiled, Resident
@@ -68,12 +68,11 @@ _ARRAY: Final = np.ndarray  # a name less to look up at every call
 class Entry:
     """One compiled kind of call, with the state it works on."""
 
-    def __init__(self, traced: Traced, kind: Kind) -> None:
-        self.traced, self.kind = traced, kind
-        self.grad, self.dtype = kind.grad, kind.dtype
-        self.plain = False
+    def __init__(self, traced: Traced, kind: Kind, owner: str, seconds: float) -> None:
+        self.traced, self.kind, self.grad, self.dtype = traced, kind, kind.grad, kind.dtype
+        self.plain, self.seconds = False, seconds  # that the trace took
         self.count = len(traced.arguments)
-        self.compiled = Compiled(traced.graph, self.count)
+        self.compiled = Compiled(traced.graph, self.count, owner)
         self.arguments = [(view, view.shape, view.dtype) for view in self.compiled.inputs[: self.count]]
         self.state = [
             State(capture.handle, view, position in set(traced.updated))
@@ -295,7 +294,7 @@ class Jitted:
         started = time.perf_counter()
         traced = trace(self.function, kind.tree, leaves, is_array)
         seconds = time.perf_counter() - started
-        entry = Entry(traced, kind)
+        entry = Entry(traced, kind, f"tg.jit: {self.name}", seconds)
         entry.plain = not kind.tree.parts[1].names and all(part.type is None for part in kind.tree.parts[0].parts)
         entry.plain = entry.plain and all(is_array) and not traced.dependent
         self.entries[kind] = entry
@@ -317,6 +316,8 @@ class Jitted:
         with self.lock:
             entry = self.entries.get(kind)
             return self._compile(kind, leaves, is_array) if entry is None or not entry.fits() else entry
+
+    __repr__, _repr_html_ = shown.text, shown.page
 
     def graph(self, *args: Any, **kwargs: Any) -> Graph:
         """The graph for these arguments, as traced and rewritten."""

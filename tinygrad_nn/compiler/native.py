@@ -10,6 +10,7 @@ import ctypes
 import os
 import platform
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -75,12 +76,17 @@ def target_machine() -> Any:
     )
 
 
-def build(text: str, name: str, signature: Any) -> Code:
-    """The machine code of a function in LLVM IR. Raises GraphError with LLVM's own words where the IR is wrong."""
+def build(text: str, name: str, signature: Any, announce: Callable[[], None] | None = None) -> Code:
+    """The machine code of a function in LLVM IR; `announce` is called before LLVM has to make it.
+
+    Raises GraphError with LLVM's own words where the IR is wrong.
+    """
     binding = require("llvmlite.binding")
     host = machine()
     entry = disk.key(text, host.triple, host.cpu, host.features, host.version, str(LEVEL))
     stored = disk.load(entry)
+    if stored is None and announce is not None:
+        announce()
     with _lock:
         try:
             if stored is None:

@@ -27,6 +27,7 @@ from .fusion import Plan, plan
 from .llvm import write_function
 from .loopir import Buffer
 from .lower import lower
+from .notice import announcement
 from .program import Fault, Program
 from .rewrite import rewrite
 from .schedule import Schedule, schedule
@@ -158,11 +159,13 @@ class Arena:
 class Compiled:
     """A graph as machine code, with an arena of its own."""
 
-    def __init__(self, graph: Graph, arguments: int = 0) -> None:
+    def __init__(self, graph: Graph, arguments: int = 0, owner: str = "") -> None:
+        """`owner` is who says so if it takes long."""
         self.stages = Stages(graph, arguments)
-        planned = self.stages.schedule
+        planned, text = self.stages.schedule, self.stages.llvm
+        announce = announcement(owner, len(graph.nodes), text.count("\n"), *self.stages.seconds)
         started = time.perf_counter()
-        self.code = native.build(self.stages.llvm, "run", native.SIGNATURE)
+        self.code = native.build(text, "run", native.SIGNATURE, announce)
         self.timings = Timings(*self.stages.seconds, time.perf_counter() - started, self.code.cached)
         self.arena = Arena(planned)
         self.lock = threading.RLock()

@@ -27,12 +27,12 @@ class Schedule:
 def schedule(program: Program, width: int) -> Schedule:
     """Choose for vectors of `width` bytes."""
     program = replace(program, kernels=late_updates(program))
-    profiles = [profile(kernel) for kernel in program.kernels]
+    profiles = [profile(kernel, width) for kernel in program.kernels]
     inner, vectors = choose(program, profiles, width)
     transposed = with_transposes(program, profiles, inner, width)
     if transposed is not program:
         program = transposed
-        inner, vectors = choose(program, [profile(kernel) for kernel in program.kernels], width)
+        inner, vectors = choose(program, [profile(kernel, width) for kernel in program.kernels], width)
     kernels = []
     for kernel, vector in zip(program.kernels, vectors, strict=True):
         body = outermost(kernel.body, vector) if vector else kernel.body

@@ -30,6 +30,7 @@ from .epochs import STOPPED, Body, Epochs, Results
 from .jit import Jitted, State, bring_in, describe, give_back, same_modes
 from .llvm import write_function
 from .moves import with_axes
+from .notice import announcement
 from .program import Fault
 from .runtime import Arena, raise_fault, show_stages
 from .schedule import schedule
@@ -65,6 +66,7 @@ class Training:
         evaluate: Callable[[], Any] | None,
         shuffle: bool,
         permute: Callable[[], Any] | None = None,
+        quiet: bool = False,
     ) -> None:
         started = time.perf_counter()
         bodies: list[Body] = []
@@ -83,10 +85,14 @@ class Training:
         traced_at = time.perf_counter()
         builder = Epochs(bodies, scored, scores, sets, shuffle, permutation)
         self.schedule = schedule(builder.program, native.machine().width)
+        planned_at = time.perf_counter()
         text = write_function(self.schedule)
         lowered_at = time.perf_counter()
         show_stages(bodies[0].traced.graph, builder.plans, self.schedule, text)
-        self.code = native.build(text, "run", native.SIGNATURE)
+        nodes = sum(len(graph.nodes) for graph in builder.plans.values())
+        times = planned_at - traced_at, lowered_at - planned_at
+        announce = announcement("" if quiet else f"fit: {step.name}", nodes, text.count("\n"), *times)
+        self.code = native.build(text, "run", native.SIGNATURE, announce)
         self.spent = Spent(
             traced_at - started, lowered_at - traced_at, time.perf_counter() - lowered_at, self.code.cached
         )
@@ -110,6 +116,16 @@ class Training:
         last = [(k, body.rounds - 1 - n) for k, body in enumerate(bodies) for n in range(body.rounds)]
         # of every batch, set by set: the body that is for it, and whether it is a short one
         self.cases = np.array([(k, not left and bodies[k].tail is not None) for k, left in last], np.int64)
+
+    def __repr__(self) -> str:
+        kernels, spent = len(self.schedule.program.kernels), self.spent
+        rows = ", ".join(str(body.rows) for body in self.builder.bodies)
+        compiled = "ready" if not spent.machine else f"{1e3 * (spent.lower + spent.machine):,.0f} ms"
+        cached = " (cached)" * (spent.cached and bool(spent.machine))
+        return (
+            f"{self.builder.samples:,} samples in batches of {rows}, {kernels:,} kernels, "
+            f"{self.schedule.size:,} B, compile {compiled}{cached}"
+        )
 
     def bring(self, sets: Sequence[Sequence[Array]]) -> None:
         """Put data in the arena, of the shapes the run was made for."""

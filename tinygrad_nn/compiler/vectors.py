@@ -77,10 +77,16 @@ class Profile:
 
     uses: tuple[Use, ...]
     work: tuple[Work, ...]
-    candidates: tuple[Var, ...]
-    folded: Mapping[Var, tuple[Var, ...]]  # of a loop whose lanes are folded: the loops around it
+    fixed: Mapping[Var | None, Fixed]  # of each loop that may be the vector axis, and of none
     itemsize: int
-    nests: frozenset[tuple[Var, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fixed:
+    """What a vector axis costs whatever the layouts: how often each nest of loops runs, and the arithmetic."""
+
+    trips: Mapping[tuple[Var, ...], float]
+    cost: float
 
 
 def choose(
@@ -132,7 +138,7 @@ def last_long(shape: Shape) -> int:
     return max((axis for axis, n in enumerate(shape) if n > 1), default=len(shape) - 1)
 
 
-def profile(kernel: Kernel) -> Profile:
+def profile(kernel: Kernel, width: int) -> Profile:
     """Look through a kernel once."""
     uses = tuple(Use(access.buffer, access.index, written, around) for access, written, around in accesses(kernel))
     work = []
@@ -147,8 +153,16 @@ def profile(kernel: Kernel) -> Profile:
     folded: dict[Var, tuple[Var, ...]] = {}
     candidates = [var for var in variables if may_be_vector(kernel, var, folded)]
     sizes = [access.buffer.dtype.itemsize for access, _, _ in accesses(kernel) if access.buffer.dtype.kind == "f"]
+    itemsize = max(sizes, default=8)
     nests = frozenset(around for _, around in statements(kernel.body))
-    return Profile(uses, tuple(work), tuple(candidates), folded, max(sizes, default=8), nests)
+    fixed: dict[Var | None, Fixed] = {}
+    for vector in (*candidates, None):
+        trips = {around: iterations(around, vector, width // itemsize) for around in nests}
+        total = sum(trips[part.around] * part.operations * part.waits(vector, width // itemsize) for part in work)
+        if vector in folded:
+            total += iterations(folded[vector], None, 1) * FOLD
+        fixed[vector] = Fixed(trips, total)
+    return Profile(uses, tuple(work), fixed, itemsize)
 
 
 def may_be_vector(kernel: Kernel, var: Var, folded: dict[Var, tuple[Var, ...]]) -> bool:
@@ -173,21 +187,16 @@ def may_be_vector(kernel: Kernel, var: Var, folded: dict[Var, tuple[Var, ...]]) 
 def best(one: Profile, inner: Mapping[Buffer, int], width: int) -> tuple[float, Var | None]:
     """The cheapest vector axis of a kernel and its cost."""
     lanes = width // one.itemsize
-    options = [(cost(one, var, inner, lanes), k, var) for k, var in enumerate((*one.candidates, None))]
+    options = [(cost(one, var, inner, lanes), k, var) for k, var in enumerate(one.fixed)]
     total, _, var = min(options, key=lambda option: option[:2])
     return total, var
 
 
 def cost(one: Profile, vector: Var | None, inner: Mapping[Buffer, int], lanes: int) -> float:
     """What a kernel does, in vectors."""
-    total = 0.0
-    trips = {around: iterations(around, vector, lanes) for around in one.nests}
+    trips, total = one.fixed[vector].trips, one.fixed[vector].cost
     for use in one.uses:
         total += trips[use.around] * (stride_cost(use, vector, inner, lanes) if vector in use.around else 1.0)
-    for part in one.work:
-        total += trips[part.around] * part.operations * part.waits(vector, lanes)
-    if vector in one.folded:
-        total += iterations(one.folded[vector], None, lanes) * FOLD  # type: ignore[index]
     return total
 
 
@@ -259,7 +268,7 @@ def together(kernel: Kernel, width: int) -> int:
     folded: dict[Var, tuple[Var, ...]] = {}
     if var is None or not may_be_vector(kernel, var, folded) or var not in folded:
         return 1
-    one = profile(kernel)
+    one = profile(kernel, width)
     if min(var.extent, var.tail or var.extent) < LONG * width // one.itemsize:
         return 1
     return 4 if sum(part.operations for part in one.work) <= FEW else 2

@@ -9,6 +9,7 @@ from .batching import Batches as Batches
 from .batching import as_columns as as_columns
 from .batching import batches as batches
 from .batching import gather as gather
+from .describe import describe as describe
 from .preprocess import MaxAbsScaler as MaxAbsScaler
 from .preprocess import MeanImputer as MeanImputer
 from .preprocess import MinMaxScaler as MinMaxScaler

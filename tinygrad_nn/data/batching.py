@@ -104,6 +104,11 @@ class Batches:
         self.places = np.empty(self.samples, np.int64)  # of the samples in their sets
         self.places[members] = np.concatenate([np.arange(count) for count in counts])
 
+    def __repr__(self) -> str:
+        sizes = f"{self.size:,}" if self.sizes.min() == self.size else f"{self.sizes.min():,} to {self.size:,}"
+        lengths = f", {len(self.sets):,} lengths" if len(self.sets) > 1 else ""
+        return f"Batches: {self.samples:,} samples{lengths}, {len(self.sizes):,} batches of {sizes}"
+
     def rows(self, order: Array) -> list[Array]:
         """The rows of every batch, for samples that come in this order."""
         rows, numbers = self._set_by_set(order)

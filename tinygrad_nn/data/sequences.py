@@ -54,6 +54,13 @@ class Sequences:
     def __len__(self) -> int:
         return len(self.names)
 
+    def __repr__(self) -> str:
+        steps = [len(x) for x in self.x]
+        span = f"{min(steps):,}" if min(steps) == max(steps) else f"{min(steps):,} to {max(steps):,}"
+        x, y = self.x[0], self.y[0]
+        kinds = f"x (T, {x.shape[1]}) {x.dtype}, y (T, {y.shape[1]}) {y.dtype}"
+        return f"Sequences: {len(self):,} of {span} steps, {sum(steps):,} in all; {kinds}"
+
     def take(self, rows: Iterable[int]) -> Self:
         """The sequences with these numbers, in this order."""
         rows = list(rows)

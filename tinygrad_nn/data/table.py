@@ -1,9 +1,9 @@
 """CSV files to data frames to matrices, with every fault named by file, line and column.
 
-An ordinary file is parsed by polars at once (`lines.layout` says whether it is). Any other is read in three steps:
-decode the bytes; check the structure (the same number of cells on every line) with the standard library's reader, which
-knows line numbers; let polars parse the columns. So a file that polars would repair silently (short lines filled up
-with nulls, repeated names changed) is an error here instead.
+An ordinary file is parsed by polars at once (`lines.layout` says whether it is). Any other, and one with null values or
+decimal commas of its own, is read in three steps: decode the bytes; check the structure (the same number of cells on
+every line) with the standard library's reader, which knows line numbers; let polars parse the columns. So a file that
+polars would repair silently (short lines filled up with nulls, repeated names changed) is an error here instead.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -30,14 +30,24 @@ Frame: TypeAlias = "polars.DataFrame"
 StrPath: TypeAlias = "str | PathLike[str]"
 
 
+Nulls: TypeAlias = "str | Sequence[str] | Mapping[str, str | Sequence[str]]"
+
+USUAL: Final = ("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "null", "NULL", "?")
+"""What stands for a missing number besides the empty cell, where nothing else is said."""
+
+
 def read_csv(path: StrPath, columns: Sequence[str] | None = None, *, dtype: type | Mapping[str, type] | None = None,
-             exact: bool = False, separator: str = ",", encoding: str = "utf-8") -> Frame:
+             exact: bool = False, separator: str = ",", encoding: str = "utf-8", null_values: Nulls | None = None,
+             decimal_comma: bool = False) -> Frame:
     """Read a CSV file with a header line into a polars DataFrame (extra `data`).
 
     `columns` selects and orders columns (default: all); with `exact=True` any other column in the file is an error.
     `dtype` is float, int or str, for all columns or by name; columns without one are inferred from the whole file.
-    An empty cell is missing (null). Byte order marks, CRLF, quoted separators and line breaks, blank lines, and
-    spaces around a number are handled.
+    Byte order marks, CRLF, quoted separators and line breaks, blank lines, and spaces around a number are handled.
+
+    An empty cell is missing (null). So are the usual signs (`USUAL`: NA, NaN, null, ?, ...) among numbers; in a column
+    of text they are text. `null_values` says instead what is missing, a word or several, for every column, text too, or
+    by name: `null_values={"age": ["-1", "unknown"]}`. With `decimal_comma` numbers are written 3,14 (and not 3.14).
 
     Raises DataError, naming file, line and column, for an unreadable or empty file, a wrong encoding, missing, extra
     or duplicate columns, lines of uneven length, broken quotes, and cells that do not fit their dtype.
@@ -51,19 +61,23 @@ def read_csv(path: StrPath, columns: Sequence[str] | None = None, *, dtype: type
     pl = extras.require("polars", "data")
     if len(separator) != 1 or separator in '"\r\n':
         raise DataError(message("read_csv", f"separator {separator!r}", "one character", "as in separator=';'"))
-    path = Path(path)
-    if encoding.lower() in ("utf-8", "utf8"):
+    if decimal_comma and separator == ",":
+        raise DataError(message("read_csv", "decimal_comma=True and separator ','", "another separator",
+                                "such files have separator=';'"))
+    path, own = Path(path), null_values is not None or decimal_comma
+    if encoding.lower() in ("utf-8", "utf8") and not own:
         frame = _quick(path, columns, dtype, exact, separator)
         if frame is not None:
             return frame
     text = _decode(path, encoding)
     header, body, height, blank = _structure(path, text, separator)
     columns, dtypes = _chosen(path, header, columns, dtype, exact)
+    nulls = _nulls(null_values, header)
     number = {name: str(j) for j, name in enumerate(header)}  # stands for the name: polars keeps quotes in a header
     try:
         frame = pl.read_csv(
             f"{separator.join(number.values())}\n{body}".encode(), columns=[number[name] for name in columns],
-            schema_overrides={number[name]: pl.String for name in dtypes}, separator=separator,
+            schema_overrides={number[name]: pl.String for name in (columns if own else dtypes)}, separator=separator,
             infer_schema_length=None)
     except pl.exceptions.PolarsError as error:
         raise _broken(path, str(error).splitlines()[0]) from error
@@ -75,9 +89,21 @@ def read_csv(path: StrPath, columns: Sequence[str] | None = None, *, dtype: type
         keep = np.ones(height, np.bool_)
         keep[blank] = False
         frame = frame.filter(pl.Series(keep))
-    parsed: Frame = frame.with_columns([_parse(path, text, separator, frame[name], kind)
-                                        for name, kind in dtypes.items() if kind is not str])
-    return parsed
+    parsed = []
+    for name in columns:
+        cells, kind = frame[name], dtypes.get(name)
+        if cells.dtype == pl.String:
+            given = nulls.get(name)
+            cells = cells if given is None else _without(cells, given)
+            if kind is None:
+                cells = _inferred(cells, USUAL if given is None else (), decimal_comma, own)
+            elif kind is not str:
+                cells = _parse(path, text, separator, cells, kind, USUAL if given is None else (), decimal_comma)
+        elif kind is None:
+            cells = _inferred(cells, USUAL, False, False)
+        parsed.append(cells)
+    whole: Frame = pl.DataFrame(parsed)
+    return whole
 
 
 def csv_header(path: StrPath) -> list[str]:
@@ -117,8 +143,10 @@ def _quick(path: Path, columns: Sequence[str] | None, dtype: type | Mapping[str,
         return None
     if frame.height != found.height:
         return None
-    return frame.select(pl.col(number[name]).alias(name) for name in columns).with_columns(
+    frame = frame.select(pl.col(number[name]).alias(name) for name in columns).with_columns(
         pl.col(pl.String).replace("", None))
+    return frame.with_columns([_inferred(frame[name], USUAL, False, False) for name in columns
+                               if dtypes.get(name) is not str])
 
 
 def _chosen(path: Path, header: Sequence[str], columns: Sequence[str] | None,
@@ -266,19 +294,75 @@ def _dtypes(dtype: type | Mapping[str, type] | None, columns: Sequence[str]) -> 
     return dtypes
 
 
-def _parse(path: Path, text: str, separator: str, cells: Any, kind: type) -> Any:
-    """A text column as numbers; the first cell that is neither a number nor empty is an error."""
+def _nulls(null_values: Nulls | None, header: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The words for a missing value that were given, by column."""
+    if null_values is None:
+        return {}
+    named = null_values if isinstance(null_values, Mapping) else dict.fromkeys(header, null_values)
+    check_names("read_csv", list(named), header, "null_values")
+    found = {name: (words,) if isinstance(words, str) else tuple(words) for name, words in named.items()}
+    for words in found.values():
+        for word in words:
+            if not isinstance(word, str):
+                raise DataError(message("read_csv", f"the null value {word!r}", "text, as it stands in the file",
+                                        f"null_values={str(word)!r}"))
+    return found
+
+
+def _without(cells: Any, words: Sequence[str]) -> Any:
+    """A text column with null in place of words; spaces around them do not count."""
+    return cells.set(cells.str.strip_chars().is_in(list(words)).fill_null(False), None) if words else cells
+
+
+def _inferred(cells: Any, usual: Sequence[str], decimal_comma: bool, always: bool) -> Any:
+    """A column whose type nobody gave: numbers, where nothing but numbers and signs for missing ones is in it.
+
+    A text column with no such sign is text, since polars has looked at it, unless it has to be looked at `always`.
+    """
     pl = extras.require("polars", "data")
-    cells = cells.str.strip_chars().replace("", None)
-    numbers = cells.cast(pl.Int64 if kind is int else pl.Float64, strict=False)
+    if cells.dtype == pl.Float64:
+        return cells.fill_nan(None)
+    if cells.dtype != pl.String:
+        return cells
+    words = cells.str.strip_chars()
+    if not (always or words.is_in(list(usual)).any()):
+        return cells
+    words = _without(words, usual).replace("", None)
+    if words.null_count() == len(words):
+        return cells
+    for kind in (pl.Int64, pl.Float64):
+        numbers = _cast(words, kind, decimal_comma)
+        if numbers.null_count() == words.null_count():
+            return numbers
+    return words == "true" if words.is_in(["true", "false"]).all() else cells
+
+
+def _cast(words: Any, kind: Any, decimal_comma: bool) -> Any:
+    """Text as numbers, null where it is none."""
+    if decimal_comma:
+        words = words.set(words.str.contains(".", literal=True).fill_null(False), "no number")
+        words = words.str.replace(",", ".", literal=True)
+    return words.cast(kind, strict=False)
+
+
+def _parse(path: Path, text: str, separator: str, cells: Any, kind: type, usual: Sequence[str], decimal_comma: bool
+           ) -> Any:
+    """A text column as numbers; the first cell that is neither a number nor missing is an error."""
+    pl = extras.require("polars", "data")
+    cells = _without(cells.str.strip_chars(), usual).replace("", None)
+    numbers = _cast(cells, pl.Int64 if kind is int else pl.Float64, decimal_comma)
     bad = (numbers.is_null() & cells.is_not_null()).arg_true()
     if bad.is_empty():
         return numbers
     rows = (line for line, row in _records(path, io.StringIO(text, newline=""), separator) if row)
     line = list(rows)[bad[0] + 1]
-    raise DataError(message("read_csv", f"{cells[bad[0]]!r} in {path}, line {line}, column {cells.name!r}",
-                            "an integer" if kind is int else "a number",
-                            "correct the cell, or leave it empty where the value is missing"))
+    wrong = cells[bad[0]]
+    hint = f"correct the cell, or leave it empty where the value is missing (null_values={wrong!r})"
+    if not decimal_comma and _cast(cells[bad[0]:bad[0] + 1], pl.Float64, True)[0] is not None:
+        hint = "read it with decimal_comma=True"
+    raise DataError(message("read_csv", f"{wrong!r} in {path}, line {line}, column {cells.name!r}",
+                            ("an integer" if kind is int else "a number") + " with a decimal comma" * decimal_comma,
+                            hint))
 
 
 def _numbers(series: Any, allow_missing: bool, op: str) -> Array:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
+from ..errors import ConfigError, message
+from ..settings import choice, integer, number
 from ..tensor import Tensor
 from ..tensor.creation import full
 from .module import Module
@@ -20,6 +22,12 @@ class Activation(Module):
         """The settings."""
         values = {name: getattr(self, name) for name in self.settings}
         return ", ".join(f"{name}={value!r}" for name, value in values.items())
+
+
+def _not_zero(owner: str, name: str, value: Any) -> Any:
+    if number(owner, name, value) == 0:
+        raise ConfigError(message(owner, f"{name} 0", "a number to divide by"))
+    return value
 
 
 class ReLU(Activation):
@@ -125,7 +133,7 @@ class LeakyReLU(Activation):
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__()
-        self.negative_slope = negative_slope
+        self.negative_slope = number("LeakyReLU", "negative_slope", negative_slope)
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
@@ -139,7 +147,7 @@ class ELU(Activation):
 
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__()
-        self.alpha = alpha
+        self.alpha = number("ELU", "alpha", alpha)
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
@@ -153,7 +161,7 @@ class CELU(Activation):
 
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__()
-        self.alpha = alpha
+        self.alpha = _not_zero("CELU", "alpha", alpha)
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
@@ -167,7 +175,7 @@ class GELU(Activation):
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
-        self.approximate = approximate
+        self.approximate = choice("GELU", "approximate", approximate, ("none", "tanh"))
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
@@ -181,7 +189,8 @@ class Softplus(Activation):
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
-        self.beta, self.threshold = beta, threshold
+        self.beta = _not_zero("Softplus", "beta", beta)
+        self.threshold = number("Softplus", "threshold", threshold, finite=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
@@ -195,7 +204,8 @@ class Hardtanh(Activation):
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
         super().__init__()
-        self.min_val, self.max_val = min_val, max_val
+        self.min_val = number("Hardtanh", "min_val", min_val, finite=False)
+        self.max_val = number("Hardtanh", "max_val", max_val, above=self.min_val, finite=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
@@ -209,7 +219,7 @@ class Softshrink(Activation):
 
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
-        self.lambd = lambd
+        self.lambd = number("Softshrink", "lambd", lambd, least=0)
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
@@ -223,7 +233,7 @@ class Hardshrink(Activation):
 
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
-        self.lambd = lambd
+        self.lambd = number("Hardshrink", "lambd", lambd)
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
@@ -237,7 +247,8 @@ class Threshold(Activation):
 
     def __init__(self, threshold: float, value: float) -> None:
         super().__init__()
-        self.threshold, self.value = threshold, value
+        self.threshold = number("Threshold", "threshold", threshold, finite=False)
+        self.value = number("Threshold", "value", value, finite=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
@@ -251,7 +262,7 @@ class GLU(Activation):
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim = integer("GLU", "dim", dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Half of the axis."""
@@ -265,7 +276,7 @@ class Softmax(Activation):
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim = integer("Softmax", "dim", dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
@@ -279,7 +290,7 @@ class LogSoftmax(Activation):
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim = integer("LogSoftmax", "dim", dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
@@ -293,7 +304,7 @@ class Softmin(Activation):
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim = integer("Softmin", "dim", dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
@@ -305,7 +316,8 @@ class PReLU(Module):
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: Any = None) -> None:
         super().__init__()
-        self.num_parameters = num_parameters
+        self.num_parameters = num_parameters = integer("PReLU", "num_parameters", num_parameters, least=0)
+        number("PReLU", "init", init)
         self.weight = Parameter(full((num_parameters,), float(init), dtype=dtype))
 
     def forward(self, x: Tensor) -> Tensor:

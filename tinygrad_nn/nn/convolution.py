@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import functional as F
 from ..errors import ConfigError, message
+from ..settings import choice, integer
 from ..tensor import Tensor
 from ..tensor.creation import zeros
 from . import init
@@ -32,12 +33,16 @@ class Conv1d(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        if groups < 1 or in_channels % groups or out_channels % groups:
+        self.in_channels = in_channels = integer("Conv1d", "in_channels", in_channels, least=0)
+        self.out_channels = out_channels = integer("Conv1d", "out_channels", out_channels, least=0)
+        self.kernel_size = kernel_size = integer("Conv1d", "kernel_size", kernel_size, least=1)
+        self.stride = integer("Conv1d", "stride", stride, least=1)
+        self.padding, self.dilation = _padding(padding, stride), integer("Conv1d", "dilation", dilation, least=1)
+        self.groups = groups = integer("Conv1d", "groups", groups, least=1)
+        if in_channels % groups or out_channels % groups:
             got = f"{in_channels} and {out_channels} channels in {groups} groups"
             raise ConfigError(message("Conv1d", got, "channels that the groups divide"))
-        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        bound = 1 / math.sqrt(in_channels // groups * kernel_size)
+        bound = 1 / math.sqrt(max(in_channels // groups, 1) * kernel_size)
         shape = (out_channels, in_channels // groups, kernel_size)
         self.weight = init.uniform_(Parameter(zeros(shape, dtype=dtype)), -bound, bound)
         self.bias = Parameter(zeros(out_channels, dtype=dtype)) if bias else None
@@ -58,15 +63,36 @@ class Conv1d(Module):
         return text + ("" if self.bias is not None else ", bias=False")
 
 
-class MaxPool1d(Module):
+def _padding(padding: int | str, stride: int) -> int | str:
+    if not isinstance(padding, str):
+        return integer("Conv1d", "padding", padding, least=0)
+    if padding == "same" and stride != 1:
+        raise ConfigError(message("Conv1d", f"padding 'same' with stride {stride}", "stride 1"))
+    return choice("Conv1d", "padding", padding, ("valid", "same"))
+
+
+class _Pool(Module):
+    """The window of a pooling layer."""
+
+    def __init__(self, kernel_size: int, stride: int | None, padding: int) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.kernel_size = integer(name, "kernel_size", kernel_size, least=1)
+        self.stride = self.kernel_size if stride is None else integer(name, "stride", stride, least=1)
+        self.padding = integer(name, "padding", padding, least=0)
+        if self.padding > self.kernel_size // 2:
+            got = f"padding {padding} for a window of {kernel_size}"
+            raise ConfigError(message(name, got, f"at most half of the window, {self.kernel_size // 2}"))
+
+
+class MaxPool1d(_Pool):
     """The largest of every window."""
 
     def __init__(
         self, kernel_size: int, stride: int | None = None, padding: int = 0, dilation: int = 1, ceil_mode: bool = False
     ) -> None:
-        super().__init__()
-        self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
-        self.dilation, self.ceil_mode = dilation, ceil_mode
+        super().__init__(kernel_size, stride, padding)
+        self.dilation, self.ceil_mode = integer("MaxPool1d", "dilation", dilation, least=1), ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, L) to (N, C, L')."""
@@ -78,7 +104,7 @@ class MaxPool1d(Module):
         return f"{sizes}, dilation={self.dilation}, ceil_mode={self.ceil_mode}"
 
 
-class AvgPool1d(Module):
+class AvgPool1d(_Pool):
     """The mean of every window."""
 
     def __init__(
@@ -89,8 +115,7 @@ class AvgPool1d(Module):
         ceil_mode: bool = False,
         count_include_pad: bool = True,
     ) -> None:
-        super().__init__()
-        self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
+        super().__init__(kernel_size, stride, padding)
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import functional as F
-from ..errors import ConfigError, message
+from ..settings import integer, number
 from ..tensor import Tensor
 from ..tensor.door import taken
 from .module import Module
@@ -18,9 +18,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
-        if not 0 <= p <= 1:
-            raise ConfigError(message("Dropout", f"p {p}", "0 <= p <= 1"))
-        self.p, self.inplace = p, inplace
+        self.p, self.inplace = number("Dropout", "p", p, least=0, most=1), inplace
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
@@ -36,7 +34,8 @@ class Flatten(Module):
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
-        self.start_dim, self.end_dim = start_dim, end_dim
+        self.start_dim = integer("Flatten", "start_dim", start_dim)
+        self.end_dim = integer("Flatten", "end_dim", end_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """The same elements."""
@@ -52,7 +51,8 @@ class Unflatten(Module):
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
         super().__init__()
-        self.dim, self.unflattened_size = dim, tuple(unflattened_size)
+        self.dim = integer("Unflatten", "dim", dim)
+        self.unflattened_size = tuple(integer("Unflatten", "unflattened_size", n, least=-1) for n in unflattened_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """The same elements."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import ConfigError, ShapeError, message
 from ..random import Generator, rand, randn
+from ..settings import number
 from ..tensor import Tensor, no_grad
 from ..tensor.creation import eye, full_like, tensor
 from ..tensor.door import fills
@@ -37,12 +38,15 @@ def uniform_(t: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | N
     >>> bool((w.abs() <= 0.5).all())
     True
     """
+    number("uniform_", "b", b, least=number("uniform_", "a", a))
     return _set(t, rand(t.shape, dtype=t.dtype, generator=generator) * (b - a) + a)
 
 
 @fills
 def normal_(t: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal of a mean and a standard deviation."""
+    number("normal_", "mean", mean)
+    number("normal_", "std", std, least=0)
     return _set(t, randn(t.shape, dtype=t.dtype, generator=generator) * std + mean)
 
 
@@ -77,6 +81,9 @@ def trunc_normal_(
     t: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Generator | None = None
 ) -> Tensor:
     """Normal, limited to [a, b]: values outside are drawn again."""
+    number("trunc_normal_", "mean", mean)
+    number("trunc_normal_", "std", std, above=0)
+    number("trunc_normal_", "b", b, above=number("trunc_normal_", "a", a, finite=False), finite=False)
     values = randn(t.shape, dtype=t.dtype, generator=generator) * std + mean
     while bool(((values < a) | (values > b)).any()):
         again = randn(t.shape, dtype=t.dtype, generator=generator) * std + mean

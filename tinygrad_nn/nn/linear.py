@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import functional as F
 from ..errors import ConfigError, message
+from ..settings import integer
 from ..tensor import Tensor, no_grad
 from ..tensor.creation import zeros
 from . import init
@@ -37,7 +38,8 @@ class Linear(Module):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: Any = None) -> None:
         super().__init__()
-        self.in_features, self.out_features = in_features, out_features
+        self.in_features = in_features = integer("Linear", "in_features", in_features, least=0)
+        self.out_features = out_features = integer("Linear", "out_features", out_features, least=0)
         bound = 1 / math.sqrt(in_features) if in_features > 0 else 0.0
         self.weight = Parameter(zeros(out_features, in_features, dtype=dtype))
         init.uniform_(self.weight, -bound, bound)
@@ -63,7 +65,9 @@ class Bilinear(Module):
         self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, dtype: Any = None
     ) -> None:
         super().__init__()
-        self.in1_features, self.in2_features, self.out_features = in1_features, in2_features, out_features
+        self.in1_features = in1_features = integer("Bilinear", "in1_features", in1_features, least=1)
+        self.in2_features = in2_features = integer("Bilinear", "in2_features", in2_features, least=0)
+        self.out_features = out_features = integer("Bilinear", "out_features", out_features, least=0)
         bound = 1 / math.sqrt(in1_features)
         self.weight = init.uniform_(
             Parameter(zeros(out_features, in1_features, in2_features, dtype=dtype)), -bound, bound
@@ -89,8 +93,10 @@ class Embedding(Module):
         self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, dtype: Any = None
     ) -> None:
         super().__init__()
-        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.num_embeddings = num_embeddings = integer("Embedding", "num_embeddings", num_embeddings, least=0)
+        self.embedding_dim = embedding_dim = integer("Embedding", "embedding_dim", embedding_dim, least=0)
         if padding_idx is not None:
+            padding_idx = integer("Embedding", "padding_idx", padding_idx)
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise ConfigError(message("Embedding", f"padding_idx {padding_idx}", f"one of {num_embeddings} rows"))
             padding_idx %= num_embeddings

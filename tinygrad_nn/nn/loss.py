@@ -5,21 +5,42 @@ Settings that are tensors (class weights) become buffers, so they move with the 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
 from .. import functional as F
+from ..errors import ConfigError, message
+from ..settings import choice, integer, number
 from ..tensor import Tensor
 from .module import Module
 from .parameter import Buffer
 
+NUMBERS: Final[Mapping[str, Mapping[str, Any]]] = {  # setting -> its bounds
+    "beta": {"least": 0},
+    "delta": {"above": 0},
+    "eps": {"least": 0},
+    "label_smoothing": {"least": 0, "most": 1},
+    "margin": {},
+    "p": {"least": 0, "finite": False},
+}
+
 
 class Loss(Module):
-    """Base: keeps the settings, in order, and passes them on."""
+    """Base: checks the settings, keeps them in order, and passes them on."""
+
+    reductions: ClassVar[tuple[str, ...]] = ("mean", "sum", "none")
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
+        owner = type(self).__name__
         self._names = tuple(settings)
+        if "reduction" in settings:
+            choice(owner, "reduction", settings["reduction"], self.reductions)
         for name, value in settings.items():
+            if name in NUMBERS:
+                number(owner, name, value, **NUMBERS[name])
+            elif name in ("ignore_index", "dim"):
+                integer(owner, name, value)
             setattr(self, name, Buffer(value) if isinstance(value, Tensor) else value)
 
     def settings(self) -> dict[str, Any]:
@@ -124,6 +145,8 @@ class NLLLoss(Loss):
 class KLDivLoss(Loss):
     """`functional.kl_div` as a layer."""
 
+    reductions = ("mean", "sum", "none", "batchmean")
+
     def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
         super().__init__(reduction=reduction, log_target=log_target)
 
@@ -169,6 +192,8 @@ class MultiMarginLoss(Loss):
     """`functional.multi_margin_loss` as a layer."""
 
     def __init__(self, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, reduction: str = "mean") -> None:
+        if p not in (1, 2):
+            raise ConfigError(message("MultiMarginLoss", f"p {p!r}", "1 or 2"))
         super().__init__(p=p, margin=margin, weight=weight, reduction=reduction)
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
@@ -204,6 +229,7 @@ class TripletMarginLoss(Loss):
     def __init__(
         self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False, reduction: str = "mean"
     ) -> None:
+        number("TripletMarginLoss", "margin", margin, above=0)
         super().__init__(margin=margin, p=p, eps=eps, swap=swap, reduction=reduction)
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import functional as F
 from ..errors import ShapeError, message
+from ..settings import integer, number
 from ..tensor import Tensor
 from ..tensor.creation import ones, zeros
 from ..tensor.door import taken
 from .module import Module
 from .parameter import Buffer, Parameter
+
+
+def _sizes(owner: str, normalized_shape: Any) -> tuple[int, ...]:
+    sizes = normalized_shape if isinstance(normalized_shape, Iterable) else (normalized_shape,)
+    return tuple(integer(owner, "normalized_shape", size, least=0) for size in sizes)
 
 
 class LayerNorm(Module):
@@ -31,8 +37,8 @@ class LayerNorm(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        self.eps, self.elementwise_affine = eps, elementwise_affine
+        self.normalized_shape = _sizes("LayerNorm", normalized_shape)
+        self.eps, self.elementwise_affine = number("LayerNorm", "eps", eps, least=0), elementwise_affine
         self.weight = Parameter(ones(self.normalized_shape, dtype=dtype)) if elementwise_affine else None
         self.bias = Parameter(zeros(self.normalized_shape, dtype=dtype)) if elementwise_affine and bias else None
 
@@ -58,8 +64,9 @@ class RMSNorm(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        self.eps, self.elementwise_affine = eps, elementwise_affine
+        self.normalized_shape = _sizes("RMSNorm", normalized_shape)
+        self.eps = None if eps is None else number("RMSNorm", "eps", eps, least=0)
+        self.elementwise_affine = elementwise_affine
         self.weight = Parameter(ones(self.normalized_shape, dtype=dtype)) if elementwise_affine else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -93,7 +100,9 @@ class BatchNorm1d(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.num_features = num_features = integer("BatchNorm1d", "num_features", num_features, least=0)
+        self.eps = number("BatchNorm1d", "eps", eps, least=0)
+        self.momentum = None if momentum is None else number("BatchNorm1d", "momentum", momentum, least=0, most=1)
         self.affine, self.track_running_stats = affine, track_running_stats
         self.weight = Parameter(ones(num_features, dtype=dtype)) if affine else None
         self.bias = Parameter(zeros(num_features, dtype=dtype)) if affine else None

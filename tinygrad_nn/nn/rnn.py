@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from .. import functional as F
 from ..adjoint import Label
-from ..errors import ConfigError, ShapeError, message
+from ..errors import ShapeError, message
 from ..loops import run_scan
+from ..settings import choice, integer, number
 from ..tensor import Tensor
 from ..tensor.contract import check_floats
 from ..tensor.creation import zeros
@@ -54,6 +55,7 @@ def _gru(x: Tensor, h: Tensor, state: State) -> State:
 CELLS: dict[str, tuple[Cell, int, int]] = {  # how a step computes, gates, tensors of state
     "tanh": (_rnn(Tensor.tanh), 1, 1),
     "relu": (_rnn(Tensor.relu), 1, 1),
+    "sigmoid": (_rnn(Tensor.sigmoid), 1, 1),
     "lstm": (_lstm, 4, 2),
     "gru": (_gru, 3, 1),
 }
@@ -62,7 +64,9 @@ LABELS = {  # what pictures say
     "gru": Label("GRU", ("h", "W_ih x", "live"), ("output",)),
 }
 RNN_LABEL = Label("RNN", ("h", "W_ih x", "live"), ("output",))
-ADDING = frozenset(("tanh", "relu", "lstm"))  # the state's product is only added to the input's: so is its bias
+ADDING = frozenset(("tanh", "relu", "sigmoid", "lstm"))  # the state's product is only added: so is its bias
+
+Nonlinearity = Literal["tanh", "relu", "sigmoid"]
 
 
 def scan_cell(
@@ -108,13 +112,12 @@ class _Recurrent(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        if hidden_size < 1 or num_layers < 1:
-            got = f"hidden_size {hidden_size} and num_layers {num_layers}"
-            raise ConfigError(message(type(self).__name__, got, "positive numbers"))
-        if not 0 <= dropout <= 1:
-            raise ConfigError(message(type(self).__name__, f"dropout {dropout}", "0 <= dropout <= 1"))
-        self.input_size, self.hidden_size, self.num_layers, self.bias = input_size, hidden_size, num_layers, bias
-        self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
+        name = type(self).__name__
+        self.input_size = input_size = integer(name, "input_size", input_size, least=1)
+        self.hidden_size = hidden_size = integer(name, "hidden_size", hidden_size, least=1)
+        self.num_layers = num_layers = integer(name, "num_layers", num_layers, least=1)
+        self.dropout = number(name, "dropout", dropout, least=0, most=1)
+        self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         gates = CELLS[self.kind][1] * hidden_size
         bound = 1 / math.sqrt(hidden_size)
         for layer, suffix in self._directions():
@@ -122,9 +125,9 @@ class _Recurrent(Module):
             shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, width), "weight_hh": (gates, hidden_size)}
             if bias:
                 shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
-            for name, shape in shapes.items():
+            for key, shape in shapes.items():
                 parameter = Parameter(zeros(shape, dtype=dtype))
-                setattr(self, f"{name}_{suffix}", init.uniform_(parameter, -bound, bound))
+                setattr(self, f"{key}_{suffix}", init.uniform_(parameter, -bound, bound))
 
     def _directions(self) -> list[tuple[int, str]]:
         ends = ("", "_reverse") if self.bidirectional else ("",)
@@ -206,6 +209,8 @@ class _Recurrent(Module):
     def extra_repr(self) -> str:
         """As torch's: sizes, and what is not the default."""
         text = f"{self.input_size}, {self.hidden_size}"
+        if self.kind == "sigmoid":  # torch, which has no such layer, leaves relu unsaid
+            text += ", nonlinearity='sigmoid'"
         defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
         changed = {name: getattr(self, name) for name, value in defaults.items() if getattr(self, name) != value}
         return ", ".join([text, *(f"{name}={value}" for name, value in changed.items())])
@@ -217,7 +222,7 @@ def _joined(parts: list[Tensor], dim: int) -> Tensor:
 
 
 class RNN(_Recurrent):
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu: Elman, Cognitive Science 1990.
+    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu, or sigmoid (which torch lacks): Elman, Cognitive Science 1990.
 
     forward(x, h0, lengths) returns (outputs, last state); x is (time, batch, input), (batch, time, input) with
     `batch_first`, or unbatched. `lengths` (batch,) are the steps of each sequence in a padded batch, in any order: what
@@ -235,16 +240,14 @@ class RNN(_Recurrent):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        nonlinearity: Literal["tanh", "relu"] = "tanh",
+        nonlinearity: Nonlinearity = "tanh",
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
         dtype: Any = None,
     ) -> None:
-        if nonlinearity not in ("tanh", "relu"):
-            raise ConfigError(message("RNN", f"nonlinearity {nonlinearity!r}", "'tanh' or 'relu'"))
-        self.kind = self.nonlinearity = nonlinearity
+        self.kind = self.nonlinearity = choice("RNN", "nonlinearity", nonlinearity, get_args(Nonlinearity))
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
 
     def forward(
@@ -288,9 +291,11 @@ class _Cell(Module):
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None) -> None:
         super().__init__()
-        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
+        self.input_size = input_size = integer(type(self).__name__, "input_size", input_size, least=0)
+        self.hidden_size = hidden_size = integer(type(self).__name__, "hidden_size", hidden_size, least=0)
+        self.bias = bias
         gates = CELLS[self.kind][1] * hidden_size
-        bound = 1 / math.sqrt(hidden_size)
+        bound = 1 / math.sqrt(hidden_size) if hidden_size else 0.0
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, input_size), "weight_hh": (gates, hidden_size)}
         if bias:
             shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
@@ -314,23 +319,29 @@ class _Cell(Module):
 
     def extra_repr(self) -> str:
         """As torch's."""
-        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
+        changed = f", nonlinearity={self.kind}" if self.kind in ("relu", "sigmoid") else ""
+        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False") + changed
 
 
 class RNNCell(_Cell):
-    """One step of RNN: (batch, input) and the state to the next state."""
+    """One step of RNN: (batch, input) and the state to the next state.
+
+    >>> import tinygrad_nn as tg
+    >>> cell = tg.nn.RNNCell(3, 5, nonlinearity="sigmoid")
+    >>> h = cell(tg.zeros(2, 3))
+    >>> cell(tg.ones(2, 3), h).shape
+    (2, 5)
+    """
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
         bias: bool = True,
-        nonlinearity: Literal["tanh", "relu"] = "tanh",
+        nonlinearity: Nonlinearity = "tanh",
         dtype: Any = None,
     ) -> None:
-        if nonlinearity not in ("tanh", "relu"):
-            raise ConfigError(message("RNNCell", f"nonlinearity {nonlinearity!r}", "'tanh' or 'relu'"))
-        self.kind = self.nonlinearity = nonlinearity
+        self.kind = self.nonlinearity = choice("RNNCell", "nonlinearity", nonlinearity, get_args(Nonlinearity))
         super().__init__(input_size, hidden_size, bias, dtype)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:

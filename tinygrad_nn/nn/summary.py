@@ -1,13 +1,14 @@
-"""`model.summary(x)`: a table of layers with output shapes and parameter counts."""
+"""`model.summary(x)`: a table of layers with output shapes and counts of parameters, frozen ones and buffers."""
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..graph import Shape
+from ..tables import html_table, html_text, text_table
 from ..tensor import Tensor, no_grad
+from .parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
     from .module import Module
@@ -15,42 +16,60 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One layer: its path, type, output shape (None if it did not run) and number of own parameters."""
+    """One layer: its path, type, output shape (None if it did not run), and the elements of its own parameters, of the
+    frozen ones among them, and of its buffers. A tensor that several layers share counts in the first.
+    """
 
     path: str
     type: str
     shape: Shape | None
     parameters: int
+    frozen: int = 0
+    buffers: int = 0
+
+    def cells(self) -> tuple[str, ...]:
+        """As a line of the table."""
+        shape = "" if self.shape is None else str(list(self.shape))
+        count = f"{self.parameters:,}"
+        if self.frozen:
+            count += " frozen" if self.frozen == self.parameters else f" ({self.frozen:,} frozen)"
+        return (_name(self), shape, count, f"{self.buffers:,}" if self.buffers else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The table; `str` is text, a notebook shows it as HTML."""
+    """The table, with the elements of all parameters (`total`), of those that are `trainable` and `frozen`
+    (requires_grad=False), and of all `buffers`; `str` is text, a notebook shows it as HTML.
+    """
 
     rows: tuple[Row, ...]
     trainable: int
     total: int
+    buffers: int = 0
+
+    @property
+    def frozen(self) -> int:
+        """Elements of the parameters that are not trained."""
+        return self.total - self.trainable
+
+    def _lines(self) -> list[tuple[str, ...]]:
+        """The table; buffers have a column where there are any."""
+        lines = [("layer", "output shape", "parameters", "buffers"), *(row.cells() for row in self.rows)]
+        return lines if self.buffers else [line[:3] for line in lines]
+
+    def _totals(self) -> str:
+        text = f"{self.total:,} parameters, {self.trainable:,} trained"
+        text += f", {self.frozen:,} frozen" * bool(self.frozen)
+        return text + f"; {self.buffers:,} in buffers" * bool(self.buffers)
 
     def __str__(self) -> str:
-        header = ("layer", "output shape", "parameters")
-        body = [
-            (_name(row), "" if row.shape is None else str(list(row.shape)), f"{row.parameters:,}") for row in self.rows
-        ]
-        widths = [max(len(line[k]) for line in (header, *body)) for k in range(3)]
-        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in (header, *body)]
-        rule = "-" * len(lines[0])
-        return "\n".join([lines[0], rule, *lines[1:], rule, f"{self.total:,} parameters, {self.trainable:,} trained"])
+        table = text_table(self._lines(), (0, 1))
+        return f"{table}\n{table.splitlines()[1]}\n{self._totals()}"
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(_name(row))}</td><td>{'' if row.shape is None else list(row.shape)}</td>"
-            f"<td>{row.parameters:,}</td></tr>"
-            for row in self.rows
-        )
-        head = "<tr><th>layer</th><th>output shape</th><th>parameters</th></tr>"
-        return f"<table>{head}{rows}</table><p>{self.total:,} parameters, {self.trainable:,} trained</p>"
+        return html_table(self._lines()) + html_text(self._totals())
 
 
 def _name(row: Row) -> str:
@@ -82,14 +101,17 @@ def summarize(module: Module, inputs: tuple[Any, ...]) -> Summary:
                 remove()
             for part, training in modes:
                 part.training = training
-    rows = tuple(
-        Row(path, type(part).__name__, shapes.get(id(part)), _own(part)) for path, part in module.named_modules()
-    )
-    parameters = list(module.parameters())
-    trained = sum(p.numel() for p in parameters if p.requires_grad)
-    return Summary(rows, trained, sum(p.numel() for p in parameters))
-
-
-def _own(part: Module) -> int:
-    """Number of elements in the parameters that are attributes of this module itself."""
-    return sum(value.numel() for value in vars(part).values() if isinstance(value, Tensor) and value.requires_grad)
+    seen: set[int] = set()
+    rows = []
+    for path, part in module.named_modules():
+        own = {id(value): value for value in vars(part).values() if isinstance(value, (Parameter, Buffer))}
+        new = [value for key, value in own.items() if key not in seen]
+        seen |= own.keys()
+        parameters = [value for value in new if isinstance(value, Parameter)]
+        frozen = sum(value.numel() for value in parameters if not value.requires_grad)
+        buffers = sum(value.numel() for value in new if isinstance(value, Buffer))
+        count = sum(value.numel() for value in parameters)
+        rows.append(Row(path, type(part).__name__, shapes.get(id(part)), count, frozen, buffers))
+    total = sum(row.parameters for row in rows)
+    trained = total - sum(row.frozen for row in rows)
+    return Summary(tuple(rows), trained, total, sum(row.buffers for row in rows))

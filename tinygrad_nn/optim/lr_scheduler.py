@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from ..errors import ConfigError, message
+from ..settings import choice, integer, number
 from ..tensor.core import forbid_tracing
 from .optimizer import Optimizer, ParamGroup
-from .plateau import OUTSIDE
+from .plateau import OUTSIDE, checked_optimizer, shown
 from .plateau import ReduceLROnPlateau as ReduceLROnPlateau
 
 
@@ -25,9 +26,8 @@ class LRScheduler:
     """Base of the schedules: counts steps in `last_epoch` and writes `group["lr"]`."""
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise ConfigError(message(type(self).__name__, f"a {type(optimizer).__name__}", "an optimizer"))
-        self.optimizer = optimizer
+        self.optimizer = checked_optimizer(self, optimizer)
+        last_epoch = integer(type(self).__name__, "last_epoch", last_epoch, least=-1)
         for group in optimizer.param_groups:
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
@@ -58,6 +58,9 @@ class LRScheduler:
         """The learning rate of every group now."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
+    def __repr__(self) -> str:
+        return shown(self, skip=("base_lrs", "phases"))
+
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer (and functions)."""
         return {key: value for key, value in vars(self).items() if key != "optimizer" and not callable(value)}
@@ -65,6 +68,13 @@ class LRScheduler:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state_dict."""
         vars(self).update(state_dict)
+
+
+def _steps(owner: str, milestones: Any) -> list[int]:
+    """Step numbers, in the order given."""
+    if not isinstance(milestones, Iterable):
+        raise ConfigError(message(owner, f"milestones {milestones!r}", "a list of steps"))
+    return [integer(owner, "milestone", step, least=0) for step in milestones]
 
 
 class LambdaLR(LRScheduler):
@@ -76,8 +86,11 @@ class LambdaLR(LRScheduler):
         lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
         last_epoch: int = -1,
     ) -> None:
-        count = len(optimizer.param_groups)
+        count = len(checked_optimizer(self, optimizer).param_groups)
         functions = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
+        for function in functions:
+            if not callable(function):
+                raise ConfigError(message("LambdaLR", f"a {type(function).__name__}", "a function of the step number"))
         if len(functions) != count:
             raise ConfigError(message("LambdaLR", f"{len(functions)} functions for {count} groups", "one each"))
         self._functions = tuple(functions)
@@ -86,7 +99,7 @@ class LambdaLR(LRScheduler):
     def _write(self) -> None:
         groups = self.optimizer.param_groups
         for group, base, function in zip(groups, self.base_lrs, self._functions, strict=True):
-            group["lr"] = base * function(self.last_epoch)
+            group["lr"] = base * number("LambdaLR", f"factor of step {self.last_epoch}", function(self.last_epoch))
 
     def state_dict(self) -> dict[str, Any]:
         """The counters; the functions are the caller's to restore."""
@@ -108,7 +121,8 @@ class StepLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
-        self.step_size, self.gamma = step_size, gamma
+        self.step_size = integer("StepLR", "step_size", step_size, least=1)
+        self.gamma = number("StepLR", "gamma", gamma, least=0)
         super().__init__(optimizer, last_epoch)
 
     def rate(self, t: int, group: ParamGroup, base: float) -> float:
@@ -122,7 +136,8 @@ class MultiStepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        self.milestones, self.gamma = dict(Counter(milestones)), gamma
+        self.milestones = dict(Counter(_steps("MultiStepLR", milestones)))
+        self.gamma = number("MultiStepLR", "gamma", gamma, least=0)
         super().__init__(optimizer, last_epoch)
 
     def rate(self, t: int, group: ParamGroup, base: float) -> float:
@@ -134,7 +149,7 @@ class ExponentialLR(LRScheduler):
     """The rate times gamma every step."""
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
-        self.gamma = gamma
+        self.gamma = number("ExponentialLR", "gamma", gamma, least=0)
         super().__init__(optimizer, last_epoch)
 
     def rate(self, t: int, group: ParamGroup, base: float) -> float:
@@ -146,9 +161,8 @@ class ConstantLR(LRScheduler):
     """The rate times `factor` for the first `total_iters` steps."""
 
     def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1) -> None:
-        if not 0 <= factor <= 1:
-            raise ConfigError(message("ConstantLR", f"factor {factor}", "0 <= factor <= 1"))
-        self.factor, self.total_iters = factor, total_iters
+        self.factor = number("ConstantLR", "factor", factor, above=0, most=1)  # the end divides by it
+        self.total_iters = integer("ConstantLR", "total_iters", total_iters, least=1)
         super().__init__(optimizer, last_epoch)
 
     def rate(self, t: int, group: ParamGroup, base: float) -> float:
@@ -169,10 +183,9 @@ class LinearLR(LRScheduler):
         total_iters: int = 5,
         last_epoch: int = -1,
     ) -> None:
-        if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
-            got = f"start_factor {start_factor} and end_factor {end_factor}"
-            raise ConfigError(message("LinearLR", got, "0 < start_factor <= 1 and 0 <= end_factor <= 1"))
-        self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
+        self.start_factor = number("LinearLR", "start_factor", start_factor, above=0, most=1)
+        self.end_factor = number("LinearLR", "end_factor", end_factor, least=0, most=1)
+        self.total_iters = integer("LinearLR", "total_iters", total_iters, least=1)
         super().__init__(optimizer, last_epoch)
 
     def rate(self, t: int, group: ParamGroup, base: float) -> float:
@@ -189,7 +202,8 @@ class PolynomialLR(LRScheduler):
     """The rate falls to 0 as (1 - t / total_iters) ** power."""
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
-        self.total_iters, self.power = total_iters, power
+        self.total_iters = integer("PolynomialLR", "total_iters", total_iters, least=1)
+        self.power = number("PolynomialLR", "power", power, least=0)
         super().__init__(optimizer, last_epoch)
 
     def rate(self, t: int, group: ParamGroup, base: float) -> float:
@@ -204,7 +218,8 @@ class CosineAnnealingLR(LRScheduler):
     """Half a cosine from the first rate to `eta_min` in T_max steps: Loshchilov and Hutter, SGDR, ICLR 2017."""
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
-        self.T_max, self.eta_min = T_max, eta_min
+        self.T_max = integer("CosineAnnealingLR", "T_max", T_max, least=1)
+        self.eta_min = number("CosineAnnealingLR", "eta_min", eta_min, least=0)
         super().__init__(optimizer, last_epoch)
 
     def rate(self, t: int, group: ParamGroup, base: float) -> float:
@@ -224,11 +239,9 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
     ) -> None:
-        if T_0 <= 0 or T_mult < 1:
-            raise ConfigError(
-                message("CosineAnnealingWarmRestarts", f"T_0 {T_0} and T_mult {T_mult}", "positive integers")
-            )
-        self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min
+        name = "CosineAnnealingWarmRestarts"
+        self.T_0, self.T_mult = integer(name, "T_0", T_0, least=1), integer(name, "T_mult", T_mult, least=1)
+        self.eta_min = number(name, "eta_min", eta_min, least=0)
         super().__init__(optimizer, last_epoch)
 
     def rate(self, t: int, group: ParamGroup, base: float) -> float:
@@ -260,14 +273,19 @@ class OneCycleLR(LRScheduler):
         three_phase: bool = False,
         last_epoch: int = -1,
     ) -> None:
+        checked_optimizer(self, optimizer)
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
                 raise ConfigError(message("OneCycleLR", "no length", "total_steps, or epochs and steps_per_epoch"))
-            total_steps = epochs * steps_per_epoch
-        if anneal_strategy not in _ANNEAL:
-            raise ConfigError(
-                message("OneCycleLR", f"anneal_strategy {anneal_strategy!r}", " or ".join(map(repr, _ANNEAL)))
+            total_steps = integer("OneCycleLR", "epochs", epochs, least=1) * integer(
+                "OneCycleLR", "steps_per_epoch", steps_per_epoch, least=1
             )
+        total_steps = integer("OneCycleLR", "total_steps", total_steps, least=1)
+        number("OneCycleLR", "max_lr", max_lr, least=0)
+        number("OneCycleLR", "pct_start", pct_start, least=0, most=1)
+        number("OneCycleLR", "div_factor", div_factor, above=0)
+        number("OneCycleLR", "final_div_factor", final_div_factor, above=0)
+        choice("OneCycleLR", "anneal_strategy", anneal_strategy, _ANNEAL)
         if cycle_momentum:
             raise ConfigError(
                 message("OneCycleLR", "cycle_momentum=True", "False", "only the learning rate is cycled here")
@@ -291,13 +309,13 @@ class OneCycleLR(LRScheduler):
         """From the phases."""
         if t >= self.total_steps:
             raise ConfigError(message("OneCycleLR", f"step {t + 1}", f"at most total_steps = {self.total_steps} steps"))
-        start = 0.0
-        for end, low, high in self.phases[:-1]:
+        start, (end, low, high) = 0.0, self.phases[0]
+        for phase in self.phases[1:]:
             if t <= end:
-                return _ANNEAL[self.anneal_strategy](low, high, (t - start) / (end - start))
-            start = end
-        end, low, high = self.phases[-1]
-        return _ANNEAL[self.anneal_strategy](low, high, (t - start) / (end - start))
+                break
+            start, (end, low, high) = end, phase
+        part = (t - start) / (end - start) if end != start else 1.0  # a phase of one step is at its end
+        return _ANNEAL[self.anneal_strategy](low, high, part)
 
 
 _ANNEAL: dict[str, Callable[[float, float, float], float]] = {
@@ -306,18 +324,31 @@ _ANNEAL: dict[str, Callable[[float, float, float], float]] = {
 }
 
 
+def _schedules(given: Iterable[Any]) -> list[LRScheduler]:
+    schedules = list(given)
+    for schedule in schedules:
+        if not isinstance(schedule, LRScheduler):
+            got = f"a {type(schedule).__name__}"
+            raise ConfigError(message("SequentialLR", got, "schedules that count steps"))
+    return schedules
+
+
 class SequentialLR(LRScheduler):
     """One schedule after another; `milestones` say at which step the next begins."""
 
     def __init__(
         self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1
     ) -> None:
+        checked_optimizer(self, optimizer)
+        schedulers, milestones = _schedules(schedulers), _steps("SequentialLR", milestones)
         if len(milestones) != len(schedulers) - 1:
             got = f"{len(schedulers)} schedules and {len(milestones)} milestones"
             raise ConfigError(message("SequentialLR", got, "one milestone fewer than schedules"))
+        if milestones != sorted(milestones):
+            raise ConfigError(message("SequentialLR", f"milestones {milestones}", "rising steps"))
         if any(scheduler.optimizer is not optimizer for scheduler in schedulers):
             raise ConfigError(message("SequentialLR", "schedules of another optimizer", "all on the same optimizer"))
-        self.optimizer, self.schedulers, self.milestones = optimizer, list(schedulers), list(milestones)
+        self.optimizer, self.schedulers, self.milestones = optimizer, schedulers, milestones
         self.last_epoch = last_epoch + 1
         for group in optimizer.param_groups:  # undo what constructing the schedules wrote
             group["lr"] = group["initial_lr"]

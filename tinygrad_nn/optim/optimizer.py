@@ -8,18 +8,34 @@ never frozen into compiled code.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from ..errors import ConfigError, GraphError, ShapeError, message
 from ..graph import DType
 from ..ops.rules import FLOAT64
+from ..settings import is_number, number
+from ..tables import html_table
 from ..tensor import Tensor, enable_grad
 from ..tensor.core import constant, forbid_tracing, mode
 from ..tensor.plain import Plain
 
 State = dict[str, Tensor]
+
+
+RANGES: Final[Mapping[str, Mapping[str, Any]]] = {  # what torch allows, and finite
+    "lr": {"least": 0},
+    "momentum": {"least": 0},
+    "dampening": {},
+    "weight_decay": {"least": 0},
+    "eps": {"least": 0},
+    "alpha": {"least": 0},
+    "rho": {"least": 0, "most": 1},
+    "lr_decay": {"least": 0},
+    "momentum_decay": {"least": 0},
+    "initial_accumulator_value": {"least": 0},
+}
 
 
 class ParamGroup(MutableMapping[str, Any]):
@@ -37,11 +53,13 @@ class ParamGroup(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         forbid_tracing(type(self).__name__, f"a change of {key!r}", "set it outside of the function, between calls")
-        number = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
-        self._values[key] = number
+        plain = _plain(value)
+        if key in RANGES:
+            number(type(self).__name__, key, plain)  # a schedule may round to just below 0
+        self._values[key] = plain
         for (name, dtype), tensor in self._live.items():
             if name == key:
-                tensor.assign(_number(number, dtype))
+                tensor.assign(_number(plain, dtype))
 
     def __delitem__(self, key: str) -> None:
         del self._values[key]
@@ -74,6 +92,15 @@ class PlainGroup(ParamGroup):
         return Plain.handle(self._group.live(key, dtype).node)
 
 
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    """A tensor of one element as a Python number, anything else as it is."""
+    return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
+
+
 def _number(value: float, dtype: DType) -> Tensor:
     return Tensor.handle(constant(np.asarray(value, dtype)))
 
@@ -100,6 +127,9 @@ class Optimizer:
             raise GraphError(
                 message(type(self).__name__, "a single tensor", "an iterable of parameters", "pass [tensor]")
             )
+        if not isinstance(params, Iterable) or isinstance(params, (str, Mapping)):
+            got = f"a {type(params).__name__}"
+            raise GraphError(message(type(self).__name__, got, "an iterable of parameters", "pass model.parameters()"))
         listed = list(params)
         if not listed:
             raise GraphError(message(type(self).__name__, "no parameters", hint="pass model.parameters()"))
@@ -112,6 +142,9 @@ class Optimizer:
         group.
         """
         name = type(self).__name__
+        if not isinstance(group, Mapping) or "params" not in group:
+            got = f"a group that is {group!r}"
+            raise GraphError(message(name, got, "a dict with 'params', the parameters of the group"))
         given = group["params"]
         params = [given] if isinstance(given, Tensor) else list({id(p): p for p in given}.values())
         known = {p for other in self.param_groups for p in other["params"]}
@@ -124,20 +157,22 @@ class Optimizer:
                 )
             if p in known:
                 raise GraphError(message(name, "a parameter that is in another group", "each parameter in one group"))
-        values = {**self.defaults, **{key: value for key, value in group.items() if key != "params"}, "params": params}
+        values = {**self.defaults, **{key: value for key, value in group.items() if key != "params"}}
+        values = {key: _plain(value) for key, value in values.items()} | {"params": params}
         self.check(values)
         self.param_groups.append(ParamGroup(values))
 
     def check(self, values: Mapping[str, Any]) -> None:
-        """Raise ConfigError for hyperparameters outside of their range: none is negative, betas are below 1."""
+        """Raise ConfigError for hyperparameters outside of `RANGES`; others that are numbers must not be negative."""
         name = type(self).__name__
         for key, value in values.items():
             if key == "betas":
+                if not isinstance(value, (tuple, list)) or len(value) != 2:
+                    raise ConfigError(message(name, f"betas {value!r}", "two numbers"))
                 for beta in value:
-                    if not 0 <= beta < 1:
-                        raise ConfigError(message(name, f"beta {beta}", "0 <= beta < 1"))
-            elif isinstance(value, (int, float)) and not isinstance(value, bool) and value < 0:
-                raise ConfigError(message(name, f"{key} {value}", "a number that is not negative"))
+                    number(name, "beta", beta, least=0, below=1)
+            elif key in RANGES or is_number(value):
+                number(name, key, value, **RANGES.get(key, {"least": 0}))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients (or set them to zeros)."""
@@ -239,6 +274,15 @@ class Optimizer:
             for key, value in loaded.items():
                 if key != "params":
                     own[key] = value
+
+    def _repr_html_(self) -> str:
+        names = list(dict.fromkeys(name for group in self.param_groups for name in group if name != "params"))
+        rows = [(type(self).__name__, "parameters", *names)]
+        for k, group in enumerate(self.param_groups):
+            params = group["params"]
+            sizes = f"{sum(p.numel() for p in params):,} in {len(params)} tensors"
+            rows.append((f"group {k}", sizes, *map(_shown, map(group.get, names))))
+        return html_table(rows)
 
     def __repr__(self) -> str:
         groups = "\n".join(f"Parameter Group {k}\n{group!r}" for k, group in enumerate(self.param_groups))

@@ -6,11 +6,31 @@ import math
 from typing import Any, Final, Literal
 
 from ..errors import ConfigError, message
+from ..settings import choice, integer, number
 from ..tensor import Tensor
 from ..tensor.core import forbid_tracing
 from .optimizer import Optimizer
 
 OUTSIDE: Final = "step the schedule after the compiled function, or give fit a Schedule callback"
+
+
+def checked_optimizer(schedule: Any, optimizer: Any) -> Optimizer:
+    """What a schedule is for. Raises ConfigError for anything but an optimizer."""
+    if not isinstance(optimizer, Optimizer):
+        raise ConfigError(message(type(schedule).__name__, f"a {type(optimizer).__name__}", "an optimizer"))
+    return optimizer
+
+
+def shown(schedule: Any, skip: tuple[str, ...] = ()) -> str:
+    """The settings of a schedule, and where it is: `StepLR(step_size=3, gamma=0.1; step 4, lr 0.01)`."""
+    settings = {
+        name: value
+        for name, value in vars(schedule).items()
+        if name not in ("optimizer", "last_epoch", *skip) and not name.startswith("_")
+    }
+    rates = ", ".join(f"{rate:.4g}" for rate in schedule.get_last_lr())
+    values = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+    return f"{type(schedule).__name__}({values}{'; ' * bool(values)}step {schedule.last_epoch}, lr {rates})"
 
 
 class ReduceLROnPlateau:
@@ -30,14 +50,15 @@ class ReduceLROnPlateau:
         min_lr: float = 0.0,
         eps: float = 1e-8,
     ) -> None:
-        if not 0 < factor < 1:
-            raise ConfigError(message("ReduceLROnPlateau", f"factor {factor}", "0 < factor < 1"))
-        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
-            got = f"mode {mode!r} and threshold_mode {threshold_mode!r}"
-            raise ConfigError(message("ReduceLROnPlateau", got, "'min' or 'max', 'rel' or 'abs'"))
-        self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
-        self.threshold, self.threshold_mode, self.cooldown = threshold, threshold_mode, cooldown
-        self.min_lr, self.eps = min_lr, eps
+        name = "ReduceLROnPlateau"
+        self.optimizer = checked_optimizer(self, optimizer)
+        self.mode = choice(name, "mode", mode, ("min", "max"))
+        self.factor = number(name, "factor", factor, above=0, below=1)
+        self.patience = integer(name, "patience", patience, least=0)
+        self.threshold = number(name, "threshold", threshold, least=0)
+        self.threshold_mode = choice(name, "threshold_mode", threshold_mode, ("rel", "abs"))
+        self.cooldown = integer(name, "cooldown", cooldown, least=0)
+        self.min_lr, self.eps = number(name, "min_lr", min_lr, least=0), number(name, "eps", eps, least=0)
         self.best = math.inf if mode == "min" else -math.inf
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
 
@@ -72,6 +93,9 @@ class ReduceLROnPlateau:
     def get_last_lr(self) -> list[float]:
         """The learning rate of every group now."""
         return [group["lr"] for group in self.optimizer.param_groups]
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import ConfigError, message
@@ -36,9 +36,6 @@ class SGD(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        if nesterov and (momentum <= 0 or dampening != 0):
-            got = f"nesterov with momentum {momentum} and dampening {dampening}"
-            raise ConfigError(message("SGD", got, "momentum above 0 and no dampening"))
         super().__init__(
             params,
             lr=lr,
@@ -48,6 +45,13 @@ class SGD(Optimizer):
             nesterov=nesterov,
             maximize=maximize,
         )
+
+    def check(self, values: Mapping[str, Any]) -> None:
+        """As of every optimizer; and Nesterov's form has momentum, undamped."""
+        super().check(values)
+        if values["nesterov"] and (values["momentum"] <= 0 or values["dampening"] != 0):
+            got = f"nesterov with momentum {values['momentum']} and dampening {values['dampening']}"
+            raise ConfigError(message("SGD", got, "momentum above 0 and no dampening"))
 
     def initial_state(self, p: Tensor, group: ParamGroup) -> State:
         """The velocity; with dampening also whether there was a step before."""

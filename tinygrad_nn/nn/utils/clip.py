@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...errors import GraphError, TraceError, message
+from ...settings import number
 from ...tensor import Tensor, no_grad
 from ...tensor.creation import zeros
 from ...tensor.door import check_tensors
@@ -17,13 +18,19 @@ def _with_grad(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]
 
 
 def clip_grad_norm_(
-    parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float | Tensor,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
 ) -> Tensor:
     """Scale all gradients so that their common norm is at most `max_norm`; returns the norm before.
 
     No value is read, so it works in a compiled step; only with `error_if_nonfinite`, which raises GraphError for a norm
     that is not finite, it does not.
     """
+    if not isinstance(max_norm, Tensor):
+        number("clip_grad_norm_", "max_norm", max_norm, least=0, finite=False)
+    number("clip_grad_norm_", "norm_type", norm_type, finite=False)
     chosen = _with_grad("clip_grad_norm_", parameters)
     with no_grad():
         gradients = [p.grad for p in chosen if p.grad is not None]
@@ -48,6 +55,7 @@ def clip_grad_norm_(
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Limit every element of every gradient to [-clip_value, clip_value]."""
+    number("clip_grad_value_", "clip_value", clip_value, least=0, finite=False)
     with no_grad():
         for p in _with_grad("clip_grad_value_", parameters):
             if p.grad is not None:

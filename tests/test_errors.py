@@ -15,6 +15,7 @@ ALSO = {
     "DTypeError": TypeError,
     "IndexOutOfRange": IndexError,
     "GraphError": RuntimeError,
+    "NonFiniteError": FloatingPointError,
     "TraceError": RuntimeError,
     "DataError": ValueError,
     "MissingExtra": ImportError,

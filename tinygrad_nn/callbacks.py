@@ -92,6 +92,32 @@ def _tensors(parameters: Any) -> list[Tensor]:
     return list(parameters)
 
 
+class TerminateOnNaN:
+    """Stop after an epoch that left a NaN or an infinity: in the column `monitor`, or without one in any column.
+
+    `history.stopped` says which. A native run stops after that epoch too.
+
+    >>> import tinygrad_nn as tg
+    >>> history = tg.fit(
+    ...     lambda x: x.sum() / 0, [1.0, 2.0], 5, progress=False, on_nonfinite="ignore", callbacks=[TerminateOnNaN()]
+    ... )
+    >>> history
+    History: 1 epochs (loss is inf in epoch 1); last: loss inf
+    """
+
+    def __init__(self, monitor: str | None = None) -> None:
+        self.monitor = monitor
+
+    def __call__(self, run: Run, logs: Logs) -> None:
+        """Look at the newest values."""
+        names = logs if self.monitor is None else (self.monitor,)
+        for name in names:
+            value = monitored(name, logs, "TerminateOnNaN")
+            if not math.isfinite(value):
+                run.stop(f"{name} is {value} in epoch {run.epoch}")
+                return
+
+
 class Schedule:
     """Step a learning-rate schedule after every epoch; ReduceLROnPlateau gets the value of `monitor`."""
 

@@ -6,6 +6,8 @@ catches `ValueError` for a bad shape goes on working. A message says what came, 
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class TinygradError(Exception):
     """Base of every error raised on purpose by the project."""
@@ -20,7 +22,9 @@ class DTypeError(TinygradError, TypeError):
 
 
 class IndexOutOfRange(TinygradError, IndexError):
-    """An index, label or axis outside its range."""
+    """An index, label or axis outside its range. `lookup` is what `ops.lookup` knows of a number from data."""
+
+    lookup: Any = None
 
 
 class GraphError(TinygradError, RuntimeError):
@@ -41,6 +45,20 @@ class MissingExtra(TinygradError, ImportError):
 
 class ConfigError(TinygradError, ValueError):
     """A setting outside its legal values."""
+
+
+class NonFiniteError(GraphError, FloatingPointError):
+    """A NaN or an infinity in training.
+
+    `fit` says in it what was not finite (`name`), where (`epoch`, `batch`, and the `rows` of the data), which operation
+    (`op`) made it and at which `line`, and leaves the `history` up to there.
+    """
+
+    name = line = op = ""
+    epoch: int = 0
+    batch: int | None = None
+    rows: tuple[int, ...] = ()
+    history: Any = None
 
 
 class GradcheckError(TinygradError, AssertionError):

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..graph import Graph, Node, Shape
+from ..ops.lookup import Called
 from ..ops.rules import INT64, Pieces, Rank, Spread
 from ..scalar import Expr, const, param
 from .blas import gemm_address
@@ -194,7 +196,10 @@ class OwnLoops:
     def checked(self, node: Node, buffer: Buffer, position: Expr, size: int) -> Expr:
         """An index that comes from data, with the kernel that checks all of its buffer before."""
         if (buffer, size) not in self.faults:
-            self.faults[buffer, size] = Fault(node.op.name, buffer, size)
+            called = node.attrs.get("called") or Called(node.op.name)
+            if called.axis is not None and len(buffer.shape) != len(node.inputs[1].shape):
+                called = replace(called, axis=None)  # the user's array as it was, before it got that axis
+            self.faults[buffer, size] = Fault(called, buffer, size)
             loops, index = self._loops(buffer.shape, "c")
             value = param(Access(buffer, index), buffer.dtype)
             body = nest(loops, (Check((value >= 0) & (value < size), self.known + len(self.faults)),))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import GraphError, message
+from ..ops.lookup import Called
 from ..scalar import Expr
 from .loopir import (
     TAIL,
@@ -105,9 +106,9 @@ def shifted(regions: Sequence[Region], by: int) -> tuple[Region, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What a Check found wrong, for the message: the op, the buffer of indices and the length of the axis."""
+    """What a Check found wrong, for the message: who was called, the buffer of indices and the length of the axis."""
 
-    op: str
+    called: Called
     buffer: Buffer
     size: int
 

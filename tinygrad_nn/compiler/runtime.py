@@ -18,8 +18,8 @@ from typing import Any, Final
 import numpy as np
 
 from ..config import config, say
-from ..errors import IndexOutOfRange, message
 from ..graph import NO_ATTRS, Graph, Node
+from ..ops.lookup import out_of_range
 from ..ops.source import CONSTANT
 from . import native
 from .fusion import Plan, plan
@@ -189,14 +189,4 @@ class Compiled:
     def fail(self, code: int) -> None:
         """Raise the error of a check that did not hold."""
         fault: Fault = self.stages.schedule.program.faults[code - 1]
-        raise_fault(fault, self.arena.view(fault.buffer), {})
-
-
-def raise_fault(fault: Fault, values: Array, where: Mapping[str, Any]) -> None:
-    """Name the first index that is out of range, and where it was."""
-    bad = np.argwhere((values < 0) | (values >= fault.size))[0].tolist()
-    place = ", ".join(
-        [*(f"{name} {number}" for name, number in where.items()), f"position {bad}" if bad else ""]
-    ).rstrip(", ")
-    got = f"index {values[tuple(bad)]}" + (f" at {place}" if place else "")
-    raise IndexOutOfRange(message(fault.op, got, f"0 <= index < {fault.size}"))
+        raise out_of_range(fault.called, np.array(self.arena.view(fault.buffer)), fault.size)

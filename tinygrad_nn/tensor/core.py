@@ -238,6 +238,8 @@ class Core:
 
     def point_at(self, new: Any) -> None:
         """Hold another node (or a plain value, for which one is made); a leaf stays a leaf, with its gradient."""
+        if mode.journal is not None:
+            mode.journal.note(self)
         old = self.node
         slot = old.slot
         if slot is not None and slot.owner >= 0 and not new.needs_grad:

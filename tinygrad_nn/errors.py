@@ -6,8 +6,6 @@ catches `ValueError` for a bad shape goes on working. A message says what came, 
 
 from __future__ import annotations
 
-from typing import Any
-
 
 class TinygradError(Exception):
     """Base of every error raised on purpose by the project."""
@@ -24,7 +22,7 @@ class DTypeError(TinygradError, TypeError):
 class IndexOutOfRange(TinygradError, IndexError):
     """An index, label or axis outside its range. `lookup` is what `ops.lookup` knows of a number from data."""
 
-    lookup: Any = None
+    lookup: object = None
 
 
 class GraphError(TinygradError, RuntimeError):
@@ -48,17 +46,13 @@ class ConfigError(TinygradError, ValueError):
 
 
 class NonFiniteError(GraphError, FloatingPointError):
-    """A NaN or an infinity in training.
-
-    `fit` says in it what was not finite (`name`), where (`epoch`, `batch`, and the `rows` of the data), which operation
-    (`op`) made it and at which `line`, and leaves the `history` up to there.
-    """
+    """A NaN or an infinity in training: what (`name`), where, which `op` at which `line`; the `history` so far."""
 
     name = line = op = ""
     epoch: int = 0
     batch: int | None = None
-    rows: tuple[int, ...] = ()
-    history: Any = None
+    rows: tuple[int, ...] = ()  # of the user's data
+    history: object = None
 
 
 class GradcheckError(TinygradError, AssertionError):

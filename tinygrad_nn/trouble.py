@@ -10,6 +10,7 @@ back, bit for bit.
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ import numpy as np
 from .anomaly import Origin, Watcher, watched_by
 from .errors import ConfigError, IndexOutOfRange, NonFiniteError, TinygradError, message
 from .history import History
-from .ops.lookup import row_words
+from .ops.lookup import Lookup, row_words
 from .tensor import Tensor
 from .tensor.core import Core, constant, mode
 
@@ -31,7 +32,7 @@ Array = np.ndarray[Any, Any]
 Reaction = Literal["warn", "raise", "ignore"]
 REACTIONS: Final = ("warn", "raise", "ignore")
 SHOWN: Final = 5  # rows that a message names
-TRIED: Final = 4096  # rows of a batch that are run one by one, to find which of them is bad
+TRIED: Final = 1024  # rows of a batch that are run one by one, to find which of them is bad
 _HOME: Final = str(Path(__file__).parent)
 
 
@@ -65,30 +66,31 @@ class Place:
 def locate(error: IndexOutOfRange, place: Place) -> None:
     """Let the error of a number that came from data name its row there, its epoch and its batch."""
     lookup = error.lookup
-    if lookup is None:
+    if not isinstance(lookup, Lookup):
         return
     own = lookup.own_place()
-    if place.rows is not None:
-        own = _in_data(lookup.values, lookup.place, own, place)
-    if own:
-        where = f" in {row_words(own)} ({place})"
+    known = own if place.rows is None else _in_data(lookup.values, lookup.place, own, place)
+    if known:
+        where = f" in {row_words(known)} ({place})"
     else:
-        at = f" at position {list(lookup.place)} of {lookup.values.shape} values," if lookup.place else ""
-        where = f"{at} in {place}"
+        where = f" at position {list(own)} ({place})" if own else f" ({place})"
     error.args = (lookup.text(where),)
 
 
 def _in_data(values: Array, at: tuple[int, ...], own: tuple[int, ...], place: Place) -> tuple[int, ...]:
-    """A place in the user's data: that of the same numbers in a column of the batch, in whatever shape, else the row
-    that it has by its first axis, where that counts the samples of the batch; else nothing.
+    """A place in the user's data: that of the same numbers in a column of the batch, in whatever shape or with time
+    first; else the row that it has by its first axis, where that alone counts the samples of the batch; else nothing.
     """
     rows = cast(Array, place.rows)
     flat = int(np.ravel_multi_index(at, values.shape)) if at else 0
     for column in place.columns:
-        if column.size == values.size and np.array_equal(column.reshape(-1), values.reshape(-1)):
-            row, *rest = np.unravel_index(flat, column.shape)
-            return int(rows[row]), *map(int, rest)
-    if values.ndim and len(values) == len(rows):
+        if column.size == values.size:
+            numbers = np.arange(column.size).reshape(column.shape)
+            for axes in ((0, 0), (0, 1))[: column.ndim]:
+                if np.array_equal(column.swapaxes(*axes).reshape(-1), values.reshape(-1)):
+                    row, *rest = np.argwhere(numbers == numbers.swapaxes(*axes).reshape(-1)[flat])[0].tolist()
+                    return int(rows[row]), *rest
+    if values.ndim and len(values) == len(rows) not in values.shape[1:]:
         return int(rows[own[0]]), *own[1:]
     return ()
 
@@ -236,35 +238,47 @@ def explained(
     """The operation that made the first number that is not finite, and the rows of the data it did so for, by an eager
     replay; None where that does not find one. The state stays as it is.
     """
-    origin = _replayed(step, place.tensors(), read)
+    origin, _ = _replayed(step, place.tensors(), read)
     if origin is None or place.rows is None:
         return origin, ()
-    count = len(place.rows)
+    chosen = _bad_rows(origin, len(place.rows), lambda k: _replayed(step, place.tensors(slice(k, k + 1)), read))
+    return origin, tuple(place.rows[chosen].tolist())
+
+
+def _bad_rows(origin: Origin, count: int, alone: Callable[[int], tuple[Origin | None, bool]]) -> Array:
+    """The rows of a batch for which an operation made something that is not finite: by the first axis of its result,
+    unless that turns out not to be that of the samples, else by a run of each row `alone`; none if all depends on all.
+    """
+    everywhere = np.arange(count)
     bad = origin.bad
+    if count == 1:
+        return everywhere
     if bad.ndim and len(bad) == count:
-        chosen = bad.reshape(count, -1).any(1)
-    elif 1 < count <= TRIED:
-        alone = [_replayed(step, place.tensors(slice(k, k + 1)), read) is not None for k in range(count)]
-        chosen = np.array(alone)
-    else:
-        chosen = np.ones(count, bool)
-    return origin, tuple(np.asarray(place.rows)[chosen].tolist())
+        is_bad = bad.reshape(count, -1).any(1)
+        chosen, others = np.flatnonzero(is_bad), np.flatnonzero(~is_bad)
+        tried = [(alone(k), k) for k in (*chosen[:SHOWN].tolist(), *others[:SHOWN].tolist())]
+        if all((found is not None) == is_bad[k] or not worked for (found, worked), k in tried):
+            return chosen
+    if count > TRIED:
+        return everywhere[:0]
+    return np.flatnonzero([alone(k)[0] is not None for k in range(count)])
 
 
-def _replayed(step: Callable[..., Any], batch: Sequence[Tensor], read: Callable[[Any], Any]) -> Origin | None:
+def _replayed(
+    step: Callable[..., Any], batch: Sequence[Tensor], read: Callable[[Any], Any]
+) -> tuple[Origin | None, bool]:
+    """What made something that is not finite, and whether the step worked at all: it may not on a single row."""
     watcher, journal = Watcher(), Journal()
     try:
         with journal.open(), watched_by(watcher):
             returned = step(*batch)
             watcher.report_values()
-        numbers = read(returned)
-        if watcher.given is not None and not all(map(np.isfinite, numbers.values())):
-            return watcher.given
-    except TinygradError:  # the report; or a step that cannot work on a single row
-        pass
+        sound = all(map(math.isfinite, read(returned).values()))
+    except TinygradError:
+        return watcher.found, watcher.found is not None
     finally:
         journal.undo()
-    return watcher.found
+    return None if sound else watcher.given, True
 
 
 def _report(found: Unsound, origin: Origin | None, rows: tuple[int, ...]) -> str:
@@ -275,7 +289,8 @@ def _report(found: Unsound, origin: Origin | None, rows: tuple[int, ...]) -> str
         got += f", {_rows(rows) if not every else f'in every row of the batch ({_rows(rows)})'}"
     state = "the state is that before the batch" if place.batch is not None else "the state is that after the epoch"
     if origin is None:
-        return message("fit", f"{got}; an eager replay was finite", "finite numbers", f"overflow is near; {state}")
+        hint = f"an eager replay of it finds no operation that makes one of finite numbers; {state}"
+        return message("fit", got, "finite numbers", hint)
     return message("fit", f"{got}: {origin}", "finite numbers", f"{origin.hint}; {state}")
 
 

@@ -105,6 +105,7 @@ class Training:
         self.history, self.scores = self.view(builder.history), self.view(builder.scores)
         self.flags, self.count, self.now = self.view(builder.flags), self.view(builder.count), self.view(builder.now)
         self.stop, self.sound, self.rounds = self.view(builder.stop), self.view(builder.sound), builder.rounds
+        self.stop[...] = NEVER
         self.shuffled = shuffle and permutation is None
         self.own_order = self.view(builder.orders) if builder.orders is not None and permutation is not None else None
         self.place: tuple[int, int | None] = (0, None)  # of the last error: epoch of the call, and batch if it was one

@@ -71,7 +71,10 @@ class Watcher:
         self.lines: WeakKeyDictionary[Node, str] = WeakKeyDictionary()
         self.suspects: dict[Node, Origin] = {}  # node that is not finite -> where that began
         self.found: Origin | None = None  # what was reported
-        self.given: Origin | None = None  # the first op that worked with a NaN or infinity nobody suspects
+        self.given: Origin | None = None  # the first op that worked with a NaN or infinity from outside
+        self.origins: WeakKeyDictionary[Node, Origin] = (
+            WeakKeyDictionary()
+        )  # of all that are not finite, suspect or not
         self.walking = False
         self.place = ""  # the time step that runs, in words
 
@@ -92,13 +95,19 @@ class Watcher:
             return node
         inherited = [self.suspects.pop(operand) for operand in nodes if operand in self.suspects]
         if not _finite(node.value):
+            what, bad = _worst(node.value), ~np.isfinite(node.value)
             if inherited:
-                self.suspects[node] = inherited[0]
+                origin = self.suspects[node] = inherited[0]
             elif all(_finite(operand.value) for operand in nodes):
-                self.suspects[node] = Origin(op, line, _worst(node.value), ~np.isfinite(node.value))
-            elif self.given is None:
-                what, bad = _worst(node.value), ~np.isfinite(node.value)
-                self.given = Origin(op, line, what, bad, "from operands that were not finite", _GIVEN)
+                origin = self.suspects[node] = Origin(op, line, what, bad)
+            else:
+                found = (self.origins.get(operand) or self.origin_of(operand.value) for operand in nodes)
+                known = [one for one in found if one is not None]
+                origin = (
+                    known[0] if known else Origin(op, line, what, bad, "from operands that were not finite", _GIVEN)
+                )
+                self.given = self.given or origin
+            self.origins[node] = origin
         return node
 
     def report_values(self) -> None:
@@ -108,6 +117,10 @@ class Watcher:
             self.suspects.clear()
             got = f"{origin.what} from finite operands, made at {origin.line}"
             raise GraphError(message(origin.op.name, got, "finite values", origin.hint))
+
+    def origin_of(self, value: Any) -> Origin | None:
+        """Where the NaN or infinity in an array began that an op computed, if there is one and that is known."""
+        return next((origin for node, origin in self.origins.items() if node.value is value), None)
 
     def begin(self) -> None:
         """A backward walk starts: what is still suspect is an error now."""
@@ -133,7 +146,8 @@ class Watcher:
         else:
             hint = _value_hint(node.op)
         how = f"in the gradient of operand {argnum}, of the forward call"
-        self.found = Origin(node.op, line, _worst(cotangent.node.value), bad, how, hint)
+        known = self.origins.get(node)  # where the value is not finite, its gradient need not be
+        self.found = known or Origin(node.op, line, _worst(cotangent.node.value), bad, how, hint)
         raise GraphError(message(f"{node.op.name} backward", got, "finite gradients", hint))
 
 
@@ -146,7 +160,7 @@ _HINTS = {
 }
 
 
-_GIVEN = "look at what came in: weights that were not finite before, or a part that was masked only in one place"
+_GIVEN = "look at what came in: a parameter, or another tensor from outside, was not finite before"
 
 
 def _value_hint(op: Op) -> str:

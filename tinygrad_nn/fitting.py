@@ -342,6 +342,9 @@ class _NativeWatch:
         """The first mean or score of these epochs that is not finite."""
         training = self.training
         means, scores = training.history[:done], training.scores[:done]
+        numbers = means.ravel().tolist() + (scores.ravel().tolist() if training.evaluates else [])
+        if all(map(math.isfinite, numbers)):  # this may come after every epoch, and a list is quicker than an array
+            return None
         bad = np.flatnonzero(~np.isfinite(means).all(1))
         judged = np.flatnonzero(~np.isfinite(scores).all(1) & self.due[:done]) if training.evaluates else bad[:0]
         if judged.size and (not bad.size or judged[0] < bad[0]):

@@ -25,6 +25,7 @@ from .anomaly import Origin, Watcher, watched_by
 from .errors import ConfigError, IndexOutOfRange, NonFiniteError, TinygradError, message
 from .history import History
 from .ops.lookup import Lookup, row_words
+from .pytree import flatten
 from .tensor import Tensor
 from .tensor.core import Core, constant, mode
 
@@ -273,12 +274,14 @@ def _replayed(
         with journal.open(), watched_by(watcher):
             returned = step(*batch)
             watcher.report_values()
+        left = [*flatten(returned)[0], *journal.gone_bad()]
+        origins = [watcher.origin_of(one.node.value) for one in left if isinstance(one, Tensor)]
         sound = all(map(math.isfinite, read(returned).values()))
+        return next(filter(None, origins), None if sound else watcher.given), True
     except TinygradError:
         return watcher.found, watcher.found is not None
     finally:
         journal.undo()
-    return None if sound else watcher.given, True
 
 
 def _report(found: Unsound, origin: Origin | None, rows: tuple[int, ...]) -> str:

@@ -15,7 +15,6 @@ import numpy as np
 
 from ..errors import GraphError, message
 from ..graph import DType
-from ..ops.lookup import out_of_range
 from ..scalar import OPERATIONS, Expr, walk
 from .loopir import (
     TAIL,
@@ -34,7 +33,7 @@ from .loopir import (
     show,
 )
 from .program import Fault, Program, Region, Repeat, Span
-from .runtime import Arena
+from .runtime import Arena, raise_fault
 from .schedule import Schedule
 
 Array = np.ndarray[Any, Any]
@@ -182,7 +181,7 @@ class Interpreter:
         """Stop where the condition does not hold."""
         if not self.value(one.condition):
             fault: Fault = self.program.faults[one.code - 1]
-            raise out_of_range(fault.called, self.arrays[fault.buffer], fault.size)
+            raise_fault(fault, self.arrays[fault.buffer])
 
     def gemm(self, one: Gemm) -> None:
         """A product of two matrices."""

@@ -189,4 +189,9 @@ class Compiled:
     def fail(self, code: int) -> None:
         """Raise the error of a check that did not hold."""
         fault: Fault = self.stages.schedule.program.faults[code - 1]
-        raise out_of_range(fault.called, np.array(self.arena.view(fault.buffer)), fault.size)
+        raise_fault(fault, self.arena.view(fault.buffer))
+
+
+def raise_fault(fault: Fault, values: Array) -> None:
+    """Name the first number that is out of range, and where it was."""
+    raise out_of_range(fault.called, np.array(values), fault.size)

@@ -21,7 +21,6 @@ import numpy as np
 from ..config import config, say
 from ..errors import TraceError, message
 from ..graph import Graph
-from ..ops.lookup import out_of_range
 from ..pytree import flatten
 from ..tensor import no_grad
 from . import native
@@ -31,7 +30,7 @@ from .jit import Jitted, State, bring_in, describe, give_back, same_modes
 from .llvm import write_function
 from .moves import with_axes
 from .program import Fault
-from .runtime import Arena, show_stages
+from .runtime import Arena, raise_fault, show_stages
 from .schedule import schedule
 from .trace import HANDLES, Traced, trace
 
@@ -248,7 +247,7 @@ class Training:
         lengths = fault.buffer.shape
         if not judging and self._is_short(epoch, batch):  # behind its rows stands what was left from before
             lengths = tuple(n.tail if isinstance(n, Dim) else n for n in lengths)
-        raise out_of_range(fault.called, np.array(self.view(fault.buffer)[tuple(map(slice, lengths))]), fault.size)
+        raise_fault(fault, self.view(fault.buffer)[tuple(map(slice, lengths))])
 
     def _is_short(self, epoch: int, batch: int) -> bool:
         """Whether a batch is the short one of a body that serves both."""

@@ -389,6 +389,35 @@ def test_a_state_that_no_result_shows(way: str) -> None:
     assert hidden.tolist() == [0.0] * 3
 
 
+@pytest.mark.parametrize("ranked", [0, 2048])
+@pytest.mark.parametrize("trouble", ["label", "raise", "terminate"])
+def test_the_generator_is_where_the_epoch_is(trouble: str, ranked: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders of many epochs are drawn ahead: the default generator is taken back to where the eager run has it."""
+    monkeypatch.setattr("tinygrad_nn.compiler.training.RANKED", ranked)
+    left = tg.tensor(30.0, dtype=tg.float64)
+
+    def step(x: tg.Tensor) -> tg.Tensor:
+        left.assign(left - 0.25)
+        if trouble == "label":
+            return F.one_hot(left.floor().long().reshape(1), 31).double().sum() + x.sum()
+        return left.log() + x.sum()
+
+    states = []
+    for way in WAYS.values():
+        tg.manual_seed(8)
+        left.assign(tg.tensor(30.0, dtype=tg.float64))
+        options: dict[str, Any] = {"batch_size": 8, "progress": False, "on_nonfinite": "ignore"}
+        if trouble == "terminate":
+            history = tg.fit(way(step), X, 900, callbacks=[callbacks.TerminateOnNaN()], **options)
+            assert history.epochs == 40
+        else:
+            options["on_nonfinite"] = "raise"
+            with pytest.raises((NonFiniteError, IndexOutOfRange), match=r"epoch 4[01], batch \d"):
+                tg.fit(way(step), X, 900, **options)
+        states.append((left.item(), tg.default_generator.counter.item()))
+    assert states[0] == states[1]
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("python", [False, True])
 def test_scores(way: str, python: bool) -> None:
@@ -525,6 +554,38 @@ def test_terminate_on_nan(way: str, patient: bool) -> None:
     assert (history.epochs, history.stopped) == (1, "loss is nan in epoch 1")
     with pytest.raises(DataError, match="the column 'acc' to watch; expected one of 'loss'"):
         tg.fit(WAYS[way](lambda x: x.sum()), X, 2, progress=False, callbacks=[callbacks.TerminateOnNaN("acc")])
+
+
+def test_terminate_on_nan_goes_back_to_the_end_of_the_epoch() -> None:
+    """A native call is far beyond it then: state, generators and history are those of the run that was shorter."""
+    weight = tg.tensor(40.0, dtype=tg.float64)
+
+    def step(x: tg.Tensor) -> dict[str, tg.Tensor]:
+        weight.assign(weight - 1.0 + 0.0 * tg.rand(2, dtype=tg.float64).sum())
+        return {"loss": weight.log() + x.sum() * 0.0}
+
+    states = []
+    for way in WAYS:
+        for options in ({"shuffle": False}, {"seed": 1}, {}):
+            tg.manual_seed(8)
+            weight.assign(tg.tensor(40.0, dtype=tg.float64))
+            more = [callbacks.LogLines(every=1000), callbacks.TerminateOnNaN()]
+            history = tg.fit(
+                WAYS[way](step),
+                X,
+                900,
+                batch_size=None,
+                progress=False,
+                on_nonfinite="ignore",
+                callbacks=more,
+                **options,
+            )
+            assert history.stopped == "loss is -inf in epoch 40"
+            assert history.epochs == 40
+            assert len(history["loss"]) == 40
+            states.append((weight.item(), tg.default_generator.counter.item(), str(options)))
+    assert states[:3] == states[3:]
+    assert all(value == 0 for value, _, _ in states)
 
 
 def test_terminate_on_nan_of_one_column() -> None:

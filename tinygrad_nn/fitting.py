@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from .callbacks import TerminateOnNaN
 from .compiler.jit import Jitted, usable, written_by_machine_code
 from .compiler.training import NEVER, Spent, Training
 from .config import say
@@ -113,7 +114,7 @@ def fit(
     native = _native(step, columns, plan, evaluate, shuffle, generator)
     _every_hook(callbacks, "begin", run)
     if native is not None and isinstance(step, Jitted):
-        watch = _NativeWatch(native[1], step, columns, plan, health, evaluate)
+        watch = _NativeWatch(native[1], step, columns, plan, health, evaluate, callbacks)
         _run_native(native[1], plan, run, evaluate, eval_every, native[2], progress, callbacks, watch)
         step.runs[:] = [native]  # one: data may be large
     else:
@@ -257,7 +258,9 @@ class _NativeWatch:
         plan: Batches,
         health: Health,
         evaluate: Scores | None,
+        callbacks: Sequence[Any],
     ) -> None:
+        self.enders = [callback for callback in callbacks if isinstance(callback, TerminateOnNaN)]
         self.training, self.step, self.columns, self.plan = training, step, columns, plan
         self.health, self.evaluate = health, evaluate
         self.draws = not training.changes(default_generator.counter)  # what is drawn ahead is drawn by Python alone
@@ -278,7 +281,7 @@ class _NativeWatch:
 
     def run(self, seconds: float, interrupted: Callable[[], bool]) -> int:
         """Train; the number of whole epochs before the end, the interruption, or the batch that went wrong."""
-        self.before = Journal(self.state if self.health.raises else ())
+        self.before = Journal(self.state if self.health.raises or self.enders else ())
         try:
             done = self._native(len(self.due), NEVER, seconds, interrupted)
         except IndexOutOfRange as error:
@@ -291,6 +294,7 @@ class _NativeWatch:
         if not self.health.raises:
             if self.found is not None:
                 self.health.note(self.found)
+                done = self._ended(done)
             return done
         return done if self.found is None and not self.before.gone_bad() else self._traced_back(done)
 
@@ -323,7 +327,7 @@ class _NativeWatch:
 
     def _rewind(self, epoch: int) -> None:
         """Let the default generator be where it is in this epoch of the call: orders are drawn ahead."""
-        if self.draws and epoch < len(self.marks):
+        if self.draws and 0 <= epoch < len(self.marks):
             default_generator.counter.point_at(self.marks[epoch])
 
     def _place(self, epoch: int, batch: int | None) -> Place:
@@ -358,6 +362,17 @@ class _NativeWatch:
         column = int(sound.argmin())
         place = Place(self.first + epoch, int(sound[column]))
         return Unsound(training.names[column], float(means[epoch, column]), place)
+
+    def _ended(self, done: int) -> int:
+        """Go to the end of the first epoch that a TerminateOnNaN ends, if there is one; the whole epochs so far."""
+        training = self.training
+        for epoch in range(done):
+            logs = dict(zip(training.names, training.history[epoch].tolist(), strict=False))
+            if training.evaluates and self.due[epoch]:
+                logs |= dict(zip(training.score_names, training.scores[epoch].tolist(), strict=False))
+            if any(ender.found(logs) for ender in self.enders):
+                return self._whole(epoch + 1) if epoch + 1 < done else done
+        return done
 
     def _traced_back(self, done: int) -> int:
         """Go to where the state is that before the batch that went wrong; the whole epochs before it."""

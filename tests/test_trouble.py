@@ -299,6 +299,8 @@ def test_raise_names_everything_and_restores(loss: Any, way: str, order: str) ->
     assert error.history.nonfinite["batch"] == error.batch  # type: ignore[attr-defined]
     found = one.state()
     same(found, state_before(loss, data, error.batch or 0, options), 0 if way == "eager" else 1e-9)
+    good = X, np.full(N, MARKS[loss][0])
+    assert np.isfinite(tg.fit(one.step, good, 2, progress=False, on_nonfinite="raise", **options)["loss"]).all()
 
 
 @pytest.mark.parametrize("way", WAYS)

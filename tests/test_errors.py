@@ -16,6 +16,7 @@ ALSO = {
     "IndexOutOfRange": IndexError,
     "DivisionByZero": ZeroDivisionError,
     "GraphError": RuntimeError,
+    "NonFiniteError": FloatingPointError,
     "TraceError": RuntimeError,
     "DataError": ValueError,
     "MissingExtra": ImportError,

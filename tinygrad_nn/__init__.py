@@ -232,10 +232,12 @@ if _TYPE_CHECKING:
     from .transforms import jvp as jvp
     from .transforms import value_and_grad as value_and_grad
     from .transforms import vjp as vjp
+    from .trouble import NonFiniteWarning as NonFiniteWarning
     from .viz import draw as draw
 
 _LAZY = {
     "History": "history",
+    "NonFiniteWarning": "trouble",
     "callbacks": "callbacks",
     "data": "data",
     "draw": "viz",

@@ -12,6 +12,7 @@ import linecache
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -43,14 +44,37 @@ def _worst(value: Any) -> str:
     return "NaN" if bool(np.isnan(value).any()) else "inf"
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a NaN or an infinity began: the op, the line, what it is and in which elements, how, and what to do."""
+
+    op: Op
+    line: str
+    what: str
+    bad: Any
+    how: str = "from finite operands"
+    advice: str = ""
+
+    @property
+    def hint(self) -> str:
+        """What to do about it."""
+        return self.advice or _value_hint(self.op)
+
+    def __str__(self) -> str:
+        return f"{self.op.name} made {self.what} {self.how} at {self.line}"
+
+
 class Watcher:
     """A recorder that computes as usual and remembers where each node was made and which values are suspect."""
 
     def __init__(self) -> None:
         self.lines: WeakKeyDictionary[Node, str] = WeakKeyDictionary()
-        self.suspects: dict[
-            Node, tuple[Op, str, str]
-        ] = {}  # node that is not finite -> where that began: op, line, what
+        self.suspects: dict[Node, Origin] = {}  # node that is not finite -> where that began
+        self.found: Origin | None = None  # what was reported
+        self.given: Origin | None = None  # the first op that worked with a NaN or infinity from outside
+        self.origins: WeakKeyDictionary[Node, Origin] = (
+            WeakKeyDictionary()
+        )  # of all that are not finite, suspect or not
         self.walking = False
         self.place = ""  # the time step that runs, in words
 
@@ -71,19 +95,32 @@ class Watcher:
             return node
         inherited = [self.suspects.pop(operand) for operand in nodes if operand in self.suspects]
         if not _finite(node.value):
+            what, bad = _worst(node.value), ~np.isfinite(node.value)
             if inherited:
-                self.suspects[node] = inherited[0]
+                origin = self.suspects[node] = inherited[0]
             elif all(_finite(operand.value) for operand in nodes):
-                self.suspects[node] = (op, line, _worst(node.value))
+                origin = self.suspects[node] = Origin(op, line, what, bad)
+            else:
+                found = (self.origins.get(operand) or self.origin_of(operand.value) for operand in nodes)
+                known = [one for one in found if one is not None]
+                origin = (
+                    known[0] if known else Origin(op, line, what, bad, "from operands that were not finite", _GIVEN)
+                )
+                self.given = self.given or origin
+            self.origins[node] = origin
         return node
 
     def report_values(self) -> None:
         """Raise for the oldest suspect."""
         if self.suspects:
-            op, line, what = next(iter(self.suspects.values()))
+            self.found = origin = next(iter(self.suspects.values()))
             self.suspects.clear()
-            got = f"{what} from finite operands, made at {line}"
-            raise GraphError(message(op.name, got, "finite values", _value_hint(op)))
+            got = f"{origin.what} from finite operands, made at {origin.line}"
+            raise GraphError(message(origin.op.name, got, "finite values", origin.hint))
+
+    def origin_of(self, value: Any) -> Origin | None:
+        """Where the NaN or infinity in an array began that an op computed, if there is one and that is known."""
+        return next((origin for node, origin in self.origins.items() if node.value is value), None)
 
     def begin(self) -> None:
         """A backward walk starts: what is still suspect is an error now."""
@@ -108,6 +145,9 @@ class Watcher:
             )
         else:
             hint = _value_hint(node.op)
+        how = f"in the gradient of operand {argnum}, of the forward call"
+        known = self.origins.get(node)  # where the value is not finite, its gradient need not be
+        self.found = known or Origin(node.op, line, _worst(cotangent.node.value), bad, how, hint)
         raise GraphError(message(f"{node.op.name} backward", got, "finite gradients", hint))
 
 
@@ -118,6 +158,9 @@ _HINTS = {
     "exp": "the operand is too large: subtract the maximum first, as logsumexp does",
     "pow": "a base of 0 or below, or a result too large",
 }
+
+
+_GIVEN = "look at what came in: a parameter, or another tensor from outside, was not finite before"
 
 
 def _value_hint(op: Op) -> str:
@@ -145,7 +188,13 @@ def detect_anomaly() -> Iterator[None]:
     ...
     tinygrad_nn.errors.GraphError: [log] got inf from finite operands, made at ...
     """
-    watcher = Watcher()
+    with watched_by(Watcher()):
+        yield
+
+
+@contextmanager
+def watched_by(watcher: Watcher) -> Iterator[None]:
+    """Within the block a watcher looks at every value and gradient."""
     before = mode.watch
     mode.watch = watcher
     try:

@@ -135,6 +135,38 @@ def _tensors(parameters: Any) -> list[Tensor]:
     return tensors
 
 
+class TerminateOnNaN:
+    """Stop after an epoch that left a NaN or an infinity: in the column `monitor`, or without one in any column.
+
+    `history.stopped` says which. A native run goes on for many epochs in a row, and back to the end of that one.
+
+    >>> import tinygrad_nn as tg
+    >>> history = tg.fit(
+    ...     lambda x: x.sum() / 0, [1.0, 2.0], 5, progress=False, on_nonfinite="ignore", callbacks=[TerminateOnNaN()]
+    ... )
+    >>> history
+    History: 1 epochs (loss is inf in epoch 1); last: loss inf
+    """
+
+    only_logs = True
+
+    def __init__(self, monitor: str | None = None) -> None:
+        self.monitor = monitor
+
+    def found(self, logs: Logs) -> str | None:
+        """The first of the columns it looks at that is not finite."""
+        names = logs if self.monitor is None else (self.monitor,)
+        return next((name for name in names if not math.isfinite(logs.get(name, 0.0))), None)
+
+    def __call__(self, run: Run, logs: Logs) -> None:
+        """Look at the newest values."""
+        if self.monitor is not None:
+            monitored(self.monitor, logs, "TerminateOnNaN")
+        name = self.found(logs)
+        if name is not None and run.history.stopped is None:
+            run.stop(f"{name} is {logs[name]} in epoch {run.epoch}")
+
+
 class Schedule:
     """Step a learning-rate schedule after every epoch; ReduceLROnPlateau gets the value of `monitor`."""
 

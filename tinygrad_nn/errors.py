@@ -20,7 +20,9 @@ class DTypeError(TinygradError, TypeError):
 
 
 class IndexOutOfRange(TinygradError, IndexError):
-    """An index, label or axis outside its range."""
+    """An index, label or axis outside its range. `lookup` is what `ops.lookup` knows of a number from data."""
+
+    lookup: object = None
 
 
 class DivisionByZero(TinygradError, ZeroDivisionError):
@@ -45,6 +47,16 @@ class MissingExtra(TinygradError, ImportError):
 
 class ConfigError(TinygradError, ValueError):
     """A setting outside its legal values."""
+
+
+class NonFiniteError(GraphError, FloatingPointError):
+    """A NaN or an infinity in training: what (`name`), where, which `op` at which `line`; the `history` so far."""
+
+    name = line = op = ""
+    epoch: int = 0
+    batch: int | None = None
+    rows: tuple[int, ...] = ()  # of the user's data
+    history: object = None
 
 
 class GradcheckError(TinygradError, AssertionError):

@@ -10,24 +10,26 @@ interrupts at once.
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .callbacks import Checkpoint
-from .compiler.jit import Jitted, usable
-from .compiler.training import Spent, Training
+from .callbacks import Checkpoint, TerminateOnNaN
+from .compiler.jit import Jitted, usable, written_by_machine_code
+from .compiler.training import NEVER, Spent, Training
 from .config import tell
 from .data.batching import Batches, as_columns, gather
 from .data.weighting import sample_weights
-from .errors import ConfigError, DataError, MissingExtra, ShapeError, message
+from .errors import ConfigError, DataError, DivisionByZero, IndexOutOfRange, MissingExtra, ShapeError, message
 from .extras import require
 from .graph import DType
 from .history import History, run_metadata
@@ -39,6 +41,7 @@ from .tensor import Tensor, no_grad
 from .tensor.arrays import array_of
 from .tensor.core import constant, mode
 from .trained import parameters
+from .trouble import Gradients, Health, Journal, Place, Reaction, Unsound, first_unsound, locate, written
 
 SHOWN = 4  # values beside the progress bar: more would leave it no room
 Scores = Callable[[], Any]
@@ -121,6 +124,7 @@ def fit(
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | str | None = None,
     resume: StrPath | bool | None = None,
+    on_nonfinite: Reaction = "warn",
 ) -> History:
     """Call `step(*batch)` for every batch of every epoch and return the History.
 
@@ -135,11 +139,16 @@ def fit(
     `seed` fixes the order. With `sample_weight` (one per sample) or `class_weight` (label -> weight, or "balanced";
     the labels are the last item of data) step gets one more argument, the weights of the batch.
 
+    A mean or a score that is NaN or infinite is warned of once (NonFiniteWarning); `history.nonfinite` says where it
+    began. With `on_nonfinite="raise"` it ends the run, and so does a parameter, a buffer or optimizer state that became
+    so: NonFiniteError names epoch, batch, row of the data, operation and line, and everything is as before that batch.
+
     `resume` is the path of a file that `callbacks.Checkpoint` wrote: the fit goes on after its epoch, up to `epochs` in
     all, with the same bits as one that was never stopped. Where there is no such file yet it starts at the beginning if
     a Checkpoint among the callbacks is going to write it; `resume=True` means the file of that one.
 
-    Raises DataError for bad data, ConfigError for settings out of range and for a checkpoint of another run.
+    Raises DataError for bad data, ConfigError for settings out of range and for a checkpoint of another run,
+    IndexOutOfRange naming row, epoch and batch of a label or index out of range; the state is that before the batch.
 
     >>> import tinygrad_nn as tg
     >>> w = tg.zeros(1, requires_grad=True)
@@ -167,6 +176,7 @@ def fit(
     plan = Batches(columns, batch_size)
     history = History(run_metadata(seed, epochs=epochs, batch_size=batch_size, samples=count, shuffle=shuffle))
     run = Fit(history, epochs, irregular=evaluate is not None and epochs % eval_every != 0)
+    health = Health(history, on_nonfinite)
     generator = Generator(seed) if shuffle and seed is not None else None
     callbacks = sorted(callbacks, key=lambda callback: getattr(callback, "after_others", False))
     keepers = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
@@ -184,10 +194,12 @@ def fit(
     _every_hook(callbacks, "begin", run)
     run.restore(begun=True)
     if native is not None and isinstance(step, Jitted):
-        _run_native(native[1], plan, run, evaluate, eval_every, native[2], progress, callbacks)
+        watch = _NativeWatch(native[1], step, columns, plan, health, evaluate, callbacks)
+        _run_native(native[1], plan, run, evaluate, eval_every, native[2], progress, callbacks, watch)
         step.runs[:] = [native]  # one: data may be large
     elif not run.over:
-        _run_eager(step, _Feed(columns, plan, generator, shuffle), run, evaluate, eval_every, progress, callbacks)
+        feed = _Feed(columns, plan, generator, shuffle)
+        _run_eager(_Watched(step, health), feed, run, evaluate, eval_every, progress, callbacks)
     _every_hook(callbacks, "end", run)
     history.metadata["seconds"] = run.seconds
     if native is not None:
@@ -288,6 +300,7 @@ def _run_native(
     generator: Generator | None,
     progress: bool,
     callbacks: Sequence[Any],
+    watch: _NativeWatch,
 ) -> None:
     """Call the native function for as many epochs as take a tenth of a second, or one at a time for a callback."""
     history, epochs = run.history, run.epochs
@@ -305,15 +318,16 @@ def _run_native(
                 size = min(size, eval_every - run.epoch % eval_every)
             numbers = np.arange(first, first + size)
             due = (numbers % eval_every == 0) | (numbers == epochs) if evaluate is not None else np.zeros(size, bool)
+            watch.begin(first, due)
             if training.shuffled:
-                training.arrange(plan.table(_order(plan, generator)) for _ in range(size))
+                training.arrange(plan.table(watch.drawn(_order(plan, generator))) for _ in range(size))
             started = time.perf_counter()
-            done = training.run(size, first, due, size * pace, interrupted)
+            done = watch.run(size * pace, interrupted)
             pace = (time.perf_counter() - started) / max(done, 1)
             chunk = max(1, int(0.1 / max(pace, 1e-7)))
             logged = _Columns(training, history, due[:done], first)
             if done and due[done - 1] and not training.evaluates and evaluate is not None:
-                history.log_evaluation(_scores(evaluate))
+                history.log_evaluation(watch.judge(first + done - 1, evaluate))
             for position in range(done) if callbacks else ():
                 run.epoch = first + position
                 logs = logged.last(position) if position < done - 1 else history.last()
@@ -321,6 +335,7 @@ def _run_native(
                     if position == size - 1 or callback not in pauses:
                         callback(run, logs)
             run.epoch = first + done - 1
+            watch.end()
             if done:
                 advance(history.last(), done)
             if interrupted() and not history.stopped:
@@ -356,8 +371,184 @@ class _Columns:
         return logs | {name: column[place] for name, column in self.scores.items() if place >= 0}
 
 
+class _NativeWatch:
+    """Looks at what native calls left, and finds the batch in which something went wrong."""
+
+    def __init__(
+        self,
+        training: Training,
+        step: Jitted,
+        columns: tuple[Any, ...],
+        plan: Batches,
+        health: Health,
+        evaluate: Scores | None,
+        callbacks: Sequence[Any],
+    ) -> None:
+        self.enders = [callback for callback in callbacks if isinstance(callback, TerminateOnNaN)]
+        self.training, self.step, self.columns, self.plan = training, step, columns, plan
+        self.health, self.evaluate = health, evaluate
+        self.draws = not training.changes(default_generator.counter)  # what is drawn ahead is drawn by Python alone
+        self.state = [one.handle for one in training.state if one.changes]
+
+    def begin(self, first: int, due: Any) -> None:
+        """A call for some epochs comes: orders are drawn for it, and the state may have to be taken back."""
+        self.first, self.due = first, due
+        self.orders: list[Any] = []
+        self.marks: list[Any] = []
+        self.found: Unsound | None = None
+
+    def drawn(self, order: Any) -> Any:
+        """An order of the samples, and the generator after it."""
+        self.orders.append(order)
+        self.marks.append(default_generator.counter.node)
+        return order
+
+    def run(self, seconds: float, interrupted: Callable[[], bool]) -> int:
+        """Train; the number of whole epochs before the end, the interruption, or the batch that went wrong."""
+        self.before = Journal(self.state if self.health.raises or self.enders else ())
+        try:
+            done = self._native(len(self.due), NEVER, seconds, interrupted)
+        except (IndexOutOfRange, DivisionByZero) as error:
+            epoch, batch = self.training.place
+            self._rewind(epoch)
+            locate(error, self._place(epoch, batch))
+            raise
+        self._rewind(done)
+        self.found = self._unsound(done)
+        if not self.health.raises:
+            if self.found is not None:
+                self.health.note(self.found)
+                done = self._ended(done)
+            return done
+        return done if self.found is None and not self.before.gone_bad() else self._traced_back(done)
+
+    def end(self) -> None:
+        """The epochs before are in the history; raise what there is to raise."""
+        if self.found is None or not self.health.raises:
+            return
+        gradients = Gradients(one.handle for one in self.training.state)
+        gradients.keep()
+        again: Callable[..., Any] = self.step.function
+        if self.found.place.batch is None and self.evaluate is not None:
+            again = partial(_scores, self.evaluate)
+        try:
+            self.health.fail(self.found, again, _numbers)
+        finally:
+            gradients.undo()
+
+    def judge(self, epoch: int, evaluate: Scores) -> dict[str, float]:
+        """The scores of an evaluation that Python runs."""
+        scores = _judged(evaluate, epoch)
+        self.found = self.found or first_unsound(scores, Place(epoch))
+        if self.found is not None and not self.health.raises:
+            self.health.note(self.found)
+        return scores
+
+    def _native(
+        self, epochs: int, stop: int, seconds: float = 0.0, interrupted: Callable[[], bool] = lambda: False
+    ) -> int:
+        return self.training.run(epochs, self.first, self.due[:epochs], seconds, interrupted, stop)
+
+    def _rewind(self, epoch: int) -> None:
+        """Let the default generator be where it is in this epoch of the call: orders are drawn ahead."""
+        if self.draws and 0 <= epoch < len(self.marks):
+            default_generator.counter.point_at(self.marks[epoch])
+
+    def _place(self, epoch: int, batch: int | None) -> Place:
+        """Where this batch of the call is, with its data."""
+        if batch is None:
+            return Place(self.first + epoch)
+        order = np.arange(self.plan.samples)
+        if self.training.own_order is not None:
+            order = self.training.own_order[0, : self.plan.samples]
+        elif self.orders:
+            order = self.orders[epoch]
+        rows = self.plan.rows(order)[batch]
+        return Place(self.first + epoch, batch, rows, tuple(gather(column, rows) for column in self.columns))
+
+    def _unsound(self, done: int) -> Unsound | None:
+        """The first mean or score of these epochs that is not finite."""
+        training = self.training
+        means, scores = training.history[:done], training.scores[:done]
+        numbers = means.ravel().tolist() + (scores.ravel().tolist() if training.evaluates else [])
+        if all(map(math.isfinite, numbers)):  # this may come after every epoch, and a list is quicker than an array
+            return None
+        bad = np.flatnonzero(~np.isfinite(means).all(1))
+        judged = np.flatnonzero(~np.isfinite(scores).all(1) & self.due[:done]) if training.evaluates else bad[:0]
+        if judged.size and (not bad.size or judged[0] < bad[0]):
+            epoch = int(judged[0])
+            named = dict(zip(training.score_names, scores[epoch].tolist(), strict=False))
+            return first_unsound(named, Place(self.first + epoch))
+        if not bad.size:
+            return None
+        epoch = int(bad[0])
+        sound = np.where(np.isfinite(means[epoch]), training.rounds, training.sound[epoch])
+        column = int(sound.argmin())
+        place = Place(self.first + epoch, int(sound[column]))
+        return Unsound(training.names[column], float(means[epoch, column]), place)
+
+    def _ended(self, done: int) -> int:
+        """Go to the end of the first epoch that a TerminateOnNaN ends, if there is one; the whole epochs so far."""
+        training = self.training
+        for epoch in range(done):
+            logs = dict(zip(training.names, training.history[epoch].tolist(), strict=False))
+            if training.evaluates and self.due[epoch]:
+                logs |= dict(zip(training.score_names, training.scores[epoch].tolist(), strict=False))
+            if any(ender.found(logs) for ender in self.enders):
+                return self._whole(epoch + 1) if epoch + 1 < done else done
+        return done
+
+    def _traced_back(self, done: int) -> int:
+        """Go to where the state is that before the batch that went wrong; the whole epochs before it."""
+        rounds, last = self.training.rounds, done * self.training.rounds
+        found = self.found
+        if found is not None:
+            epoch = found.place.epoch - self.first
+            last = (epoch + 1) * rounds if found.place.batch is None else epoch * rounds + found.place.batch
+        if not self._bad_after(last):
+            if found is None or found.place.batch is None:  # it was the evaluation
+                return self._whole(last // rounds)
+            batch = last
+        else:
+            good, batch = 0, last  # the first batch to leave a bad state, plus 1
+            while batch - good > 1:
+                middle = (good + batch) // 2
+                good, batch = (good, middle) if self._bad_after(middle) else (middle, batch)
+            batch -= 1
+            found = None
+        count = 0 if found is not None else len(self._gone(batch + 1))
+        epoch = self._again(batch)
+        place = self._place(epoch, batch % rounds)
+        self.found = replace(found, place=place) if found is not None else written(place, count)
+        return epoch
+
+    def _bad_after(self, batches: int) -> bool:
+        return bool(self._gone(batches))
+
+    def _gone(self, batches: int) -> list[Any]:
+        self._again(batches)
+        return self.before.gone_bad()
+
+    def _again(self, batches: int) -> int:
+        """Run so many batches from the beginning of the call, up to the next one; the whole epochs among them."""
+        epochs = batches // self.training.rounds
+        if epochs == len(self.due):
+            return self._whole(epochs)
+        self.before.undo()
+        self._native(epochs + 1, batches)
+        self._rewind(epochs)
+        return epochs
+
+    def _whole(self, epochs: int) -> int:
+        """Run so many epochs from the beginning of the call."""
+        self.before.undo()
+        self._native(epochs, NEVER)
+        self._rewind(epochs - 1)
+        return epochs
+
+
 def _run_eager(
-    step: Callable[..., Any],
+    step: _Watched,
     feed: _Feed,
     run: Fit,
     evaluate: Scores | None,
@@ -370,8 +561,8 @@ def _run_eager(
     with _deferred_interrupt() as interrupted, _bar(epochs, progress, run.epoch) as advance:
         for epoch in range(run.epoch + 1, epochs + 1):
             totals = _Means()
-            for size, batch in feed.epoch():
-                totals.add(step(*batch), size)
+            for number, (rows, batch) in enumerate(feed.epoch()):
+                totals.add(step(epoch, number, rows, batch), len(rows))
                 if interrupted():
                     run.stop(f"interrupted in epoch {epoch}")
                     break
@@ -379,13 +570,65 @@ def _run_eager(
                 run.epoch = epoch
                 history.log_epoch(totals.values())
                 if evaluate is not None and (epoch % eval_every == 0 or epoch == epochs):
-                    history.log_evaluation(_scores(evaluate))
+                    history.log_evaluation(step.judge(epoch, evaluate))
                 logs = history.last()
                 for callback in callbacks:
                     callback(run, logs)
                 advance(logs, 1)
             if history.stopped:
                 break
+
+
+class _Watched:
+    """A step that is called batch by batch, with an eye on what goes wrong in it."""
+
+    def __init__(self, step: Callable[..., Any], health: Health) -> None:
+        self.step, self.health, self.gradients = step, health, Gradients()
+
+    def __call__(self, epoch: int, batch: int, rows: Any, arguments: tuple[Tensor, ...]) -> dict[str, float]:
+        """The numbers it returns."""
+        raises = self.health.raises
+        journal = Journal(written_by_machine_code() if raises else ())
+        if raises:
+            self.gradients.keep()
+        outer, mode.journal = mode.journal, journal
+        try:
+            numbers = _numbers(self.step(*arguments))
+        except IndexOutOfRange as error:
+            journal.undo()
+            locate(error, _place(epoch, batch, rows, arguments))
+            raise
+        finally:
+            mode.journal = outer
+        if not all(map(math.isfinite, numbers.values())) or (raises and journal.gone_bad()):
+            place = _place(epoch, batch, rows, arguments)
+            found = first_unsound(numbers, place)
+            if raises:
+                found = found or written(place, len(journal.gone_bad()))
+                journal.undo()
+                try:
+                    self.health.fail(found, self.step, _numbers)
+                finally:
+                    self.gradients.undo()
+            elif found is not None:
+                self.health.note(found)
+        if raises:
+            self.gradients.learn(journal)
+        return numbers
+
+    def judge(self, epoch: int, evaluate: Scores) -> dict[str, float]:
+        """The scores after an epoch."""
+        scores = _judged(evaluate, epoch)
+        found = first_unsound(scores, Place(epoch))
+        if found is not None and self.health.raises:
+            self.health.fail(found, partial(_scores, evaluate), _numbers)
+        if found is not None:
+            self.health.note(found)
+        return scores
+
+
+def _place(epoch: int, batch: int, rows: Any, arguments: tuple[Tensor, ...]) -> Place:
+    return Place(epoch, batch, rows, tuple(argument.numpy() for argument in arguments))
 
 
 class _Feed:
@@ -395,16 +638,16 @@ class _Feed:
         self.columns, self.plan, self.generator = columns, plan, generator
         self.fixed = None if shuffle else [self._batch(rows) for rows in plan.rows(np.arange(plan.samples))]
 
-    def epoch(self) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
-        """(number of samples, batch) in the order of this epoch."""
+    def epoch(self) -> Iterator[tuple[Any, tuple[Tensor, ...]]]:
+        """(rows of the data, batch) in the order of this epoch."""
         if self.fixed is not None:
             yield from self.fixed
             return
         for rows in self.plan.rows(_order(self.plan, self.generator)):
             yield self._batch(rows)
 
-    def _batch(self, rows: Any) -> tuple[int, tuple[Tensor, ...]]:
-        return len(rows), tuple(Tensor.handle(constant(gather(column, rows))) for column in self.columns)
+    def _batch(self, rows: Any) -> tuple[Any, tuple[Tensor, ...]]:
+        return rows, tuple(Tensor.handle(constant(gather(column, rows))) for column in self.columns)
 
 
 class _Means:
@@ -414,14 +657,19 @@ class _Means:
         self.sums: dict[str, float] = {}
         self.samples = 0
 
-    def add(self, returned: Any, size: int) -> None:
-        named = returned if isinstance(returned, Mapping) else {"loss": returned}
-        for name, value in named.items():
-            self.sums[name] = self.sums.get(name, 0.0) + size * _number("step", name, value)
+    def add(self, numbers: Mapping[str, float], size: int) -> None:
+        for name, value in numbers.items():
+            self.sums[name] = self.sums.get(name, 0.0) + size * value
         self.samples += size
 
     def values(self) -> dict[str, float]:
         return {name: total / self.samples for name, total in self.sums.items()}
+
+
+def _numbers(returned: Any) -> dict[str, float]:
+    """What a step returned, by name."""
+    named = returned if isinstance(returned, Mapping) else {"loss": returned}
+    return {name: _number("step", name, value) for name, value in named.items()}
 
 
 def _number(owner: str, name: str, value: Any) -> float:
@@ -431,6 +679,15 @@ def _number(owner: str, name: str, value: Any) -> float:
         got = f"{type(value).__name__} {getattr(value, 'shape', '')}".strip() + f" as {name!r} from {owner}"
         raise ShapeError(message("fit", got, "a number or a 0-d tensor", "return the mean loss"))
     return float(value.item())
+
+
+def _judged(evaluate: Scores, epoch: int) -> dict[str, float]:
+    """The scores after an epoch."""
+    try:
+        return _scores(evaluate)
+    except IndexOutOfRange as error:
+        locate(error, Place(epoch))
+        raise
 
 
 def _scores(evaluate: Scores) -> dict[str, float]:

@@ -61,6 +61,8 @@ class History(Mapping[str, Any]):
     """Columns by name: `history["loss"]` per epoch, `history["test_acc"]` per evaluation.
 
     `evaluated` holds the epoch numbers (from 1) of the evaluations; `stopped` says why training ended early, if it did.
+    `nonfinite` says where the first NaN or infinity was, if there was one: the `name` of the column, its `value`, the
+    `epoch` (from 1) and the `batch` (from 0; None for a score).
 
     >>> history = History()
     >>> history.log_epoch({"loss": 0.5}); history.log_evaluation({"acc": 0.9})
@@ -70,6 +72,7 @@ class History(Mapping[str, Any]):
 
     metadata: dict[str, Any] = field(default_factory=dict)
     stopped: str | None = None
+    nonfinite: dict[str, Any] | None = None
     epochs: int = 0
     evaluated: list[int] = field(default_factory=list)
     _per_epoch: dict[str, list[float]] = field(default_factory=dict)

@@ -22,6 +22,8 @@ from .curves import precision_recall_curve as precision_recall_curve
 from .curves import roc_curve as roc_curve
 from .curves import threshold_for as threshold_for
 from .errors import ConfigError, ShapeError, message
+from .ops.index import SCATTER_ADD
+from .ops.lookup import Called
 from .settings import integer
 from .tensor import Tensor, no_grad
 from .tensor.creation import as_tensor, tensor
@@ -68,18 +70,26 @@ def accuracy(predictions: Any, targets: Any, threshold: float = 0.5) -> Tensor:
 def confusion(predictions: Any, targets: Any, num_classes: int | None = None, threshold: float = 0.5) -> Tensor:
     """Counts (C, C) as int64: row = true label, column = predicted label.
 
-    `num_classes` defaults to the columns of the scores, else to the largest label + 1 (which reads values).
+    `num_classes` defaults to the columns of the scores, else to the largest label + 1 (which reads values). Raises
+    IndexOutOfRange naming row and number of a label outside of them.
 
     >>> confusion([0, 1, 1], [0, 0, 1]).tolist()
     [[1, 1], [0, 1]]
     """
-    p, t = _labels("confusion", predictions, targets, threshold)
+    return _table("confusion", predictions, targets, num_classes, threshold)
+
+
+def _table(name: str, predictions: Any, targets: Any, num_classes: int | None, threshold: float) -> Tensor:
+    """The confusion matrix, for whoever was called."""
+    p, t = _labels(name, predictions, targets, threshold)
     if num_classes is None:
         scores = as_tensor(predictions)
         wide = scores.ndim == 2 and scores.shape[1] > 1
         num_classes = scores.shape[1] if wide else max(2, 1 + int(max(p.amax().item(), t.amax().item())))
-    classes = p.new_arange(num_classes)
-    rows, columns = (t.unsqueeze(1) == classes).long(), (p.unsqueeze(1) == classes).long()
+    shape, called = (t.shape[0], num_classes), Called(name, "label", 1)
+    rows, columns = (
+        x.new_ones((shape[0], 1)).apply(SCATTER_ADD, x.unsqueeze(1), axis=1, shape=shape, called=called) for x in (t, p)
+    )
     return rows.T @ columns
 
 
@@ -93,7 +103,7 @@ def _per_class(
         return hit, (p == 1).float().sum(), (t == 1).float().sum(), hit.new_ones(())
     if average not in ("macro", "micro", "weighted"):
         raise ConfigError(message(name, f"average {average!r}", "'binary', 'macro', 'micro' or 'weighted'"))
-    table = confusion(predictions, targets, threshold=threshold).float()
+    table = _table(name, predictions, targets, None, threshold).float()
     hit, guessed, actual = table.diagonal(), table.sum(0), table.sum(1)
     if average == "micro":
         return hit.sum(), guessed.sum(), actual.sum(), hit.new_ones(())

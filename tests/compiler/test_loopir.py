@@ -30,6 +30,7 @@ from tinygrad_nn.compiler.program import Fault, Program, Repeat, Span
 from tinygrad_nn.compiler.runtime import Stages
 from tinygrad_nn.compiler.trace import trace
 from tinygrad_nn.errors import GraphError
+from tinygrad_nn.ops.lookup import Called
 from tinygrad_nn.pytree import flatten
 from tinygrad_nn.scalar import FLOAT64, INT64, const, param
 
@@ -69,11 +70,11 @@ FAULTS: dict[str, tuple[Program, str]] = {
         r"y\[k\[j\]\], whose index on axis 0 is not checked",
     ),
     "an index checked for another axis": (
-        program(Loop(J, (Store(Access(Y, (load(K, affine(J)),)), ONE),)), faults=(Fault("take", K, 5),)),
+        program(Loop(J, (Store(Access(Y, (load(K, affine(J)),)), ONE),)), faults=(Fault(Called("take"), K, 5),)),
         "is not checked",
     ),
     "a computed index": (
-        program(Loop(J, (Store(Access(Y, (load(K, affine(J)) + 1,)), ONE),)), faults=(Fault("take", K, 4),)),
+        program(Loop(J, (Store(Access(Y, (load(K, affine(J)) + 1,)), ONE),)), faults=(Fault(Called("take"), K, 4),)),
         "is not checked",
     ),
     "what nothing writes": (
@@ -122,7 +123,7 @@ RIGHT: dict[str, Program] = {
     "a checked index": program(
         Loop(J, (Check((load(K, affine(J)) >= 0) & (load(K, affine(J)) < 4), 1),)),
         Loop(J, (Store(Access(Y, (load(K, affine(J)),)), ONE),)),
-        faults=(Fault("take", K, 4),),
+        faults=(Fault(Called("take"), K, 4),),
     ),
 }
 

@@ -240,7 +240,7 @@ def test_an_index_out_of_range(name: str, size: int, bad: int, dtype: Any) -> No
     for position in np.ndindex(*index_shape):
         broken = index.copy()
         broken[position] = wrong
-        words = rf"\[{name}\] got index {wrong} at position \[{position[0]}, {position[1]}\].*0 <= index < {size}"
+        words = rf"\[{name}\] got index {wrong} in row {position[0]}, column {position[1]};.* 0 <= index < {size}"
         with pytest.raises(IndexOutOfRange, match=words):
             compiled.run([values, broken, *more])
         with pytest.raises(IndexOutOfRange, match=words):
@@ -264,7 +264,7 @@ def test_an_index_out_of_range_leaves_the_state(count: int, size: int) -> None:
     before = state.numpy().copy()
     broken = index.copy()
     broken[-1] = size
-    with pytest.raises(IndexOutOfRange, match=rf"index {size} at position \[{count - 1}\]"):
+    with pytest.raises(IndexOutOfRange, match=rf"index {size} in row {count - 1}"):
         step(broken)
     np.testing.assert_array_equal(state.numpy(), before)
     step(index)

@@ -304,12 +304,13 @@ def labels(bad: int) -> Work:
     return Work(model, opt, (x, y), step, None)
 
 
-@pytest.mark.parametrize(("bad", "batch", "row"), [(0, 0, 0), (4, 0, 2), (1, 1, 0), (3, 1, 1), (6, 2, 1)])
-def test_a_label_out_of_range_names_its_place(bad: int, batch: int, row: int) -> None:
+@pytest.mark.parametrize(("bad", "batch"), [(0, 0), (4, 0), (1, 1), (3, 1), (6, 2)])
+def test_a_label_out_of_range_names_its_place(bad: int, batch: int) -> None:
     native, eager = labels(bad), labels(bad)
-    with pytest.raises(IndexOutOfRange, match=rf"index 7 at epoch 1, batch {batch}, position \[{row}(, 0)?\]"):
+    where = rf"label 7 in row {bad} \(epoch 1, batch {batch}\)"
+    with pytest.raises(IndexOutOfRange, match=where):
         native.fit(True, 3, batch_size=3, shuffle=False)
-    with pytest.raises(IndexOutOfRange, match="index 7"):
+    with pytest.raises(IndexOutOfRange, match=where):
         eager.fit(False, 3, batch_size=3, shuffle=False)
     equal(native, eager)
 

@@ -2,7 +2,7 @@
 
     repeat epoch:
         a permutation of the samples
-        repeat batch:  copy the batch in, the step, add what it returned to the history
+        repeat batch:  stop where told to; copy the batch in, the step, add what it returned to the history
         divide the sums by the number of samples
         when this epoch is evaluated:  the evaluation, its scores to the history
 
@@ -20,10 +20,26 @@ from typing import Any, Final
 import numpy as np
 
 from ..graph import Graph, Node
+from ..ops.lookup import Called
 from ..ops.rules import FLOAT64, INT64
 from ..scalar import Expr, const, param
 from .fusion import Plan, plan
-from .loopir import TAIL, Access, Affine, Buffer, Check, Kernel, Loop, Store, Var, affine, nest
+from .loopir import (
+    TAIL,
+    Access,
+    Affine,
+    Buffer,
+    Check,
+    Kernel,
+    Let,
+    Loop,
+    Register,
+    Statement,
+    Store,
+    Var,
+    affine,
+    nest,
+)
 from .lower import lower
 from .program import Fault, Program, Region, Repeat, Span, When, shifted
 from .rewrite import rewrite
@@ -76,12 +92,14 @@ class Epochs:
             for k, (graph, one, traced) in enumerate(zip(graphs, plans, traces, strict=True))
         ]
         steps = parts[: len(bodies)]
+        first = 1 + sum(len(step.faults) for step in steps)
+        self.judging = range(first, first + (len(parts[len(bodies)].faults) if scored is not None else 0))  # codes
         changing = {id(traced.captures[k].handle) for traced in traces for k in traced.updated}
         self.state = [(handle, self.owners[key], key in changing) for key, handle in self.handles.items()]
         self.batches = [step.inputs[: len(body.traced.arguments)] for step, body in zip(steps, bodies, strict=True)]
         ragged = len(sets) > 1
         self.width = max(body.rows for body in bodies)
-        rounds = sum(body.rounds for body in bodies)
+        self.rounds = rounds = sum(body.rounds for body in bodies)
         whole = rounds * self.width
         per_epoch = shuffle and permutation is None
         self.capacity = max(1, min(CAPACITY, ORDERS // whole)) if per_epoch else CAPACITY
@@ -95,12 +113,14 @@ class Epochs:
         self.sources = [list(self.batches[0])] if resident else [self._sources(columns, whole) for columns in sets]
         self.data = [] if resident else self.sources
         self.history = Buffer("history", (self.capacity, max(1, len(bodies[0].results))), FLOAT64, "input", True)
+        self.sound = Buffer("sound", self.history.shape, INT64, "input", True)
         self.scores = Buffer("scores", (self.capacity, max(1, len(scores))), FLOAT64, "input", True)
         self.flags = Buffer("evaluated", (self.capacity,), INT64, "input", True)
         self.count, self.now = Buffer("epochs", (), INT64, "input"), Buffer("now", (2,), INT64, "input", True)
         self.stop = Buffer("stop", (), INT64, "input")
         if self.orders is not None:
-            self.faults += [Fault("order", self.orders, size) for size in {data[0].shape[0] for data in self.data}]
+            sizes = {data[0].shape[0] for data in self.data}
+            self.faults += [Fault(Called("order"), self.orders, size) for size in sizes]
         self.kernels: list[Kernel] = []
         regions: list[Region] = []
         if permutation is not None and self.orders is not None:
@@ -130,7 +150,7 @@ class Epochs:
             self._then(judged, self._scored(scores, judge.outputs))
             regions.append(When(Access(self.flags, (affine(self.epoch),)), 1, tuple(judged)))
         own = [buffer for data in self.data for buffer in data]
-        own += [self.history, self.scores, self.flags, self.count, self.now, self.stop]
+        own += [self.history, self.sound, self.scores, self.flags, self.count, self.now, self.stop]
         own += [buffer for buffer in (self.orders, self.turns) if buffer is not None]
         arguments = [buffer for inputs in self.batches for buffer in inputs]
         known = dict.fromkeys([*own, *arguments, *self.owners.values()])
@@ -177,11 +197,12 @@ class Epochs:
             self.kernels += part.kernels
 
     def _marks(self, turn: Var, before: int) -> list[Kernel]:
-        """Where the run is, for messages and for the number of whole epochs; then whether it is to stop."""
+        """Where the run is, for messages and for the number of whole epochs; then whether it is to stop here."""
+        number = affine(self.epoch) * self.rounds + affine(turn) + before
         stores = (
             Store(Access(self.now, (Affine(0),)), param(affine(self.epoch), INT64)),
             Store(Access(self.now, (Affine(1),)), param(affine(turn) + before, INT64)),
-            Check(param(Access(self.stop, ()), INT64).eq(0), STOPPED),
+            Check(param(number, INT64) < param(Access(self.stop, ()), INT64), STOPPED),
         )
         return [Kernel("now", stores, ("batch",))]
 
@@ -208,17 +229,27 @@ class Epochs:
         return Kernel("order", (Loop(var, (Store(target, value),)),), ("shuffle",))
 
     def _totals(self, body: Body, turn: Var, before: int, outputs: Sequence[Buffer]) -> list[Kernel]:
-        """Add what the step returned, times the samples of the batch, to the epoch's row of the history."""
+        """Add what the step returned, times the samples of the batch, to the epoch's row of the history. A sum that is
+        not finite stays so: the number of those that are is that of the first batch that was not sound.
+        """
         size: Expr = const(body.rows, FLOAT64)
         if body.tail is not None:
             size = param(TAIL, TAIL.dtype).where(const(body.tail, FLOAT64), size)
-        stores = []
+        statements: list[Statement] = []
         for column, result in enumerate(body.results):
             place = Access(self.history, (affine(self.epoch), Affine(column)))
             first = param(affine(turn) + before, INT64).eq(0)
-            total = first.where(const(0.0, FLOAT64), param(place, FLOAT64))
-            stores.append(Store(place, total + size * _number(result, outputs)))
-        return [Kernel("totals", tuple(stores), ("history",))] if stores else []
+            count = Access(self.sound, place.index)
+            before_it = first.where(const(0, INT64), param(count, INT64))
+            sofar = first.where(const(0.0, FLOAT64), param(place, FLOAT64))
+            total = Register(f"total{column}", FLOAT64)
+            value = param(total, FLOAT64)
+            statements += [
+                Let(total, sofar + size * _number(result, outputs)),
+                Store(place, value),
+                Store(count, before_it + (value - value).eq(0).to(INT64)),
+            ]
+        return [Kernel("totals", tuple(statements), ("history",))] if statements else []
 
     def _means(self, count: int) -> list[Kernel]:
         stores = []

@@ -181,7 +181,7 @@ class Interpreter:
         """Stop where the condition does not hold."""
         if not self.value(one.condition):
             fault: Fault = self.program.faults[one.code - 1]
-            raise_fault(fault, None if fault.buffer is None else self.arrays[fault.buffer], {})
+            raise_fault(fault, None if fault.buffer is None else self.arrays[fault.buffer])
 
     def gemm(self, one: Gemm) -> None:
         """A product of two matrices."""

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -218,6 +219,15 @@ def give_back(state: Sequence[State], lock: threading.RLock) -> None:
             one.node = one.handle.node = Resident(one.view, lock, one.handle.node)
 
 
+_jitted: Final[weakref.WeakSet[Jitted]] = weakref.WeakSet()
+
+
+def written_by_machine_code() -> list[Any]:
+    """The tensors that calls of jitted functions change where they lie, without a word to anybody."""
+    entries = [entry for jitted in _jitted for entry in jitted.entries.values()]
+    return [one.handle for entry in entries for one in entry.state if one.changes]
+
+
 class Jitted:
     """A function under `tg.jit`. Call it as the function itself. A copy, and what pickle makes of it, is the source
     function under `tg.jit` again: it compiles at its first call.
@@ -232,6 +242,7 @@ class Jitted:
         self.lock = threading.RLock()
         self.runs: list[Any] = []  # the last native training run, with what it was made for, while it is not running
         functools.update_wrapper(self, function)
+        _jitted.add(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the machine code for such arguments; the first time, make it."""

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..graph import Graph, Node, Shape
 from ..ops.elementwise import no_quotient
+from ..ops.lookup import Called
 from ..ops.movement import BROADCAST
 from ..ops.rules import INT64, Pieces, Rank, Spread
 from ..scalar import Expr, const, param
@@ -197,7 +199,10 @@ class OwnLoops:
     def checked(self, node: Node, buffer: Buffer, position: Expr, size: int) -> Expr:
         """An index that comes from data, with the kernel that checks all of its buffer before."""
         if (buffer, size) not in self.faults:
-            self.faults[buffer, size] = Fault(node.op.name, buffer, size)
+            called = node.attrs.get("called") or Called(node.op.name)
+            if called.axis is not None and len(buffer.shape) != len(node.inputs[1].shape):
+                called = replace(called, axis=None)  # the user's array as it was, before it got that axis
+            self.faults[buffer, size] = Fault(called, buffer, size)
             loops, index = self._loops(buffer.shape, "c")
             value = param(Access(buffer, index), buffer.dtype)
             body = nest(loops, (Check((value >= 0) & (value < size), self.known + len(self.faults)),))
@@ -215,7 +220,7 @@ class OwnLoops:
             return
         if only is not None:
             raise no_quotient(node.op.name)
-        fault = Fault(node.op.name, self.buffers.get(divisors), None)
+        fault = Fault(Called(node.op.name), self.buffers.get(divisors), None)
         self.faults[divisors, None] = fault
         code = self.known + len(self.faults)
         outside = self.blocks, self.memo, self.sources  # what is known there is not known in a kernel before it

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import GraphError, message
+from ..ops.lookup import Called
 from ..scalar import Expr
 from .loopir import (
     TAIL,
@@ -105,12 +106,12 @@ def shifted(regions: Sequence[Region], by: int) -> tuple[Region, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What a Check found wrong, for the message: the op, the buffer of indices and the length of the axis.
+    """What a Check found wrong, for the message: who was called, the buffer of indices and the length of the axis.
 
     Where `size` is None they are divisors, of which none may be 0; without a buffer they lie in a part of one.
     """
 
-    op: str
+    called: Called
     buffer: Buffer | None
     size: int | None
 

@@ -18,9 +18,9 @@ from typing import Any, Final
 import numpy as np
 
 from ..config import config, say
-from ..errors import IndexOutOfRange, message
-from ..graph import NO_ATTRS, Graph, Node
+from ..graph import NO_ATTRS, Attrs, Graph, Node
 from ..ops.elementwise import no_quotient
+from ..ops.lookup import out_of_range
 from ..ops.source import CONSTANT
 from . import native
 from .fusion import Plan, plan
@@ -193,16 +193,11 @@ class Compiled:
     def fail(self, code: int) -> None:
         """Raise the error of a check that did not hold."""
         fault: Fault = self.stages.schedule.program.faults[code - 1]
-        raise_fault(fault, None if fault.buffer is None else self.arena.view(fault.buffer), {})
+        raise_fault(fault, None if fault.buffer is None else self.arena.view(fault.buffer))
 
 
-def raise_fault(fault: Fault, values: Any, where: Mapping[str, Any]) -> None:
-    """Name the first index that is out of range, or divisor that is 0, and where it was."""
+def raise_fault(fault: Fault, values: Any, where: Attrs = NO_ATTRS) -> None:
+    """Name the first number that is out of range, or divisor that is 0, and where it was."""
     if fault.size is None:
-        raise no_quotient(fault.op, values, where)
-    bad = np.argwhere((values < 0) | (values >= fault.size))[0].tolist()
-    place = ", ".join(
-        [*(f"{name} {number}" for name, number in where.items()), f"position {bad}" if bad else ""]
-    ).rstrip(", ")
-    got = f"index {values[tuple(bad)]}" + (f" at {place}" if place else "")
-    raise IndexOutOfRange(message(fault.op, got, f"0 <= index < {fault.size}"))
+        raise no_quotient(fault.called.name, values, where)
+    raise out_of_range(fault.called, np.array(values), fault.size)

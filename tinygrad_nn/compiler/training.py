@@ -25,7 +25,7 @@ from ..pytree import flatten
 from ..tensor import Tensor, no_grad
 from ..tensor.core import constant
 from . import native
-from .batches import overlaid
+from .batches import Dim, overlaid
 from .epochs import STOPPED, Body, Epochs, Results
 from .jit import Jitted, State, bring_in, describe, give_back, same_modes
 from .llvm import write_function
@@ -38,6 +38,7 @@ from .trace import HANDLES, Traced, trace
 
 RANKED: Final = 2048  # samples whose permutation is made natively: by ranks, which costs their square
 PATIENCE: Final = 0.15  # seconds that Ctrl-C may wait for a call
+NEVER: Final = 2**62  # a batch that does not come
 Array = np.ndarray[Any, Any]
 
 
@@ -109,8 +110,11 @@ class Training:
         self.capacity = builder.capacity
         self.history, self.scores = self.view(builder.history), self.view(builder.scores)
         self.flags, self.count, self.now = self.view(builder.flags), self.view(builder.count), self.view(builder.now)
-        self.stop = self.view(builder.stop)
+        self.stop, self.sound, self.rounds = self.view(builder.stop), self.view(builder.sound), builder.rounds
+        self.stop[...] = NEVER
         self.shuffled = shuffle and permutation is None
+        self.own_order = self.view(builder.orders) if builder.orders is not None and permutation is not None else None
+        self.place: tuple[int, int | None] = (0, None)  # of the last error: epoch of the call, and batch if it was one
         self.orders = self.view(builder.orders) if builder.orders is not None and permutation is None else None
         self.turns = self.view(builder.turns) if builder.turns is not None else None
         last = [(k, body.rounds - 1 - n) for k, body in enumerate(bodies) for n in range(body.rounds)]
@@ -204,14 +208,16 @@ class Training:
         evaluated: Array | Sequence[bool],
         seconds: float,
         interrupted: Callable[[], bool],
+        stop: int = NEVER,
     ) -> int:
         """Train for some epochs; returns how many were completed. `first` is the number of the first, from 1.
 
         A call that is expected to take longer than `PATIENCE` seconds runs beside Python, which may stop it between two
         batches when it is `interrupted`.
 
-        Columns are then in `history` and `scores`. Raises IndexOutOfRange for a label that is out of range, naming
-        epoch, batch, row and value; the state is that before the batch.
+        It ends before the batch numbered `stop`, counted from the first of this call. Columns are then in `history` and
+        `scores`, and in `sound` how many batches of an epoch came before the first whose result was not finite. Raises
+        IndexOutOfRange for a label that is out of range; `place` says where, and the state is that before the batch.
         """
         try:
             with ExitStack() as running:
@@ -221,7 +227,7 @@ class Training:
                 self.count[...] = epochs
                 self.flags[:epochs] = evaluated
                 self.now[...] = 0
-                code = self._call(seconds, interrupted)
+                code = self._call(seconds, interrupted, stop)
         finally:
             with HANDLES, self.lock:
                 give_back(self.state, self.lock)
@@ -232,9 +238,9 @@ class Training:
             self._fail(code, first)
         return epochs if code == 0 else int(self.now[0])
 
-    def _call(self, seconds: float, interrupted: Callable[[], bool]) -> int:
+    def _call(self, seconds: float, interrupted: Callable[[], bool], stop: int) -> int:
         """Run the native function; its code, 0 for the whole run."""
-        self.stop[...] = 0
+        self.stop[...] = stop
         if seconds < PATIENCE:
             return int(self.code.function(self.arena.address))
         codes: list[int] = []
@@ -246,19 +252,31 @@ class Training:
                 thread.join(0.02)
                 running = thread.is_alive()
                 if interrupted():
-                    self.stop[...] = 1
+                    self.stop[...] = 0
         finally:  # a second Ctrl-C must not leave it running: the state is in there
-            self.stop[...] = 1
+            self.stop[...] = 0
             thread.join()
         return int(codes[0])
 
     def _fail(self, code: int, first: int) -> None:
         fault: Fault = self.schedule.program.faults[code - 1]
-        where = {"epoch": int(self.now[0]) + first}
-        if any(fault.buffer in inputs for inputs in self.builder.batches):
-            where["batch"] = int(self.now[1])
-        values = None if fault.buffer is None else self.view(fault.buffer)
-        raise_fault(fault, values, where)  # what a short batch left from before stands behind its rows
+        epoch, batch = self.now.tolist()
+        judging = code in self.builder.judging
+        self.place = epoch, None if judging else batch
+        where = {"epoch": epoch + first} | ({} if judging else {"batch": batch})
+        if fault.buffer is None:
+            raise_fault(fault, None, where)
+            return
+        lengths = fault.buffer.shape
+        if not judging and self._is_short(epoch, batch):  # behind its rows stands what was left from before
+            lengths = tuple(n.tail if isinstance(n, Dim) else n for n in lengths)
+        raise_fault(fault, self.view(fault.buffer)[tuple(map(slice, lengths))], where)
+
+    def _is_short(self, epoch: int, batch: int) -> bool:
+        """Whether a batch is the short one of a body that serves both."""
+        if self.turns is not None:
+            return bool(self.turns[epoch % len(self.turns), batch, 1])
+        return batch == self.rounds - 1 and bool(self.cases[-1, 1])
 
 
 def without_gradients(traced: Traced) -> Graph:

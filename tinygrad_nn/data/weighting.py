@@ -54,5 +54,6 @@ def _by_class(labels: Array, class_weight: Mapping[int, float] | str, op: str) -
         raise ConfigError(message(op, f"class_weight {class_weight!r}", '"balanced" or a dict of label -> weight'))
     missing = [label for label in present.tolist() if label not in class_weight]
     if missing:
-        raise DataError(message(op, f"no weight for class {missing[0]}", "a weight for every label in the data"))
+        got = f"no weight for class {missing[0]}, the label in row {int(np.argmax(labels == missing[0]))}"
+        raise DataError(message(op, got, "a weight for every label in the data"))
     return np.array([class_weight[label] for label in present.tolist()])[inverse]

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
+from typing import Final
 
 from ..errors import ConfigError, ShapeError, message
+from ..ops.index import SCATTER_ADD, TAKE
+from ..ops.lookup import Called
 from ..tensor import Tensor, no_grad
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
+
+_EMBEDDING: Final = Called("embedding")
 
 
 @takes_data
@@ -49,27 +55,42 @@ def bilinear(x1: Tensor, x2: Tensor, weight: Tensor, bias: Tensor | None = None)
 
 @takes_data
 def embedding(index: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
-    """Rows of weight (V, E) by integer index (...): (..., E). The row `padding_idx` gets no gradient."""
+    """Rows of weight (V, E) by integer index (...): (..., E). The row `padding_idx` gets no gradient.
+
+    Raises IndexOutOfRange naming row and number of an index outside of 0..V-1.
+    """
+    if weight.ndim != 2:
+        raise ShapeError(message("embedding", f"weight of shape {weight.shape}", "(V, E)"))
     if padding_idx is not None:
+        if not -weight.shape[0] <= padding_idx < weight.shape[0]:
+            got = f"padding_idx {padding_idx}"
+            raise ConfigError(message("embedding", got, f"one of {weight.shape[0]} rows"))
         rows = weight.new_arange(weight.shape[0]).unsqueeze(1) == padding_idx % weight.shape[0]
         weight = weight.detach().where(rows, weight)
-    return weight.index_select(0, index.reshape(-1)).reshape((*index.shape, weight.shape[1]))
+    return weight.apply(TAKE, index, axis=0, called=_EMBEDDING)
 
 
 @takes_data
 def one_hot(index: Tensor, num_classes: int = -1) -> Tensor:
-    """(..., C) int64, 1 at the index; `num_classes` -1 means the largest + 1 (which reads the values)."""
+    """(..., C) int64, 1 at the index; `num_classes` -1 means the largest + 1 (which reads the values).
+
+    Raises IndexOutOfRange naming row and number of a label outside of 0..C-1.
+    """
     if index.dtype.kind != "i":
         raise ConfigError(message("one_hot", f"dtype {index.dtype.name}", "integers"))
-    if index.is_traced and num_classes != -1:  # nothing to read yet: a label out of range is a row of zeros
-        return (index.unsqueeze(-1) == index.new_arange(num_classes)).long()
-    largest = int(index.amax().item()) if index.numel() else -1
-    count = largest + 1 if num_classes == -1 else num_classes
-    if largest >= count or (index.numel() and int(index.amin().item()) < 0):
-        raise ConfigError(
-            message("one_hot", f"labels from {int(index.amin().item())} to {largest}", f"0 <= label < {count}")
-        )
-    return (index.unsqueeze(-1) == index.new_arange(count)).long()
+    if num_classes < -1:
+        raise ConfigError(message("one_hot", f"num_classes {num_classes}", "the number of classes, or -1"))
+    count = num_classes
+    if num_classes == -1:
+        count = max(0, 1 + int(index.amax().item())) if index.numel() else 0
+    ones, place = index.long().new_ones((*index.shape, 1)), index.unsqueeze(-1)
+    axis = index.ndim
+    return ones.apply(SCATTER_ADD, place, axis=axis, shape=(*index.shape, count), called=_ones_at(axis))
+
+
+@cache
+def _ones_at(axis: int) -> Called:
+    return Called("one_hot", "label", axis)
 
 
 def _windows(name: str, x: Tensor, size: int, stride: int, dilation: int) -> Tensor:

@@ -7,9 +7,12 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Final
 
 from ..errors import ConfigError, DTypeError, IndexOutOfRange, ShapeError, message
+from ..ops.index import GATHER, TAKE
+from ..ops.lookup import Called
 from ..tensor import Tensor
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
@@ -125,11 +128,25 @@ def _labels(name: str, x: Tensor, target: Tensor) -> None:
         raise ShapeError(message(name, got, "(N, C, ...) and (N, ...)", "labels are class numbers, not one-hot rows"))
 
 
+def _one_per_class(name: str, weight: Tensor | None, classes: int) -> None:
+    if weight is not None and weight.shape != (classes,):
+        raise ShapeError(message(name, f"weight of shape {weight.shape} for {classes} classes", f"shape ({classes},)"))
+
+
+@cache
+def _called(name: str, axis: int | None = None) -> Called:
+    """Labels that a loss looks up; `axis` is the one it gave them."""
+    return Called(name, "label", axis)
+
+
 @takes_data
 def nll_loss(
     x: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = DEFAULT_IGNORE, reduction: str = "mean"
 ) -> Tensor:
-    """-x[target]: x are log-probabilities. Mean is weighted; labels equal to `ignore_index` do not count."""
+    """-x[target]: x are log-probabilities. Mean is weighted; labels equal to `ignore_index` do not count.
+
+    Raises IndexOutOfRange naming row and label of one outside of 0..C-1.
+    """
     _labels("nll_loss", x, target)
     check_floats("nll_loss", x, weight)
     return _picked("nll_loss", -x, target, weight, ignore_index, reduction)
@@ -140,15 +157,14 @@ def _picked(
 ) -> Tensor:
     """The cost of each label, weighted and reduced."""
     axis = 0 if costs.ndim == 1 else 1
+    _one_per_class(name, weight, costs.shape[axis])
     ignored = target == ignore_index
     some = ignore_index != DEFAULT_IGNORE if target.is_traced else bool(ignored.any())
     safe = target.masked_fill(ignored, 0) if some else target
-    values = costs.gather(axis, safe.unsqueeze(axis)).squeeze(axis)
+    values = costs.apply(GATHER, safe.unsqueeze(axis), axis=axis, called=_called(name, axis)).squeeze(axis)
     if weight is None and not some:
         return _reduced(name, values, reduction)
-    shares = (
-        costs.new_ones(target.shape) if weight is None else weight.index_select(0, safe.reshape(-1)).reshape(safe.shape)
-    )
+    shares = costs.new_ones(target.shape) if weight is None else weight.apply(TAKE, safe, axis=0, called=_called(name))
     if some:
         shares = shares.masked_fill(ignored, 0)
     values = values.masked_fill(ignored, 0) * shares if some else values * shares
@@ -167,7 +183,8 @@ def cross_entropy(
     """-log softmax(x)[target], for labels or for probabilities of x's shape.
 
     With label smoothing s the target is (1 - s) of the label and s of the uniform distribution (Szegedy et al., CVPR
-    2016). Raises DTypeError for labels that are no integers, IndexOutOfRange naming a label outside of 0..C-1.
+    2016). Raises DTypeError for labels that are no integers, IndexOutOfRange naming row and label of one outside of
+    0..C-1.
 
     >>> import tinygrad_nn as tg
     >>> round(cross_entropy(tg.zeros(2, 4), tg.tensor([0, 3])).item(), 4)
@@ -192,7 +209,7 @@ def cross_entropy(
         # The plain case in the fewest nodes: mean(log sum exp s - s[y]). Labels need no search for the ignored one,
         # which like all negative numbers is no class.
         try:
-            picked = shifted.gather(1, target.unsqueeze(1))
+            picked = shifted.apply(GATHER, target.unsqueeze(1), axis=1, called=_called("cross_entropy", 1))
         except IndexOutOfRange:
             if not bool((target == ignore_index).any()):
                 raise
@@ -208,9 +225,8 @@ def cross_entropy(
     smooth = per_class.sum(axis).masked_fill(ignored, 0)
     if reduction == "mean":
         safe = target.masked_fill(ignored, 0)
-        shares = (
-            x.new_ones(target.shape) if weight is None else weight.index_select(0, safe.reshape(-1)).reshape(safe.shape)
-        )
+        called = _called("cross_entropy")
+        shares = x.new_ones(target.shape) if weight is None else weight.apply(TAKE, safe, axis=0, called=called)
         smooth = smooth.sum() / shares.masked_fill(ignored, 0).sum()
     else:
         smooth = _reduced("cross_entropy", smooth, reduction)
@@ -223,6 +239,7 @@ def _soft_cross_entropy(
     logs = x.log_softmax(axis)
     if label_smoothing:
         target = target * (1 - label_smoothing) + label_smoothing / x.shape[axis]
+    _one_per_class("cross_entropy", weight, x.shape[axis])
     costs = -(logs * target)
     if weight is not None:
         costs = costs * weight.reshape((-1, *(1,) * (x.ndim - 1 - axis)))
@@ -306,12 +323,13 @@ def multi_margin_loss(
     x, target = (x.unsqueeze(0), target.reshape(1)) if single else (x, target)
     _labels("multi_margin_loss", x, target)
     check_floats("multi_margin_loss", x, weight)
-    own = x.gather(1, target.unsqueeze(1))
+    _one_per_class("multi_margin_loss", weight, x.shape[1])
+    own = x.apply(GATHER, target.unsqueeze(1), axis=1, called=_called("multi_margin_loss", 1))
     gap = (margin - own + x).clamp(min=0)
     if p == 2:
         gap = gap * gap
     if weight is not None:
-        gap = gap * weight.index_select(0, target).unsqueeze(1)
+        gap = gap * weight.apply(TAKE, target, axis=0, called=_called("multi_margin_loss")).unsqueeze(1)
     others = x.new_arange(x.shape[1]) != target.unsqueeze(1)
     values = gap.masked_fill(~others, 0.0).sum(1) / float(x.shape[1])
     return _reduced("multi_margin_loss", values.squeeze(0) if single else values, reduction)

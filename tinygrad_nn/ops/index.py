@@ -1,5 +1,5 @@
 """Primitives whose reading or writing place comes from data. Indices are checked against the axis: negative or too
-large is an error.
+large is an error, in the name of the function that was `called` (`lookup.py`).
 
 take / put_add work with whole slices along one axis and are each other's adjoint; gather / scatter_add do so element
 by element; scatter overwrites (where an element is written more than once the last write counts).
@@ -12,26 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import IndexOutOfRange, ShapeError, message
+from ..errors import ShapeError, message
 from ..graph import Arg, Case, DType, Op, Shape
 from ..scalar import Expr
+from .lookup import Called, check_range
 from .rules import ANY, BOOL, INT64, SELECT_LIMIT, Rank, Rule, Spread, check_index, check_kinds, picked
 
-_UNSIGNED = {4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
-
-
-def check_range(name: str, index: Any, size: int) -> None:
-    """Raise IndexOutOfRange naming the first bad position and value. One pass: a negative number is huge when
-    unsigned. On small arrays argmax costs a fifth of max.
-    """
-    if not index.size:
-        return
-    unsigned = index.view(_UNSIGNED[index.dtype.itemsize])
-    if unsigned.item(unsigned.argmax()) >= size:
-        position = np.argwhere((index < 0) | (index >= size))[0].tolist()
-        value = index[tuple(position)]
-        place = f"at position {position}" if position else "as the index"
-        raise IndexOutOfRange(message(name, f"index {value} {place}", f"0 <= index < {size}"))
+TAKEN, PUT_ADDED, GATHERED, SCATTER_ADDED, SCATTERED = map(
+    Called, ("take", "put_add", "gather", "scatter_add", "scatter")
+)
 
 
 def _needs_axis(name: str, shape: Shape, axis: int) -> None:
@@ -50,25 +39,25 @@ def _index_dtype(name: str) -> Rule:
     return rule
 
 
-def _take(x: Any, index: Any, axis: int) -> Any:
-    check_range("take", index, x.shape[axis])
+def _take(x: Any, index: Any, axis: int, called: Called = TAKEN) -> Any:
+    check_range(called, index, x.shape[axis])
     return x.take(index, axis)
 
 
-def _take_shape(x: Shape, index: Shape, axis: int) -> Shape:
+def _take_shape(x: Shape, index: Shape, axis: int, called: Called = TAKEN) -> Shape:
     _needs_axis("take", x, axis)
     return x[:axis] + index + x[axis + 1 :]
 
 
-def _put_add(values: Any, index: Any, axis: int, size: int) -> Any:
-    check_range("put_add", index, size)
+def _put_add(values: Any, index: Any, axis: int, size: int, called: Called = PUT_ADDED) -> Any:
+    check_range(called, index, size)
     after = values.shape[axis + index.ndim :]
     result = np.zeros((*values.shape[:axis], size, *after), values.dtype)
     np.add.at(result, (slice(None),) * axis + (index,), values)
     return result
 
 
-def _put_add_shape(values: Shape, index: Shape, axis: int, size: int) -> Shape:
+def _put_add_shape(values: Shape, index: Shape, axis: int, size: int, called: Called = PUT_ADDED) -> Shape:
     if values[axis : axis + len(index)] != index:
         raise ShapeError(
             message("put_add", f"values {values} for an index {index}", f"the index's shape from axis {axis} on")
@@ -83,13 +72,13 @@ def _read_at(read: Any, place: tuple[Any, ...], position: Any, axis: int, length
     return read(0, (*place[:axis], position, *place[axis + 1 :]))
 
 
-def _take_emit(read: Any, at: Any, x: Shape, index: Shape, axis: int) -> Any:
+def _take_emit(read: Any, at: Any, x: Shape, index: Shape, axis: int, called: Called = TAKEN) -> Any:
     after = axis + len(index)
     position = read.position(1, at[axis:after])
     return _read_at(read, (*at[:axis], read.zero, *at[after:]), position, axis, x[axis])
 
 
-def _gather_emit(read: Any, at: Any, x: Shape, index: Shape, axis: int) -> Any:
+def _gather_emit(read: Any, at: Any, x: Shape, index: Shape, axis: int, called: Called = GATHERED) -> Any:
     return _read_at(read, at, read.position(1, at), axis, x[axis])
 
 
@@ -102,7 +91,12 @@ TAKE: Op = Op(
     shape=_take_shape,
     dtype=_index_dtype("take"),
     numpy=_take,
-    vjp=(lambda g, out, x, index, axis: g.apply(PUT_ADD, index, axis=axis, size=x.shape[axis]), None),
+    vjp=(
+        lambda g, out, x, index, axis, called=TAKEN: g.apply(
+            PUT_ADD, index, axis=axis, size=x.shape[axis], called=called
+        ),
+        None,
+    ),
     emit=_take_emit,
     domain=(
         Case((Arg(shape=(3, 4)), ROWS), {"axis": 0}),
@@ -120,12 +114,15 @@ PUT_ADD: Op = Op(
     shape=_put_add_shape,
     dtype=_index_dtype("put_add"),
     numpy=_put_add,
-    vjp=(lambda g, out, values, index, axis, size: g.apply(TAKE, index, axis=axis), None),
+    vjp=(
+        lambda g, out, values, index, axis, size, called=PUT_ADDED: g.apply(TAKE, index, axis=axis, called=called),
+        None,
+    ),
     emit=Spread(
         values=0,
         start=None,
         add=True,
-        target=lambda read, at, values, index, axis, size: (
+        target=lambda read, at, values, index, axis, size, called=PUT_ADDED: (
             *at[:axis],
             read.position(1, at[axis : axis + len(index)]),
             *at[axis + len(index) :],
@@ -153,12 +150,12 @@ def _places(index: Any, axis: int) -> tuple[Any, ...]:
     return (*before, index, *after)
 
 
-def _gather(x: Any, index: Any, axis: int) -> Any:
-    check_range("gather", index, x.shape[axis])
+def _gather(x: Any, index: Any, axis: int, called: Called = GATHERED) -> Any:
+    check_range(called, index, x.shape[axis])
     return x[_places(index, axis)]
 
 
-def _gather_shape(x: Shape, index: Shape, axis: int) -> Shape:
+def _gather_shape(x: Shape, index: Shape, axis: int, called: Called = GATHERED) -> Shape:
     _needs_axis("gather", x, axis)
     if len(index) != len(x) or any(m > n for a, (m, n) in enumerate(zip(index, x, strict=True)) if a != axis):
         raise ShapeError(
@@ -167,8 +164,8 @@ def _gather_shape(x: Shape, index: Shape, axis: int) -> Shape:
     return index
 
 
-def _scatter_add(values: Any, index: Any, axis: int, shape: Shape) -> Any:
-    check_range("scatter_add", index, shape[axis])
+def _scatter_add(values: Any, index: Any, axis: int, shape: Shape, called: Called = SCATTER_ADDED) -> Any:
+    check_range(called, index, shape[axis])
     result = np.zeros(shape, values.dtype)
     if index.shape[axis] == 1:  # one element per line cannot meet another
         result[_places(index, axis)] = values
@@ -177,20 +174,22 @@ def _scatter_add(values: Any, index: Any, axis: int, shape: Shape) -> Any:
     return result
 
 
-def _scatter_add_shape(values: Shape, index: Shape, axis: int, shape: Shape) -> Shape:
+def _scatter_add_shape(values: Shape, index: Shape, axis: int, shape: Shape, called: Called = SCATTER_ADDED) -> Shape:
     _gather_shape(shape, index, axis)
     if values != index:
         raise ShapeError(message("scatter_add", f"values {values} for an index {index}", "equal shapes"))
     return shape
 
 
-def _scatters_one(values: Shape, index: Shape, axis: int, shape: Shape) -> bool:
+def _scatters_one(values: Shape, index: Shape, axis: int, shape: Shape, called: Called = SCATTER_ADDED) -> bool:
     """Whether every line gets one element and is short."""
     whole = all(n == m for a, (n, m) in enumerate(zip(index, shape, strict=True)) if a != axis)
     return bool(whole and index[axis] == 1 and shape[axis] <= SELECT_LIMIT)
 
 
-def _scatter_one(read: Any, at: Any, values: Shape, index: Shape, axis: int, shape: Shape) -> Any:
+def _scatter_one(
+    read: Any, at: Any, values: Shape, index: Shape, axis: int, shape: Shape, called: Called = SCATTER_ADDED
+) -> Any:
     """One element per line, on a short axis: each place of the line compares."""
     line = (*at[:axis], read.zero, *at[axis + 1 :])
     return read.position(1, line).eq(read.number(at[axis])).where(read(0, line), 0)
@@ -205,7 +204,12 @@ GATHER: Op = Op(
     shape=_gather_shape,
     dtype=_index_dtype("gather"),
     numpy=_gather,
-    vjp=(lambda g, out, x, index, axis: g.apply(SCATTER_ADD, index, axis=axis, shape=x.shape), None),
+    vjp=(
+        lambda g, out, x, index, axis, called=GATHERED: g.apply(
+            SCATTER_ADD, index, axis=axis, shape=x.shape, called=called
+        ),
+        None,
+    ),
     emit=_gather_emit,
     domain=(
         Case((Arg(shape=(3, 4)), PICKS), {"axis": 0}),
@@ -222,15 +226,24 @@ SCATTER_ADD: Op = Op(
     shape=_scatter_add_shape,
     dtype=_index_dtype("scatter_add"),
     numpy=_scatter_add,
-    vjp=(lambda g, out, values, index, axis, shape: g.apply(GATHER, index, axis=axis), None),
+    vjp=(
+        lambda g, out, values, index, axis, shape, called=SCATTER_ADDED: g.apply(
+            GATHER, index, axis=axis, called=called
+        ),
+        None,
+    ),
     emit=Spread(
         values=0,
         start=None,
         add=True,
-        target=lambda read, at, values, index, axis, shape: (*at[:axis], read.position(1, at), *at[axis + 1 :]),
+        target=lambda read, at, values, index, axis, shape, called=SCATTER_ADDED: (
+            *at[:axis],
+            read.position(1, at),
+            *at[axis + 1 :],
+        ),
         inlines=_scatters_one,
         inline=_scatter_one,
-        alone=lambda values, index, axis, shape: bool(index[axis] == 1),
+        alone=lambda values, index, axis, shape, called=SCATTER_ADDED: bool(index[axis] == 1),
     ),
     domain=(
         Case((Arg(shape=(2, 4)), PICKS), {"axis": 0, "shape": (3, 4)}),
@@ -240,14 +253,14 @@ SCATTER_ADD: Op = Op(
 )
 
 
-def _scatter(x: Any, index: Any, values: Any, axis: int) -> Any:
-    check_range("scatter", index, x.shape[axis])
+def _scatter(x: Any, index: Any, values: Any, axis: int, called: Called = SCATTERED) -> Any:
+    check_range(called, index, x.shape[axis])
     result = x.copy()
     result[_places(index, axis)] = values
     return result
 
 
-def _scatter_shape(x: Shape, index: Shape, values: Shape, axis: int) -> Shape:
+def _scatter_shape(x: Shape, index: Shape, values: Shape, axis: int, called: Called = SCATTERED) -> Shape:
     _gather_shape(x, index, axis)
     if values != index:
         raise ShapeError(message("scatter", f"values {values} for an index {index}", "equal shapes"))
@@ -263,15 +276,21 @@ SCATTER: Op = Op(
     dtype=_index_dtype("scatter"),
     numpy=_scatter,
     vjp=(
-        lambda g, out, x, index, values, axis: g.apply(SCATTER, index, values.new_zeros(values.shape), axis=axis),
+        lambda g, out, x, index, values, axis, called=SCATTERED: g.apply(
+            SCATTER, index, values.new_zeros(values.shape), axis=axis, called=called
+        ),
         None,
-        lambda g, out, x, index, values, axis: g.apply(GATHER, index, axis=axis),
+        lambda g, out, x, index, values, axis, called=SCATTERED: g.apply(GATHER, index, axis=axis, called=called),
     ),
     emit=Spread(
         values=2,
         start=0,
         add=False,
-        target=lambda read, at, x, index, values, axis: (*at[:axis], read.position(1, at), *at[axis + 1 :]),
+        target=lambda read, at, x, index, values, axis, called=SCATTERED: (
+            *at[:axis],
+            read.position(1, at),
+            *at[axis + 1 :],
+        ),
     ),
     domain=(Case((Arg(shape=(3, 2)), Arg(0, 3, dtype="int", shape=(1, 2)), Arg(shape=(1, 2))), {"axis": 0}),),
     linear=True,

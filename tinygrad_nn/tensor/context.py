@@ -39,6 +39,13 @@ class Recorder(Protocol):
         """A handle is given another value."""
 
 
+class Journal(Protocol):
+    """Who can take back what is written."""
+
+    def note(self, handle: Core) -> None:
+        """This tensor is about to hold another value."""
+
+
 class Mode(threading.local):
     """What holds for the running thread: gradients on or off, the recorder, and a context in which NumPy does not
     warn.
@@ -51,6 +58,7 @@ class Mode(threading.local):
     recorder: Recorder | None = None
     dtype: DType = FLOAT32
     watch: Watch | None = None  # sees each cotangent as it is made
+    journal: Journal | None = None  # notes what a tensor held before it is written
 
     def __init__(self) -> None:
         context = contextvars.copy_context()

@@ -250,6 +250,8 @@ class Core:
 
         A computed tensor that is written under no_grad keeps its history, as in PyTorch.
         """
+        if mode.journal is not None:
+            mode.journal.note(self)
         old = self.node
         slot = old.slot
         if slot is not None and slot.owner >= 0 and not new.needs_grad:

@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import DTypeError, IndexOutOfRange, ShapeError, message
 from ..graph import Shape
 from ..ops.index import GATHER, PUT_ADD, SCATTER, SCATTER_ADD, TAKE
+from ..ops.lookup import Called, out_of_range
 from ..ops.movement import RESHAPE
 from .arrays import array_of
 from .core import Core, constant, mode
@@ -24,6 +25,9 @@ from .shape import normal_axis
 
 Index = Core | int | np.ndarray[Any, Any] | Sequence[Any]
 T = TypeVar("T", bound=InPlace)
+INDEX_SELECT, INDEX_ADD, TAKE_ALONG_DIM, GETITEM, SETITEM = map(
+    Called, ("index_select", "index_add", "take_along_dim", "getitem", "setitem")
+)
 
 
 class Indexed(InPlace):
@@ -59,13 +63,15 @@ class Indexed(InPlace):
         index = self._positions("index_select", index)
         if index.ndim > 1:
             raise ShapeError(message("index_select", f"an index of shape {index.shape}", "one axis"))
-        return self.apply(TAKE, index, axis=normal_axis("index_select", dim, self.ndim))
+        axis = normal_axis("index_select", dim, self.ndim)
+        return self.apply(TAKE, index, axis=axis, called=INDEX_SELECT)
 
     def index_add(self, dim: int, index: Index, source: Operand, *, alpha: float = 1) -> Self:
         """A copy with alpha times the slices of `source` added at the slices that `index` names."""
         axis = normal_axis("index_add", dim, self.ndim)
         scaled = self._operand(source, "index_add") * alpha if alpha != 1 else self._operand(source, "index_add")
-        added = scaled.apply(PUT_ADD, self._positions("index_add", index), axis=axis, size=self.shape[axis])
+        at = self._positions("index_add", index)
+        added = scaled.apply(PUT_ADD, at, axis=axis, size=self.shape[axis], called=INDEX_ADD)
         return self + added
 
     def masked_select(self, mask: Index) -> Self:
@@ -80,12 +86,13 @@ class Indexed(InPlace):
         """As gather, with the other axes broadcast; of the flattened tensor without `dim`."""
         indices = self._positions("take_along_dim", indices)
         if dim is None:
-            return self.flatten().gather(0, indices.apply(RESHAPE, shape=(math.prod(indices.shape),)))
+            flat = indices.apply(RESHAPE, shape=(math.prod(indices.shape),))
+            return self.flatten().apply(GATHER, flat, axis=0, called=TAKE_ALONG_DIM)
         axis = normal_axis("take_along_dim", dim, self.ndim)
         lines = [max(m, n) if k != axis else -1 for k, (m, n) in enumerate(zip(self.shape, indices.shape, strict=True))]
         own = tuple(self.shape[axis] if n == -1 else n for n in lines)
         other = tuple(indices.shape[axis] if n == -1 else n for n in lines)
-        return self.expand_to(own).gather(axis, indices.expand_to(other))
+        return self.expand_to(own).apply(GATHER, indices.expand_to(other), axis=axis, called=TAKE_ALONG_DIM)
 
     def nonzero(self) -> Self:
         """Positions (K, ndim) of the elements that are not 0, as int64. Reads the values."""
@@ -122,14 +129,15 @@ class Indexed(InPlace):
         part = self.cut(bounds) if bounds else self
         return part if bounds and part.shape == tuple(shape) else part.shared(RESHAPE, shape=tuple(shape))
 
-    def places(self, key: Any) -> Self:
+    def places(self, key: Any, called: Called = GETITEM) -> Self:
         """Positions in the flattened tensor of what a key names, as int64: NumPy applied to positions."""
         positions = np.arange(self.numel()).reshape(self.shape)
         try:
             places = positions[_as_numpy(key)]
         except IndexError as error:
+            _check_bounds(_as_numpy(key), self.shape, called)
             raise IndexOutOfRange(
-                message("getitem", f"{error} for shape {self.shape}", "an index inside of the tensor")
+                message(called.name, f"{error} for shape {self.shape}", "an index inside of the tensor")
             ) from None
         return self.handle(constant(np.asarray(places)))  # type: ignore[no-any-return]
 
@@ -141,7 +149,7 @@ class Indexed(InPlace):
             part._write("setitem", _fitted(source, part.shape))
             return
         # Written with scatter, so gradients flow to the value and to what is not overwritten.
-        places = self.places(key)
+        places = self.places(key, SETITEM)
         flat = self.flatten().scatter(0, places.flatten(), _fitted(source, places.shape).flatten())
         self._write("setitem", flat.reshape(self.shape))
 
@@ -181,6 +189,26 @@ def _expanded(key: Any, shape: Shape) -> list[Any] | None:
     rest = [slice(None)] * (len(shape) - used)
     at = next((k for k, part in enumerate(parts) if part is Ellipsis), None)
     return [*parts, *rest] if at is None else [*parts[:at], *rest, *parts[at + 1 :]]
+
+
+def _check_bounds(parts: Sequence[Any], shape: Shape, called: Called) -> None:
+    """Raise IndexOutOfRange for the first array of a key that has a number outside of its axis."""
+    taken = [
+        0 if part is None or part is Ellipsis or isinstance(part, bool) else part.ndim if _is_mask(part) else 1
+        for part in parts
+    ]
+    axis, rest = 0, len(shape) - sum(taken)
+    for part, count in zip(parts, taken, strict=True):
+        axis += rest if part is Ellipsis else 0
+        if isinstance(part, np.ndarray) and not _is_mask(part) and axis < len(shape):
+            size = shape[axis]
+            if ((part < -size) | (part >= size)).any():
+                raise out_of_range(called, part, size, -size) from None
+        axis += count
+
+
+def _is_mask(part: Any) -> bool:
+    return isinstance(part, np.ndarray) and part.dtype == bool
 
 
 def _as_numpy(key: Any) -> Any:

@@ -85,8 +85,9 @@ def test_a_kink_is_a_failure_that_names_the_op_and_the_line(name: str, compiled:
     head, columns, *rows = str(caught.value).splitlines()
     assert "of the first derivative that cannot be compared; expected a point where the function is smooth" in head
     assert columns.split() == ["output", "input", "why"]
-    assert op in rows[0]
-    assert "test_kinks.py:" in rows[0]
+    what, file, _ = rows[0].partition("test_kinks.py:")
+    assert op in (rows[0] if name == "comparison" else what)
+    assert file
     assert line in rows[0]
 
 

@@ -7,7 +7,7 @@ A `Block` holds both sides for one leaf; `judged` raises with a table of the wor
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import GradcheckError, message
 from .identities import like_the_input
-from .numeric import Slope, Vector, settled_slope, step_for
+from .numeric import Slope, Vector, confirmed, settled_slope, slope, step_for
 from .places import find_kink, find_rule
 from .problem import Checkable, Leaf, Problem, StepProblem
 
@@ -154,8 +154,8 @@ def _full(problem: Checkable, settings: Settings) -> list[Block]:
         units = [_unit(x.size, place) for place in places]
         scale = _scale(own, here)
         found = [
-            settled_slope(problem.value, x, unit, step[place], here, REFUSE * scale)
-            for place, unit in zip(places, units, strict=True)
+            _measured(problem, settings, x, unit, step[place], here, scale, own[:, k])
+            for k, (place, unit) in enumerate(zip(places, units, strict=True))
         ]
         numeric, error, kink = (_columns(found, name, here.size) for name in ("value", "error", "kink"))
         labels = [leaf.element(k) for k in range(len(places))]
@@ -179,7 +179,7 @@ def _fast(problem: Checkable, settings: Settings, rng: np.random.Generator) -> l
         for v, row in zip(cotangents, own, strict=True):
             u = np.zeros(x.size)
             u[part] = rng.choice((-1.0, 1.0), size) * rng.uniform(0.5, 1.0, size)
-            blocks.append(_along(problem, leaf, u, v, row @ u[part], float(step[part].min()), x, here))
+            blocks.append(_along(problem, settings, leaf, u, v, row @ u[part], float(step[part].min()), x, here))
     return blocks
 
 
@@ -193,7 +193,9 @@ def _elements(problem: Checkable, settings: Settings, blocks: Sequence[Block]) -
     for leaf, own in zip(problem.leaves, analytic, strict=True):
         for k in range(leaf.handle.numel()) if id(leaf.handle) in bad else ():
             place = begin + k
-            block = _along(problem, leaf, _unit(x.size, place), v, float(own[0, k]), float(step[place]), x, here)
+            block = _along(
+                problem, settings, leaf, _unit(x.size, place), v, float(own[0, k]), float(step[place]), x, here
+            )
             if block.wrong(settings).any():
                 found.append(replace(block, columns=[leaf.element(k)]))
             if len(found) >= SHOWN:
@@ -203,16 +205,55 @@ def _elements(problem: Checkable, settings: Settings, blocks: Sequence[Block]) -
 
 
 def _along(
-    problem: Checkable, leaf: Leaf, u: Vector, v: Vector, analytic: float, step: float, x: Vector, here: Vector
+    problem: Checkable,
+    settings: Settings,
+    leaf: Leaf,
+    u: Vector,
+    v: Vector,
+    analytic: float,
+    step: float,
+    x: Vector,
+    here: Vector,
 ) -> Block:
     """<v, J u> of one direction and one cotangent: the slopes of all outputs along u, weighted."""
     size = float(np.abs(v) @ np.abs(here))
-    scale = max(abs(analytic), size) or 1.0
-    found = settled_slope(problem.value, x, u, step, here, REFUSE * scale / max(1.0, float(np.abs(v).sum())))
-    parts = (v @ found.value, np.abs(v) @ found.error, bool((found.kink & (v != 0)).any()))
-    numeric, error, kink = (np.array([[part]]) for part in parts)
-    scale = _scale(np.array(analytic), numeric, np.array(size))
-    return Block(leaf, np.array([[analytic]]), numeric, error, kink, scale, [u], [f"{leaf.name} along u"])
+    weights = np.abs(v)
+
+    def weighted(found: Slope) -> Slope:
+        kink = (found.kink & (v != 0)).any()
+        return Slope(np.array([v @ found.value]), np.array([weights @ found.error]), np.array([kink]))
+
+    expected = np.array([analytic])
+    found = _measured(
+        problem, settings, x, u, step, here, _scale(expected, np.array(size)), expected, weighted, weights
+    )
+    scale = _scale(expected, found.value, np.array(size))
+    numeric, error, kink = (part[None, :] for part in (found.value, found.error, found.kink))
+    return Block(leaf, expected[None, :], numeric, error, kink, scale, [u], [f"{leaf.name} along u"])
+
+
+def _measured(
+    problem: Checkable,
+    settings: Settings,
+    x: Vector,
+    u: Vector,
+    step: float,
+    here: Vector,
+    scale: float,
+    expected: Vector,
+    weighted: Callable[[Slope], Slope] = lambda found: found,
+    weights: Any = 1.0,
+) -> Slope:
+    """The numeric side along u, measured once more where it is not what was expected."""
+    limit = REFUSE * scale / max(1.0, float(np.sum(weights)))
+    first = weighted(settled_slope(problem.value, x, u, step, here, limit))
+    return confirmed(
+        first,
+        lambda h: weighted(slope(problem.value, x, u, h, here)),
+        step,
+        expected,
+        lambda found: settings.rtol * found.error + settings.atol * scale,
+    )
 
 
 def judged(problem: Checkable, settings: Settings, blocks: Sequence[Block], rows: Sequence[str], how: str) -> Found:

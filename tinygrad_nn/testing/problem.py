@@ -249,7 +249,7 @@ def placed(problem: Checkable, x: Vector) -> Iterator[None]:
     parts = cut(x, [leaf.handle.shape for leaf in problem.leaves])
     try:
         for own, part in zip(held, parts, strict=True):
-            own.put(_fresh(own, part))
+            own.handle.node = _fresh(own, part)
         with enable_grad():
             yield
     finally:

@@ -32,15 +32,11 @@ _PACKAGE, _HOME = __name__.partition(".")[0], str(Path(__file__).parents[1])
 _LIMIT = 10_000  # objects that are looked at for a name
 _DATA = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic)  # hold nothing that has a name
 Named = tuple[str, Any]
-_hold = vars(Core)["node"].__set__
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A tensor as it was: the node it held, and its place in reverse mode.
-
-    A tensor that only stands for another one, its base, is held by that.
-    """
+    """A tensor as it was: the node it held, and its place in reverse mode."""
 
     handle: Any
     node: Node
@@ -51,8 +47,6 @@ class Held:
     @classmethod
     def of(cls, handle: Any) -> Held:
         """The present state of a handle. What lies in the memory of a compiled function is copied from there."""
-        base = getattr(handle, "_base", None)
-        handle = base if base is not None and base.node is handle.node else handle
         node, slot = handle.node, handle.node.slot
         node.value  # noqa: B018
         if slot is None or slot.owner < 0:
@@ -61,13 +55,9 @@ class Held:
             slot.grad.node.value  # noqa: B018
         return cls(handle, node, slot, slot.grad, slot.owner)
 
-    def put(self, node: Node) -> None:
-        """Let the tensor hold another node: this tensor, and not what it may share elements with."""
-        _hold(self.handle, node)
-
     def restore(self) -> None:
         """Make it so again."""
-        self.put(self.node)
+        self.handle.node = self.node
         self.node.slot = self.slot
         if self.slot is not None and self.owner >= 0:
             self.slot.grad, self.slot.owner = self.grad, self.owner

@@ -51,7 +51,8 @@ def function_problem(
     roots = [out.node for out in returned if isinstance(out, Tensor) and out.requires_grad]
     depends = set(reachable(roots, _needs_grad))
     if parameters is None:
-        others = [x for x in reach.leaves(called) if id(x) not in leaves and x.node in depends]
+        taken = {leaf.handle.node for leaf in leaves.values()}
+        others = [x for x in reach.leaves(called) if x.node not in taken and x.node in depends]
         leaves |= {id(x): Leaf(called.get(id(x), f"leaf {k}"), x, "parameter") for k, x in enumerate(others)}
     _check_leaves(leaves.values())
     if not leaves:

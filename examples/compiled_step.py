@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ import numpy as np
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
+
+sys.path.insert(0, str(Path(__file__).parent))
+import common
 
 
 def build() -> Any:
@@ -37,7 +41,9 @@ def build() -> Any:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Compile for a batch of 16 and print the stages that are asked for."""
-    wanted = list(sys.argv[1:] if argv is None else argv) or ["graph", "loops", "table"]
+    p = common.words(__doc__)
+    p.add_argument("stage", nargs="*", metavar="STAGE", help="graph, loops, llvm, asm or table")
+    wanted = p.parse_args(argv).stage or ["graph", "loops", "table"]
     step = build()
     x = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
     y = (x.sum(1, keepdims=True) > 0).astype(np.float32)
@@ -57,4 +63,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    common.start(main)

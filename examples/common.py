@@ -244,11 +244,20 @@ def fingerprint(*arrays: np.ndarray) -> str:
     return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
 
 
-def check_folders(options: argparse.Namespace) -> None:
+def check(options: argparse.Namespace) -> None:
     """Find out before training whether what it leaves can be written; the folder of pictures is made."""
+    if options.load is not None:
+        refuse(options, "with --load, which trains nothing", "plot")
     if options.save is not None and (options.save.is_dir() or not options.save.parent.is_dir()):
         raise ConfigError(message("--save", str(options.save), "a file in a folder that exists"))
     options.out.mkdir(parents=True, exist_ok=True)
+
+
+def refuse(options: argparse.Namespace, why: str, *flags: str) -> None:
+    """A flag that would be ignored is an error."""
+    for flag in flags:
+        if getattr(options, flag):
+            raise ConfigError(message(f"--{flag}", f"it {why}", "one of the two"))
 
 
 def scaler_state(scaler: Any) -> dict[str, Any]:

@@ -234,7 +234,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Train and report, or load; then whatever the flags ask for."""
     options = parse(argv)
-    common.check_folders(options)
+    common.check(options)
     if options.load:
         model, scaler, series, text = load(options.load, options)
         print(text)

@@ -184,7 +184,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Train and report, or load; then whatever the flags ask for."""
     options = parse(argv)
-    common.check_folders(options)
+    common.check(options)
     x, y = read(options.data)
     if options.load:
         model, scaler, text = load(options.load, x, y)

@@ -39,7 +39,7 @@ PARTS = (0.6, 0.2, 0.2)
 OPTIMIZERS = {"sgd": optim.SGD, "adam": optim.Adam, "rmsprop": optim.RMSprop}
 GRID = {"lr": (0.01, 0.1, 0.3, 1.0), "l2": (0.0, 0.001, 0.01)}
 CURVE = {
-    "mae": "train MAE", "validation_mae": "validation MAE",
+    "train_mae": "train MAE", "validation_mae": "validation MAE",
     "train_loss": "train loss", "validation_loss": "validation loss",
 }  # fmt: skip
 
@@ -201,7 +201,7 @@ def train(model: nn.Module, parts: Titanic, options: argparse.Namespace) -> tg.H
             penalized = loss + options.l1 * sum(p.abs().sum() for p in model.parameters())
         penalized.backward()
         opt.step()
-        return {"mae": (logits.sigmoid() - y).abs().mean(), "train_loss": loss}
+        return {"train_mae": (logits.sigmoid() - y).abs().mean(), "train_loss": loss}
 
     x, y = tg.tensor(parts.validation.x), tg.tensor(parts.validation.y)
 
@@ -348,7 +348,8 @@ def plot_boundary(parts: Titanic, options: argparse.Namespace, path: Path) -> No
     tg.manual_seed(options.seed)
     model = build(2, options.hidden)
     train(model, Titanic(train_part, validation, test, parts.features), options)
-    ends = [np.linspace(0.0, float(test.x[:, k].max()) * 1.02 or 1.0, 101, dtype=np.float32) for k in (0, 1)]
+    spans = [(float(test.x[:, k].min()), float(np.ptp(test.x[:, k])) or 1.0) for k in (0, 1)]
+    ends = [np.linspace(low - 0.05 * span, low + 1.05 * span, 101, dtype=np.float32) for low, span in spans]
     grid = np.stack([axis.reshape(-1) for axis in np.meshgrid(*ends)], axis=1)
     chance = probabilities(model, grid).reshape(101, 101)
     figure, (axes,) = common.subplots(1, width=6)
@@ -359,9 +360,9 @@ def plot_boundary(parts: Titanic, options: argparse.Namespace, path: Path) -> No
         chosen = test.y[:, 0] == label
         axes.scatter(test.x[chosen, 0], test.x[chosen, 1], marker=marker, s=18, c="black", alpha=0.6, label=name)
     axes.set(xlabel=f"{options.features[0]} (scaled)", ylabel=f"{options.features[1]} (scaled)")
-    axes.set_title(f"Chance of survival, boundary at 50%, test part of seed {options.seed}")
+    axes.set_title(f"Boundary at 50%, passengers of the test part of seed {options.seed}")
     axes.legend()
-    figure.colorbar(shades, ax=axes)
+    figure.colorbar(shades, ax=axes, label="chance of survival")
     common.write_figure(figure, path)
 
 
@@ -407,8 +408,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     p.add_argument("--report", action="store_true", help="also precision, recall and F1 of both classes")
     p.add_argument("--paper", action="store_true", help="split and statistics of the article")
     p.add_argument("--plot", choices=["loss", "boundary"], help="write titanic_loss.png or titanic_boundary.png")
-    pair = ["LogFare", "Sex=female"]
-    p.add_argument("--features", nargs=2, default=pair, metavar="NAME", help="the two of --plot boundary")
+    pair = ["Age", "LogFare"]
+    p.add_argument("--features", nargs=2, default=pair, metavar="NAME", help="of the boundary (default: Age LogFare)")
     p.add_argument("--draw", action="store_true", help="write titanic_graph.svg, the graph of the model")
     model = p.add_argument_group("model")
     model.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="default: sgd")
@@ -429,11 +430,14 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Train and report, or load, cross-validate, search; then whatever the flags ask for."""
     options = parse(argv)
-    common.check_folders(options)
-    table = read(options.data, options.seed)
+    common.check(options)
     if options.kfold or options.grid:
+        others = ["save", "load", "predict", "plot", "draw", "report", *(["grid"] if options.kfold else [])]
+        common.refuse(options, "with --kfold or --grid, which train other models", *others)
+        table = read(options.data, options.seed)
         print(cross_validate(table, options) if options.kfold else grid_search(table, options))
         return
+    table = read(options.data, options.seed)
     if options.load:
         model, parts, text = load(options.load, table)
         print(text)
@@ -443,7 +447,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if options.save:
             save(options.save, runs, table, options)
         if options.plot == "loss":
-            losses, errors = ["train_loss", "validation_loss"], ["mae", "validation_mae"]
+            losses, errors = ["train_loss", "validation_loss"], ["train_mae", "validation_mae"]
             panels = {"cross-entropy": losses, "mean absolute error": errors}
             common.plot_curves(histories, panels, options.out / "titanic_loss.png")
         print(report(table, runs))

@@ -44,8 +44,8 @@ def test_the_real_list_reaches_the_promised_accuracy(csv: str) -> None:
         assert parts.names == ("Age", "LogFare", "Sex=female", "Sex=male", "Pclass=1", "Pclass=2", "Pclass=3")
         shares = [part.y.mean() for part in (parts.train, parts.validation, parts.test)]
         np.testing.assert_allclose(shares, 342 / 891, atol=0.01)
-        assert len(history["mae"]) == len(history["validation_mae"]) == 1000
-        assert history["mae"][-1] < history["mae"][0]
+        assert len(history["train_mae"]) == len(history["validation_mae"]) == 1000
+        assert history["train_mae"][-1] < history["train_mae"][0]
         assert history["validation_mae"][-1] < history["validation_mae"][0]
         error = np.abs(titanic.probabilities(run.model, parts.validation.x) - parts.validation.y[:, 0]).mean()
         assert history["validation_mae"][-1] == pytest.approx(error, rel=1e-5)
@@ -192,6 +192,10 @@ def test_a_saved_model_is_the_trained_one(csv: str, tmp_path: Path, capsys: pyte
         (["--predict", "third", "male", "3", "8"], r"got 'third' for Pclass; expected a whole number"),
         (["--plot", "boundary", "--features", "Age", "Deck"], r"got the feature 'Deck'; expected two of Age"),
         (["--kfold", "900"], r"\[kfold\] got k=900 for 891 rows"),
+        (["--kfold", "3", "--save", "model.npz"], r"\[--save\] got it with --kfold or --grid, which train"),
+        (["--kfold", "3", "--grid"], r"\[--grid\] got it with --kfold"),
+        (["--grid", "--predict", "3", "male", "?", "8"], r"\[--predict\] got it with --kfold or --grid"),
+        (["--load", "model.npz", "--plot", "loss"], r"\[--plot\] got it with --load, which trains nothing"),
     ],
 )
 def test_what_is_wrong_is_said(csv: str, flags: list[str], expected: str, tmp_path: Path) -> None:

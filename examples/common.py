@@ -268,8 +268,10 @@ def scaler_state(scaler: Any) -> dict[str, Any]:
 # ---- rows to predict
 
 
-def given(values: Sequence[str], kinds: Mapping[str, type]) -> dict[str, list[Any]]:
+def given(values: Sequence[str] | None, kinds: Mapping[str, type]) -> dict[str, list[Any]]:
     """The columns of a CSV file, or of the one row that was typed, in this order; `?` is a missing value."""
+    if values is None:
+        return {name: [] for name in kinds}
     if len(values) == 1 and (len(kinds) > 1 or values[0].endswith(".csv")):
         frame = tg.data.read_csv(values[0], list(kinds), dtype=dict(kinds))
         return {name: frame[name].to_list() for name in kinds}

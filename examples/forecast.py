@@ -235,6 +235,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train and report, or load; then whatever the flags ask for."""
     options = parse(argv)
     common.check(options)
+    typed = common.numbers(options.predict or [])
     if options.load:
         model, scaler, series, text = load(options.load, options)
         print(text)
@@ -250,8 +251,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(report(runs))
         print(common.times([run.history for run in runs]))
     if options.predict is not None:
-        values = common.numbers(options.predict) if options.predict else series
-        print(upcoming(model, scaler, values, options.window))
+        print(upcoming(model, scaler, typed if len(typed) else series, options.window))
     if options.draw:
         common.draw(model, tg.zeros(1, 2, 1), options.out / "forecast_graph.svg")
 

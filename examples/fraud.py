@@ -301,14 +301,13 @@ def asked(kind: str, values: Sequence[str]) -> tuple[list[str], Sequences]:
     return [f"payment {k + 1}" for k in range(len(x))], data.cut(x, np.zeros(len(x)), min(STEPS, len(x)))
 
 
-def predict(kind: str, judge: Judge, features: data.MinMaxScaler, values: Sequence[str]) -> str:
+def predict(judge: Judge, features: data.MinMaxScaler, names: Sequence[str], steps: Sequences) -> str:
     """A line for each step: the score of a payment and what it is taken for, or degrees."""
-    names, steps = asked(kind, values)
     own = Judge(judge.model, scaled(steps, features, None), judge.targets)
     with tg.no_grad():
         found = own.predict().numpy()
     width = max(map(len, names))
-    if kind == "temperature":
+    if judge.targets is not None:
         return "\n".join(f"{name:>{width}}: {value:6.1f} degrees" for name, value in zip(names, found, strict=True))
     lines = [f"{'':{width}}   score  predicted"]
     return "\n".join(lines + [f"{name:>{width}}{value:8.3f}  {'fraud' if value > 0.5 else 'genuine'}"
@@ -376,6 +375,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train and report, or load; then whatever the flags ask for."""
     options = parse(argv)
     common.check(options)
+    wanted = asked(options.model, options.predict) if options.predict else None
     if options.load:
         judge, features, text = load(options.load, options)
         print(text)
@@ -390,8 +390,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             plot(runs, options.out / "fraud_history.png")
         print(report(runs))
         print(common.times([run.history for run in runs]))
-    if options.predict:
-        print(predict(options.model, judge, features, options.predict))
+    if wanted is not None:
+        print(predict(judge, features, *wanted))
     if options.draw:
         common.draw(judge.model, tg.zeros(1, 2, SETTINGS[options.model].features), options.out / "fraud_graph.svg")
 

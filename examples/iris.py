@@ -140,10 +140,14 @@ def report(runs: Sequence[Run]) -> str:
     ])
 
 
-def predict(model: nn.Module, scaler: data.StandardScaler, values: Sequence[str]) -> str:
-    """A line for each flower: its species, and the probability of all three."""
+def asked(values: Sequence[str] | None) -> np.ndarray:
+    """The flowers (N, 4) to predict, in cm: of a file, or the one that was typed."""
     columns = common.given(values, dict.fromkeys(COLUMNS, float))
-    x = np.array([columns[name] for name in COLUMNS], np.float64).T
+    return np.array([columns[name] for name in COLUMNS], np.float64).T
+
+
+def predict(model: nn.Module, scaler: data.StandardScaler, x: np.ndarray) -> str:
+    """A line for each flower: its species, and the probability of all three."""
     with tg.no_grad():
         found = model(tg.tensor(scaler.transform(x).astype(np.float32))).softmax(1).numpy()
     lines = [f"{'row':>5}  {'predicted':12}" + "".join(f"{name:>12}" for name in SPECIES)]
@@ -185,6 +189,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train and report, or load; then whatever the flags ask for."""
     options = parse(argv)
     common.check(options)
+    flowers = asked(options.predict)
     x, y = read(options.data)
     if options.load:
         model, scaler, text = load(options.load, x, y)
@@ -203,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             eager = run(x, y, common.with_seed(options, options.seed + len(runs) - 1, jit=False)).history
             print("\n".join(common.both_ways(histories[-1], eager)))
     if options.predict:
-        print(predict(model, scaler, options.predict))
+        print(predict(model, scaler, flowers))
     if options.draw:
         common.draw(model, tg.zeros(1, 4), options.out / "iris_graph.svg")
 

@@ -366,9 +366,9 @@ def plot_boundary(parts: Titanic, options: argparse.Namespace, path: Path) -> No
     common.write_figure(figure, path)
 
 
-def predict(model: nn.Module, features: Features, values: Sequence[str]) -> str:
+def predict(model: nn.Module, features: Features, passengers: dict[str, list[Any]]) -> str:
     """A line for each passenger."""
-    chances = probabilities(model, features.transform(common.given(values, ASKED)))
+    chances = probabilities(model, features.transform(passengers))
     lines = [f"{'row':>5}{'chance of survival':>20}  predicted"]
     lines += [f"{k:5d}{p:20.1%}  {'survived' if p > 0.5 else 'died'}" for k, p in enumerate(chances, 1)]
     return "\n".join(lines)
@@ -437,6 +437,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         table = read(options.data, options.seed)
         print(cross_validate(table, options) if options.kfold else grid_search(table, options))
         return
+    passengers = common.given(options.predict, ASKED)
     table = read(options.data, options.seed)
     if options.load:
         model, parts, text = load(options.load, table)
@@ -455,7 +456,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print("\n".join(["", "on the test parts", *per_class(runs)]))
         print(common.times(histories))
     if options.predict:
-        print(predict(model, parts.features, options.predict))
+        print(predict(model, parts.features, passengers))
     if options.plot == "boundary":
         plot_boundary(parts, options, options.out / "titanic_boundary.png")
     if options.draw:

@@ -46,16 +46,17 @@ class MeanImputer:
         """
         op = f"{cls.__name__}.fit"
         x, names = _training(op, train, names, allow_nan=True)
-        check_names(op, list(fallback or {}), names or (), "the names of the columns")
+        instead = dict(fallback or {})
+        check_names(op, list(instead), names or (), "the names of the columns")
         present = ~np.isnan(x)
         count = present.sum(axis=0)
         total = np.where(present, x, 0.0).sum(axis=0)
         for column in np.flatnonzero(count == 0).tolist():
-            name = names[column] if names else None
-            if fallback is None or name not in fallback:
-                raise DataError(message(op, f"column {column if name is None else repr(name)} without any value",
+            name = names[column] if names else ""
+            if name not in instead:
+                raise DataError(message(op, f"column {repr(name) if names else column} without any value",
                                         "at least one value in each column", "leave this column out, or give fallback"))
-            total[column], count[column] = fallback[name], 1
+            total[column], count[column] = instead[name], 1
         return cls(total / count, names)
 
     def transform(self, x: Any) -> Array:
@@ -190,16 +191,13 @@ class OneHotEncoder:
         op = f"{type(self).__name__}.transform"
         column = {category: j for j, category in enumerate(self.categories)}
         values = _categories(op, values, self.name, self.unknown == "zeros")
-        places = [column.get(value) for value in values]
-        if None in places and self.unknown == "error":
-            row = places.index(None)
+        places = np.array([column.get(value, -1) for value in values], np.int64)
+        if self.unknown == "error" and (places < 0).any():
+            row = int(np.argmax(places < 0))
             known = ", ".join(map(repr, self.categories[:12]))
             raise DataError(message(op, f"unknown category {values[row]!r} in {self.name!r}, row {row}",
                                     f"one of {known}", 'fit on data that holds every category, or unknown="zeros"'))
-        rows = [row for row, place in enumerate(places) if place is not None]
-        onehot = np.zeros((len(values), len(self.categories)))
-        onehot[rows, [places[row] for row in rows]] = 1.0
-        return onehot
+        return np.asarray(places[:, None] == np.arange(len(self.categories)), np.float64)
 
     def inverse(self, scores: Any) -> list[Any]:
         """The category with the largest score in each row of a (rows, categories) matrix."""

@@ -110,6 +110,13 @@ def repeat(options: argparse.Namespace, run: Callable[[int], Any]) -> list[Any]:
     return runs
 
 
+def complete(run: Any) -> Any:
+    """The run, unless Ctrl-C has ended it: then all ends."""
+    if run.history.stopped:
+        raise KeyboardInterrupt
+    return run
+
+
 def fit(step: Callable[..., Any], samples: Any, options: argparse.Namespace, **settings: Any) -> tg.History:
     """`tg.fit` with the settings of the command line; for 0 epochs an empty history."""
     if options.epochs == 0:

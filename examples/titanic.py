@@ -304,7 +304,7 @@ def cross_validate(table: Any, options: argparse.Namespace) -> str:
     found = []
     for rest, fold in data.kfold(table.height, options.kfold, seed=options.seed, stratify=survived):
         train, validation = data.split_indices(len(rest), (0.75, 0.25), seed=options.seed, stratify=survived[rest])
-        found.append(figures(run(table, options, (rest[train], rest[validation], fold))))
+        found.append(figures(common.complete(run(table, options, (rest[train], rest[validation], fold)))))
     score = common.spread(scores["test accuracy"] for scores in found)
     return "\n".join([*common.table(found), "", f"{len(found)}-fold accuracy: {score}"])
 
@@ -314,10 +314,10 @@ def grid_search(table: Any, options: argparse.Namespace) -> str:
     see the test parts. A run records every epoch, so that one run judges several numbers of epochs.
     """
     epochs = sorted({max(1, options.epochs // 4), options.epochs, 4 * options.epochs})
-    found = []
+    seeds, found = common.seeds(options), []
     for lr, l2 in itertools.product(*GRID.values()):
         settings = {"lr": lr, "l2": l2, "epochs": epochs[-1]}
-        one = [run(table, common.with_seed(options, seed, **settings)).history for seed in common.seeds(options)]
+        one = [common.complete(run(table, common.with_seed(options, seed, **settings))).history for seed in seeds]
         for count in epochs:
             loss, score = (
                 [history[name][count - 1] for history in one] for name in ("validation_loss", "validation_accuracy")
@@ -330,7 +330,7 @@ def grid_search(table: Any, options: argparse.Namespace) -> str:
         row = f"{setting['lr']:6g}{setting['l2']:8g}{setting['epochs']:8d}"
         lines.append(row + f"{common.spread(loss, 5):>20}{common.spread(score):>22}")
     best = found[0][-1]
-    again = [run(table, common.with_seed(options, seed, **best)) for seed in common.seeds(options)]
+    again = [common.complete(run(table, common.with_seed(options, seed, **best))) for seed in seeds]
     scores = [accuracy(each.model, each.parts.test) for each in again]
     lines += ["", f"best by validation loss: lr {best['lr']:g}, l2 {best['l2']:g}, {best['epochs']} epochs"]
     lines.append(f"its test accuracy {common.spread(scores)} over {len(scores)} seed{'s' * (len(scores) > 1)}")

@@ -255,6 +255,8 @@ def check(options: argparse.Namespace) -> None:
     """Find out before training whether what it leaves can be written; the folder of pictures is made."""
     if options.load is not None:
         refuse(options, "with --load, which trains nothing", "plot")
+    if options.epochs == 0:
+        refuse(options, "with --epochs 0, which records nothing", "plot")
     if options.save is not None and (options.save.is_dir() or not options.save.parent.is_dir()):
         raise ConfigError(message("--save", str(options.save), "a file in a folder that exists"))
     options.out.mkdir(parents=True, exist_ok=True)

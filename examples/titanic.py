@@ -431,6 +431,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train and report, or load, cross-validate, search; then whatever the flags ask for."""
     options = parse(argv)
     common.check(options)
+    if options.epochs == 0:
+        common.refuse(options, "with --epochs 0, which tries nothing", "grid")
     if options.kfold or options.grid:
         others = ["save", "load", "predict", "plot", "draw", "report", *(["grid"] if options.kfold else [])]
         common.refuse(options, "with --kfold or --grid, which train other models", *others)

@@ -51,4 +51,4 @@ def test_the_stages_of_a_step(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_it_is_short() -> None:
     source = Path(load("compiled_step").__file__ or "").read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= 70
+    assert len(source.splitlines()) <= 60

@@ -193,6 +193,8 @@ def test_a_saved_model_is_the_trained_one(csv: str, tmp_path: Path, capsys: pyte
         (["--plot", "boundary", "--features", "Age", "Deck"], r"got the feature 'Deck'; expected two of Age"),
         (["--kfold", "900"], r"\[kfold\] got k=900 for 891 rows"),
         (["--kfold", "3", "--save", "model.npz"], r"\[--save\] got it with --kfold or --grid, which train"),
+        (["--grid", "--epochs", "0"], r"\[--grid\] got it with --epochs 0, which tries nothing"),
+        (["--plot", "loss", "--epochs", "0"], r"\[--plot\] got it with --epochs 0, which records nothing"),
         (["--kfold", "3", "--grid"], r"\[--grid\] got it with --kfold"),
         (["--grid", "--predict", "3", "male", "?", "8"], r"\[--predict\] got it with --kfold or --grid"),
         (["--load", "model.npz", "--plot", "loss"], r"\[--plot\] got it with --load, which trains nothing"),

@@ -144,7 +144,8 @@ def spread(values: Iterable[float], digits: int = 3) -> str:
     """
     found = np.array(list(values), np.float64)
     mean = f"{found.mean():.{digits}f}"
-    return f"{mean} ± {found.std(ddof=1):.{digits}f}" if len(found) > 1 else mean
+    with np.errstate(invalid="ignore"):  # training may have ended at infinity
+        return f"{mean} ± {found.std(ddof=1):.{digits}f}" if len(found) > 1 else mean
 
 
 def table(reports: Sequence[Mapping[str, float]], digits: int = 3) -> list[str]:
@@ -165,11 +166,13 @@ def curve(histories: Sequence[tg.History], columns: Mapping[str, str], digits: i
     count = min(history.epochs for history in histories)
     if not count:
         return ["0 epochs: the first weights, untrained"]
+    columns = {name: columns[name] for name in columns if all(name in history for history in histories)}
     epochs = [epoch for epoch in histories[0].evaluated or range(1, count + 1) if epoch <= count]
     every = max(1, len(epochs) // rows)
     places = sorted({0, *range(every - 1, len(epochs), every), len(epochs) - 1})
     wide = 2 * digits + 10
-    lines = [f"{over(histories)}; every one of {count} epochs is recorded"]
+    often = "every one" if len(epochs) == count else f"every {epochs[0]}th"
+    lines = [f"{over(histories)}; {often} of {count} epochs is recorded"]
     lines.append("epoch" + "".join(f"{heading:>{wide}}" for heading in columns.values()))
     for place in places:
         epoch = epochs[place]

@@ -212,3 +212,24 @@ def test_without_a_network_the_first_command_works(folder: Path) -> None:
 def test_an_example_runs_from_anywhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["custom_op.py"])
     runpy.run_path(str(EXAMPLES / "custom_op.py"), run_name="__main__")
+
+
+def test_a_curve_of_a_run_that_was_not_judged_yet_or_came_to_nothing() -> None:
+    history = tg.History()
+    history.log_epochs({"loss": [1.0, float("inf"), float("nan")]})
+    lines = common.curve([history, history], {"loss": "loss", "accuracy": "accuracy"})
+    assert [line.split() for line in lines[1:]] == [
+        ["epoch", "loss"], ["1", "1.0000", "±", "0.0000"], ["2", "inf", "±", "nan"], ["3", "nan", "±", "nan"]
+    ]  # fmt: skip
+
+
+def test_a_curve_says_how_often_it_was_judged() -> None:
+    history = tg.History()
+    history.log_epochs({"loss": list(range(400, 0, -1))})
+    history.log_evaluations(list(range(4, 401, 4)), {"accuracy": [k / 100 for k in range(100)]})
+    lines = common.curve([history], {"loss": "loss", "accuracy": "accuracy"})
+    assert lines[0].endswith("; every 4th of 400 epochs is recorded")
+    assert [line.split() for line in lines[2:5]] == [
+        ["4", "397.0000", "0.0000"], ["40", "361.0000", "0.0900"], ["80", "321.0000", "0.1900"]
+    ]  # fmt: skip
+    assert lines[-1].split()[0] == "400"

@@ -1,7 +1,7 @@
 """Memory: the layout of each buffer and its place in the arena.
 
-Temporaries share memory when they do not live at the same time, and a new value of the state takes the place of the old
-one where nothing reads that any more.
+Temporaries of one dtype share memory when they do not live at the same time, and a new value of the state takes the
+place of the old one where nothing reads that any more.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ import numpy as np
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
+
+sys.path.insert(0, str(Path(__file__).parent))
+import common
 
 
 def build() -> Any:
@@ -37,24 +41,20 @@ def build() -> Any:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Compile for a batch of 16 and print the stages that are asked for."""
-    wanted = list(sys.argv[1:] if argv is None else argv) or ["graph", "loops", "table"]
-    step = build()
+    p = common.words(__doc__)
+    p.add_argument("stage", nargs="*", default=["graph", "loops", "table"])
+    wanted, step = p.parse_args(argv).stage, build()
     x = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
     y = (x.sum(1, keepdims=True) > 0).astype(np.float32)
-    stages = {
-        "graph": lambda: step.graph(x, y),
-        "loops": lambda: step.program(x, y),
-        "llvm": lambda: step.llvm(x, y),
-        "asm": lambda: step.asm(x, y),
-        "table": lambda: tg.explain(step, x, y),
-    }
+    stages = {"graph": step.graph, "loops": step.program, "llvm": step.llvm, "asm": step.asm}
+    stages["table"] = lambda x, y: tg.explain(step, x, y)
     unknown = [name for name in wanted if name not in stages]
     if unknown:
         sys.exit(f"error: no stage {unknown[0]!r}; there are {', '.join(stages)}")
     for name in wanted:
-        print(f"---- {name}\n{stages[name]()}\n")
+        print(f"---- {name}\n{stages[name](x, y)}\n")
     print(f"loss of the first five steps: {[round(step(x, y).item(), 4) for _ in range(5)]}")
 
 
 if __name__ == "__main__":
-    main()
+    common.start(main)

@@ -5,9 +5,15 @@ python examples/custom_op.py
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import tinygrad_nn as tg
+
+sys.path.insert(0, str(Path(__file__).parent))
+import common
 
 
 class Softcap(tg.Function):
@@ -38,8 +44,9 @@ class Forgetful(Softcap):
         return right * 1.00001, None
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Check both."""
+    common.words(__doc__).parse_args(argv)
     x = tg.tensor([-3.0, 0.5, 2.0], dtype=tg.float64, requires_grad=True)
     print("softcap:", Softcap.apply(x, 2.0))
     print("right:  ", tg.testing.gradcheck(lambda x: Softcap.apply(x, 2.0), (x,)))
@@ -50,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    common.start(main)

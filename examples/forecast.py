@@ -1,10 +1,14 @@
 """Forecast a series with a GRU: the next values from a window of past ones.
 
-    python examples/forecast.py                               a sine of period 50 with noise
-    python examples/forecast.py --data days.csv --column t    any column of numbers, in the order of the file
+    python examples/forecast.py                              a sine of period 50 with noise
+    python examples/forecast.py --data days.csv --column t   a column of a file, in its order
+    python examples/forecast.py --save f.npz                 keep the model of the first run
+    python examples/forecast.py --load f.npz --data days.csv --column t --predict    what comes next
 
-The last fifth of the series is the test; scaling comes from the training part alone. Errors are in the series' own unit
-and stand beside those of the naive forecast, which says that the last value stays.
+The last fifth of the series is the test; scaling comes from the training part alone. Errors are in
+the series' own unit and stand beside those of the naive forecast, which says that the last value
+stays. Each run has a seed, and with it first weights, an order of the batches and, of the sine,
+other noise.
 """
 
 from __future__ import annotations
@@ -20,6 +24,10 @@ import numpy as np
 import tinygrad_nn as tg
 from tinygrad_nn import data, nn, optim
 from tinygrad_nn import functional as F
+from tinygrad_nn.errors import ConfigError, DataError, message
+
+sys.path.insert(0, str(Path(__file__).parent))
+import common
 
 FIGURES = ("mae", "rmse", "r2")
 
@@ -49,19 +57,30 @@ class Parts:
     scaler: data.MinMaxScaler
 
 
+@dataclass(frozen=True)
+class Run:
+    """A trained model, the series in its parts, and how training went."""
+
+    model: nn.Module
+    parts: Parts
+    history: tg.History
+
+
 def sine(n: int = 1200, period: float = 50.0, noise: float = 0.1, seed: int = 0) -> np.ndarray:
     """10 + 4 sin(2 pi t / period) and normal noise, as a share of the amplitude."""
-    t = np.arange(n)
-    return np.asarray(10 + 4 * (np.sin(2 * np.pi * t / period) + noise * np.random.default_rng(seed).normal(size=n)))
+    t, rng = np.arange(n), np.random.default_rng(seed)
+    return np.asarray(10 + 4 * (np.sin(2 * np.pi * t / period) + noise * rng.normal(size=n)))
 
 
 def read(path: str | None, column: str | None, seed: int) -> np.ndarray:
     """The series: one column of a file, else the sine."""
     if path is None:
+        if column is not None:
+            raise ConfigError(message("forecast", f"--column {column} without a file", "--data"))
         return sine(seed=seed)
     if column is None:
         got, expected = f"{path} without --column", f"one of {', '.join(data.read_csv(path).columns)}"
-        raise tg.errors.DataError(tg.errors.message("forecast", got, expected))
+        raise DataError(message("forecast", got, expected))
     return data.to_matrix(data.read_csv(path, [column], dtype=float))[:, 0]
 
 
@@ -75,9 +94,10 @@ def prepare(series: np.ndarray, window: int, horizon: int) -> Parts:
     return Parts(x, y, test_x, test_y, scaler)
 
 
-def train(model: nn.Module, parts: Parts, epochs: int, seed: int, jit: bool = True) -> tg.History:
+def train(model: nn.Module, parts: Parts, options: argparse.Namespace) -> tg.History:
     """Adam on batches of 32 windows; gradients are clipped, as recurrent ones may jump."""
-    opt = optim.Adam(model.parameters(), lr=0.01)
+    opt = optim.Adam(model.parameters(), lr=options.lr)
+    test_x, test_y = tg.tensor(parts.test_x), tg.tensor(parts.test_y)
 
     def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
         opt.zero_grad()
@@ -87,33 +107,47 @@ def train(model: nn.Module, parts: Parts, epochs: int, seed: int, jit: bool = Tr
         opt.step()
         return loss
 
-    shown = sys.stderr.isatty()
-    step = tg.jit(step) if jit else step
-    return tg.fit(step, (parts.x, parts.y), epochs, batch_size=32, seed=seed, progress=shown)
+    def scores() -> dict[str, tg.Tensor]:
+        return {"test_loss": F.mse_loss(model(test_x), test_y)}
+
+    return common.fit(step, (parts.x, parts.y), options, batch_size=32, evaluate=scores)
 
 
-def check_gradients(options: argparse.Namespace) -> str:
-    """All weights of a new model against numeric derivatives, on four windows, to second order, eager and compiled."""
-    parts = prepare(read(options.data, options.column, options.seed), options.window, options.horizon)
+def run(series: np.ndarray | None, options: argparse.Namespace) -> Run:
+    """Cut, build and train, all with the seed of the options; without a series, on a sine whose noise has it too."""
+    series = sine(seed=options.seed) if series is None else series
+    parts = prepare(series, options.window, options.horizon)
+    tg.manual_seed(options.seed)
+    model = Forecaster(options.horizon)
+    return Run(model, parts, train(model, parts, options))
+
+
+def check_gradients(series: np.ndarray, options: argparse.Namespace) -> str:
+    """All weights of a new model against numeric derivatives, on four windows."""
+    parts = prepare(series, options.window, options.horizon)
     tg.manual_seed(options.seed)
     model = Forecaster(options.horizon).double()
-    x, y = tg.tensor(parts.x[:4].astype(np.float64)), tg.tensor(parts.y[:4].astype(np.float64))
-
-    def loss() -> tg.Tensor:
-        return F.mse_loss(model(x), y)
-
-    return f"eager: {tg.testing.gradcheck(loss)}\ncompiled: {tg.testing.gradcheck(tg.jit(loss))}"
+    x, y = (tg.tensor(part[:4].astype(np.float64)) for part in (parts.x, parts.y))
+    return common.gradcheck(lambda: F.mse_loss(model(x), y))
 
 
-def predict(model: nn.Module, parts: Parts) -> dict[str, np.ndarray]:
-    """What was, what the model says and what the naive forecast says of the test part (N, horizon), in own units."""
+def predict(model: nn.Module, x: np.ndarray, scaler: data.MinMaxScaler) -> np.ndarray:
+    """The values (N, horizon) after scaled windows (N, window, 1), in their own unit."""
     with tg.no_grad():
-        guessed = model(tg.tensor(parts.test_x)).numpy()
-    naive = np.repeat(parts.test_x[:, -1], guessed.shape[1], axis=1)
-    found = {"truth": parts.test_y, "GRU": guessed, "naive": naive}
-    shape = guessed.shape
-    return {name: parts.scaler.denormalize(v.reshape(-1, 1).astype(np.float64)).reshape(shape)
-            for name, v in found.items()}
+        return in_own_unit(model(tg.tensor(x)).numpy(), scaler)
+
+
+def in_own_unit(values: np.ndarray, scaler: data.MinMaxScaler) -> np.ndarray:
+    """Scaled values as they were in the series."""
+    return scaler.inverse(values.reshape(-1, 1).astype(np.float64)).reshape(values.shape)
+
+
+def forecasts(model: nn.Module, parts: Parts) -> dict[str, np.ndarray]:
+    """What was, what the model says and what the naive forecast says of the test part (N, horizon), in own units."""
+    naive = np.repeat(parts.test_x[:, -1], parts.test_y.shape[1], axis=1)
+    known = {"truth": parts.test_y, "naive": naive}
+    own = {name: in_own_unit(values, parts.scaler) for name, values in known.items()}
+    return {**own, "GRU": predict(model, parts.test_x, parts.scaler)}
 
 
 def evaluate(found: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
@@ -122,74 +156,117 @@ def evaluate(found: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
     return {name: {figure: report[figure] for figure in FIGURES} for name, report in reports.items()}
 
 
-def report(scores: dict[str, dict[str, float]], history: tg.History) -> str:
-    """The text a run prints."""
-    first, last = history["loss"][0], history["loss"][-1]
-    lines = [f"mean squared error, scaled: {first:.5f} after the first epoch, {last:.5f} after the last"]
-    lines.append(" " * 8 + "".join(f"{name.upper():>10}" for name in FIGURES))
-    lines += [f"{name:>8}" + "".join(f"{row[k]:10.4f}" for k in FIGURES) for name, row in scores.items()]
-    share = scores["GRU"]["rmse"] / max(scores["naive"]["rmse"], 1e-300)
-    lines.append(f"the GRU's RMSE is {share:.2f} of the naive forecast's")
-    return "\n".join(lines)
+def report(runs: Sequence[Run]) -> str:
+    """The text about the trained models."""
+    parts, found = runs[0].parts, [evaluate(forecasts(run.model, run.parts)) for run in runs]
+    figures = [{f"{name} {k}": row[k] for k in FIGURES for name, row in scores.items()} for scores in found]
+    shares = [scores["GRU"]["rmse"] / max(scores["naive"]["rmse"], 1e-300) for scores in found]
+    columns = {"loss": "train loss, scaled", "test_loss": "test loss, scaled"}
+    return "\n".join([
+        f"{len(parts.x)} training and {len(parts.test_x)} test windows",
+        "",
+        *common.curve([run.history for run in runs], columns, digits=5),
+        "",
+        "on the test part, in the unit of the series",
+        *common.table(figures),
+        "",
+        f"the GRU's RMSE is {common.spread(shares, 2)} of the naive forecast's, over {len(runs)}"
+        f" seed{'s' * (len(runs) > 1)}",
+    ])
 
 
-def plot(found: dict[str, np.ndarray], path: Path, shown: int = 200) -> None:
-    """Forecasts of the last step of the horizon beside the truth, for the first test windows."""
-    figure = __import__("matplotlib.figure", fromlist=["Figure"]).Figure(figsize=(9, 3.5), layout="constrained")
-    axes = figure.subplots()
+def plot(runs: Sequence[Run], path: Path, shown: int = 200) -> None:
+    """Losses over the epochs; forecasts of the last step of the horizon beside the truth."""
+    figure, (left, right) = common.subplots(2, width=7)
+    common.draw_curves(left, [run.history for run in runs], ["loss", "test_loss"])
+    left.set(xlabel="epoch", ylabel="mean squared error, scaled", title=common.over(runs), yscale="log")
+    found = forecasts(runs[0].model, runs[0].parts)
     for name, style in (("truth", "black"), ("naive", "C0"), ("GRU", "C1")):
-        axes.plot(found[name][:shown, -1], label=name, color=style, linewidth=1 if name == "naive" else 1.5)
+        right.plot(found[name][:shown, -1], label=name, color=style, linewidth=1 if name == "naive" else 1.5)
     horizon = found["truth"].shape[1]
-    axes.set(xlabel="window of the test part", ylabel="value", title=f"{horizon} step{'s' * (horizon > 1)} ahead")
-    axes.legend()
-    figure.savefig(path, dpi=120)
+    title = f"{horizon} step{'s' * (horizon > 1)} ahead, first run"
+    right.set(xlabel="window of the test part", ylabel="value", title=title)
+    right.legend()
+    common.write_figure(figure, path)
+
+
+def upcoming(model: nn.Module, scaler: data.MinMaxScaler, series: np.ndarray, window: int) -> str:
+    """What comes after the end of the series."""
+    if len(series) < window:
+        raise DataError(message("--predict", f"{len(series)} values", f"{window} or more, a window"))
+    last = scaler.transform(series[-window:, None]).astype(np.float32)
+    values = predict(model, last[None], scaler)[0]
+    return "\n".join(f"value {len(series) + k + 1}: {value:.3f}" for k, value in enumerate(values))
+
+
+def save(path: Path, runs: Sequence[Run], options: argparse.Namespace) -> None:
+    """The first run's model and scaler, and the R2 of all runs."""
+    first, scores = runs[0], [evaluate(forecasts(run.model, run.parts))["GRU"]["r2"] for run in runs]
+    kept = {name: getattr(options, name) for name in ("seed", "window", "horizon")}
+    scaler, print_of_data = common.scaler_state(first.parts.scaler), common.fingerprint(first.parts.test_y)
+    common.save(
+        path, "forecast", first.model, first.history, scaler=scaler, options=kept, scores=scores, data=print_of_data
+    )
+
+
+def load(path: Path, options: argparse.Namespace) -> tuple[nn.Module, data.MinMaxScaler, np.ndarray, str]:
+    """A saved model, its scaler, the series, and what it is worth on its last fifth."""
+    saved = common.load(path, "forecast")
+    kept = saved["options"]
+    model, scaler = Forecaster(kept["horizon"]), data.MinMaxScaler(**saved["scaler"])
+    model.load_state_dict(saved["model"])
+    series = read(options.data, options.column, kept["seed"])
+    own = prepare(series, kept["window"], kept["horizon"])
+    same = saved["data"] == common.fingerprint(own.test_y)
+    x, y = (in_own_unit(values, own.scaler) for values in (own.test_x, own.test_y))
+    x, y = (scaler.transform(v.reshape(-1, 1)).reshape(v.shape).astype(np.float32) for v in (x, y))
+    found = evaluate(forecasts(model, Parts(own.x, own.y, x, y, scaler)))["GRU"]["r2"]
+    options.window = kept["window"]
+    return model, scaler, series, common.judged(path, saved, "R2", found, same, "the last fifth")
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--data", metavar="FILE", help="a CSV file (default: a sine with noise)")
-    p.add_argument("--column", metavar="NAME", help="the column to forecast")
-    p.add_argument("--epochs", type=int, default=20)
-    p.add_argument("--seed", type=int, default=42)
+    p = common.parser(__doc__, epochs=20, lr=0.01)
+    p.add_argument("--data", metavar="CSV", help="a file with a column of numbers (default: a sine)")
+    p.add_argument("--column", help="the column to forecast")
+    p.add_argument("--window", type=common.whole(1), default=24, help="values that are seen (default: 24)")
+    p.add_argument("--horizon", type=common.whole(1), default=4, help="values that are forecast (default: 4)")
     p.add_argument(
-        "--jit", action=argparse.BooleanOptionalAction, default=True, help="compile the training step (default: yes)"
+        "--predict", nargs="*", metavar="X", help="what follows these values (without any: follows the series)"
     )
-    p.add_argument("--window", type=int, default=24, help="values that are seen")
-    p.add_argument("--horizon", type=int, default=4, help="values that are forecast")
-    p.add_argument("--gradcheck", action="store_true", help="hold all gradients against numeric ones instead")
     p.add_argument("--plot", action="store_true", help="write forecast.png")
     p.add_argument("--draw", action="store_true", help="write forecast_graph.svg, the graph of the model on two steps")
-    p.add_argument("--out", type=Path, default=Path("."), help="folder for pictures")
     return p.parse_args(argv)
 
 
-def run(options: argparse.Namespace) -> tuple[nn.Module, Parts, tg.History, dict[str, np.ndarray]]:
-    """Read, train and forecast."""
-    parts = prepare(read(options.data, options.column, options.seed), options.window, options.horizon)
-    tg.manual_seed(options.seed)
-    model = Forecaster(options.horizon)
-    history = train(model, parts, options.epochs, options.seed, options.jit)
-    return model, parts, history, predict(model, parts)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-    """Train, report, and whatever the flags ask for."""
+    """Train and report, or load; then whatever the flags ask for."""
     options = parse(argv)
+    common.check(options)
+    typed = common.numbers(options.predict or [])
     if options.gradcheck:
-        print(check_gradients(options))
+        print(check_gradients(read(options.data, options.column, options.seed), options))
         return
-    model, parts, history, found = run(options)
-    print(f"{len(parts.x)} training and {len(parts.test_x)} test windows")
-    print(report(evaluate(found), history))
-    if options.plot:
-        plot(found, options.out / "forecast.png")
+    if options.load:
+        model, scaler, series, text = load(options.load, options)
+        print(text)
+    else:
+        series = read(options.data, options.column, options.seed)
+        own = None if options.data is None else series
+        runs = common.repeat(options, lambda seed: run(own, common.with_seed(options, seed)))
+        model, scaler = runs[0].model, runs[0].parts.scaler
+        if options.save:
+            save(options.save, runs, options)
+        if options.plot:
+            plot(runs, options.out / "forecast.png")
+        print(report(runs))
+        print(common.times([run.history for run in runs]))
+    if options.predict is not None:
+        print(upcoming(model, scaler, typed if len(typed) else series, options.window))
     if options.draw:
-        tg.draw(model, tg.tensor(parts.test_x[:1, :2])).render(options.out / "forecast_graph", format="svg")
+        common.draw(model, tg.zeros(1, 2, 1), options.out / "forecast_graph.svg")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (tg.errors.TinygradError, OSError) as error:
-        sys.exit(f"error: {error}")
+    common.start(main)

@@ -5,9 +5,16 @@ python examples/second_derivative.py
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 
 import tinygrad_nn as tg
+
+sys.path.insert(0, str(Path(__file__).parent))
+import common
 
 
 def rosenbrock(x: tg.Tensor) -> tg.Tensor:
@@ -28,8 +35,9 @@ def newton(start: list[float], steps: int = 20) -> list[tuple[np.ndarray, float]
     return path
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the way down, and the derivatives of sine at 0."""
+    common.words(__doc__).parse_args(argv)
     for k, (point, value) in enumerate(newton([-1.2, 1.0])):
         print(f"{k:2d}  x = ({point[0]: .6f}, {point[1]: .6f})  f = {value:.3e}")
     function = tg.Tensor.sin
@@ -39,4 +47,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    common.start(main)

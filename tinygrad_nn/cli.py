@@ -65,8 +65,8 @@ def doctor() -> str:
     lines += [
         "",
         "next",
-        "  python examples/titanic.py        train a model on real data and read its report",
-        "  python examples/iris.py --plot    accuracy after every epoch, as a picture",
+        "  python examples/iris.py --plot    train on real data: accuracy after every epoch, as a picture",
+        "  python examples/titanic.py        who survived the Titanic, from the file to the report",
         "  python -m pytest                  the tests",
     ]
     return "\n".join(lines)

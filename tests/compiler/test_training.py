@@ -352,3 +352,31 @@ def test_a_short_last_batch_of_sequences_runs_the_same_kernels(layer: Any, steps
     for a, b in zip(found, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
     assert count < 1.1 * work(True, 8)[1]
+
+
+def test_temporaries_of_another_dtype_lie_elsewhere() -> None:
+    """Padding of a vector keeps what was there before; an integer, read as a float, would be subnormal and slow."""
+    tg.manual_seed(0)
+    model = nn.RNN(5, 10, batch_first=True)
+    opt = optim.SGD(model.parameters(), lr=0.1)
+
+    def step(x: tg.Tensor) -> tg.Tensor:
+        opt.zero_grad()
+        loss = (model(x)[0] ** 2).mean()
+        loss.backward()
+        opt.step()
+        return loss
+
+    x = np.random.default_rng(0).normal(size=(60, 3, 5)).astype(np.float32)
+    native = tg.jit(step)
+    tg.fit(native, (x,), 1, batch_size=1, seed=3, progress=False)  # the order is made natively, with integers
+    schedule = native.runs[0][1].schedule
+    places = [
+        (buffer.dtype, at, at + schedule.layouts[buffer].size * buffer.dtype.itemsize)
+        for buffer, at in schedule.offsets.items()
+        if buffer.role == "temporary" and buffer.base is None
+    ]
+    assert len({dtype for dtype, *_ in places}) >= 3
+    for k, (dtype, start, stop) in enumerate(places):
+        for other, begin, end in places[:k]:
+            assert dtype == other or stop <= begin or end <= start

@@ -84,6 +84,30 @@ def test_statistics_come_from_the_training_rows(kind: Any) -> None:
     assert not np.array_equal(scaler.scale, kind.fit(TABLE * 2).scale)
 
 
+def test_a_column_without_values_has_its_fallback() -> None:
+    nothing = [[np.nan, 1.0], [np.nan, 3.0]]
+    imputer = MeanImputer.fit(nothing, ["Age", "Fare"], fallback={"Age": 29.7, "Fare": 32.2})
+    assert imputer.mean.tolist() == [29.7, 2.0]
+    assert imputer.transform([[np.nan, np.nan]]).tolist() == [[29.7, 2.0]]
+    with pytest.raises(DataError, match=r"column 'Age' without any value.*or give fallback"):
+        MeanImputer.fit(nothing, ["Age", "Fare"], fallback={"Fare": 1.0})
+    with pytest.raises(DataError, match="column 0 without any value"):
+        MeanImputer.fit(nothing, fallback={})
+    with pytest.raises(DataError, match="Deck"):
+        MeanImputer.fit(nothing, ["Age", "Fare"], fallback={"Deck": 1.0})
+
+
+def test_an_unknown_category_gives_zeros_where_that_is_wanted() -> None:
+    encoder = OneHotEncoder.fit(["S", None, "C", float("nan")], "Port", unknown="zeros")
+    assert encoder.categories == ("C", "S")
+    assert encoder.transform(["S", "Q", None, float("nan"), "C"]).tolist() == [[0, 1], [0, 0], [0, 0], [0, 0], [1, 0]]
+    assert encoder.transform([]).shape == (0, 2)
+    with pytest.raises(DataError, match="no values of 'Port'"):
+        OneHotEncoder.fit([None], "Port", unknown="zeros")
+    with pytest.raises(DataError, match="got unknown='ones'"):
+        OneHotEncoder.fit(["S"], unknown="ones")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("kind", [*SCALERS, MeanImputer])
 def test_transformers_are_frozen_and_keep_float32(kind: Any) -> None:
     fitted = kind.fit(TABLE, names=("a", "b", "c"))

@@ -143,6 +143,16 @@ def test_split_keeps_sequences_whole() -> None:
     assert s.split(shuffle=False)[1].names == ["s8", "s9"]
 
 
+def test_a_split_gives_both_parts_their_share_of_labels() -> None:
+    s = make([2] * 15)
+    for seed in range(10):
+        train, test = s.split(seed=seed, stratify=[k < 5 for k in range(15)])
+        rare = set(s.names[:5])
+        assert (len(rare & set(train.names)), len(rare & set(test.names))) == (4, 1)
+    with pytest.raises(DataError, match="stratify of shape"):
+        s.split(stratify=[True])
+
+
 def test_shuffle_is_a_function_of_its_seed() -> None:
     s = make([3, 1, 4, 1, 5, 9, 2, 6])
     once = s.shuffle(3)

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinygrad_nn import data
 from tinygrad_nn.data import kfold, split_indices, train_test_split
 from tinygrad_nn.data.split import take
+from tinygrad_nn.data.streams import stream
 from tinygrad_nn.errors import DataError
 
 
@@ -30,7 +32,7 @@ def test_file_order_and_rounding() -> None:
 def test_same_seed_same_rows() -> None:
     first, again, other = (split_indices(20, seed=seed)[0].tolist() for seed in (42, 42, 43))
     assert first == again != other
-    assert split_indices(8, (4, 4), seed=42)[0].tolist() == [3, 4, 2, 7]  # frozen: examples depend on it
+    assert split_indices(8, (4, 4), seed=42)[0].tolist() == [3, 5, 0, 6]  # frozen: what a user has published stays
 
 
 def test_counts() -> None:
@@ -72,7 +74,52 @@ def test_kfold(n: int, k: int) -> None:
     for train, validation in folds:
         assert sorted([*train.tolist(), *validation.tolist()]) == list(range(n))
         assert len(validation) in (n // k, -(-n // k))
-    assert folds[0][1].tolist() == kfold(n, k, seed=7)[0][1].tolist() != kfold(n, k, seed=8)[0][1].tolist()
+    first, again, other = ([fold.tolist() for _, fold in kfold(n, k, seed=seed)] for seed in (7, 7, 8))
+    assert first == again != other
+
+
+@given(counts=st.lists(st.integers(6, 40), min_size=2, max_size=4), k=st.integers(2, 6), seed=st.integers(0, 100))
+def test_stratified_folds_hold_each_class_in_its_share(counts: list[int], k: int, seed: int) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    folds = kfold(len(labels), k, seed=seed, stratify=labels)
+    assert sorted(np.concatenate([fold for _, fold in folds]).tolist()) == list(range(len(labels)))
+    for train, fold in folds:
+        assert sorted([*train.tolist(), *fold.tolist()]) == list(range(len(labels)))
+        assert len(fold) in (len(labels) // k, -(-len(labels) // k))
+        share = np.bincount(labels[fold], minlength=len(counts))
+        assert np.all(np.abs(share - np.array(counts) * len(fold) / len(labels)) < 2.0)
+
+
+def test_stratified_folds_are_a_function_of_the_seed() -> None:
+    labels = np.repeat([0, 1], 20)
+    first, again, other = ([fold.tolist() for _, fold in kfold(40, 4, seed=s, stratify=labels)] for s in (1, 1, 2))
+    assert first == again != other
+    assert first[0] != sorted(first[0])
+
+
+def test_a_seed_means_another_order_for_every_purpose() -> None:
+    n = 12
+    steps = data.Sequences([str(i) for i in range(n)], [np.full((1, 1), i) for i in range(n)], [np.zeros((1, 1))] * n)
+    for seed in range(20):
+        orders = [
+            np.random.default_rng(seed).permutation(n).tolist(),  # what a user's own generator begins with
+            np.concatenate(split_indices(n, (4, 4, 4), seed=seed)).tolist(),
+            np.concatenate([fold for _, fold in kfold(n, 3, seed=seed)]).tolist(),
+            [int(name) for name in steps.shuffle(seed).names],
+            *(stream(purpose, seed).permutation(n).tolist() for purpose in ("titanic", "fraud", "payments")),
+        ]
+        assert len({tuple(order) for order in orders}) == len(orders)
+
+
+@pytest.mark.parametrize("draw", [
+    lambda seed: split_indices(5, seed=seed), lambda seed: kfold(5, seed=seed),
+    lambda seed: data.synthetic.fraud(seed=seed), lambda seed: data.synthetic.temperature(seed=seed),
+    lambda seed: data.synthetic.fraud().shuffle(seed),
+])
+@pytest.mark.parametrize("seed", [-1, 1.5, None, "7", True])
+def test_what_is_no_seed(draw: Any, seed: Any) -> None:
+    with pytest.raises(DataError, match=r"got seed=.*; expected a whole number, at least 0"):
+        draw(seed)
 
 
 def test_take() -> None:
@@ -97,6 +144,9 @@ def test_take() -> None:
     (lambda: train_test_split(np.zeros(3), np.zeros(4)), r"got arrays of lengths \[3, 4\]; expected .* one length"),
     (lambda: kfold(5, 1), r"\[kfold\] got k=1 for 5 rows; expected 2 <= k <= number of rows"),
     (lambda: kfold(5, 6), r"got k=6 for 5 rows"),
+    (lambda: kfold(4, 2, stratify=[0, 1, 0, 1], shuffle=False), r"\[kfold\] got stratify with shuffle=False"),
+    (lambda: kfold(4, 2, stratify=[0, 1, 0]), r"\[kfold\] got stratify of shape \(3,\); expected one label for each"),
+    (lambda: kfold(6, 3, stratify=list("aaaaab")), r"\[kfold\] got no row of class 'b' \(1 in all\) in part "),
 ])
 def test_refusals(call: Any, expected: str) -> None:
     with pytest.raises(DataError, match=expected):

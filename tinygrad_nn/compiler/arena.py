@@ -1,7 +1,7 @@
 """Memory: the layout of each buffer and its place in the arena.
 
-Temporaries share memory when they do not live at the same time, and a new value of the state takes the place of the old
-one where nothing reads that any more.
+Temporaries of one dtype share memory when they do not live at the same time, and a new value of the state takes the
+place of the old one where nothing reads that any more.
 """
 
 from __future__ import annotations
@@ -71,16 +71,19 @@ def place(program: Program, layouts: dict[Buffer, Layout]) -> tuple[Program, dic
         if uses.own[buffer] is buffer and (buffer.role != "temporary" or buffer not in uses.first):
             offsets[buffer] = size
             size += _bytes(buffer, layouts)
-    fixed = size
-    live: list[tuple[int, int, int]] = []  # offset, end, last use
     temporaries = [b for b in uses.first if b.role == "temporary" and b not in shared]
-    for buffer in sorted(temporaries, key=lambda b: uses.first[b]):
-        live = [one for one in live if one[2] >= uses.first[buffer]]
-        need = _bytes(buffer, layouts)
-        at = _first_gap(live, need, fixed)
-        offsets[buffer] = at
-        live.append((at, at + need, uses.last[buffer]))
-        size = max(size, at + need)
+    for dtype in dict.fromkeys(b.dtype for b in temporaries):
+        # Padding holds what was there before. Integers, read as floats, are subnormal, which is very slow: so only
+        # temporaries of one dtype share memory.
+        fixed = size
+        live: list[tuple[int, int, int]] = []  # offset, end, last use
+        for buffer in sorted((b for b in temporaries if b.dtype == dtype), key=lambda b: uses.first[b]):
+            live = [one for one in live if one[2] >= uses.first[buffer]]
+            need = _bytes(buffer, layouts)
+            at = _first_gap(live, need, fixed)
+            offsets[buffer] = at
+            live.append((at, at + need, uses.last[buffer]))
+            size = max(size, at + need)
     offsets |= {new: offsets[old] for new, old in shared.items()}
     offsets |= {buffer: offsets[uses.own[buffer]] for buffer in program.buffers}
     return _with_copies(program, copies, layouts, offsets, size)

@@ -11,16 +11,16 @@ given, serve messages. Every function raises DataError for empty, non-numeric or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, combinations_with_replacement
 from math import isnan
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from ..errors import DataError, message
-from .arrays import Array, as_array, check_finite, is_sequence
+from .arrays import Array, as_array, check_finite, check_names, is_sequence
 
 Names = tuple[str, ...] | None
 
@@ -38,17 +38,26 @@ class MeanImputer:
     names: Names = None
 
     @classmethod
-    def fit(cls, train: Any, names: Iterable[str] | None = None) -> Self:
-        """Learn the means of `train`, ignoring NaN; a column that is all NaN is an error."""
-        x, names = _training(f"{cls.__name__}.fit", train, names, allow_nan=True)
+    def fit(
+        cls, train: Any, names: Iterable[str] | None = None, *, fallback: Mapping[str, float] | None = None
+    ) -> Self:
+        """Learn the means of `train`, ignoring NaN; a column that is all NaN has its `fallback` (by name) for a mean,
+        or is an error.
+        """
+        op = f"{cls.__name__}.fit"
+        x, names = _training(op, train, names, allow_nan=True)
+        instead = dict(fallback or {})
+        check_names(op, list(instead), names or (), "the names of the columns")
         present = ~np.isnan(x)
         count = present.sum(axis=0)
-        if not count.all():
-            column = int(np.flatnonzero(count == 0)[0])
-            raise DataError(message(f"{cls.__name__}.fit", f"column {names[column]!r} without any value" if names else
-                                    f"column {column} without any value", "at least one value in each column",
-                                    "leave this column out"))
-        return cls(np.where(present, x, 0.0).sum(axis=0) / count, names)
+        total = np.where(present, x, 0.0).sum(axis=0)
+        for column in np.flatnonzero(count == 0).tolist():
+            name = names[column] if names else ""
+            if name not in instead:
+                raise DataError(message(op, f"column {repr(name) if names else column} without any value",
+                                        "at least one value in each column", "leave this column out, or give fallback"))
+            total[column], count[column] = instead[name], 1
+        return cls(total / count, names)
 
     def transform(self, x: Any) -> Array:
         """`x` with every NaN replaced; infinities are an error."""
@@ -136,24 +145,39 @@ class StandardScaler(Scaler):
 class OneHotEncoder:
     """One column of 0 and 1 for each category of a column of strings, integers or booleans.
 
+    `unknown` says what becomes of a category that `fit` did not see: "error", or "zeros" in all columns, which is then
+    also what a missing value gives.
+
     >>> sex = OneHotEncoder.fit(["male", "female", "male"], name="Sex")
     >>> sex.names, sex.transform(["female", "male"]).tolist()
     (('Sex=female', 'Sex=male'), [[1.0, 0.0], [0.0, 1.0]])
     >>> sex.inverse([[1.0, 0.0]])
     ['female']
+    >>> OneHotEncoder.fit(["S", "C"], "Embarked", unknown="zeros").transform(["Q", None]).tolist()
+    [[0.0, 0.0], [0.0, 0.0]]
     """
 
     categories: tuple[Any, ...]
     name: str = "category"
+    unknown: Literal["error", "zeros"] = "error"
+
+    def __post_init__(self) -> None:
+        if self.unknown not in ("error", "zeros"):
+            raise DataError(message(type(self).__name__, f"unknown={self.unknown!r}", '"error" or "zeros"'))
 
     @classmethod
-    def fit(cls, train: Iterable[Any], name: str = "category") -> Self:
-        """Learn the categories of `train`, sorted; a missing value is an error (impute it, or name it)."""
-        values = _categories(f"{cls.__name__}.fit", train, name)
-        if not values:
+    def fit(
+        cls, train: Iterable[Any], name: str = "category", *, unknown: Literal["error", "zeros"] = "error"
+    ) -> Self:
+        """Learn the categories of `train`, sorted; a missing value is an error (impute it, or name it), or with
+        unknown="zeros" no category.
+        """
+        values = _categories(f"{cls.__name__}.fit", train, name, unknown == "zeros")
+        known = {value for value in values if not _is_missing(value)}
+        if not known:
             raise DataError(message(f"{cls.__name__}.fit", f"no values of {name!r}", "at least one row",
                                     "check the split"))
-        return cls(tuple(sorted(set(values), key=lambda value: (str(type(value)), value))), name)
+        return cls(tuple(sorted(known, key=lambda value: (str(type(value)), value))), name, unknown)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -161,18 +185,19 @@ class OneHotEncoder:
         return tuple(f"{self.name}={category}" for category in self.categories)
 
     def transform(self, values: Iterable[Any]) -> Array:
-        """float64 matrix (rows, categories); a category that `fit` did not see is an error naming it and its row."""
+        """float64 matrix (rows, categories); a category that `fit` did not see is an error naming it and its row, or
+        zeros.
+        """
         op = f"{type(self).__name__}.transform"
         column = {category: j for j, category in enumerate(self.categories)}
-        values = _categories(op, values, self.name)
-        unknown = next((row for row, value in enumerate(values) if value not in column), None)
-        if unknown is not None:
+        values = _categories(op, values, self.name, self.unknown == "zeros")
+        places = np.array([column.get(value, -1) for value in values], np.int64)
+        if self.unknown == "error" and (places < 0).any():
+            row = int(np.argmax(places < 0))
             known = ", ".join(map(repr, self.categories[:12]))
-            raise DataError(message(op, f"unknown category {values[unknown]!r} in {self.name!r}, row {unknown}",
-                                    f"one of {known}", "fit on data that holds every category"))
-        onehot = np.zeros((len(values), len(self.categories)))
-        onehot[np.arange(len(values)), [column[value] for value in values]] = 1.0
-        return onehot
+            raise DataError(message(op, f"unknown category {values[row]!r} in {self.name!r}, row {row}",
+                                    f"one of {known}", 'fit on data that holds every category, or unknown="zeros"'))
+        return np.asarray(places[:, None] == np.arange(len(self.categories)), np.float64)
 
     def inverse(self, scores: Any) -> list[Any]:
         """The category with the largest score in each row of a (rows, categories) matrix."""
@@ -229,14 +254,17 @@ def _matrix(op: str, x: Any, names: Sequence[str] | None, width: int | None = No
     return matrix
 
 
-def _categories(op: str, values: Iterable[Any], name: str) -> list[Any]:
+def _categories(op: str, values: Iterable[Any], name: str, may_miss: bool = False) -> list[Any]:
     values = values.tolist() if isinstance(values, np.ndarray) else list(values)
     if any(map(is_sequence, values)):
         raise DataError(message(op, f"several columns for {name!r}", "one value per row",
                                 "encode one column at a time, as in frame['Sex']"))
-    missing = next((row for row, value in enumerate(values)
-                    if value is None or (isinstance(value, float) and isnan(value))), None)
+    missing = None if may_miss else next((row for row, value in enumerate(values) if _is_missing(value)), None)
     if missing is not None:
         raise DataError(message(op, f"a missing value in {name!r}, row {missing}", "a category in each row",
                                 "name it, as in series.fill_null('unknown'), or drop the row"))
     return values
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and isnan(value))

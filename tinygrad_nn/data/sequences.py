@@ -21,6 +21,7 @@ from ..errors import DataError, message
 from ..files import write_atomic
 from .arrays import Array, as_array
 from .split import split_indices, take
+from .streams import stream
 from .table import StrPath, csv_header, read_csv, to_matrix
 
 
@@ -66,13 +67,15 @@ class Sequences:
         rows = list(rows)
         return type(self)(take(self.names, rows), take(self.x, rows), take(self.y, rows))
 
-    def split(self, sizes: Sequence[float] = (0.8, 0.2), *, seed: int = 0, shuffle: bool = True) -> tuple[Self, ...]:
-        """Parts that share no sequence; sizes and errors as in `split_indices`."""
-        return tuple(self.take(part) for part in split_indices(len(self), sizes, seed=seed, shuffle=shuffle))
+    def split(self, sizes: Sequence[float] = (0.8, 0.2), *, seed: int = 0, shuffle: bool = True,
+              stratify: Any = None) -> tuple[Self, ...]:
+        """Parts that share no sequence; `stratify` is a label per sequence; sizes and errors as in `split_indices`."""
+        parts = split_indices(len(self), sizes, seed=seed, shuffle=shuffle, stratify=stratify)
+        return tuple(self.take(part) for part in parts)
 
     def shuffle(self, seed: int = 0) -> Self:
         """All sequences in random order; the same seed gives the same order."""
-        return self.take(np.random.default_rng(seed).permutation(len(self)).tolist())
+        return self.take(stream("shuffle", seed).permutation(len(self)).tolist())
 
     def map(self, x: Callable[[Array], Array] = np.asarray, y: Callable[[Array], Array] = np.asarray) -> Self:
         """Each x[i] and y[i] put through a function, as in `s.map(x=x_scaler.transform)`."""

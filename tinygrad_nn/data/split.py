@@ -1,7 +1,7 @@
 """Which rows train and which rows judge: deterministic splits of arrays and of lists of sequences.
 
-A split is made on row numbers first, so arrays of equal length are always divided alike. The random order comes from
-`numpy.random.default_rng(seed)`; nothing here touches a global state.
+A split is made on row numbers first, so arrays of equal length are always divided alike. The random order is a function
+of the seed alone (`streams.py`); nothing here touches a global state.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import DataError, message
 from .arrays import Array
+from .streams import stream
 
 
 def train_test_split(
@@ -55,29 +56,36 @@ def split_indices(
     (array([0, 1, 2]), array([3, 4]))
     """
     cuts = _cuts(n, sizes)
-    rng = np.random.default_rng(seed)
+    rng = stream("split", seed)
     if stratify is None:
         order = rng.permutation(n) if shuffle else np.arange(n)
         return tuple(np.split(order, cuts))
-    if not shuffle:
-        raise DataError(
-            message("split", "stratify with shuffle=False", "shuffle=True", "a stratified split reorders the rows")
-        )
-    return tuple(rng.permutation(part) for part in _stratified(stratify, n, cuts, rng))
+    _check_shuffled("split", shuffle)
+    return tuple(rng.permutation(part) for part in _stratified("split", stratify, n, cuts, rng))
 
 
-def kfold(n: int, k: int = 5, *, seed: int = 0, shuffle: bool = True) -> list[tuple[Array, Array]]:
+def kfold(
+    n: int, k: int = 5, *, seed: int = 0, shuffle: bool = True, stratify: Any = None
+) -> list[tuple[Array, Array]]:
     """k pairs (training rows, validation rows); each of the n rows validates once, folds differ by at most one row.
 
-    Raises DataError unless 2 <= k <= n.
+    `stratify` (n labels) gives each fold every class in its share, to within two rows. Raises DataError unless
+    2 <= k <= n, and for a class with fewer members than folds.
 
     >>> kfold(4, 2, shuffle=False)
     [(array([2, 3]), array([0, 1])), (array([0, 1]), array([2, 3]))]
+    >>> [fold.tolist() for _, fold in kfold(4, 2, stratify=["a", "a", "b", "b"])]
+    [[0, 3], [2, 1]]
     """
     if not 2 <= k <= n:
         raise DataError(message("kfold", f"k={k} for {n} rows", "2 <= k <= number of rows", "k=5 and k=10 are usual"))
-    order = np.random.default_rng(seed).permutation(n) if shuffle else np.arange(n)
-    folds = np.array_split(order, k)
+    rng = stream("kfold", seed)
+    if stratify is None:
+        folds = np.array_split(rng.permutation(n) if shuffle else np.arange(n), k)
+    else:
+        _check_shuffled("kfold", shuffle)
+        cuts = np.cumsum([len(part) for part in np.array_split(np.arange(n), k)])[:-1].tolist()
+        folds = [rng.permutation(part) for part in _stratified("kfold", stratify, n, cuts, rng)]
     return [(np.concatenate(folds[:i] + folds[i + 1 :]), fold) for i, fold in enumerate(folds)]
 
 
@@ -122,7 +130,12 @@ def _cuts(n: int, sizes: Sequence[float]) -> list[int]:
     return bounds[1:-1]
 
 
-def _stratified(labels: Any, n: int, cuts: list[int], rng: np.random.Generator) -> list[Array]:
+def _check_shuffled(op: str, shuffle: bool) -> None:
+    if not shuffle:
+        raise DataError(message(op, "stratify with shuffle=False", "shuffle=True", "stratifying reorders the rows"))
+
+
+def _stratified(op: str, labels: Any, n: int, cuts: list[int], rng: np.random.Generator) -> list[Array]:
     """Parts in which each class has its share.
 
     A member ranked r (at random) of a class of m gets the position (r + 1/2) / m; sorting all rows by position spreads
@@ -132,7 +145,7 @@ def _stratified(labels: Any, n: int, cuts: list[int], rng: np.random.Generator) 
     if codes.shape != (n,):
         raise DataError(
             message(
-                "split", f"stratify of shape {codes.shape}", f"one label for each of {n} rows", "pass the label column"
+                op, f"stratify of shape {codes.shape}", f"one label for each of {n} rows", "pass the label column"
             )
         )
     position = np.empty(n)
@@ -144,7 +157,7 @@ def _stratified(labels: Any, n: int, cuts: list[int], rng: np.random.Generator) 
         if absent.size:
             raise DataError(
                 message(
-                    "split",
+                    op,
                     f"no row of class {classes[absent[0]].item()!r} ({counts[absent[0]]} in all) in part {number}",
                     "every class in every part",
                     "use larger parts, or stratify=None",

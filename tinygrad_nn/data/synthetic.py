@@ -1,6 +1,7 @@
 """Generated data with the shape of the real thing, for examples without a file or a network. Same seed, same rows.
 
-The numbers are drawn from `numpy.random.default_rng(seed)`; they look plausible and prove nothing about the world.
+Each function has its own stream of random numbers (`streams.py`), so a split with the same seed knows nothing of them.
+The numbers look plausible and prove nothing about the world.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from .. import extras
 from ..errors import DataError, message
 from .arrays import Array
 from .sequences import Sequences
+from .streams import stream
 from .table import Frame
 
 # Survival by sex and class, and the mix of passengers, as in the real list of 891.
@@ -35,7 +37,7 @@ def titanic(n: int = 891, seed: int = 0) -> Frame:
     """
     pl = extras.require("polars", "data")
     _check_positive("titanic", n=n)
-    rng = np.random.default_rng(seed)
+    rng = stream("titanic", seed)
     pclass = rng.choice(3, n, p=_CLASS_SHARE)
     sex = np.where(rng.random(n) < _MALE_SHARE[pclass], "male", "female")
     chance = np.array([SURVIVAL[who, int(which) + 1] for who, which in zip(sex.tolist(), pclass, strict=True)])
@@ -63,7 +65,7 @@ def temperature(days: int = 1461, seed: int = 0) -> Array:
     (3,)
     """
     _check_positive("temperature", days=days)
-    steps = np.random.default_rng(seed).normal(0.0, 1.2, days)
+    steps = stream("temperature", seed).normal(0.0, 1.2, days)
     noise = np.empty(days)
     level = 0.0
     for day, step in enumerate(steps):
@@ -83,7 +85,7 @@ def fraud(cards: int = 15, steps: int = 5, seed: int = 0) -> Sequences:
     (15, (5, 3), (5, 1))
     """
     _check_positive("fraud", cards=cards, steps=steps)
-    rng = np.random.default_rng(seed)
+    rng = stream("fraud", seed)
     stolen_at = np.full(cards, steps)
     thieves = rng.permutation(cards)[:max(1, cards // 3)]
     stolen_at[thieves] = rng.integers(0, steps, len(thieves))
@@ -107,7 +109,7 @@ def payments(sequences: int = 56_389, steps: int = 10, features: int = 29, seed:
     (3, (4, 5), (4, 1))
     """
     _check_positive("payments", sequences=sequences, steps=steps, features=features)
-    rng = np.random.default_rng(seed)
+    rng = stream("payments", seed)
     shift = rng.uniform(0.5, 1.5, features) * rng.choice((-1.0, 1.0), features)
     shift[rng.permutation(features)[max(1, features // 3):]] = 0.0
     y = (rng.random((sequences, steps, 1)) < 0.5).astype(np.float64)

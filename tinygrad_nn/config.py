@@ -73,11 +73,14 @@ def _read(name: str, default: str, parse: Callable[[str], T | None]) -> T:
 
 
 def _folder() -> Path | None:
-    """The cache folder: what is set, nothing for "0" or "off", else the platform's place for caches."""
+    """The cache folder: what is set, nothing for "0" or "off", else the platform's place, if it has one."""
     text = os.environ.get("TGNN_CACHE", "")
     if text.lower() in ("0", "off"):
         return None
-    if text:
-        return Path(text).expanduser()
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(base) if base else Path.home() / ".cache") / "tinygrad_nn"
+    try:
+        if text:
+            return Path(text).expanduser()
+        return (Path(base) if base else Path.home() / ".cache") / "tinygrad_nn"
+    except RuntimeError:  # a user without a home
+        return None

@@ -41,6 +41,10 @@ class DataError(TinygradError, ValueError):
     """A file or a table that cannot be used as data."""
 
 
+class FileError(DataError, OSError):
+    """A file that cannot be read or written: a full disk, a missing folder, a pipe. `strerror` is the reason alone."""
+
+
 class MissingExtra(TinygradError, ImportError):
     """An optional package that is not installed."""
 

@@ -34,7 +34,7 @@ from .extras import require
 from .graph import DType
 from .history import History, run_metadata
 from .random import Generator, default_generator, randperm
-from .resume import Progress, fingerprint, located, read, without_callbacks
+from .resume import Progress, fingerprint, located, read, understood, without_callbacks
 from .serialize import StrPath
 from .tables import html_text
 from .tensor import Tensor, no_grad
@@ -83,20 +83,22 @@ class Fit:
         """Take over epoch and history from a checkpoint; `restore` takes over the rest."""
         if path is None or self.progress is None:
             return
-        content = read(path, self.progress.settings, self.epochs)
-        now, self.source, self.saved = self.history.metadata, path, content
-        self.history.load_state_dict(content["history"])
-        then, self.epoch = self.history.metadata, content["epoch"]
-        self.before = then.get("seconds", 0.0)
-        resumed = [*then.get("resumed", ()), {"epoch": self.epoch, "started": now["started"]}]
-        self.history.metadata = {**then, **now, "started": then["started"], "resumed": resumed}
+        with understood(path):
+            content = read(path, self.progress.settings, self.epochs)
+            now, self.source, self.saved = self.history.metadata, path, content
+            self.history.load_state_dict(content["history"])
+            then, self.epoch = self.history.metadata, int(content["epoch"])
+            self.before = float(then.get("seconds", 0.0))
+            resumed = [*then.get("resumed", ()), {"epoch": self.epoch, "started": now["started"]}]
+            self.history.metadata = {**then, **now, "started": then["started"], "resumed": resumed}
 
     def restore(self, begun: bool = False) -> None:
         """Give everything the state it had in the checkpoint, if the fit goes on from one: before the step is compiled,
         and again when the callbacks have `begun`, which may forget or change something then.
         """
         if self.progress is not None and self.source is not None:
-            self.progress.restore(self.saved if begun else without_callbacks(self.saved), self.source)
+            with understood(self.source):
+                self.progress.restore(self.saved if begun else without_callbacks(self.saved), self.source)
         if self.progress is not None and begun and self.irregular and self.epoch == self.epochs - 1:
             self.state()
 

@@ -161,7 +161,7 @@ class History(Mapping[str, Any]):
         writer = csv.DictWriter(text, ["epoch", *self], lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows())
-        write_atomic(Path(path), text.getvalue().encode())
+        write_atomic(Path(path), text.getvalue().encode(), "to_csv")
 
     def to_frame(self) -> Any:
         """The rows as a polars data frame (extra `data`)."""

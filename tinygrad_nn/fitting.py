@@ -310,7 +310,7 @@ def _run_native(
     patient = all(getattr(callback, "only_logs", callback in pauses) for callback in callbacks)
     if training.shuffled and generator is None and training.changes(default_generator.counter):
         patient = False  # the order of an epoch is drawn after what the step drew in the one before
-    chunk, pace = 1, 0.0
+    chunk, pace = 1, math.inf  # nobody knows yet how long an epoch takes
     with _deferred_interrupt() as interrupted, _bar(epochs, progress, run.epoch) as advance:
         while not run.over:
             first = run.epoch + 1

@@ -15,6 +15,10 @@ class ShapeError(TinygradError, ValueError):
     """Shapes that do not fit the operation."""
 
 
+class TooLarge(ShapeError, MemoryError):
+    """Sizes that need more memory than the machine has."""
+
+
 class DTypeError(TinygradError, TypeError):
     """A dtype the operation does not take."""
 

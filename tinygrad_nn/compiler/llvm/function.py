@@ -17,7 +17,6 @@ from .kernel import KernelWriter
 from .place import Env
 from .writer import Level, Val, Writer
 
-
 PART: Final = 1000  # lines of a function from which more kernels go to another
 
 

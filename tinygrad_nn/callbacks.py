@@ -22,7 +22,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from .errors import ConfigError, DataError, FileError, message
+from .errors import ConfigError, DataError, FileError, message, printable
 from .files import read, remove_leftovers, write_atomic
 from .history import History
 from .optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -201,7 +201,8 @@ class LogLines:
     def __call__(self, run: Run, logs: Logs) -> None:
         """Log the newest values."""
         if run.epoch % self.every == 0:
-            logger.log(self.level, "epoch %d: %s", run.epoch, ", ".join(f"{k} {v:.6g}" for k, v in logs.items()))
+            text = printable(", ".join(f"{k} {v:.6g}" for k, v in logs.items()), keep="")
+            logger.log(self.level, "epoch %d: %s", run.epoch, text)
 
 
 class JsonLines:

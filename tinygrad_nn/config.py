@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from .errors import ConfigError, message
+from .errors import ConfigError, message, printable
 
 T = TypeVar("T")
 
@@ -50,6 +50,7 @@ def config() -> Config:
 
 def say(text: str) -> None:
     """Print what a flag asked for, beside the program's own output, and above a progress bar that may be there."""
+    text = printable(text, keep="\n\t")
     tqdm = sys.modules.get("tqdm")
     if tqdm is None:
         sys.stderr.write(text + "\n")

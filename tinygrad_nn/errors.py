@@ -71,6 +71,17 @@ class GradcheckError(TinygradError, AssertionError):
     """A derivative that disagrees with its numeric estimate."""
 
 
+def printable(text: str, keep: str = "\n") -> str:
+    """Text for a terminal: characters that would steer it, or hide, are shown by their escapes, but for those to keep.
+
+    >>> print(printable("red \\x1b[31m"))
+    red \\x1b[31m
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+
+
 def message(op: str, got: str, expected: str = "", hint: str = "") -> str:
     """Return the text of an error; empty parts are left out.
 
@@ -84,4 +95,4 @@ def message(op: str, got: str, expected: str = "", hint: str = "") -> str:
         parts.append(f"expected {expected}")
     if hint:
         parts.append(f"hint: {hint}")
-    return "; ".join(parts)
+    return printable("; ".join(parts))

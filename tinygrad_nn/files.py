@@ -25,7 +25,7 @@ def read(path: str | os.PathLike[str], op: str, expected: str) -> bytes:
         finally:
             os.close(descriptor)
     except FileNotFoundError:
-        fault = FileError(message(op, f"no file {_shown(path)}", expected))
+        fault = FileError(message(op, f"no file {os.fspath(path) or repr('')}", expected))
         fault.strerror = "No such file or directory"
         raise fault from None
     except (OSError, ValueError, MemoryError, OverflowError) as error:
@@ -87,15 +87,9 @@ def _write_atomic(path: Path, content: bytes) -> None:
 
 def _fault(op: str, path: str | os.PathLike[str], done: str, error: Exception, expected: str) -> FileError:
     reason = str(getattr(error, "strerror", None) or error or "no memory for it")
-    fault = FileError(message(op, f"{_shown(path)}, which cannot be {done} ({reason})", expected))
+    fault = FileError(message(op, f"{os.fspath(path) or repr('')}, which cannot be {done} ({reason})", expected))
     fault.strerror = reason
     return fault
-
-
-def _shown(path: str | os.PathLike[str]) -> str:
-    """A path for a message: as it is, where it can be printed."""
-    text = os.fspath(path)
-    return text if text.isprintable() and text else repr(text)
 
 
 def remove_leftovers(path: Path) -> None:

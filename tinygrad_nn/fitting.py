@@ -29,7 +29,16 @@ from .compiler.training import NEVER, Spent, Training
 from .config import tell
 from .data.batching import Batches, as_columns, gather
 from .data.weighting import sample_weights
-from .errors import ConfigError, DataError, DivisionByZero, IndexOutOfRange, MissingExtra, ShapeError, message
+from .errors import (
+    ConfigError,
+    DataError,
+    DivisionByZero,
+    IndexOutOfRange,
+    MissingExtra,
+    ShapeError,
+    message,
+    printable,
+)
 from .extras import require
 from .graph import DType
 from .history import History, run_metadata
@@ -105,7 +114,7 @@ class Fit:
     def __repr__(self) -> str:
         values = ", ".join(f"{name} {value:.5g}" for name, value in self.history.last().items())
         ended = f"; ended: {self.history.stopped}" if self.history.stopped else ""
-        return f"Fit: epoch {self.epoch:,} of {self.epochs:,}" + f", {values}" * bool(values) + ended
+        return printable(f"Fit: epoch {self.epoch:,} of {self.epochs:,}" + f", {values}" * bool(values) + ended)
 
     def _repr_html_(self) -> str:
         return html_text(repr(self))
@@ -740,7 +749,8 @@ def _bar(epochs: int, wanted: bool, done: int) -> Iterator[Callable[[Mapping[str
             bar.update(count)
             if bar.n == bar.last_print_n:  # the text is made only when it is shown
                 shown = list(logs.items())[:SHOWN]
-                bar.set_postfix_str(", ".join(f"{name} {value:.4g}" for name, value in shown), refresh=False)
+                text = ", ".join(f"{name} {value:.4g}" for name, value in shown)
+                bar.set_postfix_str(printable(text, keep=""), refresh=False)
 
         yield advance
 

@@ -229,8 +229,7 @@ def _content(path: Path) -> bytes:
     try:
         return read(path, "read_csv", "a readable CSV file")
     except FileError as error:
-        shown = path if str(path).isprintable() else repr(str(path))
-        raise FileError(message("read_csv", f"{shown}: {error.strerror}", "a readable CSV file", "check the path")
+        raise FileError(message("read_csv", f"{path}: {error.strerror}", "a readable CSV file", "check the path")
                         ) from None
 
 

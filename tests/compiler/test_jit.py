@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -333,3 +336,41 @@ def test_a_method() -> None:
     assert three.times(x).tolist() == [3.0, 6.0]
     two.factor.assign(tg.tensor(5.0))
     assert two.times(x).tolist() == [5.0, 10.0]
+
+
+def test_many_kinds_are_told_of_once_and_forgotten(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those used longest ago go; state that one of them changed last is whole."""
+    module = sys.modules[tg.jit.__module__]
+    monkeypatch.setattr(module, "KINDS", 4)
+    monkeypatch.setattr(module, "MANY", 3)
+    total = tg.zeros(1)
+
+    @tg.jit
+    def add(x: tg.Tensor) -> tg.Tensor:
+        total.add_(x.sum())
+        return x.sum()
+
+    def ones(n: int) -> None:
+        assert add(tg.ones(n)).item() == n
+
+    for n in (1, 2, 3, 4, 1):
+        ones(n)
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert told.startswith("tg.jit: add is compiled for 3 kinds of calls (the last two: argument 0: ")
+    ones(5)  # 2 is gone
+    assert (add.traces, len(add.entries)) == (5, 4)
+    ones(1)
+    assert add.traces == 5
+    ones(2)
+    assert (add.traces, len(add.entries)) == (6, 4)
+    assert add.last is not None
+    gone = weakref.ref(add.last)
+    for n in (3, 4, 5, 6, 7):
+        ones(n)
+    gc.collect()
+    assert gone() is None
+    assert total.item() == 1 + 2 + 3 + 4 + 1 + 5 + 1 + 2 + 3 + 4 + 5 + 6 + 7
+    assert capsys.readouterr().err == ""

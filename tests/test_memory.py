@@ -10,6 +10,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn import data, memory, nn
+from tinygrad_nn import functional as F
 from tinygrad_nn.errors import ShapeError, TooLarge
 
 CALLS: dict[str, Callable[[], Any]] = {
@@ -30,6 +31,10 @@ CALLS: dict[str, Callable[[], Any]] = {
     "LSTM": lambda: nn.LSTM(2, 2, 2**63),
     "GRU": lambda: nn.GRU(2, 2, 10**13, bidirectional=True),
     "RNN": lambda: nn.RNN(2, 10**9, 1),
+    "pad": lambda: F.pad(tg.zeros(2), (10**15, 0)),
+    "new_zeros": lambda: tg.zeros(2).new_zeros(10**15),
+    "split": lambda: data.split_indices(10**15),
+    "kfold": lambda: data.kfold(10**8, 10**7),
     "polynomial_features": lambda: data.polynomial_features(np.ones((3, 60)), degree=12),
     "interactions": lambda: data.polynomial_features(np.ones((3, 90)), degree=45, interaction_only=True),
 }

@@ -334,8 +334,8 @@ class Jitted:
             self.told = True
             why = "" if self.last is None else f" (the last two: {kind.differences(self.last.kind)})"
             tell(
-                f"tg.jit: {self.name} is compiled for {MANY} kinds of calls{why}. Each takes time and memory, and of more "
-                f"than {KINDS} those used longest ago are compiled again. Fewer shapes are faster: pad, or leave out rests"
+                f"tg.jit: {self.name} is compiled for {MANY} kinds of calls{why}. Each takes time and memory, and of "
+                f"more than {KINDS} those used longest ago are compiled again. Fewer shapes are faster: pad to some"
             )
         while len(self.entries) >= KINDS:
             del self.entries[next(iter(self.entries))]

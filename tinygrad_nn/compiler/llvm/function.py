@@ -17,7 +17,7 @@ from .kernel import KernelWriter
 from .place import Env
 from .writer import Level, Val, Writer
 
-PART: Final = 1000  # lines of a function from which more kernels go to another
+PART: Final = 3000  # lines of a function from which more kernels go to another
 
 
 def write_function(schedule: Schedule, name: str = "run") -> str:

@@ -12,6 +12,7 @@ from tinygrad_nn.errors import TinygradError, message
 ALSO = {
     "TinygradError": Exception,
     "ShapeError": ValueError,
+    "TooLarge": MemoryError,
     "DTypeError": TypeError,
     "IndexOutOfRange": IndexError,
     "DivisionByZero": ZeroDivisionError,
@@ -19,6 +20,7 @@ ALSO = {
     "NonFiniteError": FloatingPointError,
     "TraceError": RuntimeError,
     "DataError": ValueError,
+    "FileError": OSError,
     "MissingExtra": ImportError,
     "ConfigError": ValueError,
     "GradcheckError": AssertionError,

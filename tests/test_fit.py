@@ -19,6 +19,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn import functional as F
+from tinygrad_nn.compiler.training import Training
 from tinygrad_nn.errors import ConfigError, DataError, ShapeError
 
 X = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
@@ -267,3 +268,28 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
 def test_misuse_is_named(call: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         call()
+
+
+def test_ctrl_c_ends_the_first_native_epoch_before_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long it takes is not known before, so it too runs where it can be stopped."""
+    w = tg.zeros(1, requires_grad=True)
+    opt = tg.optim.SGD([w], lr=1e-9)
+
+    @tg.jit
+    def step(x: tg.Tensor) -> tg.Tensor:
+        opt.zero_grad()
+        loss = (x * w - 1).square().mean()
+        loss.backward()
+        opt.step()
+        return loss  # type: ignore[no-any-return]
+
+    call = Training._call
+
+    def interrupted_call(self: Training, *args: Any) -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        return call(self, *args)
+
+    monkeypatch.setattr(Training, "_call", interrupted_call)
+    history = tg.fit(step, np.ones((10**6, 1), np.float32), batch_size=1, progress=False)
+    assert (history.epochs, history.stopped) == (0, "interrupted in epoch 1")
+    assert w.item() > 0

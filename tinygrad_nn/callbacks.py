@@ -22,11 +22,11 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from .errors import ConfigError, DataError, message
-from .files import remove_leftovers, write_atomic
+from .errors import ConfigError, DataError, FileError, message, printable
+from .files import read, remove_leftovers, write_atomic
 from .history import History
 from .optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from .serialize import FileError, checkpoint_path, packed
+from .serialize import checkpoint_path, packed
 from .settings import choice, integer, number
 from .tensor import Tensor
 
@@ -201,7 +201,8 @@ class LogLines:
     def __call__(self, run: Run, logs: Logs) -> None:
         """Log the newest values."""
         if run.epoch % self.every == 0:
-            logger.log(self.level, "epoch %d: %s", run.epoch, ", ".join(f"{k} {v:.6g}" for k, v in logs.items()))
+            text = printable(", ".join(f"{k} {v:.6g}" for k, v in logs.items()), keep="")
+            logger.log(self.level, "epoch %d: %s", run.epoch, text)
 
 
 class JsonLines:
@@ -220,10 +221,11 @@ class JsonLines:
     def begin(self, run: Run) -> None:
         """Write the metadata. A fit that goes on from a checkpoint takes away the later epochs of the one before."""
         if run.epoch and self.path.exists():
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            text = read(self.path, "JsonLines", "a file of JsonLines").decode(errors="replace")
+            lines = text.splitlines(keepends=True)
             while lines and _is_later(lines[-1], run.epoch):
                 lines.pop()
-            write_atomic(self.path, "".join(lines).encode())
+            write_atomic(self.path, "".join(lines).encode(), "JsonLines")
         self._append({"run": run.history.metadata})
 
     def __call__(self, run: Run, logs: Logs) -> None:
@@ -328,7 +330,7 @@ class Checkpoint:
         try:
             if self.keep > 1 and self.newest and self.path.exists():
                 older = self.path.with_name(f"{self.path.stem}-{self.newest:06d}{self.path.suffix}")
-                write_atomic(older, self.path.read_bytes())
+                write_atomic(older, read(self.path, "Checkpoint", "a checkpoint"))
                 self.older = [*(path for path in self.older if path != older), older]
             write_atomic(self.path, content)
             while len(self.older) >= self.keep:
@@ -336,7 +338,7 @@ class Checkpoint:
         except OSError as error:
             got = f"{self.path}, which cannot be written after epoch {run.epoch} ({error.strerror or error})"
             hint = f"the checkpoint of epoch {self.newest} is whole" if self.newest else ""
-            raise FileError(message("Checkpoint", got, "room on the disk", hint)) from error
+            raise FileError(message("Checkpoint", got, "room on the disk", hint)) from None
         self.newest = run.epoch
 
 

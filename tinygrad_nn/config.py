@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from .errors import ConfigError, message
+from .errors import ConfigError, message, printable
 
 T = TypeVar("T")
 
@@ -50,6 +50,7 @@ def config() -> Config:
 
 def say(text: str) -> None:
     """Print what a flag asked for, beside the program's own output, and above a progress bar that may be there."""
+    text = printable(text, keep="\n\t")
     tqdm = sys.modules.get("tqdm")
     if tqdm is None:
         sys.stderr.write(text + "\n")
@@ -73,11 +74,14 @@ def _read(name: str, default: str, parse: Callable[[str], T | None]) -> T:
 
 
 def _folder() -> Path | None:
-    """The cache folder: what is set, nothing for "0" or "off", else the platform's place for caches."""
+    """The cache folder: what is set, nothing for "0" or "off", else the platform's place, if it has one."""
     text = os.environ.get("TGNN_CACHE", "")
     if text.lower() in ("0", "off"):
         return None
-    if text:
-        return Path(text).expanduser()
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(base) if base else Path.home() / ".cache") / "tinygrad_nn"
+    try:
+        if text:
+            return Path(text).expanduser()
+        return (Path(base) if base else Path.home() / ".cache") / "tinygrad_nn"
+    except RuntimeError:  # a user without a home
+        return None

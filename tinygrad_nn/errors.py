@@ -15,6 +15,10 @@ class ShapeError(TinygradError, ValueError):
     """Shapes that do not fit the operation."""
 
 
+class TooLarge(ShapeError, MemoryError):
+    """Sizes that need more memory than the machine has."""
+
+
 class DTypeError(TinygradError, TypeError):
     """A dtype the operation does not take."""
 
@@ -41,6 +45,10 @@ class DataError(TinygradError, ValueError):
     """A file or a table that cannot be used as data."""
 
 
+class FileError(DataError, OSError):
+    """A file that cannot be read or written: a full disk, a missing folder, a pipe. `strerror` is the reason alone."""
+
+
 class MissingExtra(TinygradError, ImportError):
     """An optional package that is not installed."""
 
@@ -63,6 +71,17 @@ class GradcheckError(TinygradError, AssertionError):
     """A derivative that disagrees with its numeric estimate."""
 
 
+def printable(text: str, keep: str = "\n") -> str:
+    """Text for a terminal: characters that would steer it, or hide, are shown by their escapes, but for those to keep.
+
+    >>> print(printable("red \\x1b[31m"))
+    red \\x1b[31m
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+
+
 def message(op: str, got: str, expected: str = "", hint: str = "") -> str:
     """Return the text of an error; empty parts are left out.
 
@@ -76,4 +95,4 @@ def message(op: str, got: str, expected: str = "", hint: str = "") -> str:
         parts.append(f"expected {expected}")
     if hint:
         parts.append(f"hint: {hint}")
-    return "; ".join(parts)
+    return printable("; ".join(parts))

@@ -1,16 +1,41 @@
-"""Writing files whole or not at all."""
+"""Reading files that are files, and writing them whole or not at all.
+
+Whatever goes wrong is a FileError under the name of the user's function, with the path that the user gave. A pipe or a
+device is not a file: one waits for ever where it is read, the other never ends.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from pathlib import Path
 
+from .errors import FileError, message
 
-def write_atomic(path: Path, content: bytes) -> None:
+
+def read(path: str | os.PathLike[str], op: str, expected: str) -> bytes:
+    """The content of a file. Raises FileError, for `op` that `expected` something."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            check_regular(os.fstat(descriptor))
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read()
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        fault = FileError(message(op, f"no file {os.fspath(path) or repr('')}", expected))
+        fault.strerror = "No such file or directory"
+        raise fault from None
+    except (OSError, ValueError, MemoryError, OverflowError) as error:
+        raise _fault(op, path, "read", error, expected) from None
+
+
+def write_atomic(path: Path, content: bytes, op: str = "write") -> None:
     """Write a temporary file in the same folder, flush it to disk, and rename it to `path`.
 
-    A reader sees the old content or the new, never a part; after an error (OSError) the old file is still there.
+    A reader sees the old content or the new, never a part; after an error (FileError) the old file is still there.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "note.txt"
@@ -18,6 +43,31 @@ def write_atomic(path: Path, content: bytes) -> None:
     >>> path.read_text()
     'hello'
     """
+    try:
+        _write_atomic(path, content)
+    except (OSError, ValueError) as error:
+        raise _fault(op, path, "written", error, "room on the disk and a folder that exists") from None
+
+
+def check_regular(status: os.stat_result) -> None:
+    """Raise OSError for what is no file."""
+    for test, kind in _OTHERS:
+        if test(status.st_mode):
+            raise OSError(kind)
+
+
+_OTHERS = (
+    (stat.S_ISDIR, "Is a directory"),
+    (stat.S_ISFIFO, "a pipe, and not a file"),
+    (stat.S_ISSOCK, "a socket, and not a file"),
+    (stat.S_ISCHR, "a device, and not a file"),
+    (stat.S_ISBLK, "a device, and not a file"),
+)
+
+
+def _write_atomic(path: Path, content: bytes) -> None:
+    if path.exists():
+        check_regular(path.stat())
     temporary = path.with_name(f"{_mark(path)}{os.urandom(8).hex()}.tmp")
     try:
         with temporary.open("xb") as file:
@@ -35,6 +85,13 @@ def write_atomic(path: Path, content: bytes) -> None:
             os.close(folder)
 
 
+def _fault(op: str, path: str | os.PathLike[str], done: str, error: Exception, expected: str) -> FileError:
+    reason = str(getattr(error, "strerror", None) or error or "no memory for it")
+    fault = FileError(message(op, f"{os.fspath(path) or repr('')}, which cannot be {done} ({reason})", expected))
+    fault.strerror = reason
+    return fault
+
+
 def remove_leftovers(path: Path) -> None:
     """Remove what a process that was killed while it wrote `path` left behind. Nobody may be writing it now."""
     for temporary in path.parent.glob(f"{_mark(path)}*.tmp"):
@@ -43,4 +100,4 @@ def remove_leftovers(path: Path) -> None:
 
 def _mark(path: Path) -> str:
     """How the names of a file's temporary ones begin: of one length, for the longest name too."""
-    return f".{hashlib.blake2b(path.name.encode('utf-8', 'surrogateescape'), digest_size=8).hexdigest()}."
+    return f".{hashlib.blake2b(path.name.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}."

@@ -29,13 +29,22 @@ from .compiler.training import NEVER, Spent, Training
 from .config import tell
 from .data.batching import Batches, as_columns, gather
 from .data.weighting import sample_weights
-from .errors import ConfigError, DataError, DivisionByZero, IndexOutOfRange, MissingExtra, ShapeError, message
+from .errors import (
+    ConfigError,
+    DataError,
+    DivisionByZero,
+    IndexOutOfRange,
+    MissingExtra,
+    ShapeError,
+    message,
+    printable,
+)
 from .extras import require
 from .graph import DType
 from .history import History, run_metadata
 from .random import Generator, default_generator, randperm
 from .reach import Reached
-from .resume import Progress, fingerprint, located, read, without_callbacks
+from .resume import Progress, fingerprint, located, read, understood, without_callbacks
 from .serialize import StrPath
 from .tables import html_text
 from .tensor import Tensor, no_grad
@@ -83,27 +92,29 @@ class Fit:
         """Take over epoch and history from a checkpoint; `restore` takes over the rest."""
         if path is None or self.progress is None:
             return
-        content = read(path, self.progress.settings, self.epochs)
-        now, self.source, self.saved = self.history.metadata, path, content
-        self.history.load_state_dict(content["history"])
-        then, self.epoch = self.history.metadata, content["epoch"]
-        self.before = then.get("seconds", 0.0)
-        resumed = [*then.get("resumed", ()), {"epoch": self.epoch, "started": now["started"]}]
-        self.history.metadata = {**then, **now, "started": then["started"], "resumed": resumed}
+        with understood(path):
+            content = read(path, self.progress.settings, self.epochs)
+            now, self.source, self.saved = self.history.metadata, path, content
+            self.history.load_state_dict(content["history"])
+            then, self.epoch = self.history.metadata, int(content["epoch"])
+            self.before = float(then.get("seconds", 0.0))
+            resumed = [*then.get("resumed", ()), {"epoch": self.epoch, "started": now["started"]}]
+            self.history.metadata = {**then, **now, "started": then["started"], "resumed": resumed}
 
     def restore(self, begun: bool = False) -> None:
         """Give everything the state it had in the checkpoint, if the fit goes on from one: before the step is compiled,
         and again when the callbacks have `begun`, which may forget or change something then.
         """
         if self.progress is not None and self.source is not None:
-            self.progress.restore(self.saved if begun else without_callbacks(self.saved), self.source)
+            with understood(self.source):
+                self.progress.restore(self.saved if begun else without_callbacks(self.saved), self.source)
         if self.progress is not None and begun and self.irregular and self.epoch == self.epochs - 1:
             self.state()
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name} {value:.5g}" for name, value in self.history.last().items())
         ended = f"; ended: {self.history.stopped}" if self.history.stopped else ""
-        return f"Fit: epoch {self.epoch:,} of {self.epochs:,}" + f", {values}" * bool(values) + ended
+        return printable(f"Fit: epoch {self.epoch:,} of {self.epochs:,}" + f", {values}" * bool(values) + ended)
 
     def _repr_html_(self) -> str:
         return html_text(repr(self))
@@ -308,7 +319,7 @@ def _run_native(
     patient = all(getattr(callback, "only_logs", callback in pauses) for callback in callbacks)
     if training.shuffled and generator is None and training.changes(default_generator.counter):
         patient = False  # the order of an epoch is drawn after what the step drew in the one before
-    chunk, pace = 1, 0.0
+    chunk, pace = 1, math.inf  # nobody knows yet how long an epoch takes
     with _deferred_interrupt() as interrupted, _bar(epochs, progress, run.epoch) as advance:
         while not run.over:
             first = run.epoch + 1
@@ -738,7 +749,8 @@ def _bar(epochs: int, wanted: bool, done: int) -> Iterator[Callable[[Mapping[str
             bar.update(count)
             if bar.n == bar.last_print_n:  # the text is made only when it is shown
                 shown = list(logs.items())[:SHOWN]
-                bar.set_postfix_str(", ".join(f"{name} {value:.4g}" for name, value in shown), refresh=False)
+                text = ", ".join(f"{name} {value:.4g}" for name, value in shown)
+                bar.set_postfix_str(printable(text, keep=""), refresh=False)
 
         yield advance
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from .errors import DataError, message
+from .errors import DataError, message, printable
 from .extras import require
 from .files import write_atomic
 from .tables import html_table, html_text, text_table
@@ -161,7 +161,7 @@ class History(Mapping[str, Any]):
         writer = csv.DictWriter(text, ["epoch", *self], lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows())
-        write_atomic(Path(path), text.getvalue().encode())
+        write_atomic(Path(path), text.getvalue().encode(), "to_csv")
 
     def to_frame(self) -> Any:
         """The rows as a polars data frame (extra `data`)."""
@@ -224,7 +224,7 @@ class History(Mapping[str, Any]):
             compiled = sum(seconds for seconds in spent.values() if isinstance(seconds, float))
             share = f", {compiled:.3g} s of it compiling" if compiled else ""
             parts.append(f" in {self.metadata['seconds']:.3g} s{share}")
-        return "".join(parts) + (f"; ended: {self.stopped}" if self.stopped else "")
+        return printable("".join(parts) + (f"; ended: {self.stopped}" if self.stopped else ""))
 
     def _table(self, names: Sequence[str]) -> list[tuple[str, ...]]:
         """The first epochs and the last ones, and the best values."""

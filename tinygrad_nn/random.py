@@ -15,6 +15,7 @@ import numpy as np
 
 from .errors import ConfigError, ShapeError, message
 from .graph import Shape
+from .memory import check_shape_fits
 from .ops.random import PHILOX
 from .ops.rules import FLOAT32, FLOAT64, INT64
 from .tensor import Tensor
@@ -53,6 +54,7 @@ class Generator:
 
     def bits(self, shape: Shape) -> Tensor:
         """Fresh 32-bit words, as int32; the counter moves on by one per four words."""
+        check_shape_fits("random", shape)
         words = self.key.apply(PHILOX, self.counter, shape=shape)
         self.counter.assign(self.counter + (math.prod(shape) + 3) // 4)
         return words

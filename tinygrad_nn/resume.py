@@ -10,16 +10,18 @@ or among what `Checkpoint(path, state={...})` names.
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from .errors import ConfigError, DataError, message
+from .errors import ConfigError, DataError, TinygradError, message
 from .history import History
 from .nn import Module
 from .random import Generator, default_generator
@@ -62,6 +64,18 @@ def read(path: StrPath, settings: Mapping[str, Any], epochs: int) -> dict[str, A
     if epochs > content["epoch"] and "before" in content:  # its last evaluation was one that a longer run has not
         return unpacked(content["before"].tobytes(), str(path))  # type: ignore[no-any-return]
     return content
+
+
+@contextmanager
+def understood(path: StrPath) -> Iterator[None]:
+    """Say that a file is not what it seems where its content cannot be followed."""
+    try:
+        yield
+    except TinygradError:
+        raise
+    except Exception as error:  # what somebody wrote there can break anything
+        got = f"resume={str(path)!r}, whose content is not that of a checkpoint ({type(error).__name__}: {error})"
+        raise DataError(message("fit", got, "a file of callbacks.Checkpoint")) from error
 
 
 class Progress:
@@ -237,7 +251,7 @@ def located(resume: StrPath | bool | None, written: Sequence[Path]) -> Path | No
     if resume is True and not written:
         raise ConfigError(message("fit", "resume=True and no Checkpoint", "the path of a checkpoint, or a Checkpoint"))
     path = written[0] if resume is True else checkpoint_path("fit", resume)
-    if path.exists():
+    if os.path.exists(path):
         return path
     if any(path.absolute() == other.absolute() for other in written):
         return None

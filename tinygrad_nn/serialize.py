@@ -3,7 +3,9 @@ tensors, arrays, and metadata in nested dicts and lists.
 
 The structure is JSON inside of the archive and the arrays are plain `.npy` members under names of our own, so nothing
 that is read can carry code and no name in a file becomes a path. A file is written whole or not at all, and each
-member has a checksum: what was damaged is refused.
+member has a checksum: what was damaged is refused. So is all that `save` never writes: what is compressed, named twice,
+overlapping, of another length than it says, referred to twice or not at all. A file takes no more memory than its size
+tells.
 """
 
 from __future__ import annotations
@@ -11,23 +13,34 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from .data import preprocess
-from .errors import DataError, message
-from .files import write_atomic
+from .errors import DataError, FileError, message
+from .files import read, write_atomic
+from .ops.rules import DTYPES
 from .tensor import Tensor
 from .tensor.core import constant
 
 StrPath = str | os.PathLike[str]
 FORMAT: Final = 1
+MEMBERS: Final = 2**17  # arrays in a file
+DEPTH: Final = 100  # levels of nesting: Python and JSON allow some hundreds, less where much has been called
 OURS: Final = "a file written by tg.save"
+_NAME: Final = re.compile(r"(header|a(0|[1-9]\d*))\.npy", re.ASCII)
+_HEADER: Final = re.compile(
+    rb"\{'descr': '([<>|](?:[biufcSU]\d{1,9}|[mM]8(?:\[\d{0,9}[a-zA-Z]{1,7}\])?))', 'fortran_order': (True|False), "
+    rb"'shape': \(((?:\d{1,18}, )*\d{1,18},?|)\), \} *\n"
+)
 _PLAIN: Final = (str, int, float, bool, type(None))
 _FITTED: Final = {
     name: kind for name, kind in vars(preprocess).items() if isinstance(kind, type) and is_dataclass(kind)
@@ -49,10 +62,6 @@ _OTHERS: Final = {
 }
 
 
-class FileError(DataError, OSError):
-    """A file that cannot be read or written: a full disk, a missing folder."""
-
-
 def save(value: Any, path: StrPath) -> None:
     """Write a training to a file: `tg.save({"model": model, "optimizer": opt, "scaler": scaler, "epoch": 3}, path)`.
 
@@ -70,13 +79,7 @@ def save(value: Any, path: StrPath) -> None:
     >>> model.load_state_dict(tg.load(path)["model"]); tg.load(path)["epoch"]
     3
     """
-    target = own_path("save", path)
-    content = packed(value)
-    try:
-        write_atomic(target, content)
-    except OSError as error:
-        got = f"{path}, which cannot be written ({error.strerror or error})"
-        raise FileError(message("save", got, "room on the disk and a folder that exists")) from error
+    write_atomic(own_path("save", path), packed(value), "save")
 
 
 def load(path: StrPath) -> Any:
@@ -86,20 +89,17 @@ def load(path: StrPath) -> Any:
     Raises DataError for a file that is missing, damaged or not ours.
     """
     source = own_path("load", path)
-    try:
-        content = source.read_bytes()
-    except FileNotFoundError:
-        raise DataError(message("load", f"no file {path}", OURS)) from None
-    except OSError as error:
-        raise FileError(message("load", f"{path}, which cannot be read ({error.strerror})", OURS)) from None
-    return unpacked(content, str(path))
+    return unpacked(read(source, "load", OURS), str(path))
 
 
 def own_path(op: str, path: StrPath) -> Path:
     """A path that may hold a file of ours; DataError where its extension says that it holds something else."""
     if not isinstance(path, (str, os.PathLike)):
         raise DataError(message(op, f"a {type(path).__name__} as the path", "a string or a Path"))
-    found = Path(path)
+    try:
+        found = Path(path)
+    except TypeError:  # a PathLike of bytes
+        raise DataError(message(op, f"the path {os.fspath(path)!r}", "a string or a Path")) from None
     other = _OTHERS.get(found.suffix.lower())
     if other is not None:
         got = f"{path}, whose extension stands for another format ({other})"
@@ -110,7 +110,7 @@ def own_path(op: str, path: StrPath) -> Path:
 def checkpoint_path(op: str, path: StrPath) -> Path:
     """The file for checkpoints that a path means: one in it, if it is a folder."""
     found = own_path(op, path)
-    return found / "checkpoint.npz" if found.is_dir() else found
+    return found / "checkpoint.npz" if os.path.isdir(found) else found
 
 
 # ---- writing ------------------------------------------------------------------------------------------------------
@@ -119,11 +119,20 @@ def checkpoint_path(op: str, path: StrPath) -> Path:
 def packed(value: Any) -> bytes:
     """The content of a file; DataError for what cannot be in one."""
     arrays: dict[str, Any] = {}
+    too_deep = DataError(message("save", "a structure that is too deep, or contains itself", f"{DEPTH} levels"))
     try:
         tree = _encode(value, arrays, "")
+        if _depth(tree) > DEPTH:
+            raise too_deep
         header = json.dumps({"format": FORMAT, "tree": tree}).encode()
     except RecursionError:
-        raise DataError(message("save", "a structure that is too deep, or contains itself", "a tree")) from None
+        raise too_deep from None
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(message("save", f"a number that JSON cannot hold ({error})", "shorter ones")) from None
+    if len(arrays) >= MEMBERS:
+        raise DataError(message("save", f"{len(arrays):,} arrays", f"less than {MEMBERS:,}", "stack them"))
     buffer = io.BytesIO()
     np.savez(buffer, header=np.frombuffer(header, np.uint8), **arrays)
     return buffer.getvalue()
@@ -150,6 +159,9 @@ def _array(kind: str) -> Callable[..., Any]:
         array = np.asarray(value.detach().numpy() if isinstance(value, Tensor) else value)
         if array.dtype.hasobject:
             raise DataError(message("save", f"an array of objects at {place or 'the top'}", "numbers"))
+        if array.dtype.kind not in "biufcSUmM" or not array.dtype.itemsize or np.ma.isMaskedArray(value):
+            what = "masked" if np.ma.isMaskedArray(value) else f"of dtype {array.dtype}"
+            raise DataError(message("save", f"an array that is {what} at {place or 'the top'}", "numbers or text"))
         name = f"a{len(arrays)}"
         arrays[name] = array
         return {"kind": kind, "name": name}
@@ -188,6 +200,20 @@ _RULES: Final[tuple[tuple[Any, Callable[..., Any]], ...]] = (
 )
 
 
+def _depth(tree: Any) -> int:
+    """How many levels a JSON form has."""
+    level, depth = [tree], 0
+    while level:
+        depth += 1
+        inner = [part.get("fields") or part.get("items", ()) for part in level]
+        level = [one for parts in inner for one in ([parts] if isinstance(parts, dict) else _values(parts))]
+    return depth
+
+
+def _values(items: Any) -> list[Any]:
+    return [item[1] if isinstance(item, list) else item for item in items]
+
+
 def _key(key: Any, place: str) -> Any:
     """A key in JSON, where a tuple is a list."""
     if isinstance(key, tuple):
@@ -209,22 +235,59 @@ def unpacked(content: bytes, name: str) -> Any:
         if header["format"] != FORMAT:
             got = f"{name} of format {header['format']}"
             raise DataError(message("load", got, f"format {FORMAT}", "update tinygrad_nn"))
-        return _decode(header["tree"], arrays)
+        value = _decode(header["tree"], arrays, DEPTH)
+        if arrays:
+            raise _Foreign("arrays that nothing refers to")
+        return value
     except DataError:
         raise
+    except MemoryError:
+        got = f"{name}, whose {len(content):,} bytes do not fit in memory twice"
+        raise FileError(message("load", got, "more memory")) from None
+    except _Foreign as fault:
+        raise DataError(message("load", f"{name}, {_fault(content)}: {fault}", OURS)) from None
     except Exception:  # whatever damage makes of a file; what NumPy would say of it may be to load it unsafely
         raise DataError(message("load", f"{name}, {_fault(content)}", OURS)) from None
 
 
+class _Foreign(Exception):
+    """Something that `save` does not write."""
+
+
+def _sure(holds: bool, what: str) -> None:
+    if not holds:
+        raise _Foreign(what)
+
+
 def _members(content: bytes) -> dict[str, Any]:
-    """The arrays of an archive, by name."""
+    """The arrays of an archive, by name. All sizes are known to be true before anything is made of them."""
+    _sure(content.count(b"PK\x01\x02") <= MEMBERS, "too many members")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return {
-            info.filename.removesuffix(".npy"): np.lib.format.read_array(
-                io.BytesIO(archive.read(info)), allow_pickle=False
-            )
-            for info in archive.infolist()
-        }
+        members = archive.infolist()
+        _sure(not archive.comment and len({info.filename for info in members}) == len(members), "one name twice")
+        _sure(sum(info.file_size for info in members) <= len(content), "members that overlap")
+        for info in members:
+            stored = info.compress_type == zipfile.ZIP_STORED and info.file_size == info.compress_size
+            _sure(stored and not info.flag_bits & 1, "a member that is compressed, or encrypted")
+            _sure(_NAME.fullmatch(info.filename) is not None, "a member of another name")
+        return {info.filename.removesuffix(".npy"): _array_in(archive.read(info)) for info in members}
+
+
+def _array_in(member: bytes) -> Any:
+    """The array in a `.npy` file as NumPy writes it for us: a header of one form, and exactly the bytes it tells of."""
+    start = 10 + int.from_bytes(member[8:10], "little")
+    found = _HEADER.fullmatch(member[10:start])
+    _sure(member[:8] == b"\x93NUMPY\x01\0" and found is not None, "a header that NumPy does not write")
+    kind, order, lengths = found.groups()  # type: ignore[union-attr]
+    dtype, shape = np.dtype(kind.decode()), tuple(int(length) for length in lengths.split(b",") if length.strip())
+    _sure(prod(shape) * dtype.itemsize == len(member) - start and dtype.itemsize > 0, "another number of bytes")
+    array = np.frombuffer(member, dtype, offset=start).reshape(shape, order="F" if order == b"True" else "C")
+    if dtype.kind == "b":
+        _sure(not array.size or int(array.view(np.uint8).max()) <= 1, "a bool that is neither true nor false")
+    if dtype.kind == "U":
+        points = np.frombuffer(member, np.dtype(np.uint32).newbyteorder(dtype.byteorder), offset=start)
+        _sure(not points.size or int(points.max()) <= sys.maxunicode, "a character that there is not")
+    return array.copy(order="K")
 
 
 def _fault(content: bytes) -> str:
@@ -236,20 +299,61 @@ def _fault(content: bytes) -> str:
     return "which is a pickle and could carry code" if content.startswith(b"\x80") else "which is something else"
 
 
-def _decode(tree: Any, arrays: dict[str, Any]) -> Any:
+def _decode(tree: Any, arrays: dict[str, Any], depth: int) -> Any:
+    """The value of a JSON form, at most so deep. It takes its arrays away, as each belongs to one place."""
     kind = tree["kind"]
-    if kind in ("plain", "path"):
-        return tree["value"] if kind == "plain" else Path(tree["value"])
+    _sure(depth > 0, "a structure that is too deep")
+    if kind == "plain":
+        value = tree["value"]
+        parts = value if type(value) is list else [value]
+        _sure(all(type(part) in _PLAIN for part in parts), "a plain value that is none")
+        return value
+    if kind == "path":
+        return Path(tree["value"])
     if kind in ("tensor", "array", "scalar"):
-        array = arrays[tree["name"]]
+        array = arrays.pop(tree["name"])
+        _sure(kind != "tensor" or array.dtype in DTYPES, "a tensor of a dtype that tensors have not")
+        _sure(kind != "scalar" or array.shape == (), "a number that is many")
         return Tensor.handle(constant(array)) if kind == "tensor" else array if kind == "array" else array[()]
     if kind == "dict":
-        return {_key_again(key): _decode(value, arrays) for key, value in tree["items"]}
+        items = [(_key_again(key), _decode(value, arrays, depth - 1)) for key, value in tree["items"]]
+        found = dict(items)
+        _sure(len(found) == len(items), "one key twice")
+        return found
     if kind == "fitted":
-        return _FITTED[tree["class"]](**_decode(tree["fields"], arrays))
-    parts = [_decode(part, arrays) for part in tree["items"]]
+        return _fitted(_FITTED[tree["class"]], _decode(tree["fields"], arrays, depth - 1))
+    _sure(type(tree["items"]) is list, "parts that are no list")
+    parts = [_decode(part, arrays, depth - 1) for part in tree["items"]]
     return {"tuple": tuple, "list": list}[kind](parts)
 
 
+def _fitted(kind: Any, own: Any) -> Any:
+    """A transformer of `tg.data` with the fields it had, each of the type it says."""
+    _sure(own.keys() == {field.name for field in fields(kind)}, "other fields")
+    for field in fields(kind):
+        _sure(_FIELDS[field.name](own[field.name]), "a field of another type")
+    return kind(**own)
+
+
+def _is_statistic(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == np.float64 and value.ndim == 1
+
+
+def _is_names(value: Any) -> bool:
+    return value is None or (isinstance(value, tuple) and all(isinstance(name, str) for name in value))
+
+
+_FIELDS: Final[dict[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(("mean", "offset", "scale"), _is_statistic),
+    "names": _is_names,
+    "categories": lambda value: isinstance(value, tuple) and all(isinstance(v, (str, int, np.generic)) for v in value),
+    "name": lambda value: isinstance(value, str),
+    "unknown": lambda value: value in ("error", "zeros"),
+}
+
+
 def _key_again(key: Any) -> Any:
-    return tuple(map(_key_again, key)) if isinstance(key, list) else key
+    if isinstance(key, list):
+        return tuple(map(_key_again, key))
+    _sure(type(key) in (str, int), "a key that is none")
+    return key

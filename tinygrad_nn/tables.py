@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from .errors import printable
+
 Rows = Sequence[Sequence[str]]
 
 
@@ -17,6 +19,7 @@ def text_table(rows: Rows, left: Sequence[int] = (0,)) -> str:
     weight    12
     bias       3
     """
+    rows = [[printable(cell, keep="") for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) if k in left else cell.rjust(width) for k, (cell, width) in line).rstrip()
@@ -32,7 +35,7 @@ def html_table(rows: Rows) -> str:
     '<table><tr><th>name</th><th>size</th></tr><tr><td>w &lt; 1</td><td>12</td></tr></table>'
     """
     lines = [
-        "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
+        "".join(f"<{tag}>{html.escape(printable(cell, keep=''))}</{tag}>" for cell in row)
         for tag, row in (("td" if k else "th", row) for k, row in enumerate(rows))
     ]
     return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
@@ -44,4 +47,4 @@ def html_text(text: str) -> str:
     >>> html_text("a < b")
     '<p style="white-space: pre-wrap">a &lt; b</p>'
     """
-    return f'<p style="white-space: pre-wrap">{html.escape(text)}</p>'
+    return f'<p style="white-space: pre-wrap">{html.escape(printable(text))}</p>'

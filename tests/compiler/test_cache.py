@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import io
 import os
 import stat
 import subprocess
@@ -29,8 +32,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     config.cache_clear()
 
 
+def own(folder: Path) -> Path:
+    """The folder that the library makes in the one that TGNN_CACHE names."""
+    return folder / cache.own_folder()
+
+
 def entry(folder: Path) -> Path:
-    return folder / f"{KEY}.o"
+    return own(folder) / f"{KEY}.o"
 
 
 def compiled() -> Any:
@@ -48,7 +56,7 @@ def test_hit_and_miss(folder: Path) -> None:
     assert cache.load(cache.key("ab")) is None
     cache.save(KEY, b"other")
     assert cache.load(KEY) == b"other"
-    assert [path.name for path in folder.iterdir()] == [f"{KEY}.o"]  # nothing temporary is left
+    assert {path.name for path in own(folder).iterdir()} == {f"{KEY}.o", "key"}  # nothing temporary is left
 
 
 def test_keys_tell_parts_apart() -> None:
@@ -59,7 +67,7 @@ def test_keys_tell_parts_apart() -> None:
 
 def test_the_second_compilation_is_a_hit(folder: Path) -> None:
     assert not compiled().timings.cached
-    assert len(list(folder.glob("*.o"))) == 1
+    assert len(list(own(folder).glob("*.o"))) == 1
     assert compiled().timings.cached
 
 
@@ -74,15 +82,23 @@ def test_another_machine_is_a_miss(part: str, folder: Path, monkeypatch: pytest.
     assert any("define" in text for text in seen[0])
 
 
-def test_folders_are_private(folder: Path) -> None:
-    cache.save(KEY, b"code")
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077, 0o377, 0o777])
+def test_everything_is_private_whatever_the_umask(umask: int, folder: Path) -> None:
+    before = os.umask(umask)
+    try:
+        cache.save(KEY, b"code")
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in own(folder).iterdir()}
+    if modes or umask & 0o300 == 0:
+        assert modes == {"key": 0o600, f"{KEY}.o": 0o600}
+        assert stat.S_IMODE(own(folder).stat().st_mode) == 0o700 & ~umask
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "digest only", "garbage", "longer"])
 def test_a_damaged_file_is_made_again(damage: str, folder: Path) -> None:
     compiled()
-    (path,) = folder.glob("*.o")
+    (path,) = own(folder).glob("*.o")
     whole = path.read_bytes()
     path.write_bytes(
         {
@@ -118,18 +134,39 @@ def test_a_linked_folder_is_ignored(folder: Path, tmp_path: Path) -> None:
     assert list(real.iterdir()) == []
 
 
-@pytest.mark.parametrize("mode", [0o770, 0o702, 0o777])
-def test_a_folder_others_can_write_to_is_ignored(mode: int, folder: Path) -> None:
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o777, 0o750, 0o701])
+def test_a_folder_others_can_use_is_ignored(mode: int, folder: Path) -> None:
     cache.save(KEY, b"code")
-    folder.chmod(mode)
+    own(folder).chmod(mode)
     assert cache.load(KEY) is None
     cache.save(cache.key("c"), b"code")
-    assert len(list(folder.iterdir())) == 1
+    assert len(list(own(folder).iterdir())) == 2
     assert compiled() is not None
+
+
+def test_a_folder_for_everybody_holds_one_of_ours(folder: Path) -> None:
+    folder.mkdir()
+    folder.chmod(0o1777)
+    cache.save(KEY, b"code")
+    assert cache.load(KEY) == b"code"
+    assert stat.S_IMODE(own(folder).stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("name", ["key", f"{KEY}.o"])
+@pytest.mark.parametrize("mode", [0o604, 0o620, 0o660, 0o666, 0o644])
+def test_a_file_others_can_use_is_made_again(name: str, mode: int, folder: Path) -> None:
+    cache.save(KEY, b"code")
+    (own(folder) / name).chmod(mode)
+    assert cache.load(KEY) is None
+    cache.save(KEY, b"code")
+    assert cache.load(KEY) == b"code"
+    assert stat.S_IMODE((own(folder) / name).stat().st_mode) == 0o600
 
 
 def test_a_folder_or_file_of_somebody_else_is_ignored(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.save(KEY, b"code")
+    name = cache.own_folder()
+    monkeypatch.setattr(cache, "own_folder", lambda: name)
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     assert cache.load(KEY) is None
     cache.save(KEY, b"other")
@@ -138,10 +175,104 @@ def test_a_folder_or_file_of_somebody_else_is_ignored(folder: Path, monkeypatch:
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give a file away")
-def test_a_file_given_away_is_ignored(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["key", f"{KEY}.o", "."])
+def test_what_was_given_away_is_ignored(name: str, folder: Path) -> None:
     cache.save(KEY, b"code")
-    os.chown(entry(folder), 12345, -1)
+    os.chown(own(folder) / name, 12345, -1)
     assert cache.load(KEY) is None
+
+
+def planted(kind: str, path: Path) -> None:
+    """Something else where a file of the cache should be."""
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path, 0o600)
+    elif kind == "socket":
+        os.mknod(path, stat.S_IFSOCK | 0o600)
+    elif kind == "sparse":
+        with path.open("wb") as file:
+            file.truncate(2**40)
+        path.chmod(0o600)
+    else:
+        path.symlink_to({"device": "/dev/zero", "loop": path, "broken": path.with_name("nothing")}[kind])
+
+
+@pytest.mark.parametrize("name", ["key", f"{KEY}.o"])
+@pytest.mark.parametrize("kind", ["folder", "pipe", "socket", "device", "loop", "broken", "sparse"])
+def test_what_is_no_file_is_no_entry(kind: str, name: str, folder: Path) -> None:
+    cache.save(KEY, b"code")
+    path = own(folder) / name
+    path.unlink()
+    planted(kind, path)
+    assert cache.load(KEY) is None
+    cache.save(KEY, b"code")
+    assert cache.load(KEY) == (None if kind == "folder" else b"code")
+
+
+@pytest.mark.parametrize("above", [False, True])
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "loop", "broken"])
+def test_what_is_no_folder_is_none(kind: str, above: bool, folder: Path) -> None:
+    if not above:
+        folder.mkdir()
+    planted(kind, folder if above else own(folder))
+    assert cache.load(KEY) is None
+    cache.save(KEY, b"code")
+    assert not compiled().timings.cached
+
+
+def test_right_checksums_over_wrong_content_are_refused(folder: Path) -> None:
+    """What one can make who knows everything but the key; and an entry under the name of another."""
+    cache.save(KEY, b"code")
+    entry(folder).write_bytes(hashlib.sha256(b"evil").digest() + b"evil")
+    assert cache.load(KEY) is None
+    entry(folder).write_bytes(hashlib.blake2b(KEY.encode() + b"evil", digest_size=32).digest() + b"evil")
+    assert cache.load(KEY) is None
+    cache.save(cache.key("other"), b"evil")
+    (own(folder) / f"{cache.key('other')}.o").rename(entry(folder))
+    assert cache.load(KEY) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"short", bytes(33)])
+def test_a_spoilt_key_is_made_again(content: bytes, folder: Path) -> None:
+    cache.save(KEY, b"code")
+    (own(folder) / "key").write_bytes(content)
+    assert cache.load(KEY) is None
+    cache.save(KEY, b"code")
+    assert cache.load(KEY) == b"code"
+
+
+@pytest.mark.parametrize("call", ["mkdir", "write", "link", "rename", "fchmod", "utime", "scandir"])
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT])
+def test_a_disk_that_refuses_is_no_error(call: str, error: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise OSError(error, os.strerror(error))
+
+    class Full(io.FileIO):
+        def write(self, content: Any) -> int:
+            return refuse()  # type: ignore[no-any-return]
+
+    if call == "write":
+        monkeypatch.setattr(os, "fdopen", Full)
+    else:
+        monkeypatch.setattr(os, call, refuse)
+    cache.save(KEY, b"code")
+    assert cache.load(KEY) in (None, b"code")
+    assert cache.load(KEY) == b"code" or call not in ("link", "utime", "scandir")
+    monkeypatch.undo()
+    left = [path.name for path in own(folder).iterdir()] if own(folder).exists() else []
+    assert not [name for name in left if name.endswith(".tmp")]
+
+
+def test_what_killed_processes_left_is_removed(folder: Path) -> None:
+    cache.save(KEY, b"code")
+    old, new = (own(folder) / f"{name}.tmp" for name in ("old", "new"))
+    old.write_bytes(b"")
+    new.write_bytes(b"")
+    os.utime(old, (0, 0))
+    cache.save(KEY, b"code")
+    assert not old.exists()
+    assert new.exists()
 
 
 def test_no_folder_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,6 +280,18 @@ def test_no_folder_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("TGNN_CACHE", str(tmp_path / "file" / "below"))
     config.cache_clear()
     assert not compiled().timings.cached
+    monkeypatch.undo()
+    config.cache_clear()
+
+
+def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for text in ("~nobody-of-this-name/cache", ""):
+        monkeypatch.setenv("TGNN_CACHE", text)
+        monkeypatch.setattr(Path, "home", lambda: Path("~nobody-of-this-name").expanduser())
+        config.cache_clear()
+        assert config().cache is None
     monkeypatch.undo()
     config.cache_clear()
 
@@ -170,11 +313,11 @@ def test_the_size_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     names = [cache.key(str(k)) for k in range(12)]
     for k, name in enumerate(names[:9]):
         cache.save(name, bytes(68))  # 100 bytes with the digest
-        os.utime(folder / f"{name}.o", (k, k))
+        os.utime(own(folder) / f"{name}.o", (k, k))
     assert cache.load(names[0]) is not None  # used now
     for name in names[9:]:
         cache.save(name, bytes(68))
-    left = {path.stem for path in folder.glob("*.o")}
+    left = {path.stem for path in own(folder).glob("*.o")}
     assert len(left) == 10
     assert left == set(names) - {names[1], names[2]}
 
@@ -199,4 +342,25 @@ def test_two_processes_write_at_once(folder: Path) -> None:
     for child in running:
         _, error = child.communicate(timeout=60)
         assert child.returncode == 0, error
-    assert len(list(folder.iterdir())) == 1
+    assert len(list(own(folder).iterdir())) == 2
+
+
+FIRST = """
+import sys
+from tinygrad_nn.compiler import cache
+sys.stdin.readline()
+cache.save(cache.key(sys.argv[1]), b"code")
+"""
+
+
+def test_processes_that_make_the_key_at_once_sign_with_one(folder: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    running = [
+        subprocess.Popen([sys.executable, "-c", FIRST, str(k)], env=environment, stdin=subprocess.PIPE, text=True)
+        for k in range(4)
+    ]
+    for child in running:
+        assert child.stdin is not None
+        child.stdin.close()
+    assert [child.wait(timeout=60) for child in running] == [0] * 4
+    assert [cache.load(cache.key(str(k))) for k in range(4)] == [b"code"] * 4

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +18,7 @@ from tests.nn.test_against_torch import LAYERS, LOSSES, leaves
 from tests.optim.test_optimizers import CONFIGS, IDS
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn
+from tinygrad_nn.compiler.llvm import write_function
 
 RNG = np.random.default_rng(5)
 CELLS: list[Any] = [
@@ -333,3 +337,79 @@ def test_a_method() -> None:
     assert three.times(x).tolist() == [3.0, 6.0]
     two.factor.assign(tg.tensor(5.0))
     assert two.times(x).tolist() == [5.0, 10.0]
+
+
+def test_many_kinds_are_told_of_once_and_forgotten(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those used longest ago go; state that one of them changed last is whole."""
+    module = sys.modules[tg.jit.__module__]
+    monkeypatch.setattr(module, "KINDS", 4)
+    monkeypatch.setattr(module, "MANY", 3)
+    total = tg.zeros(1)
+
+    @tg.jit
+    def add(x: tg.Tensor) -> tg.Tensor:
+        total.add_(x.sum())
+        return x.sum()
+
+    def ones(n: int) -> None:
+        assert add(tg.ones(n)).item() == n
+
+    for n in (1, 2, 3, 4, 1):
+        ones(n)
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert told.startswith("tg.jit: add is compiled for 3 kinds of calls (the last two: argument 0: ")
+    ones(5)  # 2 is gone
+    assert (add.traces, len(add.entries)) == (5, 4)
+    ones(1)
+    assert add.traces == 5
+    ones(2)
+    assert (add.traces, len(add.entries)) == (6, 4)
+    assert add.last is not None
+    gone = weakref.ref(add.last)
+    for n in (3, 4, 5, 6, 7):
+        ones(n)
+    gc.collect()
+    assert gone() is None
+    assert total.item() == 1 + 2 + 3 + 4 + 1 + 5 + 1 + 2 + 3 + 4 + 5 + 6 + 7
+    assert capsys.readouterr().err == ""
+
+
+def test_kernels_in_functions_of_their_own_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the length from which a program is cut: the same bits, and the same errors from inside."""
+    rows = RNG.normal(size=(12, 5)).astype(np.float32)
+    labels = RNG.integers(0, 3, 12)
+
+    def results() -> tuple[list[Any], str, str]:
+        tg.manual_seed(0)
+        model = nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7), nn.Tanh(), nn.Linear(7, 3))
+        opt = tg.optim.Adam(model.parameters(), lr=0.1)
+
+        @tg.jit
+        def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+            opt.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            opt.step()
+            return loss  # type: ignore[no-any-return]
+
+        x, y = tg.tensor(rows), tg.tensor(labels)
+        losses = [step(x, y).item() for _ in range(3)]
+        history = tg.fit(step, (rows, labels), 3, batch_size=5, seed=1, progress=False)
+        state = [value.tolist() for value in model.state_dict().values()]
+        bad = tg.tensor(np.where(np.arange(12) == 7, 3, labels))
+        with pytest.raises(tg.errors.IndexOutOfRange) as caught:
+            step(x, bad)
+        return [losses, history["loss"].tolist(), state], str(caught.value), step.llvm(x, y)
+
+    module = sys.modules[write_function.__module__]
+    monkeypatch.setattr(module, "PART", 10**9)
+    whole, error, text = results()
+    assert "@part" not in text
+    for length in (1, 200, 1500):
+        monkeypatch.setattr(module, "PART", length)
+        parts, same, text = results()
+        assert text.count("call i32 @part") >= 1
+        assert (parts, same) == (whole, error)

@@ -6,6 +6,7 @@ place of the old one where nothing reads that any more.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
@@ -76,13 +77,13 @@ def place(program: Program, layouts: dict[Buffer, Layout]) -> tuple[Program, dic
         # Padding holds what was there before. Integers, read as floats, are subnormal, which is very slow: so only
         # temporaries of one dtype share memory.
         fixed = size
-        live: list[tuple[int, int, int]] = []  # offset, end, last use
+        live: list[tuple[int, int, int]] = []  # offset, end, last use; by offset
         for buffer in sorted((b for b in temporaries if b.dtype == dtype), key=lambda b: uses.first[b]):
             live = [one for one in live if one[2] >= uses.first[buffer]]
             need = _bytes(buffer, layouts)
             at = _first_gap(live, need, fixed)
             offsets[buffer] = at
-            live.append((at, at + need, uses.last[buffer]))
+            insort(live, (at, at + need, uses.last[buffer]))
             size = max(size, at + need)
     offsets |= {new: offsets[old] for new, old in shared.items()}
     offsets |= {buffer: offsets[uses.own[buffer]] for buffer in program.buffers}
@@ -148,10 +149,11 @@ class Uses:
 
 def _first_gap(live: list[tuple[int, int, int]], need: int, start: int) -> int:
     at = start
-    for begin, end, _ in sorted(live):
+    for begin, end, _ in live:
         if at + need <= begin:
             break
-        at = max(at, end)
+        if end > at:
+            at = end
     return at
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..config import config, say
+from ..config import config, say, tell
 from ..errors import DTypeError, MissingExtra, TraceError, message
 from ..graph import NO_ATTRS, Graph, Node
 from ..ops.rules import DTYPES
@@ -62,6 +62,8 @@ class Kind:
         return "; ".join(found)
 
 
+KINDS: Final = 256  # kinds of calls that are kept for a function
+MANY: Final = 64  # of which somebody should know
 MISFIT: Final = object()
 _ARRAY: Final = np.ndarray  # a name less to look up at every call
 
@@ -235,9 +237,9 @@ class Jitted:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.entries: dict[Kind, Entry] = {}
+        self.entries: dict[Kind, Entry] = {}  # those used longest ago come first
         self.last: Entry | None = None
-        self.traces = 0
+        self.traces, self.told = 0, False
         self.name: str = getattr(function, "__name__", type(function).__name__)
         self.lock = threading.RLock()
         self.runs: list[Any] = []  # the last native training run, with what it was made for, while it is not running
@@ -295,6 +297,7 @@ class Jitted:
                     why = kind.differences(self.last.kind) or "state of another type, mode or gradient"
                     say(f"tg.jit: {self.name} is traced again: {why}")
                 entry = self._compile(kind, leaves, is_array)
+            self.entries[kind] = self.entries.pop(kind, entry)
             self.last = entry
         result = entry.call(arrays)
         if result is MISFIT:
@@ -308,7 +311,7 @@ class Jitted:
         entry = Entry(traced, kind, f"tg.jit: {self.name}", seconds)
         entry.plain = not kind.tree.parts[1].names and all(part.type is None for part in kind.tree.parts[0].parts)
         entry.plain = entry.plain and all(is_array) and not traced.dependent
-        self.entries[kind] = entry
+        self._keep(kind, entry)
         self.traces += 1
         if config().debug:
             times = entry.compiled.timings
@@ -320,6 +323,23 @@ class Jitted:
         if config().debug >= 6:
             say(str(explain_schedule(entry.compiled.stages.schedule, entry.compiled.arena)))
         return entry
+
+    def _keep(self, kind: Kind, entry: Entry) -> None:
+        """Keep one more, say so where there are many, and forget those used longest ago where there are too many.
+
+        What a forgotten one holds of the state stays with the tensors until another takes it over.
+        """
+        self.entries.pop(kind, None)
+        if len(self.entries) + 1 == MANY and not self.told:
+            self.told = True
+            why = "" if self.last is None else f" (the last two: {kind.differences(self.last.kind)})"
+            tell(
+                f"tg.jit: {self.name} is compiled for {MANY} kinds of calls{why}. Each takes time and memory, and of "
+                f"more than {KINDS} those used longest ago are compiled again. Fewer shapes are faster: pad to some"
+            )
+        while len(self.entries) >= KINDS:
+            del self.entries[next(iter(self.entries))]
+        self.entries[kind] = entry
 
     def entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
         """What calls with such arguments run, compiled if need be."""

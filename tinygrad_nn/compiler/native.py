@@ -9,11 +9,11 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import stat
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 from ..config import config
@@ -112,8 +112,15 @@ def _map(name: str, entry: str, address: int, code: bytes) -> None:
     binding = require("llvmlite.binding")
     sections = binding.object_file.ObjectFileRef.from_data(code).sections()
     size = next((section.size() for section in sections if section.is_text()), 0)
-    with Path(f"/tmp/perf-{os.getpid()}.map").open("a", encoding="ascii") as file:
-        file.write(f"{address:x} {size:x} tinygrad_nn_{name}_{entry[:8]}\n")
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK  # anybody may write to /tmp
+    try:
+        descriptor = os.open(f"/tmp/perf-{os.getpid()}.map", flags, 0o600)
+    except OSError:
+        return
+    with os.fdopen(descriptor, "a", encoding="ascii") as file:
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid():
+            file.write(f"{address:x} {size:x} tinygrad_nn_{name}_{entry[:8]}\n")
 
 
 def assembly(text: str) -> str:

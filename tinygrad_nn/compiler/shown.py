@@ -6,6 +6,7 @@ import inspect
 import os
 from typing import TYPE_CHECKING
 
+from ..errors import printable
 from ..tables import html_table, html_text, text_table
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def head(jitted: Jitted) -> str:
     traced = {0: "not called yet", 1: "traced once"}.get(jitted.traces, f"traced {jitted.traces} times")
     if jitted.runs and not jitted.traces:
         traced = "called by fit alone"
-    return f"tg.jit: {jitted.name}{signature}{place}, {traced}"
+    return printable(f"tg.jit: {jitted.name}{signature}{place}, {traced}")
 
 
 def _near(path: str) -> str:

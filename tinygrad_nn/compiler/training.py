@@ -212,8 +212,8 @@ class Training:
     ) -> int:
         """Train for some epochs; returns how many were completed. `first` is the number of the first, from 1.
 
-        A call that is expected to take longer than `PATIENCE` seconds runs beside Python, which may stop it between two
-        batches when it is `interrupted`.
+        A call that is expected to take longer than `PATIENCE` seconds, as the first may, runs beside Python, which may
+        stop it between two batches when it is `interrupted`.
 
         It ends before the batch numbered `stop`, counted from the first of this call. Columns are then in `history` and
         `scores`, and in `sound` how many batches of an epoch came before the first whose result was not finite. Raises

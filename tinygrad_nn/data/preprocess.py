@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, combinations_with_replacement
-from math import isnan
+from math import comb, isnan
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from ..errors import DataError, message
+from ..memory import check_fits
 from .arrays import Array, as_array, check_finite, check_names, is_sequence
 
 Names = tuple[str, ...] | None
@@ -221,6 +222,11 @@ def polynomial_features(x: Any, names: Sequence[str] | None = None, *, degree: i
     if degree < 1:
         raise DataError(message(op, f"degree={degree}", "degree >= 1", "degree=2 gives squares and pairs"))
     names = [f"x{j + 1}" for j in range(x.shape[1])] if names is None else names
+    width = x.shape[1]
+    count = sum(comb(width, size) for size in range(1, min(degree, width) + 1)) if interaction_only else (
+        comb(width + degree, degree) - 1)
+    check_fits(op, f"degree={degree} of {width} columns, which is {count:,} products",
+               count * (len(x) * x.itemsize + 100 + 8 * degree))
     choose = combinations if interaction_only else combinations_with_replacement
     factors = [chosen for size in range(1, degree + 1) for chosen in choose(range(x.shape[1]), size)]
     products = np.stack([x[:, list(chosen)].prod(axis=1) for chosen in factors], axis=1)

@@ -97,7 +97,7 @@ class Sequences:
             rows = np.hstack([x, y]).tolist()
             writer.writerows([name, t, *row] for t, row in enumerate(rows))
             parts.append(text.getvalue().encode())
-        write_atomic(Path(path), b"".join(parts))
+        write_atomic(Path(path), b"".join(parts), "to_csv")
 
 
 def from_csv(path: StrPath, group: str = "name", time: str = "t", features: Sequence[str] | None = None,

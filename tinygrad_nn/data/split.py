@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, message
+from ..memory import check_fits
 from .arrays import Array
 from .streams import stream
 
@@ -56,6 +57,7 @@ def split_indices(
     (array([0, 1, 2]), array([3, 4]))
     """
     cuts = _cuts(n, sizes)
+    check_fits("split", f"{n:,} rows", 8 * n)
     rng = stream("split", seed)
     if stratify is None:
         order = rng.permutation(n) if shuffle else np.arange(n)
@@ -79,6 +81,7 @@ def kfold(
     """
     if not 2 <= k <= n:
         raise DataError(message("kfold", f"k={k} for {n} rows", "2 <= k <= number of rows", "k=5 and k=10 are usual"))
+    check_fits("kfold", f"{n:,} rows", 8 * n * k)
     rng = stream("kfold", seed)
     if stratify is None:
         folds = np.array_split(rng.permutation(n) if shuffle else np.arange(n), k)

@@ -12,6 +12,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
+from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -19,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import extras
-from ..errors import DataError, message
+from ..errors import DataError, FileError, message
+from ..files import read
 from .arrays import IMPUTE, Array, check_finite, check_names
 from .lines import layout
 
@@ -108,6 +110,8 @@ def read_csv(path: StrPath, columns: Sequence[str] | None = None, *, dtype: type
 
 def csv_header(path: StrPath) -> list[str]:
     """The names of the columns of a CSV file in UTF-8, reading no more than that; errors as in `read_csv`."""
+    if not isfile(path):  # read_csv says what it is; to open a pipe is to wait
+        return read_csv(path, dtype=str).columns
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as lines:
             header = next(csv.reader(lines, strict=True), [])
@@ -120,10 +124,7 @@ def _quick(path: Path, columns: Sequence[str] | None, dtype: type | Mapping[str,
            separator: str) -> Frame | None:
     """The frame of an ordinary file, parsed by polars at once; None where something needs a closer look."""
     pl = extras.require("polars", "data")
-    try:
-        raw = path.read_bytes()
-    except OSError:
-        return None
+    raw = _content(path)
     found = layout(raw, separator)
     if found is None:
         return None
@@ -224,12 +225,16 @@ def is_table(value: Any) -> bool:
     return hasattr(value, "columns") or hasattr(value, "column_names")
 
 
-def _decode(path: Path, encoding: str) -> str:
+def _content(path: Path) -> bytes:
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(message("read_csv", f"{path}: {error.strerror}", "a readable CSV file",
-                                "check the path")) from error
+        return read(path, "read_csv", "a readable CSV file")
+    except FileError as error:
+        raise FileError(message("read_csv", f"{path}: {error.strerror}", "a readable CSV file", "check the path")
+                        ) from None
+
+
+def _decode(path: Path, encoding: str) -> str:
+    raw = _content(path)
     try:
         text = raw.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
     except UnicodeDecodeError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
-from ..errors import GraphError, ShapeError, message
+from ..errors import GraphError, ShapeError, message, printable
 from ..graph import DType
 from ..tensor import Tensor, no_grad
 from ..tensor.core import check_dtype, mode
@@ -271,7 +271,8 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        lines = [f"({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.named_children()]
+        children = [(printable(name, keep=""), repr(child)) for name, child in self.named_children()]
+        lines = [f"({name}): " + text.replace("\n", "\n  ") for name, text in children]
         extra = self.extra_repr()
         if not lines:
             return f"{type(self).__name__}({extra})"

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from .. import functional as F
 from ..adjoint import Label
 from ..errors import ShapeError, message
 from ..loops import run_scan
+from ..memory import check_fits
 from ..settings import choice, integer, number
 from ..tensor import Tensor
 from ..tensor.contract import check_floats
@@ -95,6 +96,9 @@ def scan_cell(
     return outputs, last
 
 
+OBJECTS: Final = 4096  # bytes that the parameters of a layer take in Python, about
+
+
 class _Recurrent(Module):
     """What RNN, LSTM and GRU share: weights, layers, directions, batch order."""
 
@@ -120,6 +124,8 @@ class _Recurrent(Module):
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         gates = CELLS[self.kind][1] * hidden_size
         bound = 1 / math.sqrt(hidden_size)
+        one = 4 * gates * hidden_size + OBJECTS
+        check_fits(name, f"num_layers={num_layers}", one * num_layers * (2 if bidirectional else 1))
         for layer, suffix in self._directions():
             width = input_size if layer == 0 else hidden_size * (2 if bidirectional else 1)
             shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, width), "weight_hh": (gates, hidden_size)}

@@ -147,6 +147,9 @@ class Contracted(Indexed):
 
     def _summed(self, name: str, right: Self, dims: int | Sequence[Sequence[int]]) -> Self:
         if isinstance(dims, int):
+            if not 0 <= dims <= min(self.ndim, right.ndim):
+                got = f"dims={dims} for shapes {self.shape} and {right.shape}"
+                raise ShapeError(message(name, got, f"0 to {min(self.ndim, right.ndim)}"))
             left_axes, right_axes = list(range(self.ndim - dims, self.ndim)), list(range(dims))
         else:
             left_axes = [normal_axis(name, a, self.ndim) for a in dims[0]]

@@ -6,12 +6,15 @@ through, as in PyTorch. Python floats get the default dtype, NumPy arrays keep t
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import Any
 
 import numpy as np
 
 from ..errors import DTypeError, ShapeError, message
 from ..graph import DType, Shape
+from ..memory import check_shape_fits
 from ..ops.rules import DTYPES, INT64
 from .arrays import array_of
 from .core import Mode, check_dtype, constant, mode
@@ -61,9 +64,9 @@ def from_dlpack(source: Any) -> Tensor:
 def full(size: Any, fill_value: float | bool, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor filled with one value; its dtype is that of the value."""
     kind = np.dtype(bool) if isinstance(fill_value, bool) else INT64 if isinstance(fill_value, int) else mode.dtype
-    return _finish(
-        np.full(as_ints((size,) if isinstance(size, int) else tuple(size)), fill_value, dtype or kind), requires_grad
-    )
+    shape = as_ints((size,) if isinstance(size, int) else tuple(size))
+    check_shape_fits("full", shape)
+    return _finish(np.full(shape, fill_value, dtype or kind), requires_grad)
 
 
 def zeros(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -78,6 +81,7 @@ def ones(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
 
 def eye(n: int, m: int | None = None, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an (n, m) matrix."""
+    check_shape_fits("eye", as_ints((n, n if m is None else m)))
     return _finish(np.eye(n, m, dtype=_dtype("eye", dtype)), requires_grad)
 
 
@@ -89,11 +93,13 @@ def arange(
     if step == 0:
         raise ShapeError(message("arange", "step 0", "a step that is not 0"))
     kind = INT64 if all(isinstance(v, (int, np.integer)) for v in (first, last, step)) else mode.dtype
+    check_shape_fits("arange", (max(0, math.ceil(min((last - first) / step, float(sys.maxsize)))),))
     return _finish(np.arange(first, last, step).astype(_dtype("arange", dtype or kind)), requires_grad)
 
 
 def linspace(start: float, end: float, steps: int, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """`steps` numbers from start to end, both included, evenly spaced."""
+    check_shape_fits("linspace", as_ints((steps,)))
     return _finish(np.linspace(start, end, steps).astype(_dtype("linspace", dtype)), requires_grad)
 
 
@@ -119,6 +125,7 @@ def _size(name: str, size: tuple[Any, ...]) -> Shape:
     shape = as_ints(size)
     if any(n < 0 for n in shape):
         raise ShapeError(message(name, f"size {shape}", "lengths that are not negative"))
+    check_shape_fits(name, shape)
     return shape
 
 

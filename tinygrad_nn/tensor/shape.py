@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import IndexOutOfRange, ShapeError, message
 from ..graph import Shape
+from ..memory import check_shape_fits
 from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE, Bounds
 from .core import Core, constant, stretch
 from .elementwise import Elementwise
@@ -66,6 +67,7 @@ class Shaped(Elementwise):
 
     def new_full(self, size: Shape, value: float | bool) -> Self:
         """A tensor of this dtype filled with one value."""
+        check_shape_fits("new_full", size)
         return self.handle(constant(np.full(size, value, self.node.dtype)))  # type: ignore[no-any-return]
 
     def new_zeros(self, *size: Any) -> Self:

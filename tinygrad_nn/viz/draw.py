@@ -53,7 +53,7 @@ class Drawing:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the DOT text to a file."""
         target = Path(path)
-        write_atomic(target, self.source.encode())
+        write_atomic(target, self.source.encode(), "save")
         return target
 
     def render(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
@@ -67,7 +67,7 @@ class Drawing:
             raise GraphError(message("render", f"format {kind!r}", "one of " + ", ".join(_FORMATS)))
         if target.suffix.lstrip(".") != kind:
             target = target.with_name(f"{target.name}.{kind}")
-        write_atomic(target, self.source.encode() if kind == "dot" else self.picture(kind))
+        write_atomic(target, self.source.encode() if kind == "dot" else self.picture(kind), "render")
         return target
 
     def picture(self, kind: str = "svg") -> bytes:

@@ -1,18 +1,23 @@
 """The LLVM function of a schedule: kernels in order, repetitions around them.
 
-What stands under a condition is a function of its own, because the time to compile one grows faster than its length.
+The time to compile a function grows faster than its length: to place values in registers alone takes the square of its
+loops. So what stands under a condition is a function of its own, and so are kernels beyond `PART` lines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
 
-from ..loopir import TAIL, Access, Var
+from ..loopir import TAIL, Access, Kernel, Var
 from ..program import Region, Repeat, Span, When
 from ..schedule import Schedule
 from .kernel import KernelWriter
 from .place import Env
 from .writer import Level, Val, Writer
+
+PART: Final = 3000  # lines of a function from which more kernels go to another
 
 
 def write_function(schedule: Schedule, name: str = "run") -> str:
@@ -36,6 +41,10 @@ class Function:
     def write(self, head: str, regions: Sequence[Region], variables: dict[Var, Val | int], tail: Val | None) -> None:
         """Add the function of regions to `functions`, after those it calls."""
         self.regions(regions, variables, tail)
+        self.finish(head)
+
+    def finish(self, head: str) -> None:
+        """Add what is written to `functions`."""
         leave = [line for code in dict.fromkeys(self.failures) for line in (f"fail{code}:", f"  ret i32 {code}")]
         self.functions += [f"define {head} #0 {{", "entry:", *self.lines, "  ret i32 0", *leave, "}", ""]
 
@@ -51,13 +60,44 @@ class Function:
 
     def span(self, span: Span, variables: dict[Var, Val | int], tail: Val | None) -> None:
         """Kernel after kernel."""
-        for kernel in self.schedule.program.kernels[span.start : span.stop]:
+        rest = deque(self.schedule.program.kernels[span.start : span.stop])
+        self.kernels(rest, variables, tail)
+        while rest:
+            done = self.writer.name("done")
+            part = self.call("part", variables, tail, done, lambda one: one.kernels(rest, variables, tail))
+            self.lines += [*part, f"{done}:"]
+            self.block = done
+
+    def kernels(self, rest: deque[Kernel], variables: dict[Var, Val | int], tail: Val | None) -> None:
+        """Write, and take away, as many kernels as this function has room for."""
+        while rest and len(self.lines) < PART:
+            kernel = rest.popleft()
             level = Level([], self.block)
             self.writer.levels = [level]
             env = Env(dict(variables), {} if tail is None else {TAIL: tail})
             KernelWriter(self.writer, self.schedule, kernel, self.exit).body(kernel.body, [env])
             self.lines += [f"  ; {kernel.name}", *level.lines]
             self.block = level.block
+
+    def call(
+        self, name: str, variables: dict[Var, Val | int], tail: Val | None, done: str, fill: Callable[[Function], None]
+    ) -> list[str]:
+        """The lines that call a new function, filled by `fill`, and go to `done`, or leave with its code.
+
+        What it knows of the repetitions around it has the same names there.
+        """
+        name, left, code, whole = (self.writer.name(one) for one in (name, "left", "v", "v"))
+        known = [f"{one.type} {one.text}" for one in (*variables.values(), tail) if isinstance(one, Val)]
+        inner = Function(self.schedule, self.writer, self.functions)
+        fill(inner)
+        inner.finish(f"internal i32 @{name}({', '.join(['ptr noalias %arena', *known])})")
+        return [
+            f"  %{code} = call i32 @{name}({', '.join(['ptr %arena', *known])})",
+            f"  %{whole} = icmp eq i32 %{code}, 0",
+            f"  br i1 %{whole}, label %{done}, label %{left}",
+            f"{left}:",
+            f"  ret i32 %{code}",
+        ]
 
     def exit(self, code: int) -> str:
         """The label to leave by when a check fails."""
@@ -107,30 +147,19 @@ class Function:
         return Val(flag, "i1")
 
     def when(self, region: When, variables: dict[Var, Val | int], tail: Val | None) -> None:
-        """Regions that may be passed over; what they know of the repetitions around them has the same names there."""
-        name = self.writer.name
+        """Regions that may be passed over."""
         value = self.element(region.element, variables)
-        yes, left, done, case = name("yes"), name("left"), name("done"), name("case")
-        flag, code, whole = (f"%{name('v')}" for _ in range(3))
+        yes, done, flag = (self.writer.name(one) for one in ("yes", "done", "v"))
         self.lines += [
-            f"  {flag} = icmp eq i64 {value.text}, {region.value}",
-            f"  br i1 {flag}, label %{yes}, label %{done}",
+            f"  %{flag} = icmp eq i64 {value.text}, {region.value}",
+            f"  br i1 %{flag}, label %{yes}, label %{done}",
             f"{yes}:",
         ]
         self.block = yes
         if region.tail is not None:
             short = self.element(region.tail, variables)
-            tail = Val(f"%{name('tail')}", "i1")
+            tail = Val(f"%{self.writer.name('tail')}", "i1")
             self.lines += [f"  {tail.text} = icmp ne i64 {short.text}, 0"]
-        known = [f"{one.type} {one.text}" for one in (*variables.values(), tail) if isinstance(one, Val)]
-        head = f"internal i32 @{case}({', '.join(['ptr noalias %arena', *known])})"
-        Function(self.schedule, self.writer, self.functions).write(head, region.body, variables, tail)
-        self.lines += [
-            f"  {code} = call i32 @{case}({', '.join(['ptr %arena', *known])})",
-            f"  {whole} = icmp eq i32 {code}, 0",
-            f"  br i1 {whole}, label %{done}, label %{left}",
-            f"{left}:",
-            f"  ret i32 {code}",
-            f"{done}:",
-        ]
+        self.lines += self.call("case", variables, tail, done, lambda one: one.regions(region.body, variables, tail))
+        self.lines += [f"{done}:"]
         self.block = done

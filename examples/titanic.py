@@ -443,7 +443,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.epochs == 0:
         common.refuse(options, "with --epochs 0, which tries nothing", "grid")
     if options.kfold or options.grid:
-        others = ["save", "load", "predict", "plot", "draw", "report", "gradcheck", *(["grid"] if options.kfold else [])]
+        others = ["save", "load", "predict", "plot", "draw", "report", "gradcheck"]
+        others += ["grid"] if options.kfold else []
         common.refuse(options, "with --kfold or --grid, which train other models", *others)
         table = read(options.data, options.seed)
         print(cross_validate(table, options) if options.kfold else grid_search(table, options))

@@ -546,8 +546,10 @@ def test_integer_division() -> None:
 def test_ignored_labels() -> None:
     scores, labels = tg.randn(3, 4), tg.tensor([0, -100, 2])
     f = tg.jit(lambda x, y: F.cross_entropy(x, y))
-    with pytest.raises(IndexOutOfRange, match=r"label -100 in row 1; expected 0 <= label < 4"):
+    with pytest.raises(IndexOutOfRange, match=r"label -100 in row 1; expected 0 <= label < 4; hint: .*ignore_index=-1"):
         f(scores, labels)
+    with pytest.raises(IndexOutOfRange, match=r"label -100 in row 1 \(epoch 1, batch 0\); .* hint: .*ignore_index=-1"):
+        tg.fit(f, (scores, labels), progress=False)
     minus = labels.masked_fill(labels == -100, -1)
     found = tg.jit(lambda x, y: F.cross_entropy(x, y, ignore_index=-1))(scores, minus)
     np.testing.assert_allclose(found.item(), F.cross_entropy(scores, labels).item(), rtol=1e-6)

@@ -648,7 +648,8 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: p
     assert w.tolist() == expected.tolist()
 
 
-def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keep", [1, 3])
+def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path, keep: int) -> None:
     path = tmp_path / "run.npz"
     small(1, path)
     name = []
@@ -664,8 +665,8 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "replace", kill)
         patch.setattr(Path, "unlink", lambda self, missing_ok=False: None)
-        with pytest.raises(Killed):
-            small(2, path)
+        with pytest.raises(Killed):  # with 3 to keep, while the one before is copied
+            small(2, path, keep=keep, resume=path)
     assert unlink is Path.unlink
     assert name[0].exists()
     (tmp_path / ".another.tmp").write_text("not ours")

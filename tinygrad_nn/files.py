@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes, family: Path | None = None) -> None:
     """Write a temporary file in the same folder, flush it to disk, and rename it to `path`.
 
     A reader sees the old content or the new, never a part; after an error (OSError) the old file is still there.
+    `remove_leftovers(family)` finds what is left of it after a kill; by default it has a family of its own.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "note.txt"
@@ -18,7 +19,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     >>> path.read_text()
     'hello'
     """
-    temporary = path.with_name(f"{_mark(path)}{os.urandom(8).hex()}.tmp")
+    temporary = path.with_name(f"{_mark(family or path)}{os.urandom(8).hex()}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(content)

@@ -913,3 +913,18 @@ def test_killed_at_any_moment(kind: str, tmp_path: Path) -> None:
     assert lines[-1] == expected
     assert int(lines[0]) > min(seen[-1] - 3, 38), "it went on from a late epoch"
     assert os.listdir(tmp_path / "killed") == ["run.npz"]
+
+
+def test_a_checkpoint_that_does_not_fit_is_named_with_the_part_that_does_not(tmp_path: Path) -> None:
+    def fit(width: int = 3, kind: Any = optim.Adam, **options: Any) -> Any:
+        model = nn.Sequential(nn.Linear(3, width), nn.Linear(width, 1))
+        opt = kind(model.parameters(), lr=0.1)
+        step = trained(lambda x: model(x).square().mean(), opt)
+        return tg.fit(step, X[:, :3], progress=False, callbacks=[Checkpoint(tmp_path / "run.npz")], **options)
+
+    fit(epochs=2)
+    with pytest.raises(ConfigError, match=r"run.npz', in which '[\w.]+' is of kind Adam, not SGD"):
+        fit(epochs=3, kind=optim.SGD, resume=True)
+    with pytest.raises(ConfigError, match=r"run.npz', whose '[\w.]+' does not fit: .* shape \(3, 3\) for '0.weight'"):
+        fit(epochs=3, width=5, resume=True)
+    assert fit(epochs=3, resume=True).epochs == 3

@@ -604,3 +604,39 @@ def test_nan_in_the_data_is_named_at_the_door() -> None:
     sequences = [X[:3], X[3:5], x[4:7]]
     with pytest.raises(DataError, match="argument 0 of the data, sequence 2, row 1, column 2"):
         tg.fit(lambda x: x.sum(), sequences)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_labels_in_another_order(way: str) -> None:
+    """A label that is there once is found wherever the step put it, and one that is there twice is not guessed."""
+    step = WAYS[way](lambda x, y: F.cross_entropy(x.flip(0).reshape(-1, 6)[:, :CLASSES], y.flip(0)))
+    labels = np.zeros(N, np.int64)
+    labels[BAD] = 9
+    with pytest.raises(IndexOutOfRange, match=rf"label 9 in row {BAD} \(epoch 1, batch \d\)"):
+        tg.fit(step, (np.zeros((N, 6)), labels), batch_size=5, progress=False, seed=0)
+
+
+def test_a_label_that_is_there_twice_is_not_guessed() -> None:
+    labels = np.array([0, 9, 9, 1])
+    with pytest.raises(IndexOutOfRange, match=r"label 9 at position \[1\] \(epoch 1, batch 0\)"):
+        tg.fit(lambda x, y: F.cross_entropy(x, y.flip(0)), (np.zeros((4, CLASSES)), labels), shuffle=False)
+
+
+def test_a_part_of_a_row_has_no_column() -> None:
+    """Its columns are not those of the data."""
+    words = np.zeros((6, 5), np.int64)
+    words[4, 3] = 7
+    table = tg.zeros(3, 2)
+    with pytest.raises(IndexOutOfRange, match=r"\[embedding\] got index 7 in row 4 \(epoch 1, batch 0\)"):
+        tg.fit(lambda x: F.embedding(x[:, 2:], table).mean(), words, shuffle=False, progress=False)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_row_of_a_model_that_needs_two_samples(way: str) -> None:
+    """A batch of one has no variance; the number that all rows made together says nothing of them."""
+    model = nn.BatchNorm1d(2, dtype=tg.float64)
+    y = np.ones(N)
+    y[BAD] = 0.0
+    step = WAYS[way](lambda x, y: model(x).mean() / y.prod())
+    with pytest.raises(NonFiniteError, match=rf"row {BAD} of the data: div made"):
+        tg.fit(step, (X[:, :2], y), batch_size=4, progress=False, seed=0, on_nonfinite="raise")

@@ -444,7 +444,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         common.refuse(options, "with --epochs 0, which tries nothing", "grid")
     if options.kfold or options.grid:
         others = ["save", "load", "predict", "plot", "draw", "report", "gradcheck"]
-        others += ["grid"] if options.kfold else []
+        if options.kfold:
+            others.append("grid")
         common.refuse(options, "with --kfold or --grid, which train other models", *others)
         table = read(options.data, options.seed)
         print(cross_validate(table, options) if options.kfold else grid_search(table, options))

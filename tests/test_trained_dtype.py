@@ -13,12 +13,16 @@ import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
 from tinygrad_nn.errors import DTypeError
-from tinygrad_nn.trained import parameters
+from tinygrad_nn.reach import Reached
 
 X = np.random.default_rng(2).normal(size=(10, 3))
 Y = X @ np.array([[1.0], [-2.0], [0.5]])
 GLOBAL = nn.Linear(3, 1).double()
 Step = Callable[..., Any]
+
+
+def parameters(step: Step) -> list[tg.Tensor]:
+    return [leaf for leaf in Reached({"": step}, {}).leaves.values() if leaf.requires_grad]
 
 
 def plain(model: Any) -> Step:

@@ -154,8 +154,8 @@ class TerminateOnNaN:
     >>> history = tg.fit(
     ...     lambda x: x.sum() / 0, [1.0, 2.0], 5, progress=False, on_nonfinite="ignore", callbacks=[TerminateOnNaN()]
     ... )
-    >>> history
-    History: 1 epochs (loss is inf in epoch 1); last: loss inf
+    >>> history.stopped
+    'loss is inf in epoch 1'
     """
 
     only_logs = True

@@ -34,13 +34,13 @@ from .extras import require
 from .graph import DType
 from .history import History, run_metadata
 from .random import Generator, default_generator, randperm
+from .reach import Reached
 from .resume import Progress, fingerprint, located, read, without_callbacks
 from .serialize import StrPath
 from .tables import html_text
 from .tensor import Tensor, no_grad
 from .tensor.arrays import array_of
 from .tensor.core import constant, mode
-from .trained import parameters
 from .trouble import Gradients, Health, Journal, Place, Reaction, Unsound, first_unsound, locate, written
 
 SHOWN = 4  # values beside the progress bar: more would leave it no room
@@ -213,7 +213,7 @@ def fit(
 
 def _trained_dtype(step: Callable[..., Any]) -> DType:
     """The float dtype of all parameters that a step reaches, else the default: what data must have to meet them."""
-    dtypes = {p.dtype for p in parameters(step)}
+    dtypes = {leaf.dtype for leaf in Reached({"": step}, {}).leaves.values() if leaf.requires_grad}
     return dtypes.pop() if len(dtypes) == 1 else mode.dtype
 
 

@@ -231,7 +231,7 @@ def test_the_state_before_it_changed_is_returned() -> None:
 
     @tg.jit
     def step() -> Any:
-        before, shaped = state * 1.0, state.reshape(2, 3)
+        before, shaped = state * 1.0, state.reshape(2, 3) + 0.0
         kept = state.clone()
         state.add_(1.0)
         return before, shaped, kept

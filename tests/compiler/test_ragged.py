@@ -215,7 +215,7 @@ def test_other_data_in_a_second_fit() -> None:
 def test_evaluation(reads: bool) -> None:
     def make() -> Work:
         work = recurrent()
-        held = tg.tensor(sequences([4, 4, 4], 9)[0])
+        held = tg.tensor(sequences([4, 4, 4], 9)[0]).double()
 
         def scores() -> dict[str, Any]:
             score = work.model[0](held)[0].abs().mean()

@@ -61,6 +61,8 @@ def takes_data(function: Callable[P, R], rule: Rule = "layer") -> Callable[P, R]
         listed = [made.get(key, value) for key, value in zip(names, args, strict=False)]
         return function(*listed, *args[len(names) :], **{key: made.get(key, value) for key, value in kwargs.items()})  # type: ignore[arg-type]
 
+    named: Any = call
+    named.__code__ = named.__code__.replace(co_name=function.__name__)  # what tracebacks and reports call the frame
     return call
 
 

@@ -22,7 +22,7 @@ from .problem import Checkable, Leaf, Problem, StepProblem
 __tracebackhide__ = True
 
 REFUSE = 1e-6
-FULL = {1: 500, 2: 125}  # elements of leaves and outputs up to which "auto" compares whole Jacobians, by order
+FULL = {1: 500, 2: 200}  # elements of leaves and outputs up to which "auto" compares whole Jacobians, by order
 SHOWN = 6  # rows of a table
 Bounds = tuple[float, float]
 

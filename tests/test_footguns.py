@@ -86,7 +86,10 @@ def test_boolean_mask(function: Any) -> None:
 
 def test_traced_position() -> None:
     refused(lambda x, i: x[i], "a read of the traced value", X, tg.tensor(1))
+    refused(lambda x, i: x[i], "a read of the traced value", X, tg.tensor([1, 0]))
     assert tg.jit(lambda x, i: x.index_select(0, i))(X, tg.tensor([1])).tolist() == [2.0]
+    assert tg.jit(lambda x, i: x.take(i))(X, tg.tensor([[1], [0]])).tolist() == [[2.0], [1.0]]
+    assert tg.jit(lambda x, i: x.gather(1, i))(X.reshape(1, 3), tg.tensor([[2, 0]])).tolist() == [[3.0, 1.0]]
 
 
 # ---- what is captured -----------------------------------------------------------------------------------------

@@ -640,3 +640,16 @@ def test_the_row_of_a_model_that_needs_two_samples(way: str) -> None:
     step = WAYS[way](lambda x, y: model(x).mean() / y.prod())
     with pytest.raises(NonFiniteError, match=rf"row {BAD} of the data: div made"):
         tg.fit(step, (X[:, :2], y), batch_size=4, progress=False, seed=0, on_nonfinite="raise")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_value_is_that_of_the_batch(way: str) -> None:
+    """Not the mean of the epoch, in which an infinity goes on to become NaN."""
+    y = np.ones(N)
+    y[BAD] = 0.0
+    one = work(lambda s, y: s.mean() * 0 + y.log().mean(), way == "native")
+    with pytest.raises(NonFiniteError, match=rf"\[fit\] got loss -inf in epoch 1, batch \d, row {BAD}") as caught:
+        tg.fit(one.step, (X, y), batch_size=4, progress=False, seed=0, on_nonfinite="raise")
+    nonfinite = caught.value.history.nonfinite
+    assert nonfinite["value"] == -np.inf
+    assert nonfinite["batch"] == caught.value.batch

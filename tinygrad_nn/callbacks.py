@@ -316,6 +316,9 @@ class Checkpoint:
         self.older: list[Path] = []
         self.newest = 0
 
+    def __repr__(self) -> str:
+        return f"Checkpoint({str(self.path)!r}, every={self.every}, keep={self.keep})"
+
     def begin(self, run: Run) -> None:
         """Clean up after a process that was killed."""
         if not self.path.parent.is_dir():

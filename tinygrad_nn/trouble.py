@@ -15,7 +15,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
@@ -216,8 +216,10 @@ class Health:
 
     def fail(self, found: Unsound, step: Callable[..., Any], read: Callable[[Any], Mapping[str, float]]) -> None:
         """Raise NonFiniteError; the state is that before the batch (or the evaluation) now, and stays so."""
+        origin, rows, numbers = explained(step, found.place, read)
+        if not math.isfinite(numbers.get(found.name, 0.0)):  # of a native run only the mean of the epoch is known
+            found = replace(found, value=numbers[found.name])
         self.note(found)
-        origin, rows = explained(step, found.place, read)
         error = NonFiniteError(_report(found, origin, rows))
         error.name, error.epoch, error.batch = found.name, found.place.epoch, found.place.batch
         error.rows, error.history = rows, self.history
@@ -241,20 +243,26 @@ def written(place: Place, count: int) -> Unsound:
 
 def explained(
     step: Callable[..., Any], place: Place, read: Callable[[Any], Mapping[str, float]]
-) -> tuple[Origin | None, tuple[int, ...]]:
-    """The operation that made the first number that is not finite, and the rows of the data it did so for, by an eager
-    replay; None where that does not find one. The state stays as it is.
+) -> tuple[Origin | None, tuple[int, ...], Mapping[str, float]]:
+    """The operation that made the first number that is not finite, the rows of the data it did so for, and what the
+    step returned, by an eager replay; None where that does not find one. The state stays as it is.
     """
-    origin, _ = _replayed(step, place.tensors(), read)
+    numbers: dict[str, float] = {}
+
+    def kept(returned: Any) -> Mapping[str, float]:
+        numbers.update(read(returned))
+        return numbers
+
+    origin, _ = _replayed(step, place.tensors(), kept)
     if origin is None or place.rows is None:
-        return origin, ()
+        return origin, (), numbers
 
     def alone(k: int) -> tuple[Origin | None, bool]:
         found, worked = _replayed(step, place.tensors([k]), read)
         return (found, worked) if worked else _replayed(step, place.tensors([k, k]), read)  # statistics need two
 
     chosen = _bad_rows(origin, len(place.rows), alone)
-    return origin, tuple(place.rows[chosen].tolist())
+    return origin, tuple(place.rows[chosen].tolist()), numbers
 
 
 def _bad_rows(origin: Origin, count: int, alone: Callable[[int], tuple[Origin | None, bool]]) -> Array:

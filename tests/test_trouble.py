@@ -14,7 +14,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn import functional as F
-from tinygrad_nn.errors import ConfigError, DataError, IndexOutOfRange, NonFiniteError, ShapeError
+from tinygrad_nn.errors import ConfigError, DataError, DTypeError, IndexOutOfRange, NonFiniteError, ShapeError
 
 N, CLASSES = 23, 3
 BAD = 17  # the row that something is wrong with
@@ -653,3 +653,25 @@ def test_the_value_is_that_of_the_batch(way: str) -> None:
     nonfinite = caught.value.history.nonfinite
     assert nonfinite["value"] == -np.inf
     assert nonfinite["batch"] == caught.value.batch
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, tg.jit])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("embedding", lambda index: F.embedding(index, tg.ones(3, 2))),
+        ("index_select", lambda index: tg.ones(3, 2).index_select(0, index)),
+        ("take", lambda index: tg.ones(3).take(index)),
+        ("index_add", lambda index: tg.ones(3).index_add(0, index, tg.ones(1))),
+    ],
+)
+def test_an_index_that_is_no_integer_is_reported_by_the_function_that_was_called(
+    name: str, call: Callable[..., Any], wrap: Callable[..., Any]
+) -> None:
+    with pytest.raises(DTypeError, match=rf"\[{name}\] got an index of dtype float32"):
+        wrap(call)(tg.tensor([0.5]))
+
+
+def test_a_bad_weight_of_a_sample_is_called_so() -> None:
+    with pytest.raises(DataError, match=r"\[fit\] got nan in sample_weight, row 2 "):
+        tg.fit(lambda x, w: (x * w).sum(), X[:3, 0], sample_weight=[1.0, 2.0, np.nan], progress=False)

@@ -326,3 +326,12 @@ def test_a_column_that_no_evaluation_has_is_named_after_the_first(watcher: Any) 
             callbacks=[watcher],
         )
     assert len(ran) == 3
+
+
+def test_a_line_that_was_cut_off_does_not_spoil_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text('{"run": {}}\n{"epoch": 1, "loss": 2.0}\n{"epoch": 2, "lo')
+    tg.fit(lambda x: x.sum(), [1.0], progress=False, callbacks=[callbacks.JsonLines(path)])
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line.get("epoch") for line in lines] == [None, 1, None, 1]
+    assert lines[1]["loss"] == 2.0

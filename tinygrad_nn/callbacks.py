@@ -232,13 +232,19 @@ class JsonLines:
         return f"JsonLines({str(self.path)!r})"
 
     def begin(self, run: Run) -> None:
-        """Write the metadata. A fit that goes on from a checkpoint takes away the later epochs of the one before."""
+        """Write the metadata. A fit that goes on from a checkpoint takes away the later epochs of the one before; any
+        takes away a line that was cut off.
+        """
         remove_leftovers(self.path)
-        if run.epoch and self.path.exists():
+        if self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            while lines and _is_later(lines[-1], run.epoch):
+            count = len(lines)
+            if lines and lines[-1].startswith("{") and not lines[-1].endswith("\n"):
                 lines.pop()
-            write_atomic(self.path, "".join(lines).encode())
+            while run.epoch and lines and _is_later(lines[-1], run.epoch):
+                lines.pop()
+            if len(lines) < count:
+                write_atomic(self.path, "".join(lines).encode())
         self._append({"run": run.history.metadata})
 
     def __call__(self, run: Run, logs: Logs) -> None:

@@ -88,7 +88,7 @@ def read(kind: str, path: str | None, seed: int, synthetic: int | None = None) -
     if path is None:
         if kind == "kaggle":
             expected = "--data with a creditcard table (V1..V28, Amount, Class), or --synthetic"
-            raise DataError(message("fraud", "no file", expected))
+            raise DataError(message("fraud", "no data", expected))
         return data.synthetic.fraud(seed=seed)
     if kind == "small":
         sequences = data.sequences.from_csv(path)

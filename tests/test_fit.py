@@ -293,3 +293,71 @@ def test_ctrl_c_ends_the_first_native_epoch_before_its_end(monkeypatch: pytest.M
     history = tg.fit(step, np.ones((10**6, 1), np.float32), batch_size=1, progress=False)
     assert (history.epochs, history.stopped) == (0, "interrupted in epoch 1")
     assert w.item() > 0
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("native_scores", [False, True])
+def test_scores_are_watched_in_the_epochs_that_have_them(compiled: bool, native_scores: bool) -> None:
+    w = tg.zeros(1, requires_grad=True)
+    opt = optim.SGD([w], lr=1.0)
+    seen: list[float] = []
+
+    def step(x: tg.Tensor) -> tg.Tensor:
+        opt.zero_grad()
+        (w * x).sum().backward()
+        opt.step()
+        return (w * x).sum()
+
+    def scores() -> dict[str, tg.Tensor]:  # smallest after 6 epochs
+        if not native_scores:
+            seen.append(w.item())
+        return {"distance": (w + 6).abs().sum()}
+
+    plan = optim.lr_scheduler.ReduceLROnPlateau(optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0), patience=0)
+    stopping = callbacks.EarlyStopping([w], "distance", patience=4)
+    history = tg.fit(
+        tg.jit(step) if compiled else step,
+        [1.0],
+        epochs=20,
+        evaluate=scores,
+        eval_every=3,
+        progress=False,
+        callbacks=[stopping, callbacks.Schedule(plan, "distance"), callbacks.TerminateOnNaN("distance")],
+    )
+    assert history["distance"].tolist() == [3.0, 0.0, 3.0, 6.0]
+    assert history.stopped == "no better than distance 0 of epoch 6 for 4 epochs"
+    assert history.epochs == 12  # not in epoch 10, of which nothing is known
+    assert w.tolist() == [-6.0]
+    assert plan.optimizer.param_groups[0]["lr"] == pytest.approx(0.01)  # worse in two of the four evaluations
+
+
+@pytest.mark.parametrize(
+    "watcher",
+    [
+        callbacks.EarlyStopping(monitor="distanc"),
+        callbacks.TerminateOnNaN("distanc"),
+        callbacks.Schedule(optim.lr_scheduler.ReduceLROnPlateau(optim.SGD([tg.zeros(1)], lr=1.0)), "distanc"),
+    ],
+)
+def test_a_column_that_no_evaluation_has_is_named_after_the_first(watcher: Any) -> None:
+    ran = []
+    with pytest.raises(DataError, match=r"got the column 'distanc' to watch; expected one of 'loss', 'distance'"):
+        tg.fit(
+            lambda x: ran.append(1) or x.sum(),
+            [1.0],
+            epochs=5,
+            evaluate=lambda: {"distance": 1.0},
+            eval_every=3,
+            progress=False,
+            callbacks=[watcher],
+        )
+    assert len(ran) == 3
+
+
+def test_a_line_that_was_cut_off_does_not_spoil_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text('{"run": {}}\n{"epoch": 1, "loss": 2.0}\n{"epoch": 2, "lo')
+    tg.fit(lambda x: x.sum(), [1.0], progress=False, callbacks=[callbacks.JsonLines(path)])
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line.get("epoch") for line in lines] == [None, 1, None, 1]
+    assert lines[1]["loss"] == 2.0

@@ -86,7 +86,10 @@ def test_boolean_mask(function: Any) -> None:
 
 def test_traced_position() -> None:
     refused(lambda x, i: x[i], "a read of the traced value", X, tg.tensor(1))
+    refused(lambda x, i: x[i], "a read of the traced value", X, tg.tensor([1, 0]))
     assert tg.jit(lambda x, i: x.index_select(0, i))(X, tg.tensor([1])).tolist() == [2.0]
+    assert tg.jit(lambda x, i: x.take(i))(X, tg.tensor([[1], [0]])).tolist() == [[2.0], [1.0]]
+    assert tg.jit(lambda x, i: x.gather(1, i))(X.reshape(1, 3), tg.tensor([[2, 0]])).tolist() == [[3.0, 1.0]]
 
 
 # ---- what is captured -----------------------------------------------------------------------------------------
@@ -546,8 +549,10 @@ def test_integer_division() -> None:
 def test_ignored_labels() -> None:
     scores, labels = tg.randn(3, 4), tg.tensor([0, -100, 2])
     f = tg.jit(lambda x, y: F.cross_entropy(x, y))
-    with pytest.raises(IndexOutOfRange, match=r"label -100 in row 1; expected 0 <= label < 4"):
+    with pytest.raises(IndexOutOfRange, match=r"label -100 in row 1; expected 0 <= label < 4; hint: .*ignore_index=-1"):
         f(scores, labels)
+    with pytest.raises(IndexOutOfRange, match=r"label -100 in row 1 \(epoch 1, batch 0\); .* hint: .*ignore_index=-1"):
+        tg.fit(f, (scores, labels), progress=False)
     minus = labels.masked_fill(labels == -100, -1)
     found = tg.jit(lambda x, y: F.cross_entropy(x, y, ignore_index=-1))(scores, minus)
     np.testing.assert_allclose(found.item(), F.cross_entropy(scores, labels).item(), rtol=1e-6)

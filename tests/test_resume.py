@@ -648,7 +648,8 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: p
     assert w.tolist() == expected.tolist()
 
 
-def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keep", [1, 3])
+def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path, keep: int) -> None:
     path = tmp_path / "run.npz"
     small(1, path)
     name = []
@@ -664,8 +665,8 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "replace", kill)
         patch.setattr(Path, "unlink", lambda self, missing_ok=False: None)
-        with pytest.raises(Killed):
-            small(2, path)
+        with pytest.raises(Killed):  # with 3 to keep, while the one before is copied
+            small(2, path, keep=keep, resume=path)
     assert unlink is Path.unlink
     assert name[0].exists()
     (tmp_path / ".another.tmp").write_text("not ours")
@@ -912,3 +913,18 @@ def test_killed_at_any_moment(kind: str, tmp_path: Path) -> None:
     assert lines[-1] == expected
     assert int(lines[0]) > min(seen[-1] - 3, 38), "it went on from a late epoch"
     assert os.listdir(tmp_path / "killed") == ["run.npz"]
+
+
+def test_a_checkpoint_that_does_not_fit_is_named_with_the_part_that_does_not(tmp_path: Path) -> None:
+    def fit(width: int = 3, kind: Any = optim.Adam, **options: Any) -> Any:
+        model = nn.Sequential(nn.Linear(3, width), nn.Linear(width, 1))
+        opt = kind(model.parameters(), lr=0.1)
+        step = trained(lambda x: model(x).square().mean(), opt)
+        return tg.fit(step, X[:, :3], progress=False, callbacks=[Checkpoint(tmp_path / "run.npz")], **options)
+
+    fit(epochs=2)
+    with pytest.raises(ConfigError, match=r"run.npz', in which '[\w.]+' is of kind Adam, not SGD"):
+        fit(epochs=3, kind=optim.SGD, resume=True)
+    with pytest.raises(ConfigError, match=r"run.npz', whose '[\w.]+' does not fit: .* shape \(3, 3\) for '0.weight'"):
+        fit(epochs=3, width=5, resume=True)
+    assert fit(epochs=3, resume=True).epochs == 3

@@ -181,6 +181,8 @@ def test_small_objects() -> None:
     assert repr(callbacks.EarlyStopping()) == "EarlyStopping(monitor='loss', patience=10, min_delta=0.0)"
     assert repr(callbacks.LogLines(3, 10)) == "LogLines(every=3, level=10)"
     assert repr(callbacks.JsonLines("run.jsonl")) == "JsonLines('run.jsonl')"
+    assert repr(callbacks.Checkpoint("run.npz", keep=2)) == "Checkpoint('run.npz', every=1, keep=2)"
+    assert repr(tg.jit(nn.Tanh())).startswith("tg.jit: Tanh(x), ")
 
 
 @pytest.mark.parametrize(

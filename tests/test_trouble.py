@@ -14,7 +14,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn import functional as F
-from tinygrad_nn.errors import ConfigError, DataError, IndexOutOfRange, NonFiniteError, ShapeError
+from tinygrad_nn.errors import ConfigError, DataError, DTypeError, IndexOutOfRange, NonFiniteError, ShapeError
 
 N, CLASSES = 23, 3
 BAD = 17  # the row that something is wrong with
@@ -604,3 +604,74 @@ def test_nan_in_the_data_is_named_at_the_door() -> None:
     sequences = [X[:3], X[3:5], x[4:7]]
     with pytest.raises(DataError, match="argument 0 of the data, sequence 2, row 1, column 2"):
         tg.fit(lambda x: x.sum(), sequences)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_labels_in_another_order(way: str) -> None:
+    """A label that is there once is found wherever the step put it, and one that is there twice is not guessed."""
+    step = WAYS[way](lambda x, y: F.cross_entropy(x.flip(0).reshape(-1, 6)[:, :CLASSES], y.flip(0)))
+    labels = np.zeros(N, np.int64)
+    labels[BAD] = 9
+    with pytest.raises(IndexOutOfRange, match=rf"label 9 in row {BAD} \(epoch 1, batch \d\)"):
+        tg.fit(step, (np.zeros((N, 6)), labels), batch_size=5, progress=False, seed=0)
+
+
+def test_a_label_that_is_there_twice_is_not_guessed() -> None:
+    labels = np.array([0, 9, 9, 1])
+    with pytest.raises(IndexOutOfRange, match=r"label 9 at position \[1\] \(epoch 1, batch 0\)"):
+        tg.fit(lambda x, y: F.cross_entropy(x, y.flip(0)), (np.zeros((4, CLASSES)), labels), shuffle=False)
+
+
+def test_a_part_of_a_row_has_no_column() -> None:
+    """Its columns are not those of the data."""
+    words = np.zeros((6, 5), np.int64)
+    words[4, 3] = 7
+    table = tg.zeros(3, 2)
+    with pytest.raises(IndexOutOfRange, match=r"\[embedding\] got index 7 in row 4 \(epoch 1, batch 0\)"):
+        tg.fit(lambda x: F.embedding(x[:, 2:], table).mean(), words, shuffle=False, progress=False)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_row_of_a_model_that_needs_two_samples(way: str) -> None:
+    """A batch of one has no variance; the number that all rows made together says nothing of them."""
+    model = nn.BatchNorm1d(2, dtype=tg.float64)
+    y = np.ones(N)
+    y[BAD] = 0.0
+    step = WAYS[way](lambda x, y: model(x).mean() / y.prod())
+    with pytest.raises(NonFiniteError, match=rf"row {BAD} of the data: div made"):
+        tg.fit(step, (X[:, :2], y), batch_size=4, progress=False, seed=0, on_nonfinite="raise")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_value_is_that_of_the_batch(way: str) -> None:
+    """Not the mean of the epoch, in which an infinity goes on to become NaN."""
+    y = np.ones(N)
+    y[BAD] = 0.0
+    one = work(lambda s, y: s.mean() * 0 + y.log().mean(), way == "native")
+    with pytest.raises(NonFiniteError, match=rf"\[fit\] got loss -inf in epoch 1, batch \d, row {BAD}") as caught:
+        tg.fit(one.step, (X, y), batch_size=4, progress=False, seed=0, on_nonfinite="raise")
+    nonfinite = caught.value.history.nonfinite
+    assert nonfinite["value"] == -np.inf
+    assert nonfinite["batch"] == caught.value.batch
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, tg.jit])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("embedding", lambda index: F.embedding(index, tg.ones(3, 2))),
+        ("index_select", lambda index: tg.ones(3, 2).index_select(0, index)),
+        ("take", lambda index: tg.ones(3).take(index)),
+        ("index_add", lambda index: tg.ones(3).index_add(0, index, tg.ones(1))),
+    ],
+)
+def test_an_index_that_is_no_integer_is_reported_by_the_function_that_was_called(
+    name: str, call: Callable[..., Any], wrap: Callable[..., Any]
+) -> None:
+    with pytest.raises(DTypeError, match=rf"\[{name}\] got an index of dtype float32"):
+        wrap(call)(tg.tensor([0.5]))
+
+
+def test_a_bad_weight_of_a_sample_is_called_so() -> None:
+    with pytest.raises(DataError, match=r"\[fit\] got nan in sample_weight, row 2 "):
+        tg.fit(lambda x, w: (x * w).sum(), X[:3, 0], sample_weight=[1.0, 2.0, np.nan], progress=False)

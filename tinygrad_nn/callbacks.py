@@ -41,6 +41,7 @@ class Run(Protocol):
     epoch: int
 
     epochs: int
+    evaluates: bool
     irregular: bool
     source: Path | None
 
@@ -56,11 +57,16 @@ def shown(callback: object, *names: str) -> str:
     return f"{type(callback).__name__}({', '.join(f'{name}={getattr(callback, name)!r}' for name in names)})"
 
 
-def monitored(name: str, logs: Logs, owner: str) -> float:
-    """The value of a column; DataError naming the columns there are."""
-    if name not in logs:
-        raise DataError(message(owner, f"the column {name!r} to watch", "one of " + ", ".join(map(repr, logs))))
-    return logs[name]
+def monitored(name: str, run: Run, logs: Logs, owner: str) -> float | None:
+    """The value of a column in this epoch, None where the epoch was not evaluated; DataError naming the columns there
+    are.
+    """
+    history = run.history
+    if name in logs:
+        return logs[name] if history.has(name, run.epoch) else None
+    if run.evaluates and not (history.evaluated and history.evaluated[0] <= run.epoch):
+        return None  # a score, as far as anybody knows: the first evaluation is to come
+    raise DataError(message(owner, f"the column {name!r} to watch", "one of " + ", ".join(map(repr, logs))))
 
 
 def _column(owner: str, name: Any) -> str:
@@ -72,6 +78,7 @@ def _column(owner: str, name: Any) -> str:
 class EarlyStopping:
     """Stop when `monitor` has not improved by `min_delta` for `patience` epochs, and restore the best parameters.
 
+    A score is looked at in the epochs that are evaluated, with `eval_every=5` in every fifth.
     `parameters` are those to restore (`model.parameters()`, or the model itself); without them nothing is restored.
     The reason, with the best epoch, is in `history.stopped`.
     """
@@ -100,7 +107,10 @@ class EarlyStopping:
 
     def __call__(self, run: Run, logs: Logs) -> None:
         """Look at the newest value."""
-        value = self.sign * monitored(self.monitor, logs, "EarlyStopping")
+        measured = monitored(self.monitor, run, logs, "EarlyStopping")
+        if measured is None:
+            return
+        value = self.sign * measured
         if value < self.best - self.min_delta:
             self.best, self.best_epoch = value, run.epoch
             self.kept = [tensor.detach().clone() for tensor in self.tensors]
@@ -161,14 +171,16 @@ class TerminateOnNaN:
     def __call__(self, run: Run, logs: Logs) -> None:
         """Look at the newest values."""
         if self.monitor is not None:
-            monitored(self.monitor, logs, "TerminateOnNaN")
+            monitored(self.monitor, run, logs, "TerminateOnNaN")
         name = self.found(logs)
         if name is not None and run.history.stopped is None:
             run.stop(f"{name} is {logs[name]} in epoch {run.epoch}")
 
 
 class Schedule:
-    """Step a learning-rate schedule after every epoch; ReduceLROnPlateau gets the value of `monitor`."""
+    """Step a learning-rate schedule after every epoch; ReduceLROnPlateau gets the value of `monitor`, after every epoch
+    that has one.
+    """
 
     def __init__(self, scheduler: LRScheduler | ReduceLROnPlateau, monitor: str = "loss") -> None:
         if not isinstance(scheduler, (LRScheduler, ReduceLROnPlateau)):
@@ -181,7 +193,9 @@ class Schedule:
     def __call__(self, run: Run, logs: Logs) -> None:
         """One step."""
         if isinstance(self.scheduler, ReduceLROnPlateau):
-            self.scheduler.step(monitored(self.monitor, logs, "Schedule"))
+            measured = monitored(self.monitor, run, logs, "Schedule")
+            if measured is not None:
+                self.scheduler.step(measured)
         else:
             self.scheduler.step()
 
@@ -219,13 +233,20 @@ class JsonLines:
         return f"JsonLines({str(self.path)!r})"
 
     def begin(self, run: Run) -> None:
-        """Write the metadata. A fit that goes on from a checkpoint takes away the later epochs of the one before."""
-        if run.epoch and self.path.exists():
+        """Write the metadata. A fit that goes on from a checkpoint takes away the later epochs of the one before; any
+        takes away a line that was cut off.
+        """
+        remove_leftovers(self.path)
+        if self.path.exists():
             text = read(self.path, "JsonLines", "a file of JsonLines").decode(errors="replace")
             lines = text.splitlines(keepends=True)
-            while lines and _is_later(lines[-1], run.epoch):
+            count = len(lines)
+            if lines and lines[-1].startswith("{") and not lines[-1].endswith("\n"):
                 lines.pop()
-            write_atomic(self.path, "".join(lines).encode(), "JsonLines")
+            while run.epoch and lines and _is_later(lines[-1], run.epoch):
+                lines.pop()
+            if len(lines) < count:
+                write_atomic(self.path, "".join(lines).encode(), "JsonLines")
         self._append({"run": run.history.metadata})
 
     def __call__(self, run: Run, logs: Logs) -> None:
@@ -303,6 +324,9 @@ class Checkpoint:
         self.older: list[Path] = []
         self.newest = 0
 
+    def __repr__(self) -> str:
+        return f"Checkpoint({str(self.path)!r}, every={self.every}, keep={self.keep})"
+
     def begin(self, run: Run) -> None:
         """Clean up after a process that was killed."""
         if not self.path.parent.is_dir():
@@ -330,7 +354,7 @@ class Checkpoint:
         try:
             if self.keep > 1 and self.newest and self.path.exists():
                 older = self.path.with_name(f"{self.path.stem}-{self.newest:06d}{self.path.suffix}")
-                write_atomic(older, read(self.path, "Checkpoint", "a checkpoint"))
+                write_atomic(older, read(self.path, "Checkpoint", "a checkpoint"), family=self.path)
                 self.older = [*(path for path in self.older if path != older), older]
             write_atomic(self.path, content)
             while len(self.older) >= self.keep:

@@ -32,10 +32,11 @@ def read(path: str | os.PathLike[str], op: str, expected: str) -> bytes:
         raise _fault(op, path, "read", error, expected) from None
 
 
-def write_atomic(path: Path, content: bytes, op: str = "write") -> None:
+def write_atomic(path: Path, content: bytes, op: str = "write", family: Path | None = None) -> None:
     """Write a temporary file in the same folder, flush it to disk, and rename it to `path`.
 
     A reader sees the old content or the new, never a part; after an error (FileError) the old file is still there.
+    `remove_leftovers(family)` finds what is left of it after a kill; by default it has a family of its own.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "note.txt"
@@ -44,7 +45,7 @@ def write_atomic(path: Path, content: bytes, op: str = "write") -> None:
     'hello'
     """
     try:
-        _write_atomic(path, content)
+        _write_atomic(path, content, family or path)
     except (OSError, ValueError) as error:
         raise _fault(op, path, "written", error, "room on the disk and a folder that exists") from None
 
@@ -65,10 +66,10 @@ _OTHERS = (
 )
 
 
-def _write_atomic(path: Path, content: bytes) -> None:
+def _write_atomic(path: Path, content: bytes, family: Path) -> None:
     if path.exists():
         check_regular(path.stat())
-    temporary = path.with_name(f"{_mark(path)}{os.urandom(8).hex()}.tmp")
+    temporary = path.with_name(f"{_mark(family)}{os.urandom(8).hex()}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(content)

@@ -59,8 +59,9 @@ Scores = Callable[[], Any]
 class Fit:
     """A running fit, as callbacks see it."""
 
-    def __init__(self, history: History, epochs: int, irregular: bool) -> None:
+    def __init__(self, history: History, epochs: int, evaluates: bool, irregular: bool) -> None:
         self.history, self.epochs, self.epoch = history, epochs, 0
+        self.evaluates = evaluates  # whether there are scores, now and then
         self.irregular = irregular  # whether the last epoch is evaluated only because it is the last
         self.progress: Progress | None = None
         self.source: Path | None = None  # the checkpoint it goes on from
@@ -186,7 +187,8 @@ def fit(
     count = len(columns[0])
     plan = Batches(columns, batch_size)
     history = History(run_metadata(seed, epochs=epochs, batch_size=batch_size, samples=count, shuffle=shuffle))
-    run = Fit(history, epochs, irregular=evaluate is not None and epochs % eval_every != 0)
+    evaluates = evaluate is not None
+    run = Fit(history, epochs, evaluates, irregular=evaluates and epochs % eval_every != 0)
     health = Health(history, on_nonfinite)
     generator = Generator(seed) if shuffle and seed is not None else None
     callbacks = sorted(callbacks, key=lambda callback: getattr(callback, "after_others", False))

@@ -10,6 +10,7 @@ import io
 import os
 import platform
 import sys
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields
@@ -142,6 +143,13 @@ class History(Mapping[str, Any]):
         self.evaluated = state_dict["evaluated"].tolist()
         for kind in _COLUMNS:
             setattr(self, kind, {name: values.tolist() for name, values in state_dict[kind].items()})
+
+    def has(self, name: str, epoch: int) -> bool:
+        """Whether a column has an entry of this epoch: that of a score has those of the evaluated epochs alone."""
+        if name in self._per_evaluation:
+            place = bisect_left(self.evaluated, epoch)
+            return place < len(self.evaluated) and self.evaluated[place] == epoch
+        return name in self._per_epoch and 1 <= epoch <= self.epochs
 
     def rows(self) -> list[dict[str, float | int | None]]:
         """One row per epoch; None where there was no evaluation."""

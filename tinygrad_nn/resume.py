@@ -153,13 +153,20 @@ class Progress:
         extra = ("callbacks.", "evaluate.")  # what only looks on may be new
         new = [name for name in kinds if name not in objects.values() and not name.startswith(extra)]
         if gone or new:
-            faults = [f"which holds {_listed(gone)} that this fit does not reach"] if gone else []
+            other = [name for name in gone if name in kinds and name in content["kinds"]]
+            gone, new = ([name for name in names if name not in other] for names in (gone, new))
+            faults = [f"in which {name!r} is of kind {content['kinds'][name]}, not {kinds[name]}" for name in other]
+            faults += [f"which holds {_listed(gone)} that this fit does not reach"] if gone else []
             faults += [f"which does not hold {_listed(new)}"] if new else []
             got = f"resume={str(path)!r}, " + ", and ".join(faults)
             raise ConfigError(message("fit", got, "the state of the same step and callbacks", HINT))
         with no_grad():
             for name, here in objects.items():
-                reached.objects[here].load_state_dict(content["state"][name])
+                try:
+                    reached.objects[here].load_state_dict(content["state"][name])
+                except TinygradError as error:
+                    got = f"resume={str(path)!r}, whose {name!r} does not fit: {error}"
+                    raise ConfigError(message("fit", got, "the state of the same step and callbacks", HINT)) from error
             for name, value in content["tensors"].items():
                 tensor = reached.tensor(tensors.get(name, name))
                 if tensor is not None:

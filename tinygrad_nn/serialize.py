@@ -54,6 +54,8 @@ _OTHERS: Final = {
     ".safetensors": "safetensors",
     ".onnx": "ONNX",
     ".gguf": "GGUF",
+    ".msgpack": "MessagePack",
+    ".tar": "tar",
     ".npy": "NumPy's single array",
     ".json": "JSON",
     ".csv": "CSV",

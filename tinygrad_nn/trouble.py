@@ -15,7 +15,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
@@ -56,7 +56,7 @@ class Place:
     def __str__(self) -> str:
         return f"epoch {self.epoch}, " + ("evaluation" if self.batch is None else f"batch {self.batch}")
 
-    def tensors(self, chosen: slice = slice(None)) -> tuple[Tensor, ...]:
+    def tensors(self, chosen: slice | list[int] = slice(None)) -> tuple[Tensor, ...]:
         """The arguments of the step, for all rows of the batch or some."""
         return tuple(Tensor.handle(constant(column[chosen])) for column in self.columns)
 
@@ -80,7 +80,8 @@ def locate(error: TinygradError, place: Place) -> None:
 
 def _in_data(values: Array, at: tuple[int, ...], own: tuple[int, ...], place: Place) -> tuple[int, ...]:
     """A place in the user's data: that of the same numbers in a column of the batch, in whatever shape or with time
-    first; else the row that it has by its first axis, where that alone counts the samples of the batch; else nothing.
+    first, or in another order if there is only one such number; else the row that it has by its first axis, where that
+    alone counts the samples of the batch; else nothing.
     """
     rows = cast(Array, place.rows)
     flat = int(np.ravel_multi_index(at, values.shape)) if at else 0
@@ -91,8 +92,13 @@ def _in_data(values: Array, at: tuple[int, ...], own: tuple[int, ...], place: Pl
                 if np.array_equal(column.swapaxes(*axes).reshape(-1), values.reshape(-1)):
                     row, *rest = np.argwhere(numbers == numbers.swapaxes(*axes).reshape(-1)[flat])[0].tolist()
                     return int(rows[row]), *rest
+    for column in place.columns:
+        if column.size == values.size and np.array_equal(np.sort(column, axis=None), np.sort(values, axis=None)):
+            same = np.argwhere(column == values[at]).tolist()
+            return (int(rows[same[0][0]]), *same[0][1:]) if len(same) == 1 else ()
     if values.ndim and len(values) == len(rows) not in values.shape[1:]:
-        return int(rows[own[0]]), *own[1:]
+        as_in_data = any(column.shape[1:] == values.shape[1:] for column in place.columns)
+        return int(rows[own[0]]), *(own[1:] if as_in_data else ())
     return ()
 
 
@@ -210,8 +216,10 @@ class Health:
 
     def fail(self, found: Unsound, step: Callable[..., Any], read: Callable[[Any], Mapping[str, float]]) -> None:
         """Raise NonFiniteError; the state is that before the batch (or the evaluation) now, and stays so."""
+        origin, rows, numbers = explained(step, found.place, read)
+        if not math.isfinite(numbers.get(found.name, 0.0)):  # of a native run only the mean of the epoch is known
+            found = replace(found, value=numbers[found.name])
         self.note(found)
-        origin, rows = explained(step, found.place, read)
         error = NonFiniteError(_report(found, origin, rows))
         error.name, error.epoch, error.batch = found.name, found.place.epoch, found.place.batch
         error.rows, error.history = rows, self.history
@@ -235,15 +243,26 @@ def written(place: Place, count: int) -> Unsound:
 
 def explained(
     step: Callable[..., Any], place: Place, read: Callable[[Any], Mapping[str, float]]
-) -> tuple[Origin | None, tuple[int, ...]]:
-    """The operation that made the first number that is not finite, and the rows of the data it did so for, by an eager
-    replay; None where that does not find one. The state stays as it is.
+) -> tuple[Origin | None, tuple[int, ...], Mapping[str, float]]:
+    """The operation that made the first number that is not finite, the rows of the data it did so for, and what the
+    step returned, by an eager replay; None where that does not find one. The state stays as it is.
     """
-    origin, _ = _replayed(step, place.tensors(), read)
+    numbers: dict[str, float] = {}
+
+    def kept(returned: Any) -> Mapping[str, float]:
+        numbers.update(read(returned))
+        return numbers
+
+    origin, _ = _replayed(step, place.tensors(), kept)
     if origin is None or place.rows is None:
-        return origin, ()
-    chosen = _bad_rows(origin, len(place.rows), lambda k: _replayed(step, place.tensors(slice(k, k + 1)), read))
-    return origin, tuple(place.rows[chosen].tolist())
+        return origin, (), numbers
+
+    def alone(k: int) -> tuple[Origin | None, bool]:
+        found, worked = _replayed(step, place.tensors([k]), read)
+        return (found, worked) if worked else _replayed(step, place.tensors([k, k]), read)  # statistics need two
+
+    chosen = _bad_rows(origin, len(place.rows), alone)
+    return origin, tuple(place.rows[chosen].tolist()), numbers
 
 
 def _bad_rows(origin: Origin, count: int, alone: Callable[[int], tuple[Origin | None, bool]]) -> Array:

@@ -327,7 +327,8 @@ def test_decimal_commas_are_told_from_points(write: Any) -> None:
 
 
 @pytest.mark.parametrize(("nulls", "text"), [
-    ({"c": "x"}, "null_values"), (["x", 3], "the null value 3; expected text"), ({"a": [None]}, "the null value None"),
+    ({"c": "x"}, "null_values"), (3, "null_values 3; expected texts"),
+    (["x", 3], "the null value 3; expected text"), ({"a": [None]}, "the null value None"),
 ])
 def test_null_values_that_are_none(write: Any, nulls: Any, text: str) -> None:
     with pytest.raises(DataError, match=text):

@@ -166,7 +166,7 @@ def test_sequences_of_any_length_are_predicted_as_one_by_one() -> None:
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        ([], r"\[fraud\] got no file; expected --data"),
+        ([], r"\[fraud\] got no data; expected --data"),
         (["--synthetic", "--data", "x.csv"], r"\[fraud\] got --synthetic and x.csv"),
         (["--synthetic", "--model", "small"], r"\[fraud\] got --synthetic and --model small"),
         (["--model", "small", "--data", "wide.csv"], r"\[fraud\] got 4 features in wide.csv; expected 3"),

@@ -302,3 +302,22 @@ def test_cost_grows_with_what_arrows_pass() -> None:
     skipping = tg.draw(lambda x: (F.relu(x).exp().sin() + x).sum(), tg.rand(3)).description
     assert cost(short) == 4 + 3
     assert cost(skipping) == 6 + 5 + 4
+
+
+class Tower(nn.Module):
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(3, 3) for _ in range(layers)])
+
+    def forward(self, x: tg.Tensor) -> tg.Tensor:
+        for layer in self.layers:
+            x = layer(x).relu() + x
+        return x
+
+
+def test_a_tall_model_is_more_than_one_box() -> None:
+    """Folding its modules would leave one box for all; what looks alike as one shows what a layer does."""
+    titles = {(box.title, box.times) for box in tg.draw(Tower(200), tg.rand(2, 3)).description.boxes}
+    assert {("relu", 199), ("layers.0.weight \u2026 layers.199.weight", 200)} <= titles
+    notes = tg.draw(Tower(200), tg.rand(2, 3)).description.notes
+    assert notes[0].endswith("nodes are in 6 boxes")

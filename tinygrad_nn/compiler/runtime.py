@@ -196,8 +196,14 @@ class Compiled:
         raise_fault(fault, None if fault.buffer is None else self.arena.view(fault.buffer))
 
 
+_HINTS: Final = dict.fromkeys(
+    (("cross_entropy", -100), ("nll_loss", -100)),
+    "compiled code ignores labels only if ignore_index is another number: ignore_index=-1, and -1 among the labels",
+)
+
+
 def raise_fault(fault: Fault, values: Any, where: Attrs = NO_ATTRS) -> None:
     """Name the first number that is out of range, or divisor that is 0, and where it was."""
     if fault.size is None:
         raise no_quotient(fault.called.name, values, where)
-    raise out_of_range(fault.called, np.array(values), fault.size)
+    raise out_of_range(fault.called, np.array(values), fault.size, hints=_HINTS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import printable
 from ..tables import html_table, html_text, text_table
@@ -34,7 +34,7 @@ def head(jitted: Jitted) -> str:
     """Name, signature and place of the function, and how often it was traced."""
     code = getattr(jitted.function, "__code__", None)
     try:
-        signature = str(inspect.signature(jitted.function))
+        signature = str(_signature(jitted.function))
         place = "" if code is None else f" at {_near(code.co_filename)}:{code.co_firstlineno}"
     except (TypeError, ValueError):  # a builtin; a file on another drive
         signature, place = "(...)", ""
@@ -42,6 +42,16 @@ def head(jitted: Jitted) -> str:
     if jitted.runs and not jitted.traces:
         traced = "called by fit alone"
     return printable(f"tg.jit: {jitted.name}{signature}{place}, {traced}")
+
+
+def _signature(function: Any) -> inspect.Signature:
+    """That of a function as it was written; of a module the names of what `forward` takes."""
+    forward = getattr(function, "forward", None)
+    if forward is None:
+        return inspect.signature(function)
+    found = inspect.signature(forward)
+    names = [one.replace(annotation=inspect.Parameter.empty) for one in found.parameters.values()]
+    return found.replace(parameters=names, return_annotation=inspect.Signature.empty)
 
 
 def _near(path: str) -> str:

@@ -20,9 +20,10 @@ Column: TypeAlias = "Array | list[Array]"
 
 
 def as_columns(
-    data: Any, *, dtype: npt.DTypeLike = np.float32, arrays: bool = False, op: str = "fit"
+    data: Any, *, dtype: npt.DTypeLike = np.float32, arrays: bool = False, op: str = "fit", names: Sequence[str] = ()
 ) -> tuple[Column, ...]:
-    """The arguments of a training step: one column per item of the tuple `data`, or a single one for anything else.
+    """The arguments of a training step: one column per item of the tuple `data`, or a single one for anything else;
+    in errors by their `names`, or as `argument 0 of the data`.
 
     - an array or a Tensor (anything with `.numpy()`) keeps its dtype;
     - a data frame (Arrow stream protocol) becomes a matrix, a series a vector;
@@ -41,7 +42,8 @@ def as_columns(
     items = data if isinstance(data, tuple) else (data,)
     if not items:
         raise DataError(message(op, "an empty tuple", "one or more arrays", "pass data as in fit(step, (x, y))"))
-    columns = tuple(_column(item, f"argument {i} of the data", dtype, arrays, op) for i, item in enumerate(items))
+    called = names or [f"argument {i} of the data" for i in range(len(items))]
+    columns = tuple(_column(item, what, dtype, arrays, op) for item, what in zip(items, called, strict=True))
     lengths = [len(column) for column in columns]
     if min(lengths) == 0:
         raise DataError(message(op, f"an empty dataset (lengths {lengths})", "at least one sample",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from os.path import isfile
 from pathlib import Path
@@ -305,6 +305,10 @@ def _nulls(null_values: Nulls | None, header: Sequence[str]) -> dict[str, tuple[
         return {}
     named = null_values if isinstance(null_values, Mapping) else dict.fromkeys(header, null_values)
     check_names("read_csv", list(named), header, "null_values")
+    for words in named.values():
+        if not isinstance(words, Iterable):
+            raise DataError(message("read_csv", f"null_values {words!r}", "texts, as they stand in the file",
+                                    f"null_values={str(words)!r}"))
     found = {name: (words,) if isinstance(words, str) else tuple(words) for name, words in named.items()}
     for words in found.values():
         for word in words:

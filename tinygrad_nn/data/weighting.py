@@ -34,7 +34,7 @@ def sample_weights(
     count = len(columns[0])
     weights = np.ones(count, dtype)
     if sample_weight is not None:
-        (given,) = as_columns((sample_weight,), dtype=dtype, op=op)
+        (given,) = as_columns((sample_weight,), dtype=dtype, op=op, names=("sample_weight",))
         if not isinstance(given, np.ndarray) or given.shape != (count,):
             raise DataError(message(op, "sample_weight that is not one number per sample", f"{count} numbers"))
         weights = weights * given

@@ -29,11 +29,12 @@ def _needs_axis(name: str, shape: Shape, axis: int) -> None:
 
 
 def _index_dtype(name: str) -> Rule:
-    """dtype rule of (values, index, *further values)."""
+    """dtype rule of (values, index, *further values), in the name of whoever looks something up."""
 
     def rule(x: DType, index: DType, *others: DType, **attrs: Any) -> DType:
-        check_index(name, index)
-        check_kinds(name, (x, *others), ANY)
+        called = str(attrs.get("called", name))
+        check_index(called, index)
+        check_kinds(called, (x, *others), ANY)
         return x
 
     return rule

@@ -7,14 +7,16 @@ carry it along, as they carry any attribute.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 
 from ..errors import IndexOutOfRange, message
 
+NO_HINTS: Final[Mapping[tuple[str, int], str]] = MappingProxyType({})
 _UNSIGNED = {4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
 
 
@@ -39,12 +41,13 @@ class Lookup:
     place: tuple[int, ...]
     low: int
     size: int
+    hint: str = ""
 
     def text(self, where: str) -> str:
         """The message; `where` begins with a blank, or is empty."""
         noun = self.called.noun
         got = f"{noun} {self.values[self.place]}{where}"
-        return message(self.called.name, got, f"{self.low} <= {noun} < {self.size}")
+        return message(self.called.name, got, f"{self.low} <= {noun} < {self.size}", self.hint)
 
     def own_place(self) -> tuple[int, ...]:
         """The place in the array the user gave."""
@@ -63,10 +66,14 @@ def row_words(place: Sequence[int]) -> str:
     return f"row {place[0]}" + "".join(f", column {column}" for column in place[1:])
 
 
-def out_of_range(called: Called, values: Any, size: int, low: int = 0) -> IndexOutOfRange:
-    """The error of the first of these numbers that is not in low..size-1; its `lookup` is for who knows more."""
+def out_of_range(
+    called: Called, values: Any, size: int, low: int = 0, hints: Mapping[tuple[str, int], str] = NO_HINTS
+) -> IndexOutOfRange:
+    """The error of the first of these numbers that is not in low..size-1; its `lookup` is for who knows more. `hints`
+    are for some numbers in the name of some functions.
+    """
     place = tuple(np.argwhere((values < low) | (values >= size))[0].tolist())
-    lookup = Lookup(called, values, place, low, size)
+    lookup = Lookup(called, values, place, low, size, hints.get((called.name, int(values[place])), ""))
     own = lookup.own_place()
     error = IndexOutOfRange(lookup.text(f" in {row_words(own)}" if own else ""))
     error.lookup = lookup

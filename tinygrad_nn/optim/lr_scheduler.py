@@ -87,7 +87,7 @@ class LambdaLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         count = len(checked_optimizer(self, optimizer).param_groups)
-        functions = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
+        functions: list[Any] = list(lr_lambda) if isinstance(lr_lambda, Iterable) else [lr_lambda] * count
         for function in functions:
             if not callable(function):
                 raise ConfigError(message("LambdaLR", f"a {type(function).__name__}", "a function of the step number"))
@@ -99,7 +99,8 @@ class LambdaLR(LRScheduler):
     def _write(self) -> None:
         groups = self.optimizer.param_groups
         for group, base, function in zip(groups, self.base_lrs, self._functions, strict=True):
-            group["lr"] = base * number("LambdaLR", f"factor of step {self.last_epoch}", function(self.last_epoch))
+            factor = function(self.last_epoch)
+            group["lr"] = base * number("LambdaLR", f"factor of step {self.last_epoch}", factor, least=0)
 
     def state_dict(self) -> dict[str, Any]:
         """The counters; the functions are the caller's to restore."""

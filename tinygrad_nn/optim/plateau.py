@@ -65,7 +65,10 @@ class ReduceLROnPlateau:
     def step(self, metrics: float | Tensor) -> None:
         """Look at the metric and lower the rate if it has stalled."""
         forbid_tracing(type(self).__name__, "step()", OUTSIDE)
-        current = float(metrics)
+        try:
+            current = float(metrics)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(message(type(self).__name__, f"metrics {metrics!r}", "a number")) from error
         self.last_epoch += 1
         if self._better(current):
             self.best, self.num_bad_epochs = current, 0

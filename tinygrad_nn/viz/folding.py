@@ -2,8 +2,9 @@
 
 Calls of one module and many equal things read by the same op are always one box. The rest is folded only where a
 drawing has more boxes than it may, or would take `dot` too long, and in this order: what is computed in the same way
-from the same; modules, the inner ones first; what looks alike, with alike operands; at last only what is near the
-results stays. How long `dot` takes is estimated by counting, so a drawing is the same on every machine.
+from the same; modules, the inner ones first, unless that leaves one box for all; what looks alike, with alike operands;
+at last only what is near the results stays. How long `dot` takes is estimated by counting, so a drawing is the same on
+every machine.
 """
 
 from __future__ import annotations
@@ -60,15 +61,27 @@ def to_fit(whole: Description, limit: int) -> Description:
     whole = siblings(calls(whole))
     if not fits(whole, limit):
         whole = _same(whole, 2)
+    fitting: list[Description] = []
     for folds in ((), (_modules,), (_alike,), (_modules, _alike)):
         part = whole
         for fold in folds:
             part = fold(part, limit)
         if fits(part, limit):
-            folded = [box for box in part.boxes if box.count > 1]
-            inside = sum(box.count for box in folded)
-            return part.noting(f"folded: {inside:,} of {before:,} nodes are in {len(folded)} boxes")
-    return _nearest(part, limit, before)
+            fitting.append(part)
+            if _says_something(part):
+                break
+    if not fitting:
+        return _nearest(part, limit, before)
+    part = fitting[-1] if _says_something(fitting[-1]) and len(fitting[-1].boxes) <= READABLE else fitting[0]
+    folded = [box for box in part.boxes if box.count > 1]
+    inside = sum(box.count for box in folded)
+    boxes = f"{len(folded)} box{'es' * (len(folded) != 1)}"
+    return part.noting(f"folded: {inside:,} of {before:,} nodes are in {boxes}")
+
+
+def _says_something(part: Description) -> bool:
+    """Whether more than one box is left of what is computed: one for the whole model shows nothing of it."""
+    return sum(box.role not in ("parameter", "input", "constant") for box in part.boxes) > 1
 
 
 # ---- the ways to fold ----------------------------------------------------------------------------------------------

@@ -245,6 +245,26 @@ def test_frozen_parameters_and_integer_buffers_are_left_alone_and_buffers_with_g
     assert gradcheck(Model(), (numbers(4, 3),)).leaves == ("a.bias", "shift")
 
 
+@pytest.mark.parametrize("how", ["register_buffer", "Buffer"])
+def test_a_buffer_made_of_a_leaf_that_requires_grad_is_checked(how: str) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            shift = numbers(2).requires_grad_()
+            if how == "Buffer":
+                self.shift = nn.Buffer(shift)
+            else:
+                self.register_buffer("shift", shift)
+
+        def forward(self, x: tg.Tensor) -> tg.Tensor:
+            return x * (self.shift * 1.1 - self.shift.detach() * 0.1)
+
+    model = Model().float().double()
+    assert not list(model.parameters())
+    with pytest.raises(GradcheckError, match=r"shift\[0\] "):
+        gradcheck(model, (numbers(4, 2),))
+
+
 def test_tied_weights_are_one_leaf() -> None:
     first = nn.Linear(3, 3, dtype=tg.float64)
     assert gradcheck(nn.Sequential(first, nn.Tanh(), first), (numbers(2, 3),)).leaves == ("0.weight", "0.bias")

@@ -8,7 +8,7 @@ never frozen into compiled code.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 import numpy as np
 
@@ -18,10 +18,11 @@ from ..ops.rules import FLOAT64
 from ..settings import is_number, number
 from ..tables import html_table
 from ..tensor import Tensor, enable_grad
-from ..tensor.core import constant, forbid_tracing, mode
+from ..tensor.core import Core, constant, forbid_tracing, mode
 from ..tensor.plain import Plain
 
 State = dict[str, Tensor]
+C = TypeVar("C", bound=Core)
 
 
 RANGES: Final[Mapping[str, Mapping[str, Any]]] = {  # what torch allows, and finite
@@ -214,17 +215,17 @@ class Optimizer:
 
     def _update_one(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> None:
         new, changed = self.update(p, g, state, group)
-        p.assign(new)
+        p.assign(_typed(new, p))
         for key, value in changed.items():
-            state[key].assign(value)
+            state[key].assign(_typed(value, state[key]))
 
     def _update_plain(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> None:
         handle: Callable[[Any], Any] = Plain.handle
         before = {key: handle(value.node) for key, value in state.items()} if state else state
         new, changed = self.update(handle(p.node), handle(g.node), before, group)
-        p.assign(new)
+        p.assign(_typed(new, p))
         for key, value in changed.items():
-            state[key].assign(value)
+            state[key].assign(_typed(value, state[key]))
 
     def initial_state(self, p: Tensor, group: ParamGroup) -> State:
         """The state before the first step."""
@@ -301,6 +302,11 @@ def _kept(before: State, values: State) -> State:
         else value
         for field, value in values.items()
     }
+
+
+def _typed(value: C, own: Tensor) -> C:
+    """A 0-d result in the dtype of what it replaces: among 0-d values the float64 of rates and counters wins."""
+    return value if own.shape or value.dtype == own.dtype else value.to(own.dtype)
 
 
 def zeros_like(p: Tensor) -> Tensor:

@@ -265,6 +265,26 @@ def test_a_buffer_made_of_a_leaf_that_requires_grad_is_checked(how: str) -> None
         gradcheck(model, (numbers(4, 2),))
 
 
+@pytest.mark.parametrize("decorate", [lambda f: f, tg.jit], ids=["eager", "jit"])
+def test_views_as_inputs(decorate: Any) -> None:
+    layer = nn.Linear(3, 2, dtype=tg.float64)
+    row, column = layer.weight[0], layer.weight.T
+    shared = row.detach().requires_grad_()
+    alone = numbers(6).view(2, 3).requires_grad_()
+    wrong = decorate(lambda r: ((r * 1.1 - r.detach() * 0.1) ** 3).sum())
+    for x in (row, column, shared, alone, layer.weight * 2):
+        report = gradcheck(decorate(lambda r: (r**3).sum()), (x,))
+        assert (len(report.leaves), "not checked" in str(report)) == (1, False)
+        with pytest.raises(GradcheckError, match=rf"{x.numel()} of {x.numel()} entries"):
+            gradcheck(wrong, (x,))
+    report = gradcheck(decorate(lambda r: (r * r * layer.weight[1]).sum()), (row,))
+    assert report.leaves[1:] == ("layer.weight",)
+    assert gradcheck(decorate(lambda r, c, w: (r * c[:, 1] * w[0]).sum()), (row, column, layer.weight))
+    assert row.tolist() == layer.weight[0].tolist()
+    row.sum().backward()
+    assert layer.weight.grad is not None
+
+
 def test_tied_weights_are_one_leaf() -> None:
     first = nn.Linear(3, 3, dtype=tg.float64)
     assert gradcheck(nn.Sequential(first, nn.Tanh(), first), (numbers(2, 3),)).leaves == ("0.weight", "0.bias")

@@ -8,7 +8,7 @@ never frozen into compiled code.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -18,11 +18,10 @@ from ..ops.rules import FLOAT64
 from ..settings import is_number, number
 from ..tables import html_table
 from ..tensor import Tensor, enable_grad
-from ..tensor.core import Core, constant, forbid_tracing, mode
+from ..tensor.core import constant, forbid_tracing, mode
 from ..tensor.plain import Plain
 
 State = dict[str, Tensor]
-C = TypeVar("C", bound=Core)
 
 
 RANGES: Final[Mapping[str, Mapping[str, Any]]] = {  # what torch allows, and finite
@@ -304,7 +303,7 @@ def _kept(before: State, values: State) -> State:
     }
 
 
-def _typed(value: C, own: Tensor) -> C:
+def _typed(value: Tensor, own: Tensor) -> Tensor:
     """A 0-d result in the dtype of what it replaces: among 0-d values the float64 of rates and counters wins."""
     return value if own.shape or value.dtype == own.dtype else value.to(own.dtype)
 

@@ -566,3 +566,10 @@ def test_the_loss_among_several_results() -> None:
         gradcheck_step(step, loss="twice")
     with pytest.raises(GradcheckError, match="'twice', 'own'"):
         gradcheck_step(step, loss="lost")
+
+
+def test_a_gradient_that_is_nan_blames_no_rule_that_was_given_nan() -> None:
+    w, x = numbers(2).requires_grad_(), tg.tensor([0.0, 1.0], dtype=tg.float64)
+    with pytest.raises(GradcheckError, match=r"gradient is NaN(.|\n)* w\[0\]") as caught:
+        gradcheck(lambda: (w * x).square().sqrt().sum())
+    assert "rule that is wrong" not in str(caught.value)

@@ -13,7 +13,7 @@ from .arrays import beside
 from .core import Core, broadcast_shape, constant
 from .index import Indexed
 from .operators import Operand
-from .shape import normal_axis
+from .shape import INTEGER, normal_axis
 
 
 def check_floats(name: str, *tensors: Core | None) -> None:
@@ -146,7 +146,7 @@ class Contracted(Indexed):
         return self._summed("tensordot", self.factor("tensordot", other), dims)
 
     def _summed(self, name: str, right: Self, dims: int | Sequence[Sequence[int]]) -> Self:
-        if isinstance(dims, int):
+        if isinstance(dims, INTEGER):
             left_axes, right_axes = list(range(self.ndim - dims, self.ndim)), list(range(dims))
         else:
             left_axes = [normal_axis(name, a, self.ndim) for a in dims[0]]

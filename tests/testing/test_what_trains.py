@@ -280,6 +280,8 @@ def test_views_as_inputs(decorate: Any) -> None:
     report = gradcheck(decorate(lambda r: (r * r * layer.weight[1]).sum()), (row,))
     assert report.leaves[1:] == ("layer.weight",)
     assert gradcheck(decorate(lambda r, c, w: (r * c[:, 1] * w[0]).sum()), (row, column, layer.weight))
+    assert gradcheck(decorate(lambda: (row * row).sum())).leaves == ("row._base",)
+    assert gradcheck(decorate(lambda: (row * layer.bias[0]).sum())).leaves == ("layer.weight", "layer.bias")
     assert row.tolist() == layer.weight[0].tolist()
     row.sum().backward()
     assert layer.weight.grad is not None

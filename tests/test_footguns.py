@@ -491,7 +491,7 @@ def test_loaded_state() -> None:
     p, opt, step = setup(momentum=0.9)
     compiled = tg.jit(step)
     compiled(X)
-    state, value = opt.state_dict(), p.detach()
+    state, value = opt.state_dict(), p.detach().clone()
     compiled(X)
     expected = p.tolist()
     compiled(X)

@@ -287,6 +287,16 @@ def test_views_as_inputs(decorate: Any) -> None:
     assert layer.weight.grad is not None
 
 
+def test_a_model_that_is_an_argument_has_named_parameters() -> None:
+    def scaled(model: nn.Module, x: tg.Tensor) -> tg.Tensor:
+        return model(x) * 2  # type: ignore[no-any-return]
+
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).double()
+    with nothing_changes(*model.parameters(), *model.buffers()):
+        leaves = gradcheck(scaled, (model, numbers(4, 3)), order=1).leaves
+    assert leaves == ("0.0.weight", "0.0.bias", "0.1.weight", "0.1.bias")
+
+
 def test_tied_weights_are_one_leaf() -> None:
     first = nn.Linear(3, 3, dtype=tg.float64)
     assert gradcheck(nn.Sequential(first, nn.Tanh(), first), (numbers(2, 3),)).leaves == ("0.weight", "0.bias")

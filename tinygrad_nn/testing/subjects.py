@@ -22,7 +22,7 @@ from ..tensor import Tensor
 from ..tensor.core import constant
 from ..tensor.tensor import View
 from .problem import Leaf, Problem, StepProblem, floats, placed
-from .reach import names, reached_by, rehearsal
+from .reach import Named, names, reached_by, rehearsal
 
 __tracebackhide__ = True
 
@@ -37,7 +37,7 @@ def function_problem(
     given = _arguments(fn, inputs)
     if _is_compiled(fn):
         given = _unshared(given)
-    eager, found = _eager(fn), reached_by(fn)
+    eager, found = _eager(fn), _reached(fn, given)
     called = names(found)
     leaves: dict[int, Leaf] = {}
     for name, x in _inputs(given):
@@ -88,7 +88,7 @@ def _check_connected(problem: Problem, rehearsed: Sequence[Tensor]) -> None:
 def step_problem(step: Any, batch: Any, parameters: Any, loss: str | None) -> tuple[StepProblem, set[int]]:
     """The step as a function of the parameters, and the ids of those that get a gradient."""
     given = _arguments(step, batch)
-    eager, found = _eager(step), reached_by(step)
+    eager, found = _eager(step), _reached(step, given)
     called = names(found)
     named = _parameters(parameters, called)
     _check_leaves([Leaf(name, x, "parameter") for name, x in named.items()])
@@ -139,6 +139,11 @@ def _arguments(fn: Any, inputs: Any) -> tuple[Any, ...]:
     if not callable(fn):
         raise GradcheckError(message("gradcheck", f"{type(fn).__name__} as the function", "a function or a module"))
     return tuple(inputs) if isinstance(inputs, (tuple, list, Iterator)) else (inputs,)
+
+
+def _reached(fn: Any, given: Sequence[Any]) -> list[Named]:
+    """What a function reaches by itself, and the modules that it is given, by their places."""
+    return reached_by(fn) + [(str(k), argument) for k, argument in enumerate(given) if isinstance(argument, Module)]
 
 
 def _is_compiled(fn: Any) -> bool:

@@ -214,17 +214,21 @@ class Optimizer:
 
     def _update_one(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> None:
         new, changed = self.update(p, g, state, group)
-        p.assign(_typed(new, p))
+        if not p.shape:
+            new, changed = _typed(new, p), {key: _typed(value, state[key]) for key, value in changed.items()}
+        p.assign(new)
         for key, value in changed.items():
-            state[key].assign(_typed(value, state[key]))
+            state[key].assign(value)
 
     def _update_plain(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> None:
         handle: Callable[[Any], Any] = Plain.handle
         before = {key: handle(value.node) for key, value in state.items()} if state else state
         new, changed = self.update(handle(p.node), handle(g.node), before, group)
-        p.assign(_typed(new, p))
+        if not p.shape:
+            new, changed = _typed(new, p), {key: _typed(value, state[key]) for key, value in changed.items()}
+        p.assign(new)
         for key, value in changed.items():
-            state[key].assign(_typed(value, state[key]))
+            state[key].assign(value)
 
     def initial_state(self, p: Tensor, group: ParamGroup) -> State:
         """The state before the first step."""
@@ -305,7 +309,7 @@ def _kept(before: State, values: State) -> State:
 
 def _typed(value: Tensor, own: Tensor) -> Tensor:
     """A 0-d result in the dtype of what it replaces: among 0-d values the float64 of rates and counters wins."""
-    return value if own.shape or value.dtype == own.dtype else value.to(own.dtype)
+    return value if value.dtype == own.dtype else value.to(own.dtype)
 
 
 def zeros_like(p: Tensor) -> Tensor:

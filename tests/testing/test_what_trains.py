@@ -287,6 +287,21 @@ def test_views_as_inputs(decorate: Any) -> None:
     assert layer.weight.grad is not None
 
 
+@pytest.mark.parametrize("mode", ["full", "fast"])
+@pytest.mark.parametrize(("constant", "slope", "factor"), [(100, 1e-3, 1 + 1e-5), (1e4, 1, 1 + 1e-5), (1e6, 1e-3, 0)])
+def test_large_values_beside_small_slopes_excuse_nothing(
+    constant: float, slope: float, factor: float, mode: Any
+) -> None:
+    w = numbers(2).requires_grad_()
+
+    def loss(factor: float) -> tg.Tensor:
+        return (w * factor + w.detach() * (1 - factor)).sin().sum() * slope + constant
+
+    assert gradcheck(lambda: loss(1.0), mode=mode)
+    with pytest.raises(GradcheckError, match="differ"):
+        gradcheck(lambda: loss(factor), mode=mode)
+
+
 def test_a_model_that_is_an_argument_has_named_parameters() -> None:
     def scaled(model: nn.Module, x: tg.Tensor) -> tg.Tensor:
         return model(x) * 2  # type: ignore[no-any-return]

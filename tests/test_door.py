@@ -18,7 +18,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import metrics, nn
-from tinygrad_nn.errors import DataError, DTypeError, GraphError, TinygradError
+from tinygrad_nn.errors import ConfigError, DataError, DTypeError, GraphError, TinygradError
 from tinygrad_nn.nn.utils.rnn import masked_mean, pad_sequence, unpad_sequence
 from tinygrad_nn.tensor import functions
 
@@ -499,3 +499,45 @@ def test_sequences_to_pad_may_be_arrays_and_lists() -> None:
     same(pad_sequence([np.array(row, np.float32) for row in rows]), wanted)  # type: ignore[misc]
     with pytest.raises(DTypeError, match=r"\[pad_sequence\] got data of dtype"):
         pad_sequence(["a"])  # type: ignore[list-item]
+
+
+INTEGERS: dict[str, Callable[[Any], Any]] = {
+    "sum": lambda n: tg.ones(2, 3).sum(n(1)),
+    "sum over axes": lambda n: tg.ones(2, 3).sum((n(0), n(1))),
+    "softmax": lambda n: tg.ones(2, 3).softmax(n(-1)),
+    "std": lambda n: tg.arange(6.0).reshape(2, 3).std(n(1)),
+    "any": lambda n: (tg.ones(2, 3) > 0).any(n(0)),
+    "squeeze": lambda n: tg.ones(1, 3).squeeze(n(0)),
+    "split": lambda n: tg.ones(4).split(n(2))[1],
+    "split in sizes": lambda n: tg.ones(4).split([n(1), n(3)], n(0))[1],
+    "chunk": lambda n: tg.ones(4).chunk(n(2))[1],
+    "roll": lambda n: tg.arange(4).roll(n(1), n(0)),
+    "tensordot": lambda n: tg.ones(2, 3).tensordot(tg.ones(3, 2), n(1)),
+    "full": lambda n: tg.full(n(2), n(3)),
+    "conv1d": lambda n: F.conv1d(tg.ones(1, 2, 5), tg.ones(2, 2, 3), padding=n(1), stride=n(2), dilation=n(1)),
+}
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integers_of_numpy_are_integers(name: str) -> None:
+    wanted = INTEGERS[name](int)
+    for kind in (np.int64, np.int32, np.uint8):
+        if kind is np.uint8 and name == "softmax":
+            continue
+        found = INTEGERS[name](kind)
+        assert (found.dtype, found.tolist()) == (wanted.dtype, wanted.tolist())
+
+
+def test_what_is_no_integer_is_said_by_name() -> None:
+    x = tg.ones(2, 3)
+    for call, text in (
+        (lambda: x.sum("rows"), r"\[sum\] got axes 'rows'; expected an integer, or several"),
+        (lambda: x.mean(1.5), r"\[mean\] got axes 1.5"),
+        (lambda: x.max([[1.0]]), r"\[max\] got an axis of type list; expected an integer"),
+        (lambda: x.softmax(None), r"\[softmax\] got an axis of type NoneType"),
+        (lambda: x.split(1.5), r"\[split\] got sizes 1.5"),
+    ):
+        with pytest.raises(DTypeError, match=text):
+            call()
+    with pytest.raises(ConfigError, match=r"\[conv1d\] got padding \(1,\); expected an integer"):
+        F.conv1d(tg.ones(1, 2, 5), tg.ones(2, 2, 3), padding=(1,))

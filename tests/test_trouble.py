@@ -14,7 +14,15 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn import functional as F
-from tinygrad_nn.errors import ConfigError, DataError, DTypeError, IndexOutOfRange, NonFiniteError, ShapeError
+from tinygrad_nn.errors import (
+    ConfigError,
+    DataError,
+    DivisionByZero,
+    DTypeError,
+    IndexOutOfRange,
+    NonFiniteError,
+    ShapeError,
+)
 
 N, CLASSES = 23, 3
 BAD = 17  # the row that something is wrong with
@@ -175,6 +183,17 @@ def test_labels_of_steps_in_time(way: str, first: str) -> None:
 
     with pytest.raises(IndexOutOfRange, match=rf"label -2 in row {BAD}, column 3 \(epoch 1, batch \d\)"):
         tg.fit(WAYS[way](step), (scores, labels), batch_size=5, progress=False)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("order", ["in order", "shuffled", "whole"])
+def test_a_divisor_of_zero_has_its_row(way: str, order: str) -> None:
+    divisors = np.arange(1, N + 1).reshape(N, 1)
+    divisors[BAD] = 0
+    one = work(lambda out, d: (out * (60 // d)).square().mean(), native=way == "native")
+    pattern = rf"\[floor_divide\] got a divisor of 0 in row {BAD}, column 0 \(epoch 1, batch \d+\); expected"
+    with pytest.raises(DivisionByZero, match=pattern):
+        tg.fit(one.step, (X, divisors), epochs=2, progress=False, **ORDERS[order])
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -30,7 +30,9 @@ class IndexOutOfRange(TinygradError, IndexError):
 
 
 class DivisionByZero(TinygradError, ZeroDivisionError):
-    """An integer divided by 0, or its remainder: there is no number for it."""
+    """An integer divided by 0, or its remainder: there is no number for it. `lookup`: as that of IndexOutOfRange."""
+
+    lookup: object = None
 
 
 class GraphError(TinygradError, RuntimeError):

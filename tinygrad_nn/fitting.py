@@ -55,6 +55,8 @@ from .trouble import Gradients, Health, Journal, Place, Reaction, Unsound, first
 SHOWN = 4  # values beside the progress bar: more would leave it no room
 Scores = Callable[[], Any]
 
+FROM_DATA = IndexOutOfRange, DivisionByZero  # errors of numbers that come from data
+
 
 class Fit:
     """A running fit, as callbacks see it."""
@@ -421,7 +423,7 @@ class _NativeWatch:
         self.before = Journal(self.state if self.health.raises or self.enders else ())
         try:
             done = self._native(len(self.due), NEVER, seconds, interrupted)
-        except (IndexOutOfRange, DivisionByZero) as error:
+        except FROM_DATA as error:
             epoch, batch = self.training.place
             self._rewind(epoch)
             locate(error, self._place(epoch, batch))
@@ -607,7 +609,7 @@ class _Watched:
         outer, mode.journal = mode.journal, journal
         try:
             numbers = _numbers(self.step(*arguments))
-        except IndexOutOfRange as error:
+        except FROM_DATA as error:
             journal.undo()
             locate(error, _place(epoch, batch, rows, arguments))
             raise
@@ -698,7 +700,7 @@ def _judged(evaluate: Scores, epoch: int) -> dict[str, float]:
     """The scores after an epoch."""
     try:
         return _scores(evaluate)
-    except IndexOutOfRange as error:
+    except FROM_DATA as error:
         locate(error, Place(epoch))
         raise
 

@@ -24,7 +24,7 @@ import numpy as np
 from .anomaly import Origin, Watcher, watched_by
 from .errors import ConfigError, NonFiniteError, TinygradError, message
 from .history import History
-from .ops.lookup import Lookup, row_words
+from .ops.lookup import Divisor, Lookup, row_words
 from .pytree import flatten
 from .tensor import Tensor
 from .tensor.core import Core, constant, mode
@@ -67,7 +67,7 @@ class Place:
 def locate(error: TinygradError, place: Place) -> None:
     """Let the error of a number that came from data name its row there, its epoch and its batch."""
     lookup = getattr(error, "lookup", None)
-    if not isinstance(lookup, Lookup):
+    if not isinstance(lookup, (Lookup, Divisor)):
         return
     own = lookup.own_place()
     known = own if place.rows is None else _in_data(lookup.values, lookup.place, own, place)

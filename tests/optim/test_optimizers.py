@@ -97,6 +97,28 @@ def test_a_loaded_state_continues_the_run(name: str, options: dict[str, Any]) ->
         assert p.tolist() == q.tolist()
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
+@pytest.mark.parametrize("name", sorted({name for name, _ in CONFIGS}))
+def test_a_parameter_without_axes_keeps_its_dtype(name: str, compiled: bool) -> None:
+    torch = pytest.importorskip("torch")
+    results = []
+    for lib in (tg, torch):
+        w = lib.tensor(0.5, requires_grad=True)
+        opt = getattr(lib.optim, name)([w], lr=0.1)
+
+        def step(w: Any = w, opt: Any = opt) -> Any:
+            opt.zero_grad()
+            loss = w * w * 3
+            loss.backward()
+            opt.step()
+            return loss
+
+        run = tg.jit(step) if compiled and lib is tg else step
+        results.append([float(run().detach()) for _ in range(4)] + [w.item()])
+        assert w.dtype == lib.float32
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
+
+
 def test_groups_have_their_own_settings() -> None:
     a, b = tg.tensor([1.0], requires_grad=True), tg.tensor([1.0], requires_grad=True)
     opt = tg.optim.SGD([{"params": [a]}, {"params": [b], "lr": 0.5}], lr=0.1)

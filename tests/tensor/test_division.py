@@ -206,7 +206,7 @@ def test_fit(rows: int) -> None:
     d[5] = 0
     refused(
         lambda: tg.fit(step, (x, d), epochs=2, batch_size=4, shuffle=False, progress=False),
-        r"a divisor of 0 at epoch 1",
+        r"a divisor of 0 in row 5 \(epoch 1, batch 1\)",
     )
 
 

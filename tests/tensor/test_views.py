@@ -221,6 +221,41 @@ def test_a_detached_tensor_shares_and_may_become_a_leaf() -> None:
     assert w.tolist() == [0.0, 3.0]
 
 
+def test_data_is_written_and_assigned_behind_the_back_of_gradients() -> None:
+    results = []
+    for lib in (tg, torch):
+        w, computed = numbers(lib, 3, 4).requires_grad_(), numbers(lib, 3).requires_grad_()
+        row, h = w[0], computed * 2
+        w.data[1:, ::2].mul_(10)
+        w.data.T[0] += 1
+        row = row.detach().clone()  # PyTorch forgets its views when data are assigned
+        w.data = w.data - 0.5
+        h.data[1] = 9.0
+        h.data = h.data + 1
+        ((w * w).sum() + (h * h).sum()).backward()
+        w.grad.data[0] = 0.0
+        values = [x.tolist() for x in (w, row, h, w.grad, computed.grad)]
+        results.append([*values, w.is_leaf, w.requires_grad, w.data.requires_grad, w.data.is_leaf])
+    assert results[0] == results[1]
+    model = tg.nn.Linear(2, 1)
+
+    def step(x: tg.Tensor) -> tg.Tensor:
+        model.zero_grad()
+        loss = (model(x) ** 2).mean()
+        loss.backward()
+        for p in model.parameters():
+            assert p.grad is not None
+            p.data.sub_(p.grad.data * 0.1)
+        return loss
+
+    start = copy.deepcopy(model.state_dict())
+    wanted = [step(tg.ones(3, 2)).item() for _ in range(3)]
+    model.load_state_dict(start)
+    np.testing.assert_allclose([tg.jit(step)(tg.ones(3, 2)).item() for _ in range(3)], wanted, rtol=1e-6)
+    with pytest.raises(ShapeError, match=r"\[data\] got values of shape \(2,\) for a tensor of shape \(1, 2\)"):
+        model.weight.data = tg.zeros(2)
+
+
 def test_a_leaf_made_of_a_tensor_that_is_gone_is_one_of_its_own() -> None:
     w = tg.arange(6.0).reshape(2, 3).T.requires_grad_()
     opt = tg.optim.SGD([w], lr=0.5)

@@ -245,6 +245,73 @@ def test_frozen_parameters_and_integer_buffers_are_left_alone_and_buffers_with_g
     assert gradcheck(Model(), (numbers(4, 3),)).leaves == ("a.bias", "shift")
 
 
+@pytest.mark.parametrize("how", ["register_buffer", "Buffer"])
+def test_a_buffer_made_of_a_leaf_that_requires_grad_is_checked(how: str) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            shift = numbers(2).requires_grad_()
+            if how == "Buffer":
+                self.shift = nn.Buffer(shift)
+            else:
+                self.register_buffer("shift", shift)
+
+        def forward(self, x: tg.Tensor) -> tg.Tensor:
+            return x * (self.shift * 1.1 - self.shift.detach() * 0.1)
+
+    model = Model().float().double()
+    assert not list(model.parameters())
+    with pytest.raises(GradcheckError, match=r"shift\[0\] "):
+        gradcheck(model, (numbers(4, 2),))
+
+
+@pytest.mark.parametrize("decorate", [lambda f: f, tg.jit], ids=["eager", "jit"])
+def test_views_as_inputs(decorate: Any) -> None:
+    layer = nn.Linear(3, 2, dtype=tg.float64)
+    row, column = layer.weight[0], layer.weight.T
+    shared = row.detach().requires_grad_()
+    alone = numbers(6).view(2, 3).requires_grad_()
+    wrong = decorate(lambda r: ((r * 1.1 - r.detach() * 0.1) ** 3).sum())
+    for x in (row, column, shared, alone, layer.weight * 2):
+        report = gradcheck(decorate(lambda r: (r**3).sum()), (x,))
+        assert (len(report.leaves), "not checked" in str(report)) == (1, False)
+        with pytest.raises(GradcheckError, match=rf"{x.numel()} of {x.numel()} entries"):
+            gradcheck(wrong, (x,))
+    report = gradcheck(decorate(lambda r: (r * r * layer.weight[1]).sum()), (row,))
+    assert report.leaves[1:] == ("layer.weight",)
+    assert gradcheck(decorate(lambda r, c, w: (r * c[:, 1] * w[0]).sum()), (row, column, layer.weight))
+    assert gradcheck(decorate(lambda: (row * row).sum())).leaves == ("row._base",)
+    assert gradcheck(decorate(lambda: (row * layer.bias[0]).sum())).leaves == ("layer.weight", "layer.bias")
+    assert row.tolist() == layer.weight[0].tolist()
+    row.sum().backward()
+    assert layer.weight.grad is not None
+
+
+@pytest.mark.parametrize("mode", ["full", "fast"])
+@pytest.mark.parametrize(("constant", "slope", "factor"), [(100, 1e-3, 1 + 1e-5), (1e4, 1, 1 + 1e-5), (1e6, 1e-3, 0)])
+def test_large_values_beside_small_slopes_excuse_nothing(
+    constant: float, slope: float, factor: float, mode: Any
+) -> None:
+    w = numbers(2).requires_grad_()
+
+    def loss(factor: float) -> tg.Tensor:
+        return (w * factor + w.detach() * (1 - factor)).sin().sum() * slope + constant
+
+    assert gradcheck(lambda: loss(1.0), mode=mode)
+    with pytest.raises(GradcheckError, match="differ"):
+        gradcheck(lambda: loss(factor), mode=mode)
+
+
+def test_a_model_that_is_an_argument_has_named_parameters() -> None:
+    def scaled(model: nn.Module, x: tg.Tensor) -> tg.Tensor:
+        return model(x) * 2  # type: ignore[no-any-return]
+
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).double()
+    with nothing_changes(*model.parameters(), *model.buffers()):
+        leaves = gradcheck(scaled, (model, numbers(4, 3)), order=1).leaves
+    assert leaves == ("0.0.weight", "0.0.bias", "0.1.weight", "0.1.bias")
+
+
 def test_tied_weights_are_one_leaf() -> None:
     first = nn.Linear(3, 3, dtype=tg.float64)
     assert gradcheck(nn.Sequential(first, nn.Tanh(), first), (numbers(2, 3),)).leaves == ("0.weight", "0.bias")
@@ -526,3 +593,10 @@ def test_the_loss_among_several_results() -> None:
         gradcheck_step(step, loss="twice")
     with pytest.raises(GradcheckError, match="'twice', 'own'"):
         gradcheck_step(step, loss="lost")
+
+
+def test_a_gradient_that_is_nan_blames_no_rule_that_was_given_nan() -> None:
+    w, x = numbers(2).requires_grad_(), tg.tensor([0.0, 1.0], dtype=tg.float64)
+    with pytest.raises(GradcheckError, match=r"gradient is NaN(.|\n)* w\[0\]") as caught:
+        gradcheck(lambda: (w * x).square().sqrt().sum())
+    assert "rule that is wrong" not in str(caught.value)

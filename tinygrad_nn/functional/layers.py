@@ -10,6 +10,7 @@ from typing import Final
 from ..errors import ConfigError, ShapeError, message
 from ..ops.index import SCATTER_ADD, TAKE
 from ..ops.lookup import Called
+from ..settings import integer
 from ..tensor import Tensor, no_grad
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
@@ -128,7 +129,7 @@ def conv1d(
         raise ShapeError(message("conv1d", got, "(N, in, L) and (out, in / groups, K)"))
     check_floats("conv1d", x, weight, bias)
     out, inner, size = weight.shape
-    left = right = padding if isinstance(padding, int) else 0
+    left = right = 0 if isinstance(padding, str) else integer("conv1d", "padding", padding, least=0)
     if padding == "same":
         if stride != 1:
             raise ConfigError(message("conv1d", f"padding 'same' with stride {stride}", "stride 1"))

@@ -28,10 +28,16 @@ class Parameter(Tensor):
 
 
 class Buffer(Tensor):
-    """A tensor that belongs to a module's state and is not trained; a persistent one is part of state_dict."""
+    """A tensor that belongs to a module's state and is not trained; a persistent one is part of state_dict.
+
+    One made of a leaf that requires grad does too: optimizers do not see it, gradients and checks of them do.
+    """
 
     __slots__ = ("persistent",)
 
     def __init__(self, data: Any, persistent: bool = True) -> None:
-        self.node = constant(as_tensor(data).detach().node.value)
+        given = as_tensor(data)
+        self.node = constant(given.detach().node.value)
         self.persistent = persistent
+        if given.requires_grad and given.is_leaf:
+            self.requires_grad_()

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import DivisionByZero, DTypeError, message
 from ..graph import NO_ATTRS, Arg, Case, DType, Op
+from .lookup import Divisor
 from .rules import (
     ANY,
     BOOL,
@@ -161,10 +162,13 @@ CLAMP = Op(
 
 def no_quotient(name: str, divisors: Any = None, where: Mapping[str, Any] = NO_ATTRS) -> DivisionByZero:
     """The error of an integer division, with the first 0 among its divisors."""
-    zeros = [] if divisors is None else np.argwhere(np.equal(divisors, 0)).tolist()
-    places = [f"{what} {number}" for what, number in where.items()] + [f"position {zero}" for zero in zeros[:1] if zero]
-    got = "a divisor of 0" + (f" at {', '.join(places)}" if places else "")
-    return DivisionByZero(message(name, got, "divisors that are not 0", "divide by tg.where(y == 0, 1, y) and mask"))
+    values = np.array(0 if divisors is None else divisors)
+    divisor = Divisor(name, values, tuple(np.argwhere(values == 0)[0].tolist()))
+    places = [f"{what} {number}" for what, number in where.items()]
+    places += [f"position {list(divisor.place)}"] if divisor.place else []
+    error = DivisionByZero(divisor.text(f" at {', '.join(places)}" if places else ""))
+    error.lookup = divisor
+    return error
 
 
 def _of_numbers(name: str, numpy: Rule) -> Rule:

@@ -55,6 +55,24 @@ class Lookup:
         return self.place if axis is None else self.place[:axis] + self.place[axis + 1 :]
 
 
+@dataclass(frozen=True, slots=True)
+class Divisor:
+    """The same of an integer division: its divisors, and the place of the first that is 0."""
+
+    name: str
+    values: Any
+    place: tuple[int, ...]
+
+    def text(self, where: str) -> str:
+        """The message; `where` begins with a blank, or is empty."""
+        hint = "divide by tg.where(y == 0, 1, y) and mask"
+        return message(self.name, f"a divisor of 0{where}", "divisors that are not 0", hint)
+
+    def own_place(self) -> tuple[int, ...]:
+        """The place in the array the user gave."""
+        return self.place
+
+
 def row_words(place: Sequence[int]) -> str:
     """A place in data whose first axis counts the samples.
 

@@ -214,6 +214,8 @@ class Optimizer:
 
     def _update_one(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> None:
         new, changed = self.update(p, g, state, group)
+        if not p.shape:
+            new, changed = _typed(new, p), {key: _typed(value, state[key]) for key, value in changed.items()}
         p.assign(new)
         for key, value in changed.items():
             state[key].assign(value)
@@ -222,6 +224,8 @@ class Optimizer:
         handle: Callable[[Any], Any] = Plain.handle
         before = {key: handle(value.node) for key, value in state.items()} if state else state
         new, changed = self.update(handle(p.node), handle(g.node), before, group)
+        if not p.shape:
+            new, changed = _typed(new, p), {key: _typed(value, state[key]) for key, value in changed.items()}
         p.assign(new)
         for key, value in changed.items():
             state[key].assign(value)
@@ -301,6 +305,11 @@ def _kept(before: State, values: State) -> State:
         else value
         for field, value in values.items()
     }
+
+
+def _typed(value: Tensor, own: Tensor) -> Tensor:
+    """A 0-d result in the dtype of what it replaces: among 0-d values the float64 of rates and counters wins."""
+    return value if value.dtype == own.dtype else value.to(own.dtype)
 
 
 def zeros_like(p: Tensor) -> Tensor:

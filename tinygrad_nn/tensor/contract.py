@@ -13,7 +13,7 @@ from .arrays import beside
 from .core import Core, broadcast_shape, constant
 from .index import Indexed
 from .operators import Operand
-from .shape import normal_axis
+from .shape import INTEGER, normal_axis
 
 
 def check_floats(name: str, *tensors: Core | None) -> None:
@@ -146,7 +146,7 @@ class Contracted(Indexed):
         return self._summed("tensordot", self.factor("tensordot", other), dims)
 
     def _summed(self, name: str, right: Self, dims: int | Sequence[Sequence[int]]) -> Self:
-        if isinstance(dims, int):
+        if isinstance(dims, INTEGER):
             if not 0 <= dims <= min(self.ndim, right.ndim):
                 got = f"dims={dims} for shapes {self.shape} and {right.shape}"
                 raise ShapeError(message(name, got, f"0 to {min(self.ndim, right.ndim)}"))

@@ -15,11 +15,11 @@ import numpy as np
 from ..errors import DTypeError, ShapeError, message
 from ..graph import DType, Shape
 from ..memory import check_shape_fits
-from ..ops.rules import DTYPES, INT64
+from ..ops.rules import BOOL, DTYPES, INT64
 from .arrays import array_of
 from .core import Mode, check_dtype, constant, mode
 from .door import takes_operands
-from .shape import as_ints
+from .shape import INTEGER, as_ints
 from .tensor import Tensor
 
 
@@ -63,8 +63,9 @@ def from_dlpack(source: Any) -> Tensor:
 
 def full(size: Any, fill_value: float | bool, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor filled with one value; its dtype is that of the value."""
-    kind = np.dtype(bool) if isinstance(fill_value, bool) else INT64 if isinstance(fill_value, int) else mode.dtype
-    shape = as_ints((size,) if isinstance(size, int) else tuple(size))
+    is_bool = isinstance(fill_value, (bool, np.bool_))
+    kind = BOOL if is_bool else INT64 if isinstance(fill_value, INTEGER) else mode.dtype
+    shape = as_ints((size,))
     check_shape_fits("full", shape)
     return _finish(np.full(shape, fill_value, dtype or kind), requires_grad)
 

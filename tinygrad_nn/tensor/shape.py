@@ -9,11 +9,11 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from operator import index as as_int
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 
-from ..errors import IndexOutOfRange, ShapeError, message
+from ..errors import DTypeError, IndexOutOfRange, ShapeError, message
 from ..graph import Shape
 from ..memory import check_shape_fits
 from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE, Bounds
@@ -23,11 +23,15 @@ from .operators import Operand
 from .promotion import result_type
 
 Ints = int | Sequence[int]
+INTEGER: Final = (int, np.integer)
 
 
 def normal_axis(name: str, axis: int, ndim: int) -> int:
     """A non-negative axis; raises IndexOutOfRange. A 0-d tensor accepts 0 and -1, as in PyTorch."""
-    axis = as_int(axis)
+    try:
+        axis = as_int(axis)
+    except TypeError:
+        raise DTypeError(message(name, f"an axis of type {type(axis).__name__}", "an integer")) from None
     if not -max(ndim, 1) <= axis < max(ndim, 1):
         expected = f"{-max(ndim, 1)} <= axis < {max(ndim, 1)}"
         raise IndexOutOfRange(message(name, f"axis {axis} for a tensor of {ndim} axes", expected))
@@ -36,23 +40,33 @@ def normal_axis(name: str, axis: int, ndim: int) -> int:
 
 def normal_axes(name: str, axes: Ints | None, ndim: int) -> tuple[int, ...]:
     """A sorted tuple of distinct non-negative axes; None and () mean all."""
-    return _normal_axes(name, axes if axes is None or isinstance(axes, int) else tuple(axes), ndim)
+    if axes is not None and not isinstance(axes, int):
+        axes = listed(name, "axes", axes)
+    return _normal_axes(name, axes, ndim)
 
 
 @lru_cache(maxsize=1024)
 def _normal_axes(name: str, axes: int | tuple[int, ...] | None, ndim: int) -> tuple[int, ...]:
     if axes is None or axes == ():
         return tuple(range(ndim))
-    listed = (axes,) if isinstance(axes, int) else tuple(axes)
-    normal = tuple(sorted(normal_axis(name, a, ndim) for a in listed))
+    given = (axes,) if isinstance(axes, int) else axes
+    normal = tuple(sorted(normal_axis(name, a, ndim) for a in given))
     if len(set(normal)) != len(normal):
-        raise ShapeError(message(name, f"axes {listed}", "each axis once"))
+        raise ShapeError(message(name, f"axes {given}", "each axis once"))
     return normal if ndim else ()
+
+
+def listed(name: str, what: str, numbers: Any) -> tuple[int, ...]:
+    """One integer, Python's or NumPy's, or several, as a tuple."""
+    try:
+        return (as_int(numbers),) if isinstance(numbers, INTEGER) else tuple(map(as_int, numbers))
+    except TypeError:
+        raise DTypeError(message(name, f"{what} {numbers!r}", "an integer, or several")) from None
 
 
 def as_ints(sizes: tuple[Any, ...]) -> tuple[int, ...]:
     """`f(2, 3)` and `f((2, 3))` alike."""
-    if len(sizes) == 1 and not isinstance(sizes[0], (int, np.integer)):
+    if len(sizes) == 1 and not isinstance(sizes[0], INTEGER):
         return tuple(as_int(n) for n in sizes[0])
     return tuple(as_int(n) for n in sizes)
 
@@ -283,19 +297,20 @@ class Shaped(Elementwise):
         """Parts of a size (the last may be shorter), or of several sizes that sum to the axis."""
         a = normal_axis("split", dim, self.ndim)
         length = self.shape[a]
-        if isinstance(split_size, int):
+        sizes = listed("split", "sizes", split_size)
+        if isinstance(split_size, INTEGER):
             if split_size <= 0:
                 raise ShapeError(message("split", f"a part of {split_size}", "a positive size"))
-            sizes = [min(split_size, length - start) for start in range(0, max(length, 1), split_size)]
-        else:
-            sizes = list(split_size)
+            sizes = tuple(min(split_size, length - start) for start in range(0, max(length, 1), split_size))
         if sum(sizes) != length or any(n < 0 for n in sizes):
-            raise ShapeError(message("split", f"sizes {sizes} for an axis of {length}", f"sizes that sum to {length}"))
+            got = f"sizes {list(sizes)} for an axis of {length}"
+            raise ShapeError(message("split", got, f"sizes that sum to {length}"))
         starts = [sum(sizes[:k]) for k in range(len(sizes))]
         return tuple(self.narrow(a, start, n) for start, n in zip(starts, sizes, strict=True))
 
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Self, ...]:
         """At most `chunks` parts of equal size (the last may be shorter)."""
+        chunks = as_int(chunks)
         if chunks < 1:
             raise ShapeError(message("chunk", f"{chunks} parts", "at least 1"))
         a = normal_axis("chunk", dim, self.ndim)
@@ -322,8 +337,7 @@ class Shaped(Elementwise):
         """
         if dims is None:
             return self.flatten().roll(shifts, 0).reshape(self.shape)
-        moves = (shifts,) if isinstance(shifts, int) else tuple(shifts)
-        axes = (dims,) if isinstance(dims, int) else tuple(dims)
+        moves, axes = listed("roll", "shifts", shifts), listed("roll", "axes", dims)
         if len(moves) != len(axes):
             raise ShapeError(message("roll", f"{len(moves)} shifts for {len(axes)} axes", "one each"))
         result = self

@@ -267,6 +267,30 @@ class Tensor(Contracted):
         return super().detach() if root.needs_grad and root.inputs else View.of(self, DETACHED, NO_ATTRS)
 
     @property
+    def data(self) -> Tensor:
+        """The same elements without their history, as PyTorch's: what is written to them is written here, and no
+        gradient knows. Assigning copies values of the same shape, for all views. `detach()` and `no_grad` say the same
+        more clearly.
+
+        >>> import tinygrad_nn as tg
+        >>> w = tg.ones(3, requires_grad=True)
+        >>> w.data[1:].mul_(5)
+        tensor([5., 5.])
+        >>> w.data = w.data - 1
+        >>> w.tolist(), w.is_leaf
+        ([0.0, 4.0, 4.0], True)
+        """
+        return View.of(self, DETACHED, NO_ATTRS)
+
+    @data.setter
+    def data(self, values: Tensor) -> None:
+        given = self._operand(values, "data")
+        if given.shape != self.shape:
+            got = f"values of shape {given.shape} for a tensor of shape {self.shape}"
+            raise ShapeError(message("data", got, "equal shapes", "make another tensor"))
+        self.data.copy_(given)
+
+    @property
     def _base(self) -> Tensor | None:
         """The tensor whose elements a view shares; None for others."""
         return None

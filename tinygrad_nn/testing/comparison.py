@@ -22,6 +22,7 @@ from .problem import Checkable, Leaf, Problem, StepProblem
 __tracebackhide__ = True
 
 REFUSE = 1e-6
+TINY = 1e-290  # in place of a scale where all derivatives are 0
 FULL = {1: 500, 2: 200}  # elements of leaves and outputs up to which "auto" compares whole Jacobians, by order
 SHOWN = 6  # rows of a table
 Bounds = tuple[float, float]
@@ -107,8 +108,8 @@ class Block:
     columns: Sequence[str]
 
     def allowed(self, settings: Settings) -> Any:
-        """How much analytic and numeric derivatives may differ."""
-        return settings.rtol * self.error + settings.atol * self.scale
+        """How much analytic and numeric derivatives may differ: large values beside small slopes excuse nothing."""
+        return settings.rtol * self.error + settings.atol * (_largest(self.analytic, self.numeric) or TINY)
 
     @property
     def difference(self) -> Any:
@@ -252,7 +253,7 @@ def _measured(
         lambda h: weighted(slope(problem.value, x, u, h, here)),
         step,
         expected,
-        lambda found: settings.rtol * found.error + settings.atol * scale,
+        lambda found: settings.rtol * found.error + settings.atol * (_largest(expected, found.value) or TINY),
     )
 
 
@@ -299,8 +300,13 @@ def _unit(size: int, place: int) -> Vector:
 
 def _scale(*parts: Any) -> float:
     """The largest finite number, or 1 where there is none but 0."""
+    return _largest(*parts) or 1.0
+
+
+def _largest(*parts: Any) -> float:
+    """The largest finite number, without its sign."""
     finite = [np.abs(part[np.isfinite(part)]) for part in parts]
-    return max((float(part.max()) for part in finite if part.size), default=0.0) or 1.0
+    return max((float(part.max()) for part in finite if part.size), default=0.0)
 
 
 def _row_names(problem: Checkable) -> list[str]:

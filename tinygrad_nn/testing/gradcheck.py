@@ -8,10 +8,10 @@ its Jacobian. The analytic side is reverse mode, v^T J(x) for a cotangent v; the
     order 1     J(x) element by element ("full"), or <v, J(x) u> for random v and u, two for each leaf ("fast")
     order 2     the same for the function (x, v) -> J(x)^T v, whose Jacobian holds the Hessians of f
 
-An entry fails when |analytic - numeric| > 10 e + atol * scale, where e is the numeric derivative's own error estimate;
-it is *refused*, and counted, where e > 1e-6 * scale or where f has a kink that no shorter step avoids. The scale is the
-largest of the values and of the leaf's derivatives. With the default tolerance a coefficient that is wrong by 1e-5 is
-caught. What could not be compared is no agreement: see `gradcheck`.
+An entry fails when |analytic - numeric| > 10 e + atol * slope, where e is the numeric derivative's own error estimate
+and the slope the largest of the leaf's derivatives; it is *refused*, and counted, where e > 1e-6 * scale, the largest
+of slope and values, or where f has a kink that no shorter step avoids. With the default tolerance a coefficient that is
+wrong by 1e-5 is caught. What could not be compared is no agreement: see `gradcheck`.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def gradcheck(
     here with its gradient, and both sides of the comparison are machine code. One that calls backward() is a training
     step, and checked as `gradcheck_step` does.
 
-    `eps` is the relative step (6e-4); `rtol` multiplies the numeric error estimate, `atol` the scale of the values and
-    derivatives. `order=2` also checks the gradient of the vector-Jacobian product. mode "full" compares whole
+    `eps` is the relative step (6e-4); `rtol` multiplies the numeric error estimate, `atol` the largest derivative by
+    the leaf. `order=2` also checks the gradient of the vector-Jacobian product. mode "full" compares whole
     Jacobians, "fast" two random directions for each leaf, "auto" takes what the size allows. `domain` bounds the
     inputs with which `fn` may be called. Then come the identities of `testing.identities`, those that need a recorded
     walk only with `order=2`.

@@ -183,6 +183,8 @@ def _rule_holds(node: Node, g: Any, argnum: int, cotangent: Any) -> bool:
     values = [operand.value for operand in node.inputs]
     if values[argnum].size == 0 or values[argnum].dtype != np.float64 or np.shape(g) != node.shape:
         return True
+    if not np.isfinite(g).all():
+        return True  # what is NaN or infinite was so before this rule
     u = np.random.default_rng(0).uniform(0.5, 1.0, values[argnum].shape) * np.maximum(1.0, np.abs(values[argnum]))
 
     def along(t: Vector) -> Vector:

@@ -245,17 +245,23 @@ class StepProblem:
 @contextmanager
 def placed(problem: Checkable, x: Vector) -> Iterator[None]:
     """Within the block the leaves hold the values x, without gradients; afterwards everything is as before."""
-    held = [Held.of(leaf.handle) for leaf in problem.leaves]
     parts = cut(x, [leaf.handle.shape for leaf in problem.leaves])
+    pairs = [(Held.of(leaf.handle), part) for leaf, part in zip(problem.leaves, parts, strict=True)]
+    pairs.sort(key=_shares)
     try:
-        for own, part in zip(held, parts, strict=True):
+        for own, part in pairs:
             own.handle.node = _fresh(own, part)
         with enable_grad():
             yield
     finally:
         problem.state.restore()
-        for own in held:
+        for own, _ in pairs:
             own.restore()
+
+
+def _shares(pair: tuple[Held, Array]) -> bool:
+    """Whether a leaf is a view: it holds what it was given for as long as its base holds the same."""
+    return pair[0].handle._base is not None
 
 
 def _fresh(held: Held, value: Array) -> Node:

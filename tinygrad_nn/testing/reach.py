@@ -175,6 +175,9 @@ def names(found: Sequence[Named]) -> dict[int, str]:
         elif isinstance(value, Module):
             for path, tensor in (*value.named_parameters(), *value.named_buffers()):
                 called.setdefault(id(tensor), f"{name}.{path}" if name else path)
+    for name, value in found:  # a base that code knows by its views only
+        if isinstance(value, Tensor) and value._base is not None:
+            called.setdefault(id(value._base), f"{name}._base")
     return called
 
 

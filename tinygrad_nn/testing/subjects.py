@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from ..compiler import Jitted, jit
 from ..errors import GradcheckError, message
-from ..graph import reachable
+from ..graph import Node
 from ..nn import Module
 from ..ops.source import CONSTANT
-from ..pytree import flatten
+from ..pytree import flatten, mapped
 from ..tensor import Tensor
 from ..tensor.core import constant
+from ..tensor.tensor import View
 from .problem import Leaf, Problem, StepProblem, floats, placed
-from .reach import names, reached_by, rehearsal
+from .reach import Named, names, reached_by, rehearsal
 
 __tracebackhide__ = True
 
@@ -35,7 +35,9 @@ def function_problem(
     One that calls backward() by itself is a training step.
     """
     given = _arguments(fn, inputs)
-    eager, found = _eager(fn), reached_by(fn)
+    if _is_compiled(fn):
+        given = _unshared(given)
+    eager, found = _eager(fn), _reached(fn, given)
     called = names(found)
     leaves: dict[int, Leaf] = {}
     for name, x in _inputs(given):
@@ -49,9 +51,9 @@ def function_problem(
     if trains:
         return step_problem(fn, inputs, parameters, None)
     roots = [out.node for out in returned if isinstance(out, Tensor) and out.requires_grad]
-    depends = set(reachable(roots, _needs_grad))
+    taken = {leaf.handle.node for leaf in leaves.values()}
+    depends = _depends(roots, taken)
     if parameters is None:
-        taken = {leaf.handle.node for leaf in leaves.values()}
         others = [x for x in reach.leaves(called) if x.node not in taken and x.node in depends]
         leaves |= {id(x): Leaf(called.get(id(x), f"leaf {k}"), x, "parameter") for k, x in enumerate(others)}
     _check_leaves(leaves.values())
@@ -86,7 +88,7 @@ def _check_connected(problem: Problem, rehearsed: Sequence[Tensor]) -> None:
 def step_problem(step: Any, batch: Any, parameters: Any, loss: str | None) -> tuple[StepProblem, set[int]]:
     """The step as a function of the parameters, and the ids of those that get a gradient."""
     given = _arguments(step, batch)
-    eager, found = _eager(step), reached_by(step)
+    eager, found = _eager(step), _reached(step, given)
     called = names(found)
     named = _parameters(parameters, called)
     _check_leaves([Leaf(name, x, "parameter") for name, x in named.items()])
@@ -107,13 +109,41 @@ def step_problem(step: Any, batch: Any, parameters: Any, loss: str | None) -> tu
     return problem, {id(x) for x in trained}
 
 
-_needs_grad = attrgetter("needs_grad")
+def _unshared(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments of a compiled function, which reads a view where its base lies: views as tensors of their own."""
+    copies: dict[int, Tensor] = {}
+
+    def own(x: Any) -> Any:
+        if not (isinstance(x, View) and x.requires_grad) or (x.is_leaf and x.leaf is None):
+            return x
+        return copies.setdefault(id(x), x.detach().clone().requires_grad_())
+
+    return mapped(own, given)  # type: ignore[no-any-return]
+
+
+def _depends(roots: Iterable[Node], given: set[Node]) -> set[Node]:
+    """What needs a gradient among what outputs were computed from, up to the tensors that were given: from what those
+    were computed is not the function's.
+    """
+    seen: set[Node] = set()
+    waiting = list(roots)
+    while waiting:
+        node = waiting.pop()
+        if node.needs_grad and node not in seen:
+            seen.add(node)
+            waiting += () if node in given else node.inputs
+    return seen
 
 
 def _arguments(fn: Any, inputs: Any) -> tuple[Any, ...]:
     if not callable(fn):
         raise GradcheckError(message("gradcheck", f"{type(fn).__name__} as the function", "a function or a module"))
     return tuple(inputs) if isinstance(inputs, (tuple, list, Iterator)) else (inputs,)
+
+
+def _reached(fn: Any, given: Sequence[Any]) -> list[Named]:
+    """What a function reaches by itself, and the modules that it is given, by their places."""
+    return reached_by(fn) + [(str(k), argument) for k, argument in enumerate(given) if isinstance(argument, Module)]
 
 
 def _is_compiled(fn: Any) -> bool:

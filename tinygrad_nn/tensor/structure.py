@@ -48,7 +48,7 @@ def note(owner: Any, make: Callable[[Any], G]) -> G | None:
     of it, if there is a trace.
     """
     tell = getattr(mode.recorder, "note", None)
-    return None if tell is None else tell(owner, make)  # type: ignore[no-any-return]
+    return None if tell is None else tell(owner, make)
 
 
 def same_object(now: Any, then: Any) -> bool:
@@ -129,7 +129,7 @@ class Watched(dict[K, V]):
         for key, value in dict(*args, **kwargs).items():
             self[key] = value
 
-    def __ior__(self, other: Any) -> Any:
+    def __ior__(self, other: Any) -> Any:  # type: ignore[override,misc]
         self.update(other)
         return self
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from ..errors import TraceError, message
-from ..graph import NO_ATTRS, GradSlot, Graph, Node, next_serial, reachable
+from ..graph import NO_ATTRS, DType, GradSlot, Graph, Node, Op, next_serial, reachable
 from ..ops.source import CONSTANT, INPUT
 from ..pytree import LEAF, Tree, flatten, unflatten
 from ..tensor import Tensor
@@ -94,6 +95,32 @@ class _Array(Tensor):
 
     def __init__(self, node: Node) -> None:
         self.node = node
+
+
+class _Number(Tensor):
+    """Stands for a number among the arguments, which takes the dtype of the tensor it meets, as the number itself; so
+    does what is computed from numbers alone.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def weight(self) -> tuple[DType, int]:
+        """That of a number in Python."""
+        return mode.dtype if self.node.dtype.kind == "f" else self.node.dtype, 0
+
+    def _binary(self, op: Op, other: Any, swap: bool = False) -> Any:
+        result = super()._binary(op, other, swap)
+        alone = isinstance(other, (int, float, _Number)) and result.dtype == self.node.dtype
+        return _Number(result.node) if alone else result
+
+    def _number_unary(self, op: Op) -> Any:
+        return _Number(super()._number_unary(op).node)
+
+    def __neg__(self) -> Any:
+        return _Number(super().__neg__().node)
 
 
 class Tracer(Symbolic):
@@ -207,6 +234,8 @@ def _attempt(
     symbols = [handle.node for handle, array in zip(handles, is_array, strict=True) if array]
     try:
         with tracing(tracer):
+            for held in held_by(function):
+                held.note_structure()
             args, kwargs = unflatten(tree, handles)
             returned = function(*args, **kwargs)
             values, out_tree = flatten(returned)
@@ -231,6 +260,18 @@ def _attempt(
         return _finish(tracer, symbols, values, nodes, out_tree, written)
     finally:
         tracer.restore()
+
+
+def held_by(function: Any) -> list[Any]:
+    """The modules that a function names, or whose method it is: code may use their attributes without a call."""
+    code, owner = getattr(function, "__code__", None), getattr(function, "__self__", None)
+    found = [owner, *getattr(owner, "__dict__", {}).values()]
+    if code is not None:
+        found += [function.__globals__.get(name) for name in code.co_names]
+        for cell in function.__closure__ or ():
+            with suppress(ValueError):  # one that is empty yet
+                found.append(cell.cell_contents)
+    return [one for one in found if callable(getattr(type(one), "note_structure", None))]
 
 
 def _check_gradients(symbols: list[Node]) -> None:
@@ -262,6 +303,8 @@ def _symbol(leaf: Any) -> Tensor:
         node.slot = GradSlot(node.serial, keep=True)
     if isinstance(leaf, np.ndarray):
         return _Array(node)
+    if isinstance(leaf, (float, np.generic)):
+        return _Number(node)
     return Tensor.handle(node)
 
 

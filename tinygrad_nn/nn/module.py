@@ -67,7 +67,7 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the pre-hooks, forward, and the hooks."""
         if mode.recorder is not None:
-            note(self, _built)
+            note(self, _built)  # the tree below is noted as it is called
             scope = getattr(mode.recorder, "scope", None)
             if scope is not None:
                 with scope(self):
@@ -87,6 +87,11 @@ class Module:
             if changed is not None:
                 result = changed
         return result
+
+    def note_structure(self) -> None:
+        """Tell who traces that how this module is built is part of what is frozen, with everything below."""
+        for module in self.modules():
+            note(module, _built)
 
     def __getattr__(self, name: str) -> Any:
         if name == "forward":

@@ -6,9 +6,11 @@ The last column of each row names the test here that shows it, and every test he
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import re
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -577,6 +579,24 @@ def test_function() -> None:
 
 
 # ---- calls ----------------------------------------------------------------------------------------------------
+
+
+def test_method() -> None:
+    class Scaled:
+        def __init__(self, factor: float) -> None:
+            self.factor = tg.tensor(factor)
+
+        @tg.jit
+        def times(self, x: tg.Tensor) -> tg.Tensor:
+            return x * self.factor
+
+    one = Scaled(2.0)
+    assert one.times(X).tolist() == [2, 4, 6]
+    assert Scaled(3.0).times(X).tolist() == [3, 6, 9]
+    gone = weakref.ref(one)
+    del one
+    gc.collect()
+    assert gone() is None
 
 
 def test_nested() -> None:

@@ -1,7 +1,8 @@
 """A program that is compiled, and its twin that is not, under the same random acts of a user: whatever is replaced,
 loaded, shared, written or switched in between, they hold the same numbers.
 
-Everything is float64, in which both agree to a few units of the last place.
+Everything is float64, in which both agree to a few units of the last place, and steps are small: large ones make much
+of little.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ import tinygrad_nn as tg
 from tinygrad_nn import nn, optim
 
 NUMBERS = st.sampled_from([0.0, 0.3, 0.7, -1.0])
+ACTS = ("", "data", "clear", "hook")  # of a callback
 PLACES = st.integers(0, 3)  # of a parameter
 OPTIMIZERS: dict[str, Callable[[Any], optim.Optimizer]] = {
-    "SGD": lambda ps: optim.SGD(ps, lr=0.05, momentum=0.5),
-    "Adam": lambda ps: optim.Adam(ps, lr=0.05),
-    "RMSprop": lambda ps: optim.RMSprop(ps, lr=0.01),
+    "SGD": lambda ps: optim.SGD(ps, lr=0.01, momentum=0.5),
+    "Adam": lambda ps: optim.Adam(ps, lr=0.01),
+    "RMSprop": lambda ps: optim.RMSprop(ps, lr=0.002),
 }
 
 
@@ -106,7 +108,7 @@ class Twins(RuleBasedStateMachine):
     def predict(self, seed: int) -> None:
         self.both(lambda one: one.predict(tg.tensor(rows(seed))).detach().numpy())
 
-    @rule(shuffle=st.booleans(), batch=st.sampled_from([2, 4, None]), act=st.sampled_from(["", "data", "clear", "hook"]))
+    @rule(shuffle=st.booleans(), batch=st.sampled_from([2, 4, None]), act=st.sampled_from(ACTS))
     def fit(self, shuffle: bool, batch: int | None, act: str) -> None:
         def run(one: Program) -> Any:
             data = rows(7)
@@ -191,6 +193,7 @@ class Twins(RuleBasedStateMachine):
             fresh = [p for p in one.model.parameters() if id(p) not in known]
             if fresh:
                 one.opt.add_param_group({"params": fresh})
+                one.schedule = optim.lr_scheduler.StepLR(one.opt, 2, 0.9)
                 one.kept.clear()
 
         self.both(act)
@@ -208,11 +211,11 @@ class Twins(RuleBasedStateMachine):
     def write_array(self, value: float) -> None:
         self.both(lambda one: one.array.__setitem__(1, value))
 
-    @rule(name=st.sampled_from(["lr", "momentum", "betas", "weight_decay"]), value=st.sampled_from([0.0, 0.01, 0.6]))
+    @rule(name=st.sampled_from(["lr", "momentum", "betas", "weight_decay"]), value=st.sampled_from([0.0, 0.005, 0.01]))
     def set_hyperparameter(self, name: str, value: float) -> None:
         def act(one: Program) -> None:
             if name in one.opt.param_groups[0] and not (name == "momentum" and "alpha" in one.opt.param_groups[0]):
-                one.opt.param_groups[0][name] = (value, 0.9) if name == "betas" else value
+                one.opt.param_groups[0][name] = (0.5 + value, 0.9) if name == "betas" else value
 
         self.both(act)
 
@@ -303,4 +306,4 @@ def same(eager: Any, compiled: Any) -> None:
 
 
 TestTwins = Twins.TestCase
-TestTwins.settings = settings(max_examples=8, stateful_step_count=15, deadline=None, derandomize=True)
+TestTwins.settings = settings(max_examples=15, stateful_step_count=15, deadline=None, derandomize=True)

@@ -16,6 +16,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any, Final
 
 import numpy as np
@@ -285,6 +286,8 @@ class Jitted:
         self.name: str = getattr(function, "__name__", type(function).__name__)
         self.lock = threading.RLock()
         self.runs: list[Any] = []  # the last native training run, with what it was made for, while it is not running
+        self.attribute: str | None = None  # its name in a class
+        self.of: tuple[Any, str] | None = None  # the instance whose method it is, and the name there
         functools.update_wrapper(self, function)
         _jitted.add(self)
 
@@ -309,12 +312,29 @@ class Jitted:
                         return result
         return self._slowly(args, kwargs)
 
+    def __set_name__(self, owner: Any, name: str) -> None:
+        self.attribute = name
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        """As a method: the instance is the first argument, and part of what is frozen."""
-        return self if instance is None else functools.partial(self, instance)
+        """As a method: each instance has one of its own among its attributes, which lives as long as the instance."""
+        if instance is None:
+            return self
+        own: dict[str, Any] | None = getattr(instance, "__dict__", None)
+        if own is None or self.attribute is None:
+            return functools.partial(self, instance)
+        inherited = getattr(type(instance), self.attribute, None) is not self  # as reached by super()
+        name = f"{self.attribute} of {id(self)}" if inherited else self.attribute
+        if name not in own:
+            own[name] = method = type(self)(MethodType(self.function, instance))
+            method.of = None if inherited else (instance, self.attribute)
+        return own[name]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """The source function. A decorated one gets the name under which pickle finds it, as its own leads here."""
+        """The source function. A decorated one gets the name under which pickle finds it, as its own leads here; one of
+        an instance is found there.
+        """
+        if self.of is not None:
+            return getattr, self.of
         if found_at(self) is self:
             name: str = self.__qualname__
             if protocol < 4:  # which cannot name a part of something
@@ -326,7 +346,9 @@ class Jitted:
         return type(self)(self.function)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Jitted:
-        return type(self)(copy.deepcopy(self.function, memo))
+        twin = type(self)(copy.deepcopy(self.function, memo))
+        twin.of = None if self.of is None else (copy.deepcopy(self.of[0], memo), self.of[1])
+        return twin
 
     def _slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if mode.recorder is not None or not usable():
@@ -352,6 +374,10 @@ class Jitted:
             result, values = result
             for k, value in zip(traced.written, values, strict=True):
                 leaves[k].assign(value)
+            returned, tree = flatten(result)
+            for position, k in traced.passed:
+                returned[position] = leaves[k]
+            result = unflatten(tree, returned)
         return result
 
     def _compile(self, kind: Kind, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:

@@ -47,9 +47,10 @@ class Traced:
     order of `updated`, captures by position; `gradients` are (capture, position among the outputs, or None where the
     function left no gradient); `found_gradients` are captures whose gradient the function used or added to, with
     the one that was there (None: there was none): with another one it would be another function. `dependent` are the
-    outputs that depend on an argument that requires grad; `written` are the arguments, by their place among the leaves,
-    that are written in place: the function then returns what it returns and their new values. `guards` know how modules
-    and optimizers were built, and `hooks` which hooks the captures had.
+    outputs that depend on an argument that requires grad. `written` are the arguments, by their place among the leaves,
+    that are written in place: the function then returns what it returns and their new values; `passed` are those that
+    are returned themselves, as (place in what is returned, place among the leaves). `guards` know how modules and
+    optimizers were built, and `hooks` which hooks the captures had.
     """
 
     graph: Graph
@@ -62,6 +63,7 @@ class Traced:
     found_gradients: tuple[tuple[int, Core | None], ...]
     dependent: tuple[int, ...] = ()
     written: tuple[int, ...] = ()
+    passed: tuple[tuple[int, int], ...] = ()
     guards: tuple[Guard, ...] = ()
     hooks: tuple[tuple[int, tuple[Any, ...]], ...] = ()
 
@@ -241,6 +243,7 @@ def _attempt(
             values, out_tree = flatten(returned)
             nodes = [tracer.lift(value) if isinstance(value, Tensor) else None for value in values]
         written = _written(leaves, handles, iter(symbols), is_array)
+        passed = tuple((at, k) for at, value in enumerate(values) for k in written if value is handles[k])
         if written:  # the caller is to be given the new values
             nodes += [handles[k].node for k in written]
             values += [handles[k] for k in written]
@@ -257,7 +260,7 @@ def _attempt(
         kept = [handle for handle in kept if id(handle) not in returned_ids]
         if kept:
             return kept[0]
-        return _finish(tracer, symbols, values, nodes, out_tree, written)
+        return _finish(tracer, symbols, values, nodes, out_tree, written, passed)
     finally:
         tracer.restore()
 
@@ -335,6 +338,7 @@ def _finish(
     nodes: list[Node | None],
     tree: Tree,
     written: tuple[int, ...],
+    passed: tuple[tuple[int, int], ...],
 ) -> Traced:
     captures = tuple(Capture(handle, symbol) for handle, _, symbol in tracer.captures.values())
     outputs = [node for node in nodes if node is not None]
@@ -385,6 +389,7 @@ def _finish(
         tuple(found),
         dependent,
         written,
+        passed,
         guards,
         tuple(
             (k, hooks_of(tracer.captures[id(capture.handle)][1]))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 import tinygrad_nn as tg
 from tinygrad_nn import nn, optim
@@ -41,7 +41,7 @@ class Program:
     def __init__(self, jit: Any, optimizer: str) -> None:
         self.noise = tg.Generator(5)
         tg.manual_seed(1)
-        self.model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Dropout(0.3), nn.BatchNorm1d(4), nn.Linear(4, 1))
+        self.model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.BatchNorm1d(4), nn.Linear(4, 1))
         self.model.double()
         self.opt = OPTIMIZERS[optimizer](self.model.parameters())
         self.schedule = optim.lr_scheduler.StepLR(self.opt, 2, 0.9)
@@ -93,12 +93,7 @@ class Twins(RuleBasedStateMachine):
 
     def both(self, act: Callable[[Program], Any]) -> None:
         """Do it to both; what they return is the same."""
-        mark = tg.random.default_generator.get_state()
-        results = []
-        for one in self.twins:
-            tg.random.default_generator.set_state(mark)
-            results.append(act(one))
-        same(*results)
+        same(*[act(one) for one in self.twins])
 
     @rule(seed=st.integers(0, 3), count=st.sampled_from([6, 4]))
     def train(self, seed: int, count: int) -> None:
@@ -184,7 +179,7 @@ class Twins(RuleBasedStateMachine):
 
     @rule()
     def share_parameter(self) -> None:
-        self.both(lambda one: setattr(one.model[3], "bias", one.model[0].bias))
+        self.both(lambda one: setattr(one.model[2], "bias", one.model[0].bias))
 
     @rule()
     def new_optimizer_group(self) -> None:
@@ -287,10 +282,14 @@ class Twins(RuleBasedStateMachine):
             else:
                 self.twins[k] = copy.deepcopy(one)
 
-    @invariant()
-    def are_the_same(self) -> None:
+    @rule()
+    def look(self) -> None:
+        """Not after every act: compiled code notices that somebody looked."""
+        same(*(one.numbers() for one in self.twins))
+
+    def teardown(self) -> None:
         if hasattr(self, "twins"):
-            same(*(one.numbers() for one in self.twins))
+            self.look()
 
 
 def same(eager: Any, compiled: Any) -> None:
@@ -306,4 +305,4 @@ def same(eager: Any, compiled: Any) -> None:
 
 
 TestTwins = Twins.TestCase
-TestTwins.settings = settings(max_examples=15, stateful_step_count=15, deadline=None, derandomize=True)
+TestTwins.settings = settings(max_examples=8, stateful_step_count=20, deadline=None, derandomize=True)

@@ -240,7 +240,7 @@ def test_a_state_is_loaded_into_what_a_compiled_step_holds(jitted: bool) -> None
     x = tg.tensor([1.0, 3.0])
     states, paths = [], []
     for _ in range(4):
-        states.append((p.detach(), opt.state_dict()))
+        states.append((p.detach().clone(), opt.state_dict()))
         run(x)
         paths.append(p.tolist())
     for k, (value, state) in enumerate(states):

@@ -6,9 +6,11 @@ The last column of each row names the test here that shows it, and every test he
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import re
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,14 @@ def test_captured_number() -> None:
     assert g.traces == 1
 
 
+def test_other_tensor_under_a_name() -> None:
+    w = tg.tensor(2.0)
+    f = tg.jit(lambda x: x * w)
+    f(X)
+    w = tg.tensor(5.0)
+    assert f(X).tolist() == [2, 4, 6]
+
+
 def test_captured_array() -> None:
     array = np.ones(3, np.float32)
     f = tg.jit(lambda x: x + tg.tensor(array))
@@ -123,10 +133,86 @@ def test_replaced_attribute() -> None:
     before = f(X).item()
     kept = model.weight
     model.weight = nn.Parameter(tg.zeros(1, 3))
-    assert f(X).item() == before
-    with tg.no_grad():
-        kept.assign(tg.zeros(1, 3))
     assert f(X).item() == model.bias.item()
+    model.weight = kept
+    assert f(X).item() == before
+    for named in (model.forward, lambda x: x @ model.weight.mT + model.bias):
+        g = tg.jit(named)
+        assert g(X).item() == pytest.approx(before)
+        model.weight = nn.Parameter(tg.zeros(1, 3))
+        assert g(X).item() == model.bias.item()
+        model.weight = kept
+
+
+def test_replaced_module() -> None:
+    model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+    f = tg.jit(lambda x: model(x))
+    f(X)
+    model[1] = nn.Tanh()
+    assert np.abs(f(X).numpy() - model(X).detach().numpy()).max() < 1e-6
+    model.append(nn.Softplus())
+    assert np.abs(f(X).numpy() - model(X).detach().numpy()).max() < 1e-6
+    assert f.traces == 3
+    f(X)
+    assert f.traces == 3
+
+
+def test_hooks_added_later() -> None:
+    p, _, step = setup()
+    f = tg.jit(step)
+    f(X)
+    before = p.item()
+    remove = p.register_hook(lambda gradient: gradient * 0)
+    f(X)
+    assert p.item() == before
+    remove()
+    f(X)
+    assert p.item() == before - 3
+    model = nn.Linear(3, 1)
+    g = tg.jit(lambda x: model(x))
+    g(X)
+    model.register_forward_hook(lambda module, args, result: result * 0)
+    assert g(X).item() == 0
+
+
+def test_replaced_optimizer_state() -> None:
+    def clear(opt: optim.Optimizer, p: tg.Tensor) -> None:
+        opt.state.clear()
+
+    def forget(opt: optim.Optimizer, p: tg.Tensor) -> None:
+        del opt.state[p]
+
+    def replace(opt: optim.Optimizer, p: tg.Tensor) -> None:
+        opt.state = {}
+
+    def put(opt: optim.Optimizer, p: tg.Tensor) -> None:
+        opt.state[p]["momentum_buffer"] = tg.tensor([100.0])
+
+    for change in (clear, forget, replace, put):
+        found = []
+        for jit in (tg.jit, lambda f: f):
+            p, opt, step = setup(momentum=0.5)
+            f = jit(step)
+            for _ in range(2):
+                f(X)
+            change(opt, p)
+            for _ in range(2):
+                f(X)
+            state = opt.state_dict()["state"][0]
+            found.append((p.item(), state["momentum_buffer"].item()))
+        assert found[0] == found[1], change
+
+
+def test_memory_of_an_array() -> None:
+    for share in (tg.from_numpy, tg.as_tensor, tg.from_dlpack, lambda array: nn.Parameter(tg.as_tensor(array[::-1]))):
+        array = np.ones(3, np.float32)
+        t = share(array)
+        f = tg.jit(lambda x, t=t: x + t)
+        f(X)
+        for value in (9.0, 4.0):
+            array[:] = value
+            assert f(X).tolist() == [1 + value, 2 + value, 3 + value]
+        assert f.traces == 1
 
 
 def test_learning_rate() -> None:
@@ -147,7 +233,9 @@ def test_momentum() -> None:
     opt.param_groups[0]["momentum"] = 0.0
     before = p.item()
     f(X)
-    assert p.item() == before - 0.5 * (0.5 * 6 + 6)
+    assert p.item() == before - 0.5 * 6
+    f(X)
+    assert f.traces == 2
 
 
 def test_hyperparameter_inside() -> None:
@@ -321,8 +409,39 @@ def test_argument_in_place() -> None:
         x[0] = 1
         return x
 
+    for function in (add, set_first, lambda x: x.assign(x * 2), lambda x: x[1:].zero_()):
+        expected, given = X.clone(), X.clone()
+        compiled = tg.jit(function)
+        for _ in range(3):
+            assert compiled(given).tolist() == function(expected).tolist()
+            assert given.tolist() == expected.tolist()
+        assert compiled.traces == 1
     for function in (add, set_first):
-        refused(function, "an argument .* written in place; expected arguments that are only read", X)
+        with pytest.raises(TraceError, match=r"an argument .* written in place, and is no tensor"):
+            tg.jit(function)(np.ones(3, np.float32))
+        with tg.no_grad(), pytest.raises(TraceError, match="requires grad, or is given a value that does"):
+            tg.jit(function)(tg.ones(3, requires_grad=True))
+
+
+def test_argument_that_is_state() -> None:
+    results = []
+    for jit in (tg.jit, lambda f: f):
+        c = tg.tensor([1.0, 1.0])
+
+        def double(x: tg.Tensor, y: Any = 0.0, c: tg.Tensor = c) -> tg.Tensor:
+            c.assign(c * 2)
+            return x * 2 + y
+
+        def write(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+            x[0] = 7
+            return y * 2
+
+        f, g = jit(double), jit(write)
+        other = tg.tensor([1.0, 1.0])
+        found = [f(x).tolist() for x in (other, c, other, c[:1], c, c.detach(), other, c.clone())]
+        found += [g(*args).tolist() for args in ((other, c), (c, c), (c, other), (c[1:], c), (c, c[:1]))]
+        results.append((found, c.tolist(), other.tolist()))
+    assert results[0] == results[1]
 
 
 # ---- when it is traced again ----------------------------------------------------------------------------------
@@ -463,6 +582,24 @@ def test_function() -> None:
 
 
 # ---- calls ----------------------------------------------------------------------------------------------------
+
+
+def test_method() -> None:
+    class Scaled:
+        def __init__(self, factor: float) -> None:
+            self.factor = tg.tensor(factor)
+
+        @tg.jit
+        def times(self, x: tg.Tensor) -> tg.Tensor:
+            return x * self.factor
+
+    one = Scaled(2.0)
+    assert one.times(X).tolist() == [2, 4, 6]
+    assert Scaled(3.0).times(X).tolist() == [3, 6, 9]
+    gone = weakref.ref(one)
+    del one
+    gc.collect()
+    assert gone() is None
 
 
 def test_nested() -> None:

@@ -123,6 +123,9 @@ class Fit:
         return html_text(repr(self))
 
 
+Native = tuple[Any, Training, Generator | None]  # what it was made for, the run, and the generator of its order
+
+
 def fit(
     step: Callable[..., Any],
     data: Any,
@@ -209,11 +212,21 @@ def fit(
     _every_hook(callbacks, "begin", run)
     run.restore(begun=True)
     if native is not None and isinstance(step, Jitted):
-        watch = _NativeWatch(native[1], step, columns, plan, health, evaluate, callbacks)
-        _run_native(native[1], plan, run, evaluate, eval_every, native[2], progress, callbacks, watch)
+        order = native[2]
+
+        def prepared() -> Native:
+            made = _native(step, columns, plan, evaluate, shuffle, order, progress)
+            if made is None:
+                raise ConfigError(message("fit", "a callback that is traced", "callbacks that are called"))
+            return made
+
+        def watched(training: Training) -> _NativeWatch:
+            return _NativeWatch(training, step, columns, plan, health, evaluate, callbacks)
+
+        native = _run_native(native, prepared, watched, columns, plan, run, evaluate, eval_every, progress, callbacks)
         step.runs[:] = [native]  # one: data may be large
     elif not run.over:
-        feed = _Feed(columns, plan, generator, shuffle)
+        feed = _Feed(columns, plan, generator, shuffle, fixed=not (shuffle or _curious(callbacks)))
         _run_eager(_Watched(step, health), feed, run, evaluate, eval_every, progress, callbacks)
     _every_hook(callbacks, "end", run)
     history.metadata["seconds"] = run.seconds
@@ -270,13 +283,13 @@ def _native(
     shuffle: bool,
     generator: Generator | None,
     progress: bool,
-) -> tuple[Any, Training, Generator | None] | None:
+) -> Native | None:
     """What a native run is made for, the run, and the generator of its order; None where each batch has to be a call.
     It is kept with the step from its end to the next one.
     """
     if not isinstance(step, Jitted) or mode.recorder is not None or not usable():
         return None
-    sets = [[gather(column, members) for column in columns] for members in plan.sets]
+    sets = _sets(columns, plan)
     types = tuple((column.shape, column.dtype) for data in sets for column in data)
     key = (types, len(sets), plan.size, evaluate, shuffle, generator is None, mode.grad, mode.dtype)
     try:
@@ -291,10 +304,17 @@ def _native(
             made.arrange([plan.table(np.arange(plan.samples))])
         return key, made, generator
     training.bring(sets)
+    if not shuffle:
+        training.arrange([plan.table(np.arange(plan.samples))])
     training.spent = Spent(0.0, 0.0, 0.0, True)
     if own is not None and generator is not None:
         own.set_state(generator.get_state())
     return key, training, own
+
+
+def _sets(columns: tuple[Any, ...], plan: Batches) -> list[list[Any]]:
+    """The samples of each length, as the arguments of the step."""
+    return [[gather(column, members) for column in columns] for members in plan.sets]
 
 
 def _times(training: Training, seconds: float) -> str:
@@ -307,18 +327,24 @@ def _times(training: Training, seconds: float) -> str:
 
 
 def _run_native(
-    training: Training,
+    native: Native,
+    prepared: Callable[[], Native],
+    watched: Callable[[Training], _NativeWatch],
+    columns: tuple[Any, ...],
     plan: Batches,
     run: Fit,
     evaluate: Scores | None,
     eval_every: int,
-    generator: Generator | None,
     progress: bool,
     callbacks: Sequence[Any],
-    watch: _NativeWatch,
-) -> None:
-    """Call the native function for as many epochs as take a tenth of a second, or one at a time for a callback."""
+) -> Native:
+    """Call the native function for as many epochs as take a tenth of a second, or one at a time for a callback. That
+    may have changed data, or what the function was made for, which is then `prepared` again; returns the last one.
+    """
+    _, training, generator = native
+    watch = watched(training)
     history, epochs = run.history, run.epochs
+    curious, begun = _curious(callbacks), False
     pauses = [callback for callback in callbacks if hasattr(callback, "pause")]
     patient = all(getattr(callback, "only_logs", callback in pauses) for callback in callbacks)
     if training.shuffled and generator is None and training.changes(default_generator.counter):
@@ -326,6 +352,14 @@ def _run_native(
     chunk, pace = 1, math.inf  # nobody knows yet how long an epoch takes
     with _deferred_interrupt() as interrupted, _bar(epochs, progress, run.epoch) as advance:
         while not run.over:
+            if begun and curious:
+                if training.fits():
+                    training.bring(_sets(columns, plan))
+                else:
+                    native = prepared()
+                    training = native[1]
+                    watch = watched(training)
+            begun = True
             first = run.epoch + 1
             size = min(chunk, epochs - run.epoch, training.capacity) if patient else 1
             size = min([size, *(callback.pause(run) - run.epoch for callback in pauses)])
@@ -355,6 +389,12 @@ def _run_native(
                 advance(history.last(), done)
             if interrupted() and not history.stopped:
                 run.stop(f"interrupted in epoch {run.epoch + 1}")
+    return native
+
+
+def _curious(callbacks: Sequence[Any]) -> bool:
+    """Whether a callback may change something, data or what the step is made of."""
+    return not all(getattr(callback, "only_logs", False) for callback in callbacks)
 
 
 def _order(plan: Batches, generator: Generator | None) -> Any:
@@ -647,18 +687,21 @@ def _place(epoch: int, batch: int, rows: Any, arguments: tuple[Tensor, ...]) -> 
 
 
 class _Feed:
-    """The batches of an epoch as tensors. Without shuffling they are made once."""
+    """The batches of an epoch as tensors. Those that are `fixed`, in order and changed by nobody, are made once."""
 
-    def __init__(self, columns: tuple[Any, ...], plan: Batches, generator: Generator | None, shuffle: bool) -> None:
-        self.columns, self.plan, self.generator = columns, plan, generator
-        self.fixed = None if shuffle else [self._batch(rows) for rows in plan.rows(np.arange(plan.samples))]
+    def __init__(
+        self, columns: tuple[Any, ...], plan: Batches, generator: Generator | None, shuffle: bool, fixed: bool
+    ) -> None:
+        self.columns, self.plan, self.generator, self.shuffle = columns, plan, generator, shuffle
+        self.fixed = [self._batch(rows) for rows in plan.rows(np.arange(plan.samples))] if fixed else None
 
     def epoch(self) -> Iterator[tuple[Any, tuple[Tensor, ...]]]:
         """(rows of the data, batch) in the order of this epoch."""
         if self.fixed is not None:
             yield from self.fixed
             return
-        for rows in self.plan.rows(_order(self.plan, self.generator)):
+        order = _order(self.plan, self.generator) if self.shuffle else np.arange(self.plan.samples)
+        for rows in self.plan.rows(order):
             yield self._batch(rows)
 
     def _batch(self, rows: Any) -> tuple[Any, tuple[Tensor, ...]]:

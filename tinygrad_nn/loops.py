@@ -48,6 +48,16 @@ class _Recorder(Symbolic):
         """Who is told which modules run."""
         return getattr(self.outer, "scope", None)
 
+    @property
+    def note(self) -> Any:
+        """Who is told what the function makes use of."""
+        return getattr(self.outer, "note", None)
+
+    @property
+    def note_mode(self) -> Any:
+        """Who is told which modules were asked for their mode."""
+        return getattr(self.outer, "note_mode", None)
+
     def lift(self, handle: Core) -> Node:
         """The node of an operand; a tensor from outside becomes an input at its first touch."""
         if type(handle) is View and handle.born <= self.start:

@@ -67,7 +67,7 @@ class Generator:
         """Go on from a state."""
         if state.shape != (3,) or state.dtype != INT64:
             raise ShapeError(message("set_state", f"{state.shape}:{state.dtype}", "(3,):int64, from get_state()"))
-        self.key.assign(state.narrow(0, 0, 2).detach())
+        self.key.assign(state.narrow(0, 0, 2).detach().clone())
         self.counter.assign(state.narrow(0, 2, 1).reshape(()).detach())
 
     def state_dict(self) -> dict[str, Any]:

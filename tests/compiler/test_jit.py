@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import sys
 import threading
@@ -235,7 +236,7 @@ def test_the_state_before_it_changed_is_returned() -> None:
 
     @tg.jit
     def step() -> Any:
-        before, shaped = state * 1.0, state.reshape(2, 3) + 0.0
+        before, shaped = state * 1.0, state.reshape(2, 3).clone()  # a view would see the write
         kept = state.clone()
         state.add_(1.0)
         return before, shaped, kept
@@ -337,6 +338,67 @@ def test_a_method() -> None:
     assert three.times(x).tolist() == [3.0, 6.0]
     two.factor.assign(tg.tensor(5.0))
     assert two.times(x).tolist() == [5.0, 10.0]
+    assert two.times is two.times
+    assert two.times.traces == 1
+
+
+def test_a_method_keeps_no_instance_alive() -> None:
+    x, alive = tg.tensor([1.0, 2.0]), []
+    for k in range(3):
+        one = Scaled(float(k))
+        assert one.times(x).tolist() == [k, 2 * k]
+        alive.append(weakref.ref(one))
+    del one
+    gc.collect()
+    assert not any(reference() for reference in alive)
+
+
+def test_a_method_and_the_one_it_extends() -> None:
+    class More(Scaled):
+        @tg.jit
+        def times(self, x: tg.Tensor) -> tg.Tensor:
+            return super().times(x) + 1.0
+
+    more, x = More(2.0), tg.tensor([1.0, 2.0])
+    for one in (more, copy.deepcopy(more), More(2.0)):
+        for _ in range(2):
+            assert one.times(x).tolist() == [3.0, 5.0]
+            assert super(More, one).times(x).tolist() == [2.0, 4.0]
+
+
+def test_zeros_and_infinities_as_in_eager_code() -> None:
+    """Which of two equal zeros is met first must not show, nor how a root is computed."""
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 3, 8, 17, 64, 100):
+        x = tg.tensor(np.where(rng.random((3, n)) < 0.5, -0.0, 0.0), dtype=tg.float32)
+        for function in (lambda x: x.relu(), lambda x: x.amax(1), lambda x: x.amin(0), lambda x: x.amax()):
+            expected, found = function(x).numpy(), tg.jit(function)(x).numpy()
+            assert not np.signbit(expected).any()
+            assert not np.signbit(found).any()
+    edges = tg.tensor([-np.inf, np.inf, 0.0, -0.0, -1.0, 2.0])
+    for exponent in (0.5, 1.5, 2.5, -0.5, 3.0, -1.0, 0.0):
+        slope = tg.grad(lambda x, exponent=exponent: (x**exponent).sum())
+        np.testing.assert_allclose(tg.jit(slope)(edges).numpy(), slope(edges).numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("number", [0.5, np.float64(0.5), np.float32(0.5), np.int64(2), np.int32(2)], ids=repr)
+def test_a_number_among_the_arguments_has_no_dtype(number: Any) -> None:
+    kinds = (tg.bool, tg.int32, tg.int64, tg.float32, tg.float64)
+    tensors = [tg.tensor(values, dtype=kind) for values in (3, [1, 2]) for kind in kinds]
+    for function in (
+        lambda x, k: x * k,
+        lambda x, k: k * x,
+        lambda x, k: (1 - k) * x,
+        lambda x, k: x + (k * k + 2 * k) / 3,
+        lambda x, k: -k / x,
+        lambda x, k: x.sum() * -k,
+        lambda x, k: tg.where(x > k, x, k),
+    ):
+        for x in tensors:
+            expected, found = function(x, number), tg.jit(function)(x, number)
+            assert found.dtype == expected.dtype, (x, number)
+            np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-6)
+
 
 
 def test_many_kinds_are_told_of_once_and_forgotten(

@@ -103,6 +103,36 @@ def test_every_rest_of_a_batch(make: Callable[[], Work], batch: int | None, shuf
     both(make, 5, batch_size=batch, shuffle=shuffle)
 
 
+def test_a_second_fit_takes_its_own_data_in_order() -> None:
+    """Of as many samples of each length, but in another order."""
+    found = []
+    for jit in (tg.jit, lambda function: function):
+        w = tg.tensor([1.0], dtype=tg.float64, requires_grad=True)
+        opt = optim.SGD([w], lr=0.01)
+
+        def step(x: Any, w: Any = w, opt: Any = opt) -> Any:
+            opt.zero_grad()
+            loss = ((w * x).sum() - 1) ** 2
+            loss.backward()
+            opt.step()
+            return loss
+
+        compiled = jit(step)
+        losses = [
+            tg.fit(
+                compiled,
+                [np.full((length, 1), 0.1 * (k + 1)) for k, length in enumerate(lengths)],
+                2,
+                batch_size=1,
+                shuffle=False,
+                progress=False,
+            )["loss"]
+            for lengths in ([2, 3, 2, 3, 3], [3, 3, 2, 2, 3], [2, 3, 2, 3, 3])
+        ]
+        found.append(np.concatenate(losses))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
+
+
 def test_short_batches_are_of_both_kinds() -> None:
     """Of 1, 5, 7 and 3 samples, by 4: served by the graph of the whole batch, or by one of their own."""
     _, one = ready(pooled(), 4)

@@ -16,6 +16,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any, Final
 
 import numpy as np
@@ -27,15 +28,16 @@ from ..ops.rules import DTYPES
 from ..ops.source import CONSTANT
 from ..pytree import Tree, flatten, unflatten
 from ..tensor import Tensor
-from ..tensor.arrays import array_of
+from ..tensor.arrays import array_of, is_shared, memory_of
 from ..tensor.core import constant, mode
+from ..tensor.structure import STRUCTURE
 from ..tensor.tensor import View
 from . import native, shown
 from .explain import Explanation, explain_schedule
 from .program import Program
 from .runtime import Compiled, Resident
 from .severed import severed
-from .trace import HANDLES, Traced, trace
+from .trace import HANDLES, Traced, hooks_of, trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,8 @@ class Entry:
                 zip(traced.captures, self.compiled.inputs[self.count :], strict=True)
             )
         ]
-        self.handles = [one.handle for one in self.state]
-        self.nodes: list[Any] = [None] * len(self.state)
+        self.handles = [STRUCTURE, *(one.handle for one in self.state)]
+        self.nodes: list[Any] = [None] * len(self.handles)
         self.changing: list[Any] = []
         self.given: list[tuple[Any, Any, Any]] = []
         self.gradients = [
@@ -100,11 +102,12 @@ class Entry:
     def fits(self) -> bool:
         """Whether what was reached from outside still has the type it had."""
         with HANDLES:
-            return same_modes(self.traced) and all(one.fits() for one in self.state)
+            return built_as_traced(self.traced) and all(one.fits() for one in self.state)
 
-    def call(self, arrays: Sequence[Any]) -> Any:
+    def call(self, arrays: Sequence[Any], apart: bool = False) -> Any:
         """Bring arguments and changed state in, run, and hand out the results; MISFIT, having done nothing, where
-        something outside has another type than it had. Speed here is a promise.
+        something outside has another type than it had, or an argument may be state that changes (unless it is known to
+        be `apart`). Speed here is a promise.
         """
         lock = self.compiled.lock
         with lock:
@@ -126,15 +129,16 @@ class Entry:
                 else:
                     results = [view.copy() for view in self.outputs]
         if renew:
+            structure = STRUCTURE.node
             with HANDLES, lock:  # nobody traces with these handles now, and no other arena waits for this one
-                if not self.fits():
+                if not self.fits() or not (apart or self.is_apart(arrays)):
                     return MISFIT
                 bring_in(self.state)
                 try:
                     results = self._run(arrays)
                 finally:
                     give_back(self.state, lock)
-                    self.nodes = [one.node for one in self.state]
+                    self.nodes = [structure, *(None if one.foreign else one.node for one in self.state)]
                     self.changing = [one.node for one in self.state if one.changes]
         renewed = renew
         for slot, tensor, node in self.given:
@@ -151,6 +155,14 @@ class Entry:
             Tensor.handle(constant(results[what])) if kind == "output" else what for kind, what in self.traced.results
         ]
         return unflatten(self.traced.tree, values)
+
+    def is_apart(self, arrays: Sequence[Any]) -> bool:
+        """Whether no argument lies in the memory of a tensor that changes. One that does was looked at, so that every
+        such call comes here.
+        """
+        given = {id(memory_of(array)) for array in arrays}
+        nodes = [one.handle.node for one in self.state if one.changes]
+        return not any(id(memory_of(node.value)) in given for node in nodes if getattr(node, "was_read", True))
 
     def give_gradients(self) -> None:
         """Leave on each tensor the gradient that is in the arena, in place of one that was taken away or looked at."""
@@ -182,16 +194,47 @@ def same_modes(traced: Traced) -> bool:
     return True
 
 
+def entangled(traced: Traced, leaves: Sequence[Any]) -> bool:
+    """Whether an argument shares its elements with another one, or with a tensor from outside, and one of the two is
+    written. There the function itself runs: in the machine code they are apart.
+    """
+    if not traced.written and not traced.updated:
+        return False
+    roots = [_root(leaf) for leaf in leaves]
+    given = {id(root) for root in roots if root is not None}
+    written = [id(roots[k]) for k in traced.written]
+    others = [id(root) for k, root in enumerate(roots) if root is not None and k not in traced.written]
+    outside = [id(capture.handle) for capture in traced.captures]
+    changing = [outside[position] for position in traced.updated]
+    twice = len(set(written)) < len(written) or not set(written).isdisjoint([*others, *outside])
+    return twice or not given.isdisjoint(changing)
+
+
+def _root(leaf: Any) -> Any:
+    """The tensor whose elements an argument has; None for other arguments."""
+    return None if not isinstance(leaf, Tensor) else leaf if leaf._base is None else leaf._base
+
+
+def built_as_traced(traced: Traced) -> bool:
+    """Whether everything that is frozen in a trace, but for types, is what it was."""
+    return (
+        same_modes(traced)
+        and all(guard.holds() for guard in traced.guards)
+        and all(hooks_of(traced.captures[k].handle.node) == hooks for k, hooks in traced.hooks)
+    )
+
+
 class State:
     """A tensor from outside: where its value is in the arena, and the node it had when that value was brought there."""
 
-    __slots__ = ("changes", "handle", "node", "type", "view")
+    __slots__ = ("changes", "foreign", "handle", "node", "type", "view")
 
     def __init__(self, handle: Any, view: Any, changes: bool) -> None:
         self.handle, self.view, self.changes = handle, view, changes
         self.node: Any = None
         node = handle.node
         self.type = (node.shape, node.dtype, node.needs_grad)
+        self.foreign = False  # whether others may write to the memory of the value, so that it has to be copied anew
 
     def fits(self) -> bool:
         """Whether the tensor still has the type it had."""
@@ -201,8 +244,10 @@ class State:
     def bring_in(self) -> None:
         """Copy the handle's value to the arena."""
         node = self.handle.node
-        self.view[...] = node.value
-        self.node = None if self.changes else node
+        value = node.value
+        self.view[...] = value
+        self.foreign = not self.changes and is_shared(value)
+        self.node = None if self.changes or self.foreign else node
 
 
 def bring_in(state: Sequence[State]) -> None:
@@ -243,6 +288,8 @@ class Jitted:
         self.name: str = getattr(function, "__name__", type(function).__name__)
         self.lock = threading.RLock()
         self.runs: list[Any] = []  # the last native training run, with what it was made for, while it is not running
+        self.attribute: str | None = None  # its name in a class
+        self.of: tuple[Any, str] | None = None  # the instance whose method it is, and the name there
         functools.update_wrapper(self, function)
         _jitted.add(self)
 
@@ -267,12 +314,29 @@ class Jitted:
                         return result
         return self._slowly(args, kwargs)
 
+    def __set_name__(self, owner: Any, name: str) -> None:
+        self.attribute = name
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        """As a method: the instance is the first argument, and part of what is frozen."""
-        return self if instance is None else functools.partial(self, instance)
+        """As a method: each instance has one of its own among its attributes, which lives as long as the instance."""
+        if instance is None:
+            return self
+        own: dict[str, Any] | None = getattr(instance, "__dict__", None)
+        if own is None or self.attribute is None:
+            return functools.partial(self, instance)
+        inherited = getattr(type(instance), self.attribute, None) is not self  # as reached by super()
+        name = f"{self.attribute} of {id(self)}" if inherited else self.attribute
+        if name not in own:
+            own[name] = method = type(self)(MethodType(self.function, instance))
+            method.of = None if inherited else (instance, self.attribute)
+        return own[name]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """The source function. A decorated one gets the name under which pickle finds it, as its own leads here."""
+        """The source function. A decorated one gets the name under which pickle finds it, as its own leads here; one of
+        an instance is found there.
+        """
+        if self.of is not None:
+            return getattr, self.of
         if found_at(self) is self:
             name: str = self.__qualname__
             if protocol < 4:  # which cannot name a part of something
@@ -284,7 +348,9 @@ class Jitted:
         return type(self)(self.function)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Jitted:
-        return type(self)(copy.deepcopy(self.function, memo))
+        twin = type(self)(copy.deepcopy(self.function, memo))
+        twin.of = None if self.of is None else (copy.deepcopy(self.of[0], memo), self.of[1])
+        return twin
 
     def _slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if mode.recorder is not None or not usable():
@@ -299,10 +365,23 @@ class Jitted:
                 entry = self._compile(kind, leaves, is_array)
             self.entries[kind] = self.entries.pop(kind, entry)
             self.last = entry
-        result = entry.call(arrays)
+        traced = entry.traced
+        if entangled(traced, leaves):
+            return self.function(*args, **kwargs)
+        result = entry.call(arrays, apart=True)
         if result is MISFIT:
             return self._slowly(args, kwargs)
-        return severed(result, entry.traced, leaves) if entry.traced.dependent else result
+        if traced.dependent:
+            result = severed(result, traced, leaves)
+        if traced.written:
+            result, values = result
+            for k, value in zip(traced.written, values, strict=True):
+                leaves[k].assign(value)
+            returned, tree = flatten(result)
+            for position, k in traced.passed:
+                returned[position] = leaves[k]
+            result = unflatten(tree, returned)
+        return result
 
     def _compile(self, kind: Kind, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:
         started = time.perf_counter()
@@ -310,7 +389,7 @@ class Jitted:
         seconds = time.perf_counter() - started
         entry = Entry(traced, kind, f"tg.jit: {self.name}", seconds)
         entry.plain = not kind.tree.parts[1].names and all(part.type is None for part in kind.tree.parts[0].parts)
-        entry.plain = entry.plain and all(is_array) and not traced.dependent
+        entry.plain = entry.plain and all(is_array) and not (traced.dependent or traced.written)
         self._keep(kind, entry)
         self.traces += 1
         if config().debug:

@@ -147,7 +147,9 @@ _IDENTITIES: Final[Mapping[Op, Callable[[Node, tuple[Node, ...]], Node | None]]]
 
 
 def few_factors(graph: Graph) -> Graph:
-    """Powers with a small whole exponent, which NumPy too computes by multiplication, become products."""
+    """Powers that NumPy too computes otherwise, with one exponent for all: squares are products, and 0.5 is a root,
+    which differs at -inf and -0.0.
+    """
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
         if node.op is not TABLE["pow"] or node.dtype.kind != "f":
@@ -155,6 +157,8 @@ def few_factors(graph: Graph) -> Graph:
         exponent = filled(operands[1])
         if exponent is not None and exponent == 2:
             return apply(MUL, (operands[0], operands[0]), NO_ATTRS)
+        if exponent is not None and exponent == 0.5 and operands[0].shape == node.shape:
+            return apply(TABLE["sqrt"], operands[:1], NO_ATTRS)
         return None
 
     return rebuild(graph, rule)

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from ..errors import TraceError, message
-from ..graph import NO_ATTRS, GradSlot, Graph, Node, next_serial, reachable
+from ..graph import NO_ATTRS, DType, GradSlot, Graph, Node, Op, next_serial, reachable
 from ..ops.source import CONSTANT, INPUT
-from ..pytree import Tree, flatten, unflatten
+from ..pytree import LEAF, Tree, flatten, unflatten
 from ..tensor import Tensor
 from ..tensor.core import Core, is_literal, left_over, mode, same, tracing, user_line
+from ..tensor.structure import Guard
 from ..tensor.symbolic import Symbolic
 from ..tensor.tensor import View
 
@@ -45,7 +47,10 @@ class Traced:
     order of `updated`, captures by position; `gradients` are (capture, position among the outputs, or None where the
     function left no gradient); `found_gradients` are captures whose gradient the function used or added to, with
     the one that was there (None: there was none): with another one it would be another function. `dependent` are the
-    outputs that depend on an argument that requires grad.
+    outputs that depend on an argument that requires grad. `written` are the arguments, by their place among the leaves,
+    that are written in place: the function then returns what it returns and their new values; `passed` are those that
+    are returned themselves, as (place in what is returned, place among the leaves). `guards` know how modules and
+    optimizers were built, and `hooks` which hooks the captures had.
     """
 
     graph: Graph
@@ -57,6 +62,10 @@ class Traced:
     modules: tuple[tuple[Any, bool], ...]
     found_gradients: tuple[tuple[int, Core | None], ...]
     dependent: tuple[int, ...] = ()
+    written: tuple[int, ...] = ()
+    passed: tuple[tuple[int, int], ...] = ()
+    guards: tuple[Guard, ...] = ()
+    hooks: tuple[tuple[int, tuple[Any, ...]], ...] = ()
 
     @property
     def arguments(self) -> tuple[Node, ...]:
@@ -90,6 +99,32 @@ class _Array(Tensor):
         self.node = node
 
 
+class _Number(Tensor):
+    """Stands for a number among the arguments, which takes the dtype of the tensor it meets, as the number itself; so
+    does what is computed from numbers alone.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def weight(self) -> tuple[DType, int]:
+        """That of a number in Python."""
+        return mode.dtype if self.node.dtype.kind == "f" else self.node.dtype, 0
+
+    def _binary(self, op: Op, other: Any, swap: bool = False) -> Any:
+        result = super()._binary(op, other, swap)
+        alone = isinstance(other, (int, float, _Number)) and result.dtype == self.node.dtype
+        return _Number(result.node) if alone else result
+
+    def _number_unary(self, op: Op) -> Any:
+        return _Number(super()._number_unary(op).node)
+
+    def __neg__(self) -> Any:
+        return _Number(super().__neg__().node)
+
+
 class Tracer(Symbolic):
     """The recorder of a trace: a tensor from outside becomes an input, an assignment an update."""
 
@@ -101,6 +136,7 @@ class Tracer(Symbolic):
         self.fresh: list[weakref.ref[Core]] = []  # handles of constants made here, which may turn out to be state
         self.made: dict[int, tuple[weakref.ref[Core], Node]] = {}  # those that were assigned to, with their beginning
         self.modules: dict[int, tuple[Any, bool]] = {}
+        self.guards: dict[int, tuple[Any, Guard]] = {}  # by what they guard
 
     def lift(self, handle: Core) -> Node:
         """The node of an operand; a tensor from outside becomes an input at its first touch, for a view its root."""
@@ -153,6 +189,12 @@ class Tracer(Symbolic):
         """A module asks whether it trains, which is then part of what is frozen."""
         self.modules.setdefault(id(module), (module, module._training))
 
+    def note(self, owner: Any, make: Callable[[Any], Guard]) -> Guard:
+        """The function makes use of this object, and how it is built is part of what is frozen."""
+        if id(owner) not in self.guards:
+            self.guards[id(owner)] = (owner, make(owner))
+        return self.guards[id(owner)][1]
+
     def take_gradients(self) -> None:
         """Hold every gradient left on a tensor by a handle of its own: who else keeps the one there was is the user."""
         for _, node, symbol in self.captures.values():
@@ -194,14 +236,18 @@ def _attempt(
     symbols = [handle.node for handle, array in zip(handles, is_array, strict=True) if array]
     try:
         with tracing(tracer):
+            for held in held_by(function):
+                held.note_structure()
             args, kwargs = unflatten(tree, handles)
             returned = function(*args, **kwargs)
             values, out_tree = flatten(returned)
             nodes = [tracer.lift(value) if isinstance(value, Tensor) else None for value in values]
-        for handle, node in zip((h for h, array in zip(handles, is_array, strict=True) if array), symbols, strict=True):
-            if handle.node is not node:
-                got = f"an argument {node!r} that is written in place"
-                raise TraceError(message("jit", got, "arguments that are only read", "return the new value"))
+        written = _written(leaves, handles, iter(symbols), is_array)
+        passed = tuple((at, k) for at, value in enumerate(values) for k in written if value is handles[k])
+        if written:  # the caller is to be given the new values
+            nodes += [handles[k].node for k in written]
+            values += [handles[k] for k in written]
+            out_tree = Tree(tuple, (), (out_tree, Tree(tuple, (), (LEAF,) * len(written))))
         _check_gradients(symbols)
         returned_ids = {id(value) for value in values}
         del args, kwargs, returned
@@ -214,9 +260,21 @@ def _attempt(
         kept = [handle for handle in kept if id(handle) not in returned_ids]
         if kept:
             return kept[0]
-        return _finish(tracer, symbols, values, nodes, out_tree)
+        return _finish(tracer, symbols, values, nodes, out_tree, written, passed)
     finally:
         tracer.restore()
+
+
+def held_by(function: Any) -> list[Any]:
+    """The modules that a function names, or whose method it is: code may use their attributes without a call."""
+    code, owner = getattr(function, "__code__", None), getattr(function, "__self__", None)
+    found = [owner, *getattr(owner, "__dict__", {}).values()]
+    if code is not None:
+        found += [function.__globals__.get(name) for name in code.co_names]
+        for cell in function.__closure__ or ():
+            with suppress(ValueError):  # one that is empty yet
+                found.append(cell.cell_contents)
+    return [one for one in found if callable(getattr(type(one), "note_structure", None))]
 
 
 def _check_gradients(symbols: list[Node]) -> None:
@@ -248,10 +306,40 @@ def _symbol(leaf: Any) -> Tensor:
         node.slot = GradSlot(node.serial, keep=True)
     if isinstance(leaf, np.ndarray):
         return _Array(node)
+    if isinstance(leaf, (float, np.generic)):
+        return _Number(node)
     return Tensor.handle(node)
 
 
-def _finish(tracer: Tracer, symbols: list[Node], values: list[Any], nodes: list[Node | None], tree: Tree) -> Traced:
+def _written(
+    leaves: Sequence[Any], handles: Sequence[Any], symbols: Iterator[Node], is_array: Sequence[bool]
+) -> tuple[int, ...]:
+    """The arguments that are written in place, by their place among the leaves."""
+    found: list[int] = []
+    for k, handle in enumerate(handles):
+        node = next(symbols) if is_array[k] else None
+        if node is None or handle.node is node:
+            continue
+        if not isinstance(leaves[k], Tensor):
+            got = f"an argument {node!r} that is written in place, and is no tensor"
+            raise TraceError(message("jit", got, "arguments that are only read", "pass a tensor, or return the value"))
+        if node.needs_grad or handle.node.needs_grad:
+            got = f"an argument {node!r} that requires grad, or is given a value that does, and is written in place"
+            hint = "return the new value, or reach the tensor from outside instead of passing it"
+            raise TraceError(message("jit", got, "arguments that are only read", hint))
+        found.append(k)
+    return tuple(found)
+
+
+def _finish(
+    tracer: Tracer,
+    symbols: list[Node],
+    values: list[Any],
+    nodes: list[Node | None],
+    tree: Tree,
+    written: tuple[int, ...],
+    passed: tuple[tuple[int, int], ...],
+) -> Traced:
     captures = tuple(Capture(handle, symbol) for handle, _, symbol in tracer.captures.values())
     outputs = [node for node in nodes if node is not None]
     dependent = _dependent(symbols, outputs)
@@ -287,7 +375,30 @@ def _finish(tracer: Tracer, symbols: list[Node], values: list[Any], nodes: list[
             updated.append(position)
             updates.append((capture.node, now))
     graph = Graph.of(outputs, [*symbols, *(capture.node for capture in captures)], updates)
-    modules = tuple(tracer.modules.values())
+    guards = tuple(guard for _, guard in tracer.guards.values())
+    for guard in guards:
+        guard.settle()
     return Traced(
-        graph, captures, tree, tuple(results), tuple(updated), tuple(gradients), modules, tuple(found), dependent
+        graph,
+        captures,
+        tree,
+        tuple(results),
+        tuple(updated),
+        tuple(gradients),
+        tuple(tracer.modules.values()),
+        tuple(found),
+        dependent,
+        written,
+        passed,
+        guards,
+        tuple(
+            (k, hooks_of(tracer.captures[id(capture.handle)][1]))
+            for k, capture in enumerate(captures)
+            if capture.node.needs_grad
+        ),
     )
+
+
+def hooks_of(node: Node) -> tuple[Any, ...]:
+    """What is called with the gradient of a node."""
+    return () if node.slot is None else tuple(node.slot.hooks.values())

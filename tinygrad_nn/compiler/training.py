@@ -27,7 +27,7 @@ from ..tensor.core import constant
 from . import native
 from .batches import Dim, overlaid
 from .epochs import STOPPED, Body, Epochs, Results
-from .jit import Jitted, State, bring_in, describe, give_back, same_modes
+from .jit import Jitted, State, bring_in, built_as_traced, describe, give_back
 from .llvm import write_function
 from .moves import with_axes
 from .notice import announcement
@@ -154,7 +154,7 @@ class Training:
     def fits(self) -> bool:
         """Whether what the step reached from outside still has the type, and its modules the mode, they had."""
         with HANDLES:
-            return all(one.fits() for one in self.state) and all(same_modes(traced) for traced in self.traces)
+            return all(one.fits() for one in self.state) and all(map(built_as_traced, self.traces))
 
     def _bodies(self, step: Jitted, number: int, columns: Sequence[Array], batch: int) -> list[Body]:
         """The step for a whole batch, for the short last one too if one graph serves both, else that by itself."""
@@ -193,6 +193,9 @@ class Training:
     def _trace(self, step: Jitted, batch: Sequence[Array]) -> Traced:
         kind, _, leaves, is_array = describe(tuple(Tensor.handle(constant(column)) for column in batch), {})
         traced = trace(step.function, kind.tree, leaves, is_array)
+        if traced.written:
+            got = "a step that writes its arguments in place"
+            raise TraceError(message("fit", got, "a step that only reads its batch", "compute new tensors from it"))
         missing = [position for position, gradient in traced.found_gradients if gradient is None]
         if not missing:
             return traced

@@ -15,6 +15,7 @@ from ..graph import DType
 from ..tensor import Tensor, no_grad
 from ..tensor.core import check_dtype, mode
 from ..tensor.creation import as_tensor
+from ..tensor.structure import Attributes, note, replaced
 from .parameter import Buffer, Parameter
 from .summary import Summary, summarize
 
@@ -55,12 +56,22 @@ class Module:
     def training(self, trains: bool) -> None:
         self._training = trains
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        replaced()
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        replaced()
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the pre-hooks, forward, and the hooks."""
-        scope = getattr(mode.recorder, "scope", None)
-        if scope is not None:
-            with scope(self):
-                return self._run(*args, **kwargs)
+        if mode.recorder is not None:
+            note(self, _built)  # the tree below is noted as it is called
+            scope = getattr(mode.recorder, "scope", None)
+            if scope is not None:
+                with scope(self):
+                    return self._run(*args, **kwargs)
         if self._forward_hooks or self._forward_pre_hooks:
             return self._run(*args, **kwargs)
         return self.forward(*args, **kwargs)
@@ -76,6 +87,11 @@ class Module:
             if changed is not None:
                 result = changed
         return result
+
+    def note_structure(self) -> None:
+        """Tell who traces that how this module is built is part of what is frozen, with everything below."""
+        for module in self.modules():
+            note(module, _built)
 
     def __getattr__(self, name: str) -> Any:
         if name == "forward":
@@ -180,7 +196,7 @@ class Module:
         if strict:
             faults += [f"missing key {key!r}" for key in own if key not in state_dict]
             faults += [f"unexpected key {key!r}" for key in state_dict if key not in own]
-        values = {key: as_tensor(value).detach() for key, value in state_dict.items() if key in own}
+        values = {key: as_tensor(value).detach().clone() for key, value in state_dict.items() if key in own}
         for key, value in values.items():
             if value.shape != own[key].shape:
                 faults.append(f"shape {value.shape} for {key!r} of shape {own[key].shape}")
@@ -280,6 +296,11 @@ class Module:
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
+
+
+def _built(module: Module) -> Attributes:
+    """How a module is built: what compiled code is made for. Its mode is asked for at every call."""
+    return Attributes(module, ("_training",))
 
 
 def _attribute(owner: str, name: str) -> str:

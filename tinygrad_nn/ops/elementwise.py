@@ -100,7 +100,7 @@ RELU = unary(
     "relu",
     numpy=lambda x: np.maximum(x, ZEROS[x.dtype]),
     vjp=lambda g, out, x: g.masked_fill(out <= 0, 0),
-    emit=lambda x: (x < 0).where(0, x),
+    emit=lambda x: (x <= 0).where(0, x),  # 0 for -0.0, as NumPy's
     arg=Arg(kinks=(0.0,)),
     kinds=NUMBER,
 )

@@ -122,14 +122,24 @@ PROD = Op(
     domain=tuple(Case((PLAIN,), attrs) for attrs in VARIANTS),
 )
 
+def _plus_zero(x: Any) -> Any:
+    """The same number, and 0 for -0.0: which of two zeros is met first depends on how many are compared at once."""
+    return x + 0 if x.dtype.kind == "f" else x
+
+
+def _first(better: Expr, a: Expr, x: Expr) -> Expr:
+    """The next extreme: x if it is `better` than the one so far, or NaN."""
+    return x.ne(x).where(x, better.where(_plus_zero(x), a))
+
+
 MAX = Op(
     "max",
     "reduce",
     shape=_reduced("max", empty_allowed=False),
     dtype=same_dtype("max", *ANY),
-    numpy=lambda x, axis, keepdims: np.maximum.reduce(x, axis=axis, keepdims=keepdims),
+    numpy=lambda x, axis, keepdims: _plus_zero(np.maximum.reduce(x, axis=axis, keepdims=keepdims)),
     vjp=(_share,),
-    emit=Fold(lambda dtype: _extreme(dtype, False), lambda a, x: x.ne(x).where(x, _above(x, a).where(x, a))),
+    emit=Fold(lambda dtype: _extreme(dtype, False), lambda a, x: _first(_above(x, a), a, x)),
     domain=tuple(Case((APART,), attrs) for attrs in VARIANTS),
 )
 
@@ -138,9 +148,9 @@ MIN = Op(
     "reduce",
     shape=_reduced("min", empty_allowed=False),
     dtype=same_dtype("min", *ANY),
-    numpy=lambda x, axis, keepdims: np.minimum.reduce(x, axis=axis, keepdims=keepdims),
+    numpy=lambda x, axis, keepdims: _plus_zero(np.minimum.reduce(x, axis=axis, keepdims=keepdims)),
     vjp=(_share,),
-    emit=Fold(lambda dtype: _extreme(dtype, True), lambda a, x: x.ne(x).where(x, _above(a, x).where(x, a))),
+    emit=Fold(lambda dtype: _extreme(dtype, True), lambda a, x: _first(_above(a, x), a, x)),
     domain=tuple(Case((APART,), attrs) for attrs in VARIANTS),
 )
 

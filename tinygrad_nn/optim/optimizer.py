@@ -7,7 +7,7 @@ never frozen into compiled code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -20,6 +20,7 @@ from ..tables import html_table
 from ..tensor import Tensor, enable_grad
 from ..tensor.core import constant, forbid_tracing, mode
 from ..tensor.plain import Plain
+from ..tensor.structure import Watched, note, replaced, same_object
 
 State = dict[str, Tensor]
 
@@ -57,12 +58,14 @@ class ParamGroup(MutableMapping[str, Any]):
         if key in RANGES:
             number(type(self).__name__, key, plain)  # a schedule may round to just below 0
         self._values[key] = plain
+        replaced()
         for (name, dtype), tensor in self._live.items():
             if name == key:
                 tensor.assign(_number(plain, dtype))
 
     def __delitem__(self, key: str) -> None:
         del self._values[key]
+        replaced()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -105,6 +108,58 @@ def _number(value: float, dtype: DType) -> Tensor:
     return Tensor.handle(constant(np.asarray(value, dtype)))
 
 
+class ReadGroup(PlainGroup):
+    """The same group, seen by a function that is traced: what is read as a number is frozen."""
+
+    def __init__(self, group: ParamGroup) -> None:
+        super().__init__(group)
+        self.read: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+    def live(self, key: str, dtype: DType = FLOAT64) -> Tensor:
+        """A hyperparameter as a 0-d Tensor."""
+        return self._group.live(key, dtype)
+
+
+class Built:
+    """How an optimizer was when a step was traced: its groups, what was read of them, and the tensors of its state."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.groups = [ReadGroup(group) for group in optimizer.param_groups]
+        self.found = self._now()
+
+    def settle(self) -> None:
+        """Compare from now on."""
+        self.found = self._now()
+
+    def holds(self) -> bool:
+        """Whether groups, hyperparameters and state are the same."""
+        groups = self.optimizer.param_groups
+        same_groups = len(groups) == len(self.groups) and all(
+            group is read._group for group, read in zip(groups, self.groups, strict=True)
+        )
+        return same_groups and same_object(self._now(), self.found)
+
+    def _now(self) -> tuple[Any, ...]:
+        found: list[Any] = []
+        for group in self.groups:
+            values = group._values
+            found.append(tuple(values["params"]))
+            found += [_comparable(values[key]) if key in values else None for key in sorted(group.read - {"params"})]
+            for p in values["params"]:
+                state = self.optimizer.state.get(p)
+                found.append(() if state is None else tuple(item for pair in state.items() for item in pair))
+        return tuple(found)
+
+
+def _comparable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 class Optimizer:
     """Base of the optimizers: `params` are tensors or groups (dicts with "params" and their own hyperparameters).
 
@@ -114,6 +169,11 @@ class Optimizer:
 
     defaults: ClassVar[dict[str, Any]]
     plain: ClassVar[bool] = False
+    state: dict[Tensor, State]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, Watched(value) if name == "state" else value)
+        replaced()
 
     def __init_subclass__(cls) -> None:
         if "update" in vars(cls) and "plain" not in vars(cls):
@@ -122,7 +182,7 @@ class Optimizer:
     def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], **defaults: Any) -> None:
         self.defaults = defaults  # type: ignore[misc]
         self.param_groups: list[ParamGroup] = []
-        self.state: dict[Tensor, State] = {}
+        self.state = {}
         if isinstance(params, Tensor):
             raise GraphError(
                 message(type(self).__name__, "a single tensor", "an iterable of parameters", "pass [tensor]")
@@ -161,6 +221,7 @@ class Optimizer:
         values = {key: _plain(value) for key, value in values.items()} | {"params": params}
         self.check(values)
         self.param_groups.append(ParamGroup(values))
+        replaced()
 
     def check(self, values: Mapping[str, Any]) -> None:
         """Raise ConfigError for hyperparameters outside of `RANGES`; others that are numbers must not be negative."""
@@ -193,7 +254,8 @@ class Optimizer:
                 loss = closure()
         before, mode.grad = mode.grad, False
         try:
-            for group in self.param_groups:
+            seen = self._watched_groups() if mode.recorder is not None else self.param_groups
+            for group in seen:
                 if self.plain and mode.recorder is None:
                     mode.quiet_region(self._update_group, group, self._update_plain, PlainGroup(group))
                 else:
@@ -201,6 +263,11 @@ class Optimizer:
         finally:
             mode.grad = before
         return loss
+
+    def _watched_groups(self) -> Sequence[ParamGroup]:
+        """The groups for a function that is recorded: they notice what is read, if somebody wants to know."""
+        guard = note(self, Built)
+        return self.param_groups if guard is None else guard.groups
 
     def _update_group(self, group: ParamGroup, update: Callable[..., None], seen: ParamGroup) -> None:
         maximize = group.get("maximize", False)

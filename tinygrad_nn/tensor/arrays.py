@@ -7,6 +7,7 @@ have one.
 from __future__ import annotations
 
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -27,6 +28,31 @@ WIDENED: Final = {
         (np.uint32, INT64),
     )
 }
+
+_given: Final[WeakValueDictionary[int, Any]] = WeakValueDictionary()  # arrays whose memory tensors share, by id
+
+
+def shared(array: Any) -> Any:
+    """The array, whose memory a tensor is going to share with whoever else has it."""
+    owner = memory_of(array)
+    if isinstance(owner, np.ndarray):
+        _given[id(owner)] = owner
+    return array
+
+
+def is_shared(value: Any) -> bool:
+    """Whether others may write to the memory in which a value lies."""
+    owner = memory_of(value)
+    if isinstance(owner, np.ndarray):
+        return id(owner) in _given
+    return not isinstance(owner, (np.generic, bytes))
+
+
+def memory_of(array: Any) -> Any:
+    """What the memory of an array belongs to."""
+    while isinstance(array, np.ndarray) and array.base is not None:
+        array = array.base
+    return array
 
 
 def array_of(name: str, data: Any, dtype: Any = None, copy: bool = False, fractional: DType | None = None) -> Any:

@@ -306,9 +306,9 @@ class Core:
         """Broadcast to a shape, aligned at the last axis; raises ShapeError where it cannot."""
         return self if self.node.shape == shape else self.apply(BROADCAST, **stretch("expand", self.node.shape, shape))
 
-    def rank(self) -> int:
-        """The operand's weight in type promotion."""
-        return 2 if self.node.shape else 1
+    def weight(self) -> tuple[DType, int]:
+        """The operand's dtype and rank in type promotion."""
+        return self.node.dtype, 2 if self.node.shape else 1
 
 
 def check_assigned(handle: Core, other: object) -> None:

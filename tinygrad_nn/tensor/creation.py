@@ -16,7 +16,7 @@ from ..errors import DTypeError, ShapeError, message
 from ..graph import DType, Shape
 from ..memory import check_shape_fits
 from ..ops.rules import BOOL, DTYPES, INT64
-from .arrays import array_of
+from .arrays import array_of, shared
 from .core import Mode, check_dtype, constant, mode
 from .door import takes_operands
 from .shape import INTEGER, as_ints
@@ -45,7 +45,7 @@ def as_tensor(data: Any, dtype: Any = None) -> Tensor:
     """`data` as a tensor, itself where it is one of that dtype; arrays are not copied."""
     if isinstance(data, Tensor) and (dtype is None or data.dtype == check_dtype("as_tensor", dtype)):
         return data
-    return data.to(dtype) if isinstance(data, Tensor) else _finish(array_of("as_tensor", data, dtype), False)
+    return data.to(dtype) if isinstance(data, Tensor) else _finish(shared(array_of("as_tensor", data, dtype)), False)
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
@@ -53,7 +53,7 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray) or array.dtype not in DTYPES:
         got = f"{type(array).__name__} {getattr(array, 'dtype', '')}".strip()
         raise DTypeError(message("from_numpy", got, "an array of bool, int32, int64, float32 or float64"))
-    return _finish(array, False)
+    return _finish(shared(array), False)
 
 
 def from_dlpack(source: Any) -> Tensor:

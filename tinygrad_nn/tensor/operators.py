@@ -54,8 +54,8 @@ class Operators(Converted):
         right: Self = other if isinstance(other, Core) else self._operand(other, name)  # type: ignore[assignment]
         if self.node.dtype == right.node.dtype:
             return self, right
-        rank = right.rank() if isinstance(other, Core) or right.shape else 0
-        common = result_type((self.node.dtype, self.rank()), (right.node.dtype, rank))
+        weight = right.weight() if isinstance(other, Core) or right.shape else (right.node.dtype, 0)
+        common = result_type(self.weight(), weight)
         return self.cast(common), right.cast(common)
 
     def as_float(self) -> Self:

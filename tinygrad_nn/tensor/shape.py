@@ -213,7 +213,7 @@ class Shaped(Elementwise):
         a = normal_axis("cat", dim, self.ndim)
         parts: list[Core] = [self, *others]
         if any(part.dtype != self.node.dtype for part in others):
-            common = result_type(*((part.dtype, part.rank()) for part in parts))
+            common = result_type(*(part.weight() for part in parts))
             parts = [part.cast(common) for part in parts]
         return parts[0].apply(CAT, *parts[1:], axis=a)  # type: ignore[return-value]
 

@@ -23,6 +23,7 @@ from ..ops.source import CONSTANT
 from .contract import Contracted
 from .core import Core, bind, check_assigned, constant, mode, same, scalar
 from .plain import Plain
+from .structure import replaced
 from .view import ALIAS, DETACHED, Strides, is_row_major, regrouped, row_major, scattered, strides_after, written
 
 _new = object.__new__
@@ -113,7 +114,13 @@ class Tensor(Contracted):
         hooks = _own_slot(self.node).hooks
         key = max(hooks, default=-1) + 1
         hooks[key] = hook
-        return lambda: hooks.pop(key, None) and None
+        replaced()
+
+        def remove() -> None:
+            hooks.pop(key, None)
+            replaced()
+
+        return remove
 
     def _needs_gradient(self, name: str) -> None:
         if not self.node.needs_grad:

@@ -29,6 +29,7 @@ from ..ops.source import CONSTANT
 from ..pytree import Tree, flatten, unflatten
 from ..tensor import Tensor
 from ..tensor.arrays import array_of, is_shared, memory_of
+from ..tensor.context import HANDLES
 from ..tensor.core import constant, mode
 from ..tensor.structure import STRUCTURE
 from ..tensor.tensor import View
@@ -37,7 +38,7 @@ from .explain import Explanation, explain_schedule
 from .program import Program
 from .runtime import Compiled, Resident
 from .severed import severed
-from .trace import HANDLES, Traced, hooks_of, trace
+from .trace import Traced, hooks_of, trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,11 @@ would have to read is an error. All handles hold their own nodes again when the 
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -22,12 +21,11 @@ from ..graph import NO_ATTRS, DType, GradSlot, Graph, Node, Op, next_serial, rea
 from ..ops.source import CONSTANT, INPUT
 from ..pytree import LEAF, Tree, flatten, unflatten
 from ..tensor import Tensor
+from ..tensor.context import HANDLES
 from ..tensor.core import Core, is_literal, left_over, mode, same, tracing, user_line
 from ..tensor.structure import Guard
 from ..tensor.symbolic import Symbolic
 from ..tensor.tensor import View
-
-HANDLES: Final = threading.RLock()  # held by whoever gives handles of the state other nodes; before any arena's lock
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from ..errors import TraceError, message
 from ..graph import Graph
 from ..pytree import flatten
 from ..tensor import Tensor, no_grad
+from ..tensor.context import HANDLES
 from ..tensor.core import constant
 from . import native
 from .batches import Dim, overlaid
@@ -34,7 +35,7 @@ from .notice import announcement
 from .program import Fault
 from .runtime import Arena, raise_fault, show_stages
 from .schedule import schedule
-from .trace import HANDLES, Traced, trace
+from .trace import Traced, trace
 
 RANKED: Final = 2048  # samples whose permutation is made natively: by ranks, which costs their square
 PATIENCE: Final = 0.15  # seconds that Ctrl-C may wait for a call

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _HOME = os.path.dirname(os.path.dirname(__file__)) + os.sep
 R = TypeVar("R")
+
+
+HANDLES: Final = threading.RLock()  # held by whoever gives handles of the state other nodes; before any arena's lock
 
 
 class Recorder(Protocol):

@@ -19,6 +19,7 @@ from ..ops.elementwise import CAST
 from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.rules import BOOL, DTYPES, INT64
 from ..ops.source import CONSTANT
+from .context import HANDLES
 from .context import Mode as Mode
 from .context import Recorder as Recorder
 from .context import forbid_tracing as forbid_tracing
@@ -291,6 +292,9 @@ class Core:
     def _value(self, name: str = "value") -> Any:
         """The array; raises TraceError where it is not known yet."""
         node = self.node if mode.recorder is None else mode.recorder.lift(self)
+        if node.value is None and mode.recorder is None:
+            with HANDLES:  # another thread may be tracing with this handle: then it has its own node again
+                node = self.node
         if node.value is None:
             raise unknown_value(name, node)
         return node.value

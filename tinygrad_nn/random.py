@@ -20,7 +20,7 @@ from .ops.rules import FLOAT32, FLOAT64, INT64
 from .tensor import Tensor
 from .tensor.core import check_dtype, constant, mode
 from .tensor.door import takes_operands
-from .tensor.shape import as_ints
+from .tensor.shape import as_shape
 
 _MASK = 0xFFFFFFFF
 
@@ -110,12 +110,12 @@ def _leaf(x: Tensor, requires_grad: bool) -> Tensor:
 
 def rand(*size: Any, dtype: Any = None, generator: Generator | None = None, requires_grad: bool = False) -> Tensor:
     """Uniform numbers in [0, 1)."""
-    return _leaf(uniform(as_ints(size), _float("rand", dtype), generator), requires_grad)
+    return _leaf(uniform(as_shape("rand", size), _float("rand", dtype), generator), requires_grad)
 
 
 def randn(*size: Any, dtype: Any = None, generator: Generator | None = None, requires_grad: bool = False) -> Tensor:
     """Normal numbers of mean 0 and variance 1."""
-    shape, kind = as_ints(size), _float("randn", dtype)
+    shape, kind = as_shape("randn", size), _float("randn", dtype)
     pair = uniform((2, *shape), kind, generator)
     u, v = pair.narrow(0, 0, 1).reshape(shape), pair.narrow(0, 1, 1).reshape(shape)
     return _leaf(((1.0 - u).log() * -2.0).sqrt() * (v * (2.0 * math.pi)).cos(), requires_grad)
@@ -128,7 +128,7 @@ def randint(
     first, last = (0, low) if high is None else (low, high)
     if last <= first:
         raise ConfigError(message("randint", f"low {first} and high {last}", "low < high"))
-    u = uniform(as_ints((size,)) if not isinstance(size, int) else (size,), FLOAT64, generator)
+    u = uniform(as_shape("randint", (size,)), FLOAT64, generator)
     return ((u * float(last - first)).floor() + float(first)).to(check_dtype("randint", dtype))
 
 

@@ -13,7 +13,7 @@ from .arrays import beside
 from .core import Core, broadcast_shape, constant
 from .index import Indexed
 from .operators import Operand
-from .shape import normal_axis
+from .shape import normal_axis, several, shown, whole
 
 
 def check_floats(name: str, *tensors: Core | None) -> None:
@@ -146,11 +146,19 @@ class Contracted(Indexed):
         return self._summed("tensordot", self.factor("tensordot", other), dims)
 
     def _summed(self, name: str, right: Self, dims: int | Sequence[Sequence[int]]) -> Self:
-        if isinstance(dims, int):
-            left_axes, right_axes = list(range(self.ndim - dims, self.ndim)), list(range(dims))
+        if isinstance(dims, (list, tuple)):
+            if len(dims) != 2:
+                raise ShapeError(message(name, f"axes {shown(dims)}", "a number, or axes of both operands"))
+            left_axes = [normal_axis(name, a, self.ndim) for a in several(name, "axis", dims[0])]
+            right_axes = [normal_axis(name, a, right.ndim) for a in several(name, "axis", dims[1])]
         else:
-            left_axes = [normal_axis(name, a, self.ndim) for a in dims[0]]
-            right_axes = [normal_axis(name, a, right.ndim) for a in dims[1]]
+            count = whole(name, "dims", dims)
+            if not 0 <= count <= min(self.ndim, right.ndim):
+                got = f"{count} axes for shapes {self.shape} and {right.shape}"
+                raise ShapeError(message(name, got, "as many axes as both have, or fewer"))
+            left_axes, right_axes = list(range(self.ndim - count, self.ndim)), list(range(count))
+        if len({*left_axes}) != len(left_axes) or len({*right_axes}) != len(right_axes):
+            raise ShapeError(message(name, f"axes {left_axes} and {right_axes}", "each axis once"))
         if [self.shape[a] for a in left_axes] != [right.shape[a] for a in right_axes]:
             got = f"shapes {self.shape} and {right.shape} over axes {left_axes} and {right_axes}"
             raise ShapeError(message(name, got, "equal lengths on the axes that are summed"))

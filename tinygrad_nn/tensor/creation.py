@@ -6,17 +6,18 @@ through, as in PyTorch. Python floats get the default dtype, NumPy arrays keep t
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, ShapeError, message
-from ..graph import DType, Shape
+from ..errors import ConfigError, DTypeError, ShapeError, message
+from ..graph import DType
 from ..ops.rules import DTYPES, INT64
 from .arrays import array_of
 from .core import Mode, check_dtype, constant, mode
 from .door import takes_operands
-from .shape import as_ints
+from .shape import as_shape, filled, shown, whole
 from .tensor import Tensor
 
 
@@ -61,24 +62,26 @@ def from_dlpack(source: Any) -> Tensor:
 def full(size: Any, fill_value: float | bool, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor filled with one value; its dtype is that of the value."""
     kind = np.dtype(bool) if isinstance(fill_value, bool) else INT64 if isinstance(fill_value, int) else mode.dtype
-    return _finish(
-        np.full(as_ints((size,) if isinstance(size, int) else tuple(size)), fill_value, dtype or kind), requires_grad
-    )
+    wanted = kind if dtype is None else check_dtype("full", dtype)
+    return _finish(filled("full", as_shape("full", (size,)), fill_value, wanted), requires_grad)
 
 
 def zeros(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros, of the default dtype."""
-    return _finish(np.zeros(_size("zeros", size), _dtype("zeros", dtype)), requires_grad)
+    return _finish(filled("zeros", as_shape("zeros", size), 0, _dtype("zeros", dtype)), requires_grad)
 
 
 def ones(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones, of the default dtype."""
-    return _finish(np.ones(_size("ones", size), _dtype("ones", dtype)), requires_grad)
+    return _finish(filled("ones", as_shape("ones", size), 1, _dtype("ones", dtype)), requires_grad)
 
 
 def eye(n: int, m: int | None = None, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an (n, m) matrix."""
-    return _finish(np.eye(n, m, dtype=_dtype("eye", dtype)), requires_grad)
+    shape = as_shape("eye", (n, n if m is None else m))
+    array = filled("eye", shape, 0, _dtype("eye", dtype))
+    np.fill_diagonal(array, 1)
+    return _finish(array, requires_grad)
 
 
 def arange(
@@ -86,14 +89,25 @@ def arange(
 ) -> Tensor:
     """start, start + step, ... below end; int64 where all are integers."""
     first, last = (0, start) if end is None else (start, end)
+    first, last, step = (_bound("arange", v) for v in (first, last, step))
     if step == 0:
         raise ShapeError(message("arange", "step 0", "a step that is not 0"))
+    as_shape("arange", (max(0, math.ceil((last - first) / step)),))
     kind = INT64 if all(isinstance(v, (int, np.integer)) for v in (first, last, step)) else mode.dtype
     return _finish(np.arange(first, last, step).astype(_dtype("arange", dtype or kind)), requires_grad)
 
 
+def _bound(name: str, value: Any) -> Any:
+    """A finite number, also as a tensor of one element."""
+    found = value.item() if isinstance(value, (Tensor, np.generic)) else value
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not math.isfinite(found):
+        raise ConfigError(message(name, shown(value), "finite numbers"))
+    return found
+
+
 def linspace(start: float, end: float, steps: int, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """`steps` numbers from start to end, both included, evenly spaced."""
+    _bound("linspace", start), _bound("linspace", end), as_shape("linspace", (whole("linspace", "steps", steps),))
     return _finish(np.linspace(start, end, steps).astype(_dtype("linspace", dtype)), requires_grad)
 
 
@@ -113,13 +127,6 @@ def ones_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tens
 def full_like(x: Tensor, fill_value: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """One value in another tensor's shape and dtype."""
     return full(x.shape, fill_value, dtype=dtype or x.dtype, requires_grad=requires_grad)
-
-
-def _size(name: str, size: tuple[Any, ...]) -> Shape:
-    shape = as_ints(size)
-    if any(n < 0 for n in shape):
-        raise ShapeError(message(name, f"size {shape}", "lengths that are not negative"))
-    return shape
 
 
 def _dtype(name: str, dtype: Any) -> DType:

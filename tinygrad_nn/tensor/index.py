@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from operator import index as as_int
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -21,7 +22,7 @@ from .arrays import array_of
 from .core import Core, constant, mode
 from .inplace import InPlace
 from .operators import Operand
-from .shape import normal_axis
+from .shape import normal_axis, shown
 
 Index = Core | int | np.ndarray[Any, Any] | Sequence[Any]
 T = TypeVar("T", bound=InPlace)
@@ -115,7 +116,12 @@ class Indexed(InPlace):
                 continue
             length = self.shape[axis]
             if isinstance(part, slice):
-                start, stop, step = part.indices(length)
+                try:
+                    start, stop, step = part.indices(length)
+                except (TypeError, ValueError):
+                    got = ":".join(map(shown, (part.start, part.stop, part.step)))
+                    expected = "integers (or nothing), and a step that is not 0"
+                    raise IndexOutOfRange(message("getitem", f"the slice {got}", expected)) from None
                 count = len(range(start, stop, step))
                 if count != length or step != 1:
                     bounds[axis] = (start if count else 0, step, count)
@@ -174,14 +180,19 @@ def _fitted(source: T, shape: Shape) -> T:
         raise ShapeError(message("setitem", f"a value of shape {source.shape} for {shape}", expected)) from None
 
 
+_PLAIN = (int, np.integer, slice, type(None), type(Ellipsis))
+_KEYS = (*_PLAIN, Core, np.ndarray, np.bool_)
+
+
 def _expanded(key: Any, shape: Shape) -> list[Any] | None:
     """The key with the Ellipsis written out, if it has only integers, slices and None; else None."""
     parts = list(key) if isinstance(key, tuple) else [key]
     for k, part in enumerate(parts):
         if isinstance(part, Core) and part.ndim == 0 and part.dtype.kind == "i" and mode.recorder is None:
             parts[k] = int(part.node.value)
-    plain = (int, np.integer, slice, type(None), type(Ellipsis))
-    if any(isinstance(part, (bool, np.bool_)) or not isinstance(part, plain) for part in parts):
+        elif not isinstance(part, _KEYS) and hasattr(part, "__index__"):
+            parts[k] = as_int(part)
+    if any(isinstance(part, (bool, np.bool_)) or not isinstance(part, _PLAIN) for part in parts):
         return None
     used = sum(1 for part in parts if part is not None and part is not Ellipsis)
     if used > len(shape) or sum(part is Ellipsis for part in parts) > 1:

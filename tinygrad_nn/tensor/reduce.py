@@ -20,7 +20,7 @@ from ..ops.reduce import ARGMAX, ARGMIN, MAX, MIN, PROD, SUM
 from ..ops.rules import INT64
 from .core import Core, check_dtype
 from .operators import Operand
-from .shape import Ints, Shaped, normal_axes, normal_axis
+from .shape import Ints, Shaped, normal_axes, normal_axis, whole
 
 T = TypeVar("T")
 
@@ -311,6 +311,7 @@ class Reduced(Shaped):
         Raises IndexOutOfRange where there are fewer than k.
         """
         x, axis = self._line("topk", dim)
+        k = whole("topk", "k", k)
         if not 0 <= k <= x.shape[axis]:
             raise IndexOutOfRange(message("topk", f"k={k} for an axis of {x.shape[axis]}", "0 <= k <= its length"))
         indices = x.argsort(axis, descending=largest).narrow(axis, 0, k)

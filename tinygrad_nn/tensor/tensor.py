@@ -201,6 +201,12 @@ class Tensor(Contracted):
     def __int__(self) -> int:
         return int(self.item())
 
+    def __index__(self) -> int:
+        """What makes an integer of one element a size, an axis or a place in a list, as in PyTorch."""
+        if self.node.dtype.kind != "i":
+            raise DTypeError(message("index", f"a tensor of dtype {self.dtype.name}", "an integer", "use int(x)"))
+        return int(self.item())
+
     def __bool__(self) -> bool:
         if self.numel() != 1:
             hint = "use (x == y).all() or .any()"

@@ -20,6 +20,7 @@ from .ops.elementwise import CAST
 from .ops.scan import bound, column, last
 from .ops.source import INPUT
 from .pytree import Tree, flatten, leaf_names, unflatten
+from .settings import typed
 from .tensor import Tensor, enable_grad
 from .tensor.core import Core, is_literal, left_over, mode, tracing, user_line
 from .tensor.creation import as_tensor, zeros
@@ -91,6 +92,7 @@ def _keeps_node() -> bool:
     return getattr(recorder, "keeps_scans", not getattr(recorder, "symbolic", False))
 
 
+@typed
 def scan(fn: Step, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False) -> tuple[Any, Any]:
     """Run `carry, y = fn(carry, x)` over the first axis of `xs` and return (the last carry, the stacked ys).
 

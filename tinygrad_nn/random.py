@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ConfigError, ShapeError, message
+from .errors import ConfigError, DTypeError, ShapeError, message
 from .graph import Shape
 from .ops.random import PHILOX
 from .ops.rules import FLOAT32, FLOAT64, INT64
+from .settings import mapping, typed
 from .tensor import Tensor
 from .tensor.core import check_dtype, constant, mode
 from .tensor.door import takes_operands
@@ -63,6 +64,8 @@ class Generator:
 
     def set_state(self, state: Tensor) -> None:
         """Go on from a state."""
+        if not isinstance(state, Tensor):
+            raise DTypeError(message("set_state", f"a {type(state).__name__}", "a tensor, from get_state()"))
         if state.shape != (3,) or state.dtype != INT64:
             raise ShapeError(message("set_state", f"{state.shape}:{state.dtype}", "(3,):int64, from get_state()"))
         self.key.assign(state.narrow(0, 0, 2).detach())
@@ -74,6 +77,7 @@ class Generator:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a state_dict."""
+        mapping("Generator", state_dict, "state", "seed")
         self.set_state(state_dict["state"])
         self.seed = state_dict["seed"]
 
@@ -108,11 +112,13 @@ def _leaf(x: Tensor, requires_grad: bool) -> Tensor:
     return x.requires_grad_() if requires_grad else x
 
 
+@typed
 def rand(*size: Any, dtype: Any = None, generator: Generator | None = None, requires_grad: bool = False) -> Tensor:
     """Uniform numbers in [0, 1)."""
     return _leaf(uniform(as_shape("rand", size), _float("rand", dtype), generator), requires_grad)
 
 
+@typed
 def randn(*size: Any, dtype: Any = None, generator: Generator | None = None, requires_grad: bool = False) -> Tensor:
     """Normal numbers of mean 0 and variance 1."""
     shape, kind = as_shape("randn", size), _float("randn", dtype)
@@ -121,6 +127,7 @@ def randn(*size: Any, dtype: Any = None, generator: Generator | None = None, req
     return _leaf(((1.0 - u).log() * -2.0).sqrt() * (v * (2.0 * math.pi)).cos(), requires_grad)
 
 
+@typed
 def randint(
     low: int, high: int | None = None, size: Any = (), dtype: Any = INT64, generator: Generator | None = None
 ) -> Tensor:
@@ -132,11 +139,12 @@ def randint(
     return ((u * float(last - first)).floor() + float(first)).to(check_dtype("randint", dtype))
 
 
+@typed
 def randperm(n: int, generator: Generator | None = None) -> Tensor:
     """The integers below n in random order: the stable order of n random keys."""
     if n < 0:
         raise ConfigError(message("randperm", f"n {n}", "a number that is not negative"))
-    return uniform((n,), FLOAT64, generator).argsort(0)
+    return uniform(as_shape("randperm", (n,)), FLOAT64, generator).argsort(0)
 
 
 @takes_operands
@@ -153,5 +161,7 @@ def randn_like(x: Tensor, generator: Generator | None = None) -> Tensor:
 
 @takes_operands
 def bernoulli(p: Tensor, generator: Generator | None = None) -> Tensor:
-    """1 with probability p, else 0, element by element."""
+    """1 with probability p, else 0, element by element. Raises ConfigError for what is no probability."""
+    if not p.is_traced and not bool(((p.detach() >= 0) & (p.detach() <= 1)).all()):
+        raise ConfigError(message("bernoulli", "values outside of [0, 1]", "probabilities"))
     return (uniform(p.shape, p.dtype, generator) < p.detach()).to(p.dtype)

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import DataError, message
 from ..extras import require
+from ..settings import typed
 from ..tables import html_table, text_table
 from .arrays import check_names
 from .table import as_frame
@@ -121,6 +122,7 @@ HEADERS: Final[dict[Any, tuple[str, ...]]] = {
 }
 
 
+@typed
 def describe(data: Any, columns: Sequence[str] | None = None) -> Description:
     """Count, nulls, mean, standard deviation, smallest, quartiles and largest of every numeric column; the number of
     distinct values of any other, and the most frequent ones.

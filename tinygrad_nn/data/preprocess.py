@@ -20,6 +20,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from ..errors import DataError, message
+from ..settings import typed
 from .arrays import Array, as_array, check_finite, check_names, is_sequence
 
 Names = tuple[str, ...] | None
@@ -205,6 +206,7 @@ class OneHotEncoder:
         return [self.categories[j] for j in scores.argmax(axis=1)]
 
 
+@typed
 def polynomial_features(x: Any, names: Sequence[str] | None = None, *, degree: int = 2,
                         interaction_only: bool = False) -> tuple[Array, tuple[str, ...]]:
     """The columns of `x` and their products up to `degree`, with their names; `interaction_only` leaves out powers.

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..errors import DataError, message
 from ..files import write_atomic
+from ..settings import typed
 from .arrays import Array, as_array
 from .split import split_indices, take
 from .streams import stream
@@ -149,6 +150,7 @@ def from_csv(path: StrPath, group: str = "name", time: str = "t", features: Sequ
     return Sequences(names, [x[i:j] for i, j in pairwise(bounds)], [y[i:j] for i, j in pairwise(bounds)])
 
 
+@typed
 def cut(x: Any, y: Any, length: int, *, drop_last: bool = False) -> Sequences:
     """A table of n steps cut into sequences of `length` steps, in order; the last is shorter, or left out on request.
 
@@ -169,6 +171,7 @@ def cut(x: Any, y: Any, length: int, *, drop_last: bool = False) -> Sequences:
                      [y[i:i + length] for i in starts])
 
 
+@typed
 def sliding_windows(series: Any, length: int, horizon: int = 1, stride: int = 1) -> tuple[Array, Array]:
     """Windows of `length` values and the `horizon` values after each, for regression on the past.
 

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, message
+from ..settings import typed
 from .arrays import Array
 from .streams import stream
 
 
+@typed
 def train_test_split(
     *arrays: Any, sizes: Sequence[float] = (0.8, 0.2), seed: int = 0, shuffle: bool = True, stratify: Any = None
 ) -> tuple[Any, ...]:
@@ -43,6 +45,7 @@ def train_test_split(
     return tuple(take(array, part) for array in arrays for part in parts)
 
 
+@typed
 def split_indices(
     n: int, sizes: Sequence[float] = (0.8, 0.2), *, seed: int = 0, shuffle: bool = True, stratify: Any = None
 ) -> tuple[Array, ...]:
@@ -64,6 +67,7 @@ def split_indices(
     return tuple(rng.permutation(part) for part in _stratified("split", stratify, n, cuts, rng))
 
 
+@typed
 def kfold(
     n: int, k: int = 5, *, seed: int = 0, shuffle: bool = True, stratify: Any = None
 ) -> list[tuple[Array, Array]]:

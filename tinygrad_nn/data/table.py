@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from .. import extras
 from ..errors import DataError, message
+from ..settings import typed
 from .arrays import IMPUTE, Array, check_finite, check_names
 from .lines import layout
 
@@ -162,6 +163,7 @@ def _chosen(path: Path, header: Sequence[str], columns: Sequence[str] | None,
     return columns, _dtypes(dtype, columns)
 
 
+@typed
 def to_matrix(frame: Any, columns: Sequence[str] | None = None, dtype: npt.DTypeLike = np.float64, *,
               missing: Literal["error", "nan"] = "error", op: str = "to_matrix") -> Array:
     """Numeric columns of a data frame as a C-contiguous array of shape (rows, columns).

@@ -10,6 +10,7 @@ from typing import Final
 from ..errors import ConfigError, ShapeError, message
 from ..ops.index import SCATTER_ADD, TAKE
 from ..ops.lookup import Called
+from ..settings import number
 from ..tensor import Tensor, no_grad
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
@@ -254,6 +255,8 @@ def batch_norm(
     """(x - mean) / sqrt(var + eps) per channel (axis 1). In training the batch's statistics, and the running ones
     move by momentum.
     """
+    if not isinstance(momentum, Tensor):
+        number("batch_norm", "momentum", momentum)
     check_floats("batch_norm", x, running_mean, running_var, weight, bias)
     axes = (0, *range(2, x.ndim))
     shape = (1, -1, *(1,) * (x.ndim - 2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import functional as F
-from ..settings import integer, number
+from ..settings import flags, integer, number
 from ..tensor import Tensor
 from ..tensor.door import taken
 from .module import Module
@@ -16,6 +16,7 @@ class Dropout(Module):
     2014.
     """
 
+    @flags
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
         self.p, self.inplace = number("Dropout", "p", p, least=0, most=1), inplace

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import ConfigError, ShapeError, message
 from ..random import Generator, rand, randn
-from ..settings import number
+from ..settings import number, typed
 from ..tensor import Tensor, no_grad
 from ..tensor.creation import eye, full_like, tensor
 from ..tensor.door import fills
@@ -109,6 +109,7 @@ _GAINS = {
 }
 
 
+@typed
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor that keeps the variance through a nonlinearity."""
     if nonlinearity == "leaky_relu":
@@ -120,6 +121,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 @fills
+@typed
 def xavier_uniform_(t: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform with variance gain**2 * 2 / (fan_in + fan_out)."""
     bound = gain * math.sqrt(6 / sum(_fans("xavier_uniform_", t)))
@@ -127,6 +129,7 @@ def xavier_uniform_(t: Tensor, gain: float = 1.0, generator: Generator | None = 
 
 
 @fills
+@typed
 def xavier_normal_(t: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with variance gain**2 * 2 / (fan_in + fan_out)."""
     return normal_(t, 0.0, gain * math.sqrt(2 / sum(_fans("xavier_normal_", t))), generator)
@@ -140,6 +143,7 @@ def _kaiming(name: str, t: Tensor, a: float, mode: FanMode, nonlinearity: str) -
 
 
 @fills
+@typed
 def kaiming_uniform_(
     t: Tensor,
     a: float = 0.0,
@@ -153,6 +157,7 @@ def kaiming_uniform_(
 
 
 @fills
+@typed
 def kaiming_normal_(
     t: Tensor,
     a: float = 0.0,
@@ -165,6 +170,7 @@ def kaiming_normal_(
 
 
 @fills
+@typed
 def orthogonal_(t: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Rows (or columns, whichever are fewer) orthonormal, times gain: the Q of a random matrix."""
     if t.ndim < 2:
@@ -176,6 +182,7 @@ def orthogonal_(t: Tensor, gain: float = 1.0, generator: Generator | None = None
     return _set(t, tensor((gain * (q if rows >= columns else q.T)).reshape(t.shape)))
 
 
+@typed
 def recurrent_orthogonal_(module: M, gain: float = 1.0, generator: Generator | None = None) -> M:
     """Every gate's square block of the weights on the state orthogonal, in all RNN, LSTM, GRU and cells inside.
 

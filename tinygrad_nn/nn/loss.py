@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 from .. import functional as F
 from ..errors import ConfigError, message
-from ..settings import choice, integer, number
+from ..settings import choice, flags, integer, number
 from ..tensor import Tensor
 from .module import Module
 from .parameter import Buffer
@@ -147,6 +147,7 @@ class KLDivLoss(Loss):
 
     reductions = ("mean", "sum", "none", "batchmean")
 
+    @flags
     def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
         super().__init__(reduction=reduction, log_target=log_target)
 
@@ -158,6 +159,7 @@ class KLDivLoss(Loss):
 class PoissonNLLLoss(Loss):
     """`functional.poisson_nll_loss` as a layer."""
 
+    @flags
     def __init__(self, log_input: bool = True, full: bool = False, eps: float = 1e-8, reduction: str = "mean") -> None:
         super().__init__(log_input=log_input, full=full, eps=eps, reduction=reduction)
 
@@ -204,6 +206,7 @@ class MultiMarginLoss(Loss):
 class GaussianNLLLoss(Loss):
     """`functional.gaussian_nll_loss` as a layer."""
 
+    @flags
     def __init__(self, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         super().__init__(full=full, eps=eps, reduction=reduction)
 
@@ -226,6 +229,7 @@ class MarginRankingLoss(Loss):
 class TripletMarginLoss(Loss):
     """`functional.triplet_margin_loss` as a layer."""
 
+    @flags
     def __init__(
         self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False, reduction: str = "mean"
     ) -> None:
@@ -251,6 +255,7 @@ class CosineSimilarity(Loss):
 class PairwiseDistance(Loss):
     """`functional.pairwise_distance` as a layer."""
 
+    @flags
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
         super().__init__(p=p, eps=eps, keepdim=keepdim)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import functional as F
 from ..errors import ShapeError, message
-from ..settings import integer, number
+from ..settings import flags, integer, number
 from ..tensor import Tensor
 from ..tensor.creation import ones, zeros
 from ..tensor.door import taken
@@ -28,6 +28,7 @@ class LayerNorm(Module):
     weight: Parameter | None
     bias: Parameter | None
 
+    @flags
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
@@ -56,6 +57,7 @@ class RMSNorm(Module):
 
     weight: Parameter | None
 
+    @flags
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
@@ -90,6 +92,7 @@ class BatchNorm1d(Module):
     running_var: Buffer | None
     num_batches_tracked: Buffer | None
 
+    @flags
     def __init__(
         self,
         num_features: int,

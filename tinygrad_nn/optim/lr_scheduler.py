@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from ..errors import ConfigError, message
-from ..settings import choice, integer, number
+from ..settings import choice, flags, integer, mapping, number
 from ..tensor.core import forbid_tracing
 from .optimizer import Optimizer, ParamGroup
 from .plateau import OUTSIDE, checked_optimizer, shown
@@ -67,7 +67,8 @@ class LRScheduler:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state_dict."""
-        vars(self).update(state_dict)
+        own = (key for key in self.state_dict() if not key.startswith("_"))
+        vars(self).update(mapping(type(self).__name__, state_dict, *own))
 
 
 def _steps(owner: str, milestones: Any) -> list[int]:
@@ -87,7 +88,9 @@ class LambdaLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         count = len(checked_optimizer(self, optimizer).param_groups)
-        functions = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
+        functions = [lr_lambda] * count if callable(lr_lambda) else lr_lambda
+        if not isinstance(functions, (list, tuple)):
+            raise ConfigError(message("LambdaLR", f"a {type(functions).__name__}", "a function of the step number"))
         for function in functions:
             if not callable(function):
                 raise ConfigError(message("LambdaLR", f"a {type(function).__name__}", "a function of the step number"))
@@ -258,6 +261,7 @@ class OneCycleLR(LRScheduler):
     rate cycles.
     """
 
+    @flags
     def __init__(
         self,
         optimizer: Optimizer,
@@ -373,6 +377,7 @@ class SequentialLR(LRScheduler):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state_dict."""
+        mapping("SequentialLR", state_dict, "last_epoch", "milestones", "schedulers")
         self.last_epoch, self.milestones = state_dict["last_epoch"], state_dict["milestones"]
         for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=True):
             scheduler.load_state_dict(state)

@@ -9,11 +9,12 @@ from typing import Self
 from ..errors import DTypeError, ShapeError, message
 from ..ops.contract import MATMUL
 from ..ops.movement import RESHAPE
+from ..settings import shown, typed
 from .arrays import beside
 from .core import Core, broadcast_shape, constant
 from .index import Indexed
 from .operators import Operand
-from .shape import normal_axis, several, shown, whole
+from .shape import normal_axis, several, whole
 
 
 def check_floats(name: str, *tensors: Core | None) -> None:
@@ -37,6 +38,7 @@ class Contracted(Indexed):
     def __rmatmul__(self, other: Operand) -> Self:
         return self.factor("matmul", other).product("matmul", self)
 
+    @typed
     def matmul(self, other: Operand, transpose: bool = False) -> Self:
         """Matrix product over the last two axes, batch axes broadcast; vectors as in NumPy.
 
@@ -127,10 +129,12 @@ class Contracted(Indexed):
         right = self._ranked("outer", vec2, 1, 1)
         return self.unsqueeze(1) * right.apply(RESHAPE, shape=(1, *right.shape))
 
+    @typed
     def addmm(self, mat1: Operand, mat2: Operand, *, beta: float = 1, alpha: float = 1) -> Self:
         """beta * self + alpha * mat1 @ mat2."""
         return self._added("addmm", self.factor("addmm", mat1), mat2, (2, 2), beta, alpha)
 
+    @typed
     def addmv(self, mat: Operand, vec: Operand, *, beta: float = 1, alpha: float = 1) -> Self:
         """beta * self + alpha * mat @ vec."""
         return self._added("addmv", self.factor("addmv", mat), vec, (2, 1), beta, alpha)

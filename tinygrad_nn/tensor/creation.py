@@ -14,10 +14,11 @@ import numpy as np
 from ..errors import ConfigError, DTypeError, ShapeError, message
 from ..graph import DType
 from ..ops.rules import DTYPES, INT64
+from ..settings import shown, typed
 from .arrays import array_of
 from .core import Mode, check_dtype, constant, mode
 from .door import takes_operands
-from .shape import as_shape, filled, shown, whole
+from .shape import as_shape, filled, whole
 from .tensor import Tensor
 
 
@@ -26,6 +27,7 @@ def _finish(array: Any, requires_grad: bool) -> Tensor:
     return result.requires_grad_() if requires_grad else result
 
 
+@typed
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor with a copy of `data`: numbers, nested lists, arrays, tensors.
 
@@ -56,9 +58,15 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
 
 def from_dlpack(source: Any) -> Tensor:
     """A tensor on the memory of anything that exports DLPack (NumPy, PyTorch, JAX on the CPU)."""
-    return from_numpy(np.from_dlpack(source))
+    try:
+        array = np.from_dlpack(source)
+    except (AttributeError, TypeError, BufferError) as error:
+        expected = "what exports DLPack on the CPU: a tensor of PyTorch or JAX, an array"
+        raise DTypeError(message("from_dlpack", f"a {type(source).__name__}", expected)) from error
+    return from_numpy(array)
 
 
+@typed
 def full(size: Any, fill_value: float | bool, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor filled with one value; its dtype is that of the value."""
     kind = np.dtype(bool) if isinstance(fill_value, bool) else INT64 if isinstance(fill_value, int) else mode.dtype
@@ -66,16 +74,19 @@ def full(size: Any, fill_value: float | bool, dtype: Any = None, requires_grad: 
     return _finish(filled("full", as_shape("full", (size,)), fill_value, wanted), requires_grad)
 
 
+@typed
 def zeros(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros, of the default dtype."""
     return _finish(filled("zeros", as_shape("zeros", size), 0, _dtype("zeros", dtype)), requires_grad)
 
 
+@typed
 def ones(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones, of the default dtype."""
     return _finish(filled("ones", as_shape("ones", size), 1, _dtype("ones", dtype)), requires_grad)
 
 
+@typed
 def eye(n: int, m: int | None = None, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an (n, m) matrix."""
     shape = as_shape("eye", (n, n if m is None else m))
@@ -84,6 +95,7 @@ def eye(n: int, m: int | None = None, dtype: Any = None, requires_grad: bool = F
     return _finish(array, requires_grad)
 
 
+@typed
 def arange(
     start: float, end: float | None = None, step: float = 1, dtype: Any = None, requires_grad: bool = False
 ) -> Tensor:
@@ -99,12 +111,14 @@ def arange(
 
 def _bound(name: str, value: Any) -> Any:
     """A finite number, also as a tensor of one element."""
-    found = value.item() if isinstance(value, (Tensor, np.generic)) else value
+    one = isinstance(value, np.generic) or (isinstance(value, (Tensor, np.ndarray)) and value.shape == ())
+    found = value.item() if one else value
     if isinstance(found, bool) or not isinstance(found, (int, float)) or not math.isfinite(found):
         raise ConfigError(message(name, shown(value), "finite numbers"))
     return found
 
 
+@typed
 def linspace(start: float, end: float, steps: int, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """`steps` numbers from start to end, both included, evenly spaced."""
     _bound("linspace", start), _bound("linspace", end), as_shape("linspace", (whole("linspace", "steps", steps),))

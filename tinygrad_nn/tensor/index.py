@@ -18,11 +18,12 @@ from ..graph import Shape
 from ..ops.index import GATHER, PUT_ADD, SCATTER, SCATTER_ADD, TAKE
 from ..ops.lookup import Called, out_of_range
 from ..ops.movement import RESHAPE
+from ..settings import shown, typed
 from .arrays import array_of
 from .core import Core, constant, mode
 from .inplace import InPlace
 from .operators import Operand
-from .shape import normal_axis, shown
+from .shape import normal_axis
 
 Index = Core | int | np.ndarray[Any, Any] | Sequence[Any]
 T = TypeVar("T", bound=InPlace)
@@ -40,19 +41,26 @@ class Indexed(InPlace):
         """An index or a mask as a tensor; lists and arrays of integers will do."""
         return index if isinstance(index, Core) else self.handle(constant(array_of(name, index)))
 
+    def _aligned(self, name: str, index: Index) -> Core:
+        """Positions with as many axes as this tensor; NumPy would broadcast fewer."""
+        at = self._positions(name, index)
+        if at.ndim != self.ndim:
+            raise ShapeError(message(name, f"an index of shape {at.shape} for {self.shape}", "as many axes"))
+        return at
+
     def gather(self, dim: int, index: Index) -> Self:
         """out[i][j] = x[index[i][j]][j] for dim 0, and so on, as torch.gather."""
-        return self.apply(GATHER, self._positions("gather", index), axis=normal_axis("gather", dim, self.ndim))
+        return self.apply(GATHER, self._aligned("gather", index), axis=normal_axis("gather", dim, self.ndim))
 
     def scatter(self, dim: int, index: Index, src: Operand) -> Self:
         """A copy with out[index[i][j]][j] = src[i][j] for dim 0; the last write counts."""
-        at = self._positions("scatter", index)
+        at = self._aligned("scatter", index)
         return self.apply(SCATTER, at, self._source("scatter", at, src), axis=normal_axis("scatter", dim, self.ndim))
 
     def scatter_add(self, dim: int, index: Index, src: Operand) -> Self:
         """A copy with src[i][j] added at out[index[i][j]][j] for dim 0."""
         axis = normal_axis("scatter_add", dim, self.ndim)
-        at = self._positions("scatter_add", index)
+        at = self._aligned("scatter_add", index)
         return self + self._source("scatter_add", at, src).apply(SCATTER_ADD, at, axis=axis, shape=self.shape)
 
     def _source(self, name: str, index: Core, src: Operand) -> Self:
@@ -67,6 +75,7 @@ class Indexed(InPlace):
         axis = normal_axis("index_select", dim, self.ndim)
         return self.apply(TAKE, index, axis=axis, called=INDEX_SELECT)
 
+    @typed
     def index_add(self, dim: int, index: Index, source: Operand, *, alpha: float = 1) -> Self:
         """A copy with alpha times the slices of `source` added at the slices that `index` names."""
         axis = normal_axis("index_add", dim, self.ndim)

@@ -18,6 +18,7 @@ from ..ops.control import CUMPROD, CUMSUM
 from ..ops.index import ARGSORT, GATHER
 from ..ops.reduce import ARGMAX, ARGMIN, MAX, MIN, PROD, SUM
 from ..ops.rules import INT64
+from ..settings import shown, typed
 from .core import Core, check_dtype
 from .operators import Operand
 from .shape import Ints, Shaped, normal_axes, normal_axis, whole
@@ -96,6 +97,7 @@ class Reduced(Shaped):
         x = self._floating("nanmean", dtype)
         return x.nansum(dim, keepdim) / (x == x).sum(dim, keepdim)
 
+    @typed
     def var(
         self,
         dim: Ints | bool | None = None,
@@ -122,6 +124,7 @@ class Reduced(Shaped):
         divisor = count - (float(unbiased) if correction is None else correction)
         return (centred * centred).sum(axes, keepdim) / max(divisor, 0.0)
 
+    @typed
     def std(
         self,
         dim: Ints | bool | None = None,
@@ -133,6 +136,7 @@ class Reduced(Shaped):
         """Square root of `var`, with gradient 0 where that is 0."""
         return self.var(dim, unbiased, keepdim, correction=correction)._off_zero(lambda v: v.sqrt())
 
+    @typed
     def norm(
         self, p: float | str | None = "fro", dim: Ints | None = None, keepdim: bool = False, dtype: Any = None
     ) -> Self:
@@ -177,6 +181,7 @@ class Reduced(Shaped):
         """Whether no element is 0; True of nothing."""
         return self.eq(0).sum(dim, keepdim).eq(0)
 
+    @typed
     def allclose(self, other: Operand, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
         """Whether `isclose` holds everywhere, as a Python bool."""
         return bool(self.isclose(other, rtol, atol, equal_nan).all())
@@ -255,6 +260,8 @@ class Reduced(Shaped):
         return self._extreme(MIN, ARGMIN, dim, keepdim) if tensor is None else self.minimum(tensor)
 
     def _extreme(self, op: Op, arg: Op, dim: int | None, keepdim: bool) -> Any:
+        if not isinstance(keepdim, (bool, np.bool_)):
+            raise DTypeError(message(op.name, f"keepdim {shown(keepdim)}", "True or False"))
         if dim is None:
             return self._reduce(op, None, keepdim)
         x, axis = self._line(op.name, dim)

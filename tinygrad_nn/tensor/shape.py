@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import DTypeError, IndexOutOfRange, ShapeError, TraceError, message
 from ..graph import Shape
 from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE, Bounds
+from ..settings import shown
 from .core import Core, constant, stretch
 from .elementwise import Elementwise
 from .operators import Operand
@@ -49,16 +50,6 @@ def several(name: str, what: str, value: Any) -> tuple[int, ...]:
         listed: Any = value
         return tuple([whole(name, what, one) for one in listed])
     return (whole(name, what, value),)
-
-
-def shown(value: Any) -> str:
-    """A wrong argument in a message, in one short line."""
-    try:
-        text = ascii(value) if isinstance(value, (str, bytes)) else repr(value)
-    except Exception:
-        text = ""
-    plain = text and len(text) <= 60 and text.isprintable()
-    return text if plain else f"of type {type(value).__name__}"
 
 
 def normal_axis(name: str, axis: int, ndim: int) -> int:

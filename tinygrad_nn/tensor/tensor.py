@@ -20,9 +20,11 @@ from ..errors import DTypeError, GraphError, ShapeError, message
 from ..graph import NO_ATTRS, Attrs, GradSlot, Node, Op, Shape
 from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.source import CONSTANT
+from ..settings import typed
 from .contract import Contracted
 from .core import Core, bind, check_assigned, constant, mode, same, scalar
 from .plain import Plain
+from .shape import normal_axis
 from .view import ALIAS, DETACHED, Strides, is_row_major, regrouped, row_major, scattered, strides_after, written
 
 _new = object.__new__
@@ -55,6 +57,7 @@ class Tensor(Contracted):
     def requires_grad(self, wanted: bool) -> None:
         self.requires_grad_(wanted)
 
+    @typed
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Collect a gradient in `.grad` from now on (or no longer). Raises DTypeError for integers, GraphError for
         non-leaves.
@@ -121,6 +124,7 @@ class Tensor(Contracted):
                 message(name, "a tensor that does not require grad", hint="create it with requires_grad=True")
             )
 
+    @typed
     def backward(
         self,
         gradient: Tensor | None = None,
@@ -287,7 +291,10 @@ class Tensor(Contracted):
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or one length."""
-        return self.shape if dim is None else self.shape[dim]
+        if dim is None:
+            return self.shape
+        axis = normal_axis("size", dim, self.ndim)
+        return self._length(axis, "size")
 
     def dim(self) -> int:
         """Number of axes."""

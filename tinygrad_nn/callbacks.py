@@ -152,7 +152,7 @@ class TerminateOnNaN:
     only_logs = True
 
     def __init__(self, monitor: str | None = None) -> None:
-        self.monitor = monitor
+        self.monitor = None if monitor is None else _column("TerminateOnNaN", monitor)
 
     def found(self, logs: Logs) -> str | None:
         """The first of the columns it looks at that is not finite."""

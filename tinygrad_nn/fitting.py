@@ -36,6 +36,7 @@ from .history import History, run_metadata
 from .random import Generator, default_generator, randperm
 from .resume import Progress, fingerprint, located, read, without_callbacks
 from .serialize import StrPath
+from .settings import flags
 from .tables import html_text
 from .tensor import Tensor, no_grad
 from .tensor.arrays import array_of
@@ -109,6 +110,7 @@ class Fit:
         return html_text(repr(self))
 
 
+@flags
 def fit(
     step: Callable[..., Any],
     data: Any,
@@ -163,6 +165,10 @@ def fit(
     >>> history["loss"].tolist(), w.tolist()
     ([4.0, 0.0], [2.0])
     """
+    given: Any = class_weight
+    if given is not None and not isinstance(given, (str, Mapping)):
+        got = f"class_weight of type {type(given).__name__}"
+        raise ConfigError(message("fit", got, "a mapping of classes to weights, or 'balanced'"))
     for name, value in (("epochs", epochs), ("eval_every", eval_every)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ConfigError(message("fit", f"{name}={value!r}", "an integer of at least 1"))

@@ -23,7 +23,7 @@ import numpy as np
 from .errors import DataError, message
 from .extras import require
 from .files import write_atomic
-from .settings import is_number, mapping, shown, typed
+from .settings import is_number, is_whole, mapping, shown, typed
 from .tables import html_table, html_text, text_table
 
 StrPath = str | os.PathLike[str]
@@ -94,7 +94,9 @@ class History(Mapping[str, Any]):
     @typed
     def log_epochs(self, columns: Mapping[str, list[float]], count: int | None = None) -> None:
         """Add the entries of several epochs: a list per column, `count` or all of one length."""
-        added = _height(columns) if count is None else count
+        added = _height(columns)
+        if count is not None and columns and count != added:
+            raise DataError(message("history", f"{added} entries for {count} epochs", "as many of each"))
         _extend(self._per_epoch, columns, self.epochs, added)
         self.epochs += added
 
@@ -104,6 +106,8 @@ class History(Mapping[str, Any]):
         clash = sorted(set(columns) & set(self._per_epoch))
         if clash:
             raise DataError(message("evaluate", f"the name {clash[0]!r}", "a name that the training step does not use"))
+        if not isinstance(epochs, list) or not all(is_whole(epoch) for epoch in epochs):
+            raise DataError(message("history", f"epochs {shown(epochs)}", "a list of epoch numbers"))
         if columns and _height(columns) != len(epochs):
             got = f"{_height(columns)} entries for {len(epochs)} evaluations"
             raise DataError(message("history", got, "as many of each"))

@@ -20,7 +20,7 @@ from .ops.elementwise import CAST
 from .ops.scan import bound, column, last
 from .ops.source import INPUT
 from .pytree import Tree, flatten, leaf_names, unflatten
-from .settings import typed
+from .settings import shown, typed
 from .tensor import Tensor, enable_grad
 from .tensor.core import Core, is_literal, left_over, mode, tracing, user_line
 from .tensor.creation import as_tensor, zeros
@@ -113,6 +113,8 @@ def scan(fn: Step, init: Any, xs: Any = None, length: int | None = None, reverse
     >>> w.grad.item()
     3.0
     """
+    if not callable(fn):
+        raise TraceError(message("scan", f"fn {shown(fn)}", "a function (carry, x) -> (carry, y)"))
     return run_scan(fn, init, xs, length, reverse, NAME)
 
 

@@ -272,7 +272,7 @@ def expected_calibration_error(predictions: Any, targets: Any, bins: int = 10) -
     >>> round(expected_calibration_error([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1], bins=2).item(), 4)
     0.15
     """
-    integer("expected_calibration_error", "bins", bins, least=1)
+    integer("expected_calibration_error", "bins", bins, least=1, most=10**7)
     if not _traced(predictions, targets):
         return tensor(calibration_table(predictions, targets, bins).ece, dtype="float64")
     p, positive, _ = _two_classes("expected_calibration_error", predictions, targets, None)

@@ -197,6 +197,15 @@ def typed(function: Callable[P, R]) -> Callable[P, R]:
     return _checked(function, kinds(function), DTypeError)
 
 
+def typed_as(error: type[TinygradError], *but: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """The same with another class of error, for the functions of a part that has one of its own; `but` are parameters
+    that they check themselves.
+    """
+    return lambda function: _checked(
+        function, {name: kind for name, kind in kinds(function).items() if name not in but}, error
+    )
+
+
 def flags(init: Callable[P, R]) -> Callable[P, R]:
     """A constructor that refuses flags which are neither True nor False; its sizes and rates have checks of their own.
     """

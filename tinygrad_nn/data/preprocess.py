@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, combinations_with_replacement
-from math import isnan
+from math import comb, isnan
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from ..errors import DataError, message
-from ..settings import typed
+from ..settings import shown, typed_as
 from .arrays import Array, as_array, check_finite, check_names, is_sequence
 
 Names = tuple[str, ...] | None
@@ -163,7 +163,9 @@ class OneHotEncoder:
     unknown: Literal["error", "zeros"] = "error"
 
     def __post_init__(self) -> None:
-        if self.unknown not in ("error", "zeros"):
+        if not isinstance(self.name, str):
+            raise DataError(message(type(self).__name__, f"name {shown(self.name)}", "a text"))
+        if not isinstance(self.unknown, str) or self.unknown not in ("error", "zeros"):
             raise DataError(message(type(self).__name__, f"unknown={self.unknown!r}", '"error" or "zeros"'))
 
     @classmethod
@@ -206,7 +208,7 @@ class OneHotEncoder:
         return [self.categories[j] for j in scores.argmax(axis=1)]
 
 
-@typed
+@typed_as(DataError)
 def polynomial_features(x: Any, names: Sequence[str] | None = None, *, degree: int = 2,
                         interaction_only: bool = False) -> tuple[Array, tuple[str, ...]]:
     """The columns of `x` and their products up to `degree`, with their names; `interaction_only` leaves out powers.
@@ -219,11 +221,20 @@ def polynomial_features(x: Any, names: Sequence[str] | None = None, *, degree: i
     ('a', 'b', 'a*b')
     """
     op = "polynomial_features"
+    if names is not None and not all(isinstance(name, str) for name in names):
+        raise DataError(message(op, f"names {shown(names)}", "texts"))
+    names = None if names is None else tuple(names)
     x = _matrix(op, x, names)
     if degree < 1:
         raise DataError(message(op, f"degree={degree}", "degree >= 1", "degree=2 gives squares and pairs"))
     names = [f"x{j + 1}" for j in range(x.shape[1])] if names is None else names
     choose = combinations if interaction_only else combinations_with_replacement
+    count = sum(
+        comb(x.shape[1] + (0 if interaction_only else size - 1), size) for size in range(1, min(degree, 1000) + 1)
+    )
+    if degree > 1000 or count * max(len(x), 1) > 2**32:
+        got = f"degree={degree} of {x.shape[1]} columns, which makes {count:.3g} of {len(x)} rows"
+        raise DataError(message(op, got, "at most 2**32 numbers", "a lower degree, or fewer columns"))
     factors = [chosen for size in range(1, degree + 1) for chosen in choose(range(x.shape[1]), size)]
     products = np.stack([x[:, list(chosen)].prod(axis=1) for chosen in factors], axis=1)
     return products, tuple(_product_name(names, chosen) for chosen in factors)

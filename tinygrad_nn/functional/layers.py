@@ -28,7 +28,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     own, stored = x.node.shape, weight.node.shape
     if not own or len(stored) != 2 or own[-1] != stored[1]:
-        expected = f"(..., {weight.shape[-1]}) and (out, {weight.shape[-1]})"
+        width = stored[-1] if stored else "in"
+        expected = f"(..., {width}) and (out, {width})"
         raise ShapeError(
             message("linear", f"shapes {x.shape} and {weight.shape}", expected, "the last axis holds the features")
         )
@@ -165,6 +166,8 @@ def _pool(
     name: str, x: Tensor, size: int, stride: int | None, padding: int, dilation: int, ceil_mode: bool, value: float
 ) -> Tensor:
     step = size if stride is None else stride
+    if x.ndim == 0 or step < 1:
+        raise ShapeError(message(name, f"shape {x.shape} and stride {step}", "at least one axis, and stride >= 1"))
     if padding > size // 2:
         raise ConfigError(message(name, f"padding {padding}", f"at most half of the window, {size // 2}"))
     length, span = x.shape[-1] + 2 * padding, dilation * (size - 1) + 1

@@ -84,6 +84,10 @@ def trunc_normal_(
     number("trunc_normal_", "mean", mean)
     number("trunc_normal_", "std", std, above=0)
     number("trunc_normal_", "b", b, above=number("trunc_normal_", "a", a, finite=False), finite=False)
+    low, high = (a - mean) / std, (b - mean) / std
+    if low > 4 or high < -4 or high - low < 1e-3:  # one draw of ten thousand would be kept, or fewer
+        got = f"limits {a} and {b} for mean {mean} and std {std}"
+        raise ConfigError(message("trunc_normal_", got, "limits around the mean, wide enough to meet"))
     values = randn(t.shape, dtype=t.dtype, generator=generator) * std + mean
     while bool(((values < a) | (values > b)).any()):
         again = randn(t.shape, dtype=t.dtype, generator=generator) * std + mean
@@ -195,6 +199,8 @@ def recurrent_orthogonal_(module: M, gain: float = 1.0, generator: Generator | N
     >>> tg.allclose(block @ block.T, tg.eye(5), atol=1e-6)
     True
     """
+    if not hasattr(module, "named_parameters"):
+        raise ConfigError(message("recurrent_orthogonal_", f"a {type(module).__name__}", "a module"))
     found = [p for name, p in module.named_parameters() if name.rpartition(".")[2].startswith("weight_hh")]
     if not found:
         got = f"{type(module).__name__} without recurrent weights"

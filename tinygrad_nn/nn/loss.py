@@ -12,6 +12,7 @@ from .. import functional as F
 from ..errors import ConfigError, message
 from ..settings import choice, flags, integer, number
 from ..tensor import Tensor
+from ..tensor.creation import as_tensor
 from .module import Module
 from .parameter import Buffer
 
@@ -41,6 +42,10 @@ class Loss(Module):
                 number(owner, name, value, **NUMBERS[name])
             elif name in ("ignore_index", "dim"):
                 integer(owner, name, value)
+            elif name in ("weight", "pos_weight") and value is not None:
+                value = as_tensor(value)
+                if not bool(value.detach().isfinite().all()):
+                    raise ConfigError(message(owner, f"{name} with NaN or infinities", "finite numbers"))
             setattr(self, name, Buffer(value) if isinstance(value, Tensor) else value)
 
     def settings(self) -> dict[str, Any]:
@@ -194,7 +199,7 @@ class MultiMarginLoss(Loss):
     """`functional.multi_margin_loss` as a layer."""
 
     def __init__(self, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, reduction: str = "mean") -> None:
-        if p not in (1, 2):
+        if not isinstance(p, (int, float)) or p not in (1, 2):
             raise ConfigError(message("MultiMarginLoss", f"p {p!r}", "1 or 2"))
         super().__init__(p=p, margin=margin, weight=weight, reduction=reduction)
 

@@ -18,7 +18,8 @@ from .parameter import Buffer, Parameter
 
 
 def _sizes(owner: str, normalized_shape: Any) -> tuple[int, ...]:
-    sizes = normalized_shape if isinstance(normalized_shape, Iterable) else (normalized_shape,)
+    several = isinstance(normalized_shape, Iterable) and not isinstance(normalized_shape, (str, bytes, set, frozenset))
+    sizes = normalized_shape if several else (normalized_shape,)
     return tuple(integer(owner, "normalized_shape", size, least=0) for size in sizes)
 
 

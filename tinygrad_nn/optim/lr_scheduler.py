@@ -73,7 +73,7 @@ class LRScheduler:
 
 def _steps(owner: str, milestones: Any) -> list[int]:
     """Step numbers, in the order given."""
-    if not isinstance(milestones, Iterable):
+    if not isinstance(milestones, Iterable) or isinstance(milestones, (str, bytes, set, frozenset)):
         raise ConfigError(message(owner, f"milestones {milestones!r}", "a list of steps"))
     return [integer(owner, "milestone", step, least=0) for step in milestones]
 
@@ -284,6 +284,9 @@ class OneCycleLR(LRScheduler):
             total_steps = integer("OneCycleLR", "epochs", epochs, least=1) * integer(
                 "OneCycleLR", "steps_per_epoch", steps_per_epoch, least=1
             )
+        for name, value in (("epochs", epochs), ("steps_per_epoch", steps_per_epoch)):
+            if value is not None:
+                integer("OneCycleLR", name, value, least=1)
         total_steps = integer("OneCycleLR", "total_steps", total_steps, least=1)
         number("OneCycleLR", "max_lr", max_lr, least=0)
         number("OneCycleLR", "pct_start", pct_start, least=0, most=1)

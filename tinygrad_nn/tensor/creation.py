@@ -106,15 +106,16 @@ def arange(
         raise ShapeError(message("arange", "step 0", "a step that is not 0"))
     as_shape("arange", (max(0, math.ceil((last - first) / step)),))
     kind = INT64 if all(isinstance(v, (int, np.integer)) for v in (first, last, step)) else mode.dtype
-    return _finish(np.arange(first, last, step).astype(_dtype("arange", dtype or kind)), requires_grad)
+    numbers = np.arange(first, last, step).astype(check_dtype("arange", kind if dtype is None else dtype))
+    return _finish(numbers, requires_grad)
 
 
 def _bound(name: str, value: Any) -> Any:
     """A finite number, also as a tensor of one element."""
     one = isinstance(value, np.generic) or (isinstance(value, (Tensor, np.ndarray)) and value.shape == ())
     found = value.item() if one else value
-    if isinstance(found, bool) or not isinstance(found, (int, float)) or not math.isfinite(found):
-        raise ConfigError(message(name, shown(value), "finite numbers"))
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not abs(found) < 2**63:
+        raise ConfigError(message(name, shown(value), "numbers below 2**63"))
     return found
 
 
@@ -128,19 +129,19 @@ def linspace(start: float, end: float, steps: int, dtype: Any = None, requires_g
 @takes_operands
 def zeros_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros of another tensor's shape and dtype."""
-    return zeros(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad)
+    return zeros(x.shape, dtype=x.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
 
 @takes_operands
 def ones_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones of another tensor's shape and dtype."""
-    return ones(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad)
+    return ones(x.shape, dtype=x.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
 
 @takes_operands
 def full_like(x: Tensor, fill_value: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """One value in another tensor's shape and dtype."""
-    return full(x.shape, fill_value, dtype=dtype or x.dtype, requires_grad=requires_grad)
+    return full(x.shape, fill_value, dtype=x.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
 
 def _dtype(name: str, dtype: Any) -> DType:

@@ -16,7 +16,7 @@ from ..graph import DType, Op
 from ..ops import elementwise as e
 from ..ops import transcendental as t
 from ..ops.rules import BOOL
-from ..settings import typed
+from ..settings import shown, typed
 from .core import Core, Number, scalar
 from .logic import Logical
 from .operators import Operand as Operand
@@ -56,6 +56,8 @@ class Elementwise(Logical):
         >>> x.div(2).tolist(), x.div(2, rounding_mode="trunc").tolist(), x.div(2, rounding_mode="floor").tolist()
         ([3.5, -3.5], [3, -3], [3, -4])
         """
+        if rounding_mode is not None and not isinstance(rounding_mode, str):
+            raise ConfigError(message("div", f"rounding_mode={shown(rounding_mode)}", "None, 'trunc' or 'floor'"))
         if rounding_mode is None:
             return self._answer("div", other, self.__truediv__(other))
         if rounding_mode == "floor":
@@ -285,6 +287,8 @@ class Elementwise(Logical):
         if decimals == 0:
             return self._rounded(e.ROUND)
         e.ROUND.dtype(self.node.dtype)
+        if abs(decimals) > 300:
+            raise ConfigError(message("round", f"decimals {decimals}", "-300 <= decimals <= 300"))
         scale = 10.0 ** abs(decimals)
         return (self * scale).round() / scale if decimals > 0 else (self / scale).round() * scale
 

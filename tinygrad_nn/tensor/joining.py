@@ -80,7 +80,7 @@ def diag(x: Any, diagonal: int = 0) -> Tensor:
 
 def meshgrid(*tensors: Any, indexing: Literal["ij", "xy"] = "ij") -> tuple[Tensor, ...]:
     """Coordinates of a grid: one tensor per axis, all of the grid's shape."""
-    if indexing not in ("ij", "xy"):
+    if not isinstance(indexing, str) or indexing not in ("ij", "xy"):
         raise ConfigError(message("meshgrid", f"indexing {indexing!r}", "'ij' or 'xy'"))
     listed = [
         as_tensor(x).reshape(-1)

@@ -131,7 +131,8 @@ class Shaped(Elementwise):
 
     def new_arange(self, count: int) -> Self:
         """0, 1, ... as int64."""
-        return self.handle(constant(np.arange(*as_shape("new_arange", (count,)), dtype=np.int64)))  # type: ignore[no-any-return]
+        (length,) = as_shape("new_arange", (whole("new_arange", "count", count),))
+        return self.handle(constant(np.arange(length, dtype=np.int64)))  # type: ignore[no-any-return]
 
     def _length(self, axis: int, name: str = "narrow") -> int:
         """Length of a (normal) axis; raises ShapeError for a 0-d tensor, which has none."""

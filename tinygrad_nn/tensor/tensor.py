@@ -142,6 +142,9 @@ class Tensor(Contracted):
             raise GraphError(message("backward", "a tensor that depends on nothing that requires grad", hint=hint))
         seed = self.seed(gradient)
         retain = create_graph if retain_graph is None else retain_graph
+        for one in () if inputs is None else inputs:
+            if not isinstance(one, Core):
+                raise DTypeError(message("backward", f"a {type(one).__name__} among inputs", "tensors"))
         wanted = None if inputs is None else [handle.node for handle in inputs]
         found = walk([self], [seed], wanted, retain, create_graph)
         for node, cotangent in found.items():

@@ -277,7 +277,6 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "lr_scheduler.SequentialLR": {"schedulers": None},
     "callbacks.Schedule": {"scheduler": lambda: lr_scheduler.StepLR(sgd(), 2)},
     "data.cut": {"x": lambda: np.ones((6, 2)), "y": lambda: np.ones(6), "length": lambda: 2},
-    "data.describe": {"data": lambda: {"a": [1.0, 2.0]}},
     "data.kfold": {"n": lambda: 10, "k": lambda: 3},
     "data.split_indices": {"n": lambda: 10, "sizes": lambda: (0.5, 0.5)},
     "data.polynomial_features": {"x": lambda: np.eye(3)},
@@ -343,9 +342,11 @@ HOLDERS: dict[str, Callable[[], Any]] = {  # objects whose methods are called
 }
 # For those who write ops and layers of the framework itself: their arguments are made, not written.
 INSIDE = {
-    *(f"Tensor.{name}" for name in ("apply", "cast", "cut", "embed", "expand_to", "factor", "handle", "placed", "places",
+    *(f"Tensor.{name}" for name in ("apply", "cast", "cut", "embed", "expand_to", "factor", "handle",
+        "placed", "places",
                                     "point_at", "product", "promoted", "seed", "shared", "spread", "cat_with")),
-    *(f"data.{name}" for name in ("Batches", "MaxAbsScaler", "MeanImputer", "MinMaxScaler", "StandardScaler", "Sequences",
+    *(f"data.{name}" for name in ("Batches", "MaxAbsScaler", "MeanImputer", "MinMaxScaler",
+        "StandardScaler", "Sequences",
                                   "as_columns", "gather", "batches")),
     *(f"metrics.{name}" for name in ("CalibrationTable", "OperatingPoint", "PrecisionRecallCurve", "RocCurve")),
     "Adam.check", "Adam.initial_state", "Adam.update", "StepLR.rate", "callbacks.Run", "EarlyStopping.begin",
@@ -353,7 +354,8 @@ INSIDE = {
     "tg.History", "tg.NonFiniteWarning", "nn.Identity", "tg.load", "tg.save", "History.plot", "History.get",
     "tg.set_default_dtype", "tg.set_grad_enabled", "tg.jit", "tg.checkpoint", "optim.minimize",
     "lr_scheduler.SequentialLR", "History.to_csv", "data.read_csv", "callbacks.Checkpoint", "tg.hessian", "tg.jacobian",
-    "tg.value_and_grad", "tg.grad", "tg.explain", "callbacks.monitored", "callbacks.shown", "EarlyStopping.state_dict", "nn.Module", "Linear.forward", "Sequential.forward",
+    "tg.value_and_grad", "tg.grad", "tg.explain", "callbacks.monitored", "callbacks.shown", "EarlyStopping.state_dict",
+    "nn.Module", "Linear.forward", "Sequential.forward",
 }  # fmt: skip
 
 

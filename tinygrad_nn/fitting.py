@@ -165,9 +165,9 @@ def fit(
     >>> history["loss"].tolist(), w.tolist()
     ([4.0, 0.0], [2.0])
     """
-    given: Any = class_weight
-    if given is not None and not isinstance(given, (str, Mapping)):
-        got = f"class_weight of type {type(given).__name__}"
+    weights: Any = class_weight
+    if weights is not None and not isinstance(weights, (str, Mapping)):
+        got = f"class_weight of type {type(weights).__name__}"
         raise ConfigError(message("fit", got, "a mapping of classes to weights, or 'balanced'"))
     for name, value in (("epochs", epochs), ("eval_every", eval_every)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:

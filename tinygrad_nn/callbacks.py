@@ -27,7 +27,7 @@ from .files import read, remove_leftovers, write_atomic
 from .history import History
 from .optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from .serialize import checkpoint_path, packed
-from .settings import choice, integer, number
+from .settings import choice, integer, mapping, number
 from .tensor import Tensor
 
 logger = logging.getLogger("tinygrad_nn.fit")
@@ -129,6 +129,7 @@ class EarlyStopping:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a state_dict."""
+        mapping("EarlyStopping", state_dict, "best", "best_epoch", "kept")
         self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
         self.kept = list(state_dict["kept"])
 
@@ -161,7 +162,7 @@ class TerminateOnNaN:
     only_logs = True
 
     def __init__(self, monitor: str | None = None) -> None:
-        self.monitor = monitor
+        self.monitor = None if monitor is None else _column("TerminateOnNaN", monitor)
 
     def found(self, logs: Logs) -> str | None:
         """The first of the columns it looks at that is not finite."""

@@ -312,7 +312,10 @@ def _values(owner: str, value: Any) -> Array:
         hint = "call it outside of the function; roc_auc, average_precision and expected_calibration_error compile"
         raise TraceError(message(owner, "values that are not known while a function is compiled", "numbers", hint))
     detach = getattr(value, "detach", None)
-    return np.asarray(detach().numpy() if detach is not None else value)
+    try:
+        return np.asarray(detach().numpy() if detach is not None else value)
+    except ValueError as error:
+        raise ShapeError(message(owner, "rows of different lengths", "as many numbers in each")) from error
 
 
 def _checked(owner: str, predictions: Any, targets: Any, sample_weight: Any) -> tuple[Array, Array, Array]:

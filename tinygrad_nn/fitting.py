@@ -46,6 +46,7 @@ from .random import Generator, default_generator, randperm
 from .reach import Reached
 from .resume import Progress, fingerprint, located, read, understood, without_callbacks
 from .serialize import StrPath
+from .settings import flags
 from .tables import html_text
 from .tensor import Tensor, no_grad
 from .tensor.arrays import array_of
@@ -126,6 +127,7 @@ class Fit:
 Native = tuple[Any, Training, Generator | None]  # what it was made for, the run, and the generator of its order
 
 
+@flags
 def fit(
     step: Callable[..., Any],
     data: Any,
@@ -180,6 +182,10 @@ def fit(
     >>> history["loss"].tolist(), w.tolist()
     ([4.0, 0.0], [2.0])
     """
+    weights: Any = class_weight
+    if weights is not None and not isinstance(weights, (str, Mapping)):
+        got = f"class_weight of type {type(weights).__name__}"
+        raise ConfigError(message("fit", got, "a mapping of classes to weights, or 'balanced'"))
     for name, value in (("epochs", epochs), ("eval_every", eval_every)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ConfigError(message("fit", f"{name}={value!r}", "an integer of at least 1"))

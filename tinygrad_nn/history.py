@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import platform
 import sys
@@ -23,6 +24,7 @@ import numpy as np
 from .errors import DataError, message, printable
 from .extras import require
 from .files import write_atomic
+from .settings import is_number, is_whole, mapping, shown, typed
 from .tables import html_table, html_text, text_table
 
 StrPath = str | os.PathLike[str]
@@ -80,34 +82,38 @@ class History(Mapping[str, Any]):
     _per_evaluation: dict[str, list[float]] = field(default_factory=dict)
 
     def log_epoch(self, values: Mapping[str, float]) -> None:
-        """Add the entries of one epoch."""
-        self.epochs += 1
-        for name, value in values.items():
-            self._per_epoch.setdefault(name, []).append(value)
+        """Add the entries of one epoch. A name that is new has NaN in the epochs before, one that is missing in this.
+        """
+        _check_values(values)
+        self.log_epochs({name: [value] for name, value in values.items()}, 1)
 
     def log_evaluation(self, values: Mapping[str, float]) -> None:
         """Add the entries of an evaluation after the epoch logged last."""
-        clash = sorted(set(values) & set(self._per_epoch))
-        if clash:
-            raise DataError(message("evaluate", f"the name {clash[0]!r}", "a name that the training step does not use"))
-        self.evaluated.append(self.epochs)
-        for name, value in values.items():
-            self._per_evaluation.setdefault(name, []).append(value)
+        _check_values(values)
+        self.log_evaluations([self.epochs], {name: [value] for name, value in values.items()})
 
-    def log_epochs(self, columns: Mapping[str, list[float]]) -> None:
-        """Add the entries of several epochs: a list per column."""
-        self.epochs += max(map(len, columns.values()), default=0)
-        for name, values in columns.items():
-            self._per_epoch.setdefault(name, []).extend(values)
+    @typed
+    def log_epochs(self, columns: Mapping[str, list[float]], count: int | None = None) -> None:
+        """Add the entries of several epochs: a list per column, `count` or all of one length."""
+        added = _height(columns)
+        if count is not None and columns and count != added:
+            raise DataError(message("history", f"{added} entries for {count} epochs", "as many of each"))
+        _extend(self._per_epoch, columns, self.epochs, added)
+        self.epochs += added
 
+    @typed
     def log_evaluations(self, epochs: list[int], columns: Mapping[str, list[float]]) -> None:
         """Add the entries of evaluations after these epochs: a list per column."""
         clash = sorted(set(columns) & set(self._per_epoch))
         if clash:
             raise DataError(message("evaluate", f"the name {clash[0]!r}", "a name that the training step does not use"))
+        if not isinstance(epochs, list) or not all(is_whole(epoch) for epoch in epochs):
+            raise DataError(message("history", f"epochs {shown(epochs)}", "a list of epoch numbers"))
+        if columns and _height(columns) != len(epochs):
+            got = f"{_height(columns)} entries for {len(epochs)} evaluations"
+            raise DataError(message("history", got, "as many of each"))
+        _extend(self._per_evaluation, columns, len(self.evaluated), len(epochs))
         self.evaluated += epochs
-        for name, values in columns.items():
-            self._per_evaluation.setdefault(name, []).extend(values)
 
     def __getitem__(self, name: str) -> Any:
         for columns in (self._per_epoch, self._per_evaluation):
@@ -138,6 +144,7 @@ class History(Mapping[str, Any]):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a state_dict."""
+        mapping("History", state_dict, "evaluated", *_COLUMNS)
         for name, value in state_dict.items():
             setattr(self, name, copy(value))
         self.evaluated = state_dict["evaluated"].tolist()
@@ -265,6 +272,32 @@ class History(Mapping[str, Any]):
 
     def _repr_html_(self) -> str:
         return html_text(self._head()) + (html_table(self._table(list(self))) if self.epochs else "")
+
+
+def _check_values(values: Any) -> None:
+    """Raise DataError unless these are numbers by name."""
+    for name, value in values.items() if isinstance(values, Mapping) else [(None, values)]:
+        if not isinstance(name, str) or not is_number(value):
+            got = f"{shown(name)}: {shown(value)}" if name is not None else shown(value)
+            raise DataError(message("history", got, "numbers by name"))
+
+
+def _height(columns: Mapping[str, Sequence[float]]) -> int:
+    """How many entries every column has; raises DataError where they differ."""
+    for name, values in columns.items():
+        if not isinstance(name, str) or not isinstance(values, (list, tuple, np.ndarray)):
+            raise DataError(message("history", f"{shown(name)}: {shown(values)}", "lists of numbers by name"))
+    heights = {len(values) for values in columns.values()}
+    if len(heights) > 1:
+        raise DataError(message("history", f"columns of {sorted(heights)} entries", "one length"))
+    return max(heights, default=0)
+
+
+def _extend(table: dict[str, list[float]], columns: Mapping[str, Sequence[float]], before: int, added: int) -> None:
+    """Columns grow together: NaN stands where a name was not among those logged."""
+    for name in dict.fromkeys((*table, *columns)):
+        column = table.setdefault(name, [math.nan] * before)
+        column.extend(columns.get(name, [math.nan] * added))
 
 
 def _fitting(names: list[str]) -> list[str]:

@@ -20,6 +20,7 @@ from .ops.elementwise import CAST
 from .ops.scan import bound, column, last
 from .ops.source import INPUT
 from .pytree import Tree, flatten, leaf_names, unflatten
+from .settings import shown, typed
 from .tensor import Tensor, enable_grad
 from .tensor.core import Core, is_literal, left_over, mode, tracing, user_line
 from .tensor.creation import as_tensor, zeros
@@ -101,6 +102,7 @@ def _keeps_node() -> bool:
     return getattr(recorder, "keeps_scans", not getattr(recorder, "symbolic", False))
 
 
+@typed
 def scan(fn: Step, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False) -> tuple[Any, Any]:
     """Run `carry, y = fn(carry, x)` over the first axis of `xs` and return (the last carry, the stacked ys).
 
@@ -121,6 +123,8 @@ def scan(fn: Step, init: Any, xs: Any = None, length: int | None = None, reverse
     >>> w.grad.item()
     3.0
     """
+    if not callable(fn):
+        raise TraceError(message("scan", f"fn {shown(fn)}", "a function (carry, x) -> (carry, y)"))
     return run_scan(fn, init, xs, length, reverse, NAME)
 
 

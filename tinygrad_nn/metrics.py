@@ -24,13 +24,14 @@ from .curves import threshold_for as threshold_for
 from .errors import ConfigError, ShapeError, message
 from .ops.index import SCATTER_ADD
 from .ops.lookup import Called
-from .settings import integer
+from .settings import integer, typed
 from .tensor import Tensor, no_grad
 from .tensor.creation import as_tensor, tensor
 
 Average = Literal["binary", "macro", "micro", "weighted"]
 
 
+@typed
 def predicted_labels(predictions: Any, threshold: float = 0.5) -> Tensor:
     """Labels (N,) of what a model returned: argmax of scores (N, C), `> threshold` for probabilities, labels as they
     are.
@@ -56,6 +57,7 @@ def _quotient(a: Tensor, b: Tensor, zero_division: float) -> Tensor:
     return (a / b.masked_fill(empty, 1)).masked_fill(empty, zero_division)
 
 
+@typed
 def accuracy(predictions: Any, targets: Any, threshold: float = 0.5) -> Tensor:
     """Share of labels that are right, a 0-d float tensor; NaN of nothing.
 
@@ -67,6 +69,7 @@ def accuracy(predictions: Any, targets: Any, threshold: float = 0.5) -> Tensor:
     return (p == t).float().mean()
 
 
+@typed
 def confusion(predictions: Any, targets: Any, num_classes: int | None = None, threshold: float = 0.5) -> Tensor:
     """Counts (C, C) as int64: row = true label, column = predicted label.
 
@@ -111,6 +114,7 @@ def _per_class(
     return hit, guessed, actual, share
 
 
+@typed
 def precision(
     predictions: Any, targets: Any, average: Average = "binary", threshold: float = 0.5, zero_division: float = 0.0
 ) -> Tensor:
@@ -119,6 +123,7 @@ def precision(
     return (_quotient(hit, guessed, zero_division) * share).sum()
 
 
+@typed
 def recall(
     predictions: Any, targets: Any, average: Average = "binary", threshold: float = 0.5, zero_division: float = 0.0
 ) -> Tensor:
@@ -127,6 +132,7 @@ def recall(
     return (_quotient(hit, actual, zero_division) * share).sum()
 
 
+@typed
 def f1(
     predictions: Any, targets: Any, average: Average = "binary", threshold: float = 0.5, zero_division: float = 0.0
 ) -> Tensor:
@@ -148,24 +154,28 @@ def _values(name: str, predictions: Any, targets: Any) -> tuple[Tensor, Tensor]:
     return p.as_float(), t.as_float()
 
 
+@typed
 def mae(predictions: Any, targets: Any) -> Tensor:
     """Mean of |prediction - target|, in the target's unit."""
     p, t = _values("mae", predictions, targets)
     return (p - t).abs().mean()
 
 
+@typed
 def rmse(predictions: Any, targets: Any) -> Tensor:
     """Root of the mean squared error, in the target's unit."""
     p, t = _values("rmse", predictions, targets)
     return ((p - t) * (p - t)).mean().sqrt()
 
 
+@typed
 def mape(predictions: Any, targets: Any, zero_division: float = 0.0) -> Tensor:
     """Mean of |prediction - target| / |target|, as a fraction; where the target is 0 the term is `zero_division`."""
     p, t = _values("mape", predictions, targets)
     return _quotient((p - t).abs(), t.abs(), zero_division).mean()
 
 
+@typed
 def r2(predictions: Any, targets: Any) -> Tensor:
     """1 - residual / total sum of squares. For targets that do not vary: 1 if every prediction is exact, else 0.
 
@@ -178,12 +188,14 @@ def r2(predictions: Any, targets: Any) -> Tensor:
     return (1 - _quotient(residual, total, 0.0)).where(total != 0, exact)
 
 
+@typed
 def within(predictions: Any, targets: Any, fraction: float) -> Tensor:
     """Share of predictions that miss their target by at most `fraction` of it."""
     p, t = _values("within", predictions, targets)
     return ((p - t).abs() <= fraction * t.abs()).float().mean()
 
 
+@typed
 def binary_scores(predictions: Any, targets: Any, threshold: float = 0.5) -> dict[str, Tensor]:
     """Accuracy, precision, recall, F1, accuracy on positives and on negatives, and the four counts: what `evaluate` of
     `fit` returns, natively.
@@ -210,12 +222,14 @@ def binary_scores(predictions: Any, targets: Any, threshold: float = 0.5) -> dic
     }
 
 
+@typed
 def binary_report(predictions: Any, targets: Any, threshold: float = 0.5) -> dict[str, float]:
     """`binary_scores` as Python numbers."""
     with no_grad():
         return {name: float(value) for name, value in binary_scores(predictions, targets, threshold).items()}
 
 
+@typed
 def roc_auc(predictions: Any, targets: Any, sample_weight: Any = None) -> Tensor:
     """The area below the ROC curve, a 0-d float64 tensor: how often a sample of class 1 has a higher score than one of
     class 0, equal scores counting half.
@@ -233,6 +247,7 @@ def roc_auc(predictions: Any, targets: Any, sample_weight: Any = None) -> Tensor
     return (positive.unsqueeze(1) * negative * above).sum() / (positive.sum() * negative.sum())
 
 
+@typed
 def average_precision(predictions: Any, targets: Any, sample_weight: Any = None) -> Tensor:
     """The mean of the precisions at the scores of class 1, a 0-d float64 tensor: the area below the precision-recall
     curve, in steps. Compiled and not as `roc_auc`.
@@ -257,7 +272,7 @@ def expected_calibration_error(predictions: Any, targets: Any, bins: int = 10) -
     >>> round(expected_calibration_error([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1], bins=2).item(), 4)
     0.15
     """
-    integer("expected_calibration_error", "bins", bins, least=1)
+    integer("expected_calibration_error", "bins", bins, least=1, most=10**7)
     if not _traced(predictions, targets):
         return tensor(calibration_table(predictions, targets, bins).ece, dtype="float64")
     p, positive, _ = _two_classes("expected_calibration_error", predictions, targets, None)
@@ -293,11 +308,13 @@ _REGRESSION: dict[str, Callable[[Any, Any], Tensor]] = {
 }
 
 
+@typed
 def regression_scores(predictions: Any, targets: Any) -> dict[str, Tensor]:
     """MAE, RMSE, MAPE, R2 and the shares within 5% and 10%: what `evaluate` of `fit` returns, natively."""
     return {name: metric(predictions, targets) for name, metric in _REGRESSION.items()}
 
 
+@typed
 def regression_report(predictions: Any, targets: Any) -> dict[str, float]:
     """`regression_scores` as Python numbers."""
     with no_grad():

@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ConfigError, ShapeError, message
+from .errors import ConfigError, DTypeError, ShapeError, message
 from .graph import Shape
 from .memory import check_shape_fits
 from .ops.random import PHILOX
 from .ops.rules import FLOAT32, FLOAT64, INT64
+from .settings import mapping, typed
 from .tensor import Tensor
 from .tensor.core import check_dtype, constant, mode
 from .tensor.door import takes_operands
-from .tensor.shape import as_ints
+from .tensor.shape import as_shape
 
 _MASK = 0xFFFFFFFF
 
@@ -65,6 +66,8 @@ class Generator:
 
     def set_state(self, state: Tensor) -> None:
         """Go on from a state."""
+        if not isinstance(state, Tensor):
+            raise DTypeError(message("set_state", f"a {type(state).__name__}", "a tensor, from get_state()"))
         if state.shape != (3,) or state.dtype != INT64:
             raise ShapeError(message("set_state", f"{state.shape}:{state.dtype}", "(3,):int64, from get_state()"))
         self.key.assign(state.narrow(0, 0, 2).detach().clone())
@@ -76,6 +79,7 @@ class Generator:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a state_dict."""
+        mapping("Generator", state_dict, "state", "seed")
         self.set_state(state_dict["state"])
         self.seed = state_dict["seed"]
 
@@ -110,19 +114,22 @@ def _leaf(x: Tensor, requires_grad: bool) -> Tensor:
     return x.requires_grad_() if requires_grad else x
 
 
+@typed
 def rand(*size: Any, dtype: Any = None, generator: Generator | None = None, requires_grad: bool = False) -> Tensor:
     """Uniform numbers in [0, 1)."""
-    return _leaf(uniform(as_ints(size), _float("rand", dtype), generator), requires_grad)
+    return _leaf(uniform(as_shape("rand", size), _float("rand", dtype), generator), requires_grad)
 
 
+@typed
 def randn(*size: Any, dtype: Any = None, generator: Generator | None = None, requires_grad: bool = False) -> Tensor:
     """Normal numbers of mean 0 and variance 1."""
-    shape, kind = as_ints(size), _float("randn", dtype)
+    shape, kind = as_shape("randn", size), _float("randn", dtype)
     pair = uniform((2, *shape), kind, generator)
     u, v = pair.narrow(0, 0, 1).reshape(shape), pair.narrow(0, 1, 1).reshape(shape)
     return _leaf(((1.0 - u).log() * -2.0).sqrt() * (v * (2.0 * math.pi)).cos(), requires_grad)
 
 
+@typed
 def randint(
     low: int, high: int | None = None, size: Any = (), dtype: Any = INT64, generator: Generator | None = None
 ) -> Tensor:
@@ -130,15 +137,16 @@ def randint(
     first, last = (0, low) if high is None else (low, high)
     if last <= first:
         raise ConfigError(message("randint", f"low {first} and high {last}", "low < high"))
-    u = uniform(as_ints((size,)) if not isinstance(size, int) else (size,), FLOAT64, generator)
+    u = uniform(as_shape("randint", (size,)), FLOAT64, generator)
     return ((u * float(last - first)).floor() + float(first)).to(check_dtype("randint", dtype))
 
 
+@typed
 def randperm(n: int, generator: Generator | None = None) -> Tensor:
     """The integers below n in random order: the stable order of n random keys."""
     if n < 0:
         raise ConfigError(message("randperm", f"n {n}", "a number that is not negative"))
-    return uniform((n,), FLOAT64, generator).argsort(0)
+    return uniform(as_shape("randperm", (n,)), FLOAT64, generator).argsort(0)
 
 
 @takes_operands
@@ -155,5 +163,7 @@ def randn_like(x: Tensor, generator: Generator | None = None) -> Tensor:
 
 @takes_operands
 def bernoulli(p: Tensor, generator: Generator | None = None) -> Tensor:
-    """1 with probability p, else 0, element by element."""
+    """1 with probability p, else 0, element by element. Raises ConfigError for what is no probability."""
+    if not p.is_traced and not bool(((p.detach() >= 0) & (p.detach() <= 1)).all()):
+        raise ConfigError(message("bernoulli", "values outside of [0, 1]", "probabilities"))
     return (uniform(p.shape, p.dtype, generator) < p.detach()).to(p.dtype)

@@ -6,19 +6,24 @@ stumbles over it. Each check returns the value, so that it can stand in an assig
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import numbers
 import operator
-from collections.abc import Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, ParamSpec, TypeVar
 
-from .errors import ConfigError, message
+from .errors import ConfigError, DTypeError, TinygradError, message
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 
-def integer(owner: str, name: str, value: Any, least: int | None = None) -> int:
-    """A whole number of at least `least`, NumPy's and 0-d integer arrays included; no bool, no 3.0.
+def integer(owner: str, name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
+    """A whole number of at least `least` and at most `most`, NumPy's and 0-d integer arrays included; no bool, no 3.0.
 
     >>> integer("Linear", "in_features", 4, least=0)
     4
@@ -30,9 +35,10 @@ def integer(owner: str, name: str, value: Any, least: int | None = None) -> int:
         found = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         found = None
-    if found is None or (least is not None and found < least):
-        expected = "an integer" + ("" if least is None else f", {name} >= {least}")
-        raise ConfigError(message(owner, f"{name} {value!r}", expected))
+    if found is None or (least is not None and found < least) or (most is not None and found > most):
+        bounds = ("" if least is None else f", {name} >= {least}") + ("" if most is None else f", {name} <= {most:,}")
+        expected = "an integer" + bounds
+        raise ConfigError(message(owner, f"{name} {shown(value)}", expected))
     return found
 
 
@@ -78,6 +84,169 @@ def number(
     return found
 
 
+def shown(value: Any) -> str:
+    """A wrong argument in a message, in one short line."""
+    try:
+        text = ascii(value) if isinstance(value, (str, bytes)) else repr(value)
+    except Exception:  # a foreign __repr__
+        text = ""
+    return text if text and len(text) <= 60 and text.isprintable() else f"of type {type(value).__name__}"
+
+
+def is_whole(value: Any) -> bool:
+    """Whether something counts as an integer: Python's, NumPy's, a tensor of one; no bool."""
+    try:
+        return type(value) is int or (not _is_bool(value) and operator.index(value) is not None)
+    except TinygradError as error:
+        return not isinstance(error, TypeError)  # a traced tensor: who uses it says what is wrong
+    except Exception:  # a foreign __index__
+        return False
+
+
+def _is_bool(value: Any) -> bool:
+    return type(value).__name__ in ("bool", "bool_")
+
+
+def _is_scalar(value: Any) -> bool:
+    """A real number, or an array or tensor of one."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    return is_number(value) or (kind in ("i", "u", "f") and value.shape == ())
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What an annotation lets in: values of `classes` without a look, and those that one of the `tests` takes."""
+
+    classes: frozenset[type]
+    tests: tuple[Callable[[Any], bool], ...]
+    words: str
+
+    def check(self, owner: str, name: str, value: Any, error: type[TinygradError] = DTypeError) -> None:
+        """Raise DTypeError (or another error) for a value of another kind."""
+        if value.__class__ not in self.classes and not any(test(value) for test in self.tests):
+            raise error(message(owner, f"{name} {shown(value)}", self.words))
+
+
+_KINDS: Final[Mapping[str, tuple[tuple[type, ...], Callable[[Any], bool], str]]] = {  # by a part of an annotation
+    "int": ((int,), is_whole, "an integer"),
+    "float": ((int, float), _is_scalar, "a number"),
+    "Number": ((int, float), _is_scalar, "a number"),
+    "bool": ((bool,), _is_bool, "True or False"),
+    "str": ((str,), lambda value: isinstance(value, str), "a text"),
+    "None": ((type(None),), lambda value: value is None, "None"),
+    "Callable": ((), callable, "a function"),
+    "Mapping": ((dict,), lambda value: isinstance(value, Mapping), "a mapping"),
+    "Generator": ((), lambda value: hasattr(value, "bits"), "a tg.Generator"),
+    "Sequence": ((), lambda value: isinstance(value, (Sequence, range)) or _is_vector(value), "a sequence"),
+    "Iterable": ((), lambda value: isinstance(value, Iterable) and not isinstance(value, (str, bytes)), "an iterable"),
+    "dict": ((dict,), lambda value: isinstance(value, Mapping), "a mapping"),
+    "Ints": ((int,), lambda value: is_whole(value) or isinstance(value, (list, tuple, range)) or _is_vector(value),
+             "an integer or a sequence of them"),
+    "Average": ((str,), lambda value: isinstance(value, str), "a text"),
+    "FanMode": ((str,), lambda value: isinstance(value, str), "a text"),
+    "Literal": ((str,), lambda value: isinstance(value, str), "a text"),
+}  # fmt: skip
+
+
+def _is_vector(value: Any) -> bool:
+    return len(getattr(value, "shape", ())) == 1 and not isinstance(value, type)
+
+
+@functools.cache
+def kind_of(annotation: str) -> Kind | None:
+    """What an annotation lets in; None where it says nothing that is checked here."""
+    parts = [part.partition("[")[0].strip("'\" ") for part in _alternatives(annotation)]
+    if not parts or not all(part in _KINDS for part in parts):
+        return None
+    found = [_KINDS[part] for part in parts]
+    classes = frozenset(kind for classes, _, _ in found for kind in classes)
+    return Kind(classes - ({bool} if bool not in classes else set()), tuple(test for _, test, _ in found),
+                " or ".join(dict.fromkeys(words for _, _, words in found)))  # fmt: skip
+
+
+def _alternatives(annotation: str) -> list[str]:
+    """The parts of a union; those within brackets belong to their part."""
+    parts, depth = [""], 0
+    for letter in annotation:
+        depth += (letter == "[") - (letter == "]")
+        if letter == "|" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def kinds(function: Callable[..., Any]) -> dict[str, Kind]:
+    """What the parameters of a function let in, where its annotations say so."""
+    code = inspect.unwrap(function).__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    found = {name: kind_of(str(function.__annotations__.get(name, "object"))) for name in names}
+    return {name: kind for name, kind in found.items() if kind is not None}
+
+
+def typed(function: Callable[P, R]) -> Callable[P, R]:
+    """A function that refuses arguments of a kind that its annotations do not name: numbers, texts, flags, sequences.
+
+    >>> @typed
+    ... def half(x: "float") -> "float":
+    ...     return x / 2
+    >>> half("4")
+    Traceback (most recent call last):
+    tinygrad_nn.errors.DTypeError: [half] got x '4'; expected a number
+    """
+    return _checked(function, kinds(function), DTypeError)
+
+
+def typed_as(error: type[TinygradError], *but: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """The same with another class of error, for the functions of a part that has one of its own; `but` are parameters
+    that they check themselves.
+    """
+    return lambda function: _checked(
+        function, {name: kind for name, kind in kinds(function).items() if name not in but}, error
+    )
+
+
+def flags(init: Callable[P, R]) -> Callable[P, R]:
+    """A constructor that refuses flags which are neither True nor False; its sizes and rates have checks of their own.
+    """
+    return _checked(init, {name: kind for name, kind in kinds(init).items() if kind.classes == {bool}}, ConfigError)
+
+
+def _checked(function: Callable[P, R], checks: Mapping[str, Kind], error: type[TinygradError]) -> Callable[P, R]:
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount]
+    owner = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name, value in zip(names, args):  # noqa: B905
+            check = checks.get(name)
+            if check is not None and value.__class__ not in check.classes:
+                check.check(owner, name, value, error)
+        for name, value in kwargs.items():
+            check = checks.get(name)
+            if check is not None and value.__class__ not in check.classes:
+                check.check(owner, name, value, error)
+        return function(*args, **kwargs)
+
+    return call
+
+
+def mapping(owner: str, value: Any, *keys: str) -> Mapping[str, Any]:
+    """A mapping with these keys, as a state_dict is one.
+
+    >>> mapping("Adam", {"state": {}}, "state", "param_groups")
+    Traceback (most recent call last):
+    tinygrad_nn.errors.ConfigError: [Adam] got a state without 'param_groups'; expected what state_dict() gives
+    """
+    if not isinstance(value, Mapping):
+        raise ConfigError(message(owner, f"a state {shown(value)}", "what state_dict() gives"))
+    for key in keys:
+        if key not in value:
+            raise ConfigError(message(owner, f"a state without {key!r}", "what state_dict() gives"))
+    return value
+
+
 def choice(owner: str, name: str, value: T, known: Iterable[str]) -> T:
     """One of several words.
 
@@ -86,7 +255,7 @@ def choice(owner: str, name: str, value: T, known: Iterable[str]) -> T:
     tinygrad_nn.errors.ConfigError: [MSELoss] got reduction 'average'; expected 'mean' or 'sum'
     """
     words = list(known)
-    if value not in words:
+    if not isinstance(value, str) or value not in words:
         *others, last = map(repr, words)
         expected = f"{', '.join(others)} or {last}" if others else last
         raise ConfigError(message(owner, f"{name} {value!r}", expected))

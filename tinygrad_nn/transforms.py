@@ -15,6 +15,7 @@ from .autograd import grad as gradients
 from .errors import GraphError, ShapeError, message
 from .graph import Node, reachable
 from .pytree import flatten, mapped, unflatten
+from .settings import typed
 from .tensor.core import mode
 from .tensor.creation import as_tensor
 from .tensor.tensor import Tensor, enable_grad
@@ -119,6 +120,7 @@ def grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = Fal
     return wrapped
 
 
+@typed
 def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
     """(outputs, pull): `pull(cotangents)` returns the cotangents of every primal, as a tuple.
 
@@ -147,6 +149,7 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[...,
     return _plain(outputs, connected), pull
 
 
+@typed
 def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """(outputs, tangents of the outputs): the directional derivative, exact; 0 for integers and bools.
 
@@ -223,6 +226,7 @@ def hessian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Ten
     return jacobian(grad(function, argnums), argnums)
 
 
+@typed
 def hvp(function: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Tensor, Any]:
     """(value, Hessian times vector) of a scalar function of one argument, in two walks, without the Hessian.
 

@@ -195,7 +195,7 @@ class Health:
     """What a run does about numbers that are not finite: the first one goes to the history, and is warned of once."""
 
     def __init__(self, history: History, reaction: Any) -> None:
-        if reaction not in REACTIONS:
+        if not isinstance(reaction, str) or reaction not in REACTIONS:
             raise ConfigError(message("fit", f"on_nonfinite={reaction!r}", "'warn', 'raise' or 'ignore'"))
         self.history, self.reaction = history, reaction
 

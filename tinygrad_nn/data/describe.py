@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import DataError, message
 from ..extras import require
+from ..settings import shown, typed_as
 from ..tables import html_table, text_table
 from .arrays import check_names
 from .table import as_frame
@@ -121,6 +122,7 @@ HEADERS: Final[dict[Any, tuple[str, ...]]] = {
 }
 
 
+@typed_as(DataError)
 def describe(data: Any, columns: Sequence[str] | None = None) -> Description:
     """Count, nulls, mean, standard deviation, smallest, quartiles and largest of every numeric column; the number of
     distinct values of any other, and the most frequent ones.
@@ -140,6 +142,8 @@ def describe(data: Any, columns: Sequence[str] | None = None) -> Description:
     -----------------------------------------------------
     port    String      3      0         2  S 2, C 1
     """
+    if columns is not None and not all(isinstance(name, str) for name in columns):
+        raise DataError(message("describe", f"columns {shown(columns)}", "names of columns"))
     pl = require("polars", "data")
     if isinstance(data, (str, bytes, PathLike)):
         hint = "describe(data.read_csv(path))"

@@ -21,6 +21,7 @@ import numpy as np
 
 from ..errors import DataError, message
 from ..memory import check_fits
+from ..settings import shown, typed_as
 from .arrays import Array, as_array, check_finite, check_names, is_sequence
 
 Names = tuple[str, ...] | None
@@ -163,7 +164,9 @@ class OneHotEncoder:
     unknown: Literal["error", "zeros"] = "error"
 
     def __post_init__(self) -> None:
-        if self.unknown not in ("error", "zeros"):
+        if not isinstance(self.name, str):
+            raise DataError(message(type(self).__name__, f"name {shown(self.name)}", "a text"))
+        if not isinstance(self.unknown, str) or self.unknown not in ("error", "zeros"):
             raise DataError(message(type(self).__name__, f"unknown={self.unknown!r}", '"error" or "zeros"'))
 
     @classmethod
@@ -206,6 +209,7 @@ class OneHotEncoder:
         return [self.categories[j] for j in scores.argmax(axis=1)]
 
 
+@typed_as(DataError)
 def polynomial_features(x: Any, names: Sequence[str] | None = None, *, degree: int = 2,
                         interaction_only: bool = False) -> tuple[Array, tuple[str, ...]]:
     """The columns of `x` and their products up to `degree`, with their names; `interaction_only` leaves out powers.
@@ -218,6 +222,9 @@ def polynomial_features(x: Any, names: Sequence[str] | None = None, *, degree: i
     ('a', 'b', 'a*b')
     """
     op = "polynomial_features"
+    if names is not None and not all(isinstance(name, str) for name in names):
+        raise DataError(message(op, f"names {shown(names)}", "texts"))
+    names = None if names is None else tuple(names)
     x = _matrix(op, x, names)
     if degree < 1:
         raise DataError(message(op, f"degree={degree}", "degree >= 1", "degree=2 gives squares and pairs"))

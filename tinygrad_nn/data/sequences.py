@@ -19,6 +19,7 @@ import numpy as np
 
 from ..errors import DataError, message
 from ..files import write_atomic
+from ..settings import typed_as
 from .arrays import Array, as_array
 from .split import split_indices, take
 from .streams import stream
@@ -149,6 +150,7 @@ def from_csv(path: StrPath, group: str = "name", time: str = "t", features: Sequ
     return Sequences(names, [x[i:j] for i, j in pairwise(bounds)], [y[i:j] for i, j in pairwise(bounds)])
 
 
+@typed_as(DataError)
 def cut(x: Any, y: Any, length: int, *, drop_last: bool = False) -> Sequences:
     """A table of n steps cut into sequences of `length` steps, in order; the last is shorter, or left out on request.
 
@@ -169,6 +171,7 @@ def cut(x: Any, y: Any, length: int, *, drop_last: bool = False) -> Sequences:
                      [y[i:i + length] for i in starts])
 
 
+@typed_as(DataError)
 def sliding_windows(series: Any, length: int, horizon: int = 1, stride: int = 1) -> tuple[Array, Array]:
     """Windows of `length` values and the `horizon` values after each, for regression on the past.
 
@@ -182,6 +185,8 @@ def sliding_windows(series: Any, length: int, horizon: int = 1, stride: int = 1)
     >>> sliding_windows([1, 2, 3, 4, 5, 6], 2, horizon=2, stride=2)[1].tolist()
     [[3, 4], [5, 6]]
     """
+    if stride > 2**40:
+        raise DataError(message("sliding_windows", f"stride={stride}", "at most 2**40"))
     series = as_array("sliding_windows", series, "series")
     if series.ndim not in (1, 2):
         raise DataError(message("sliding_windows", f"shape {series.shape}", "(n,) or (n, F)", "pass one series"))

@@ -14,10 +14,12 @@ import numpy as np
 
 from ..errors import DataError, message
 from ..memory import check_fits
+from ..settings import is_number, shown, typed_as
 from .arrays import Array
 from .streams import stream
 
 
+@typed_as(DataError, "seed")
 def train_test_split(
     *arrays: Any, sizes: Sequence[float] = (0.8, 0.2), seed: int = 0, shuffle: bool = True, stratify: Any = None
 ) -> tuple[Any, ...]:
@@ -30,6 +32,11 @@ def train_test_split(
     >>> train_test_split(x, y, sizes=(0.6, 0.2, 0.2), shuffle=False)[3:]
     (['a', 'b', 'c', 'd', 'e', 'f'], ['g', 'h'], ['i', 'j'])
     """
+    for array in arrays:
+        if not hasattr(array, "__len__") or not hasattr(array, "__getitem__") or isinstance(array, (str, bytes, dict)):
+            raise DataError(message("train_test_split", shown(array), "arrays or lists, all of one length"))
+        if getattr(array, "shape", None) == ():
+            raise DataError(message("train_test_split", "an array without axes", "arrays or lists, all of one length"))
     lengths = [len(array) for array in arrays]
     if not arrays or len(set(lengths)) > 1:
         raise DataError(
@@ -44,6 +51,7 @@ def train_test_split(
     return tuple(take(array, part) for array in arrays for part in parts)
 
 
+@typed_as(DataError, "seed")
 def split_indices(
     n: int, sizes: Sequence[float] = (0.8, 0.2), *, seed: int = 0, shuffle: bool = True, stratify: Any = None
 ) -> tuple[Array, ...]:
@@ -66,6 +74,7 @@ def split_indices(
     return tuple(rng.permutation(part) for part in _stratified("split", stratify, n, cuts, rng))
 
 
+@typed_as(DataError, "seed")
 def kfold(
     n: int, k: int = 5, *, seed: int = 0, shuffle: bool = True, stratify: Any = None
 ) -> list[tuple[Array, Array]]:
@@ -79,7 +88,7 @@ def kfold(
     >>> [fold.tolist() for _, fold in kfold(4, 2, stratify=["a", "a", "b", "b"])]
     [[0, 3], [2, 1]]
     """
-    if not 2 <= k <= n:
+    if not 2 <= k <= n or n > 2**40:
         raise DataError(message("kfold", f"k={k} for {n} rows", "2 <= k <= number of rows", "k=5 and k=10 are usual"))
     check_fits("kfold", f"{n:,} rows", 8 * n * k)
     rng = stream("kfold", seed)
@@ -107,6 +116,10 @@ def _cuts(n: int, sizes: Sequence[float]) -> list[int]:
     """Where to cut n rows into parts of these sizes."""
     if n < 1:
         raise DataError(message("split", "no rows", "at least one row per part", "check what was read"))
+    if isinstance(sizes, bytes) or not all(is_number(size) for size in sizes):
+        raise DataError(message("split", f"sizes {shown(sizes)}", "fractions that sum to 1, or row counts"))
+    if n > 2**40:
+        raise DataError(message("split", f"{n} rows", "at most 2**40"))
     counts = all(isinstance(size, (int, np.integer)) for size in sizes)
     whole = n if counts else 1.0
     ends = np.cumsum(sizes) / whole
@@ -144,7 +157,11 @@ def _stratified(op: str, labels: Any, n: int, cuts: list[int], rng: np.random.Ge
     A member ranked r (at random) of a class of m gets the position (r + 1/2) / m; sorting all rows by position spreads
     every class evenly, so any cut takes the same share of each.
     """
-    classes, codes, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+    try:
+        classes, codes, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+    except (TypeError, ValueError) as error:
+        got = f"stratify {shown(labels)}: {error}"
+        raise DataError(message(op, got, "one label per row, all of a kind")) from error
     if codes.shape != (n,):
         raise DataError(
             message(

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from .. import extras
 from ..errors import DataError, FileError, message
 from ..files import read
+from ..settings import shown, typed_as
 from .arrays import IMPUTE, Array, check_finite, check_names
 from .lines import layout
 
@@ -163,6 +164,7 @@ def _chosen(path: Path, header: Sequence[str], columns: Sequence[str] | None,
     return columns, _dtypes(dtype, columns)
 
 
+@typed_as(DataError)
 def to_matrix(frame: Any, columns: Sequence[str] | None = None, dtype: npt.DTypeLike = np.float64, *,
               missing: Literal["error", "nan"] = "error", op: str = "to_matrix") -> Array:
     """Numeric columns of a data frame as a C-contiguous array of shape (rows, columns).
@@ -176,6 +178,14 @@ def to_matrix(frame: Any, columns: Sequence[str] | None = None, dtype: npt.DType
     array([[ 7.25, 22.  ],
            [71.5 , 38.  ]])
     """
+    try:
+        np.dtype(dtype)
+    except TypeError as error:
+        raise DataError(message(op, f"dtype {shown(dtype)}", "a dtype of numbers")) from error
+    if np.dtype(dtype).kind not in "biuf":
+        raise DataError(message(op, f"dtype {shown(dtype)}", "a dtype of numbers"))
+    if columns is not None and not all(isinstance(name, str) for name in columns):
+        raise DataError(message(op, f"columns {shown(columns)}", "names of columns"))
     frame = as_frame(frame, op)
     columns = frame.columns if columns is None else columns
     check_names(op, columns, frame.columns, "the frame")

@@ -9,6 +9,7 @@ from ..random import Generator, uniform
 from ..tensor import Tensor
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
+from ..tensor.shape import normal_axis
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
@@ -138,7 +139,8 @@ def hardsigmoid(x: Tensor) -> Tensor:
 @takes_data
 def hardswish(x: Tensor) -> Tensor:
     """x * relu6(x + 3) / 6: Howard et al., ICCV 2019."""
-    return (x * (x + 3) / 6).where(x > -3, 0.0).where(x < 3, x)
+    bent = x.masked_fill((x <= -3) | (x >= 3), 0.0)  # elsewhere the square would overflow, and its slope be NaN
+    return (bent * (bent + 3) / 6).where(x > -3, 0.0).where(x < 3, x)
 
 
 @takes_data
@@ -168,7 +170,7 @@ def threshold(x: Tensor, threshold: float, value: float) -> Tensor:
 @takes_data
 def glu(x: Tensor, dim: int = -1) -> Tensor:
     """The first half times the sigmoid of the second: Dauphin et al., ICML 2017."""
-    if x.ndim == 0 or x.shape[dim] % 2:
+    if x.ndim == 0 or x.shape[normal_axis("glu", dim, x.ndim)] % 2:
         raise ShapeError(message("glu", f"shape {x.shape} on axis {dim}", "an even length"))
     a, b = x.chunk(2, dim)
     return a * b.sigmoid()

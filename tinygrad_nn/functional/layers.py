@@ -10,7 +10,7 @@ from typing import Final
 from ..errors import ConfigError, ShapeError, message
 from ..ops.index import SCATTER_ADD, TAKE
 from ..ops.lookup import Called
-from ..settings import integer
+from ..settings import integer, number
 from ..tensor import Tensor, no_grad
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
@@ -28,7 +28,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     own, stored = x.node.shape, weight.node.shape
     if not own or len(stored) != 2 or own[-1] != stored[1]:
-        expected = f"(..., {weight.shape[-1]}) and (out, {weight.shape[-1]})"
+        width = stored[-1] if stored else "in"
+        expected = f"(..., {width}) and (out, {width})"
         raise ShapeError(
             message("linear", f"shapes {x.shape} and {weight.shape}", expected, "the last axis holds the features")
         )
@@ -165,6 +166,8 @@ def _pool(
     name: str, x: Tensor, size: int, stride: int | None, padding: int, dilation: int, ceil_mode: bool, value: float
 ) -> Tensor:
     step = size if stride is None else stride
+    if x.ndim == 0 or step < 1:
+        raise ShapeError(message(name, f"shape {x.shape} and stride {step}", "at least one axis, and stride >= 1"))
     if padding > size // 2:
         raise ConfigError(message(name, f"padding {padding}", f"at most half of the window, {size // 2}"))
     length, span = x.shape[-1] + 2 * padding, dilation * (size - 1) + 1
@@ -255,6 +258,8 @@ def batch_norm(
     """(x - mean) / sqrt(var + eps) per channel (axis 1). In training the batch's statistics, and the running ones
     move by momentum.
     """
+    if not isinstance(momentum, Tensor):
+        number("batch_norm", "momentum", momentum)
     check_floats("batch_norm", x, running_mean, running_var, weight, bias)
     axes = (0, *range(2, x.ndim))
     shape = (1, -1, *(1,) * (x.ndim - 2))

@@ -74,7 +74,8 @@ def huber_loss(x: Tensor, target: Tensor, reduction: str = "mean", delta: float 
     _same("huber_loss", x, target)
     d = x - target
     size = d.abs()
-    return _reduced("huber_loss", (0.5 * d * d).where(size < delta, delta * (size - 0.5 * delta)), reduction)
+    near = d.masked_fill(size >= delta, 0.0)  # elsewhere the square would overflow, and its slope be NaN
+    return _reduced("huber_loss", (0.5 * near * near).where(size < delta, delta * (size - 0.5 * delta)), reduction)
 
 
 @takes_data
@@ -97,9 +98,9 @@ def binary_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None = None
 
 
 def _limited_log(x: Tensor) -> Tensor:
-    """max(log x, -100), with slope 0 at 0."""
-    positive = x > 0
-    return x.where(positive, 1.0).log().clamp(min=-100).masked_fill(~positive, -100.0)
+    """max(log x, -100), with slope 0 at 0; NaN stays NaN."""
+    zero = x <= 0
+    return x.masked_fill(zero, 1.0).log().clamp(min=-100).masked_fill(zero, -100.0)
 
 
 @takes_data
@@ -131,6 +132,8 @@ def _labels(name: str, x: Tensor, target: Tensor) -> None:
 def _one_per_class(name: str, weight: Tensor | None, classes: int) -> None:
     if weight is not None and weight.shape != (classes,):
         raise ShapeError(message(name, f"weight of shape {weight.shape} for {classes} classes", f"shape ({classes},)"))
+    if weight is not None and not weight.is_traced and not bool(weight.detach().isfinite().all()):
+        raise ConfigError(message(name, "class weights that are NaN or infinite", "finite numbers"))
 
 
 @cache

@@ -11,6 +11,7 @@ from ..errors import ConfigError, ShapeError, message
 from ..tensor import Tensor
 from ..tensor.creation import tensor
 from ..tensor.door import takes_data
+from ..tensor.shape import several
 
 # Positions before 0 and behind n - 1 as positions inside, and the longest padding that makes sense for n.
 _MODES: dict[str, tuple[Callable[[Any, int], Any], Callable[[int], int]]] = {
@@ -31,6 +32,7 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
     >>> pad(tg.tensor([1, 2, 3]), (2, 1), "reflect")
     tensor([3, 2, 1, 2, 3, 2])
     """
+    pad = several("pad", "padding", pad)
     if len(pad) % 2 or len(pad) > 2 * x.ndim:
         raise ShapeError(message("pad", f"{len(pad)} numbers for shape {x.shape}", "a pair for each of the last axes"))
     if mode != "constant" and mode not in _MODES:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from ..errors import GraphError, IndexOutOfRange, message
+from ..settings import typed
 from .module import Module
 from .parameter import Parameter
 
@@ -48,6 +49,7 @@ class _Indexed(Module):
         self._append(module)
         return self
 
+    @typed
     def extend(self, modules: Iterable[Module]) -> Self:
         """Add modules at the end."""
         for module in modules:
@@ -91,6 +93,7 @@ class Sequential(_Indexed):
 class ModuleList(_Indexed):
     """A list of modules, which finds their parameters."""
 
+    @typed
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__()
         self.extend(modules)
@@ -99,6 +102,7 @@ class ModuleList(_Indexed):
 class ModuleDict(Module):
     """A dict of modules, which finds their parameters."""
 
+    @typed
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         super().__init__()
         for name, module in (modules or {}).items():
@@ -142,6 +146,7 @@ class ModuleDict(Module):
 class ParameterList(Module):
     """A list of parameters."""
 
+    @typed
     def __init__(self, values: Iterable[Any] = ()) -> None:
         super().__init__()
         for value in values:

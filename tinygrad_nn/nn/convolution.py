@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import functional as F
 from ..errors import ConfigError, message
-from ..settings import choice, integer
+from ..settings import choice, flags, integer
 from ..tensor import Tensor
 from ..tensor.creation import zeros
 from . import init
@@ -20,6 +20,7 @@ class Conv1d(Module):
 
     bias: Parameter | None
 
+    @flags
     def __init__(
         self,
         in_channels: int,
@@ -88,6 +89,7 @@ class _Pool(Module):
 class MaxPool1d(_Pool):
     """The largest of every window."""
 
+    @flags
     def __init__(
         self, kernel_size: int, stride: int | None = None, padding: int = 0, dilation: int = 1, ceil_mode: bool = False
     ) -> None:
@@ -107,6 +109,7 @@ class MaxPool1d(_Pool):
 class AvgPool1d(_Pool):
     """The mean of every window."""
 
+    @flags
     def __init__(
         self,
         kernel_size: int,

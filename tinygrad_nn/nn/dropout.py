@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import functional as F
-from ..settings import integer, number
+from ..errors import ConfigError, message
+from ..settings import flags, integer, number, shown
 from ..tensor import Tensor
 from ..tensor.door import taken
 from .module import Module
@@ -16,6 +17,7 @@ class Dropout(Module):
     2014.
     """
 
+    @flags
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
         self.p, self.inplace = number("Dropout", "p", p, least=0, most=1), inplace
@@ -52,6 +54,8 @@ class Unflatten(Module):
     def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
         super().__init__()
         self.dim = integer("Unflatten", "dim", dim)
+        if not isinstance(unflattened_size, (list, tuple)):
+            raise ConfigError(message("Unflatten", f"unflattened_size {shown(unflattened_size)}", "a list of sizes"))
         self.unflattened_size = tuple(integer("Unflatten", "unflattened_size", n, least=-1) for n in unflattened_size)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import ConfigError, ShapeError, message
 from ..random import Generator, rand, randn
-from ..settings import number
+from ..settings import number, typed
 from ..tensor import Tensor, no_grad
 from ..tensor.creation import eye, full_like, tensor
 from ..tensor.door import fills
@@ -84,6 +84,10 @@ def trunc_normal_(
     number("trunc_normal_", "mean", mean)
     number("trunc_normal_", "std", std, above=0)
     number("trunc_normal_", "b", b, above=number("trunc_normal_", "a", a, finite=False), finite=False)
+    low, high = (a - mean) / std, (b - mean) / std
+    if low > 4 or high < -4 or high - low < 1e-3:  # one draw of ten thousand would be kept, or fewer
+        got = f"limits {a} and {b} for mean {mean} and std {std}"
+        raise ConfigError(message("trunc_normal_", got, "limits around the mean, wide enough to meet"))
     values = randn(t.shape, dtype=t.dtype, generator=generator) * std + mean
     while bool(((values < a) | (values > b)).any()):
         again = randn(t.shape, dtype=t.dtype, generator=generator) * std + mean
@@ -109,6 +113,7 @@ _GAINS = {
 }
 
 
+@typed
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor that keeps the variance through a nonlinearity."""
     if nonlinearity == "leaky_relu":
@@ -120,6 +125,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 @fills
+@typed
 def xavier_uniform_(t: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform with variance gain**2 * 2 / (fan_in + fan_out)."""
     bound = gain * math.sqrt(6 / sum(_fans("xavier_uniform_", t)))
@@ -127,6 +133,7 @@ def xavier_uniform_(t: Tensor, gain: float = 1.0, generator: Generator | None = 
 
 
 @fills
+@typed
 def xavier_normal_(t: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with variance gain**2 * 2 / (fan_in + fan_out)."""
     return normal_(t, 0.0, gain * math.sqrt(2 / sum(_fans("xavier_normal_", t))), generator)
@@ -140,6 +147,7 @@ def _kaiming(name: str, t: Tensor, a: float, mode: FanMode, nonlinearity: str) -
 
 
 @fills
+@typed
 def kaiming_uniform_(
     t: Tensor,
     a: float = 0.0,
@@ -153,6 +161,7 @@ def kaiming_uniform_(
 
 
 @fills
+@typed
 def kaiming_normal_(
     t: Tensor,
     a: float = 0.0,
@@ -165,6 +174,7 @@ def kaiming_normal_(
 
 
 @fills
+@typed
 def orthogonal_(t: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Rows (or columns, whichever are fewer) orthonormal, times gain: the Q of a random matrix."""
     if t.ndim < 2:
@@ -176,6 +186,7 @@ def orthogonal_(t: Tensor, gain: float = 1.0, generator: Generator | None = None
     return _set(t, tensor((gain * (q if rows >= columns else q.T)).reshape(t.shape)))
 
 
+@typed
 def recurrent_orthogonal_(module: M, gain: float = 1.0, generator: Generator | None = None) -> M:
     """Every gate's square block of the weights on the state orthogonal, in all RNN, LSTM, GRU and cells inside.
 
@@ -188,6 +199,8 @@ def recurrent_orthogonal_(module: M, gain: float = 1.0, generator: Generator | N
     >>> tg.allclose(block @ block.T, tg.eye(5), atol=1e-6)
     True
     """
+    if not hasattr(module, "named_parameters"):
+        raise ConfigError(message("recurrent_orthogonal_", f"a {type(module).__name__}", "a module"))
     found = [p for name, p in module.named_parameters() if name.rpartition(".")[2].startswith("weight_hh")]
     if not found:
         got = f"{type(module).__name__} without recurrent weights"

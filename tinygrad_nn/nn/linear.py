@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import functional as F
 from ..errors import ConfigError, message
-from ..settings import integer
+from ..settings import flags, integer
 from ..tensor import Tensor, no_grad
 from ..tensor.creation import zeros
 from . import init
@@ -36,6 +36,7 @@ class Linear(Module):
 
     bias: Parameter | None
 
+    @flags
     def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: Any = None) -> None:
         super().__init__()
         self.in_features = in_features = integer("Linear", "in_features", in_features, least=0)
@@ -61,6 +62,7 @@ class Bilinear(Module):
 
     bias: Parameter | None
 
+    @flags
     def __init__(
         self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, dtype: Any = None
     ) -> None:

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Final
 
 from .. import functional as F
 from ..errors import ConfigError, message
-from ..settings import choice, integer, number
+from ..settings import choice, flags, integer, number
 from ..tensor import Tensor
+from ..tensor.creation import as_tensor
 from .module import Module
 from .parameter import Buffer
 
@@ -41,6 +42,10 @@ class Loss(Module):
                 number(owner, name, value, **NUMBERS[name])
             elif name in ("ignore_index", "dim"):
                 integer(owner, name, value)
+            elif name in ("weight", "pos_weight") and value is not None:
+                value = as_tensor(value)
+                if not bool(value.detach().isfinite().all()):
+                    raise ConfigError(message(owner, f"{name} with NaN or infinities", "finite numbers"))
             setattr(self, name, Buffer(value) if isinstance(value, Tensor) else value)
 
     def settings(self) -> dict[str, Any]:
@@ -147,6 +152,7 @@ class KLDivLoss(Loss):
 
     reductions = ("mean", "sum", "none", "batchmean")
 
+    @flags
     def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
         super().__init__(reduction=reduction, log_target=log_target)
 
@@ -158,6 +164,7 @@ class KLDivLoss(Loss):
 class PoissonNLLLoss(Loss):
     """`functional.poisson_nll_loss` as a layer."""
 
+    @flags
     def __init__(self, log_input: bool = True, full: bool = False, eps: float = 1e-8, reduction: str = "mean") -> None:
         super().__init__(log_input=log_input, full=full, eps=eps, reduction=reduction)
 
@@ -192,7 +199,7 @@ class MultiMarginLoss(Loss):
     """`functional.multi_margin_loss` as a layer."""
 
     def __init__(self, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, reduction: str = "mean") -> None:
-        if p not in (1, 2):
+        if not isinstance(p, (int, float)) or p not in (1, 2):
             raise ConfigError(message("MultiMarginLoss", f"p {p!r}", "1 or 2"))
         super().__init__(p=p, margin=margin, weight=weight, reduction=reduction)
 
@@ -204,6 +211,7 @@ class MultiMarginLoss(Loss):
 class GaussianNLLLoss(Loss):
     """`functional.gaussian_nll_loss` as a layer."""
 
+    @flags
     def __init__(self, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         super().__init__(full=full, eps=eps, reduction=reduction)
 
@@ -226,6 +234,7 @@ class MarginRankingLoss(Loss):
 class TripletMarginLoss(Loss):
     """`functional.triplet_margin_loss` as a layer."""
 
+    @flags
     def __init__(
         self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False, reduction: str = "mean"
     ) -> None:
@@ -251,6 +260,7 @@ class CosineSimilarity(Loss):
 class PairwiseDistance(Loss):
     """`functional.pairwise_distance` as a layer."""
 
+    @flags
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
         super().__init__(p=p, eps=eps, keepdim=keepdim)
 

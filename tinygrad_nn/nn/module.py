@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from ..errors import GraphError, ShapeError, message, printable
 from ..graph import DType
+from ..settings import mapping, typed
 from ..tensor import Tensor, no_grad
 from ..tensor.core import check_dtype, mode
 from ..tensor.creation import as_tensor
@@ -114,6 +115,7 @@ class Module:
         for _, child in self.named_children():
             yield child
 
+    @typed
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """(path, module) of this module and everything below, each once, parents first."""
         seen: set[int] = set()
@@ -159,16 +161,23 @@ class Module:
         for _, buffer in self._named(Buffer):
             yield buffer
 
+    @typed
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
         """Set an attribute that belongs to the state and is not trained (None: an absent one)."""
         setattr(self, _attribute("register_buffer", name), None if tensor is None else Buffer(tensor, persistent))
 
-    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+    def register_parameter(self, name: str, parameter: Any) -> None:
         """Set an attribute that is trained (None: an absent one)."""
+        if parameter is not None and not isinstance(parameter, Parameter):
+            got = f"a {type(parameter).__name__}"
+            raise GraphError(message("register_parameter", got, "a tg.nn.Parameter or None"))
         setattr(self, _attribute("register_parameter", name), parameter)
 
-    def add_module(self, name: str, module: Module | None) -> None:
+    def add_module(self, name: str, module: Any) -> None:
         """Set an attribute that is a sub-module."""
+        if module is not None and (not isinstance(module, Module) or self in module.modules()):
+            got = "a module that contains this one" if isinstance(module, Module) else f"a {type(module).__name__}"
+            raise GraphError(message("add_module", got, "another module, or None"))
         setattr(self, _attribute("add_module", name), module)
 
     # ---- state
@@ -186,11 +195,13 @@ class Module:
         """
         return {path: tensor.detach().clone() for path, tensor in self._state().items()}
 
+    @typed
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
         """Take over values: all of them or, on error, none.
 
         Raises ShapeError listing missing and unexpected keys (unless not `strict`) and shapes that differ.
         """
+        mapping("load_state_dict", state_dict)
         own = self._state()
         faults = []
         if strict:
@@ -206,12 +217,14 @@ class Module:
             for key, value in values.items():
                 own[key].assign(value.to(own[key].dtype))
 
+    @typed
     def apply(self, function: Callable[[Module], Any]) -> Self:
         """Call a function on everything below and on this module."""
         for module in reversed(list(self.modules())):
             function(module)
         return self
 
+    @typed
     def train(self, on: bool = True) -> Self:
         """Switch to training mode (dropout drops, statistics run)."""
         for module in self.modules():
@@ -222,12 +235,14 @@ class Module:
         """Switch to evaluation mode."""
         return self.train(False)
 
+    @typed
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Train all parameters, or none."""
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self
 
+    @typed
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients (or set them to zeros)."""
         for parameter in self.parameters():
@@ -304,8 +319,11 @@ def _built(module: Module) -> Attributes:
 
 
 def _attribute(owner: str, name: str) -> str:
+    """A name for what belongs to a module: not one that the class needs for itself."""
     if not isinstance(name, str) or not name or "." in name:
         raise GraphError(message(owner, f"the name {name!r}", "a name without dots"))
+    if name.startswith("__") or hasattr(Module, name):
+        raise GraphError(message(owner, f"the name {name!r}, which modules use themselves", "another name"))
     return name
 
 

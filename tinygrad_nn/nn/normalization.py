@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import functional as F
 from ..errors import ShapeError, message
-from ..settings import integer, number
+from ..settings import flags, integer, number
 from ..tensor import Tensor
 from ..tensor.creation import ones, zeros
 from ..tensor.door import taken
@@ -18,7 +18,8 @@ from .parameter import Buffer, Parameter
 
 
 def _sizes(owner: str, normalized_shape: Any) -> tuple[int, ...]:
-    sizes = normalized_shape if isinstance(normalized_shape, Iterable) else (normalized_shape,)
+    several = isinstance(normalized_shape, Iterable) and not isinstance(normalized_shape, (str, bytes, set, frozenset))
+    sizes = normalized_shape if several else (normalized_shape,)
     return tuple(integer(owner, "normalized_shape", size, least=0) for size in sizes)
 
 
@@ -28,6 +29,7 @@ class LayerNorm(Module):
     weight: Parameter | None
     bias: Parameter | None
 
+    @flags
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
@@ -56,6 +58,7 @@ class RMSNorm(Module):
 
     weight: Parameter | None
 
+    @flags
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
@@ -90,6 +93,7 @@ class BatchNorm1d(Module):
     running_var: Buffer | None
     num_batches_tracked: Buffer | None
 
+    @flags
     def __init__(
         self,
         num_features: int,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..settings import flags
 from ..tensor import Tensor
 from ..tensor.core import constant
 from ..tensor.creation import as_tensor
@@ -19,6 +20,7 @@ class Parameter(Tensor):
 
     __slots__ = ()
 
+    @flags
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         self.node = constant(as_tensor(data).detach().node.value)
         self.requires_grad_(requires_grad)
@@ -35,6 +37,7 @@ class Buffer(Tensor):
 
     __slots__ = ("persistent",)
 
+    @flags
     def __init__(self, data: Any, persistent: bool = True) -> None:
         given = as_tensor(data)
         self.node = constant(given.detach().node.value)

@@ -15,7 +15,7 @@ from ..adjoint import Label
 from ..errors import ShapeError, message
 from ..loops import run_scan
 from ..memory import check_fits
-from ..settings import choice, integer, number
+from ..settings import choice, flags, integer, number
 from ..tensor import Tensor
 from ..tensor.contract import check_floats
 from ..tensor.creation import zeros
@@ -104,6 +104,7 @@ class _Recurrent(Module):
 
     kind: str
 
+    @flags
     def __init__(
         self,
         input_size: int,
@@ -119,7 +120,7 @@ class _Recurrent(Module):
         name = type(self).__name__
         self.input_size = input_size = integer(name, "input_size", input_size, least=1)
         self.hidden_size = hidden_size = integer(name, "hidden_size", hidden_size, least=1)
-        self.num_layers = num_layers = integer(name, "num_layers", num_layers, least=1)
+        self.num_layers = num_layers = integer(name, "num_layers", num_layers, least=1, most=1000)
         self.dropout = number(name, "dropout", dropout, least=0, most=1)
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         gates = CELLS[self.kind][1] * hidden_size
@@ -241,6 +242,7 @@ class RNN(_Recurrent):
     ((2, 7, 5), (1, 2, 5))
     """
 
+    @flags
     def __init__(
         self,
         input_size: int,
@@ -295,6 +297,7 @@ class _Cell(Module):
 
     kind: str
 
+    @flags
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None) -> None:
         super().__init__()
         self.input_size = input_size = integer(type(self).__name__, "input_size", input_size, least=0)
@@ -339,6 +342,7 @@ class RNNCell(_Cell):
     (2, 5)
     """
 
+    @flags
     def __init__(
         self,
         input_size: int,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..settings import flags
 from ..tensor import Tensor
 from .optimizer import Optimizer, ParamGroup, State, counter, decayed, zeros_like
 
@@ -37,6 +38,7 @@ class Adam(Optimizer):
     plain = True
     decoupled = False
 
+    @flags
     def __init__(
         self,
         params: Params,
@@ -78,6 +80,7 @@ class AdamW(Adam):
 
     decoupled = True
 
+    @flags
     def __init__(
         self,
         params: Params,
@@ -97,6 +100,7 @@ class Adamax(Optimizer):
 
     plain = True
 
+    @flags
     def __init__(
         self,
         params: Params,
@@ -129,6 +133,7 @@ class NAdam(Optimizer):
 
     plain = True
 
+    @flags
     def __init__(
         self,
         params: Params,
@@ -179,6 +184,7 @@ class RAdam(Optimizer):
 
     plain = True
 
+    @flags
     def __init__(
         self,
         params: Params,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..settings import flags
 from ..tensor import Tensor
 from .optimizer import Optimizer, ParamGroup, State, counter, decayed, zeros_like
 
@@ -16,6 +17,7 @@ class RMSprop(Optimizer):
 
     plain = True
 
+    @flags
     def __init__(
         self,
         params: Params,
@@ -70,6 +72,7 @@ class Adagrad(Optimizer):
 
     plain = True
 
+    @flags
     def __init__(
         self,
         params: Params,
@@ -108,6 +111,7 @@ class Adadelta(Optimizer):
 
     plain = True
 
+    @flags
     def __init__(
         self,
         params: Params,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from ..errors import ConfigError, message
-from ..settings import choice, integer, number
+from ..settings import choice, flags, integer, mapping, number
 from ..tensor.core import forbid_tracing
 from .optimizer import Optimizer, ParamGroup
 from .plateau import OUTSIDE, checked_optimizer, shown
@@ -67,12 +67,13 @@ class LRScheduler:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state_dict."""
-        vars(self).update(state_dict)
+        own = (key for key in self.state_dict() if not key.startswith("_"))
+        vars(self).update(mapping(type(self).__name__, state_dict, *own))
 
 
 def _steps(owner: str, milestones: Any) -> list[int]:
     """Step numbers, in the order given."""
-    if not isinstance(milestones, Iterable):
+    if not isinstance(milestones, Iterable) or isinstance(milestones, (str, bytes, set, frozenset)):
         raise ConfigError(message(owner, f"milestones {milestones!r}", "a list of steps"))
     return [integer(owner, "milestone", step, least=0) for step in milestones]
 
@@ -87,7 +88,9 @@ class LambdaLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         count = len(checked_optimizer(self, optimizer).param_groups)
-        functions: list[Any] = list(lr_lambda) if isinstance(lr_lambda, Iterable) else [lr_lambda] * count
+        functions = [lr_lambda] * count if callable(lr_lambda) else lr_lambda
+        if not isinstance(functions, (list, tuple)):
+            raise ConfigError(message("LambdaLR", f"a {type(functions).__name__}", "a function of the step number"))
         for function in functions:
             if not callable(function):
                 raise ConfigError(message("LambdaLR", f"a {type(function).__name__}", "a function of the step number"))
@@ -259,6 +262,7 @@ class OneCycleLR(LRScheduler):
     rate cycles.
     """
 
+    @flags
     def __init__(
         self,
         optimizer: Optimizer,
@@ -281,6 +285,9 @@ class OneCycleLR(LRScheduler):
             total_steps = integer("OneCycleLR", "epochs", epochs, least=1) * integer(
                 "OneCycleLR", "steps_per_epoch", steps_per_epoch, least=1
             )
+        for name, value in (("epochs", epochs), ("steps_per_epoch", steps_per_epoch)):
+            if value is not None:
+                integer("OneCycleLR", name, value, least=1)
         total_steps = integer("OneCycleLR", "total_steps", total_steps, least=1)
         number("OneCycleLR", "max_lr", max_lr, least=0)
         number("OneCycleLR", "pct_start", pct_start, least=0, most=1)
@@ -374,6 +381,7 @@ class SequentialLR(LRScheduler):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state_dict."""
+        mapping("SequentialLR", state_dict, "last_epoch", "milestones", "schedulers")
         self.last_epoch, self.milestones = state_dict["last_epoch"], state_dict["milestones"]
         for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=True):
             scheduler.load_state_dict(state)

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import ConfigError, GraphError, ShapeError, message
 from ..graph import DType
 from ..ops.rules import FLOAT64
-from ..settings import is_number, number
+from ..settings import is_number, mapping, number, shown, typed
 from ..tables import html_table
 from ..tensor import Tensor, enable_grad
 from ..tensor.core import constant, forbid_tracing, mode
@@ -55,6 +55,10 @@ class ParamGroup(MutableMapping[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         forbid_tracing(type(self).__name__, f"a change of {key!r}", "set it outside of the function, between calls")
         plain = _plain(value)
+        if key == "betas":
+            pair = plain if isinstance(plain, (tuple, list)) and len(plain) == 2 else (None,)
+            for beta in pair:
+                number(type(self).__name__, "betas", beta, least=0, below=1)
         if key in RANGES:
             number(type(self).__name__, key, plain)  # a schedule may round to just below 0
         self._values[key] = plain
@@ -206,6 +210,8 @@ class Optimizer:
             got = f"a group that is {group!r}"
             raise GraphError(message(name, got, "a dict with 'params', the parameters of the group"))
         given = group["params"]
+        if not isinstance(given, Iterable) or isinstance(given, (str, Mapping)):
+            raise GraphError(message(name, f"params {shown(given)}", "an iterable of parameters"))
         params = [given] if isinstance(given, Tensor) else list({id(p): p for p in given}.values())
         known = {p for other in self.param_groups for p in other["params"]}
         for p in params:
@@ -235,6 +241,7 @@ class Optimizer:
             elif key in RANGES or is_number(value):
                 number(name, key, value, **RANGES.get(key, {"least": 0}))
 
+    @typed
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients (or set them to zeros)."""
         for group in self.param_groups:
@@ -250,6 +257,8 @@ class Optimizer:
         """
         loss = None
         if closure is not None:
+            if not callable(closure):
+                raise ConfigError(message(type(self).__name__, f"closure {shown(closure)}", "a function"))
             with enable_grad():
                 loss = closure()
         before, mode.grad = mode.grad, False
@@ -320,7 +329,10 @@ class Optimizer:
         State that is there already keeps its tensors and gets other values, so a compiled step goes on with them.
         """
         name = type(self).__name__
-        groups = state_dict["param_groups"]
+        state_dict = mapping(name, state_dict, "state", "param_groups")
+        groups, states = state_dict["param_groups"], mapping(name, state_dict["state"])
+        if not isinstance(groups, (list, tuple)) or not all(mapping(name, group, "params") for group in groups):
+            raise ConfigError(message(name, f"param_groups {shown(groups)}", "what state_dict() gives"))
         sizes = [len(group["params"]) for group in groups], [len(group["params"]) for group in self.param_groups]
         if sizes[0] != sizes[1]:
             raise ShapeError(message(name, f"a state with groups of {sizes[0]} parameters", f"groups of {sizes[1]}"))
@@ -329,10 +341,17 @@ class Optimizer:
             for loaded, own in zip(groups, self.param_groups, strict=True)
             for key, p in zip(loaded["params"], own["params"], strict=True)
         }
+        for loaded in groups:
+            self.check({key: _plain(value) for key, value in loaded.items() if key in self.defaults})
         fresh: dict[Tensor, State] = {}
-        for key, values in state_dict["state"].items():
-            p, _ = params[key]
-            fresh[p] = {field: _as_state(value) for field, value in values.items() if value is not None}
+        for key, values in states.items():
+            if key not in params:
+                raise ConfigError(message(name, f"state of a parameter {key!r}", f"one of {shown(list(params))}"))
+            p, group = params[key]
+            fresh[p] = {field: _as_state(value) for field, value in mapping(name, values).items() if value is not None}
+            missing = sorted(set(self.initial_state(p, group)) - set(fresh[p]))
+            if missing:
+                raise ConfigError(message(name, f"state of parameter {key} without {missing[0]!r}", "its whole state"))
             for field, value in fresh[p].items():
                 if value.shape not in ((), p.shape):
                     got = f"{field} of shape {value.shape} for parameter {key} of shape {p.shape}"

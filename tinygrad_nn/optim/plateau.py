@@ -6,7 +6,8 @@ import math
 from typing import Any, Final, Literal
 
 from ..errors import ConfigError, message
-from ..settings import choice, integer, number
+from ..settings import choice, integer, is_number, mapping, number
+from ..settings import shown as named
 from ..tensor import Tensor
 from ..tensor.core import forbid_tracing
 from .optimizer import Optimizer
@@ -65,10 +66,10 @@ class ReduceLROnPlateau:
     def step(self, metrics: float | Tensor) -> None:
         """Look at the metric and lower the rate if it has stalled."""
         forbid_tracing(type(self).__name__, "step()", OUTSIDE)
-        try:
-            current = float(metrics)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(message(type(self).__name__, f"metrics {metrics!r}", "a number")) from error
+        scalar = metrics.item() if isinstance(metrics, Tensor) and metrics.numel() == 1 else metrics
+        if not is_number(scalar):
+            raise ConfigError(message(type(self).__name__, f"metrics {named(metrics)}", "a number"))
+        current = float(scalar)
         self.last_epoch += 1
         if self._better(current):
             self.best, self.num_bad_epochs = current, 0
@@ -106,4 +107,4 @@ class ReduceLROnPlateau:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state_dict."""
-        vars(self).update(state_dict)
+        vars(self).update(mapping(type(self).__name__, state_dict, *self.state_dict()))

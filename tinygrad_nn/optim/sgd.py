@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import ConfigError, message
+from ..settings import flags
 from ..tensor import Tensor
 from .optimizer import Optimizer, ParamGroup, State, counter, decayed, zeros_like
 
@@ -25,6 +26,7 @@ class SGD(Optimizer):
 
     plain = True
 
+    @flags
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],

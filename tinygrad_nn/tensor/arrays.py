@@ -79,6 +79,8 @@ def array_of(name: str, data: Any, dtype: Any = None, copy: bool = False, fracti
     own = isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
     if (not own and array.dtype == np.float64) or (array.size == 0 and not own):
         wanted = wanted or fractional or mode.dtype
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype not in DTYPES:
         if array.dtype not in WIDENED:
             listed = own or isinstance(data, (list, tuple, str))

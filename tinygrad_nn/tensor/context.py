@@ -20,6 +20,7 @@ from ..ops.rules import FLOAT32
 if TYPE_CHECKING:
     from .core import Core
 
+_QUIET: contextvars.ContextVar[bool] = contextvars.ContextVar("tinygrad_nn_quiet", default=False)
 _HOME = os.path.dirname(os.path.dirname(__file__)) + os.sep
 R = TypeVar("R")
 
@@ -54,7 +55,8 @@ class Mode(threading.local):
     warn.
 
     Running a ufunc inside a prepared context costs 10 ns; entering np.errstate would cost as much as the addition
-    itself.
+    itself. A context can be entered once only: what runs inside of it (a signal handler, the `__index__` of an op's
+    argument) finds silence there already, and `bind` computes without entering where that `entered` says so.
     """
 
     grad = True
@@ -66,25 +68,27 @@ class Mode(threading.local):
     def __init__(self) -> None:
         context = contextvars.copy_context()
         context.run(np.seterr, all="ignore")
+        context.run(_QUIET.set, True)
         self.quietly: Callable[..., Any] = context.run
 
     def quiet_region(self, function: Callable[..., R], *args: Any) -> R:
         """Run a whole function in the silent context. Inside of it there is nothing left to enter."""
-        enter = self.quietly
-        self.quietly = _call
-        try:
-            return enter(function, *args)  # type: ignore[no-any-return]
-        finally:
-            self.quietly = enter
+        if _QUIET.get():
+            return self.already_quiet(function, *args)
+        return self.quietly(self.already_quiet, function, *args)  # type: ignore[no-any-return]
 
     def already_quiet(self, function: Callable[..., R], *args: Any) -> R:
-        """Apply ops inside of an op's NumPy function, for which silence is entered already and cannot be again."""
+        """Apply ops where silence is entered already, as inside of an op's NumPy function, and cannot be again."""
         enter = self.quietly
         self.quietly = _call
         try:
             return function(*args)
         finally:
             self.quietly = enter
+
+    def entered(self, error: Exception) -> bool:
+        """Whether `quietly` failed because this thread is inside of the silent context already."""
+        return type(error) is RuntimeError and self.quietly is not _call and _QUIET.get()
 
 
 def _call(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:

@@ -9,11 +9,12 @@ from typing import Self
 from ..errors import DTypeError, ShapeError, message
 from ..ops.contract import MATMUL
 from ..ops.movement import RESHAPE
+from ..settings import shown, typed
 from .arrays import beside
 from .core import Core, broadcast_shape, constant
 from .index import Indexed
 from .operators import Operand
-from .shape import INTEGER, normal_axis
+from .shape import normal_axis, several, whole
 
 
 def check_floats(name: str, *tensors: Core | None) -> None:
@@ -37,6 +38,7 @@ class Contracted(Indexed):
     def __rmatmul__(self, other: Operand) -> Self:
         return self.factor("matmul", other).product("matmul", self)
 
+    @typed
     def matmul(self, other: Operand, transpose: bool = False) -> Self:
         """Matrix product over the last two axes, batch axes broadcast; vectors as in NumPy.
 
@@ -127,10 +129,12 @@ class Contracted(Indexed):
         right = self._ranked("outer", vec2, 1, 1)
         return self.unsqueeze(1) * right.apply(RESHAPE, shape=(1, *right.shape))
 
+    @typed
     def addmm(self, mat1: Operand, mat2: Operand, *, beta: float = 1, alpha: float = 1) -> Self:
         """beta * self + alpha * mat1 @ mat2."""
         return self._added("addmm", self.factor("addmm", mat1), mat2, (2, 2), beta, alpha)
 
+    @typed
     def addmv(self, mat: Operand, vec: Operand, *, beta: float = 1, alpha: float = 1) -> Self:
         """beta * self + alpha * mat @ vec."""
         return self._added("addmv", self.factor("addmv", mat), vec, (2, 1), beta, alpha)
@@ -146,14 +150,19 @@ class Contracted(Indexed):
         return self._summed("tensordot", self.factor("tensordot", other), dims)
 
     def _summed(self, name: str, right: Self, dims: int | Sequence[Sequence[int]]) -> Self:
-        if isinstance(dims, INTEGER):
-            if not 0 <= dims <= min(self.ndim, right.ndim):
-                got = f"dims={dims} for shapes {self.shape} and {right.shape}"
-                raise ShapeError(message(name, got, f"0 to {min(self.ndim, right.ndim)}"))
-            left_axes, right_axes = list(range(self.ndim - dims, self.ndim)), list(range(dims))
+        if isinstance(dims, (list, tuple)):
+            if len(dims) != 2:
+                raise ShapeError(message(name, f"axes {shown(dims)}", "a number, or axes of both operands"))
+            left_axes = [normal_axis(name, a, self.ndim) for a in several(name, "axis", dims[0])]
+            right_axes = [normal_axis(name, a, right.ndim) for a in several(name, "axis", dims[1])]
         else:
-            left_axes = [normal_axis(name, a, self.ndim) for a in dims[0]]
-            right_axes = [normal_axis(name, a, right.ndim) for a in dims[1]]
+            count = whole(name, "dims", dims)
+            if not 0 <= count <= min(self.ndim, right.ndim):
+                got = f"{count} axes for shapes {self.shape} and {right.shape}"
+                raise ShapeError(message(name, got, "as many axes as both have, or fewer"))
+            left_axes, right_axes = list(range(self.ndim - count, self.ndim)), list(range(count))
+        if len({*left_axes}) != len(left_axes) or len({*right_axes}) != len(right_axes):
+            raise ShapeError(message(name, f"axes {left_axes} and {right_axes}", "each axis once"))
         if [self.shape[a] for a in left_axes] != [right.shape[a] for a in right_axes]:
             got = f"shapes {self.shape} and {right.shape} over axes {left_axes} and {right_axes}"
             raise ShapeError(message(name, got, "equal lengths on the axes that are summed"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from ..errors import DTypeError, message
 from ..ops.rules import BOOL, FLOAT32, FLOAT64, INT32, INT64
 from .core import Core, check_dtype
 
@@ -19,6 +20,8 @@ class Converted(Core):
 
     def type_as(self, other: Core) -> Self:
         """This tensor in the dtype of another."""
+        if not isinstance(other, Core):
+            raise DTypeError(message("type_as", f"a {type(other).__name__}", "a tensor"))
         return self.cast(other.dtype)
 
     def float(self) -> Self:

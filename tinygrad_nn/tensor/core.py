@@ -83,10 +83,20 @@ def bind(op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
                 )
             value = mode.quietly(op.numpy, *[node.value for node in nodes], **attrs)
     except Exception as error:
-        raise explain(error, op, nodes, attrs) from error
+        value = _inside(error, op, nodes, attrs)
     if needs:
         return Node(op, nodes, attrs, value.shape, value.dtype, value, True)
     return Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value)
+
+
+def _inside(error: Exception, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Any:
+    """The value where NumPy is quiet already, as inside of another op; else the error of the application."""
+    if mode.entered(error):
+        try:
+            return op.numpy(*[node.value for node in nodes], **attrs)
+        except Exception as own:
+            error = own
+    raise explain(error, op, nodes, attrs) from error
 
 
 def explain(error: Exception, op: Op, nodes: tuple[Node, ...], attrs: Any) -> TinygradError:

@@ -7,19 +7,18 @@ through, as in PyTorch. Python floats get the default dtype, NumPy arrays keep t
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, ShapeError, message
-from ..graph import DType, Shape
-from ..memory import check_shape_fits
+from ..errors import ConfigError, DTypeError, ShapeError, message
+from ..graph import DType
 from ..ops.rules import BOOL, DTYPES, INT64
+from ..settings import shown, typed
 from .arrays import array_of, shared
 from .core import Mode, check_dtype, constant, mode
 from .door import takes_operands
-from .shape import INTEGER, as_ints
+from .shape import as_shape, filled, whole
 from .tensor import Tensor
 
 
@@ -28,6 +27,7 @@ def _finish(array: Any, requires_grad: bool) -> Tensor:
     return result.requires_grad_() if requires_grad else result
 
 
+@typed
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor with a copy of `data`: numbers, nested lists, arrays, tensors.
 
@@ -58,76 +58,91 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
 
 def from_dlpack(source: Any) -> Tensor:
     """A tensor on the memory of anything that exports DLPack (NumPy, PyTorch, JAX on the CPU)."""
-    return from_numpy(np.from_dlpack(source))
+    try:
+        array = np.from_dlpack(source)
+    except (AttributeError, TypeError, BufferError) as error:
+        expected = "what exports DLPack on the CPU: a tensor of PyTorch or JAX, an array"
+        raise DTypeError(message("from_dlpack", f"a {type(source).__name__}", expected)) from error
+    return from_numpy(array)
 
 
+@typed
 def full(size: Any, fill_value: float | bool, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor filled with one value; its dtype is that of the value."""
     is_bool = isinstance(fill_value, (bool, np.bool_))
-    kind = BOOL if is_bool else INT64 if isinstance(fill_value, INTEGER) else mode.dtype
-    shape = as_ints((size,))
-    check_shape_fits("full", shape)
-    return _finish(np.full(shape, fill_value, dtype or kind), requires_grad)
+    kind = BOOL if is_bool else INT64 if isinstance(fill_value, (int, np.integer)) else mode.dtype
+    wanted = kind if dtype is None else check_dtype("full", dtype)
+    return _finish(filled("full", as_shape("full", (size,)), fill_value, wanted), requires_grad)
 
 
+@typed
 def zeros(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros, of the default dtype."""
-    return _finish(np.zeros(_size("zeros", size), _dtype("zeros", dtype)), requires_grad)
+    return _finish(filled("zeros", as_shape("zeros", size), 0, _dtype("zeros", dtype)), requires_grad)
 
 
+@typed
 def ones(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones, of the default dtype."""
-    return _finish(np.ones(_size("ones", size), _dtype("ones", dtype)), requires_grad)
+    return _finish(filled("ones", as_shape("ones", size), 1, _dtype("ones", dtype)), requires_grad)
 
 
+@typed
 def eye(n: int, m: int | None = None, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an (n, m) matrix."""
-    check_shape_fits("eye", as_ints((n, n if m is None else m)))
-    return _finish(np.eye(n, m, dtype=_dtype("eye", dtype)), requires_grad)
+    shape = as_shape("eye", (n, n if m is None else m))
+    array = filled("eye", shape, 0, _dtype("eye", dtype))
+    np.fill_diagonal(array, 1)
+    return _finish(array, requires_grad)
 
 
+@typed
 def arange(
     start: float, end: float | None = None, step: float = 1, dtype: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """start, start + step, ... below end; int64 where all are integers."""
     first, last = (0, start) if end is None else (start, end)
+    first, last, step = (_bound("arange", v) for v in (first, last, step))
     if step == 0:
         raise ShapeError(message("arange", "step 0", "a step that is not 0"))
+    as_shape("arange", (max(0, math.ceil((last - first) / step)),))
     kind = INT64 if all(isinstance(v, (int, np.integer)) for v in (first, last, step)) else mode.dtype
-    check_shape_fits("arange", (max(0, math.ceil(min((last - first) / step, float(sys.maxsize)))),))
-    return _finish(np.arange(first, last, step).astype(_dtype("arange", dtype or kind)), requires_grad)
+    numbers = np.arange(first, last, step).astype(check_dtype("arange", kind if dtype is None else dtype))
+    return _finish(numbers, requires_grad)
 
 
+def _bound(name: str, value: Any) -> Any:
+    """A finite number, also as a tensor of one element."""
+    one = isinstance(value, np.generic) or (isinstance(value, (Tensor, np.ndarray)) and value.shape == ())
+    found = value.item() if one else value
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not abs(found) < 2**63:
+        raise ConfigError(message(name, shown(value), "numbers below 2**63"))
+    return found
+
+
+@typed
 def linspace(start: float, end: float, steps: int, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """`steps` numbers from start to end, both included, evenly spaced."""
-    check_shape_fits("linspace", as_ints((steps,)))
+    _bound("linspace", start), _bound("linspace", end), as_shape("linspace", (whole("linspace", "steps", steps),))
     return _finish(np.linspace(start, end, steps).astype(_dtype("linspace", dtype)), requires_grad)
 
 
 @takes_operands
 def zeros_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros of another tensor's shape and dtype."""
-    return zeros(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad)
+    return zeros(x.shape, dtype=x.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
 
 @takes_operands
 def ones_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones of another tensor's shape and dtype."""
-    return ones(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad)
+    return ones(x.shape, dtype=x.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
 
 @takes_operands
 def full_like(x: Tensor, fill_value: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """One value in another tensor's shape and dtype."""
-    return full(x.shape, fill_value, dtype=dtype or x.dtype, requires_grad=requires_grad)
-
-
-def _size(name: str, size: tuple[Any, ...]) -> Shape:
-    shape = as_ints(size)
-    if any(n < 0 for n in shape):
-        raise ShapeError(message(name, f"size {shape}", "lengths that are not negative"))
-    check_shape_fits(name, shape)
-    return shape
+    return full(x.shape, fill_value, dtype=x.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
 
 def _dtype(name: str, dtype: Any) -> DType:

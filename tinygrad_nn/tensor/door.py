@@ -10,12 +10,14 @@ the default. Arrays have one. What it counts for is a matter of the function (`R
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
 from ..errors import DTypeError, message
+from ..settings import kinds
 from .arrays import array_of, beside
 from .core import Core, constant, mode
 from .tensor import Tensor
@@ -38,10 +40,11 @@ def takes_data(function: Callable[P, R], rule: Rule = "layer") -> Callable[P, R]
 
     Raises DTypeError for what is no data, by the name of the function.
     """
-    code = function.__code__
+    code = inspect.unwrap(function).__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     accepted = {one: _accepted(one, str(function.__annotations__.get(one, ""))) for one in names}
-    places = tuple(accepted.values())
+    checks = kinds(function)
+    places = tuple(checks[one].classes if one in checks else classes for one, classes in accepted.items())
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -54,6 +57,10 @@ def takes_data(function: Callable[P, R], rule: Rule = "layer") -> Callable[P, R]
             if not kwargs:
                 return function(*args, **kwargs)
         given = {**dict(zip(names, args, strict=False)), **kwargs}
+        for key, value in given.items():
+            check = checks.get(key)
+            if check is not None and value.__class__ not in check.classes:
+                check.check(function.__name__, key, value)
         given = {key: value for key, value in given.items() if accepted.get(key) is not None}
         if all(value.__class__ in accepted[key] or is_tensor(value) for key, value in given.items()):  # type: ignore[operator]
             return function(*args, **kwargs)

@@ -15,7 +15,9 @@ from ..errors import ConfigError, message
 from ..graph import DType, Op
 from ..ops import elementwise as e
 from ..ops import transcendental as t
-from .core import Core, Number
+from ..ops.rules import BOOL
+from ..settings import shown, typed
+from .core import Core, Number, scalar
 from .logic import Logical
 from .operators import Operand as Operand
 
@@ -30,17 +32,19 @@ class Elementwise(Logical):
 
     # ---- arithmetic -----------------------------------------------------------------------------------------------
 
+    @typed
     def add(self, other: Operand, *, alpha: Number = 1) -> Self:
         """x + alpha * other."""
-        return self + (other if alpha == 1 else self._operand(other, "add") * alpha)
+        return self._answer("add", other, self.__add__(other if alpha == 1 else self._operand(other, "add") * alpha))
 
+    @typed
     def sub(self, other: Operand, *, alpha: Number = 1) -> Self:
         """x - alpha * other."""
-        return self - (other if alpha == 1 else self._operand(other, "sub") * alpha)
+        return self._answer("sub", other, self.__sub__(other if alpha == 1 else self._operand(other, "sub") * alpha))
 
     def mul(self, other: Operand) -> Self:
         """x * other."""
-        return self * other
+        return self._answer("mul", other, self.__mul__(other))
 
     def div(self, other: Operand, *, rounding_mode: Literal["trunc", "floor"] | None = None) -> Self:
         """x / other, of integers in the default float; rounded toward 0 ("trunc") or down ("floor"), keeping integers.
@@ -52,24 +56,32 @@ class Elementwise(Logical):
         >>> x.div(2).tolist(), x.div(2, rounding_mode="trunc").tolist(), x.div(2, rounding_mode="floor").tolist()
         ([3.5, -3.5], [3, -3], [3, -4])
         """
+        if rounding_mode is not None and not isinstance(rounding_mode, str):
+            raise ConfigError(message("div", f"rounding_mode={shown(rounding_mode)}", "None, 'trunc' or 'floor'"))
         if rounding_mode is None:
-            return self / other
+            return self._answer("div", other, self.__truediv__(other))
         if rounding_mode == "floor":
-            return self // other
+            return self._answer("div", other, self.__floordiv__(other))
         if rounding_mode != "trunc":
             raise ConfigError(message("div", f"rounding_mode={rounding_mode!r}", "None, 'trunc' or 'floor'"))
         x, y = self.promoted(other, "div")
-        return (x / y).trunc() if x.node.dtype.kind == "f" else (x - x.fmod(y)) // y
+        if x.node.dtype.kind != "f":
+            return (x - x.fmod(y)) // y
+        quotient = (x.detach() / y.detach()).trunc()  # a step: its slope is 0, also where that of x / y is infinite
+        for operand in (x, y):
+            if operand.requires_grad:
+                quotient = operand.where(quotient.handle(scalar(False, BOOL)), quotient)
+        return quotient
 
     true_divide = div
 
     def floor_divide(self, other: Operand) -> Self:
         """x / other rounded down. Raises DivisionByZero for integers divided by 0."""
-        return self // other
+        return self._answer("floor_divide", other, self.__floordiv__(other))
 
     def remainder(self, other: Operand) -> Self:
         """What `floor_divide` leaves: it has the sign of the divisor. Raises DivisionByZero for integers."""
-        return self % other
+        return self._answer("remainder", other, self.__mod__(other))
 
     def fmod(self, other: Operand) -> Self:
         """What division rounded toward 0 leaves: it has the sign of the dividend. Raises as `remainder`."""
@@ -80,7 +92,7 @@ class Elementwise(Logical):
 
         Integers stay integers: 1 / x ** n is then truncated, and a negative number as exponent an error.
         """
-        return self**exponent
+        return self._answer("pow", exponent, self.__pow__(exponent))
 
     def neg(self) -> Self:
         """-x."""
@@ -121,15 +133,17 @@ class Elementwise(Logical):
         w = x._operand(weight, "lerp")
         return (x + step * w).where(w < 0.5, y - step * (1 - w))
 
+    @typed
     def addcmul(self, tensor1: Core, tensor2: Operand, *, value: Number = 1) -> Self:
         """x + value * tensor1 * tensor2."""
         scaled = self._operand(tensor1, "addcmul") if value == 1 else self._operand(tensor1, "addcmul") * value
-        return self + scaled * tensor2
+        return self + self._answer("addcmul", tensor2, scaled.__mul__(tensor2))
 
+    @typed
     def addcdiv(self, tensor1: Core, tensor2: Operand, *, value: Number = 1) -> Self:
         """x + value * tensor1 / tensor2; integers are divided as floats."""
         scaled = self._operand(tensor1, "addcdiv") if value == 1 else self._operand(tensor1, "addcdiv") * value
-        return self + scaled / tensor2
+        return self + self._answer("addcdiv", tensor2, scaled.__truediv__(tensor2))
 
     # ---- exponentials and logarithms ------------------------------------------------------------------------------
 
@@ -174,12 +188,15 @@ class Elementwise(Logical):
         """1 / (1 + exp(-x))."""
         return self._unary(t.SIGMOID)
 
+    @typed
     def logit(self, eps: float | None = None) -> Self:
         """log(x / (1 - x)), the inverse of sigmoid; NaN outside of [0, 1].
 
         With `eps`, x is clamped to [eps, 1 - eps] first.
         """
         x = self.as_float() if eps is None else self.as_float().clamp(eps, 1 - eps)
+        if x.requires_grad and eps is None:  # the slope of log is a number where log is none
+            x = x * x.handle(scalar(1.0, x.node.dtype)).where((x >= 0) & (x <= 1), math.nan)
         return x.log() - (-x).log1p()
 
     def erf(self) -> Self:
@@ -261,6 +278,7 @@ class Elementwise(Logical):
         """The integer part, toward 0; gradient 0."""
         return self._rounded(e.TRUNC)
 
+    @typed
     def round(self, *, decimals: int = 0) -> Self:
         """The nearest integer, halves to the even one, or the nearest multiple of 10 ** -decimals; gradient 0.
 
@@ -269,6 +287,8 @@ class Elementwise(Logical):
         if decimals == 0:
             return self._rounded(e.ROUND)
         e.ROUND.dtype(self.node.dtype)
+        if abs(decimals) > 300:
+            raise ConfigError(message("round", f"decimals {decimals}", "-300 <= decimals <= 300"))
         scale = 10.0 ** abs(decimals)
         return (self * scale).round() / scale if decimals > 0 else (self / scale).round() * scale
 
@@ -312,6 +332,7 @@ class Elementwise(Logical):
         """The smaller of x and other, NaN if either is; a tie shares the gradient."""
         return self._binary(e.MINIMUM, self._operand(other, "minimum"))
 
+    @typed
     def nan_to_num(self, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Self:
         """NaN and infinities replaced, the latter by default by the largest and smallest number; gradient 0 there."""
         if self.node.dtype.kind != "f":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from operator import index as as_int
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..graph import Shape
 from ..ops.index import GATHER, PUT_ADD, SCATTER, SCATTER_ADD, TAKE
 from ..ops.lookup import Called, out_of_range
 from ..ops.movement import RESHAPE
+from ..settings import shown, typed
 from .arrays import array_of
 from .core import Core, constant, mode
 from .inplace import InPlace
@@ -39,19 +41,26 @@ class Indexed(InPlace):
         """An index or a mask as a tensor; lists and arrays of integers will do."""
         return index if isinstance(index, Core) else self.handle(constant(array_of(name, index)))
 
+    def _aligned(self, name: str, index: Index) -> Core:
+        """Positions with as many axes as this tensor; NumPy would broadcast fewer."""
+        at = self._positions(name, index)
+        if at.ndim != self.ndim:
+            raise ShapeError(message(name, f"an index of shape {at.shape} for {self.shape}", "as many axes"))
+        return at
+
     def gather(self, dim: int, index: Index) -> Self:
         """out[i][j] = x[index[i][j]][j] for dim 0, and so on, as torch.gather."""
-        return self.apply(GATHER, self._positions("gather", index), axis=normal_axis("gather", dim, self.ndim))
+        return self.apply(GATHER, self._aligned("gather", index), axis=normal_axis("gather", dim, self.ndim))
 
     def scatter(self, dim: int, index: Index, src: Operand) -> Self:
         """A copy with out[index[i][j]][j] = src[i][j] for dim 0; the last write counts."""
-        at = self._positions("scatter", index)
+        at = self._aligned("scatter", index)
         return self.apply(SCATTER, at, self._source("scatter", at, src), axis=normal_axis("scatter", dim, self.ndim))
 
     def scatter_add(self, dim: int, index: Index, src: Operand) -> Self:
         """A copy with src[i][j] added at out[index[i][j]][j] for dim 0."""
         axis = normal_axis("scatter_add", dim, self.ndim)
-        at = self._positions("scatter_add", index)
+        at = self._aligned("scatter_add", index)
         return self + self._source("scatter_add", at, src).apply(SCATTER_ADD, at, axis=axis, shape=self.shape)
 
     def _source(self, name: str, index: Core, src: Operand) -> Self:
@@ -66,6 +75,7 @@ class Indexed(InPlace):
         axis = normal_axis("index_select", dim, self.ndim)
         return self.apply(TAKE, index, axis=axis, called=INDEX_SELECT)
 
+    @typed
     def index_add(self, dim: int, index: Index, source: Operand, *, alpha: float = 1) -> Self:
         """A copy with alpha times the slices of `source` added at the slices that `index` names."""
         axis = normal_axis("index_add", dim, self.ndim)
@@ -115,7 +125,12 @@ class Indexed(InPlace):
                 continue
             length = self.shape[axis]
             if isinstance(part, slice):
-                start, stop, step = part.indices(length)
+                try:
+                    start, stop, step = part.indices(length)
+                except (TypeError, ValueError):
+                    got = ":".join(map(shown, (part.start, part.stop, part.step)))
+                    expected = "integers (or nothing), and a step that is not 0"
+                    raise IndexOutOfRange(message("getitem", f"the slice {got}", expected)) from None
                 count = len(range(start, stop, step))
                 if count != length or step != 1:
                     bounds[axis] = (start if count else 0, step, count)
@@ -174,14 +189,19 @@ def _fitted(source: T, shape: Shape) -> T:
         raise ShapeError(message("setitem", f"a value of shape {source.shape} for {shape}", expected)) from None
 
 
+_PLAIN = (int, np.integer, slice, type(None), type(Ellipsis))
+_KEYS = (*_PLAIN, Core, np.ndarray, np.bool_)
+
+
 def _expanded(key: Any, shape: Shape) -> list[Any] | None:
     """The key with the Ellipsis written out, if it has only integers, slices and None; else None."""
     parts = list(key) if isinstance(key, tuple) else [key]
     for k, part in enumerate(parts):
         if isinstance(part, Core) and part.ndim == 0 and part.dtype.kind == "i" and mode.recorder is None:
             parts[k] = int(part.node.value)
-    plain = (int, np.integer, slice, type(None), type(Ellipsis))
-    if any(isinstance(part, (bool, np.bool_)) or not isinstance(part, plain) for part in parts):
+        elif not isinstance(part, _KEYS) and hasattr(part, "__index__"):
+            parts[k] = as_int(part)
+    if any(isinstance(part, (bool, np.bool_)) or not isinstance(part, _PLAIN) for part in parts):
         return None
     used = sum(1 for part in parts if part is not None and part is not Ellipsis)
     if used > len(shape) or sum(part is Ellipsis for part in parts) > 1:

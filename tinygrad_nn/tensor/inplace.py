@@ -61,7 +61,7 @@ class InPlace(Reduced):
 
     def mul_(self, other: Operand) -> Self:
         """x * other, in place."""
-        return self._write("mul_", self * other)
+        return self._write("mul_", self.mul(other))
 
     def div_(self, other: Operand, *, rounding_mode: Any = None) -> Self:
         """x / other, in place."""
@@ -69,7 +69,7 @@ class InPlace(Reduced):
 
     def pow_(self, exponent: Operand) -> Self:
         """x ** exponent, in place."""
-        return self._write("pow_", self**exponent)
+        return self._write("pow_", self.pow(exponent))
 
     def neg_(self) -> Self:
         """-x, in place."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from ..errors import ConfigError, ShapeError, message
+import numpy as np
+
+from ..errors import ConfigError, DTypeError, ShapeError, message
+from ..settings import shown, typed
 from .creation import as_tensor
 from .door import Rule, converted
 from .shape import normal_axis
@@ -14,6 +17,11 @@ from .tensor import Tensor
 
 
 def _listed(name: str, tensors: Sequence[Any], rule: Rule = "operator") -> list[Tensor]:
+    if not isinstance(tensors, (Sequence, Tensor, np.ndarray)) or isinstance(tensors, (str, bytes)):
+        if not isinstance(tensors, Iterator):
+            raise DTypeError(message(name, shown(tensors), "a list of tensors"))
+    elif getattr(tensors, "shape", None) == ():
+        raise DTypeError(message(name, "a 0-d tensor", "a list of tensors"))
     given = {f"operand {k}": x for k, x in enumerate(tensors)}
     if not given:
         raise ShapeError(message(name, "no tensors", "at least one"))
@@ -72,7 +80,7 @@ def diag(x: Any, diagonal: int = 0) -> Tensor:
 
 def meshgrid(*tensors: Any, indexing: Literal["ij", "xy"] = "ij") -> tuple[Tensor, ...]:
     """Coordinates of a grid: one tensor per axis, all of the grid's shape."""
-    if indexing not in ("ij", "xy"):
+    if not isinstance(indexing, str) or indexing not in ("ij", "xy"):
         raise ConfigError(message("meshgrid", f"indexing {indexing!r}", "'ij' or 'xy'"))
     listed = [
         as_tensor(x).reshape(-1)
@@ -86,6 +94,7 @@ def meshgrid(*tensors: Any, indexing: Literal["ij", "xy"] = "ij") -> tuple[Tenso
     return tuple(grids)
 
 
+@typed
 def einsum(equation: str, *operands: Any) -> Tensor:
     """Einstein's sum: `einsum("ij,jk->ik", a, b)`. Repeated letters, `...` and an output left out work as in NumPy.
 

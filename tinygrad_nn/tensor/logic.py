@@ -6,6 +6,7 @@ import math
 from typing import Self
 
 from ..ops import elementwise as e
+from ..settings import typed
 from .operators import Operand, Operators
 
 
@@ -24,19 +25,19 @@ class Logical(Operators):
 
     def lt(self, other: Operand) -> Self:
         """x < other, element by element; False for NaN, as every order."""
-        return self < other
+        return self._answer("lt", other, self.__lt__(other))
 
     def le(self, other: Operand) -> Self:
         """x <= other, element by element."""
-        return self <= other
+        return self._answer("le", other, self.__le__(other))
 
     def gt(self, other: Operand) -> Self:
         """x > other, element by element."""
-        return self > other
+        return self._answer("gt", other, self.__gt__(other))
 
     def ge(self, other: Operand) -> Self:
         """x >= other, element by element."""
-        return self >= other
+        return self._answer("ge", other, self.__ge__(other))
 
     def logical_not(self) -> Self:
         """x == 0, as bool."""
@@ -60,23 +61,23 @@ class Logical(Operators):
 
     def bitwise_and(self, other: Operand) -> Self:
         """x & other, of integers or bools."""
-        return self & other
+        return self._answer("bitwise_and", other, self.__and__(other))
 
     def bitwise_or(self, other: Operand) -> Self:
         """x | other, of integers or bools."""
-        return self | other
+        return self._answer("bitwise_or", other, self.__or__(other))
 
     def bitwise_xor(self, other: Operand) -> Self:
         """x ^ other, of integers or bools."""
-        return self ^ other
+        return self._answer("bitwise_xor", other, self.__xor__(other))
 
     def bitwise_left_shift(self, other: Operand) -> Self:
         """x << other, of integers; a count outside of the width shifts everything out."""
-        return self << other
+        return self._answer("bitwise_left_shift", other, self.__lshift__(other))
 
     def bitwise_right_shift(self, other: Operand) -> Self:
         """x >> other, of integers, keeping the sign, which is all that a count outside of the width leaves."""
-        return self >> other
+        return self._answer("bitwise_right_shift", other, self.__rshift__(other))
 
     def isnan(self) -> Self:
         """Whether each element is NaN."""
@@ -90,6 +91,7 @@ class Logical(Operators):
         """Whether each element is neither NaN nor infinite."""
         return self.apply(e.ABS) < math.inf if self.node.dtype.kind == "f" else self.eq(self)
 
+    @typed
     def isclose(self, other: Operand, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Self:
         """|x - other| <= atol + rtol * |other|, or equal; NaN is close to NaN if `equal_nan`. Dtypes are promoted."""
         x, y = self.promoted(other, "isclose")

@@ -16,6 +16,7 @@ from ..graph import NO_ATTRS, Node, Op
 from ..ops import elementwise as e
 from ..ops import transcendental as t
 from ..ops.rules import BOOL
+from ..settings import shown
 from .arrays import array_of, beside
 from .convert import Converted
 from .core import Core, Number, bind, constant, mode, number_dtype, scalar
@@ -48,6 +49,12 @@ class Operators(Converted):
         if isinstance(other, (np.ndarray, np.generic)):
             return self.handle(constant(array_of(name, other, copy=True)))  # type: ignore[no-any-return]
         return self.handle(constant(beside(name, other, self.node.dtype)))  # type: ignore[no-any-return]
+
+    def _answer(self, name: str, other: object, result: Any) -> Self:
+        """What an operator gave, under the name of a method; DTypeError where it does not know the other operand."""
+        if result is NotImplemented:
+            raise DTypeError(message(name, f"{shown(other)} as an operand", "a tensor, a number, a list or an array"))
+        return result  # type: ignore[no-any-return]
 
     def promoted(self, other: Operand, name: str = "tensor") -> tuple[Self, Self]:
         """This tensor and another operand in their common dtype."""

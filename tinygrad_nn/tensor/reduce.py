@@ -18,9 +18,10 @@ from ..ops.control import CUMPROD, CUMSUM
 from ..ops.index import ARGSORT, GATHER
 from ..ops.reduce import ARGMAX, ARGMIN, MAX, MIN, PROD, SUM
 from ..ops.rules import INT64
+from ..settings import shown, typed
 from .core import Core, check_dtype
 from .operators import Operand
-from .shape import Ints, Shaped, normal_axes, normal_axis
+from .shape import Ints, Shaped, normal_axes, normal_axis, whole
 
 T = TypeVar("T")
 
@@ -30,6 +31,12 @@ class ValuesIndices(NamedTuple, Generic[T]):
 
     values: T
     indices: T
+
+
+def _flag(name: str, keepdim: Any) -> bool:
+    if not isinstance(keepdim, (bool, np.bool_)):
+        raise DTypeError(message(name, f"keepdim {shown(keepdim)}", "True or False"))
+    return bool(keepdim)
 
 
 def _sum_dtype(name: str, x: Core, dtype: Any) -> DType:
@@ -44,7 +51,9 @@ class Reduced(Shaped):
 
     __slots__ = ()
 
-    def _reduce(self, op: Op, dim: Ints | None, keepdim: bool) -> Self:
+    def _reduce(self, op: Op, dim: Ints | None, keepdim: Any) -> Self:
+        if keepdim.__class__ is not bool:
+            keepdim = _flag(op.name, keepdim)
         return self.apply(op, axis=normal_axes(op.name, dim, len(self.node.shape)), keepdims=keepdim)
 
     def _floating(self, name: str, dtype: Any = None) -> Self:
@@ -84,18 +93,20 @@ class Reduced(Shaped):
         """
         x = self._floating("mean", dtype)
         axes = normal_axes("mean", dim, x.ndim)
-        total = x.apply(SUM, axis=axes, keepdims=keepdim)
+        total = x.apply(SUM, axis=axes, keepdims=_flag("mean", keepdim))
         return total / float(math.prod([x.node.shape[a] for a in axes]))
 
     def nansum(self, dim: Ints | None = None, keepdim: bool = False, dtype: Any = None) -> Self:
         """Sum of the elements that are not NaN."""
         return self.masked_fill(self.isnan(), 0).sum(dim, keepdim, dtype)
 
+    @typed
     def nanmean(self, dim: Ints | None = None, keepdim: bool = False, dtype: Any = None) -> Self:
         """Mean of the elements that are not NaN; NaN where there is none. Raises DTypeError for integers and bools."""
         x = self._floating("nanmean", dtype)
         return x.nansum(dim, keepdim) / (x == x).sum(dim, keepdim)
 
+    @typed
     def var(
         self,
         dim: Ints | bool | None = None,
@@ -122,6 +133,7 @@ class Reduced(Shaped):
         divisor = count - (float(unbiased) if correction is None else correction)
         return (centred * centred).sum(axes, keepdim) / max(divisor, 0.0)
 
+    @typed
     def std(
         self,
         dim: Ints | bool | None = None,
@@ -133,6 +145,7 @@ class Reduced(Shaped):
         """Square root of `var`, with gradient 0 where that is 0."""
         return self.var(dim, unbiased, keepdim, correction=correction)._off_zero(lambda v: v.sqrt())
 
+    @typed
     def norm(
         self, p: float | str | None = "fro", dim: Ints | None = None, keepdim: bool = False, dtype: Any = None
     ) -> Self:
@@ -177,6 +190,7 @@ class Reduced(Shaped):
         """Whether no element is 0; True of nothing."""
         return self.eq(0).sum(dim, keepdim).eq(0)
 
+    @typed
     def allclose(self, other: Operand, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
         """Whether `isclose` holds everywhere, as a Python bool."""
         return bool(self.isclose(other, rtol, atol, equal_nan).all())
@@ -196,6 +210,7 @@ class Reduced(Shaped):
         """Smallest element, NaN if there is one; equal ones share the gradient. Raises ShapeError for nothing."""
         return self._reduce(MIN, dim, keepdim)
 
+    @typed
     def argmax(self, dim: int | None = None, keepdim: bool = False) -> Self:
         """Index of the first largest element along one axis or in the flattened tensor; NaN is largest.
 
@@ -203,6 +218,7 @@ class Reduced(Shaped):
         """
         return self._arg(ARGMAX, dim, keepdim)
 
+    @typed
     def argmin(self, dim: int | None = None, keepdim: bool = False) -> Self:
         """Index of the first smallest element along one axis or in the flattened tensor; NaN is smallest.
 
@@ -255,6 +271,7 @@ class Reduced(Shaped):
         return self._extreme(MIN, ARGMIN, dim, keepdim) if tensor is None else self.minimum(tensor)
 
     def _extreme(self, op: Op, arg: Op, dim: int | None, keepdim: bool) -> Any:
+        keepdim = _flag(op.name, keepdim)
         if dim is None:
             return self._reduce(op, None, keepdim)
         x, axis = self._line(op.name, dim)
@@ -287,11 +304,13 @@ class Reduced(Shaped):
         wanted = _sum_dtype("cumprod", x, dtype)
         return x.cast(wanted).apply(CUMPROD, axis=axis).cast(wanted).reshape(self.node.shape)
 
+    @typed
     def argsort(self, dim: int = -1, descending: bool = False, stable: bool = True) -> Self:
         """Indices that would sort along one axis; NaN counts as largest. The order of equal elements is always kept."""
         x, axis = self._line("argsort", dim)
         return x.apply(ARGSORT, axis=axis, descending=descending).reshape(self.node.shape)
 
+    @typed
     def sort(self, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesIndices[Self]:
         """(values, indices) in order along one axis, as `argsort`.
 
@@ -305,12 +324,14 @@ class Reduced(Shaped):
         values = x.apply(GATHER, indices, axis=axis)
         return ValuesIndices(values.reshape(self.node.shape), indices.reshape(self.node.shape))
 
+    @typed
     def topk(self, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices[Self]:
         """(values, indices) of the k largest (or smallest) elements along one axis, best first; NaN counts as largest.
 
         Raises IndexOutOfRange where there are fewer than k.
         """
         x, axis = self._line("topk", dim)
+        k = whole("topk", "k", k)
         if not 0 <= k <= x.shape[axis]:
             raise IndexOutOfRange(message("topk", f"k={k} for an axis of {x.shape[axis]}", "0 <= k <= its length"))
         indices = x.argsort(axis, descending=largest).narrow(axis, 0, k)
@@ -319,6 +340,7 @@ class Reduced(Shaped):
 
     # ---- exponentials -----------------------------------------------------------------------------------------------
 
+    @typed
     def logsumexp(self, dim: Ints, keepdim: bool = False) -> Self:
         """log(sum(exp(x))) over the axes without overflow; -inf of nothing.
 

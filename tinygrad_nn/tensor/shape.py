@@ -13,25 +13,48 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from ..errors import DTypeError, IndexOutOfRange, ShapeError, message
+from ..errors import DTypeError, IndexOutOfRange, ShapeError, TraceError, message
 from ..graph import Shape
 from ..memory import check_shape_fits
 from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE, Bounds
+from ..settings import shown
 from .core import Core, constant, stretch
 from .elementwise import Elementwise
 from .operators import Operand
 from .promotion import result_type
 
 Ints = int | Sequence[int]
-INTEGER: Final = (int, np.integer)
+MOST_AXES: Final = 64  # NumPy's
+_INT = frozenset((int,))  # what needs no look; bool is another type
+
+
+def whole(name: str, what: str, value: Any) -> int:
+    """One integer: Python's, NumPy's or a tensor of one element; raises DTypeError for bools and all else."""
+    if type(value) is int:
+        return value
+    try:
+        if not isinstance(value, (bool, np.bool_)):
+            return as_int(value)
+    except TraceError:
+        raise
+    except Exception:  # what a foreign __index__ raises is no better
+        pass
+    raise DTypeError(message(name, f"{what} {shown(value)}", "an integer"))
+
+
+def several(name: str, what: str, value: Any) -> tuple[int, ...]:
+    """One integer or a sequence of them as a tuple; raises DTypeError for all else."""
+    if type(value) is tuple and _INT.issuperset(map(type, value)):
+        return value
+    if isinstance(value, (list, tuple, range)) or (isinstance(value, (np.ndarray, Core)) and value.ndim == 1):
+        listed: Any = value
+        return tuple([whole(name, what, one) for one in listed])
+    return (whole(name, what, value),)
 
 
 def normal_axis(name: str, axis: int, ndim: int) -> int:
     """A non-negative axis; raises IndexOutOfRange. A 0-d tensor accepts 0 and -1, as in PyTorch."""
-    try:
-        axis = as_int(axis)
-    except TypeError:
-        raise DTypeError(message(name, f"an axis of type {type(axis).__name__}", "an integer")) from None
+    axis = whole(name, "axis", axis)
     if not -max(ndim, 1) <= axis < max(ndim, 1):
         expected = f"{-max(ndim, 1)} <= axis < {max(ndim, 1)}"
         raise IndexOutOfRange(message(name, f"axis {axis} for a tensor of {ndim} axes", expected))
@@ -40,9 +63,7 @@ def normal_axis(name: str, axis: int, ndim: int) -> int:
 
 def normal_axes(name: str, axes: Ints | None, ndim: int) -> tuple[int, ...]:
     """A sorted tuple of distinct non-negative axes; None and () mean all."""
-    if axes is not None and not isinstance(axes, int):
-        axes = listed(name, "axes", axes)
-    return _normal_axes(name, axes, ndim)
+    return _normal_axes(name, axes if axes is None or type(axes) is int else several(name, "axis", axes), ndim)
 
 
 @lru_cache(maxsize=1024)
@@ -56,19 +77,33 @@ def _normal_axes(name: str, axes: int | tuple[int, ...] | None, ndim: int) -> tu
     return normal if ndim else ()
 
 
-def listed(name: str, what: str, numbers: Any) -> tuple[int, ...]:
-    """One integer, Python's or NumPy's, or several, as a tuple."""
-    try:
-        return (as_int(numbers),) if isinstance(numbers, INTEGER) else tuple(map(as_int, numbers))
-    except TypeError:
-        raise DTypeError(message(name, f"{what} {numbers!r}", "an integer, or several")) from None
-
-
-def as_ints(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+def as_ints(name: str, sizes: tuple[Any, ...], what: str = "size") -> tuple[int, ...]:
     """`f(2, 3)` and `f((2, 3))` alike."""
-    if len(sizes) == 1 and not isinstance(sizes[0], INTEGER):
-        return tuple(as_int(n) for n in sizes[0])
-    return tuple(as_int(n) for n in sizes)
+    return several(name, what, sizes[0] if len(sizes) == 1 else sizes)
+
+
+def as_shape(name: str, sizes: tuple[Any, ...]) -> Shape:
+    """The same for the lengths of a new tensor: raises ShapeError for negative ones, and for more than can be."""
+    shape = as_ints(name, sizes)
+    if shape and min(shape) < 0:
+        raise ShapeError(message(name, f"size {shape}", "lengths that are not negative"))
+    if len(shape) > MOST_AXES:
+        raise ShapeError(message(name, f"{len(shape)} lengths", f"at most {MOST_AXES} axes"))
+    check_shape_fits(name, shape if math.prod(shape) else (max(shape, default=0),))
+    return shape
+
+
+def filled(name: str, shape: Shape, value: Any, dtype: Any) -> np.ndarray[Any, Any]:
+    """A new array; raises ShapeError with what it needs where there is no memory, DTypeError for what is no number."""
+    if not isinstance(value, (bool, int, float, np.number, np.bool_)):
+        raise DTypeError(message(name, f"value {shown(value)}", "a number"))
+    try:
+        return np.zeros(shape, dtype) if value.__class__ is int and value == 0 else np.full(shape, value, dtype)
+    except MemoryError:
+        needed = math.prod(shape) * np.dtype(dtype).itemsize
+        raise ShapeError(message(name, f"size {shape}, which needs {needed:.3g} bytes", "what memory holds")) from None
+    except OverflowError:
+        raise DTypeError(message(name, f"value {value}", f"a number that {np.dtype(dtype).name} can hold")) from None
 
 
 class Shaped(Elementwise):
@@ -79,22 +114,31 @@ class Shaped(Elementwise):
     # ---- new tensors like this one (no gradient flows to them)
     # ---------------------------------------------------------
 
-    def new_full(self, size: Shape, value: float | bool) -> Self:
+    def new_full(self, size: Ints, value: float | bool) -> Self:
         """A tensor of this dtype filled with one value."""
-        check_shape_fits("new_full", size)
-        return self.handle(constant(np.full(size, value, self.node.dtype)))  # type: ignore[no-any-return]
+        return self._filled("new_full", (size,), value)
+
+    def _filled(self, name: str, size: tuple[Any, ...], value: float | bool) -> Self:
+        return self.handle(constant(filled(name, as_shape(name, size), value, self.node.dtype)))  # type: ignore[no-any-return]
 
     def new_zeros(self, *size: Any) -> Self:
         """A tensor of this dtype filled with 0."""
-        return self.new_full(as_ints(size), 0)
+        return self._filled("new_zeros", size, 0)
 
     def new_ones(self, *size: Any) -> Self:
         """A tensor of this dtype filled with 1."""
-        return self.new_full(as_ints(size), 1)
+        return self._filled("new_ones", size, 1)
 
     def new_arange(self, count: int) -> Self:
         """0, 1, ... as int64."""
-        return self.handle(constant(np.arange(count, dtype=np.int64)))  # type: ignore[no-any-return]
+        (length,) = as_shape("new_arange", (whole("new_arange", "count", count),))
+        return self.handle(constant(np.arange(length, dtype=np.int64)))  # type: ignore[no-any-return]
+
+    def _length(self, axis: int, name: str = "narrow") -> int:
+        """Length of a (normal) axis; raises ShapeError for a 0-d tensor, which has none."""
+        if not self.node.shape:
+            raise ShapeError(message(name, "a 0-d tensor", "at least one axis"))
+        return self.node.shape[axis]
 
     def numel(self) -> int:
         """Number of elements."""
@@ -105,11 +149,11 @@ class Shaped(Elementwise):
 
     def reshape(self, *shape: Any) -> Self:
         """The same elements in row-major order under another shape; one length may be -1."""
-        wanted = as_ints(shape)
-        if -1 in wanted:
+        wanted = as_ints("reshape", shape)
+        if wanted and min(wanted) < 0:
             known = math.prod(n for n in wanted if n != -1)
             count = self.numel()
-            if wanted.count(-1) > 1 or known == 0 or count % known:
+            if min(wanted) < -1 or wanted.count(-1) > 1 or known == 0 or count % known:
                 raise ShapeError(
                     message(
                         "reshape",
@@ -126,7 +170,7 @@ class Shaped(Elementwise):
 
     def permute(self, *order: Any) -> Self:
         """Axes in another order."""
-        listed = as_ints(order)
+        listed = as_ints("permute", order, "axis")
         normal = tuple(normal_axis("permute", a, self.ndim) for a in listed)
         return self.shared(PERMUTE, order=normal)
 
@@ -170,7 +214,7 @@ class Shaped(Elementwise):
 
     def expand(self, *sizes: Any) -> Self:
         """Axes of length 1 repeated; -1 keeps a length; new axes come in front."""
-        wanted = as_ints(sizes)
+        wanted = as_ints("expand", sizes)
         offset = len(wanted) - self.ndim
         shape = tuple(self.shape[a - offset] if n == -1 and a >= offset else n for a, n in enumerate(wanted))
         return self.broadcast_to(shape)
@@ -182,7 +226,8 @@ class Shaped(Elementwise):
     def narrow(self, dim: int, start: int, length: int) -> Self:
         """`length` slices from `start` along one axis."""
         a = normal_axis("narrow", dim, self.ndim)
-        size = self.shape[a]
+        size = self._length(a)
+        start, length = whole("narrow", "start", start), whole("narrow", "length", length)
         first = start + size if start < 0 else start
         if not (0 <= first <= size and 0 <= length <= size - first):
             raise IndexOutOfRange(
@@ -204,7 +249,7 @@ class Shaped(Elementwise):
 
     def flip(self, *dims: Any) -> Self:
         """A copy with the order of elements reversed along axes."""
-        axes = normal_axes("flip", as_ints(dims), self.ndim) if dims else ()
+        axes = normal_axes("flip", listed, self.ndim) if (listed := as_ints("flip", dims, "axis")) else ()
         turned = ((max(n - 1, 0), -1, n) if a in axes else (0, 1, n) for a, n in enumerate(self.shape))
         return self.apply(SLICE, bounds=tuple(turned))
 
@@ -244,14 +289,13 @@ class Shaped(Elementwise):
     def unflatten(self, dim: int, sizes: Sequence[int]) -> Self:
         """One axis as several; one length may be -1."""
         a = normal_axis("unflatten", dim, self.ndim)
-        lengths = tuple(sizes)
+        lengths = given = several("unflatten", "size", sizes)
         if lengths.count(-1) == 1:
             known = -math.prod(lengths)
             lengths = tuple(self.shape[a] // known if n == -1 and known else n for n in lengths)
-        if math.prod(lengths) != self.shape[a]:
-            raise ShapeError(
-                message("unflatten", f"sizes {tuple(sizes)} for an axis of {self.shape[a]}", "sizes with that product")
-            )
+        if self.ndim == 0 or math.prod(lengths) != self.shape[a] or min(lengths) < 0:
+            got = f"sizes {given} for an axis of {self._length(a)}"
+            raise ShapeError(message("unflatten", got, "sizes with that product"))
         return self.reshape((*self.shape[:a], *lengths, *self.shape[a + 1 :]))
 
     def swapaxes(self, axis0: int, axis1: int) -> Self:
@@ -266,7 +310,7 @@ class Shaped(Elementwise):
 
     def broadcast_to(self, shape: Sequence[int]) -> Self:
         """Stretched to a shape by NumPy's rule; the result reads this tensor's elements and cannot be written."""
-        wanted = tuple(shape)
+        wanted = as_shape("broadcast_to", (shape,))
         return self if self.node.shape == wanted else self.shared(BROADCAST, **stretch("expand", self.shape, wanted))
 
     def expand_as(self, other: Operand) -> Self:
@@ -280,28 +324,30 @@ class Shaped(Elementwise):
     def repeat(self, *sizes: Any) -> Self:
         """Copies beside each other, sizes[k] times along axis k (counted from the last axis; new axes come in front).
         """
-        times = as_ints(sizes)
+        times = as_ints("repeat", sizes)
         if len(times) < self.ndim or any(n < 0 for n in times):
             raise ShapeError(message("repeat", f"sizes {times} for shape {self.shape}", "a number for every axis"))
         own = (1,) * (len(times) - self.ndim) + self.shape
+        as_shape("repeat", tuple(n * m for n, m in zip(times, own, strict=True)))
         spread = tuple(length for n, m in zip(times, own, strict=True) for length in (n, m))
         inserted = self.reshape(tuple(length for m in own for length in (1, m)))
         return inserted.expand_to(spread).apply(RESHAPE, shape=tuple(n * m for n, m in zip(times, own, strict=True)))
 
     def tile(self, *dims: Any) -> Self:
         """As repeat, with missing numbers taken as 1."""
-        times = as_ints(dims)
+        times = as_ints("tile", dims)
         return self.repeat((1,) * (self.ndim - len(times)) + times)
 
     def split(self, split_size: Ints, dim: int = 0) -> tuple[Self, ...]:
         """Parts of a size (the last may be shorter), or of several sizes that sum to the axis."""
         a = normal_axis("split", dim, self.ndim)
-        length = self.shape[a]
-        sizes = listed("split", "sizes", split_size)
-        if isinstance(split_size, INTEGER):
-            if split_size <= 0:
-                raise ShapeError(message("split", f"a part of {split_size}", "a positive size"))
-            sizes = tuple(min(split_size, length - start) for start in range(0, max(length, 1), split_size))
+        length = self._length(a, "split")
+        sizes = several("split", "size", split_size)
+        if not isinstance(split_size, (list, tuple)):
+            (size,) = sizes if len(sizes) == 1 else (0,)
+            if size <= 0:
+                raise ShapeError(message("split", f"a part of {shown(split_size)}", "a positive size"))
+            sizes = tuple([min(size, length - start) for start in range(0, max(length, 1), size)])
         if sum(sizes) != length or any(n < 0 for n in sizes):
             got = f"sizes {list(sizes)} for an axis of {length}"
             raise ShapeError(message("split", got, f"sizes that sum to {length}"))
@@ -310,20 +356,19 @@ class Shaped(Elementwise):
 
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Self, ...]:
         """At most `chunks` parts of equal size (the last may be shorter)."""
-        chunks = as_int(chunks)
-        if chunks < 1:
+        if whole("chunk", "parts", chunks) < 1:
             raise ShapeError(message("chunk", f"{chunks} parts", "at least 1"))
         a = normal_axis("chunk", dim, self.ndim)
-        return self.split(max(1, -(-self.shape[a] // chunks)), a)
+        return self.split(max(1, -(-self._length(a, "chunk") // as_int(chunks))), a)
 
     def unbind(self, dim: int = 0) -> tuple[Self, ...]:
         """The slices along one axis, without that axis."""
         a = normal_axis("unbind", dim, self.ndim)
-        return tuple(self.select(a, k) for k in range(self.shape[a]))
+        return tuple([self.select(a, k) for k in range(self._length(a, "unbind"))])
 
     def select(self, dim: int, index: int) -> Self:
         """One slice along one axis, without that axis."""
-        a = normal_axis("select", dim, self.ndim)
+        a, index = normal_axis("select", dim, self.ndim), whole("select", "index", index)
         if self.ndim == 0 or not -self.shape[a] <= index < self.shape[a]:
             length = self.shape[a] if self.ndim else 0
             raise IndexOutOfRange(
@@ -337,7 +382,9 @@ class Shaped(Elementwise):
         """
         if dims is None:
             return self.flatten().roll(shifts, 0).reshape(self.shape)
-        moves, axes = listed("roll", "shifts", shifts), listed("roll", "axes", dims)
+        if self.ndim == 0:
+            raise ShapeError(message("roll", "axes for a 0-d tensor", "at least one axis"))
+        moves, axes = several("roll", "shift", shifts), several("roll", "axis", dims)
         if len(moves) != len(axes):
             raise ShapeError(message("roll", f"{len(moves)} shifts for {len(axes)} axes", "one each"))
         result = self
@@ -350,6 +397,8 @@ class Shaped(Elementwise):
         return result.clone() if result is self else result
 
     def _triangle(self, name: str, diagonal: int, lower: bool) -> Self:
+        far = max(self.shape, default=0)  # beyond all elements
+        diagonal = max(-far, min(whole(name, "diagonal", diagonal), far))
         if self.ndim < 2:
             raise ShapeError(message(name, f"shape {self.shape}", "matrices"))
         rows, columns = self.new_arange(self.shape[-2]).unsqueeze(1), self.new_arange(self.shape[-1])
@@ -369,6 +418,7 @@ class Shaped(Elementwise):
         if self.ndim < 2:
             raise ShapeError(message("diagonal", f"shape {self.shape}", "two axes or more"))
         a, b = normal_axis("diagonal", dim1, self.ndim), normal_axis("diagonal", dim2, self.ndim)
+        offset = whole("diagonal", "offset", offset)
         if a == b:
             raise ShapeError(message("diagonal", f"axis {a} twice", "two axes"))
         rest = tuple(k for k in range(self.ndim) if k not in (a, b))
@@ -385,6 +435,7 @@ class Shaped(Elementwise):
         Windows that lie side by side are a view; others, unlike PyTorch's, a copy.
         """
         a = normal_axis("unfold", dimension, self.ndim)
+        size, step = whole("unfold", "size", size), whole("unfold", "step", step)
         length = self.shape[a] if self.ndim else 1
         if not 0 <= size <= length or step < 1:
             got = f"size {size} and step {step} on an axis of {length}"

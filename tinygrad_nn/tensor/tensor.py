@@ -20,9 +20,11 @@ from ..errors import DTypeError, GraphError, ShapeError, message
 from ..graph import NO_ATTRS, Attrs, GradSlot, Node, Op, Shape
 from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.source import CONSTANT
+from ..settings import typed
 from .contract import Contracted
 from .core import Core, bind, check_assigned, constant, mode, same, scalar
 from .plain import Plain
+from .shape import normal_axis
 from .structure import replaced
 from .view import ALIAS, DETACHED, Strides, is_row_major, regrouped, row_major, scattered, strides_after, written
 
@@ -56,6 +58,7 @@ class Tensor(Contracted):
     def requires_grad(self, wanted: bool) -> None:
         self.requires_grad_(wanted)
 
+    @typed
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Collect a gradient in `.grad` from now on (or no longer). Raises DTypeError for integers, GraphError for
         non-leaves.
@@ -128,6 +131,7 @@ class Tensor(Contracted):
                 message(name, "a tensor that does not require grad", hint="create it with requires_grad=True")
             )
 
+    @typed
     def backward(
         self,
         gradient: Tensor | None = None,
@@ -145,6 +149,9 @@ class Tensor(Contracted):
             raise GraphError(message("backward", "a tensor that depends on nothing that requires grad", hint=hint))
         seed = self.seed(gradient)
         retain = create_graph if retain_graph is None else retain_graph
+        for one in () if inputs is None else inputs:
+            if not isinstance(one, Core):
+                raise DTypeError(message("backward", f"a {type(one).__name__} among inputs", "tensors"))
         wanted = None if inputs is None else [handle.node for handle in inputs]
         found = walk([self], [seed], wanted, retain, create_graph)
         for node, cotangent in found.items():
@@ -206,6 +213,12 @@ class Tensor(Contracted):
         return float(self.item())
 
     def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        """What makes an integer of one element a size, an axis or a place in a list, as in PyTorch."""
+        if self.node.dtype.kind != "i":
+            raise DTypeError(message("index", f"a tensor of dtype {self.dtype.name}", "an integer", "use int(x)"))
         return int(self.item())
 
     def __bool__(self) -> bool:
@@ -312,7 +325,10 @@ class Tensor(Contracted):
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or one length."""
-        return self.shape if dim is None else self.shape[dim]
+        if dim is None:
+            return self.shape
+        axis = normal_axis("size", dim, self.ndim)
+        return self._length(axis, "size")
 
     def dim(self) -> int:
         """Number of axes."""

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...errors import GraphError, TraceError, message
-from ...settings import number
+from ...errors import DTypeError, GraphError, TraceError, message
+from ...settings import number, shown, typed
 from ...tensor import Tensor, no_grad
 from ...tensor.creation import zeros
 from ...tensor.door import check_tensors
 
 
 def _with_grad(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    if not isinstance(parameters, Iterable):
+        raise DTypeError(message(name, f"parameters {shown(parameters)}", "tensors", "pass model.parameters()"))
     listed = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     check_tensors(name, listed)
     return [p for p in listed if p.grad is not None]
 
 
+@typed
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor],
     max_norm: float | Tensor,

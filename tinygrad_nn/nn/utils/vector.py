@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...errors import ShapeError, message
+from ...settings import typed
 from ...tensor import Tensor, no_grad
 from ...tensor.door import check_tensors, takes_data
 
 
+@typed
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     """The elements of all parameters below one another; gradients flow."""
     listed = list(parameters)
@@ -21,6 +23,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
 
 
 @takes_data
+@typed
 def vector_to_parameters(vector: Tensor, parameters: Iterable[Tensor]) -> None:
     """Write a vector into the parameters it was made of."""
     listed = list(parameters)

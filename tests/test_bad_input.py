@@ -1,0 +1,548 @@
+"""Wrong arguments of everything public, generated from the signatures: each is refused in the project's own words.
+
+For every function, class and method there is one good call. Then each parameter in turn gets values of a wrong type,
+size or range: the result is a `TinygradError`, or the value was legal. What Python or NumPy would say is a fault, and
+so is silence about a value of a kind that the annotation rules out.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_nn as tg
+from tinygrad_nn import callbacks, data, metrics, nn, optim
+from tinygrad_nn import functional as F
+from tinygrad_nn.errors import TinygradError
+from tinygrad_nn.optim import lr_scheduler
+
+Case = tuple[str, Callable[..., Any], dict[str, Any]]
+
+
+def matrix() -> Any:
+    return tg.tensor([[0.1, 0.9, 0.4], [0.8, 0.2, 0.6], [0.3, 0.5, 0.7]])
+
+
+def leaf() -> Any:
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    (w * w).sum().backward()
+    return w
+
+
+def sgd() -> Any:
+    return optim.SGD([leaf()], lr=0.1)
+
+
+def labels() -> Any:
+    return tg.tensor([0, 1, 1])
+
+
+def vector() -> Any:
+    return tg.tensor([0.2, 0.7, 0.6])
+
+
+def step(x: Any) -> Any:
+    return (x * x).sum()
+
+
+GOOD: dict[str, Callable[[], Any]] = {  # a good value for a parameter of this name
+    **dict.fromkeys(
+        (
+            "x",
+            "other",
+            "input",
+            "target",
+            "data",
+            "source",
+            "end",
+            "tensor1",
+            "tensor2",
+            "mat1",
+            "mat2",
+            "value",
+            "exponent",
+            "src",
+            "x1",
+            "x2",
+            "anchor",
+            "positive",
+            "negative",
+            "t",
+            "test",
+            "array",
+        ),
+        matrix,
+    ),
+    **dict.fromkeys(
+        ("dim", "dim0", "axis0", "k", "offset", "diagonal", "start_dim", "start", "index0", "decimals"), lambda: 0
+    ),
+    **dict.fromkeys(
+        (
+            "dim1",
+            "dim2",
+            "axis1",
+            "end_dim",
+            "destination",
+            "length",
+            "chunks",
+            "split_size",
+            "shifts",
+            "stride",
+            "step_size",
+            "dilation",
+            "groups",
+            "num_layers",
+            "every",
+            "horizon",
+            "num_parameters",
+            "epochs",
+            "bins",
+            "degree",
+            "keep",
+            "T_mult",
+            "eval_every",
+            "batch_size",
+            "step",
+            "count",
+        ),
+        lambda: 1,
+    ),
+    **dict.fromkeys(
+        (
+            "n",
+            "m",
+            "in_features",
+            "out_features",
+            "in1_features",
+            "in2_features",
+            "input_size",
+            "hidden_size",
+            "num_features",
+            "num_embeddings",
+            "embedding_dim",
+            "in_channels",
+            "out_channels",
+            "kernel_size",
+            "T_max",
+            "T_0",
+            "total_iters",
+            "size",
+            "steps",
+            "high",
+            "num_classes",
+            "patience",
+            "cooldown",
+            "total_steps",
+            "steps_per_epoch",
+        ),
+        lambda: 3,
+    ),
+    **dict.fromkeys(("padding", "low", "seed", "last_epoch", "limit", "depth", "argnums"), lambda: 0),
+    **dict.fromkeys(
+        (
+            "alpha",
+            "beta",
+            "eps",
+            "rtol",
+            "atol",
+            "p",
+            "weight",
+            "negative_slope",
+            "lambd",
+            "margin",
+            "delta",
+            "lr",
+            "momentum",
+            "gamma",
+            "factor",
+            "max_lr",
+            "std",
+            "fill_value",
+            "val",
+            "threshold",
+            "fraction",
+            "max_norm",
+            "clip_value",
+            "gain",
+        ),
+        lambda: 0.5,
+    ),
+    **dict.fromkeys(("index", "indices"), lambda: tg.tensor([[0], [1], [0]])),
+    **dict.fromkeys(("tensors",), lambda: [matrix(), matrix()]),
+    **dict.fromkeys(("params", "parameters"), lambda: [leaf()]),
+    "condition": lambda: matrix() > 0.5,
+    "mask": lambda: matrix() > 0.5,
+    "shape": lambda: (3, 3),
+    "sizes": lambda: (1, 3),
+    "optimizer": sgd,
+    "predictions": vector,
+    "targets": labels,
+    "milestones": lambda: [1, 2],
+    "function": lambda: step,
+    "fn": lambda: lambda c, x: (c + x, c),
+    "normalized_shape": lambda: (3,),
+    "pad": lambda: (1, 1),
+    "vec": vector,
+    "dtype": lambda: tg.float32,
+    "equation": lambda: "ij->ji",
+    "min": lambda: 0.2,
+    "max": lambda: 0.5,
+    "train": lambda: np.eye(3),
+    "names": lambda: ("a", "b", "c"),
+}
+OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something else
+    "F.cross_entropy": {"target": labels, "weight": vector},
+    "F.nll_loss": {"target": labels, "weight": vector},
+    "F.multi_margin_loss": {"target": labels, "weight": vector, "p": lambda: 1},
+    "F.linear": {"weight": matrix, "bias": vector},
+    "F.bilinear": {"weight": lambda: tg.ones(2, 3, 3), "bias": lambda: tg.ones(2)},
+    "F.conv1d": {"weight": lambda: tg.ones(2, 3, 2), "bias": lambda: tg.ones(2), "x": lambda: tg.ones(1, 3, 4)},
+    "F.embedding": {"index": labels, "weight": matrix},
+    "F.prelu": {"weight": lambda: tg.tensor([0.2])},
+    "F.layer_norm": {"weight": vector, "bias": vector},
+    "F.rms_norm": {"weight": vector},
+    "F.batch_norm": {"running_mean": vector, "running_var": vector, "weight": vector, "bias": vector},
+    "F.one_hot": {"index": labels},
+    "F.binary_cross_entropy": {"weight": matrix},
+    "F.binary_cross_entropy_with_logits": {"weight": matrix, "pos_weight": vector},
+    "F.gaussian_nll_loss": {"var": matrix},
+    "F.glu": {"x": lambda: tg.ones(2, 4), "dim": lambda: 1},
+    "F.max_pool1d": {"x": lambda: tg.ones(1, 2, 6), "kernel_size": lambda: 2},
+    "F.avg_pool1d": {"x": lambda: tg.ones(1, 2, 6), "kernel_size": lambda: 2},
+    "F.hinge_embedding_loss": {"target": lambda: matrix().sign()},
+    "Tensor.addmv": {"mat": matrix, "self": vector},
+    "Tensor.mv": {"vec": vector},
+    "Tensor.bmm": {"self": lambda: tg.ones(2, 3, 3), "mat2": lambda: tg.ones(2, 3, 3)},
+    "Tensor.dot": {"self": vector, "other": vector},
+    "Tensor.outer": {"self": vector, "vec2": vector},
+    "Tensor.unflatten": {"dim": lambda: 1, "sizes": lambda: (1, 3)},
+    "Tensor.movedim": {"source": lambda: 0},
+    "Tensor.index_add": {"index": labels, "source": matrix},
+    "Tensor.index_select": {"index": labels},
+    "Tensor.take": {"index": labels},
+    "Tensor.tensordot": {"dims": lambda: 1},
+    "Tensor.type_as": {"other": matrix},
+    "Tensor.lerp": {"weight": lambda: 0.5},
+    "Tensor.lerp_": {"weight": lambda: 0.5},
+    "Tensor.scatter": {"src": lambda: 1.0},
+    "Tensor.scatter_add": {"src": lambda: 1.0},
+    "Tensor.unfold": {"dimension": lambda: 0, "size": lambda: 2},
+    "Tensor.backward": {"self": lambda: (leaf() * 2).sum(), "gradient": lambda: tg.tensor(1.0)},
+    "Tensor.register_hook": {"self": leaf, "hook": lambda: lambda g: None},
+    "Tensor.requires_grad_": {"self": vector},
+    "Tensor.retain_grad": {"self": lambda: leaf() * 2},
+    "Tensor.item": {"self": lambda: tg.tensor(1.0)},
+    "Tensor.diagonal": {"dim1": lambda: 0},
+    "Tensor.transpose": {"dim1": lambda: 1},
+    "Tensor.max": {"dim": lambda: 0},
+    "Tensor.min": {"dim": lambda: 0},
+    "Tensor.roll": {"dims": lambda: 0},
+    "Tensor.norm": {"p": lambda: 2},
+    "Tensor.broadcast_to": {"shape": lambda: (2, 3, 3)},
+    "Tensor.new_full": {"value": lambda: 1.0},
+    "tg.arange": {"end": lambda: 3.0},
+    "tg.linspace": {"end": lambda: 3.0},
+    "tg.bernoulli": {"p": matrix},
+    "tg.from_numpy": {"array": lambda: np.eye(2)},
+    "tg.from_dlpack": {"source": lambda: np.eye(2)},
+    "tg.vjp": {"function": lambda: step},
+    "tg.hvp": {"primals": lambda: vector(), "tangents": lambda: vector()},
+    "tg.jvp": {"primals": lambda: (vector(),), "tangents": lambda: (vector(),)},
+    "tg.scan": {"init": lambda: tg.zeros(3), "xs": matrix, "length": lambda: 3},
+    "tg.fit": {"step": lambda: step, "data": vector, "progress": lambda: False},
+    "tg.cat": {"dim": lambda: 0},
+    "tg.full": {"size": lambda: (2,)},
+    "nn.Unflatten": {"unflattened_size": lambda: (1, 3)},
+    "nn.Threshold": {"value": lambda: 0.0},
+    "nn.NLLLoss": {"weight": vector},
+    "nn.CrossEntropyLoss": {"weight": vector},
+    "nn.MultiMarginLoss": {"weight": vector, "p": lambda: 1},
+    "nn.BCELoss": {"weight": vector},
+    "nn.BCEWithLogitsLoss": {"weight": vector, "pos_weight": vector},
+    "F.threshold": {"value": lambda: 0.0},
+    "init.calculate_gain": {"nonlinearity": lambda: "relu"},
+    "init.trunc_normal_": {},
+    "init.recurrent_orthogonal_": {"module": lambda: nn.RNN(2, 2)},
+    "utils.vector_to_parameters": {"vector": lambda: tg.ones(2)},
+    "optim.minimize": {"fun": None},
+    "lr_scheduler.LambdaLR": {"lr_lambda": lambda: lambda t: 1.0},
+    "lr_scheduler.SequentialLR": {"schedulers": None},
+    "callbacks.Schedule": {"scheduler": lambda: lr_scheduler.StepLR(sgd(), 2)},
+    "data.cut": {"x": lambda: np.ones((6, 2)), "y": lambda: np.ones(6), "length": lambda: 2},
+    "data.kfold": {"n": lambda: 10, "k": lambda: 3},
+    "data.split_indices": {"n": lambda: 10, "sizes": lambda: (0.5, 0.5)},
+    "data.polynomial_features": {"x": lambda: np.eye(3)},
+    "data.sliding_windows": {"series": lambda: np.arange(9.0), "length": lambda: 2},
+    "data.batches": {"n": lambda: 10},
+    "data.to_matrix": {"frame": lambda: __import__("polars").DataFrame({"a": [1.0]})},
+    "metrics.threshold_for": {"precision": lambda: 0.5},
+    "metrics.calibration_table": {},
+    "Generator.bits": {"shape": lambda: (2,)},
+    "Generator.set_state": {"state": lambda: tg.Generator(1).get_state()},
+    "Generator.load_state_dict": {"state_dict": lambda: tg.Generator(1).state_dict()},
+    "History.log_epoch": {"values": lambda: {"a": 1.0}},
+    "History.log_evaluation": {"values": lambda: {"b": 1.0}},
+    "History.log_epochs": {"columns": lambda: {"a": [1.0]}},
+    "History.log_evaluations": {"epochs": lambda: [1], "columns": lambda: {"b": [1.0]}},
+    "History.load_state_dict": {"state_dict": lambda: tg.History().state_dict()},
+    "Linear.load_state_dict": {"state_dict": lambda: nn.Linear(3, 3).state_dict()},
+    "Linear.add_module": {"name": lambda: "a", "module": lambda: nn.ReLU()},
+    "Linear.register_buffer": {"name": lambda: "a", "tensor": vector},
+    "Linear.register_parameter": {"name": lambda: "a", "parameter": lambda: nn.Parameter(vector())},
+    "Linear.register_forward_hook": {"hook": lambda: lambda *a: None},
+    "Linear.register_forward_pre_hook": {"hook": lambda: lambda *a: None},
+    "Linear.apply": {"function": lambda: lambda m: None},
+    "Sequential.append": {"module": lambda: nn.ReLU()},
+    "Sequential.extend": {"modules": lambda: [nn.ReLU()]},
+    "ModuleList.append": {"module": lambda: nn.ReLU()},
+    "ModuleList.extend": {"modules": lambda: [nn.ReLU()]},
+    "Adam.add_param_group": {"group": lambda: {"params": [leaf()]}},
+    "Adam.load_state_dict": {"state_dict": lambda: optim.Adam([leaf()]).state_dict()},
+    "StepLR.load_state_dict": {"state_dict": lambda: lr_scheduler.StepLR(sgd(), 2).state_dict()},
+    "ReduceLROnPlateau.load_state_dict": {"state_dict": lambda: lr_scheduler.ReduceLROnPlateau(sgd()).state_dict()},
+    "ReduceLROnPlateau.step": {"metrics": lambda: 0.5},
+    "EarlyStopping.load_state_dict": {"state_dict": lambda: {"best": 1.0, "best_epoch": 1, "kept": []}},
+    "tg.draw": {"target": lambda: nn.Linear(3, 2), "args": matrix, "limit": lambda: 10},
+    "tg.randint": {"low": lambda: 0, "high": lambda: 3},
+    "lr_scheduler.OneCycleLR": {"total_steps": lambda: 5},
+    "callbacks.JsonLines": {"path": lambda: "nowhere.jsonl"},
+    "data.describe": {"data": lambda: __import__("polars").DataFrame({"a": [1.0]})},
+    "Tensor.clamp": {"min": lambda: 0.2},
+    "Tensor.clamp_": {"min": lambda: 0.2},
+    "Tensor.clip": {"min": lambda: 0.2},
+    "Tensor.select": {"index": lambda: 0},
+    **{
+        f"Tensor.bitwise_{name}": {"self": labels, "other": labels}
+        for name in ("and", "or", "xor", "not", "left_shift", "right_shift")
+    },
+    "tg.explain": {"function": lambda: step, "args": vector},
+}
+HOLDERS: dict[str, Callable[[], Any]] = {  # objects whose methods are called
+    "Tensor": matrix,
+    "History": tg.History,
+    "Generator": tg.Generator,
+    "Linear": lambda: nn.Linear(3, 3),
+    "Sequential": lambda: nn.Sequential(nn.ReLU()),
+    "ModuleList": lambda: nn.ModuleList([nn.ReLU()]),
+    "Adam": lambda: optim.Adam([leaf()]),
+    "StepLR": lambda: lr_scheduler.StepLR(sgd(), 2),
+    "ReduceLROnPlateau": lambda: lr_scheduler.ReduceLROnPlateau(sgd()),
+    "StandardScaler": lambda: data.StandardScaler.fit(np.eye(3)),
+    "MeanImputer": lambda: data.MeanImputer.fit(np.eye(3)),
+    "MinMaxScaler": lambda: data.MinMaxScaler.fit(np.eye(3)),
+    "EarlyStopping": callbacks.EarlyStopping,
+}
+# For those who write ops and layers of the framework itself: their arguments are made, not written.
+INSIDE = {
+    *(f"Tensor.{name}" for name in ("apply", "cast", "cut", "embed", "expand_to", "factor", "handle",
+        "placed", "places",
+                                    "point_at", "product", "promoted", "seed", "shared", "spread", "cat_with")),
+    *(f"data.{name}" for name in ("Batches", "MaxAbsScaler", "MeanImputer", "MinMaxScaler",
+        "StandardScaler", "Sequences",
+                                  "as_columns", "gather", "batches")),
+    *(f"metrics.{name}" for name in ("CalibrationTable", "OperatingPoint", "PrecisionRecallCurve", "RocCurve")),
+    "Adam.check", "Adam.initial_state", "Adam.update", "StepLR.rate", "callbacks.Run", "EarlyStopping.begin",
+    "EarlyStopping.end", "optim.ParamGroup", "optim.Optimizer", "lr_scheduler.LRScheduler", "tg.Function", "tg.Tensor",
+    "tg.History", "tg.NonFiniteWarning", "nn.Identity", "tg.load", "tg.save", "History.plot", "History.get",
+    "tg.set_default_dtype", "tg.set_grad_enabled", "tg.jit", "tg.checkpoint", "optim.minimize",
+    "lr_scheduler.SequentialLR", "History.to_csv", "data.read_csv", "callbacks.Checkpoint", "tg.hessian", "tg.jacobian",
+    "tg.value_and_grad", "tg.grad", "tg.explain", "callbacks.monitored", "callbacks.shown", "EarlyStopping.state_dict",
+    "nn.Module", "Linear.forward", "Sequential.forward",
+}  # fmt: skip
+
+
+LONG = {("tg.fit", "epochs", "huge")}  # legal, and nobody waits for them
+
+
+# What a user's own function raises, or gives, on being called with what it was not written for.
+OWN_CODE = {
+    ("tg.vjp", "*0"),
+    ("tg.scan", "init"),
+    ("tg.scan", "xs"),
+    *((name, "function") for name in ("tg.vjp", "tg.jvp", "tg.hvp", "Linear.apply")),
+    ("tg.draw", "target"),
+    ("tg.scan", "fn"),
+    ("lr_scheduler.LambdaLR", "lr_lambda"),
+}
+OWN_KINDS = ("class", "function", "dict", "none", "empty", "ragged", "list")
+
+
+class Odd:
+    """No number, no size, nothing."""
+
+
+WRONG: dict[str, Callable[[], Any]] = {
+    "text": lambda: "nonsense",
+    "digit": lambda: "1",
+    "none": lambda: None,
+    "fraction": lambda: 1.5,
+    "nan": lambda: math.nan,
+    "inf": lambda: math.inf,
+    "negative": lambda: -7,
+    "zero": lambda: 0,
+    "huge": lambda: 2**70,
+    "minus huge": lambda: -(2**70),
+    "bool": lambda: True,
+    "complex": lambda: 1j,
+    "empty": list,
+    "list": lambda: [1.5, "a"],
+    "ragged": lambda: [[1.0], [1.0, 2.0]],
+    "dict": lambda: {"a": 1},
+    "set": lambda: {1, 2},
+    "bytes": lambda: b"1",
+    "object": Odd,
+    "function": lambda: lambda *a, **k: None,
+    "text array": lambda: np.array(["a", "b"]),
+    "object array": lambda: np.array([None, 1], object),
+    "date": lambda: np.datetime64("2020-01-01"),
+    "vector": lambda: tg.tensor([1.0, 2.0, 3.0, 4.0]),
+    "float scalar": lambda: tg.tensor(0.5),
+    "other rank": lambda: tg.ones(2, 1, 1, 2, 1),
+    "class": lambda: Odd,
+}
+FOREIGN = ("text", "digit", "complex", "dict", "set", "bytes", "object", "function", "text array", "date", "class")
+RULED_OUT = {  # by the beginning of an annotation: what must not pass in silence
+    "int": (*FOREIGN, "fraction", "nan", "inf", "list", "ragged", "bool"),
+    "Ints": (*FOREIGN, "fraction", "nan", "inf", "list", "ragged"),
+    "float": (*FOREIGN, "list", "ragged"),
+    "bool": (*FOREIGN, "list", "nan", "fraction"),
+    "str": tuple(name for name in FOREIGN if name not in ("text", "digit")),
+    "Tensor": tuple(name for name in FOREIGN),
+    "Operand": tuple(name for name in FOREIGN),
+    "Sequence[int]": (*FOREIGN, "fraction", "nan", "inf", "list", "ragged"),
+}
+
+
+def subjects() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Everything public that takes arguments."""
+    modules: dict[str, ModuleType] = {
+        "tg": tg, "F": F, "nn": nn, "init": nn.init, "utils": nn.utils, "optim": optim, "lr_scheduler": lr_scheduler,
+        "callbacks": callbacks, "data": data, "metrics": metrics,
+    }  # fmt: skip
+    for prefix, module in modules.items():
+        home = module.__name__ if prefix in ("init", "lr_scheduler", "callbacks", "metrics") else "tinygrad_nn"
+        for name in sorted(n for n in dir(module) if not n.startswith("_")):
+            thing = getattr(module, name)
+            ours = callable(thing) and getattr(thing, "__module__", "").startswith(home)
+            if ours and not (prefix == "tg" and hasattr(tg.Tensor, name)) and f"{prefix}.{name}" not in INSIDE:
+                yield f"{prefix}.{name}", thing
+    for holder, make in HOLDERS.items():
+        made = type(make())
+        for name in sorted(n for n in dir(made) if not n.startswith("_") and f"{holder}.{n}" not in INSIDE):
+            base = getattr(nn.Module, name, None)
+            known = holder in ("Sequential", "ModuleList") and getattr(made, name) is base
+            if inspect.isfunction(getattr(made, name)) and not known:
+                yield f"{holder}.{name}", getattr(made, name)
+
+
+def good_call(
+    label: str, function: Callable[..., Any]
+) -> tuple[dict[str, Any], list[Callable[[], Any]], dict[str, str]]:
+    """Makers of the arguments of a good call (required ones, and those that `OWN` gives), by name and starred; and the
+    annotation of every parameter that can be given.
+    """
+    own, holder = OWN.get(label, {}), HOLDERS.get(label.partition(".")[0])
+    makers: dict[str, Callable[[], Any]] = {}
+    starred: list[Callable[[], Any]] = []
+    kinds: dict[str, str] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            continue
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            make = own.get(
+                name,
+                {
+                    "size": lambda: 3,
+                    "sizes": lambda: 3,
+                    "shape": lambda: 9,
+                    "order": lambda: None,
+                    "dims": lambda: 0,
+                }.get(name, vector),
+            )
+            starred = [lambda: 1, lambda: 0] if name == "order" else [make]
+            if name == "sizes" or label == "Tensor.repeat":
+                starred = [lambda: 3, lambda: 3]
+            if name == "modules":
+                starred = [nn.ReLU]
+            if name == "operands":
+                starred = [matrix]
+            continue
+        kinds[name] = str(parameter.annotation)
+        if name == "self" and name not in own:
+            makers[name] = holder or matrix
+        elif name in own:
+            if own[name] is not None:
+                makers[name] = own[name]
+        elif parameter.default is parameter.empty:
+            makers[name] = GOOD.get(name, matrix)
+    return makers, starred, kinds
+
+
+def outcome(call: Callable[[], Any], silence_is_wrong: bool) -> str:
+    """What a wrong call comes to; empty where that is as it should be."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            call()
+        except TinygradError as error:
+            text = str(error.args[0] if error.args else error)
+            return "" if text.startswith("[") else f"a message without a name: {text}"
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+    return "silence" if silence_is_wrong else ""
+
+
+def run(
+    function: Callable[..., Any], label: str, makers: dict[str, Any], starred: list[Any], changed: dict[str, Any]
+) -> Any:
+    given = {**{name: make() for name, make in makers.items()}, **changed}
+    positional = []
+    if starred or "self" in given:
+        for name, parameter in inspect.signature(function).parameters.items():
+            if parameter.kind is parameter.KEYWORD_ONLY or name not in given:
+                break
+            positional.append(given.pop(name))
+        positional += [make() for make in starred]
+    result = function(*positional, **given)
+    return list(result) if inspect.isgenerator(result) else result
+
+
+def faults(label: str, function: Callable[..., Any]) -> Iterator[tuple[str, str, str]]:
+    """(parameter, wrong value, what happened) of all that goes wrong."""
+    makers, starred, kinds = good_call(label, function)
+    run(function, label, makers, starred, {})
+    for name, annotation in kinds.items():
+        if name == "self":
+            continue
+        required = annotation.strip("'\"").partition(" ")[0]
+        out = RULED_OUT.get(annotation if annotation == "Sequence[int]" else required, ())
+        for kind, make in WRONG.items():
+            if (label, name, kind) in LONG or ((label, name) in OWN_CODE and kind in OWN_KINDS):
+                continue
+            ruled = kind in out and not (kind in ("text", "digit") and "str" in annotation) and "Any" not in annotation
+            ruled = ruled and not (kind == "bool" and "bool" in annotation)
+            call = partial(run, function, label, makers, starred, {name: make()})
+            found = outcome(call, ruled)
+            if found:
+                yield name, kind, found
+    for k in range(len(starred)):
+        for kind, make in WRONG.items():
+            if (label, f"*{k}") in OWN_CODE and kind in OWN_KINDS:
+                continue
+            call = partial(run, function, label, makers, [*starred[:k], make, *starred[k + 1 :]], {})
+            found = outcome(call, kind in ("object", "complex", "dict"))
+            if found:
+                yield f"*{k}", kind, found
+
+
+@pytest.mark.parametrize(("label", "function"), list(subjects()), ids=lambda v: v if isinstance(v, str) else "")
+def test_wrong_arguments_are_refused_in_our_words(label: str, function: Callable[..., Any]) -> None:
+    assert list(faults(label, function)) == []

@@ -151,6 +151,7 @@ class History(Mapping[str, Any]):
         for kind in _COLUMNS:
             setattr(self, kind, {name: values.tolist() for name, values in state_dict[kind].items()})
 
+    @typed
     def has(self, name: str, epoch: int) -> bool:
         """Whether a column has an entry of this epoch: that of a score has those of the evaluated epochs alone."""
         if name in self._per_evaluation:

@@ -15,7 +15,6 @@ import numpy as np
 
 from .errors import ConfigError, DTypeError, ShapeError, message
 from .graph import Shape
-from .memory import check_shape_fits
 from .ops.random import PHILOX
 from .ops.rules import FLOAT32, FLOAT64, INT64
 from .settings import mapping, typed
@@ -55,7 +54,7 @@ class Generator:
 
     def bits(self, shape: Shape) -> Tensor:
         """Fresh 32-bit words, as int32; the counter moves on by one per four words."""
-        check_shape_fits("random", shape)
+        shape = as_shape("random", (shape,))
         words = self.key.apply(PHILOX, self.counter, shape=shape)
         self.counter.assign(self.counter + (math.prod(shape) + 3) // 4)
         return words

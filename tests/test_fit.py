@@ -290,7 +290,7 @@ def test_ctrl_c_ends_the_first_native_epoch_before_its_end(monkeypatch: pytest.M
         return call(self, *args)
 
     monkeypatch.setattr(Training, "_call", interrupted_call)
-    history = tg.fit(step, np.ones((10**6, 1), np.float32), batch_size=1, progress=False)
+    history = tg.fit(step, np.ones((10**7, 1), np.float32), batch_size=1, progress=False)
     assert (history.epochs, history.stopped) == (0, "interrupted in epoch 1")
     assert w.item() > 0
 

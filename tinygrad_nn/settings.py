@@ -229,6 +229,8 @@ def _checked(function: Callable[P, R], checks: Mapping[str, Kind], error: type[T
                 check.check(owner, name, value, error)
         return function(*args, **kwargs)
 
+    named: Any = call
+    named.__code__ = named.__code__.replace(co_name=function.__name__)  # what tracebacks and reports call the frame
     return call
 
 

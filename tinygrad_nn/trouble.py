@@ -11,7 +11,6 @@ back, bit for bit.
 from __future__ import annotations
 
 import math
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from .history import History
 from .ops.lookup import Divisor, Lookup, row_words
 from .pytree import flatten
 from .tensor import Tensor
+from .tensor.context import user_level
 from .tensor.core import Core, constant, mode
 
 Array = np.ndarray[Any, Any]
@@ -212,7 +212,7 @@ class Health:
         self.history.nonfinite = {"name": found.name, "epoch": place.epoch, "batch": place.batch, "value": found.value}
         if self.reaction == "warn":
             hint = 'fit(..., on_nonfinite="raise") names row, operation and line, and restores the state before'
-            warnings.warn(NonFiniteWarning(message("fit", str(found), "finite numbers", hint)), stacklevel=_outside())
+            warnings.warn(NonFiniteWarning(message("fit", str(found), "finite numbers", hint)), stacklevel=user_level())
 
     def fail(self, found: Unsound, step: Callable[..., Any], read: Callable[[Any], Mapping[str, float]]) -> None:
         """Raise NonFiniteError; the state is that before the batch (or the evaluation) now, and stays so."""
@@ -319,11 +319,3 @@ def _report(found: Unsound, origin: Origin | None, rows: tuple[int, ...]) -> str
 def _rows(rows: Sequence[int]) -> str:
     shown = ", ".join(map(str, rows[:SHOWN])) + (f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
     return f"row{'s' * (len(rows) > 1)} {shown} of the data"
-
-
-def _outside() -> int:
-    """The stack level of the user's call, for a warning given by the caller of this."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HOME):
-        level, frame = level + 1, frame.f_back
-    return level

@@ -159,7 +159,7 @@ def test_kinks_of_the_gradient_are_refused_and_counted_and_too_many_are_an_error
     assert "1 refused (not differentiable or too noisy here)" in str(report)
     with pytest.raises(GradcheckError, match=r"1 of 27 entries that were refused, more than 3%[^$]*abs"):
         gradcheck(lambda x: x * x.abs(), (leaf(0.0, 2.0, 3.0),), refusals=0.03)
-    with pytest.raises(GradcheckError, match=r"more than 10%[^$]*in the gradient of .*smooth_l1_loss.* test_kinks.py"):
+    with pytest.raises(GradcheckError, match=r"more than 10%[^$]*smooth_l1_loss.* test_kinks.py"):
         gradcheck(lambda x: F.smooth_l1_loss(x, tg.zeros(1, dtype=tg.float64)), (leaf(1.0),))
 
 

@@ -29,7 +29,7 @@ from ..ops.source import CONSTANT
 from ..pytree import Tree, flatten, unflatten
 from ..tensor import Tensor
 from ..tensor.arrays import array_of, is_shared, memory_of
-from ..tensor.context import HANDLES
+from ..tensor.context import HANDLES, user_level
 from ..tensor.core import constant, mode
 from ..tensor.structure import STRUCTURE
 from ..tensor.tensor import View
@@ -540,11 +540,11 @@ def _check_static(leaf: Any) -> None:
 def usable() -> bool:
     """Whether there is a compiler; where there is none, one warning says why everything runs eagerly."""
     if not config().jit:
-        warnings.warn("TGNN_JIT=0: compiled functions run eagerly", RuntimeWarning, stacklevel=4)
+        warnings.warn("TGNN_JIT=0: compiled functions run eagerly", RuntimeWarning, stacklevel=user_level())
         return False
     try:
         native.machine()
     except MissingExtra as error:
-        warnings.warn(f"compiled functions run eagerly: {error}", RuntimeWarning, stacklevel=4)
+        warnings.warn(f"compiled functions run eagerly: {error}", RuntimeWarning, stacklevel=user_level())
         return False
     return True

@@ -88,7 +88,7 @@ def kfold(
     >>> [fold.tolist() for _, fold in kfold(4, 2, stratify=["a", "a", "b", "b"])]
     [[0, 3], [2, 1]]
     """
-    if not 2 <= k <= n or n > 2**40:
+    if not 2 <= k <= n:
         raise DataError(message("kfold", f"k={k} for {n} rows", "2 <= k <= number of rows", "k=5 and k=10 are usual"))
     check_fits("kfold", f"{n:,} rows", 8 * n * k)
     rng = stream("kfold", seed)
@@ -118,8 +118,6 @@ def _cuts(n: int, sizes: Sequence[float]) -> list[int]:
         raise DataError(message("split", "no rows", "at least one row per part", "check what was read"))
     if isinstance(sizes, bytes) or not all(is_number(size) for size in sizes):
         raise DataError(message("split", f"sizes {shown(sizes)}", "fractions that sum to 1, or row counts"))
-    if n > 2**40:
-        raise DataError(message("split", f"{n} rows", "at most 2**40"))
     counts = all(isinstance(size, (int, np.integer)) for size in sizes)
     whole = n if counts else 1.0
     ends = np.cumsum(sizes) / whole

@@ -120,7 +120,7 @@ class _Recurrent(Module):
         name = type(self).__name__
         self.input_size = input_size = integer(name, "input_size", input_size, least=1)
         self.hidden_size = hidden_size = integer(name, "hidden_size", hidden_size, least=1)
-        self.num_layers = num_layers = integer(name, "num_layers", num_layers, least=1, most=1000)
+        self.num_layers = num_layers = integer(name, "num_layers", num_layers, least=1)
         self.dropout = number(name, "dropout", dropout, least=0, most=1)
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         gates = CELLS[self.kind][1] * hidden_size

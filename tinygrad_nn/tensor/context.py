@@ -141,6 +141,14 @@ def forbid_tracing(name: str, what: str, hint: str) -> None:
         raise TraceError(message(name, got, "a call outside of it", hint))
 
 
+def user_level() -> int:
+    """The stack level of the user's call, for a warning given by the caller of this."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HOME):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def user_line() -> str:
     """`file:line` of the innermost caller that is not the framework."""
     frame = sys._getframe(1)

@@ -158,7 +158,7 @@ class Contracted(Indexed):
         else:
             count = whole(name, "dims", dims)
             if not 0 <= count <= min(self.ndim, right.ndim):
-                got = f"{count} axes for shapes {self.shape} and {right.shape}"
+                got = f"dims={count} for shapes {self.shape} and {right.shape}"
                 raise ShapeError(message(name, got, "as many axes as both have, or fewer"))
             left_axes, right_axes = list(range(self.ndim - count, self.ndim)), list(range(count))
         if len({*left_axes}) != len(left_axes) or len({*right_axes}) != len(right_axes):

@@ -175,9 +175,9 @@ class Recorder:
         if check is not None:
             self.reach(check, {Check(use, order, True) for use, order in seen.steps})
 
-    def _call(self, original: Any, entry: Any, arrays: Any) -> Any:
+    def _call(self, original: Any, entry: Any, *args: Any, **kwargs: Any) -> Any:
         self._run(entry.traced)
-        return original(entry, arrays)
+        return original(entry, *args, **kwargs)
 
     def _train(self, original: Any, run: Any, *args: Any) -> Any:
         for traced in run.traces:

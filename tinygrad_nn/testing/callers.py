@@ -30,7 +30,7 @@ _MAKERS: Final = (  # what these make is not what the user wrote: checks, rewrit
 )
 _ENDS: Final[frozenset[CodeType]] = frozenset(one.__code__ for one in (_walk, _Loop.step, Module.to))
 _MACHINERY: Final = (
-    *(os.path.join(PACKAGE, *name) for name in (("autodiff.py",), ("autograd.py",), ("tensor", ""))),
+    *(os.path.join(PACKAGE, *name) for name in (("autodiff.py",), ("autograd.py",), ("settings.py",), ("tensor", ""))),
     *_RECORDER,
 )
 _LIBRARIES: Final = (

@@ -534,8 +534,8 @@ def test_what_is_no_integer_is_said_by_name() -> None:
         (lambda: x.sum("rows"), r"\[sum\] got axis 'rows'; expected an integer"),
         (lambda: x.mean(1.5), r"\[mean\] got axis 1.5"),
         (lambda: x.max([[1.0]]), r"\[max\] got axis \[\[1.0\]\]; expected an integer"),
-        (lambda: x.softmax(None), r"\[softmax\] got an axis of type NoneType"),
-        (lambda: x.split(1.5), r"\[split\] got sizes 1.5"),
+        (lambda: x.softmax(None), r"\[softmax\] got axis None"),
+        (lambda: x.split(1.5), r"\[split\] got size 1.5"),
     ):
         with pytest.raises(DTypeError, match=text):
             call()

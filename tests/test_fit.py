@@ -272,6 +272,7 @@ def test_misuse_is_named(call: Any, error: type[Exception], text: str) -> None:
 
 def test_ctrl_c_ends_the_first_native_epoch_before_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """How long it takes is not known before, so it too runs where it can be stopped."""
+    pytest.importorskip("llvmlite")
     w = tg.zeros(1, requires_grad=True)
     opt = tg.optim.SGD([w], lr=1e-9)
 
@@ -298,6 +299,8 @@ def test_ctrl_c_ends_the_first_native_epoch_before_its_end(monkeypatch: pytest.M
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("native_scores", [False, True])
 def test_scores_are_watched_in_the_epochs_that_have_them(compiled: bool, native_scores: bool) -> None:
+    if compiled:
+        pytest.importorskip("llvmlite")
     w = tg.zeros(1, requires_grad=True)
     opt = optim.SGD([w], lr=1.0)
     seen: list[float] = []

@@ -19,7 +19,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn import functional as F
-from tinygrad_nn.compiler.training import Training
+from tinygrad_nn.compiler.run.training import Training
 from tinygrad_nn.errors import ConfigError, DataError, ShapeError
 
 X = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)

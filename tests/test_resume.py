@@ -24,7 +24,7 @@ import tinygrad_nn as tg
 from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn import functional as F
 from tinygrad_nn.callbacks import Checkpoint
-from tinygrad_nn.compiler.training import Training
+from tinygrad_nn.compiler.run.training import Training
 from tinygrad_nn.errors import ConfigError, DataError
 
 X = np.random.default_rng(0).normal(size=(23, 3)).astype(np.float32)

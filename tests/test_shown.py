@@ -15,7 +15,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn import callbacks, config, data, nn, optim
-from tinygrad_nn.compiler import notice
+from tinygrad_nn.compiler.run import notice
 from tinygrad_nn.history import History
 from tinygrad_nn.tables import html_table, text_table
 
@@ -308,7 +308,7 @@ def test_what_is_long(
 
 def test_it_is_said_before_llvm_starts_and_not_where_code_is_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    native: Any = sys.modules["tinygrad_nn.compiler.native"]
+    native: Any = sys.modules["tinygrad_nn.compiler.codegen.native"]
     target = native.target_machine
     monkeypatch.setattr(notice, "SHORT", 0)
     monkeypatch.setattr(notice, "LONG", 0.0)

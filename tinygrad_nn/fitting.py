@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from .callbacks import Checkpoint, TerminateOnNaN
-from .compiler.jit import Jitted, usable, written_by_machine_code
-from .compiler.training import NEVER, Spent, Training
+from .compiler.run.jit import Jitted, usable, written_by_machine_code
+from .compiler.run.training import NEVER, Spent, Training
 from .config import tell
 from .data.batching import Batches, as_columns, gather
 from .data.weighting import sample_weights

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import tinygrad_nn as tg
-from tinygrad_nn.compiler import cache, native
+from tinygrad_nn.compiler.codegen import cache, native
 from tinygrad_nn.config import config
 
 ROOT = Path(__file__).parents[2]
@@ -324,7 +324,7 @@ def test_the_size_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 CHILD = """
 import sys
-from tinygrad_nn.compiler import cache
+from tinygrad_nn.compiler.codegen import cache
 name = cache.key("shared")
 for turn in range(300):
     cache.save(name, bytes([int(sys.argv[1])]) * 50_000)
@@ -347,7 +347,7 @@ def test_two_processes_write_at_once(folder: Path) -> None:
 
 FIRST = """
 import sys
-from tinygrad_nn.compiler import cache
+from tinygrad_nn.compiler.codegen import cache
 sys.stdin.readline()
 cache.save(cache.key(sys.argv[1]), b"code")
 """

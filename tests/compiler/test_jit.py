@@ -19,7 +19,7 @@ from tests.nn.test_against_torch import LAYERS, LOSSES, leaves
 from tests.optim.test_optimizers import CONFIGS, IDS
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn
-from tinygrad_nn.compiler.llvm import write_function
+from tinygrad_nn.compiler.codegen.llvm import write_function
 
 RNG = np.random.default_rng(5)
 CELLS: list[Any] = [

@@ -11,7 +11,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn.compiler import interp
-from tinygrad_nn.compiler.loopir import (
+from tinygrad_nn.compiler.loopir.ir import (
     Access,
     Affine,
     Assign,
@@ -26,8 +26,8 @@ from tinygrad_nn.compiler.loopir import (
     Var,
     affine,
 )
-from tinygrad_nn.compiler.program import Fault, Program, Repeat, Span
-from tinygrad_nn.compiler.runtime import Stages
+from tinygrad_nn.compiler.loopir.program import Fault, Program, Repeat, Span
+from tinygrad_nn.compiler.run.runtime import Stages
 from tinygrad_nn.compiler.trace import trace
 from tinygrad_nn.errors import GraphError
 from tinygrad_nn.ops.lookup import Called

@@ -15,7 +15,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn.compiler import interp
-from tinygrad_nn.compiler.runtime import Compiled
+from tinygrad_nn.compiler.run.runtime import Compiled
 from tinygrad_nn.compiler.trace import trace
 from tinygrad_nn.errors import DTypeError, IndexOutOfRange
 from tinygrad_nn.graph import Case, Graph, Op

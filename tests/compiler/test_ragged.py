@@ -16,7 +16,7 @@ from tests.compiler.works import Work, equal
 from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn import functional as F
 from tinygrad_nn.compiler.interp import Interpreter
-from tinygrad_nn.compiler.training import Training
+from tinygrad_nn.compiler.run.training import Training
 from tinygrad_nn.data import Batches, gather
 from tinygrad_nn.errors import DataError, IndexOutOfRange, TraceError
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tinygrad_nn.compiler.moves import unit_steps
-from tinygrad_nn.compiler.rewrite import few_factors, fold_constants, rewrite, unify
-from tinygrad_nn.compiler.runtime import Compiled
+from tinygrad_nn.compiler.passes.algebra import few_factors, fold_constants, rewrite, unify
+from tinygrad_nn.compiler.passes.movement import unit_steps
+from tinygrad_nn.compiler.run.runtime import Compiled
 from tinygrad_nn.compiler.trace import trace
 from tinygrad_nn.executor import run
 from tinygrad_nn.graph import NO_ATTRS, Graph, Node

@@ -12,7 +12,7 @@ import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
 from tinygrad_nn.compiler import interp
-from tinygrad_nn.compiler.program import Repeat
+from tinygrad_nn.compiler.loopir.program import Repeat
 from tinygrad_nn.errors import IndexOutOfRange, TraceError
 
 RNG = np.random.default_rng(0)

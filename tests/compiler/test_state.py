@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tinygrad_nn.compiler.training import Training
+from tinygrad_nn.compiler.run.training import Training
 from tinygrad_nn.errors import IndexOutOfRange
 
 

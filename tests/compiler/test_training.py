@@ -18,9 +18,9 @@ import tinygrad_nn as tg
 from tests.compiler.works import Work, X, Y, bits, classifier, equal, fraud, iris, small, state, titanic
 from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn import functional as F
-from tinygrad_nn.compiler import epochs as epochs_module
-from tinygrad_nn.compiler import training as training_module
-from tinygrad_nn.compiler.training import Training
+from tinygrad_nn.compiler.lower import training_loop as epochs_module
+from tinygrad_nn.compiler.run import training as training_module
+from tinygrad_nn.compiler.run.training import Training
 from tinygrad_nn.errors import DataError, IndexOutOfRange, TraceError
 
 EXACT = {"float64": 1e-9, "float32": 1e-4}

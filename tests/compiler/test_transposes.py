@@ -10,7 +10,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn.compiler import interp
-from tinygrad_nn.compiler.program import Program, Repeat, spans
+from tinygrad_nn.compiler.loopir.program import Program, Repeat, spans
 
 RNG = np.random.default_rng(0)
 

@@ -354,7 +354,7 @@ def test_eager_step():
 
 
 def test_without_a_compiler_all_checks_are_eager(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["tinygrad_nn.compiler.jit"], "usable", lambda: False)
+    monkeypatch.setattr(sys.modules["tinygrad_nn.compiler.run.jit"], "usable", lambda: False)
     table = run(F_AND_G, "def test_f():\n    gradcheck(tg.jit(f), (leaf(2),))\n")
     assert table.checked("return x.sin()") == ["order 2", "eager", "array", "sin"]
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tinygrad_nn.compiler import lower
-from tinygrad_nn.compiler.llvm import kernel, operations, place, writer
-from tinygrad_nn.compiler.loopir import Assign
+from tinygrad_nn.compiler.codegen.llvm import kernel, operations, place, writer
+from tinygrad_nn.compiler.loopir.ir import Assign
+from tinygrad_nn.compiler.lower import lower
 from tinygrad_nn.graph import NO_ATTRS, Graph, Node
 from tinygrad_nn.ops import TABLE
 from tinygrad_nn.ops.source import INPUT

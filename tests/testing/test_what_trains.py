@@ -14,7 +14,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
-from tinygrad_nn.compiler import runtime
+from tinygrad_nn.compiler.run import runtime
 from tinygrad_nn.errors import GradcheckError, ShapeError
 from tinygrad_nn.graph import Graph, Node, Op
 from tinygrad_nn.ops import TABLE

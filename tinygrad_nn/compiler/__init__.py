@@ -4,6 +4,6 @@ trace -> rewrite -> fusion, lower -> schedule -> llvm -> native, runtime. `jit` 
 program means.
 """
 
-from .jit import Jitted as Jitted
-from .jit import explain as explain
-from .jit import jit as jit
+from .run.jit import Jitted as Jitted
+from .run.jit import explain as explain
+from .run.jit import jit as jit

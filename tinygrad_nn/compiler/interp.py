@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import GraphError, message
 from ..graph import DType
 from ..scalar import OPERATIONS, Expr, walk
-from .loopir import (
+from .loopir.ir import (
     TAIL,
     Access,
     Affine,
@@ -32,9 +32,9 @@ from .loopir import (
     Var,
     show,
 )
-from .program import Fault, Program, Region, Repeat, Span
-from .runtime import Arena, raise_fault
-from .schedule import Schedule
+from .loopir.program import Fault, Program, Region, Repeat, Span
+from .run.runtime import Arena, raise_fault
+from .schedule.schedule import Schedule
 
 Array = np.ndarray[Any, Any]
 

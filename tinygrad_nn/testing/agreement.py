@@ -17,8 +17,8 @@ from typing import Any, Final
 import numpy as np
 
 from ..compiler import interp
-from ..compiler.runtime import Compiled
-from ..compiler.unroll import unroll
+from ..compiler.passes.unrolling import unroll
+from ..compiler.run.runtime import Compiled
 from ..errors import DivisionByZero, IndexOutOfRange
 from ..executor import eval_node, run
 from ..graph import Graph, Node

@@ -23,8 +23,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ..compiler.jit import Entry
-from ..compiler.training import Training
+from ..compiler.run.jit import Entry
+from ..compiler.run.training import Training
 from ..graph import Node, Op, Shape, reachable
 from ..ops.movement import BROADCAST
 from ..ops.scan import SCAN, Columns

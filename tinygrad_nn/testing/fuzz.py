@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compiler.rebuild import rebuild
+from ..compiler.passes.rebuild import rebuild
 from ..executor import run
 from ..graph import NO_ATTRS, Graph, Node
 from ..ops.source import INPUT

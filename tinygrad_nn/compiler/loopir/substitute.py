@@ -1,0 +1,54 @@
+"""Statements with other variables or buffers in the place of some."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ...scalar import Expr, walk
+from .ir import Access, Affine, Assign, Buffer, Guard, Let, Loop, Statement, Store, Var
+
+
+@dataclass(frozen=True, slots=True)
+class Renaming:
+    """What stands for what. The buffers of a Gemm and the conditions of a Check stay."""
+
+    variables: Mapping[Var, Var] = field(default_factory=dict)
+    buffers: Mapping[Buffer, Buffer] = field(default_factory=dict)
+
+    def statement(self, one: Statement) -> Statement:
+        """A statement, with all inside of it."""
+        if isinstance(one, Loop):
+            return Loop(one.var, tuple(self.statement(inner) for inner in one.body))
+        if isinstance(one, (Let, Assign)):
+            return replace(one, value=self._expression(one.value))
+        if isinstance(one, Store):
+            return replace(one, target=self._access(one.target), value=self._expression(one.value))
+        return one
+
+    def _expression(self, root: Expr) -> Expr:
+        fresh: dict[Expr, Expr] = {}
+        for node in walk(root):
+            value = self._leaf(node.value) if node.op == "param" else node.value
+            args = tuple(fresh[arg] for arg in node.args)
+            changed = value is not node.value or any(x is not y for x, y in zip(args, node.args, strict=True))
+            fresh[node] = Expr(node.op, args, node.dtype, value) if changed else node
+        return fresh[root]
+
+    def _leaf(self, leaf: Any) -> Any:
+        if isinstance(leaf, Access):
+            return self._access(leaf)
+        return self._affine(leaf) if isinstance(leaf, Affine) else leaf
+
+    def _access(self, access: Access) -> Access:
+        index = tuple(
+            self._affine(part) if isinstance(part, Affine) else self._expression(part) for part in access.index
+        )
+        guards = tuple(Guard(self._affine(guard.index), guard.low, guard.high) for guard in access.guards)
+        return Access(self.buffers.get(access.buffer, access.buffer), index, guards)
+
+    def _affine(self, index: Affine) -> Affine:
+        if not any(var in self.variables for var, _ in index.terms):
+            return index
+        return Affine(index.offset, tuple((self.variables.get(var, var), c) for var, c in index.terms))

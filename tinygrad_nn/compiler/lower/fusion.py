@@ -1,0 +1,260 @@
+"""Which nodes of a graph get a buffer. All others are computed where they are used, inside the loops of their users.
+
+A node is evaluated as often as its users read it. Computing it there costs nothing more when that is once per element,
+and little when it is one or two instructions; otherwise it gets a buffer. Why each one did is kept for the listing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import Any, Final
+
+from ...errors import TraceError, message
+from ...graph import DType, Graph, Node
+from ...ops.contract import MATMUL, inner_length
+from ...ops.elementwise import DIVISIONS
+from ...ops.movement import CAT, RESHAPE, SLICE
+from ...ops.reduce import SUM
+from ...ops.rules import SELECT_LIMIT, Pieces, Rank, Spread
+from ...ops.scan import COLUMN, SCAN
+from ...scalar import param, walk
+from ..blas import is_large
+from ..passes.algebra import filled
+
+ONCE: Final = 1.001  # times read; parts add up to a whole but for rounding
+CHEAP: Final = 2  # scalar operations that may be repeated
+CACHE: Final = 2**19  # bytes that stay in the second cache
+DEEP: Final = 16  # products to a sum from which it is worth loading and storing what it is added to
+ROWS: Final = 8  # lines of a part from which computing them by themselves is as fast as all parts together
+DEPTH: Final = 60  # longest chain that is computed in one place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """The nodes with a buffer, in order, with the reason; and those whose buffer must be in plain row-major order."""
+
+    stored: dict[Node, str]
+    plain: frozenset[Node]
+
+
+def plan(graph: Graph) -> Plan:
+    """Decide for every node, users before operands."""
+    users: dict[Node, list[tuple[Node, int]]] = {node: [] for node in graph.nodes}
+    inputs = frozenset(graph.inputs)
+    for node in graph.nodes:
+        if node not in inputs:
+            for argnum, operand in enumerate(node.inputs):
+                users[operand].append((node, argnum))
+    reads: dict[Node, float] = {}
+    reasons: dict[Node, str] = dict.fromkeys(graph.outputs, "output")
+    reasons |= {new: "update" for _, new in graph.updates}
+    plain: set[Node] = set()
+    viewed: dict[Node, str] = {}  # views that are wanted in memory, which is where their operand is
+    cost = _costs(graph, inputs, users)
+    for node in reversed(graph.nodes):
+        for user, argnum in users[node]:
+            reason = _demand(user, argnum, node) or (viewed.get(user, "") if argnum == 0 else "")
+            splits = node.op is RESHAPE and not is_squeeze(node.inputs[0].shape, node.shape)
+            if reason and is_view(node) and not splits and "body" not in user.attrs:
+                viewed.setdefault(node, reason)
+            elif reason:
+                reasons.setdefault(node, reason)
+            if user.op is RESHAPE and not is_view(user):
+                reasons.setdefault(node, "reshape")
+                plain.add(node)
+                if user in plain or user in reasons:
+                    plain.add(user)
+        if is_large(node):
+            reasons.setdefault(node, "a large matrix product")
+            plain.add(node)
+        if any(is_large(user) for user, _ in users[node]):
+            reasons.setdefault(node, "operand of a large matrix product")
+            plain.add(node)
+        if node in inputs or (node.op.kind == "source" and filled(node) is None):
+            reasons[node] = "input" if node in inputs else "constant"
+        elif node.op.kind == "source":
+            continue
+        elif _own_loops(node):
+            reasons.setdefault(node, "loops of its own")
+        elif node.op is COLUMN and node.inputs[0].op is SCAN:
+            reasons.setdefault(node, "a result of a scan")
+        count = sum(_reads(user, argnum, node, reads, user in reasons) for user, argnum in users[node])
+        reads[node] = count
+        if node not in reasons and (node.op.kind != "movement" or isinstance(node.op.emit, Pieces)):
+            heavy = node.op.kind in ("reduce", "contract")
+            if count > ONCE and (heavy or cost[node] > CHEAP):
+                reasons[node] = f"read {count:g} times"
+    _limit_depth(graph, reasons)
+    ordered = {node: reasons[node] for node in graph.nodes if node in reasons}
+    return Plan(ordered, frozenset(plain))
+
+
+def is_squeeze(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether two shapes differ by axes of length 1 only."""
+    return [n for n in own if n != 1] == [n for n in shape if n != 1]
+
+
+def is_split(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a reshape only splits axes, so that an index of the result is one of the operand."""
+    if 0 in shape or not own or any(type(n) is not int for n in (*own, *shape)):
+        return False
+    rest = list(shape)
+    for n in own:
+        size = 1
+        while size < n and rest:
+            size *= rest.pop(0)
+        if size != n:
+            return False
+    return all(n == 1 for n in rest)
+
+
+def is_view(node: Node) -> bool:
+    """Whether a node is another order of its operand's elements."""
+    if node.op is RESHAPE:
+        own = node.inputs[0].shape
+        return is_squeeze(own, node.shape) or is_split(own, node.shape)
+    return node.op.name in ("broadcast", "permute", "slice")
+
+
+def behind(node: Node) -> Node:
+    """What a piece of a cat is, without the axis that only counts pieces."""
+    return node.inputs[0] if node.op is RESHAPE and node.shape == (1, *node.inputs[0].shape) else node
+
+
+def pieces(graph: Graph, plan: Plan) -> dict[Node, tuple[Node, int]]:
+    """Stored nodes that are computed right where a cat along the first axis wants them: the cat, and the place."""
+    kept = {*graph.outputs, *(new for _, new in graph.updates)}
+    found: dict[Node, tuple[Node, int]] = {}
+    for node in plan.stored:
+        if node.op is not CAT or node.attrs["axis"] != 0 or node in plan.plain:
+            continue
+        for start, operand in enumerate(node.inputs):
+            piece = behind(operand)
+            if operand.shape[0] != 1:
+                break
+            if piece is not operand and piece not in kept and is_placeable(piece, graph, plan):
+                found.setdefault(piece, (node, start))
+    return found
+
+
+def is_placeable(node: Node, graph: Graph, plan: Plan) -> bool:
+    """Whether a node is stored element by element, so that it may be stored in a part of another buffer."""
+    if node not in plan.stored or node in plan.plain or node in graph.inputs or node.op is COLUMN:
+        return False
+    moves = node.op.kind == "movement" and node.op is not RESHAPE
+    return moves or (node.op.kind in ("elementwise", "reduce", "contract") and not is_large(node))
+
+
+def _own_loops(node: Node) -> bool:
+    """Whether the node's elements cannot be computed one by one."""
+    emit = node.op.emit
+    if "body" in node.attrs:
+        return True
+    if emit is None and node.op.kind not in ("contract",) and node.op is not RESHAPE:
+        hint = "see docs/compile.md for what compiles, or take this part out of the compiled function"
+        raise TraceError(message("compile", f"the op {node.op.name}", "an op with a compiled form", hint))
+    if isinstance(emit, Rank):
+        return True
+    if isinstance(emit, Spread):
+        return not inlines(node)
+    return node.op.kind == "control"
+
+
+def streams(node: Node, plan: Plan) -> bool:
+    """Whether a node is a sum over steps of products that are large together, but each fits the caches."""
+    if node.op is not SUM or node.inputs[0].op is not MATMUL or node.inputs[0] in plan.stored:
+        return False
+    product = node.inputs[0]
+    if node.attrs != {"axis": (0,), "keepdims": False} or len(product.shape) != 3 or node.dtype.kind != "f":
+        return False
+    read = sum(prod(x.shape) * x.dtype.itemsize for x in product.inputs)
+    deep = min(inner_length(product), *product.shape[1:]) >= DEEP
+    return read > CACHE and deep and all(type(n) is int for n in product.shape)
+
+
+def inlines(node: Node) -> bool:
+    """Whether a Spread is written as an expression."""
+    return bool(node.op.emit.inlines(*(operand.shape for operand in node.inputs), **node.attrs))
+
+
+def _demand(user: Node, argnum: int, node: Node) -> str:
+    """Why a user needs an operand in memory."""
+    if "body" in user.attrs:
+        return "" if argnum < user.attrs["carries"] else "operand of a scan"
+    if user.op in DIVISIONS and argnum == 1 and user.dtype.kind == "i":
+        return "divisors"
+    if user.op.kind != "index":
+        return ""
+    if isinstance(user.op.emit, Rank):
+        return "" if is_view(node) else "ordered"
+    if argnum == 1:
+        return "positions"
+    if argnum == 0 and not isinstance(user.op.emit, Spread):
+        return "read at positions" if node.shape[user.attrs["axis"]] > SELECT_LIMIT else ""
+    return ""
+
+
+def _reads(user: Node, argnum: int, node: Node, reads: dict[Node, float], stored: bool) -> float:
+    """How often an element of the node is evaluated for one user, on average."""
+    own = max(1, prod(node.shape))
+    times = 1.0 if stored else reads[user]
+    if user.op.kind == "contract":
+        return times * prod(user.shape) * inner_length(user) / own
+    if user.op.kind == "reduce":
+        return times
+    if isinstance(user.op.emit, Rank):
+        return float(user.shape[user.attrs["axis"]])
+    if isinstance(user.op.emit, Spread):
+        return times * max(1.0, prod(user.shape) / own) if inlines(user) else 1.0
+    if user.op.kind == "index":
+        length = user.inputs[0].shape[user.attrs["axis"]] if argnum == 0 else 1
+        return times * max(1.0, prod(user.shape) * min(length, SELECT_LIMIT) / own)
+    if isinstance(user.op.emit, Pieces):
+        return times
+    if user.op is SLICE and prod(user.shape) >= ROWS * max(user.shape, default=1):
+        return times * prod(user.shape) / own
+    return times * max(1.0, prod(user.shape) / own)
+
+
+def _costs(graph: Graph, inputs: frozenset[Node], users: Mapping[Node, list[tuple[Node, int]]]) -> dict[Node, int]:
+    """Scalar operations to evaluate a node's own op, with those operands that will be evaluated with it."""
+    cost: dict[Node, int] = {}
+
+    def of(operand: Node) -> int:
+        return 0 if cost[operand] > CHEAP and len(users[operand]) > 1 else cost[operand]
+
+    for node in graph.nodes:
+        if node in inputs or node.op.kind == "source":
+            cost[node] = 0
+        elif node.op.kind == "elementwise":
+            cost[node] = op_cost(node) + sum(of(operand) for operand in node.inputs)
+        elif node.op.kind == "movement":
+            places = 3 * len(node.inputs) if isinstance(node.op.emit, Pieces) else int(node.op.name == "embed")
+            cost[node] = max(of(operand) for operand in node.inputs) + places
+        else:
+            cost[node] = 0  # what has loops gets a buffer as soon as it would be repeated
+    return cost
+
+
+def op_cost(node: Node) -> int:
+    """Number of scalar operations of an elementwise op."""
+    return _op_cost(node.op.emit, tuple(operand.dtype for operand in node.inputs), tuple(node.attrs.items()))
+
+
+@lru_cache(maxsize=1024)
+def _op_cost(emit: Any, dtypes: tuple[DType, ...], attrs: tuple[tuple[str, Any], ...]) -> int:
+    parts = walk(emit(*(param(k, dtype) for k, dtype in enumerate(dtypes)), **dict(attrs)))
+    return sum(part.op not in ("param", "const") for part in parts)
+
+
+def _limit_depth(graph: Graph, reasons: dict[Node, str]) -> None:
+    """Break chains that are too long to be computed in one place."""
+    depth: dict[Node, int] = {}
+    for node in graph.nodes:
+        deepest = 1 + max((depth[operand] for operand in node.inputs), default=0) if node.op.kind != "source" else 0
+        if deepest > DEPTH and not is_view(node):
+            reasons.setdefault(node, "a long chain")
+        depth[node] = 0 if node in reasons else deepest

@@ -1,0 +1,195 @@
+"""Passes from Graph to Graph. Each is a plain function; `PASSES` is their order.
+
+No pass may change a value: not a NaN, not an infinity, not the sign of a zero. So x * 0, x - x, x / x and x + 0 stay as
+they are; x * 1, x / 1 and double negation go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from ...config import config, say
+from ...errors import TinygradError
+from ...graph import NO_ATTRS, Graph, Node, Op, with_operands
+from ...ops import TABLE
+from ...ops.elementwise import CAST, DIV, MUL, NEG, SUB
+from ...ops.movement import BROADCAST, PERMUTE, RESHAPE, SLICE
+from ...ops.source import CONSTANT
+from .movement import cut_cats, join_embeds, keep_axes, read_pieces, read_transposed, unit_steps
+from .rebuild import apply, rebuild
+from .unrolling import unroll
+
+FOLDED_LIMIT: Final = 65536  # elements of a constant that is worked out
+
+
+def fold_constants(graph: Graph) -> Graph:
+    """Work out what depends on nothing."""
+
+    def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
+        known = node.op.kind not in ("source", "random") and all(x.value is not None and not x.attrs for x in operands)
+        if not known or int(np.prod(node.shape)) > FOLDED_LIMIT:
+            return None
+        with np.errstate(all="ignore"):
+            value = np.asarray(node.op.numpy(*(x.value for x in operands), **node.attrs))
+        return Node(CONSTANT, (), NO_ATTRS, node.shape, node.dtype, value)
+
+    return rebuild(graph, rule)
+
+
+def unify(graph: Graph) -> Graph:
+    """One node for equal applications (common subexpressions), and for equal constants."""
+    seen: dict[Any, Node] = {}
+
+    def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
+        if node.op is CONSTANT:
+            array = np.asarray(node.value)
+            key: Any = (node.shape, node.dtype, array.tobytes()) if array.size <= 64 and not node.attrs else node
+            return seen.setdefault(key, node)
+        key = (node.op.name, operands, node.shape, tuple(node.attrs.items()))
+        if key in seen:
+            return seen[key]
+        seen[key] = with_operands(node, operands)
+        return seen[key]
+
+    return rebuild(graph, rule)
+
+
+def drop_identities(graph: Graph) -> Graph:
+    """Remove what changes nothing: x * 1, x / 1, x - 0, -(-x), casts, reshapes and permutations to the same."""
+    return rebuild(
+        graph, lambda node, operands: _IDENTITIES[node.op](node, operands) if node.op in _IDENTITIES else None
+    )
+
+
+def _times_one(node: Node, operands: tuple[Node, ...]) -> Node | None:
+    x, y = operands
+    if is_filled(y, 1):
+        return x
+    return y if node.op is MUL and is_filled(x, 1) else None
+
+
+def _minus_zero(node: Node, operands: tuple[Node, ...]) -> Node | None:
+    """x - 0.0 is x also where that is -0.0; x - -0.0 is not."""
+    x, y = operands
+    return x if is_filled(y, 0) and not np.signbit(filled(y)) else None
+
+
+def is_filled(node: Node, number: float) -> bool:
+    """Whether a node is a constant that has one value everywhere."""
+    return not node.attrs and bool(filled(node) == number)
+
+
+def filled(node: Node) -> Any:
+    """The value that a constant has everywhere, NumPy scalar of its dtype; None where there is no such."""
+    if node.op is BROADCAST:
+        return filled(node.inputs[0])
+    if node.op is not CONSTANT or not node.value.size:
+        return None
+    array = np.asarray(node.value)
+    first = array.reshape(-1)[0]
+    return first if not any(array.strides) or bool((array == first).all() and _one_sign(array)) else None
+
+
+def _one_sign(array: Any) -> bool:
+    return array.dtype.kind != "f" or bool(np.signbit(array).all() or not np.signbit(array).any())
+
+
+def _same_type(node: Node, operands: tuple[Node, ...]) -> Node | None:
+    (x,) = operands
+    return x if x.dtype == node.dtype else None
+
+
+def _same_shape(node: Node, operands: tuple[Node, ...]) -> Node | None:
+    (x,) = operands
+    if x.shape == node.shape:
+        return x
+    if node.op is RESHAPE and x.op is RESHAPE:
+        (first,) = x.inputs
+        return first if first.shape == node.shape else apply(RESHAPE, (first,), node.attrs)
+    return None
+
+
+def _same_order(node: Node, operands: tuple[Node, ...]) -> Node | None:
+    (x,) = operands
+    order = node.attrs["order"]
+    if order == tuple(range(len(order))):
+        return x
+    if x.op is PERMUTE:
+        inner = x.attrs["order"]
+        return apply(PERMUTE, (x.inputs[0],), {"order": tuple(inner[a] for a in order)})
+    return None
+
+
+def _whole(node: Node, operands: tuple[Node, ...]) -> Node | None:
+    (x,) = operands
+    return x if node.attrs["bounds"] == tuple((0, 1, n) for n in x.shape) else None
+
+
+def _negated(node: Node, operands: tuple[Node, ...]) -> Node | None:
+    (x,) = operands
+    return x.inputs[0] if x.op is NEG else None
+
+
+_IDENTITIES: Final[Mapping[Op, Callable[[Node, tuple[Node, ...]], Node | None]]] = {
+    SUB: _minus_zero,
+    MUL: _times_one,
+    DIV: _times_one,
+    NEG: _negated,
+    CAST: _same_type,
+    RESHAPE: _same_shape,
+    BROADCAST: _same_shape,
+    PERMUTE: _same_order,
+    SLICE: _whole,
+}
+
+
+def few_factors(graph: Graph) -> Graph:
+    """Powers that NumPy too computes otherwise, with one exponent for all: squares are products, and 0.5 is a root,
+    which differs at -inf and -0.0.
+    """
+
+    def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
+        if node.op is not TABLE["pow"] or node.dtype.kind != "f":
+            return None
+        exponent = filled(operands[1])
+        if exponent is not None and exponent == 2:
+            return apply(MUL, (operands[0], operands[0]), NO_ATTRS)
+        if exponent is not None and exponent == 0.5 and operands[0].shape == node.shape:
+            return apply(TABLE["sqrt"], operands[:1], NO_ATTRS)
+        return None
+
+    return rebuild(graph, rule)
+
+
+PASSES: Final[tuple[Callable[[Graph], Graph], ...]] = (
+    unroll,
+    fold_constants,
+    read_pieces,
+    cut_cats,
+    unit_steps,
+    join_embeds,
+    few_factors,
+    read_transposed,
+    keep_axes,
+    drop_identities,
+    unify,
+)
+
+
+def rewrite(graph: Graph) -> Graph:
+    """All passes, in order. An error in one names it."""
+    flags = config()
+    for step in PASSES:
+        try:
+            graph = step(graph)
+            if flags.verify:
+                graph.verify()
+        except TinygradError as error:
+            error.add_note(f"in the pass {step.__name__}")
+            raise
+        if flags.debug >= 3:
+            say(f"-- after {step.__name__}\n{graph}")
+    return graph

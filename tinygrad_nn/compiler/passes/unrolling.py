@@ -1,0 +1,103 @@
+"""Short scans written out, step by step: a pass from Graph to Graph.
+
+What a scan leaves becomes a cat of its steps. A carry before and after the steps is cut out of one cat of T + 1 states,
+so that each state lies in memory once. Of the scans that stay, only columns are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Final
+
+from ...graph import Graph, Node, with_operands
+from ...ops.contract import MATMUL, inner_length
+from ...ops.movement import CAT, RESHAPE, SLICE
+from ...ops.scan import COLUMN, SCAN, start_of
+from .rebuild import apply
+
+LIMIT: Final = 160  # nodes of all steps together
+WORK: Final = 4096  # scalar operations of a step
+
+
+def is_short(scan: Node, limit: int = LIMIT, work: float = WORK) -> bool:
+    """Whether a scan is to be written out: it has few nodes in all, and a step so little work that a loop would cost
+    a good part of it.
+    """
+    nodes = [node for node in scan.attrs["body"].nodes if node.inputs]
+    few = scan.attrs["length"] * len(nodes) <= limit
+    return bool(scan.attrs["length"]) and few and sum(map(_work, nodes)) <= work
+
+
+def _work(node: Node) -> int:
+    return prod(node.shape) * (inner_length(node) if node.op is MATMUL else 1)
+
+
+def unroll(graph: Graph, limit: int = LIMIT, work: float = WORK) -> Graph:
+    """The graph without the scans that are short by these measures."""
+    new: dict[Node, Node] = {node: node for node in graph.inputs}
+    columns: dict[Node, list[Node]] = {}
+    for node in graph.nodes:
+        if node in new:
+            continue
+        operands = tuple(new[x] for x in node.inputs)
+        if node.op is COLUMN and node.inputs[0] in columns:
+            new[node] = columns[node.inputs[0]][node.attrs["k"]]
+        elif node.op is SCAN:
+            stays = not is_short(node, limit, work)
+            columns[node] = _columns(with_operands(node, operands)) if stays else _written(node, operands, limit, work)
+            flat = tuple(apply(RESHAPE, (x,), {"shape": (prod(x.shape),)}) for x in columns[node])
+            new[node] = apply(CAT, flat, {"axis": 0})  # wanted as a whole only by the scan around it
+        else:
+            new[node] = with_operands(node, operands)
+    return Graph.of([new[x] for x in graph.outputs], graph.inputs, [(old, new[x]) for old, x in graph.updates])
+
+
+def _columns(scan: Node) -> list[Node]:
+    body, length = scan.attrs["body"], scan.attrs["length"]
+    starts = [start_of(body, length, k) for k in range(len(body.outputs))]
+    shapes = [(length, *x.shape) for x in body.outputs]
+    return [
+        apply(COLUMN, (scan,), {"k": k, "start": start, "shape": shape})
+        for k, (start, shape) in enumerate(zip(starts, shapes, strict=True))
+    ]
+
+
+def _written(scan: Node, operands: tuple[Node, ...], limit: int, work: float) -> list[Node]:
+    """What a scan leaves, output by output, without the scan."""
+    attrs = scan.attrs
+    body = unroll(attrs["body"], limit, work)
+    length, carries, series = attrs["length"], attrs["carries"], attrs["series"]
+    states = [[x] for x in operands[:carries]]
+    left: list[list[Node]] = [[] for _ in body.outputs]
+    for t in reversed(range(length)) if attrs["reverse"] else range(length):
+        entries = [_entry(x, t) for x in operands[carries : carries + series]]
+        done = dict(zip(body.inputs, (*(s[-1] for s in states), *entries, *operands[carries + series :]), strict=True))
+        for node in body.nodes:
+            if node not in done:
+                done[node] = with_operands(node, tuple(done[x] for x in node.inputs))
+        for row, output in zip(left, body.outputs, strict=True):
+            row.append(done[output])
+        for state, output in zip(states, body.outputs, strict=False):
+            state.append(done[output])
+    order = slice(None, None, -1 if attrs["reverse"] else 1)
+    columns = [_cat(row[order]) for row in left]
+    for k, symbol in enumerate(body.inputs[:carries]):
+        if symbol in body.outputs:
+            both = _cat(states[k][order])
+            columns[body.outputs.index(symbol)] = _entries(both, 1 if attrs["reverse"] else 0, length)
+            columns[k] = _entries(both, 0 if attrs["reverse"] else 1, length)
+    return columns
+
+
+def _cat(rows: Sequence[Node]) -> Node:
+    return apply(CAT, tuple(apply(RESHAPE, (x,), {"shape": (1, *x.shape)}) for x in rows), {"axis": 0})
+
+
+def _entries(x: Node, start: int, length: int) -> Node:
+    bounds = ((start, 1, length), *((0, 1, n) for n in x.shape[1:]))
+    return apply(SLICE, (x,), {"bounds": bounds})
+
+
+def _entry(x: Node, t: int) -> Node:
+    return apply(RESHAPE, (_entries(x, t, 1),), {"shape": x.shape[1:]})

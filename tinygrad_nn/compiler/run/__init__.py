@@ -1,0 +1,1 @@
+"""Machine code at work: resident values, calls, training, and what is shown of them. Imports all stages before it."""

@@ -1,0 +1,551 @@
+"""`tg.jit`: a Python function as machine code, compiled once per kind of call.
+
+The kind of a call is: the structure of its arguments, shapes and dtypes of the arrays, values of everything else, grad
+mode and default dtype. For each kind the function was traced once; what the trace reached from outside (parameters,
+optimizer state, modules' modes) is checked at every call and brings a new trace when its type has changed.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import sys
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from types import MethodType
+from typing import Any, Final
+
+import numpy as np
+
+from ...config import config, say, tell
+from ...errors import DTypeError, MissingExtra, TraceError, message
+from ...graph import NO_ATTRS, Graph, Node
+from ...ops.rules import DTYPES
+from ...ops.source import CONSTANT
+from ...pytree import Tree, flatten, unflatten
+from ...tensor import Tensor
+from ...tensor.arrays import array_of, is_shared, memory_of
+from ...tensor.context import HANDLES, user_level
+from ...tensor.core import constant, mode
+from ...tensor.structure import STRUCTURE
+from ...tensor.tensor import View
+from ..codegen import native
+from ..loopir.program import Program
+from ..trace import Traced, hooks_of, trace
+from . import shown
+from .explain import Explanation, explain_schedule
+from .nondifferentiable import severed
+from .runtime import Compiled, Resident
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a trace is made for."""
+
+    tree: Tree
+    leaves: tuple[Hashable, ...]
+    grad: bool
+    dtype: Any
+
+    def differences(self, other: Kind) -> str:
+        """Which parts differ from another kind, in words."""
+        found = []
+        if self.tree != other.tree:
+            found.append("the structure of the arguments")
+        else:
+            pairs = zip(self.leaves, other.leaves, strict=True)
+            found += [f"argument {k}: {a} before, {b} now" for k, (b, a) in enumerate(pairs) if a != b]
+        if self.grad != other.grad:
+            found.append(f"gradients {'on' if self.grad else 'off'}")
+        if self.dtype != other.dtype:
+            found.append(f"default dtype {self.dtype}")
+        return "; ".join(found)
+
+
+KINDS: Final = 256  # kinds of calls that are kept for a function
+MANY: Final = 64  # of which somebody should know
+MISFIT: Final = object()
+_ARRAY: Final = np.ndarray  # a name less to look up at every call
+
+
+class Entry:
+    """One compiled kind of call, with the state it works on."""
+
+    def __init__(self, traced: Traced, kind: Kind, owner: str, seconds: float) -> None:
+        self.traced, self.kind, self.grad, self.dtype = traced, kind, kind.grad, kind.dtype
+        self.plain, self.seconds = False, seconds  # that the trace took
+        self.count = len(traced.arguments)
+        self.compiled = Compiled(traced.graph, self.count, owner)
+        self.arguments = [(view, view.shape, view.dtype) for view in self.compiled.inputs[: self.count]]
+        self.state = [
+            State(capture.handle, view, position in set(traced.updated))
+            for position, (capture, view) in enumerate(
+                zip(traced.captures, self.compiled.inputs[self.count :], strict=True)
+            )
+        ]
+        self.handles = [STRUCTURE, *(one.handle for one in self.state)]
+        self.nodes: list[Any] = [None] * len(self.handles)
+        self.changing: list[Any] = []
+        self.given: list[tuple[Any, Any, Any]] = []
+        self.gradients = [
+            (self.state[position].handle, None if output is None else self.compiled.outputs[output])
+            for position, output in traced.gradients
+        ]
+        self.outputs = self.compiled.outputs[: sum(kind == "output" for kind, _ in traced.results)]
+        self.single = self.outputs[0] if traced.results == (("output", 0),) and traced.tree.type is None else None
+        self.moded = bool(traced.modules or traced.found_gradients)
+        self.views = self.compiled.inputs[: self.count]
+        self.function, self.address = self.compiled.function, self.compiled.address
+
+    def fits(self) -> bool:
+        """Whether what was reached from outside still has the type it had."""
+        with HANDLES:
+            return built_as_traced(self.traced) and all(one.fits() for one in self.state)
+
+    def call(self, arrays: Sequence[Any], apart: bool = False) -> Any:
+        """Bring arguments and changed state in, run, and hand out the results; MISFIT, having done nothing, where
+        something outside has another type than it had, or an argument may be state that changes (unless it is known to
+        be `apart`). Speed here is a promise.
+        """
+        lock = self.compiled.lock
+        with lock:
+            renew = [handle.node for handle in self.handles] != self.nodes
+            for node in self.changing:
+                if node._array is not None:
+                    renew = True
+            if not renew:
+                if self.moded and not same_modes(self.traced):
+                    return MISFIT
+                views, k = self.views, 0  # by hand, and not by `_run`: zip, enumerate and a call cost a tenth of a step
+                for array in arrays:
+                    views[k][...] = array
+                    k += 1  # noqa: SIM113
+                if code := self.function(self.address):
+                    self.compiled.fail(code)
+                if self.single is not None:
+                    value = self.single.copy()
+                else:
+                    results = [view.copy() for view in self.outputs]
+        if renew:
+            structure = STRUCTURE.node
+            with HANDLES, lock:  # nobody traces with these handles now, and no other arena waits for this one
+                if not self.fits() or not (apart or self.is_apart(arrays)):
+                    return MISFIT
+                bring_in(self.state)
+                try:
+                    results = self._run(arrays)
+                finally:
+                    give_back(self.state, lock)
+                    self.nodes = [structure, *(None if one.foreign else one.node for one in self.state)]
+                    self.changing = [one.node for one in self.state if one.changes]
+        renewed = renew
+        for slot, tensor, node in self.given:
+            if slot.grad is not tensor or (node is not None and node._array is not None):
+                renew = True
+        if renew:
+            with HANDLES:
+                self.give_gradients()
+        if self.single is not None:
+            if renewed:
+                (value,) = results
+            return Tensor.handle(Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value))
+        values = [
+            Tensor.handle(constant(results[what])) if kind == "output" else what for kind, what in self.traced.results
+        ]
+        return unflatten(self.traced.tree, values)
+
+    def is_apart(self, arrays: Sequence[Any]) -> bool:
+        """Whether no argument lies in the memory of a tensor that changes. One that does was looked at, so that every
+        such call comes here.
+        """
+        given = {id(memory_of(array)) for array in arrays}
+        nodes = [one.handle.node for one in self.state if one.changes]
+        return not any(id(memory_of(node.value)) in given for node in nodes if getattr(node, "was_read", True))
+
+    def give_gradients(self) -> None:
+        """Leave on each tensor the gradient that is in the arena, in place of one that was taken away or looked at."""
+        self.given = []
+        for handle, view in self.gradients:
+            slot = handle.node.slot
+            node = None if view is None else Resident(view, self.compiled.lock, constant(view))
+            slot.grad = None if node is None else Tensor.handle(node)
+            self.given.append((slot, slot.grad, node))
+
+    def _run(self, arrays: Sequence[Any]) -> list[Any]:
+        """Arguments in, the machine code, results out. The caller holds the lock."""
+        for view, array in zip(self.views, arrays, strict=True):
+            view[...] = array
+        code = self.function(self.address)
+        if code:
+            self.compiled.fail(code)
+        return [view.copy() for view in self.outputs]
+
+
+def same_modes(traced: Traced) -> bool:
+    """Whether the modules a function asked have the mode, and tensors the gradient, that it found."""
+    for module, training in traced.modules:
+        if module._training is not training:
+            return False
+    for position, gradient in traced.found_gradients:
+        if getattr(traced.captures[position].handle.node.slot, "grad", None) is not gradient:
+            return False
+    return True
+
+
+def entangled(traced: Traced, leaves: Sequence[Any]) -> bool:
+    """Whether an argument shares its elements with another one, or with a tensor from outside, and one of the two is
+    written. There the function itself runs: in the machine code they are apart.
+    """
+    if not traced.written and not traced.updated:
+        return False
+    roots = [_root(leaf) for leaf in leaves]
+    given = {id(root) for root in roots if root is not None}
+    written = [id(roots[k]) for k in traced.written]
+    others = [id(root) for k, root in enumerate(roots) if root is not None and k not in traced.written]
+    outside = [id(capture.handle) for capture in traced.captures]
+    changing = [outside[position] for position in traced.updated]
+    twice = len(set(written)) < len(written) or not set(written).isdisjoint([*others, *outside])
+    return twice or not given.isdisjoint(changing)
+
+
+def _root(leaf: Any) -> Any:
+    """The tensor whose elements an argument has; None for other arguments."""
+    return None if not isinstance(leaf, Tensor) else leaf if leaf._base is None else leaf._base
+
+
+def built_as_traced(traced: Traced) -> bool:
+    """Whether everything that is frozen in a trace, but for types, is what it was."""
+    return (
+        same_modes(traced)
+        and all(guard.holds() for guard in traced.guards)
+        and all(hooks_of(traced.captures[k].handle.node) == hooks for k, hooks in traced.hooks)
+    )
+
+
+class State:
+    """A tensor from outside: where its value is in the arena, and the node it had when that value was brought there."""
+
+    __slots__ = ("changes", "foreign", "handle", "node", "type", "view")
+
+    def __init__(self, handle: Any, view: Any, changes: bool) -> None:
+        self.handle, self.view, self.changes = handle, view, changes
+        self.node: Any = None
+        node = handle.node
+        self.type = (node.shape, node.dtype, node.needs_grad)
+        self.foreign = False  # whether others may write to the memory of the value, so that it has to be copied anew
+
+    def fits(self) -> bool:
+        """Whether the tensor still has the type it had."""
+        node = self.handle.node
+        return node is self.node or (node.shape, node.dtype, node.needs_grad) == self.type
+
+    def bring_in(self) -> None:
+        """Copy the handle's value to the arena."""
+        node = self.handle.node
+        value = node.value
+        self.view[...] = value
+        self.foreign = not self.changes and is_shared(value)
+        self.node = None if self.changes or self.foreign else node
+
+
+def bring_in(state: Sequence[State]) -> None:
+    """Copy values that changed outside to the arena, and part from nodes whose value was looked at."""
+    for one in state:
+        if one.handle.node is not one.node:
+            one.bring_in()
+        elif one.changes and one.node.was_read:
+            one.node = None
+
+
+def give_back(state: Sequence[State], lock: threading.RLock) -> None:
+    """Let the handles of the state hold what is in the arena now."""
+    for one in state:
+        if one.changes and one.node is None:
+            one.node = one.handle.node = Resident(one.view, lock, one.handle.node)
+
+
+_jitted: Final[weakref.WeakSet[Jitted]] = weakref.WeakSet()
+
+
+def written_by_machine_code() -> list[Any]:
+    """The tensors that calls of jitted functions change where they lie, without a word to anybody."""
+    entries = [entry for jitted in _jitted for entry in jitted.entries.values()]
+    return [one.handle for entry in entries for one in entry.state if one.changes]
+
+
+class Jitted:
+    """A function under `tg.jit`. Call it as the function itself. A copy, and what pickle makes of it, is the source
+    function under `tg.jit` again: it compiles at its first call.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.entries: dict[Kind, Entry] = {}  # those used longest ago come first
+        self.last: Entry | None = None
+        self.traces, self.told = 0, False
+        self.name: str = getattr(function, "__name__", type(function).__name__)
+        self.lock = threading.RLock()
+        self.runs: list[Any] = []  # the last native training run, with what it was made for, while it is not running
+        self.attribute: str | None = None  # its name in a class
+        self.of: tuple[Any, str] | None = None  # the instance whose method it is, and the name there
+        functools.update_wrapper(self, function)
+        _jitted.add(self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the machine code for such arguments; the first time, make it."""
+        entry = self.last
+        if entry is not None and entry.plain and not kwargs and len(args) == entry.count and mode.recorder is None:
+            arrays = []
+            arguments, k = entry.arguments, 0
+            for arg in args:
+                kind = type(arg)
+                value = arg if kind is _ARRAY else arg.node.value if kind is Tensor or kind is View else None
+                _, shape, dtype = arguments[k]
+                if value is None or value.dtype is not dtype or value.shape != shape:
+                    break
+                arrays.append(value)
+                k += 1  # noqa: SIM113
+            else:
+                if mode.grad is entry.grad and mode.dtype is entry.dtype:
+                    result = entry.call(arrays)
+                    if result is not MISFIT:
+                        return result
+        return self._slowly(args, kwargs)
+
+    def __set_name__(self, owner: Any, name: str) -> None:
+        self.attribute = name
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """As a method: each instance has one of its own among its attributes, which lives as long as the instance."""
+        if instance is None:
+            return self
+        own: dict[str, Any] | None = getattr(instance, "__dict__", None)
+        if own is None or self.attribute is None:
+            return functools.partial(self, instance)
+        inherited = getattr(type(instance), self.attribute, None) is not self  # as reached by super()
+        name = f"{self.attribute} of {id(self)}" if inherited else self.attribute
+        if name not in own:
+            own[name] = method = type(self)(MethodType(self.function, instance))
+            method.of = None if inherited else (instance, self.attribute)
+        return own[name]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """The source function. A decorated one gets the name under which pickle finds it, as its own leads here; one of
+        an instance is found there.
+        """
+        if self.of is not None:
+            return getattr, self.of
+        if found_at(self) is self:
+            name: str = self.__qualname__
+            if protocol < 4:  # which cannot name a part of something
+                return name
+            self.function.__qualname__ = f"{name}.function"
+        return rejitted, (self.function,)
+
+    def __copy__(self) -> Jitted:
+        return type(self)(self.function)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Jitted:
+        twin = type(self)(copy.deepcopy(self.function, memo))
+        twin.of = None if self.of is None else (copy.deepcopy(self.of[0], memo), self.of[1])
+        return twin
+
+    def _slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if mode.recorder is not None or not usable():
+            return self.function(*args, **kwargs)
+        kind, arrays, leaves, is_array = describe(args, kwargs)
+        with self.lock:
+            entry = self.entries.get(kind)
+            if entry is None or not entry.fits():
+                if self.last is not None and config().debug:
+                    why = kind.differences(self.last.kind) or "state of another type, mode or gradient"
+                    say(f"tg.jit: {self.name} is traced again: {why}")
+                entry = self._compile(kind, leaves, is_array)
+            self.entries[kind] = self.entries.pop(kind, entry)
+            self.last = entry
+        traced = entry.traced
+        if entangled(traced, leaves):
+            return self.function(*args, **kwargs)
+        result = entry.call(arrays, apart=True)
+        if result is MISFIT:
+            return self._slowly(args, kwargs)
+        if traced.dependent:
+            result = severed(result, traced, leaves)
+        if traced.written:
+            result, values = result
+            for k, value in zip(traced.written, values, strict=True):
+                leaves[k].assign(value)
+            returned, tree = flatten(result)
+            for position, k in traced.passed:
+                returned[position] = leaves[k]
+            result = unflatten(tree, returned)
+        return result
+
+    def _compile(self, kind: Kind, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:
+        started = time.perf_counter()
+        traced = trace(self.function, kind.tree, leaves, is_array)
+        seconds = time.perf_counter() - started
+        entry = Entry(traced, kind, f"tg.jit: {self.name}", seconds)
+        entry.plain = not kind.tree.parts[1].names and all(part.type is None for part in kind.tree.parts[0].parts)
+        entry.plain = entry.plain and all(is_array) and not (traced.dependent or traced.written)
+        self._keep(kind, entry)
+        self.traces += 1
+        if config().debug:
+            times = entry.compiled.timings
+            say(
+                f"tg.jit: {self.name}: trace {1e3 * seconds:.1f} ms, lower {1e3 * times.lower:.1f} ms, "
+                f"generate {1e3 * times.generate:.1f} ms, machine code {1e3 * times.machine:.1f} ms"
+                + (" (cached)" if times.cached else "")
+            )
+        if config().debug >= 6:
+            say(str(explain_schedule(entry.compiled.stages.schedule, entry.compiled.arena)))
+        return entry
+
+    def _keep(self, kind: Kind, entry: Entry) -> None:
+        """Keep one more, say so where there are many, and forget those used longest ago where there are too many.
+
+        What a forgotten one holds of the state stays with the tensors until another takes it over.
+        """
+        self.entries.pop(kind, None)
+        if len(self.entries) + 1 == MANY and not self.told:
+            self.told = True
+            why = "" if self.last is None else f" (the last two: {kind.differences(self.last.kind)})"
+            tell(
+                f"tg.jit: {self.name} is compiled for {MANY} kinds of calls{why}. Each takes time and memory, and of "
+                f"more than {KINDS} those used longest ago are compiled again. Fewer shapes are faster: pad to some"
+            )
+        while len(self.entries) >= KINDS:
+            del self.entries[next(iter(self.entries))]
+        self.entries[kind] = entry
+
+    def entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
+        """What calls with such arguments run, compiled if need be."""
+        kind, _, leaves, is_array = describe(args, kwargs)
+        with self.lock:
+            entry = self.entries.get(kind)
+            return self._compile(kind, leaves, is_array) if entry is None or not entry.fits() else entry
+
+    __repr__, _repr_html_ = shown.text, shown.page
+
+    def graph(self, *args: Any, **kwargs: Any) -> Graph:
+        """The graph for these arguments, as traced and rewritten."""
+        return self.entry(args, kwargs).compiled.stages.graph
+
+    def program(self, *args: Any, **kwargs: Any) -> Program:
+        """The loops for these arguments."""
+        return self.entry(args, kwargs).compiled.stages.schedule.program
+
+    def llvm(self, *args: Any, **kwargs: Any) -> str:
+        """The LLVM IR for these arguments."""
+        return self.entry(args, kwargs).compiled.stages.llvm
+
+    def asm(self, *args: Any, **kwargs: Any) -> str:
+        """The machine code for these arguments, as text."""
+        return self.entry(args, kwargs).compiled.stages.assembly()
+
+
+def rejitted(function: Callable[..., Any]) -> Jitted:
+    """A function out of a pickle, to be compiled again; the jitted one it is the source of, where that has a name."""
+    found = found_at(function, -1)
+    return found if isinstance(found, Jitted) and found.function is function else Jitted(function)
+
+
+def found_at(function: Any, end: int | None = None) -> Any:
+    """What stands in the module of a function under its name, or under the first parts of it."""
+    found: Any = sys.modules.get(getattr(function, "__module__", None) or "")
+    for part in str(getattr(function, "__qualname__", "")).split(".")[:end]:
+        found = getattr(found, part, None)
+    return found
+
+
+def jit(function: Callable[..., Any]) -> Jitted:
+    """Compile a function: forward, backward, optimizer step and all as one piece of machine code.
+
+    The first call with arguments of new shapes or dtypes traces the function: runs it once with symbols. Tensors, NumPy
+    arrays and floats among the arguments may change from call to call; other values are part of the code. Tensors
+    reached from outside (parameters, optimizer state) are read and written as in eager code. Raises TraceError where
+    the function looks at values; docs/compile.md says what is frozen.
+
+    >>> import tinygrad_nn as tg
+    >>> @tg.jit
+    ... def f(x):
+    ...     return (x * x).sum()
+    >>> f(tg.tensor([1.0, 2.0])).item()
+    5.0
+    """
+    return Jitted(function)
+
+
+def explain(function: Any, *args: Any, **kwargs: Any) -> Explanation:
+    """A table of the kernels a function is compiled to for these arguments, with the time each takes.
+
+    Columns: kernel, the ops it came from, its loops, vector axis and lanes, scalar operations, bytes it touches,
+    nanoseconds, share of the whole, percent of the peak that a loop of multiply-adds reaches on this machine.
+
+    >>> import tinygrad_nn as tg
+    >>> table = explain(tg.jit(lambda x: x.exp().sum()), tg.ones(1000))
+    >>> table.rows[0].sources
+    ('sum', 'exp')
+    """
+    jitted = function if isinstance(function, Jitted) else Jitted(function)
+    entry = jitted.entry(args, kwargs)
+    compiled = entry.compiled
+    with compiled.lock:
+        for view, array in zip(entry.views, describe(args, kwargs)[1], strict=True):
+            view[...] = array
+        return explain_schedule(compiled.stages.schedule, compiled.arena)
+
+
+def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Kind, list[Any], list[Any], list[bool]]:
+    """The kind of a call, the arrays to copy in, all leaves, and which of them are arrays."""
+    leaves, tree = flatten((args, kwargs))
+    keys: list[Hashable] = []
+    arrays: list[Any] = []
+    is_array: list[bool] = []
+    for leaf in leaves:
+        traced = isinstance(leaf, (Tensor, np.ndarray, np.generic)) or type(leaf) is float
+        is_array.append(traced)
+        if not traced:
+            _check_static(leaf)
+            keys.append((type(leaf), leaf))
+            continue
+        if isinstance(leaf, np.ma.MaskedArray):
+            array_of("jit", leaf)  # raises
+        value = leaf.node.value if isinstance(leaf, Tensor) else np.asarray(leaf)
+        dtype = np.dtype(value.dtype)
+        if dtype not in DTYPES:
+            hint = "convert it with .astype(np.float32) or another of the five dtypes"
+            raise DTypeError(
+                message("jit", f"an argument of dtype {dtype}", "bool, int32, int64, float32 or float64", hint)
+            )
+        is_data = isinstance(leaf, np.ndarray) and dtype.kind == "f" and dtype is not mode.dtype  # layers convert it
+        keys.append((value.shape, dtype.name, isinstance(leaf, Tensor) and leaf.requires_grad, is_data))
+        arrays.append(value)
+    return Kind(tree, tuple(keys), mode.grad, mode.dtype), arrays, leaves, is_array
+
+
+def _check_static(leaf: Any) -> None:
+    try:
+        hash(leaf)
+    except TypeError:
+        got = f"an argument of type {type(leaf).__name__}"
+        hint = "pass tensors, arrays, numbers, and lists, tuples, dicts or dataclasses of them"
+        raise TraceError(message("jit", got, "arrays, or values that can be hashed", hint)) from None
+
+
+@functools.cache
+def usable() -> bool:
+    """Whether there is a compiler; where there is none, one warning says why everything runs eagerly."""
+    if not config().jit:
+        warnings.warn("TGNN_JIT=0: compiled functions run eagerly", RuntimeWarning, stacklevel=user_level())
+        return False
+    try:
+        native.machine()
+    except MissingExtra as error:
+        warnings.warn(f"compiled functions run eagerly: {error}", RuntimeWarning, stacklevel=user_level())
+        return False
+    return True

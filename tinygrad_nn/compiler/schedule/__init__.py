@@ -1,0 +1,1 @@
+"""Program to Schedule: vector axes, relayout, loop fusion, memory. Imports `loopir` alone."""

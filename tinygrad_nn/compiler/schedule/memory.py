@@ -1,0 +1,205 @@
+"""Memory: the layout of each buffer and its place in the arena.
+
+Temporaries of one dtype share memory when they do not live at the same time, and a new value of the state takes the
+place of the old one where nothing reads that any more.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Final
+
+from ...scalar import param
+from ..loopir.ir import Access, Buffer, Check, Kernel, Store, Var, accesses, affine, nest, statements
+from ..loopir.program import Program, Region, Repeat, Span, spans, with_spans
+
+ALIGNMENT: Final = 64  # bytes
+LONG: Final = 16  # vectors in a line from which it is padded to four of them
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the elements of a buffer lie: elements per step of each axis, and elements in all, padding included.
+
+    `inner` is the axis whose elements are next to each other, `pitch` its length with padding.
+    """
+
+    strides: tuple[int, ...]
+    size: int
+    inner: int
+    pitch: int
+
+
+def layout(buffer: Buffer, inner: int, width: int) -> Layout:
+    """Row-major order with one axis moved innermost and padded to whole vectors; plain buffers have neither."""
+    rank = len(buffer.shape)
+    if rank == 0:
+        return Layout((), 1, -1, 1)
+    order = [axis for axis in range(rank) if axis != inner] + [inner]
+    lanes = 1 if buffer.plain or buffer.shape[inner] <= 1 else width // buffer.dtype.itemsize
+    if lanes > 1 and buffer.shape[inner] >= LONG * lanes:
+        lanes *= 4  # so many vectors may be taken at a time
+    pitch = ceil(buffer.shape[inner] / lanes) * lanes
+    strides, step = [0] * rank, 1
+    for axis in reversed(order):
+        strides[axis] = step
+        step *= pitch if axis == inner else buffer.shape[axis]
+    return Layout(tuple(strides), max(step, 1), inner, pitch)
+
+
+def place(program: Program, layouts: dict[Buffer, Layout]) -> tuple[Program, dict[Buffer, int], int]:
+    """Offsets in the arena, the program with the copies it needs at the end of its spans, and the size of the arena."""
+    program = replace(program, order=program.regions)  # spans are told apart by identity
+    uses = Uses(program)
+    shared: dict[Buffer, Buffer] = {}
+    copies: dict[Span, list[tuple[Buffer, Buffer]]] = {}
+    for span, _ in spans(program.regions):
+        for old, new in span.updates:
+            if old is new:
+                continue
+            if new not in shared and layouts[old] == layouts[new] and uses.may_replace(span, old, new):
+                shared[new] = old
+            else:
+                copies.setdefault(span, []).append((old, new))
+                own = uses.own[new]
+                uses.last[own] = max(uses.last.get(own, 0), span.stop)
+    offsets: dict[Buffer, int] = {}
+    size = 0
+    for buffer in program.buffers:
+        if uses.own[buffer] is buffer and (buffer.role != "temporary" or buffer not in uses.first):
+            offsets[buffer] = size
+            size += _bytes(buffer, layouts)
+    temporaries = [b for b in uses.first if b.role == "temporary" and b not in shared]
+    for dtype in dict.fromkeys(b.dtype for b in temporaries):
+        # Padding holds what was there before. Integers, read as floats, are subnormal, which is very slow: so only
+        # temporaries of one dtype share memory.
+        fixed = size
+        live: list[tuple[int, int, int]] = []  # offset, end, last use; by offset
+        for buffer in sorted((b for b in temporaries if b.dtype == dtype), key=lambda b: uses.first[b]):
+            live = [one for one in live if one[2] >= uses.first[buffer]]
+            need = _bytes(buffer, layouts)
+            at = _first_gap(live, need, fixed)
+            offsets[buffer] = at
+            insort(live, (at, at + need, uses.last[buffer]))
+            size = max(size, at + need)
+    offsets |= {new: offsets[old] for new, old in shared.items()}
+    offsets |= {buffer: offsets[uses.own[buffer]] for buffer in program.buffers}
+    return _with_copies(program, copies, layouts, offsets, size)
+
+
+def ranges(regions: Sequence[Region]) -> Iterator[tuple[int, int]]:
+    """The first and the last kernel (exclusive) of every repetition."""
+    for region in regions:
+        if isinstance(region, Span):
+            continue
+        if isinstance(region, Repeat):
+            inside = [span for span, _ in spans(region.body)]
+            yield min(span.start for span in inside), max(span.stop for span in inside)
+        yield from ranges(region.body)
+
+
+class Uses:
+    """Where each buffer is read and written, by position of the kernel; aliases count as their base."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.own: dict[Buffer, Buffer] = {b: b.base or b for b in program.buffers}
+        self.first: dict[Buffer, int] = {}
+        self.last: dict[Buffer, int] = {}
+        self.reads: dict[Buffer, dict[int, list[tuple[int, Access]]]] = {}  # by kernel; the number is the order in it
+        self.writes: dict[Buffer, dict[int, list[tuple[int, Access]]]] = {}
+        self.checks: list[int] = []
+        for position, kernel in enumerate(program.kernels):
+            if any(isinstance(one, Check) for one, _ in statements(kernel.body)):
+                self.checks.append(position)
+            for number, (access, written, _) in enumerate(accesses(kernel)):
+                base = self.own[access.buffer]
+                self.first.setdefault(base, position)
+                self.last[base] = position
+                kind = self.writes if written else self.reads
+                kind.setdefault(base, {}).setdefault(position, []).append((number, access))
+        for buffer in program.outputs:
+            self.last[self.own[buffer]] = len(program.kernels)
+        for start, stop in sorted(ranges(program.regions), key=lambda pair: pair[1] - pair[0]):
+            for buffer in self.first:  # what crosses the border of a repetition lives in all of its rounds
+                first, last = self.first[buffer], self.last[buffer]
+                if first < start <= last < stop:
+                    self.last[buffer] = stop - 1
+                elif start <= first < stop <= last:
+                    self.first[buffer] = start
+
+    def may_replace(self, span: Span, old: Buffer, new: Buffer) -> bool:
+        """Whether a new value may be written over the old one: nothing later in the span reads that or may stop the
+        program, which leaves the state as it was, and the kernel that writes reads it only where it writes, and before.
+        """
+        writes = self.writes.get(new, {})
+        if new.role != "temporary" or new.base is not None or len(writes) != 1 or old in self.program.outputs:
+            return False
+        ((begin, written),) = writes.items()
+        if not span.start <= begin < span.stop or any(old is other for _, other in span.updates):
+            return False
+        reads = self.reads.get(old, {})
+        later = any(begin < position < span.stop for position in (*reads, *self.checks))
+        number, target = written[0]
+        return not later and all(k < number and access.index == target.index for k, access in reads.get(begin, []))
+
+
+def _first_gap(live: list[tuple[int, int, int]], need: int, start: int) -> int:
+    at = start
+    for begin, end, _ in live:
+        if at + need <= begin:
+            break
+        if end > at:
+            at = end
+    return at
+
+
+def _bytes(buffer: Buffer, layouts: Mapping[Buffer, Layout]) -> int:
+    return ceil(layouts[buffer].size * buffer.dtype.itemsize / ALIGNMENT) * ALIGNMENT
+
+
+def _with_copies(
+    program: Program,
+    copies: Mapping[Span, Sequence[tuple[Buffer, Buffer]]],
+    layouts: dict[Buffer, Layout],
+    offsets: dict[Buffer, int],
+    size: int,
+) -> tuple[Program, dict[Buffer, int], int]:
+    """The program with kernels that copy new values into the state at the end of their span, by way of a third buffer
+    where one state's new value is another state's old one.
+    """
+    if not copies:
+        return program, offsets, size
+    kernels: list[Kernel] = []
+    buffers = list(program.buffers)
+    moved: dict[Span, Span] = {}
+    for span, _ in spans(program.regions):
+        start = len(kernels)
+        kernels += program.kernels[span.start : span.stop]
+        pairs = copies.get(span, ())
+        olds = {old for old, _ in pairs}
+        sources: dict[Buffer, Buffer] = {}
+        for _, new in pairs:
+            if new in olds and new not in sources:
+                between = Buffer(f"{new.name}c", new.shape, new.dtype)
+                buffers.append(between)
+                layouts[between] = layouts[new]
+                offsets[between] = size
+                size += _bytes(between, layouts)
+                sources[new] = between
+                kernels.append(copy(between, new))
+        kernels += [copy(old, sources.get(new, new)) for old, new in pairs]
+        moved[span] = Span(start, len(kernels), span.updates)
+    order = with_spans(program.regions, moved)
+    return replace(program, kernels=tuple(kernels), buffers=tuple(buffers), order=order), offsets, size
+
+
+def copy(target: Buffer, source: Buffer) -> Kernel:
+    """A kernel that copies a buffer."""
+    loops = [Var(f"u{axis}", n) for axis, n in enumerate(target.shape)]
+    index = tuple(affine(var) for var in loops)
+    body = nest(loops, (Store(Access(target, index), param(Access(source, index), source.dtype)),))
+    return Kernel(f"copy_{target.name}", body, ("update",))

@@ -1,0 +1,138 @@
+"""Copies of matrices in another order: for those that are read along their rows here and along their columns there.
+
+A recurrent weight is: forwards the lanes are its rows, backwards its columns, and one of the two would gather its
+elements. A copy is made where that costs less, outside of all repetitions that do not change the matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Final
+
+from ..loopir.ir import Buffer, Gemm, Kernel, statements
+from ..loopir.program import Program, Region, Repeat, Span, paths, spans
+from ..loopir.substitute import Renaming
+from .axes import GATHER, Profile, best, times
+from .memory import copy
+
+OVERHEAD: Final = 8.0  # of one more kernel, in loads
+CLEARLY: Final = 3.0  # times as much must be saved: the costs are rough
+
+
+def with_transposes(given: Program, profiles: Sequence[Profile], inner: Mapping[Buffer, int], width: int) -> Program:
+    """The program with the copies that pay, given the innermost axes without them; the same one if none does."""
+    program = replace(given, order=given.regions)  # regions are told apart by identity
+    based = {buffer.base for buffer in program.buffers}
+    writers: dict[Buffer, list[int]] = {}
+    for position, one in enumerate(profiles):
+        for buffer in {use.buffer for use in one.uses if use.written}:
+            writers.setdefault(buffer, []).append(position)
+    gains: dict[tuple[Buffer, int, Region], dict[int, float]] = {}
+    rounds: dict[Region, float] = {}
+    often = times(program)
+    for span, around in paths(program.regions):
+        for position in range(span.start, span.stop):
+            for buffer, axis, gain in _wishes(program.kernels[position], profiles[position], inner, width):
+                region = _unchanged(writers, span, around, buffer, position)
+                if region is None or buffer.base is not None or buffer in based:
+                    continue
+                outside = around[: around.index(region)] if region in around else around
+                rounds[region] = prod(float(one.var.extent) for one in outside if isinstance(one, Repeat))
+                gains.setdefault((buffer, axis, region), {})[position] = gain * often[position]
+    insertion = _Insertion(program, writers)
+    for (buffer, _, region), readers in gains.items():
+        if sum(readers.values()) > CLEARLY * rounds[region] * _cost(buffer, width):
+            insertion.add(buffer, region, readers)
+    return insertion.program() if insertion.copies else given
+
+
+def _wishes(
+    kernel: Kernel, one: Profile, inner: Mapping[Buffer, int], width: int
+) -> Iterator[tuple[Buffer, int, float]]:
+    """The buffers that a kernel would like to find in another order: the axis, and what that would save."""
+    if any(isinstance(one, Gemm) for one, _ in statements(kernel.body)):
+        return
+    now, _ = best(one, inner, width)
+    written = {use.buffer for use in one.uses if use.written}
+    for buffer in dict.fromkeys(use.buffer for use in one.uses):
+        axes = [axis for axis, n in enumerate(buffer.shape) if n > 1 and axis != inner[buffer]]
+        if buffer in written or not axes:
+            continue
+        cost, axis = min((best(one, {**inner, buffer: axis}, width)[0], axis) for axis in axes)
+        if cost < now:
+            yield buffer, axis, now - cost
+
+
+def _cost(buffer: Buffer, width: int) -> float:
+    lanes = width // buffer.dtype.itemsize
+    return prod(buffer.shape) / lanes * (1 + lanes * GATHER) + OVERHEAD
+
+
+def _unchanged(
+    writers: Mapping[Buffer, list[int]], span: Span, around: Sequence[Region], buffer: Buffer, position: int
+) -> Region | None:
+    """The outermost region around a kernel in which a buffer does not change; or the kernel's span, where it has its
+    value before the kernel and changes at the end at most.
+    """
+    where = writers.get(buffer, [])
+    for region in (*around, span):
+        inside = [span for span, _ in spans((region,))]
+        changes = any(old is buffer for span in inside for old, _ in span.updates)
+        if not changes and not any(inside[0].start <= k < inside[-1].stop for k in where):
+            return region
+    return None if any(position <= k < span.stop for k in where) else span
+
+
+@dataclass(slots=True)
+class _Insertion:
+    """Copies to be made before regions, or before a kernel, and the kernels that are to read them."""
+
+    old: Program
+    writers: Mapping[Buffer, list[int]]
+    copies: list[Buffer] = field(default_factory=list)
+    before: dict[Region | int, list[Kernel]] = field(default_factory=dict)
+    renamed: dict[int, dict[Buffer, Buffer]] = field(default_factory=dict)
+    kernels: list[Kernel] = field(default_factory=list)
+
+    def add(self, buffer: Buffer, region: Region, readers: Mapping[int, float]) -> None:
+        """A copy for some kernels."""
+        made = Buffer(f"{buffer.name}t{len(self.copies)}", buffer.shape, buffer.dtype)
+        self.copies.append(made)
+        spot: Region | int = region
+        if isinstance(region, Span):  # as early as may be: what is stored here is not at once there to be loaded
+            earlier = [k + 1 for k in self.writers.get(buffer, ()) if region.start <= k < min(readers)]
+            spot = max(earlier, default=region.start)
+        self.before.setdefault(spot, []).append(replace(copy(made, buffer), name=f"transpose_{buffer.name}"))
+        for position in readers:
+            self.renamed.setdefault(position, {})[buffer] = made
+
+    def program(self) -> Program:
+        """The program with all of them."""
+        order = self._regions(self.old.regions)
+        return replace(self.old, kernels=tuple(self.kernels), buffers=(*self.old.buffers, *self.copies), order=order)
+
+    def _regions(self, regions: Sequence[Region]) -> tuple[Region, ...]:
+        result: list[Region] = []
+        for region in regions:
+            start = len(self.kernels)
+            self.kernels += self.before.get(region, ())
+            if len(self.kernels) > start:
+                result.append(Span(start, len(self.kernels)))
+            if isinstance(region, Span):
+                start = len(self.kernels)
+                for position in range(region.start, region.stop):
+                    self.kernels += self.before.get(position, ())
+                    self.kernels.append(self._kernel(position))
+                result.append(Span(start, len(self.kernels), region.updates))
+            else:
+                result.append(replace(region, body=self._regions(region.body)))
+        return tuple(result)
+
+    def _kernel(self, position: int) -> Kernel:
+        kernel = self.old.kernels[position]
+        if position not in self.renamed:
+            return kernel
+        rename = Renaming(buffers=self.renamed[position])
+        return replace(kernel, body=tuple(rename.statement(one) for one in kernel.body))

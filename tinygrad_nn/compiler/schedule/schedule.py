@@ -1,0 +1,91 @@
+"""How a program runs on a machine: order of kernels, vector axes, layouts, places in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ..loopir.ir import Buffer, Kernel, accesses
+from ..loopir.program import Program, Span, spans, with_spans
+from .axes import choose, jams, outermost, profile, together
+from .loop_fusion import join
+from .memory import Layout, layout, place
+from .relayout import with_transposes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Schedule:
+    """A program with its layouts, offsets (bytes) and the size of its arena."""
+
+    program: Program
+    layouts: Mapping[Buffer, Layout]
+    offsets: Mapping[Buffer, int]
+    size: int
+    width: int
+
+
+def schedule(program: Program, width: int) -> Schedule:
+    """Choose for vectors of `width` bytes."""
+    program = replace(program, kernels=late_updates(program))
+    profiles = [profile(kernel, width) for kernel in program.kernels]
+    inner, vectors = choose(program, profiles, width)
+    transposed = with_transposes(program, profiles, inner, width)
+    if transposed is not program:
+        program = transposed
+        inner, vectors = choose(program, [profile(kernel, width) for kernel in program.kernels], width)
+    kernels = []
+    for kernel, vector in zip(program.kernels, vectors, strict=True):
+        body = outermost(kernel.body, vector) if vector else kernel.body
+        shaped = replace(kernel, body=body, vector=vector)
+        jam = jams(shaped)
+        kernels.append(replace(shaped, jam=jam, wide=1 if jam else together(shaped, width)))
+    program = by_rows(replace(program, kernels=tuple(kernels)))
+    layouts = {buffer: layout(buffer, inner[buffer], width) for buffer in program.buffers}
+    program, offsets, size = place(program, layouts)
+    return Schedule(program, layouts, offsets, size, width)
+
+
+def by_rows(program: Program) -> Program:
+    """The program with neighbouring kernels of a span joined."""
+    kernels: list[Kernel] = []
+    moved: dict[Span, Span] = {}
+    regions = program.regions
+    for span, _ in spans(regions):
+        start = len(kernels)
+        kernels += join(program.kernels[span.start : span.stop], dict(span.updates))
+        moved[span] = Span(start, len(kernels), span.updates)
+    return replace(program, kernels=tuple(kernels), order=with_spans(regions, moved))
+
+
+def late_updates(program: Program) -> tuple[Kernel, ...]:
+    """The kernels, checks first in each span and last those that only make new values of the state, so that these may
+    replace the old ones and an index out of range is found before anything is changed.
+    """
+    outputs = set(program.outputs)
+    kernels: list[Kernel] = []
+    for span, _ in spans(program.regions):
+        here = program.kernels[span.start : span.stop]
+        targets = {new for _, new in span.updates} - outputs
+        readers: dict[Buffer, set[Kernel]] = {}
+        writes: dict[Kernel, set[Buffer]] = {}
+        for kernel in here:
+            for access, written, _ in accesses(kernel):
+                base = access.buffer.base or access.buffer
+                if written:
+                    writes.setdefault(kernel, set()).add(base)
+                else:
+                    readers.setdefault(base, set()).add(kernel)
+        first = {kernel for kernel in here if kernel not in writes and _reads_inputs(kernel)}
+        late = {
+            kernel
+            for kernel, written in writes.items()
+            if all(b in targets and readers.get(b, set()) <= {kernel} for b in written)
+        }
+        kernels += [kernel for kernel in here if kernel in first]
+        kernels += [kernel for kernel in here if kernel not in first and kernel not in late]
+        kernels += [kernel for kernel in here if kernel in late]
+    return tuple(kernels)
+
+
+def _reads_inputs(kernel: Kernel) -> bool:
+    return all(access.buffer.role != "temporary" for access, _, _ in accesses(kernel))

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import GraphError, message
 from ..graph import DType
 from ..scalar import OPERATIONS, Expr, walk
+from .loopir.faults import raise_fault
 from .loopir.ir import (
     TAIL,
     Access,
@@ -33,7 +34,7 @@ from .loopir.ir import (
     show,
 )
 from .loopir.program import Fault, Program, Region, Repeat, Span
-from .run.runtime import Arena, raise_fault
+from .schedule.arena import Arena
 from .schedule.schedule import Schedule
 
 Array = np.ndarray[Any, Any]

@@ -32,9 +32,9 @@ from ..loopir.ir import (
 )
 from ..loopir.ir import statements as all_statements
 from ..loopir.program import Program, Region, Repeat, Span
+from ..schedule.arena import Arena
 from ..schedule.axes import times
 from ..schedule.schedule import Schedule, schedule
-from .runtime import Arena
 
 ROUNDS: Final = 200
 HEADER: Final = ("kernel", "ops", "loops", "vector", "flops", "bytes", "ns", "share", "of peak")

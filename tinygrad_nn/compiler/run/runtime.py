@@ -18,17 +18,16 @@ from typing import Any, Final
 import numpy as np
 
 from ...config import config, say
-from ...graph import NO_ATTRS, Attrs, Graph, Node
-from ...ops.elementwise import no_quotient
-from ...ops.lookup import out_of_range
+from ...graph import NO_ATTRS, Graph, Node
 from ...ops.source import CONSTANT
 from ..codegen import native
 from ..codegen.llvm import write_function
-from ..loopir.ir import Buffer
+from ..loopir.faults import raise_fault
 from ..loopir.program import Fault, Program
 from ..lower.fusion import Plan, plan
 from ..lower.lower import lower
 from ..passes.algebra import rewrite
+from ..schedule.arena import Arena
 from ..schedule.schedule import Schedule, schedule
 from .notice import announcement
 
@@ -127,35 +126,6 @@ def show_stages(traced: Graph, plans: Mapping[Plan, Graph], planned: Schedule, l
         say(f"-- assembly\n{native.assembly(llvm)}")
 
 
-def aligned(size: int) -> Array:
-    """Zeroed bytes whose address is a multiple of 64."""
-    raw = np.zeros(size + 64, np.uint8)
-    start = -raw.ctypes.data % 64
-    return raw[start : start + size]
-
-
-class Arena:
-    """The memory of a schedule, with a view of every buffer in its own shape."""
-
-    def __init__(self, planned: Schedule) -> None:
-        self.schedule = planned
-        self.memory = aligned(max(planned.size, 64))
-        self.address: int = self.memory.ctypes.data
-        for buffer in planned.program.buffers:
-            if buffer.role == "constant" and buffer.base is None:
-                self.view(buffer)[...] = buffer.value
-
-    def view(self, buffer: Buffer) -> Array:
-        """The elements of a buffer."""
-        laid = self.schedule.layouts[buffer]
-        size = buffer.dtype.itemsize
-        strides = tuple(step * size for step in laid.strides)
-        start = self.schedule.offsets[buffer]
-        if 0 in buffer.shape:
-            return np.zeros(buffer.shape, buffer.dtype)
-        return np.ndarray(buffer.shape, buffer.dtype, self.memory.data, start, strides)
-
-
 class Compiled:
     """A graph as machine code, with an arena of its own."""
 
@@ -194,16 +164,3 @@ class Compiled:
         """Raise the error of a check that did not hold."""
         fault: Fault = self.stages.schedule.program.faults[code - 1]
         raise_fault(fault, None if fault.buffer is None else self.arena.view(fault.buffer))
-
-
-_HINTS: Final = dict.fromkeys(
-    (("cross_entropy", -100), ("nll_loss", -100)),
-    "compiled code ignores labels only if ignore_index is another number: ignore_index=-1, and -1 among the labels",
-)
-
-
-def raise_fault(fault: Fault, values: Any, where: Attrs = NO_ATTRS) -> None:
-    """Name the first number that is out of range, or divisor that is 0, and where it was."""
-    if fault.size is None:
-        raise no_quotient(fault.called.name, values, where)
-    raise out_of_range(fault.called, np.array(values), fault.size, hints=_HINTS)

@@ -27,15 +27,17 @@ from ...tensor.context import HANDLES
 from ...tensor.core import constant
 from ..codegen import native
 from ..codegen.llvm import write_function
+from ..loopir.faults import raise_fault
 from ..loopir.program import Fault
 from ..lower.training_loop import STOPPED, Body, Epochs, Results
 from ..passes.merge import Dim, overlaid
 from ..passes.movement import with_axes
+from ..schedule.arena import Arena
 from ..schedule.schedule import schedule
 from ..trace import Traced, trace
 from .jit import Jitted, State, bring_in, built_as_traced, describe, give_back
 from .notice import announcement
-from .runtime import Arena, raise_fault, show_stages
+from .runtime import show_stages
 
 RANKED: Final = 2048  # samples whose permutation is made natively: by ranks, which costs their square
 PATIENCE: Final = 0.15  # seconds that Ctrl-C may wait for a call

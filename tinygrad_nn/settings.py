@@ -215,10 +215,13 @@ def flags(init: Callable[P, R]) -> Callable[P, R]:
 def _checked(function: Callable[P, R], checks: Mapping[str, Kind], error: type[TinygradError]) -> Callable[P, R]:
     code = function.__code__
     names = code.co_varnames[: code.co_argcount]
+    unchecked = next((k for k, name in enumerate(names) if name in checks), len(names))  # so many come before
     owner = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not kwargs and len(args) <= unchecked:  # the usual call of a method: all is as it is by default
+            return function(*args)  # type: ignore[call-arg]
         for name, value in zip(names, args):  # noqa: B905
             check = checks.get(name)
             if check is not None and value.__class__ not in check.classes:

@@ -12,8 +12,7 @@ import math
 import numbers
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from .errors import ConfigError, DTypeError, TinygradError, message
 
@@ -113,8 +112,7 @@ def _is_scalar(value: Any) -> bool:
     return is_number(value) or (kind in ("i", "u", "f") and value.shape == ())
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """What an annotation lets in: values of `classes` without a look, and those that one of the `tests` takes."""
 
     classes: frozenset[type]

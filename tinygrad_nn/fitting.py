@@ -42,7 +42,7 @@ from .errors import (
 from .extras import require
 from .graph import DType
 from .history import History, run_metadata
-from .random import Generator, default_generator, randperm
+from .random import Generator, default_generator, order_generator, randperm
 from .reach import Reached
 from .resume import Progress, fingerprint, located, read, understood, without_callbacks
 from .serialize import StrPath
@@ -201,7 +201,7 @@ def fit(
     evaluates = evaluate is not None
     run = Fit(history, epochs, evaluates, irregular=evaluates and epochs % eval_every != 0)
     health = Health(history, on_nonfinite)
-    generator = Generator(seed) if shuffle and seed is not None else None
+    generator = order_generator(seed) if shuffle and seed is not None else None
     callbacks = sorted(callbacks, key=lambda callback: getattr(callback, "after_others", False))
     keepers = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
     if keepers or not (resume is None or resume is False):

@@ -113,6 +113,8 @@ class Tensor(Contracted):
         Returns a function that removes the hook.
         """
         self._needs_gradient("register_hook")
+        if mode.recorder is not None:
+            mode.recorder.lift(self)
         hooks = _own_slot(self.node).hooks
         key = max(hooks, default=-1) + 1
         hooks[key] = hook

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from ...graph import Graph, Node
 from ...ops.contract import MATMUL, inner_length
-from ...ops.elementwise import ADD, DIVISIONS
-from ...ops.movement import RESHAPE
+from ...ops.elementwise import ADD
+from ...ops.movement import RESHAPE, is_squeeze
 from ...ops.rules import INT64, Fold, Pieces, Rank, Spread
 from ...ops.scan import SCAN
 from ...scalar import Expr, const, param
@@ -36,7 +36,7 @@ from ..loopir.ir import (
 )
 from ..loopir.program import Fault, Program, Region, Span
 from ..passes.algebra import filled
-from .fusion import Plan, inlines, is_split, is_squeeze, is_view, pieces, streams
+from .fusion import Plan, inlines, is_split, is_view, pieces, streams
 from .reader import Guards, Reader
 from .scan import Scans
 
@@ -226,7 +226,7 @@ class Lowering(Scans):
             for product, other in (node.inputs, node.inputs[::-1]):
                 if product.op is MATMUL and not self._there(product, index, guards):
                     return self._products(product, index, guards, [], self.pull(other, index, guards))
-        if node.op in DIVISIONS and node.dtype.kind == "i":
+        if node.op.divides and node.dtype.kind == "i":
             self.divides(node)
         operands = [self.pull(operand, index, guards) for operand in node.inputs]
         value: Expr = node.op.emit(*operands, **node.attrs)

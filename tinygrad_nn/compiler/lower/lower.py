@@ -16,7 +16,6 @@ from ...ops.movement import RESHAPE, is_squeeze
 from ...ops.rules import INT64, Fold, Pieces, Rank, Spread
 from ...ops.scan import SCAN
 from ...scalar import Expr, const, param
-from ..blas import is_large
 from ..loopir.buffer_view import Window
 from ..loopir.ir import (
     TAIL,
@@ -176,7 +175,7 @@ class Lowering(Scans):
             self._scan(node, buffer)
         elif isinstance(emit, Pieces):
             self._pieces(node, target, emit)
-        elif is_large(node):
+        elif self.plan.multiplies(node):
             self._gemm(node, buffer)
         elif streams(node, self.plan) and not target.place:
             self._step_by_step(node, buffer)

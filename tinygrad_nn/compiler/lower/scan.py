@@ -80,7 +80,8 @@ class Scans(OwnLoops):
             return
         left = [k for k in range(len(attrs["body"].outputs)) if k < carries or k in columns]
         body = rewrite(Graph.of([attrs["body"].outputs[k] for k in left], attrs["body"].inputs))
-        step = _Step(name, length, reverse, body, plan(body), dict(zip(left, body.outputs, strict=True)), columns)
+        outputs = dict(zip(left, body.outputs, strict=True))
+        step = _Step(name, length, reverse, body, plan(body, self.plan.blas), outputs, columns)
         for k, (symbol, operand) in enumerate(zip(body.inputs, node.inputs, strict=True)):
             if k < carries:
                 self._carry(step, k, symbol, operand)

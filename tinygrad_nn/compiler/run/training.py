@@ -9,6 +9,7 @@ columns of the history.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -115,6 +116,7 @@ class Training:
         self.stop[...] = NEVER
         self.shuffled = shuffle and permutation is None
         self.own_order = self.view(builder.orders) if builder.orders is not None and permutation is not None else None
+        self.pace = math.inf  # seconds of an epoch, when that was last measured
         self.place: tuple[int, int | None] = (0, None)  # of the last error: epoch of the call, and batch if it was one
         self.orders = self.view(builder.orders) if builder.orders is not None and permutation is None else None
         self.turns = self.view(builder.turns) if builder.turns is not None else None

@@ -9,6 +9,7 @@ columns of the history.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -86,6 +87,7 @@ class Training:
         self.stop[...] = NEVER
         permuted = job.epochs is not None and job.epochs.permuted
         self.shuffled = shuffle and not permuted
+        self.pace = math.inf  # seconds of an epoch, when that was last measured
         orders = None if control.order is None else self.view(control.order)
         self.own_order = orders if permuted else None  # made natively
         self.orders = None if permuted else orders

@@ -42,7 +42,7 @@ from .errors import (
 from .extras import require
 from .graph import DType
 from .history import History, run_metadata
-from .random import Generator, default_generator, randperm
+from .random import Generator, default_generator, order_generator, randperm
 from .reach import Reached
 from .resume import Progress, fingerprint, located, read, understood, without_callbacks
 from .serialize import StrPath
@@ -201,7 +201,7 @@ def fit(
     evaluates = evaluate is not None
     run = Fit(history, epochs, evaluates, irregular=evaluates and epochs % eval_every != 0)
     health = Health(history, on_nonfinite)
-    generator = Generator(seed) if shuffle and seed is not None else None
+    generator = order_generator(seed) if shuffle and seed is not None else None
     callbacks = sorted(callbacks, key=lambda callback: getattr(callback, "after_others", False))
     keepers = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
     if keepers or not (resume is None or resume is False):
@@ -355,7 +355,8 @@ def _run_native(
     patient = all(getattr(callback, "only_logs", callback in pauses) for callback in callbacks)
     if training.shuffled and generator is None and training.changes(default_generator.counter):
         patient = False  # the order of an epoch is drawn after what the step drew in the one before
-    chunk, pace = 1, math.inf  # nobody knows yet how long an epoch takes
+    pace = training.pace
+    chunk = _chunk(pace)
     with _deferred_interrupt() as interrupted, _bar(epochs, progress, run.epoch) as advance:
         while not run.over:
             if begun and curious:
@@ -379,7 +380,7 @@ def _run_native(
             started = time.perf_counter()
             done = watch.run(size * pace, interrupted)
             pace = (time.perf_counter() - started) / max(done, 1)
-            chunk = max(1, int(0.1 / max(pace, 1e-7)))
+            chunk = _chunk(pace)
             logged = _Columns(training, history, due[:done], first)
             if done and due[done - 1] and not training.evaluates and evaluate is not None:
                 history.log_evaluation(watch.judge(first + done - 1, evaluate))
@@ -395,7 +396,13 @@ def _run_native(
                 advance(history.last(), done)
             if interrupted() and not history.stopped:
                 run.stop(f"interrupted in epoch {run.epoch + 1}")
+    training.pace = pace
     return native
+
+
+def _chunk(pace: float) -> int:
+    """The epochs of one native call, of which each takes so many seconds."""
+    return max(1, int(0.1 / max(pace, 1e-7)))
 
 
 def _curious(callbacks: Sequence[Any]) -> bool:
@@ -531,8 +538,7 @@ class _NativeWatch:
         """The first mean or score of these epochs that is not finite."""
         training = self.training
         means, scores = training.history[:done], training.scores[:done]
-        numbers = means.ravel().tolist() + (scores.ravel().tolist() if training.evaluates else [])
-        if all(map(math.isfinite, numbers)):  # this may come after every epoch, and a list is quicker than an array
+        if _all_finite(means) and (not training.evaluates or _all_finite(scores)):
             return None
         bad = np.flatnonzero(~np.isfinite(means).all(1))
         judged = np.flatnonzero(~np.isfinite(scores).all(1) & self.due[:done]) if training.evaluates else bad[:0]
@@ -638,6 +644,11 @@ def _run_eager(
                 advance(logs, 1)
             if history.stopped:
                 break
+
+
+def _all_finite(numbers: Any) -> bool:
+    """Whether an array holds neither NaN nor infinity; quick also for the few numbers of one epoch."""
+    return all(map(math.isfinite, numbers.ravel().tolist())) if numbers.size < 64 else bool(np.isfinite(numbers).all())
 
 
 class _Watched:

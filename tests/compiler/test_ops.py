@@ -17,13 +17,13 @@ import tinygrad_nn as tg
 from tinygrad_nn.compiler import interp
 from tinygrad_nn.compiler.run.runtime import Compiled
 from tinygrad_nn.compiler.trace import trace
-from tinygrad_nn.errors import DTypeError, IndexOutOfRange
+from tinygrad_nn.errors import IndexOutOfRange
 from tinygrad_nn.graph import Case, Graph, Op
 from tinygrad_nn.ops import TABLE
-from tinygrad_nn.ops.rules import BOOL, DTYPES, INT64, SELECT_LIMIT
+from tinygrad_nn.ops.rules import DTYPES, INT64, SELECT_LIMIT
 from tinygrad_nn.pytree import flatten
 from tinygrad_nn.testing.agreement import check
-from tinygrad_nn.testing.samples import operands
+from tinygrad_nn.testing.samples import dtypes_of, operands
 from tinygrad_nn.testing.strategies import LAYOUTS, laid_out
 
 OPS = [op for op in TABLE.values() if op.kind != "source"]
@@ -79,18 +79,11 @@ def agree(op: Op, values: Any, attrs: Any, interpreted: bool = True) -> None:
     assert not outcome.problems, "\n".join(outcome.problems)
 
 
-def dtypes_of(op: Op, case: Case) -> Iterator[list[Any]]:
+def all_dtypes(op: Op, case: Case) -> Iterator[list[Any]]:
     """The dtypes a case's operands may have: all that the op takes, an index being int32 or int64."""
     for dtype, index in itertools.product(DTYPES, DTYPES[1:3]):
-        found = [
-            BOOL if arg.dtype == "bool" else index if arg.dtype == "int" and op.kind in ("index", "random") else dtype
-            for arg in case.args
-        ]
-        try:
-            op.dtype(*found, **case.attrs)
-        except DTypeError:
-            continue
-        if index == INT64 or op.kind == "index":
+        found = dtypes_of(op, case, dtype, index)
+        if found and (index == INT64 or op.kind == "index"):
             yield found
 
 
@@ -106,7 +99,7 @@ def drawn(op: Op, case: Case, dtypes: list[Any], shapes: Any = None, seed: int =
 def test_every_case_in_every_dtype(op: Op) -> None:
     count = 0
     for case in op.domain:
-        for dtypes in dtypes_of(op, case):
+        for dtypes in all_dtypes(op, case):
             count += 1
             agree(op, drawn(op, case, dtypes), case.attrs)
     assert count
@@ -115,7 +108,7 @@ def test_every_case_in_every_dtype(op: Op) -> None:
 @named(ELEMENTWISE)
 def test_every_remainder_of_the_lanes(op: Op) -> None:
     case = op.domain[0]
-    floats = list(dtypes_of(op, case))
+    floats = list(all_dtypes(op, case))
     for dtypes in floats[-1:] + floats[-2:-1]:
         for n in LENGTHS:
             agree(op, drawn(op, case, dtypes, ((n,),) * len(case.args)), case.attrs, n in (1, 5, 9, 17))

@@ -188,7 +188,6 @@ class Twins(RuleBasedStateMachine):
             fresh = [p for p in one.model.parameters() if id(p) not in known]
             if fresh:
                 one.opt.add_param_group({"params": fresh})
-                one.schedule = optim.lr_scheduler.StepLR(one.opt, 2, 0.9)
                 one.kept.clear()
 
         self.both(act)

@@ -184,7 +184,7 @@ def test_an_error_while_a_run_is_watched_leaves_whole_state() -> None:
     assert seen > 0
     time.sleep(0.05)
     assert count.item() == seen
-    assert training.view(training.builder.state[0][1]) == seen
+    assert training.view(training.made.state[0][1]) == seen
 
 
 def test_an_evaluation_that_cannot_be_hashed() -> None:

@@ -21,7 +21,7 @@ from tinygrad_nn.testing.fuzz import fuzz, judge, main, minimise
 from tinygrad_nn.testing.programs import generate
 
 PROGRAMS = 60
-SUB, REAL = OPERATIONS["sub"], kernel.Expansion.real
+ADD, SUB, REAL = OPERATIONS["add"], OPERATIONS["sub"], kernel.Expansion.real
 
 
 def test_random_programs_agree() -> None:
@@ -69,6 +69,11 @@ def _one_too_far(self: Any, var: Any, base: Any, env: Any) -> Any:
     return REAL(self, var, base + 1 if isinstance(base, int) else self.b.add(base, self.b.whole(1)), env)
 
 
+def _floats_subtracted(t: Any, v: Any, a: Any) -> Any:
+    """Indices stay what they are."""
+    return (SUB if v.dtype.kind == "f" else ADD)(t, v, a)
+
+
 def _unmasked(self: Any, one: Any, env: Any) -> None:
     env.registers[one.register] = self.b.splat(self.value(one.value, env), self.lanes)
 
@@ -110,7 +115,7 @@ def test_an_exception_is_a_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["--programs", "5", "--seed", "2"]) == 0
     assert "5 programs" in capsys.readouterr().out
-    monkeypatch.setitem(OPERATIONS, "add", SUB)
+    monkeypatch.setitem(OPERATIONS, "add", _floats_subtracted)
     assert main(["--programs", "30", "--seed", "2"]) == 1
     out = capsys.readouterr().out
     assert "--seed 2 --first" in out

@@ -14,7 +14,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
-from tinygrad_nn.compiler.run import runtime
+from tinygrad_nn.compiler import driver
 from tinygrad_nn.errors import GradcheckError, ShapeError
 from tinygrad_nn.graph import Graph, Node, Op
 from tinygrad_nn.ops import TABLE
@@ -126,19 +126,19 @@ def test_a_weight_gradient_wrong_by_1e_5_is_found(mode: Any, monkeypatch: pytest
 def test_compiled_gradients_are_compared_with_compiled_differences(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gradient rule that is wrong only while it is compiled is found only in compiled code."""
     model, x = net(), numbers(5, 3)
-    real, compiled = runtime.rewrite, []
+    real, compiled = driver.rewrite, []
 
     def spoiled(graph: Graph) -> Graph:
         compiled.append(graph)
         return real(graph)
 
-    monkeypatch.setattr(runtime, "rewrite", spoiled)
+    monkeypatch.setattr(driver, "rewrite", spoiled)
     assert gradcheck(lambda: model(x), order=1)
     assert not compiled
     assert gradcheck(tg.jit(lambda: model(x)), order=1)
     assert [len(graph.outputs) for graph in compiled] == [1, 4]  # the function, and its gradient
     faulty = dataclasses.replace(TABLE["mul"], emit=lambda a, b: a * b * 1.00001)
-    monkeypatch.setattr(runtime, "rewrite", lambda graph: real(_with(graph, faulty)))
+    monkeypatch.setattr(driver, "rewrite", lambda graph: real(_with(graph, faulty)))
     with pytest.raises(GradcheckError, match="differ from the numeric ones"):
         gradcheck(tg.jit(lambda: model(x)), order=1)
     assert gradcheck(lambda: model(x), order=1)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import GraphError, message
 from ..scalar import OPERATIONS
-from .expand.code import Block, Check, Expanded, Gemm, Loop, Part, Statement, Store, Value, When, show
+from .expand.code import Block, Call, Check, Expanded, Gemm, Loop, Part, Statement, Store, Value, When, show
 from .interp import poison
 from .loopir.faults import raise_fault
 from .loopir.ir import Buffer
@@ -160,6 +160,14 @@ class Machine:
         self.body(one.body)
         self.values = outer
 
+    def call(self, one: Call) -> None:
+        """A function, with what it is given."""
+        outer, function = self.values, one.function
+        self.values = Values(zip(function.given, map(outer.__getitem__, one.given), strict=True))
+        self.values |= {start: (buffer, 0) for start, buffer in zip(function.starts, one.buffers, strict=True)}
+        self.body(one.function.body)
+        self.values = outer
+
     def when(self, one: When) -> None:
         """Steps that may be passed over."""
         if self.values[one.condition]:
@@ -172,7 +180,7 @@ _COMPUTE: Final[dict[str, Callable[..., Any]]] = {
     "first": lambda machine, v, x: x[0],
     "any": lambda machine, v, x: x.any(),
     "freeze": lambda machine, v, x: x,
-    "start": lambda machine, v: (v.data, np.int64(0)),
+    "start": lambda machine, v: (v.data, 0),
     "address": lambda machine, v, start, offset: (start[0], offset),
     "load": Machine.load,
 }
@@ -183,5 +191,6 @@ _RUN: Final[dict[type, Callable[[Machine, Any], None]]] = {
     Loop: Machine.loop,
     Block: Machine.block,
     Part: Machine.part,
+    Call: Machine.call,
     When: Machine.when,
 }

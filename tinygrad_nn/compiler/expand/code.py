@@ -8,6 +8,7 @@ scalar address the lanes lie in a row. A mask says which lanes touch memory.
 Operations of a Value are those of `scalar.OPERATIONS`, lane by lane, and
     const, steps        the number `data` in every lane; the numbers `data`, one for each lane: nowhere computed
     counter             the number of a loop's round, times its step
+    given               what a function is given
     carried, result     what a loop carries, inside of it and after it
     splat, half, first  a scalar in every lane; half of the lanes, from lane `data` on; the first lane
     any                 whether a mask holds in some lane
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from ...graph import DType
+from ..loopir.ir import Buffer
 from ..schedule.schedule import Schedule
 
 
@@ -116,6 +118,25 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Function:
+    """Steps that several kernels share: given where buffers begin, for the `starts` of the first one's, and values."""
+
+    name: str
+    starts: tuple[Value, ...]
+    given: tuple[Value, ...]
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """A function with what it is given."""
+
+    function: Function
+    buffers: tuple[Buffer, ...]
+    given: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class When:
     """Steps where a scalar condition holds."""
 
@@ -123,7 +144,7 @@ class When:
     body: tuple[Statement, ...]
 
 
-Statement = Value | Store | Check | Gemm | Loop | Block | Part | When
+Statement = Value | Store | Check | Gemm | Loop | Block | Part | Call | When
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,6 +192,9 @@ class _Shown:
                 yield f"{indent}check {one.code}: not {self.name(one.wrong)}"
             elif isinstance(one, Gemm):
                 yield f"{indent}gemm {one.sizes} {self.all((one.target, one.x, one.y))}"
+            elif isinstance(one, Call):
+                buffers = ", ".join(map(str, one.buffers))
+                yield f"{indent}call {one.function.name}: {buffers}; {self.all(one.given)}"
             elif isinstance(one, Loop):
                 carried = "".join(f", {self.name(c.inside)} from {self.name(c.before)}" for c in one.carried)
                 yield f"{indent}for {self.name(one.counter)} to {self.name(one.stop)} by {one.step}{carried}:"

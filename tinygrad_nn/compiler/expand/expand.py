@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ...scalar import BOOL, INT64
-from ..loopir.ir import TAIL, Access, Kernel, Var
+from ..loopir.ir import TAIL, Access, Buffer, Kernel, Var
 from ..loopir.program import Region, Repeat, Span, When
 from ..schedule.schedule import Schedule
+from ..schedule.sharing import Shared
 from .builder import Builder
-from .code import Block, Expanded, Loop, Part, Statement, Value
+from .code import Block, Call, Expanded, Function, Loop, Part, Statement, Value
 from .code import When as Condition
 from .kernel import Env, Expansion
 
@@ -54,6 +55,8 @@ class Expander:
         self.schedule, self.lanes = schedule, lanes
         self.b = Builder()
         self.size = 0
+        self.shared = {kernel: one for one in schedule.shared for kernel in one.calls}
+        self.functions: dict[Shared, Function] = {}
 
     def regions(self, regions: Sequence[Region], scope: Scope) -> list[Statement]:
         """Regions in order."""
@@ -79,7 +82,12 @@ class Expander:
         """As many kernels, taken away from the front, as the function has room for."""
         blocks: list[Statement] = []
         while rest and self.size < PART:
-            kernel, body = rest.popleft(), self.b.begin()
+            kernel = rest.popleft()
+            if kernel in self.shared:
+                blocks.append(self.call(kernel, self.shared[kernel], scope))
+                self.size += 1
+                continue
+            body = self.b.begin()
             Expansion(self.b, self.schedule, kernel, self.lanes).body(kernel.body, [scope.env])
             blocks.append(Block(kernel.name, tuple(body)))
             self.size += self.b.made
@@ -91,6 +99,32 @@ class Expander:
         body = fill()
         self.size = size
         return Part(name, scope.known, tuple(body))
+
+    def call(self, kernel: Kernel, one: Shared, scope: Scope) -> Call:
+        """A kernel that shares its function with others."""
+        if one not in self.functions:
+            self.functions[one] = self.function(one)
+        b, call, offsets = self.b, one.calls[kernel], self.schedule.offsets
+        buffers: dict[int, Buffer] = {}
+        for buffer in call.buffers:
+            buffers.setdefault(offsets[buffer], buffer)
+        given = [scope.rounds[var] for var in call.variables]
+        given += [b.const(number.value, number.dtype) for number in call.numbers]
+        given += [b.const(False, BOOL) if scope.tail is None else scope.tail] * one.tail
+        return Call(self.functions[one], tuple(buffers.values()), tuple(given))
+
+    def function(self, one: Shared) -> Function:
+        """The function of several kernels, whose buffers lie in one place where those of the others do."""
+        b, offsets = self.b, self.schedule.offsets
+        body = b.begin()
+        starts = dict.fromkeys(b.start(buffer, offsets[buffer]) for buffer in one.buffers)
+        body.clear()  # they are given
+        rounds = {var: Value("given", (), INT64, 0, 0, None) for var in one.variables}
+        registers = {number.value: Value("given", (), number.dtype, 0, 0, None) for number in one.numbers}
+        if one.tail:
+            registers[TAIL] = Value("given", (), BOOL, 0, 0, None)
+        Expansion(b, self.schedule, one.kernel, self.lanes).body(one.kernel.body, [Env({**rounds}, {**registers})])
+        return Function(one.kernel.name, tuple(starts), (*rounds.values(), *registers.values()), tuple(body))
 
     def repeat(self, region: Repeat, scope: Scope) -> list[Statement]:
         """A loop whose count may be known only when it runs."""

@@ -2,7 +2,7 @@
 
 Every operand is a literal or was made before, in a body that is still open; a part knows what it is given and no more.
 Operations have operands of the dtypes that `scalar.OPERATIONS` asks for, and of equal lanes. Masks and conditions are
-booleans, indices int64. What an address of constants reaches lies in its buffer, padding included.
+booleans, indices int64. What is reached without a mask, at a constant place, lies in the buffer or its padding.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ...errors import GraphError, message
 from ...scalar import BOOL, INT64, OPERATIONS
-from .code import Block, Check, Expanded, Gemm, Loop, Part, Statement, Store, Value, When, show
+from .code import Block, Call, Check, Expanded, Function, Gemm, Loop, Part, Statement, Store, Value, When, show
 
 LITERALS: Final = ("const", "steps")
 ADDRESSES: Final = ("start", "address")
@@ -29,6 +29,7 @@ class Verifier:
 
     def __init__(self, expanded: Expanded) -> None:
         self.schedule = expanded.schedule
+        self.functions: set[Function] = set()
 
     def body(self, body: Sequence[Statement], known: set[Value], depth: int) -> set[Value]:
         """Statements in order, which know these values, `depth` loops deep in their block. What is known at the end."""
@@ -54,8 +55,6 @@ class Verifier:
         if operation is None:
             rule = _RULES.get(one.op)
             _require(rule is not None and rule(one), one, "operands that do not fit")
-            if one.op in ADDRESSES:
-                self.address(one, one, max(1, one.lanes))
         else:
             found = operation.dtype(*(arg.dtype for arg in one.args)) if len(one.args) == operation.arity else None
             _require(found == one.dtype, one, f"a result of {found}")
@@ -122,6 +121,19 @@ class Verifier:
         self.uses(one, known, *one.known)
         self.body(one.body, set(one.known), 0)
 
+    def call(self, one: Call, known: set[Value], depth: int) -> None:
+        """A function is given what it expects, and knows no more. Buffers lie as those of the function do."""
+        self.uses(one, known, *one.given)
+        function, layouts = one.function, self.schedule.layouts
+        pairs = zip(one.buffers, function.starts, strict=False)
+        fits = all((of.dtype, layouts[of]) == (start.dtype, layouts[start.data]) for of, start in pairs)
+        _require(fits and len(one.buffers) == len(function.starts), one, "buffers that do not fit")
+        inside = [(value.dtype, value.lanes) for value in function.given]
+        _require([(value.dtype, value.lanes) for value in one.given] == inside, one, "values that do not fit")
+        if function not in self.functions:
+            self.functions.add(function)
+            self.body(function.body, {*function.starts, *function.given}, 0)
+
     def when(self, one: When, known: set[Value], depth: int) -> None:
         """A scalar condition."""
         self.uses(one, known, one.condition)
@@ -166,5 +178,6 @@ _VERIFY: Final[dict[type, Callable[[Verifier, Any, set[Value], int], None]]] = {
     Loop: Verifier.loop,
     Block: Verifier.block,
     Part: Verifier.part,
+    Call: Verifier.call,
     When: Verifier.when,
 }

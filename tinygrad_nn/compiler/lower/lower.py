@@ -7,17 +7,17 @@ its kind, which elements of its operands that takes. Movement is arithmetic on i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import add
 from typing import Any, Final
 
 from ...graph import Graph, Node
 from ...ops.contract import MATMUL, inner_length
-from ...ops.elementwise import ADD, DIVISIONS
-from ...ops.movement import RESHAPE
+from ...ops.elementwise import ADD
+from ...ops.movement import RESHAPE, is_squeeze
 from ...ops.rules import INT64, Fold, Pieces, Rank, Spread
 from ...ops.scan import SCAN
 from ...scalar import Expr, const, param
-from ..blas import is_large
-from ..loopir.buffer_view import Window
+from ..loopir.buffer_view import BufferView
 from ..loopir.ir import (
     TAIL,
     Access,
@@ -36,7 +36,7 @@ from ..loopir.ir import (
 )
 from ..loopir.program import Fault, Program, Region, Span
 from ..passes.algebra import filled
-from .fusion import Plan, inlines, is_split, is_squeeze, is_view, pieces, streams
+from .fusion import Plan, inlines, is_split, is_view, pieces, streams
 from .reader import Guards, Reader
 from .scan import Scans
 
@@ -68,12 +68,12 @@ class Lowering(Scans):
         self.sources: list[str] = []
         self.count = 0
         self.nothing = False
-        self.windows: dict[Node, Window] = {}  # nodes that are a part of a buffer
-        self.places: dict[Node, Window] = {}  # those that will be, once their kernels are there
+        self.windows: dict[Node, BufferView] = {}  # nodes that are a part of a buffer
+        self.places: dict[Node, BufferView] = {}  # those that will be, once their kernels are there
         self.regions: list[Region] = []
         self.mark = 0
 
-    def inner(self, node: Node, known: Mapping[Node, Buffer], windows: dict[Node, Window]) -> Scans:
+    def inner(self, node: Node, known: Mapping[Node, Buffer], windows: dict[Node, BufferView]) -> Scans:
         """A lowering of the graph of a step."""
         names = f"{self.prefix}s{len(self.order)}_"
         made = Lowering(node.attrs["body"], self.plan, known, names, self.known + len(self.faults))
@@ -88,7 +88,7 @@ class Lowering(Scans):
         for piece, (cat, start) in pieces(self.graph, self.plan).items():
             if piece not in self.places and piece not in self.windows and cat not in self.places:
                 wholes[cat] = wholes[cat] if cat in wholes else self._buffer(names[cat], cat, "temporary")
-                self.places[piece] = Window(wholes[cat], (affine(start),))
+                self.places[piece] = BufferView(wholes[cat], (affine(start),))
         for node in self.plan.stored:
             if node in self.buffers or node in self.windows:
                 continue
@@ -103,7 +103,7 @@ class Lowering(Scans):
                 role = "input" if node in self.inputs else "constant" if node.op.kind == "source" else "temporary"
                 buffer = wholes[node] if node in wholes else self._buffer(names[node], node, role)
                 if role == "temporary":
-                    self._kernels(node, Window(buffer))
+                    self._kernels(node, BufferView(buffer))
                 self.buffers[node] = buffer
 
     def run(self) -> Program:
@@ -163,7 +163,7 @@ class Lowering(Scans):
 
     # ---- kernels --------------------------------------------------------------------------------------------------
 
-    def _kernels(self, node: Node, target: Window) -> None:
+    def _kernels(self, node: Node, target: BufferView) -> None:
         """What computes a node into a buffer, or where it may be (`is_placeable`) into a part of one."""
         buffer = target.buffer
         self.nothing = 0 in node.shape
@@ -176,7 +176,7 @@ class Lowering(Scans):
             self._scan(node, buffer)
         elif isinstance(emit, Pieces):
             self._pieces(node, target, emit)
-        elif is_large(node):
+        elif self.plan.multiplies(node):
             self._gemm(node, buffer)
         elif streams(node, self.plan) and not target.place:
             self._step_by_step(node, buffer)
@@ -226,7 +226,7 @@ class Lowering(Scans):
             for product, other in (node.inputs, node.inputs[::-1]):
                 if product.op is MATMUL and not self._there(product, index, guards):
                     return self._products(product, index, guards, [], self.pull(other, index, guards))
-        if node.op in DIVISIONS and node.dtype.kind == "i":
+        if node.op.divides and node.dtype.kind == "i":
             self.divides(node)
         operands = [self.pull(operand, index, guards) for operand in node.inputs]
         value: Expr = node.op.emit(*operands, **node.attrs)
@@ -318,7 +318,7 @@ class Lowering(Scans):
         *batch, row, column = index
         left = (*batch, k, row) if tx else (*batch, row, k)
         right = (*batch, column, k) if ty else (*batch, k, column)
-        total = Register(f"sum{self.count}", node.dtype, 0, lambda a, x: a + x)
+        total = Register(f"sum{self.count}", node.dtype, 0, add)
 
         def inner() -> list[Statement]:
             a, b, sofar = self.pull(x, left, guards), self.pull(y, right, guards), param(total, node.dtype)

@@ -107,12 +107,11 @@ class Entry:
             return built_as_traced(self.traced) and all(one.fits() for one in self.state)
 
     def call(self, arrays: Sequence[Any], apart: bool = False) -> Any:
-        """Bring arguments and changed state in, run, and hand out the results; MISFIT, having done nothing, where
-        something outside has another type than it had, or an argument may be state that changes (unless it is known to
-        be `apart`). Speed here is a promise.
+        """Bring arguments and changed state in, run, and hand out the results; MISFIT where `call_anew` says so.
+
+        Where nobody touched the state since the last call, this is all there is: its speed is a promise.
         """
-        lock = self.compiled.lock
-        with lock:
+        with self.compiled.lock:
             renew = [handle.node for handle in self.handles] != self.nodes
             for node in self.changing:
                 if node._array is not None:
@@ -131,18 +130,11 @@ class Entry:
                 else:
                     results = [view.copy() for view in self.outputs]
         if renew:
-            structure = STRUCTURE.node
-            with HANDLES, lock:  # nobody traces with these handles now, and no other arena waits for this one
-                if not self.fits() or not (apart or self.is_apart(arrays)):
-                    return MISFIT
-                bring_in(self.state)
-                try:
-                    results = self._run(arrays)
-                finally:
-                    give_back(self.state, lock)
-                    self.nodes = [structure, *(None if one.foreign else one.node for one in self.state)]
-                    self.changing = [one.node for one in self.state if one.changes]
-        renewed = renew
+            results = self.call_anew(arrays, apart)
+            if results is MISFIT:
+                return MISFIT
+            if self.single is not None:
+                value = results[0]
         for slot, tensor, node in self.given:
             if slot.grad is not tensor or (node is not None and node._array is not None):
                 renew = True
@@ -150,13 +142,27 @@ class Entry:
             with HANDLES:
                 self.give_gradients()
         if self.single is not None:
-            if renewed:
-                (value,) = results
             return Tensor.handle(Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value))
         values = [
             Tensor.handle(constant(results[what])) if kind == "output" else what for kind, what in self.traced.results
         ]
         return unflatten(self.traced.tree, values)
+
+    def call_anew(self, arrays: Sequence[Any], apart: bool) -> Any:
+        """The results, with what changed of the state brought in before; MISFIT, having done nothing, where something
+        has another type than it had, or an argument may be state that changes (unless it is known to be `apart`).
+        """
+        lock, structure = self.compiled.lock, STRUCTURE.node
+        with HANDLES, lock:  # nobody traces with these handles now, and no other arena waits for this one
+            if not self.fits() or not (apart or self.is_apart(arrays)):
+                return MISFIT
+            bring_in(self.state)
+            try:
+                return self._run(arrays)
+            finally:
+                give_back(self.state, lock)
+                self.nodes = [structure, *(None if one.foreign else one.node for one in self.state)]
+                self.changing = [one.node for one in self.state if one.changes]
 
     def is_apart(self, arrays: Sequence[Any]) -> bool:
         """Whether no argument lies in the memory of a tensor that changes. One that does was looked at, so that every
@@ -402,7 +408,8 @@ class Jitted:
                 + (" (cached)" if times.cached else "")
             )
         if config().debug >= 6:
-            say(str(explain_schedule(entry.compiled.stages.schedule, entry.compiled.arena)))
+            stages = entry.compiled.stages
+            say(str(explain_schedule(stages.schedule, entry.compiled.arena, stages.target)))
         return entry
 
     def _keep(self, kind: Kind, entry: Entry) -> None:
@@ -497,7 +504,7 @@ def explain(function: Any, *args: Any, **kwargs: Any) -> Explanation:
     with compiled.lock:
         for view, array in zip(entry.views, describe(args, kwargs)[1], strict=True):
             view[...] = array
-        return explain_schedule(compiled.stages.schedule, compiled.arena)
+        return explain_schedule(compiled.stages.schedule, compiled.arena, compiled.stages.target)
 
 
 def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Kind, list[Any], list[Any], list[bool]]:
@@ -544,7 +551,7 @@ def usable() -> bool:
         warnings.warn("TGNN_JIT=0: compiled functions run eagerly", RuntimeWarning, stacklevel=user_level())
         return False
     try:
-        native.machine()
+        native.host()
     except MissingExtra as error:
         warnings.warn(f"compiled functions run eagerly: {error}", RuntimeWarning, stacklevel=user_level())
         return False

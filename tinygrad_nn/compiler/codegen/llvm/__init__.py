@@ -6,15 +6,3 @@ time is a promise. LLVM runs no passes on it: instructions already are where the
 Invariants: no fast-math flags on arithmetic, so each operation rounds as the interpreter's does; only the folding of a
 register's lanes is in an order of its own, which is fixed by the code.
 """
-
-from ....config import config
-from ...expand.expand import expand
-from ...expand.verify import verify
-from ...schedule.schedule import Schedule
-from .printer import print_llvm
-
-
-def write_function(schedule: Schedule, name: str = "run") -> str:
-    """The LLVM IR of a schedule."""
-    expanded = expand(schedule)
-    return print_llvm(verify(expanded) if config().verify else expanded, name)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from ....scalar import BOOL, FLOAT64
-from ...expand.code import Block, Check, Expanded, Gemm, Loop, Part, Statement, Store, Value, When
+from ...expand.code import Block, Call, Check, Expanded, Function, Gemm, Loop, Part, Statement, Store, Value, When
 from .operations import OPERATIONS, mangled, memory
 from .text import Text, literal, vector
+
+NONE: Final[Mapping[Value, str]] = MappingProxyType({})
 
 
 def print_llvm(expanded: Expanded, name: str = "run") -> str:
@@ -27,15 +30,19 @@ class Printer:
     def __init__(self, text: Text) -> None:
         self.t = text
         self.functions: list[str] = []
+        self.shared: dict[Function, str] = {}
 
-    def function(self, head: str, body: Sequence[Statement]) -> None:
-        """A function; those it calls come before it."""
+    def function(
+        self, head: str, body: Sequence[Statement], result: str = "i32 0", starts: Mapping[Value, str] = NONE
+    ) -> None:
+        """A function; those it calls come before it. Buffers that begin where it is told are its `starts`."""
         t = self.t
         around = t.lines, t.block, t.failures
         t.lines, t.block, t.failures = [], "entry", {}
+        t.names |= {start: t.emit(f"getelementptr inbounds i8, ptr %arena, i64 {at}") for start, at in starts.items()}
         self.body(body)
         leave = [line for code, label in t.failures.items() for line in (f"{label}:", f"  ret i32 {code}")]
-        self.functions += [f"define {head} #0 {{", "entry:", *t.lines, "  ret i32 0", *leave, "}", ""]
+        self.functions += [f"define {head} #0 {{", "entry:", *t.lines, f"  ret {result}", *leave, "}", ""]
         t.lines, t.block, t.failures = around
 
     def body(self, body: Sequence[Statement]) -> None:
@@ -119,7 +126,7 @@ class Printer:
         """A function of its own, in which values have the same names; leave with its code if that is not 0."""
         t = self.t
         name, left, done = t.fresh(one.name), t.fresh("left"), t.fresh("done")
-        known = [" ".join(t.typed(value)) for value in one.known]
+        known = [*map(t.operand, one.known)]
         self.function(f"internal i32 @{name}({', '.join(['ptr noalias %arena', *known])})", one.body)
         code = t.emit(f"call i32 @{name}({', '.join(['ptr %arena', *known])})")
         whole = t.emit(f"icmp eq i32 {code}, 0")
@@ -127,6 +134,23 @@ class Printer:
         t.label(left)
         t.line(f"ret i32 {code}")
         t.label(done)
+
+    def call(self, one: Call) -> None:
+        """A function of addresses, which is printed where it is called first."""
+        t = self.t
+        name = self.shared.get(one.function) or self.shared_function(one.function)
+        starts = [f"i64 {t.offsets[buffer]}" for buffer in one.buffers]
+        t.line(f"call void @{name}({', '.join(['ptr %arena', *starts, *map(t.operand, one.given)])})")
+
+    def shared_function(self, one: Function) -> str:
+        """Print a function of addresses; its name."""
+        t = self.t
+        name = self.shared[one] = t.fresh("shared")
+        starts = {start: f"%{t.fresh('start')}" for start in one.starts}
+        t.names |= {value: f"%{t.fresh('given')}" for value in one.given}
+        known = ["ptr noalias %arena", *(f"i64 {start}" for start in starts.values()), *map(t.operand, one.given)]
+        self.function(f"internal void @{name}({', '.join(known)})", one.body, "void", starts)
+        return name
 
     def gemm(self, one: Gemm) -> None:
         """Call a BLAS. It is Fortran's and stores columns, so it is given y.T @ x.T, which is target.T. It takes all by
@@ -149,7 +173,7 @@ class Printer:
         letter_y, letter_x = (entry(f"{table}_l", 1, position) for position in (0, 1))
         alpha, beta = (entry(f"{table}_f", dtype.itemsize, position) for position in (0, 1))
         columns, rows, inner, lead_y, lead_x, lead = (entry(table, 4, position) for position in range(6))
-        x, y, target = (" ".join(t.typed(address)) for address in (one.x, one.y, one.target))
+        x, y, target = map(t.operand, (one.x, one.y, one.target))
         arguments = (letter_y, letter_x, columns, rows, inner, alpha, y, lead_y, x, lead_x, beta, target, lead)
         function = t.emit(f"inttoptr i64 {t.names[one.function]} to ptr")
         t.line(f"call void {function}({', '.join(arguments)})")
@@ -162,5 +186,6 @@ _PRINT: Final[dict[type, Callable[[Printer, Any], None]]] = {
     Loop: Printer.loop,
     When: Printer.when,
     Part: Printer.part,
+    Call: Printer.call,
     Gemm: Printer.gemm,
 }

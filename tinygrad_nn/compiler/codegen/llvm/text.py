@@ -75,6 +75,10 @@ class Text:
         """The type of a value, and its name."""
         return self.type(value), self.names[value]
 
+    def operand(self, value: Value) -> str:
+        """The same as text."""
+        return f"{self.type(value)} {self.names[value]}"
+
     def emit(self, instruction: str) -> str:
         """An instruction that gives a value; its name."""
         self.count += 1

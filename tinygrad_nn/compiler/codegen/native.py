@@ -19,6 +19,7 @@ from typing import Any, Final
 from ...config import config
 from ...errors import GraphError, message
 from ...extras import require
+from ...interrupt import beside
 from . import cache as disk
 
 LEVEL: Final = 2  # of code generation: 3 takes as long again and gives the same code
@@ -85,26 +86,31 @@ def build(text: str, name: str, signature: Any, announce: Callable[[], None] | N
     host = machine()
     entry = disk.key(text, host.triple, host.cpu, host.features, host.version, str(LEVEL))
     stored = disk.load(entry)
-    if stored is None and announce is not None:
+    hit = stored is not None
+    if not hit and announce is not None:
         announce()
-    with _lock:
-        try:
-            if stored is None:
-                module = binding.parse_assembly(text)
-                stored = target_machine().emit_object(module)
-                disk.save(entry, stored)
-                hit = False
-            else:
-                hit = True
+    try:
+        if stored is None:
+            stored = beside(_object_code, text, entry)
+        with _lock:
             engine = binding.create_mcjit_compiler(binding.parse_assembly(""), target_machine())
             engine.add_object_file(binding.object_file.ObjectFileRef.from_data(stored))
             engine.finalize_object()
             address = engine.get_function_address(name)
-        except RuntimeError as error:
-            raise GraphError(message("llvm", f"IR that LLVM refuses: {error}")) from error
+    except RuntimeError as error:
+        raise GraphError(message("llvm", f"IR that LLVM refuses: {error}")) from error
     if config().perf:
         _map(name, entry, address, stored)
     return Code(engine, signature(address), address, hit)
+
+
+def _object_code(text: str, entry: str) -> bytes:
+    """LLVM's part, which Ctrl-C does not end: what it makes is kept for the next time, whoever waits for it."""
+    binding = require("llvmlite.binding")
+    with _lock:
+        code: bytes = target_machine().emit_object(binding.parse_assembly(text))
+    disk.save(entry, code)
+    return code
 
 
 def _map(name: str, entry: str, address: int, code: bytes) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 from ...config import config, say
 from ...errors import TraceError, message
 from ...graph import Graph
+from ...interrupt import PATIENCE, Deferred, beside
 from ...pytree import flatten
 from ...tensor import Tensor, no_grad
 from ...tensor.context import HANDLES
@@ -38,7 +39,6 @@ from .notice import announcement
 from .runtime import Arena, raise_fault, show_stages
 
 RANKED: Final = 2048  # samples whose permutation is made natively: by ranks, which costs their square
-PATIENCE: Final = 0.15  # seconds that Ctrl-C may wait for a call
 NEVER: Final = 2**62  # a batch that does not come
 Array = np.ndarray[Any, Any]
 
@@ -115,6 +115,7 @@ class Training:
         self.stop[...] = NEVER
         self.shuffled = shuffle and permutation is None
         self.own_order = self.view(builder.orders) if builder.orders is not None and permutation is not None else None
+        self.lost = False  # whether Ctrl-C ended a call in the middle of a batch
         self.place: tuple[int, int | None] = (0, None)  # of the last error: epoch of the call, and batch if it was one
         self.orders = self.view(builder.orders) if builder.orders is not None and permutation is None else None
         self.turns = self.view(builder.turns) if builder.turns is not None else None
@@ -155,7 +156,7 @@ class Training:
     def fits(self) -> bool:
         """Whether what the step reached from outside still has the type, and its modules the mode, they had."""
         with HANDLES:
-            return all(one.fits() for one in self.state) and all(map(built_as_traced, self.traces))
+            return not self.lost and all(one.fits() for one in self.state) and all(map(built_as_traced, self.traces))
 
     def _bodies(self, step: Jitted, number: int, columns: Sequence[Array], batch: int) -> list[Body]:
         """The step for a whole batch, for the short last one too if one graph serves both, else that by itself."""
@@ -211,13 +212,14 @@ class Training:
         first: int,
         evaluated: Array | Sequence[bool],
         seconds: float,
-        interrupted: Callable[[], bool],
+        interrupted: Deferred,
         stop: int = NEVER,
     ) -> int:
         """Train for some epochs; returns how many were completed. `first` is the number of the first, from 1.
 
         A call that is expected to take longer than `PATIENCE` seconds, as the first may, runs beside Python, which may
-        stop it between two batches when it is `interrupted`.
+        stop it between two batches when it is `interrupted`. Where that batch takes too long, Overdue is raised: the
+        state is that before the call then, and the memory is lost.
 
         It ends before the batch numbered `stop`, counted from the first of this call. Columns are then in `history` and
         `scores`, and in `sound` how many batches of an epoch came before the first whose result was not finite. Raises
@@ -227,6 +229,9 @@ class Training:
             with ExitStack() as running:
                 with HANDLES:
                     running.enter_context(self.lock)
+                    for one in self.state if seconds >= PATIENCE else ():
+                        if one.changes:
+                            one.handle.node.value  # noqa: B018  kept, whatever becomes of the memory
                     bring_in(self.state)
                 self.count[...] = epochs
                 self.flags[:epochs] = evaluated
@@ -234,7 +239,8 @@ class Training:
                 code = self._call(seconds, interrupted, stop)
         finally:
             with HANDLES, self.lock:
-                give_back(self.state, self.lock)
+                if not self.lost:
+                    give_back(self.state, self.lock)
                 for handle in self.cleared:
                     if handle.node.slot is not None:
                         handle.node.slot.grad = None
@@ -242,25 +248,25 @@ class Training:
             self._fail(code, first)
         return epochs if code == 0 else int(self.now[0])
 
-    def _call(self, seconds: float, interrupted: Callable[[], bool], stop: int) -> int:
+    def _call(self, seconds: float, interrupted: Deferred, stop: int) -> int:
         """Run the native function; its code, 0 for the whole run."""
         self.stop[...] = stop
         if seconds < PATIENCE:
-            return int(self.code.function(self.arena.address))
-        codes: list[int] = []
-        thread = threading.Thread(target=lambda: codes.append(self.code.function(self.arena.address)))
-        thread.start()
+            return self._directly()
+
+        def watching() -> None:
+            if interrupted():
+                self.stop[...] = 0
+
         try:
-            running = True
-            while running:  # asked once at least, also where the run is over before anybody looks
-                thread.join(0.02)
-                running = thread.is_alive()
-                if interrupted():
-                    self.stop[...] = 0
-        finally:  # a second Ctrl-C must not leave it running: the state is in there
-            self.stop[...] = 0
-            thread.join()
-        return int(codes[0])
+            with interrupted.limited():
+                return beside(self._directly, watching=watching)
+        except KeyboardInterrupt:
+            self.lost, self.stop[...] = True, 0
+            raise
+
+    def _directly(self) -> int:
+        return int(self.code.function(self.arena.address))
 
     def _fail(self, code: int, first: int) -> None:
         fault: Fault = self.schedule.program.faults[code - 1]

@@ -14,6 +14,7 @@ from ...graph import Graph, Node
 from ...ops.contract import MATMUL, inner_length
 from ...ops.elementwise import ADD
 from ...ops.movement import RESHAPE, is_squeeze
+from ...ops.reduce import SUM
 from ...ops.rules import INT64, Fold, Pieces, Rank, Spread
 from ...ops.scan import SCAN
 from ...scalar import Expr, const, param
@@ -263,14 +264,14 @@ class Lowering(Scans):
         emit = node.op.emit
         if not isinstance(emit, Fold):
             return self._extreme(node, loops, place, guards)
-        dtype, is_sum = node.dtype, node.op.name == "sum"
+        dtype, is_sum = node.dtype, node.op is SUM
         if is_sum and dtype.kind == "f" and operand.op is MATMUL and not self._there(operand, place, guards):
             return self._products(operand, place, guards, loops)  # of integers, each product wraps around for itself
         identity = 0 if is_sum else emit.identity(dtype)  # NumPy adds to 0.0, so never -0.0
         total = Register(f"{node.op.name}{self.count}", dtype, emit.identity(dtype), emit.combine)
 
         def inner() -> list[Statement]:
-            x = self.pull(operand, place, guards).to(dtype)
+            x = emit.element(self.pull(operand, place, guards).to(dtype))
             if is_sum and x.op == "mul" and dtype.kind == "f":
                 return [Assign(total, x.args[0].fma(x.args[1], param(total, dtype)))]
             return [Assign(total, emit.combine(param(total, dtype), x))]

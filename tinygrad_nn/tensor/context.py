@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from ..autodiff import Watch
 from ..errors import TraceError, message
 from ..graph import Attrs, DType, Node, Op
 from ..ops.rules import FLOAT32
-
-if TYPE_CHECKING:
-    from .core import Core
 
 _QUIET: contextvars.ContextVar[bool] = contextvars.ContextVar("tinygrad_nn_quiet", default=False)
 _HOME = os.path.dirname(os.path.dirname(__file__)) + os.sep
@@ -33,20 +30,20 @@ class Recorder(Protocol):
     assignments.
     """
 
-    def lift(self, handle: Core) -> Node:
+    def lift(self, handle: Any) -> Node:
         """The node an operand stands for."""
 
     def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
         """The node of one application."""
 
-    def assign(self, handle: Core, node: Node) -> None:
+    def assign(self, handle: Any, node: Node) -> None:
         """A handle is given another value."""
 
 
 class Journal(Protocol):
     """Who can take back what is written."""
 
-    def note(self, handle: Core) -> None:
+    def note(self, handle: Any) -> None:
         """This tensor is about to hold another value."""
 
 

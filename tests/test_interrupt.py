@@ -58,9 +58,11 @@ def press() -> None:
 
 @pytest.fixture(autouse=True)
 def handler() -> Iterator[None]:
-    """Nobody leaves a handler behind."""
+    """Nobody leaves a handler behind. One that is started in the background would ignore it all."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    left = signal.signal(signal.SIGINT, before)
+    assert left is signal.default_int_handler
 
 
 class Task:

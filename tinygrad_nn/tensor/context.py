@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
@@ -17,12 +17,14 @@ from ..errors import TraceError, message
 from ..graph import Attrs, DType, Node, Op
 from ..ops.rules import FLOAT32
 
+_NOTHING: Final = nullcontext()
 _QUIET: contextvars.ContextVar[bool] = contextvars.ContextVar("tinygrad_nn_quiet", default=False)
 _HOME = os.path.dirname(os.path.dirname(__file__)) + os.sep
 R = TypeVar("R")
 
 
 HANDLES: Final = threading.RLock()  # held by whoever gives handles of the state other nodes; before any arena's lock
+WRITES: Final = threading.RLock()  # held by whoever writes a part of a tensor, and so all of it anew; before HANDLES
 
 
 class Recorder(Protocol):
@@ -93,6 +95,13 @@ def _call(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
 
 
 mode = Mode()
+
+
+def writing() -> AbstractContextManager[Any]:
+    """What a write to a part of a tensor stands under, so that threads may write other parts: no trace, which other
+    threads wait for with this lock.
+    """
+    return WRITES if mode.recorder is None else _NOTHING
 
 
 @contextmanager

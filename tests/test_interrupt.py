@@ -288,7 +288,7 @@ def press():
     os.kill(os.getpid(), signal.SIGINT)
 
 f, x = tg.jit(f), tg.ones(50)
-native.machine()
+native.host()
 threading.Thread(target=press).start()
 try:
     f(x)

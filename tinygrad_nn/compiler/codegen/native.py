@@ -96,10 +96,10 @@ def object_code(text: str, target: Target, announce: Callable[[], None] = lambda
     if code is not None:
         return Object(code, key, True)
     announce()
-    return beside(_made, text, target, key)
+    return beside(_object_code, text, target, key)
 
 
-def _made(text: str, target: Target, key: str) -> Object:
+def _object_code(text: str, target: Target, key: str) -> Object:
     """LLVM's part, which Ctrl-C does not end: what it makes is kept for the next time, whoever waits for it."""
     code = _emitted(text, target) if target.triple == host().triple else _emitted_by_a_child(text, target)
     disk.save(key, code)

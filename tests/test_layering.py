@@ -20,7 +20,6 @@ ROOT = Path(__file__).resolve().parents[1]
 NOT_YET = {  # files under work, whose imports turn round
     "compiler.codegen.llvm.place": "tinygrad_nn.compiler.codegen.llvm.kernel",
     "compiler.lower.reader": "tinygrad_nn.compiler.lower.opaque",
-    "compiler.passes.merge": "tinygrad_nn.compiler.lower.fusion",
 }
 MAY_PRINT = {"__main__", "cli", "testing"}
 
@@ -221,11 +220,28 @@ def check_statements(package: Package) -> list[str]:
     return found
 
 
+def check_op_names(package: Package) -> list[str]:
+    """What is to be known of an op is a field of it: only `ops` has lists of ops, and nobody asks for an op's name."""
+    found = []
+    for module in package.values():
+        if module.part == "ops":
+            continue
+        for node, *_ in nodes(module.tree):
+            sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+            sides += [node.slice] if isinstance(node, ast.Subscript) else []
+            sides += node.args if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".get") else []
+            if any(ast.unparse(side).endswith("op.name") for side in sides):
+                found.append(f"{module.name}:{getattr(node, 'lineno', 0)}: asks for the name of an op")
+            if isinstance(node, ast.Attribute) and node.attr == "OPS" and isinstance(node.value, ast.Name):
+                found.append(f"{module.name}:{node.lineno}: asks which file an op is in")
+    return found
+
+
 PACKAGE = load(ROOT / "tinygrad_nn")
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 TABLE = table(PAGE)
 FLOORS = table(PAGE, "| in compiler/ | may import |")
-RULES = (check_cycles, check_function_imports, check_statements)
+RULES = (check_cycles, check_function_imports, check_statements, check_op_names)
 
 
 def test_table_is_found_and_ordered() -> None:
@@ -403,3 +419,17 @@ def test_assert_and_print_are_found() -> None:
         "graph:3: print; return text or use logging",
         "cli:2: assert; raise one of the classes of errors.py",
     ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["x = node.op.name == 'cat'", "x = op.name in NAMES", "x = NAMES[node.op.name]", "x = NAMES.get(op.name)"],
+)
+def test_a_question_for_the_name_of_an_op_is_found(line: str) -> None:
+    assert check_op_names(package(compiler=line, ops=line)) == ["compiler:1: asks for the name of an op"]
+
+
+def test_a_list_of_the_ops_of_a_file_is_found() -> None:
+    source = "from .ops import elementwise\ncheap = node.op in elementwise.OPS"
+    assert check_op_names(package(adjoint=source)) == ["adjoint:2: asks which file an op is in"]
+    assert check_op_names(package(adjoint="x = node.op is MUL\nf(node.op.name)")) == []

@@ -354,7 +354,8 @@ def _run_native(
     patient = all(getattr(callback, "only_logs", callback in pauses) for callback in callbacks)
     if training.shuffled and generator is None and training.changes(default_generator.counter):
         patient = False  # the order of an epoch is drawn after what the step drew in the one before
-    chunk, pace = 1, math.inf  # nobody knows yet how long an epoch takes
+    pace = training.pace
+    chunk = _chunk(pace)
     with deferred() as interrupted, _bar(epochs, progress, run.epoch) as advance, _ended(run):
         watch.interrupted = interrupted
         while not run.over:
@@ -381,7 +382,7 @@ def _run_native(
             started = time.perf_counter()
             done = watch.run(pace)
             pace = (time.perf_counter() - started) / max(done, 1)
-            chunk = max(1, int(0.1 / max(pace, 1e-7)))
+            chunk = _chunk(pace)
             logged = _Columns(training, history, due[:done], first)
             if done and due[done - 1] and not training.evaluates and evaluate is not None:
                 run.epoch = first + done - 1
@@ -400,7 +401,13 @@ def _run_native(
                 advance(history.last(), done)
             if interrupted() and not history.stopped:
                 run.stop(f"interrupted in epoch {run.epoch + 1}")
+    training.pace = pace
     return native
+
+
+def _chunk(pace: float) -> int:
+    """The epochs of one native call, of which each takes so many seconds."""
+    return max(1, int(0.1 / max(pace, 1e-7)))
 
 
 @contextmanager
@@ -529,9 +536,7 @@ class _NativeWatch:
         return scores
 
     def _native(self, epochs: int, stop: int) -> int:
-        return self.training.run(
-            epochs, self.first, self.due[:epochs], epochs * self.pace, self.interrupted, stop
-        )
+        return self.training.run(epochs, self.first, self.due[:epochs], epochs * self.pace, self.interrupted, stop)
 
     def _rewind(self, epoch: int) -> None:
         """Let the default generator be where it is in this epoch of the call: orders are drawn ahead."""
@@ -554,8 +559,7 @@ class _NativeWatch:
         """The first mean or score of these epochs that is not finite."""
         training = self.training
         means, scores = training.history[:done], training.scores[:done]
-        numbers = means.ravel().tolist() + (scores.ravel().tolist() if training.evaluates else [])
-        if all(map(math.isfinite, numbers)):  # this may come after every epoch, and a list is quicker than an array
+        if _all_finite(means) and (not training.evaluates or _all_finite(scores)):
             return None
         bad = np.flatnonzero(~np.isfinite(means).all(1))
         judged = np.flatnonzero(~np.isfinite(scores).all(1) & self.due[:done]) if training.evaluates else bad[:0]
@@ -668,6 +672,11 @@ def _run_eager(
                 advance(logs, 1)
             if history.stopped:
                 break
+
+
+def _all_finite(numbers: Any) -> bool:
+    """Whether an array holds neither NaN nor infinity; quick also for the few numbers of one epoch."""
+    return all(map(math.isfinite, numbers.ravel().tolist())) if numbers.size < 64 else bool(np.isfinite(numbers).all())
 
 
 class _Watched:

@@ -287,9 +287,9 @@ def test_no_folder_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
-    for text in ("~nobody-of-this-name/cache", ""):
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as of a user whom the system does not know
+    for text in ("~nobody-of-this-name/cache", "~/cache", ""):
         monkeypatch.setenv("TGNN_CACHE", text)
-        monkeypatch.setattr(Path, "home", lambda: Path("~nobody-of-this-name").expanduser())
         config.cache_clear()
         assert config().cache is None
     monkeypatch.undo()

@@ -247,6 +247,7 @@ def _attempt(
             values += [handles[k] for k in written]
             out_tree = Tree(tuple, (), (out_tree, Tree(tuple, (), (LEAF,) * len(written))))
         _check_gradients(symbols)
+        values = [None if type(value) is View else value for value in values]  # it holds its root, which is not kept
         returned_ids = {id(value) for value in values}
         del args, kwargs, returned
         tracer.take_gradients()

@@ -6,7 +6,6 @@ Contracted -> Tensor; each may use the methods of those before.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -250,7 +249,8 @@ class Tensor(Contracted):
 
     def _repr_html_(self) -> str:
         shape = "scalar" if not self.shape else " x ".join(map(str, self.shape))
-        return f"<code>{html.escape(repr(self))}</code><br><small>{shape}, {self.dtype.name}</small>"
+        text = repr(self).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        return f"<code>{text}</code><br><small>{shape}, {self.dtype.name}</small>"
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec and self.numel() == 1 else repr(self)

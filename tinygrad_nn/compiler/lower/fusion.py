@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
-from typing import Any, Final
+from typing import Final
 
 from ...errors import TraceError, message
-from ...graph import DType, Graph, Node
+from ...graph import Graph, Node
 from ...ops.contract import MATMUL, inner_length
-from ...ops.elementwise import DIVISIONS
-from ...ops.movement import CAT, RESHAPE, SLICE
+from ...ops.movement import CAT, RESHAPE, SLICE, is_squeeze
 from ...ops.reduce import SUM
-from ...ops.rules import SELECT_LIMIT, Pieces, Rank, Spread
+from ...ops.rules import SELECT_LIMIT, Pieces, Rank, Spread, op_cost
 from ...ops.scan import COLUMN, SCAN
-from ...scalar import param, walk
 from ..blas import is_large
 from ..passes.algebra import filled
 
@@ -100,11 +97,6 @@ def plan(graph: Graph, blas: bool = True) -> Plan:
     return Plan(ordered, frozenset(plain), blas)
 
 
-def is_squeeze(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    """Whether two shapes differ by axes of length 1 only."""
-    return [n for n in own if n != 1] == [n for n in shape if n != 1]
-
-
 def is_split(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     """Whether a reshape only splits axes, so that an index of the result is one of the operand."""
     if 0 in shape or not own or any(type(n) is not int for n in (*own, *shape)):
@@ -124,7 +116,7 @@ def is_view(node: Node) -> bool:
     if node.op is RESHAPE:
         own = node.inputs[0].shape
         return is_squeeze(own, node.shape) or is_split(own, node.shape)
-    return node.op.name in ("broadcast", "permute", "slice")
+    return node.op.view
 
 
 def behind(node: Node) -> Node:
@@ -192,7 +184,7 @@ def _demand(user: Node, argnum: int, node: Node) -> str:
     """Why a user needs an operand in memory."""
     if "body" in user.attrs:
         return "" if argnum < user.attrs["carries"] else "operand of a scan"
-    if user.op in DIVISIONS and argnum == 1 and user.dtype.kind == "i":
+    if user.op.divides and argnum == 1 and user.dtype.kind == "i":
         return "divisors"
     if user.op.kind != "index":
         return ""
@@ -240,22 +232,11 @@ def _costs(graph: Graph, inputs: frozenset[Node], users: Mapping[Node, list[tupl
         elif node.op.kind == "elementwise" and node.op.emit is not None:
             cost[node] = op_cost(node) + sum(of(operand) for operand in node.inputs)
         elif node.op.kind == "movement":
-            places = 3 * len(node.inputs) if isinstance(node.op.emit, Pieces) else int(node.op.name == "embed")
+            places = 3 * len(node.inputs) if isinstance(node.op.emit, Pieces) else node.op.cost
             cost[node] = max(of(operand) for operand in node.inputs) + places
         else:
             cost[node] = 0  # what has loops gets a buffer as soon as it would be repeated
     return cost
-
-
-def op_cost(node: Node) -> int:
-    """Number of scalar operations of an elementwise op."""
-    return _op_cost(node.op.emit, tuple(operand.dtype for operand in node.inputs), tuple(node.attrs.items()))
-
-
-@lru_cache(maxsize=1024)
-def _op_cost(emit: Any, dtypes: tuple[DType, ...], attrs: tuple[tuple[str, Any], ...]) -> int:
-    parts = walk(emit(*(param(k, dtype) for k, dtype in enumerate(dtypes)), **dict(attrs)))
-    return sum(part.op not in ("param", "const") for part in parts)
 
 
 def _limit_depth(graph: Graph, reasons: dict[Node, str]) -> None:

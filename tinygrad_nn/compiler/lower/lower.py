@@ -7,16 +7,18 @@ its kind, which elements of its operands that takes. Movement is arithmetic on i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import add
 from typing import Any, Final
 
 from ...graph import Graph, Node
 from ...ops.contract import MATMUL, inner_length
-from ...ops.elementwise import ADD, DIVISIONS
-from ...ops.movement import RESHAPE
+from ...ops.elementwise import ADD
+from ...ops.movement import RESHAPE, is_squeeze
+from ...ops.reduce import SUM
 from ...ops.rules import INT64, Fold, Pieces, Rank, Spread
 from ...ops.scan import SCAN
 from ...scalar import Expr, const, param
-from ..loopir.buffer_view import Window
+from ..loopir.buffer_view import BufferView
 from ..loopir.ir import (
     TAIL,
     Access,
@@ -35,7 +37,7 @@ from ..loopir.ir import (
 )
 from ..loopir.program import Fault, Program, Region, Span
 from ..passes.algebra import filled
-from .fusion import Plan, inlines, is_split, is_squeeze, is_view, pieces, streams
+from .fusion import Plan, inlines, is_split, is_view, pieces, streams
 from .reader import Guards, Reader
 from .scan import Scans
 
@@ -67,12 +69,12 @@ class Lowering(Scans):
         self.sources: list[str] = []
         self.count = 0
         self.nothing = False
-        self.windows: dict[Node, Window] = {}  # nodes that are a part of a buffer
-        self.places: dict[Node, Window] = {}  # those that will be, once their kernels are there
+        self.windows: dict[Node, BufferView] = {}  # nodes that are a part of a buffer
+        self.places: dict[Node, BufferView] = {}  # those that will be, once their kernels are there
         self.regions: list[Region] = []
         self.mark = 0
 
-    def inner(self, node: Node, known: Mapping[Node, Buffer], windows: dict[Node, Window]) -> Scans:
+    def inner(self, node: Node, known: Mapping[Node, Buffer], windows: dict[Node, BufferView]) -> Scans:
         """A lowering of the graph of a step."""
         names = f"{self.prefix}s{len(self.order)}_"
         made = Lowering(node.attrs["body"], self.plan, known, names, self.known + len(self.faults))
@@ -87,7 +89,7 @@ class Lowering(Scans):
         for piece, (cat, start) in pieces(self.graph, self.plan).items():
             if piece not in self.places and piece not in self.windows and cat not in self.places:
                 wholes[cat] = wholes[cat] if cat in wholes else self._buffer(names[cat], cat, "temporary")
-                self.places[piece] = Window(wholes[cat], (affine(start),))
+                self.places[piece] = BufferView(wholes[cat], (affine(start),))
         for node in self.plan.stored:
             if node in self.buffers or node in self.windows:
                 continue
@@ -102,7 +104,7 @@ class Lowering(Scans):
                 role = "input" if node in self.inputs else "constant" if node.op.kind == "source" else "temporary"
                 buffer = wholes[node] if node in wholes else self._buffer(names[node], node, role)
                 if role == "temporary":
-                    self._kernels(node, Window(buffer))
+                    self._kernels(node, BufferView(buffer))
                 self.buffers[node] = buffer
 
     def run(self) -> Program:
@@ -162,7 +164,7 @@ class Lowering(Scans):
 
     # ---- kernels --------------------------------------------------------------------------------------------------
 
-    def _kernels(self, node: Node, target: Window) -> None:
+    def _kernels(self, node: Node, target: BufferView) -> None:
         """What computes a node into a buffer, or where it may be (`is_placeable`) into a part of one."""
         buffer = target.buffer
         self.nothing = 0 in node.shape
@@ -225,7 +227,7 @@ class Lowering(Scans):
             for product, other in (node.inputs, node.inputs[::-1]):
                 if product.op is MATMUL and not self._there(product, index, guards):
                     return self._products(product, index, guards, [], self.pull(other, index, guards))
-        if node.op in DIVISIONS and node.dtype.kind == "i":
+        if node.op.divides and node.dtype.kind == "i":
             self.divides(node)
         operands = [self.pull(operand, index, guards) for operand in node.inputs]
         value: Expr = node.op.emit(*operands, **node.attrs)
@@ -262,14 +264,14 @@ class Lowering(Scans):
         emit = node.op.emit
         if not isinstance(emit, Fold):
             return self._extreme(node, loops, place, guards)
-        dtype, is_sum = node.dtype, node.op.name == "sum"
+        dtype, is_sum = node.dtype, node.op is SUM
         if is_sum and dtype.kind == "f" and operand.op is MATMUL and not self._there(operand, place, guards):
             return self._products(operand, place, guards, loops)  # of integers, each product wraps around for itself
         identity = 0 if is_sum else emit.identity(dtype)  # NumPy adds to 0.0, so never -0.0
         total = Register(f"{node.op.name}{self.count}", dtype, emit.identity(dtype), emit.combine)
 
         def inner() -> list[Statement]:
-            x = self.pull(operand, place, guards).to(dtype)
+            x = emit.element(self.pull(operand, place, guards).to(dtype))
             if is_sum and x.op == "mul" and dtype.kind == "f":
                 return [Assign(total, x.args[0].fma(x.args[1], param(total, dtype)))]
             return [Assign(total, emit.combine(param(total, dtype), x))]
@@ -317,7 +319,7 @@ class Lowering(Scans):
         *batch, row, column = index
         left = (*batch, k, row) if tx else (*batch, row, k)
         right = (*batch, column, k) if ty else (*batch, k, column)
-        total = Register(f"sum{self.count}", node.dtype, 0, lambda a, x: a + x)
+        total = Register(f"sum{self.count}", node.dtype, 0, add)
 
         def inner() -> list[Statement]:
             a, b, sofar = self.pull(x, left, guards), self.pull(y, right, guards), param(total, node.dtype)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ...ops.movement import BROADCAST
 from ...ops.rules import INT64, Pieces, Rank, Spread
 from ...scalar import Expr, const, param
 from ..blas import gemm_address
-from ..loopir.buffer_view import Window
+from ..loopir.buffer_view import BufferView
 from ..loopir.ir import (
     Access,
     Affine,
@@ -50,7 +51,7 @@ class OwnLoops:
     prefix: str
     known: int
     buffers: dict[Node, Buffer]
-    windows: dict[Node, Window]
+    windows: dict[Node, BufferView]
     order: list[Buffer]
     kernels: list[Kernel]
     checks: list[Kernel]
@@ -128,13 +129,13 @@ class OwnLoops:
         body = (Gemm(buffer, x, y, node.attrs["tx"], node.attrs["ty"], function),)
         self.kernels.append(Kernel(f"{self.prefix}k{len(self.kernels)}_gemm", body, ("matmul",)))
 
-    def _pieces(self, node: Node, target: Window, emit: Pieces) -> None:
+    def _pieces(self, node: Node, target: BufferView, emit: Pieces) -> None:
         """Operand by operand, but for those that are there already."""
         axis, start = emit.axis(**node.attrs), 0
         for operand in node.inputs:
             loops, index = self._loops(operand.shape)
             place = target.access((*index[:axis], index[axis] + start, *index[axis + 1 :]))
-            there = Window(target.buffer, (affine(start),))
+            there = BufferView(target.buffer, (affine(start),))
             start += operand.shape[axis]
             if 0 not in operand.shape and self.windows.get(behind(operand)) != there:
                 self._kernel(node.op.name, loops, self._copied(place, operand, index))
@@ -172,7 +173,7 @@ class OwnLoops:
         self.order.append(ranks)
         loops, index = self._loops(node.shape)
         other = Var(f"o{len(self.order)}", node.shape[axis])
-        count = Register("rank", INT64, 0, lambda a, x: a + x)
+        count = Register("rank", INT64, 0, add)
 
         def inner() -> list[Statement]:
             x = self.pull(operand, (*index[:axis], affine(other), *index[axis + 1 :]), ())

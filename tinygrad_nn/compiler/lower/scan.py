@@ -17,7 +17,7 @@ from ...graph import Graph, Node, Shape
 from ...ops.movement import SLICE
 from ...ops.scan import COLUMN
 from ...scalar import const, param
-from ..loopir.buffer_view import Window
+from ..loopir.buffer_view import BufferView
 from ..loopir.ir import Access, Affine, Buffer, Store, Var, affine
 from ..loopir.program import Region, Repeat, Span, shifted
 from ..passes.algebra import rewrite
@@ -47,8 +47,8 @@ class _Step:
     turn: Var = field(init=False)
     at: Affine = field(init=False)
     known: dict[Node, Buffer] = field(default_factory=dict)
-    windows: dict[Node, Window] = field(default_factory=dict)
-    targets: list[tuple[int, Window]] = field(default_factory=list)
+    windows: dict[Node, BufferView] = field(default_factory=dict)
+    targets: list[tuple[int, BufferView]] = field(default_factory=list)
     moving: list[tuple[Buffer, Node]] = field(default_factory=list)
     copied: list[tuple[Buffer, Node]] = field(default_factory=list)
 
@@ -64,9 +64,9 @@ class Scans(OwnLoops):
     regions: list[Region]
     mark: int
     plan: Plan
-    places: dict[Node, Window]
+    places: dict[Node, BufferView]
 
-    def inner(self, node: Node, known: Mapping[Node, Buffer], windows: dict[Node, Window]) -> Scans:
+    def inner(self, node: Node, known: Mapping[Node, Buffer], windows: dict[Node, BufferView]) -> Scans:
         """A lowering of the graph of a step, on buffers that are there and on windows of others."""
         raise NotImplementedError
 
@@ -92,7 +92,7 @@ class Scans(OwnLoops):
         for k, column in columns.items():
             if column not in self.windows:
                 self.buffers[column] = self._own(f"{name}y{k}", column.shape, column, column in self.plan.plain)
-                step.targets.append((k, Window(self.buffers[column], (step.at,))))
+                step.targets.append((k, BufferView(self.buffers[column], (step.at,))))
         self._close()
         self._repeat(step, node)
 
@@ -106,18 +106,18 @@ class Scans(OwnLoops):
         is_final = after is None or self._is_final(after, 0 if reverse else step.length - 1)
         if symbol not in step.plan.plain and (before is not None or not is_final):
             states = self._own(f"{step.name}h{k}", (step.length + 1, *operand.shape), operand)
-            self._fill(Window(states, (Affine(step.length if reverse else 0),)), operand)
-            step.windows[symbol] = Window(states, (at + 1 if reverse else at,))
-            step.targets.append((k, Window(states, (at if reverse else at + 1,))))
+            self._fill(BufferView(states, (Affine(step.length if reverse else 0),)), operand)
+            step.windows[symbol] = BufferView(states, (at + 1 if reverse else at,))
+            step.targets.append((k, BufferView(states, (at if reverse else at + 1,))))
             for column, shift in ((after, not reverse), (before, reverse)):
                 if column is not None and column not in apart:
-                    self.windows[column] = Window(states, shift=int(shift))
+                    self.windows[column] = BufferView(states, shift=int(shift))
             return
         state = step.known[symbol] = self._own(f"{step.name}h{k}", symbol.shape, symbol, symbol in step.plan.plain)
-        self._fill(Window(state), operand)
+        self._fill(BufferView(state), operand)
         step.moving.append((state, step.outputs[k]))
         if after is not None and is_final and after not in apart:
-            self.windows[after] = Window(state, final=True)
+            self.windows[after] = BufferView(state, final=True)
 
     def _entry(self, step: _Step, k: int, symbol: Node, operand: Node) -> None:
         """An entry is read where it lies in its series, or as a plain matrix copied at each step."""
@@ -131,7 +131,7 @@ class Scans(OwnLoops):
         """What every step reads is where it was."""
         if symbol in step.plan.plain and (operand in self.windows or not self.buffers[operand].plain):
             step.known[symbol] = self._own(f"{step.name}p{k}", symbol.shape, symbol, True)
-            self._fill(Window(step.known[symbol]), operand)
+            self._fill(BufferView(step.known[symbol]), operand)
         elif operand in self.windows:
             step.windows[symbol] = self.windows[operand]
         else:
@@ -158,7 +158,7 @@ class Scans(OwnLoops):
             new = inner.buffers.get(output)
             if new is None:
                 new = inner._own(f"{state.name}n", output.shape, output)
-                inner._fill(Window(new), output)
+                inner._fill(BufferView(new), output)
             updates.append((state, new))
         inner.regions.append(Span(inner.mark, len(inner.kernels), tuple(updates)))
         base = len(self.kernels)
@@ -188,8 +188,8 @@ class Scans(OwnLoops):
         cut = all(user.op is SLICE and user.attrs["bounds"][0][::2] == (end, 1) for user in users)
         return cut and column not in (*self.graph.outputs, *(new for _, new in self.graph.updates))
 
-    def _window(self, node: Node) -> Window:
-        return self.windows[node] if node in self.windows else Window(self.buffers[node])
+    def _window(self, node: Node) -> BufferView:
+        return self.windows[node] if node in self.windows else BufferView(self.buffers[node])
 
     def _own(self, name: str, shape: Shape, like: Node, plain: bool = False) -> Buffer:
         """A new buffer."""
@@ -197,18 +197,18 @@ class Scans(OwnLoops):
         self.order.append(buffer)
         return buffer
 
-    def _fill(self, target: Window, node: Node) -> None:
+    def _fill(self, target: BufferView, node: Node) -> None:
         """A kernel that stores a node somewhere."""
         loops, index = self._loops(node.shape)
         self.nothing = 0 in node.shape
         self._kernel("carry", loops, lambda: [Store(target.access(index), self.pull(node, index, ()))])
 
-    def move(self, target: Buffer, source: Window) -> None:
+    def move(self, target: Buffer, source: BufferView) -> None:
         """A kernel that fills a buffer from somewhere."""
         loops, index = self._loops(target.shape)
         self.nothing = 0 in target.shape
         value = param(source.access(index), target.dtype)
-        self._kernel("entry", loops, lambda: [Store(Window(target).access(index), value)])
+        self._kernel("entry", loops, lambda: [Store(BufferView(target).access(index), value)])
 
     def lower_nodes(self) -> None:
         """Kernels for every node that has a buffer."""

@@ -9,6 +9,7 @@ columns of the history.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -86,11 +87,12 @@ class Training:
         self.stop[...] = NEVER
         permuted = job.epochs is not None and job.epochs.permuted
         self.shuffled = shuffle and not permuted
+        self.pace = math.inf  # seconds of an epoch, when that was last measured
+        self.lost = False  # whether Ctrl-C ended a call in the middle of a batch
         orders = None if control.order is None else self.view(control.order)
         self.own_order = orders if permuted else None  # made natively
         self.orders = None if permuted else orders
         self.turns = self.view(control.turns) if control.turns is not None else None
-        self.lost = False  # whether Ctrl-C ended a call in the middle of a batch
         self.place: tuple[int, int | None] = (0, None)  # of the last error: epoch of the call, and batch if it was one
         batches = list(map(batches_of, job.steps))
         last = [(k, one.rounds - 1 - n, one.short) for k, one in enumerate(batches) for n in range(one.rounds)]

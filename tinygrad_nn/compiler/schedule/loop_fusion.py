@@ -26,7 +26,7 @@ from ..loopir.ir import (
     expressions,
     statements,
 )
-from ..loopir.substitute import Renaming
+from ..loopir.substitute import Substitution
 
 SIZE: Final = 120  # scalar operations of a kernel from which nothing is joined to it any more
 
@@ -108,7 +108,7 @@ def joined(first: Kernel, second: Kernel) -> Kernel:
     (a,), (b,) = first.body, second.body
     if not isinstance(a, Loop) or not isinstance(b, Loop):
         return first
-    rename = Renaming({b.var: a.var})
+    rename = Substitution({b.var: a.var})
     body = (*a.body, *(rename.statement(one) for one in b.body))
     return replace(
         first,

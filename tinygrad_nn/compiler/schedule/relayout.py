@@ -13,7 +13,7 @@ from typing import Final
 
 from ..loopir.ir import Buffer, Gemm, Kernel, statements
 from ..loopir.program import Program, Region, Repeat, Span, paths, spans
-from ..loopir.substitute import Renaming
+from ..loopir.substitute import Substitution
 from .axes import GATHER, Profile, best, times
 from .memory import copy
 
@@ -134,5 +134,5 @@ class _Insertion:
         kernel = self.old.kernels[position]
         if position not in self.renamed:
             return kernel
-        rename = Renaming(buffers=self.renamed[position])
+        rename = Substitution(buffers=self.renamed[position])
         return replace(kernel, body=tuple(rename.statement(one) for one in kernel.body))

@@ -12,17 +12,19 @@ from .axes import choose, jams, outermost, profile, together
 from .loop_fusion import join
 from .memory import ALIGNMENT, Layout, layout, place
 from .relayout import with_transposes
+from .sharing import Shared, shared
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Schedule:
-    """A program with its layouts, offsets (bytes) and the size of its arena."""
+    """A program with its layouts, offsets (bytes) and the size of its arena, and the kernels that are one function."""
 
     program: Program
     layouts: Mapping[Buffer, Layout]
     offsets: Mapping[Buffer, int]
     size: int
     width: int
+    shared: tuple[Shared, ...] = ()
 
     def verify(self) -> Schedule:
         """Check the program, and that every buffer lies in the arena, values from outside apart from each other, and
@@ -60,7 +62,7 @@ def schedule(program: Program, width: int) -> Schedule:
     program = by_rows(replace(program, kernels=tuple(kernels)))
     layouts = {buffer: layout(buffer, inner[buffer], width) for buffer in program.buffers}
     program, offsets, size = place(program, layouts)
-    return Schedule(program, layouts, offsets, size, width)
+    return Schedule(program, layouts, offsets, size, width, shared(program, layouts, offsets, width))
 
 
 def by_rows(program: Program) -> Program:

@@ -7,15 +7,16 @@ loops. So what stands under a condition is a function of its own, and so are ker
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from ...loopir.ir import TAIL, Access, Kernel, Var
 from ...loopir.program import Region, Repeat, Span, When
 from ...schedule.schedule import Schedule
+from ...schedule.sharing import Shared
 from .kernel import KernelWriter
 from .place import Env
-from .writer import Level, Val, Writer
+from .writer import TYPES, Level, Val, Writer, literal
 
 PART: Final = 3000  # lines of a function from which more kernels go to another
 
@@ -23,7 +24,9 @@ PART: Final = 3000  # lines of a function from which more kernels go to another
 def write_function(schedule: Schedule, name: str = "run") -> str:
     """The LLVM IR of a schedule: `i32 name(ptr arena)`, 0 or the code of the check that failed."""
     writer, functions = Writer(), list[str]()
-    Function(schedule, writer, functions).write(f"i32 @{name}(ptr noalias %arena)", schedule.program.regions, {}, None)
+    shared = {kernel: one for one in schedule.shared for kernel in one.calls}
+    run = Function(schedule, writer, functions, shared, {})
+    run.write(f"i32 @{name}(ptr noalias %arena)", schedule.program.regions, {}, None)
     bits = 8 * schedule.width
     attributes = f'attributes #0 = {{ nounwind "prefer-vector-width"="{bits}" "min-legal-vector-width"="{bits}" }}'
     return "\n".join([*functions, *writer.declared.values(), "", attributes, ""])
@@ -32,8 +35,16 @@ def write_function(schedule: Schedule, name: str = "run") -> str:
 class Function:
     """The body of a function while it is written."""
 
-    def __init__(self, schedule: Schedule, writer: Writer, functions: list[str]) -> None:
-        self.schedule, self.writer, self.functions = schedule, writer, functions
+    def __init__(
+        self,
+        schedule: Schedule,
+        writer: Writer,
+        functions: list[str],
+        shared: Mapping[Kernel, Shared],
+        names: dict[Shared, str],
+    ) -> None:
+        """`functions` and `names` grow: what is written already, and what it is called."""
+        self.schedule, self.writer, self.functions, self.shared, self.names = schedule, writer, functions, shared, names
         self.lines: list[str] = []
         self.block = "entry"
         self.failures: list[int] = []
@@ -72,6 +83,9 @@ class Function:
         """Write, and take away, as many kernels as this function has room for."""
         while rest and len(self.lines) < PART:
             kernel = rest.popleft()
+            if kernel in self.shared:
+                self.lines.append(self.shared_call(kernel, variables, tail))
+                continue
             level = Level([], self.block)
             self.writer.levels = [level]
             env = Env(dict(variables), {} if tail is None else {TAIL: tail})
@@ -88,7 +102,7 @@ class Function:
         """
         name, left, code, whole = (self.writer.name(one) for one in (name, "left", "v", "v"))
         known = [f"{one.type} {one.text}" for one in (*variables.values(), tail) if isinstance(one, Val)]
-        inner = Function(self.schedule, self.writer, self.functions)
+        inner = Function(self.schedule, self.writer, self.functions, self.shared, self.names)
         fill(inner)
         inner.finish(f"internal i32 @{name}({', '.join(['ptr noalias %arena', *known])})")
         return [
@@ -98,6 +112,36 @@ class Function:
             f"{left}:",
             f"  ret i32 %{code}",
         ]
+
+    def shared_call(self, kernel: Kernel, variables: Mapping[Var, Val | int], tail: Val | None) -> str:
+        """The line that calls the function of a kernel, which is written where it is called first."""
+        one = self.shared[kernel]
+        call = one.calls[kernel]
+        if one not in self.names:
+            self.names[one] = self.shared_function(one)
+        starts = [f"i64 {self.schedule.offsets[buffer]}" for buffer in call.buffers]
+        places = [f"i64 {at.text if isinstance(at := variables[var], Val) else at}" for var in call.variables]
+        numbers = [f"{value.type} {value.text}" for value in (literal(x.value, x.dtype) for x in call.numbers)]
+        short = ["i1 false" if tail is None else f"i1 {tail.text}"] * one.tail
+        return f"  call void @{self.names[one]}({', '.join(['ptr %arena', *starts, *places, *numbers, *short])})"
+
+    def shared_function(self, one: Shared) -> str:
+        """Write the function of several kernels; its name."""
+        name = self.writer.name("shared")
+        variables = {var: Val(f"%at{k}", "i64") for k, var in enumerate(one.variables)}
+        registers = {x.value: Val(f"%number{k}", TYPES[x.dtype]) for k, x in enumerate(one.numbers)}
+        if one.tail:
+            registers[TAIL] = Val("%tail", "i1")
+        starts = {buffer: f"%start{k}" for k, buffer in enumerate(one.buffers)}
+        given = [*(f"i64 {start}" for start in starts.values()), *(f"i64 {at.text}" for at in variables.values())]
+        given += [f"{value.type} {value.text}" for value in registers.values()]
+        level = Level([], "entry")
+        self.writer.levels = [level]
+        writer = KernelWriter(self.writer, self.schedule, one.kernel, self.exit, starts)
+        writer.body(one.kernel.body, [Env({**variables}, registers)])
+        head = f"define internal void @{name}({', '.join(['ptr noalias %arena', *given])}) #0 {{"
+        self.functions += [head, "entry:", f"  ; {one.kernel.name}", *level.lines, "  ret void", "}", ""]
+        return name
 
     def exit(self, code: int) -> str:
         """The label to leave by when a check fails."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from ....errors import GraphError, message
@@ -13,6 +13,7 @@ from ...loopir.ir import (
     Access,
     Affine,
     Assign,
+    Buffer,
     Check,
     Gemm,
     Kernel,
@@ -39,8 +40,17 @@ ALONE: Final = 8  # if the loops around it have not more rounds than these
 class KernelWriter:
     """Writes the code of one kernel."""
 
-    def __init__(self, writer: Writer, schedule: Schedule, kernel: Kernel, exits: Callable[[int], str]) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        schedule: Schedule,
+        kernel: Kernel,
+        exits: Callable[[int], str],
+        starts: Mapping[Buffer, int | str] | None = None,
+    ) -> None:
+        """`starts` are the offsets of buffers in the arena where they are not those of the schedule."""
         self.w, self.schedule, self.kernel, self.exits = writer, schedule, kernel, exits
+        self.starts: Mapping[Buffer, int | str] = schedule.offsets if starts is None else starts
         self.lanes: Lanes | None = None
         self.copies, self.trips = 1, 1  # of the statement being written, and rounds of the loops around it
         self.written_at = {  # not the buffers: a new value of the state may lie where the old one does

@@ -90,7 +90,7 @@ class Place:
     def address(self, offset: Val) -> Val:
         """The pointer, or vector of pointers."""
         w = self.k.w
-        start = self.k.schedule.offsets[self.access.buffer]
+        start = self.k.starts[self.access.buffer]
         base = w.pure(f"getelementptr inbounds i8, ptr %arena, i64 {start}", "ptr", 0, 0)
         if offset.text == "0":
             return base

@@ -96,10 +96,10 @@ def object_code(text: str, target: Target, announce: Callable[[], None] = lambda
     if code is not None:
         return Object(code, key, True)
     announce()
-    return Object(beside(_made, text, target, key), key, False)
+    return Object(beside(_object_code, text, target, key), key, False)
 
 
-def _made(text: str, target: Target, key: str) -> bytes:
+def _object_code(text: str, target: Target, key: str) -> bytes:
     """LLVM's part, which Ctrl-C does not end: what it makes is kept for the next time, whoever waits for it."""
     code = _emitted(text, target) if target.triple == host().triple else _emitted_by_a_child(text, target)
     disk.save(key, code)

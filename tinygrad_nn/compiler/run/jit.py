@@ -37,10 +37,10 @@ from ...tensor.tensor import View
 from ..codegen import native
 from ..loopir.program import Program
 from ..trace import Traced, hooks_of, trace
-from . import shown
 from .explain import Explanation, explain_schedule
 from .nondifferentiable import severed
 from .runtime import Compiled, Resident
+from .shown import Call, Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,7 +466,19 @@ class Jitted:
             entry = self.entries.get(kind)
             return self._compile(kind, leaves, is_array) if entry is None or not entry.fits() else entry
 
-    __repr__, _repr_html_ = shown.text, shown.page
+    def __repr__(self) -> str:
+        return self._shown().text()
+
+    def _repr_html_(self) -> str:
+        return self._shown().page()
+
+    def _shown(self) -> Shown:
+        calls = tuple(
+            Call(kind.leaves, kind.grad, len(entry.traced.graph.nodes), entry.seconds, entry.compiled.stages)
+            for kind, entry in list(self.entries.items())
+        )
+        runs = tuple(f"fit: {training!r}" for _, training, *_ in self.runs)
+        return Shown(self.name, self.function, self.traces, calls, runs)
 
     def graph(self, *args: Any, **kwargs: Any) -> Graph:
         """The graph for these arguments, as traced and rewritten."""

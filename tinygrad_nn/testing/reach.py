@@ -67,9 +67,32 @@ class State:
     """What calls of a function may change: tensors, and attributes of modules, optimizers and schedulers."""
 
     def __init__(self, objects: Sequence[Any] = ()) -> None:
-        own = [content for one in objects for content in _contents(one)]
-        self.contents = [(content, content.copy()) for content in own]
+        self.objects = objects
+        self.contents = self._contents()
         self.held: dict[int, Held] = {}
+
+    def _contents(self) -> list[tuple[Any, Any]]:
+        own = [content for one in self.objects for content in _contents(one)]
+        return [(content, content.copy()) for content in own]
+
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Within the block optimizers have the state that their first step would make: a compiled step that finds none
+        is compiled for that, and again at the next call.
+        """
+        before = self.contents
+        for optimizer in [one for one in self.objects if isinstance(one, Optimizer)]:
+            for p, group in [(p, group) for group in optimizer.param_groups for p in group["params"]]:
+                if p not in optimizer.state:
+                    optimizer.state[p] = optimizer.initial_state(p, group)
+                    for tensor in optimizer.state[p].values():
+                        self.hold(tensor)
+        self.contents = self._contents()
+        try:
+            yield
+        finally:
+            self.contents = before
+            self.restore()
 
     def hold(self, handle: Any) -> None:
         """From now on, put back what this tensor is now."""

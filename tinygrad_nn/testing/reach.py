@@ -82,7 +82,7 @@ class State:
         """
         before = self.contents
         for optimizer in [one for one in self.objects if isinstance(one, Optimizer)]:
-            for p, group in [(p, group) for group in optimizer.param_groups for p in group["params"]]:
+            for p, group in [(p, own) for own in optimizer.param_groups for p in own["params"]]:
                 if p not in optimizer.state:
                     optimizer.state[p] = optimizer.initial_state(p, group)
                     for tensor in optimizer.state[p].values():

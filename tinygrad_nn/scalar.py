@@ -303,7 +303,11 @@ def const(value: Number, dtype: DType) -> Expr:
     """A number, rounded to a float dtype; an integer or bool dtype must hold it exactly, else DTypeError."""
     dtype = np.dtype(dtype)
     try:
-        number = _rounded(value, dtype) if value else dtype.type(value)  # the two zeros are equal, and not the same
+        if (type(value) is float or type(value) is int) and value:  # the zeros are equal, and not the same
+            number = _rounded(value, dtype)
+        else:
+            with np.errstate(all="ignore"):
+                number = dtype.type(value)
         if dtype.kind == "f" or number == value:
             return Expr("const", (), dtype, number)
     except (OverflowError, ValueError):
@@ -313,7 +317,7 @@ def const(value: Number, dtype: DType) -> Expr:
 
 
 @lru_cache(maxsize=4096, typed=True)
-def _rounded(value: Number, dtype: DType) -> Any:
+def _rounded(value: float, dtype: DType) -> Any:
     with np.errstate(all="ignore"):
         return dtype.type(value)
 

@@ -124,11 +124,11 @@ def _seconds(planned: Schedule, position: int, arena: Arena) -> float:
 def _repeated(planned: Schedule, position: int, rounds: int) -> native.Code:
     """The code of one kernel, so many times."""
     program = planned.program
-    regions: Region = Span(position, position + 1)
+    region: Region = Span(position, position + 1)
     for var in _variables(program.kernels[position]):
-        regions = Repeat(var, (regions,))
-    order = (Repeat(Var("round", rounds), (regions,), None, True),)
-    text = write_function(replace(planned, program=replace(program, order=order)))
+        region = Repeat(var, (region,))
+    regions = (Repeat(Var("round", rounds), (region,), None, True),)
+    text = write_function(replace(planned, program=replace(program, regions=regions)))
     return native.build(text, "run", native.SIGNATURE)
 
 
@@ -188,7 +188,7 @@ def _measure_peak() -> float:
     step = Assign(total, param(total, FLOAT64).fma(x, const(1.0, FLOAT64)))
     body = (Let(total, x), Loop(turn, (step,)), Store(Access(data, index), param(total, FLOAT64)))
     kernel = Kernel("peak", (Loop(chain, (Loop(lane, body),)),))
-    planned = schedule(Program((kernel,), (data,), (data,), (), ()), native.machine().width)
+    planned = schedule(Program((kernel,), (data,), (data,), (), (), (), (Span(0, 1),)), native.machine().width)
     shaped = replace(planned.program.kernels[0], vector=lane, jam={chain: chains})
     planned = replace(planned, program=replace(planned.program, kernels=(shaped,)))
     code = native.build(write_function(planned), "run", native.SIGNATURE)

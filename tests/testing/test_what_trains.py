@@ -511,13 +511,13 @@ def everything(model: nn.Module, opt: optim.Optimizer) -> Any:
 
 
 def test_a_compiled_step_without_state_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, compiled = runtime.rewrite, []
+    real, compiled = driver.rewrite, []
 
     def noted(graph: Any, *args: Any) -> Any:
         compiled.append(graph)
         return real(graph, *args)
 
-    monkeypatch.setattr(runtime, "rewrite", noted)
+    monkeypatch.setattr(driver, "rewrite", noted)
     model, opt, step = trainer(lambda p: optim.Adam(p, lr=0.1))
     gradcheck_step(tg.jit(step), (numbers(6, 3), numbers(6, 1, seed=1)), model)
     assert len(compiled) == 1

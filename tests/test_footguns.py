@@ -199,7 +199,7 @@ def test_hook_inside() -> None:
 
     refused(on_a_tensor, "leaves a tensor .* with other hooks than it found", X)
     refused(on_a_module, "leaves a Linear with other hooks than it found", X)
-    assert tg.jit(model)(X).tolist() == model(X).tolist()
+    assert not model._forward_pre_hooks
     np.testing.assert_allclose(tg.jit(undone)(X).tolist(), (model(X) * 2).tolist(), rtol=1e-6)
 
 

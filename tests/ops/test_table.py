@@ -1,7 +1,7 @@
 """Every op of the table, with no code per op: rules against values, gradients to second order, layouts, the executor,
 mutations.
 
-What an op's domain says is enough; `test_a_new_op_needs_no_test_code` shows it on an op made here.
+What an op's block says is enough; `tests/test_new_op.py` shows it on those of docs/adding_an_op.md.
 """
 
 from __future__ import annotations
@@ -17,21 +17,11 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn.errors import DTypeError, GradcheckError, ShapeError
 from tinygrad_nn.executor import run
-from tinygrad_nn.graph import Arg, Case, Graph, Op
+from tinygrad_nn.graph import Case, Graph, Op
 from tinygrad_nn.ops import TABLE
-from tinygrad_nn.ops.rules import same_dtype, same_shape
 from tinygrad_nn.testing.samples import operands
 from tinygrad_nn.testing.strategies import LAYOUTS, laid_out
 
-SOFTCAP = Op(
-    "softcap",
-    "elementwise",
-    shape=same_shape("softcap"),
-    dtype=same_dtype("softcap", "f"),
-    numpy=lambda x, cap: cap * np.tanh(x / cap),
-    vjp=(lambda g, out, x, cap: g * (1 - (out / cap) ** 2),),
-    domain=(Case((Arg(),), {"cap": 2.0}),),
-)
 OPS = [op for op in TABLE.values() if op.kind != "source"]
 DIFFERENTIABLE = [op for op in OPS if op.differentiable]
 ELEMENTWISE = [op for op in DIFFERENTIABLE if op.kind == "elementwise"]
@@ -216,15 +206,6 @@ def test_a_broken_rule_is_caught(op: Op, mutation: str) -> None:
             continue
         with pytest.raises(GradcheckError, match="differ from the numeric ones"):
             tg.testing.gradcheck(apply(broken, case), inputs, order=1)
-
-
-def test_a_new_op_needs_no_test_code() -> None:
-    for case in cases(SOFTCAP):
-        check(SOFTCAP, case, tensors(SOFTCAP, case))
-        for shape in SHAPES:
-            check(SOFTCAP, case, tensors(SOFTCAP, case, (shape,)))
-    for layout in LAYOUTS:
-        assert_layout_does_not_matter(SOFTCAP, layout)
 
 
 @named(BINARY)

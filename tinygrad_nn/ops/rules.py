@@ -77,10 +77,13 @@ def check_index(name: str, dtype: DType) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """How a reduction folds: `combine(folded, x)` from `identity(dtype)` on, in any order."""
+    """How a reduction folds: `combine` of two results, associative and commutative, from `identity(dtype)` on. Partial
+    results are combined too, so what is done to each element first is `element`.
+    """
 
     identity: Callable[[DType], float]
     combine: Callable[[Expr, Expr], Expr]
+    element: Callable[[Expr], Expr] = lambda x: x
 
 
 SELECT_LIMIT: Final = 8  # along axes up to this long, compiled code picks an element by comparing with each position

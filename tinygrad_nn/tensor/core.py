@@ -28,6 +28,7 @@ from .context import mode as mode
 from .context import tracing as tracing
 from .context import unknown_value as unknown_value
 from .context import user_line as user_line
+from .context import writing as writing
 
 Number = bool | int | float
 

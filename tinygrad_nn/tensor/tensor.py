@@ -21,7 +21,7 @@ from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.source import CONSTANT
 from ..settings import typed
 from .contract import Contracted
-from .core import Core, bind, check_assigned, constant, mode, same, scalar
+from .core import Core, bind, check_assigned, constant, mode, same, scalar, writing
 from .plain import Plain
 from .shape import normal_axis
 from .structure import replaced
@@ -528,12 +528,13 @@ class View(Tensor):
                 raise GraphError(message("assign", "a value that requires grad, for a detached tensor", hint=hint))
             mode.grad = False  # a value without a history is written, whatever the root has
         try:
-            if any(op is BROADCAST for _, op, *_ in steps):
-                self._root.assign(scattered([(op, attrs) for _, op, attrs, *_ in steps], self._root, other))
-            else:
-                value = other
-                for parent, op, attrs, *_ in reversed(steps):
-                    value = written(op, attrs, parent, value)
+            with writing():
+                if any(op is BROADCAST for _, op, *_ in steps):
+                    value: Any = scattered([(op, attrs) for _, op, attrs, *_ in steps], self._root, other)
+                else:
+                    value = other
+                    for parent, op, attrs, *_ in reversed(steps):
+                        value = written(op, attrs, parent, value)
                 self._root.assign(value)
         finally:
             mode.grad = before

@@ -15,6 +15,7 @@ from ..graph import Op
 from ..ops import TABLE
 from ..ops.scan import SCAN
 
+OURS: Final = frozenset((*TABLE.values(), SCAN))
 FACTOR: Final = 1 + 1e-5
 Change = Callable[[Any, Any], Any]
 
@@ -41,7 +42,7 @@ class Rule(NamedTuple):
         """The rule of an operand of a node; None for rules that only hand on what other rules made."""
         if op.relays:
             return None
-        return cls(op.name, op is not SCAN and TABLE.get(op.name) is not op, operand)
+        return cls(op.name, op not in OURS, operand)
 
     def __str__(self) -> str:
         return f"{self.op}.backward, gradient {self.operand}" if self.own else f"{self.op}, operand {self.operand}"

@@ -23,6 +23,7 @@ from typing import Any, Final
 from ...config import config
 from ...errors import GraphError, message
 from ...extras import require
+from ...interrupt import beside
 from ..target import Target
 from . import cache as disk
 from . import emit
@@ -95,9 +96,14 @@ def object_code(text: str, target: Target, announce: Callable[[], None] = lambda
     if code is not None:
         return Object(code, key, True)
     announce()
+    return Object(beside(_object_code, text, target, key), key, False)
+
+
+def _object_code(text: str, target: Target, key: str) -> bytes:
+    """LLVM's part, which Ctrl-C does not end: what it makes is kept for the next time, whoever waits for it."""
     code = _emitted(text, target) if target.triple == host().triple else _emitted_by_a_child(text, target)
     disk.save(key, code)
-    return Object(code, key, False)
+    return code
 
 
 def _machine(target: Target) -> Any:

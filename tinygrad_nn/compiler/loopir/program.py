@@ -120,7 +120,7 @@ class Fault:
 class Program:
     """Kernels in order. `inputs`, `outputs` and `updates` (input, new value) follow the graph's.
 
-    `order` says which kernels are repeated; without it all of them run once.
+    `regions` hold every kernel once, in order, and say which are repeated.
     """
 
     kernels: tuple[Kernel, ...]
@@ -128,13 +128,8 @@ class Program:
     inputs: tuple[Buffer, ...]
     outputs: tuple[Buffer, ...]
     updates: tuple[tuple[Buffer, Buffer], ...]
-    faults: tuple[Fault, ...] = ()
-    order: tuple[Region, ...] = ()
-
-    @property
-    def regions(self) -> tuple[Region, ...]:
-        """`order`, or a single span."""
-        return self.order or (Span(0, len(self.kernels), self.updates),)
+    faults: tuple[Fault, ...]
+    regions: tuple[Region, ...]
 
     def __str__(self) -> str:
         lines = [f"{b.role} {b}: {b.dtype.name}{list(b.shape)}" for b in self.buffers]

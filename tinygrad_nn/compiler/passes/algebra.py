@@ -47,7 +47,7 @@ def unify(graph: Graph) -> Graph:
             array = np.asarray(node.value)
             key: Any = (node.shape, node.dtype, array.tobytes()) if array.size <= 64 and not node.attrs else node
             return seen.setdefault(key, node)
-        key = (node.op.name, operands, node.shape, tuple(node.attrs.items()))
+        key = (node.op, operands, node.shape, tuple(node.attrs.items()))
         if key in seen:
             return seen[key]
         seen[key] = with_operands(node, operands)

@@ -126,11 +126,11 @@ def _seconds(planned: Schedule, position: int, arena: Arena, target: Target) -> 
 def _repeated(planned: Schedule, position: int, rounds: int, target: Target) -> Code:
     """The code of one kernel, so many times."""
     program = planned.program
-    regions: Region = Span(position, position + 1)
+    region: Region = Span(position, position + 1)
     for var in _variables(program.kernels[position]):
-        regions = Repeat(var, (regions,))
-    order = (Repeat(Var("round", rounds), (regions,), None, True),)
-    return build_schedule(replace(planned, program=replace(program, order=order)), target)
+        region = Repeat(var, (region,))
+    regions = (Repeat(Var("round", rounds), (region,), None, True),)
+    return build_schedule(replace(planned, program=replace(program, regions=regions)), target)
 
 
 def _variables(kernel: Kernel) -> list[Var]:
@@ -181,7 +181,7 @@ def peak(target: Target) -> float:
     step = Assign(total, param(total, FLOAT64).fma(x, const(1.0, FLOAT64)))
     body = (Let(total, x), Loop(turn, (step,)), Store(Access(data, index), param(total, FLOAT64)))
     kernel = Kernel("peak", (Loop(chain, (Loop(lane, body),)),))
-    planned = schedule(Program((kernel,), (data,), (data,), (), ()), target.width)
+    planned = schedule(Program((kernel,), (data,), (data,), (), (), (), (Span(0, 1),)), target.width)
     shaped = replace(planned.program.kernels[0], vector=lane, jam={chain: chains})
     planned = replace(planned, program=replace(planned.program, kernels=(shaped,)))
     code = build_schedule(planned, target)

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from ...interrupt import PATIENCE, Deferred, beside
 from ...tensor.context import HANDLES
 from ..driver import build
 from ..loopir.faults import raise_fault
@@ -29,7 +30,6 @@ from ..schedule.arena import Arena
 from .jit import Jitted, State, bring_in, built_as_traced, give_back
 from .traces import named, training_job
 
-PATIENCE: Final = 0.15  # seconds that Ctrl-C may wait for a call
 NEVER: Final = 2**62  # a batch that does not come
 Array = np.ndarray[Any, Any]
 
@@ -88,6 +88,7 @@ class Training:
         permuted = job.epochs is not None and job.epochs.permuted
         self.shuffled = shuffle and not permuted
         self.pace = math.inf  # seconds of an epoch, when that was last measured
+        self.lost = False  # whether Ctrl-C ended a call in the middle of a batch
         orders = None if control.order is None else self.view(control.order)
         self.own_order = orders if permuted else None  # made natively
         self.orders = None if permuted else orders
@@ -132,7 +133,7 @@ class Training:
     def fits(self) -> bool:
         """Whether what the step reached from outside still has the type, and its modules the mode, they had."""
         with HANDLES:
-            return all(one.fits() for one in self.state) and all(map(built_as_traced, self.traces))
+            return not self.lost and all(one.fits() for one in self.state) and all(map(built_as_traced, self.traces))
 
     def run(
         self,
@@ -140,13 +141,14 @@ class Training:
         first: int,
         evaluated: Array | Sequence[bool],
         seconds: float,
-        interrupted: Callable[[], bool],
+        interrupted: Deferred,
         stop: int = NEVER,
     ) -> int:
         """Train for some epochs; returns how many were completed. `first` is the number of the first, from 1.
 
         A call that is expected to take longer than `PATIENCE` seconds, as the first may, runs beside Python, which may
-        stop it between two batches when it is `interrupted`.
+        stop it between two batches when it is `interrupted`. Where that batch takes too long, Overdue is raised: the
+        state is that before the call then, and the memory is lost.
 
         It ends before the batch numbered `stop`, counted from the first of this call. Columns are then in `history` and
         `scores`, and in `sound` how many batches of an epoch came before the first whose result was not finite. Raises
@@ -156,6 +158,9 @@ class Training:
             with ExitStack() as running:
                 with HANDLES:
                     running.enter_context(self.lock)
+                    for one in self.state if seconds >= PATIENCE else ():
+                        if one.changes:
+                            one.handle.node.value  # noqa: B018  kept, whatever becomes of the memory
                     bring_in(self.state)
                 self.count[...] = epochs
                 self.flags[:epochs] = evaluated
@@ -163,7 +168,8 @@ class Training:
                 code = self._call(seconds, interrupted, stop)
         finally:
             with HANDLES, self.lock:
-                give_back(self.state, self.lock)
+                if not self.lost:
+                    give_back(self.state, self.lock)
                 for handle in self.cleared:
                     if handle.node.slot is not None:
                         handle.node.slot.grad = None
@@ -171,25 +177,25 @@ class Training:
             self._fail(code, first)
         return epochs if code == 0 else int(self.now[0])
 
-    def _call(self, seconds: float, interrupted: Callable[[], bool], stop: int) -> int:
+    def _call(self, seconds: float, interrupted: Deferred, stop: int) -> int:
         """Run the native function; its code, 0 for the whole run."""
         self.stop[...] = stop
         if seconds < PATIENCE:
-            return int(self.code.function(self.arena.address))
-        codes: list[int] = []
-        thread = threading.Thread(target=lambda: codes.append(self.code.function(self.arena.address)))
-        thread.start()
+            return self._directly()
+
+        def watching() -> None:
+            if interrupted():
+                self.stop[...] = 0
+
         try:
-            running = True
-            while running:  # asked once at least, also where the run is over before anybody looks
-                thread.join(0.02)
-                running = thread.is_alive()
-                if interrupted():
-                    self.stop[...] = 0
-        finally:  # a second Ctrl-C must not leave it running: the state is in there
-            self.stop[...] = 0
-            thread.join()
-        return int(codes[0])
+            with interrupted.limited():
+                return beside(self._directly, watching=watching)
+        except KeyboardInterrupt:
+            self.lost, self.stop[...] = True, 0
+            raise
+
+    def _directly(self) -> int:
+        return int(self.code.function(self.arena.address))
 
     def _fail(self, code: int, first: int) -> None:
         fault: Fault = self.schedule.program.faults[code - 1]

@@ -52,7 +52,6 @@ def layout(buffer: Buffer, inner: int, width: int) -> Layout:
 
 def place(program: Program, layouts: dict[Buffer, Layout]) -> tuple[Program, dict[Buffer, int], int]:
     """Offsets in the arena, the program with the copies it needs at the end of its spans, and the size of the arena."""
-    program = replace(program, order=program.regions)  # spans are told apart by identity
     uses = Uses(program)
     shared: dict[Buffer, Buffer] = {}
     copies: dict[Span, list[tuple[Buffer, Buffer]]] = {}
@@ -193,8 +192,8 @@ def _with_copies(
                 kernels.append(copy(between, new))
         kernels += [copy(old, sources.get(new, new)) for old, new in pairs]
         moved[span] = Span(start, len(kernels), span.updates)
-    order = with_spans(program.regions, moved)
-    return replace(program, kernels=tuple(kernels), buffers=tuple(buffers), order=order), offsets, size
+    regions = with_spans(program.regions, moved)
+    return replace(program, kernels=tuple(kernels), buffers=tuple(buffers), regions=regions), offsets, size
 
 
 def copy(target: Buffer, source: Buffer) -> Kernel:

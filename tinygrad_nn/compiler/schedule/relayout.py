@@ -21,9 +21,8 @@ OVERHEAD: Final = 8.0  # of one more kernel, in loads
 CLEARLY: Final = 3.0  # times as much must be saved: the costs are rough
 
 
-def with_transposes(given: Program, profiles: Sequence[Profile], inner: Mapping[Buffer, int], width: int) -> Program:
+def with_transposes(program: Program, profiles: Sequence[Profile], inner: Mapping[Buffer, int], width: int) -> Program:
     """The program with the copies that pay, given the innermost axes without them; the same one if none does."""
-    program = replace(given, order=given.regions)  # regions are told apart by identity
     based = {buffer.base for buffer in program.buffers}
     writers: dict[Buffer, list[int]] = {}
     for position, one in enumerate(profiles):
@@ -45,7 +44,7 @@ def with_transposes(given: Program, profiles: Sequence[Profile], inner: Mapping[
     for (buffer, _, region), readers in gains.items():
         if sum(readers.values()) > CLEARLY * rounds[region] * _cost(buffer, width):
             insertion.add(buffer, region, readers)
-    return insertion.program() if insertion.copies else given
+    return insertion.program() if insertion.copies else program
 
 
 def _wishes(
@@ -110,8 +109,9 @@ class _Insertion:
 
     def program(self) -> Program:
         """The program with all of them."""
-        order = self._regions(self.old.regions)
-        return replace(self.old, kernels=tuple(self.kernels), buffers=(*self.old.buffers, *self.copies), order=order)
+        regions = self._regions(self.old.regions)
+        buffers = (*self.old.buffers, *self.copies)
+        return replace(self.old, kernels=tuple(self.kernels), buffers=buffers, regions=regions)
 
     def _regions(self, regions: Sequence[Region]) -> tuple[Region, ...]:
         result: list[Region] = []

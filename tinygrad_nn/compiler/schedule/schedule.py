@@ -69,12 +69,11 @@ def by_rows(program: Program) -> Program:
     """The program with neighbouring kernels of a span joined."""
     kernels: list[Kernel] = []
     moved: dict[Span, Span] = {}
-    regions = program.regions
-    for span, _ in spans(regions):
+    for span, _ in spans(program.regions):
         start = len(kernels)
         kernels += join(program.kernels[span.start : span.stop], dict(span.updates))
         moved[span] = Span(start, len(kernels), span.updates)
-    return replace(program, kernels=tuple(kernels), order=with_spans(regions, moved))
+    return replace(program, kernels=tuple(kernels), regions=with_spans(program.regions, moved))
 
 
 def late_updates(program: Program) -> tuple[Kernel, ...]:

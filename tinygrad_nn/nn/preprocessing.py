@@ -108,10 +108,10 @@ class Fitted(Module):
 
     def _mapped(self, x: Any, rule: Callable[..., Tensor], check: Callable[[Tensor], Tensor]) -> Tensor:
         """What a rule makes of data and the statistics, all in the widest of their dtypes."""
-        self._check_fitted(type(self).__name__)
         data = not is_tensor(x)
         if not isinstance(x, Tensor):
             x = Tensor.handle(constant(array_of(type(self).__name__, x, fractional=FLOAT64)))
+        self._check_fitted(type(self).__name__)
         x = check(x)
         statistics = [vars(self)[key] for key in self.learnt]
         own = x.dtype if x.dtype.kind == "f" else mode.dtype

@@ -17,7 +17,7 @@ from ..tensor import Tensor, no_grad
 from ..tensor.core import check_dtype, mode
 from ..tensor.creation import as_tensor
 from ..tensor.structure import Attributes, note, replaced
-from .parameter import Buffer, Parameter
+from .parameter import Buffer, Parameter, Statistic
 from .summary import Summary, summarize
 
 T = TypeVar("T")
@@ -208,14 +208,18 @@ class Module:
             faults += [f"missing key {key!r}" for key in own if key not in state_dict]
             faults += [f"unexpected key {key!r}" for key in state_dict if key not in own]
         values = {key: as_tensor(value).detach().clone() for key, value in state_dict.items() if key in own}
+        open_ones = {key for key, value in own.items() if isinstance(value, Statistic) and not value.numel()}
         for key, value in values.items():
-            if value.shape != own[key].shape:
+            if value.shape != own[key].shape and key not in open_ones:
                 faults.append(f"shape {value.shape} for {key!r} of shape {own[key].shape}")
         if faults:
             raise ShapeError(message("load_state_dict", "; ".join(faults), "the state of an equal module"))
         with no_grad():
             for key, value in values.items():
-                own[key].assign(value.to(own[key].dtype))
+                if key in open_ones:
+                    own[key].node = value.to(own[key].dtype).node
+                else:
+                    own[key].assign(value.to(own[key].dtype))
 
     @typed
     def apply(self, function: Callable[[Module], Any]) -> Self:

@@ -11,10 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-from ..adjoint import Label
+from ..adjoint import SCAN, Label
 from ..graph import Graph, Node, by_serial, reachable
 from ..ops.movement import PERMUTE, SLICE
-from ..ops.scan import COLUMN, SCAN
+from ..ops.scan import COLUMN
 from . import words
 from .description import Arrow, Box, Description, Frame, Names, Options, Role, shape_text
 

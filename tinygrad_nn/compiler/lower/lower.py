@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from ...adjoint import SCAN
 from ...graph import Graph, Node
 from ...ops.contract import MATMUL, inner_length
 from ...ops.elementwise import ADD
 from ...ops.movement import RESHAPE, is_squeeze
 from ...ops.reduce import SUM
 from ...ops.rules import INT64, Fold, Pieces, Rank, Spread
-from ...ops.scan import SCAN
 from ...scalar import Expr, const, param
 from ..blas import is_large
 from ..loopir.buffer_view import Window

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import GraphError, message
-from ..graph import DType
+from ..graph import Array, DType
 from ..scalar import OPERATIONS, Expr, walk
 from .loopir.ir import (
     TAIL,
@@ -35,8 +35,6 @@ from .loopir.ir import (
 from .loopir.program import Fault, Program, Region, Repeat, Span
 from .run.runtime import Arena, raise_fault
 from .schedule.schedule import Schedule
-
-Array = np.ndarray[Any, Any]
 
 
 def run(program: Program, values: Sequence[Any]) -> tuple[list[Array], list[Array]]:

@@ -33,7 +33,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise ShapeError(
             message("linear", f"shapes {x.shape} and {weight.shape}", expected, "the last axis holds the features")
         )
-    product = x.product("linear", weight, True)
+    product = x._product("linear", weight, True)
     if bias is None:
         return product
     if bias.node.dtype is not product.node.dtype:

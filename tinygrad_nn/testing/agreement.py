@@ -21,12 +21,11 @@ from ..compiler.passes.unrolling import unroll
 from ..compiler.run.runtime import Compiled
 from ..errors import DivisionByZero, IndexOutOfRange
 from ..executor import eval_node, run
-from ..graph import Graph, Node
+from ..graph import Array, Graph, Node
 from ..ops.contract import MATMUL, inner_length
 from ..ops.elementwise import ADD
 from ..ops.rules import roundoff
 
-Array = np.ndarray[Any, Any]
 SAMPLES: Final = 8  # runs with errors
 EVERY: Final = 10**6  # nodes of a loop that is written out
 REFUSED: Final = (IndexOutOfRange, DivisionByZero)  # what an executor may find wrong in the data

@@ -17,9 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
-from ...graph import Graph, Node
+from ...graph import Array, Graph, Node
 from ...ops.lookup import Called
 from ...ops.rules import FLOAT64, INT64
 from ...scalar import Expr, const, param
@@ -48,7 +46,6 @@ from .lower import lower
 STOPPED: Final = 10**6  # the code of a run that was stopped
 CAPACITY: Final = 4096  # epochs of one call at most
 ORDERS: Final = 2**20  # permuted indices kept for one call at most
-Array = np.ndarray[Any, Any]
 Results = list[int | float]  # of each value returned: the number of the output, or the value itself
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from ...config import config, say
-from ...graph import NO_ATTRS, Attrs, Graph, Node
+from ...graph import NO_ATTRS, Array, Attrs, Graph, Node
 from ...ops.elementwise import no_quotient
 from ...ops.lookup import out_of_range
 from ...ops.source import CONSTANT
@@ -31,8 +31,6 @@ from ..lower.lower import lower
 from ..passes.algebra import rewrite
 from ..schedule.schedule import Schedule, schedule
 from .notice import announcement
-
-Array = np.ndarray[Any, Any]
 
 
 class Resident(Node):

@@ -20,7 +20,7 @@ import numpy as np
 
 from ...config import config, say
 from ...errors import TraceError, message
-from ...graph import Graph
+from ...graph import Array, Graph
 from ...pytree import flatten
 from ...tensor import Tensor, no_grad
 from ...tensor.context import HANDLES
@@ -40,7 +40,6 @@ from .runtime import Arena, raise_fault, show_stages
 RANKED: Final = 2048  # samples whose permutation is made natively: by ranks, which costs their square
 PATIENCE: Final = 0.15  # seconds that Ctrl-C may wait for a call
 NEVER: Final = 2**62  # a batch that does not come
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)

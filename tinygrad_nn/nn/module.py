@@ -7,7 +7,7 @@ the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 from ..errors import GraphError, ShapeError, TraceError, message, printable
@@ -346,8 +346,3 @@ def _attribute(owner: str, name: str) -> str:
     if name.startswith("__") or hasattr(Module, name):
         raise GraphError(message(owner, f"the name {name!r}, which modules use themselves", "another name"))
     return name
-
-
-def total(tensors: Iterable[Tensor]) -> int:
-    """Number of elements in all of them."""
-    return sum(tensor.numel() for tensor in tensors)

@@ -16,16 +16,17 @@ import numpy as np
 
 from .autodiff import reverse as walk_back
 from .graph import NO_ATTRS, GradSlot, Graph, Node, by_serial, reachable, with_operands
-from .ops import elementwise
 from .ops.contract import MATMUL
-from .ops.elementwise import ADD, NEG, SUB
 from .ops.movement import RESHAPE, SLICE
 from .ops.reduce import SUM
+from .ops.rules import op_cost
 from .ops.scan import COLUMN, SCAN, Columns, start_of
 from .ops.source import INPUT
 from .tensor import Tensor, enable_grad
 from .tensor.core import mode, tracing
 from .tensor.symbolic import Symbolic
+
+COSTLY: Final = 20  # scalar operations from which a value is left for the gradient; exp has 26
 
 
 def symbol(shape: tuple[int, ...], dtype: Any, needs_grad: bool) -> Tensor:
@@ -144,13 +145,18 @@ class _Walk:
         inputs = set(self.body.inputs)
         saved = []
         for node in self.body.nodes:
-            cheap = node not in inputs and (node.op.kind in ("source", "movement") or node.op in elementwise.OPS)
+            cheap = node not in inputs and (node.op.kind in ("source", "movement") or _is_cheap(node))
             if node in at_hand or ((cheap or node.dtype != kept) and at_hand.issuperset(node.inputs)):
                 at_hand.add(node)
             elif node in needed and node.dtype == kept:
                 saved.append(node)
                 at_hand.add(node)
         return saved
+
+
+def _is_cheap(node: Node) -> bool:
+    """Whether computing a value again costs no more than a few additions."""
+    return node.op.kind == "elementwise" and op_cost(node) < COSTLY
 
 
 def _seed(root: Node, g: Tensor) -> Any:
@@ -213,7 +219,8 @@ class Adjoint:
 
 def _passes_sums(node: Node) -> bool:
     """Whether a sum over steps of the op is the op of the sums."""
-    return (node.op.kind == "movement" and node.op is not COLUMN) or node.op in (ADD, SUB, NEG)
+    same_dtype = all(operand.dtype == node.dtype for operand in node.inputs)
+    return node.op.linear and node.op.kind in ("movement", "elementwise") and same_dtype and node.op is not COLUMN
 
 
 def _sum_of_products(node: Node, stack: Callable[[Node], Tensor]) -> Tensor:

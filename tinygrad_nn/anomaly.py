@@ -58,7 +58,7 @@ class Origin:
     @property
     def hint(self) -> str:
         """What to do about it."""
-        return self.advice or _value_hint(self.op)
+        return self.advice or self.op.hint
 
     def __str__(self) -> str:
         return f"{self.op.name} made {self.what} {self.how} at {self.line}"
@@ -144,27 +144,14 @@ class Watcher:
                 f"give the function a safe operand inside: where(ok, {node.op.name}(where(ok, x, 1)), other)"
             )
         else:
-            hint = _value_hint(node.op)
+            hint = node.op.hint
         how = f"in the gradient of operand {argnum}, of the forward call"
         known = self.origins.get(node)  # where the value is not finite, its gradient need not be
         self.found = known or Origin(node.op, line, _worst(cotangent.node.value), bad, how, hint)
         raise GraphError(message(f"{node.op.name} backward", got, "finite gradients", hint))
 
 
-_HINTS = {
-    "log": "the operand reached 0 or below: clamp it, or work with log_softmax / logsigmoid",
-    "sqrt": "the operand is negative, or 0 where the slope is infinite: add a small eps inside",
-    "div": "the divisor reached 0: add a small eps",
-    "exp": "the operand is too large: subtract the maximum first, as logsumexp does",
-    "pow": "a base of 0 or below, or a result too large",
-}
-
-
 _GIVEN = "look at what came in: a parameter, or another tensor from outside, was not finite before"
-
-
-def _value_hint(op: Op) -> str:
-    return _HINTS.get(op.name, "look at the operands of this call")
 
 
 def at_step(layer: str, step: int | None) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from .settings import is_number, is_whole, mapping, shown, typed
 from .tables import html_table, html_text, text_table
 
 StrPath = str | os.PathLike[str]
+_INT: Final = frozenset((int,))
 _COLUMNS = ("_per_epoch", "_per_evaluation")
 _ENDS: Final = 4  # epochs shown at either end of a long history
 _WIDTH: Final = 100  # characters of a line of it in a terminal
@@ -48,6 +50,7 @@ def run_metadata(seed: int | None, **run: Any) -> dict[str, Any]:
     }
 
 
+@cache
 def cpu_name() -> str:
     """The processor's name; /proc knows it where platform.processor() says only the architecture."""
     try:
@@ -107,7 +110,7 @@ class History(Mapping[str, Any]):
         clash = sorted(set(columns) & set(self._per_epoch))
         if clash:
             raise DataError(message("evaluate", f"the name {clash[0]!r}", "a name that the training step does not use"))
-        if not isinstance(epochs, list) or not all(is_whole(epoch) for epoch in epochs):
+        if not isinstance(epochs, list) or not (_INT.issuperset(map(type, epochs)) or all(map(is_whole, epochs))):
             raise DataError(message("history", f"epochs {shown(epochs)}", "a list of epoch numbers"))
         if columns and _height(columns) != len(epochs):
             got = f"{_height(columns)} entries for {len(epochs)} evaluations"

@@ -10,7 +10,6 @@ import os
 import sys
 from functools import cache
 from math import prod
-from pathlib import Path
 from typing import Final
 
 from .errors import TooLarge, message
@@ -27,7 +26,8 @@ def installed() -> int:
     except (AttributeError, ValueError, OSError):  # a system that does not say
         found = sys.maxsize
     try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:  # pathlib takes longer to load than to use
+            limit = file.read().strip()
     except OSError:
         limit = ""
     return min(found, int(limit)) if limit.isdecimal() else int(found)

@@ -86,6 +86,15 @@ class Generator:
 default_generator = Generator(0)
 
 
+def order_generator(seed: int) -> Generator:
+    """What the order of samples is drawn from: the half of a seed's counters to which `Generator(seed)` does not come,
+    so that weights and samples of one seed have nothing in common.
+    """
+    generator = Generator(seed)
+    generator.counter.assign(Tensor.handle(constant(np.array(-(2**63), np.int64))))
+    return generator
+
+
 def manual_seed(seed: int) -> Generator:
     """Seed the default generator and return it."""
     return default_generator.manual_seed(seed)

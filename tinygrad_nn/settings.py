@@ -12,8 +12,7 @@ import math
 import numbers
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from .errors import ConfigError, DTypeError, TinygradError, message
 
@@ -113,8 +112,7 @@ def _is_scalar(value: Any) -> bool:
     return is_number(value) or (kind in ("i", "u", "f") and value.shape == ())
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """What an annotation lets in: values of `classes` without a look, and those that one of the `tests` takes."""
 
     classes: frozenset[type]
@@ -215,10 +213,13 @@ def flags(init: Callable[P, R]) -> Callable[P, R]:
 def _checked(function: Callable[P, R], checks: Mapping[str, Kind], error: type[TinygradError]) -> Callable[P, R]:
     code = function.__code__
     names = code.co_varnames[: code.co_argcount]
+    unchecked = next((k for k, name in enumerate(names) if name in checks), len(names))  # so many come before
     owner = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not kwargs and len(args) <= unchecked:  # the usual call of a method: all is as it is by default
+            return function(*args)  # type: ignore[call-arg]
         for name, value in zip(names, args):  # noqa: B905
             check = checks.get(name)
             if check is not None and value.__class__ not in check.classes:

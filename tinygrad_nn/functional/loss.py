@@ -13,6 +13,7 @@ from typing import Final
 from ..errors import ConfigError, DTypeError, IndexOutOfRange, ShapeError, message
 from ..ops.index import GATHER, TAKE
 from ..ops.lookup import Called
+from ..ops.movement import RESHAPE
 from ..tensor import Tensor
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
@@ -212,7 +213,8 @@ def cross_entropy(
         # The plain case in the fewest nodes: mean(log sum exp s - s[y]). Labels need no search for the ignored one,
         # which like all negative numbers is no class.
         try:
-            picked = shifted.apply(GATHER, target.unsqueeze(1), axis=1, called=_called("cross_entropy", 1))
+            column = target.apply(RESHAPE, shape=(*target.shape, 1))
+            picked = shifted.apply(GATHER, column, axis=1, called=_called("cross_entropy", 1))
         except IndexOutOfRange:
             if not bool((target == ignore_index).any()):
                 raise

@@ -17,5 +17,3 @@ TABLE = MappingProxyType(
         for op in module.OPS
     }
 )
-
-

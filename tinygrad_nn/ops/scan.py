@@ -15,12 +15,10 @@ order. Its cotangent is a `Columns`, which knows which outputs have none.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Final
-from weakref import ref
+from typing import Any
 
 import numpy as np
 
@@ -143,6 +141,8 @@ COLUMN = Op(
     vjp=(lambda g, out, x, k, start, shape: Columns({k: g}),),
     emit=_column_emit,
     linear=True,
+    relays=True,
+    follows=lambda varies, out, x, **attrs: not varies(out[0]),
 )
 
 
@@ -171,20 +171,21 @@ def _before(stacked: Any, first: Any, reverse: bool) -> Any:
 def _cotangents(
     g: Columns,
     out: Any,
-    operands: tuple[Any, ...],
-    needs: tuple[int, ...],
+    *operands: Any,
+    wanted: tuple[int, ...],
     body: Any,
     carries: int,
     series: int,
     length: int,
     reverse: bool,
+    needs: tuple[int, ...],
 ) -> dict[int, Any]:
-    """Cotangents of the operands that need one, by another scan that runs the other way.
+    """Cotangents of the operands `wanted`, by another scan that runs the other way.
 
     It carries the cotangents of the carries. What every step reads gets the sum of its cotangents, made of what the
     scan leaves once it is over.
     """
-    adjoint = body.adjoint(carries, series, needs, tuple(sorted(g.parts)))
+    adjoint = body.adjoint(carries, series, wanted, tuple(sorted(g.parts)))
     left = {k: column(out, body, length, k) for k in {*adjoint.read, *adjoint.began}}
     starts = [
         operands[k].new_zeros(node.shape).cast(node.dtype) for k, node in enumerate(adjoint.body.inputs[:carries])
@@ -200,7 +201,7 @@ def _cotangents(
         given = [*starts, *(stacked[k] for k in adjoint.inside), *(operands[k] for k in adjoint.rest)]
         backwards = bound(given, adjoint.body, length, carries, len(adjoint.inside), not reverse)
         columns = [column(backwards, adjoint.body, length, k) for k in range(len(adjoint.body.outputs))]
-    found = {k: last(columns[k], starts[k], not reverse) for k in needs if k < carries}
+    found = {k: last(columns[k], starts[k], not reverse) for k in wanted if k < carries}
     found |= adjoint.gathered(operands, stacked, columns)
     return {k: cotangent.cast(operands[k].dtype) for k, cotangent in found.items()}
 
@@ -221,27 +222,8 @@ def bound(operands: Sequence[Any], body: Any, length: int, carries: int, series:
     )
 
 
-class _Latest(threading.local):
-    """The cotangents of the node the walk is at: its rule is asked for them one by one."""
-
-    key: Any = None
-    g: Any = None
-    found: dict[int, Any] | None = None
-
-    def forget(self, key: Any) -> None:
-        """The handle is gone."""
-        if self.key is key:
-            self.key = self.g = self.found = None
+def _follows(varies: Any, out: Shape, *shapes: Shape, length: int, carries: int, series: int, **attrs: Any) -> bool:
+    return not any(map(varies, (length, *(shape[0] for shape in shapes[carries : carries + series]))))
 
 
-_latest: Final = _Latest()
-
-
-def _rule(g: Columns, out: Any, *operands: Any, argnum: int, **attrs: Any) -> Any:
-    if _latest.key is None or _latest.key() is not out or _latest.g is not g:
-        found = _cotangents(g, out, operands, **attrs)
-        _latest.key, _latest.g, _latest.found = ref(out, _latest.forget), g, found
-    return (_latest.found or {})[argnum]
-
-
-SCAN: Op = Op("scan", "control", _shape, _dtype, _numpy, (_rule,), variadic=True)
+SCAN: Op = Op("scan", "control", _shape, _dtype, _numpy, _cotangents, follows=_follows)

@@ -51,8 +51,15 @@ class LRScheduler:
         self._write()
 
     def _write(self) -> None:
-        for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+        for group, base in self._groups():
             group["lr"] = self.rate(self.last_epoch, group, base)
+
+    def _groups(self) -> list[tuple[ParamGroup, float]]:
+        """The groups with their first rates; for one that was added since, the rate it came with."""
+        groups = self.optimizer.param_groups
+        added = [group.setdefault("initial_lr", group["lr"]) for group in groups[len(self.base_lrs) :]]
+        self.base_lrs = [*self.base_lrs, *added]
+        return list(zip(groups, self.base_lrs, strict=False))
 
     def get_last_lr(self) -> list[float]:
         """The learning rate of every group now."""
@@ -96,12 +103,15 @@ class LambdaLR(LRScheduler):
                 raise ConfigError(message("LambdaLR", f"a {type(function).__name__}", "a function of the step number"))
         if len(functions) != count:
             raise ConfigError(message("LambdaLR", f"{len(functions)} functions for {count} groups", "one each"))
-        self._functions = tuple(functions)
+        self._functions = lr_lambda if callable(lr_lambda) else tuple(functions)
         super().__init__(optimizer, last_epoch)
 
     def _write(self) -> None:
-        groups = self.optimizer.param_groups
-        for group, base, function in zip(groups, self.base_lrs, self._functions, strict=True):
+        groups, given = self._groups(), self._functions
+        functions = [given] * len(groups) if callable(given) else given
+        if len(functions) < len(groups):
+            raise ConfigError(message("LambdaLR", f"{len(functions)} functions for {len(groups)} groups", "one each"))
+        for (group, base), function in zip(groups, functions, strict=False):
             factor = function(self.last_epoch)
             group["lr"] = base * number("LambdaLR", f"factor of step {self.last_epoch}", factor, least=0)
 
@@ -370,7 +380,7 @@ class SequentialLR(LRScheduler):
         scheduler = self.schedulers[turn]
         if turn > 0 and self.milestones[turn - 1] == self.last_epoch:
             for group in self.optimizer.param_groups:
-                group["lr"] = group["initial_lr"]
+                group["lr"] = group.setdefault("initial_lr", group["lr"])
             scheduler.last_epoch = -1
         scheduler.step()
 

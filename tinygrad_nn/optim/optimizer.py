@@ -20,7 +20,7 @@ from ..tables import html_table
 from ..tensor import Tensor, enable_grad
 from ..tensor.core import constant, forbid_tracing, mode
 from ..tensor.plain import Plain
-from ..tensor.structure import Watched, note, replaced, same_object
+from ..tensor.structure import Watched, WatchedList, note, replaced, same_object
 
 State = dict[str, Tensor]
 
@@ -46,7 +46,7 @@ class ParamGroup(MutableMapping[str, Any]):
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = dict(values)
+        self._values = {key: _watched(key, value) for key, value in values.items()}
         self._live: dict[tuple[str, DType], Tensor] = {}
 
     def __getitem__(self, key: str) -> Any:
@@ -61,7 +61,7 @@ class ParamGroup(MutableMapping[str, Any]):
                 number(type(self).__name__, "betas", beta, least=0, below=1)
         if key in RANGES:
             number(type(self).__name__, key, plain)  # a schedule may round to just below 0
-        self._values[key] = plain
+        self._values[key] = _watched(key, plain)
         replaced()
         for (name, dtype), tensor in self._live.items():
             if name == key:
@@ -106,6 +106,11 @@ def _shown(value: Any) -> str:
 def _plain(value: Any) -> Any:
     """A tensor of one element as a Python number, anything else as it is."""
     return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
+
+
+def _watched(key: str, value: Any) -> Any:
+    """The list of parameters says when it grows or shrinks."""
+    return WatchedList(value) if key == "params" and isinstance(value, list) else value
 
 
 def _number(value: float, dtype: DType) -> Tensor:
@@ -185,7 +190,7 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], **defaults: Any) -> None:
         self.defaults = defaults  # type: ignore[misc]
-        self.param_groups: list[ParamGroup] = []
+        self.param_groups: list[ParamGroup] = WatchedList()
         self.state = {}
         if isinstance(params, Tensor):
             raise GraphError(
@@ -244,7 +249,7 @@ class Optimizer:
     @typed
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients (or set them to zeros)."""
-        for group in self.param_groups:
+        for group in self.param_groups if mode.recorder is None else self._watched_groups():
             for p in group["params"]:
                 if set_to_none:
                     p.grad = None

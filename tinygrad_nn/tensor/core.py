@@ -28,6 +28,7 @@ from .context import mode as mode
 from .context import tracing as tracing
 from .context import unknown_value as unknown_value
 from .context import user_line as user_line
+from .context import writing as writing
 
 Number = bool | int | float
 
@@ -249,11 +250,13 @@ class Core:
 
         A leaf keeps `requires_grad` and `.grad`. Raises ShapeError and DTypeError.
         """
-        check_assigned(self, other)
+        old, new = self.node, other.node if isinstance(other, Core) else None
+        if new is None or new.shape != old.shape or new.dtype is not old.dtype:
+            check_assigned(self, other)
         if mode.recorder is not None:
             mode.recorder.assign(self, mode.recorder.lift(other))
         else:
-            self.point_at(other.node)
+            self.point_at(new)
         return self
 
     def point_at(self, new: Any) -> None:

@@ -48,8 +48,12 @@ def takes_data(function: Callable[P, R], rule: Rule = "layer") -> Callable[P, R]
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not kwargs and _plain.issuperset(map(type, args)):  # the usual call, which must not become slow here
-            return function(*args, **kwargs)
+        if not kwargs:  # the usual call, which must not become slow here
+            for value in args:
+                if value.__class__ not in _plain:
+                    break
+            else:
+                return function(*args)  # type: ignore[call-arg]
         for value, classes in zip(args, places):  # noqa: B905
             if classes is not None and value.__class__ not in classes and not is_tensor(value):
                 break

@@ -20,7 +20,7 @@ from ..ops.lookup import Called, out_of_range
 from ..ops.movement import RESHAPE
 from ..settings import shown, typed
 from .arrays import array_of
-from .core import Core, constant, mode
+from .core import Core, constant, mode, writing
 from .inplace import InPlace
 from .operators import Operand
 from .shape import normal_axis
@@ -165,8 +165,9 @@ class Indexed(InPlace):
             return
         # Written with scatter, so gradients flow to the value and to what is not overwritten.
         places = self.places(key, SETITEM)
-        flat = self.flatten().scatter(0, places.flatten(), _fitted(source, places.shape).flatten())
-        self._write("setitem", flat.reshape(self.shape))
+        with writing():
+            flat = self.flatten().scatter(0, places.flatten(), _fitted(source, places.shape).flatten())
+            self._write("setitem", flat.reshape(self.shape))
 
     def __iter__(self) -> Iterator[Self]:
         if not self.shape:

@@ -190,8 +190,7 @@ class _Collector:
             return self.names.leaves[node][1]
         if not node.inputs or node in self.fixed:
             return "leaf" if node.needs_grad else words.uniform(node) or "constant"
-        detail = words.DETAILS.get(node.op.name)
-        return node.op.name if detail is None else detail(node)
+        return words.said(node)
 
     def is_closed(self, node: Node) -> bool:
         """Whether nothing is told of what a node is made of: constants, random bits."""
@@ -219,7 +218,7 @@ class _Collector:
         if first in self.flat and node.op is SLICE:
             self.flat.add(node)
             return places[first]
-        if node.op.name in words.QUIET or (node.op is SLICE and words.is_whole(node)):
+        if node.op.quiet or (node.op is SLICE and words.is_whole(node)):
             return places[first]
         if node.op is PERMUTE and not first.inputs and len(node.shape) == 2 and not places[first].label:
             return Place(places[first].key, TRANSPOSED)
@@ -269,7 +268,7 @@ class _Collector:
         """Which layer of a module a loop is, where there are several: by the names of the weights it reads."""
         for operand in scan.inputs[scan.attrs["carries"] + scan.attrs["series"] :]:
             leaf = operand
-            while leaf.inputs and (leaf.op.name in words.QUIET or leaf.op is PERMUTE):
+            while leaf.inputs and (leaf.op.quiet or leaf.op is PERMUTE):
                 leaf = leaf.inputs[0]
             found = _LAYER.match(self.names.leaves.get(leaf, ("", ""))[1])
             if found and len([prefix for prefix, _ in self.layers if prefix == found[1]]) > 1:

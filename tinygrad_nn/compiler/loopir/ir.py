@@ -48,10 +48,19 @@ class Affine:
     def __sub__(self, other: Affine | int) -> Affine:
         return self + other * -1 if isinstance(other, Affine) else self + -other
 
+    def __radd__(self, other: int) -> Affine:
+        return self + other
+
+    def __rsub__(self, other: int) -> Affine:
+        return self * -1 + other
+
     def __mul__(self, factor: int) -> Affine:
         if factor == 0:
             return Affine()
         return Affine(self.offset * factor, tuple((var, c * factor) for var, c in self.terms))
+
+    def __rmul__(self, factor: int) -> Affine:
+        return self * factor
 
     def bounds(self) -> tuple[int, int]:
         """The smallest and the largest value."""

@@ -13,7 +13,6 @@ from ...graph import Graph, Node
 from ...ops.movement import RESHAPE
 from ...ops.rules import Pieces, Rank, Spread
 from ...ops.scan import SCAN
-from ..blas import is_large
 from ..loopir.buffer_view import BufferView
 from ..loopir.ir import Buffer, Role, affine
 from ..loopir.program import Program, Region, Span
@@ -115,6 +114,6 @@ _RULES: Final[tuple[tuple[Callable[[Node, Plan, BufferView], bool], Kernels], ..
     (lambda node, plan, target: isinstance(node.op.emit, Spread) and not inlines(node), opaque.scatter),
     (lambda node, plan, target: node.op.kind == "control", opaque.carried),
     (lambda node, plan, target: isinstance(node.op.emit, Pieces), opaque.concatenation),
-    (lambda node, plan, target: is_large(node), opaque.gemm),
+    (lambda node, plan, target: plan.multiplies(node), opaque.gemm),
     (lambda node, plan, target: streams(node, plan) and not target.place, opaque.sum_of_products),
 )

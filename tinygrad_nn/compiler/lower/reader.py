@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from ...graph import Node
 from ...ops.contract import MATMUL, inner_length
-from ...ops.elementwise import ADD, DIVISIONS, no_quotient
+from ...ops.elementwise import ADD, no_quotient
 from ...ops.lookup import Called
-from ...ops.movement import BROADCAST, RESHAPE
+from ...ops.movement import BROADCAST, RESHAPE, is_squeeze
+from ...ops.reduce import SUM
 from ...ops.rules import INT64, Fold, Pieces, Spread
 from ...scalar import Expr, const, param
 from ..loopir.buffer_view import BufferView
@@ -39,7 +40,7 @@ from ..loopir.ir import (
 from ..loopir.program import Fault
 from ..passes.algebra import filled
 from .builder import KernelBuilder
-from .fusion import is_split, is_squeeze
+from .fusion import is_split
 
 Guards = tuple[Guard, ...]
 Place = tuple[Index, ...]
@@ -167,7 +168,7 @@ def _elementwise(b: KernelBuilder, node: Node, index: Place, guards: Guards) -> 
         for product, other in (node.inputs, node.inputs[::-1]):
             if product.op is MATMUL and not _is_there(b, product, index, guards):
                 return _products(b, product, index, guards, [], element(b, other, index, guards))
-    if node.op in DIVISIONS and node.dtype.kind == "i":
+    if node.op.divides and node.dtype.kind == "i":
         _divides(b, node)
     operands = [element(b, operand, index, guards) for operand in node.inputs]
     value: Expr = node.op.emit(*operands, **node.attrs)
@@ -225,14 +226,14 @@ def _reduced(b: KernelBuilder, node: Node, index: Place, guards: Guards) -> Expr
     emit = node.op.emit
     if not isinstance(emit, Fold):
         return _extreme(b, node, loops, place, guards)
-    dtype, is_sum = node.dtype, node.op.name == "sum"
+    dtype, is_sum = node.dtype, node.op is SUM
     if is_sum and dtype.kind == "f" and operand.op is MATMUL and not _is_there(b, operand, place, guards):
         return _products(b, operand, place, guards, loops)  # of integers, each product wraps around for itself
     identity = 0 if is_sum else emit.identity(dtype)  # NumPy adds to 0.0, so never -0.0
     total = Register(f"{node.op.name}{b.count}", dtype, emit.identity(dtype), emit.combine)
 
     def inner() -> list[Statement]:
-        x = element(b, operand, place, guards).to(dtype)
+        x = emit.element(element(b, operand, place, guards).to(dtype))
         if is_sum and x.op == "mul" and dtype.kind == "f":
             return [Assign(total, x.args[0].fma(x.args[1], param(total, dtype)))]
         return [Assign(total, emit.combine(param(total, dtype), x))]

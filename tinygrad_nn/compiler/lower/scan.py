@@ -62,7 +62,7 @@ def begin(b: KernelBuilder, node: Node, name: str) -> Body | None:
     if not attrs["length"]:
         b.buffers |= {result: b.buffer(f"{name}y{k}", result, shape=result.shape) for k, result in stacked.items()}
         return None
-    body = _body(node, name, stacked)
+    body = _body(node, name, stacked, b.plan.blas)
     for k, (symbol, operand) in enumerate(zip(body.graph.inputs, node.inputs, strict=True)):
         if k < carries:
             _carry(b, body, k, symbol, operand)
@@ -115,7 +115,7 @@ def end(b: KernelBuilder, body: Body, inner: KernelBuilder) -> None:
     b.repeat([repeated])
 
 
-def _body(node: Node, name: str, stacked: Mapping[int, Node]) -> Body:
+def _body(node: Node, name: str, stacked: Mapping[int, Node], blas: bool) -> Body:
     """The body with the outputs that are read."""
     attrs = node.attrs
     length, reverse, whole = attrs["length"], attrs["reverse"], attrs["body"]
@@ -123,9 +123,8 @@ def _body(node: Node, name: str, stacked: Mapping[int, Node]) -> Body:
     graph = rewrite(Graph.of([whole.outputs[k] for k in left], whole.inputs))
     turn = Var(f"t_{name}", length)
     at = affine(turn) * -1 + (length - 1) if reverse else affine(turn)
-    return Body(
-        name, length, reverse, turn, at, graph, plan(graph), dict(zip(left, graph.outputs, strict=True)), stacked
-    )
+    outputs = dict(zip(left, graph.outputs, strict=True))
+    return Body(name, length, reverse, turn, at, graph, plan(graph, blas), outputs, stacked)
 
 
 def _carry(b: KernelBuilder, body: Body, k: int, symbol: Node, operand: Node) -> None:

@@ -26,8 +26,8 @@ SEVERED: Final = Op(
     shape=lambda *shapes: shapes[0],
     dtype=lambda *dtypes: dtypes[0],
     numpy=lambda *values: values[0],
-    vjp=(_no_gradient,),
-    variadic=True,
+    vjp=_no_gradient,
+    relays=True,
 )
 
 

@@ -1,7 +1,7 @@
 """Kernels whose outermost loop runs over the same lanes become one: a softmax passes once over each row.
 
 Two neighbours are joined when each takes only what the other made in its own lane, so that every lane of the second may
-run as soon as that of the first is done. What lies in between then stays in registers (`llvm.place` hands a stored
+run as soon as that of the first is done. What lies in between then stays in registers (`expand` hands a stored
 value on), and one kernel stores several results.
 """
 

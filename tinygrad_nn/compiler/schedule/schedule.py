@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from ...errors import GraphError, message
 from ..loopir.ir import Buffer, Kernel
 from ..loopir.program import Program, Span, spans, with_spans
 from .axes import choose, jams, outermost, profile, together
 from .loop_fusion import join
-from .memory import Layout, layout, place
+from .memory import ALIGNMENT, Layout, layout, place
 from .relayout import with_transposes
 from .sharing import Shared, shared
 
@@ -24,6 +25,23 @@ class Schedule:
     size: int
     width: int
     shared: tuple[Shared, ...] = ()
+
+    def verify(self) -> Schedule:
+        """Check the program, and that every buffer lies in the arena, values from outside apart from each other, and
+        another shape of a buffer where that is. Raises GraphError.
+        """
+        self.program.verify()
+        ends = {b: at + self.layouts[b].size * b.dtype.itemsize for b, at in self.offsets.items()}
+        end = 0
+        for buffer in sorted(self.program.buffers, key=self.offsets.__getitem__):
+            at, base = self.offsets[buffer], buffer.base or buffer
+            lost = at < 0 or at % ALIGNMENT or ends[buffer] > self.size or at != self.offsets[base]
+            if lost or (base is buffer and buffer.role != "temporary" and at < end):
+                got = f"{buffer} at {at} to {ends[buffer]}, where {end} of {self.size} bytes are in use"
+                raise GraphError(message("schedule", got))
+            if base is buffer and buffer.role != "temporary":
+                end = ends[buffer]
+        return self
 
 
 def schedule(program: Program, width: int) -> Schedule:

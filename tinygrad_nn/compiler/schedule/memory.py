@@ -13,7 +13,7 @@ from math import ceil
 from typing import Final
 
 from ...scalar import param
-from ..loopir.ir import Access, Buffer, Check, Kernel, Store, Var, accesses, affine, nest, statements
+from ..loopir.ir import Access, Buffer, Check, Kernel, Store, Var, affine, nest
 from ..loopir.program import Program, Region, Repeat, Span, spans, with_spans
 
 ALIGNMENT: Final = 64  # bytes
@@ -111,10 +111,11 @@ class Uses:
         self.reads: dict[Buffer, dict[int, list[tuple[int, Access]]]] = {}  # by kernel; the number is the order in it
         self.writes: dict[Buffer, dict[int, list[tuple[int, Access]]]] = {}
         self.checks: list[int] = []
+        self.news = {span: {new for _, new in span.updates} for span, _ in spans(program.regions)}
         for position, kernel in enumerate(program.kernels):
-            if any(isinstance(one, Check) for one, _ in statements(kernel.body)):
+            if any(isinstance(one, Check) for one, _ in kernel.statements):
                 self.checks.append(position)
-            for number, (access, written, _) in enumerate(accesses(kernel)):
+            for number, (access, written, _) in enumerate(kernel.accesses):
                 base = self.own[access.buffer]
                 self.first.setdefault(base, position)
                 self.last[base] = position
@@ -138,7 +139,7 @@ class Uses:
         if new.role != "temporary" or new.base is not None or len(writes) != 1 or old in self.program.outputs:
             return False
         ((begin, written),) = writes.items()
-        if not span.start <= begin < span.stop or any(old is other for _, other in span.updates):
+        if not span.start <= begin < span.stop or old in self.news[span]:
             return False
         reads = self.reads.get(old, {})
         later = any(begin < position < span.stop for position in (*reads, *self.checks))

@@ -101,8 +101,7 @@ class Module:
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    # ---- the tree
-    # -------------------------------------------------------------------------------------------------------
+    # ---- the tree ---------------------------------------------------------------------------------------------------
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of the direct children."""
@@ -180,8 +179,7 @@ class Module:
             raise GraphError(message("add_module", got, "another module, or None"))
         setattr(self, _attribute("add_module", name), module)
 
-    # ---- state
-    # ------------------------------------------------------------------------------------------------------------
+    # ---- state ------------------------------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, Tensor]:
         tensors = {**dict(self._named(Parameter, every=True)), **dict(self._named(Buffer, every=True))}
@@ -298,8 +296,7 @@ class Module:
 
         return remove
 
-    # ---- looking at it
-    # -------------------------------------------------------------------------------------------------------
+    # ---- looking at it ----------------------------------------------------------------------------------------------
 
     def summary(self, *inputs: Any) -> Summary:
         """A table of layers with the shapes that `inputs` give and their numbers of parameters."""

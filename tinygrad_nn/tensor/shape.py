@@ -111,8 +111,7 @@ class Shaped(Elementwise):
 
     __slots__ = ()
 
-    # ---- new tensors like this one (no gradient flows to them)
-    # ---------------------------------------------------------
+    # ---- new tensors like this one (no gradient flows to them) ------------------------------------------------------
 
     def new_full(self, size: Ints, value: float | bool) -> Self:
         """A tensor of this dtype filled with one value."""
@@ -144,8 +143,7 @@ class Shaped(Elementwise):
         """Number of elements."""
         return math.prod(self.node.shape)
 
-    # ---- shape
-    # ---------------------------------------------------------------------------------------------------------
+    # ---- shape ------------------------------------------------------------------------------------------------------
 
     def reshape(self, *shape: Any) -> Self:
         """The same elements in row-major order under another shape; one length may be -1."""
@@ -262,8 +260,7 @@ class Shaped(Elementwise):
             parts = [part.cast(common) for part in parts]
         return parts[0].apply(CAT, *parts[1:], axis=a)  # type: ignore[return-value]
 
-    # ---- composites
-    # ----------------------------------------------------------------------------------------------------
+    # ---- composites -------------------------------------------------------------------------------------------------
 
     def view(self, *shape: Any) -> Self:
         """As reshape, but never a copy."""

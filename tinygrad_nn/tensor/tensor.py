@@ -51,8 +51,7 @@ class Tensor(Contracted):
         tensor.node = node
         return tensor
 
-    # ---- gradients
-    # ------------------------------------------------------------------------------------------------------
+    # ---- gradients --------------------------------------------------------------------------------------------------
 
     @property
     def requires_grad(self) -> bool:
@@ -189,8 +188,7 @@ class Tensor(Contracted):
             )
         return self.handle(gradient.cast(self.dtype).node)
 
-    # ---- exchange
-    # ------------------------------------------------------------------------------------------------------
+    # ---- exchange ---------------------------------------------------------------------------------------------------
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The value as a read-only NumPy array, without a copy. Raises GraphError where a gradient flows: detach
@@ -278,8 +276,7 @@ class Tensor(Contracted):
         """The value and whether it is trained, as torch: neither the gradient nor how the value came about."""
         return rebuilt, (type(self), np.asarray(self._value("pickle")), self.requires_grad, _own_fields(self))
 
-    # ---- sharing
-    # -------------------------------------------------------------------------------------------------------
+    # ---- sharing ----------------------------------------------------------------------------------------------------
 
     def _shared(self, op: Op, **attrs: Any) -> Tensor:
         """The result of a movement as a view: it reads what this tensor holds, and writes to it go here."""

@@ -6,12 +6,15 @@ The numbers look plausible and prove nothing about the world.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Final
 
 import numpy as np
 
 from .. import extras
 from ..errors import DataError, message
+from ..memory import check_fits
+from ..settings import shown
 from .arrays import Array
 from .sequences import Sequences
 from .streams import stream
@@ -120,5 +123,7 @@ def payments(sequences: int = 56_389, steps: int = 10, features: int = 29, seed:
 
 def _check_positive(op: str, **counts: int) -> None:
     for name, count in counts.items():
-        if count < 1:
-            raise DataError(message(op, f"{name}={count}", f"{name} >= 1", "ask for at least one"))
+        if type(count) is not int or count < 1:
+            raise DataError(message(op, f"{name}={shown(count)}", f"{name} >= 1", "ask for at least one"))
+    total = prod(counts.values())
+    check_fits(op, f"{total:,} numbers", 8 * total)

@@ -178,7 +178,7 @@ def _stratified(op: str, labels: Any, n: int, cuts: list[int], rng: np.random.Ge
             raise DataError(
                 message(
                     op,
-                    f"no row of class {classes[absent[0]]} ({counts[absent[0]]} in all) in part {number}",
+                    f"no row of class {classes.tolist()[absent[0]]!r} ({counts[absent[0]]} in all) in part {number}",
                     "every class in every part",
                     "use larger parts, or stratify=None",
                 )

@@ -263,9 +263,8 @@ def kl_div(x: Tensor, target: Tensor, reduction: str = "mean", log_target: bool 
     if log_target:
         values = target.exp() * (target - x)
     else:
-        positive = target > 0
-        safe = target.where(positive, 1.0)
-        values = (target * (safe.log() - x)).where(positive, -(target * x)).masked_fill(target == 0, 0.0)
+        empty = target == 0
+        values = (target * target.masked_fill(empty, 1.0).log() - target * x).masked_fill(empty, 0.0)
     if reduction == "batchmean":
         return values.sum() / float(x.shape[0])
     return _reduced("kl_div", values, reduction)

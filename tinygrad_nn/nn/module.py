@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from ..errors import GraphError, ShapeError, TraceError, message, printable
 from ..graph import DType
-from ..settings import mapping, typed
+from ..settings import mapping, shown, typed
 from ..tensor import Tensor, no_grad
 from ..tensor.core import check_dtype, mode
 from ..tensor.creation import as_tensor
@@ -339,7 +339,7 @@ class _Built(Attributes):
 def _attribute(owner: str, name: str) -> str:
     """A name for what belongs to a module: not one that the class needs for itself."""
     if not isinstance(name, str) or not name or "." in name:
-        raise GraphError(message(owner, f"the name {name!r}", "a name without dots"))
+        raise GraphError(message(owner, f"the name {shown(name)}", "a name without dots"))
     if name.startswith("__") or hasattr(Module, name):
         raise GraphError(message(owner, f"the name {name!r}, which modules use themselves", "another name"))
     return name

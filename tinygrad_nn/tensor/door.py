@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
 from ..errors import DTypeError, message
-from ..settings import kinds
+from ..settings import kinds, shown
 from .arrays import array_of, beside
 from .core import Core, constant, mode
 from .tensor import Tensor
@@ -128,6 +128,17 @@ def check_tensors(name: str, parameters: Sequence[Any]) -> None:
         if not isinstance(one, Core):
             got = f"{type(one).__name__} as parameter {position}"
             raise DTypeError(message(name, got, "tensors", "pass model.parameters()"))
+
+
+def listed_tensors(name: str, parameters: Any) -> list[Tensor]:
+    """One tensor or several, as a list; raises DTypeError for what is none."""
+    if isinstance(parameters, Tensor):
+        return [parameters]
+    if not isinstance(parameters, Iterable) or isinstance(parameters, (str, bytes, range, np.ndarray)):
+        raise DTypeError(message(name, f"parameters {shown(parameters)}", "tensors", "pass model.parameters()"))
+    listed = list(parameters)
+    check_tensors(name, listed)
+    return listed
 
 
 def fills(function: Callable[P, R]) -> Callable[P, R]:

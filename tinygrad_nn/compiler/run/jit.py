@@ -526,6 +526,8 @@ def jit(function: Callable[..., Any]) -> Jitted:
     >>> f(tg.tensor([1.0, 2.0])).item()
     5.0
     """
+    if not callable(function):
+        raise TraceError(message("jit", f"a {type(function).__name__}", "a function"))
     return Jitted(function)
 
 

@@ -342,9 +342,7 @@ HOLDERS: dict[str, Callable[[], Any]] = {  # objects whose methods are called
 }
 # For those who write ops and layers of the framework itself: their arguments are made, not written.
 INSIDE = {
-    *(f"Tensor.{name}" for name in ("apply", "cast", "cut", "embed", "expand_to", "factor", "handle",
-        "placed", "places",
-                                    "point_at", "product", "promoted", "seed", "shared", "spread", "cat_with")),
+    *(f"Tensor.{name}" for name in ("apply", "cast", "expand_to", "handle", "cat_with")),
     *(f"data.{name}" for name in ("Batches", "MaxAbsScaler", "MeanImputer", "MinMaxScaler",
         "StandardScaler", "Sequences",
                                   "as_columns", "gather", "batches")),

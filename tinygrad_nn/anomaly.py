@@ -8,12 +8,9 @@ recognised.
 
 from __future__ import annotations
 
-import linecache
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -21,19 +18,7 @@ import numpy as np
 
 from .errors import GraphError, message
 from .graph import Attrs, Node, Op
-from .tensor.core import Core, bind, mode, tracing
-
-_PACKAGE = str(Path(__file__).parent)
-
-
-def caller_line() -> str:
-    """The innermost line of user code, as `file.py:12: y = x.log()`."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    path, line = frame.f_code.co_filename, frame.f_lineno
-    source = linecache.getline(path, line).strip()
-    return f"{Path(path).name}:{line}: {source}" if source else f"{Path(path).name}:{line}"
+from .tensor.core import Core, bind, mode, tracing, user_line
 
 
 def _finite(value: Any) -> bool:
@@ -58,7 +43,7 @@ class Origin:
     @property
     def hint(self) -> str:
         """What to do about it."""
-        return self.advice or _value_hint(self.op)
+        return self.advice or self.op.hint
 
     def __str__(self) -> str:
         return f"{self.op.name} made {self.what} {self.how} at {self.line}"
@@ -84,12 +69,12 @@ class Watcher:
 
     def assign(self, handle: Core, node: Node) -> None:
         """As without a recorder."""
-        handle.point_at(node)
+        handle._point_at(node)
 
     def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
         """Compute, and look at the value."""
         node = bind(op, nodes, attrs)
-        line = self.place + caller_line()
+        line = self.place + user_line()
         self.lines[node] = line
         if self.walking:
             return node
@@ -144,27 +129,14 @@ class Watcher:
                 f"give the function a safe operand inside: where(ok, {node.op.name}(where(ok, x, 1)), other)"
             )
         else:
-            hint = _value_hint(node.op)
+            hint = node.op.hint
         how = f"in the gradient of operand {argnum}, of the forward call"
         known = self.origins.get(node)  # where the value is not finite, its gradient need not be
         self.found = known or Origin(node.op, line, _worst(cotangent.node.value), bad, how, hint)
         raise GraphError(message(f"{node.op.name} backward", got, "finite gradients", hint))
 
 
-_HINTS = {
-    "log": "the operand reached 0 or below: clamp it, or work with log_softmax / logsigmoid",
-    "sqrt": "the operand is negative, or 0 where the slope is infinite: add a small eps inside",
-    "div": "the divisor reached 0: add a small eps",
-    "exp": "the operand is too large: subtract the maximum first, as logsumexp does",
-    "pow": "a base of 0 or below, or a result too large",
-}
-
-
 _GIVEN = "look at what came in: a parameter, or another tensor from outside, was not finite before"
-
-
-def _value_hint(op: Op) -> str:
-    return _HINTS.get(op.name, "look at the operands of this call")
 
 
 def at_step(layer: str, step: int | None) -> None:

@@ -8,19 +8,25 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .errors import GraphError, ShapeError, TraceError, message
-from .graph import NO_ATTRS, Node, Op
+from .errors import DTypeError, GraphError, ShapeError, TraceError, message
+from .graph import NO_ATTRS, Node, Op, Shape
+from .settings import shown, typed
 from .tensor.core import Core, constant, mode
 from .tensor.tensor import Tensor, no_grad, walk
 
 Tensors = Tensor | Sequence[Tensor]
 
 
-def as_tuple(tensors: Tensors) -> tuple[Tensor, ...]:
-    """One tensor or several, as a tuple."""
-    return (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+def as_tuple(tensors: Tensors, what: str = "tensors", name: str = "grad") -> tuple[Tensor, ...]:
+    """One tensor or several, as a tuple; raises DTypeError for what is none."""
+    if isinstance(tensors, Tensor):
+        return (tensors,)
+    if not isinstance(tensors, (list, tuple)) or not all(isinstance(tensor, Tensor) for tensor in tensors):
+        raise DTypeError(message(name, f"{what} {shown(tensors)}", "a tensor or a list of them"))
+    return tuple(tensors)
 
 
+@typed
 def grad(
     outputs: Tensors,
     inputs: Tensors,
@@ -41,8 +47,9 @@ def grad(
     >>> tg.autograd.grad(g, x)[0].item()
     18.0
     """
-    roots, wanted = as_tuple(outputs), as_tuple(inputs)
-    given = (grad_outputs,) if grad_outputs is None or isinstance(grad_outputs, Tensor) else tuple(grad_outputs)
+    roots, wanted = as_tuple(outputs, "outputs"), as_tuple(inputs, "inputs")
+    several = isinstance(grad_outputs, (list, tuple))
+    given: tuple[Any, ...] = tuple(grad_outputs) if several else (grad_outputs,)  # type: ignore[arg-type]
     seeds = given * len(roots) if grad_outputs is None else given
     if len(seeds) != len(roots):
         raise ShapeError(message("grad", f"{len(seeds)} grad_outputs for {len(roots)} outputs", "one each"))
@@ -53,7 +60,7 @@ def grad(
     if not any(root.requires_grad for root in roots):
         raise GraphError(message("grad", "outputs that depend on nothing that requires grad"))
     retain = create_graph if retain_graph is None else retain_graph
-    starts = [root.seed(seed) for root, seed in zip(roots, seeds, strict=True)]
+    starts = [root._seed(seed) for root, seed in zip(roots, seeds, strict=True)]
     nodes = [tensor.node for tensor in wanted]
     found = walk(roots, starts, nodes, retain, create_graph)
     results = tuple(found.get(node) for node in nodes)
@@ -116,7 +123,6 @@ class Function:
     def apply(cls, *args: Any) -> Any:
         """Call forward and record backward."""
         tensors = [arg for arg in args if isinstance(arg, Tensor)]
-        places = [place for place, arg in enumerate(args) if isinstance(arg, Tensor)]
         ctx = Context(tuple(isinstance(arg, Tensor) and arg.requires_grad for arg in args))
         with no_grad():
             results = cls.forward(ctx, *args)
@@ -126,78 +132,59 @@ class Function:
             hint = "a backward written in Python runs eagerly only; write the function in tensor operations"
             raise TraceError(message(cls.__name__, "a call inside of a function that is being compiled", hint=hint))
         single = isinstance(results, Tensor)
-        outputs = (results,) if single else tuple(results)
-        pull = _Pull(cls, ctx, [constant(np.asarray(out.node.value)) for out in outputs], places, len(args))
+        outputs = as_tuple(results, "from forward", cls.__name__)
         nodes = []
         for position, out in enumerate(outputs):
-            node = _custom_node(cls, args, pull, position, tuple(tensor.node for tensor in tensors), out.node)
+            operands = tuple(tensor.node for tensor in tensors)
+            node = _custom_node(cls, ctx, args, operands, [out.shape for out in outputs], position, out.node)
             ctx._results[out.node] = weakref.ref(node)
             nodes.append(node)
         handles = tuple(Tensor.handle(node) for node in nodes)
         return handles[0] if single else handles
 
 
-class _Pull:
-    """Runs a Function's backward once per walk and output and hands out its results operand by operand.
-
-    A walk is known by the handle of its cotangent: another walk may start from the same value, recorded or not.
-    """
-
-    def __init__(
-        self, function: type[Function], ctx: Context, outputs: list[Node], places: list[int], arity: int
-    ) -> None:
-        self.function, self.ctx, self.outputs, self.places, self.arity = function, ctx, outputs, places, arity
-        self.last: tuple[Any, int, tuple[Any, ...]] | None = None
-
-    def __call__(self, cotangent: Core, position: int, argnum: int) -> Tensor | None:
-        if self.last is None or self.last[0] is not cotangent or self.last[1] != position:
-            g = cotangent if isinstance(cotangent, Tensor) else Tensor.handle(constant(cotangent.node.value))
-            cotangents = [g if k == position else g.new_zeros(out.shape) for k, out in enumerate(self.outputs)]
-            returned = self.function.backward(self.ctx, *cotangents)
-            results = returned if isinstance(returned, tuple) else (returned,)
-            name = self.function.__name__
-            if len(results) != self.arity:
-                got = f"{len(results)} gradients from backward"
-                raise GraphError(
-                    message(name, got, f"{self.arity}, one per argument of forward", "return None where there is none")
-                )
-            self.last = (cotangent, position, results)
-        result: Tensor | None = self.last[2][self.places[argnum]]
-        return result
-
-
 def _custom_node(
-    function: type[Function], args: tuple[Any, ...], pull: _Pull, position: int, operands: tuple[Node, ...], out: Node
+    function: type[Function],
+    ctx: Context,
+    args: tuple[Any, ...],
+    operands: tuple[Node, ...],
+    shapes: Sequence[Shape],
+    position: int,
+    out: Node,
 ) -> Node:
-    """A node whose op exists only for this call."""
+    """One of a Function's results: a node whose op exists only for this call."""
     name = function.__name__
     others = [None if isinstance(arg, Tensor) else arg for arg in args]
+    places = [place for place, arg in enumerate(args) if isinstance(arg, Tensor)]
 
     def forward(*values: Any) -> Any:
         arguments = list(others)
-        for place, value in zip(pull.places, values, strict=True):
+        for place, value in zip(places, values, strict=True):
             arguments[place] = Tensor.handle(constant(np.asarray(value)))
         with no_grad():
             results = mode.already_quiet(function.forward, Context((False,) * len(arguments)), *arguments)
         return (results if isinstance(results, Tensor) else results[position]).node.value
 
-    def rule(g: Core, result: Core, *inputs: Core, argnum: int) -> Tensor:
-        cotangent = pull(g, position, argnum)
-        operand = Tensor.handle(operands[argnum])
-        if cotangent is None:
-            return operand.new_zeros(operand.shape)
-        if cotangent.shape != operand.shape:
-            got = f"a gradient of shape {cotangent.shape} for argument {argnum} of shape {operand.shape}"
-            raise ShapeError(message(name, got, "equal shapes"))
-        return cotangent
+    def backward(cotangent: Core, result: Core, *inputs: Core, wanted: Sequence[int]) -> dict[int, Tensor]:
+        g = cotangent if isinstance(cotangent, Tensor) else Tensor.handle(constant(cotangent.node.value))
+        cotangents = [g if k == position else g.new_zeros(shape) for k, shape in enumerate(shapes)]
+        returned = function.backward(ctx, *cotangents)
+        results = returned if isinstance(returned, tuple) else (returned,)
+        if len(results) != len(args):
+            got, hint = f"{len(results)} gradients from backward", "return None where there is none"
+            raise GraphError(message(name, got, f"{len(args)}, one per argument of forward", hint))
+        for result in results:
+            if result is not None and not isinstance(result, Tensor):
+                got = f"{shown(result)} from backward"
+                raise DTypeError(message(name, got, "tensors, and None where there is no gradient"))
+        found = {}
+        for argnum in wanted:
+            own, operand = results[places[argnum]], Tensor.handle(operands[argnum])
+            if own is not None and own.shape != operand.shape:
+                got = f"a gradient of shape {own.shape} for argument {argnum} of shape {operand.shape}"
+                raise ShapeError(message(name, got, "equal shapes"))
+            found[argnum] = operand.new_zeros(operand.shape) if own is None else own
+        return found
 
-    op = Op(
-        name,
-        "control",
-        shape=lambda *shapes: out.shape,
-        dtype=lambda *dtypes: out.dtype,
-        numpy=forward,
-        vjp=(rule,),
-        variadic=True,
-    )
+    op = Op(name, "control", lambda *shapes: out.shape, lambda *dtypes: out.dtype, forward, backward)
     return Node(op, operands, NO_ATTRS, out.shape, out.dtype, out.value, out.dtype.kind == "f")

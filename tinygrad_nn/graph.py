@@ -11,6 +11,7 @@ Invariants
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -22,7 +23,7 @@ from .errors import GraphError, TinygradError, message
 
 Shape = tuple[int, ...]
 DType = np.dtype[Any]
-Value = np.ndarray[Any, Any]
+Array = np.ndarray[Any, Any]
 Attrs = Mapping[str, Any]
 Kind = Literal["source", "elementwise", "reduce", "movement", "contract", "index", "control", "random"]
 
@@ -33,9 +34,9 @@ NO_ATTRS: Final[Attrs] = {}  # a plain dict: `**` of a mapping proxy costs as mu
 class Arg:
     """What one operand of an op may be in a test: an interval, the kinks to stay away from, a dtype class, a shape.
 
-    `shape=None` means any shape (elementwise ops). `kinks` are points where the op is not differentiable;
-    `"integers"` and `"halves"` stand for all of them. `apart` asks for values that differ pairwise across all
-    operands, as max and sort need. `linked` operands are drawn away from multiples of each other (fmod).
+    `shape=None` means any shape (elementwise ops), and a length of -1 any length (only in what `Op.vary` gives).
+    `kinks` are points where the op is not differentiable; `"integers"` and `"halves"` stand for all of them. `apart`
+    asks for values that differ pairwise across all operands, as max and sort need.
     """
 
     low: float = -2.0
@@ -61,8 +62,9 @@ class Op:
     shape   (*shapes, **attrs) -> shape; raises ShapeError with op, shapes and a hint
     dtype   (*dtypes, **attrs) -> dtype; raises DTypeError
     numpy   (*arrays, **attrs) -> array: the eager meaning, and the only one
-    vjp     per operand `(g, out, *inputs, **attrs) -> cotangent` in Tensor operations, or None for no gradient.
-            A variadic op has one rule, which also receives `argnum`.
+    vjp     per operand `(g, out, *inputs, **attrs) -> cotangent` in Tensor operations, or None for no gradient. Where
+            cotangents are made together, or operands are many, one function instead of the tuple:
+            `(g, out, *inputs, wanted, **attrs) -> {operand number: cotangent}` for the operands `wanted`
     emit    what a compiled loop does for one element, as scalar expressions; what it is given depends on the kind:
             elementwise     (*exprs, **attrs) -> expression
             reduce          a `rules.Fold`, or for an index (x, best) -> whether x takes the place of the best so far
@@ -74,9 +76,27 @@ class Op:
                             `read.number(index)` is an index as an expression; `read.position(k, index)` an element of
                             operand k that is an index itself
             None            the compiler has a rule for the kind, or computes the op outside of loops
-    differentiable  whether any operand gets a gradient
     domain  operands on which the op is defined and smooth, so that it is tested without new test code
-    linear  the gradient rules read neither `out` nor the values of `inputs`
+    linear  in its float operands together: a sum of results is the result of the sums, and the gradient rules read
+            neither `out` nor the values of `inputs`
+    differentiable  whether any operand gets a gradient
+
+    What the rest has a default that is right, if not the best, for every op:
+
+    vary    `(rng, shape) -> Case`, a random way to call it on an operand of this shape, None where there is none. For
+            random programs, which otherwise call it as `domain` does
+    error   `(out, *inputs, **attrs) -> array`, how far an element may lie from NumPy's: `rules.ulps(4)`. None: nowhere
+    open_zero  which of two zeros is the result is left open
+    limit   compiled, it is NaN from this magnitude of the operand on
+    divides    integers by 0 are an error; operand 1 is the divisor
+    view    movement whose elements are the operand's at a linear function of their index: read where the operand lies
+    cost    scalar operations a moved element takes beside that
+    follows `(varies, out, *shapes, **attrs) -> bool`, whether the first elements mean the same where each length n with
+            `varies(n)` is shorter, as in the last batch. `out` is the shape of the result. None: what the kind allows
+    relays  its gradient rule only hands on what rules of other ops made
+    hint    what to do where it makes NaN of finite numbers
+    words   `(*shapes, **attrs) -> str`, what pictures say; None: its name, and its axes
+    quiet   pictures leave it out: it says nothing that a shape does not
     """
 
     name: str
@@ -84,15 +104,27 @@ class Op:
     shape: Callable[..., Shape]
     dtype: Callable[..., DType]
     numpy: Callable[..., Any]
-    vjp: tuple[Any, ...] = ()
+    vjp: tuple[Any, ...] | Callable[..., Mapping[int, Any]] = ()
     emit: Any = None
     domain: tuple[Case, ...] = ()
     linear: bool = False
-    variadic: bool = False
+    vary: Callable[[np.random.Generator, Shape], Case | None] | None = None
+    error: Callable[..., Any] | None = None
+    open_zero: bool = False
+    limit: float = math.inf
+    divides: bool = False
+    view: bool = False
+    cost: int = 0
+    follows: Callable[..., bool] | None = None
+    relays: bool = False
+    hint: str = "look at the operands of this call"
+    words: Callable[..., str] | None = None
+    quiet: bool = False
     differentiable: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "differentiable", any(rule is not None for rule in self.vjp))
+        rules = self.vjp if isinstance(self.vjp, tuple) else (self.vjp,)
+        object.__setattr__(self, "differentiable", any(rule is not None for rule in rules))
 
     def __repr__(self) -> str:
         return f"Op({self.name})"

@@ -22,6 +22,7 @@ import numpy as np
 
 from .anomaly import Origin, Watcher, watched_by
 from .errors import ConfigError, NonFiniteError, TinygradError, message
+from .graph import Array
 from .history import History
 from .ops.lookup import Divisor, Lookup, row_words
 from .pytree import flatten
@@ -29,7 +30,6 @@ from .tensor import Tensor
 from .tensor.context import user_level
 from .tensor.core import Core, constant, mode
 
-Array = np.ndarray[Any, Any]
 Reaction = Literal["warn", "raise", "ignore"]
 REACTIONS: Final = ("warn", "raise", "ignore")
 SHOWN: Final = 5  # rows that a message names
@@ -216,7 +216,10 @@ class Health:
 
     def fail(self, found: Unsound, step: Callable[..., Any], read: Callable[[Any], Mapping[str, float]]) -> None:
         """Raise NonFiniteError; the state is that before the batch (or the evaluation) now, and stays so."""
-        origin, rows, numbers = explained(step, found.place, read)
+        try:
+            origin, rows, numbers = explained(step, found.place, read)
+        except KeyboardInterrupt:  # ends the search alone
+            origin, rows, numbers = None, (), {}
         if not math.isfinite(numbers.get(found.name, 0.0)):  # of a native run only the mean of the epoch is known
             found = replace(found, value=numbers[found.name])
         self.note(found)

@@ -19,7 +19,7 @@ from tests.compiler.works import Work, X, Y, bits, classifier, equal, fraud, iri
 from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn import functional as F
 from tinygrad_nn.compiler.lower import training_loop as epochs_module
-from tinygrad_nn.compiler.run import training as training_module
+from tinygrad_nn.compiler.run import traces
 from tinygrad_nn.compiler.run.training import Training
 from tinygrad_nn.errors import DataError, IndexOutOfRange, TraceError
 
@@ -71,7 +71,7 @@ def test_every_rest_of_a_batch(batch: int | None, shuffle: bool) -> None:
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_seeds_and_generators(dropout: float, ranked: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a seed the order comes from the default generator, which then stands where eager leaves it."""
-    monkeypatch.setattr(training_module, "RANKED", ranked)
+    monkeypatch.setattr(traces, "RANKED", ranked)
     after = []
     for compiled in (True, False):
         work = small(dropout)
@@ -328,7 +328,7 @@ def test_a_short_last_batch_of_sequences_runs_the_same_kernels(layer: Any, steps
         data = x[:samples], y[:samples]
         history = tg.fit(made, data, epochs=2, batch_size=4, seed=1, progress=False)
         values = [history["loss"], *(p.detach().numpy() for p in net.parameters())]
-        return values, len(made.runs[0][1].builder.program.kernels) if jit else 0
+        return values, len(made.runs[0][1].made.program.kernels) if jit else 0
 
     x, y = rng.standard_normal((10, steps, 3)), rng.standard_normal((10, steps, 1))
     (found, count), (wanted, _) = work(True, 10), work(False, 10)

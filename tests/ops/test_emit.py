@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_nn.errors import DTypeError
 from tinygrad_nn.graph import Op
-from tinygrad_nn.ops import elementwise, transcendental
-from tinygrad_nn.ops.rules import BOOL, DTYPES
+from tinygrad_nn.ops import TABLE, elementwise
+from tinygrad_nn.ops.rules import DTYPES
 from tinygrad_nn.ops.transcendental import LOGADDEXP, POW
 from tinygrad_nn.scalar import evaluate, param
+from tinygrad_nn.testing.samples import dtypes_of
 
 REALS = [
     np.nan,
@@ -37,7 +37,8 @@ REALS = [
     5e18,
     1e19,
 ]
-OPS = [op for op in elementwise.OPS if op.name != "cast"]
+EXACT = [op for op in TABLE.values() if op.kind == "elementwise" and op.error is None]
+NEAR = [op for op in TABLE.values() if op.kind == "elementwise" and op.error is not None]
 
 
 def numbers(dtype: Any) -> Any:
@@ -55,23 +56,15 @@ def tuples(dtypes: list[Any]) -> list[Any]:
     return [np.array([row[k] for row in grid], dtype) for k, dtype in enumerate(dtypes)]
 
 
-def accepted(op: Op) -> list[list[Any]]:
-    """The dtypes an op takes."""
-    arity = len(op.vjp)
-    found = []
-    for dtype in DTYPES:
-        dtypes = [BOOL, dtype, dtype] if op.name == "where" else [dtype] * arity
-        try:
-            op.dtype(*dtypes)
-        except DTypeError:
-            continue
-        found.append(dtypes)
-    return found
+def accepted(op: Op) -> list[tuple[list[Any], Any]]:
+    """The dtypes an op takes, with the attributes of each case."""
+    pairs = [(dtypes_of(op, case, dtype), case.attrs) for case in op.domain for dtype in DTYPES]
+    return [(dtypes, attrs) for dtypes, attrs in pairs if dtypes]
 
 
 def check(op: Op, dtypes: list[Any], operands: list[Any] | None = None, **attrs: Any) -> None:
     operands = operands or tuples(dtypes)
-    if op in elementwise.DIVISIONS and dtypes[0].kind == "i":
+    if op.divides and dtypes[0].kind == "i":
         operands = [x[operands[1] != 0] for x in operands]
     with np.errstate(all="ignore"):
         expected = op.numpy(*operands, **attrs)
@@ -80,22 +73,20 @@ def check(op: Op, dtypes: list[Any], operands: list[Any] | None = None, **attrs:
     assert expr.dtype == expected.dtype == op.dtype(*dtypes, **attrs)
     found = evaluate(expr, operands)
     np.testing.assert_array_equal(found, expected, err_msg=op.name)
-    if expected.dtype.kind == "f" and op.name not in ("maximum", "minimum", "relu", "clamp"):
+    if expected.dtype.kind == "f" and not op.open_zero:
         # NumPy leaves open which of two zeros is the larger
         np.testing.assert_array_equal(np.signbit(found)[found == 0], np.signbit(expected)[found == 0], err_msg=op.name)
 
 
-@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+@pytest.mark.parametrize("op", EXACT, ids=lambda op: op.name)
 def test_scalar_form_is_the_numpy_meaning(op: Op) -> None:
     found = accepted(op)
     assert found
-    for dtypes in found:
-        check(op, dtypes)
+    for dtypes, attrs in found:
+        check(op, dtypes, **attrs)
 
 
-@pytest.mark.parametrize(
-    "op", [elementwise.REMAINDER, elementwise.FMOD, elementwise.FLOOR_DIVIDE], ids=lambda op: op.name
-)
+@pytest.mark.parametrize("op", [op for op in EXACT if op.divides], ids=lambda op: op.name)
 def test_quotients_next_to_whole_numbers(op: Op) -> None:
     """Decimal fractions, as in 0.6 // 0.2: the rounded quotient and the exact remainder must tell the same story."""
     rng = np.random.default_rng(0)
@@ -124,22 +115,23 @@ def test_logaddexp() -> None:
             np.testing.assert_allclose(found, np.logaddexp(x, y), rtol=4 * float(np.finfo(dtype).eps))
 
 
-@pytest.mark.parametrize("op", transcendental.OPS, ids=lambda op: op.name)
+@pytest.mark.parametrize("op", NEAR, ids=lambda op: op.name)
 def test_scalar_form_is_the_numpy_meaning_to_rounding(op: Op) -> None:
     """`tests/libm` knows how near; here the special numbers, and that no block has the form of another."""
     assert op.emit is not None
-    for dtypes in accepted(op):
+    for dtypes, attrs in accepted(op):
         operands = tuples(dtypes)
-        if op.name in ("sin", "cos", "tan"):
-            operands = [x[~(np.abs(x) >= 2.0**48)] for x in operands]
+        if op.limit < np.inf:
+            operands = [x[~(np.abs(x) >= op.limit)] for x in operands]
         with np.errstate(all="ignore"):
-            expected = op.numpy(*operands)
-        found = evaluate(op.emit(*(param(k, dtype) for k, dtype in enumerate(dtypes))), operands)
+            expected = op.numpy(*operands, **attrs)
+        found = evaluate(op.emit(*(param(k, dtype) for k, dtype in enumerate(dtypes)), **attrs), operands)
         assert found.dtype == expected.dtype
         rtol = 8 * float(np.finfo(found.dtype).eps) if found.dtype.kind == "f" else 0
         np.testing.assert_allclose(found, expected, rtol=rtol)
-        np.testing.assert_array_equal(np.signbit(found)[found == 0], np.signbit(expected)[found == 0])
+        if not op.open_zero:
+            np.testing.assert_array_equal(np.signbit(found)[found == 0], np.signbit(expected)[found == 0])
 
 
 def test_every_block_has_a_scalar_form() -> None:
-    assert all(op.emit is not None for op in elementwise.OPS + transcendental.OPS)
+    assert all(op.emit is not None for op in EXACT + NEAR)

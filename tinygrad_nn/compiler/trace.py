@@ -91,7 +91,7 @@ class _Array(Tensor):
     """Stands for an array among the arguments, which layers treat as they treat the array itself."""
 
     __slots__ = ()
-    from_array = True
+    _from_array = True
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -107,7 +107,7 @@ class _Number(Tensor):
     def __init__(self, node: Node) -> None:
         self.node = node
 
-    def weight(self) -> tuple[DType, int]:
+    def _weight(self) -> tuple[DType, int]:
         """That of a number in Python."""
         return mode.dtype if self.node.dtype.kind == "f" else self.node.dtype, 0
 
@@ -247,6 +247,7 @@ def _attempt(
             values += [handles[k] for k in written]
             out_tree = Tree(tuple, (), (out_tree, Tree(tuple, (), (LEAF,) * len(written))))
         _check_gradients(symbols)
+        values = [None if type(value) is View else value for value in values]  # it holds its root, which is not kept
         returned_ids = {id(value) for value in values}
         del args, kwargs, returned
         tracer.take_gradients()
@@ -355,6 +356,10 @@ def _finish(
         slot, own = capture.node.slot, tracer.captures[id(capture.handle)][1].slot
         if not isinstance(slot, _TracedSlot) or own is None:
             continue
+        if slot.hooks != own.hooks:
+            got = f"a function that leaves a tensor {capture.node!r} from outside with other hooks than it found"
+            hint = "register and remove hooks outside of it, between calls, or do both inside"
+            raise TraceError(message("jit", got, "a function that leaves them as they are", hint))
         if own.grad is not None and id(own.grad) in places:
             found.append((position, own.grad))
         if slot.grad is own.grad:

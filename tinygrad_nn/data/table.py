@@ -212,6 +212,9 @@ def as_frame(value: Any, op: str = "as_frame") -> Frame:
     ['age']
     """
     pl = extras.require("polars", "data")
+    if not hasattr(value, "__arrow_c_stream__"):  # polars ends the process for a list that holds itself
+        raise DataError(message(op, f"{shown(value)}, that is not readable as a data frame",
+                                "a data frame with the Arrow stream protocol", "pass arrays, or polars.DataFrame(...)"))
     try:
         if is_table(value):
             frame: Frame = value if isinstance(value, pl.DataFrame) else pl.DataFrame(value)

@@ -7,12 +7,12 @@ the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
-from ..errors import GraphError, ShapeError, message, printable
+from ..errors import GraphError, ShapeError, TraceError, message, printable
 from ..graph import DType
-from ..settings import mapping, typed
+from ..settings import mapping, shown, typed
 from ..tensor import Tensor, no_grad
 from ..tensor.core import check_dtype, mode
 from ..tensor.creation import as_tensor
@@ -68,7 +68,7 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the pre-hooks, forward, and the hooks."""
         if mode.recorder is not None:
-            note(self, _built)  # the tree below is noted as it is called
+            note(self, _Built)  # the tree below is noted as it is called
             scope = getattr(mode.recorder, "scope", None)
             if scope is not None:
                 with scope(self):
@@ -92,7 +92,7 @@ class Module:
     def note_structure(self) -> None:
         """Tell who traces that how this module is built is part of what is frozen, with everything below."""
         for module in self.modules():
-            note(module, _built)
+            note(module, _Built)
 
     def __getattr__(self, name: str) -> Any:
         if name == "forward":
@@ -101,8 +101,7 @@ class Module:
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    # ---- the tree
-    # -------------------------------------------------------------------------------------------------------
+    # ---- the tree ---------------------------------------------------------------------------------------------------
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of the direct children."""
@@ -180,8 +179,7 @@ class Module:
             raise GraphError(message("add_module", got, "another module, or None"))
         setattr(self, _attribute("add_module", name), module)
 
-    # ---- state
-    # ------------------------------------------------------------------------------------------------------------
+    # ---- state ------------------------------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, Tensor]:
         tensors = {**dict(self._named(Parameter, every=True)), **dict(self._named(Buffer, every=True))}
@@ -278,6 +276,8 @@ class Module:
 
         Returns a function that removes the hook.
         """
+        if mode.recorder is not None:
+            note(self, _Built)
         self._forward_hooks = (*self._forward_hooks, hook)
 
         def remove() -> None:
@@ -287,6 +287,8 @@ class Module:
 
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
         """Call `hook(module, args)` before forward; what it returns (if not None) replaces the arguments."""
+        if mode.recorder is not None:
+            note(self, _Built)
         self._forward_pre_hooks = (*self._forward_pre_hooks, hook)
 
         def remove() -> None:
@@ -294,8 +296,7 @@ class Module:
 
         return remove
 
-    # ---- looking at it
-    # -------------------------------------------------------------------------------------------------------
+    # ---- looking at it ----------------------------------------------------------------------------------------------
 
     def summary(self, *inputs: Any) -> Summary:
         """A table of layers with the shapes that `inputs` give and their numbers of parameters."""
@@ -317,20 +318,28 @@ class Module:
         return self.summary()._repr_html_()
 
 
-def _built(module: Module) -> Attributes:
+class _Built(Attributes):
     """How a module is built: what compiled code is made for. Its mode is asked for at every call."""
-    return Attributes(module, ("_training",))
+
+    def __init__(self, module: Module) -> None:
+        super().__init__(module, ("_training",))
+        self.hooks = module._forward_hooks, module._forward_pre_hooks
+
+    def settle(self) -> None:
+        """Compare from now on. A hook that is left or missing would be so at the first call only."""
+        module = self.owner
+        if (module._forward_hooks, module._forward_pre_hooks) != self.hooks:
+            module._forward_hooks, module._forward_pre_hooks = self.hooks
+            got = f"a function that leaves a {type(module).__name__} with other hooks than it found"
+            hint = "register and remove hooks outside of it, between calls, or do both inside"
+            raise TraceError(message("jit", got, "a function that leaves them as they are", hint))
+        super().settle()
 
 
 def _attribute(owner: str, name: str) -> str:
     """A name for what belongs to a module: not one that the class needs for itself."""
     if not isinstance(name, str) or not name or "." in name:
-        raise GraphError(message(owner, f"the name {name!r}", "a name without dots"))
+        raise GraphError(message(owner, f"the name {shown(name)}", "a name without dots"))
     if name.startswith("__") or hasattr(Module, name):
         raise GraphError(message(owner, f"the name {name!r}, which modules use themselves", "another name"))
     return name
-
-
-def total(tensors: Iterable[Tensor]) -> int:
-    """Number of elements in all of them."""
-    return sum(tensor.numel() for tensor in tensors)

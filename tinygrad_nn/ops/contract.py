@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ShapeError, message
 from ..graph import Arg, Case, Node, Op, Shape
-from .rules import NUMBER, same_dtype
+from .rules import NUMBER, chance, of_sum, same_dtype
 
 
 def _shape(x: Shape, y: Shape, tx: bool, ty: bool) -> Shape:
@@ -41,6 +41,15 @@ def _vjp_y(g: Any, out: Any, x: Any, y: Any, tx: bool, ty: bool) -> Any:
     return g.apply(MATMUL, x, tx=True, ty=tx) if ty else x.apply(MATMUL, g, tx=not tx, ty=False)
 
 
+def _vary(rng: np.random.Generator, x: Shape) -> Case | None:
+    if len(x) < 2:
+        return None
+    tx, ty = chance(rng, 0.5), chance(rng, 0.5)
+    inner = x[-2 if tx else -1]
+    y = (*x[:-2], *((-1, inner) if ty else (inner, -1)))
+    return Case((Arg(shape=x), Arg(shape=y)), {"tx": tx, "ty": ty})
+
+
 # x @ y on the last two axes; `tx` and `ty` read an operand transposed, so x @ W.T and both gradients are one node each.
 MATMUL = Op(
     "matmul",
@@ -58,6 +67,9 @@ MATMUL = Op(
         Case((Arg(shape=(2, 0)), Arg(shape=(0, 3))), {"tx": False, "ty": False}),
         Case((Arg(shape=(0, 2)), Arg(shape=(2, 3))), {"tx": False, "ty": False}),
     ),
+    vary=_vary,
+    error=of_sum(_matmul, lambda x, y, tx, ty: x.shape[-2 if tx else -1]),
+    open_zero=True,
 )
 
 OPS = (MATMUL,)

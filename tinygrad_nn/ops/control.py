@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import ShapeError, message
 from ..graph import Arg, Case, DType, Op, Shape
-from .rules import ANY, INT64, Rule, check_kinds, same_dtype, same_shape
+from .rules import ANY, INT64, Rule, check_kinds, same_dtype, same_shape, vary_axis
 
 
 def _shape(name: str) -> Rule:
@@ -53,6 +53,7 @@ CUMSUM: Op = Op(
         Case((EMPTY,), {"axis": 1, "reverse": False}),
     ),
     linear=True,
+    vary=vary_axis("reverse"),
 )
 
 
@@ -100,6 +101,7 @@ RECURRENCE: Op = Op(
         Case((LINES, LINES), {"axis": 1, "reverse": True}),
         Case((EMPTY, EMPTY), {"axis": 1, "reverse": False}),
     ),
+    vary=vary_axis("reverse", operands=2),
 )
 
 
@@ -118,6 +120,7 @@ CUMPROD = Op(
     vjp=(_cumprod_vjp,),
     emit=lambda carry, x: carry * x,
     domain=(Case((LINES,), {"axis": 0}), Case((LINES,), {"axis": 1}), Case((EMPTY,), {"axis": 1})),
+    vary=vary_axis(),
 )
 
 OPS = (CUMSUM, CUMPROD, RECURRENCE)

@@ -24,6 +24,7 @@ from .rules import (
     Rule,
     binary,
     check_kinds,
+    pick,
     predicate,
     same_dtype,
     same_shape,
@@ -74,6 +75,7 @@ DIV = binary(
     emit=lambda x, y: x / y,
     args=(REAL, AWAY_FROM_ZERO),
     kinds=("f",),
+    hint="the divisor reached 0: add a small eps",
 )
 
 NEG = unary("neg", np.negative, lambda g, out, x: -g, lambda x: -x, kinds=NUMBER, linear=True)
@@ -103,6 +105,7 @@ RELU = unary(
     emit=lambda x: (x <= 0).where(0, x),  # 0 for -0.0, as NumPy's
     arg=Arg(kinks=(0.0,)),
     kinds=NUMBER,
+    open_zero=True,
 )
 
 
@@ -131,6 +134,7 @@ MAXIMUM = binary(
     emit=lambda x, y: x.ne(x).where(x, (x > y).where(x, y)),
     args=(Arg(apart=True), Arg(apart=True)),
     kinds=ANY,
+    open_zero=True,
 )
 
 MINIMUM = binary(
@@ -140,6 +144,7 @@ MINIMUM = binary(
     emit=lambda x, y: x.ne(x).where(x, (x < y).where(x, y)),
     args=(Arg(apart=True), Arg(apart=True)),
     kinds=ANY,
+    open_zero=True,
 )
 
 # x limited to [low, high], `high` where they cross. As in PyTorch the gradient passes at a bound, and a bound in force
@@ -157,6 +162,7 @@ CLAMP = Op(
     ),
     emit=lambda x, low, high: MINIMUM.emit(MAXIMUM.emit(x, low), high),
     domain=(Case((Arg(apart=True), Arg(apart=True), Arg(apart=True))),),
+    open_zero=True,
 )
 
 
@@ -206,14 +212,14 @@ def _floor_divide(x: Any, y: Any) -> Any:
     return y.eq(0).where(x / y, quotient.eq(0).where(quotient.copysign(x / y), whole))
 
 
-# Remainder with the sign of the divisor (Python, `%`) and of the dividend (C, fmod). Integers by 0 are an error, which
-# compiled code finds by looking at the divisors first: `DIVISIONS`.
+# Remainder with the sign of the divisor (Python, `%`) and of the dividend (C, fmod).
 REMAINDER = binary(
     "remainder",
     numpy=_of_numbers("remainder", np.remainder),
     vjp=(lambda g, out, x, y: g, lambda g, out, x, y: -g * (x // y)),
     emit=_remainder,
     args=(Arg(2.1, 2.9), Arg(0.8, 1.0)),
+    divides=True,
 )
 
 FMOD = binary(
@@ -222,6 +228,7 @@ FMOD = binary(
     vjp=(lambda g, out, x, y: g, lambda g, out, x, y: -g * (x / y).trunc()),
     emit=lambda x, y: x.rem(y),
     args=(Arg(-2.9, -2.1), Arg(0.8, 1.0)),
+    divides=True,
 )
 
 FLOOR_DIVIDE = binary(
@@ -230,9 +237,8 @@ FLOOR_DIVIDE = binary(
     vjp=(zero, zero),
     emit=_floor_divide,
     args=(Arg(2.1, 2.9), Arg(0.8, 1.0)),
+    divides=True,
 )
-
-DIVISIONS = (REMAINDER, FMOD, FLOOR_DIVIDE)
 
 EQ = predicate("eq", np.equal, lambda x, y: x.eq(y))
 NE = predicate("ne", np.not_equal, lambda x, y: x.ne(y))
@@ -316,6 +322,8 @@ CAST = Op(
     emit=lambda x, dtype: x.to(dtype),
     domain=(Case((REAL,), {"dtype": FLOAT64}),),
     linear=True,
+    vary=lambda rng, x: Case((REAL,), {"dtype": pick(rng, DTYPES)}),
+    quiet=True,
 )
 
 OPS = (

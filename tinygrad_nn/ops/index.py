@@ -16,7 +16,23 @@ from ..errors import ShapeError, message
 from ..graph import Arg, Case, DType, Op, Shape
 from ..scalar import Expr
 from .lookup import Called, check_range
-from .rules import ANY, BOOL, INT64, SELECT_LIMIT, Rank, Rule, Spread, check_index, check_kinds, picked
+from .rules import (
+    ANY,
+    BOOL,
+    INT64,
+    LENGTHS,
+    SELECT_LIMIT,
+    Rank,
+    Rule,
+    Spread,
+    chance,
+    check_index,
+    check_kinds,
+    of_sum,
+    pick,
+    picked,
+    vary_axis,
+)
 
 TAKEN, PUT_ADDED, GATHERED, SCATTER_ADDED, SCATTERED = map(
     Called, ("take", "put_add", "gather", "scatter_add", "scatter")
@@ -83,6 +99,51 @@ def _gather_emit(read: Any, at: Any, x: Shape, index: Shape, axis: int, called: 
     return _read_at(read, at, read.position(1, at), axis, x[axis])
 
 
+def _positions(shape: Shape, size: int) -> Arg:
+    return Arg(0, size, dtype="int", shape=shape)
+
+
+def _vary_take(rng: np.random.Generator, x: Shape) -> Case | None:
+    if not x:
+        return None
+    axis, index = int(rng.integers(len(x))), tuple(pick(rng, LENGTHS) for _ in range(int(rng.integers(0, 3))))
+    return Case((Arg(shape=x), _positions(index, x[axis])), {"axis": axis})
+
+
+def _vary_put_add(rng: np.random.Generator, x: Shape) -> Case | None:
+    if not x:
+        return None
+    axis, size = int(rng.integers(len(x))), int(rng.integers(1, 20))
+    index = x[axis : int(rng.integers(axis, len(x) + 1))]
+    return Case((Arg(shape=x), _positions(index, size)), {"axis": axis, "size": size})
+
+
+def _vary_gather(rng: np.random.Generator, x: Shape) -> Case | None:
+    if not x:
+        return None
+    axis = int(rng.integers(len(x)))
+    lines = tuple(max(0, n - chance(rng, 0.2)) for n in x)
+    lines = (*lines[:axis], pick(rng, LENGTHS), *lines[axis + 1 :])
+    return Case((Arg(shape=x), _positions(lines, x[axis])), {"axis": axis})
+
+
+def _vary_scatter_add(rng: np.random.Generator, x: Shape) -> Case | None:
+    if not x:
+        return None
+    axis, size = int(rng.integers(len(x))), int(rng.integers(1, 20))
+    return Case((Arg(shape=x), _positions(x, size)), {"axis": axis, "shape": (*x[:axis], size, *x[axis + 1 :])})
+
+
+def _vary_scatter(rng: np.random.Generator, x: Shape) -> Case | None:
+    case = _vary_gather(rng, x)
+    return case and Case((*case.args, Arg(shape=case.args[1].shape)), case.attrs)
+
+
+def _error_of(numpy: Rule) -> Rule:
+    """Of values that are added up where they meet."""
+    return of_sum(numpy, lambda values, index, **attrs: numpy(np.ones_like(values), index, **attrs))
+
+
 ROWS = Arg(0, 3, dtype="int", shape=(2, 2))
 
 # x[..., index, ...] along one axis: the index's shape replaces that axis.
@@ -106,6 +167,7 @@ TAKE: Op = Op(
         Case((Arg(shape=(3, 2)), Arg(0, 3, dtype="int", shape=(0,))), {"axis": 0}),
     ),
     linear=True,
+    vary=_vary_take,
 )
 
 # Zeros with `size` slices along the axis, to which the values are added at their index: the adjoint of take.
@@ -134,6 +196,8 @@ PUT_ADD: Op = Op(
         Case((Arg(shape=(2, 5)), Arg(0, 3, dtype="int", shape=(5,))), {"axis": 1, "size": 3}),
     ),
     linear=True,
+    vary=_vary_put_add,
+    error=_error_of(_put_add),
 )
 
 
@@ -218,6 +282,7 @@ GATHER: Op = Op(
         Case((Arg(shape=(3,)), Arg(0, 3, dtype="int", shape=(0,))), {"axis": 0}),
     ),
     linear=True,
+    vary=_vary_gather,
 )
 
 # Zeros of `shape` to which values are added at their index: the adjoint of gather.
@@ -251,6 +316,8 @@ SCATTER_ADD: Op = Op(
         Case((Arg(shape=(2, 1)), Arg(0, 3, dtype="int", shape=(2, 1))), {"axis": 1, "shape": (2, 3)}),
     ),
     linear=True,
+    vary=_vary_scatter_add,
+    error=_error_of(_scatter_add),
 )
 
 
@@ -295,6 +362,7 @@ SCATTER: Op = Op(
     ),
     domain=(Case((Arg(shape=(3, 2)), Arg(0, 3, dtype="int", shape=(1, 2)), Arg(shape=(1, 2))), {"axis": 0}),),
     linear=True,
+    vary=_vary_scatter,
 )
 
 
@@ -339,6 +407,7 @@ ARGSORT = Op(
         Case((Arg(shape=(2, 5), apart=True),), {"axis": axis, "descending": down})
         for axis, down in ((0, False), (1, True))
     ),
+    vary=vary_axis("descending"),
 )
 
 OPS = (TAKE, PUT_ADD, GATHER, SCATTER_ADD, SCATTER, ARGSORT)

@@ -6,7 +6,9 @@ All are linear, and each one's gradient is its adjoint: sum for broadcast, embed
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ import numpy as np
 from ..errors import ShapeError, message
 from ..graph import Arg, Case, DType, Op, Shape
 from .reduce import SUM
-from .rules import ANY, Pieces, check_kinds, same_dtype
+from .rules import ANY, LENGTHS, Pieces, chance, check_kinds, pick, same_dtype
 
 Bounds = tuple[tuple[int, int, int], ...]  # (start, step, length) per axis
 
@@ -69,6 +71,19 @@ def _kept(shape: Shape, axes: tuple[int, ...]) -> list[int]:
     return [a for a in range(len(shape)) if a not in axes]
 
 
+def _broadcast_vary(rng: np.random.Generator, x: Shape) -> Case:
+    shape = [int(pick(rng, LENGTHS)) if n == 1 and chance(rng, 0.7) else n for n in x]
+    places = sorted(int(rng.integers(0, len(x) + 1)) for _ in range(int(rng.integers(0, 3))))
+    axes = tuple(place + k for k, place in enumerate(places))
+    for axis in axes:
+        shape.insert(axis, int(pick(rng, LENGTHS)))
+    return Case((Arg(shape=x),), {"shape": tuple(shape), "axes": axes})
+
+
+def _always(varies: Any, out: Shape, *shapes: Shape, **attrs: Any) -> bool:
+    return True
+
+
 # The result has `shape`; `axes` are its axes that x lacks, the others are x's own, in order, each equal or stretched
 # from 1.
 BROADCAST = Op(
@@ -88,6 +103,10 @@ BROADCAST = Op(
         Case((Arg(shape=(1, 2)),), {"shape": (0, 2), "axes": ()}),
     ),
     linear=True,
+    vary=_broadcast_vary,
+    view=True,
+    follows=_always,
+    quiet=True,
 )
 
 
@@ -96,6 +115,27 @@ def _reshape_shape(x: Shape, shape: Shape) -> Shape:
         got = f"shape {x} ({math.prod(x)} elements) for {shape} ({math.prod(shape)} elements)"
         raise ShapeError(message("reshape", got, "as many elements"))
     return shape
+
+
+def _reshape_vary(rng: np.random.Generator, x: Shape) -> Case:
+    shape, size = [], math.prod(x)
+    for _ in range(int(rng.integers(0, 3))):
+        shape.append(int(pick(rng, [n for n in range(1, size + 1) if size % n == 0] or [0])))
+        size = size // shape[-1] if shape[-1] else 0
+    shape.append(size)
+    if chance(rng, 0.3):
+        shape.insert(int(rng.integers(len(shape) + 1)), 1)
+    return Case((Arg(shape=x),), {"shape": tuple(shape)})
+
+
+def is_squeeze(own: Shape, shape: Shape) -> bool:
+    """Whether two shapes differ by axes of length 1 only."""
+    return [n for n in own if n != 1] == [n for n in shape if n != 1]
+
+
+def _reshape_follows(varies: Any, out: Shape, x: Shape, shape: Shape) -> bool:
+    """No length varies that is not the first, which is taken apart or made of others as a whole."""
+    return is_squeeze(x, out) or not any(map(varies, (*x[1:], *out[1:])))
 
 
 RESHAPE: Op = Op(
@@ -111,6 +151,9 @@ RESHAPE: Op = Op(
         Case((Arg(shape=(3, 0, 2)),), {"shape": (0, 5)}),
     ),
     linear=True,
+    vary=_reshape_vary,
+    follows=_reshape_follows,
+    quiet=True,
 )
 
 
@@ -123,6 +166,13 @@ def _permute_shape(x: Shape, order: tuple[int, ...]) -> Shape:
 def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
     """The permutation that undoes `order`."""
     return tuple(order.index(a) for a in range(len(order)))
+
+
+def _permute_words(x: Shape, order: tuple[int, ...]) -> str:
+    moved = [axis for axis, source in enumerate(order) if axis != source]
+    if len(moved) == 2:
+        return f"transpose {moved[0]}, {moved[1]}"
+    return f"permute {', '.join(map(str, order))}"
 
 
 PERMUTE = Op(
@@ -139,6 +189,10 @@ PERMUTE = Op(
         Case((Arg(shape=(3, 0, 2)),), {"order": (1, 2, 0)}),
     ),
     linear=True,
+    vary=lambda rng, x: Case((Arg(shape=x),), {"order": tuple(int(a) for a in rng.permutation(len(x)))}),
+    view=True,
+    follows=_always,
+    words=_permute_words,
 )
 
 
@@ -187,6 +241,57 @@ def _embed_emit(read: Any, index: Any, x: Shape, shape: Shape, bounds: Bounds) -
     return read(0, own, guards=tuple((place, 0, length) for place, (_, _, length) in zip(own, bounds, strict=True)))
 
 
+def _bound(rng: np.random.Generator, n: int) -> tuple[int, int, int]:
+    """(start, step, length) within an axis."""
+    if n == 0 or chance(rng, 0.4):
+        return (0, 1, n)
+    step = int(pick(rng, (1, 1, 2, 3, -1, -2)))
+    length = int(rng.integers(0 if chance(rng, 0.1) else 1, (n - 1) // abs(step) + 2))
+    reach = abs(step) * max(0, length - 1)
+    low = int(rng.integers(0, n - reach))
+    return (0, 1, 0) if length == 0 else (low if step > 0 else low + reach, step, length)
+
+
+def _slice_vary(rng: np.random.Generator, x: Shape) -> Case:
+    return Case((Arg(shape=x),), {"bounds": tuple(_bound(rng, n) for n in x)})
+
+
+def _inside(rng: np.random.Generator, n: int, wide: int) -> tuple[int, int, int]:
+    """(start, step, length) of n elements within a longer axis."""
+    if n == 0:
+        return (0, 1, 0)
+    step = int(pick(rng, [s for s in (1, 2, 3) if s * (n - 1) < wide]))
+    low = int(rng.integers(0, wide - step * (n - 1)))
+    return (low, step, n) if chance(rng, 0.7) else (low + step * (n - 1), -step, n)
+
+
+def _embed_vary(rng: np.random.Generator, x: Shape) -> Case:
+    wide = tuple(n * int(rng.integers(1, 3)) + int(rng.integers(0, 3)) for n in x)
+    bounds = tuple(_inside(rng, n, m) for n, m in zip(x, wide, strict=True))
+    return Case((Arg(shape=x),), {"shape": wide, "bounds": bounds})
+
+
+def _cut_follows(varies: Any, out: Shape, x: Shape, bounds: Bounds, **attrs: Any) -> bool:
+    """What varies is whole on both sides."""
+    varying = [axis for axis, lengths in enumerate(zip(out, x, strict=True)) if any(map(varies, lengths))]
+    return all(
+        bounds[axis][:2] == (0, 1) and all(map(varies, (bounds[axis][2], out[axis], x[axis]))) for axis in varying
+    )
+
+
+def _slice_words(x: Shape, bounds: Bounds) -> str:
+    parts = []
+    for (start, step, length), n in zip(bounds, x, strict=True):
+        stop = start + step * length
+        if (start, step, length) == (0, 1, n):
+            parts.append(":")
+        elif length == 1:
+            parts.append(f"{start}")
+        else:
+            parts.append(f"{start}:{stop if stop >= 0 else ''}" + (f":{step}" if step != 1 else ""))
+    return f"slice [{', '.join(parts)}]"
+
+
 _CUTS: tuple[tuple[Shape, Bounds], ...] = (
     ((4, 5), ((1, 1, 2), (4, -2, 3))),
     ((7,), ((0, 3, 3),)),
@@ -199,12 +304,16 @@ SLICE: Op = Op(
     shape=_slice_shape,
     dtype=same_dtype("slice", *ANY),
     numpy=lambda x, bounds: x[(*as_slices(bounds), ...)],
-    vjp=(lambda g, out, x, bounds: g.placed(x.shape, bounds),),
+    vjp=(lambda g, out, x, bounds: g._placed(x.shape, bounds),),
     emit=lambda read, index, x, bounds: read(
         0, tuple(i * step + start for i, (start, step, _) in zip(index, bounds, strict=True))
     ),
     domain=tuple(Case((Arg(shape=shape),), {"bounds": bounds}) for shape, bounds in _CUTS),
     linear=True,
+    vary=_slice_vary,
+    view=True,
+    follows=_cut_follows,
+    words=_slice_words,
 )
 
 # The adjoint of slice: zeros of `shape` with x written at `bounds`.
@@ -221,6 +330,9 @@ EMBED: Op = Op(
         for shape, bounds in _CUTS
     ),
     linear=True,
+    vary=_embed_vary,
+    cost=1,
+    follows=_cut_follows,
 )
 
 
@@ -251,24 +363,34 @@ def _cat_emit(read: Any, index: Any, *shapes: Shape, axis: int) -> Any:
     return read(0, index) if result is None else result
 
 
+def _cat_vjp(g: Any, out: Any, *xs: Any, axis: int, wanted: Sequence[int]) -> dict[int, Any]:
+    starts = list(accumulate((x.shape[axis] for x in xs), initial=0))
+    return {k: g.narrow(axis, starts[k], xs[k].shape[axis]) for k in wanted}
+
+
+def _cat_vary(rng: np.random.Generator, x: Shape) -> Case | None:
+    if not x:
+        return None
+    axis = int(rng.integers(len(x)))
+    other = Arg(shape=(*x[:axis], -1, *x[axis + 1 :]))
+    return Case((Arg(shape=x), *(other for _ in range(int(rng.integers(0, 3))))), {"axis": axis})
+
+
 CAT = Op(
     "cat",
     "movement",
     shape=_cat_shape,
     dtype=_cat_dtype,
     numpy=lambda *xs, axis: np.concatenate(xs, axis),
-    vjp=(
-        lambda g, out, *xs, axis, argnum: g.narrow(
-            axis, sum(x.shape[axis] for x in xs[:argnum]), xs[argnum].shape[axis]
-        ),
-    ),
+    vjp=_cat_vjp,
     emit=Pieces(_cat_emit, lambda axis: axis),
     domain=(
         Case((Arg(shape=(2, 3)), Arg(shape=(2, 1)), Arg(shape=(2, 0))), {"axis": 1}),
         Case((Arg(shape=(2,)),), {"axis": 0}),
     ),
     linear=True,
-    variadic=True,
+    vary=_cat_vary,
+    follows=lambda varies, out, *shapes, axis: not any(varies(shape[axis]) for shape in (out, *shapes)),
 )
 
 OPS = (BROADCAST, RESHAPE, PERMUTE, SLICE, EMBED, CAT)

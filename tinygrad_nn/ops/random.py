@@ -75,6 +75,8 @@ PHILOX = Op(
     vjp=(None, None),
     emit=_emit,
     domain=tuple(Case((KEY, COUNTER), {"shape": shape}) for shape in ((), (7,), (3, 0, 2), (2, 3, 4))),
+    vary=lambda rng, x: Case((KEY, COUNTER), {"shape": x}),
+    words=lambda key, counter, shape: "random bits",
 )
 
 OPS = (PHILOX,)

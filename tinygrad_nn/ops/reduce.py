@@ -15,7 +15,20 @@ import numpy as np
 from ..errors import ShapeError, message
 from ..graph import Arg, Case, DType, Op, Shape
 from ..scalar import Expr
-from .rules import ANY, BOOL, INT64, Fold, Rule, check_kinds, same_dtype
+from .rules import (
+    ANY,
+    BOOL,
+    FLOAT32,
+    FLOAT64,
+    INT64,
+    Fold,
+    Rule,
+    chance,
+    check_kinds,
+    of_sum,
+    roundoff,
+    same_dtype,
+)
 
 APART = Arg(apart=True, shape=(2, 3, 4))
 PLAIN = Arg(shape=(2, 3, 4))
@@ -42,9 +55,19 @@ def _reduced(name: str, empty_allowed: bool) -> Rule:
     return rule
 
 
+def _vary(rng: np.random.Generator, x: Shape) -> Case:
+    axes = tuple(a for a in range(len(x)) if chance(rng, 0.5))
+    return Case((Arg(shape=x),), {"axis": axes, "keepdims": chance(rng, 0.5)})
+
+
+def _count(x: Any, axis: tuple[int, ...], keepdims: bool) -> int:
+    """How many elements each result is made of."""
+    return math.prod(x.shape[a] for a in axis)
+
+
 def spread(g: Any, shape: Shape, axis: tuple[int, ...], keepdims: bool) -> Any:
     """A cotangent of the reduced shape, repeated along the axes that were reduced."""
-    return g.expand_to(shape) if keepdims else g.spread(shape, axis)
+    return g.expand_to(shape) if keepdims else g._spread(shape, axis)
 
 
 def _accumulated(name: str) -> Rule:
@@ -93,7 +116,15 @@ SUM = Op(
     emit=Fold(lambda dtype: -0.0 if dtype.kind == "f" else 0, lambda a, x: a + x),  # -0.0 + x is x, 0.0 + -0.0 is not
     domain=(*(Case((PLAIN,), attrs) for attrs in VARIANTS), Case((NOTHING,), {"axis": (1,), "keepdims": False})),
     linear=True,
+    vary=_vary,
+    error=of_sum(_accumulate(np.add), _count),
 )
+
+
+def _prod_error(out: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """A rounding for each factor."""
+    least = float(np.finfo(out.dtype).smallest_subnormal)
+    return np.where(out == 0, 0, (_count(x, axis, keepdims) + 1) * np.maximum(roundoff(out) * np.abs(out), least))
 
 
 def _prod_vjp(g: Any, out: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
@@ -120,16 +151,29 @@ PROD = Op(
     vjp=(_prod_vjp,),
     emit=Fold(lambda dtype: 1, lambda a, x: a * x),
     domain=tuple(Case((PLAIN,), attrs) for attrs in VARIANTS),
+    vary=_vary,
+    error=_prod_error,
 )
 
-def _plus_zero(x: Any) -> Any:
-    """The same number, and 0 for -0.0: which of two zeros is met first depends on how many are compared at once."""
-    return x + 0 if x.dtype.kind == "f" else x
+_ZEROS = {dtype: np.zeros((), dtype) for dtype in (FLOAT32, FLOAT64)}  # NumPy adds arrays quicker than numbers
+
+
+def _extremes(ufunc: Any) -> Callable[..., Any]:
+    """Largest or smallest elements, and 0 for -0.0: which of two zeros is met first depends on how many are compared
+    at once.
+    """
+
+    def numpy(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+        found = ufunc.reduce(x, axis=axis, keepdims=keepdims)
+        zero = _ZEROS.get(found.dtype)
+        return found if zero is None else found + zero
+
+    return numpy
 
 
 def _first(better: Expr, a: Expr, x: Expr) -> Expr:
     """The next extreme: x if it is `better` than the one so far, or NaN."""
-    return x.ne(x).where(x, better.where(_plus_zero(x), a))
+    return x.ne(x).where(x, better.where(x + 0 if x.dtype.kind == "f" else x, a))
 
 
 MAX = Op(
@@ -137,10 +181,12 @@ MAX = Op(
     "reduce",
     shape=_reduced("max", empty_allowed=False),
     dtype=same_dtype("max", *ANY),
-    numpy=lambda x, axis, keepdims: _plus_zero(np.maximum.reduce(x, axis=axis, keepdims=keepdims)),
+    numpy=_extremes(np.maximum),
     vjp=(_share,),
     emit=Fold(lambda dtype: _extreme(dtype, False), lambda a, x: _first(_above(x, a), a, x)),
     domain=tuple(Case((APART,), attrs) for attrs in VARIANTS),
+    vary=_vary,
+    open_zero=True,
 )
 
 MIN = Op(
@@ -148,11 +194,19 @@ MIN = Op(
     "reduce",
     shape=_reduced("min", empty_allowed=False),
     dtype=same_dtype("min", *ANY),
-    numpy=lambda x, axis, keepdims: _plus_zero(np.minimum.reduce(x, axis=axis, keepdims=keepdims)),
+    numpy=_extremes(np.minimum),
     vjp=(_share,),
     emit=Fold(lambda dtype: _extreme(dtype, True), lambda a, x: _first(_above(a, x), a, x)),
     domain=tuple(Case((APART,), attrs) for attrs in VARIANTS),
+    vary=_vary,
+    open_zero=True,
 )
+
+
+def _vary_line(rng: np.random.Generator, x: Shape) -> Case | None:
+    if not x:
+        return None
+    return Case((Arg(shape=x),), {"axis": (int(rng.integers(len(x))),), "keepdims": chance(rng, 0.5)})
 
 
 def _arg(name: str, numpy: Rule, better: Callable[[Expr, Expr], Expr]) -> Op:
@@ -166,6 +220,7 @@ def _arg(name: str, numpy: Rule, better: Callable[[Expr, Expr], Expr]) -> Op:
         vjp=(None,),
         emit=lambda x, best: better(x, best) | (x.ne(x) & best.eq(best)),
         domain=(Case((APART,), {"axis": (1,), "keepdims": False}), Case((APART,), {"axis": (2,), "keepdims": True})),
+        vary=_vary_line,
     )
 
 

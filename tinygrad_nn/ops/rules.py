@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 
 from ..errors import DTypeError, ShapeError, message
-from ..graph import Arg, Case, DType, Op, Shape
-from ..scalar import Expr
+from ..graph import Arg, Case, DType, Node, Op, Shape
+from ..scalar import BOOL as BOOL
+from ..scalar import FLOAT32 as FLOAT32
+from ..scalar import FLOAT64 as FLOAT64
+from ..scalar import INT32 as INT32
+from ..scalar import INT64 as INT64
+from ..scalar import Expr, param, walk
 
-BOOL = np.dtype(np.bool_)
-INT32 = np.dtype(np.int32)
-INT64 = np.dtype(np.int64)
-FLOAT32 = np.dtype(np.float32)
-FLOAT64 = np.dtype(np.float64)
 DTYPES = (BOOL, INT32, INT64, FLOAT32, FLOAT64)
 
 Rule = Callable[..., Any]
@@ -76,10 +77,13 @@ def check_index(name: str, dtype: DType) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """How a reduction folds: `combine(folded, x)` from `identity(dtype)` on, in any order."""
+    """How a reduction folds: `combine` of two results, associative and commutative, from `identity(dtype)` on. Partial
+    results are combined too, so what is done to each element first is `element`.
+    """
 
     identity: Callable[[DType], float]
     combine: Callable[[Expr, Expr], Expr]
+    element: Callable[[Expr], Expr] = lambda x: x
 
 
 SELECT_LIMIT: Final = 8  # along axes up to this long, compiled code picks an element by comparing with each position
@@ -141,6 +145,72 @@ NUMBER = ("f", "i")
 ANY = ("f", "i", "b")
 
 
+def ulps(count: float) -> Rule:
+    """An error of that many units in the last place."""
+
+    def error(out: Any, *inputs: Any, **attrs: Any) -> Any:
+        info = np.finfo(out.dtype)
+        size = np.maximum(np.abs(out) * (count * float(info.eps)), float(info.smallest_subnormal) * 2)
+        return np.where(out == 0, 0, size)
+
+    return error
+
+
+def of_sum(numpy: Rule, terms: Rule) -> Rule:
+    """The error of a sum in an order that is free: a rounding for each of the `terms(*inputs, **attrs)`, in the sum of
+    the absolute values.
+    """
+
+    def error(out: Any, *inputs: Any, **attrs: Any) -> Any:
+        count = terms(*inputs, **attrs)
+        positive = [np.abs(x) if x.dtype.kind == "f" else x for x in inputs]
+        return np.where(count > 1, (count + 1) * roundoff(out) * numpy(*positive, **attrs), 0)
+
+    return error
+
+
+def roundoff(x: Any) -> float:
+    """The largest relative error of one rounding."""
+    return float(np.finfo(x.dtype).eps) / 2
+
+
+# For random programs: lengths that fill vectors, or leave one over; how long an array may be is not said here.
+LENGTHS: Final = (0, 1, 1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 31, 33)
+
+
+def pick(rng: np.random.Generator, options: Sequence[Any]) -> Any:
+    """One of several."""
+    return options[int(rng.integers(len(options)))]
+
+
+def chance(rng: np.random.Generator, part: float) -> bool:
+    """True that often."""
+    return bool(rng.random() < part)
+
+
+def vary_axis(*also: str, operands: int = 1) -> Callable[[np.random.Generator, Shape], Case | None]:
+    """Operands of one shape, along one of its axes; `also` are attributes that are True or False."""
+
+    def vary(rng: np.random.Generator, x: Shape) -> Case | None:
+        if not x:
+            return None
+        attrs = {"axis": int(rng.integers(len(x))), **{name: chance(rng, 0.5) for name in also}}
+        return Case((Arg(shape=x),) * operands, attrs)
+
+    return vary
+
+
+def op_cost(node: Node) -> int:
+    """Number of scalar operations of an elementwise op."""
+    return _op_cost(node.op.emit, tuple(operand.dtype for operand in node.inputs), tuple(node.attrs.items()))
+
+
+@lru_cache(maxsize=1024)
+def _op_cost(emit: Any, dtypes: tuple[DType, ...], attrs: tuple[tuple[str, Any], ...]) -> int:
+    parts = walk(emit(*(param(k, dtype) for k, dtype in enumerate(dtypes)), **dict(attrs)))
+    return sum(part.op not in ("param", "const") for part in parts)
+
+
 def unary(
     name: str,
     numpy: Rule,
@@ -148,12 +218,11 @@ def unary(
     emit: Rule | None,
     arg: Arg = REAL,
     kinds: tuple[str, ...] = ("f",),
-    linear: bool = False,
+    **more: Any,
 ) -> Op:
-    """An elementwise op of one operand."""
-    return Op(
-        name, "elementwise", same_shape(name), same_dtype(name, *kinds), numpy, (vjp,), emit, (Case((arg,)),), linear
-    )
+    """An elementwise op of one operand; `more` are fields of Op."""
+    shape, dtype, domain = same_shape(name), same_dtype(name, *kinds), (Case((arg,)),)
+    return Op(name, "elementwise", shape, dtype, numpy, (vjp,), emit, domain, **more)
 
 
 def binary(
@@ -163,10 +232,11 @@ def binary(
     emit: Rule | None,
     args: tuple[Arg, Arg] = (REAL, REAL),
     kinds: tuple[str, ...] = NUMBER,
-    linear: bool = False,
+    **more: Any,
 ) -> Op:
-    """An elementwise op of two operands."""
-    return Op(name, "elementwise", same_shape(name), same_dtype(name, *kinds), numpy, vjp, emit, (Case(args),), linear)
+    """An elementwise op of two operands; `more` are fields of Op."""
+    shape, dtype, domain = same_shape(name), same_dtype(name, *kinds), (Case(args),)
+    return Op(name, "elementwise", shape, dtype, numpy, vjp, emit, domain, **more)
 
 
 def predicate(name: str, numpy: Rule, emit: Rule, arity: int = 2, kinds: tuple[str, ...] = ANY, arg: Arg = REAL) -> Op:

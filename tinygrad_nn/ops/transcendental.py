@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from .. import libm
-from ..graph import Arg
+from ..graph import Arg, Op
 from ..scalar import const
-from .rules import REAL, Rule, binary, unary
+from .rules import REAL, Rule, binary, ulps, unary
 
 POSITIVE = Arg(0.3, 3.0)
 INSIDE_ONE = Arg(-0.9, 0.9)
+ERROR = ulps(4)  # 2 for ours, 2 for NumPy's
+PERIODIC = 2.0**48  # what `libm` reduces an angle to a period from
 TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
 
 
@@ -36,29 +38,53 @@ def _sigmoid(x: Any) -> Any:
     return np.where(x < 0, e, x.dtype.type(1)) / (e + x.dtype.type(1))
 
 
-SQRT = unary("sqrt", np.sqrt, lambda g, out, x: g / (out * 2), lambda x: x.sqrt(), POSITIVE)
-EXP = unary("exp", np.exp, lambda g, out, x: g * out, libm.exp)
-EXP2 = unary("exp2", np.exp2, lambda g, out, x: g * (out * math.log(2)), libm.exp2)
-EXPM1 = unary("expm1", np.expm1, lambda g, out, x: g * (out + 1), libm.expm1)
-LOG = unary("log", np.log, lambda g, out, x: g / x, libm.log, POSITIVE)
-LOG2 = unary("log2", np.log2, lambda g, out, x: g / (x * math.log(2)), libm.log2, POSITIVE)
-LOG10 = unary("log10", np.log10, lambda g, out, x: g / (x * math.log(10)), libm.log10, POSITIVE)
-LOG1P = unary("log1p", np.log1p, lambda g, out, x: g / (x + 1), libm.log1p, Arg(-0.7, 3.0))
-SIN = unary("sin", np.sin, lambda g, out, x: g * x.cos(), libm.sin)
-COS = unary("cos", np.cos, lambda g, out, x: -g * x.sin(), libm.cos)
-TAN = unary("tan", np.tan, lambda g, out, x: g * (out * out + 1), libm.tan, Arg(-1.2, 1.2))
-ASIN = unary("asin", np.arcsin, lambda g, out, x: g * (1 - x * x).rsqrt(), libm.asin, INSIDE_ONE)
-ACOS = unary("acos", np.arccos, lambda g, out, x: -g * (1 - x * x).rsqrt(), libm.acos, INSIDE_ONE)
-ATAN = unary("atan", np.arctan, lambda g, out, x: g / (x * x + 1), libm.atan)
-SINH = unary("sinh", np.sinh, lambda g, out, x: g * x.cosh(), libm.sinh)
-COSH = unary("cosh", np.cosh, lambda g, out, x: g * x.sinh(), libm.cosh)
-TANH = unary("tanh", np.tanh, lambda g, out, x: g * (1 - out * out), libm.tanh)
-ASINH = unary("asinh", np.arcsinh, lambda g, out, x: g * (x * x + 1).rsqrt(), libm.asinh)
-ACOSH = unary("acosh", np.arccosh, lambda g, out, x: g * (x * x - 1).rsqrt(), libm.acosh, Arg(1.3, 3.0))
-ATANH = unary("atanh", np.arctanh, lambda g, out, x: g / (1 - x * x), libm.atanh, INSIDE_ONE)
-SIGMOID = unary("sigmoid", _sigmoid, lambda g, out, x: g * (out * (1 - out)), libm.sigmoid)
-ERF = unary("erf", _elementwise(math.erf), lambda g, out, x: g * ((-x * x).exp() * TWO_OVER_SQRT_PI), libm.erf)
-ERFC = unary("erfc", _elementwise(math.erfc), lambda g, out, x: g * ((-x * x).exp() * -TWO_OVER_SQRT_PI), libm.erfc)
+def _unary(name: str, numpy: Rule, vjp: Rule, emit: Rule, arg: Arg = REAL, **more: Any) -> Op:
+    return unary(name, numpy, vjp, emit, arg, error=ERROR, **more)
+
+
+SQRT = unary(
+    "sqrt",
+    np.sqrt,
+    lambda g, out, x: g / (out * 2),
+    lambda x: x.sqrt(),
+    POSITIVE,
+    hint="the operand is negative, or 0 where the slope is infinite: add a small eps inside",
+)
+EXP = _unary(
+    "exp",
+    np.exp,
+    lambda g, out, x: g * out,
+    libm.exp,
+    hint="the operand is too large: subtract the maximum first, as logsumexp does",
+)
+EXP2 = _unary("exp2", np.exp2, lambda g, out, x: g * (out * math.log(2)), libm.exp2)
+EXPM1 = _unary("expm1", np.expm1, lambda g, out, x: g * (out + 1), libm.expm1)
+LOG = _unary(
+    "log",
+    np.log,
+    lambda g, out, x: g / x,
+    libm.log,
+    POSITIVE,
+    hint="the operand reached 0 or below: clamp it, or work with log_softmax / logsigmoid",
+)
+LOG2 = _unary("log2", np.log2, lambda g, out, x: g / (x * math.log(2)), libm.log2, POSITIVE)
+LOG10 = _unary("log10", np.log10, lambda g, out, x: g / (x * math.log(10)), libm.log10, POSITIVE)
+LOG1P = _unary("log1p", np.log1p, lambda g, out, x: g / (x + 1), libm.log1p, Arg(-0.7, 3.0))
+SIN = _unary("sin", np.sin, lambda g, out, x: g * x.cos(), libm.sin, limit=PERIODIC)
+COS = _unary("cos", np.cos, lambda g, out, x: -g * x.sin(), libm.cos, limit=PERIODIC)
+TAN = _unary("tan", np.tan, lambda g, out, x: g * (out * out + 1), libm.tan, Arg(-1.2, 1.2), limit=PERIODIC)
+ASIN = _unary("asin", np.arcsin, lambda g, out, x: g * (1 - x * x).rsqrt(), libm.asin, INSIDE_ONE)
+ACOS = _unary("acos", np.arccos, lambda g, out, x: -g * (1 - x * x).rsqrt(), libm.acos, INSIDE_ONE)
+ATAN = _unary("atan", np.arctan, lambda g, out, x: g / (x * x + 1), libm.atan)
+SINH = _unary("sinh", np.sinh, lambda g, out, x: g * x.cosh(), libm.sinh)
+COSH = _unary("cosh", np.cosh, lambda g, out, x: g * x.sinh(), libm.cosh)
+TANH = _unary("tanh", np.tanh, lambda g, out, x: g * (1 - out * out), libm.tanh)
+ASINH = _unary("asinh", np.arcsinh, lambda g, out, x: g * (x * x + 1).rsqrt(), libm.asinh)
+ACOSH = _unary("acosh", np.arccosh, lambda g, out, x: g * (x * x - 1).rsqrt(), libm.acosh, Arg(1.3, 3.0))
+ATANH = _unary("atanh", np.arctanh, lambda g, out, x: g / (1 - x * x), libm.atanh, INSIDE_ONE)
+SIGMOID = _unary("sigmoid", _sigmoid, lambda g, out, x: g * (out * (1 - out)), libm.sigmoid)
+ERF = _unary("erf", _elementwise(math.erf), lambda g, out, x: g * ((-x * x).exp() * TWO_OVER_SQRT_PI), libm.erf)
+ERFC = _unary("erfc", _elementwise(math.erfc), lambda g, out, x: g * ((-x * x).exp() * -TWO_OVER_SQRT_PI), libm.erfc)
 
 
 def _pow(x: Any, y: Any) -> Any:
@@ -92,6 +118,8 @@ POW = binary(
     ),
     emit=_pow_expr,
     args=(POSITIVE, REAL),
+    error=ERROR,
+    hint="a base of 0 or below, or a result too large",
 )
 
 
@@ -107,6 +135,7 @@ ATAN2 = binary(
     emit=libm.atan2,
     args=(POSITIVE, POSITIVE),
     kinds=("f",),
+    error=ERROR,
 )
 
 
@@ -124,6 +153,7 @@ LOGADDEXP = binary(
     vjp=(lambda g, out, x, y: g * (x - y).sigmoid(), lambda g, out, x, y: g * (y - x).sigmoid()),
     emit=_logaddexp,
     kinds=("f",),
+    error=lambda out, x, y: np.maximum(ERROR(out), ERROR(np.minimum(np.maximum(np.abs(x), np.abs(y)), 1))),
 )
 
 OPS = (

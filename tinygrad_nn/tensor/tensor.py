@@ -6,7 +6,6 @@ Contracted -> Tensor; each may use the methods of those before.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -22,7 +21,7 @@ from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.source import CONSTANT
 from ..settings import typed
 from .contract import Contracted
-from .core import Core, bind, check_assigned, constant, mode, same, scalar
+from .core import Core, bind, check_assigned, constant, mode, same, scalar, writing
 from .plain import Plain
 from .shape import normal_axis
 from .structure import replaced
@@ -32,7 +31,13 @@ _new = object.__new__
 
 
 class Tensor(Contracted):
-    """An n-dimensional array that records how it was made. Create one with `tg.tensor`, `tg.zeros`, ..."""
+    """An n-dimensional array that records how it was made. Create one with `tg.tensor`, `tg.zeros`, ...
+
+    Methods are named and called as torch.Tensor's. Beside them there are `assign` (another value for the handle, as
+    compiled functions know it), `tensordot`, and what gradient rules and layers are written with: `apply` (an op),
+    `cast`, `as_float`, `cat_with`, `expand_to`, `new_arange`; the `node` of a tensor, the `handle` of a node, and
+    `is_traced`.
+    """
 
     __slots__ = ()
 
@@ -46,8 +51,7 @@ class Tensor(Contracted):
         tensor.node = node
         return tensor
 
-    # ---- gradients
-    # ------------------------------------------------------------------------------------------------------
+    # ---- gradients --------------------------------------------------------------------------------------------------
 
     @property
     def requires_grad(self) -> bool:
@@ -114,6 +118,8 @@ class Tensor(Contracted):
         Returns a function that removes the hook.
         """
         self._needs_gradient("register_hook")
+        if mode.recorder is not None:
+            mode.recorder.lift(self)
         hooks = _own_slot(self.node).hooks
         key = max(hooks, default=-1) + 1
         hooks[key] = hook
@@ -147,7 +153,7 @@ class Tensor(Contracted):
         if not self.node.needs_grad:
             hint = "give a parameter requires_grad=True and compute outside of no_grad()"
             raise GraphError(message("backward", "a tensor that depends on nothing that requires grad", hint=hint))
-        seed = self.seed(gradient)
+        seed = self._seed(gradient)
         retain = create_graph if retain_graph is None else retain_graph
         for one in () if inputs is None else inputs:
             if not isinstance(one, Core):
@@ -162,7 +168,7 @@ class Tensor(Contracted):
                 with set_grad_enabled(create_graph):
                     slot.grad = slot.grad + cotangent
 
-    def seed(self, gradient: object) -> Tensor:
+    def _seed(self, gradient: object) -> Tensor:
         """The cotangent a backward walk starts from, checked."""
         if gradient is None:
             if self.numel() != 1:
@@ -182,8 +188,7 @@ class Tensor(Contracted):
             )
         return self.handle(gradient.cast(self.dtype).node)
 
-    # ---- exchange
-    # ------------------------------------------------------------------------------------------------------
+    # ---- exchange ---------------------------------------------------------------------------------------------------
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The value as a read-only NumPy array, without a copy. Raises GraphError where a gradient flows: detach
@@ -248,7 +253,8 @@ class Tensor(Contracted):
 
     def _repr_html_(self) -> str:
         shape = "scalar" if not self.shape else " x ".join(map(str, self.shape))
-        return f"<code>{html.escape(repr(self))}</code><br><small>{shape}, {self.dtype.name}</small>"
+        text = repr(self).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        return f"<code>{text}</code><br><small>{shape}, {self.dtype.name}</small>"
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec and self.numel() == 1 else repr(self)
@@ -270,10 +276,9 @@ class Tensor(Contracted):
         """The value and whether it is trained, as torch: neither the gradient nor how the value came about."""
         return rebuilt, (type(self), np.asarray(self._value("pickle")), self.requires_grad, _own_fields(self))
 
-    # ---- sharing
-    # -------------------------------------------------------------------------------------------------------
+    # ---- sharing ----------------------------------------------------------------------------------------------------
 
-    def shared(self, op: Op, **attrs: Any) -> Tensor:
+    def _shared(self, op: Op, **attrs: Any) -> Tensor:
         """The result of a movement as a view: it reads what this tensor holds, and writes to it go here."""
         return View.of(self, op, attrs)
 
@@ -526,12 +531,13 @@ class View(Tensor):
                 raise GraphError(message("assign", "a value that requires grad, for a detached tensor", hint=hint))
             mode.grad = False  # a value without a history is written, whatever the root has
         try:
-            if any(op is BROADCAST for _, op, *_ in steps):
-                self._root.assign(scattered([(op, attrs) for _, op, attrs, *_ in steps], self._root, other))
-            else:
-                value = other
-                for parent, op, attrs, *_ in reversed(steps):
-                    value = written(op, attrs, parent, value)
+            with writing():
+                if any(op is BROADCAST for _, op, *_ in steps):
+                    value: Any = scattered([(op, attrs) for _, op, attrs, *_ in steps], self._root, other)
+                else:
+                    value = other
+                    for parent, op, attrs, *_ in reversed(steps):
+                        value = written(op, attrs, parent, value)
                 self._root.assign(value)
         finally:
             mode.grad = before

@@ -1,7 +1,7 @@
 """How near two executors of one graph must be, element by element, from what the ops of the graph may differ in.
 
-Each op has a class: exact (the same bits), elementary (a few ULP), sums (n u sum|terms|, as the order is free), prod
-(n u |product|). How far that carries through the rest of the graph is measured: the graph is run several times with
+Each op says how far its result may be off (`Op.error`): not at all, a few ULP, or n u sum|terms| of a sum, whose order
+is free. How far that carries through the rest of the graph is measured: the graph is run several times with
 such errors put in at random. Where no run differs from the undisturbed one, the same bits are demanded; where a run
 differs in kind (NaN, a whole number, a great part of the value) the element is undecided.
 """
@@ -9,7 +9,7 @@ differs in kind (NaN, a whole number, a great part of the value) the element is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -17,29 +17,34 @@ from typing import Any, Final
 import numpy as np
 
 from ..compiler import interp
+from ..compiler.driver import build
+from ..compiler.expand.expand import expand
+from ..compiler.expand.verify import verify
+from ..compiler.job import Job, Part
+from ..compiler.loopir.program import Program
 from ..compiler.passes.unrolling import unroll
 from ..compiler.run.runtime import Compiled
+from ..compiler.schedule.schedule import schedule
+from ..compiler.simulate import simulate
+from ..compiler.target import Target
 from ..errors import DivisionByZero, IndexOutOfRange
 from ..executor import eval_node, run
-from ..graph import Graph, Node
-from ..ops import transcendental
+from ..graph import Array, Graph, Node
 from ..ops.contract import MATMUL, inner_length
 from ..ops.elementwise import ADD
+from ..ops.rules import roundoff
 
-Array = np.ndarray[Any, Any]
+Executor = Callable[[Sequence[Any]], tuple[list[Array], list[Array]]]
+WIDTHS: Final = (1, 2, 4, 8, 16)  # lanes of the vectors that expanded code is checked with
+ANYWHERE: Final = Target("", "", "", 8 * max(WIDTHS), True)  # no machine's code is made
 SAMPLES: Final = 8  # runs with errors
 EVERY: Final = 10**6  # nodes of a loop that is written out
 REFUSED: Final = (IndexOutOfRange, DivisionByZero)  # what an executor may find wrong in the data
 FACTOR: Final = 3.0  # between the largest deviation of these and what is allowed
-ULP: Final = 4.0  # of elementary functions: 2 for ours, 2 for NumPy's
 LOOSE: Final = 1e-3  # an element allowed more than this part of its value says nothing
 
-REDUCED: Final = frozenset(("sin", "cos", "tan"))  # NaN in compiled code from here on, as `libm` says
-TOO_LARGE: Final = 2.0**48
-ELEMENTARY: Final = frozenset(op.name for op in transcendental.OPS) - {"sqrt"}
 SNAPPED: Final = 0.5  # in samples with this part, elementary results beside a whole number are it
 _SIGNS: Final = (0.0, 1.0, SNAPPED)  # the part of open zeros that is negative, sample by sample
-OPEN_ZERO: Final = frozenset(("maximum", "minimum", "relu", "clamp", "max", "min", "matmul"))  # sign of a zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,24 +108,23 @@ class Outcome:
     undecided: int = 0
 
 
-def check(graph: Graph, values: Sequence[Any], interpreted: bool = True) -> Outcome:
-    """Run a graph with NumPy, as machine code (twice: a run may leave nothing behind) and in the interpreter."""
+def check(graph: Graph, values: Sequence[Any], interpreted: bool = True, native: bool = True) -> Outcome:
+    """Run a graph with NumPy, as machine code (twice: a run may leave nothing behind), and `interpreted`: in the
+    interpreter, and as expanded code for vectors of each of `WIDTHS`. Where it is not `native`, LLVM has no part in it.
+    """
     try:
-        compiled = Compiled(graph)
+        executors = _executors(graph, interpreted, native)
     except DivisionByZero:  # by a 0 that stands in the code
         return Outcome(()) if _refusal(graph, values) else Outcome(("compilation: an error where there is none",))
     error = _refusal(graph, values)
     if error is not None:
-        return Outcome(tuple(_fails_alike(compiled, values, error)))
+        return Outcome(tuple(_fails_alike(executors, values, error)))
     try:
         wanted = expected(graph, values)
     except REFUSED:  # of errors as small as an executor may make
         return Outcome(())
-    native = _joined(compiled.run(values))
-    found = {"machine code": native, "machine code, second run": _joined(compiled.run(values))}
-    if interpreted:
-        found["interpreter"] = _joined(interp.run(compiled.stages.program, values))
-        found["interpreter, scheduled"] = _joined(interp.run_scheduled(compiled.stages.schedule, values))
+    found = {who: _joined(call(values)) for who, call in executors.items()}
+    first, reference = next(iter(found.items()))
     problems: list[str] = []
     undecided = sum(int(one.undecided.sum()) for one in wanted)
     for who, results in found.items():
@@ -129,15 +133,35 @@ def check(graph: Graph, values: Sequence[Any], interpreted: bool = True) -> Outc
             if verdict.bad:
                 problems.append(f"{who}: result {k}: {verdict.bad} of {verdict.total} wrong: {verdict.first}")
     free = any(
-        node.op.name in _SCALE and node.dtype.kind == "f" and node.op.name not in ELEMENTARY
+        node.op.error is not None and node.dtype.kind == "f" and node.op.kind != "elementwise"
         for node in unroll(graph, EVERY, EVERY).nodes
     )
-    if not free:  # nothing is summed: whatever else the expressions do, both executors do the same
+    if not free:  # nothing is summed: whatever else the expressions do, all executors do the same
         for who, results in found.items():
-            for k, (result, other) in enumerate(zip(results, native, strict=True)):
+            for k, (result, other) in enumerate(zip(results, reference, strict=True)):
                 if not same_bits(result, other):
-                    problems.append(f"{who}: result {k} has other bits than machine code")
+                    problems.append(f"{who}: result {k} has other bits than {first}")
     return Outcome(tuple(problems), sum(one.value.size for one in wanted), undecided)
+
+
+def _executors(graph: Graph, interpreted: bool, native: bool) -> dict[str, Executor]:
+    """By name, what runs a graph."""
+    found: dict[str, Executor] = {}
+    if native:
+        compiled = Compiled(graph)
+        program = compiled.stages.program
+        found |= {"machine code": compiled.run, "machine code, second run": compiled.run}
+    else:
+        program = build(Job((Part(graph),)), ANYWHERE, last="legalize").program
+    if interpreted:
+        found["interpreter"] = partial(interp.run, program)
+        found |= {f"{lanes} lanes": partial(in_lanes, program, lanes) for lanes in WIDTHS}
+    return found
+
+
+def in_lanes(program: Program, lanes: int, values: Sequence[Any]) -> tuple[list[Array], list[Array]]:
+    """Run a program as expanded code for vectors of so many lanes."""
+    return simulate(verify(expand(schedule(program, 8 * lanes), lanes)), values)
 
 
 def _refusal(graph: Graph, values: Sequence[Any]) -> Exception | None:
@@ -149,11 +173,10 @@ def _refusal(graph: Graph, values: Sequence[Any]) -> Exception | None:
     return None
 
 
-def _fails_alike(compiled: Compiled, values: Sequence[Any], error: Exception) -> list[str]:
+def _fails_alike(executors: Mapping[str, Executor], values: Sequence[Any], error: Exception) -> list[str]:
     """Each executor must refuse what NumPy's refused."""
     problems = []
-    program = compiled.stages.program
-    for who, call in (("machine code", compiled.run), ("interpreter", partial(interp.run, program))):
+    for who, call in executors.items():
         try:
             call(values)
         except type(error):
@@ -212,36 +235,36 @@ def noisy(graph: Graph, values: Sequence[Any], rng: np.random.Generator, minus: 
                 moves = not uncertain.isdisjoint(node.inputs) and minus != SNAPPED
                 if moves and node.op.kind in ("elementwise", "control"):
                     value = rounded_anew(node, value, operands, rng)
-        if _scale(node) is not None or not uncertain.isdisjoint(node.inputs):
+        if _error(node) is not None or not uncertain.isdisjoint(node.inputs):
             uncertain.add(node)
         env[node] = value
     return [*(env[node] for node in graph.outputs), *(env[new] for _, new in graph.updates)]
 
 
 def disturbed(node: Node, value: Array, operands: Sequence[Array], rng: np.random.Generator, minus: float) -> Array:
-    """The value of a float node with a random error of the size its class allows."""
-    name = node.op.name
-    scale = _scale(node)
-    if scale is not None:
-        size = np.asarray(scale(node, value, operands), np.float64)
+    """The value of a float node with a random error of the size its op allows."""
+    error_of = _error(node)
+    if error_of is not None:
+        size = np.asarray(error_of(value, *operands, **node.attrs), np.float64)
         error = rng.choice((-1.0, 1.0), value.shape) * rng.uniform(0.5, 1.0, value.shape) * size
         moved = (value + error).astype(value.dtype)
         whole = np.rint(value)  # a discontinuity at a whole number (pow of -1) is met by no random error
         snapped = (np.abs(whole - value) <= size) & (minus == SNAPPED)
         value = np.where(snapped, whole, np.where(np.isfinite(moved) & (size > 0), moved, value)).astype(value.dtype)
-    if name in REDUCED and minus == SNAPPED:
-        value = np.where(np.abs(operands[0]) >= TOO_LARGE, np.nan, value).astype(value.dtype)
-    if name in OPEN_ZERO:
+    if node.op.limit < math.inf and minus == SNAPPED:
+        value = np.where(np.abs(operands[0]) >= node.op.limit, np.nan, value).astype(value.dtype)
+    if node.op.open_zero:
         zeros = np.where(rng.random(value.shape) < minus, -0.0, 0.0).astype(value.dtype)
         value = np.where(value == 0, zeros, value)
     return value
 
 
-def _scale(node: Node) -> Callable[[Node, Array, Sequence[Array]], Any] | None:
+def _error(node: Node) -> Callable[..., Any] | None:
     """How large an error may be; what is added to a product belongs to its sum, whose order is free."""
-    if node.op is ADD and any(x.op is MATMUL for x in node.inputs):
-        return _added
-    return _SCALE.get(node.op.name, _elementary if node.op.name in ELEMENTARY else None)
+    inner = max((inner_length(x) for x in node.inputs if x.op is MATMUL), default=0)
+    if node.op is ADD and inner:
+        return lambda out, x, y: (inner + 1) * roundoff(out) * (np.abs(x) + np.abs(y))
+    return node.op.error
 
 
 def rounded_anew(node: Node, value: Array, operands: Sequence[Array], rng: np.random.Generator) -> Array:
@@ -249,57 +272,7 @@ def rounded_anew(node: Node, value: Array, operands: Sequence[Array], rng: np.ra
     toward = rng.choice((-np.inf, np.inf), value.shape).astype(value.dtype)
     moves = (rng.random(value.shape) < 0.5) & np.isfinite(value) & (value != 0)
     if node.op.kind == "control":
-        size = np.abs(eval_node(node, [np.abs(x) for x in operands])) * _unit(value) * value.shape[node.attrs["axis"]]
+        length = value.shape[node.attrs["axis"]]
+        size = np.abs(eval_node(node, [np.abs(x) for x in operands])) * roundoff(value) * length
         return np.where(moves, value + np.sign(toward) * size, value).astype(value.dtype)
     return np.where(moves, np.nextafter(value, toward), value)
-
-
-def _unit(value: Array) -> float:
-    return float(np.finfo(value.dtype).eps) / 2
-
-
-def _elementary(node: Node, value: Array, operands: Sequence[Array]) -> Any:
-    least = float(np.finfo(value.dtype).smallest_subnormal)
-    return np.where(value == 0, 0, np.maximum(np.abs(value) * (2 * ULP * _unit(value)), least * 2))
-
-
-def _logaddexp(node: Node, value: Array, operands: Sequence[Array]) -> Any:
-    largest = np.maximum(np.abs(operands[0]), np.abs(operands[1]))
-    return np.maximum(_elementary(node, value, operands), np.minimum(largest, 1) * (2 * ULP * _unit(value)))
-
-
-def _sums(node: Node, value: Array, operands: Sequence[Array]) -> Any:
-    count = max(1.0, math.prod(operands[0].shape) / max(1, value.size)) + 1
-    return count * _unit(value) * np.abs(eval_node(node, [np.abs(operands[0]), *operands[1:]]))
-
-
-def _spread(node: Node, value: Array, operands: Sequence[Array]) -> Any:
-    ones = [np.ones_like(operands[0]), *operands[1:]]
-    met = eval_node(node, ones)
-    return np.where(met > 1, met * _unit(value) * eval_node(node, [np.abs(operands[0]), *operands[1:]]), 0)
-
-
-def _matmul(node: Node, value: Array, operands: Sequence[Array]) -> Any:
-    count = inner_length(node) + 1
-    return count * _unit(value) * eval_node(node, [np.abs(x) for x in operands])
-
-
-def _added(node: Node, value: Array, operands: Sequence[Array]) -> Any:
-    inner = max(inner_length(x) for x in node.inputs if x.op is MATMUL)
-    return (inner + 1) * _unit(value) * (np.abs(operands[0]) + np.abs(operands[1]))
-
-
-def _prod(node: Node, value: Array, operands: Sequence[Array]) -> Any:
-    count = math.prod(operands[0].shape) / max(1, value.size) + 1
-    least = float(np.finfo(value.dtype).smallest_subnormal)
-    return np.where(value == 0, 0, count * np.maximum(_unit(value) * np.abs(value), least))
-
-
-_SCALE: Final[dict[str, Callable[[Node, Array, Sequence[Array]], Any]]] = {
-    "sum": _sums,
-    "prod": _prod,
-    "matmul": _matmul,
-    "put_add": _spread,
-    "scatter_add": _spread,
-    "logaddexp": _logaddexp,
-}

@@ -16,12 +16,13 @@ import numpy as np
 
 from ..compiler.passes.rebuild import rebuild
 from ..executor import run
-from ..graph import NO_ATTRS, Graph, Node
+from ..graph import NO_ATTRS, Array, Graph, Node, Op
+from ..ops import TABLE
 from ..ops.source import INPUT
 from .agreement import Outcome, check
+from .builder import OPS
 from .programs import generate
 
-Array = np.ndarray[Any, Any]
 SMALL = 3000  # elements computed by a program that is interpreted, too
 
 
@@ -47,19 +48,25 @@ class Summary:
         )
 
 
-def judge(graph: Graph, values: Sequence[Any], interpreted: bool = True) -> Outcome:
+def judge(graph: Graph, values: Sequence[Any], interpreted: bool = True, native: bool = True) -> Outcome:
     """`check`, an exception being a problem, too."""
     try:
-        return check(graph, values, interpreted)
+        return check(graph, values, interpreted, native)
     except Exception as error:
         return Outcome((f"{type(error).__name__}: {str(error)[:500]}",))
 
 
-def fuzz(programs: int, seed: int, first: int = 0, report: Callable[[str], Any] = lambda text: None) -> Summary:
-    """Run random programs number `first`, `first + 1`, ..."""
+def fuzz(
+    programs: int,
+    seed: int,
+    first: int = 0,
+    report: Callable[[str], Any] = lambda text: None,
+    favourite: Op | None = None,
+) -> Summary:
+    """Run random programs number `first`, `first + 1`, ..., half of whose ops are the favourite, if there is one."""
     summary = Summary()
     for number in range(first, first + programs):
-        graph, values = generate((seed, number))
+        graph, values = generate((seed, number), favourite)
         work = sum(int(np.prod(node.shape)) for node in graph.nodes)
         interpreted = work <= SMALL and number % 4 == 0
         outcome = judge(graph, values, interpreted)
@@ -148,9 +155,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--programs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first program")
+    parser.add_argument("--op", choices=[op.name for op in OPS], metavar="NAME", help="programs that use it often")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TGNN_CACHE", "0")
-    summary = fuzz(options.programs, options.seed, options.first, sys.stdout.write)
+    summary = fuzz(options.programs, options.seed, options.first, sys.stdout.write, TABLE.get(options.op))
     sys.stdout.write(f"{summary}\n")
     return 1 if summary.mismatches else 0
 

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from ..adjoint import SCAN
 from ..graph import Op
 from ..ops import TABLE
-from ..ops.scan import COLUMN, SCAN
 
+OURS: Final = frozenset((*TABLE.values(), SCAN))
 FACTOR: Final = 1 + 1e-5
 Change = Callable[[Any, Any], Any]
 
@@ -39,9 +40,9 @@ class Rule(NamedTuple):
     @classmethod
     def of(cls, op: Op, operand: int) -> Rule | None:
         """The rule of an operand of a node; None for rules that only hand on what other rules made."""
-        if op is COLUMN or op.name in ("checkpoint", "compiled"):
+        if op.relays:
             return None
-        return cls(op.name, op is not SCAN and TABLE.get(op.name) is not op, operand)
+        return cls(op.name, op not in OURS, operand)
 
     def __str__(self) -> str:
         return f"{self.op}.backward, gradient {self.operand}" if self.own else f"{self.op}, operand {self.operand}"
@@ -68,10 +69,10 @@ def swapped(op: Op, operand: int, g: Any, out: Any, inputs: Sequence[Any], attrs
     own = inputs[operand]
     others = [(operand + k) % len(inputs) for k in range(1, len(inputs))]
     try:
-        if op.variadic:
+        if not isinstance(rules, tuple):
             needs = attrs.get("needs", others)
             alike = [k for k in others if k in needs and (inputs[k].shape, inputs[k].dtype) == (own.shape, own.dtype)]
-            return rules[0](g, out, *inputs, **attrs, argnum=alike[0]) if alike else None
+            return rules(g, out, *inputs, wanted=(alike[0],), **attrs)[alike[0]] if alike else None
         if not others:
             ends = op.kind == "elementwise" and not op.linear
             result = rules[0](g, own, out, **attrs) if ends else None
@@ -88,22 +89,25 @@ def applied(mutation: Mutation) -> Iterator[None]:
     """Within the block every use of the rule, recorded, compiled or run on plain values, has the change."""
     rule, change = mutation.rule, CHANGES[mutation.change]
 
-    def changed(op: Op, original: Callable[..., Any]) -> Callable[..., Any]:
-        def one(g: Any, out: Any, *inputs: Any, **attrs: Any) -> Any:
-            right = original(g, out, *inputs, **attrs)
-            if attrs.pop("argnum", rule.operand) != rule.operand:
-                return right
+    def rules(op: Op) -> Any:
+        found = _vjp.__get__(op)
+        if Rule.of(op, rule.operand) != rule or not found:
+            return found
+
+        def wrong(right: Any, g: Any, out: Any, inputs: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
             other = swapped(op, rule.operand, g, out, inputs, attrs) if mutation.change == SWAPPED else None
             return change(right, other)
 
-        return one
+        def one(g: Any, out: Any, *inputs: Any, **attrs: Any) -> Any:
+            return wrong(found[rule.operand](g, out, *inputs, **attrs), g, out, inputs, attrs)
 
-    def rules(op: Op) -> tuple[Any, ...]:
-        found: tuple[Any, ...] = _vjp.__get__(op)
-        if Rule.of(op, rule.operand) != rule or not found:
-            return found
-        place = 0 if op.variadic else rule.operand
-        return (*found[:place], changed(op, found[place]), *found[place + 1 :])
+        def together(g: Any, out: Any, *inputs: Any, wanted: Sequence[int], **attrs: Any) -> Any:
+            right = dict(found(g, out, *inputs, wanted=wanted, **attrs))
+            if rule.operand in right:
+                right[rule.operand] = wrong(right[rule.operand], g, out, inputs, attrs)
+            return right
+
+        return (*found[: rule.operand], one, *found[rule.operand + 1 :]) if isinstance(found, tuple) else together
 
     type.__setattr__(Op, "vjp", property(rules, _vjp.__set__))  # the door that every walk takes a rule from
     try:

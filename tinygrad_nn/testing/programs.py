@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ..autograd import grad
 from ..compiler.trace import trace
 from ..errors import DivisionByZero, GraphError, IndexOutOfRange
-from ..graph import Graph
+from ..graph import Array, Graph, Op
 from ..pytree import flatten
 from ..tensor import Tensor
 from ..tensor.core import constant
 from .builder import Builder, Given
 from .looped import add_loop
 
-Array = np.ndarray[Any, Any]
 
-
-def generate(seed: Sequence[int]) -> tuple[Graph, list[Array]]:
-    """A random graph with values for its inputs."""
+def generate(seed: Sequence[int], favourite: Op | None = None) -> tuple[Graph, list[Array]]:
+    """A random graph with values for its inputs; half of its ops are the favourite, if there is one."""
     rng = np.random.default_rng(list(seed))
-    builder = Builder(rng, add_loop)
+    builder = Builder(rng, add_loop, favourite)
     builder.build(min(40, int(rng.geometric(0.12))))
     order = int(rng.choice((0, 1, 2), p=(0.5, 0.35, 0.15)))
     pairs = zip(builder.steps, builder.values, strict=True)
@@ -53,7 +50,7 @@ def generate(seed: Sequence[int]) -> tuple[Graph, list[Array]]:
     try:
         traced = trace(function, tree, flat, [True] * len(flat))
     except (GraphError, IndexOutOfRange, DivisionByZero):  # of a constant that is out of range, or 0
-        return generate([*seed, 1])
+        return generate([*seed, 1], favourite)
     captured = [np.asarray(capture.handle.node.value) for capture in traced.captures]
     return with_updates(traced.graph, rng), [*inputs, *captured]
 

@@ -1,4 +1,4 @@
-"""Operands for the ops of the table, drawn from their domains. Tests use them, and the compiler's fuzzer will."""
+"""Operands for the ops of the table, drawn from their domains."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Arg, Case, Shape
+from ..errors import DTypeError
+from ..graph import Arg, Case, DType, Op, Shape
+from ..ops.rules import BOOL, INT64
 
 KINKS: dict[str, tuple[float, float]] = {"integers": (0.15, 0.85), "halves": (-0.35, 0.35)}
 
@@ -41,3 +43,14 @@ def operands(
         draw(arg, own[k] if arg.shape is None else arg.shape, rng, dtype, offset=0.37 * k)
         for k, arg in enumerate(case.args)
     ]
+
+
+def dtypes_of(op: Op, case: Case, dtype: DType, index: DType = INT64) -> list[DType] | None:
+    """The dtypes of all operands if that of the numbers the op works on is `dtype`; None where it takes none such."""
+    places = op.kind in ("index", "random")  # whose integers are no numbers to work on
+    found = [BOOL if arg.dtype == "bool" else index if arg.dtype == "int" and places else dtype for arg in case.args]
+    try:
+        op.dtype(*found, **case.attrs)
+    except DTypeError:
+        return None
+    return found

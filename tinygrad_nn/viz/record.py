@@ -53,7 +53,7 @@ class Recording:
     def copied(self, node: Node) -> None:
         """Note where the value of a new leaf, or of a checkpoint, is from, if it is the value of another node."""
         first = self.made.setdefault(id(node.value), node)
-        if first is not node and node.serial > self.start and (not node.inputs or node.op.name == "checkpoint"):
+        if first is not node and node.serial > self.start and (not node.inputs or node.op.relays):
             self.copies[node] = first
 
     def remember(self, handle: Core) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
-from ..adjoint import Label
+from ..adjoint import SCAN, Label
 from ..graph import Node
 from ..ops.contract import MATMUL
 from ..ops.movement import RESHAPE
-from ..ops.scan import SCAN
 from .description import Names
 
-QUIET: Final = frozenset(("broadcast", "reshape", "cast"))  # ops that say nothing a shape does not
 _LARGEST_UNIFORM: Final = 10_000  # elements of a constant that is looked through for one number in all places
 
 
@@ -44,9 +42,9 @@ def numbers(nodes: Sequence[Node], kept: Collection[Node], copies: Mapping[Node,
     """
     boxed = set(kept)
     for node in reversed(nodes):
-        if node.op is SCAN or (node in boxed and node.op.name in QUIET):
+        if node.op is SCAN or (node in boxed and node.op.quiet):
             boxed.update(node.inputs)
-        elif node.op.kind != "elementwise" and node.op.name not in QUIET:
+        elif node.op.kind != "elementwise" and not node.op.quiet:
             boxed.update(operand for operand in node.inputs if operand.shape)
         if node in boxed and node in copies:
             boxed.add(copies[node])
@@ -54,7 +52,7 @@ def numbers(nodes: Sequence[Node], kept: Collection[Node], copies: Mapping[Node,
     for node in nodes:
         if node in boxed or node.needs_grad:
             continue
-        same = copies.get(node) or (node.inputs[0] if node.op.name in QUIET else None)
+        same = copies.get(node) or (node.inputs[0] if node.op.quiet else None)
         if same is not None:
             numbers |= {node: numbers[same]} if same in numbers else {}
         elif all(operand in numbers for operand in node.inputs) and node.op.kind != "random":
@@ -91,10 +89,13 @@ def uniform(node: Node) -> str:
     return f"{number:.6g}" if isinstance(number, float) else f"{number}"
 
 
-def _axes(node: Node) -> str:
-    axis = node.attrs.get("axis", ())
+def said(node: Node) -> str:
+    """What an op does, in few words."""
+    if node.op.words is not None:
+        return node.op.words(*(operand.shape for operand in node.inputs), **node.attrs)
+    axis = node.attrs.get("axis")
     axes = axis if isinstance(axis, tuple) else (axis,)
-    if len(axes) == len(node.inputs[0].shape) and node.op.name not in ("cat",):
+    if axis is None or (len(axes) == len(node.inputs[0].shape) and len(node.inputs) == 1):
         return node.op.name
     return f"{node.op.name} axis {', '.join(map(str, axes))}"
 
@@ -102,32 +103,3 @@ def _axes(node: Node) -> str:
 def is_whole(node: Node) -> bool:
     """Whether a slice leaves nothing out."""
     return all(bounds == (0, 1, n) for bounds, n in zip(node.attrs["bounds"], node.inputs[0].shape, strict=True))
-
-
-def _permuted(node: Node) -> str:
-    axes = node.attrs["order"]
-    moved = [axis for axis, source in enumerate(axes) if axis != source]
-    if len(moved) == 2:
-        return f"transpose {moved[0]}, {moved[1]}"
-    return f"permute {', '.join(map(str, axes))}"
-
-
-def _sliced(node: Node) -> str:
-    parts = []
-    for (start, step, length), n in zip(node.attrs["bounds"], node.inputs[0].shape, strict=True):
-        stop = start + step * length
-        if (start, step, length) == (0, 1, n):
-            parts.append(":")
-        elif length == 1:
-            parts.append(f"{start}")
-        else:
-            parts.append(f"{start}:{stop if stop >= 0 else ''}" + (f":{step}" if step != 1 else ""))
-    return f"slice [{', '.join(parts)}]"
-
-
-DETAILS: Final[Mapping[str, Callable[[Node], str]]] = {
-    **dict.fromkeys(("sum", "prod", "max", "min", "cat", "cumsum", "cumprod", "take", "gather", "argsort"), _axes),
-    "permute": _permuted,
-    "philox": lambda node: "random bits",
-    "slice": _sliced,
-}

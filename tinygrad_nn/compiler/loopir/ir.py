@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Literal
 
 from ...graph import DType, Shape
@@ -47,10 +48,19 @@ class Affine:
     def __sub__(self, other: Affine | int) -> Affine:
         return self + other * -1 if isinstance(other, Affine) else self + -other
 
+    def __radd__(self, other: int) -> Affine:
+        return self + other
+
+    def __rsub__(self, other: int) -> Affine:
+        return self * -1 + other
+
     def __mul__(self, factor: int) -> Affine:
         if factor == 0:
             return Affine()
         return Affine(self.offset * factor, tuple((var, c * factor) for var, c in self.terms))
+
+    def __rmul__(self, factor: int) -> Affine:
+        return self * factor
 
     def bounds(self) -> tuple[int, int]:
         """The smallest and the largest value."""
@@ -193,7 +203,7 @@ Statement = Let | Assign | Store | Check | Loop | Gemm
 TAIL: Final = Register("tail", BOOL)  # whether the batch is the short last one
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Kernel:
     """A piece of the program: its statements, and how its loops are run.
 
@@ -208,6 +218,25 @@ class Kernel:
     vector: Var | None = None
     jam: Mapping[Var, int] = field(default_factory=dict)
     wide: int = 1
+
+    @cached_property
+    def statements(self) -> tuple[tuple[Statement, tuple[Var, ...]], ...]:
+        """Every statement that is not a loop, with the variables of the loops around it, outermost first."""
+        return tuple(statements(self.body))
+
+    @cached_property
+    def accesses(self) -> tuple[tuple[Access, bool, tuple[Var, ...]], ...]:
+        """Every access: what, whether it is written, and the loops around it."""
+        found: list[tuple[Access, bool, tuple[Var, ...]]] = []
+        for statement, around in self.statements:
+            found += [(leaf, False, around) for leaf in leaves(*expressions(statement)) if isinstance(leaf, Access)]
+            if isinstance(statement, Store):
+                found.append((statement.target, True, around))
+            elif isinstance(statement, Gemm):
+                for buffer in (statement.x, statement.y, statement.function):  # not where it writes
+                    found.append((Access(buffer, tuple(Affine(-1) for _ in buffer.shape)), False, around))
+                found.append((Access(statement.target, (Affine(), Affine())), True, around))
+        return tuple(found)
 
 
 def nest(loops: Sequence[Var], body: tuple[Statement, ...]) -> tuple[Statement, ...]:
@@ -282,17 +311,3 @@ def leaves(*roots: Expr) -> list[Any]:
                 if isinstance(node.value, Access):
                     stack += [part for part in node.value.index if isinstance(part, Expr)]
     return list(found)
-
-
-def accesses(kernel: Kernel) -> Iterator[tuple[Access, bool, tuple[Var, ...]]]:
-    """Every access of a kernel: what, whether it is written, and the loops around it."""
-    for statement, around in statements(kernel.body):
-        for leaf in leaves(*expressions(statement)):
-            if isinstance(leaf, Access):
-                yield leaf, False, around
-        if isinstance(statement, Store):
-            yield statement.target, True, around
-        elif isinstance(statement, Gemm):
-            for buffer in (statement.x, statement.y, statement.function):
-                yield Access(buffer, tuple(Affine(-1) for _ in buffer.shape)), False, around  # not where it writes
-            yield Access(statement.target, (Affine(), Affine())), True, around

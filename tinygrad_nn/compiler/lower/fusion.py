@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
-from typing import Any, Final
+from typing import Final
 
+from ...adjoint import SCAN
 from ...errors import TraceError, message
-from ...graph import DType, Graph, Node
+from ...graph import Graph, Node
 from ...ops.contract import MATMUL, inner_length
-from ...ops.elementwise import DIVISIONS
-from ...ops.movement import CAT, RESHAPE, SLICE
+from ...ops.movement import CAT, RESHAPE, SLICE, is_squeeze
 from ...ops.reduce import SUM
-from ...ops.rules import SELECT_LIMIT, Pieces, Rank, Spread
-from ...ops.scan import COLUMN, SCAN
-from ...scalar import param, walk
+from ...ops.rules import SELECT_LIMIT, Pieces, Rank, Spread, op_cost
+from ...ops.scan import COLUMN
 from ..blas import is_large
 from ..passes.algebra import filled
 
@@ -34,13 +32,21 @@ DEPTH: Final = 60  # longest chain that is computed in one place
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """The nodes with a buffer, in order, with the reason; and those whose buffer must be in plain row-major order."""
+    """The nodes with a buffer, in order, with the reason; and those whose buffer must be in plain row-major order.
+
+    `blas` says whether large products are left to a BLAS.
+    """
 
     stored: dict[Node, str]
     plain: frozenset[Node]
+    blas: bool = True
+
+    def multiplies(self, node: Node) -> bool:
+        """Whether a BLAS computes a node."""
+        return self.blas and is_large(node)
 
 
-def plan(graph: Graph) -> Plan:
+def plan(graph: Graph, blas: bool = True) -> Plan:
     """Decide for every node, users before operands."""
     users: dict[Node, list[tuple[Node, int]]] = {node: [] for node in graph.nodes}
     inputs = frozenset(graph.inputs)
@@ -67,10 +73,10 @@ def plan(graph: Graph) -> Plan:
                 plain.add(node)
                 if user in plain or user in reasons:
                     plain.add(user)
-        if is_large(node):
+        if blas and is_large(node):
             reasons.setdefault(node, "a large matrix product")
             plain.add(node)
-        if any(is_large(user) for user, _ in users[node]):
+        if blas and any(is_large(user) for user, _ in users[node]):
             reasons.setdefault(node, "operand of a large matrix product")
             plain.add(node)
         if node in inputs or (node.op.kind == "source" and filled(node) is None):
@@ -89,12 +95,7 @@ def plan(graph: Graph) -> Plan:
                 reasons[node] = f"read {count:g} times"
     _limit_depth(graph, reasons)
     ordered = {node: reasons[node] for node in graph.nodes if node in reasons}
-    return Plan(ordered, frozenset(plain))
-
-
-def is_squeeze(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    """Whether two shapes differ by axes of length 1 only."""
-    return [n for n in own if n != 1] == [n for n in shape if n != 1]
+    return Plan(ordered, frozenset(plain), blas)
 
 
 def is_split(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
@@ -116,7 +117,7 @@ def is_view(node: Node) -> bool:
     if node.op is RESHAPE:
         own = node.inputs[0].shape
         return is_squeeze(own, node.shape) or is_split(own, node.shape)
-    return node.op.name in ("broadcast", "permute", "slice")
+    return node.op.view
 
 
 def behind(node: Node) -> Node:
@@ -145,7 +146,7 @@ def is_placeable(node: Node, graph: Graph, plan: Plan) -> bool:
     if node not in plan.stored or node in plan.plain or node in graph.inputs or node.op is COLUMN:
         return False
     moves = node.op.kind == "movement" and node.op is not RESHAPE
-    return moves or (node.op.kind in ("elementwise", "reduce", "contract") and not is_large(node))
+    return moves or (node.op.kind in ("elementwise", "reduce", "contract") and not plan.multiplies(node))
 
 
 def _own_loops(node: Node) -> bool:
@@ -184,7 +185,7 @@ def _demand(user: Node, argnum: int, node: Node) -> str:
     """Why a user needs an operand in memory."""
     if "body" in user.attrs:
         return "" if argnum < user.attrs["carries"] else "operand of a scan"
-    if user.op in DIVISIONS and argnum == 1 and user.dtype.kind == "i":
+    if user.op.divides and argnum == 1 and user.dtype.kind == "i":
         return "divisors"
     if user.op.kind != "index":
         return ""
@@ -229,25 +230,14 @@ def _costs(graph: Graph, inputs: frozenset[Node], users: Mapping[Node, list[tupl
     for node in graph.nodes:
         if node in inputs or node.op.kind == "source":
             cost[node] = 0
-        elif node.op.kind == "elementwise":
+        elif node.op.kind == "elementwise" and node.op.emit is not None:
             cost[node] = op_cost(node) + sum(of(operand) for operand in node.inputs)
         elif node.op.kind == "movement":
-            places = 3 * len(node.inputs) if isinstance(node.op.emit, Pieces) else int(node.op.name == "embed")
+            places = 3 * len(node.inputs) if isinstance(node.op.emit, Pieces) else node.op.cost
             cost[node] = max(of(operand) for operand in node.inputs) + places
         else:
             cost[node] = 0  # what has loops gets a buffer as soon as it would be repeated
     return cost
-
-
-def op_cost(node: Node) -> int:
-    """Number of scalar operations of an elementwise op."""
-    return _op_cost(node.op.emit, tuple(operand.dtype for operand in node.inputs), tuple(node.attrs.items()))
-
-
-@lru_cache(maxsize=1024)
-def _op_cost(emit: Any, dtypes: tuple[DType, ...], attrs: tuple[tuple[str, Any], ...]) -> int:
-    parts = walk(emit(*(param(k, dtype) for k, dtype in enumerate(dtypes)), **dict(attrs)))
-    return sum(part.op not in ("param", "const") for part in parts)
 
 
 def _limit_depth(graph: Graph, reasons: dict[Node, str]) -> None:

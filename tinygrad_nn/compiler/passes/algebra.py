@@ -12,17 +12,15 @@ from typing import Any, Final
 import numpy as np
 
 from ...config import config, say
-from ...errors import TinygradError
 from ...graph import NO_ATTRS, Graph, Node, Op, with_operands
 from ...ops import TABLE
 from ...ops.elementwise import CAST, DIV, MUL, NEG, SUB
 from ...ops.movement import BROADCAST, PERMUTE, RESHAPE, SLICE
 from ...ops.source import CONSTANT
+from ...tensor.symbolic import FOLDED_LIMIT
 from .movement import cut_cats, join_embeds, keep_axes, read_pieces, read_transposed, unit_steps
 from .rebuild import apply, rebuild
 from .unrolling import unroll
-
-FOLDED_LIMIT: Final = 65536  # elements of a constant that is worked out
 
 
 def fold_constants(graph: Graph) -> Graph:
@@ -48,7 +46,7 @@ def unify(graph: Graph) -> Graph:
             array = np.asarray(node.value)
             key: Any = (node.shape, node.dtype, array.tobytes()) if array.size <= 64 and not node.attrs else node
             return seen.setdefault(key, node)
-        key = (node.op.name, operands, node.shape, tuple(node.attrs.items()))
+        key = (node.op, operands, node.shape, tuple(node.attrs.items()))
         if key in seen:
             return seen[key]
         seen[key] = with_operands(node, operands)
@@ -187,7 +185,7 @@ def rewrite(graph: Graph) -> Graph:
             graph = step(graph)
             if flags.verify:
                 graph.verify()
-        except TinygradError as error:
+        except Exception as error:
             error.add_note(f"in the pass {step.__name__}")
             raise
         if flags.debug >= 3:

@@ -12,11 +12,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from ...graph import Graph, Node, Shape
-from ...ops.movement import RESHAPE
-from ...ops.scan import COLUMN, SCAN
+from ...adjoint import SCAN
+from ...graph import Graph, Node
 from ...ops.source import CONSTANT, INPUT
-from ..lower.fusion import is_squeeze
 
 
 class Dim(int):
@@ -122,34 +120,18 @@ def _merged(a: Any, b: Any) -> Any:
     raise _Differs
 
 
-def _axes(shape: Shape) -> list[int]:
-    return [axis for axis, n in enumerate(shape) if isinstance(n, Dim)]
+def _varies(n: Any) -> bool:
+    return isinstance(n, Dim)
 
 
 def _follows(node: Node) -> bool:
     """Whether an op treats its Dims as lengths only, so that the first `tail` elements mean the same as in the tail."""
-    kind, attrs = node.op.kind, node.attrs
-    if node.op is SCAN:
-        entries = node.inputs[attrs["carries"] : attrs["carries"] + attrs["series"]]
-        return not any(isinstance(n, Dim) for n in (attrs["length"], *(x.shape[0] for x in entries)))
-    if node.op is COLUMN:
-        return not isinstance(node.shape[0], Dim)
-    places = {axis for x in (node, *node.inputs) for axis in _axes(x.shape)}
-    if kind in ("elementwise", "reduce", "contract"):
+    shapes = [operand.shape for operand in node.inputs]
+    if node.op.follows is not None:
+        return node.op.follows(_varies, node.shape, *shapes, **node.attrs)
+    if node.op.kind in ("elementwise", "reduce", "contract"):
         return True
-    if kind == "random":
-        return places <= {0}
-    if kind in ("index", "control"):
-        return attrs["axis"] not in places and not any(isinstance(v, Dim) for v in attrs.values())
-    if node.op is RESHAPE:
-        own = node.inputs[0].shape
-        return is_squeeze(own, node.shape) or (_axes(own) in ([], [0]) and _axes(node.shape) in ([], [0]))
-    if node.op.name == "cat":
-        return attrs["axis"] not in places
-    if node.op.name in ("slice", "embed"):
-        return all(attrs["bounds"][axis][:2] == (0, 1) for axis in places) and all(
-            isinstance(attrs["bounds"][axis][2], Dim) and isinstance(x.shape[axis], Dim)
-            for axis in places
-            for x in (node, *node.inputs)
-        )
-    return node.op.name in ("broadcast", "permute")
+    axes = {axis for shape in (node.shape, *shapes) for axis, n in enumerate(shape) if _varies(n)}
+    if node.op.kind == "random":
+        return axes <= {0}
+    return "axis" in node.attrs and node.attrs["axis"] not in axes and not any(map(_varies, node.attrs.values()))

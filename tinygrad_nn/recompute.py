@@ -7,19 +7,21 @@ anything else the function touched are exactly the same the second time: the Pyt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from .autograd import grad
+from .autograd import as_tuple, grad
 from .graph import NO_ATTRS, Attrs, Node, Op, next_serial, reachable
+from .settings import typed
 from .tensor.core import Core, constant, mode, same
 from .tensor.tensor import Tensor, enable_grad
 
 Step = tuple[Op, Attrs, tuple[int | Node, ...]]  # an operand is an earlier step or a node that is kept
 
 
+@typed
 def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
     """`function(*args)`, a tensor or a tuple of tensors, without keeping what lies between for the backward pass.
 
@@ -31,9 +33,8 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
     """
     start = next_serial()
     results = function(*args)
-    if isinstance(results, Tensor):
-        return _forget(results, start)
-    return tuple(_forget(result, start) for result in results)
+    forgotten = [_forget(result, start) for result in as_tuple(results, "a function that returned", "checkpoint")]
+    return forgotten[0] if isinstance(results, Tensor) else tuple(forgotten)
 
 
 def _forget(result: Tensor, start: int) -> Tensor:
@@ -66,25 +67,21 @@ def _replay(steps: list[Step], sources: Mapping[Node, Tensor]) -> Tensor:
 
 
 def _checkpoint_op(steps: list[Step], origins: tuple[Node, ...], out: Node) -> Op:
-    """An op for this one node; its rule replays the steps once per cotangent and differentiates them."""
+    """An op for this one node; its rule replays the steps and differentiates them."""
     shape, dtype = out.shape, out.dtype
-    last: list[tuple[Core, tuple[Tensor | None, ...]]] = []  # by the handle of the cotangent, which is one per walk
 
-    def rule(g: Core, result: Core, *inputs: Core, argnum: int) -> Tensor:
+    def rule(g: Core, result: Core, *inputs: Core, wanted: Sequence[int]) -> dict[int, Tensor]:
         # Copies, because one origin may depend on another one, and what flows that way is not this node's.
         sources = [Tensor.handle(same(origin, needs_grad=True)) for origin in origins]
-        if not last or last[0][0] is not g:
-            seed = g if isinstance(g, Tensor) else Tensor.handle(constant(g.node.value))
-            given = dict(zip(origins, sources, strict=True))
-            found = grad(_replay(steps, given), sources, seed, create_graph=mode.grad, allow_unused=True)
-            last[:] = [(g, found)]
-        cotangent = last[0][1][argnum]
-        if argnum == len(inputs) - 1:
-            last.clear()
-        return sources[argnum].new_zeros(inputs[argnum].shape) if cotangent is None else cotangent
+        seed = g if isinstance(g, Tensor) else Tensor.handle(constant(g.node.value))
+        replayed = _replay(steps, dict(zip(origins, sources, strict=True)))
+        chosen = [sources[k] for k in wanted]
+        found = grad(replayed, chosen, seed, create_graph=mode.grad, allow_unused=True)
+        pairs = zip(chosen, found, strict=True)
+        return dict(zip(wanted, (x.new_zeros(x.shape) if g is None else g for x, g in pairs), strict=True))
 
     def numpy(*values: Any) -> Any:
         given = {origin: Tensor.handle(constant(np.asarray(v))) for origin, v in zip(origins, values, strict=True)}
         return mode.already_quiet(_replay, steps, given).node.value
 
-    return Op("checkpoint", "control", lambda *shapes: shape, lambda *dtypes: dtype, numpy, (rule,), variadic=True)
+    return Op("checkpoint", "control", lambda *shapes: shape, lambda *dtypes: dtype, numpy, rule, relays=True)

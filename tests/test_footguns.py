@@ -175,6 +175,67 @@ def test_hooks_added_later() -> None:
     assert g(X).item() == 0
 
 
+def test_hook_inside() -> None:
+    p = tg.tensor([1.0, 1.0, 1.0], requires_grad=True)
+    model = nn.Linear(3, 1)
+
+    def on_a_tensor(x: tg.Tensor) -> tg.Tensor:
+        p.register_hook(lambda gradient: gradient * 2)
+        return (p * x).sum()
+
+    def on_a_module(x: tg.Tensor) -> tg.Tensor:
+        model.register_forward_pre_hook(lambda module, args: None)
+        return model(x)
+
+    def undone(x: tg.Tensor) -> tg.Tensor:
+        removers = [
+            model.register_forward_hook(lambda module, args, result: result * 2),
+            p.register_hook(lambda gradient: gradient * 2),
+        ]
+        result = model(p * x)
+        for remove in removers:
+            remove()
+        return result
+
+    refused(on_a_tensor, "leaves a tensor .* with other hooks than it found", X)
+    refused(on_a_module, "leaves a Linear with other hooks than it found", X)
+    assert not model._forward_pre_hooks
+    np.testing.assert_allclose(tg.jit(undone)(X).tolist(), (model(X) * 2).tolist(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("way", ["append", "extend", "insert", "put", "new group", "new list"])
+def test_more_parameters(way: str) -> None:
+    q = tg.tensor([2.0], requires_grad=True)
+    p, opt, _ = setup()
+    group = opt.param_groups[0]
+
+    @tg.jit
+    def step(x: tg.Tensor) -> tg.Tensor:
+        opt.zero_grad()
+        loss = (p * q * x).sum()
+        loss.backward()
+        opt.step()
+        return loss
+
+    step(X)
+    assert (p.item(), q.item()) == (-5.0, 2.0)
+    if way == "new group":
+        opt.add_param_group({"params": [q]})
+    elif way == "new list":
+        group["params"] = [p, q]
+    elif way == "put":
+        group["params"][:] = [p, q]
+    elif way == "insert":
+        group["params"].insert(0, q)
+    else:
+        getattr(group["params"], way)(q if way == "append" else [q])
+    step(X)
+    assert (p.item(), q.item()) == (-11.0, 17.0)
+    opt.param_groups.clear()
+    step(X)
+    assert (p.item(), q.item()) == (-11.0, 17.0)
+
+
 def test_replaced_optimizer_state() -> None:
     def clear(opt: optim.Optimizer, p: tg.Tensor) -> None:
         opt.state.clear()

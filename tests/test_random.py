@@ -7,6 +7,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn.ops.random import PHILOX
+from tinygrad_nn.random import order_generator
 
 
 def words(key: list[int], counter: int) -> list[str]:
@@ -61,3 +62,23 @@ def test_empty_and_single() -> None:
     assert tg.rand(0, 3).shape == (0, 3)
     assert tg.rand().shape == ()
     assert tg.randperm(0).tolist() == []
+
+
+def test_the_order_of_samples_has_nothing_of_the_seeds_own_stream() -> None:
+    """`manual_seed(s)` and `fit(seed=s)` draw from different halves of the counters, compiled too."""
+    own, order = tg.Generator(7), order_generator(7)
+    assert not set(own.bits((2048,)).tolist()) & set(order.bits((2048,)).tolist())
+    state = order.get_state()
+    eager = tg.randperm(50, generator=order).tolist()
+    order.set_state(state)
+    assert tg.jit(lambda: tg.randperm(50, generator=order))().tolist() == eager
+    assert eager != tg.randperm(50, generator=own).tolist()
+
+
+@pytest.mark.parametrize("jitted", [False, True])
+def test_fit_does_not_draw_what_manual_seed_draws(jitted: bool) -> None:
+    seen = tg.zeros(16)
+    step = lambda x: seen.assign(x).sum()  # noqa: E731
+    tg.fit(tg.jit(step) if jitted else step, np.arange(16, dtype=np.float32), seed=7, progress=False)
+    orders = [tg.randperm(16, generator=make(7)).tolist() for make in (order_generator, tg.Generator)]
+    assert seen.tolist() == orders[0] != orders[1]

@@ -414,7 +414,7 @@ def test_a_state_that_no_result_shows(way: str) -> None:
 @pytest.mark.parametrize("trouble", ["label", "raise", "terminate"])
 def test_the_generator_is_where_the_epoch_is(trouble: str, ranked: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Orders of many epochs are drawn ahead: the default generator is taken back to where the eager run has it."""
-    monkeypatch.setattr("tinygrad_nn.compiler.run.training.RANKED", ranked)
+    monkeypatch.setattr("tinygrad_nn.compiler.run.traces.RANKED", ranked)
     left = tg.tensor(30.0, dtype=tg.float64)
 
     def step(x: tg.Tensor) -> tg.Tensor:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from .errors import ConfigError, message, printable
+from .folders import cache_place
 
 T = TypeVar("T")
 
@@ -78,10 +79,7 @@ def _folder() -> Path | None:
     text = os.environ.get("TGNN_CACHE", "")
     if text.lower() in ("0", "off"):
         return None
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     try:
-        if text:
-            return Path(text).expanduser()
-        return (Path(base) if base else Path.home() / ".cache") / "tinygrad_nn"
-    except RuntimeError:  # a user without a home
+        return Path(text).expanduser() if text else cache_place()
+    except RuntimeError:  # the home of a user that there is not
         return None

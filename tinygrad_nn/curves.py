@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .data.arrays import Array
+from .arrays import Array
 from .errors import ConfigError, DataError, ShapeError, TraceError, message
 from .extras import require
-from .settings import choice, integer, number
+from .settings import choice, integer, number, shown
 from .tables import html_table, html_text, text_table
 
 StrPath = str | os.PathLike[str]
@@ -314,6 +314,8 @@ def _values(owner: str, value: Any) -> Array:
     detach = getattr(value, "detach", None)
     try:
         return np.asarray(detach().numpy() if detach is not None else value)
+    except MemoryError:
+        raise DataError(message(owner, f"{shown(value)}, which memory does not hold", "numbers")) from None
     except ValueError as error:
         raise ShapeError(message(owner, "rows of different lengths", "as many numbers in each")) from error
 

@@ -15,7 +15,7 @@ from .errors import MissingExtra, message
 
 EXTRAS: Final = MappingProxyType(
     {
-        "data": ("polars", "sklearn"),
+        "data": ("polars", "sklearn", "pooch"),
         "ui": ("tqdm", "matplotlib"),
         "draw": ("pygraphviz",),
         "blas": ("scipy",),
@@ -39,8 +39,8 @@ def pip_line(extra: str = "") -> str:
 def require(module: str, extra: str = "") -> Any:
     """Import and return a module, dotted names included; `MissingExtra` names the line that installs it.
 
-    Without `extra` the module is one that is always installed but imported late (graphviz). The result is typed `Any`:
-    the package must type-check where the module is absent.
+    Without `extra` the module is one that is always installed but imported late (graphviz, platformdirs). The result is
+    typed `Any`: the package must type-check where the module is absent.
 
     >>> require("json.decoder", "data").__name__
     'json.decoder'

@@ -4,15 +4,13 @@ A step under `tg.jit` is trained by one native function that is called for many 
 for every batch. Order of samples, history, callbacks and the state in between are the same.
 
 The order of samples is a pure function of the seed and the epoch (counter-based generator). A first Ctrl-C ends
-training after the running step, so parameters are whole, and `fit` returns the history so far; a second one
-interrupts at once.
+training after the running step, so parameters are whole, and `fit` returns the history so far; a step that takes long
+is taken back. A second one interrupts at once.
 """
 
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,7 +40,8 @@ from .errors import (
 from .extras import require
 from .graph import DType
 from .history import History, run_metadata
-from .random import Generator, default_generator, randperm
+from .interrupt import Deferred, Overdue, deferred
+from .random import Generator, default_generator, order_generator, randperm
 from .reach import Reached
 from .resume import Progress, fingerprint, located, read, understood, without_callbacks
 from .serialize import StrPath
@@ -201,7 +200,7 @@ def fit(
     evaluates = evaluate is not None
     run = Fit(history, epochs, evaluates, irregular=evaluates and epochs % eval_every != 0)
     health = Health(history, on_nonfinite)
-    generator = Generator(seed) if shuffle and seed is not None else None
+    generator = order_generator(seed) if shuffle and seed is not None else None
     callbacks = sorted(callbacks, key=lambda callback: getattr(callback, "after_others", False))
     keepers = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
     if keepers or not (resume is None or resume is False):
@@ -230,7 +229,7 @@ def fit(
             return _NativeWatch(training, step, columns, plan, health, evaluate, callbacks)
 
         native = _run_native(native, prepared, watched, columns, plan, run, evaluate, eval_every, progress, callbacks)
-        step.runs[:] = [native]  # one: data may be large
+        step.runs[:] = [] if native[1].lost else [native]  # one: data may be large
     elif not run.over:
         feed = _Feed(columns, plan, generator, shuffle, fixed=not (shuffle or _curious(callbacks)))
         _run_eager(_Watched(step, health), feed, run, evaluate, eval_every, progress, callbacks)
@@ -355,16 +354,20 @@ def _run_native(
     patient = all(getattr(callback, "only_logs", callback in pauses) for callback in callbacks)
     if training.shuffled and generator is None and training.changes(default_generator.counter):
         patient = False  # the order of an epoch is drawn after what the step drew in the one before
-    chunk, pace = 1, math.inf  # nobody knows yet how long an epoch takes
-    with _deferred_interrupt() as interrupted, _bar(epochs, progress, run.epoch) as advance:
+    pace = training.pace
+    chunk = _chunk(pace)
+    with deferred() as interrupted, _bar(epochs, progress, run.epoch) as advance, _ended(run):
+        watch.interrupted = interrupted
         while not run.over:
             if begun and curious:
                 if training.fits():
                     training.bring(_sets(columns, plan))
                 else:
-                    native = prepared()
+                    with interrupted.limited():
+                        native = prepared()
                     training = native[1]
                     watch = watched(training)
+                    watch.interrupted = interrupted
             begun = True
             first = run.epoch + 1
             size = min(chunk, epochs - run.epoch, training.capacity) if patient else 1
@@ -377,12 +380,15 @@ def _run_native(
             if training.shuffled:
                 training.arrange(plan.table(watch.drawn(_order(plan, generator))) for _ in range(size))
             started = time.perf_counter()
-            done = watch.run(size * pace, interrupted)
+            done = watch.run(pace)
             pace = (time.perf_counter() - started) / max(done, 1)
-            chunk = max(1, int(0.1 / max(pace, 1e-7)))
+            chunk = _chunk(pace)
             logged = _Columns(training, history, due[:done], first)
             if done and due[done - 1] and not training.evaluates and evaluate is not None:
-                history.log_evaluation(watch.judge(first + done - 1, evaluate))
+                run.epoch = first + done - 1
+                with interrupted.limited():
+                    scores = watch.judge(first + done - 1, evaluate)
+                history.log_evaluation(scores)
             for position in range(done) if callbacks else ():
                 run.epoch = first + position
                 logs = logged.last(position) if position < done - 1 else history.last()
@@ -395,7 +401,23 @@ def _run_native(
                 advance(history.last(), done)
             if interrupted() and not history.stopped:
                 run.stop(f"interrupted in epoch {run.epoch + 1}")
+    training.pace = pace
     return native
+
+
+def _chunk(pace: float) -> int:
+    """The epochs of one native call, of which each takes so many seconds."""
+    return max(1, int(0.1 / max(pace, 1e-7)))
+
+
+@contextmanager
+def _ended(run: Fit) -> Iterator[None]:
+    """What Ctrl-C did not wait for ends the run."""
+    try:
+        yield
+    except Overdue:
+        if not run.history.stopped:
+            run.stop(f"interrupted in epoch {run.epoch + 1}")
 
 
 def _curious(callbacks: Sequence[Any]) -> bool:
@@ -450,6 +472,7 @@ class _NativeWatch:
         self.health, self.evaluate = health, evaluate
         self.draws = not training.changes(default_generator.counter)  # what is drawn ahead is drawn by Python alone
         self.state = [one.handle for one in training.state if one.changes]
+        self.interrupted = Deferred()
 
     def begin(self, first: int, due: Any) -> None:
         """A call for some epochs comes: orders are drawn for it, and the state may have to be taken back."""
@@ -464,11 +487,13 @@ class _NativeWatch:
         self.marks.append(default_generator.counter.node)
         return order
 
-    def run(self, seconds: float, interrupted: Callable[[], bool]) -> int:
-        """Train; the number of whole epochs before the end, the interruption, or the batch that went wrong."""
-        self.before = Journal(self.state if self.health.raises or self.enders else ())
+    def run(self, pace: float) -> int:
+        """Train; the number of whole epochs before the end, the interruption, or the batch that went wrong. Each takes
+        some `pace` seconds.
+        """
+        self.before, self.pace = Journal(self.state if self.health.raises or self.enders else ()), pace
         try:
-            done = self._native(len(self.due), NEVER, seconds, interrupted)
+            done = self._native(len(self.due), NEVER)
         except FROM_DATA as error:
             epoch, batch = self.training.place
             self._rewind(epoch)
@@ -476,12 +501,16 @@ class _NativeWatch:
             raise
         self._rewind(done)
         self.found = self._unsound(done)
-        if not self.health.raises:
-            if self.found is not None:
-                self.health.note(self.found)
-                done = self._ended(done)
-            return done
-        return done if self.found is None and not self.before.gone_bad() else self._traced_back(done)
+        try:
+            if not self.health.raises:
+                if self.found is not None:
+                    self.health.note(self.found)
+                    done = self._ended(done)
+                return done
+            return done if self.found is None and not self.before.gone_bad() else self._traced_back(done)
+        except KeyboardInterrupt:  # in the search for the batch that went wrong
+            self.before.undo()
+            raise
 
     def end(self) -> None:
         """The epochs before are in the history; raise what there is to raise."""
@@ -493,7 +522,8 @@ class _NativeWatch:
         if self.found.place.batch is None and self.evaluate is not None:
             again = partial(_scores, self.evaluate)
         try:
-            self.health.fail(self.found, again, _numbers)
+            with self.interrupted.limited():
+                self.health.fail(self.found, again, _numbers)
         finally:
             gradients.undo()
 
@@ -505,10 +535,8 @@ class _NativeWatch:
             self.health.note(self.found)
         return scores
 
-    def _native(
-        self, epochs: int, stop: int, seconds: float = 0.0, interrupted: Callable[[], bool] = lambda: False
-    ) -> int:
-        return self.training.run(epochs, self.first, self.due[:epochs], seconds, interrupted, stop)
+    def _native(self, epochs: int, stop: int) -> int:
+        return self.training.run(epochs, self.first, self.due[:epochs], epochs * self.pace, self.interrupted, stop)
 
     def _rewind(self, epoch: int) -> None:
         """Let the default generator be where it is in this epoch of the call: orders are drawn ahead."""
@@ -531,8 +559,7 @@ class _NativeWatch:
         """The first mean or score of these epochs that is not finite."""
         training = self.training
         means, scores = training.history[:done], training.scores[:done]
-        numbers = means.ravel().tolist() + (scores.ravel().tolist() if training.evaluates else [])
-        if all(map(math.isfinite, numbers)):  # this may come after every epoch, and a list is quicker than an array
+        if _all_finite(means) and (not training.evaluates or _all_finite(scores)):
             return None
         bad = np.flatnonzero(~np.isfinite(means).all(1))
         judged = np.flatnonzero(~np.isfinite(scores).all(1) & self.due[:done]) if training.evaluates else bad[:0]
@@ -595,14 +622,20 @@ class _NativeWatch:
         epochs = batches // self.training.rounds
         if epochs == len(self.due):
             return self._whole(epochs)
-        self.before.undo()
+        self._anew()
         self._native(epochs + 1, batches)
         self._rewind(epochs)
         return epochs
 
+    def _anew(self) -> None:
+        """Go to the beginning of the call, to run some of it again."""
+        if self.interrupted():
+            raise Overdue
+        self.before.undo()
+
     def _whole(self, epochs: int) -> int:
         """Run so many epochs from the beginning of the call."""
-        self.before.undo()
+        self._anew()
         self._native(epochs, NEVER)
         self._rewind(epochs - 1)
         return epochs
@@ -619,7 +652,8 @@ def _run_eager(
 ) -> None:
     """Call the step for every batch."""
     history, epochs = run.history, run.epochs
-    with _deferred_interrupt() as interrupted, _bar(epochs, progress, run.epoch) as advance:
+    with deferred() as interrupted, _bar(epochs, progress, run.epoch) as advance, _ended(run):
+        step.interrupted = interrupted
         for epoch in range(run.epoch + 1, epochs + 1):
             totals = _Means()
             for number, (rows, batch) in enumerate(feed.epoch()):
@@ -640,11 +674,17 @@ def _run_eager(
                 break
 
 
+def _all_finite(numbers: Any) -> bool:
+    """Whether an array holds neither NaN nor infinity; quick also for the few numbers of one epoch."""
+    return all(map(math.isfinite, numbers.ravel().tolist())) if numbers.size < 64 else bool(np.isfinite(numbers).all())
+
+
 class _Watched:
     """A step that is called batch by batch, with an eye on what goes wrong in it."""
 
     def __init__(self, step: Callable[..., Any], health: Health) -> None:
         self.step, self.health, self.gradients = step, health, Gradients()
+        self.interrupted = Deferred()
 
     def __call__(self, epoch: int, batch: int, rows: Any, arguments: tuple[Tensor, ...]) -> dict[str, float]:
         """The numbers it returns."""
@@ -654,10 +694,14 @@ class _Watched:
             self.gradients.keep()
         outer, mode.journal = mode.journal, journal
         try:
-            numbers = _numbers(self.step(*arguments))
+            with self.interrupted.limited():
+                numbers = _numbers(self.step(*arguments))
         except FROM_DATA as error:
             journal.undo()
             locate(error, _place(epoch, batch, rows, arguments))
+            raise
+        except KeyboardInterrupt:
+            journal.undo()
             raise
         finally:
             mode.journal = outer
@@ -668,7 +712,8 @@ class _Watched:
                 found = found or written(place, len(journal.gone_bad()))
                 journal.undo()
                 try:
-                    self.health.fail(found, self.step, _numbers)
+                    with self.interrupted.limited():
+                        self.health.fail(found, self.step, _numbers)
                 finally:
                     self.gradients.undo()
             elif found is not None:
@@ -679,7 +724,8 @@ class _Watched:
 
     def judge(self, epoch: int, evaluate: Scores) -> dict[str, float]:
         """The scores after an epoch."""
-        scores = _judged(evaluate, epoch)
+        with self.interrupted.limited():
+            scores = _judged(evaluate, epoch)
         found = first_unsound(scores, Place(epoch))
         if found is not None and self.health.raises:
             self.health.fail(found, partial(_scores, evaluate), _numbers)
@@ -761,29 +807,6 @@ def _scores(evaluate: Scores) -> dict[str, float]:
         got = f"{type(scores).__name__} from evaluate"
         raise DataError(message("fit", got, 'a dict of scores such as {"test_acc": ...}'))
     return {name: _number("evaluate", name, value) for name, value in scores.items()}
-
-
-@contextmanager
-def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Within the block the first Ctrl-C only sets a flag; the second one interrupts. Elsewhere than in the main
-    thread nothing changes.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    seen = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-
-    def on_interrupt(number: int, frame: Any) -> None:
-        if seen.is_set():
-            raise KeyboardInterrupt
-        seen.set()
-
-    signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield seen.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

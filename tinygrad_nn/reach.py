@@ -13,11 +13,10 @@ import random
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from operator import setitem
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -27,13 +26,13 @@ from .optim import Optimizer
 from .random import Generator
 from .tensor import Tensor
 
+_PLAIN: Final = frozenset((bool, int, float, str, type(None)))
 LARGE: Final = 10_000  # entries from which a list, a tuple or a dict is taken for data and not for state
 Put = Callable[[Any], None]
 Part = tuple[str, Any, Put]  # label, value, and how another value is put in its place
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A step of the walk: where it leads, and whether what is there belongs to the state of the object before it."""
 
     path: str
@@ -112,9 +111,10 @@ class Reached:
         if isinstance(value, Generator):
             owned = [value.key, value.counter]
         elif isinstance(value, Module) and type(value).state_dict is Module.state_dict:
-            tensors = (*value.parameters(), *value.buffers())
-            owned = [part for part in value.modules() if type(part).state_dict is Module.state_dict]
-            owned += [one for one in tensors if getattr(one, "persistent", True)]
+            for part in value.modules():
+                owned += [part] if type(part).state_dict is Module.state_dict else []
+                tensors = [one for one in vars(part).values() if isinstance(one, (Parameter, Buffer))]
+                owned += [one for one in tensors if getattr(one, "persistent", True)]
         self._owned.update((id(one), one) for one in owned)
 
     def tensor(self, name: str) -> Tensor | None:
@@ -146,8 +146,12 @@ def _has_state(value: Any) -> bool:
     kind = type(value)
     if not callable(getattr(kind, "state_dict", None)) or not callable(getattr(kind, "load_state_dict", None)):
         return False
-    ours = any(base.__module__.startswith(f"{__package__}.") for base in kind.__mro__)
-    return (ours or _is_users(kind)) and not isinstance(value, History)
+    return (_is_of_ours(kind) or _is_users(kind)) and not isinstance(value, History)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=256)
+def _is_of_ours(kind: type) -> bool:
+    return any(base.__module__.startswith(f"{__package__}.") for base in kind.__mro__)
 
 
 # ---- plain data ---------------------------------------------------------------------------------------------------
@@ -157,6 +161,8 @@ def is_plain(value: Any) -> bool:
     """Whether a value is plain data: numbers, strings, None, arrays, tensors that nobody trains, and lists, tuples and
     dicts of them that are not large.
     """
+    if type(value) in _PLAIN:
+        return True
     stack, count = [value], 0
     while stack:
         value = stack.pop()
@@ -235,7 +241,7 @@ def _refuse(value: Any) -> None:
 def _of_function(function: FunctionType) -> Iterator[Part]:
     if _is_installed(function.__module__):
         return
-    for name, value in _variables(function).items():
+    for name, value in variables(function).items():
         if not isinstance(value, ModuleType):
             yield name, value, partial(_put_variable, function, name)
         elif not _is_installed(value.__name__):
@@ -247,7 +253,7 @@ def _of_function(function: FunctionType) -> Iterator[Part]:
         yield f"default {key}", value, _refuse
 
 
-def _variables(function: FunctionType) -> dict[str, Any]:
+def variables(function: FunctionType) -> dict[str, Any]:
     """The variables from outside that the code of a function reads."""
     found: dict[str, Any] = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
@@ -306,10 +312,8 @@ def _attributes(value: Any) -> Iterator[Part]:
     """Attributes of an object, or of a class, and the functions of the user's among its methods."""
     is_class = isinstance(value, type)
     bases = value.__mro__ if is_class else type(value).__mro__
-    found: dict[str, Any] = {}
-    for base in () if is_class else bases:
-        slots = vars(base).get("__slots__", ())
-        found |= {name: getattr(value, name, None) for name in ((slots,) if isinstance(slots, str) else slots)}
+    slots = () if is_class else _slots(type(value))  # type: ignore[arg-type]
+    found = {name: getattr(value, name, None) for name in slots}
     found |= getattr(value, "__dict__", {})
     for name, part in found.items():
         if not name.startswith("__") and not (is_class and isinstance(part, (FunctionType, staticmethod, classmethod))):
@@ -319,6 +323,13 @@ def _attributes(value: Any) -> Iterator[Part]:
             function = part.__func__ if isinstance(part, (staticmethod, classmethod)) else part
             if isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):
                 yield f"{base.__name__}.{name}", function, _refuse
+
+
+@lru_cache(maxsize=256)
+def _slots(kind: type) -> tuple[str, ...]:
+    """The names of all slots of a class."""
+    own = [vars(base).get("__slots__", ()) for base in kind.__mro__]
+    return tuple(name for slots in own for name in ((slots,) if isinstance(slots, str) else slots))
 
 
 _RULES: Final[tuple[tuple[Any, Callable[[Any], Iterator[Part]]], ...]] = (

@@ -216,7 +216,10 @@ class Health:
 
     def fail(self, found: Unsound, step: Callable[..., Any], read: Callable[[Any], Mapping[str, float]]) -> None:
         """Raise NonFiniteError; the state is that before the batch (or the evaluation) now, and stays so."""
-        origin, rows, numbers = explained(step, found.place, read)
+        try:
+            origin, rows, numbers = explained(step, found.place, read)
+        except KeyboardInterrupt:  # ends the search alone
+            origin, rows, numbers = None, (), {}
         if not math.isfinite(numbers.get(found.name, 0.0)):  # of a native run only the mean of the epoch is known
             found = replace(found, value=numbers[found.name])
         self.note(found)

@@ -11,6 +11,8 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn.compiler import interp
+from tinygrad_nn.compiler.driver import build
+from tinygrad_nn.compiler.job import Job, Part
 from tinygrad_nn.compiler.loopir.ir import (
     Access,
     Affine,
@@ -27,7 +29,6 @@ from tinygrad_nn.compiler.loopir.ir import (
     affine,
 )
 from tinygrad_nn.compiler.loopir.program import Fault, Program, Repeat, Span
-from tinygrad_nn.compiler.run.runtime import Stages
 from tinygrad_nn.compiler.trace import trace
 from tinygrad_nn.errors import GraphError
 from tinygrad_nn.ops.lookup import Called
@@ -47,7 +48,7 @@ def load(buffer: Buffer, *index: Any, guards: Any = ()) -> Any:
 
 
 def program(*body: Any, vector: Any = None, buffers: Any = (X, Y, K), faults: Any = ()) -> Program:
-    return Program((Kernel("k0", body, (), vector),), buffers, (X, K), (Y,), (), faults)
+    return Program((Kernel("k0", body, (), vector),), buffers, (X, K), (Y,), (), faults, (Span(0, 1),))
 
 
 def copy(index: Any, guards: Any = ()) -> Any:
@@ -160,7 +161,8 @@ def test_the_interpreter_repeats() -> None:
 
 def lowered(function: Any, *values: Any) -> str:
     leaves, tree = flatten((values, {}))
-    return str(Stages(trace(function, tree, leaves, [True] * len(leaves)).graph).program.verify())
+    graph = trace(function, tree, leaves, [True] * len(leaves)).graph
+    return str(build(Job((Part(graph),)), last="legalize").program)
 
 
 def iris_step() -> Any:

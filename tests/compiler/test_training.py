@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,12 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
+from tests.compiler.pressing import press_ctrl_c
 from tests.compiler.works import Work, X, Y, bits, classifier, equal, fraud, iris, small, state, titanic
 from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn import functional as F
 from tinygrad_nn.compiler.lower import training_loop as epochs_module
-from tinygrad_nn.compiler.run import training as training_module
+from tinygrad_nn.compiler.run import traces
 from tinygrad_nn.compiler.run.training import Training
 from tinygrad_nn.errors import DataError, IndexOutOfRange, TraceError
 
@@ -71,7 +71,7 @@ def test_every_rest_of_a_batch(batch: int | None, shuffle: bool) -> None:
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_seeds_and_generators(dropout: float, ranked: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a seed the order comes from the default generator, which then stands where eager leaves it."""
-    monkeypatch.setattr(training_module, "RANKED", ranked)
+    monkeypatch.setattr(traces, "RANKED", ranked)
     after = []
     for compiled in (True, False):
         work = small(dropout)
@@ -264,34 +264,17 @@ def test_misuse_is_named(call: Any, error: Any, text: str) -> None:
 
 
 @pytest.mark.parametrize("rows", [200, 200_000], ids=["short epochs", "long epochs"])
-def test_ctrl_c_returns_the_history_with_whole_parameters(rows: int) -> None:
+def test_ctrl_c_returns_the_history_with_whole_parameters(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unanswered, it would go on for days."""
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(rows, 3)), generator.normal(size=(rows, 1))
     work = small(lr=1e-6)
     work.data = (x, y)
-    sent: list[float] = []
-
-    def interrupt() -> None:
-        sent.append(time.perf_counter())
-        os.kill(os.getpid(), signal.SIGINT)
-
-    class Begun:
-        only_logs = True
-
-        def begin(self, run: Any) -> None:
-            timer.start()
-
-        def __call__(self, run: Any, logs: Any) -> None:
-            pass
-
-    timer = threading.Timer(0.7, interrupt)
-    history = work.fit(True, 10**9, batch_size=10, shuffle=False, callbacks=[Begun()])
-    waited = time.perf_counter() - sent[0]
-    timer.join()
+    press_ctrl_c(monkeypatch)
+    history = work.fit(True, 10**9, batch_size=10, shuffle=False)
     assert history.stopped == f"interrupted in epoch {history.epochs + 1}"
     assert len(history["loss"]) == history.epochs
     assert all(np.isfinite(part).all() for part in state(work))
-    assert waited < 3  # 0.3 s is the promise; a loaded machine gets more
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -345,7 +328,7 @@ def test_a_short_last_batch_of_sequences_runs_the_same_kernels(layer: Any, steps
         data = x[:samples], y[:samples]
         history = tg.fit(made, data, epochs=2, batch_size=4, seed=1, progress=False)
         values = [history["loss"], *(p.detach().numpy() for p in net.parameters())]
-        return values, len(made.runs[0][1].builder.program.kernels) if jit else 0
+        return values, len(made.runs[0][1].made.program.kernels) if jit else 0
 
     x, y = rng.standard_normal((10, steps, 3)), rng.standard_normal((10, steps, 1))
     (found, count), (wanted, _) = work(True, 10), work(False, 10)

@@ -68,6 +68,40 @@ def test_equals_torch(name: str, options: dict[str, Any]) -> None:
     np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize(("name", "options"), SCHEDULES, ids=[f"{n}-{k}" for k, (n, _) in enumerate(SCHEDULES)])
+def test_a_group_that_comes_later_goes_along(name: str, options: dict[str, Any]) -> None:
+    """Where torch has an answer it is torch's; its others fail, and a group then begins at the rate it came with."""
+    torch = pytest.importorskip("torch")
+    seen: list[Any] = []
+    libraries = ours, torch.optim.lr_scheduler
+    for optimizer, make, library in zip(make_pair(), (tg.zeros, torch.zeros), libraries, strict=True):
+        schedule = getattr(library, name)(optimizer, **options)
+        walk(optimizer, schedule, 2)
+        before = schedule.state_dict()["base_lrs"]
+        optimizer.add_param_group({"params": [make(1, requires_grad=True)], "lr": 0.8})
+        try:
+            seen.append(walk(optimizer, schedule, 5))
+        except (ValueError, KeyError):  # zip, initial_lr
+            assert optimizer.__module__.startswith("torch")
+        assert len(before) == 2
+    assert np.isfinite(seen[0]).all()
+    assert seen[0].shape == (6, 3)
+    if len(seen) == 2:
+        np.testing.assert_allclose(*seen, rtol=1e-12, atol=1e-15)
+
+
+def test_a_group_that_comes_later_in_a_sequence_and_with_functions_of_its_own() -> None:
+    opt, _ = make_pair()
+    each = ours.LambdaLR(opt, [lambda t: 0.5**t, lambda t: 1.0])
+    schedule = ours.SequentialLR(opt, [ours.ConstantLR(opt, 0.5, 5), ours.ExponentialLR(opt, 0.5)], [2])
+    opt.add_param_group({"params": [tg.zeros(1, requires_grad=True)], "lr": 0.8})
+    assert [row[2] for row in walk(opt, schedule, 4).tolist()] == [0.8, 0.8, 0.8, 0.4, 0.2]
+    with pytest.raises(ConfigError, match="2 functions for 3 groups"):
+        each.step()
+    opt.param_groups.pop()
+    each.step()
+
+
 def test_stacked_schedules_multiply_as_in_torch() -> None:
     torch = pytest.importorskip("torch")
     opt, other = make_pair()

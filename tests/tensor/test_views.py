@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -529,3 +530,32 @@ def test_views_in_a_scan() -> None:
     with tg.no_grad():
         w.fill_(1.0)
     assert row.tolist() == [1.0] * 3
+
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x: x[0].fill_(1.0),
+        lambda x: x.__setitem__(0, 1.0),
+        lambda x: x.T[:, 0].detach().add_(1.0),
+        lambda x: x[0].expand(1, 3).fill_(1.0),
+        lambda x: x.__setitem__([0], 1.0),
+        lambda x: x.masked_fill_(tg.tensor([[True], [False]]), 1.0),
+    ],
+)
+def test_threads_write_to_parts_of_one_tensor(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever writes a part gives all of the tensor a new value, in which what another wrote must not be missing."""
+    x, assign = tg.zeros(2, 3), tg.Tensor.assign
+    other = threading.Thread(target=lambda: x.__setitem__(1, 2.0))
+
+    def assign_late(self: tg.Tensor, value: tg.Tensor) -> tg.Tensor:
+        monkeypatch.undo()
+        other.start()
+        other.join(0.1)  # it has to wait for us
+        return assign(self, value)
+
+    monkeypatch.setattr(tg.Tensor, "assign", assign_late)
+    write(x)
+    other.join()
+    assert x.tolist() == [[1.0] * 3, [2.0] * 3]

@@ -14,7 +14,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
-from tinygrad_nn.compiler.run import runtime
+from tinygrad_nn.compiler import driver
 from tinygrad_nn.errors import GradcheckError, ShapeError
 from tinygrad_nn.graph import Graph, Node, Op
 from tinygrad_nn.ops import TABLE
@@ -126,19 +126,19 @@ def test_a_weight_gradient_wrong_by_1e_5_is_found(mode: Any, monkeypatch: pytest
 def test_compiled_gradients_are_compared_with_compiled_differences(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gradient rule that is wrong only while it is compiled is found only in compiled code."""
     model, x = net(), numbers(5, 3)
-    real, compiled = runtime.rewrite, []
+    real, compiled = driver.rewrite, []
 
     def spoiled(graph: Graph) -> Graph:
         compiled.append(graph)
         return real(graph)
 
-    monkeypatch.setattr(runtime, "rewrite", spoiled)
+    monkeypatch.setattr(driver, "rewrite", spoiled)
     assert gradcheck(lambda: model(x), order=1)
     assert not compiled
     assert gradcheck(tg.jit(lambda: model(x)), order=1)
     assert [len(graph.outputs) for graph in compiled] == [1, 4]  # the function, and its gradient
     faulty = dataclasses.replace(TABLE["mul"], emit=lambda a, b: a * b * 1.00001)
-    monkeypatch.setattr(runtime, "rewrite", lambda graph: real(_with(graph, faulty)))
+    monkeypatch.setattr(driver, "rewrite", lambda graph: real(_with(graph, faulty)))
     with pytest.raises(GradcheckError, match="differ from the numeric ones"):
         gradcheck(tg.jit(lambda: model(x)), order=1)
     assert gradcheck(lambda: model(x), order=1)
@@ -508,6 +508,20 @@ def everything(model: nn.Module, opt: optim.Optimizer) -> Any:
     numbers_of = {k: {name: value.tolist() for name, value in own.items()} for k, own in state.items()}
     weights = {key: value.tolist() for key, value in model.state_dict().items()}
     return weights, numbers_of, tg.random.default_generator.get_state().tolist(), [p.grad for p in model.parameters()]
+
+
+def test_a_compiled_step_without_state_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, compiled = driver.rewrite, []
+
+    def noted(graph: Any, *args: Any) -> Any:
+        compiled.append(graph)
+        return real(graph, *args)
+
+    monkeypatch.setattr(driver, "rewrite", noted)
+    model, opt, step = trainer(lambda p: optim.Adam(p, lr=0.1))
+    gradcheck_step(tg.jit(step), (numbers(6, 3), numbers(6, 1, seed=1)), model)
+    assert len(compiled) == 1
+    assert not opt.state
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import tinygrad_nn as tg
 from tinygrad_nn import nn
 from tinygrad_nn.errors import GraphError, MissingExtra
-from tinygrad_nn.viz.dot import quoted
 
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="no program `dot` (apt install graphviz)")
 NASTY = [
@@ -96,18 +97,6 @@ def test_100_000_equal_operations_are_one_box() -> None:
     assert x.requires_grad
 
 
-@pytest.mark.parametrize("name", NASTY)
-def test_any_name_is_legal_dot(name: str) -> None:
-    text = quoted(name)
-    assert text.startswith('"')
-    assert text.endswith('"')
-    assert "\n" not in text
-    assert len(text) < 400
-    inner = text[1:-1].replace("\\\\", "").replace('\\"', "").replace("\\n", "")
-    assert '"' not in inner
-    assert "\\" not in inner
-
-
 class Named(nn.Module):
     """A module with children under any names."""
 
@@ -122,14 +111,30 @@ class Named(nn.Module):
         return x
 
 
+def texts(svg: str) -> set[str]:
+    """What is written in a picture."""
+    return {"".join(text.itertext()) for text in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")}
+
+
 @needs_dot
 def test_nasty_names_render(tmp_path: Path) -> None:
     drawing = tg.draw(Named(NASTY), tg.ones(1, 2))
     svg = drawing.render(tmp_path / "nasty.svg").read_text()
-    shown = {"".join(text.itertext()) for text in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")}
+    shown = texts(svg)
     for name in NASTY:  # as they are, but for what cannot be seen and what is too long
         assert f"{repr(name)[1:-1] if not name.isprintable() else name}: Linear" in shown or len(name) > 80
     assert any(text.startswith("xxx") and text.endswith("...") for text in shown)
+    assert drawing.source.count("\n") == str(drawing.graphviz).count("\n")  # no name began a line
+    assert "\t" not in drawing.source
+
+
+@needs_dot
+@settings(max_examples=60)
+@given(name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=70).filter(lambda n: "." not in n))
+def test_any_name_is_shown_as_it_is(name: str) -> None:
+    svg = tg.draw(Named([name]), tg.ones(1, 2)).picture("svg").decode()
+    wanted = "".join(c if c.isprintable() else repr(c)[1:-1] for c in name) + ": Linear"
+    assert wanted.replace(" ", "\xa0") in {text.replace(" ", "\xa0") for text in texts(svg)} or len(wanted) > 80
 
 
 @needs_dot
@@ -172,8 +177,21 @@ def test_without_dot_pygraphviz_renders(monkeypatch: pytest.MonkeyPatch, tmp_pat
     def absent(*args: Any, **kwargs: Any) -> None:
         raise graphviz.ExecutableNotFound(["dot"])
 
-    monkeypatch.setattr(graphviz.Source, "pipe", absent)
+    monkeypatch.setattr(graphviz.Digraph, "pipe", absent)
     assert tg.draw(model(), tg.ones(2, 4)).picture("svg").lstrip().startswith(b"<?xml")
+
+
+def test_without_the_graphviz_package_there_is_text_and_the_line_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drawing = tg.draw(model(), tg.ones(2, 4))
+    monkeypatch.setitem(sys.modules, "graphviz", None)
+    for call in (lambda: drawing.source, lambda: drawing.graphviz, lambda: drawing.render(tmp_path / "x.svg")):
+        with pytest.raises(MissingExtra, match=r"\[graphviz\] got no module named 'graphviz'.*pip install tinygrad_nn"):
+            call()
+    assert "0.weight" in str(drawing)
+    assert "pip install tinygrad_nn" in drawing._repr_mimebundle_()["text/plain"]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ trace -> rewrite -> fusion, lower -> schedule -> llvm -> native, runtime. `jit` 
 program means.
 """
 
+from ..libm import arc, area, error, exponential, logarithm, power, trigonometric  # noqa: F401  loaded here, once
 from .run.jit import Jitted as Jitted
 from .run.jit import explain as explain
 from .run.jit import jit as jit

@@ -356,6 +356,10 @@ def _finish(
         slot, own = capture.node.slot, tracer.captures[id(capture.handle)][1].slot
         if not isinstance(slot, _TracedSlot) or own is None:
             continue
+        if slot.hooks != own.hooks:
+            got = f"a function that leaves a tensor {capture.node!r} from outside with other hooks than it found"
+            hint = "register and remove hooks outside of it, between calls, or do both inside"
+            raise TraceError(message("jit", got, "a function that leaves them as they are", hint))
         if own.grad is not None and id(own.grad) in places:
             found.append((position, own.grad))
         if slot.grad is own.grad:

@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import extras
+from ..arrays import IMPUTE, Array, check_finite, check_names
 from ..errors import DataError, FileError, message
 from ..files import read
 from ..settings import shown, typed_as
-from .arrays import IMPUTE, Array, check_finite, check_names
 from .lines import layout
 
 if TYPE_CHECKING:
@@ -212,6 +212,9 @@ def as_frame(value: Any, op: str = "as_frame") -> Frame:
     ['age']
     """
     pl = extras.require("polars", "data")
+    if not hasattr(value, "__arrow_c_stream__"):  # polars ends the process for a list that holds itself
+        raise DataError(message(op, f"{shown(value)}, that is not readable as a data frame",
+                                "a data frame with the Arrow stream protocol", "pass arrays, or polars.DataFrame(...)"))
     try:
         if is_table(value):
             frame: Frame = value if isinstance(value, pl.DataFrame) else pl.DataFrame(value)

@@ -8,12 +8,14 @@ from functools import cache
 from typing import Final
 
 from ..errors import ConfigError, ShapeError, message
-from ..ops.index import SCATTER_ADD, TAKE
+from ..ops.index import GATHER, SCATTER_ADD, TAKE
 from ..ops.lookup import Called
+from ..ops.movement import PERMUTE, RESHAPE
 from ..settings import integer, number
 from ..tensor import Tensor, no_grad
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
+from ..tensor.shape import several
 
 _EMBEDDING: Final = Called("embedding")
 
@@ -105,9 +107,14 @@ def _windows(name: str, x: Tensor, size: int, stride: int, dilation: int) -> Ten
             message(name, f"a line of {x.shape[-1]} for a window of {span}", "a line at least as long", "pad it")
         )
     count = (x.shape[-1] - span) // stride + 1
-    places = x.new_arange(count).unsqueeze(1) * stride + x.new_arange(size) * dilation
-    lines = x.index_select(-1, places.reshape(-1))
-    return lines.reshape((*x.shape[:-1], count, size))
+    places = _inside(x.new_arange(count), (count, 1)) * stride + x.new_arange(size) * dilation
+    lines = x.apply(TAKE, _inside(places, (count * size,)), axis=x.ndim - 1)
+    return _inside(lines, (*x.shape[:-1], count, size))
+
+
+def _inside(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The elements under another shape, for the function itself: no view, which somebody could write to."""
+    return x.apply(RESHAPE, shape=shape)
 
 
 @takes_data
@@ -142,14 +149,14 @@ def conv1d(
     padded = _padded(lines, left, right, 0.0)
     windows = _windows("conv1d", padded, size, stride, dilation)  # (N, in, L', K)
     count = windows.shape[2]
-    columns = windows.reshape((batch, groups, inner, count, size)).permute(1, 0, 3, 2, 4)
-    rows = columns.reshape((groups, batch * count, inner * size))
-    kernels = weight.reshape((groups, out // groups, inner * size))
-    values = rows.matmul(kernels, transpose=True).reshape((groups, batch, count, out // groups))
-    result = values.permute(1, 0, 3, 2).reshape((batch, out, count))
+    columns = _inside(windows, (batch, groups, inner, count, size)).apply(PERMUTE, order=(1, 0, 3, 2, 4))
+    rows = _inside(columns, (groups, batch * count, inner * size))
+    kernels = _inside(weight, (groups, out // groups, inner * size))
+    values = _inside(rows._product("conv1d", kernels, True), (groups, batch, count, out // groups))
+    result = _inside(values.apply(PERMUTE, order=(1, 0, 3, 2)), (batch, out, count))
     if bias is not None:
-        result = result + bias.unsqueeze(-1)
-    return result.squeeze(0) if single else result
+        result = result + _inside(bias, (*bias.shape, 1))
+    return _inside(result, (out, count)) if single else result
 
 
 def _padded(x: Tensor, left: int, right: int, value: float) -> Tensor:
@@ -185,7 +192,8 @@ def max_pool1d(
 ) -> Tensor:
     """The largest of every window along the last axis; the first of equal ones gets the gradient."""
     windows = _pool("max_pool1d", x, kernel_size, stride, padding, dilation, ceil_mode, -math.inf)
-    return windows.gather(-1, windows.detach().argmax(-1, keepdim=True)).squeeze(-1)
+    largest = windows.argmax(-1, keepdim=True)
+    return _inside(windows.apply(GATHER, largest, axis=windows.ndim - 1), windows.shape[:-1])
 
 
 @takes_data
@@ -209,7 +217,7 @@ def avg_pool1d(
 
 
 def _last_axes(name: str, x: Tensor, shape: Sequence[int]) -> tuple[int, ...]:
-    own = tuple(shape)
+    own = several(name, "normalized_shape", shape)
     if x.shape[x.ndim - len(own) :] != own:
         raise ShapeError(message(name, f"shape {x.shape}", f"(..., {', '.join(map(str, own))})"))
     return tuple(range(x.ndim - len(own), x.ndim))
@@ -262,7 +270,6 @@ def batch_norm(
         number("batch_norm", "momentum", momentum)
     check_floats("batch_norm", x, running_mean, running_var, weight, bias)
     axes = (0, *range(2, x.ndim))
-    shape = (1, -1, *(1,) * (x.ndim - 2))
     if training:
         count = x.numel() // max(x.shape[1], 1)
         if count <= 1:
@@ -280,7 +287,12 @@ def batch_norm(
             raise ConfigError(
                 message("batch_norm", "no running statistics outside of training", "running_mean and running_var")
             )
-        d, var = x - running_mean.reshape(shape), running_var.reshape(shape)
+        d, var = x - _channels(running_mean, x), _channels(running_var, x)
     out = d / (var + eps).sqrt()
-    out = out if weight is None else out * weight.reshape(shape)
-    return out if bias is None else out + bias.reshape(shape)
+    out = out if weight is None else out * _channels(weight, x)
+    return out if bias is None else out + _channels(bias, x)
+
+
+def _channels(values: Tensor, x: Tensor) -> Tensor:
+    """One value for each channel of x (axis 1)."""
+    return _inside(values, (1, values.numel(), *(1,) * (x.ndim - 2)))

@@ -13,6 +13,7 @@ from typing import Final
 from ..errors import ConfigError, DTypeError, IndexOutOfRange, ShapeError, message
 from ..ops.index import GATHER, TAKE
 from ..ops.lookup import Called
+from ..ops.movement import RESHAPE
 from ..tensor import Tensor
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
@@ -212,7 +213,8 @@ def cross_entropy(
         # The plain case in the fewest nodes: mean(log sum exp s - s[y]). Labels need no search for the ignored one,
         # which like all negative numbers is no class.
         try:
-            picked = shifted.apply(GATHER, target.unsqueeze(1), axis=1, called=_called("cross_entropy", 1))
+            column = target.apply(RESHAPE, shape=(*target.shape, 1))
+            picked = shifted.apply(GATHER, column, axis=1, called=_called("cross_entropy", 1))
         except IndexOutOfRange:
             if not bool((target == ignore_index).any()):
                 raise
@@ -261,9 +263,8 @@ def kl_div(x: Tensor, target: Tensor, reduction: str = "mean", log_target: bool 
     if log_target:
         values = target.exp() * (target - x)
     else:
-        positive = target > 0
-        safe = target.where(positive, 1.0)
-        values = (target * (safe.log() - x)).where(positive, -(target * x)).masked_fill(target == 0, 0.0)
+        empty = target == 0
+        values = (target * target.masked_fill(empty, 1.0).log() - target * x).masked_fill(empty, 0.0)
     if reduction == "batchmean":
         return values.sum() / float(x.shape[0])
     return _reduced("kl_div", values, reduction)

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
-from ..errors import GraphError, ShapeError, message, printable
+from ..errors import GraphError, ShapeError, TraceError, message, printable
 from ..graph import DType
-from ..settings import mapping, typed
+from ..settings import mapping, shown, typed
 from ..tensor import Tensor, no_grad
 from ..tensor.core import check_dtype, mode
 from ..tensor.creation import as_tensor
 from ..tensor.structure import Attributes, note, replaced
-from .parameter import Buffer, Parameter
+from .parameter import Buffer, Parameter, Statistic
 from .summary import Summary, summarize
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the pre-hooks, forward, and the hooks."""
         if mode.recorder is not None:
-            note(self, _built)  # the tree below is noted as it is called
+            note(self, _Built)  # the tree below is noted as it is called
             scope = getattr(mode.recorder, "scope", None)
             if scope is not None:
                 with scope(self):
@@ -92,7 +92,7 @@ class Module:
     def note_structure(self) -> None:
         """Tell who traces that how this module is built is part of what is frozen, with everything below."""
         for module in self.modules():
-            note(module, _built)
+            note(module, _Built)
 
     def __getattr__(self, name: str) -> Any:
         if name == "forward":
@@ -206,14 +206,18 @@ class Module:
             faults += [f"missing key {key!r}" for key in own if key not in state_dict]
             faults += [f"unexpected key {key!r}" for key in state_dict if key not in own]
         values = {key: as_tensor(value).detach().clone() for key, value in state_dict.items() if key in own}
+        open_ones = {key for key, value in own.items() if isinstance(value, Statistic) and not value.numel()}
         for key, value in values.items():
-            if value.shape != own[key].shape:
+            if value.shape != own[key].shape and key not in open_ones:
                 faults.append(f"shape {value.shape} for {key!r} of shape {own[key].shape}")
         if faults:
             raise ShapeError(message("load_state_dict", "; ".join(faults), "the state of an equal module"))
         with no_grad():
             for key, value in values.items():
-                own[key].assign(value.to(own[key].dtype))
+                if key in open_ones:
+                    own[key].node = value.to(own[key].dtype).node
+                else:
+                    own[key].assign(value.to(own[key].dtype))
 
     @typed
     def apply(self, function: Callable[[Module], Any]) -> Self:
@@ -272,6 +276,8 @@ class Module:
 
         Returns a function that removes the hook.
         """
+        if mode.recorder is not None:
+            note(self, _Built)
         self._forward_hooks = (*self._forward_hooks, hook)
 
         def remove() -> None:
@@ -281,6 +287,8 @@ class Module:
 
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
         """Call `hook(module, args)` before forward; what it returns (if not None) replaces the arguments."""
+        if mode.recorder is not None:
+            note(self, _Built)
         self._forward_pre_hooks = (*self._forward_pre_hooks, hook)
 
         def remove() -> None:
@@ -310,15 +318,28 @@ class Module:
         return self.summary()._repr_html_()
 
 
-def _built(module: Module) -> Attributes:
+class _Built(Attributes):
     """How a module is built: what compiled code is made for. Its mode is asked for at every call."""
-    return Attributes(module, ("_training",))
+
+    def __init__(self, module: Module) -> None:
+        super().__init__(module, ("_training",))
+        self.hooks = module._forward_hooks, module._forward_pre_hooks
+
+    def settle(self) -> None:
+        """Compare from now on. A hook that is left or missing would be so at the first call only."""
+        module = self.owner
+        if (module._forward_hooks, module._forward_pre_hooks) != self.hooks:
+            module._forward_hooks, module._forward_pre_hooks = self.hooks
+            got = f"a function that leaves a {type(module).__name__} with other hooks than it found"
+            hint = "register and remove hooks outside of it, between calls, or do both inside"
+            raise TraceError(message("jit", got, "a function that leaves them as they are", hint))
+        super().settle()
 
 
 def _attribute(owner: str, name: str) -> str:
     """A name for what belongs to a module: not one that the class needs for itself."""
     if not isinstance(name, str) or not name or "." in name:
-        raise GraphError(message(owner, f"the name {name!r}", "a name without dots"))
+        raise GraphError(message(owner, f"the name {shown(name)}", "a name without dots"))
     if name.startswith("__") or hasattr(Module, name):
         raise GraphError(message(owner, f"the name {name!r}, which modules use themselves", "another name"))
     return name

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..graph import Shape
 from ..tables import html_table, html_text, text_table
 from ..tensor import Tensor, no_grad
 from .parameter import Buffer, Parameter
 
-if TYPE_CHECKING:
-    from .module import Module
+
+class Layers(Protocol):
+    """What is asked of a module, which this file does not import: a module can show itself."""
+
+    training: bool
+
+    def modules(self) -> Iterable[Layers]:
+        """Itself, and all modules in it."""
+
+    def named_modules(self) -> Iterable[tuple[str, Layers]]:
+        """The same, with their paths."""
+
+    def eval(self) -> Any:
+        """Go to evaluation mode."""
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
+        """Have a function called with what each call took and returned."""
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Run it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +96,7 @@ def _name(row: Row) -> str:
     return "  " * depth + (f"{row.path.rpartition('.')[2]}: {row.type}" if row.path else row.type)
 
 
-def summarize(module: Module, inputs: tuple[Any, ...]) -> Summary:
+def summarize(module: Layers, inputs: tuple[Any, ...]) -> Summary:
     """Run the module once on `inputs` (if there are any), in evaluation mode and without gradients, and note the
     shapes.
     """
@@ -85,7 +104,7 @@ def summarize(module: Module, inputs: tuple[Any, ...]) -> Summary:
     removers = []
     modes = [(part, part.training) for part in module.modules()]
 
-    def note(part: Module, args: Any, result: Any) -> None:
+    def note(part: Layers, args: Any, result: Any) -> None:
         first = result[0] if isinstance(result, tuple) else result
         if isinstance(first, Tensor):
             shapes[id(part)] = first.shape

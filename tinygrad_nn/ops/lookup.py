@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -32,8 +32,7 @@ class Called:
         return self.name
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(NamedTuple):
     """What went wrong: the numbers as the op saw them, the place of the first bad one, and what was allowed."""
 
     called: Called
@@ -55,8 +54,7 @@ class Lookup:
         return self.place if axis is None else self.place[:axis] + self.place[axis + 1 :]
 
 
-@dataclass(frozen=True, slots=True)
-class Divisor:
+class Divisor(NamedTuple):
     """The same of an integer division: its divisors, and the place of the first that is 0."""
 
     name: str

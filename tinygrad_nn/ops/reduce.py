@@ -15,7 +15,20 @@ import numpy as np
 from ..errors import ShapeError, message
 from ..graph import Arg, Case, DType, Op, Shape
 from ..scalar import Expr
-from .rules import ANY, BOOL, INT64, Fold, Rule, chance, check_kinds, of_sum, roundoff, same_dtype
+from .rules import (
+    ANY,
+    BOOL,
+    FLOAT32,
+    FLOAT64,
+    INT64,
+    Fold,
+    Rule,
+    chance,
+    check_kinds,
+    of_sum,
+    roundoff,
+    same_dtype,
+)
 
 APART = Arg(apart=True, shape=(2, 3, 4))
 PLAIN = Arg(shape=(2, 3, 4))
@@ -142,15 +155,25 @@ PROD = Op(
     error=_prod_error,
 )
 
+_ZEROS = {dtype: np.zeros((), dtype) for dtype in (FLOAT32, FLOAT64)}  # NumPy adds arrays quicker than numbers
 
-def _plus_zero(x: Any) -> Any:
-    """The same number, and 0 for -0.0: which of two zeros is met first depends on how many are compared at once."""
-    return x + 0 if x.dtype.kind == "f" else x
+
+def _extremes(ufunc: Any) -> Callable[..., Any]:
+    """Largest or smallest elements, and 0 for -0.0: which of two zeros is met first depends on how many are compared
+    at once.
+    """
+
+    def numpy(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+        found = ufunc.reduce(x, axis=axis, keepdims=keepdims)
+        zero = _ZEROS.get(found.dtype)
+        return found if zero is None else found + zero
+
+    return numpy
 
 
 def _first(better: Expr, a: Expr, x: Expr) -> Expr:
     """The next extreme: x if it is `better` than the one so far, or NaN."""
-    return x.ne(x).where(x, better.where(_plus_zero(x), a))
+    return x.ne(x).where(x, better.where(x + 0 if x.dtype.kind == "f" else x, a))
 
 
 MAX = Op(
@@ -158,7 +181,7 @@ MAX = Op(
     "reduce",
     shape=_reduced("max", empty_allowed=False),
     dtype=same_dtype("max", *ANY),
-    numpy=lambda x, axis, keepdims: _plus_zero(np.maximum.reduce(x, axis=axis, keepdims=keepdims)),
+    numpy=_extremes(np.maximum),
     vjp=(_share,),
     emit=Fold(lambda dtype: _extreme(dtype, False), lambda a, x: _first(_above(x, a), a, x)),
     domain=tuple(Case((APART,), attrs) for attrs in VARIANTS),
@@ -171,7 +194,7 @@ MIN = Op(
     "reduce",
     shape=_reduced("min", empty_allowed=False),
     dtype=same_dtype("min", *ANY),
-    numpy=lambda x, axis, keepdims: _plus_zero(np.minimum.reduce(x, axis=axis, keepdims=keepdims)),
+    numpy=_extremes(np.minimum),
     vjp=(_share,),
     emit=Fold(lambda dtype: _extreme(dtype, True), lambda a, x: _first(_above(a, x), a, x)),
     domain=tuple(Case((APART,), attrs) for attrs in VARIANTS),

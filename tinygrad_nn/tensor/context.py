@@ -8,8 +8,8 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 
@@ -18,15 +18,14 @@ from ..errors import TraceError, message
 from ..graph import Attrs, DType, Node, Op
 from ..ops.rules import FLOAT32
 
-if TYPE_CHECKING:
-    from .core import Core
-
+_NOTHING: Final = nullcontext()
 _QUIET: contextvars.ContextVar[bool] = contextvars.ContextVar("tinygrad_nn_quiet", default=False)
 _HOME = os.path.dirname(os.path.dirname(__file__)) + os.sep
 R = TypeVar("R")
 
 
 HANDLES: Final = threading.RLock()  # held by whoever gives handles of the state other nodes; before any arena's lock
+WRITES: Final = threading.RLock()  # held by whoever writes a part of a tensor, and so all of it anew; before HANDLES
 
 
 class Recorder(Protocol):
@@ -34,20 +33,20 @@ class Recorder(Protocol):
     assignments.
     """
 
-    def lift(self, handle: Core) -> Node:
+    def lift(self, handle: Any) -> Node:
         """The node an operand stands for."""
 
     def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
         """The node of one application."""
 
-    def assign(self, handle: Core, node: Node) -> None:
+    def assign(self, handle: Any, node: Node) -> None:
         """A handle is given another value."""
 
 
 class Journal(Protocol):
     """Who can take back what is written."""
 
-    def note(self, handle: Core) -> None:
+    def note(self, handle: Any) -> None:
         """This tensor is about to hold another value."""
 
 
@@ -97,6 +96,13 @@ def _call(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
 
 
 mode = Mode()
+
+
+def writing() -> AbstractContextManager[Any]:
+    """What a write to a part of a tensor stands under, so that threads may write other parts: no trace, which other
+    threads wait for with this lock.
+    """
+    return WRITES if mode.recorder is None else _NOTHING
 
 
 @contextmanager

@@ -63,11 +63,12 @@ class Contracted(Indexed):
     def _product(self, name: str, other: Operand, transpose: bool = False) -> Self:
         """`matmul`, under the name of what the user called."""
         x, y = self, self._factor(name, other)
-        if x.node.dtype is not y.node.dtype:
+        a, b = x.node, y.node
+        if a.dtype is not b.dtype:
             x, y = x._met(y), y._met(x)
             check_floats(name, x, y)
             x, y = x._promoted(y)
-        m, n = len(x.node.shape), len(y.node.shape)
+        m, n = len(a.shape), len(b.shape)
         if m == 0 or n == 0:
             raise ShapeError(
                 message(name, f"shapes {x.shape} and {y.shape}", "at least one axis each", "use * for numbers")

@@ -19,6 +19,7 @@ from ..ops.elementwise import CAST
 from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.rules import BOOL, DTYPES, INT64
 from ..ops.source import CONSTANT
+from ..settings import shown
 from .context import HANDLES
 from .context import Mode as Mode
 from .context import Recorder as Recorder
@@ -28,6 +29,7 @@ from .context import mode as mode
 from .context import tracing as tracing
 from .context import unknown_value as unknown_value
 from .context import user_line as user_line
+from .context import writing as writing
 
 Number = bool | int | float
 
@@ -249,11 +251,13 @@ class Core:
 
         A leaf keeps `requires_grad` and `.grad`. Raises ShapeError and DTypeError.
         """
-        check_assigned(self, other)
+        old, new = self.node, other.node if isinstance(other, Core) else None
+        if new is None or new.shape != old.shape or new.dtype is not old.dtype:
+            check_assigned(self, other)
         if mode.recorder is not None:
             mode.recorder.assign(self, mode.recorder.lift(other))
         else:
-            self._point_at(other.node)
+            self._point_at(new)
         return self
 
     def _point_at(self, new: Any) -> None:
@@ -340,8 +344,9 @@ def check_dtype(name: str, dtype: Any) -> DType:
     """A dtype as users write it (tg.float64, np.float32, "int64", float) as one of the five; raises DTypeError."""
     try:
         result = mode.dtype if dtype is float else np.dtype(dtype)
-    except TypeError:
+    except Exception:  # NumPy's, and those of a foreign object
         result = np.dtype(object)
     if result not in DTYPES:
-        raise DTypeError(message(name, f"dtype {dtype}", "bool, int32, int64, float32 or float64"))
+        got = f"dtype {dtype if isinstance(dtype, (str, np.dtype)) else shown(dtype)}"
+        raise DTypeError(message(name, got, "bool, int32, int64, float32 or float64"))
     return result

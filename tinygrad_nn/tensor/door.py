@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
 from ..errors import DTypeError, message
-from ..settings import kinds
+from ..settings import kinds, shown
 from .arrays import array_of, beside
 from .core import Core, constant, mode
 from .tensor import Tensor
@@ -48,8 +48,12 @@ def takes_data(function: Callable[P, R], rule: Rule = "layer") -> Callable[P, R]
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not kwargs and _plain.issuperset(map(type, args)):  # the usual call, which must not become slow here
-            return function(*args, **kwargs)
+        if not kwargs:  # the usual call, which must not become slow here
+            for value in args:
+                if value.__class__ not in _plain:
+                    break
+            else:
+                return function(*args)  # type: ignore[call-arg]
         for value, classes in zip(args, places):  # noqa: B905
             if classes is not None and value.__class__ not in classes and not is_tensor(value):
                 break
@@ -124,6 +128,17 @@ def check_tensors(name: str, parameters: Sequence[Any]) -> None:
         if not isinstance(one, Core):
             got = f"{type(one).__name__} as parameter {position}"
             raise DTypeError(message(name, got, "tensors", "pass model.parameters()"))
+
+
+def listed_tensors(name: str, parameters: Any) -> list[Tensor]:
+    """One tensor or several, as a list; raises DTypeError for what is none."""
+    if isinstance(parameters, Tensor):
+        return [parameters]
+    if not isinstance(parameters, Iterable) or isinstance(parameters, (str, bytes, range, np.ndarray)):
+        raise DTypeError(message(name, f"parameters {shown(parameters)}", "tensors", "pass model.parameters()"))
+    listed = list(parameters)
+    check_tensors(name, listed)
+    return listed
 
 
 def fills(function: Callable[P, R]) -> Callable[P, R]:

@@ -3,6 +3,7 @@
 Legal where PyTorch allows it: on computed tensors and on constants at any time, on leaves that require grad and their
 views only under no_grad. Recorded graphs keep the value they saw, so nothing that backward needs is lost. Shape and
 dtype stay. A write to a view reaches its base and all its other views; NumPy arrays made before keep their values.
+Threads may write to different parts of a tensor at once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import DTypeError, GraphError, ShapeError, message
-from .core import Core, Number, mode
+from .core import Core, Number, mode, writing
 from .operators import Operand
 from .reduce import Reduced
 
@@ -119,7 +120,8 @@ class InPlace(Reduced):
 
     def masked_fill_(self, mask: Core | np.ndarray[Any, Any], value: Operand) -> Self:
         """`value` where `mask` holds."""
-        return self._write("masked_fill_", self.masked_fill(mask, value))
+        with writing():
+            return self._write("masked_fill_", self.masked_fill(mask, value))
 
     # ---- operators ------------------------------------------------------------------------------------------------
 

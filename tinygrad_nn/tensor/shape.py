@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from operator import index as as_int
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -18,13 +18,13 @@ from ..graph import Shape
 from ..memory import check_shape_fits
 from ..ops.movement import BROADCAST, CAT, PAD, PERMUTE, RESHAPE, SLICE, Bounds
 from ..settings import shown
+from .arrays import MOST_AXES
 from .core import Core, constant, stretch
 from .elementwise import Elementwise
 from .operators import Operand
 from .promotion import result_type
 
 Ints = int | Sequence[int]
-MOST_AXES: Final = 64  # NumPy's
 _INT = frozenset((int,))  # what needs no look; bool is another type
 
 
@@ -48,6 +48,8 @@ def several(name: str, what: str, value: Any) -> tuple[int, ...]:
         return value
     if isinstance(value, (list, tuple, range)) or (isinstance(value, (np.ndarray, Core)) and value.ndim == 1):
         listed: Any = value
+        if isinstance(value, range) and value[2**20 :]:
+            raise ShapeError(message(name, f"{what} {value}", "fewer numbers"))
         return tuple([whole(name, what, one) for one in listed])
     return (whole(name, what, value),)
 

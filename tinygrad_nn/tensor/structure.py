@@ -7,10 +7,12 @@ node, as it finds that a tensor has, and asks its guards. So a call pays nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from typing import Any, Final, Protocol, TypeVar
 
 from .context import mode
 
+E = TypeVar("E")
 K = TypeVar("K")
 V = TypeVar("V")
 G = TypeVar("G", bound="Guard")
@@ -136,3 +138,26 @@ class Watched(dict[K, V]):
 
 def _watched(value: Any) -> Any:
     return Watched(value) if type(value) is dict else value
+
+
+def _said(change: Callable[..., Any]) -> Any:
+    """A method of a list that changes it, and says so."""
+
+    @wraps(change)
+    def method(*args: Any, **kwargs: Any) -> Any:
+        replaced()
+        return change(*args, **kwargs)
+
+    return method
+
+
+class WatchedList(list[E]):
+    """A list whose changes are said."""
+
+    __slots__ = ()
+
+    append, extend, insert = _said(list.append), _said(list.extend), _said(list.insert)
+    pop, remove, clear = _said(list.pop), _said(list.remove), _said(list.clear)
+    sort, reverse = _said(list.sort), _said(list.reverse)
+    __setitem__, __delitem__ = _said(list.__setitem__), _said(list.__delitem__)
+    __iadd__, __imul__ = _said(list.__iadd__), _said(list.__imul__)

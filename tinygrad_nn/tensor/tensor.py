@@ -6,7 +6,6 @@ Contracted -> Tensor; each may use the methods of those before.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -22,7 +21,7 @@ from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.source import CONSTANT
 from ..settings import typed
 from .contract import Contracted
-from .core import Core, bind, check_assigned, constant, mode, same, scalar
+from .core import Core, bind, check_assigned, constant, mode, same, scalar, writing
 from .plain import Plain
 from .shape import normal_axis
 from .structure import replaced
@@ -119,6 +118,8 @@ class Tensor(Contracted):
         Returns a function that removes the hook.
         """
         self._needs_gradient("register_hook")
+        if mode.recorder is not None:
+            mode.recorder.lift(self)
         hooks = _own_slot(self.node).hooks
         key = max(hooks, default=-1) + 1
         hooks[key] = hook
@@ -252,7 +253,8 @@ class Tensor(Contracted):
 
     def _repr_html_(self) -> str:
         shape = "scalar" if not self.shape else " x ".join(map(str, self.shape))
-        return f"<code>{html.escape(repr(self))}</code><br><small>{shape}, {self.dtype.name}</small>"
+        text = repr(self).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        return f"<code>{text}</code><br><small>{shape}, {self.dtype.name}</small>"
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec and self.numel() == 1 else repr(self)
@@ -529,12 +531,13 @@ class View(Tensor):
                 raise GraphError(message("assign", "a value that requires grad, for a detached tensor", hint=hint))
             mode.grad = False  # a value without a history is written, whatever the root has
         try:
-            if any(op is BROADCAST for _, op, *_ in steps):
-                self._root.assign(scattered([(op, attrs) for _, op, attrs, *_ in steps], self._root, other))
-            else:
-                value = other
-                for parent, op, attrs, *_ in reversed(steps):
-                    value = written(op, attrs, parent, value)
+            with writing():
+                if any(op is BROADCAST for _, op, *_ in steps):
+                    value: Any = scattered([(op, attrs) for _, op, attrs, *_ in steps], self._root, other)
+                else:
+                    value = other
+                    for parent, op, attrs, *_ in reversed(steps):
+                        value = written(op, attrs, parent, value)
                 self._root.assign(value)
         finally:
             mode.grad = before

@@ -48,10 +48,10 @@ class Summary:
         )
 
 
-def judge(graph: Graph, values: Sequence[Any], interpreted: bool = True) -> Outcome:
+def judge(graph: Graph, values: Sequence[Any], interpreted: bool = True, native: bool = True) -> Outcome:
     """`check`, an exception being a problem, too."""
     try:
-        return check(graph, values, interpreted)
+        return check(graph, values, interpreted, native)
     except Exception as error:
         return Outcome((f"{type(error).__name__}: {str(error)[:500]}",))
 

@@ -1,46 +1,42 @@
-"""A description as DOT text, or as a text tree. Every string that came from a user is quoted and escaped here, and
-nowhere else.
+"""A description as a graph of the graphviz package, which writes DOT, or as a text tree. Every string that came from a
+user is made fit to be shown here, and nowhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
+from ..extras import require
 from .description import Arrow, Box, Description, Frame, common
 from .folding import cost
 
-_BOXES: Final = {
-    "op": 'shape=box style="rounded,filled" fillcolor="#f4f6f8" color="#9aa5b1"',
-    "parameter": 'shape=box style=filled fillcolor="#dbe9f6" color="#3b6ea5"',
-    "input": 'shape=box style=filled fillcolor="#e3f1df" color="#5a8f4a"',
-    "constant": 'shape=plaintext fontcolor="#66707a"',
-    "output": 'shape=box style="rounded,filled,bold" fillcolor="#fbe9d7" color="#b9722e"',
-    "state": 'shape=box style="rounded,filled" fillcolor="#f3e3f5" color="#8e4a97"',
-    "entry": 'shape=box style="rounded,filled" fillcolor="#eef7eb" color="#5a8f4a"',
-    "folded": 'shape=box3d style=filled fillcolor="#ece7f3" color="#75609c"',
+_FILLED: Final = {"shape": "box", "style": "rounded,filled"}
+_BOXES: Final[Mapping[str, Mapping[str, str]]] = {
+    "op": {**_FILLED, "fillcolor": "#f4f6f8", "color": "#9aa5b1"},
+    "parameter": {**_FILLED, "style": "filled", "fillcolor": "#dbe9f6", "color": "#3b6ea5"},
+    "input": {**_FILLED, "style": "filled", "fillcolor": "#e3f1df", "color": "#5a8f4a"},
+    "constant": {"shape": "plaintext", "fontcolor": "#66707a"},
+    "output": {**_FILLED, "style": "rounded,filled,bold", "fillcolor": "#fbe9d7", "color": "#b9722e"},
+    "state": {**_FILLED, "fillcolor": "#f3e3f5", "color": "#8e4a97"},
+    "entry": {**_FILLED, "fillcolor": "#eef7eb", "color": "#5a8f4a"},
+    "folded": {"shape": "box3d", "style": "filled", "fillcolor": "#ece7f3", "color": "#75609c"},
 }
-_FRAMES: Final = {
-    "module": 'color="#c3ccd5" fontcolor="#55606b" style=rounded',
-    "loop": 'color="#8e4a97" fontcolor="#8e4a97" bgcolor="#fdf9fe" style="rounded,bold"',
+_FRAMES: Final[Mapping[str, Mapping[str, str]]] = {
+    "module": {"color": "#c3ccd5", "fontcolor": "#55606b", "style": "rounded"},
+    "loop": {"color": "#8e4a97", "fontcolor": "#8e4a97", "bgcolor": "#fdf9fe", "style": "rounded,bold"},
 }
-_BACK: Final = 'color="#8e4a97" fontcolor="#8e4a97" style=bold dir=back'
-_GRAPH: Final = 'rankdir=TB fontname="Helvetica" fontsize=11 nodesep=0.25 ranksep=0.35 labelloc=b'
+_BACK: Final = {"color": "#8e4a97", "fontcolor": "#8e4a97", "style": "bold", "dir": "back"}
+_FONT: Final = {"fontname": "Helvetica"}
+_GRAPH: Final = {**_FONT, "rankdir": "TB", "fontsize": "11", "nodesep": "0.25", "ranksep": "0.35", "labelloc": "b"}
+_NODE: Final = {**_FONT, "fontsize": "10", "margin": "0.12,0.05", "height": "0.3"}
+_EDGE: Final = {**_FONT, "fontsize": "9", "color": "#7b8794", "fontcolor": "#55606b", "arrowsize": "0.6"}
 # `dot` works on a large graph for minutes to straighten an arrow, so the rounds it may take are bounded: for a small
 # drawing where more would not be seen, for a large one much earlier.
-_PATIENT: Final = "nslimit=100 nslimit1=100"
-_HURRIED: Final = "nslimit=1 nslimit1=1 mclimit=0.1"
+_PATIENT: Final = {"nslimit": "100", "nslimit1": "100"}
+_HURRIED: Final = {"nslimit": "1", "nslimit1": "1", "mclimit": "0.1"}
 _LARGE: Final = 1500  # of `cost`
 _LONGEST: Final = 80
-
-
-def quoted(*lines: str) -> str:
-    """A DOT string of several lines. Backslashes and quotes are escaped, control characters shown, long lines cut.
-
-    >>> print(quoted('say "hi"', "<b>"))
-    "say \\"hi\\"\\n<b>"
-    """
-    return '"' + "\\n".join(_escaped(line) for line in lines) + '"'
 
 
 def _shown(line: str) -> str:
@@ -49,27 +45,27 @@ def _shown(line: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in short)
 
 
-def _escaped(line: str) -> str:
-    """In DOT text `&` begins the name of a character, also within quotes."""
-    return _shown(line).replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")
+def _label(graphviz: Any, *lines: str) -> str:
+    """A label of several lines, each as it is: nothing in it is an escape of DOT, HTML, or the name of a character."""
+    escaped = (graphviz.escape(_shown(line)).replace("&", "&amp;") for line in lines)
+    return graphviz.nohtml("\\n".join(escaped))  # type: ignore[no-any-return]
 
 
-def to_dot(description: Description) -> str:
-    """The drawing as a DOT program, from top to bottom; modules and loops are clusters."""
+def to_dot(description: Description) -> Any:
+    """The drawing as a Digraph, from top to bottom; modules and loops are clusters."""
+    graphviz = require("graphviz")
     patient = cost(description) <= _LARGE
-    lines = [
-        "digraph {",
-        f"  graph [{_GRAPH} {_PATIENT if patient else _HURRIED}]",
-        '  node [fontname="Helvetica" fontsize=10 margin="0.12,0.05" height=0.3]',
-        '  edge [fontname="Helvetica" fontsize=9 color="#7b8794" fontcolor="#55606b" arrowsize=0.6]',
-    ]
+    looks = {**_GRAPH, **(_PATIENT if patient else _HURRIED)}
     if description.notes:
-        lines.append(f"  label={quoted(*description.notes)}")
-    lines += _clustered(description.boxes)
+        looks["label"] = _label(graphviz, *description.notes)
+    drawn = graphviz.Digraph(graph_attr=looks, node_attr=_NODE, edge_attr=_EDGE)
+    _add_boxes(graphviz, drawn, description.boxes)
     leaves = {box.key for box in description.boxes if box.role in ("parameter", "constant")}
-    lines += (_arrow(arrow, arrow.tail in leaves) for arrow in description.arrows)
-    lines += (f"  n{first} -> n{second} [style=invis]" for first, second in (_entered(description) if patient else ()))
-    return "\n".join([*lines, "}"]) + "\n"
+    for arrow in description.arrows:
+        _add_arrow(graphviz, drawn, arrow, arrow.tail in leaves)
+    for first, second in _entered(description) if patient else ():
+        drawn.edge(f"n{first}", f"n{second}", style="invis")
+    return drawn
 
 
 def _entered(description: Description) -> Iterator[tuple[int, int]]:
@@ -91,41 +87,45 @@ def _entered(description: Description) -> Iterator[tuple[int, int]]:
                     yield tail, key
 
 
-def _arrow(arrow: Arrow, from_leaf: bool) -> str:
-    """A line for an arrow. What flows is to go straight down, weights come in from the side.
+def _add_arrow(graphviz: Any, drawn: Any, arrow: Arrow, from_leaf: bool) -> None:
+    """An arrow. What flows is to go straight down, weights come in from the side.
 
     An arrow that goes back is given to `dot` as one that goes on, drawn from its end: else the loop it closes might be
     cut open elsewhere.
     """
-    attributes = [f"label={quoted(f' {arrow.label} ')}"] if arrow.label else []
-    attributes += [_BACK] if arrow.back else [] if from_leaf else ["weight=4"]
+    label = _label(graphviz, f" {arrow.label} ") if arrow.label else None
+    looks = _BACK if arrow.back else {} if from_leaf else {"weight": "4"}
     first, second = (arrow.head, arrow.tail) if arrow.back else (arrow.tail, arrow.head)
-    return f"  n{first} -> n{second}" + (f" [{' '.join(attributes)}]" if attributes else "")
+    drawn.edge(f"n{first}", f"n{second}", label, **looks)
 
 
-def _clustered(boxes: tuple[Box, ...]) -> Iterator[str]:
+def _add_boxes(graphviz: Any, drawn: Any, boxes: tuple[Box, ...]) -> None:
     """Boxes inside nested subgraphs, one per frame; each frame is opened and closed once."""
     first: dict[object, int] = {}
     for place, box in enumerate(boxes):
         for depth in range(len(box.group)):
             first.setdefault(box.group[: depth + 1], place)
     around = [tuple(first[box.group[: depth + 1]] for depth in range(len(box.group))) for box in boxes]
-    open_frames: tuple[Frame, ...] = ()
-    count = 0
+    frames: tuple[Frame, ...] = ()
+    graphs, count = [drawn], 0  # the drawing, and the clusters that are open in it
+
+    def close(kept: int) -> None:
+        while len(graphs) > kept + 1:
+            inner = graphs.pop()
+            graphs[-1].subgraph(inner)
+
     for place in sorted(range(len(boxes)), key=lambda place: (around[place], place)):
         box = boxes[place]
-        shared = len(common(open_frames, box.group))
-        for depth in range(len(open_frames), shared, -1):
-            yield "  " * depth + "}"
-        for depth in range(shared, len(box.group)):
+        shared = len(common(frames, box.group))
+        close(shared)
+        for frame in box.group[shared:]:
             count += 1
-            frame, indent = box.group[depth], "  " * (depth + 1)
-            yield f"{indent}subgraph cluster_{count} {{"
-            yield f"{indent}  label={quoted(frame.text)} labeljust=l labelloc=t {_FRAMES[frame.kind]}"
-        open_frames = box.group
-        yield "  " * (len(box.group) + 1) + f"n{box.key} [label={quoted(*box.lines)} {_BOXES[box.role]}]"
-    for depth in range(len(open_frames), 0, -1):
-        yield "  " * depth + "}"
+            graphs.append(graphviz.Digraph(f"cluster_{count}"))
+            graphs[-1].attr(label=_label(graphviz, frame.text), labeljust="l", labelloc="t")
+            graphs[-1].attr(**_FRAMES[frame.kind])
+        frames = box.group
+        graphs[-1].node(f"n{box.key}", _label(graphviz, *box.lines), **_BOXES[box.role])
+    close(0)
 
 
 def to_tree(description: Description) -> str:

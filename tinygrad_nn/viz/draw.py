@@ -37,12 +37,12 @@ class Drawing:
     @property
     def source(self) -> str:
         """The DOT text."""
-        return to_dot(self.description)
+        return str(self.graphviz.source.expandtabs(2))
 
     @property
     def graphviz(self) -> Any:
-        """The drawing as an object of the graphviz package, for its `view` and `unflatten`."""
-        return require("graphviz").Source(self.source)
+        """The drawing as a Digraph of the graphviz package, for its `view` and `unflatten`."""
+        return to_dot(self.description)
 
     def __str__(self) -> str:
         return to_tree(self.description)

@@ -19,13 +19,12 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from ...config import config
+from ...folders import NO_LINK, POSIX, is_private, opened
 
 LIMIT: Final = 64 * 2**20  # bytes in all
 SIGNATURE: Final = 32  # bytes before the code
 KEY: Final = "key"
 STALE: Final = 3600  # seconds after which a file that nobody has renamed was left behind
-_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
-_POSIX: Final = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
 
 
 def key(*parts: str) -> str:
@@ -59,7 +58,7 @@ def save(name: str, code: bytes) -> None:
 
 def own_folder() -> str:
     """The name of this user's folder in the one that users may share."""
-    return f"code-{os.getuid()}" if _POSIX else "code"
+    return f"code-{os.getuid()}" if POSIX else "code"
 
 
 def _signed(secret: bytes, name: str, code: bytes) -> bytes:
@@ -84,29 +83,12 @@ def _secret(folder: int) -> bytes:
 def _opened(make: bool) -> Iterator[int]:
     """The descriptor of our folder. OSError where there is none that is ours alone."""
     outer = config().cache
-    if outer is None or not _POSIX:
+    if outer is None:
         raise OSError("no cache")
-    if make:
-        outer.mkdir(mode=0o700, parents=True, exist_ok=True)
-    above = os.open(outer, os.O_RDONLY | os.O_DIRECTORY | _NO_LINK)
-    try:
-        if make:
-            with suppress(FileExistsError):
-                os.mkdir(own_folder(), 0o700, dir_fd=above)
-        folder = os.open(own_folder(), os.O_RDONLY | os.O_DIRECTORY | _NO_LINK, dir_fd=above)
-    finally:
-        os.close(above)
-    try:
-        if not _is_ours(os.fstat(folder)):
+    with opened(outer, make) as above, opened(own_folder(), make, above) as folder:
+        if not is_private(os.fstat(folder)):
             raise OSError("a folder that others may use")
         yield folder
-    finally:
-        os.close(folder)
-
-
-def _is_ours(status: os.stat_result) -> bool:
-    """Whether nobody else can read or change it."""
-    return status.st_uid == os.getuid() and not status.st_mode & 0o077
 
 
 def _is_free(folder: int, name: str) -> bool:
@@ -120,12 +102,12 @@ def _is_free(folder: int, name: str) -> bool:
 def _read(folder: int, name: str, used: bool = False) -> bytes | None:
     """The content of a file of ours, None for any other. With `used` it counts as used now."""
     try:
-        descriptor = os.open(name, os.O_RDONLY | _NO_LINK, dir_fd=folder)
+        descriptor = os.open(name, os.O_RDONLY | NO_LINK, dir_fd=folder)
     except OSError:
         return None
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
-        if not (stat.S_ISREG(status.st_mode) and _is_ours(status) and status.st_size <= LIMIT):
+        if not (stat.S_ISREG(status.st_mode) and is_private(status) and status.st_size <= LIMIT):
             return None
         if used:
             with suppress(OSError):  # of a disk that is only read
@@ -136,7 +118,7 @@ def _read(folder: int, name: str, used: bool = False) -> bytes | None:
 def _write(folder: int, name: str, content: bytes, replace: bool = True) -> None:
     """Make a file of mode 0600 at once, in place of another; with `replace=False` only where there is none yet."""
     temporary = f"{os.urandom(8).hex()}.tmp"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600, dir_fd=folder)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK, 0o600, dir_fd=folder)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, 0o600)  # whatever the umask takes away

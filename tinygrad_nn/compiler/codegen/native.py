@@ -1,7 +1,8 @@
-"""LLVM, through llvmlite: IR text to machine code in this process. The only file that touches llvmlite.
+"""LLVM, through llvmlite: IR text to object code for a target, and to machine code in this process.
 
 The code of `llvm` needs no optimiser: instructions already are where they belong, so LLVM only selects them and
-allocates registers. Object code goes through the cache.
+allocates registers. Object code for this machine goes through the cache; that for another is made by a child process,
+since an assertion of LLVM that does not hold ends the process. This file and `emit.py` alone touch llvmlite.
 """
 
 from __future__ import annotations
@@ -10,29 +11,39 @@ import ctypes
 import os
 import platform
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 from ...config import config
 from ...errors import GraphError, message
 from ...extras import require
+from ...interrupt import beside
+from ..target import Target
 from . import cache as disk
+from . import emit
 
-LEVEL: Final = 2  # of code generation: 3 takes as long again and gives the same code
+SIGNATURE: Final = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """This machine, as LLVM knows it; `width` is that of its vectors, in bytes."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Object:
+    """Object code, the key of the cache it goes by, and whether it came from there."""
 
-    triple: str
-    cpu: str
-    features: str
-    width: int
-    version: str
+    code: bytes
+    key: str
+    cached: bool
+
+    def verify(self) -> Object:
+        """Check that it is some; every format begins with a magic number. Raises GraphError."""
+        if not self.code.startswith((b"\x7fELF", b"\0asm", b"\xcf\xfa\xed\xfe")) and sys.platform != "win32":
+            raise GraphError(message("llvm", f"object code that begins with {self.code[:4]!r}", "ELF, wasm or Mach-O"))
+        return self
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,67 +55,108 @@ class Code:
     address: int
     cached: bool
 
+    def verify(self) -> Code:
+        """Check that there is a function. Raises GraphError."""
+        if not self.address:
+            raise GraphError(message("llvm", "no function of that name in the object code"))
+        return self
+
 
 _lock: Final = threading.Lock()
 
 
 @cache
-def machine() -> Machine:
-    """What to compile for."""
+def host() -> Target:
+    """This machine."""
     binding = require("llvmlite.binding")
     with _lock:
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
     features = binding.get_host_cpu_features()
     width = 64 if features.get("avx512f") else 32 if features.get("avx") else 16
-    version = ".".join(map(str, binding.llvm_version_info))
-    return Machine(
-        binding.get_default_triple(),
-        binding.get_host_cpu_name(),
-        features.flatten(),
-        width,
-        f"{version} {platform.machine()}",
-    )
+    triple = binding.get_default_triple()
+    fma = bool(features.get("fma") or features.get("fma4")) or not triple.startswith(("x86", "i"))
+    return Target(triple, binding.get_host_cpu_name(), features.flatten(), width, fma, blas=True)
 
 
-def target_machine() -> Any:
-    """A fresh target machine: an engine takes ownership of the one it is given."""
-    binding = require("llvmlite.binding")
-    host = machine()
-    return binding.Target.from_triple(host.triple).create_target_machine(
-        cpu=host.cpu, features=host.features, opt=LEVEL, reloc="pic", codemodel="jitdefault"
-    )
+@cache
+def version() -> str:
+    """What else object code depends on: LLVM's version, and how the machine calls itself."""
+    parts = require("llvmlite.binding").llvm_version_info
+    return f"{'.'.join(map(str, parts))} {platform.machine()} {emit.LEVEL}"
 
 
-def build(text: str, name: str, signature: Any, announce: Callable[[], None] | None = None) -> Code:
-    """The machine code of a function in LLVM IR; `announce` is called before LLVM has to make it.
+def object_code(text: str, target: Target, announce: Callable[[], None] = lambda: None) -> Object:
+    """The object code of LLVM IR; `announce` is called before LLVM has to make it.
 
     Raises GraphError with LLVM's own words where the IR is wrong.
     """
+    key = disk.key(text, repr(target), version())
+    code = disk.load(key)
+    if code is not None:
+        return Object(code, key, True)
+    announce()
+    return Object(beside(_object_code, text, target, key), key, False)
+
+
+def _object_code(text: str, target: Target, key: str) -> bytes:
+    """LLVM's part, which Ctrl-C does not end: what it makes is kept for the next time, whoever waits for it."""
+    code = _emitted(text, target) if target.triple == host().triple else _emitted_by_a_child(text, target)
+    disk.save(key, code)
+    return code
+
+
+def _machine(target: Target) -> Any:
+    return emit.machine(require("llvmlite.binding"), target.triple, target.cpu, target.features)
+
+
+def _emitted(text: str, target: Target) -> bytes:
     binding = require("llvmlite.binding")
-    host = machine()
-    entry = disk.key(text, host.triple, host.cpu, host.features, host.version, str(LEVEL))
-    stored = disk.load(entry)
-    if stored is None and announce is not None:
-        announce()
     with _lock:
         try:
-            if stored is None:
-                module = binding.parse_assembly(text)
-                stored = target_machine().emit_object(module)
-                disk.save(entry, stored)
-                hit = False
-            else:
-                hit = True
-            engine = binding.create_mcjit_compiler(binding.parse_assembly(""), target_machine())
-            engine.add_object_file(binding.object_file.ObjectFileRef.from_data(stored))
+            return emit.emitted(binding, text, _machine(target))
+        except RuntimeError as error:
+            raise GraphError(message("llvm", f"IR that LLVM refuses: {error}")) from error
+
+
+def _emitted_by_a_child(text: str, target: Target) -> bytes:
+    require("llvmlite.binding")
+    command = [sys.executable, "-P", str(Path(emit.__file__)), target.triple, target.cpu, target.features]
+    done = subprocess.run(command, input=text.encode(), capture_output=True, check=False)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip()
+        ended = f"signal {-done.returncode}" if done.returncode < 0 else f"code {done.returncode}"
+        raise GraphError(message("llvm", f"IR that LLVM refuses for {target.triple} ({ended}): {said}"))
+    return done.stdout
+
+
+def load(made: Object, name: str, target: Target) -> Code:
+    """The function of this name in this process. Raises GraphError where the code is for another machine."""
+    if target.triple != host().triple:
+        raise GraphError(message("llvm", f"code for {target.triple} to run here", f"code for {host().triple}"))
+    binding = require("llvmlite.binding")
+    with _lock:
+        try:
+            engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _machine(target))
+            engine.add_object_file(binding.object_file.ObjectFileRef.from_data(made.code))
             engine.finalize_object()
             address = engine.get_function_address(name)
         except RuntimeError as error:
-            raise GraphError(message("llvm", f"IR that LLVM refuses: {error}")) from error
+            raise GraphError(message("llvm", f"object code that LLVM refuses: {error}")) from error
     if config().perf:
-        _map(name, entry, address, stored)
-    return Code(engine, signature(address), address, hit)
+        _map(name, made.key, address, made.code)
+    return Code(engine, SIGNATURE(address), address, made.cached)
+
+
+def verify(text: str) -> str:
+    """The text, if LLVM finds nothing wrong with it; else GraphError."""
+    binding = require("llvmlite.binding")
+    with _lock:
+        try:
+            binding.parse_assembly(text).verify()
+        except RuntimeError as error:
+            raise GraphError(message("llvm", f"IR that LLVM refuses: {error}")) from error
+    return text
 
 
 def _map(name: str, entry: str, address: int, code: bytes) -> None:
@@ -123,11 +175,7 @@ def _map(name: str, entry: str, address: int, code: bytes) -> None:
             file.write(f"{address:x} {size:x} tinygrad_nn_{name}_{entry[:8]}\n")
 
 
-def assembly(text: str) -> str:
+def assembly(text: str, target: Target) -> str:
     """The machine code of IR as text."""
     binding = require("llvmlite.binding")
-    machine()
-    return str(target_machine().emit_assembly(binding.parse_assembly(text)))
-
-
-SIGNATURE: Final = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
+    return str(_machine(target).emit_assembly(binding.parse_assembly(text)))

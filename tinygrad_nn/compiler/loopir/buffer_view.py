@@ -8,7 +8,7 @@ from .ir import Access, Affine, Buffer, Guard, Index
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class BufferView:
     """`buffer[place, index of the node]`, the first number of the index shifted, or left out where it says nothing."""
 
     buffer: Buffer
@@ -24,6 +24,6 @@ class Window:
             index = (index[0] + self.shift, *index[1:])
         return Access(self.buffer, (*self.place, *index), guards)
 
-    def entry(self, at: Affine) -> Window:
+    def entry(self, at: Affine) -> BufferView:
         """What lies at one place of the node's first axis."""
         return replace(self, place=(*self.place, at + self.shift), shift=0)

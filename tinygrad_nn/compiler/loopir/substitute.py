@@ -11,11 +11,12 @@ from .ir import Access, Affine, Assign, Buffer, Guard, Let, Loop, Statement, Sto
 
 
 @dataclass(frozen=True, slots=True)
-class Renaming:
+class Substitution:
     """What stands for what. The buffers of a Gemm and the conditions of a Check stay."""
 
     variables: Mapping[Var, Var] = field(default_factory=dict)
     buffers: Mapping[Buffer, Buffer] = field(default_factory=dict)
+    expressions: Mapping[Expr, Expr] = field(default_factory=dict)
 
     def statement(self, one: Statement) -> Statement:
         """A statement, with all inside of it."""
@@ -30,6 +31,9 @@ class Renaming:
     def _expression(self, root: Expr) -> Expr:
         fresh: dict[Expr, Expr] = {}
         for node in walk(root):
+            if node in self.expressions:
+                fresh[node] = self.expressions[node]
+                continue
             value = self._leaf(node.value) if node.op == "param" else node.value
             args = tuple(fresh[arg] for arg in node.args)
             changed = value is not node.value or any(x is not y for x, y in zip(args, node.args, strict=True))

@@ -32,13 +32,21 @@ DEPTH: Final = 60  # longest chain that is computed in one place
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """The nodes with a buffer, in order, with the reason; and those whose buffer must be in plain row-major order."""
+    """The nodes with a buffer, in order, with the reason; and those whose buffer must be in plain row-major order.
+
+    `blas` says whether large products are left to a BLAS.
+    """
 
     stored: dict[Node, str]
     plain: frozenset[Node]
+    blas: bool = True
+
+    def multiplies(self, node: Node) -> bool:
+        """Whether a BLAS computes a node."""
+        return self.blas and is_large(node)
 
 
-def plan(graph: Graph) -> Plan:
+def plan(graph: Graph, blas: bool = True) -> Plan:
     """Decide for every node, users before operands."""
     users: dict[Node, list[tuple[Node, int]]] = {node: [] for node in graph.nodes}
     inputs = frozenset(graph.inputs)
@@ -65,10 +73,10 @@ def plan(graph: Graph) -> Plan:
                 plain.add(node)
                 if user in plain or user in reasons:
                     plain.add(user)
-        if is_large(node):
+        if blas and is_large(node):
             reasons.setdefault(node, "a large matrix product")
             plain.add(node)
-        if any(is_large(user) for user, _ in users[node]):
+        if blas and any(is_large(user) for user, _ in users[node]):
             reasons.setdefault(node, "operand of a large matrix product")
             plain.add(node)
         if node in inputs or (node.op.kind == "source" and filled(node) is None):
@@ -87,7 +95,7 @@ def plan(graph: Graph) -> Plan:
                 reasons[node] = f"read {count:g} times"
     _limit_depth(graph, reasons)
     ordered = {node: reasons[node] for node in graph.nodes if node in reasons}
-    return Plan(ordered, frozenset(plain))
+    return Plan(ordered, frozenset(plain), blas)
 
 
 def is_split(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
@@ -138,7 +146,7 @@ def is_placeable(node: Node, graph: Graph, plan: Plan) -> bool:
     if node not in plan.stored or node in plan.plain or node in graph.inputs or node.op is COLUMN:
         return False
     moves = node.op.kind == "movement" and node.op is not RESHAPE
-    return moves or (node.op.kind in ("elementwise", "reduce", "contract") and not is_large(node))
+    return moves or (node.op.kind in ("elementwise", "reduce", "contract") and not plan.multiplies(node))
 
 
 def _own_loops(node: Node) -> bool:
@@ -222,7 +230,7 @@ def _costs(graph: Graph, inputs: frozenset[Node], users: Mapping[Node, list[tupl
     for node in graph.nodes:
         if node in inputs or node.op.kind == "source":
             cost[node] = 0
-        elif node.op.kind == "elementwise":
+        elif node.op.kind == "elementwise" and node.op.emit is not None:
             cost[node] = op_cost(node) + sum(of(operand) for operand in node.inputs)
         elif node.op.kind == "movement":
             places = 3 * len(node.inputs) if isinstance(node.op.emit, Pieces) else node.op.cost

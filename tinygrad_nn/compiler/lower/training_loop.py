@@ -6,9 +6,9 @@
         divide the sums by the number of samples
         when this epoch is evaluated:  the evaluation, its scores to the history
 
-The short last batch is served by the step's own kernels where `batches.overlaid` finds a common graph, else by kernels
-of its own after the loop. Samples of several lengths come as several sets of data, each with the kernels of a step of
-its own; then every batch runs those it is for, and Python says which.
+The short last batch is served by the step's own kernels where its batches say so, else by those of a step after it.
+Samples of several lengths come as several sets of data, each with the kernels of a step of its own; then every batch
+runs those it is for, and Python says which.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ...graph import Array, Graph, Node
+from ...errors import GraphError, message
+from ...graph import DType, Shape
 from ...ops.lookup import Called
 from ...ops.rules import FLOAT64, INT64
 from ...scalar import Expr, const, param
+from ..job import Batches, Epochs, Job, Part, Results
 from ..loopir.ir import (
     TAIL,
     Access,
@@ -38,241 +40,291 @@ from ..loopir.ir import (
     nest,
 )
 from ..loopir.program import Fault, Program, Region, Repeat, Span, When, shifted
-from ..passes.algebra import rewrite
-from ..trace import Traced
-from .fusion import Plan, plan
-from .lower import lower
+from .parts import Lowered
 
 STOPPED: Final = 10**6  # the code of a run that was stopped
 CAPACITY: Final = 4096  # epochs of one call at most
 ORDERS: Final = 2**20  # permuted indices kept for one call at most
-Results = list[int | float]  # of each value returned: the number of the output, or the value itself
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A step for batches of some size: its trace, the graph to compile, what it returns, and the batches it is for."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Control:
+    """What Python fills in and reads: of a call, of each of its epochs, of each batch of an epoch.
 
-    data: int  # the set of data it works on
-    traced: Traced
-    graph: Graph
-    results: Results
-    rows: int
-    tail: int | None  # rows of the last batch, where this body serves a short one too
+    epochs   how many there are in this call; `stop` is the number of the batch before which it ends
+    now      where the run is: epoch and batch
+    history  of an epoch and each number the step returns its mean; `sound` is how many batches were before the first
+             whose number was not finite
+    scores   what the evaluation returned after an epoch, where `evaluated` is 1
+    order    the samples of an epoch, one batch after the other; turns: the step of each batch, and whether it is short
+    """
+
+    epochs: Buffer
+    stop: Buffer
+    now: Buffer
+    history: Buffer
+    sound: Buffer
+    scores: Buffer
+    evaluated: Buffer
+    order: Buffer | None
+    turns: Buffer | None
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """All that there are."""
+        found = (self.history, self.sound, self.scores, self.evaluated, self.epochs, self.now, self.stop)
+        return (*found, *(buffer for buffer in (self.order, self.turns) if buffer is not None))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingProgram:
+    """The program of a run, and what is where in it.
+
+    state    the tensors that the parts reach, with their buffers, and whether the run changes them
+    sources  the columns of each set of data
+    judging  the codes of the faults of the evaluation
+    """
+
+    job: Job
+    program: Program
+    control: Control
+    state: tuple[tuple[Any, Buffer, bool], ...]
+    sources: tuple[tuple[Buffer, ...], ...]
+    capacity: int
+    judging: range
+
+    @property
+    def rounds(self) -> int:
+        """Batches of an epoch."""
+        return count_rounds(self.job.steps)
+
+    def verify(self) -> TrainingProgram:
+        """Check the program, and that whatever is named is one of its inputs. Raises GraphError."""
+        self.program.verify()
+        inputs = set(self.program.inputs)
+        named = [*self.control.buffers, *(buffer for _, buffer, _ in self.state)]
+        named += [buffer for columns in self.sources for buffer in columns]
+        strangers = [buffer for buffer in named if buffer not in inputs]
+        if strangers:
+            raise GraphError(message("training", f"{', '.join(map(str, strangers))}, no inputs of the program"))
+        return self
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Places:
+    """Where the kernels of a run find things: data and control, in the round of an epoch."""
+
+    epochs: Epochs
+    control: Control
+    epoch: Var
+    row: Affine  # of the orders, for this epoch
+    width: int  # samples of a batch
     rounds: int
+    data: tuple[tuple[Buffer, ...], ...]  # none where the data is the input of the step itself
 
 
-class Epochs:
-    """Puts the program of a run together, and knows its buffers."""
+def count_rounds(steps: Sequence[Part]) -> int:
+    """Batches of an epoch."""
+    return sum(batches_of(step).rounds for step in steps)
 
-    def __init__(
-        self,
-        bodies: Sequence[Body],
-        scored: Traced | None,
-        scores: Results,
-        sets: Sequence[Sequence[Array]],
-        shuffle: bool,
-        permutation: Traced | None,
-    ) -> None:
-        self.bodies = bodies
-        self.samples = sum(len(columns[0]) for columns in sets)
-        self.owners: dict[int, Buffer] = {}
-        self.faults: list[Fault] = []
-        self.handles: dict[int, Any] = {}
-        others = [traced for traced in (scored, permutation) if traced is not None]
-        graphs = [rewrite(body.graph) for body in bodies] + [rewrite(traced.graph) for traced in others]
-        traces = [body.traced for body in bodies] + others
-        plans = plain_together([plan(graph) for graph in graphs], traces)
-        self.plans = dict(zip(plans, graphs, strict=True))
-        parts = [
-            self._lowered(graph, one, traced, "" if k == 0 else f"p{k}")
-            for k, (graph, one, traced) in enumerate(zip(graphs, plans, traces, strict=True))
-        ]
-        steps = parts[: len(bodies)]
-        first = 1 + sum(len(step.faults) for step in steps)
-        self.judging = range(first, first + (len(parts[len(bodies)].faults) if scored is not None else 0))  # codes
-        changing = {id(traced.captures[k].handle) for traced in traces for k in traced.updated}
-        self.state = [(handle, self.owners[key], key in changing) for key, handle in self.handles.items()]
-        self.batches = [step.inputs[: len(body.traced.arguments)] for step, body in zip(steps, bodies, strict=True)]
-        ragged = len(sets) > 1
-        self.width = max(body.rows for body in bodies)
-        self.rounds = rounds = sum(body.rounds for body in bodies)
-        whole = rounds * self.width
-        per_epoch = shuffle and permutation is None
-        self.capacity = max(1, min(CAPACITY, ORDERS // whole)) if per_epoch else CAPACITY
-        self.epoch = Var("epoch", self.capacity)
-        self.row = affine(self.epoch) if per_epoch else Affine()  # of the orders, for this epoch
-        rows = self.capacity if per_epoch else 1
-        self.orders = Buffer("order", (rows, whole), INT64, "input") if ragged or shuffle else None
-        self.turns = Buffer("turns", (rows, rounds, 2), INT64, "input", True) if ragged else None
-        # A whole set in order is the input of the step itself.
-        resident = len(bodies) == 1 and bodies[0].rounds == 1 and not shuffle
-        self.sources = [list(self.batches[0])] if resident else [self._sources(columns, whole) for columns in sets]
-        self.data = [] if resident else self.sources
-        self.history = Buffer("history", (self.capacity, max(1, len(bodies[0].results))), FLOAT64, "input", True)
-        self.sound = Buffer("sound", self.history.shape, INT64, "input", True)
-        self.scores = Buffer("scores", (self.capacity, max(1, len(scores))), FLOAT64, "input", True)
-        self.flags = Buffer("evaluated", (self.capacity,), INT64, "input", True)
-        self.count, self.now = Buffer("epochs", (), INT64, "input"), Buffer("now", (2,), INT64, "input", True)
-        self.stop = Buffer("stop", (), INT64, "input")
-        if self.orders is not None:
-            sizes = {data[0].shape[0] for data in self.data}
-            self.faults += [Fault(Called("order"), self.orders, size) for size in sizes]
+
+def batches_of(step: Part) -> Batches:
+    """Those that a step is for. Raises GraphError for what is no step."""
+    if step.batches is None:
+        raise GraphError(message("training", "a step without batches"))
+    return step.batches
+
+
+def training_program(lowered: Lowered) -> TrainingProgram:
+    """The parts of a run as one program, with its loops."""
+    job, programs = lowered.job, lowered.programs
+    if job.epochs is None:
+        raise GraphError(message("training", "a job without epochs"))
+    count = len(job.steps)
+    places = make_places(job, job.epochs)
+    inputs = [lowered.arguments(k) for k in range(count)]
+    line = Line()
+    regions: list[Region] = []
+    if job.epochs.permuted and places.control.order is not None:
+        regions += line.part(programs[-1])
+        regions += line.span([_ordered(job.epochs.samples, programs[-1].outputs[0], places.control.order)])
+    regions += _batches(line, job.steps, programs[:count], inputs, places)
+    regions += line.span(_means(places, len(job.steps[0].results)))
+    if job.epochs.evaluated:
+        inner = [*line.part(programs[count])]
+        inner += line.span(_scored(places, job.parts[count].results, programs[count].outputs))
+        regions.append(When(Access(places.control.evaluated, (affine(places.epoch),)), 1, tuple(inner)))
+    control = places.control
+    changing = {id(part.captures[k].handle) for part in job.parts if part.traced for k in part.traced.updated}
+    state = tuple((handle, buffer, id(handle) in changing) for handle, buffer in lowered.state)
+    data = [buffer for columns in places.data for buffer in columns]
+    arguments = [buffer for columns in inputs for buffer in columns]
+    known = dict.fromkeys([*data, *control.buffers, *arguments, *(buffer for _, buffer, _ in state)])
+    made = [buffer for program in programs for buffer in program.buffers if buffer not in known]
+    sizes = dict.fromkeys(columns[0].shape[0] for columns in places.data)
+    program = Program(
+        tuple(line.kernels),
+        (*known, *made),
+        tuple(known),
+        (),
+        tuple(update for program in programs for update in program.updates),
+        lowered.faults + tuple(Fault(Called("order"), control.order, size) for size in sizes if control.order),
+        (Repeat(places.epoch, tuple(regions), Access(control.epochs, ())),),
+    )
+    first = 1 + sum(len(program.faults) for program in programs[:count])
+    judging = range(first, first + (len(programs[count].faults) if job.epochs.evaluated else 0))
+    sources = places.data or (inputs[0],)
+    return TrainingProgram(job, program, control, state, sources, places.epoch.extent, judging)
+
+
+def make_places(job: Job, epochs: Epochs) -> Places:
+    """The buffers around the parts. A whole set in order is the input of the step itself."""
+    steps, rounds = job.steps, count_rounds(job.steps)
+    ragged, width = len(epochs.sets) > 1, max(batches_of(step).rows for step in steps)
+    whole = rounds * width
+    per_epoch = epochs.shuffle and not epochs.permuted
+    capacity = max(1, min(CAPACITY, ORDERS // whole)) if per_epoch else CAPACITY
+    epoch = Var("epoch", capacity)
+    scores = job.parts[len(steps)].results if epochs.evaluated else ()
+    shape = (capacity, max(1, len(steps[0].results)))
+    order = Buffer("order", (capacity if per_epoch else 1, whole), INT64, "input") if ragged or epochs.shuffle else None
+    control = Control(
+        epochs=Buffer("epochs", (), INT64, "input"),
+        stop=Buffer("stop", (), INT64, "input"),
+        now=Buffer("now", (2,), INT64, "input", True),
+        history=Buffer("history", shape, FLOAT64, "input", True),
+        sound=Buffer("sound", shape, INT64, "input", True),
+        scores=Buffer("scores", (capacity, max(1, len(scores))), FLOAT64, "input", True),
+        evaluated=Buffer("evaluated", (capacity,), INT64, "input", True),
+        order=order,
+        turns=Buffer("turns", (capacity if per_epoch else 1, rounds, 2), INT64, "input", True) if ragged else None,
+    )
+    is_input = len(steps) == 1 and rounds == 1 and not epochs.shuffle
+    data = () if is_input else tuple(_columns(columns, whole if order is None else None) for columns in epochs.sets)
+    return Places(epochs, control, epoch, affine(epoch) if per_epoch else Affine(), width, rounds, data)
+
+
+def _columns(columns: Sequence[tuple[Shape, DType]], rows: int | None) -> tuple[Buffer, ...]:
+    """Buffers for data; what is taken in order is taken up to the end of a whole batch, so many rows."""
+    return tuple(
+        Buffer(f"x{k}", (shape[0] if rows is None else rows, *shape[1:]), dtype, "input")
+        for k, (shape, dtype) in enumerate(columns)
+    )
+
+
+class Line:
+    """Kernels one after the other, while the regions of a run are put together."""
+
+    def __init__(self) -> None:
         self.kernels: list[Kernel] = []
-        regions: list[Region] = []
-        if permutation is not None and self.orders is not None:
-            self._embed(regions, parts[-1])
-            self._then(regions, [self._ordered(parts[-1].outputs[0], self.orders)])
-        cases: list[Region] = []
-        any_turn, before = Var("batch", rounds), 0
-        for case, (step, body, inputs) in enumerate(zip(steps, bodies, self.batches, strict=True)):
-            turn = any_turn if ragged else Var("batch", body.rounds)
-            inner: list[Region] = []
-            self._then(inner, [*self._marks(turn, before), *self._copies(body, turn, before, inputs)])
-            self._embed(inner, step)
-            self._then(inner, self._totals(body, turn, before, step.outputs))
-            if self.turns is None:
-                regions.append(Repeat(turn, tuple(inner), None, body.tail is not None))
-                before += body.rounds
-            else:
-                which, short = (Access(self.turns, (self.row, affine(turn), Affine(k))) for k in (0, 1))
-                cases.append(When(which, case, tuple(inner), short))
-        if ragged:
-            regions.append(Repeat(any_turn, tuple(cases)))
-        self._then(regions, self._means(len(bodies[0].results)))
-        if scored is not None:
-            judged: list[Region] = []
-            judge = parts[len(bodies)]
-            self._embed(judged, judge)
-            self._then(judged, self._scored(scores, judge.outputs))
-            regions.append(When(Access(self.flags, (affine(self.epoch),)), 1, tuple(judged)))
-        own = [buffer for data in self.data for buffer in data]
-        own += [self.history, self.sound, self.scores, self.flags, self.count, self.now, self.stop]
-        own += [buffer for buffer in (self.orders, self.turns) if buffer is not None]
-        arguments = [buffer for inputs in self.batches for buffer in inputs]
-        known = dict.fromkeys([*own, *arguments, *self.owners.values()])
-        made = [buffer for part in parts for buffer in part.buffers if buffer not in known]
-        self.program = Program(
-            tuple(self.kernels),
-            (*known, *made),
-            tuple(known),
-            (),
-            tuple(update for part in parts for update in part.updates),
-            tuple(self.faults),
-            (Repeat(self.epoch, tuple(regions), Access(self.count, ())),),
-        )
 
-    def _sources(self, columns: Sequence[Array], whole: int) -> list[Buffer]:
-        """Buffers for data; what is taken in order is taken up to the end of a whole batch."""
-        rows = whole if self.orders is None else len(columns[0])
-        return [Buffer(f"x{k}", (rows, *c.shape[1:]), c.dtype, "input") for k, c in enumerate(columns)]
+    def span(self, more: Sequence[Kernel]) -> list[Region]:
+        """More kernels, which run once."""
+        start = len(self.kernels)
+        self.kernels += more
+        return [Span(start, len(self.kernels), ())] if more else []
 
-    def _lowered(self, graph: Graph, planned: Plan, traced: Traced, prefix: str) -> Program:
-        """The program of one part; a tensor that another part reached before has its buffer already."""
-        known: dict[Node, Buffer] = {}
-        for capture in traced.captures:
-            buffer = self.owners.get(id(capture.handle))
-            if buffer is not None:
-                known[capture.node] = buffer
-        program = lower(graph, planned, known, prefix, len(self.faults))
-        self.faults += program.faults
-        count = len(traced.arguments)
-        for capture, buffer in zip(traced.captures, program.inputs[count:], strict=True):
-            self.owners[id(capture.handle)] = buffer
-            self.handles[id(capture.handle)] = capture.handle
-        return program
-
-    def _then(self, regions: list[Region], more: list[Kernel], updates: tuple[tuple[Buffer, Buffer], ...] = ()) -> None:
-        if more or updates:
-            regions.append(Span(len(self.kernels), len(self.kernels) + len(more), updates))
-            self.kernels += more
-
-    def _embed(self, regions: list[Region], part: Program) -> None:
+    def part(self, part: Program) -> Sequence[Region]:
         """The kernels of a part, repeated as it says."""
-        if part.kernels or part.updates:
-            regions += shifted(part.regions, len(self.kernels))
-            self.kernels += part.kernels
+        start = len(self.kernels)
+        self.kernels += part.kernels
+        return shifted(part.regions, start) if part.kernels or part.updates else ()
 
-    def _marks(self, turn: Var, before: int) -> list[Kernel]:
-        """Where the run is, for messages and for the number of whole epochs; then whether it is to stop here."""
-        number = affine(self.epoch) * self.rounds + affine(turn) + before
-        stores = (
-            Store(Access(self.now, (Affine(0),)), param(affine(self.epoch), INT64)),
-            Store(Access(self.now, (Affine(1),)), param(affine(turn) + before, INT64)),
-            Check(param(number, INT64) < param(Access(self.stop, ()), INT64), STOPPED),
-        )
-        return [Kernel("now", stores, ("batch",))]
 
-    def _copies(self, body: Body, turn: Var, before: int, inputs: Sequence[Buffer]) -> list[Kernel]:
-        """A batch, from the data to the inputs of the step."""
-        kernels = []
-        for source, target in zip(self.data[body.data] if self.data else (), inputs, strict=bool(self.data)):
-            loops = [Var(f"d{axis}", int(n), getattr(n, "tail", None)) for axis, n in enumerate(target.shape)]
-            index = tuple(affine(var) for var in loops)
-            row = index[0] + (affine(turn) + before) * self.width
-            place: Any = row
-            if self.orders is not None:
-                place = param(Access(self.orders, (self.row, row)), INT64)
-            value = param(Access(source, (place, *index[1:])), source.dtype)
-            copied = nest(loops, (Store(Access(target, index), value),))
-            kernels.append(Kernel(f"batch_{target.name}", copied, ("batch",)))
-        return kernels
-
-    def _ordered(self, source: Buffer, orders: Buffer) -> Kernel:
-        """A permutation made here, as the order of this epoch."""
-        var = Var("s", self.samples)
-        target = Access(orders, (Affine(), affine(var)))
-        value = param(Access(source, (affine(var),)), INT64)
-        return Kernel("order", (Loop(var, (Store(target, value),)),), ("shuffle",))
-
-    def _totals(self, body: Body, turn: Var, before: int, outputs: Sequence[Buffer]) -> list[Kernel]:
-        """Add what the step returned, times the samples of the batch, to the epoch's row of the history. A sum that is
-        not finite stays so: the number of those that are is that of the first batch that was not sound.
-        """
-        size: Expr = const(body.rows, FLOAT64)
-        if body.tail is not None:
-            size = param(TAIL, TAIL.dtype).where(const(body.tail, FLOAT64), size)
-        statements: list[Statement] = []
-        for column, result in enumerate(body.results):
-            place = Access(self.history, (affine(self.epoch), Affine(column)))
-            first = param(affine(turn) + before, INT64).eq(0)
-            count = Access(self.sound, place.index)
-            before_it = first.where(const(0, INT64), param(count, INT64))
-            sofar = first.where(const(0.0, FLOAT64), param(place, FLOAT64))
-            total = Register(f"total{column}", FLOAT64)
-            value = param(total, FLOAT64)
-            statements += [
-                Let(total, sofar + size * _number(result, outputs)),
-                Store(place, value),
-                Store(count, before_it + (value - value).eq(0).to(INT64)),
-            ]
-        return [Kernel("totals", tuple(statements), ("history",))] if statements else []
-
-    def _means(self, count: int) -> list[Kernel]:
-        stores = []
-        for column in range(count):
-            place = Access(self.history, (affine(self.epoch), Affine(column)))
-            stores.append(Store(place, param(place, FLOAT64) / float(self.samples)))
-        return [Kernel("means", tuple(stores), ("history",))] if stores else []
-
-    def _scored(self, scores: Results, outputs: Sequence[Buffer]) -> list[Kernel]:
-        stores = [
-            Store(Access(self.scores, (affine(self.epoch), Affine(column))), _number(score, outputs))
-            for column, score in enumerate(scores)
+def _batches(
+    line: Line, steps: Sequence[Part], programs: Sequence[Program], inputs: Sequence[Sequence[Buffer]], places: Places
+) -> list[Region]:
+    """Every batch of an epoch: step after step, each for its own; or in one loop, where each says which it is for."""
+    regions: list[Region] = []
+    turns, any_turn, before = places.control.turns, Var("batch", places.rounds), 0
+    for case, (step, program, given) in enumerate(zip(steps, programs, inputs, strict=True)):
+        own = batches_of(step)
+        turn = any_turn if turns is not None else Var("batch", own.rounds)
+        number = affine(turn) + before
+        inner = [
+            *line.span([_mark(places, number), *_copies(places, own, number, given)]),
+            *line.part(program),
+            *line.span(_totals(places, step, number, program.outputs)),
         ]
-        return [Kernel("scores", tuple(stores), ("history",))] if stores else []
+        if turns is None:
+            regions.append(Repeat(turn, tuple(inner), None, own.short is not None))
+            before += own.rounds
+        else:
+            which, short = (Access(turns, (places.row, affine(turn), Affine(k))) for k in (0, 1))
+            regions.append(When(which, case, tuple(inner), short))
+    return regions if turns is None else [Repeat(any_turn, tuple(regions))]
 
 
-def plain_together(plans: Sequence[Plan], traces: Sequence[Traced]) -> list[Plan]:
-    """The plans, with each tensor of the state plain in all of them where one needs it so."""
-    handles: set[int] = set()
-    for one, traced in zip(plans, traces, strict=True):
-        handles |= {id(capture.handle) for capture in traced.captures if capture.node in one.plain}
-    result = []
-    for one, traced in zip(plans, traces, strict=True):
-        shared = {capture.node for capture in traced.captures if id(capture.handle) in handles}
-        result.append(Plan(one.stored, one.plain | shared))
-    return result
+def _mark(places: Places, number: Affine) -> Kernel:
+    """Where the run is, for messages and for the number of whole epochs; then whether it is to stop here."""
+    control, epoch = places.control, affine(places.epoch)
+    stores = (
+        Store(Access(control.now, (Affine(0),)), param(epoch, INT64)),
+        Store(Access(control.now, (Affine(1),)), param(number, INT64)),
+        Check(param(epoch * places.rounds + number, INT64) < param(Access(control.stop, ()), INT64), STOPPED),
+    )
+    return Kernel("now", stores, ("batch",))
+
+
+def _copies(places: Places, batches: Batches, number: Affine, inputs: Sequence[Buffer]) -> list[Kernel]:
+    """A batch, from the data to the inputs of the step."""
+    kernels, order = [], places.control.order
+    for source, target in zip(places.data[batches.data] if places.data else (), inputs, strict=bool(places.data)):
+        loops = [Var(f"d{axis}", int(n), getattr(n, "tail", None)) for axis, n in enumerate(target.shape)]
+        index = tuple(affine(var) for var in loops)
+        row = index[0] + number * places.width
+        place: Any = row if order is None else param(Access(order, (places.row, row)), INT64)
+        value = param(Access(source, (place, *index[1:])), source.dtype)
+        kernels.append(Kernel(f"batch_{target.name}", nest(loops, (Store(Access(target, index), value),)), ("batch",)))
+    return kernels
+
+
+def _ordered(samples: int, source: Buffer, order: Buffer) -> Kernel:
+    """A permutation made here, as the order of this epoch."""
+    var = Var("s", samples)
+    value = param(Access(source, (affine(var),)), INT64)
+    return Kernel("order", (Loop(var, (Store(Access(order, (Affine(), affine(var))), value),)),), ("shuffle",))
+
+
+def _totals(places: Places, step: Part, number: Affine, outputs: Sequence[Buffer]) -> list[Kernel]:
+    """Add what the step returned, times the samples of the batch, to the epoch's row of the history. A sum that is
+    not finite stays so: the number of those that are is that of the first batch that was not sound.
+    """
+    own, control = batches_of(step), places.control
+    size: Expr = const(own.rows, FLOAT64)
+    if own.short is not None:
+        size = param(TAIL, TAIL.dtype).where(const(own.short, FLOAT64), size)
+    statements: list[Statement] = []
+    for column, result in enumerate(step.results):
+        place = Access(control.history, (affine(places.epoch), Affine(column)))
+        first = param(number, INT64).eq(0)
+        count = Access(control.sound, place.index)
+        before_it = first.where(const(0, INT64), param(count, INT64))
+        sofar = first.where(const(0.0, FLOAT64), param(place, FLOAT64))
+        total = Register(f"total{column}", FLOAT64)
+        value = param(total, FLOAT64)
+        statements += [
+            Let(total, sofar + size * _number(result, outputs)),
+            Store(place, value),
+            Store(count, before_it + (value - value).eq(0).to(INT64)),
+        ]
+    return [Kernel("totals", tuple(statements), ("history",))] if statements else []
+
+
+def _means(places: Places, count: int) -> list[Kernel]:
+    """The sums of an epoch, each divided by the number of samples."""
+    accesses = [Access(places.control.history, (affine(places.epoch), Affine(column))) for column in range(count)]
+    stores = [Store(place, param(place, FLOAT64) / float(places.epochs.samples)) for place in accesses]
+    return [Kernel("means", tuple(stores), ("history",))] if stores else []
+
+
+def _scored(places: Places, scores: Results, outputs: Sequence[Buffer]) -> list[Kernel]:
+    """What the evaluation returned, to the epoch's row."""
+    stores = [
+        Store(Access(places.control.scores, (affine(places.epoch), Affine(column))), _number(score, outputs))
+        for column, score in enumerate(scores)
+    ]
+    return [Kernel("scores", tuple(stores), ("history",))] if stores else []
 
 
 def _number(result: int | float, outputs: Sequence[Buffer]) -> Expr:

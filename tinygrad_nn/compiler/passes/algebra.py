@@ -12,7 +12,6 @@ from typing import Any, Final
 import numpy as np
 
 from ...config import config, say
-from ...errors import TinygradError
 from ...graph import NO_ATTRS, Graph, Node, Op, with_operands
 from ...ops import TABLE
 from ...ops.elementwise import CAST, DIV, MUL, NEG, SUB
@@ -186,7 +185,7 @@ def rewrite(graph: Graph) -> Graph:
             graph = step(graph)
             if flags.verify:
                 graph.verify()
-        except TinygradError as error:
+        except Exception as error:
             error.add_note(f"in the pass {step.__name__}")
             raise
         if flags.debug >= 3:

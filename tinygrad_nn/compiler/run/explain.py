@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import cache
 from math import prod
 from typing import Any, Final
 
 from ...scalar import FLOAT64, const, param, walk
 from ...tables import html_table, text_table
-from ..codegen import native
-from ..codegen.llvm import write_function
+from ..codegen.native import Code
+from ..driver import build_schedule
 from ..loopir.ir import (
     Access,
     Affine,
@@ -26,15 +27,15 @@ from ..loopir.ir import (
     Register,
     Store,
     Var,
-    accesses,
     expressions,
     leaves,
 )
 from ..loopir.ir import statements as all_statements
 from ..loopir.program import Program, Region, Repeat, Span
+from ..schedule.arena import Arena
 from ..schedule.axes import times
 from ..schedule.schedule import Schedule, schedule
-from .runtime import Arena
+from ..target import Target
 
 ROUNDS: Final = 200
 HEADER: Final = ("kernel", "ops", "loops", "vector", "flops", "bytes", "ns", "share", "of peak")
@@ -93,26 +94,26 @@ class Explanation:
         return html_table(self._lines())
 
 
-def explain_schedule(planned: Schedule, arena: Arena) -> Explanation:
+def explain_schedule(planned: Schedule, arena: Arena, target: Target) -> Explanation:
     """Time the kernels of a schedule on its arena, up to a check that does not hold. The arena is left as it was."""
     start = arena.memory.copy()
     rows = []
     rounds = times(planned.program)
     for position, kernel in enumerate(planned.program.kernels):
         before = arena.memory.copy()
-        rows.append(_row(kernel, int(rounds[position]), _seconds(planned, position, arena), planned.width))
+        rows.append(_row(kernel, int(rounds[position]), _seconds(planned, position, arena, target), planned.width))
         arena.memory[...] = before
-        once = _repeated(planned, position, 1)  # in a variable: it lives as long as its owner
+        once = _repeated(planned, position, 1, target)  # in a variable: it lives as long as its owner
         if once.function(arena.address):
             break
     arena.memory[...] = start
-    return Explanation(tuple(rows), peak())
+    return Explanation(tuple(rows), peak(target))
 
 
-def _seconds(planned: Schedule, position: int, arena: Arena) -> float:
+def _seconds(planned: Schedule, position: int, arena: Arena, target: Target) -> float:
     turns = prod(var.extent for var in _variables(planned.program.kernels[position]))
     rounds = max(2, ROUNDS // turns)
-    code = _repeated(planned, position, rounds)
+    code = _repeated(planned, position, rounds, target)
     times = []
     for _ in range(5):
         started = time.perf_counter()
@@ -121,15 +122,14 @@ def _seconds(planned: Schedule, position: int, arena: Arena) -> float:
     return min(times) / (rounds * turns)
 
 
-def _repeated(planned: Schedule, position: int, rounds: int) -> native.Code:
+def _repeated(planned: Schedule, position: int, rounds: int, target: Target) -> Code:
     """The code of one kernel, so many times."""
     program = planned.program
-    regions: Region = Span(position, position + 1)
+    region: Region = Span(position, position + 1)
     for var in _variables(program.kernels[position]):
-        regions = Repeat(var, (regions,))
-    order = (Repeat(Var("round", rounds), (regions,), None, True),)
-    text = write_function(replace(planned, program=replace(program, order=order)))
-    return native.build(text, "run", native.SIGNATURE)
+        region = Repeat(var, (region,))
+    regions = (Repeat(Var("round", rounds), (region,), None, True),)
+    return build_schedule(replace(planned, program=replace(program, regions=regions)), target)
 
 
 def _variables(kernel: Kernel) -> list[Var]:
@@ -150,7 +150,7 @@ def _row(kernel: Kernel, rounds: int, seconds: float, width: int) -> Row:
     for one, around in all_statements(kernel.body):
         work = sum(2 if part.op == "fma" else part.op not in FREE for root in expressions(one) for part in walk(root))
         flops += int(work * prod(var.extent for var in around))
-    touched = {access.buffer: access.buffer for access, _, _ in accesses(kernel)}
+    touched = {access.buffer: access.buffer for access, _, _ in kernel.accesses}
     variables = dict.fromkeys(var for _, around in all_statements(kernel.body) for var in around)
     itemsize = max((b.dtype.itemsize for b in touched if b.dtype.kind == "f"), default=8)
     lanes = width // itemsize
@@ -167,18 +167,10 @@ def _row(kernel: Kernel, rounds: int, seconds: float, width: int) -> Row:
     )
 
 
-_peaks: Final[list[float]] = []
-
-
-def peak() -> float:
+@cache
+def peak(target: Target) -> float:
     """Floating-point operations per second of a loop of independent multiply-adds in float64, measured once."""
-    if not _peaks:
-        _peaks.append(_measure_peak())
-    return _peaks[0]
-
-
-def _measure_peak() -> float:
-    lanes = native.machine().width // 8
+    lanes = max(1, target.width // 8)
     rounds, chains = 20000, 8
     data = Buffer("x", (lanes * chains,), FLOAT64, "input")
     lane, chain, turn = Var("i", lanes), Var("c", chains), Var("t", rounds)
@@ -188,10 +180,10 @@ def _measure_peak() -> float:
     step = Assign(total, param(total, FLOAT64).fma(x, const(1.0, FLOAT64)))
     body = (Let(total, x), Loop(turn, (step,)), Store(Access(data, index), param(total, FLOAT64)))
     kernel = Kernel("peak", (Loop(chain, (Loop(lane, body),)),))
-    planned = schedule(Program((kernel,), (data,), (data,), (), ()), native.machine().width)
+    planned = schedule(Program((kernel,), (data,), (data,), (), (), (), (Span(0, 1),)), target.width)
     shaped = replace(planned.program.kernels[0], vector=lane, jam={chain: chains})
     planned = replace(planned, program=replace(planned.program, kernels=(shaped,)))
-    code = native.build(write_function(planned), "run", native.SIGNATURE)
+    code = build_schedule(planned, target)
     arena = Arena(planned)
     times = []
     for _ in range(5):

@@ -16,7 +16,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from types import MethodType
+from types import MethodType, SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +24,7 @@ import numpy as np
 from ...config import config, say, tell
 from ...errors import DTypeError, MissingExtra, TraceError, message
 from ...graph import NO_ATTRS, Graph, Node
+from ...interrupt import PATIENCE, beside
 from ...ops.rules import DTYPES
 from ...ops.source import CONSTANT
 from ...pytree import Tree, flatten, unflatten
@@ -36,10 +37,10 @@ from ...tensor.tensor import View
 from ..codegen import native
 from ..loopir.program import Program
 from ..trace import Traced, hooks_of, trace
-from . import shown
 from .explain import Explanation, explain_schedule
 from .nondifferentiable import severed
 from .runtime import Compiled, Resident
+from .shown import Call, Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Kind:
 KINDS: Final = 256  # kinds of calls that are kept for a function
 MANY: Final = 64  # of which somebody should know
 MISFIT: Final = object()
+LOST: Final = SimpleNamespace(_array=MISFIT)  # among the nodes of an entry: look closer
 _ARRAY: Final = np.ndarray  # a name less to look up at every call
 
 
@@ -77,7 +79,9 @@ class Entry:
 
     def __init__(self, traced: Traced, kind: Kind, owner: str, seconds: float) -> None:
         self.traced, self.kind, self.grad, self.dtype = traced, kind, kind.grad, kind.dtype
-        self.plain, self.seconds = False, seconds  # that the trace took
+        self.plain = self.simple = False  # whether a call needs no more than arrays in their order, and may come so
+        self.seconds = seconds  # that the trace took
+        self.watched, self.lost = True, False  # whether Ctrl-C may end a call, and whether it did
         self.count = len(traced.arguments)
         self.compiled = Compiled(traced.graph, self.count, owner)
         self.arguments = [(view, view.shape, view.dtype) for view in self.compiled.inputs[: self.count]]
@@ -99,20 +103,19 @@ class Entry:
         self.single = self.outputs[0] if traced.results == (("output", 0),) and traced.tree.type is None else None
         self.moded = bool(traced.modules or traced.found_gradients)
         self.views = self.compiled.inputs[: self.count]
-        self.function, self.address = self.compiled.function, self.compiled.address
+        self.function, self.address = self._beside, self.compiled.address
 
     def fits(self) -> bool:
         """Whether what was reached from outside still has the type it had."""
         with HANDLES:
-            return built_as_traced(self.traced) and all(one.fits() for one in self.state)
+            return not self.lost and built_as_traced(self.traced) and all(one.fits() for one in self.state)
 
     def call(self, arrays: Sequence[Any], apart: bool = False) -> Any:
-        """Bring arguments and changed state in, run, and hand out the results; MISFIT, having done nothing, where
-        something outside has another type than it had, or an argument may be state that changes (unless it is known to
-        be `apart`). Speed here is a promise.
+        """Bring arguments and changed state in, run, and hand out the results; MISFIT where `call_anew` says so.
+
+        Where nobody touched the state since the last call, this is all there is: its speed is a promise.
         """
-        lock = self.compiled.lock
-        with lock:
+        with self.compiled.lock:
             renew = [handle.node for handle in self.handles] != self.nodes
             for node in self.changing:
                 if node._array is not None:
@@ -131,18 +134,11 @@ class Entry:
                 else:
                     results = [view.copy() for view in self.outputs]
         if renew:
-            structure = STRUCTURE.node
-            with HANDLES, lock:  # nobody traces with these handles now, and no other arena waits for this one
-                if not self.fits() or not (apart or self.is_apart(arrays)):
-                    return MISFIT
-                bring_in(self.state)
-                try:
-                    results = self._run(arrays)
-                finally:
-                    give_back(self.state, lock)
-                    self.nodes = [structure, *(None if one.foreign else one.node for one in self.state)]
-                    self.changing = [one.node for one in self.state if one.changes]
-        renewed = renew
+            results = self.call_anew(arrays, apart)
+            if results is MISFIT:
+                return MISFIT
+            if self.single is not None:
+                value = results[0]
         for slot, tensor, node in self.given:
             if slot.grad is not tensor or (node is not None and node._array is not None):
                 renew = True
@@ -150,13 +146,53 @@ class Entry:
             with HANDLES:
                 self.give_gradients()
         if self.single is not None:
-            if renewed:
-                (value,) = results
             return Tensor.handle(Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value))
         values = [
             Tensor.handle(constant(results[what])) if kind == "output" else what for kind, what in self.traced.results
         ]
         return unflatten(self.traced.tree, values)
+
+    def call_anew(self, arrays: Sequence[Any], apart: bool) -> Any:
+        """The results, with what changed of the state brought in before; MISFIT, having done nothing, where something
+        has another type than it had, or an argument may be state that changes (unless it is known to be `apart`).
+        """
+        lock, structure = self.compiled.lock, STRUCTURE.node
+        with HANDLES, lock:  # nobody traces with these handles now, and no other arena waits for this one
+            if not self.fits() or not (apart or self.is_apart(arrays)):
+                return MISFIT
+            bring_in(self.state)
+            try:
+                return self._run(arrays)
+            finally:
+                if not self.lost:
+                    give_back(self.state, lock)
+                    self.nodes = [structure, *(None if one.foreign else one.node for one in self.state)]
+                    self.changing = [one.node for one in self.state if one.changes]
+
+    def call_watched(self, arrays: Sequence[Any]) -> Any:
+        """As `call`, where Ctrl-C can end it: the state is that before then, and the memory is lost. The first call is
+        such, and all of those that take long.
+        """
+        with HANDLES, self.compiled.lock:
+            nodes = [one.handle.node for one in self.state if one.changes]
+            nodes += [node for _, _, node in self.given if node is not None]
+            for node in nodes:
+                node.value  # noqa: B018  kept from now on, whatever becomes of the memory
+            started = time.perf_counter()
+            result = self.call(arrays, apart=True)
+        if result is not MISFIT and time.perf_counter() - started < PATIENCE:
+            self.watched, self.function, self.plain = False, self.compiled.function, self.simple
+        return result
+
+    def _beside(self, address: int) -> int:
+        try:
+            return beside(self._directly, address)
+        except KeyboardInterrupt:
+            self.lost, self.changing = True, [LOST]
+            raise
+
+    def _directly(self, address: int) -> int:
+        return int(self.compiled.function(address))
 
     def is_apart(self, arrays: Sequence[Any]) -> bool:
         """Whether no argument lies in the memory of a tensor that changes. One that does was looked at, so that every
@@ -370,7 +406,7 @@ class Jitted:
         traced = entry.traced
         if entangled(traced, leaves):
             return self.function(*args, **kwargs)
-        result = entry.call(arrays, apart=True)
+        result = entry.call_watched(arrays) if entry.watched else entry.call(arrays, apart=True)
         if result is MISFIT:
             return self._slowly(args, kwargs)
         if traced.dependent:
@@ -390,8 +426,8 @@ class Jitted:
         traced = trace(self.function, kind.tree, leaves, is_array)
         seconds = time.perf_counter() - started
         entry = Entry(traced, kind, f"tg.jit: {self.name}", seconds)
-        entry.plain = not kind.tree.parts[1].names and all(part.type is None for part in kind.tree.parts[0].parts)
-        entry.plain = entry.plain and all(is_array) and not (traced.dependent or traced.written)
+        entry.simple = not kind.tree.parts[1].names and all(part.type is None for part in kind.tree.parts[0].parts)
+        entry.simple = entry.simple and all(is_array) and not (traced.dependent or traced.written)
         self._keep(kind, entry)
         self.traces += 1
         if config().debug:
@@ -402,7 +438,8 @@ class Jitted:
                 + (" (cached)" if times.cached else "")
             )
         if config().debug >= 6:
-            say(str(explain_schedule(entry.compiled.stages.schedule, entry.compiled.arena)))
+            stages = entry.compiled.stages
+            say(str(explain_schedule(stages.schedule, entry.compiled.arena, stages.target)))
         return entry
 
     def _keep(self, kind: Kind, entry: Entry) -> None:
@@ -429,7 +466,19 @@ class Jitted:
             entry = self.entries.get(kind)
             return self._compile(kind, leaves, is_array) if entry is None or not entry.fits() else entry
 
-    __repr__, _repr_html_ = shown.text, shown.page
+    def __repr__(self) -> str:
+        return self._shown().text()
+
+    def _repr_html_(self) -> str:
+        return self._shown().page()
+
+    def _shown(self) -> Shown:
+        calls = tuple(
+            Call(kind.leaves, kind.grad, len(entry.traced.graph.nodes), entry.seconds, entry.compiled.stages)
+            for kind, entry in list(self.entries.items())
+        )
+        runs = tuple(f"fit: {training!r}" for _, training, *_ in self.runs)
+        return Shown(self.name, self.function, self.traces, calls, runs)
 
     def graph(self, *args: Any, **kwargs: Any) -> Graph:
         """The graph for these arguments, as traced and rewritten."""
@@ -477,6 +526,8 @@ def jit(function: Callable[..., Any]) -> Jitted:
     >>> f(tg.tensor([1.0, 2.0])).item()
     5.0
     """
+    if not callable(function):
+        raise TraceError(message("jit", f"a {type(function).__name__}", "a function"))
     return Jitted(function)
 
 
@@ -497,7 +548,7 @@ def explain(function: Any, *args: Any, **kwargs: Any) -> Explanation:
     with compiled.lock:
         for view, array in zip(entry.views, describe(args, kwargs)[1], strict=True):
             view[...] = array
-        return explain_schedule(compiled.stages.schedule, compiled.arena)
+        return explain_schedule(compiled.stages.schedule, compiled.arena, compiled.stages.target)
 
 
 def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Kind, list[Any], list[Any], list[bool]]:
@@ -544,7 +595,7 @@ def usable() -> bool:
         warnings.warn("TGNN_JIT=0: compiled functions run eagerly", RuntimeWarning, stacklevel=user_level())
         return False
     try:
-        native.machine()
+        native.host()
     except MissingExtra as error:
         warnings.warn(f"compiled functions run eagerly: {error}", RuntimeWarning, stacklevel=user_level())
         return False

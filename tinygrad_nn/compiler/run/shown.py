@@ -4,44 +4,68 @@ from __future__ import annotations
 
 import inspect
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
 
 from ...errors import printable
 from ...tables import html_table, html_text, text_table
-
-if TYPE_CHECKING:
-    from .jit import Jitted, Kind
+from ..driver import Compilation
 
 
-def text(jitted: Jitted) -> str:
-    """For a terminal."""
-    table = [text_table(kinds(jitted))] if jitted.entries else []
-    return "\n".join([head(jitted), *table, *trainings(jitted)])
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A kind of call: what stands for each argument, whether with gradients, and what it was compiled to."""
+
+    leaves: tuple[Hashable, ...]
+    grad: bool
+    nodes: int
+    seconds: float  # that the trace took
+    stages: Compilation
 
 
-def page(jitted: Jitted) -> str:
-    """For a notebook."""
-    table = html_table(kinds(jitted)) if jitted.entries else ""
-    return html_text(head(jitted)) + table + "".join(map(html_text, trainings(jitted)))
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A compiled function: how often it was traced, for which kinds of calls, and the native run that fit keeps."""
 
+    name: str
+    function: Callable[..., Any]
+    traces: int
+    calls: tuple[Call, ...]
+    runs: tuple[str, ...]
 
-def trainings(jitted: Jitted) -> list[str]:
-    """The native run that is kept for the next fit."""
-    return [f"fit: {training!r}" for _, training, *_ in jitted.runs]
+    def text(self) -> str:
+        """For a terminal."""
+        table = [text_table(self._kinds())] if self.calls else []
+        return "\n".join([self._head(), *table, *self.runs])
 
+    def page(self) -> str:
+        """For a notebook."""
+        table = html_table(self._kinds()) if self.calls else ""
+        return html_text(self._head()) + table + "".join(map(html_text, self.runs))
 
-def head(jitted: Jitted) -> str:
-    """Name, signature and place of the function, and how often it was traced."""
-    code = getattr(jitted.function, "__code__", None)
-    try:
-        signature = str(_signature(jitted.function))
-        place = "" if code is None else f" at {_near(code.co_filename)}:{code.co_firstlineno}"
-    except (TypeError, ValueError):  # a builtin; a file on another drive
-        signature, place = "(...)", ""
-    traced = {0: "not called yet", 1: "traced once"}.get(jitted.traces, f"traced {jitted.traces} times")
-    if jitted.runs and not jitted.traces:
-        traced = "called by fit alone"
-    return printable(f"tg.jit: {jitted.name}{signature}{place}, {traced}")
+    def _head(self) -> str:
+        """Name, signature and place of the function, and how often it was traced."""
+        code = getattr(self.function, "__code__", None)
+        try:
+            signature = str(_signature(self.function))
+            place = "" if code is None else f" at {_near(code.co_filename)}:{code.co_firstlineno}"
+        except (TypeError, ValueError):  # a builtin; a file on another drive
+            signature, place = "(...)", ""
+        traced = {0: "not called yet", 1: "traced once"}.get(self.traces, f"traced {self.traces} times")
+        if self.runs and not self.traces:
+            traced = "called by fit alone"
+        return printable(f"tg.jit: {self.name}{signature}{place}, {traced}")
+
+    def _kinds(self) -> list[tuple[str, ...]]:
+        """A line for each kind of call: what it was compiled for, how large it is and how long that took."""
+        rows: list[tuple[str, ...]] = [("arguments", "nodes", "kernels", "arena", "trace", "compile")]
+        for call in self.calls:
+            times, planned = call.stages.timings, call.stages.schedule
+            size = (f"{call.nodes:,}", f"{len(planned.program.kernels):,}", f"{planned.size:,} B")
+            compiled = f"{1e3 * (times.lower + times.generate + times.machine):,.0f} ms" + " (cached)" * times.cached
+            rows.append((arguments(call), *size, f"{1e3 * call.seconds:,.0f} ms", compiled))
+        return rows
 
 
 def _signature(function: Any) -> inspect.Signature:
@@ -60,22 +84,11 @@ def _near(path: str) -> str:
     return path if relative.startswith("..") else relative
 
 
-def kinds(jitted: Jitted) -> list[tuple[str, ...]]:
-    """A line for each kind of call: what it was compiled for, how large it is and how long that took."""
-    rows: list[tuple[str, ...]] = [("arguments", "nodes", "kernels", "arena", "trace", "compile")]
-    for kind, entry in list(jitted.entries.items()):
-        times, planned = entry.compiled.timings, entry.compiled.stages.schedule
-        size = (f"{len(entry.traced.graph.nodes):,}", f"{len(planned.program.kernels):,}", f"{planned.size:,} B")
-        compiled = f"{1e3 * (times.lower + times.generate + times.machine):,.0f} ms" + " (cached)" * times.cached
-        rows.append((arguments(kind), *size, f"{1e3 * entry.seconds:,.0f} ms", compiled))
-    return rows
-
-
-def arguments(kind: Kind) -> str:
+def arguments(call: Call) -> str:
     """As in `float32[32, 4], int64[32], True`, and what else is special."""
     shown = []
-    for leaf in kind.leaves:
+    for leaf in call.leaves:
         first, second, *rest = leaf if isinstance(leaf, tuple) else (type(leaf), leaf)
         is_array = bool(rest)  # shape, dtype, whether it requires grad; of anything else type and value
         shown.append(f"{second}{list(first)}" * bool(first) or str(second) if is_array else repr(second))
-    return (", ".join(shown) or "none") + "; no_grad" * (not kind.grad)
+    return (", ".join(shown) or "none") + "; no_grad" * (not call.grad)

@@ -5,34 +5,55 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ..loopir.ir import Buffer, Kernel, accesses
+from ...errors import GraphError, message
+from ..loopir.ir import Buffer, Kernel
 from ..loopir.program import Program, Span, spans, with_spans
 from .axes import choose, jams, outermost, profile, together
 from .loop_fusion import join
-from .memory import Layout, layout, place
+from .memory import ALIGNMENT, Layout, layout, place
 from .relayout import with_transposes
+from .sharing import Shared, shared
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Schedule:
-    """A program with its layouts, offsets (bytes) and the size of its arena."""
+    """A program with its layouts, offsets (bytes) and the size of its arena, and the kernels that are one function."""
 
     program: Program
     layouts: Mapping[Buffer, Layout]
     offsets: Mapping[Buffer, int]
     size: int
     width: int
+    shared: tuple[Shared, ...] = ()
+
+    def verify(self) -> Schedule:
+        """Check the program, and that every buffer lies in the arena, values from outside apart from each other, and
+        another shape of a buffer where that is. Raises GraphError.
+        """
+        self.program.verify()
+        ends = {b: at + self.layouts[b].size * b.dtype.itemsize for b, at in self.offsets.items()}
+        end = 0
+        for buffer in sorted(self.program.buffers, key=self.offsets.__getitem__):
+            at, base = self.offsets[buffer], buffer.base or buffer
+            lost = at < 0 or at % ALIGNMENT or ends[buffer] > self.size or at != self.offsets[base]
+            if lost or (base is buffer and buffer.role != "temporary" and at < end):
+                got = f"{buffer} at {at} to {ends[buffer]}, where {end} of {self.size} bytes are in use"
+                raise GraphError(message("schedule", got))
+            if base is buffer and buffer.role != "temporary":
+                end = ends[buffer]
+        return self
 
 
 def schedule(program: Program, width: int) -> Schedule:
     """Choose for vectors of `width` bytes."""
     program = replace(program, kernels=late_updates(program))
-    profiles = [profile(kernel, width) for kernel in program.kernels]
-    inner, vectors = choose(program, profiles, width)
-    transposed = with_transposes(program, profiles, inner, width)
-    if transposed is not program:
-        program = transposed
-        inner, vectors = choose(program, [profile(kernel, width) for kernel in program.kernels], width)
+    profiles = {kernel: profile(kernel, width) for kernel in program.kernels}
+    inner, vectors = choose(program, list(profiles.values()))
+    relaid = with_transposes(program, list(profiles.values()), inner, width)
+    if relaid is not program:
+        program = relaid
+        known = [profiles[one] if one in profiles else profile(one, width) for one in program.kernels]
+        inner, vectors = choose(program, known)
     kernels = []
     for kernel, vector in zip(program.kernels, vectors, strict=True):
         body = outermost(kernel.body, vector) if vector else kernel.body
@@ -42,19 +63,18 @@ def schedule(program: Program, width: int) -> Schedule:
     program = by_rows(replace(program, kernels=tuple(kernels)))
     layouts = {buffer: layout(buffer, inner[buffer], width) for buffer in program.buffers}
     program, offsets, size = place(program, layouts)
-    return Schedule(program, layouts, offsets, size, width)
+    return Schedule(program, layouts, offsets, size, width, shared(program, layouts, offsets, width))
 
 
 def by_rows(program: Program) -> Program:
     """The program with neighbouring kernels of a span joined."""
     kernels: list[Kernel] = []
     moved: dict[Span, Span] = {}
-    regions = program.regions
-    for span, _ in spans(regions):
+    for span, _ in spans(program.regions):
         start = len(kernels)
         kernels += join(program.kernels[span.start : span.stop], dict(span.updates))
         moved[span] = Span(start, len(kernels), span.updates)
-    return replace(program, kernels=tuple(kernels), order=with_spans(regions, moved))
+    return replace(program, kernels=tuple(kernels), regions=with_spans(program.regions, moved))
 
 
 def late_updates(program: Program) -> tuple[Kernel, ...]:
@@ -69,7 +89,7 @@ def late_updates(program: Program) -> tuple[Kernel, ...]:
         readers: dict[Buffer, set[Kernel]] = {}
         writes: dict[Kernel, set[Buffer]] = {}
         for kernel in here:
-            for access, written, _ in accesses(kernel):
+            for access, written, _ in kernel.accesses:
                 base = access.buffer.base or access.buffer
                 if written:
                     writes.setdefault(kernel, set()).add(base)
@@ -88,4 +108,4 @@ def late_updates(program: Program) -> tuple[Kernel, ...]:
 
 
 def _reads_inputs(kernel: Kernel) -> bool:
-    return all(access.buffer.role != "temporary" for access, _, _ in accesses(kernel))
+    return all(access.buffer.role != "temporary" for access, _, _ in kernel.accesses)

@@ -1,0 +1,268 @@
+"""The driver: one flat list of stages, from graphs to machine code, for every one who has something compiled.
+
+Every stage is a function from one frozen value to the next. It is timed; with TGNN_VERIFY=1 what it made is verified;
+what TGNN_DEBUG asks for is printed; an error that leaves it names it in a note. No stage knows who asked, or asks what
+machine it runs on: that is in the `Order`. A trace is no stage, since it runs what the user wrote: it comes before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
+
+from ..config import config, say
+from ..graph import Graph
+from .codegen import native
+from .codegen.llvm.printer import print_llvm
+from .codegen.native import Code, Object
+from .expand.expand import expand
+from .expand.verify import verify as verify_expanded
+from .job import Batches, Job, Part
+from .loopir.program import Program
+from .lower.fusion import Plan
+from .lower.legalize import legal
+from .lower.parts import Lowered, Planned, lower_parts, plan_parts
+from .lower.training_loop import TrainingProgram, training_program
+from .notice import announcement
+from .passes.algebra import rewrite
+from .passes.merge import overlaid
+from .passes.movement import with_axes
+from .schedule.schedule import Schedule, schedule
+from .target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a stage may want to know besides the value before: for which machine, and what to call if it takes long."""
+
+    target: Target
+    announce: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A step of the way: its function, the verifier of what that makes, and what to print from which level on."""
+
+    name: str
+    make: Callable[[Any, Order], Any]
+    verify: Callable[[Any], object]
+    shown: tuple[tuple[int, Callable[[Compilation], str]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds spent on each stretch of the way, and whether the machine code came from the cache."""
+
+    lower: float
+    generate: float
+    machine: float
+    cached: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compilation:
+    """What each stage made, by its name, and the seconds that took."""
+
+    target: Target
+    made: Mapping[str, Any]
+    seconds: Mapping[str, float]
+
+    @property
+    def job(self) -> Job:
+        """The graphs, rewritten."""
+        job: Job = self.made["rewrite"]
+        return job
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the first part, rewritten."""
+        return self.job.parts[0].graph
+
+    @property
+    def plan(self) -> Plan:
+        """Which nodes of that have a buffer."""
+        planned: Planned = self.made["plan"]
+        return planned.plans[0]
+
+    @property
+    def program(self) -> Program:
+        """The loops, in no order yet but that of the graph."""
+        program: Program = self.made["legalize"]
+        return program
+
+    @property
+    def training(self) -> TrainingProgram:
+        """The program of a run, with what is where."""
+        training: TrainingProgram = self.made["assemble"]
+        return training
+
+    @property
+    def schedule(self) -> Schedule:
+        """The loops in order, with vectors and places in memory."""
+        planned: Schedule = self.made["schedule"]
+        return planned
+
+    @property
+    def llvm(self) -> str:
+        """The LLVM IR."""
+        text: str = self.made["print"]
+        return text
+
+    @property
+    def object(self) -> Object:
+        """The object code."""
+        made: Object = self.made["emit"]
+        return made
+
+    @property
+    def code(self) -> Code:
+        """The machine code, in this process."""
+        code: Code = self.made["load"]
+        return code
+
+    @property
+    def timings(self) -> Timings:
+        """The seconds of the stages up to the schedule, of those up to the text, and of LLVM."""
+        names = list(self.seconds)
+        ends = [names.index(name) + 1 for name in ("schedule", "print")]
+        parts = names[: ends[0]], names[ends[0] : ends[1]], names[ends[1] :]
+        lower, generate, machine = (sum(self.seconds[name] for name in part) for part in parts)
+        return Timings(lower, generate, machine, self.object.cached)
+
+    def assembly(self) -> str:
+        """The machine code as text."""
+        return native.assembly(self.llvm, self.target)
+
+
+def merge(job: Job, order: Order) -> Job:
+    """One part in place of a step for whole batches and one for the short last batch, where one graph serves both."""
+    parts: list[Part] = []
+    for part in job.parts:
+        parts += [part] if part.last is None or part.batches is None else _merged(part, part.batches, part.last)
+    return replace(job, parts=tuple(parts))
+
+
+def _merged(part: Part, batches: Batches, last: Part) -> list[Part]:
+    same = part.results == last.results  # numbers of Python's may differ where graphs do not
+    common = overlaid(with_axes(part.graph), with_axes(last.graph)) if same else None
+    if common is None or last.batches is None:
+        return [replace(part, last=None), last]
+    both = replace(batches, rounds=batches.rounds + 1, short=last.batches.rows)
+    return [replace(part, graph=common, batches=both, last=None)]
+
+
+def rewrite_parts(job: Job, order: Order) -> Job:
+    """The graphs by the passes of `PASSES`."""
+    return replace(job, parts=tuple(replace(part, graph=rewrite(part.graph)) for part in job.parts))
+
+
+def assemble(lowered: Lowered, order: Order) -> Program | TrainingProgram:
+    """The program of a call as it is, those of a run with the loops around them."""
+    return training_program(lowered) if lowered.job.epochs is not None else lowered.programs[0]
+
+
+def legalize(value: Program | TrainingProgram, order: Order) -> Program:
+    """The program in operations that the target has."""
+    return legal(value.program if isinstance(value, TrainingProgram) else value, order.target)
+
+
+def _reasons(made: Compilation) -> str:
+    lines = ["-- why a node has a buffer"]
+    for part, plan in zip(made.job.parts, made.made["plan"].plans, strict=True):
+        position = {node: k for k, node in enumerate(part.graph.nodes)}
+        lines += [f"b{position[node]} {node.op.name}: {why}" for node, why in plan.stored.items()]
+    return "\n".join(lines)
+
+
+def _summary(made: Compilation) -> str:
+    planned = made.schedule
+    sizes = f"{made.made['merge'].nodes} nodes, {len(planned.program.kernels)} kernels"
+    room = f"{len(planned.program.buffers)} buffers in {planned.size} bytes"
+    return f"compiled: {sizes}, {room}, {made.llvm.count(chr(10))} lines of IR"
+
+
+STAGES: Final = (
+    Stage(
+        "merge",
+        merge,
+        Job.verify,
+        ((2, lambda made: "\n".join(f"-- graph\n{part.graph}" for part in made.made["merge"].parts)),),
+    ),
+    Stage("rewrite", rewrite_parts, Job.verify),
+    Stage("plan", lambda job, order: plan_parts(job, order.target.blas), Planned.verify, ((4, _reasons),)),
+    Stage("lower", lambda planned, order: lower_parts(planned), Lowered.verify),
+    Stage("assemble", assemble, lambda value: value.verify()),
+    Stage("legalize", legalize, Program.verify),
+    Stage(
+        "schedule",
+        lambda program, order: schedule(program, order.target.width),
+        Schedule.verify,
+        ((4, lambda made: f"-- loops\n{made.schedule.program}"),),
+    ),
+    Stage(
+        "expand",
+        lambda planned, order: expand(planned),
+        verify_expanded,
+        ((5, lambda made: f"-- steps\n{made.made['expand']}"),),
+    ),
+    Stage(
+        "print",
+        lambda expanded, order: print_llvm(expanded),
+        native.verify,
+        (
+            (1, _summary),
+            (5, lambda made: f"-- LLVM\n{made.llvm}"),
+            (6, lambda made: f"-- assembly\n{made.assembly()}"),
+        ),
+    ),
+    Stage("emit", lambda text, order: native.object_code(text, order.target, order.announce), Object.verify),
+    Stage("load", lambda made, order: native.load(made, "run", order.target), Code.verify),
+)
+
+
+def build(job: Job, target: Target | None = None, owner: str = "", last: str = "load") -> Compilation:
+    """All stages, or those up to the `last` one, by default for this machine. `owner` says so if it takes long."""
+    start = Compilation(target or native.host(), {}, {})
+    if config().verify:
+        job.verify()
+    return _advance(STAGES[: _position(last) + 1], job, start, owner, config().debug)
+
+
+def build_schedule(planned: Schedule, target: Target) -> Code:
+    """The machine code of loops in order: the last stages alone, without a word."""
+    return _advance(STAGES[_position("schedule") + 1 :], planned, Compilation(target, {}, {}), "", 0).code
+
+
+def _position(name: str) -> int:
+    return [stage.name for stage in STAGES].index(name)
+
+
+def _advance(stages: Sequence[Stage], value: Any, sofar: Compilation, owner: str, debug: int) -> Compilation:
+    """Stage after stage."""
+    for stage in stages:
+        started = time.perf_counter()
+        try:
+            value = stage.make(value, Order(sofar.target, partial(_announce, owner, sofar)))
+            seconds = time.perf_counter() - started
+            if config().verify:
+                stage.verify(value)
+        except Exception as error:
+            error.add_note(f"in the stage {stage.name}")
+            raise
+        sofar = Compilation(
+            sofar.target, {**sofar.made, stage.name: value}, {**sofar.seconds, stage.name: seconds}
+        )
+        for level, text in stage.shown:
+            if debug >= level:
+                say(text(sofar))
+    return sofar
+
+
+def _announce(owner: str, sofar: Compilation) -> None:
+    """Say that it takes long, before the longest part begins."""
+    if owner:
+        *before, expanding, printing = sofar.seconds.values()
+        announcement(owner, sofar.made["merge"].nodes, sofar.llvm.count("\n"), sum(before), expanding + printing)

@@ -1,0 +1,24 @@
+"""The error that a check of a program raises: the same one, in the same words, as the op's own in NumPy."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from ...graph import NO_ATTRS, Attrs
+from ...ops.elementwise import no_quotient
+from ...ops.lookup import out_of_range
+from .program import Fault
+
+_HINTS: Final = dict.fromkeys(
+    (("cross_entropy", -100), ("nll_loss", -100)),
+    "compiled code ignores labels only if ignore_index is another number: ignore_index=-1, and -1 among the labels",
+)
+
+
+def raise_fault(fault: Fault, values: Any, where: Attrs = NO_ATTRS) -> None:
+    """Name the first number that is out of range, or divisor that is 0, and where it was."""
+    if fault.size is None:
+        raise no_quotient(fault.called.name, values, where)
+    raise out_of_range(fault.called, np.array(values), fault.size, hints=_HINTS)

@@ -1,0 +1,45 @@
+"""What code is made for: a value that the driver hands to its stages. None of them asks what machine it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from ..graph import DType
+from ..scalar import FLOAT64
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A processor in LLVM's words.
+
+    width    bytes of a vector
+    fma      whether it multiplies and adds with one rounding; else such steps are written out
+    float64  whether it calculates in float64 itself; else a library of its compiler does, which has no such step
+    blas     whether its code may call the BLAS of this process
+    """
+
+    triple: str
+    cpu: str
+    features: str
+    width: int
+    fma: bool
+    float64: bool = True
+    blas: bool = False
+
+    def fuses(self, dtype: DType) -> bool:
+        """Whether it multiplies and adds numbers of this dtype with one rounding."""
+        return self.fma and (self.float64 or dtype != FLOAT64)
+
+
+TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
+    {
+        "wasm32": Target("wasm32-unknown-unknown", "generic", "+simd128,+nontrapping-fptoint", 16, False),
+        "aarch64": Target("aarch64-unknown-linux-gnu", "generic", "+neon", 16, True),
+        "thumbv7em": Target("thumbv7em-none-eabihf", "cortex-m4", "+vfp4d16sp", 8, True, float64=False),
+        "riscv32": Target("riscv32-unknown-none-elf", "generic-rv32", "+m,+f,+d", 8, True),
+    }
+)
+"""Other machines that objects are written for: a fixed list, since LLVM's assertions end the process for some."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
-from ..errors import GraphError, IndexOutOfRange, UnknownName, message
+from ..errors import ConfigError, IndexOutOfRange, UnknownName, message
 from ..settings import shown, typed
 from ..tensor.shape import whole
 from .module import Module
@@ -15,7 +15,7 @@ from .parameter import Parameter
 def _checked(owner: str, module: Any) -> Module:
     if not isinstance(module, Module):
         hint = "pass nn.ReLU(), not nn.ReLU" if isinstance(module, type) else "wrap functions in a Module"
-        raise GraphError(message(owner, f"a {type(module).__name__}", "a Module", hint))
+        raise ConfigError(message(owner, f"a {type(module).__name__}", "a Module", hint))
     return module
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..errors import GraphError, message
+from ..errors import ConfigError, GraphError, message
 from ..extras import require
 from ..settings import choice, shown, typed
 from ..tensor import Tensor, enable_grad
@@ -23,7 +23,7 @@ def minimize(fun: Callable[[], Tensor], params: Iterable[Tensor], method: str = 
     (SciPy).
 
     Returns SciPy's OptimizeResult (`fun`, `nit`, `message`, ...); `options` are those of the method (maxiter, ftol,
-    gtol). Raises GraphError if the loss is not a scalar or there is nothing to minimise.
+    gtol). Raises GraphError if the loss is not a scalar, ConfigError if there is nothing to minimise.
 
     >>> import tinygrad_nn as tg
     >>> p = tg.tensor([3.0, -1.0], dtype=tg.float64, requires_grad=True)
@@ -35,7 +35,7 @@ def minimize(fun: Callable[[], Tensor], params: Iterable[Tensor], method: str = 
     handles = listed_tensors("minimize", params)
     choice("minimize", "method", method, METHODS)
     if not handles:
-        raise GraphError(message("minimize", "no parameters", hint="pass model.parameters()"))
+        raise ConfigError(message("minimize", "no parameters", hint="pass model.parameters()"))
 
     def write(flat: Any) -> None:
         start = 0

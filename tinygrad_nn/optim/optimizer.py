@@ -209,12 +209,12 @@ class Optimizer:
         self.param_groups: list[ParamGroup] = WatchedList()
         self.state = {}
         if isinstance(params, Tensor):
-            raise GraphError(
+            raise ConfigError(
                 message(type(self).__name__, "a single tensor", "an iterable of parameters", "pass [tensor]")
             )
         listed = _listed(type(self).__name__, f"a {type(params).__name__}", params)
         if not listed:
-            raise GraphError(message(type(self).__name__, "no parameters", hint="pass model.parameters()"))
+            raise ConfigError(message(type(self).__name__, "no parameters", hint="pass model.parameters()"))
         groups = listed if isinstance(listed[0], dict) else [{"params": listed}]
         for group in groups:
             self.add_param_group(group)
@@ -226,20 +226,20 @@ class Optimizer:
         name = type(self).__name__
         if not isinstance(group, Mapping) or "params" not in group:
             got = f"a group that is {shown(group)}"
-            raise GraphError(message(name, got, "a dict with 'params', the parameters of the group"))
+            raise ConfigError(message(name, got, "a dict with 'params', the parameters of the group"))
         given = group["params"]
         own = [given] if isinstance(given, Tensor) else _listed(name, f"params {shown(given)}", given)
         params = list({id(p): p for p in own}.values())
         known = {p for other in self.param_groups for p in other["params"]}
         for p in params:
             if not isinstance(p, Tensor):
-                raise GraphError(message(name, f"a parameter of type {type(p).__name__}", "tensors"))
+                raise ConfigError(message(name, f"a parameter of type {type(p).__name__}", "tensors"))
             if not p.is_leaf:
-                raise GraphError(
+                raise ConfigError(
                     message(name, "a parameter computed from others", "leaves", "use detach().requires_grad_()")
                 )
             if p in known:
-                raise GraphError(message(name, "a parameter that is in another group", "each parameter in one group"))
+                raise ConfigError(message(name, "a parameter that is in another group", "each parameter in one group"))
         values = {**self.defaults, **{key: value for key, value in group.items() if key != "params"}}
         values = {key: _plain(value) for key, value in values.items()} | {"params": params}
         self.check(values)
@@ -399,11 +399,11 @@ class Optimizer:
 
 def _listed(owner: str, got: str, given: Any) -> list[Any]:
     if not isinstance(given, Iterable) or isinstance(given, (str, bytes, Mapping, range)):
-        raise GraphError(message(owner, got, "an iterable of parameters", "pass model.parameters()"))
+        raise ConfigError(message(owner, got, "an iterable of parameters", "pass model.parameters()"))
     try:
         return list(given)
     except TypeError:  # of a 0-d array
-        raise GraphError(message(owner, got, "an iterable of parameters", "pass model.parameters()")) from None
+        raise ConfigError(message(owner, got, "an iterable of parameters", "pass model.parameters()")) from None
 
 
 def _numbered(group: Mapping[str, Any]) -> bool:

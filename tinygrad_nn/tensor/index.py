@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import DTypeError, IndexOutOfRange, ShapeError, TinygradError, message
 from ..graph import Shape
-from ..ops.index import GATHER, PUT_ADD, SCATTER, SCATTER_ADD, TAKE
+from ..ops.index import GATHER, INDEX_ADD, SCATTER, SCATTER_ADD, TAKE
 from ..ops.lookup import Called, out_of_range
 from ..ops.movement import RESHAPE
 from ..settings import shown, typed
@@ -27,7 +27,7 @@ from .shape import normal_axis
 
 Index = Core | int | np.ndarray[Any, Any] | Sequence[Any]
 T = TypeVar("T", bound=InPlace)
-INDEX_SELECT, INDEX_ADD, TAKE_ALONG_DIM, GETITEM, SETITEM = map(
+INDEX_SELECT, CALLED_INDEX_ADD, TAKE_ALONG_DIM, GETITEM, SETITEM = map(
     Called, ("index_select", "index_add", "take_along_dim", "getitem", "setitem")
 )
 
@@ -81,7 +81,7 @@ class Indexed(InPlace):
         axis = normal_axis("index_add", dim, self.ndim)
         scaled = self._operand(source, "index_add") * alpha if alpha != 1 else self._operand(source, "index_add")
         at = self._positions("index_add", index)
-        added = scaled.apply(PUT_ADD, at, axis=axis, size=self.shape[axis], called=INDEX_ADD)
+        added = scaled.apply(INDEX_ADD, at, axis=axis, size=self.shape[axis], called=CALLED_INDEX_ADD)
         return self + added
 
     def masked_select(self, mask: Index) -> Self:

@@ -83,7 +83,7 @@ def diag(x: Any, diagonal: int = 0) -> Tensor:
     row = index.unsqueeze(1) if diagonal >= 0 else index.unsqueeze(1) + diagonal
     column = index - diagonal if diagonal >= 0 else index
     offsets = (max(diagonal, 0),)
-    spread = values._embed((n,), offsets).expand_to((n, n))
+    spread = values._pad((n,), offsets).expand_to((n, n))
     return spread.masked_fill(row != column, False if values.dtype.kind == "b" else 0)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import DTypeError, IndexOutOfRange, ShapeError, TraceError, message
 from ..graph import Shape
 from ..memory import check_shape_fits
-from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE, Bounds
+from ..ops.movement import BROADCAST, CAT, PAD, PERMUTE, RESHAPE, SLICE, Bounds
 from ..settings import shown
 from .arrays import MOST_AXES
 from .core import Core, constant, stretch
@@ -239,13 +239,13 @@ class Shaped(Elementwise):
         """(start, step, length) on the axes named, everything on the others."""
         return self._shared(SLICE, bounds=tuple(bounds.get(a, (0, 1, n)) for a, n in enumerate(self.shape)))
 
-    def _embed(self, shape: Shape, offset: tuple[int, ...]) -> Self:
+    def _pad(self, shape: Shape, offset: tuple[int, ...]) -> Self:
         """Zeros of `shape` with this tensor written from `offset` on."""
-        return self.apply(EMBED, shape=shape, bounds=tuple((o, 1, n) for o, n in zip(offset, self.shape, strict=True)))
+        return self.apply(PAD, shape=shape, bounds=tuple((o, 1, n) for o, n in zip(offset, self.shape, strict=True)))
 
     def _placed(self, shape: Shape, bounds: Bounds) -> Self:
         """Zeros of `shape` with this tensor written at (start, step, length) per axis. The adjoint of a cut."""
-        return self.apply(EMBED, shape=shape, bounds=bounds)
+        return self.apply(PAD, shape=shape, bounds=bounds)
 
     def flip(self, *dims: Any) -> Self:
         """A copy with the order of elements reversed along axes."""

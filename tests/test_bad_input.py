@@ -342,9 +342,7 @@ HOLDERS: dict[str, Callable[[], Any]] = {  # objects whose methods are called
 }
 # For those who write ops and layers of the framework itself: their arguments are made, not written.
 INSIDE = {
-    *(f"Tensor.{name}" for name in ("apply", "cast", "cut", "embed", "expand_to", "factor", "handle",
-        "placed", "places",
-                                    "point_at", "product", "promoted", "seed", "shared", "spread", "cat_with")),
+    *(f"Tensor.{name}" for name in ("apply", "cast", "expand_to", "handle", "cat_with")),
     *(f"data.{name}" for name in ("Batches", "MaxAbsScaler", "MeanImputer", "MinMaxScaler",
         "StandardScaler", "Sequences",
                                   "as_columns", "gather", "batches")),
@@ -438,7 +436,7 @@ def subjects() -> Iterator[tuple[str, Callable[..., Any]]]:
         made = type(make())
         for name in sorted(n for n in dir(made) if not n.startswith("_") and f"{holder}.{n}" not in INSIDE):
             base = getattr(nn.Module, name, None)
-            known = holder in ("Sequential", "ModuleList") and getattr(made, name) is base
+            known = holder != "Linear" and getattr(made, name) is base
             if inspect.isfunction(getattr(made, name)) and not known:
                 yield f"{holder}.{name}", getattr(made, name)
 

@@ -53,7 +53,7 @@ def grad(
     if not any(root.requires_grad for root in roots):
         raise GraphError(message("grad", "outputs that depend on nothing that requires grad"))
     retain = create_graph if retain_graph is None else retain_graph
-    starts = [root.seed(seed) for root, seed in zip(roots, seeds, strict=True)]
+    starts = [root._seed(seed) for root, seed in zip(roots, seeds, strict=True)]
     nodes = [tensor.node for tensor in wanted]
     found = walk(roots, starts, nodes, retain, create_graph)
     results = tuple(found.get(node) for node in nodes)

@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .arrays import Array
 from .errors import ConfigError, DataError, ShapeError, TraceError, message
 from .extras import require
 from .settings import choice, integer, number
 from .tables import html_table, html_text, text_table
 
-Array = np.ndarray[Any, Any]
 StrPath = str | os.PathLike[str]
 
 

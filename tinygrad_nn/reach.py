@@ -241,7 +241,7 @@ def _refuse(value: Any) -> None:
 def _of_function(function: FunctionType) -> Iterator[Part]:
     if _is_installed(function.__module__):
         return
-    for name, value in _variables(function).items():
+    for name, value in variables(function).items():
         if not isinstance(value, ModuleType):
             yield name, value, partial(_put_variable, function, name)
         elif not _is_installed(value.__name__):
@@ -253,7 +253,7 @@ def _of_function(function: FunctionType) -> Iterator[Part]:
         yield f"default {key}", value, _refuse
 
 
-def _variables(function: FunctionType) -> dict[str, Any]:
+def variables(function: FunctionType) -> dict[str, Any]:
     """The variables from outside that the code of a function reads."""
     found: dict[str, Any] = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):

@@ -303,14 +303,23 @@ def const(value: Number, dtype: DType) -> Expr:
     """A number, rounded to a float dtype; an integer or bool dtype must hold it exactly, else DTypeError."""
     dtype = np.dtype(dtype)
     try:
-        with np.errstate(all="ignore"):
-            number = dtype.type(value)
+        if (type(value) is float or type(value) is int) and value:  # the zeros are equal, and not the same
+            number = _rounded(value, dtype)
+        else:
+            with np.errstate(all="ignore"):
+                number = dtype.type(value)
         if dtype.kind == "f" or number == value:
             return Expr("const", (), dtype, number)
     except (OverflowError, ValueError):
         pass
     holds = f"a number that {dtype.name} holds"
     raise DTypeError(message("const", f"{value!r}", holds, "convert the other operand with .to(dtype)"))
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _rounded(value: float, dtype: DType) -> Any:
+    with np.errstate(all="ignore"):
+        return dtype.type(value)
 
 
 def _apply(op: str, *operands: Expr | Number) -> Expr:

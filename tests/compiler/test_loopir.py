@@ -48,7 +48,7 @@ def load(buffer: Buffer, *index: Any, guards: Any = ()) -> Any:
 
 
 def program(*body: Any, vector: Any = None, buffers: Any = (X, Y, K), faults: Any = ()) -> Program:
-    return Program((Kernel("k0", body, (), vector),), buffers, (X, K), (Y,), (), faults)
+    return Program((Kernel("k0", body, (), vector),), buffers, (X, K), (Y,), (), faults, (Span(0, 1),))
 
 
 def copy(index: Any, guards: Any = ()) -> Any:

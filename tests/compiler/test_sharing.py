@@ -11,11 +11,12 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
-from tinygrad_nn.compiler import interp
+from tinygrad_nn.compiler.expand.expand import expand
+from tinygrad_nn.compiler.expand.verify import verify
 from tinygrad_nn.compiler.loopir.canonical import canonical
-from tinygrad_nn.compiler.loopir.ir import Kernel
 from tinygrad_nn.compiler.schedule import sharing
 from tinygrad_nn.compiler.schedule.schedule import Schedule
+from tinygrad_nn.compiler.simulate import simulate
 
 RNG = np.random.default_rng(0)
 
@@ -118,7 +119,7 @@ def test_a_run_with_a_short_batch_is_that_of_the_eager_model() -> None:
 
 @pytest.mark.parametrize("what", ["layers", "numbers"])
 def test_a_call_computes_what_its_kernel_does(what: str, always: None) -> None:
-    """The interpreter on the functions, given the buffers and numbers of each call."""
+    """The steps with functions against the steps without."""
     if what == "layers":
         model, opt, x, y = mlp(3, 4)
         jitted, args = tg.jit(step_of(model, opt)), (tg.tensor(x[:3]), tg.tensor(y[:3]))
@@ -127,22 +128,20 @@ def test_a_call_computes_what_its_kernel_does(what: str, always: None) -> None:
     compiled = jitted.entry(args, {}).compiled
     schedule = compiled.stages.schedule
     assert schedule.shared
-    instances: dict[Kernel, Kernel] = {}
     for one in schedule.shared:
         assert len(one.calls) > 1
         for kernel in one.calls:
-            instances[kernel] = one.instance(kernel)
-            own, given = canonical(kernel), canonical(instances[kernel])
+            own, given = canonical(kernel), canonical(one.instance(kernel))
             assert own is not None
             assert given is not None
             assert (own.key, own.buffers) == (given.key, given.buffers)
     if what == "numbers":
         assert any(one.numbers for one in schedule.shared)
-    kernels = tuple(instances.get(kernel, kernel) for kernel in schedule.program.kernels)
-    called = replace(schedule, program=replace(schedule.program, kernels=kernels))
     values = [np.array(view) for view in compiled.inputs]
-    for plain, own in zip(interp.run_scheduled(schedule, values), interp.run_scheduled(called, values), strict=True):
-        assert all(np.array_equal(a, b) for a, b in zip(plain, own, strict=True))
+    apart = replace(schedule, shared=())
+    for lanes in (1, 4, 8):
+        own, called = (simulate(verify(expand(one, lanes)), values) for one in (apart, schedule))
+        assert all(np.array_equal(a, b) for a, b in zip(own[0] + own[1], called[0] + called[1], strict=True))
 
 
 def test_numbers_in_which_calls_differ_are_given(always: None) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tinygrad_nn.compiler.codegen.llvm import kernel, operations, place, writer
+from tinygrad_nn.compiler.codegen.llvm.operations import OPERATIONS
+from tinygrad_nn.compiler.expand import kernel
 from tinygrad_nn.compiler.loopir.ir import Assign
 from tinygrad_nn.compiler.lower import lower
 from tinygrad_nn.graph import NO_ATTRS, Graph, Node
@@ -20,7 +21,7 @@ from tinygrad_nn.testing.fuzz import fuzz, judge, main, minimise
 from tinygrad_nn.testing.programs import generate
 
 PROGRAMS = 60
-NUMBERS = kernel.KernelWriter.numbers
+ADD, SUB, REAL = OPERATIONS["add"], OPERATIONS["sub"], kernel.Expansion.real
 
 
 def test_random_programs_agree() -> None:
@@ -54,30 +55,27 @@ def test_programs_hold_all_kinds_of_ops_gradients_and_state() -> None:
     assert updates > 20
 
 
-def _no_guard(self: Any) -> Any:
-    return None
-
-
 BREAKAGES: dict[str, Any] = {
-    "sub has its operands swapped": lambda patch: patch.setitem(
-        operations.OPERATIONS, "sub", lambda w, e, a: w.binary("fsub" if e.dtype.kind == "f" else "sub", a[1], a[0])
-    ),
-    "neg does nothing": lambda patch: patch.setitem(operations.OPERATIONS, "neg", lambda w, e, a: a[0]),
-    "the last lane is dropped": lambda patch: patch.setattr(kernel.KernelWriter, "numbers", _one_too_far),
-    "lanes beyond the end are folded": lambda patch: patch.setitem(kernel._WRITE, Assign, _unmasked),
-    "guards are dropped": lambda patch: patch.setattr(place.Place, "guard", _no_guard),
+    "sub has its operands swapped": lambda patch: patch.setitem(OPERATIONS, "sub", lambda t, v, a: SUB(t, v, a[::-1])),
+    "neg does nothing": lambda patch: patch.setitem(OPERATIONS, "neg", lambda t, v, a: a[0]),
+    "the last lane is dropped": lambda patch: patch.setattr(kernel.Expansion, "real", _one_too_far),
+    "lanes beyond the end are folded": lambda patch: patch.setitem(kernel._EXPAND, Assign, _unmasked),
+    "guards are dropped": lambda patch: patch.setattr(kernel.Expansion, "guard", lambda self, site, env: None),
     "state is not copied": lambda patch: patch.setattr(lower.Lowering, "_kept", lambda self, buffer, state: buffer),
 }
 
 
-def _one_too_far(self: Any, base: Any, count: int) -> Any:
-    shifted = base + 1 if isinstance(base, int) else self.w.binary("add", base, writer.Val("1", "i64"))
-    return NUMBERS(self, shifted, count)
+def _one_too_far(self: Any, var: Any, base: Any, env: Any) -> Any:
+    return REAL(self, var, base + 1 if isinstance(base, int) else self.b.add(base, self.b.whole(1)), env)
+
+
+def _floats_subtracted(t: Any, v: Any, a: Any) -> Any:
+    """Indices stay what they are."""
+    return (SUB if v.dtype.kind == "f" else ADD)(t, v, a)
 
 
 def _unmasked(self: Any, one: Any, env: Any) -> None:
-    value = self.value(one.value, env)
-    env.registers[one.register] = self.w.splat(value, self.lanes.count) if self.lanes else value
+    env.registers[one.register] = self.b.splat(self.value(one.value, env), self.lanes)
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES)
@@ -92,7 +90,7 @@ def test_what_is_broken_on_purpose_is_found(breakage: str, monkeypatch: pytest.M
 
 
 def test_a_mismatch_is_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(operations.OPERATIONS, "neg", lambda w, e, a: a[0])
+    monkeypatch.setitem(OPERATIONS, "neg", lambda t, v, a: a[0])
 
     def node(op: Any, *operands: Node) -> Node:
         return Node(op, operands, NO_ATTRS, (9,), np.dtype(np.float32), None)
@@ -117,7 +115,7 @@ def test_an_exception_is_a_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["--programs", "5", "--seed", "2"]) == 0
     assert "5 programs" in capsys.readouterr().out
-    monkeypatch.setitem(operations.OPERATIONS, "add", operations.OPERATIONS["sub"])
+    monkeypatch.setitem(OPERATIONS, "add", _floats_subtracted)
     assert main(["--programs", "30", "--seed", "2"]) == 1
     out = capsys.readouterr().out
     assert "--seed 2 --first" in out

@@ -510,6 +510,20 @@ def everything(model: nn.Module, opt: optim.Optimizer) -> Any:
     return weights, numbers_of, tg.random.default_generator.get_state().tolist(), [p.grad for p in model.parameters()]
 
 
+def test_a_compiled_step_without_state_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, compiled = driver.rewrite, []
+
+    def noted(graph: Any, *args: Any) -> Any:
+        compiled.append(graph)
+        return real(graph, *args)
+
+    monkeypatch.setattr(driver, "rewrite", noted)
+    model, opt, step = trainer(lambda p: optim.Adam(p, lr=0.1))
+    gradcheck_step(tg.jit(step), (numbers(6, 3), numbers(6, 1, seed=1)), model)
+    assert len(compiled) == 1
+    assert not opt.state
+
+
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop"])
 def test_a_step_leaves_the_gradients_of_its_loss(name: str, compiled: bool) -> None:

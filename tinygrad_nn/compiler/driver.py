@@ -16,8 +16,10 @@ from typing import Any, Final
 from ..config import config, say
 from ..graph import Graph
 from .codegen import native
-from .codegen.llvm import write_function
+from .codegen.llvm.printer import print_llvm
 from .codegen.native import Code, Object
+from .expand.expand import expand
+from .expand.verify import verify as verify_expanded
 from .job import Batches, Job, Part
 from .loopir.program import Program
 from .lower.fusion import Plan
@@ -201,8 +203,14 @@ STAGES: Final = (
         ((4, lambda made: f"-- loops\n{made.schedule.program}"),),
     ),
     Stage(
+        "expand",
+        lambda planned, order: expand(planned),
+        verify_expanded,
+        ((5, lambda made: f"-- steps\n{made.made['expand']}"),),
+    ),
+    Stage(
         "print",
-        lambda planned, order: write_function(planned),
+        lambda expanded, order: print_llvm(expanded),
         native.verify,
         (
             (1, _summary),
@@ -256,5 +264,5 @@ def _advance(stages: Sequence[Stage], value: Any, sofar: Compilation, owner: str
 def _announce(owner: str, sofar: Compilation) -> None:
     """Say that it takes long, before the longest part begins."""
     if owner:
-        *before, writing = sofar.seconds.values()
-        announcement(owner, sofar.made["merge"].nodes, sofar.llvm.count("\n"), sum(before), writing)
+        *before, expanding, printing = sofar.seconds.values()
+        announcement(owner, sofar.made["merge"].nodes, sofar.llvm.count("\n"), sum(before), expanding + printing)

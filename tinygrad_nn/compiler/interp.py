@@ -1,4 +1,4 @@
-"""What a program means: a slow interpreter of loop IR, to which schedules and machine code are held.
+"""What a program means: a slow interpreter of loop IR, to which expanded and machine code are held.
 
 Statement by statement, element by element, one iteration after the other, vector loops too; scalars are NumPy scalars
 with the operations of `scalar.OPERATIONS`. Buffers begin with numbers nobody would compute, so what reads an element
@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import GraphError, message
-from ..graph import DType
+from ..graph import Array, DType
 from ..scalar import OPERATIONS, Expr, walk
 from .loopir.faults import raise_fault
 from .loopir.ir import (
@@ -34,16 +34,12 @@ from .loopir.ir import (
     show,
 )
 from .loopir.program import Fault, Program, Region, Repeat, Span
-from .schedule.arena import Arena
-from .schedule.schedule import Schedule
-
-Array = np.ndarray[Any, Any]
 
 
 def run(program: Program, values: Sequence[Any]) -> tuple[list[Array], list[Array]]:
     """Outputs and new values of the state for given inputs, as `executor.run`, each buffer in an array of its own.
 
-    For a program as `lower` makes it; one that was scheduled counts on shared memory, see `run_scheduled`.
+    For a program as `lower` makes it; one that was scheduled counts on shared memory: see `simulate`.
     """
     arrays: dict[Buffer, Array] = {}
     for buffer in program.buffers:
@@ -56,16 +52,6 @@ def run(program: Program, values: Sequence[Any]) -> tuple[list[Array], list[Arra
     for buffer, value in zip(program.inputs, values, strict=True):
         np.copyto(arrays[buffer], value)
     Interpreter(program, arrays, updating=True).run()
-    return [np.array(arrays[b]) for b in program.outputs], [np.array(arrays[old]) for old, _ in program.updates]
-
-
-def run_scheduled(schedule: Schedule, values: Sequence[Any]) -> tuple[list[Array], list[Array]]:
-    """The same for a scheduled program, in an arena with its layouts and its shared memory."""
-    program, arena = schedule.program, Arena(schedule)
-    arrays = {buffer: arena.view(buffer) for buffer in program.buffers}
-    for buffer, value in zip(program.inputs, values, strict=True):
-        np.copyto(arrays[buffer], value)
-    Interpreter(program, arrays).run()
     return [np.array(arrays[b]) for b in program.outputs], [np.array(arrays[old]) for old, _ in program.updates]
 
 

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array, as_array, check_finite, is_sequence
 from ..errors import DataError, message
-from .arrays import Array, as_array, check_finite, is_sequence
 from .table import as_frame, is_table, to_matrix
 
 Column: TypeAlias = "Array | list[Array]"

@@ -17,10 +17,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..arrays import Array, as_array
 from ..errors import DataError, message
 from ..files import write_atomic
 from ..settings import typed_as
-from .arrays import Array, as_array
 from .split import split_indices, take
 from .streams import stream
 from .table import StrPath, csv_header, read_csv, to_matrix

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Array
 from ..errors import DataError, message
 from ..memory import check_fits
 from ..settings import is_number, shown, typed_as
-from .arrays import Array
 from .streams import stream
 
 

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 
 from .. import extras
+from ..arrays import Array
 from ..errors import DataError, message
-from .arrays import Array
 from .sequences import Sequences
 from .streams import stream
 from .table import Frame

@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import extras
+from ..arrays import IMPUTE, Array, check_finite, check_names
 from ..errors import DataError, FileError, message
 from ..files import read
 from ..settings import shown, typed_as
-from .arrays import IMPUTE, Array, check_finite, check_names
 from .lines import layout
 
 if TYPE_CHECKING:

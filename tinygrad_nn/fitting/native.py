@@ -250,7 +250,7 @@ class _NativeWatch:
     def _rewind(self, epoch: int) -> None:
         """Let the default generator be where it is in this epoch of the call: orders are drawn ahead."""
         if self.draws and 0 <= epoch < len(self.marks):
-            default_generator.counter.point_at(self.marks[epoch])
+            default_generator.counter._point_at(self.marks[epoch])
 
     def _place(self, epoch: int, batch: int | None) -> Place:
         """Where this batch of the call is, with its data."""

@@ -34,7 +34,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise ShapeError(
             message("linear", f"shapes {x.shape} and {weight.shape}", expected, "the last axis holds the features")
         )
-    product = x.product("linear", weight, True)
+    product = x._product("linear", weight, True)
     if bias is None:
         return product
     if bias.node.dtype is not product.node.dtype:
@@ -151,7 +151,7 @@ def conv1d(
     columns = _inside(windows, (batch, groups, inner, count, size)).apply(PERMUTE, order=(1, 0, 3, 2, 4))
     rows = _inside(columns, (groups, batch * count, inner * size))
     kernels = _inside(weight, (groups, out // groups, inner * size))
-    values = _inside(rows.product("conv1d", kernels, True), (groups, batch, count, out // groups))
+    values = _inside(rows._product("conv1d", kernels, True), (groups, batch, count, out // groups))
     result = _inside(values.apply(PERMUTE, order=(1, 0, 3, 2)), (batch, out, count))
     if bias is not None:
         result = result + _inside(bias, (*bias.shape, 1))

@@ -304,7 +304,7 @@ SLICE: Op = Op(
     shape=_slice_shape,
     dtype=same_dtype("slice", *ANY),
     numpy=lambda x, bounds: x[(*as_slices(bounds), ...)],
-    vjp=(lambda g, out, x, bounds: g.placed(x.shape, bounds),),
+    vjp=(lambda g, out, x, bounds: g._placed(x.shape, bounds),),
     emit=lambda read, index, x, bounds: read(
         0, tuple(i * step + start for i, (start, step, _) in zip(index, bounds, strict=True))
     ),

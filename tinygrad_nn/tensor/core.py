@@ -197,7 +197,7 @@ class Core:
 
     __slots__ = ("__weakref__", "node")
     __array_priority__: ClassVar[int] = 1000  # array + tensor is ours, not NumPy's
-    from_array: ClassVar[bool] = False  # whether it stands for an array that a compiled function is given
+    _from_array: ClassVar[bool] = False  # whether it stands for an array that a compiled function is given
 
     node: Node
 
@@ -241,7 +241,7 @@ class Core:
         nodes = tuple([recorder.lift(operand) for operand in operands])
         return self.handle(recorder.bind(op, nodes, attrs))  # type: ignore[no-any-return]
 
-    def shared(self, op: Op, **attrs: Any) -> Self:
+    def _shared(self, op: Op, **attrs: Any) -> Self:
         """As `apply`, for a movement whose result shares its elements with this tensor where that can be written to."""
         return self.apply(op, **attrs)
 
@@ -256,10 +256,10 @@ class Core:
         if mode.recorder is not None:
             mode.recorder.assign(self, mode.recorder.lift(other))
         else:
-            self.point_at(new)
+            self._point_at(new)
         return self
 
-    def point_at(self, new: Any) -> None:
+    def _point_at(self, new: Any) -> None:
         """Hold another node (or a plain value, for which one is made); a leaf stays a leaf, with its gradient.
 
         A computed tensor that is written under no_grad keeps its history, as in PyTorch.
@@ -323,7 +323,7 @@ class Core:
         """Broadcast to a shape, aligned at the last axis; raises ShapeError where it cannot."""
         return self if self.node.shape == shape else self.apply(BROADCAST, **stretch("expand", self.node.shape, shape))
 
-    def weight(self) -> tuple[DType, int]:
+    def _weight(self) -> tuple[DType, int]:
         """The operand's dtype and rank in type promotion."""
         return self.node.dtype, 2 if self.node.shape else 1
 

@@ -91,7 +91,7 @@ def _accepted(name: str, annotation: str) -> frozenset[type] | None:
 
 def is_tensor(value: Any) -> bool:
     """Whether a value is a tensor that goes through the door as it is."""
-    passes = isinstance(value, Tensor) and not value.from_array
+    passes = isinstance(value, Tensor) and not value._from_array
     if passes:
         _plain.add(value.__class__)
     return passes

@@ -112,7 +112,7 @@ class Indexed(InPlace):
         parts = _expanded(key, self.shape)
         if parts is not None:
             return self._sliced(parts)
-        return self.flatten().apply(TAKE, self.places(key), axis=0)
+        return self.flatten().apply(TAKE, self._places(key), axis=0)
 
     def _sliced(self, parts: list[Any]) -> Self:
         """Numbers, slices and None: one slice and one reshape."""
@@ -141,10 +141,10 @@ class Indexed(InPlace):
                     raise IndexOutOfRange(message("getitem", got, f"{-length} <= index < {length}"))
                 bounds[axis] = (part % length, 1, 1)
             axis += 1
-        part = self.cut(bounds) if bounds else self
-        return part if bounds and part.shape == tuple(shape) else part.shared(RESHAPE, shape=tuple(shape))
+        part = self._cut(bounds) if bounds else self
+        return part if bounds and part.shape == tuple(shape) else part._shared(RESHAPE, shape=tuple(shape))
 
-    def places(self, key: Any, called: Called = GETITEM) -> Self:
+    def _places(self, key: Any, called: Called = GETITEM) -> Self:
         """Positions in the flattened tensor of what a key names, as int64: NumPy applied to positions."""
         positions = np.arange(self.numel()).reshape(self.shape)
         try:
@@ -164,7 +164,7 @@ class Indexed(InPlace):
             part._write("setitem", _fitted(source, part.shape))
             return
         # Written with scatter, so gradients flow to the value and to what is not overwritten.
-        places = self.places(key, SETITEM)
+        places = self._places(key, SETITEM)
         with writing():
             flat = self.flatten().scatter(0, places.flatten(), _fitted(source, places.shape).flatten())
             self._write("setitem", flat.reshape(self.shape))

@@ -74,7 +74,7 @@ def diag(x: Any, diagonal: int = 0) -> Tensor:
     row = index.unsqueeze(1) if diagonal >= 0 else index.unsqueeze(1) + diagonal
     column = index - diagonal if diagonal >= 0 else index
     offsets = (max(diagonal, 0),)
-    spread = values.embed((n,), offsets).expand_to((n, n))
+    spread = values._embed((n,), offsets).expand_to((n, n))
     return spread.masked_fill(row != column, False if values.dtype.kind == "b" else 0)
 
 
@@ -184,7 +184,7 @@ def _pair(x: Tensor, xs: str, y: Tensor, ys: str, needed: set[str]) -> tuple[Ten
         shape = (*(sizes[c] for c in batch), _product(sizes, first), _product(sizes, second))
         return t.permute(order).reshape(shape)
 
-    product = matrix(x, xs, rows, summed).product("einsum", matrix(y, ys, summed, columns))
+    product = matrix(x, xs, rows, summed)._product("einsum", matrix(y, ys, summed, columns))
     letters = [*batch, *rows, *columns]
     return product.reshape(tuple(sizes[c] for c in letters)), "".join(letters)
 

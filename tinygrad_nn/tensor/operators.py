@@ -56,13 +56,13 @@ class Operators(Converted):
             raise DTypeError(message(name, f"{shown(other)} as an operand", "a tensor, a number, a list or an array"))
         return result  # type: ignore[no-any-return]
 
-    def promoted(self, other: Operand, name: str = "tensor") -> tuple[Self, Self]:
+    def _promoted(self, other: Operand, name: str = "tensor") -> tuple[Self, Self]:
         """This tensor and another operand in their common dtype."""
         right: Self = other if isinstance(other, Core) else self._operand(other, name)  # type: ignore[assignment]
         if self.node.dtype == right.node.dtype:
             return self, right
-        weight = right.weight() if isinstance(other, Core) or right.shape else (right.node.dtype, 0)
-        common = result_type(self.weight(), weight)
+        weight = right._weight() if isinstance(other, Core) or right.shape else (right.node.dtype, 0)
+        common = result_type(self._weight(), weight)
         return self.cast(common), right.cast(common)
 
     def as_float(self) -> Self:
@@ -85,13 +85,13 @@ class Operators(Converted):
             return NotImplemented  # type: ignore[no-any-return]
         if b is not None and mode.recorder is None:
             return self.handle(bind(op, (b, a) if swap else (a, b), NO_ATTRS))  # type: ignore[no-any-return]
-        left, right = self.promoted(other, op.name)
+        left, right = self._promoted(other, op.name)
         return right.apply(op, left) if swap else left.apply(op, right)
 
     def _float_binary(self, op: Op, other: Operand, swap: bool = False) -> Self:
         """As `_binary` for ops that are only defined on floats."""
         if self.node.dtype.kind != "f":
-            left, right = self.promoted(other, op.name)
+            left, right = self._promoted(other, op.name)
             return left.as_float()._binary(op, right.as_float(), swap)
         return self._binary(op, other, swap)
 
@@ -243,7 +243,7 @@ class Operators(Converted):
 
         The gradient of the element not taken is 0, and NaN or infinity there does no harm.
         """
-        left, right = self.promoted(other, "where")
+        left, right = self._promoted(other, "where")
         return self._mask("where", condition).apply(e.WHERE, left, right)
 
     def masked_fill(self, mask: Core | np.ndarray[Any, Any], value: Operand) -> Self:

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from ..errors import GraphError, message
-from ..graph import Attrs, Op, Shape
+from ..graph import Array, Attrs, Op, Shape
 from ..ops.elementwise import WHERE
 from ..ops.index import SCATTER
 from ..ops.movement import BROADCAST, EMBED, PERMUTE, RESHAPE, SLICE, Bounds, as_slices, inverse
@@ -22,7 +22,6 @@ from ..ops.rules import BOOL
 from .core import Core, broadcast_attrs, constant, mode, scalar
 
 Strides = tuple[int, ...]
-Array = np.ndarray[Any, Any]
 T = TypeVar("T", bound=Core)
 FEW: Final = 8  # a part smaller than one in so many is written element by element, a larger one by a choice everywhere
 

@@ -9,7 +9,7 @@ differs in kind (NaN, a whole number, a great part of the value) the element is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -17,16 +17,26 @@ from typing import Any, Final
 import numpy as np
 
 from ..compiler import interp
+from ..compiler.driver import build
+from ..compiler.expand.expand import expand
+from ..compiler.expand.verify import verify
+from ..compiler.job import Job, Part
+from ..compiler.loopir.program import Program
 from ..compiler.passes.unrolling import unroll
 from ..compiler.run.runtime import Compiled
+from ..compiler.schedule.schedule import schedule
+from ..compiler.simulate import simulate
+from ..compiler.target import Target
 from ..errors import DivisionByZero, IndexOutOfRange
 from ..executor import eval_node, run
-from ..graph import Graph, Node
+from ..graph import Array, Graph, Node
 from ..ops.contract import MATMUL, inner_length
 from ..ops.elementwise import ADD
 from ..ops.rules import roundoff
 
-Array = np.ndarray[Any, Any]
+Executor = Callable[[Sequence[Any]], tuple[list[Array], list[Array]]]
+WIDTHS: Final = (1, 2, 4, 8, 16)  # lanes of the vectors that expanded code is checked with
+ANYWHERE: Final = Target("", "", "", 8 * max(WIDTHS), True)  # no machine's code is made
 SAMPLES: Final = 8  # runs with errors
 EVERY: Final = 10**6  # nodes of a loop that is written out
 REFUSED: Final = (IndexOutOfRange, DivisionByZero)  # what an executor may find wrong in the data
@@ -98,24 +108,23 @@ class Outcome:
     undecided: int = 0
 
 
-def check(graph: Graph, values: Sequence[Any], interpreted: bool = True) -> Outcome:
-    """Run a graph with NumPy, as machine code (twice: a run may leave nothing behind) and in the interpreter."""
+def check(graph: Graph, values: Sequence[Any], interpreted: bool = True, native: bool = True) -> Outcome:
+    """Run a graph with NumPy, as machine code (twice: a run may leave nothing behind), and `interpreted`: in the
+    interpreter, and as expanded code for vectors of each of `WIDTHS`. Where it is not `native`, LLVM has no part in it.
+    """
     try:
-        compiled = Compiled(graph)
+        executors = _executors(graph, interpreted, native)
     except DivisionByZero:  # by a 0 that stands in the code
         return Outcome(()) if _refusal(graph, values) else Outcome(("compilation: an error where there is none",))
     error = _refusal(graph, values)
     if error is not None:
-        return Outcome(tuple(_fails_alike(compiled, values, error)))
+        return Outcome(tuple(_fails_alike(executors, values, error)))
     try:
         wanted = expected(graph, values)
     except REFUSED:  # of errors as small as an executor may make
         return Outcome(())
-    native = _joined(compiled.run(values))
-    found = {"machine code": native, "machine code, second run": _joined(compiled.run(values))}
-    if interpreted:
-        found["interpreter"] = _joined(interp.run(compiled.stages.program, values))
-        found["interpreter, scheduled"] = _joined(interp.run_scheduled(compiled.stages.schedule, values))
+    found = {who: _joined(call(values)) for who, call in executors.items()}
+    first, reference = next(iter(found.items()))
     problems: list[str] = []
     undecided = sum(int(one.undecided.sum()) for one in wanted)
     for who, results in found.items():
@@ -127,12 +136,32 @@ def check(graph: Graph, values: Sequence[Any], interpreted: bool = True) -> Outc
         node.op.error is not None and node.dtype.kind == "f" and node.op.kind != "elementwise"
         for node in unroll(graph, EVERY, EVERY).nodes
     )
-    if not free:  # nothing is summed: whatever else the expressions do, both executors do the same
+    if not free:  # nothing is summed: whatever else the expressions do, all executors do the same
         for who, results in found.items():
-            for k, (result, other) in enumerate(zip(results, native, strict=True)):
+            for k, (result, other) in enumerate(zip(results, reference, strict=True)):
                 if not same_bits(result, other):
-                    problems.append(f"{who}: result {k} has other bits than machine code")
+                    problems.append(f"{who}: result {k} has other bits than {first}")
     return Outcome(tuple(problems), sum(one.value.size for one in wanted), undecided)
+
+
+def _executors(graph: Graph, interpreted: bool, native: bool) -> dict[str, Executor]:
+    """By name, what runs a graph."""
+    found: dict[str, Executor] = {}
+    if native:
+        compiled = Compiled(graph)
+        program = compiled.stages.program
+        found |= {"machine code": compiled.run, "machine code, second run": compiled.run}
+    else:
+        program = build(Job((Part(graph),)), ANYWHERE, last="legalize").program
+    if interpreted:
+        found["interpreter"] = partial(interp.run, program)
+        found |= {f"{lanes} lanes": partial(in_lanes, program, lanes) for lanes in WIDTHS}
+    return found
+
+
+def in_lanes(program: Program, lanes: int, values: Sequence[Any]) -> tuple[list[Array], list[Array]]:
+    """Run a program as expanded code for vectors of so many lanes."""
+    return simulate(verify(expand(schedule(program, 8 * lanes), lanes)), values)
 
 
 def _refusal(graph: Graph, values: Sequence[Any]) -> Exception | None:
@@ -144,11 +173,10 @@ def _refusal(graph: Graph, values: Sequence[Any]) -> Exception | None:
     return None
 
 
-def _fails_alike(compiled: Compiled, values: Sequence[Any], error: Exception) -> list[str]:
+def _fails_alike(executors: Mapping[str, Executor], values: Sequence[Any], error: Exception) -> list[str]:
     """Each executor must refuse what NumPy's refused."""
     problems = []
-    program = compiled.stages.program
-    for who, call in (("machine code", compiled.run), ("interpreter", partial(interp.run, program))):
+    for who, call in executors.items():
         try:
             call(values)
         except type(error):

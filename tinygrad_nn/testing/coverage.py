@@ -23,11 +23,12 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ..adjoint import SCAN
 from ..compiler.run.jit import Entry
 from ..compiler.run.training import Training
 from ..graph import Node, Op, Shape, reachable
 from ..ops.movement import BROADCAST
-from ..ops.scan import SCAN, Columns
+from ..ops.scan import Columns
 from ..tensor import no_grad
 from ..tensor.core import is_literal, mode
 from ..tensor.symbolic import Symbolic

@@ -112,7 +112,8 @@ def gradcheck(
         settings = Settings(eps, atol, rtol, domain, mode, seed, refusals, _texts(unused))
         _check_settings(settings, order)
         problem, depends = function_problem(fn, inputs, parameters, seed)
-        return _checked(problem, depends, settings, order)
+        with problem.state.begun():
+            return _checked(problem, depends, settings, order)
     except TinygradError as error:
         raise error.with_traceback(_users(error.__traceback__)) from None
 
@@ -157,7 +158,8 @@ def gradcheck_step(
         settings = Settings(eps, atol, rtol, (-np.inf, np.inf), mode, seed, refusals, _texts(unused))
         _check_settings(settings, 1)
         problem, depends = step_problem(step, batch, parameters, loss)
-        return _checked(problem, depends, settings, 1)
+        with problem.state.begun():
+            return _checked(problem, depends, settings, 1)
     except TinygradError as error:
         raise error.with_traceback(_users(error.__traceback__)) from None
 

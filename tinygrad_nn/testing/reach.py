@@ -1,7 +1,7 @@
 """What a function works on besides its arguments: the leaves it reads, the state it leaves behind, and their names.
 
 A function is run once under `Reach`, a recorder that computes as usual and hears of every tensor that is read or
-written; names come from the variables of the function, looked up the way Python itself finds them.
+written; names come from the variables of the function, which `tinygrad_nn.reach` finds as Python does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from ..nn import Module
 from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler
 from ..random import default_generator
+from ..reach import variables
 from ..tensor import Tensor, enable_grad
 from ..tensor.core import Core, bind, mode, tracing
 
@@ -67,9 +68,32 @@ class State:
     """What calls of a function may change: tensors, and attributes of modules, optimizers and schedulers."""
 
     def __init__(self, objects: Sequence[Any] = ()) -> None:
-        own = [content for one in objects for content in _contents(one)]
-        self.contents = [(content, content.copy()) for content in own]
+        self.objects = objects
+        self.contents = self._contents()
         self.held: dict[int, Held] = {}
+
+    def _contents(self) -> list[tuple[Any, Any]]:
+        own = [content for one in self.objects for content in _contents(one)]
+        return [(content, content.copy()) for content in own]
+
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Within the block optimizers have the state that their first step would make: a compiled step that finds none
+        is compiled for that, and again at the next call.
+        """
+        before = self.contents
+        for optimizer in [one for one in self.objects if isinstance(one, Optimizer)]:
+            for p, group in [(p, own) for own in optimizer.param_groups for p in own["params"]]:
+                if p not in optimizer.state:
+                    optimizer.state[p] = optimizer.initial_state(p, group)
+                    for tensor in optimizer.state[p].values():
+                        self.hold(tensor)
+        self.contents = self._contents()
+        try:
+            yield
+        finally:
+            self.contents = before
+            self.restore()
 
     def hold(self, handle: Any) -> None:
         """From now on, put back what this tensor is now."""
@@ -110,7 +134,7 @@ class Reach:
     def assign(self, handle: Core, node: Node) -> None:
         """A handle is written."""
         self.state.hold(handle)
-        handle.point_at(node)
+        handle._point_at(node)
 
     def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
         """As without a recorder."""
@@ -214,7 +238,7 @@ def _parts(name: str, value: Any) -> list[Named]:
     if isinstance(value, MethodType):
         return [(name, value.__self__), (name, value.__func__)]
     if isinstance(value, FunctionType):
-        return [] if value.__code__.co_filename.startswith(_HOME) else list(_variables(value).items())
+        return [] if value.__code__.co_filename.startswith(_HOME) else _variables(value)
     if isinstance(value, dict):
         return [(f"{name}[{key!r}]", part) for key, part in islice(value.items(), _LIMIT)]
     if isinstance(value, (list, tuple)):
@@ -230,28 +254,7 @@ def _is_users(value: Any) -> bool:
     return hasattr(value, "__dict__") and home not in ("builtins", "numpy", "collections", _PACKAGE)
 
 
-def _variables(function: FunctionType) -> dict[str, Any]:
-    """The variables that the code of a function mentions: of the functions around it, defaults, and globals."""
-    found = dict(zip(function.__code__.co_freevars, map(_content, function.__closure__ or ()), strict=True))
-    for name, parameter in inspect.signature(function).parameters.items():
-        found.setdefault(name, parameter.default)
-    for name in _mentioned(function.__code__):
-        if name in function.__globals__:
-            found.setdefault(name, function.__globals__[name])
-    return found
-
-
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # assigned later than this function was made
-        return None
-
-
-def _mentioned(code: CodeType) -> Iterator[str]:
-    """The global names in the code of a function and of those inside of it."""
-    waiting = [code]
-    while waiting:
-        one = waiting.pop()
-        yield from one.co_names
-        waiting += [constant for constant in one.co_consts if isinstance(constant, CodeType)]
+def _variables(function: FunctionType) -> list[Named]:
+    """The variables from outside that the code of a function reads, and defaults."""
+    defaults = inspect.signature(function).parameters.values()
+    return [*variables(function).items(), *((one.name, one.default) for one in defaults)]

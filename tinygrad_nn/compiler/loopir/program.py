@@ -34,7 +34,6 @@ from .ir import (
     Statement,
     Store,
     Var,
-    accesses,
     expressions,
     leaves,
     show,
@@ -120,7 +119,7 @@ class Fault:
 class Program:
     """Kernels in order. `inputs`, `outputs` and `updates` (input, new value) follow the graph's.
 
-    `order` says which kernels are repeated; without it all of them run once.
+    `regions` hold every kernel once, in order, and say which are repeated.
     """
 
     kernels: tuple[Kernel, ...]
@@ -128,13 +127,8 @@ class Program:
     inputs: tuple[Buffer, ...]
     outputs: tuple[Buffer, ...]
     updates: tuple[tuple[Buffer, Buffer], ...]
-    faults: tuple[Fault, ...] = ()
-    order: tuple[Region, ...] = ()
-
-    @property
-    def regions(self) -> tuple[Region, ...]:
-        """`order`, or a single span."""
-        return self.order or (Span(0, len(self.kernels), self.updates),)
+    faults: tuple[Fault, ...]
+    regions: tuple[Region, ...]
 
     def __str__(self) -> str:
         lines = [f"{b.role} {b}: {b.dtype.name}{list(b.shape)}" for b in self.buffers]
@@ -149,7 +143,7 @@ class Program:
         written = {
             access.buffer.base or access.buffer
             for kernel in self.kernels
-            for access, writes, _ in accesses(kernel)
+            for access, writes, _ in kernel.accesses
             if writes
         }
         for span, around in spans(self.regions):

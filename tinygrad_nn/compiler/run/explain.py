@@ -27,7 +27,6 @@ from ..loopir.ir import (
     Register,
     Store,
     Var,
-    accesses,
     expressions,
     leaves,
 )
@@ -126,11 +125,11 @@ def _seconds(planned: Schedule, position: int, arena: Arena, target: Target) -> 
 def _repeated(planned: Schedule, position: int, rounds: int, target: Target) -> Code:
     """The code of one kernel, so many times."""
     program = planned.program
-    regions: Region = Span(position, position + 1)
+    region: Region = Span(position, position + 1)
     for var in _variables(program.kernels[position]):
-        regions = Repeat(var, (regions,))
-    order = (Repeat(Var("round", rounds), (regions,), None, True),)
-    return build_schedule(replace(planned, program=replace(program, order=order)), target)
+        region = Repeat(var, (region,))
+    regions = (Repeat(Var("round", rounds), (region,), None, True),)
+    return build_schedule(replace(planned, program=replace(program, regions=regions)), target)
 
 
 def _variables(kernel: Kernel) -> list[Var]:
@@ -151,7 +150,7 @@ def _row(kernel: Kernel, rounds: int, seconds: float, width: int) -> Row:
     for one, around in all_statements(kernel.body):
         work = sum(2 if part.op == "fma" else part.op not in FREE for root in expressions(one) for part in walk(root))
         flops += int(work * prod(var.extent for var in around))
-    touched = {access.buffer: access.buffer for access, _, _ in accesses(kernel)}
+    touched = {access.buffer: access.buffer for access, _, _ in kernel.accesses}
     variables = dict.fromkeys(var for _, around in all_statements(kernel.body) for var in around)
     itemsize = max((b.dtype.itemsize for b in touched if b.dtype.kind == "f"), default=8)
     lanes = width // itemsize
@@ -181,7 +180,7 @@ def peak(target: Target) -> float:
     step = Assign(total, param(total, FLOAT64).fma(x, const(1.0, FLOAT64)))
     body = (Let(total, x), Loop(turn, (step,)), Store(Access(data, index), param(total, FLOAT64)))
     kernel = Kernel("peak", (Loop(chain, (Loop(lane, body),)),))
-    planned = schedule(Program((kernel,), (data,), (data,), (), ()), target.width)
+    planned = schedule(Program((kernel,), (data,), (data,), (), (), (), (Span(0, 1),)), target.width)
     shaped = replace(planned.program.kernels[0], vector=lane, jam={chain: chains})
     planned = replace(planned, program=replace(planned.program, kernels=(shaped,)))
     code = build_schedule(planned, target)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Final
 
-from ..loopir.ir import Buffer, Gemm, Kernel, statements
+from ..loopir.ir import Buffer, Gemm, Kernel
 from ..loopir.program import Program, Region, Repeat, Span, paths, spans
 from ..loopir.substitute import Substitution
 from .axes import GATHER, Profile, best, times
@@ -21,21 +21,21 @@ OVERHEAD: Final = 8.0  # of one more kernel, in loads
 CLEARLY: Final = 3.0  # times as much must be saved: the costs are rough
 
 
-def with_transposes(given: Program, profiles: Sequence[Profile], inner: Mapping[Buffer, int], width: int) -> Program:
+def with_transposes(program: Program, profiles: Sequence[Profile], inner: Mapping[Buffer, int], width: int) -> Program:
     """The program with the copies that pay, given the innermost axes without them; the same one if none does."""
-    program = replace(given, order=given.regions)  # regions are told apart by identity
     based = {buffer.base for buffer in program.buffers}
     writers: dict[Buffer, list[int]] = {}
     for position, one in enumerate(profiles):
-        for buffer in {use.buffer for use in one.uses if use.written}:
+        for buffer in one.written:
             writers.setdefault(buffer, []).append(position)
     gains: dict[tuple[Buffer, int, Region], dict[int, float]] = {}
     rounds: dict[Region, float] = {}
     often = times(program)
+    changed = {span: {old for old, _ in span.updates} for span, _ in spans(program.regions)}
     for span, around in paths(program.regions):
         for position in range(span.start, span.stop):
-            for buffer, axis, gain in _wishes(program.kernels[position], profiles[position], inner, width):
-                region = _unchanged(writers, span, around, buffer, position)
+            for buffer, axis, gain in _wishes(program.kernels[position], profiles[position], inner):
+                region = _unchanged(writers, changed, span, around, buffer, position)
                 if region is None or buffer.base is not None or buffer in based:
                     continue
                 outside = around[: around.index(region)] if region in around else around
@@ -45,22 +45,20 @@ def with_transposes(given: Program, profiles: Sequence[Profile], inner: Mapping[
     for (buffer, _, region), readers in gains.items():
         if sum(readers.values()) > CLEARLY * rounds[region] * _cost(buffer, width):
             insertion.add(buffer, region, readers)
-    return insertion.program() if insertion.copies else given
+    return insertion.program() if insertion.copies else program
 
 
-def _wishes(
-    kernel: Kernel, one: Profile, inner: Mapping[Buffer, int], width: int
-) -> Iterator[tuple[Buffer, int, float]]:
+def _wishes(kernel: Kernel, one: Profile, inner: Mapping[Buffer, int]) -> Iterator[tuple[Buffer, int, float]]:
     """The buffers that a kernel would like to find in another order: the axis, and what that would save."""
-    if any(isinstance(one, Gemm) for one, _ in statements(kernel.body)):
+    if any(isinstance(one, Gemm) for one, _ in kernel.statements):
         return
-    now, _ = best(one, inner, width)
-    written = {use.buffer for use in one.uses if use.written}
-    for buffer in dict.fromkeys(use.buffer for use in one.uses):
+    now, _ = best(one, inner)
+    own = {buffer: inner[buffer] for buffer in one.buffers}
+    for buffer in one.buffers:
         axes = [axis for axis, n in enumerate(buffer.shape) if n > 1 and axis != inner[buffer]]
-        if buffer in written or not axes:
+        if buffer in one.written or not axes:
             continue
-        cost, axis = min((best(one, {**inner, buffer: axis}, width)[0], axis) for axis in axes)
+        cost, axis = min((best(one, {**own, buffer: axis})[0], axis) for axis in axes)
         if cost < now:
             yield buffer, axis, now - cost
 
@@ -71,7 +69,12 @@ def _cost(buffer: Buffer, width: int) -> float:
 
 
 def _unchanged(
-    writers: Mapping[Buffer, list[int]], span: Span, around: Sequence[Region], buffer: Buffer, position: int
+    writers: Mapping[Buffer, list[int]],
+    changed: Mapping[Span, set[Buffer]],
+    span: Span,
+    around: Sequence[Region],
+    buffer: Buffer,
+    position: int,
 ) -> Region | None:
     """The outermost region around a kernel in which a buffer does not change; or the kernel's span, where it has its
     value before the kernel and changes at the end at most.
@@ -79,7 +82,7 @@ def _unchanged(
     where = writers.get(buffer, [])
     for region in (*around, span):
         inside = [span for span, _ in spans((region,))]
-        changes = any(old is buffer for span in inside for old, _ in span.updates)
+        changes = any(buffer in changed[span] for span in inside)
         if not changes and not any(inside[0].start <= k < inside[-1].stop for k in where):
             return region
     return None if any(position <= k < span.stop for k in where) else span
@@ -110,8 +113,9 @@ class _Insertion:
 
     def program(self) -> Program:
         """The program with all of them."""
-        order = self._regions(self.old.regions)
-        return replace(self.old, kernels=tuple(self.kernels), buffers=(*self.old.buffers, *self.copies), order=order)
+        regions = self._regions(self.old.regions)
+        buffers = (*self.old.buffers, *self.copies)
+        return replace(self.old, kernels=tuple(self.kernels), buffers=buffers, regions=regions)
 
     def _regions(self, regions: Sequence[Region]) -> tuple[Region, ...]:
         result: list[Region] = []

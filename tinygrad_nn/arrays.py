@@ -15,9 +15,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError, message
+from .errors import DataError, message
 
 Array: TypeAlias = npt.NDArray[Any]
+Names: TypeAlias = tuple[str, ...] | None
 
 IMPUTE = "impute (data.MeanImputer) or drop these rows"
 
@@ -68,6 +69,19 @@ def check_finite(op: str, array: Array, what: str = "data", names: Sequence[str]
         place += f", index {list(index)}"
     raise DataError(message(op, f"{array[index]} in {what}, {place} ({int(bad.sum())} such values)", "finite numbers",
                             IMPUTE))
+
+
+def matrix(op: str, x: Any, names: Sequence[str] | None, width: int | None = None, allow_nan: bool = False) -> Array:
+    """Finite float matrix of the expected width."""
+    matrix = as_array(op, x)
+    matrix = matrix if matrix.dtype == np.float32 else matrix.astype(np.float64)
+    width = len(names) if names is not None else width
+    if matrix.ndim != 2 or (width is not None and matrix.shape[1] != width):
+        columns = "columns" if width is None else f"{width} columns" + (f" ({', '.join(names)})" if names else "")
+        raise DataError(message(op, f"shape {matrix.shape}", f"(rows, columns) with {columns}",
+                                "a single column is x.reshape(-1, 1)"))
+    check_finite(op, matrix, "data", names, allow_nan)
+    return matrix
 
 
 def check_names(op: str, wanted: Sequence[str], present: Sequence[str], where: str) -> None:

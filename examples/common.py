@@ -280,11 +280,6 @@ def refuse(options: argparse.Namespace, why: str, *flags: str) -> None:
             raise ConfigError(message(f"--{flag}", f"it {why}", "one of the two"))
 
 
-def scaler_state(scaler: Any) -> dict[str, Any]:
-    """What a scaler has learnt, for `save`."""
-    return {"offset": scaler.offset, "scale": scaler.scale, "names": scaler.names}
-
-
 # ---- rows to predict
 
 

@@ -203,7 +203,7 @@ def save(path: Path, runs: Sequence[Run], options: argparse.Namespace) -> None:
     """The first run's model and scaler, and the R2 of all runs."""
     first, scores = runs[0], [evaluate(forecasts(run.model, run.parts))["GRU"]["r2"] for run in runs]
     kept = {name: getattr(options, name) for name in ("seed", "window", "horizon")}
-    scaler, print_of_data = common.scaler_state(first.parts.scaler), common.fingerprint(first.parts.test_y)
+    scaler, print_of_data = first.parts.scaler, common.fingerprint(first.parts.test_y)
     common.save(
         path, "forecast", first.model, first.history, scaler=scaler, options=kept, scores=scores, data=print_of_data
     )
@@ -213,7 +213,7 @@ def load(path: Path, options: argparse.Namespace) -> tuple[nn.Module, data.MinMa
     """A saved model, its scaler, the series, and what it is worth on its last fifth."""
     saved = common.load(path, "forecast")
     kept = saved["options"]
-    model, scaler = Forecaster(kept["horizon"]), data.MinMaxScaler(**saved["scaler"])
+    model, scaler = Forecaster(kept["horizon"]), saved["scaler"]
     model.load_state_dict(saved["model"])
     series = read(options.data, options.column, kept["seed"])
     own = prepare(series, kept["window"], kept["horizon"])

@@ -166,9 +166,7 @@ class Judge:
 
     def in_own_unit(self, values: tg.Tensor) -> tg.Tensor:
         """Scaled values as they were in the file."""
-        if self.targets is None:
-            return values
-        return values * float(self.targets.scale[0]) + float(self.targets.offset[0])
+        return values if self.targets is None else self.targets.inverse(values.unsqueeze(-1)).squeeze(-1)
 
     def predict(self) -> tg.Tensor:
         """The model's values for all steps of all sequences, one after another."""
@@ -328,7 +326,7 @@ def save(path: Path, runs: Sequence[Run], options: argparse.Namespace) -> None:
     """The first run's model and scalers, and the accuracy (or R2) of all runs."""
     judge, parts, history = runs[0].judge, runs[0].parts, runs[0].history
     scores = [run.judge.figures()["r2" if judge.targets else "accuracy"] for run in runs]
-    scalers = {"features": common.scaler_state(parts.features), "targets": common.scaler_state(parts.targets)}
+    scalers = {"features": parts.features, "targets": parts.targets}
     kept = {"kind": options.model, "seed": options.seed, "scores": scores}
     common.save(path, "fraud", judge.model, history, **scalers, **kept, data=fingerprint(parts.test))
 
@@ -349,7 +347,7 @@ def load(path: Path, options: argparse.Namespace) -> tuple[Judge, data.MinMaxSca
     regression = options.model == "temperature"
     model = Recurrent(SETTINGS[options.model])
     model.load_state_dict(saved["model"])
-    features, targets = (data.MinMaxScaler(**saved[name]) for name in ("features", "targets"))
+    features, targets = saved["features"], saved["targets"]
     targets = targets if regression else None
     sequences = read(options.model, options.data, saved["seed"], options.synthetic)
     test = scaled(split(sequences, saved["seed"], regression)[1], features, targets)

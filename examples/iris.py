@@ -167,16 +167,14 @@ def predict(model: nn.Module, scaler: data.StandardScaler, x: np.ndarray) -> str
 def save(path: Path, runs: Sequence[Run], x: np.ndarray, y: np.ndarray, options: argparse.Namespace) -> None:
     """The first run's model and scaler, and the test accuracy of all runs."""
     first, scores = runs[0], [accuracy(run.model, run.iris) for run in runs]
-    scaler, print_of_data = common.scaler_state(first.iris.scaler), common.fingerprint(x, y)
-    common.save(
-        path, "iris", first.model, first.history, scaler=scaler, seed=options.seed, scores=scores, data=print_of_data
-    )
+    kept = {"scaler": first.iris.scaler, "seed": options.seed, "scores": scores, "data": common.fingerprint(x, y)}
+    common.save(path, "iris", first.model, first.history, **kept)
 
 
 def load(path: Path, x: np.ndarray, y: np.ndarray) -> tuple[nn.Module, data.StandardScaler, str]:
     """A saved model, its scaler, and what it is worth: on the flowers it was tested on, or on all of another file."""
     saved = common.load(path, "iris")
-    model, scaler = build(), data.StandardScaler(**saved["scaler"])
+    model, scaler = build(), saved["scaler"]
     model.load_state_dict(saved["model"])
     same = saved["data"] == common.fingerprint(x, y)
     found = accuracy(model, split(x, y, saved["seed"]) if same else Iris(x, y, scaler.transform(x), y, scaler))

@@ -97,20 +97,6 @@ class Features:
         x, names = self.products(self.scaler.transform(x), names)
         return x[:, [names.index(name) for name in self.kept]].astype(np.float32)
 
-    def state(self) -> dict[str, Any]:
-        """All of it as arrays, numbers and names, for a file."""
-        categories = {encoder.name: encoder.categories for encoder in self.encoders}
-        scaler = common.scaler_state(self.scaler)
-        kept = {"degree": self.degree, "interactions": self.interactions, "kept": self.kept}
-        return {"means": self.imputer.mean, "categories": categories, "scaler": scaler, **kept}
-
-    @classmethod
-    def restored(cls, state: dict[str, Any]) -> Features:
-        """What `state` described."""
-        encoders = tuple(data.OneHotEncoder(values, name, "zeros") for name, values in state["categories"].items())
-        imputer, scaler = data.MeanImputer(state["means"], tuple(FALLBACK)), data.MaxAbsScaler(**state["scaler"])
-        return cls(imputer, encoders, scaler, state["degree"], state["interactions"], state["kept"])
-
 
 def _numbers(table: Any) -> np.ndarray:
     """Age and fare (N, 2), NaN where one is missing."""
@@ -388,7 +374,7 @@ def save(path: Path, runs: Sequence[Run], table: Any, options: argparse.Namespac
     first, scores = runs[0], [accuracy(run.model, run.parts.test) for run in runs]
     kept = {name: getattr(options, name) for name in ("seed", "hidden", "paper")}
     common.save(
-        path, "titanic", first.model, first.history, features=first.parts.features.state(), options=kept,
+        path, "titanic", first.model, first.history, features=vars(first.parts.features), options=kept,
         scores=scores, data=common.fingerprint(_numbers(table), table["Survived"].to_numpy()),
     )  # fmt: skip
 
@@ -396,7 +382,7 @@ def save(path: Path, runs: Sequence[Run], table: Any, options: argparse.Namespac
 def load(path: Path, table: Any) -> tuple[nn.Module, Titanic, str]:
     """A saved model, passengers, and what it is worth: on those it was tested on, or on all of another list."""
     saved = common.load(path, "titanic")
-    features = Features.restored(saved["features"])
+    features = Features(**saved["features"])
     model = build(len(features.kept), saved["options"]["hidden"])
     model.load_state_dict(saved["model"])
     same = saved["data"] == common.fingerprint(_numbers(table), table["Survived"].to_numpy())

@@ -17,16 +17,15 @@ import re
 import sys
 import zipfile
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from .data import preprocess
 from .errors import DataError, FileError, message
 from .files import read, write_atomic
+from .nn.preprocessing import KINDS
 from .ops.rules import DTYPES
 from .tensor import Tensor
 from .tensor.core import constant
@@ -42,9 +41,7 @@ _HEADER: Final = re.compile(
     rb"'shape': \(((?:\d{1,18}, )*\d{1,18},?|)\), \} *\n"
 )
 _PLAIN: Final = (str, int, float, bool, type(None))
-_FITTED: Final = {
-    name: kind for name, kind in vars(preprocess).items() if isinstance(kind, type) and is_dataclass(kind)
-}
+_FITTED: Final = {kind.__name__: kind for kind in KINDS}
 _OTHERS: Final = {
     **dict.fromkeys((".pt", ".pth"), "PyTorch"),
     **dict.fromkeys((".pkl", ".pickle", ".joblib"), "pickle"),
@@ -68,7 +65,7 @@ def save(value: Any, path: StrPath) -> None:
     """Write a training to a file: `tg.save({"model": model, "optimizer": opt, "scaler": scaler, "epoch": 3}, path)`.
 
     `value` is any nesting of dicts, lists and tuples of tensors, arrays, numbers, strings, paths, None, fitted
-    transformers of `tg.data`, and objects with a `state_dict()` (modules, optimizers, schedules, generators,
+    transformers of `tg.nn`, and objects with a `state_dict()` (modules, optimizers, schedules, generators,
     histories), whose state is written. Keys are strings, integers, or tuples of them.
 
     Raises DataError, before anything is written, for values of another type and for a path with the extension of
@@ -146,8 +143,7 @@ def _encode(value: Any, arrays: dict[str, Any], place: str) -> Any:
         if isinstance(value, kinds):
             return rule(value, arrays, place)
     if _FITTED.get(type(value).__name__) is type(value):
-        own = {field.name: getattr(value, field.name) for field in fields(value)}
-        return {"kind": "fitted", "class": type(value).__name__, "fields": _encode(own, arrays, place)}
+        return {"kind": "fitted", "class": type(value).__name__, "fields": _encode(value.fields(), arrays, place)}
     state = getattr(value, "state_dict", None)
     if callable(state) and not isinstance(value, type):
         return _encode(state(), arrays, place)
@@ -330,11 +326,14 @@ def _decode(tree: Any, arrays: dict[str, Any], depth: int) -> Any:
 
 
 def _fitted(kind: Any, own: Any) -> Any:
-    """A transformer of `tg.data` with the fields it had, each of the type it says."""
-    _sure(own.keys() == {field.name for field in fields(kind)}, "other fields")
-    for field in fields(kind):
-        _sure(_FIELDS[field.name](own[field.name]), "a field of another type")
-    return kind(**own)
+    """A transformer of `tg.nn` with the fields it had, each of the type it says."""
+    _sure(own.keys() == set(kind.kept), "other fields")
+    for field in kind.kept:
+        _sure(_FIELDS[field](own[field]), "a field of another type")
+    try:
+        return kind(**own)
+    except DataError:
+        raise _Foreign("a transformer with values that it cannot have") from None
 
 
 def _is_statistic(value: Any) -> bool:

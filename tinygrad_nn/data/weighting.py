@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array
 from ..errors import ConfigError, DataError, message
-from .arrays import Array
 from .batching import Column, as_columns
 
 

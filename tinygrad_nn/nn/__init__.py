@@ -66,6 +66,11 @@ from .normalization import LayerNorm as LayerNorm
 from .normalization import RMSNorm as RMSNorm
 from .parameter import Buffer as Buffer
 from .parameter import Parameter as Parameter
+from .preprocessing import MaxAbsScaler as MaxAbsScaler
+from .preprocessing import MeanImputer as MeanImputer
+from .preprocessing import MinMaxScaler as MinMaxScaler
+from .preprocessing import OneHotEncoder as OneHotEncoder
+from .preprocessing import StandardScaler as StandardScaler
 from .rnn import GRU as GRU
 from .rnn import LSTM as LSTM
 from .rnn import RNN as RNN

@@ -44,3 +44,9 @@ class Buffer(Tensor):
         self.persistent = persistent
         if given.requires_grad and given.is_leaf:
             self.requires_grad_()
+
+
+class Statistic(Buffer):
+    """A buffer that is learnt from data, and has its length: as long as it has none, it is loaded with any."""
+
+    __slots__ = ()

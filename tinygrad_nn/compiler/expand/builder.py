@@ -98,8 +98,8 @@ class Builder:
         return self.make("splat", value.dtype, lanes, value)
 
     def compute(self, op: str, dtype: DType, args: Sequence[Value]) -> Value:
-        """An operation lane by lane; of numbers, it is one. Where some operands are vectors the others are splat, but for
-        a condition.
+        """An operation, lane by lane; of numbers, it is one. Where some operands are vectors the others are splat (but
+        not a condition).
         """
         lanes = 0
         for one in args:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Literal
 
 from ...graph import DType, Shape
@@ -202,7 +203,7 @@ Statement = Let | Assign | Store | Check | Loop | Gemm
 TAIL: Final = Register("tail", BOOL)  # whether the batch is the short last one
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Kernel:
     """A piece of the program: its statements, and how its loops are run.
 
@@ -217,6 +218,25 @@ class Kernel:
     vector: Var | None = None
     jam: Mapping[Var, int] = field(default_factory=dict)
     wide: int = 1
+
+    @cached_property
+    def statements(self) -> tuple[tuple[Statement, tuple[Var, ...]], ...]:
+        """Every statement that is not a loop, with the variables of the loops around it, outermost first."""
+        return tuple(statements(self.body))
+
+    @cached_property
+    def accesses(self) -> tuple[tuple[Access, bool, tuple[Var, ...]], ...]:
+        """Every access: what, whether it is written, and the loops around it."""
+        found: list[tuple[Access, bool, tuple[Var, ...]]] = []
+        for statement, around in self.statements:
+            found += [(leaf, False, around) for leaf in leaves(*expressions(statement)) if isinstance(leaf, Access)]
+            if isinstance(statement, Store):
+                found.append((statement.target, True, around))
+            elif isinstance(statement, Gemm):
+                for buffer in (statement.x, statement.y, statement.function):  # not where it writes
+                    found.append((Access(buffer, tuple(Affine(-1) for _ in buffer.shape)), False, around))
+                found.append((Access(statement.target, (Affine(), Affine())), True, around))
+        return tuple(found)
 
 
 def nest(loops: Sequence[Var], body: tuple[Statement, ...]) -> tuple[Statement, ...]:
@@ -291,17 +311,3 @@ def leaves(*roots: Expr) -> list[Any]:
                 if isinstance(node.value, Access):
                     stack += [part for part in node.value.index if isinstance(part, Expr)]
     return list(found)
-
-
-def accesses(kernel: Kernel) -> Iterator[tuple[Access, bool, tuple[Var, ...]]]:
-    """Every access of a kernel: what, whether it is written, and the loops around it."""
-    for statement, around in statements(kernel.body):
-        for leaf in leaves(*expressions(statement)):
-            if isinstance(leaf, Access):
-                yield leaf, False, around
-        if isinstance(statement, Store):
-            yield statement.target, True, around
-        elif isinstance(statement, Gemm):
-            for buffer in (statement.x, statement.y, statement.function):
-                yield Access(buffer, tuple(Affine(-1) for _ in buffer.shape)), False, around  # not where it writes
-            yield Access(statement.target, (Affine(), Affine())), True, around

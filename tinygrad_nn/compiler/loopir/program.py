@@ -34,7 +34,6 @@ from .ir import (
     Statement,
     Store,
     Var,
-    accesses,
     expressions,
     leaves,
     show,
@@ -144,7 +143,7 @@ class Program:
         written = {
             access.buffer.base or access.buffer
             for kernel in self.kernels
-            for access, writes, _ in accesses(kernel)
+            for access, writes, _ in kernel.accesses
             if writes
         }
         for span, around in spans(self.regions):

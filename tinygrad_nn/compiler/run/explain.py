@@ -27,7 +27,6 @@ from ..loopir.ir import (
     Register,
     Store,
     Var,
-    accesses,
     expressions,
     leaves,
 )
@@ -151,7 +150,7 @@ def _row(kernel: Kernel, rounds: int, seconds: float, width: int) -> Row:
     for one, around in all_statements(kernel.body):
         work = sum(2 if part.op == "fma" else part.op not in FREE for root in expressions(one) for part in walk(root))
         flops += int(work * prod(var.extent for var in around))
-    touched = {access.buffer: access.buffer for access, _, _ in accesses(kernel)}
+    touched = {access.buffer: access.buffer for access, _, _ in kernel.accesses}
     variables = dict.fromkeys(var for _, around in all_statements(kernel.body) for var in around)
     itemsize = max((b.dtype.itemsize for b in touched if b.dtype.kind == "f"), default=8)
     lanes = width // itemsize

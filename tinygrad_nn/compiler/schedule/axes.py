@@ -13,7 +13,7 @@ from math import ceil, prod
 from typing import Final
 
 from ...graph import Shape
-from ...scalar import Expr, walk
+from ...scalar import walk
 from ..loopir.ir import (
     Access,
     Affine,
@@ -27,31 +27,20 @@ from ..loopir.ir import (
     Statement,
     Store,
     Var,
-    accesses,
     expressions,
     leaves,
     nest,
-    statements,
 )
 from ..loopir.program import Program, spans
 
 GATHER: Final = 1.5  # cost of one lane of a scattered load
+BROADCAST: Final = 0.5  # cost of a load of one place for all lanes: it is part of an instruction
 FOLD: Final = 8.0  # cost of folding the lanes of a register at the end
 LATENCY: Final = 4.0  # operations that begin while one is done
 WAITS_FROM: Final = 64  # rounds of a fold from which that counts
 JAM: Final = 5  # iterations run together
 LONG: Final = 16  # vectors in a line from which several are folded at a time
 FEW: Final = 12  # scalar operations of a fold that leaves registers for four vectors
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """One access as the cost model sees it."""
-
-    buffer: Buffer
-    index: tuple[Affine | Expr, ...]
-    written: bool
-    around: tuple[Var, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,56 +61,66 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Profile:
-    """What the cost of a kernel depends on."""
+class Cost:
+    """What a kernel costs with one vector axis: `fixed` whatever the layouts, and for each axis of a buffer along which
+    its lanes lie, how often they are loaded or stored: a vector where that is the innermost axis, scattered where not.
+    """
 
-    uses: tuple[Use, ...]
-    work: tuple[Work, ...]
-    fixed: Mapping[Var | None, Fixed]  # of each loop that may be the vector axis, and of none
-    itemsize: int
+    fixed: float
+    along: Mapping[tuple[Buffer, int], float]
+    scattered: float
+
+    def total(self, inner: Mapping[Buffer, int]) -> float:
+        """The cost with these innermost axes."""
+        total = self.fixed
+        for (buffer, axis), often in self.along.items():
+            total += often if inner[buffer] == axis else often * self.scattered
+        return total
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fixed:
-    """What a vector axis costs whatever the layouts: how often each nest of loops runs, and the arithmetic."""
+class Profile:
+    """What the scheduler has to know of a kernel: what it touches, and what each vector axis that it may have costs."""
 
-    trips: Mapping[tuple[Var, ...], float]
-    cost: float
+    buffers: tuple[Buffer, ...]
+    written: frozenset[Buffer]
+    costs: Mapping[Var | None, Cost]
+    itemsize: int
+    operations: int
 
 
-def choose(
-    program: Program, profiles: Sequence[Profile], width: int
-) -> tuple[dict[Buffer, int], list[Var | None]]:
+def choose(program: Program, profiles: Sequence[Profile]) -> tuple[dict[Buffer, int], list[Var | None]]:
     """The innermost axis of every buffer and the vector axis of every kernel."""
     rounds = times(program)
     updates = [pair for span, _ in spans(program.regions) for pair in span.updates]
     same = {new: old for old, new in updates if not (new.plain or old.plain)}
+    tied: dict[Buffer, list[Buffer]] = {}
+    for new, old in same.items():
+        tied.setdefault(old, [old]).append(new)
     inner = {buffer: last_long(buffer.shape) for buffer in program.buffers}
-    users: dict[Buffer, set[int]] = {}
+    users: dict[Buffer, dict[int, None]] = {}
     for position, one in enumerate(profiles):
-        for use in one.uses:
-            users.setdefault(same.get(use.buffer, use.buffer), set()).add(position)
+        for buffer in one.buffers:
+            users.setdefault(same.get(buffer, buffer), {})[position] = None
     free = [b for b in users if len(b.shape) > 1 and not b.plain and sum(n > 1 for n in b.shape) > 1]
     for _ in range(2):
         changed = False
         for buffer in sorted(free, key=lambda b: -prod(b.shape)):
-            linked = [buffer, *(new for new, old in same.items() if old is buffer)]
+            linked = tied.get(buffer, [buffer])
             before = inner[buffer]
             options: list[tuple[float, int, int]] = []
             for axis in range(len(buffer.shape)):
                 if buffer.shape[axis] == 1:
                     continue
-                for tied in linked:
-                    inner[tied] = axis
-                total = sum(rounds[k] * best(profiles[k], inner, width)[0] for k in users[buffer])
+                inner |= dict.fromkeys(linked, axis)
+                total = sum(rounds[k] * best(profiles[k], inner)[0] for k in users[buffer])
                 options.append((total, abs(axis - before), axis))
             _, _, axis = min(options, key=lambda option: option[:2])
-            for tied in linked:
-                inner[tied] = axis
+            inner |= dict.fromkeys(linked, axis)
             changed |= axis != before
         if not changed:
             break
-    return inner, [best(one, inner, width)[1] for one in profiles]
+    return inner, [best(one, inner)[1] for one in profiles]
 
 
 def times(program: Program) -> dict[int, float]:
@@ -140,35 +139,70 @@ def last_long(shape: Shape) -> int:
 
 def profile(kernel: Kernel, width: int) -> Profile:
     """Look through a kernel once."""
-    uses = tuple(Use(access.buffer, access.index, written, around) for access, written, around in accesses(kernel))
     work = []
     began: dict[Register, int] = {}
-    for one, around in statements(kernel.body):
+    for one, around in kernel.statements:
         if isinstance(one, Let):
             began[one.register] = len(around)
         operations = sum(part.op not in ("param", "const") for root in expressions(one) for part in walk(root))
         folding = len(around) - began[one.register] if isinstance(one, Assign) else 0
         work.append(Work(operations, around, folding))
-    variables = dict.fromkeys(var for _, around in statements(kernel.body) for var in around)
+    variables = dict.fromkeys(var for part in work for var in part.around)
     folded: dict[Var, tuple[Var, ...]] = {}
     candidates = [var for var in variables if may_be_vector(kernel, var, folded)]
-    sizes = [access.buffer.dtype.itemsize for access, _, _ in accesses(kernel) if access.buffer.dtype.kind == "f"]
+    sizes = [access.buffer.dtype.itemsize for access, _, _ in kernel.accesses if access.buffer.dtype.kind == "f"]
     itemsize = max(sizes, default=8)
-    nests = frozenset(around for _, around in statements(kernel.body))
-    fixed: dict[Var | None, Fixed] = {}
-    for vector in (*candidates, None):
-        trips = {around: iterations(around, vector, width // itemsize) for around in nests}
-        total = sum(trips[part.around] * part.operations * part.waits(vector, width // itemsize) for part in work)
-        if vector in folded:
-            total += iterations(folded[vector], None, 1) * FOLD
-        fixed[vector] = Fixed(trips, total)
-    return Profile(uses, tuple(work), fixed, itemsize)
+    lanes = width // itemsize
+    costs = {var: _cost(kernel, work, var, folded.get(var) if var else None, lanes) for var in (*candidates, None)}
+    buffers = tuple(dict.fromkeys(access.buffer for access, _, _ in kernel.accesses))
+    written = frozenset(access.buffer for access, written, _ in kernel.accesses if written)
+    return Profile(buffers, written, costs, itemsize, sum(part.operations for part in work))
+
+
+def _cost(
+    kernel: Kernel, work: Sequence[Work], vector: Var | None, folded: tuple[Var, ...] | None, lanes: int
+) -> Cost:
+    """What a kernel costs with a vector axis; `folded` are the loops around which its lanes are folded."""
+    trips = {part.around: iterations(part.around, vector, lanes) for part in work}
+    fixed = sum(trips[part.around] * part.operations * part.waits(vector, lanes) for part in work)
+    if folded is not None:
+        fixed += iterations(folded, None, 1) * FOLD
+    along: dict[tuple[Buffer, int], float] = {}
+    for access, _, around in kernel.accesses:
+        often = trips[around]
+        if vector is None or vector not in around:
+            fixed += often
+            continue
+        axis, scatters = _lanes_of(access, vector)
+        if scatters:
+            fixed += often * lanes * GATHER
+        elif axis is None:
+            fixed += often * BROADCAST
+        else:
+            along[access.buffer, axis] = along.get((access.buffer, axis), 0.0) + often
+    return Cost(fixed, along, lanes * GATHER)
+
+
+def _lanes_of(access: Access, vector: Var) -> tuple[int | None, bool]:
+    """The axis along which the lanes of an access lie, None where they are one element; and whether they are scattered
+    whatever the layout.
+    """
+    found: int | None = None
+    for axis, index in enumerate(access.index):
+        if isinstance(index, Affine):
+            step = index.coefficient(vector)
+            if step and (step != 1 or found is not None):
+                return None, True
+            found = axis if step else found
+        elif any(reads(leaf, vector) for leaf in leaves(index)):
+            return None, True
+    return found, False
 
 
 def may_be_vector(kernel: Kernel, var: Var, folded: dict[Var, tuple[Var, ...]]) -> bool:
     """Whether the iterations of a loop may lie in lanes: they write to different places, and what they share folds."""
     began: dict[Register, tuple[Var, ...]] = {}
-    for one, around in statements(kernel.body):
+    for one, around in kernel.statements:
         if isinstance(one, Let):
             began[one.register] = around
         if var not in around:
@@ -184,20 +218,9 @@ def may_be_vector(kernel: Kernel, var: Var, folded: dict[Var, tuple[Var, ...]]) 
     return True
 
 
-def best(one: Profile, inner: Mapping[Buffer, int], width: int) -> tuple[float, Var | None]:
-    """The cheapest vector axis of a kernel and its cost."""
-    lanes = width // one.itemsize
-    options = [(cost(one, var, inner, lanes), k, var) for k, var in enumerate(one.fixed)]
-    total, _, var = min(options, key=lambda option: option[:2])
-    return total, var
-
-
-def cost(one: Profile, vector: Var | None, inner: Mapping[Buffer, int], lanes: int) -> float:
-    """What a kernel does, in vectors."""
-    trips, total = one.fixed[vector].trips, one.fixed[vector].cost
-    for use in one.uses:
-        total += trips[use.around] * (stride_cost(use, vector, inner, lanes) if vector in use.around else 1.0)
-    return total
+def best(one: Profile, inner: Mapping[Buffer, int]) -> tuple[float, Var | None]:
+    """The cheapest vector axis of a kernel and its cost; of equal ones the first."""
+    return min(((cost.total(inner), var) for var, cost in one.costs.items()), key=lambda option: option[0])
 
 
 def iterations(around: tuple[Var, ...], vector: Var | None, lanes: int) -> float:
@@ -208,25 +231,8 @@ def iterations(around: tuple[Var, ...], vector: Var | None, lanes: int) -> float
     return float(total)
 
 
-def stride_cost(use: Use, vector: Var | None, inner: Mapping[Buffer, int], lanes: int) -> float:
-    """A load of places in a row costs 1, of one place for all lanes half of that: it is part of an instruction."""
-    varies = False
-    for axis, index in enumerate(use.index):
-        if isinstance(index, Expr):
-            if any(reads(leaf, vector) for leaf in leaves(index)):
-                return lanes * GATHER
-        else:
-            step = index.coefficient(vector) if vector else 0
-            varies = varies or step != 0
-            if step and (axis != inner[use.buffer] or step != 1):
-                return lanes * GATHER
-    return 1.0 if varies else 0.5
-
-
-def reads(leaf: object, var: Var | None) -> bool:
+def reads(leaf: object, var: Var) -> bool:
     """Whether an expression's leaf depends on a variable."""
-    if var is None:
-        return False
     if isinstance(leaf, Access):
         return any(isinstance(i, Affine) and i.coefficient(var) for i in leaf.index)
     return isinstance(leaf, Affine) and bool(leaf.coefficient(var))
@@ -271,23 +277,23 @@ def together(kernel: Kernel, width: int) -> int:
     one = profile(kernel, width)
     if min(var.extent, var.tail or var.extent) < LONG * width // one.itemsize:
         return 1
-    return 4 if sum(part.operations for part in one.work) <= FEW else 2
+    return 4 if one.operations <= FEW else 2
 
 
 def jams(kernel: Kernel) -> dict[Var, int]:
     """Which loops run several iterations together: those around a fold, so that it loads less for each result."""
     began: dict[Register, tuple[Var, ...]] = {}
     around_fold: tuple[Var, ...] = ()
-    for one, around in statements(kernel.body):
+    for one, around in kernel.statements:
         if isinstance(one, Let):
             began[one.register] = around
         if isinstance(one, Assign) and len(around) > len(began[one.register]):
             around_fold = max(around_fold, began[one.register], key=len)
-    if not around_fold or any(isinstance(one, Check) for one, _ in statements(kernel.body)):
+    if not around_fold or any(isinstance(one, Check) for one, _ in kernel.statements):
         return {}
     carrying = {
         var
-        for one, around in statements(kernel.body)
+        for one, around in kernel.statements
         if isinstance(one, Assign)
         for var in around[len(began[one.register]) :]
     }

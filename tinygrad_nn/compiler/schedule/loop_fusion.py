@@ -21,10 +21,8 @@ from ..loopir.ir import (
     Kernel,
     Loop,
     Var,
-    accesses,
     affine,
     expressions,
-    statements,
 )
 from ..loopir.substitute import Substitution
 
@@ -45,9 +43,9 @@ def join(kernels: Sequence[Kernel], updates: Mapping[Buffer, Buffer]) -> list[Ke
 
 
 def _needs_old(first: Kernel, second: Kernel, updates: Mapping[Buffer, Buffer]) -> bool:
-    written = {access.buffer for access, is_write, _ in accesses(first) if is_write}
-    read = {access.buffer for access, is_write, _ in accesses(second) if not is_write}
-    return any(new in written and old in read for old, new in updates.items())
+    written = {access.buffer for access, is_write, _ in first.accesses if is_write}
+    read = {access.buffer for access, is_write, _ in second.accesses if not is_write}
+    return any(updates.get(old) in written for old in read)
 
 
 def fits(first: Kernel, second: Kernel) -> bool:
@@ -59,9 +57,9 @@ def fits(first: Kernel, second: Kernel) -> bool:
         return False
     written: dict[Buffer, list[Access]] = {}
     read: dict[Buffer, list[Access]] = {}
-    for access, is_write, _ in accesses(first):
+    for access, is_write, _ in first.accesses:
         (written if is_write else read).setdefault(access.buffer.base or access.buffer, []).append(access)
-    for access, is_write, _ in accesses(second):
+    for access, is_write, _ in second.accesses:
         base = access.buffer.base or access.buffer
         met = [*written.get(base, ()), *(read.get(base, ()) if is_write else ())]
         if not all(_same_lane(other, a, access, b) for other in met):
@@ -76,21 +74,21 @@ def _lanes(kernel: Kernel) -> Var | None:
     (loop,) = kernel.body
     if not isinstance(loop, Loop) or loop.var is not kernel.vector:
         return None
-    if any(isinstance(one, (Check, Gemm)) for one, _ in statements(kernel.body)):
+    if any(isinstance(one, (Check, Gemm)) for one, _ in kernel.statements):
         return None
     return loop.var
 
 
 def _itemsize(kernel: Kernel) -> int:
     return max(
-        (part.dtype.itemsize for one, _ in statements(kernel.body) for root in expressions(one) for part in walk(root)
+        (part.dtype.itemsize for one, _ in kernel.statements for root in expressions(one) for part in walk(root)
          if part.dtype.kind == "f"),
         default=8,
     )  # fmt: skip
 
 
 def _work(kernel: Kernel) -> int:
-    return sum(len(walk(root)) for one, _ in statements(kernel.body) for root in expressions(one))
+    return sum(len(walk(root)) for one, _ in kernel.statements for root in expressions(one))
 
 
 def _same_lane(one: Access, a: Var, other: Access, b: Var) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Final
 
-from ..loopir.ir import Buffer, Gemm, Kernel, statements
+from ..loopir.ir import Buffer, Gemm, Kernel
 from ..loopir.program import Program, Region, Repeat, Span, paths, spans
 from ..loopir.substitute import Substitution
 from .axes import GATHER, Profile, best, times
@@ -26,15 +26,16 @@ def with_transposes(program: Program, profiles: Sequence[Profile], inner: Mappin
     based = {buffer.base for buffer in program.buffers}
     writers: dict[Buffer, list[int]] = {}
     for position, one in enumerate(profiles):
-        for buffer in {use.buffer for use in one.uses if use.written}:
+        for buffer in one.written:
             writers.setdefault(buffer, []).append(position)
     gains: dict[tuple[Buffer, int, Region], dict[int, float]] = {}
     rounds: dict[Region, float] = {}
     often = times(program)
+    changed = {span: {old for old, _ in span.updates} for span, _ in spans(program.regions)}
     for span, around in paths(program.regions):
         for position in range(span.start, span.stop):
-            for buffer, axis, gain in _wishes(program.kernels[position], profiles[position], inner, width):
-                region = _unchanged(writers, span, around, buffer, position)
+            for buffer, axis, gain in _wishes(program.kernels[position], profiles[position], inner):
+                region = _unchanged(writers, changed, span, around, buffer, position)
                 if region is None or buffer.base is not None or buffer in based:
                     continue
                 outside = around[: around.index(region)] if region in around else around
@@ -47,19 +48,17 @@ def with_transposes(program: Program, profiles: Sequence[Profile], inner: Mappin
     return insertion.program() if insertion.copies else program
 
 
-def _wishes(
-    kernel: Kernel, one: Profile, inner: Mapping[Buffer, int], width: int
-) -> Iterator[tuple[Buffer, int, float]]:
+def _wishes(kernel: Kernel, one: Profile, inner: Mapping[Buffer, int]) -> Iterator[tuple[Buffer, int, float]]:
     """The buffers that a kernel would like to find in another order: the axis, and what that would save."""
-    if any(isinstance(one, Gemm) for one, _ in statements(kernel.body)):
+    if any(isinstance(one, Gemm) for one, _ in kernel.statements):
         return
-    now, _ = best(one, inner, width)
-    written = {use.buffer for use in one.uses if use.written}
-    for buffer in dict.fromkeys(use.buffer for use in one.uses):
+    now, _ = best(one, inner)
+    own = {buffer: inner[buffer] for buffer in one.buffers}
+    for buffer in one.buffers:
         axes = [axis for axis, n in enumerate(buffer.shape) if n > 1 and axis != inner[buffer]]
-        if buffer in written or not axes:
+        if buffer in one.written or not axes:
             continue
-        cost, axis = min((best(one, {**inner, buffer: axis}, width)[0], axis) for axis in axes)
+        cost, axis = min((best(one, {**own, buffer: axis})[0], axis) for axis in axes)
         if cost < now:
             yield buffer, axis, now - cost
 
@@ -70,7 +69,12 @@ def _cost(buffer: Buffer, width: int) -> float:
 
 
 def _unchanged(
-    writers: Mapping[Buffer, list[int]], span: Span, around: Sequence[Region], buffer: Buffer, position: int
+    writers: Mapping[Buffer, list[int]],
+    changed: Mapping[Span, set[Buffer]],
+    span: Span,
+    around: Sequence[Region],
+    buffer: Buffer,
+    position: int,
 ) -> Region | None:
     """The outermost region around a kernel in which a buffer does not change; or the kernel's span, where it has its
     value before the kernel and changes at the end at most.
@@ -78,7 +82,7 @@ def _unchanged(
     where = writers.get(buffer, [])
     for region in (*around, span):
         inside = [span for span, _ in spans((region,))]
-        changes = any(old is buffer for span in inside for old, _ in span.updates)
+        changes = any(buffer in changed[span] for span in inside)
         if not changes and not any(inside[0].start <= k < inside[-1].stop for k in where):
             return region
     return None if any(position <= k < span.stop for k in where) else span

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ...errors import GraphError, message
-from ..loopir.ir import Buffer, Kernel, accesses
+from ..loopir.ir import Buffer, Kernel
 from ..loopir.program import Program, Span, spans, with_spans
 from .axes import choose, jams, outermost, profile, together
 from .loop_fusion import join
@@ -47,12 +47,13 @@ class Schedule:
 def schedule(program: Program, width: int) -> Schedule:
     """Choose for vectors of `width` bytes."""
     program = replace(program, kernels=late_updates(program))
-    profiles = [profile(kernel, width) for kernel in program.kernels]
-    inner, vectors = choose(program, profiles, width)
-    transposed = with_transposes(program, profiles, inner, width)
-    if transposed is not program:
-        program = transposed
-        inner, vectors = choose(program, [profile(kernel, width) for kernel in program.kernels], width)
+    profiles = {kernel: profile(kernel, width) for kernel in program.kernels}
+    inner, vectors = choose(program, list(profiles.values()))
+    relaid = with_transposes(program, list(profiles.values()), inner, width)
+    if relaid is not program:
+        program = relaid
+        known = [profiles[one] if one in profiles else profile(one, width) for one in program.kernels]
+        inner, vectors = choose(program, known)
     kernels = []
     for kernel, vector in zip(program.kernels, vectors, strict=True):
         body = outermost(kernel.body, vector) if vector else kernel.body
@@ -88,7 +89,7 @@ def late_updates(program: Program) -> tuple[Kernel, ...]:
         readers: dict[Buffer, set[Kernel]] = {}
         writes: dict[Kernel, set[Buffer]] = {}
         for kernel in here:
-            for access, written, _ in accesses(kernel):
+            for access, written, _ in kernel.accesses:
                 base = access.buffer.base or access.buffer
                 if written:
                     writes.setdefault(kernel, set()).add(base)
@@ -107,4 +108,4 @@ def late_updates(program: Program) -> tuple[Kernel, ...]:
 
 
 def _reads_inputs(kernel: Kernel) -> bool:
-    return all(access.buffer.role != "temporary" for access, _, _ in accesses(kernel))
+    return all(access.buffer.role != "temporary" for access, _, _ in kernel.accesses)

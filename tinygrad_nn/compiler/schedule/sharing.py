@@ -13,10 +13,10 @@ from typing import Final
 
 from ...scalar import Expr, param, walk
 from ..loopir.canonical import Form, canonical
-from ..loopir.ir import Buffer, Kernel, Register, Var, expressions, statements
+from ..loopir.ir import Buffer, Kernel, Register, Var, expressions
 from ..loopir.program import Program
 from ..loopir.substitute import Substitution
-from .axes import cost, profile, times
+from .axes import profile, times
 from .memory import Layout
 
 CALL: Final = 20.0  # what a call costs, in vector operations
@@ -103,14 +103,13 @@ def _memory(
 
 
 def _work(kernel: Kernel, inner: Mapping[Buffer, int], width: int) -> float:
-    one = profile(kernel, width)
-    vector = kernel.vector if kernel.vector in one.fixed else None
-    return cost(one, vector, inner, width // one.itemsize)
+    costs = profile(kernel, width).costs
+    return costs[kernel.vector if kernel.vector in costs else None].total(inner)
 
 
 def _saved(group: _Group) -> int:
     """The scalar operations that are not written again."""
-    size = sum(len(walk(root)) for one, _ in statements(group.kernels[0].body) for root in expressions(one))
+    size = sum(len(walk(root)) for one, _ in group.kernels[0].statements for root in expressions(one))
     return size * (len(group.kernels) - 1)
 
 

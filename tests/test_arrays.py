@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_nn.data.arrays import as_array, check_finite, check_names, is_sequence
+from tinygrad_nn.arrays import as_array, check_finite, check_names, is_sequence
 from tinygrad_nn.errors import DataError
 
 

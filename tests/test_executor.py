@@ -127,7 +127,7 @@ class Recorder:
         return self.bind(TABLE["broadcast"], (node,), {"shape": shape, "axes": axes})
 
     def assign(self, handle: Core, node: Node) -> None:
-        handle.point_at(node)
+        handle._point_at(node)
 
 
 X = np.random.default_rng(0).normal(size=(3, 8, 5))

@@ -868,6 +868,7 @@ def step(x, y):
 
 def tell(run, logs):
     print(run.epoch, flush=True)
+    sys.stdin.readline()
 
 tell.only_logs = True
 history = tg.fit(
@@ -881,6 +882,7 @@ print(history.epochs, [v.numpy().tobytes().hex() for v in (*model.state_dict().v
 
 @pytest.mark.parametrize("kind", ["eager", "native"])
 def test_killed_at_any_moment(kind: str, tmp_path: Path) -> None:
+    """In one of the two epochs after the one it told of: it waits for an answer to each, so it cannot run away."""
     program = tmp_path / "train.py"
     program.write_text(PROGRAM)
     epochs = 60
@@ -889,18 +891,21 @@ def test_killed_at_any_moment(kind: str, tmp_path: Path) -> None:
         path = tmp_path / folder
         path.mkdir(exist_ok=True)
         command = [sys.executable, str(program), kind, str(path / "run.npz"), str(epochs)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(tg.__file__).parents[1])
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        return subprocess.Popen(command, text=True, cwd=Path(tg.__file__).parents[1], **pipes)
 
     with start("whole") as run:
-        assert run.stdout is not None
-        expected = run.stdout.read().splitlines()[-1]
+        expected = run.communicate("\n" * epochs)[0].splitlines()[-1]
     assert expected.startswith(f"{epochs} ")
     chance = random.Random(0)
     seen = []
     for wanted in (7, 41):
         with start("killed") as run:
+            assert run.stdin is not None
             assert run.stdout is not None
             for line in run.stdout:
+                run.stdin.write("\n" * (1 + (int(line) >= wanted)))
+                run.stdin.flush()
                 if int(line) >= wanted:
                     break
             if chance.random() < 0.7:
@@ -908,8 +913,7 @@ def test_killed_at_any_moment(kind: str, tmp_path: Path) -> None:
             run.kill()
             seen.append(int(line))
     with start("killed") as run:
-        assert run.stdout is not None
-        lines = run.stdout.read().splitlines()
+        lines = run.communicate("\n" * epochs)[0].splitlines()
     assert lines[-1] == expected
     assert int(lines[0]) > min(seen[-1] - 3, 38), "it went on from a late epoch"
     assert os.listdir(tmp_path / "killed") == ["run.npz"]

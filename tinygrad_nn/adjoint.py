@@ -1,4 +1,4 @@
-"""The step of a scan as a graph, and the step of its gradient.
+"""SCAN, the op of a loop over time (its meaning is in `ops/scan.py`), and its gradient: a scan that runs the other way.
 
 The gradient of a step is recorded once, from the step's graph. It reads values of the step, which `Body.saving` makes
 the scan leave where computing them again would cost more than a few additions. Cotangents of what every step reads
@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from .autodiff import reverse as walk_back
-from .graph import NO_ATTRS, GradSlot, Graph, Node, by_serial, reachable, with_operands
+from .graph import NO_ATTRS, GradSlot, Graph, Node, Op, by_serial, reachable, with_operands
 from .ops.contract import MATMUL
 from .ops.movement import RESHAPE, SLICE
 from .ops.reduce import SUM
 from .ops.rules import op_cost
-from .ops.scan import COLUMN, SCAN, Columns, start_of
+from .ops.scan import COLUMN, Columns, column, last, run_steps, scan_dtype, scan_follows, scan_shape, start_of
 from .ops.source import INPUT
 from .tensor import Tensor, enable_grad
 from .tensor.core import mode, tracing
@@ -173,48 +173,87 @@ def _seed(root: Node, g: Tensor) -> Any:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What is there for all steps, (T, ...): the cotangent of output k, output k, what carry k began each step with, or
+    operand k, of which each step reads its entry.
+    """
+
+    kind: Literal["cotangent", "output", "began", "operand"]
+    k: int
+
+    def name(self, label: Label) -> str:
+        """What pictures call it."""
+        if self.kind in ("began", "operand"):
+            return label.mover(self.k)
+        return f"grad of {label.leaver(self.k)}" if self.kind == "cotangent" else label.leaver(self.k)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Adjoint:
     """The step of a backward scan, and how cotangents come of what it leaves.
 
-    What is there for all steps is, in this order: g for the outputs `seeded`, the outputs `read`, what the carries
-    `began` with, the operands `entries`; `body` reads those of them that are `inside`. Its inputs are the cotangents of
-    the carries, these, and the operands `rest`; its outputs the cotangents of the carries before the step, and columns.
+    The inputs of `body` are the cotangents of the carries, entries of the stacks `inside`, and the operands `rest`; its
+    outputs the cotangents of the carries before the step, and the entries of `columns`. Nodes stand for one step's
+    value: `targets` for the cotangents of operands, None where that is 0. A cotangent of what every step reads is a sum
+    over the steps, which the nodes `sums` make of others, in their order.
     """
 
     body: Body
-    seeded: tuple[int, ...]
-    read: tuple[int, ...]
-    began: tuple[int, ...]
-    entries: tuple[int, ...]
-    inside: tuple[int, ...]
+    stacks: Mapping[Node, Stack]
+    inside: tuple[Node, ...]
     rest: tuple[int, ...]
-    stacked: Mapping[Node, int]  # what is there, by its number
-    columns: Mapping[Node, int]  # what the body leaves, by the number of its output
-    of_entries: Mapping[int, Node | None]
-    of_rest: Mapping[int, Node | None]
+    columns: Mapping[Node, int]
+    targets: Mapping[int, Node | None]
     sums: tuple[Node, ...]
 
-    def gathered(self, operands: Sequence[Tensor], stacked: Sequence[Tensor], left: Sequence[Tensor]) -> dict[int, Any]:
-        """Cotangents of the series and of the rest, given what the scan read and left."""
 
-        def stack(node: Node) -> Tensor:
-            return stacked[self.stacked[node]] if node in self.stacked else left[self.columns[node]].cast(node.dtype)
+def _adjoint(walk: _Walk, series: int) -> Adjoint:
+    """What there is for all steps, what is to be summed, and the step that makes the rest."""
+    body, carries = walk.body, walk.carries
+    given = [handle.node for handle in walk.given]
+    stand_ins, new = _cut_loose(walk, given[:carries])
+    found = {k: new[g.node] for k, g in walk.found.items()}
+    targets = {k: found.get(k) for k in walk.needs if k >= carries}
+    sums, wanted = _sums([node for k, node in targets.items() if node is not None and k >= carries + series])
+    wanted += [node for k, node in targets.items() if node is not None and k < carries + series]
+    stacks = {handle.node: Stack("cotangent", k) for k, handle in walk.rows.items()}
+    stacks |= {node: Stack("output", k) for node, k in stand_ins.items()}
+    stacks |= {node: Stack("began", k) for k, node in enumerate(given[:carries])}
+    stacks |= {node: Stack("operand", k) for k, node in enumerate(given[carries : carries + series], carries)}
+    leaving = [node for node in dict.fromkeys(wanted) if node not in stacks]
+    with tracing(Symbolic()), enable_grad():
+        handles = [
+            Tensor.handle(found[k]) if k in found else walk.given[k].new_zeros(node.shape)
+            for k, node in enumerate(given[:carries])
+        ]
+        outputs = [handle.cast(walk.wide).node for handle in (*handles, *map(Tensor.handle, leaving))]
+    inside = set(reachable(outputs))
+    used = inside.union(wanted)
+    stacks = {node: stack for node, stack in stacks.items() if node in used or stack.kind == "cotangent"}
+    read = tuple(node for node in stacks if node in inside)
+    rest = tuple(k for k, node in enumerate(given) if k >= carries + series and node in inside)
+    inputs = [*(handle.node for handle in walk.carried), *read, *(given[k] for k in rest)]
+    gradients = [f"grad of {body.label.mover(k)}" for k in range(carries + series)]
+    names = {node: gradients[k] for k, node in targets.items() if node is not None and k < carries + series}
+    label = Label(
+        f"gradient of {body.label.title}",
+        (*gradients[:carries], *(stacks[node].name(body.label) for node in read)),
+        (*gradients[:carries], *(names.get(node, _called(node)) for node in leaving)),
+    )
+    columns = {node: k for k, node in enumerate(leaving, carries)}
+    return Adjoint(Body.of(outputs, inputs).named(label), stacks, read, rest, columns, targets, sums)
 
-        totals: dict[Node, Tensor] = {}
-        for node in self.sums:
-            if _passes_sums(node):
-                first, *others = [totals[operand] for operand in node.inputs]
-                totals[node] = first.apply(node.op, *others, **node.attrs)
-            else:
-                totals[node] = _SUMS.get(node.op, _plain_sum)(node, stack)
-        found: dict[int, Any] = {}
-        for k, target in (*self.of_entries.items(), *self.of_rest.items()):
-            if target is None:
-                found[k] = operands[k].new_zeros(operands[k].shape)
-            else:
-                found[k] = stack(target) if k in self.of_entries else totals[target]
-        return found
+
+def _cut_loose(walk: _Walk, first: Sequence[Node]) -> tuple[dict[Node, int], dict[Node, Node]]:
+    """The recording with symbols for the values that the step left: these, by output, and its nodes by the old ones."""
+    left: dict[Node, int] = {}
+    for k, output in enumerate(walk.body.outputs):
+        node = walk.values[output].node
+        if node.inputs or node in first:
+            left.setdefault(node, k)
+    symbols = {node: symbol(node.shape, node.dtype, node.needs_grad).node for node in left}
+    return {symbols[node]: k for node, k in left.items()}, cut([g.node for g in walk.found.values()], symbols)
 
 
 def _passes_sums(node: Node) -> bool:
@@ -223,82 +262,25 @@ def _passes_sums(node: Node) -> bool:
     return node.op.linear and node.op.kind in ("movement", "elementwise") and same_dtype and node.op is not COLUMN
 
 
-def _sum_of_products(node: Node, stack: Callable[[Node], Tensor]) -> Tensor:
+def _sum_of_products(node: Node, stacked: Mapping[Node, Tensor]) -> Tensor:
     """The sum of x_t @ y_t; compiled, it is one product along the steps and the inner axis together."""
-    x, y = (stack(operand) for operand in node.inputs)
+    x, y = (stacked[operand] for operand in node.inputs)
     return x.apply(MATMUL, y, **node.attrs).apply(SUM, axis=(0,), keepdims=False)
 
 
-def _sum_of_sums(node: Node, stack: Callable[[Node], Tensor]) -> Tensor:
+def _sum_of_sums(node: Node, stacked: Mapping[Node, Tensor]) -> Tensor:
     axes = (0, *(axis + 1 for axis in node.attrs["axis"]))
-    return stack(node.inputs[0]).apply(SUM, axis=axes, keepdims=False).reshape(node.shape)
+    return stacked[node.inputs[0]].apply(SUM, axis=axes, keepdims=False).reshape(node.shape)
 
 
-def _plain_sum(node: Node, stack: Callable[[Node], Tensor]) -> Tensor:
-    return stack(node).apply(SUM, axis=(0,), keepdims=False)
+def _plain_sum(node: Node, stacked: Mapping[Node, Tensor]) -> Tensor:
+    return stacked[node].apply(SUM, axis=(0,), keepdims=False)
 
 
-_SUMS: Final[Mapping[Any, Callable[[Node, Callable[[Node], Tensor]], Tensor]]] = {
+_SUMS: Final[Mapping[Any, Callable[[Node, Mapping[Node, Tensor]], Tensor]]] = {
     MATMUL: _sum_of_products,
     SUM: _sum_of_sums,
 }
-
-
-def _adjoint(walk: _Walk, series: int) -> Adjoint:
-    """Cut the recording loose from the values that the step left, and find what is to be summed."""
-    body, carries = walk.body, walk.carries
-    given = [handle.node for handle in walk.given]
-    first, entries, rest = given[:carries], given[carries : carries + series], given[carries + series :]
-    left: dict[Node, int] = {}
-    for k, output in enumerate(body.outputs):
-        node = walk.values[output].node
-        if node.inputs or node in first:
-            left.setdefault(node, k)
-    stand_ins = {node: symbol(node.shape, node.dtype, node.needs_grad).node for node in left}
-    new = cut([g.node for g in walk.found.values()], stand_ins)
-    found = {k: new[g.node] for k, g in walk.found.items()}
-    of_entries = {k: found.get(k) for k in walk.needs if carries <= k < carries + series}
-    of_rest = {k: found.get(k) for k in walk.needs if k >= carries + series}
-    sums, wanted = _sums([node for node in of_rest.values() if node is not None])
-    wanted += [node for node in of_entries.values() if node is not None]
-    rows = [handle.node for handle in walk.rows.values()]
-    readable = [*rows, *stand_ins.values(), *first, *entries]
-    leaving = [node for node in dict.fromkeys(wanted) if node not in readable]
-    with tracing(Symbolic()), enable_grad():
-        handles = [
-            Tensor.handle(found[k]) if k in found else walk.given[k].new_zeros(node.shape)
-            for k, node in enumerate(first)
-        ]
-        outputs = [handle.cast(walk.wide).node for handle in (*handles, *map(Tensor.handle, leaving))]
-    inside = set(reachable(outputs))
-    used = inside.union(wanted)
-    stacked = [node for node in readable if node in used or node in rows]
-    read_inside = [node for node in stacked if node in inside]
-    inputs = [handle.node for handle in walk.carried] + read_inside + [node for node in rest if node in inside]
-    names = {row.node: f"grad of {body.label.leaver(k)}" for k, row in walk.rows.items()}
-    names |= {stand_in: body.label.leaver(left[node]) for node, stand_in in stand_ins.items()}
-    names |= {node: body.label.mover(k) for k, node in enumerate((*first, *entries))}
-    grads = {node: f"grad of {body.label.mover(k)}" for k, node in of_entries.items() if node is not None}
-    label = Label(
-        f"gradient of {body.label.title}",
-        (*(f"grad of {body.label.mover(k)}" for k in range(carries)), *(names[node] for node in read_inside)),
-        tuple(f"grad of {body.label.mover(k)}" for k in range(carries))
-        + tuple(grads.get(node, _called(node)) for node in leaving),
-    )
-    return Adjoint(
-        Body.of(outputs, inputs).named(label),
-        seeded=walk.seeded,
-        read=tuple(k for k, node in zip(left.values(), stand_ins.values(), strict=True) if node in used),
-        began=tuple(k for k, node in enumerate(first) if node in used),
-        entries=tuple(k for k, node in enumerate(entries, carries) if node in used),
-        inside=tuple(k for k, node in enumerate(stacked) if node in inside),
-        rest=tuple(k for k, node in enumerate(rest, carries + series) if node in inside),
-        stacked={node: k for k, node in enumerate(stacked)},
-        columns={node: k for k, node in enumerate(leaving, carries)},
-        of_entries=of_entries,
-        of_rest=of_rest,
-        sums=sums,
-    )
 
 
 def _sums(targets: Sequence[Node]) -> tuple[tuple[Node, ...], list[Node]]:
@@ -315,6 +297,18 @@ def _sums(targets: Sequence[Node]) -> tuple[tuple[Node, ...], list[Node]]:
                 seen.add(operand)
                 stack.append(operand)
     return tuple(sorted(seen, key=by_serial)), wanted
+
+
+def _totals(nodes: Sequence[Node], stacked: Mapping[Node, Tensor]) -> dict[Node, Tensor]:
+    """Sums over the steps, operands first."""
+    totals: dict[Node, Tensor] = {}
+    for node in nodes:
+        if _passes_sums(node):
+            first, *others = [totals[operand] for operand in node.inputs]
+            totals[node] = first.apply(node.op, *others, **node.attrs)
+        else:
+            totals[node] = _SUMS.get(node.op, _plain_sum)(node, stacked)
+    return totals
 
 
 def replay(body: Graph, given: Sequence[Tensor]) -> dict[Node, Tensor]:
@@ -350,3 +344,80 @@ def _remade(node: Node, operands: tuple[Node, ...]) -> Node:
         part = Node(SLICE, operands, bounds, (length,), node.dtype, None, node.needs_grad)
         return Node(RESHAPE, (part,), {"shape": node.shape}, node.shape, node.dtype, None, node.needs_grad)
     return with_operands(node, operands)
+
+
+def _before(stacked: Tensor, first: Tensor, reverse: bool) -> Tensor:
+    """The carry each step began with, (T, ...), given those it left."""
+    length = stacked.shape[0]
+    if length == 0:
+        return stacked
+    start = first.unsqueeze(0)
+    if reverse:
+        return stacked.narrow(0, 1, length - 1).cat_with(start, dim=0)
+    return start.cat_with(stacked.narrow(0, 0, length - 1), dim=0)
+
+
+def _cotangents(
+    g: Columns,
+    out: Any,
+    *operands: Any,
+    wanted: tuple[int, ...],
+    body: Body,
+    carries: int,
+    series: int,
+    length: int,
+    reverse: bool,
+    needs: tuple[int, ...],
+) -> dict[int, Any]:
+    """Cotangents of the operands `wanted`, by another scan that runs the other way.
+
+    It carries the cotangents of the carries. What every step reads gets the sum of its cotangents, made of what the
+    scan leaves once it is over.
+    """
+    adjoint = body.adjoint(carries, series, wanted, tuple(sorted(g.parts)))
+    left = {stack.k: column(out, body, length, stack.k) for stack in adjoint.stacks.values() if stack.kind in _LEFT}
+    make: dict[str, Callable[[int], Any]] = {
+        "cotangent": lambda k: g.parts[k],
+        "output": lambda k: left[k],
+        "began": lambda k: _before(left[k], operands[k], reverse),
+        "operand": lambda k: operands[k],
+    }
+    stacked = {node: make[stack.kind](stack.k) for node, stack in adjoint.stacks.items()}
+    starts = [
+        operands[k].new_zeros(node.shape).cast(node.dtype) for k, node in enumerate(adjoint.body.inputs[:carries])
+    ]
+    columns = []
+    if adjoint.body.outputs:
+        given = [*starts, *(stacked[node] for node in adjoint.inside), *(operands[k] for k in adjoint.rest)]
+        backwards = bound(given, adjoint.body, length, carries, len(adjoint.inside), not reverse)
+        columns = [column(backwards, adjoint.body, length, k) for k in range(len(adjoint.body.outputs))]
+    stacked |= {node: columns[k].cast(node.dtype) for node, k in adjoint.columns.items()}
+    totals = _totals(adjoint.sums, stacked)
+    found = {k: last(columns[k], starts[k], not reverse) for k in wanted if k < carries}
+    for k, target in adjoint.targets.items():
+        if target is None:
+            found[k] = operands[k].new_zeros(operands[k].shape)
+        else:
+            found[k] = stacked[target] if k < carries + series else totals[target]
+    return {k: cotangent.cast(operands[k].dtype) for k, cotangent in found.items()}
+
+
+_LEFT: Final = ("output", "began")  # stacks that are made of what the scan left
+
+SCAN: Final = Op("scan", "control", scan_shape, scan_dtype, run_steps, _cotangents, follows=scan_follows)
+
+
+def bound(operands: Sequence[Any], body: Body, length: int, carries: int, series: int, reverse: bool) -> Any:
+    """SCAN applied to handles."""
+    needs = tuple(k for k, handle in enumerate(operands) if handle.requires_grad)
+    first, *others = operands
+    return first.apply(
+        SCAN,
+        *others,
+        body=body.saving(carries, series, needs),
+        length=length,
+        carries=carries,
+        series=series,
+        reverse=reverse,
+        needs=needs,
+    )

@@ -8,12 +8,9 @@ recognised.
 
 from __future__ import annotations
 
-import linecache
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -21,19 +18,7 @@ import numpy as np
 
 from .errors import GraphError, message
 from .graph import Attrs, Node, Op
-from .tensor.core import Core, bind, mode, tracing
-
-_PACKAGE = str(Path(__file__).parent)
-
-
-def caller_line() -> str:
-    """The innermost line of user code, as `file.py:12: y = x.log()`."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    path, line = frame.f_code.co_filename, frame.f_lineno
-    source = linecache.getline(path, line).strip()
-    return f"{Path(path).name}:{line}: {source}" if source else f"{Path(path).name}:{line}"
+from .tensor.core import Core, bind, mode, tracing, user_line
 
 
 def _finite(value: Any) -> bool:
@@ -84,12 +69,12 @@ class Watcher:
 
     def assign(self, handle: Core, node: Node) -> None:
         """As without a recorder."""
-        handle.point_at(node)
+        handle._point_at(node)
 
     def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
         """Compute, and look at the value."""
         node = bind(op, nodes, attrs)
-        line = self.place + caller_line()
+        line = self.place + user_line()
         self.lines[node] = line
         if self.walking:
             return node

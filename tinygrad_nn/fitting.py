@@ -45,7 +45,7 @@ from .random import Generator, default_generator, order_generator, randperm
 from .reach import Reached
 from .resume import Progress, fingerprint, located, read, understood, without_callbacks
 from .serialize import StrPath
-from .settings import flags
+from .settings import flags, shown
 from .tables import html_text
 from .tensor import Tensor, no_grad
 from .tensor.arrays import array_of
@@ -187,7 +187,7 @@ def fit(
         raise ConfigError(message("fit", got, "a mapping of classes to weights, or 'balanced'"))
     for name, value in (("epochs", epochs), ("eval_every", eval_every)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ConfigError(message("fit", f"{name}={value!r}", "an integer of at least 1"))
+            raise ConfigError(message("fit", f"{name}={shown(value)}", "an integer of at least 1"))
     callbacks = _checked_callbacks(step, evaluate, callbacks)
     dtype = _trained_dtype(step)
     columns = tuple(map(_of_known_dtype, as_columns(data, dtype=dtype, arrays=True)))
@@ -270,13 +270,13 @@ def _roots(step: Any, evaluate: Any, callbacks: Sequence[Any]) -> dict[str, Any]
 def _checked_callbacks(step: Any, evaluate: Any, callbacks: Any) -> Sequence[Any]:
     """The callbacks; ConfigError for what could not be called later, in the middle of training."""
     if not isinstance(callbacks, Iterable) or isinstance(callbacks, (str, Mapping)):
-        raise ConfigError(message("fit", f"callbacks={callbacks!r}", "a list of functions", "put it in a list"))
+        raise ConfigError(message("fit", f"callbacks={shown(callbacks)}", "a list of functions", "put it in a list"))
     listed = tuple(callbacks)
     for what, function in (("step", step), ("evaluate", evaluate), *(("a callback", one) for one in listed)):
         if isinstance(function, type):
             raise ConfigError(message("fit", f"the class {function.__name__} as {what}", f"{function.__name__}(...)"))
         if not callable(function) and not (what == "evaluate" and function is None):
-            raise ConfigError(message("fit", f"{function!r} as {what}", "a function"))
+            raise ConfigError(message("fit", f"{shown(function)} as {what}", "a function"))
     return listed
 
 
@@ -541,7 +541,7 @@ class _NativeWatch:
     def _rewind(self, epoch: int) -> None:
         """Let the default generator be where it is in this epoch of the call: orders are drawn ahead."""
         if self.draws and 0 <= epoch < len(self.marks):
-            default_generator.counter.point_at(self.marks[epoch])
+            default_generator.counter._point_at(self.marks[epoch])
 
     def _place(self, epoch: int, batch: int | None) -> Place:
         """Where this batch of the call is, with its data."""

@@ -23,7 +23,7 @@ from .errors import GraphError, TinygradError, message
 
 Shape = tuple[int, ...]
 DType = np.dtype[Any]
-Value = np.ndarray[Any, Any]
+Array = np.ndarray[Any, Any]
 Attrs = Mapping[str, Any]
 Kind = Literal["source", "elementwise", "reduce", "movement", "contract", "index", "control", "random"]
 

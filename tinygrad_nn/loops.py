@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from .adjoint import Body, Label, cut, replay, symbol
+from .adjoint import Body, Label, bound, cut, replay, symbol
 from .anomaly import at_step
 from .errors import DTypeError, ShapeError, TraceError, message
 from .graph import Graph, Node, next_serial
 from .ops.elementwise import CAST
-from .ops.scan import bound, column, last
+from .ops.scan import column, last
 from .ops.source import INPUT
 from .pytree import Tree, flatten, leaf_names, unflatten
 from .settings import shown, typed

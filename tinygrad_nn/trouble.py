@@ -22,6 +22,7 @@ import numpy as np
 
 from .anomaly import Origin, Watcher, watched_by
 from .errors import ConfigError, NonFiniteError, TinygradError, message
+from .graph import Array
 from .history import History
 from .ops.lookup import Divisor, Lookup, row_words
 from .pytree import flatten
@@ -29,7 +30,6 @@ from .tensor import Tensor
 from .tensor.context import user_level
 from .tensor.core import Core, constant, mode
 
-Array = np.ndarray[Any, Any]
 Reaction = Literal["warn", "raise", "ignore"]
 REACTIONS: Final = ("warn", "raise", "ignore")
 SHOWN: Final = 5  # rows that a message names

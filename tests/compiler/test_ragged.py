@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
+from tests.compiler.pressing import press_ctrl_c
 from tests.compiler.works import Work, equal
 from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn import functional as F
@@ -295,19 +294,10 @@ def test_a_callback_changes_no_bit() -> None:
     assert weights[0] == weights[1] == weights[2]
 
 
-def test_ctrl_c_leaves_whole_parameters() -> None:
+def test_ctrl_c_leaves_whole_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     work = recurrent()
-
-    class Begun:
-        only_logs = True
-
-        def begin(self, run: Any) -> None:
-            threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
-
-        def __call__(self, run: Any, logs: Any) -> None:
-            pass
-
-    history = work.fit(True, 10**9, batch_size=3, callbacks=[Begun()])
+    press_ctrl_c(monkeypatch, after=1)
+    history = work.fit(True, 10**9, batch_size=3)
     assert history.stopped is not None
     assert "interrupted" in history.stopped
     assert 0 < history.epochs < 10**9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import os
 import socket
@@ -21,6 +22,7 @@ from tinygrad_nn.files import write_atomic
 
 CONTENT = b"a,b\n1,2\n"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+fetched = functools.partial(cached_download, timeout=600.0)  # a busy machine is no failure
 
 
 @pytest.fixture(autouse=True)
@@ -64,27 +66,27 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_downloads_once_and_repairs_the_cache(server: str, cache: Path) -> None:
-    path = cached_download(f"{server}/table.csv", SHA256, "table.csv")
+    path = fetched(f"{server}/table.csv", SHA256, "table.csv")
     assert path == cache / "table.csv"
     assert path.read_bytes() == CONTENT
-    assert cached_download(f"{server}/table.csv", SHA256, "table.csv") == path
+    assert fetched(f"{server}/table.csv", SHA256, "table.csv") == path
     assert Handler.requests == 1
     path.write_bytes(b"damaged")
-    assert cached_download(f"{server}/table.csv", SHA256, "table.csv").read_bytes() == CONTENT
+    assert fetched(f"{server}/table.csv", SHA256, "table.csv").read_bytes() == CONTENT
     assert Handler.requests == 2
     assert [entry.name for entry in cache.iterdir()] == ["table.csv"]
 
 
 def test_file_addresses(tmp_path: Path) -> None:
     (tmp_path / "source.csv").write_bytes(CONTENT)
-    assert cached_download((tmp_path / "source.csv").as_uri(), SHA256, "copy.csv").read_bytes() == CONTENT
+    assert fetched((tmp_path / "source.csv").as_uri(), SHA256, "copy.csv").read_bytes() == CONTENT
 
 
 def test_a_link_in_the_cache_is_replaced_not_followed(server: str, tmp_path: Path) -> None:
     target = tmp_path / "target.csv"
     target.write_bytes(CONTENT)
     (cache_folder() / "table.csv").symlink_to(target)
-    path = cached_download(f"{server}/table.csv", SHA256, "table.csv")
+    path = fetched(f"{server}/table.csv", SHA256, "table.csv")
     assert not path.is_symlink()
     assert Handler.requests == 1
     assert target.read_bytes() == CONTENT
@@ -92,7 +94,7 @@ def test_a_link_in_the_cache_is_replaced_not_followed(server: str, tmp_path: Pat
 
 def test_wrong_content_is_refused_and_not_kept(server: str, cache: Path) -> None:
     with pytest.raises(DataError, match=rf"got 8 bytes with SHA-256 {SHA256} from http.*; expected 00"):
-        cached_download(f"{server}/table.csv", "00", "table.csv")
+        fetched(f"{server}/table.csv", "00", "table.csv")
     assert list(cache.iterdir()) == []
 
 
@@ -100,7 +102,7 @@ def test_wrong_content_is_refused_and_not_kept(server: str, cache: Path) -> None
                                   "new\nline", "tail.csv\n", "C:x.csv", "nul\0"])
 def test_names_never_become_paths(name: str) -> None:
     with pytest.raises(DataError, match=r"\[cached_download\] got name .*; expected a plain file name"):
-        cached_download("file:///dev/null", SHA256, name)
+        fetched("file:///dev/null", SHA256, name)
 
 
 @pytest.mark.parametrize(("url", "expected"), [
@@ -113,14 +115,14 @@ def test_names_never_become_paths(name: str) -> None:
 def test_addresses_that_fail(url: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with pytest.raises(DataError, match=expected):
-        cached_download(url, SHA256, "x.csv")
+        fetched(url, SHA256, "x.csv")
 
 
 def test_errors_of_the_server(server: str, cache: Path) -> None:
     with pytest.raises(DataError, match=r"got no answer from .*/absent: 404"):
-        cached_download(f"{server}/absent", SHA256, "x.csv")
+        fetched(f"{server}/absent", SHA256, "x.csv")
     with pytest.raises(DataError, match=r"got no answer from .*/cut\.csv: .*IncompleteRead"):
-        cached_download(f"{server}/cut.csv", SHA256, "x.csv")
+        fetched(f"{server}/cut.csv", SHA256, "x.csv")
     assert list(cache.iterdir()) == []
 
 
@@ -151,7 +153,7 @@ def test_a_timeout_is_a_time(timeout: Any) -> None:
 
 
 def test_a_full_disk_leaves_the_file_that_was_there(server: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = cached_download(f"{server}/table.csv", SHA256, "table.csv")
+    path = fetched(f"{server}/table.csv", SHA256, "table.csv")
     path.write_bytes(b"damaged")
 
     def full(self: Path, content: bytes) -> None:
@@ -159,7 +161,7 @@ def test_a_full_disk_leaves_the_file_that_was_there(server: str, cache: Path, mo
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(DataError, match=r"got .*table\.csv: No space left on device; expected .* room for the file"):
-        cached_download(f"{server}/table.csv", SHA256, "table.csv")
+        fetched(f"{server}/table.csv", SHA256, "table.csv")
     assert path.read_bytes() == b"damaged"
     assert [entry.name for entry in cache.iterdir()] == ["table.csv"]
 
@@ -167,7 +169,7 @@ def test_a_full_disk_leaves_the_file_that_was_there(server: str, cache: Path, mo
 def test_a_folder_where_the_file_should_be(server: str, cache: Path) -> None:
     (cache / "table.csv").mkdir(parents=True)
     with pytest.raises(DataError, match=r"got .*table\.csv: Is a directory; expected a cache that can be written"):
-        cached_download(f"{server}/table.csv", SHA256, "table.csv")
+        fetched(f"{server}/table.csv", SHA256, "table.csv")
 
 
 def test_what_is_there_needs_no_network(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,15 +180,15 @@ def test_what_is_there_needs_no_network(cache: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(socket, "getaddrinfo", offline)
     monkeypatch.setattr(socket.socket, "connect", offline)
-    assert cached_download("https://example.org/table.csv", SHA256.upper(), "table.csv").read_bytes() == CONTENT
+    assert fetched("https://example.org/table.csv", SHA256.upper(), "table.csv").read_bytes() == CONTENT
     with pytest.raises(DataError, match=r"no answer from https://example.org/other.csv: .*by hand"):
-        cached_download("https://example.org/other.csv", SHA256, "other.csv")
+        fetched("https://example.org/other.csv", SHA256, "other.csv")
 
 
 def test_nothing_is_said_unless_a_bar_is_wanted(server: str, capfd: pytest.CaptureFixture[str]) -> None:
-    cached_download(f"{server}/table.csv", SHA256, "table.csv")
+    fetched(f"{server}/table.csv", SHA256, "table.csv")
     assert capfd.readouterr() == ("", "")
-    cached_download(f"{server}/table.csv", SHA256, "again.csv", progress=True)
+    fetched(f"{server}/table.csv", SHA256, "again.csv", progress=True)
     assert "8.00/8.00" in capfd.readouterr().err
     assert pytest.importorskip("pooch").get_logger().filters == []  # what the user downloads is logged as before
 
@@ -195,7 +197,7 @@ def test_nothing_is_said_unless_a_bar_is_wanted(server: str, capfd: pytest.Captu
 def test_a_missing_package_is_named(module: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtra, match=rf'pip install "tinygrad_nn\[{extra}\]"'):
-        cached_download("http://127.0.0.1:1/x", SHA256, "x.csv", progress=True)
+        fetched("http://127.0.0.1:1/x", SHA256, "x.csv", progress=True)
 
 
 def test_the_titanic_checksum_is_that_of_the_real_file(shared_data: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -109,15 +108,13 @@ def test_ops_in_a_signal_handler_meet_quiet_numpy() -> None:
         opt = tg.optim.Adam([a], lr=0.01)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            end = time.monotonic() + 0.5
-            while time.monotonic() < end:
+            while calls <= 10 and not errors:
                 (a @ a).exp().sum().backward()
                 opt.step()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert not errors, errors[:3]
-    assert calls > 10
 
 
 @pytest.mark.parametrize("kind", [">i8", ">i4", ">i2", "<i8"])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import re
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import tinygrad_nn as tg
 from tinygrad_nn.errors import DTypeError, GraphError, ShapeError, TinygradError
@@ -196,3 +198,9 @@ def test_misuse_is_named(call: Any, error: type[TinygradError], text: str) -> No
 def test_the_class_is_not_called() -> None:
     with pytest.raises(TypeError, match=r"use tg.tensor\(data\)"):
         tg.Tensor([1.0])
+
+
+def test_public_names_are_torchs_and_the_documented_ones() -> None:
+    public = {name for name in dir(tg.Tensor) if not name.startswith("_")}
+    documented = set(re.findall(r"`(\w+)`", (tg.Tensor.__doc__ or "").partition("Beside them")[2]))
+    assert public - set(dir(torch.Tensor)) == documented

@@ -160,7 +160,7 @@ def test_who_looks_on_hears_of_each_order_and_can_run_it_again() -> None:
             return handle.node
 
         def assign(self, handle: Any, node: Any) -> None:
-            handle.point_at(node)
+            handle._point_at(node)
 
         def bind(self, op: Any, nodes: Any, attrs: Any) -> Any:
             self.ops.append(op.name)

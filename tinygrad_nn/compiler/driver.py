@@ -279,5 +279,5 @@ def _advance(stages: Sequence[Stage], value: Any, sofar: Compilation, owner: str
 def _announce(owner: str, sofar: Compilation) -> None:
     """Say that it takes long, before the longest part begins."""
     if owner:
-        *before, writing = sofar.seconds.values()
-        announcement(owner, sofar.made["merge"].nodes, sofar.llvm.count("\n"), sum(before), writing)
+        *before, expanding, printing = sofar.seconds.values()
+        announcement(owner, sofar.made["merge"].nodes, sofar.llvm.count("\n"), sum(before), expanding + printing)

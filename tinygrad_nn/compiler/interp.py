@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import GraphError, message
-from ..graph import DType
+from ..graph import Array, DType
 from ..scalar import OPERATIONS, Expr, walk
 from .loopir.faults import raise_fault
 from .loopir.ir import (
@@ -34,8 +34,6 @@ from .loopir.ir import (
     show,
 )
 from .loopir.program import Fault, Program, Region, Repeat, Span
-
-Array = np.ndarray[Any, Any]
 
 
 def run(program: Program, values: Sequence[Any]) -> tuple[list[Array], list[Array]]:

@@ -91,7 +91,7 @@ class _Array(Tensor):
     """Stands for an array among the arguments, which layers treat as they treat the array itself."""
 
     __slots__ = ()
-    from_array = True
+    _from_array = True
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -107,7 +107,7 @@ class _Number(Tensor):
     def __init__(self, node: Node) -> None:
         self.node = node
 
-    def weight(self) -> tuple[DType, int]:
+    def _weight(self) -> tuple[DType, int]:
         """That of a number in Python."""
         return mode.dtype if self.node.dtype.kind == "f" else self.node.dtype, 0
 

@@ -15,6 +15,7 @@ from ..settings import integer, number
 from ..tensor import Tensor, no_grad
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
+from ..tensor.shape import several
 
 _EMBEDDING: Final = Called("embedding")
 
@@ -34,7 +35,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise ShapeError(
             message("linear", f"shapes {x.shape} and {weight.shape}", expected, "the last axis holds the features")
         )
-    product = x.product("linear", weight, True)
+    product = x._product("linear", weight, True)
     if bias is None:
         return product
     if bias.node.dtype is not product.node.dtype:
@@ -151,7 +152,7 @@ def conv1d(
     columns = _inside(windows, (batch, groups, inner, count, size)).apply(PERMUTE, order=(1, 0, 3, 2, 4))
     rows = _inside(columns, (groups, batch * count, inner * size))
     kernels = _inside(weight, (groups, out // groups, inner * size))
-    values = _inside(rows.product("conv1d", kernels, True), (groups, batch, count, out // groups))
+    values = _inside(rows._product("conv1d", kernels, True), (groups, batch, count, out // groups))
     result = _inside(values.apply(PERMUTE, order=(1, 0, 3, 2)), (batch, out, count))
     if bias is not None:
         result = result + _inside(bias, (*bias.shape, 1))
@@ -216,7 +217,7 @@ def avg_pool1d(
 
 
 def _last_axes(name: str, x: Tensor, shape: Sequence[int]) -> tuple[int, ...]:
-    own = tuple(shape)
+    own = several(name, "normalized_shape", shape)
     if x.shape[x.ndim - len(own) :] != own:
         raise ShapeError(message(name, f"shape {x.shape}", f"(..., {', '.join(map(str, own))})"))
     return tuple(range(x.ndim - len(own), x.ndim))

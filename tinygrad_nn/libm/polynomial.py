@@ -33,13 +33,6 @@ def at_most(bound: float, x: Expr) -> Expr:
     return (x > bound).where(bound, x)
 
 
-def two_sum(a: Expr, b: Expr) -> tuple[Expr, Expr]:
-    """`a + b` and its rounding error, exactly (Knuth)."""
-    total = a + b
-    other = total - a
-    return total, (a - (total - other)) + (b - other)
-
-
 def fast_two_sum(a: Expr, b: Expr) -> tuple[Expr, Expr]:
     """`a + b` and its rounding error, exactly where |a| >= |b| or a = 0 (Dekker)."""
     total = a + b

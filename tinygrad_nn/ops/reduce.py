@@ -67,7 +67,7 @@ def _count(x: Any, axis: tuple[int, ...], keepdims: bool) -> int:
 
 def spread(g: Any, shape: Shape, axis: tuple[int, ...], keepdims: bool) -> Any:
     """A cotangent of the reduced shape, repeated along the axes that were reduced."""
-    return g.expand_to(shape) if keepdims else g.spread(shape, axis)
+    return g.expand_to(shape) if keepdims else g._spread(shape, axis)
 
 
 def _accumulated(name: str) -> Rule:

@@ -11,13 +11,13 @@ import numpy as np
 
 from ..errors import DTypeError, ShapeError, message
 from ..graph import Arg, Case, DType, Node, Op, Shape
+from ..scalar import BOOL as BOOL
+from ..scalar import FLOAT32 as FLOAT32
+from ..scalar import FLOAT64 as FLOAT64
+from ..scalar import INT32 as INT32
+from ..scalar import INT64 as INT64
 from ..scalar import Expr, param, walk
 
-BOOL = np.dtype(np.bool_)
-INT32 = np.dtype(np.int32)
-INT64 = np.dtype(np.int64)
-FLOAT32 = np.dtype(np.float32)
-FLOAT64 = np.dtype(np.float64)
 DTYPES = (BOOL, INT32, INT64, FLOAT32, FLOAT64)
 
 Rule = Callable[..., Any]

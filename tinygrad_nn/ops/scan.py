@@ -1,4 +1,5 @@
-"""SCAN: a loop over time as one node that holds the program of a step. COLUMN: one of its results, of all steps.
+"""What SCAN means: a loop over time as one node that holds the program of a step. COLUMN: one of its results, of all
+steps. The op itself, which knows its gradient, is `adjoint.SCAN`.
 
 Operands of SCAN: the first carries, then the series (T, ...) of which each step reads its entry, then what every step
 reads as it is. Attributes:
@@ -15,7 +16,7 @@ order. Its cotangent is a `Columns`, which knows which outputs have none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -32,7 +33,8 @@ def start_of(body: Graph, length: int, k: int) -> int:
     return length * sum(prod(node.shape) for node in body.outputs[:k])
 
 
-def _shape(*shapes: Shape, body: Graph, length: int, carries: int, series: int, **attrs: Any) -> Shape:
+def scan_shape(*shapes: Shape, body: Graph, length: int, carries: int, series: int, **attrs: Any) -> Shape:
+    """All outputs of all steps in a row."""
     entries = range(carries, carries + series)
     expected = tuple((length, *node.shape) if k in entries else node.shape for k, node in enumerate(body.inputs))
     if shapes != expected:
@@ -40,7 +42,8 @@ def _shape(*shapes: Shape, body: Graph, length: int, carries: int, series: int, 
     return (start_of(body, length, len(body.outputs)),)
 
 
-def _dtype(*dtypes: DType, body: Graph, **attrs: Any) -> DType:
+def scan_dtype(*dtypes: DType, body: Graph, **attrs: Any) -> DType:
+    """That of the outputs, which have one."""
     expected = tuple(node.dtype for node in body.inputs)
     if dtypes != expected:
         raise DTypeError(message("scan", f"operands of dtypes {dtypes}", f"{expected}"))
@@ -78,7 +81,7 @@ def _run(values: list[Any], steps: list[Step]) -> None:
         values[result] = function(*[values[k] for k in places], **attrs)
 
 
-def _numpy(
+def run_steps(
     *operands: Any,
     body: Graph,
     length: int,
@@ -157,73 +160,7 @@ def last(stacked: Any, first: Any, reverse: bool) -> Any:
     return stacked.select(0, 0 if reverse else length - 1) if length else first
 
 
-def _before(stacked: Any, first: Any, reverse: bool) -> Any:
-    """The carry each step began with, (T, ...), given those it left."""
-    length = stacked.shape[0]
-    if length == 0:
-        return stacked
-    start = first.unsqueeze(0)
-    if reverse:
-        return stacked.narrow(0, 1, length - 1).cat_with(start, dim=0)
-    return start.cat_with(stacked.narrow(0, 0, length - 1), dim=0)
-
-
-def _cotangents(
-    g: Columns,
-    out: Any,
-    *operands: Any,
-    wanted: tuple[int, ...],
-    body: Any,
-    carries: int,
-    series: int,
-    length: int,
-    reverse: bool,
-    needs: tuple[int, ...],
-) -> dict[int, Any]:
-    """Cotangents of the operands `wanted`, by another scan that runs the other way.
-
-    It carries the cotangents of the carries. What every step reads gets the sum of its cotangents, made of what the
-    scan leaves once it is over.
-    """
-    adjoint = body.adjoint(carries, series, wanted, tuple(sorted(g.parts)))
-    left = {k: column(out, body, length, k) for k in {*adjoint.read, *adjoint.began}}
-    starts = [
-        operands[k].new_zeros(node.shape).cast(node.dtype) for k, node in enumerate(adjoint.body.inputs[:carries])
-    ]
-    stacked = [
-        *(g.parts[k] for k in adjoint.seeded),
-        *(left[k] for k in adjoint.read),
-        *(_before(left[k], operands[k], reverse) for k in adjoint.began),
-        *(operands[k] for k in adjoint.entries),
-    ]
-    columns = []
-    if adjoint.body.outputs:
-        given = [*starts, *(stacked[k] for k in adjoint.inside), *(operands[k] for k in adjoint.rest)]
-        backwards = bound(given, adjoint.body, length, carries, len(adjoint.inside), not reverse)
-        columns = [column(backwards, adjoint.body, length, k) for k in range(len(adjoint.body.outputs))]
-    found = {k: last(columns[k], starts[k], not reverse) for k in wanted if k < carries}
-    found |= adjoint.gathered(operands, stacked, columns)
-    return {k: cotangent.cast(operands[k].dtype) for k, cotangent in found.items()}
-
-
-def bound(operands: Sequence[Any], body: Any, length: int, carries: int, series: int, reverse: bool) -> Any:
-    """SCAN applied to handles."""
-    needs = tuple(k for k, handle in enumerate(operands) if handle.requires_grad)
-    first, *others = operands
-    return first.apply(
-        SCAN,
-        *others,
-        body=body.saving(carries, series, needs),
-        length=length,
-        carries=carries,
-        series=series,
-        reverse=reverse,
-        needs=needs,
-    )
-
-
-def _follows(varies: Any, out: Shape, *shapes: Shape, length: int, carries: int, series: int, **attrs: Any) -> bool:
+def scan_follows(varies: Any, out: Shape, *shapes: Shape, length: int, carries: int, series: int, **attrs: Any) -> bool:
+    """No step is missing, and no entry."""
     return not any(map(varies, (length, *(shape[0] for shape in shapes[carries : carries + series]))))
 
-
-SCAN: Op = Op("scan", "control", _shape, _dtype, _numpy, _cotangents, follows=_follows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import linecache
 import os
 import sys
 import threading
@@ -156,8 +157,10 @@ def user_level() -> int:
 
 
 def user_line() -> str:
-    """`file:line` of the innermost caller that is not the framework."""
+    """The innermost line of user code, as `file.py:12: y = x.log()`."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_HOME):
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    path, line = frame.f_code.co_filename, frame.f_lineno
+    source = linecache.getline(path, line).strip()
+    return f"{os.path.basename(path)}:{line}: {source}" if source else f"{os.path.basename(path)}:{line}"

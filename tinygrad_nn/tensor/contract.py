@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from ..errors import DTypeError, ShapeError, message
+from ..graph import DType
 from ..ops.contract import MATMUL
 from ..ops.movement import RESHAPE
 from ..settings import shown, typed
@@ -21,10 +22,13 @@ def check_floats(name: str, *tensors: Core | None) -> None:
     """Raise DTypeError for floats of two sizes, where PyTorch does: in layers, products and weighted losses. Computing
     in the larger one would take twice the time, unsaid.
     """
-    found = dict.fromkeys(x.node.dtype.name for x in tensors if x is not None and x.node.dtype.kind == "f")
-    if len(found) > 1:
-        hint = "x.float() or x.double() for data, model.float() or model.double() for a model"
-        raise DTypeError(message(name, f"dtypes {' and '.join(found)}", "one float dtype", hint))
+    found: DType | None = None
+    for x in tensors:
+        if x is not None and (dtype := x.node.dtype) is not found and dtype.kind == "f":
+            if found is not None and dtype != found:
+                hint = "x.float() or x.double() for data, model.float() or model.double() for a model"
+                raise DTypeError(message(name, f"dtypes {found.name} and {dtype.name}", "one float dtype", hint))
+            found = dtype
 
 
 class Contracted(Indexed):
@@ -33,10 +37,10 @@ class Contracted(Indexed):
     __slots__ = ()
 
     def __matmul__(self, other: Operand) -> Self:
-        return self.product("matmul", other)
+        return self._product("matmul", other)
 
     def __rmatmul__(self, other: Operand) -> Self:
-        return self.factor("matmul", other).product("matmul", self)
+        return self._factor("matmul", other)._product("matmul", self)
 
     @typed
     def matmul(self, other: Operand, transpose: bool = False) -> Self:
@@ -45,9 +49,9 @@ class Contracted(Indexed):
         `transpose` reads the second operand, which then is a matrix, with its last two axes exchanged, at no cost.
         Raises ShapeError, and DTypeError for float32 by float64: as all matrix products.
         """
-        return self.product("matmul", other, transpose)
+        return self._product("matmul", other, transpose)
 
-    def factor(self, name: str, other: Operand) -> Self:
+    def _factor(self, name: str, other: Operand) -> Self:
         """Another operand of a product, or of anything whose operands have one float dtype: data without a tensor of
         its own takes this one's.
         """
@@ -57,17 +61,17 @@ class Contracted(Indexed):
 
     def _met(self, other: Core) -> Self:
         """This tensor beside another: an array that a compiled function is given takes its dtype, as arrays do."""
-        data = self.from_array and not other.from_array and self.dtype.kind == other.dtype.kind == "f"
+        data = self._from_array and not other._from_array and self.dtype.kind == other.dtype.kind == "f"
         return self.cast(other.dtype) if data else self
 
-    def product(self, name: str, other: Operand, transpose: bool = False) -> Self:
+    def _product(self, name: str, other: Operand, transpose: bool = False) -> Self:
         """`matmul`, under the name of what the user called."""
-        x, y = self, self.factor(name, other)
+        x, y = self, self._factor(name, other)
         a, b = x.node, y.node
         if a.dtype is not b.dtype:
             x, y = x._met(y), y._met(x)
             check_floats(name, x, y)
-            x, y = x.promoted(y)
+            x, y = x._promoted(y)
         m, n = len(a.shape), len(b.shape)
         if m == 0 or n == 0:
             raise ShapeError(
@@ -93,23 +97,23 @@ class Contracted(Indexed):
 
     def mm(self, mat2: Operand) -> Self:
         """Product of two matrices."""
-        return self.product("mm", self._ranked("mm", mat2, 2, 2))
+        return self._product("mm", self._ranked("mm", mat2, 2, 2))
 
     def bmm(self, mat2: Operand) -> Self:
         """Products of two batches of matrices."""
-        return self.product("bmm", self._ranked("bmm", mat2, 3, 3))
+        return self._product("bmm", self._ranked("bmm", mat2, 3, 3))
 
     def mv(self, vec: Operand) -> Self:
         """Matrix times vector."""
-        return self.product("mv", self._ranked("mv", vec, 2, 1))
+        return self._product("mv", self._ranked("mv", vec, 2, 1))
 
     def dot(self, other: Operand) -> Self:
         """Sum of products of two vectors."""
-        return self.product("dot", self._ranked("dot", other, 1, 1))
+        return self._product("dot", self._ranked("dot", other, 1, 1))
 
     def _ranked(self, name: str, other: Operand, first: int, second: int) -> Self:
         """The other operand, if both have so many axes."""
-        right = self.factor(name, other)
+        right = self._factor(name, other)
         if (self.ndim, right.ndim) != (first, second):
             raise ShapeError(
                 message(name, f"shapes {self.shape} and {right.shape}", f"{first} and {second} axes", "use matmul")
@@ -118,7 +122,7 @@ class Contracted(Indexed):
 
     def inner(self, other: Operand) -> Self:
         """Sums of products over the last axis of both."""
-        right = self.factor("inner", other)
+        right = self._factor("inner", other)
         if self.ndim == 0 or right.ndim == 0:
             return self * right
         if self.shape[-1] != right.shape[-1]:
@@ -133,22 +137,22 @@ class Contracted(Indexed):
     @typed
     def addmm(self, mat1: Operand, mat2: Operand, *, beta: float = 1, alpha: float = 1) -> Self:
         """beta * self + alpha * mat1 @ mat2."""
-        return self._added("addmm", self.factor("addmm", mat1), mat2, (2, 2), beta, alpha)
+        return self._added("addmm", self._factor("addmm", mat1), mat2, (2, 2), beta, alpha)
 
     @typed
     def addmv(self, mat: Operand, vec: Operand, *, beta: float = 1, alpha: float = 1) -> Self:
         """beta * self + alpha * mat @ vec."""
-        return self._added("addmv", self.factor("addmv", mat), vec, (2, 1), beta, alpha)
+        return self._added("addmv", self._factor("addmv", mat), vec, (2, 1), beta, alpha)
 
     def _added(self, name: str, x: Self, y: Operand, ranks: tuple[int, int], beta: float, alpha: float) -> Self:
         own = self._met(x)
         check_floats(name, own, x)
-        product = x.product(name, x._ranked(name, y, *ranks))
+        product = x._product(name, x._ranked(name, y, *ranks))
         return (own if beta == 1 else own * beta) + (product if alpha == 1 else product * alpha)
 
     def tensordot(self, other: Operand, dims: int | Sequence[Sequence[int]] = 2) -> Self:
         """Sums of products over the last `dims` axes of this and the first of the other, or over pairs of axes."""
-        return self._summed("tensordot", self.factor("tensordot", other), dims)
+        return self._summed("tensordot", self._factor("tensordot", other), dims)
 
     def _summed(self, name: str, right: Self, dims: int | Sequence[Sequence[int]]) -> Self:
         if isinstance(dims, (list, tuple)):
@@ -174,4 +178,4 @@ class Contracted(Indexed):
         x = self.permute((*keep_left, *left_axes)).reshape((rows, inner))
         y = right.permute((*right_axes, *keep_right)).reshape((inner, columns))
         shape = (*(self.shape[a] for a in keep_left), *(right.shape[a] for a in keep_right))
-        return x.product(name, y).reshape(shape)
+        return x._product(name, y).reshape(shape)

@@ -19,6 +19,7 @@ from ..ops.elementwise import CAST
 from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.rules import BOOL, DTYPES, INT64
 from ..ops.source import CONSTANT
+from ..settings import shown
 from .context import HANDLES
 from .context import Mode as Mode
 from .context import Recorder as Recorder
@@ -197,7 +198,7 @@ class Core:
 
     __slots__ = ("__weakref__", "node")
     __array_priority__: ClassVar[int] = 1000  # array + tensor is ours, not NumPy's
-    from_array: ClassVar[bool] = False  # whether it stands for an array that a compiled function is given
+    _from_array: ClassVar[bool] = False  # whether it stands for an array that a compiled function is given
 
     node: Node
 
@@ -241,7 +242,7 @@ class Core:
         nodes = tuple([recorder.lift(operand) for operand in operands])
         return self.handle(recorder.bind(op, nodes, attrs))  # type: ignore[no-any-return]
 
-    def shared(self, op: Op, **attrs: Any) -> Self:
+    def _shared(self, op: Op, **attrs: Any) -> Self:
         """As `apply`, for a movement whose result shares its elements with this tensor where that can be written to."""
         return self.apply(op, **attrs)
 
@@ -256,10 +257,10 @@ class Core:
         if mode.recorder is not None:
             mode.recorder.assign(self, mode.recorder.lift(other))
         else:
-            self.point_at(new)
+            self._point_at(new)
         return self
 
-    def point_at(self, new: Any) -> None:
+    def _point_at(self, new: Any) -> None:
         """Hold another node (or a plain value, for which one is made); a leaf stays a leaf, with its gradient.
 
         A computed tensor that is written under no_grad keeps its history, as in PyTorch.
@@ -323,7 +324,7 @@ class Core:
         """Broadcast to a shape, aligned at the last axis; raises ShapeError where it cannot."""
         return self if self.node.shape == shape else self.apply(BROADCAST, **stretch("expand", self.node.shape, shape))
 
-    def weight(self) -> tuple[DType, int]:
+    def _weight(self) -> tuple[DType, int]:
         """The operand's dtype and rank in type promotion."""
         return self.node.dtype, 2 if self.node.shape else 1
 
@@ -343,8 +344,9 @@ def check_dtype(name: str, dtype: Any) -> DType:
     """A dtype as users write it (tg.float64, np.float32, "int64", float) as one of the five; raises DTypeError."""
     try:
         result = mode.dtype if dtype is float else np.dtype(dtype)
-    except TypeError:
+    except Exception:  # NumPy's, and those of a foreign object
         result = np.dtype(object)
     if result not in DTYPES:
-        raise DTypeError(message(name, f"dtype {dtype}", "bool, int32, int64, float32 or float64"))
+        got = f"dtype {dtype if isinstance(dtype, (str, np.dtype)) else shown(dtype)}"
+        raise DTypeError(message(name, got, "bool, int32, int64, float32 or float64"))
     return result

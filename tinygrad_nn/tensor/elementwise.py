@@ -64,7 +64,7 @@ class Elementwise(Logical):
             return self._answer("div", other, self.__floordiv__(other))
         if rounding_mode != "trunc":
             raise ConfigError(message("div", f"rounding_mode={rounding_mode!r}", "None, 'trunc' or 'floor'"))
-        x, y = self.promoted(other, "div")
+        x, y = self._promoted(other, "div")
         if x.node.dtype.kind != "f":
             return (x - x.fmod(y)) // y
         quotient = (x.detach() / y.detach()).trunc()  # a step: its slope is 0, also where that of x / y is infinite
@@ -126,7 +126,7 @@ class Elementwise(Logical):
 
     def lerp(self, end: Operand, weight: Operand) -> Self:
         """x + weight * (end - x): x at weight 0 and `end` at weight 1, both exactly."""
-        x, y = self.promoted(end, "lerp")
+        x, y = self._promoted(end, "lerp")
         step = y - x
         if isinstance(weight, (int, float)):
             return x + step * weight if weight < 0.5 else y - step * (1 - weight)
@@ -315,7 +315,7 @@ class Elementwise(Logical):
         x = self
         for bound in (min, max):
             if bound is not None and not (x.node.dtype.kind == "f" and isinstance(bound, (int, float))):
-                x = x.promoted(bound, "clamp")[0]
+                x = x._promoted(bound, "clamp")[0]
         dtype = x.node.dtype
         low, high = _limits(dtype)
         lower = x._operand(low if min is None else min, "clamp").cast(dtype)

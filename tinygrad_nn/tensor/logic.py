@@ -94,7 +94,7 @@ class Logical(Operators):
     @typed
     def isclose(self, other: Operand, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Self:
         """|x - other| <= atol + rtol * |other|, or equal; NaN is close to NaN if `equal_nan`. Dtypes are promoted."""
-        x, y = self.promoted(other, "isclose")
+        x, y = self._promoted(other, "isclose")
         equal = x == y
         if equal_nan:
             equal = equal | (x.isnan() & y.isnan())

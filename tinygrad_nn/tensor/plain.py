@@ -13,7 +13,7 @@ import numpy as np
 
 from ..graph import DType, Op, Shape
 from ..ops import elementwise as e
-from ..ops.movement import EMBED, Bounds, as_slices
+from ..ops.movement import PAD, Bounds, as_slices
 from .contract import Contracted
 from .core import Core, scalar
 from .elementwise import Operand
@@ -91,13 +91,13 @@ class Plain(Contracted):
         elif type(other) in _NUMBERS and a.dtype.kind == "f":
             b = scalar(other, a.dtype).value  # type: ignore[arg-type]
         else:
-            left, right = self.promoted(other)
+            left, right = self._promoted(other)
             return right.apply(op, left) if swap else left.apply(op, right)
         result = _new(Plain)
         result.value = op.numpy(b, a) if swap else op.numpy(a, b)
         return result  # type: ignore[return-value]
 
-    def placed(self, shape: Shape, bounds: Bounds) -> Self:
+    def _placed(self, shape: Shape, bounds: Bounds) -> Self:
         """Zeros of `shape` with this written at `bounds`, when somebody looks."""
         result = _new(Placed)
         result.pieces, result.count, result.whole, result.array = [(self, bounds)], 1, shape, None
@@ -134,7 +134,7 @@ class Placed(Plain):
         if self.array is None:
             (first, bounds), *rest = self.pieces[: self.count]
             if not rest:
-                self.array = EMBED.numpy(first.value, self.whole, bounds)
+                self.array = PAD.numpy(first.value, self.whole, bounds)
                 return self.array
             total = np.zeros(self.whole, first.value.dtype)
             with np.errstate(all="ignore"):

@@ -9,22 +9,22 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from operator import index as as_int
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 
 from ..errors import DTypeError, IndexOutOfRange, ShapeError, TraceError, message
 from ..graph import Shape
 from ..memory import check_shape_fits
-from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE, Bounds
+from ..ops.movement import BROADCAST, CAT, PAD, PERMUTE, RESHAPE, SLICE, Bounds
 from ..settings import shown
+from .arrays import MOST_AXES
 from .core import Core, constant, stretch
 from .elementwise import Elementwise
 from .operators import Operand
 from .promotion import result_type
 
 Ints = int | Sequence[int]
-MOST_AXES: Final = 64  # NumPy's
 _INT = frozenset((int,))  # what needs no look; bool is another type
 
 
@@ -48,6 +48,8 @@ def several(name: str, what: str, value: Any) -> tuple[int, ...]:
         return value
     if isinstance(value, (list, tuple, range)) or (isinstance(value, (np.ndarray, Core)) and value.ndim == 1):
         listed: Any = value
+        if isinstance(value, range) and value[2**20 :]:
+            raise ShapeError(message(name, f"{what} {value}", "fewer numbers"))
         return tuple([whole(name, what, one) for one in listed])
     return (whole(name, what, value),)
 
@@ -111,8 +113,7 @@ class Shaped(Elementwise):
 
     __slots__ = ()
 
-    # ---- new tensors like this one (no gradient flows to them)
-    # ---------------------------------------------------------
+    # ---- new tensors like this one (no gradient flows to them) ------------------------------------------------------
 
     def new_full(self, size: Ints, value: float | bool) -> Self:
         """A tensor of this dtype filled with one value."""
@@ -144,8 +145,7 @@ class Shaped(Elementwise):
         """Number of elements."""
         return math.prod(self.node.shape)
 
-    # ---- shape
-    # ---------------------------------------------------------------------------------------------------------
+    # ---- shape ------------------------------------------------------------------------------------------------------
 
     def reshape(self, *shape: Any) -> Self:
         """The same elements in row-major order under another shape; one length may be -1."""
@@ -166,13 +166,13 @@ class Shaped(Elementwise):
 
     def _reshaped(self, shape: Shape) -> Self:
         """Under another shape of as many elements, as a view where the elements lie so that it can be one."""
-        return self.shared(RESHAPE, shape=shape)
+        return self._shared(RESHAPE, shape=shape)
 
     def permute(self, *order: Any) -> Self:
         """Axes in another order."""
         listed = as_ints("permute", order, "axis")
         normal = tuple(normal_axis("permute", a, self.ndim) for a in listed)
-        return self.shared(PERMUTE, order=normal)
+        return self._shared(PERMUTE, order=normal)
 
     def transpose(self, dim0: int, dim1: int) -> Self:
         """Two axes exchanged."""
@@ -205,12 +205,12 @@ class Shaped(Elementwise):
         """A new axis of length 1."""
         shape = self.node.shape
         a = normal_axis("unsqueeze", dim, len(shape) + 1)
-        return self.shared(RESHAPE, shape=(*shape[:a], 1, *shape[a:]))
+        return self._shared(RESHAPE, shape=(*shape[:a], 1, *shape[a:]))
 
     def squeeze(self, dim: Ints | None = None) -> Self:
         """Without the axes of length 1 (or those of them that are named)."""
         named = normal_axes("squeeze", dim, self.ndim) if dim is not None else tuple(range(self.ndim))
-        return self.shared(RESHAPE, shape=tuple(n for a, n in enumerate(self.shape) if n != 1 or a not in named))
+        return self._shared(RESHAPE, shape=tuple(n for a, n in enumerate(self.shape) if n != 1 or a not in named))
 
     def expand(self, *sizes: Any) -> Self:
         """Axes of length 1 repeated; -1 keeps a length; new axes come in front."""
@@ -219,7 +219,7 @@ class Shaped(Elementwise):
         shape = tuple(self.shape[a - offset] if n == -1 and a >= offset else n for a, n in enumerate(wanted))
         return self.broadcast_to(shape)
 
-    def spread(self, shape: Shape, axes: tuple[int, ...]) -> Self:
+    def _spread(self, shape: Shape, axes: tuple[int, ...]) -> Self:
         """Repeated along new axes: the result has `shape`, of which `axes` are new. The adjoint of a sum."""
         return self.apply(BROADCAST, shape=shape, axes=axes) if axes else self.expand_to(shape)
 
@@ -233,19 +233,19 @@ class Shaped(Elementwise):
             raise IndexOutOfRange(
                 message("narrow", f"start {start} and length {length} on an axis of {size}", "slices inside the axis")
             )
-        return self.cut({a: (first, 1, length)})
+        return self._cut({a: (first, 1, length)})
 
-    def cut(self, bounds: dict[int, tuple[int, int, int]]) -> Self:
+    def _cut(self, bounds: dict[int, tuple[int, int, int]]) -> Self:
         """(start, step, length) on the axes named, everything on the others."""
-        return self.shared(SLICE, bounds=tuple(bounds.get(a, (0, 1, n)) for a, n in enumerate(self.shape)))
+        return self._shared(SLICE, bounds=tuple(bounds.get(a, (0, 1, n)) for a, n in enumerate(self.shape)))
 
-    def embed(self, shape: Shape, offset: tuple[int, ...]) -> Self:
+    def _pad(self, shape: Shape, offset: tuple[int, ...]) -> Self:
         """Zeros of `shape` with this tensor written from `offset` on."""
-        return self.apply(EMBED, shape=shape, bounds=tuple((o, 1, n) for o, n in zip(offset, self.shape, strict=True)))
+        return self.apply(PAD, shape=shape, bounds=tuple((o, 1, n) for o, n in zip(offset, self.shape, strict=True)))
 
-    def placed(self, shape: Shape, bounds: Bounds) -> Self:
+    def _placed(self, shape: Shape, bounds: Bounds) -> Self:
         """Zeros of `shape` with this tensor written at (start, step, length) per axis. The adjoint of a cut."""
-        return self.apply(EMBED, shape=shape, bounds=bounds)
+        return self.apply(PAD, shape=shape, bounds=bounds)
 
     def flip(self, *dims: Any) -> Self:
         """A copy with the order of elements reversed along axes."""
@@ -258,12 +258,11 @@ class Shaped(Elementwise):
         a = normal_axis("cat", dim, self.ndim)
         parts: list[Core] = [self, *others]
         if any(part.dtype != self.node.dtype for part in others):
-            common = result_type(*(part.weight() for part in parts))
+            common = result_type(*(part._weight() for part in parts))
             parts = [part.cast(common) for part in parts]
         return parts[0].apply(CAT, *parts[1:], axis=a)  # type: ignore[return-value]
 
-    # ---- composites
-    # ----------------------------------------------------------------------------------------------------
+    # ---- composites -------------------------------------------------------------------------------------------------
 
     def view(self, *shape: Any) -> Self:
         """As reshape, but never a copy."""
@@ -311,7 +310,7 @@ class Shaped(Elementwise):
     def broadcast_to(self, shape: Sequence[int]) -> Self:
         """Stretched to a shape by NumPy's rule; the result reads this tensor's elements and cannot be written."""
         wanted = as_shape("broadcast_to", (shape,))
-        return self if self.node.shape == wanted else self.shared(BROADCAST, **stretch("expand", self.shape, wanted))
+        return self if self.node.shape == wanted else self._shared(BROADCAST, **stretch("expand", self.shape, wanted))
 
     def expand_as(self, other: Operand) -> Self:
         """Stretched to another tensor's shape."""
@@ -374,7 +373,7 @@ class Shaped(Elementwise):
             raise IndexOutOfRange(
                 message("select", f"index {index} on an axis of {length}", f"{-length} <= index < {length}")
             )
-        return self.narrow(a, index % self.shape[a], 1).shared(RESHAPE, shape=self.shape[:a] + self.shape[a + 1 :])
+        return self.narrow(a, index % self.shape[a], 1)._shared(RESHAPE, shape=self.shape[:a] + self.shape[a + 1 :])
 
     def roll(self, shifts: Ints, dims: Ints | None = None) -> Self:
         """Elements moved along axes, those that leave come in at the other end; without `dims` of the flattened
@@ -425,9 +424,9 @@ class Shaped(Elementwise):
         n, m = self.shape[a], self.shape[b]
         length = max(0, min(n, m - offset) if offset >= 0 else min(n + offset, m))
         first = offset if offset >= 0 else -offset * m
-        lines = self.permute((*rest, a, b)).shared(RESHAPE, shape=(*(self.shape[k] for k in rest), n * m))
+        lines = self.permute((*rest, a, b))._shared(RESHAPE, shape=(*(self.shape[k] for k in rest), n * m))
         axis = lines.ndim - 1
-        return lines.cut({axis: (first if length else 0, m + 1, length)})
+        return lines._cut({axis: (first if length else 0, m + 1, length)})
 
     def unfold(self, dimension: int, size: int, step: int) -> Self:
         """Windows of `size` elements every `step` along one axis, each along a new last axis.

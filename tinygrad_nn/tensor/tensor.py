@@ -31,7 +31,13 @@ _new = object.__new__
 
 
 class Tensor(Contracted):
-    """An n-dimensional array that records how it was made. Create one with `tg.tensor`, `tg.zeros`, ..."""
+    """An n-dimensional array that records how it was made. Create one with `tg.tensor`, `tg.zeros`, ...
+
+    Methods are named and called as torch.Tensor's. Beside them there are `assign` (another value for the handle, as
+    compiled functions know it), `tensordot`, and what gradient rules and layers are written with: `apply` (an op),
+    `cast`, `as_float`, `cat_with`, `expand_to`, `new_arange`; the `node` of a tensor, the `handle` of a node, and
+    `is_traced`.
+    """
 
     __slots__ = ()
 
@@ -45,8 +51,7 @@ class Tensor(Contracted):
         tensor.node = node
         return tensor
 
-    # ---- gradients
-    # ------------------------------------------------------------------------------------------------------
+    # ---- gradients --------------------------------------------------------------------------------------------------
 
     @property
     def requires_grad(self) -> bool:
@@ -148,7 +153,7 @@ class Tensor(Contracted):
         if not self.node.needs_grad:
             hint = "give a parameter requires_grad=True and compute outside of no_grad()"
             raise GraphError(message("backward", "a tensor that depends on nothing that requires grad", hint=hint))
-        seed = self.seed(gradient)
+        seed = self._seed(gradient)
         retain = create_graph if retain_graph is None else retain_graph
         for one in () if inputs is None else inputs:
             if not isinstance(one, Core):
@@ -163,7 +168,7 @@ class Tensor(Contracted):
                 with set_grad_enabled(create_graph):
                     slot.grad = slot.grad + cotangent
 
-    def seed(self, gradient: object) -> Tensor:
+    def _seed(self, gradient: object) -> Tensor:
         """The cotangent a backward walk starts from, checked."""
         if gradient is None:
             if self.numel() != 1:
@@ -183,8 +188,7 @@ class Tensor(Contracted):
             )
         return self.handle(gradient.cast(self.dtype).node)
 
-    # ---- exchange
-    # ------------------------------------------------------------------------------------------------------
+    # ---- exchange ---------------------------------------------------------------------------------------------------
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The value as a read-only NumPy array, without a copy. Raises GraphError where a gradient flows: detach
@@ -272,10 +276,9 @@ class Tensor(Contracted):
         """The value and whether it is trained, as torch: neither the gradient nor how the value came about."""
         return rebuilt, (type(self), np.asarray(self._value("pickle")), self.requires_grad, _own_fields(self))
 
-    # ---- sharing
-    # -------------------------------------------------------------------------------------------------------
+    # ---- sharing ----------------------------------------------------------------------------------------------------
 
-    def shared(self, op: Op, **attrs: Any) -> Tensor:
+    def _shared(self, op: Op, **attrs: Any) -> Tensor:
         """The result of a movement as a view: it reads what this tensor holds, and writes to it go here."""
         return View.of(self, op, attrs)
 

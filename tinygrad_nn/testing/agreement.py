@@ -29,12 +29,11 @@ from ..compiler.simulate import simulate
 from ..compiler.target import Target
 from ..errors import DivisionByZero, IndexOutOfRange
 from ..executor import eval_node, run
-from ..graph import Graph, Node
+from ..graph import Array, Graph, Node
 from ..ops.contract import MATMUL, inner_length
 from ..ops.elementwise import ADD
 from ..ops.rules import roundoff
 
-Array = np.ndarray[Any, Any]
 Executor = Callable[[Sequence[Any]], tuple[list[Array], list[Array]]]
 WIDTHS: Final = (1, 2, 4, 8, 16)  # lanes of the vectors that expanded code is checked with
 ANYWHERE: Final = Target("", "", "", 8 * max(WIDTHS), True)  # no machine's code is made

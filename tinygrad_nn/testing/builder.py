@@ -15,14 +15,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from ..errors import DivisionByZero, DTypeError, IndexOutOfRange, ShapeError
-from ..graph import Attrs, Case, Op, Shape
+from ..graph import Array, Attrs, Case, Op, Shape
 from ..ops import TABLE
 from ..ops.rules import DTYPES, FLOAT32, FLOAT64, INT32, INT64, LENGTHS, chance, pick
 from ..tensor import Tensor
 from ..tensor.core import constant
 from .samples import dtypes_of
 
-Array = np.ndarray[Any, Any]
 LONG: Final = (63, 64, 65, 129, 255, 256, 257, 300, 513)  # several vectors at a time
 LIMIT: Final = 1100  # elements of a value
 SPECIAL: Final = 0.04  # of the applications are not of an op of the table

@@ -16,14 +16,13 @@ import numpy as np
 
 from ..compiler.passes.rebuild import rebuild
 from ..executor import run
-from ..graph import NO_ATTRS, Graph, Node, Op
+from ..graph import NO_ATTRS, Array, Graph, Node, Op
 from ..ops import TABLE
 from ..ops.source import INPUT
 from .agreement import Outcome, check
 from .builder import OPS
 from .programs import generate
 
-Array = np.ndarray[Any, Any]
 SMALL = 3000  # elements computed by a program that is interpreted, too
 
 

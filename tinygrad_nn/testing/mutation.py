@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from ..adjoint import SCAN
 from ..graph import Op
 from ..ops import TABLE
-from ..ops.scan import SCAN
 
 OURS: Final = frozenset((*TABLE.values(), SCAN))
 FACTOR: Final = 1 + 1e-5

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from ..anomaly import Watcher, caller_line
+from ..anomaly import Watcher
 from ..graph import Attrs, Node, Op
-from ..tensor.core import Core, bind, mode, tracing
+from ..tensor.core import Core, bind, mode, tracing, user_line
 from .numeric import Vector, flat, settled_slope
 from .problem import Checkable
 
@@ -60,7 +60,7 @@ class Tape(Watcher):
         if self.walking:
             self.backward.append(len(self.made))
         self.number[node] = len(self.made)
-        name, line = _public_name(op.name) + inside, self.place + caller_line()
+        name, line = _public_name(op.name) + inside, self.place + user_line()
         self.made.append(Made(op, name, line, node.value, operands))
         return node
 

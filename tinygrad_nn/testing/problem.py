@@ -19,7 +19,7 @@ import numpy as np
 from ..autograd import grad
 from ..compiler import jit
 from ..errors import GradcheckError, message
-from ..graph import NO_ATTRS, GradSlot, Node, Shape
+from ..graph import NO_ATTRS, Array, GradSlot, Node, Shape
 from ..ops.source import CONSTANT
 from ..tensor import Tensor, enable_grad
 from ..tensor.core import constant
@@ -27,7 +27,6 @@ from .numeric import Vector, flat
 from .reach import Held, State, inlined
 
 Kind = Literal["input", "parameter", "cotangent"]
-Array = Any
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ..autograd import grad
 from ..compiler.trace import trace
 from ..errors import DivisionByZero, GraphError, IndexOutOfRange
-from ..graph import Graph, Op
+from ..graph import Array, Graph, Op
 from ..pytree import flatten
 from ..tensor import Tensor
 from ..tensor.core import constant
 from .builder import Builder, Given
 from .looped import add_loop
-
-Array = np.ndarray[Any, Any]
 
 
 def generate(seed: Sequence[int], favourite: Op | None = None) -> tuple[Graph, list[Array]]:

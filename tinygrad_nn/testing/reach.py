@@ -134,7 +134,7 @@ class Reach:
     def assign(self, handle: Core, node: Node) -> None:
         """A handle is written."""
         self.state.hold(handle)
-        handle.point_at(node)
+        handle._point_at(node)
 
     def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
         """As without a recorder."""

@@ -11,10 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-from ..adjoint import Label
+from ..adjoint import SCAN, Label
 from ..graph import Graph, Node, by_serial, reachable
 from ..ops.movement import PERMUTE, SLICE
-from ..ops.scan import COLUMN, SCAN
+from ..ops.scan import COLUMN
 from . import words
 from .description import Arrow, Box, Description, Frame, Names, Options, Role, shape_text
 
@@ -94,6 +94,16 @@ def _numbered(whole: Description) -> Description:
         return replace(box, group=tuple(map(numbered, box.group))) if box.group else box
 
     return replace(whole, boxes=tuple(map(renamed, whole.boxes))) if several else whole
+
+
+class _Drawn(NamedTuple):
+    """A loop that is drawn: places outside of it, which results are wanted, and the nodes of a step they need."""
+
+    scan: Node
+    label: Label
+    places: Mapping[Node, Place]
+    needed: Sequence[int]
+    live: Sequence[Node]
 
 
 class _Collector:
@@ -255,7 +265,7 @@ class _Collector:
         written_out = self.options.unroll and length > 0 and self.fits(title, len(live) * length)
         draw = self.unrolled if written_out else self.rolled
         inner = (*group, self.frame(title + (", unrolled" if written_out else "")))
-        self.loops[scan] = Loop(draw(scan, label, places, inner, needed, live), label)
+        self.loops[scan] = Loop(draw(_Drawn(scan, label, places, needed, live), inner), label)
         self.flat.add(scan)
         return self.loops[scan].ends[needed[0]][-1]
 
@@ -282,81 +292,51 @@ class _Collector:
         self.notes.append(f"{title}: not unrolled, its {count:,} boxes are more than limit={self.options.limit}")
         return False
 
-    def rolled(
-        self,
-        scan: Node,
-        label: Label,
-        places: Mapping[Node, Place],
-        group: tuple[Frame, ...],
-        needed: Sequence[int],
-        live: Sequence[Node],
-    ) -> dict[int, list[Place]]:
+    def rolled(self, loop: _Drawn, group: tuple[Frame, ...]) -> dict[int, list[Place]]:
         """The step once. Where the next state is made, an arrow leads back to the state."""
-        body, carries, series = scan.attrs["body"], scan.attrs["carries"], scan.attrs["series"]
+        body, carries = loop.scan.attrs["body"], loop.scan.attrs["carries"]
+        inside = self.step(loop, group, "t", {})
+        for k in loop.needed:
+            if k < carries and body.inputs[k] in inside:
+                back = "t+1" if loop.scan.attrs["reverse"] else "t-1"
+                self.arrow(inside[body.outputs[k]], inside[body.inputs[k]].key, back, back=True)
+        return {k: [inside[body.outputs[k]]] for k in loop.needed}
+
+    def unrolled(self, loop: _Drawn, group: tuple[Frame, ...]) -> dict[int, list[Place]]:
+        """The step as often as it runs, one frame each."""
+        body, carries, steps = loop.scan.attrs["body"], loop.scan.attrs["carries"], range(loop.scan.attrs["length"])
+        states = {
+            k: Place(loop.places[operand].key, words.before(loop.label, k))
+            for k, operand in enumerate(loop.scan.inputs[:carries])
+            if body.inputs[k] in loop.live
+        }
+        ends: dict[int, list[Place]] = {k: [] for k in loop.needed}
+        for t in reversed(steps) if loop.scan.attrs["reverse"] else steps:
+            inside = self.step(loop, (*group, self.frame(f"step {t}")), str(t), states)
+            for k in loop.needed:
+                ends[k].append(inside[body.outputs[k]])
+            states = {k: inside[body.outputs[k]] for k in states}
+        return ends
+
+    def step(self, loop: _Drawn, group: tuple[Frame, ...], t: str, states: Mapping[int, Place]) -> dict[Node, Place]:
+        """One step. States that have no place get a box, as what is read of a series does."""
+        body, carries, series = (loop.scan.attrs[key] for key in ("body", "carries", "series"))
         inside: dict[Node, Place] = {}
-        alive = set(live)
-        for k, (symbol, operand) in enumerate(zip(body.inputs, scan.inputs, strict=True)):
+        alive = set(loop.live)
+        for k, (symbol, operand) in enumerate(zip(body.inputs, loop.scan.inputs, strict=True)):
             if symbol not in alive:
                 continue
-            if k >= carries + series:
-                inside[symbol] = places[operand]
+            if k in states or k >= carries + series:
+                inside[symbol] = states[k] if k in states else loop.places[operand]
                 continue
             if operand in self.flat:
                 self.flat.add(symbol)
-            name = label.mover(k) or f"entry {k}"
-            key = self.box("state", name, symbol, group) if k < carries else self.entry(name, "t", symbol, group)
-            self.arrow(places[operand], key, words.before(label, k) if k < carries else "")
+            name, state = loop.label.mover(k) or f"entry {k}", k < carries
+            key = self.box("state" if state else "entry", name if state else f"{name}[{t}]", symbol, group)
+            self.arrow(loop.places[operand], key, words.before(loop.label, k) if state else "")
             inside[symbol] = Place(key)
-        self.level(live, inside, {body.outputs[k] for k in needed}, group)
-        for k in needed:
-            if k < carries and body.inputs[k] in inside:
-                back = "t+1" if scan.attrs["reverse"] else "t-1"
-                self.arrow(inside[body.outputs[k]], inside[body.inputs[k]].key, back, back=True)
-        return {k: [inside[body.outputs[k]]] for k in needed}
-
-    def unrolled(
-        self,
-        scan: Node,
-        label: Label,
-        places: Mapping[Node, Place],
-        group: tuple[Frame, ...],
-        needed: Sequence[int],
-        live: Sequence[Node],
-    ) -> dict[int, list[Place]]:
-        """The step as often as it runs, one frame each."""
-        body, carries, series = scan.attrs["body"], scan.attrs["carries"], scan.attrs["series"]
-        steps = range(scan.attrs["length"])
-        alive = set(live)
-        state = [
-            Place(places[operand].key, words.before(label, k))
-            for k, operand in enumerate(scan.inputs[:carries])
-            if body.inputs[k] in alive
-        ]
-        moving = [k for k in range(carries) if body.inputs[k] in alive]
-        ends: dict[int, list[Place]] = {k: [] for k in needed}
-        for t in reversed(steps) if scan.attrs["reverse"] else steps:
-            step = (*group, self.frame(f"step {t}"))
-            inside = {body.inputs[k]: place for k, place in zip(moving, state, strict=True)}
-            for k, (symbol, operand) in enumerate(zip(body.inputs, scan.inputs, strict=True)):
-                if k < carries or symbol not in alive:
-                    continue
-                if k >= carries + series:
-                    inside[symbol] = places[operand]
-                    continue
-                if operand in self.flat:
-                    self.flat.add(symbol)
-                key = self.entry(label.mover(k) or f"entry {k}", str(t), symbol, step)
-                self.arrow(places[operand], key)
-                inside[symbol] = Place(key)
-            self.level(live, inside, {body.outputs[k] for k in needed}, step)
-            for k in needed:
-                ends[k].append(inside[body.outputs[k]])
-            state = [inside[body.outputs[k]] for k in moving]
-        return ends
-
-    def entry(self, name: str, t: str, symbol: Node, group: tuple[Frame, ...]) -> int:
-        """The box of what a step reads of a series."""
-        return self.box("entry", f"{name}[{t}]", symbol, group)
+        self.level(loop.live, inside, {body.outputs[k] for k in loop.needed}, group)
+        return inside
 
     def column(self, node: Node, group: tuple[Frame, ...]) -> Place:
         """The box of what a loop leaves of all steps."""

@@ -7,11 +7,10 @@ from typing import Final
 
 import numpy as np
 
-from ..adjoint import Label
+from ..adjoint import SCAN, Label
 from ..graph import Node
 from ..ops.contract import MATMUL
 from ..ops.movement import RESHAPE
-from ..ops.scan import SCAN
 from .description import Names
 
 _LARGEST_UNIFORM: Final = 10_000  # elements of a constant that is looked through for one number in all places

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from math import prod
 from typing import Final
 
+from ...adjoint import SCAN
 from ...errors import TraceError, message
 from ...graph import Graph, Node
 from ...ops.contract import MATMUL, inner_length
 from ...ops.movement import CAT, RESHAPE, SLICE, is_squeeze
 from ...ops.reduce import SUM
 from ...ops.rules import SELECT_LIMIT, Pieces, Rank, Spread, op_cost
-from ...ops.scan import COLUMN, SCAN
+from ...ops.scan import COLUMN
 from ..blas import is_large
 from ..passes.algebra import filled
 

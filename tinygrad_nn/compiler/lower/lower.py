@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from ...adjoint import SCAN
 from ...graph import Graph, Node
 from ...ops.movement import RESHAPE
 from ...ops.rules import Pieces, Rank, Spread
-from ...ops.scan import SCAN
 from ..loopir.buffer_view import BufferView
 from ..loopir.ir import Buffer, Role, affine
 from ..loopir.program import Program, Region, Span

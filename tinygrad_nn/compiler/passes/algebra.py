@@ -17,11 +17,10 @@ from ...ops import TABLE
 from ...ops.elementwise import CAST, DIV, MUL, NEG, SUB
 from ...ops.movement import BROADCAST, PERMUTE, RESHAPE, SLICE
 from ...ops.source import CONSTANT
+from ...tensor.symbolic import FOLDED_LIMIT
 from .movement import cut_cats, join_embeds, keep_axes, read_pieces, read_transposed, unit_steps
 from .rebuild import apply, rebuild
 from .unrolling import unroll
-
-FOLDED_LIMIT: Final = 65536  # elements of a constant that is worked out
 
 
 def fold_constants(graph: Graph) -> Graph:

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from ...adjoint import SCAN
 from ...graph import Graph, Node
-from ...ops.scan import SCAN
 from ...ops.source import CONSTANT, INPUT
 
 

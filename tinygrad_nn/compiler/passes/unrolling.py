@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from math import prod
 from typing import Final
 
+from ...adjoint import SCAN
 from ...graph import Graph, Node, with_operands
 from ...ops.contract import MATMUL, inner_length
 from ...ops.movement import CAT, RESHAPE, SLICE
-from ...ops.scan import COLUMN, SCAN, start_of
+from ...ops.scan import COLUMN, start_of
 from .rebuild import apply
 
 LIMIT: Final = 160  # nodes of all steps together

@@ -15,7 +15,7 @@ from ...tensor import Tensor
 from ..trace import Traced
 
 
-def _no_gradient(g: Any, result: Any, *operands: Any, argnum: int) -> Any:
+def _no_gradient(g: Any, result: Any, *operands: Any, wanted: Any) -> Any:
     hint = "compile the function that takes the gradient, tg.jit(tg.grad(f)), or differentiate the eager one"
     raise GraphError(message("jit", "a gradient through the call of a compiled function", "one taken inside", hint))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...graph import NO_ATTRS, Graph, Node
+from ...graph import NO_ATTRS, Array, Graph, Node
 from ...ops.source import CONSTANT
 from ..driver import build
 from ..job import Job, Part
@@ -22,8 +22,6 @@ from ..loopir.faults import raise_fault
 from ..loopir.program import Fault
 from ..schedule.arena import Arena
 from ..target import Target
-
-Array = np.ndarray[Any, Any]
 
 
 class Resident(Node):

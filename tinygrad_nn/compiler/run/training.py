@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from ...graph import Array
 from ...interrupt import PATIENCE, Deferred, beside
 from ...tensor.context import HANDLES
 from ..driver import build
@@ -31,7 +32,6 @@ from .jit import Jitted, State, bring_in, built_as_traced, give_back
 from .traces import named, training_job
 
 NEVER: Final = 2**62  # a batch that does not come
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)

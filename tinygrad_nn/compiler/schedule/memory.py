@@ -6,10 +6,11 @@ place of the old one where nothing reads that any more.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
+from heapq import heappop, heappush
+from math import ceil, inf
 from typing import Final
 
 from ...scalar import param
@@ -17,6 +18,7 @@ from ..loopir.ir import Access, Buffer, Check, Kernel, Store, Var, affine, nest
 from ..loopir.program import Program, Region, Repeat, Span, spans, with_spans
 
 ALIGNMENT: Final = 64  # bytes
+Gap = tuple[int, float]  # free bytes: the first, and the end
 LONG: Final = 16  # vectors in a line from which it is padded to four of them
 
 
@@ -75,15 +77,17 @@ def place(program: Program, layouts: dict[Buffer, Layout]) -> tuple[Program, dic
     for dtype in dict.fromkeys(b.dtype for b in temporaries):
         # Padding holds what was there before. Integers, read as floats, are subnormal, which is very slow: so only
         # temporaries of one dtype share memory.
-        fixed = size
-        live: list[tuple[int, int, int]] = []  # offset, end, last use; by offset
+        gaps: list[Gap] = [(size, inf)]  # by offset
+        live: list[tuple[int, int, int]] = []  # a heap: last use, offset, end
         for buffer in sorted((b for b in temporaries if b.dtype == dtype), key=lambda b: uses.first[b]):
-            live = [one for one in live if one[2] >= uses.first[buffer]]
-            need = _bytes(buffer, layouts)
-            at = _first_gap(live, need, fixed)
+            while live and live[0][0] < uses.first[buffer]:
+                _, start, stop = heappop(live)
+                _free(gaps, start, stop)
+            at = _take(gaps, _bytes(buffer, layouts))
+            end = at + _bytes(buffer, layouts)
             offsets[buffer] = at
-            insort(live, (at, at + need, uses.last[buffer]))
-            size = max(size, at + need)
+            heappush(live, (uses.last[buffer], at, end))
+            size = max(size, end)
     offsets |= {new: offsets[old] for new, old in shared.items()}
     offsets |= {buffer: offsets[uses.own[buffer]] for buffer in program.buffers}
     return _with_copies(program, copies, layouts, offsets, size)
@@ -147,14 +151,22 @@ class Uses:
         return not later and all(k < number and access.index == target.index for k, access in reads.get(begin, []))
 
 
-def _first_gap(live: list[tuple[int, int, int]], need: int, start: int) -> int:
-    at = start
-    for begin, end, _ in live:
-        if at + need <= begin:
-            break
-        if end > at:
-            at = end
+def _take(gaps: list[Gap], need: int) -> int:
+    """The offset of so many bytes of the first gap that has them."""
+    k, at, stop = next((k, start, stop) for k, (start, stop) in enumerate(gaps) if stop - start >= need)
+    gaps[k : k + 1] = [(at + need, stop)] if at + need < stop else []
     return at
+
+
+def _free(gaps: list[Gap], start: int, stop: float) -> None:
+    """Make these bytes a gap, one with those beside them."""
+    k = bisect(gaps, (start, stop))
+    if k < len(gaps) and gaps[k][0] == stop:
+        _, stop = gaps.pop(k)
+    if k and gaps[k - 1][1] == start:
+        k -= 1
+        start, _ = gaps.pop(k)
+    gaps.insert(k, (start, stop))
 
 
 def _bytes(buffer: Buffer, layouts: Mapping[Buffer, Layout]) -> int:

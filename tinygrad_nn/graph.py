@@ -19,11 +19,11 @@ from typing import Any, Final, Literal, NoReturn, Self
 
 import numpy as np
 
+from .arrays import Array as Array
 from .errors import GraphError, TinygradError, message
 
 Shape = tuple[int, ...]
 DType = np.dtype[Any]
-Array = np.ndarray[Any, Any]
 Attrs = Mapping[str, Any]
 Kind = Literal["source", "elementwise", "reduce", "movement", "contract", "index", "control", "random"]
 

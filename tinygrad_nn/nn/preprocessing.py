@@ -60,7 +60,7 @@ class _Data(Tensor):
     """What was data and still is: the layer that reads it gives it its dtype."""
 
     __slots__ = ()
-    from_array = True
+    _from_array = True
 
     def __init__(self, tensor: Tensor) -> None:
         self.node = tensor.node

@@ -186,14 +186,15 @@ class History(Mapping[str, Any]):
     def to_csv(self, path: StrPath) -> None:
         """Write one line per epoch; cells without an evaluation are empty. The file is written whole or not at all."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, ["epoch", *self], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows())
-        write_atomic(as_path("to_csv", path), text.getvalue().encode("utf-8", "surrogatepass"), "to_csv")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["epoch", *map(printable, self)])
+        writer.writerows([row["epoch"], *(row[name] for name in self)] for row in self.rows())
+        write_atomic(as_path("to_csv", path), text.getvalue().encode(), "to_csv")
 
     def to_frame(self) -> Any:
         """The rows as a polars data frame (extra `data`)."""
-        return require("polars", "data").DataFrame(self.rows())
+        rows = [{printable(name): value for name, value in row.items()} for row in self.rows()]
+        return require("polars", "data").DataFrame(rows)
 
     def plot(self, *names: str, path: StrPath | None = None) -> Any:
         """Draw columns over epochs (default: all; rates and losses on their own axes); returns a matplotlib figure

@@ -149,11 +149,12 @@ _KINDS: Final[Mapping[str, tuple[tuple[type, ...], Callable[[Any], bool], str]]]
     "Callable": ((), callable, "a function"),
     "Mapping": ((dict,), lambda value: isinstance(value, Mapping), "a mapping"),
     "Generator": ((), lambda value: hasattr(value, "bits"), "a tg.Generator"),
-    "Sequence": ((), lambda value: isinstance(value, (Sequence, range)) or _is_vector(value), "a sequence"),
-    "Iterable": ((), lambda value: isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and
+    "Sequence": ((tuple, list), lambda value: isinstance(value, (Sequence, range)) or _is_vector(value), "a sequence"),
+    "Iterable": ((tuple, list), lambda value: isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and
                  getattr(value, "shape", None) != (), "an iterable"),
     "dict": ((dict,), lambda value: isinstance(value, Mapping), "a mapping"),
-    "Ints": ((int,), lambda value: is_whole(value) or isinstance(value, (list, tuple, range)) or _is_vector(value),
+    "Ints": ((int, tuple, list),
+             lambda value: is_whole(value) or isinstance(value, (list, tuple, range)) or _is_vector(value),
              "an integer or a sequence of them"),
     "Argnums": ((int,), lambda value: is_whole(value) or isinstance(value, (list, tuple, range)) or _is_vector(value),
                 "an integer or a sequence of them"),

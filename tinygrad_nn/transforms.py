@@ -174,6 +174,12 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[...,
     return _plain(outputs, connected), pull
 
 
+def _listed(name: str, given: Any) -> tuple[Any, ...]:
+    if isinstance(given, range):
+        raise ShapeError(message(name, shown(given), "a list of tensors"))
+    return tuple(given)
+
+
 @typed
 def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """(outputs, tangents of the outputs): the directional derivative, exact; 0 for integers and bools.
@@ -185,9 +191,9 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     """
     recording = mode.grad
     with enable_grad():
-        fresh = _fresh(tuple(primals))
+        fresh = _fresh(_listed("jvp", primals))
         leaves, tree = flatten(fresh)
-        directions, direction_tree = flatten(tuple(tangents))
+        directions, direction_tree = flatten(_listed("jvp", tangents))
         if direction_tree != tree or any(
             tuple(as_tensor(v).shape) != x.shape for v, x in zip(directions, leaves, strict=False)
         ):

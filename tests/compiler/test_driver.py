@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -198,6 +200,16 @@ def test_what_a_stage_makes_wrong_is_found_after_it(
     with pytest.raises(TinygradError, match=said) as caught:
         run() if in_run else tg.jit(lambda x: x.exp().sum())(tg.ones(3))
     assert caught.value.__notes__[-1] == f"in the stage {name}"
+
+
+def test_the_page_lists_the_stages_and_files_that_exist() -> None:
+    root = Path(__file__).parents[2]
+    text = (root / "docs" / "architecture.md").read_text(encoding="utf-8")
+    lines = text.partition("| stage | file | what it makes |\n")[2].splitlines()[1:]
+    rows = [line.split("|")[1:3] for line in itertools.takewhile(lambda line: line.startswith("|"), lines)]
+    assert [name.strip() for name, _ in rows] == ["(trace)", *NAMES]
+    for _, files in rows:
+        assert all((root / "tinygrad_nn" / "compiler" / path).exists() for path in files.split("`")[1::2])
 
 
 def test_no_stage_is_without_a_check() -> None:

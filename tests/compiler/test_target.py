@@ -17,7 +17,7 @@ from tinygrad_nn.compiler import interp
 from tinygrad_nn.compiler.codegen import native
 from tinygrad_nn.compiler.driver import Compilation, build
 from tinygrad_nn.compiler.job import Job, Part
-from tinygrad_nn.compiler.loopir.ir import expressions, statements
+from tinygrad_nn.compiler.loopir.ir import Gemm, expressions, statements
 from tinygrad_nn.compiler.loopir.program import Program
 from tinygrad_nn.compiler.lower.legalize import multiply_add
 from tinygrad_nn.compiler.run.runtime import Compiled
@@ -180,6 +180,20 @@ def test_less_of_this_machine(width: int, fma: bool) -> None:
     (expected,), _ = whole.run([x])
     (found,), _ = less.run([x])
     np.testing.assert_allclose(found, expected, rtol=1e-15)
+
+
+def test_a_blas_is_called_in_this_process_alone() -> None:
+    pytest.importorskip("scipy")
+    x = tg.ones(320, 320)
+    job = Job((Part(tg.jit(lambda x: x @ x).entry((x,), {}).compiled.stages.graph),))
+
+    def calls(target: Target) -> bool:
+        program = build(job, target, last="legalize").program
+        return any(isinstance(one, Gemm) for kernel in program.kernels for one in kernel.body)
+
+    assert calls(native.host())
+    assert not calls(replace(native.host(), blas=False))
+    assert not any(map(calls, TARGETS.values()))
 
 
 def has_fma(program: Program) -> set[np.dtype[Any]]:

@@ -86,6 +86,7 @@ class Sequences:
         """All sequences in random order; the same seed gives the same order."""
         return self.take(stream("shuffle", seed).permutation(len(self)).tolist())
 
+    @typed_as(DataError)
     def map(self, x: Callable[[Array], Array] = np.asarray, y: Callable[[Array], Array] = np.asarray) -> Self:
         """Each x[i] and y[i] put through a function, as in `s.map(x=x_scaler.transform)`."""
         return type(self)(self.names, [x(steps) for steps in self.x], [y(steps) for steps in self.y])

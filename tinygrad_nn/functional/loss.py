@@ -16,6 +16,7 @@ from ..ops.lookup import Called
 from ..ops.movement import RESHAPE
 from ..tensor import Tensor
 from ..tensor.contract import check_floats
+from ..tensor.core import Core
 from ..tensor.door import takes_data
 
 DEFAULT_IGNORE: Final = -100  # torch's; compiled code checks such labels instead of masking every one of them
@@ -202,7 +203,7 @@ def cross_entropy(
     _labels("cross_entropy", x, target)
     if weight is not None:
         check_floats("cross_entropy", x, weight)
-    shifted = x - x.detach().amax(axis, keepdim=True)
+    shifted = x - Core.detach(x).amax(axis, keepdim=True)  # no view: nobody else sees it
     if (
         weight is None
         and label_smoothing == 0

@@ -27,10 +27,11 @@ Operand = Core | Number | np.ndarray[Any, Any] | np.generic | Sequence[Any]
 
 _ASKED = (int, np.ndarray, np.generic)  # what x == y compares with; a list is another object
 _TAKEN = (*_ASKED, list, tuple)
-_ANSWERS = frozenset(  # what a class that knows of tensors would define
+_REFLECTED = frozenset(  # what a class that knows of tensors would define
     ("__radd__", "__rsub__", "__rmul__", "__rtruediv__", "__rfloordiv__", "__rmod__", "__rdivmod__", "__rpow__",
-     "__rlshift__", "__rrshift__", "__rand__", "__rxor__", "__ror__", "__lt__", "__le__", "__gt__", "__ge__")
+     "__rlshift__", "__rrshift__", "__rand__", "__rxor__", "__ror__")
 )  # fmt: skip
+_COMPARED = frozenset(("__lt__", "__le__", "__gt__", "__ge__"))
 
 
 class Operators(Converted):
@@ -95,7 +96,8 @@ class Operators(Converted):
     def _unknown(self, op: Op, other: object) -> Self:
         """NotImplemented where the other operand may know better, or for x == y; DTypeError elsewhere."""
         kind = type(other)
-        asked = kind.__module__ != "builtins" and any(not _ANSWERS.isdisjoint(vars(c)) for c in kind.__mro__[:-1])
+        methods = _COMPARED if op is e.LT or op is e.LE else _REFLECTED
+        asked = kind.__module__ != "builtins" and any(not methods.isdisjoint(vars(c)) for c in kind.__mro__[:-1])
         if asked or op is e.EQ or op is e.NE:
             return NotImplemented  # type: ignore[no-any-return]
         return self._answer(op.name, other, NotImplemented)

@@ -19,7 +19,7 @@ from ...ops.movement import CAT, RESHAPE, SLICE, is_squeeze
 from ...ops.reduce import SUM
 from ...ops.rules import SELECT_LIMIT, Pieces, Rank, Spread, op_cost
 from ...ops.scan import COLUMN
-from ..blas import is_large
+from ..blas import has_blas, is_large
 from ..passes.algebra import filled
 
 ONCE: Final = 1.001  # times read; parts add up to a whole but for rounding
@@ -43,7 +43,11 @@ class Plan:
 
     def multiplies(self, node: Node) -> bool:
         """Whether a BLAS computes a node."""
-        return self.blas and is_large(node)
+        return _multiplies(node, self.blas)
+
+
+def _multiplies(node: Node, blas: bool) -> bool:
+    return blas and is_large(node) and has_blas()
 
 
 def plan(graph: Graph, blas: bool = True) -> Plan:
@@ -73,10 +77,10 @@ def plan(graph: Graph, blas: bool = True) -> Plan:
                 plain.add(node)
                 if user in plain or user in reasons:
                     plain.add(user)
-        if blas and is_large(node):
+        if _multiplies(node, blas):
             reasons.setdefault(node, "a large matrix product")
             plain.add(node)
-        if blas and any(is_large(user) for user, _ in users[node]):
+        if any(_multiplies(user, blas) for user, _ in users[node]):
             reasons.setdefault(node, "operand of a large matrix product")
             plain.add(node)
         if node in inputs or (node.op.kind == "source" and filled(node) is None):

@@ -542,7 +542,7 @@ def explain(function: Any, *args: Any, **kwargs: Any) -> Explanation:
     >>> table.rows[0].sources
     ('sum', 'exp')
     """
-    jitted = function if isinstance(function, Jitted) else Jitted(function)
+    jitted = function if isinstance(function, Jitted) else jit(function)
     entry = jitted.entry(args, kwargs)
     compiled = entry.compiled
     with compiled.lock:

@@ -1,0 +1,49 @@
+"""What a fit was asked for, once checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..data.batching import Batches, gather
+from ..random import Generator, randperm
+from ..trouble import Health
+from .results import Scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """The step, its data as columns and their batches, and how it is to be trained."""
+
+    step: Any  # a function, or one under `tg.jit`
+    columns: tuple[Any, ...]
+    plan: Batches
+    epochs: int
+    evaluate: Scores | None
+    eval_every: int
+    shuffle: bool
+    generator: Generator | None  # of the order of samples; None for the default one
+    health: Health
+    progress: bool
+    callbacks: Sequence[Any]
+
+    @property
+    def curious(self) -> bool:
+        """Whether a callback may change something, data or what the step is made of."""
+        return not all(getattr(callback, "only_logs", False) for callback in self.callbacks)
+
+    def sets(self) -> list[list[Any]]:
+        """The samples of each length, as the arguments of the step."""
+        return [[gather(column, members) for column in self.columns] for members in self.plan.sets]
+
+    def order(self, generator: Generator | None) -> Any:
+        """The samples in the order of the next epoch."""
+        return randperm(self.plan.samples, generator=generator).numpy()
+
+    def every_hook(self, name: str, run: Any) -> None:
+        """Call `begin` or `end` on the callbacks that have it."""
+        for callback in self.callbacks:
+            hook = getattr(callback, name, None)
+            if hook is not None:
+                hook(run)

@@ -78,7 +78,7 @@ def check_index(name: str, dtype: DType) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
+class Monoid:
     """How a reduction folds: `combine` of two results, associative and commutative, from `identity(dtype)` on. Partial
     results are combined too, so what is done to each element first is `element`.
     """
@@ -92,7 +92,7 @@ SELECT_LIMIT: Final = 8  # along axes up to this long, compiled code picks an el
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Scatter:
     """How an op writes the elements of one operand to places that another one names.
 
     The result begins as operand `start`, or as zeros. `target(read, at, *shapes, **attrs)` is the place of element `at`
@@ -111,7 +111,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Pieces:
+class Concatenation:
     """An op whose operands lie side by side in its result.
 
     `element(read, index, *shapes, **attrs)` is one element; `axis(**attrs)` the axis along which operand follows
@@ -123,7 +123,7 @@ class Pieces:
 
 
 @dataclass(frozen=True, slots=True)
-class Rank:
+class CountingSort:
     """How an op orders a line: `before(x, y, tie, **attrs)`, `tie` being whether x stands before y in the operand."""
 
     before: Callable[..., Expr]

@@ -350,9 +350,9 @@ INSIDE = {
     "Adam.check", "Adam.initial_state", "Adam.update", "StepLR.rate", "callbacks.Run", "EarlyStopping.begin",
     "EarlyStopping.end", "optim.ParamGroup", "optim.Optimizer", "lr_scheduler.LRScheduler", "tg.Function", "tg.Tensor",
     "tg.History", "tg.NonFiniteWarning", "nn.Identity", "tg.load", "tg.save", "History.plot", "History.get",
-    "tg.set_default_dtype", "tg.set_grad_enabled", "tg.jit", "tg.checkpoint", "optim.minimize",
-    "lr_scheduler.SequentialLR", "History.to_csv", "data.read_csv", "callbacks.Checkpoint", "tg.hessian", "tg.jacobian",
-    "tg.value_and_grad", "tg.grad", "tg.explain", "callbacks.monitored", "callbacks.shown", "EarlyStopping.state_dict",
+    "tg.set_default_dtype", "tg.set_grad_enabled", "tg.checkpoint", "optim.minimize",
+    "lr_scheduler.SequentialLR", "History.to_csv", "data.read_csv", "callbacks.Checkpoint", "tg.explain",
+    "callbacks.monitored", "callbacks.shown",
     "nn.Module", "Linear.forward", "Sequential.forward", "History.has",
 }  # fmt: skip
 

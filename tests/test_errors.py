@@ -15,6 +15,7 @@ ALSO = {
     "TooLarge": MemoryError,
     "DTypeError": TypeError,
     "IndexOutOfRange": IndexError,
+    "UnknownName": KeyError,
     "DivisionByZero": ZeroDivisionError,
     "GraphError": RuntimeError,
     "NonFiniteError": FloatingPointError,

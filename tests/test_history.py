@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import tinygrad_nn as tg
+from tinygrad_nn.errors import printable
 from tinygrad_nn.history import History, run_metadata
 
 
@@ -60,3 +62,12 @@ def test_html_is_escaped() -> None:
     history.log_epoch({"<b>loss</b>": 1.0})
     assert "<b>" not in history._repr_html_()
     assert "&lt;b&gt;loss" in history._repr_html_()
+
+
+@pytest.mark.parametrize("name", ["a\rb", "a\r\nb", "\ud800", "\x1b[31m", "\0", "a,\"b\""], ids=ascii)
+def test_any_name_can_be_written_and_read(tmp_path: Path, name: str) -> None:
+    history = tg.History()
+    history.log_epoch({name: 1.0})
+    history.to_csv(tmp_path / "h.csv")
+    columns = tg.data.read_csv(tmp_path / "h.csv").columns
+    assert columns == history.to_frame().columns == ["epoch", printable(name)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn import metrics
-from tinygrad_nn.errors import ConfigError, ShapeError
+from tinygrad_nn.errors import ConfigError, DataError, ShapeError
 
 RNG = np.random.default_rng(2)
 SCORES, LABELS = RNG.normal(size=(60, 4)), RNG.integers(0, 4, 60)
@@ -92,3 +94,11 @@ def test_wrong_input_is_named() -> None:
         metrics.mae([1.0], [1.0, 2.0])
     with pytest.raises(ConfigError, match="average 'mean'"):
         metrics.f1(SCORES, LABELS, "mean")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2, 1], [0, -1, 0, 1], [0, 0.5, 1, 1], [0, np.nan, 1, 1]], ids=str)
+@pytest.mark.parametrize("name", ["precision", "recall", "f1", "binary_scores", "binary_report"])
+def test_labels_of_no_class_are_named_with_their_row(name: str, labels: Any) -> None:
+    row = next(k for k, label in enumerate(labels) if label not in (0, 1))
+    with pytest.raises(DataError, match=rf"^\[\w+\] got the label .* in row {row}; expected (0 or 1|whole numbers)"):
+        getattr(metrics, name)([0.1, 0.9, 0.3, 0.7], labels)

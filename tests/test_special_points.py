@@ -182,3 +182,23 @@ def test_errors_keep_their_kinds() -> None:
         tg.ones(2, 3).gather(0, [0])
     with pytest.raises(ConfigError, match="bernoulli"):
         tg.bernoulli([2.0])
+
+
+def test_kl_div_at_targets_that_are_none() -> None:
+    targets = [math.nan, math.inf, -math.inf, -1.0, 0.5, 1e30]
+    x, t = (grid.ravel() for grid in np.meshgrid([-2.0, 0.0, 1.0, math.nan], targets))
+    ours, theirs = tg.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    value, expected = F.kl_div(ours, tg.tensor(t), "none"), TF.kl_div(theirs, torch.tensor(t), reduction="none")
+    np.testing.assert_allclose(value.detach().numpy(), expected.detach().numpy(), rtol=1e-12)
+    value.sum().backward()
+    expected.sum().backward()
+    np.testing.assert_array_equal(ours.grad.numpy(), theirs.grad.numpy())
+
+
+def test_hardshrink_has_no_slope_at_nan() -> None:
+    x = tg.tensor([math.nan, math.inf, 0.1, -0.2, 2.0], requires_grad=True)
+    value = F.hardshrink(x)
+    np.testing.assert_array_equal(value.detach().numpy(), np.float32([math.nan, math.inf, 0, 0, 2]))
+    assert not np.signbit(value.detach().numpy()[3])
+    value.sum().backward()
+    assert x.grad.tolist() == [0, 1, 0, 0, 1]

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DataError, message
+from .memory import check_fits
+from .settings import shown
 
 Array: TypeAlias = npt.NDArray[Any]
 Names: TypeAlias = tuple[str, ...] | None
@@ -34,9 +36,14 @@ def as_array(op: str, value: object, what: str = "data") -> Array:
     if isinstance(value, np.ma.MaskedArray):
         raise DataError(message(op, f"{what} that is a masked array", "an array: its mask would be lost",
                                 "fill it with x.filled(value), or drop what is masked"))
+    if isinstance(value, range):
+        check_fits(op, f"{what} of {value}", 8 * max(0, (value.stop - value.start) // value.step))
     try:
         array = np.asarray(value)
-    except ValueError:  # NumPy refuses ragged lists, without saying where
+    except Exception as error:  # NumPy refuses ragged lists, without saying where
+        if not isinstance(error, ValueError) or not isinstance(value, (list, tuple)):
+            got = f"{what} of type {type(value).__name__}"
+            raise DataError(message(op, got, "an array, or nested lists")) from None
         raise DataError(message(op, f"{what} with {_ragged_place(value)}", "rows of equal length",
                                 "pad the rows; sequences of different lengths go in a list of arrays")) from None
     if array.dtype.kind in "biuf":
@@ -44,7 +51,7 @@ def as_array(op: str, value: object, what: str = "data") -> Array:
     for index, item in np.ndenumerate(np.asarray(value, dtype=object)):
         if not isinstance(item, (Real, np.bool_)):
             place = ", ".join(map(str, index))
-            raise DataError(message(op, f"{item!r} ({type(item).__name__}) at [{place}] of {what}", "numbers",
+            raise DataError(message(op, f"{shown(item)} ({type(item).__name__}) at [{place}] of {what}", "numbers",
                                     "encode categories (data.OneHotEncoder); impute or drop what is missing"))
     raise DataError(message(op, f"{what} with dtype {array.dtype}", "a bool, integer or floating dtype",
                             "convert it, as in x.astype(np.float64)"))
@@ -121,11 +128,12 @@ def _quoted(names: Sequence[str], limit: int = 12) -> str:
 def _ragged_place(value: Any) -> str:
     """The first two entries of nested lists whose lengths differ, in words."""
     level = [("", value)]
-    while True:
+    for _ in range(8):
         level = [(f"{place}[{i}]", entry) for place, item in level for i, entry in enumerate(item)]
         sizes = [f"{len(entry)} entries" if is_sequence(entry) else "a single value" for _, entry in level]
         odd = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
         if odd is not None:
             return f"{sizes[0]} at {level[0][0]} but {sizes[odd]} at {level[odd][0]}"
         if not is_sequence(level[0][1]):
-            return "ragged rows"
+            break
+    return "ragged rows"

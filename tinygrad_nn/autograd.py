@@ -8,19 +8,25 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .errors import GraphError, ShapeError, TraceError, message
+from .errors import DTypeError, GraphError, ShapeError, TraceError, message
 from .graph import NO_ATTRS, Node, Op, Shape
+from .settings import shown, typed
 from .tensor.core import Core, constant, mode
 from .tensor.tensor import Tensor, no_grad, walk
 
 Tensors = Tensor | Sequence[Tensor]
 
 
-def as_tuple(tensors: Tensors) -> tuple[Tensor, ...]:
-    """One tensor or several, as a tuple."""
-    return (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+def as_tuple(tensors: Tensors, what: str = "tensors", name: str = "grad") -> tuple[Tensor, ...]:
+    """One tensor or several, as a tuple; raises DTypeError for what is none."""
+    if isinstance(tensors, Tensor):
+        return (tensors,)
+    if not isinstance(tensors, (list, tuple)) or not all(isinstance(tensor, Tensor) for tensor in tensors):
+        raise DTypeError(message(name, f"{what} {shown(tensors)}", "a tensor or a list of them"))
+    return tuple(tensors)
 
 
+@typed
 def grad(
     outputs: Tensors,
     inputs: Tensors,
@@ -41,8 +47,9 @@ def grad(
     >>> tg.autograd.grad(g, x)[0].item()
     18.0
     """
-    roots, wanted = as_tuple(outputs), as_tuple(inputs)
-    given = (grad_outputs,) if grad_outputs is None or isinstance(grad_outputs, Tensor) else tuple(grad_outputs)
+    roots, wanted = as_tuple(outputs, "outputs"), as_tuple(inputs, "inputs")
+    several = isinstance(grad_outputs, (list, tuple))
+    given: tuple[Any, ...] = tuple(grad_outputs) if several else (grad_outputs,)  # type: ignore[arg-type]
     seeds = given * len(roots) if grad_outputs is None else given
     if len(seeds) != len(roots):
         raise ShapeError(message("grad", f"{len(seeds)} grad_outputs for {len(roots)} outputs", "one each"))
@@ -125,7 +132,7 @@ class Function:
             hint = "a backward written in Python runs eagerly only; write the function in tensor operations"
             raise TraceError(message(cls.__name__, "a call inside of a function that is being compiled", hint=hint))
         single = isinstance(results, Tensor)
-        outputs = (results,) if single else tuple(results)
+        outputs = as_tuple(results, "from forward", cls.__name__)
         nodes = []
         for position, out in enumerate(outputs):
             operands = tuple(tensor.node for tensor in tensors)
@@ -166,6 +173,10 @@ def _custom_node(
         if len(results) != len(args):
             got, hint = f"{len(results)} gradients from backward", "return None where there is none"
             raise GraphError(message(name, got, f"{len(args)}, one per argument of forward", hint))
+        for result in results:
+            if result is not None and not isinstance(result, Tensor):
+                got = f"{shown(result)} from backward"
+                raise DTypeError(message(name, got, "tensors, and None where there is no gradient"))
         found = {}
         for argnum in wanted:
             own, operand = results[places[argnum]], Tensor.handle(operands[argnum])

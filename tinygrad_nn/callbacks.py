@@ -27,7 +27,8 @@ from .files import read, remove_leftovers, write_atomic
 from .history import History
 from .optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from .serialize import checkpoint_path, packed
-from .settings import choice, integer, mapping, number
+from .settings import check_kinds, choice, integer, number
+from .settings import shown as named
 from .tensor import Tensor
 
 logger = logging.getLogger("tinygrad_nn.fit")
@@ -71,7 +72,7 @@ def monitored(name: str, run: Run, logs: Logs, owner: str) -> float | None:
 
 def _column(owner: str, name: Any) -> str:
     if not isinstance(name, str):
-        raise ConfigError(message(owner, f"monitor {name!r}", "the name of a column of the history"))
+        raise ConfigError(message(owner, f"monitor {named(name)}", "the name of a column of the history"))
     return name
 
 
@@ -96,14 +97,15 @@ class EarlyStopping:
         self.patience = integer("EarlyStopping", "patience", patience, least=0)
         self.min_delta = number("EarlyStopping", "min_delta", min_delta, least=0)
         self.sign = 1.0 if choice("EarlyStopping", "mode", mode, ("min", "max")) == "min" else -1.0
+        self.best, self.best_epoch = math.inf, 0
+        self.kept: list[Any] = []
 
     def __repr__(self) -> str:
         return shown(self, "monitor", "patience", "min_delta")
 
     def begin(self, run: Run) -> None:
         """Forget an earlier run."""
-        self.best, self.best_epoch = math.inf, 0
-        self.kept: list[Any] = []
+        self.best, self.best_epoch, self.kept = math.inf, 0, []
 
     def __call__(self, run: Run, logs: Logs) -> None:
         """Look at the newest value."""
@@ -129,9 +131,13 @@ class EarlyStopping:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a state_dict."""
-        mapping("EarlyStopping", state_dict, "best", "best_epoch", "kept")
-        self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
-        self.kept = list(state_dict["kept"])
+        check_kinds("EarlyStopping", state_dict, {**self.state_dict(), "kept": []})
+        kept = list(state_dict["kept"])
+        shapes = [tuple(one.shape) if isinstance(one, Tensor) else None for one in kept]
+        if kept and shapes != [tensor.shape for tensor in self.tensors]:
+            got = f"kept parameters of shapes {named(shapes)}"
+            raise ConfigError(message("EarlyStopping", got, "those of the parameters to restore"))
+        self.best, self.best_epoch, self.kept = state_dict["best"], state_dict["best_epoch"], kept
 
 
 def _tensors(parameters: Any) -> list[Tensor]:

@@ -17,7 +17,7 @@ import numpy as np
 from .arrays import Array
 from .errors import ConfigError, DataError, ShapeError, TraceError, message
 from .extras import require
-from .settings import choice, integer, number
+from .settings import choice, integer, number, shown, typed
 from .tables import html_table, html_text, text_table
 
 StrPath = str | os.PathLike[str]
@@ -190,6 +190,7 @@ class CalibrationTable:
         return rows
 
 
+@typed
 def roc_curve(predictions: Any, targets: Any, sample_weight: Any = None, drop_intermediate: bool = True) -> RocCurve:
     """The rates of false and true positives at every threshold. Without `drop_intermediate` points on a straight line
     between others are kept.
@@ -273,7 +274,7 @@ def calibration_table(
     ([0.15, 0.85], [0.0, 1.0], 0.15)
     """
     owner = "calibration_table"
-    integer(owner, "bins", bins, least=1)
+    integer(owner, "bins", bins, least=1, most=2**24)
     choice(owner, "strategy", strategy, ("uniform", "quantile"))
     scores, labels, weights = _checked(owner, *top_class(owner, predictions, targets), sample_weight)
     outside = np.flatnonzero((scores < 0) | (scores > 1))
@@ -314,6 +315,8 @@ def _values(owner: str, value: Any) -> Array:
     detach = getattr(value, "detach", None)
     try:
         return np.asarray(detach().numpy() if detach is not None else value)
+    except MemoryError:
+        raise DataError(message(owner, f"{shown(value)}, which memory does not hold", "numbers")) from None
     except ValueError as error:
         raise ShapeError(message(owner, "rows of different lengths", "as many numbers in each")) from error
 

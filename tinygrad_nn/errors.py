@@ -29,6 +29,12 @@ class IndexOutOfRange(TinygradError, IndexError):
     lookup: object = None
 
 
+class UnknownName(TinygradError, KeyError):
+    """A name that nothing has: a column of a history, a module of a ModuleDict."""
+
+    __str__ = Exception.__str__  # that of KeyError shows the message quoted
+
+
 class DivisionByZero(TinygradError, ZeroDivisionError):
     """An integer divided by 0, or its remainder: there is no number for it. `lookup`: as that of IndexOutOfRange."""
 

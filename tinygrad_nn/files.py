@@ -10,8 +10,17 @@ import hashlib
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 from .errors import FileError, message
+
+
+def as_path(op: str, path: Any) -> Path:
+    """A path as users give it; raises FileError for what is none."""
+    try:
+        return Path(path)
+    except Exception:  # bytes, numbers, and what a foreign __fspath__ raises
+        raise FileError(message(op, f"a {type(path).__name__} as the path", "a string or a Path")) from None
 
 
 def read(path: str | os.PathLike[str], op: str, expected: str) -> bytes:

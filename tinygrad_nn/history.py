@@ -22,10 +22,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from .errors import DataError, message, printable
+from .errors import ConfigError, DataError, UnknownName, message, printable
 from .extras import require
-from .files import write_atomic
-from .settings import is_number, is_whole, mapping, shown, typed
+from .files import as_path, write_atomic
+from .settings import check_kinds, is_number, is_whole, shown, typed
 from .tables import html_table, html_text, text_table
 
 StrPath = str | os.PathLike[str]
@@ -120,10 +120,10 @@ class History(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         for columns in (self._per_epoch, self._per_evaluation):
-            if name in columns:
+            if isinstance(name, str) and name in columns:
                 return np.array(columns[name])
         known = ", ".join(map(repr, self)) or "nothing yet"
-        raise KeyError(message("history", f"the column {name!r}", f"one of {known}"))
+        raise UnknownName(message("history", f"the column {shown(name)}", f"one of {known}"))
 
     def __iter__(self) -> Iterator[str]:
         yield from self._per_epoch
@@ -147,12 +147,21 @@ class History(Mapping[str, Any]):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a state_dict."""
-        mapping("History", state_dict, "evaluated", *_COLUMNS)
-        for name, value in state_dict.items():
-            setattr(self, name, copy(value))
-        self.evaluated = state_dict["evaluated"].tolist()
+        check_kinds("History", state_dict, self.state_dict())
+        evaluated = _numbers("evaluated", state_dict["evaluated"], "iu")
+        given = {kind: state_dict[kind].items() for kind in _COLUMNS}
+        columns = {kind: {name: _numbers(name, values) for name, values in given[kind]} for kind in _COLUMNS}
+        for kind, height in zip(_COLUMNS, (state_dict["epochs"], len(evaluated)), strict=True):
+            _check_values(dict.fromkeys(columns[kind], 0.0))
+            for name, values in columns[kind].items():
+                if len(values) != height:
+                    got = f"{len(values)} entries of {shown(name)} for {height} of its kind"
+                    raise ConfigError(message("History", got, "as many of each"))
+        for name in self.state_dict():
+            setattr(self, name, copy(state_dict[name]))
+        self.evaluated = evaluated
         for kind in _COLUMNS:
-            setattr(self, kind, {name: values.tolist() for name, values in state_dict[kind].items()})
+            setattr(self, kind, columns[kind])
 
     @typed
     def has(self, name: str, epoch: int) -> bool:
@@ -177,14 +186,15 @@ class History(Mapping[str, Any]):
     def to_csv(self, path: StrPath) -> None:
         """Write one line per epoch; cells without an evaluation are empty. The file is written whole or not at all."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, ["epoch", *self], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows())
-        write_atomic(Path(path), text.getvalue().encode(), "to_csv")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["epoch", *map(printable, self)])
+        writer.writerows([row["epoch"], *(row[name] for name in self)] for row in self.rows())
+        write_atomic(as_path("to_csv", path), text.getvalue().encode(), "to_csv")
 
     def to_frame(self) -> Any:
         """The rows as a polars data frame (extra `data`)."""
-        return require("polars", "data").DataFrame(self.rows())
+        rows = [{printable(name): value for name, value in row.items()} for row in self.rows()]
+        return require("polars", "data").DataFrame(rows)
 
     def plot(self, *names: str, path: StrPath | None = None) -> Any:
         """Draw columns over epochs (default: all; rates and losses on their own axes); returns a matplotlib figure
@@ -276,6 +286,14 @@ class History(Mapping[str, Any]):
 
     def _repr_html_(self) -> str:
         return html_text(self._head()) + (html_table(self._table(list(self))) if self.epochs else "")
+
+
+def _numbers(name: str, values: Any, kinds: str = "iuf") -> list[Any]:
+    """A column of a state; raises ConfigError for what is no row of numbers."""
+    if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in kinds:
+        raise ConfigError(message("History", f"a state whose {shown(name)} is {shown(values)}", "an array of numbers"))
+    found: list[Any] = values.tolist()
+    return found
 
 
 def _check_values(values: Any) -> None:

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import cache
 from math import prod
 from typing import Final
+
+try:
+    import resource
+except ImportError:  # a system without limits of a process
+    resource = None  # type: ignore[assignment]
 
 from .errors import TooLarge, message
 
@@ -18,9 +22,8 @@ SMALL: Final = 2**28  # bytes that nobody is asked for
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
-@cache
 def installed() -> int:
-    """Bytes of memory that this process may have at all."""
+    """Bytes of memory that this process may have at all: the machine's, its group's, its own limit (`ulimit -v`)."""
     try:
         found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # a system that does not say
@@ -30,7 +33,8 @@ def installed() -> int:
             limit = file.read().strip()
     except OSError:
         limit = ""
-    return min(found, int(limit)) if limit.isdecimal() else int(found)
+    own = -1 if resource is None else resource.getrlimit(resource.RLIMIT_AS)[0]
+    return min([found, *([int(limit)] if limit.isdecimal() else []), *([own] if own >= 0 else [])])
 
 
 def check_fits(op: str, what: str, size: int) -> None:

@@ -21,7 +21,7 @@ from .curves import calibration_table as calibration_table
 from .curves import precision_recall_curve as precision_recall_curve
 from .curves import roc_curve as roc_curve
 from .curves import threshold_for as threshold_for
-from .errors import ConfigError, ShapeError, message
+from .errors import ConfigError, DataError, ShapeError, message
 from .ops.index import SCATTER_ADD
 from .ops.lookup import Called
 from .settings import integer, typed
@@ -44,10 +44,27 @@ def predicted_labels(predictions: Any, threshold: float = 0.5) -> Tensor:
 
 
 def _labels(name: str, predictions: Any, targets: Any, threshold: float) -> tuple[Tensor, Tensor]:
-    p, t = predicted_labels(predictions, threshold), as_tensor(targets).detach().reshape(-1).long()
+    p, given = predicted_labels(predictions, threshold), as_tensor(targets).detach().reshape(-1)
+    t = given.long()
     if p.shape != t.shape:
         got = f"{p.shape[0]} predictions and {t.shape[0]} targets"
         raise ShapeError(message(name, got, "as many of each", "targets are labels, not one-hot rows"))
+    if given.dtype.kind == "f":
+        _check_labels(name, given, given == t, "whole numbers")
+    return p, t
+
+
+def _check_labels(name: str, labels: Tensor, right: Tensor, expected: str) -> None:
+    """Raise DataError for the first label that is not right, with its row, where values are known."""
+    if not labels.is_traced and not bool(right.all()):
+        row = int(right.long().argmin())
+        raise DataError(message(name, f"the label {labels[row].item()} in row {row}", expected))
+
+
+def _binary_labels(name: str, predictions: Any, targets: Any, threshold: float) -> tuple[Tensor, Tensor]:
+    """The same where there are two classes; raises DataError for targets other than 0 and 1."""
+    p, t = _labels(name, predictions, targets, threshold)
+    _check_labels(name, t, (t == 0) | (t == 1), "0 or 1, or average='macro', 'micro' or 'weighted' for more classes")
     return p, t
 
 
@@ -101,7 +118,7 @@ def _per_class(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """True positives, predicted and actual counts, and weights, per class (or of class 1, or of all, by `average`)."""
     if average == "binary":
-        p, t = _labels(name, predictions, targets, threshold)
+        p, t = _binary_labels(name, predictions, targets, threshold)
         hit = ((p == 1) & (t == 1)).float().sum()
         return hit, (p == 1).float().sum(), (t == 1).float().sum(), hit.new_ones(())
     if average not in ("macro", "micro", "weighted"):
@@ -203,7 +220,7 @@ def binary_scores(predictions: Any, targets: Any, threshold: float = 0.5) -> dic
     >>> binary_scores([0.9, 0.2, 0.7], [1, 0, 0])["fp"].item()
     1.0
     """
-    p, t = _labels("binary_scores", predictions, targets, threshold)
+    p, t = _binary_labels("binary_scores", predictions, targets, threshold)
     counts = {
         "tp": (p == 1) & (t == 1),
         "fp": (p == 1) & (t != 1),

@@ -1,14 +1,16 @@
 """Nested structures of tensors: lists, tuples (named ones too), dicts and dataclasses, flattened to leaves and built
 again.
 
-A structure is described by a hashable `Tree`, so that it can be part of a key. Imports nothing of the project.
+A structure is described by a hashable `Tree`, so that it can be part of a key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from typing import Any, Final
+
+from .errors import ShapeError, message
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,10 @@ class Tree:
 LEAF = Tree()
 
 
-def flatten(value: Any) -> tuple[list[Any], Tree]:
+DEEPEST: Final = 500  # levels of a structure: one that holds itself has no end
+
+
+def flatten(value: Any, depth: int = 0) -> tuple[list[Any], Tree]:
     """The leaves of a structure, in order, and its description.
 
     >>> flatten({"b": [1, 2], "a": (3,)})[0]
@@ -37,11 +42,14 @@ def flatten(value: Any) -> tuple[list[Any], Tree]:
     parts = _parts(value)
     if parts is None:
         return [value], LEAF
+    if depth > DEEPEST:
+        hint = "a structure may not hold itself"
+        raise ShapeError(message("pytree", f"a structure nested more than {DEEPEST} deep", "a flatter one", hint))
     names, children = parts
     leaves: list[Any] = []
     trees = []
     for child in children:
-        below, tree = flatten(child)
+        below, tree = flatten(child, depth + 1)
         leaves += below
         trees.append(tree)
     return leaves, Tree(type(value), names, tuple(trees))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from operator import index as as_int
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from .errors import ConfigError, DTypeError, ShapeError, message
 from .graph import Shape
 from .ops.random import PHILOX
 from .ops.rules import FLOAT32, FLOAT64, INT64
-from .settings import mapping, typed
+from .settings import check_kinds, is_whole, shown, typed
 from .tensor import Tensor
 from .tensor.core import check_dtype, constant, mode
 from .tensor.door import takes_operands
@@ -40,9 +41,9 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream of a seed (any integer, taken modulo 2 ** 64)."""
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-            raise ConfigError(message("manual_seed", f"seed {seed!r}", "an integer"))
-        self.seed = int(seed)
+        if not is_whole(seed):
+            raise ConfigError(message("manual_seed", f"seed {shown(seed)}", "an integer"))
+        self.seed = as_int(seed)
         words = [self.seed & _MASK, (self.seed >> 32) & _MASK]
         self.key.assign(Tensor.handle(constant(np.array(words, np.int64))))  # compiled functions hold these handles
         self.counter.assign(Tensor.handle(constant(np.array(0, np.int64))))
@@ -78,7 +79,7 @@ class Generator:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a state_dict."""
-        mapping("Generator", state_dict, "state", "seed")
+        check_kinds("Generator", state_dict, self.state_dict())
         self.set_state(state_dict["state"])
         self.seed = state_dict["seed"]
 
@@ -143,8 +144,9 @@ def randint(
 ) -> Tensor:
     """Integers in [low, high); `randint(high, size=...)` starts at 0. The bias is below (high - low) / 2 ** 53."""
     first, last = (0, low) if high is None else (low, high)
-    if last <= first:
-        raise ConfigError(message("randint", f"low {first} and high {last}", "low < high"))
+    if not -(2**63) <= first < last <= 2**63:
+        got = f"low {shown(first)} and high {shown(last)}"
+        raise ConfigError(message("randint", got, "low < high, both integers of 64 bits"))
     u = uniform(as_shape("randint", (size,)), FLOAT64, generator)
     return ((u * float(last - first)).floor() + float(first)).to(check_dtype("randint", dtype))
 

@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from .autograd import grad
+from .autograd import as_tuple, grad
 from .graph import NO_ATTRS, Attrs, Node, Op, next_serial, reachable
+from .settings import typed
 from .tensor.core import Core, constant, mode, same
 from .tensor.tensor import Tensor, enable_grad
 
 Step = tuple[Op, Attrs, tuple[int | Node, ...]]  # an operand is an earlier step or a node that is kept
 
 
+@typed
 def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
     """`function(*args)`, a tensor or a tuple of tensors, without keeping what lies between for the backward pass.
 
@@ -31,9 +33,8 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
     """
     start = next_serial()
     results = function(*args)
-    if isinstance(results, Tensor):
-        return _forget(results, start)
-    return tuple(_forget(result, start) for result in results)
+    forgotten = [_forget(result, start) for result in as_tuple(results, "a function that returned", "checkpoint")]
+    return forgotten[0] if isinstance(results, Tensor) else tuple(forgotten)
 
 
 def _forget(result: Tensor, start: int) -> Tensor:

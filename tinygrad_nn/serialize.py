@@ -330,7 +330,10 @@ def _fitted(kind: Any, own: Any) -> Any:
     _sure(own.keys() == set(kind.kept), "other fields")
     for field in kind.kept:
         _sure(_FIELDS[field](own[field]), "a field of another type")
-    return kind(**own)
+    try:
+        return kind(**own)
+    except DataError:
+        raise _Foreign("a transformer with values that it cannot have") from None
 
 
 def _is_statistic(value: Any) -> bool:

@@ -14,11 +14,14 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
-from .errors import ConfigError, DTypeError, TinygradError, message
+from .errors import ConfigError, DTypeError, TinygradError, TraceError, message
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+
+
+LARGEST: Final = 2**63 - 1  # of what a machine counts
 
 
 def integer(owner: str, name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
@@ -32,9 +35,12 @@ def integer(owner: str, name: str, value: Any, least: int | None = None, most: i
     """
     try:
         found = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
+    except TraceError:
+        raise
+    except Exception:  # of what is no integer, and of a foreign __index__
         found = None
-    if found is None or (least is not None and found < least) or (most is not None and found > most):
+    low, high = -LARGEST if least is None else least, LARGEST if most is None else most
+    if found is None or not low <= found <= high:
         bounds = ("" if least is None else f", {name} >= {least}") + ("" if most is None else f", {name} <= {most:,}")
         expected = "an integer" + bounds
         raise ConfigError(message(owner, f"{name} {shown(value)}", expected))
@@ -66,10 +72,10 @@ def number(
     Traceback (most recent call last):
     tinygrad_nn.errors.ConfigError: [Dropout] got p nan; expected a number, 0 <= p <= 1
     """
+    plain = _float(value)
     if (
-        not is_number(value)
-        or math.isnan(value)
-        or (finite and math.isinf(value))
+        math.isnan(plain)
+        or (finite and math.isinf(plain))
         or (least is not None and value < least)
         or (above is not None and value <= above)
         or (most is not None and value > most)
@@ -78,9 +84,17 @@ def number(
         left = f"{least} <= " if least is not None else f"{above} < " if above is not None else ""
         right = f" <= {most}" if most is not None else f" < {below}" if below is not None else ""
         expected = f"a number, {left}{name}{right}" if left or right else "a finite number" if finite else "a number"
-        raise ConfigError(message(owner, f"{name} {value!r}", expected))
+        raise ConfigError(message(owner, f"{name} {shown(value)}", expected))
     found: float = value
     return found
+
+
+def _float(value: Any) -> float:
+    """A real number as a float; NaN for all else, and for integers that no float can hold."""
+    try:
+        return float(value) if is_number(value) else math.nan
+    except OverflowError:
+        return math.nan
 
 
 def shown(value: Any) -> str:
@@ -135,11 +149,15 @@ _KINDS: Final[Mapping[str, tuple[tuple[type, ...], Callable[[Any], bool], str]]]
     "Callable": ((), callable, "a function"),
     "Mapping": ((dict,), lambda value: isinstance(value, Mapping), "a mapping"),
     "Generator": ((), lambda value: hasattr(value, "bits"), "a tg.Generator"),
-    "Sequence": ((), lambda value: isinstance(value, (Sequence, range)) or _is_vector(value), "a sequence"),
-    "Iterable": ((), lambda value: isinstance(value, Iterable) and not isinstance(value, (str, bytes)), "an iterable"),
+    "Sequence": ((tuple, list), lambda value: isinstance(value, (Sequence, range)) or _is_vector(value), "a sequence"),
+    "Iterable": ((tuple, list), lambda value: isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and
+                 getattr(value, "shape", None) != (), "an iterable"),
     "dict": ((dict,), lambda value: isinstance(value, Mapping), "a mapping"),
-    "Ints": ((int,), lambda value: is_whole(value) or isinstance(value, (list, tuple, range)) or _is_vector(value),
+    "Ints": ((int, tuple, list),
+             lambda value: is_whole(value) or isinstance(value, (list, tuple, range)) or _is_vector(value),
              "an integer or a sequence of them"),
+    "Argnums": ((int,), lambda value: is_whole(value) or isinstance(value, (list, tuple, range)) or _is_vector(value),
+                "an integer or a sequence of them"),
     "Average": ((str,), lambda value: isinstance(value, str), "a text"),
     "FanMode": ((str,), lambda value: isinstance(value, str), "a text"),
     "Literal": ((str,), lambda value: isinstance(value, str), "a text"),
@@ -250,6 +268,41 @@ def mapping(owner: str, value: Any, *keys: str) -> Mapping[str, Any]:
     return value
 
 
+def check_kinds(owner: str, loaded: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Raise ConfigError where a state that is loaded has not the names, or not the kinds of values, of one's own.
+
+    >>> check_kinds("StepLR", {"step_size": "3"}, {"step_size": 3})
+    Traceback (most recent call last):
+    tinygrad_nn.errors.ConfigError: [StepLR] got a state whose step_size is '3'; expected an int, as state_dict() gives
+    """
+    mapping(owner, loaded, *own)
+    for name in loaded:
+        if name not in own and not (isinstance(name, str) and name.startswith("_")):
+            raise ConfigError(message(owner, f"a state with {shown(name)}", "what state_dict() gives"))
+    for name, value in own.items():
+        if not _is_like(loaded[name], value):
+            kind = type(value).__name__
+            got, article = f"a state whose {name} is {shown(loaded[name])}", "an" if kind[0] in "aeiou" else "a"
+            raise ConfigError(message(owner, got, f"{article} {kind}, as state_dict() gives"))
+
+
+def _is_like(value: Any, own: Any) -> bool:
+    """Whether a value is of the kind of another one: lists may have another length, but not none where that has one."""
+    if isinstance(own, (bool, str, set, frozenset)):
+        return isinstance(value, type(own))
+    if isinstance(own, int):
+        return type(value) is int
+    if isinstance(own, float):
+        return not math.isnan(_float(value))
+    if isinstance(own, (list, tuple)):
+        same = isinstance(value, (list, tuple)) and bool(value) >= bool(own)
+        same = same and (isinstance(own, list) or len(value) == len(own))
+        return same and all(_is_like(one, own[min(k, len(own) - 1)]) for k, one in enumerate(value) if own)
+    if isinstance(own, Mapping):
+        return isinstance(value, Mapping)
+    return True
+
+
 def choice(owner: str, name: str, value: T, known: Iterable[str]) -> T:
     """One of several words.
 
@@ -261,5 +314,5 @@ def choice(owner: str, name: str, value: T, known: Iterable[str]) -> T:
     if not isinstance(value, str) or value not in words:
         *others, last = map(repr, words)
         expected = f"{', '.join(others)} or {last}" if others else last
-        raise ConfigError(message(owner, f"{name} {value!r}", expected))
+        raise ConfigError(message(owner, f"{name} {shown(value)}", expected))
     return value

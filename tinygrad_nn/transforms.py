@@ -12,12 +12,13 @@ from operator import attrgetter
 from typing import Any
 
 from .autograd import grad as gradients
-from .errors import GraphError, ShapeError, message
+from .errors import GraphError, IndexOutOfRange, ShapeError, message
 from .graph import Node, reachable
 from .pytree import flatten, mapped, unflatten
-from .settings import typed
+from .settings import is_whole, shown, typed
 from .tensor.core import mode
 from .tensor.creation import as_tensor
+from .tensor.shape import several
 from .tensor.tensor import Tensor, enable_grad
 
 Argnums = int | Sequence[int]
@@ -68,6 +69,27 @@ def _pull(
     return _zeros_for(found, inputs)
 
 
+def _tensors(name: str, leaves: Sequence[Any]) -> Sequence[Tensor]:
+    """What a function returned; raises GraphError for what is no tensor."""
+    for leaf in leaves:
+        if not isinstance(leaf, Tensor):
+            raise GraphError(message(name, f"a function that returned {shown(leaf)}", "tensors"))
+    return leaves
+
+
+def _places(name: str, argnums: Any, count: int) -> tuple[int, ...]:
+    """The places of arguments; raises IndexOutOfRange for those that there are not, ShapeError for one named twice."""
+    places = several(name, "argnums", argnums)
+    for place in places:
+        if not -count <= place < count:
+            raise IndexOutOfRange(message(name, f"argnums {place} of a call with {count} arguments", "one of them"))
+    normal = tuple(place % count for place in places)
+    if len(set(normal)) < len(normal) or not normal:
+        raise ShapeError(message(name, f"argnums {places}", "at least one argument, each once"))
+    return normal
+
+
+@typed
 def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
     """A function that returns (value, gradient) of a scalar function, or ((value, aux), gradient) with `has_aux`.
 
@@ -81,7 +103,7 @@ def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: 
     """
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        places = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        places = _places("grad", argnums, len(args))
         chosen = tuple(args[place] for place in places)
         recording = mode.grad
         with enable_grad():
@@ -90,6 +112,8 @@ def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: 
             for place, value in zip(places, fresh, strict=True):
                 replaced[place] = value
             result = function(*replaced, **kwargs)
+            if has_aux and not (isinstance(result, tuple) and len(result) == 2):
+                raise GraphError(message("grad", f"a function that returned {shown(result)}", "a pair (value, aux)"))
             value, aux = result if has_aux else (result, None)
             if not isinstance(value, Tensor) or value.shape != ():
                 got = f"a function that returned {getattr(value, 'shape', type(value).__name__)}"
@@ -97,13 +121,14 @@ def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: 
             leaves, tree = flatten(fresh)
             connected = _connected([value], leaves, recording)
             found = unflatten(tree, _pull([value], leaves, [value.new_ones(())], connected))
-        answer = found[0] if isinstance(argnums, int) else found
+        answer = found[0] if is_whole(argnums) else found
         value, aux = _plain(value, connected), _plain(aux, connected)
         return ((value, aux) if has_aux else value), answer
 
     return wrapped
 
 
+@typed
 def grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
     """A function that returns the gradient of a scalar function; (gradient, aux) with `has_aux`.
 
@@ -135,7 +160,7 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[...,
         outputs = function(*fresh)
     leaves, tree = flatten(fresh)
     roots, out_tree = flatten(outputs)
-    connected = _connected(roots, leaves, recording)
+    connected = _connected(_tensors("vjp", roots), leaves, recording)
 
     def pull(cotangents: Any) -> Any:
         seeds, seed_tree = flatten(cotangents)
@@ -149,6 +174,12 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[...,
     return _plain(outputs, connected), pull
 
 
+def _listed(name: str, given: Any) -> tuple[Any, ...]:
+    if isinstance(given, range):
+        raise ShapeError(message(name, shown(given), "a list of tensors"))
+    return tuple(given)
+
+
 @typed
 def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """(outputs, tangents of the outputs): the directional derivative, exact; 0 for integers and bools.
@@ -160,16 +191,16 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     """
     recording = mode.grad
     with enable_grad():
-        fresh = _fresh(tuple(primals))
+        fresh = _fresh(_listed("jvp", primals))
         leaves, tree = flatten(fresh)
-        directions, direction_tree = flatten(tuple(tangents))
+        directions, direction_tree = flatten(_listed("jvp", tangents))
         if direction_tree != tree or any(
             tuple(as_tensor(v).shape) != x.shape for v, x in zip(directions, leaves, strict=False)
         ):
             raise ShapeError(message("jvp", "tangents that do not match the primals", "one of the same shape for each"))
         outputs = function(*fresh)
         roots, out_tree = flatten(outputs)
-        connected = _connected([*roots, *map(as_tensor, directions)], leaves, recording)
+        connected = _connected([*_tensors("jvp", roots), *map(as_tensor, directions)], leaves, recording)
         smooth = [root for root in roots if root.dtype.kind == "f"]
         cotangents = [root.new_zeros(root.shape).requires_grad_() for root in smooth]
         pulled = _pull(smooth, leaves, cotangents, connected=True)
@@ -179,6 +210,7 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     return _plain(outputs, connected), unflatten(out_tree, results)
 
 
+@typed
 def jacobian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
     """A function that returns d output / d argument, of shape output.shape + argument.shape. One backward walk per
     output element.
@@ -191,8 +223,9 @@ def jacobian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Te
     def wrapped(*args: Any, **kwargs: Any) -> Tensor:
         recording = mode.grad
         with enable_grad():
-            x = _fresh(args[argnums])
-            out = function(*args[:argnums], x, *args[argnums + 1 :], **kwargs)
+            (place,) = _places("jacobian", argnums, len(args))
+            x = _fresh(args[place])
+            out = function(*args[:place], x, *args[place + 1 :], **kwargs)
             if not isinstance(x, Tensor) or not isinstance(out, Tensor):
                 got = f"{type(x).__name__} -> {type(out).__name__}"
                 raise GraphError(
@@ -216,6 +249,7 @@ def _eye(like: Tensor, count: int) -> Tensor:
     return (index.unsqueeze(-1) == index).to(like.dtype)
 
 
+@typed
 def hessian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
     """A function that returns the second derivatives of a scalar function, of shape argument.shape twice.
 
@@ -234,6 +268,9 @@ def hvp(function: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Tens
     >>> tg.hvp(lambda x: (x ** 3).sum(), tg.tensor([1.0, 2.0]), tg.tensor([1.0, 1.0]))[1].tolist()
     [6.0, 12.0]
     """
+    for given in (primals, tangents):
+        if isinstance(given, tuple) and len(given) != 1:
+            raise ShapeError(message("hvp", f"{len(given)} arguments", "one"))
     x = primals[0] if isinstance(primals, tuple) else primals
     v = tangents[0] if isinstance(tangents, tuple) else tangents
     (value, _), (_, product) = jvp(value_and_grad(function), (x,), (v,))

@@ -214,7 +214,7 @@ def test_special_numbers_in_a_reduction(op: Op) -> None:
 
 INDEXED: dict[str, Any] = {
     "take": lambda n: (np.arange(3.0 * n).reshape(n, 3), [2, 2], {"axis": 0}),
-    "put_add": lambda n: (np.ones((2, 2, 3)), [2, 2], {"axis": 0, "size": n}),
+    "index_add": lambda n: (np.ones((2, 2, 3)), [2, 2], {"axis": 0, "size": n}),
     "gather": lambda n: (np.arange(3.0 * n).reshape(n, 3), [2, 3], {"axis": 0}),
     "scatter_add": lambda n: (np.ones((2, 3)), [2, 3], {"axis": 0, "shape": (n, 3)}),
     "scatter": lambda n: (np.ones((n, 3)), [2, 3], {"axis": 0}),

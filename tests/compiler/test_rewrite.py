@@ -15,7 +15,7 @@ from tinygrad_nn.compiler.run.runtime import Compiled
 from tinygrad_nn.compiler.trace import trace
 from tinygrad_nn.executor import run
 from tinygrad_nn.graph import NO_ATTRS, Graph, Node
-from tinygrad_nn.ops.movement import EMBED
+from tinygrad_nn.ops.movement import PAD
 from tinygrad_nn.ops.source import CONSTANT
 from tinygrad_nn.pytree import flatten
 from tinygrad_nn.testing.agreement import check, same_bits
@@ -156,9 +156,9 @@ def test_embeds_have_unit_steps(step: int) -> None:
 
     graph = traced(gradient, tg.tensor(x).requires_grad_())
     again = unit_steps(graph)
-    embeds = [node for node in again.nodes if node.op is EMBED]
-    assert embeds or abs(step) == 1
-    assert all(abs(one[1]) == 1 or one[2] <= 1 for node in embeds for one in node.attrs["bounds"])
+    pads = [node for node in again.nodes if node.op is PAD]
+    assert pads or abs(step) == 1
+    assert all(abs(one[1]) == 1 or one[2] <= 1 for node in pads for one in node.attrs["bounds"])
     (wanted,), _ = run(graph, [x])
     (found,), _ = run(again, [x])
     np.testing.assert_array_equal(np.asarray(found), np.asarray(wanted))

@@ -266,7 +266,7 @@ def test_refuses_what_is_no_frame() -> None:
 
     with pytest.raises(DataError, match=r"Broken that is not readable as a data frame: pyarrow is required.*to_numpy"):
         as_frame(Broken())
-    with pytest.raises(DataError, match="function that is not readable as a data frame"):
+    with pytest.raises(DataError, match="that is not readable as a data frame"):
         as_frame(test_refuses_what_is_no_frame)
 
 
@@ -346,3 +346,22 @@ def test_numbers_come_back_from_either_way_of_writing(data: st.DataObject, rows:
             path.write_text(point.replace(".", ",") if decimal_comma else point)
             frame = read_csv(path, separator=";", decimal_comma=decimal_comma, dtype={"i": int, "x": float})
             assert frame.rows() == rows
+
+
+@pytest.mark.parametrize("separator", ["\u00e9", "\u20ac", ";;", "", "\n", "\0", None, 3, b";"], ids=ascii)
+def test_a_separator_is_one_character_of_ascii(tmp_path: Path, separator: Any) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"^\[read_csv\] got separator"):
+        read_csv(tmp_path / "a.csv", separator=separator)
+
+
+def test_an_unquoted_quote_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('a,b\n"1,5",2\n3,4\nx"y,1\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"a\.csv: an unquoted quote on line 4"):
+        read_csv(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("path", [None, 3, b"a", ["a"], object()], ids=str)
+def test_a_path_is_a_text(path: Any) -> None:
+    with pytest.raises(DataError, match=r"^\[read_csv\] got a \w+ as the path"):
+        read_csv(path)

@@ -149,9 +149,9 @@ WRONG: list[tuple[Any, type[TinygradError], str]] = [
         r"\[linear\] got shapes \(3, 5\) and \(2, 4\); expected \(..., 4\)",
     ),
     (lambda: nn.Module()(1), GraphError, "without forward; hint: define forward"),
-    (lambda: nn.Sequential(nn.ReLU), GraphError, r"pass nn.ReLU\(\), not nn.ReLU"),
+    (lambda: nn.Sequential(nn.ReLU), ConfigError, r"pass nn.ReLU\(\), not nn.ReLU"),
     (lambda: nn.Sequential(nn.ReLU())[3], IndexOutOfRange, "index 3"),
-    (lambda: nn.Module().register_buffer("a.b", tg.ones(1)), GraphError, "a name without dots"),
+    (lambda: nn.Module().register_buffer("a.b", tg.ones(1)), ConfigError, "a name without dots"),
     (
         lambda: nn.RNN(3, 4)(tg.zeros(5, 2, 7)),
         ShapeError,

@@ -119,6 +119,18 @@ def test_a_pipeline_takes_what_its_model_takes(kind: Any, dtype: str, form: str)
     assert found.numpy().tobytes() == net(tg.tensor(scaled)).detach().numpy().tobytes()
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
+def test_what_was_an_array_keeps_its_dtype(compiled: bool) -> None:
+    for kind in KINDS:
+        module = kind.fit(rows(kind))
+        layer = tg.jit(module) if compiled else module
+        for dtype in FLOATS:
+            found = layer(rows(kind).astype(dtype))
+            assert found.dtype.name == dtype
+            assert found.numpy().tobytes() == module.transform(rows(kind).astype(dtype)).tobytes()
+            assert (found + 1).dtype.name == dtype
+
+
 def test_large_numbers_lose_nothing_before_a_float32_model() -> None:
     seconds = 1.7e9 + np.arange(8.0)[:, None]
     scaler = nn.StandardScaler.fit(seconds)
@@ -193,6 +205,28 @@ def test_training_with_a_scaler_inside(compiled: bool) -> None:
     np.testing.assert_allclose(losses, history(False)[0], rtol=1e-5)
     assert pipe[0].scale.numpy().tobytes() == nn.StandardScaler.fit(x).scale.numpy().tobytes()
     assert pipe[0].scale.grad is None
+
+
+def test_a_run_with_a_scaler_inside_goes_on(tmp_path: Path) -> None:
+    def run(epochs: int, **options: Any) -> Any:
+        tg.manual_seed(0)
+        pipe = nn.Sequential(nn.StandardScaler.fit(TABLE, list("abcd")), nn.Linear(4, 1))
+        opt = optim.SGD(pipe.parameters(), lr=0.1)
+
+        @tg.jit
+        def step(x: Any) -> Any:
+            opt.zero_grad()
+            loss = pipe(x).square().mean()
+            loss.backward()
+            opt.step()
+            return loss
+
+        tg.fit(step, TABLE.astype(np.float32), epochs, batch_size=8, seed=0, progress=False, **options)
+        return [value.tolist() for value in pipe.state_dict().values()]
+
+    whole = run(4)
+    run(2, callbacks=[tg.callbacks.Checkpoint(tmp_path)])
+    assert run(4, resume=tmp_path) == whole
 
 
 # ---- one model: state, copies, pictures
@@ -299,6 +333,14 @@ def test_numbers_are_their_own_codes() -> None:
     assert big(big.codes([2**53 + 1])).tolist() == [[0, 1]]
 
 
+def test_codes_come_with_a_state_dict() -> None:
+    loaded = nn.OneHotEncoder()
+    loaded.load_state_dict(nn.OneHotEncoder.fit([3, 1]).state_dict())
+    assert loaded(tg.tensor([3.0])).tolist() == [[0, 1]]
+    assert loaded.transform([1, 3]).tolist() == [[1, 0], [0, 1]]
+    assert loaded.inverse([[0.0, 1.0]]) == [3]
+
+
 # ---- refusals
 
 @pytest.mark.parametrize("kind", [*KINDS, nn.OneHotEncoder])
@@ -351,6 +393,9 @@ def test_what_is_learnt_is_not_assigned(kind: Any) -> None:
     lambda: nn.StandardScaler([1.0], [1.0], ["a", "b"]),
     lambda: nn.StandardScaler([1.0], [0.0]),
     lambda: nn.MeanImputer([np.nan]),
+    lambda: nn.StandardScaler.fit([[1e200], [-1e200]]),
+    lambda: nn.MinMaxScaler.fit([[1.7e308], [-1.7e308]]),
+    lambda: nn.MeanImputer.fit([[1.7e308], [1.7e308]]),
 ])  # fmt: skip
 def test_misuse_is_refused_in_our_words(call: Any) -> None:
     with pytest.raises(TinygradError, match=r"^\[(StandardScaler|MinMaxScaler|MeanImputer|OneHotEncoder)"):

@@ -99,10 +99,10 @@ def test_wrong_input_is_named(name: str) -> None:
         call(tg.tensor(MASK), tg.tensor(INTS), tg.tensor(FLOATS))
 
 
-def test_foreign_operands_get_pythons_own_answer() -> None:
+def test_foreign_operands_are_named() -> None:
     x = tg.tensor(FLOATS)
     for operate in (lambda: x + "a", lambda: x * {1.0}, lambda: x < None, lambda: x ** "2"):
-        with pytest.raises(TypeError, match=r"not supported between|unsupported operand|can't multiply"):
+        with pytest.raises(TypeError, match=r"^\[\w+\] got .* as an operand; expected a tensor, a number"):
             operate()
     assert (x == "a") is False
     assert (x != None) is True  # noqa: E711

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_nn as tg
-from tinygrad_nn.ops.movement import EMBED
+from tinygrad_nn.ops.movement import PAD
 from tinygrad_nn.tensor.plain import Placed, Plain
 
 RNG = np.random.default_rng(3)
@@ -22,7 +22,7 @@ def plain(array: Any) -> Plain:
 def piece(start: int, length: int) -> tuple[Plain, np.ndarray[Any, Any]]:
     """A piece of a line of 6 as the walk makes it, and the array it stands for."""
     own, bounds = RNG.normal(size=length), ((start, 1, length),)
-    return plain(own)._placed((6,), bounds), EMBED.numpy(own, (6,), bounds)
+    return plain(own)._placed((6,), bounds), PAD.numpy(own, (6,), bounds)
 
 
 def test_sums_have_the_bits_of_sums_one_after_another() -> None:

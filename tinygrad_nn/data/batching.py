@@ -14,11 +14,14 @@ import numpy.typing as npt
 
 from ..arrays import Array, as_array, check_finite, is_sequence
 from ..errors import DataError, message
+from ..memory import check_fits
+from ..settings import shown, typed, typed_as
 from .table import as_frame, is_table, to_matrix
 
 Column: TypeAlias = "Array | list[Array]"
 
 
+@typed
 def as_columns(
     data: Any, *, dtype: npt.DTypeLike = np.float32, arrays: bool = False, op: str = "fit", names: Sequence[str] = ()
 ) -> tuple[Column, ...]:
@@ -42,7 +45,13 @@ def as_columns(
     items = data if isinstance(data, tuple) else (data,)
     if not items:
         raise DataError(message(op, "an empty tuple", "one or more arrays", "pass data as in fit(step, (x, y))"))
-    called = names or [f"argument {i} of the data" for i in range(len(items))]
+    if len(names) not in (0, len(items)):
+        raise DataError(message(op, f"{len(names)} names for {len(items)} columns", "one each"))
+    try:
+        dtype = np.dtype(dtype)
+    except Exception:  # NumPy's, and those of a foreign object
+        raise DataError(message(op, f"dtype {shown(dtype)}", "a dtype of NumPy's")) from None
+    called = [*names] or [f"argument {i} of the data" for i in range(len(items))]
     columns = tuple(_column(item, what, dtype, arrays, op) for item, what in zip(items, called, strict=True))
     lengths = [len(column) for column in columns]
     if min(lengths) == 0:
@@ -54,6 +63,7 @@ def as_columns(
     return columns
 
 
+@typed_as(DataError, "batch_size")
 def batches(n: int, batch_size: int | None = None, *, op: str = "fit") -> list[slice]:
     """Slices that cover n samples in order, the last one shorter when batch_size does not divide n; None is one batch.
 
@@ -63,6 +73,7 @@ def batches(n: int, batch_size: int | None = None, *, op: str = "fit") -> list[s
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
     size = _size(n, batch_size, op)
+    check_fits(op, f"{n:,} samples in batches of {size:,}", 64 * (n // size))
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
@@ -72,7 +83,7 @@ def _size(n: int, batch_size: int | None, op: str) -> int:
         raise DataError(message(op, "an empty dataset", "at least one sample", "check the file or the split"))
     size = n if batch_size is None else batch_size
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or not 1 <= size <= n:
-        raise DataError(message(op, f"batch_size={batch_size!r} for {n} samples", f"an integer from 1 to {n}",
+        raise DataError(message(op, f"batch_size={shown(batch_size)} for {n} samples", f"an integer from 1 to {n}",
                                 "batch_size=None takes all samples as one batch"))
     return int(size)
 
@@ -89,6 +100,9 @@ class Batches:
     """
 
     def __init__(self, columns: Sequence[Column], batch_size: int | None = None, *, op: str = "fit") -> None:
+        for column in columns if isinstance(columns, (list, tuple)) and columns else [None]:
+            if not isinstance(column, list) and (not isinstance(column, np.ndarray) or column.ndim == 0):
+                raise DataError(message(op, f"columns {shown(columns)}", "a list of columns, as as_columns gives"))
         self.samples = len(columns[0])
         size = _size(self.samples, batch_size, op)
         lengths = [[len(entry) for entry in column] for column in columns if isinstance(column, list)]
@@ -132,7 +146,7 @@ class Batches:
         return order[at], np.argsort(at[self.starts])
 
 
-def gather(column: Column, rows: slice | Array, *, op: str = "fit") -> Array:
+def gather(column: Any, rows: Any, *, op: str = "fit") -> Array:
     """The batch made of these rows, samples along the first axis.
 
     Sequences are stacked, so those of one batch must have one length (DataError otherwise); those of `Batches` have.
@@ -140,10 +154,18 @@ def gather(column: Column, rows: slice | Array, *, op: str = "fit") -> Array:
     >>> gather([np.zeros((2, 3)), np.ones((5, 3))], slice(1, 2)).shape
     (1, 5, 3)
     """
-    if isinstance(column, np.ndarray):
-        return column[rows]
-    chosen = column[rows] if isinstance(rows, slice) else [column[row] for row in rows]
-    lengths = [len(sequence) for sequence in chosen]
+    if not isinstance(column, (np.ndarray, list)) or not isinstance(rows, (slice, np.ndarray, list)):
+        got = f"a {type(column).__name__} and rows {shown(rows)}"
+        raise DataError(message(op, got, "a column, as as_columns gives, and a slice or an array of rows"))
+    try:
+        if isinstance(column, np.ndarray):
+            return column[rows]
+        chosen = column[rows] if isinstance(rows, slice) else [column[row] for row in rows]
+        lengths = [len(sequence) for sequence in chosen]
+    except (IndexError, TypeError, ValueError) as error:
+        raise DataError(message(op, f"rows {shown(rows)}: {error}", f"rows below {np.shape(column)[:1]}")) from None
+    if not lengths:
+        raise DataError(message(op, "no rows", "at least one"))
     if len(set(lengths)) > 1:
         raise DataError(message(op, f"sequences of lengths {lengths[:8]} in one batch", "one length per batch",
                                 "take the rows from Batches, or cut or pad the sequences to one length"))

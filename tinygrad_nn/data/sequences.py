@@ -20,7 +20,7 @@ import numpy as np
 from ..arrays import Array, as_array
 from ..errors import DataError, message
 from ..files import write_atomic
-from ..settings import typed_as
+from ..settings import shown, typed_as
 from .split import split_indices, take
 from .streams import stream
 from .table import StrPath, csv_header, read_csv, to_matrix
@@ -43,6 +43,14 @@ class Sequences:
     y: list[Array]
 
     def __post_init__(self) -> None:
+        parts: list[Any] = [self.names, self.x, self.y]
+        for part in parts:
+            if not isinstance(part, (list, tuple)) and getattr(part, "ndim", 0) == 0:
+                raise DataError(message("Sequences", shown(part), "a list with one entry per sequence"))
+        entries: list[Any] = [*self.x, *self.y]
+        for entry in entries:
+            if not isinstance(entry, np.ndarray):
+                raise DataError(message("Sequences", f"{shown(entry)} in x or y", "arrays (T, F) and (T, L)"))
         if not len(self.names) == len(self.x) == len(self.y) > 0:
             raise DataError(message("Sequences", f"{len(self.names)} names, {len(self.x)} x and {len(self.y)} y",
                                     "as many of each, at least one", "give one name, one x and one y per sequence"))
@@ -78,6 +86,7 @@ class Sequences:
         """All sequences in random order; the same seed gives the same order."""
         return self.take(stream("shuffle", seed).permutation(len(self)).tolist())
 
+    @typed_as(DataError)
     def map(self, x: Callable[[Array], Array] = np.asarray, y: Callable[[Array], Array] = np.asarray) -> Self:
         """Each x[i] and y[i] put through a function, as in `s.map(x=x_scaler.transform)`."""
         return type(self)(self.names, [x(steps) for steps in self.x], [y(steps) for steps in self.y])

@@ -155,6 +155,8 @@ def _stratified(op: str, labels: Any, n: int, cuts: list[int], rng: np.random.Ge
     A member ranked r (at random) of a class of m gets the position (r + 1/2) / m; sorting all rows by position spreads
     every class evenly, so any cut takes the same share of each.
     """
+    if isinstance(labels, range) and labels[n:]:
+        labels = None
     try:
         classes, codes, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
     except (TypeError, ValueError) as error:
@@ -176,7 +178,7 @@ def _stratified(op: str, labels: Any, n: int, cuts: list[int], rng: np.random.Ge
             raise DataError(
                 message(
                     op,
-                    f"no row of class {classes[absent[0]].item()!r} ({counts[absent[0]]} in all) in part {number}",
+                    f"no row of class {classes.tolist()[absent[0]]!r} ({counts[absent[0]]} in all) in part {number}",
                     "every class in every part",
                     "use larger parts, or stratify=None",
                 )

@@ -11,6 +11,7 @@ from zlib import crc32
 import numpy as np
 
 from ..errors import DataError, message
+from ..settings import shown
 
 
 def stream(purpose: str, seed: int) -> np.random.Generator:
@@ -22,5 +23,5 @@ def stream(purpose: str, seed: int) -> np.random.Generator:
     [76, 76, 512]
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise DataError(message(purpose, f"seed={seed!r}", "a whole number, at least 0", "as in seed=42"))
+        raise DataError(message(purpose, f"seed={shown(seed)}", "a whole number, at least 0", "as in seed=42"))
     return np.random.default_rng([crc32(purpose.encode()), int(seed)])

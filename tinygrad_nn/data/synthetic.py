@@ -6,6 +6,7 @@ The numbers look plausible and prove nothing about the world.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 from .. import extras
 from ..arrays import Array
 from ..errors import DataError, message
+from ..memory import check_fits
+from ..settings import shown
 from .sequences import Sequences
 from .streams import stream
 from .table import Frame
@@ -120,5 +123,7 @@ def payments(sequences: int = 56_389, steps: int = 10, features: int = 29, seed:
 
 def _check_positive(op: str, **counts: int) -> None:
     for name, count in counts.items():
-        if count < 1:
-            raise DataError(message(op, f"{name}={count}", f"{name} >= 1", "ask for at least one"))
+        if type(count) is not int or count < 1:
+            raise DataError(message(op, f"{name}={shown(count)}", f"{name} >= 1", "ask for at least one"))
+    total = prod(counts.values())
+    check_fits(op, f"{total:,} numbers", 8 * total)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from .. import extras
 from ..arrays import IMPUTE, Array, check_finite, check_names
 from ..errors import DataError, FileError, message
-from ..files import read
+from ..files import as_path, read
 from ..settings import shown, typed_as
 from .lines import layout
 
@@ -62,12 +62,13 @@ def read_csv(path: StrPath, columns: Sequence[str] | None = None, *, dtype: type
     [('Braund, Mr. Owen', 22.0), ('Allen', None)]
     """
     pl = extras.require("polars", "data")
-    if len(separator) != 1 or separator in '"\r\n':
-        raise DataError(message("read_csv", f"separator {separator!r}", "one character", "as in separator=';'"))
+    if not isinstance(separator, str) or len(separator) != 1 or not separator.isascii() or separator in '"\r\n\0':
+        got = f"separator {shown(separator)}"
+        raise DataError(message("read_csv", got, "one character of ASCII", "as in separator=';'"))
     if decimal_comma and separator == ",":
         raise DataError(message("read_csv", "decimal_comma=True and separator ','", "another separator",
                                 "such files have separator=';'"))
-    path, own = Path(path), null_values is not None or decimal_comma
+    path, own = as_path("read_csv", path), null_values is not None or decimal_comma
     if encoding.lower() in ("utf-8", "utf8") and not own:
         frame = _quick(path, columns, dtype, exact, separator)
         if frame is not None:
@@ -83,7 +84,8 @@ def read_csv(path: StrPath, columns: Sequence[str] | None = None, *, dtype: type
             schema_overrides={number[name]: pl.String for name in (columns if own else dtypes)}, separator=separator,
             infer_schema_length=None)
     except pl.exceptions.PolarsError as error:
-        raise _broken(path, str(error).splitlines()[0]) from error
+        at = _unquoted(path, text, separator)
+        raise _broken(path, str(error).splitlines()[0] if at is None else f"an unquoted quote on line {at}") from error
     if frame.height != height:
         raise _broken(path, f"{frame.height} rows on {height} lines")
     frame = frame.select(pl.col(number[name]).alias(name) for name in columns)
@@ -212,6 +214,9 @@ def as_frame(value: Any, op: str = "as_frame") -> Frame:
     ['age']
     """
     pl = extras.require("polars", "data")
+    if not hasattr(value, "__arrow_c_stream__"):  # polars ends the process for a list that holds itself
+        raise DataError(message(op, f"{shown(value)}, that is not readable as a data frame",
+                                "a data frame with the Arrow stream protocol", "pass arrays, or polars.DataFrame(...)"))
     try:
         if is_table(value):
             frame: Frame = value if isinstance(value, pl.DataFrame) else pl.DataFrame(value)
@@ -399,6 +404,15 @@ def _numbers(series: Any, allow_missing: bool, op: str) -> Array:
                                 "a value in each row", IMPUTE))
     exact = nulls.is_empty() and series.dtype in (pl.Int64, pl.Int32, pl.Boolean)
     return np.asarray((series if exact else series.cast(pl.Float64)).to_numpy())
+
+
+def _unquoted(path: Path, text: str, separator: str) -> int | None:
+    """The line of the first record with a quote in a cell that does not begin with one."""
+    lines = text.splitlines()
+    records = _records(path, io.StringIO(text, newline=""), separator)
+    return next((line for line, cells in records if line <= len(lines) and '"' in "".join(cells)
+                 and '"' in lines[line - 1] and any(part.lstrip()[:1] not in ("", '"') and '"' in part
+                                                    for part in lines[line - 1].split(separator))), None)
 
 
 def _broken(path: Path, what: str) -> DataError:

@@ -28,7 +28,7 @@ from ..random import order_generator
 from ..reach import Reached
 from ..resume import Progress, fingerprint, located
 from ..serialize import StrPath
-from ..settings import flags
+from ..settings import flags, shown
 from ..tensor.arrays import array_of
 from ..tensor.core import mode
 from ..trouble import Health, Reaction
@@ -100,7 +100,7 @@ def fit(
         raise ConfigError(message("fit", got, "a mapping of classes to weights, or 'balanced'"))
     for name, value in (("epochs", epochs), ("eval_every", eval_every)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ConfigError(message("fit", f"{name}={value!r}", "an integer of at least 1"))
+            raise ConfigError(message("fit", f"{name}={shown(value)}", "an integer of at least 1"))
     callbacks = _checked_callbacks(step, evaluate, callbacks)
     dtype = _trained_dtype(step)
     columns = tuple(map(_of_known_dtype, as_columns(data, dtype=dtype, arrays=True)))
@@ -172,11 +172,11 @@ def _roots(step: Any, evaluate: Any, callbacks: Sequence[Any]) -> dict[str, Any]
 def _checked_callbacks(step: Any, evaluate: Any, callbacks: Any) -> Sequence[Any]:
     """The callbacks; ConfigError for what could not be called later, in the middle of training."""
     if not isinstance(callbacks, Iterable) or isinstance(callbacks, (str, Mapping)):
-        raise ConfigError(message("fit", f"callbacks={callbacks!r}", "a list of functions", "put it in a list"))
+        raise ConfigError(message("fit", f"callbacks={shown(callbacks)}", "a list of functions", "put it in a list"))
     listed = tuple(callbacks)
     for what, function in (("step", step), ("evaluate", evaluate), *(("a callback", one) for one in listed)):
         if isinstance(function, type):
             raise ConfigError(message("fit", f"the class {function.__name__} as {what}", f"{function.__name__}(...)"))
         if not callable(function) and not (what == "evaluate" and function is None):
-            raise ConfigError(message("fit", f"{function!r} as {what}", "a function"))
+            raise ConfigError(message("fit", f"{shown(function)} as {what}", "a function"))
     return listed

@@ -158,7 +158,8 @@ def softshrink(x: Tensor, lambd: float = 0.5) -> Tensor:
 @takes_data
 def hardshrink(x: Tensor, lambd: float = 0.5) -> Tensor:
     """x, and 0 within [-lambd, lambd]."""
-    return x.masked_fill((x >= -lambd) & (x <= lambd), 0.0)
+    within = (x >= -lambd) & (x <= lambd)
+    return x.where((x < -lambd) | (x > lambd), (x * 0.0).masked_fill(within, 0.0))  # the slope at NaN is 0
 
 
 @takes_data
@@ -170,7 +171,8 @@ def threshold(x: Tensor, threshold: float, value: float) -> Tensor:
 @takes_data
 def glu(x: Tensor, dim: int = -1) -> Tensor:
     """The first half times the sigmoid of the second: Dauphin et al., ICML 2017."""
-    if x.ndim == 0 or x.shape[normal_axis("glu", dim, x.ndim)] % 2:
+    length = x.shape[normal_axis("glu", dim, x.ndim)] if x.ndim else 0
+    if length == 0 or length % 2:
         raise ShapeError(message("glu", f"shape {x.shape} on axis {dim}", "an even length"))
     a, b = x.chunk(2, dim)
     return a * b.sigmoid()

@@ -15,6 +15,7 @@ from ..settings import integer, number
 from ..tensor import Tensor, no_grad
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
+from ..tensor.shape import several
 
 _EMBEDDING: Final = Called("embedding")
 
@@ -216,7 +217,7 @@ def avg_pool1d(
 
 
 def _last_axes(name: str, x: Tensor, shape: Sequence[int]) -> tuple[int, ...]:
-    own = tuple(shape)
+    own = several(name, "normalized_shape", shape)
     if x.shape[x.ndim - len(own) :] != own:
         raise ShapeError(message(name, f"shape {x.shape}", f"(..., {', '.join(map(str, own))})"))
     return tuple(range(x.ndim - len(own), x.ndim))

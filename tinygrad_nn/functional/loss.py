@@ -16,6 +16,7 @@ from ..ops.lookup import Called
 from ..ops.movement import RESHAPE
 from ..tensor import Tensor
 from ..tensor.contract import check_floats
+from ..tensor.core import Core
 from ..tensor.door import takes_data
 
 DEFAULT_IGNORE: Final = -100  # torch's; compiled code checks such labels instead of masking every one of them
@@ -202,7 +203,7 @@ def cross_entropy(
     _labels("cross_entropy", x, target)
     if weight is not None:
         check_floats("cross_entropy", x, weight)
-    shifted = x - x.detach().amax(axis, keepdim=True)
+    shifted = x - Core.detach(x).amax(axis, keepdim=True)  # no view: nobody else sees it
     if (
         weight is None
         and label_smoothing == 0
@@ -263,9 +264,8 @@ def kl_div(x: Tensor, target: Tensor, reduction: str = "mean", log_target: bool 
     if log_target:
         values = target.exp() * (target - x)
     else:
-        positive = target > 0
-        safe = target.where(positive, 1.0)
-        values = (target * (safe.log() - x)).where(positive, -(target * x)).masked_fill(target == 0, 0.0)
+        empty = target == 0
+        values = (target * target.masked_fill(empty, 1.0).log() - target * x).masked_fill(empty, 0.0)
     if reduction == "batchmean":
         return values.sum() / float(x.shape[0])
     return _reduced("kl_div", values, reduction)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
-from ..errors import GraphError, IndexOutOfRange, message
-from ..settings import typed
+from ..errors import ConfigError, IndexOutOfRange, UnknownName, message
+from ..settings import shown, typed
+from ..tensor.shape import whole
 from .module import Module
 from .parameter import Parameter
 
@@ -14,8 +15,25 @@ from .parameter import Parameter
 def _checked(owner: str, module: Any) -> Module:
     if not isinstance(module, Module):
         hint = "pass nn.ReLU(), not nn.ReLU" if isinstance(module, type) else "wrap functions in a Module"
-        raise GraphError(message(owner, f"a {type(module).__name__}", "a Module", hint))
+        raise ConfigError(message(owner, f"a {type(module).__name__}", "a Module", hint))
     return module
+
+
+def _place(owner: str, index: Any, count: int) -> int:
+    """A place in a list of things; raises DTypeError for what is no integer, IndexOutOfRange outside of the list."""
+    found = whole(owner, "index", index)
+    if not -count <= found < count:
+        raise IndexOutOfRange(message(owner, f"index {found}", f"one of {count}"))
+    return found
+
+
+def _part(owner: str, part: slice) -> slice:
+    try:
+        part.indices(0)
+    except (TypeError, ValueError):
+        got = "the slice " + ":".join(map(shown, (part.start, part.stop, part.step)))
+        raise IndexOutOfRange(message(owner, got, "integers (or nothing), and a step that is not 0")) from None
+    return part
 
 
 class _Indexed(Module):
@@ -25,9 +43,10 @@ class _Indexed(Module):
         setattr(self, str(len(self)), _checked(type(self).__name__, module))
 
     def _at(self, index: int) -> str:
-        if not -len(self) <= index < len(self):
-            raise IndexOutOfRange(message(type(self).__name__, f"index {index}", f"one of {len(self)} modules"))
-        return str(index % len(self))
+        return self._names()[_place(type(self).__name__, index, len(self))]
+
+    def _names(self) -> list[str]:
+        return [name for name, _ in self.named_children()]
 
     def __len__(self) -> int:
         return sum(1 for _ in self.named_children())
@@ -37,7 +56,7 @@ class _Indexed(Module):
 
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            chosen = list(self)[index]
+            chosen = list(self)[_part(type(self).__name__, index)]
             return Sequential(*chosen) if isinstance(self, Sequential) else ModuleList(chosen)
         return getattr(self, self._at(index))
 
@@ -76,12 +95,6 @@ class Sequential(_Indexed):
         else:
             self.extend(modules)
 
-    def _at(self, index: int) -> str:
-        names = [name for name, _ in self.named_children()]
-        if not -len(names) <= index < len(names):
-            raise IndexOutOfRange(message("Sequential", f"index {index}", f"one of {len(names)} modules"))
-        return names[index]
-
     def forward(self, x: Any) -> Any:
         """Each module on the result of the one before."""
         for module in vars(self).values():
@@ -110,8 +123,9 @@ class ModuleDict(Module):
 
     def __getitem__(self, name: str) -> Module:
         children = dict(self.named_children())
-        if name not in children:
-            raise KeyError(message("ModuleDict", f"the key {name!r}", "one of " + ", ".join(map(repr, children))))
+        if not isinstance(name, str) or name not in children:
+            known = ", ".join(map(repr, children))
+            raise UnknownName(message("ModuleDict", f"the key {shown(name)}", f"one of {known}"))
         return children[name]
 
     def __setitem__(self, name: str, module: Module) -> None:
@@ -122,7 +136,7 @@ class ModuleDict(Module):
         delattr(self, name)
 
     def __contains__(self, name: str) -> bool:
-        return name in dict(self.named_children())
+        return isinstance(name, str) and name in dict(self.named_children())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
@@ -167,7 +181,7 @@ class ParameterList(Module):
         return iter(self._own())
 
     def __getitem__(self, index: int) -> Parameter:
-        return self._own()[index]
+        return self._own()[_place("ParameterList", index, len(self))]
 
     def extra_repr(self) -> str:
         """The shapes."""

@@ -128,7 +128,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 @typed
 def xavier_uniform_(t: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform with variance gain**2 * 2 / (fan_in + fan_out)."""
-    bound = gain * math.sqrt(6 / sum(_fans("xavier_uniform_", t)))
+    bound = number("xavier_uniform_", "gain", gain) * math.sqrt(6 / sum(_fans("xavier_uniform_", t)))
     return uniform_(t, -bound, bound, generator)
 
 
@@ -136,6 +136,7 @@ def xavier_uniform_(t: Tensor, gain: float = 1.0, generator: Generator | None = 
 @typed
 def xavier_normal_(t: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with variance gain**2 * 2 / (fan_in + fan_out)."""
+    gain = number("xavier_normal_", "gain", gain)
     return normal_(t, 0.0, gain * math.sqrt(2 / sum(_fans("xavier_normal_", t))), generator)
 
 
@@ -179,6 +180,7 @@ def orthogonal_(t: Tensor, gain: float = 1.0, generator: Generator | None = None
     """Rows (or columns, whichever are fewer) orthonormal, times gain: the Q of a random matrix."""
     if t.ndim < 2:
         raise ShapeError(message("orthogonal_", f"shape {t.shape}", "two axes or more"))
+    gain = number("orthogonal_", "gain", gain)
     rows, columns = t.shape[0], math.prod(t.shape[1:])
     random = randn(max(rows, columns), min(rows, columns), dtype="float64", generator=generator).numpy()
     q, r = np.linalg.qr(random)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 from .. import functional as F
 from ..errors import ConfigError, message
-from ..settings import choice, flags, integer, number
+from ..settings import choice, flags, integer, number, shown
 from ..tensor import Tensor
 from ..tensor.creation import as_tensor
 from .module import Module
@@ -200,7 +200,7 @@ class MultiMarginLoss(Loss):
 
     def __init__(self, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, reduction: str = "mean") -> None:
         if not isinstance(p, (int, float)) or p not in (1, 2):
-            raise ConfigError(message("MultiMarginLoss", f"p {p!r}", "1 or 2"))
+            raise ConfigError(message("MultiMarginLoss", f"p {shown(p)}", "1 or 2"))
         super().__init__(p=p, margin=margin, weight=weight, reduction=reduction)
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:

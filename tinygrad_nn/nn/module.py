@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
-from ..errors import GraphError, ShapeError, TraceError, message, printable
+from ..errors import ConfigError, GraphError, ShapeError, TraceError, message, printable
 from ..graph import DType
-from ..settings import mapping, typed
+from ..settings import mapping, shown, typed
 from ..tensor import Tensor, no_grad
 from ..tensor.core import check_dtype, mode
 from ..tensor.creation import as_tensor
@@ -169,14 +169,14 @@ class Module:
         """Set an attribute that is trained (None: an absent one)."""
         if parameter is not None and not isinstance(parameter, Parameter):
             got = f"a {type(parameter).__name__}"
-            raise GraphError(message("register_parameter", got, "a tg.nn.Parameter or None"))
+            raise ConfigError(message("register_parameter", got, "a tg.nn.Parameter or None"))
         setattr(self, _attribute("register_parameter", name), parameter)
 
     def add_module(self, name: str, module: Any) -> None:
         """Set an attribute that is a sub-module."""
         if module is not None and (not isinstance(module, Module) or self in module.modules()):
             got = "a module that contains this one" if isinstance(module, Module) else f"a {type(module).__name__}"
-            raise GraphError(message("add_module", got, "another module, or None"))
+            raise ConfigError(message("add_module", got, "another module, or None"))
         setattr(self, _attribute("add_module", name), module)
 
     # ---- state ------------------------------------------------------------------------------------------------------
@@ -339,7 +339,7 @@ class _Built(Attributes):
 def _attribute(owner: str, name: str) -> str:
     """A name for what belongs to a module: not one that the class needs for itself."""
     if not isinstance(name, str) or not name or "." in name:
-        raise GraphError(message(owner, f"the name {name!r}", "a name without dots"))
+        raise ConfigError(message(owner, f"the name {shown(name)}", "a name without dots"))
     if name.startswith("__") or hasattr(Module, name):
-        raise GraphError(message(owner, f"the name {name!r}, which modules use themselves", "another name"))
+        raise ConfigError(message(owner, f"the name {name!r}, which modules use themselves", "another name"))
     return name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from .. import functional as F
 from ..errors import ShapeError, message
 from ..settings import flags, integer, number
 from ..tensor import Tensor
+from ..tensor.arrays import MOST_AXES
 from ..tensor.creation import ones, zeros
 from ..tensor.door import taken
 from .module import Module
@@ -18,8 +19,10 @@ from .parameter import Buffer, Parameter
 
 
 def _sizes(owner: str, normalized_shape: Any) -> tuple[int, ...]:
-    several = isinstance(normalized_shape, Iterable) and not isinstance(normalized_shape, (str, bytes, set, frozenset))
-    sizes = normalized_shape if several else (normalized_shape,)
+    vector = isinstance(normalized_shape, (np.ndarray, Tensor)) and normalized_shape.ndim == 1
+    if isinstance(normalized_shape, range):
+        normalized_shape = normalized_shape[: MOST_AXES + 1]
+    sizes = normalized_shape if vector or isinstance(normalized_shape, (list, tuple, range)) else (normalized_shape,)
     return tuple(integer(owner, "normalized_shape", size, least=0) for size in sizes)
 
 

@@ -49,7 +49,7 @@ class fits(Generic[M, P]):
     """A method that learns from data. Called on the class it fits a new module."""
 
     def __init__(self, method: Callable[Concatenate[M, P], M]) -> None:
-        self.method = method
+        self.method = np.errstate(all="ignore")(method)  # statistics that overflow are an error of ours
         update_wrapper(self, method)  # type: ignore[arg-type]
 
     def __get__(self, module: M | None, kind: type[M]) -> Callable[P, M]:
@@ -74,8 +74,13 @@ class Fitted(Module):
 
     def _learn(self, statistics: Mapping[str, Any], **others: Any) -> Self:
         """Hold other statistics. The buffers stay, as compiled code and others hold them."""
-        for key, value in statistics.items():
-            array = np.array(value, np.float64)
+        arrays = {key: np.array(value, np.float64) for key, value in statistics.items()}
+        for key, array in arrays.items():
+            if not np.isfinite(array).all():
+                got = f"a {key} of column {int(np.argmin(np.isfinite(array)))} that is not finite"
+                hint = "divide the column by a power of 10 first"
+                raise DataError(message(self._op("fit"), got, "numbers whose squares float64 holds", hint))
+        for key, array in arrays.items():
             if key in vars(self):
                 vars(self)[key].node = constant(array.astype(vars(self)[key].dtype))
             else:
@@ -114,10 +119,10 @@ class Fitted(Module):
         self._check_fitted(type(self).__name__)
         x = check(x)
         statistics = [vars(self)[key] for key in self.learnt]
-        own = x.dtype if x.dtype.kind == "f" else mode.dtype
+        own = x.dtype if x.dtype.kind == "f" else FLOAT64 if data else mode.dtype
         wide = max(own, statistics[0].dtype, key=lambda dtype: dtype.itemsize)
-        result = rule(x.to(wide), *(statistic.to(wide) for statistic in statistics))
-        return _Data(result) if data else result.to(own)
+        result = rule(x.to(wide), *(statistic.to(wide) for statistic in statistics)).to(own)
+        return _Data(result) if data else result
 
 
 class _Columns(Fitted):
@@ -394,9 +399,14 @@ class OneHotEncoder(Fitted):
         return self.fit(values, *args, **options).transform(values)
 
     @property
+    def _known(self) -> tuple[Any, ...]:
+        """The categories, or the codes, where only these were loaded."""
+        return self.categories if len(self.categories) == self.width else tuple(self.code.tolist())
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of the columns that `transform` gives."""
-        return tuple(f"{self.name}={category}" for category in self.categories)
+        return tuple(f"{self.name}={category}" for category in self._known)
 
     def transform(self, values: Iterable[Any]) -> Array:
         """float64 matrix (rows, categories); a category that `fit` did not see is an error naming it and its row, or
@@ -412,8 +422,8 @@ class OneHotEncoder(Fitted):
 
     def inverse(self, scores: Any) -> list[Any]:
         """The category with the largest score in each row of a (rows, categories) matrix."""
-        scores = matrix(self._op("inverse"), scores, self.names, len(self.categories))
-        return [self.categories[j] for j in scores.argmax(axis=1)]
+        scores = matrix(self._op("inverse"), scores, self.names, self.width)
+        return [self._known[j] for j in scores.argmax(axis=1)]
 
     inverse_transform = inverse
 
@@ -443,12 +453,12 @@ class OneHotEncoder(Fitted):
         """The places of values among the categories, -1 for what is none of them."""
         op = self._op(method)
         self._check_fitted(op)
-        column = {category: j for j, category in enumerate(self.categories)}
+        column = {category: j for j, category in enumerate(self._known)}
         values = _categories(op, values, self.name, self.unknown == "zeros")
         places = np.array([column.get(value, -1) for value in values], np.int64)
         if self.unknown == "error" and (places < 0).any():
             row = int(np.argmax(places < 0))
-            known = ", ".join(map(repr, self.categories[:12]))
+            known = ", ".join(map(repr, self._known[:12]))
             got = f"unknown category {values[row]!r} in {self.name!r}, row {row}"
             raise DataError(
                 message(op, got, f"one of {known}", 'fit on data that holds every category, or unknown="zeros"')
@@ -457,7 +467,7 @@ class OneHotEncoder(Fitted):
 
     def extra_repr(self) -> str:
         """The column and its categories."""
-        return f"{self.name!r}, {list(self.categories)}, unknown={self.unknown!r}" if self.width else "not fitted"
+        return f"{self.name!r}, {list(self._known)}, unknown={self.unknown!r}" if self.width else "not fitted"
 
 
 def _codes(categories: tuple[Any, ...]) -> Array:

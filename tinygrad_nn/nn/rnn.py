@@ -12,10 +12,10 @@ from typing import Any, Final, Literal, get_args
 
 from .. import functional as F
 from ..adjoint import Label
-from ..errors import ShapeError, message
+from ..errors import DTypeError, ShapeError, message
 from ..loops import run_scan
 from ..memory import check_fits
-from ..settings import choice, flags, integer, number
+from ..settings import choice, flags, integer, number, shown
 from ..tensor import Tensor
 from ..tensor.contract import check_floats
 from ..tensor.creation import zeros
@@ -316,12 +316,15 @@ class _Cell(Module):
     def _step(self, x: Tensor, state: State | None) -> State:
         name = type(self).__name__
         x = taken(name, x, self.weight_ih)
+        count = CELLS[self.kind][2]
         if state is not None:
+            if not isinstance(state, (tuple, list)) or len(state) != count:
+                raise DTypeError(message(name, f"the state {shown(state)}", f"{count} tensors"))
             state = tuple(taken(name, h, self.weight_ih) for h in state)
             check_floats(name, x, *state)
-        if x.shape[-1] != self.input_size:
+        if x.shape[-1:] != (self.input_size,):
             raise ShapeError(message(name, f"shape {x.shape}", f"(..., {self.input_size})"))
-        cell, _, count = CELLS[self.kind]
+        cell = CELLS[self.kind][0]
         before = state or tuple(x.new_zeros((*x.shape[:-1], self.hidden_size)) for _ in range(count))
         inputs = F.linear(x, self.weight_ih, self.bias_ih)
         return cell(inputs, F.linear(before[0], self.weight_hh, self.bias_hh), before)

@@ -1,7 +1,7 @@
 """Primitives whose reading or writing place comes from data. Indices are checked against the axis: negative or too
 large is an error, in the name of the function that was `called` (`lookup.py`).
 
-take / put_add work with whole slices along one axis and are each other's adjoint; gather / scatter_add do so element
+take / index_add work with whole slices along one axis and are each other's adjoint; gather / scatter_add do so element
 by element; scatter overwrites (where an element is written more than once the last write counts).
 """
 
@@ -34,8 +34,8 @@ from .rules import (
     vary_axis,
 )
 
-TAKEN, PUT_ADDED, GATHERED, SCATTER_ADDED, SCATTERED = map(
-    Called, ("take", "put_add", "gather", "scatter_add", "scatter")
+TAKEN, INDEX_ADDED, GATHERED, SCATTER_ADDED, SCATTERED = map(
+    Called, ("take", "index_add", "gather", "scatter_add", "scatter")
 )
 
 
@@ -66,7 +66,7 @@ def _take_shape(x: Shape, index: Shape, axis: int, called: Called = TAKEN) -> Sh
     return x[:axis] + index + x[axis + 1 :]
 
 
-def _put_add(values: Any, index: Any, axis: int, size: int, called: Called = PUT_ADDED) -> Any:
+def _index_add(values: Any, index: Any, axis: int, size: int, called: Called = INDEX_ADDED) -> Any:
     check_range(called, index, size)
     after = values.shape[axis + index.ndim :]
     result = np.zeros((*values.shape[:axis], size, *after), values.dtype)
@@ -74,10 +74,10 @@ def _put_add(values: Any, index: Any, axis: int, size: int, called: Called = PUT
     return result
 
 
-def _put_add_shape(values: Shape, index: Shape, axis: int, size: int, called: Called = PUT_ADDED) -> Shape:
+def _index_add_shape(values: Shape, index: Shape, axis: int, size: int, called: Called = INDEX_ADDED) -> Shape:
     if values[axis : axis + len(index)] != index:
         raise ShapeError(
-            message("put_add", f"values {values} for an index {index}", f"the index's shape from axis {axis} on")
+            message("index_add", f"values {values} for an index {index}", f"the index's shape from axis {axis} on")
         )
     return (*values[:axis], size, *values[axis + len(index) :])
 
@@ -110,7 +110,7 @@ def _vary_take(rng: np.random.Generator, x: Shape) -> Case | None:
     return Case((Arg(shape=x), _positions(index, x[axis])), {"axis": axis})
 
 
-def _vary_put_add(rng: np.random.Generator, x: Shape) -> Case | None:
+def _vary_index_add(rng: np.random.Generator, x: Shape) -> Case | None:
     if not x:
         return None
     axis, size = int(rng.integers(len(x))), int(rng.integers(1, 20))
@@ -155,7 +155,7 @@ TAKE: Op = Op(
     numpy=_take,
     vjp=(
         lambda g, out, x, index, axis, called=TAKEN: g.apply(
-            PUT_ADD, index, axis=axis, size=x.shape[axis], called=called
+            INDEX_ADD, index, axis=axis, size=x.shape[axis], called=called
         ),
         None,
     ),
@@ -171,21 +171,21 @@ TAKE: Op = Op(
 )
 
 # Zeros with `size` slices along the axis, to which the values are added at their index: the adjoint of take.
-PUT_ADD: Op = Op(
-    "put_add",
+INDEX_ADD: Op = Op(
+    "index_add",
     "index",
-    shape=_put_add_shape,
-    dtype=_index_dtype("put_add"),
-    numpy=_put_add,
+    shape=_index_add_shape,
+    dtype=_index_dtype("index_add"),
+    numpy=_index_add,
     vjp=(
-        lambda g, out, values, index, axis, size, called=PUT_ADDED: g.apply(TAKE, index, axis=axis, called=called),
+        lambda g, out, values, index, axis, size, called=INDEX_ADDED: g.apply(TAKE, index, axis=axis, called=called),
         None,
     ),
     emit=Spread(
         values=0,
         start=None,
         add=True,
-        target=lambda read, at, values, index, axis, size, called=PUT_ADDED: (
+        target=lambda read, at, values, index, axis, size, called=INDEX_ADDED: (
             *at[:axis],
             read.position(1, at[axis : axis + len(index)]),
             *at[axis + len(index) :],
@@ -196,8 +196,8 @@ PUT_ADD: Op = Op(
         Case((Arg(shape=(2, 5)), Arg(0, 3, dtype="int", shape=(5,))), {"axis": 1, "size": 3}),
     ),
     linear=True,
-    vary=_vary_put_add,
-    error=_error_of(_put_add),
+    vary=_vary_index_add,
+    error=_error_of(_index_add),
 )
 
 
@@ -410,4 +410,4 @@ ARGSORT = Op(
     vary=vary_axis("descending"),
 )
 
-OPS = (TAKE, PUT_ADD, GATHER, SCATTER_ADD, SCATTER, ARGSORT)
+OPS = (TAKE, INDEX_ADD, GATHER, SCATTER_ADD, SCATTER, ARGSORT)

@@ -1,6 +1,6 @@
-"""Primitives that move elements and compute nothing: broadcast, reshape, permute, slice, embed, cat.
+"""Primitives that move elements and compute nothing: broadcast, reshape, permute, slice, pad, cat.
 
-All are linear, and each one's gradient is its adjoint: sum for broadcast, embed for slice, slices for cat.
+All are linear, and each one's gradient is its adjoint: sum for broadcast, pad for slice, slices for cat.
 """
 
 from __future__ import annotations
@@ -222,20 +222,20 @@ def as_slices(bounds: Bounds) -> tuple[slice, ...]:
     return tuple(one(*bound) for bound in bounds)
 
 
-def _embed(x: Any, shape: Shape, bounds: Bounds) -> Any:
+def _pad(x: Any, shape: Shape, bounds: Bounds) -> Any:
     result = np.zeros(shape, x.dtype)
     result[as_slices(bounds)] = x
     return result
 
 
-def _embed_shape(x: Shape, shape: Shape, bounds: Bounds) -> Shape:
-    _check_bounds("embed", shape, bounds)
+def _pad_shape(x: Shape, shape: Shape, bounds: Bounds) -> Shape:
+    _check_bounds("pad", shape, bounds)
     if x != tuple(length for _, _, length in bounds):
-        raise ShapeError(message("embed", f"shape {x} for (start, step, length) {bounds}", "the lengths"))
+        raise ShapeError(message("pad", f"shape {x} for (start, step, length) {bounds}", "the lengths"))
     return shape
 
 
-def _embed_emit(read: Any, index: Any, x: Shape, shape: Shape, bounds: Bounds) -> Any:
+def _pad_emit(read: Any, index: Any, x: Shape, shape: Shape, bounds: Bounds) -> Any:
     """x where the element comes from it, for steps of 1 and -1: a rewrite makes these of the others."""
     own = tuple((i - start) * (1 if step > 0 else -1) for i, (start, step, _) in zip(index, bounds, strict=True))
     return read(0, own, guards=tuple((place, 0, length) for place, (_, _, length) in zip(own, bounds, strict=True)))
@@ -265,7 +265,7 @@ def _inside(rng: np.random.Generator, n: int, wide: int) -> tuple[int, int, int]
     return (low, step, n) if chance(rng, 0.7) else (low + step * (n - 1), -step, n)
 
 
-def _embed_vary(rng: np.random.Generator, x: Shape) -> Case:
+def _pad_vary(rng: np.random.Generator, x: Shape) -> Case:
     wide = tuple(n * int(rng.integers(1, 3)) + int(rng.integers(0, 3)) for n in x)
     bounds = tuple(_inside(rng, n, m) for n, m in zip(x, wide, strict=True))
     return Case((Arg(shape=x),), {"shape": wide, "bounds": bounds})
@@ -317,20 +317,20 @@ SLICE: Op = Op(
 )
 
 # The adjoint of slice: zeros of `shape` with x written at `bounds`.
-EMBED: Op = Op(
-    "embed",
+PAD: Op = Op(
+    "pad",
     "movement",
-    shape=_embed_shape,
-    dtype=same_dtype("embed", *ANY),
-    numpy=_embed,
+    shape=_pad_shape,
+    dtype=same_dtype("pad", *ANY),
+    numpy=_pad,
     vjp=(lambda g, out, x, shape, bounds: g.apply(SLICE, bounds=bounds),),
-    emit=_embed_emit,
+    emit=_pad_emit,
     domain=tuple(
         Case((Arg(shape=tuple(length for _, _, length in bounds)),), {"shape": shape, "bounds": bounds})
         for shape, bounds in _CUTS
     ),
     linear=True,
-    vary=_embed_vary,
+    vary=_pad_vary,
     cost=1,
     follows=_cut_follows,
 )
@@ -393,4 +393,4 @@ CAT = Op(
     follows=lambda varies, out, *shapes, axis: not any(varies(shape[axis]) for shape in (out, *shapes)),
 )
 
-OPS = (BROADCAST, RESHAPE, PERMUTE, SLICE, EMBED, CAT)
+OPS = (BROADCAST, RESHAPE, PERMUTE, SLICE, PAD, CAT)

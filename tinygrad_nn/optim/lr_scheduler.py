@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from ..errors import ConfigError, message
-from ..settings import choice, flags, integer, mapping, number
+from ..settings import check_kinds, choice, flags, integer, number
+from ..settings import shown as named
 from ..tensor.core import forbid_tracing
 from .optimizer import Optimizer, ParamGroup
 from .plateau import OUTSIDE, checked_optimizer, shown
@@ -73,15 +74,34 @@ class LRScheduler:
         return {key: value for key, value in vars(self).items() if key != "optimizer" and not callable(value)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state_dict."""
-        own = (key for key in self.state_dict() if not key.startswith("_"))
-        vars(self).update(mapping(type(self).__name__, state_dict, *own))
+        """Take over a state_dict: all of it or, on error, nothing."""
+        name = type(self).__name__
+        own = {key: value for key, value in self.state_dict().items() if not key.startswith("_")}
+        check_kinds(name, state_dict, own)
+        count = len(self.optimizer.param_groups)
+        if len(state_dict["base_lrs"]) != count:
+            raise ConfigError(message(name, f"{len(state_dict['base_lrs'])} base_lrs for {count} groups", "one each"))
+        before = dict(vars(self))
+        vars(self).update((key, state_dict[key]) for key in own)
+        try:
+            self._check()
+        except Exception as error:
+            vars(self).update(before)
+            got = f"a state of which no learning rate follows ({error})"
+            raise ConfigError(message(name, got, "what state_dict() gives")) from None
+
+    def _check(self) -> None:
+        """Work out the rates of now, and forget them."""
+        for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            number(type(self).__name__, "base_lr", base)
+            if type(self)._write is LRScheduler._write:
+                number(type(self).__name__, "lr", self.rate(max(self.last_epoch, 1), group, base))
 
 
 def _steps(owner: str, milestones: Any) -> list[int]:
     """Step numbers, in the order given."""
-    if not isinstance(milestones, Iterable) or isinstance(milestones, (str, bytes, set, frozenset)):
-        raise ConfigError(message(owner, f"milestones {milestones!r}", "a list of steps"))
+    if not isinstance(milestones, (list, tuple)) and len(getattr(milestones, "shape", ())) != 1:
+        raise ConfigError(message(owner, f"milestones {named(milestones)}", "a list of steps"))
     return [integer(owner, "milestone", step, least=0) for step in milestones]
 
 
@@ -343,6 +363,8 @@ _ANNEAL: dict[str, Callable[[float, float, float], float]] = {
 
 
 def _schedules(given: Iterable[Any]) -> list[LRScheduler]:
+    if not isinstance(given, (list, tuple)):
+        raise ConfigError(message("SequentialLR", f"schedulers {named(given)}", "a list of schedules"))
     schedules = list(given)
     for schedule in schedules:
         if not isinstance(schedule, LRScheduler):
@@ -367,7 +389,7 @@ class SequentialLR(LRScheduler):
         if any(scheduler.optimizer is not optimizer for scheduler in schedulers):
             raise ConfigError(message("SequentialLR", "schedules of another optimizer", "all on the same optimizer"))
         self.optimizer, self.schedulers, self.milestones = optimizer, schedulers, milestones
-        self.last_epoch = last_epoch + 1
+        self.last_epoch = integer("SequentialLR", "last_epoch", last_epoch, least=-1) + 1
         for group in optimizer.param_groups:  # undo what constructing the schedules wrote
             group["lr"] = group["initial_lr"]
         self.schedulers[0].last_epoch = -1
@@ -391,7 +413,16 @@ class SequentialLR(LRScheduler):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state_dict."""
-        mapping("SequentialLR", state_dict, "last_epoch", "milestones", "schedulers")
+        check_kinds("SequentialLR", state_dict, self.state_dict())
+        for name, own in (("milestones", self.milestones), ("schedulers", self.schedulers)):
+            if len(state_dict[name]) != len(own):
+                raise ConfigError(message("SequentialLR", f"a state of {len(state_dict[name])} {name}", f"{len(own)}"))
+        before = self.state_dict()
+        try:
+            for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=True):
+                scheduler.load_state_dict(state)
+        except Exception:
+            for scheduler, state in zip(self.schedulers, before["schedulers"], strict=True):
+                scheduler.load_state_dict(state)
+            raise
         self.last_epoch, self.milestones = state_dict["last_epoch"], state_dict["milestones"]
-        for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=True):
-            scheduler.load_state_dict(state)

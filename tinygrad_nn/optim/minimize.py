@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from ..errors import GraphError, message
+from ..errors import ConfigError, GraphError, message
 from ..extras import require
+from ..settings import choice, shown, typed
 from ..tensor import Tensor, enable_grad
 from ..tensor.core import constant
+from ..tensor.door import listed_tensors
+
+METHODS: Final = ("L-BFGS-B", "BFGS", "CG", "Newton-CG", "TNC", "SLSQP")  # those of SciPy that take gradients alone
 
 
+@typed
 def minimize(fun: Callable[[], Tensor], params: Iterable[Tensor], method: str = "L-BFGS-B", **options: Any) -> Any:
     """Minimise `fun()`, a scalar loss of `params`, and leave the best parameters in them. Needs the extra `blas`
     (SciPy).
 
     Returns SciPy's OptimizeResult (`fun`, `nit`, `message`, ...); `options` are those of the method (maxiter, ftol,
-    gtol). Raises GraphError if the loss is not a scalar or there is nothing to minimise.
+    gtol). Raises GraphError if the loss is not a scalar, ConfigError if there is nothing to minimise.
 
     >>> import tinygrad_nn as tg
     >>> p = tg.tensor([3.0, -1.0], dtype=tg.float64, requires_grad=True)
@@ -27,9 +32,10 @@ def minimize(fun: Callable[[], Tensor], params: Iterable[Tensor], method: str = 
     [1.0, 1.0]
     """
     optimize = require("scipy.optimize", "blas")
-    handles = list(params)
+    handles = listed_tensors("minimize", params)
+    choice("minimize", "method", method, METHODS)
     if not handles:
-        raise GraphError(message("minimize", "no parameters", hint="pass model.parameters()"))
+        raise ConfigError(message("minimize", "no parameters", hint="pass model.parameters()"))
 
     def write(flat: Any) -> None:
         start = 0
@@ -44,6 +50,8 @@ def minimize(fun: Callable[[], Tensor], params: Iterable[Tensor], method: str = 
             p.grad = None
         with enable_grad():
             loss = fun()
+            if not isinstance(loss, Tensor):
+                raise GraphError(message("minimize", f"a function that returned {shown(loss)}", "a scalar tensor"))
             loss.backward()
         gradients = [np.zeros(p.shape) if p.grad is None else p.grad.numpy() for p in handles]
         return float(loss), np.concatenate([np.ravel(g) for g in gradients]).astype(np.float64)

@@ -12,12 +12,13 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from ..errors import ConfigError, GraphError, ShapeError, message
+from ..errors import ConfigError, DTypeError, GraphError, ShapeError, message
 from ..graph import DType
 from ..ops.rules import FLOAT64
 from ..settings import is_number, mapping, number, shown, typed
 from ..tables import html_table
 from ..tensor import Tensor, enable_grad
+from ..tensor.arrays import array_of
 from ..tensor.core import constant, forbid_tracing, mode
 from ..tensor.plain import Plain
 from ..tensor.structure import Watched, WatchedList, note, replaced, same_object
@@ -55,12 +56,7 @@ class ParamGroup(MutableMapping[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         forbid_tracing(type(self).__name__, f"a change of {key!r}", "set it outside of the function, between calls")
         plain = _plain(value)
-        if key == "betas":
-            pair = plain if isinstance(plain, (tuple, list)) and len(plain) == 2 else (None,)
-            for beta in pair:
-                number(type(self).__name__, "betas", beta, least=0, below=1)
-        if key in RANGES:
-            number(type(self).__name__, key, plain)  # a schedule may round to just below 0
+        check_setting(type(self).__name__, key, plain, self._values.get(key))
         self._values[key] = _watched(key, plain)
         replaced()
         for (name, dtype), tensor in self._live.items():
@@ -97,6 +93,26 @@ class PlainGroup(ParamGroup):
     def live(self, key: str, dtype: DType = FLOAT64) -> Any:
         """A hyperparameter as a 0-d plain value."""
         return Plain.handle(self._group.live(key, dtype).node)
+
+
+def check_setting(owner: str, key: str, value: Any, before: Any = None) -> None:
+    """Raise ConfigError for a hyperparameter that cannot be; `before` is what it was."""
+    if key == "params":
+        if not isinstance(value, (list, tuple)) or not all(isinstance(p, Tensor) for p in value):
+            raise ConfigError(message(owner, f"params {shown(value)}", "a list of parameters"))
+    elif key == "betas":
+        if not isinstance(value, (tuple, list)) or len(value) != 2:
+            raise ConfigError(message(owner, f"betas {shown(value)}", "two numbers"))
+        for beta in value:
+            number(owner, "beta", beta, least=0, below=1)
+    elif key == "lr" and before is not None:
+        number(owner, key, value)  # a schedule may round to just below 0
+    elif key in RANGES:
+        number(owner, key, value, **RANGES[key])
+    elif isinstance(before, bool) and not isinstance(value, bool):
+        raise ConfigError(message(owner, f"{key} {shown(value)}", "True or False"))
+    elif is_number(value):
+        number(owner, key, value, least=0)
 
 
 def _shown(value: Any) -> str:
@@ -193,18 +209,15 @@ class Optimizer:
         self.param_groups: list[ParamGroup] = WatchedList()
         self.state = {}
         if isinstance(params, Tensor):
-            raise GraphError(
+            raise ConfigError(
                 message(type(self).__name__, "a single tensor", "an iterable of parameters", "pass [tensor]")
             )
-        if not isinstance(params, Iterable) or isinstance(params, (str, Mapping)):
-            got = f"a {type(params).__name__}"
-            raise GraphError(message(type(self).__name__, got, "an iterable of parameters", "pass model.parameters()"))
-        listed = list(params)
+        listed = _listed(type(self).__name__, f"a {type(params).__name__}", params)
         if not listed:
-            raise GraphError(message(type(self).__name__, "no parameters", hint="pass model.parameters()"))
+            raise ConfigError(message(type(self).__name__, "no parameters", hint="pass model.parameters()"))
         groups = listed if isinstance(listed[0], dict) else [{"params": listed}]
         for group in groups:
-            self.add_param_group(group)  # type: ignore[arg-type]
+            self.add_param_group(group)
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add parameters with hyperparameters of their own. A tensor met before (tied weights) is taken once per
@@ -212,22 +225,21 @@ class Optimizer:
         """
         name = type(self).__name__
         if not isinstance(group, Mapping) or "params" not in group:
-            got = f"a group that is {group!r}"
-            raise GraphError(message(name, got, "a dict with 'params', the parameters of the group"))
+            got = f"a group that is {shown(group)}"
+            raise ConfigError(message(name, got, "a dict with 'params', the parameters of the group"))
         given = group["params"]
-        if not isinstance(given, Iterable) or isinstance(given, (str, Mapping)):
-            raise GraphError(message(name, f"params {shown(given)}", "an iterable of parameters"))
-        params = [given] if isinstance(given, Tensor) else list({id(p): p for p in given}.values())
+        own = [given] if isinstance(given, Tensor) else _listed(name, f"params {shown(given)}", given)
+        params = list({id(p): p for p in own}.values())
         known = {p for other in self.param_groups for p in other["params"]}
         for p in params:
             if not isinstance(p, Tensor):
-                raise GraphError(message(name, f"a parameter of type {type(p).__name__}", "tensors"))
+                raise ConfigError(message(name, f"a parameter of type {type(p).__name__}", "tensors"))
             if not p.is_leaf:
-                raise GraphError(
+                raise ConfigError(
                     message(name, "a parameter computed from others", "leaves", "use detach().requires_grad_()")
                 )
             if p in known:
-                raise GraphError(message(name, "a parameter that is in another group", "each parameter in one group"))
+                raise ConfigError(message(name, "a parameter that is in another group", "each parameter in one group"))
         values = {**self.defaults, **{key: value for key, value in group.items() if key != "params"}}
         values = {key: _plain(value) for key, value in values.items()} | {"params": params}
         self.check(values)
@@ -236,15 +248,9 @@ class Optimizer:
 
     def check(self, values: Mapping[str, Any]) -> None:
         """Raise ConfigError for hyperparameters outside of `RANGES`; others that are numbers must not be negative."""
-        name = type(self).__name__
         for key, value in values.items():
-            if key == "betas":
-                if not isinstance(value, (tuple, list)) or len(value) != 2:
-                    raise ConfigError(message(name, f"betas {value!r}", "two numbers"))
-                for beta in value:
-                    number(name, "beta", beta, least=0, below=1)
-            elif key in RANGES or is_number(value):
-                number(name, key, value, **RANGES.get(key, {"least": 0}))
+            usual = self.defaults.get(key)
+            check_setting(type(self).__name__, key, value, usual if isinstance(usual, bool) else None)
 
     @typed
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -335,32 +341,39 @@ class Optimizer:
         """
         name = type(self).__name__
         state_dict = mapping(name, state_dict, "state", "param_groups")
-        groups, states = state_dict["param_groups"], mapping(name, state_dict["state"])
-        if not isinstance(groups, (list, tuple)) or not all(mapping(name, group, "params") for group in groups):
+        groups = state_dict["param_groups"]
+        states: Mapping[Any, Any] = mapping(name, state_dict["state"])
+        if not isinstance(groups, (list, tuple)) or not all(_numbered(mapping(name, g, "params")) for g in groups):
             raise ConfigError(message(name, f"param_groups {shown(groups)}", "what state_dict() gives"))
         sizes = [len(group["params"]) for group in groups], [len(group["params"]) for group in self.param_groups]
         if sizes[0] != sizes[1]:
             raise ShapeError(message(name, f"a state with groups of {sizes[0]} parameters", f"groups of {sizes[1]}"))
-        params = {
-            key: (p, own)
-            for loaded, own in zip(groups, self.param_groups, strict=True)
-            for key, p in zip(loaded["params"], own["params"], strict=True)
-        }
-        for loaded in groups:
-            self.check({key: _plain(value) for key, value in loaded.items() if key in self.defaults})
+        params: dict[int, tuple[Tensor, ParamGroup]] = {}
+        for loaded, own in zip(groups, self.param_groups, strict=True):
+            merged = {**own, **{key: _plain(value) for key, value in loaded.items() if key != "params"}}
+            self.check(merged)
+            pairs = zip(loaded["params"], own["params"], strict=True)
+            params.update((key, (p, ParamGroup(merged))) for key, p in pairs)
+        if len(params) != sum(sizes[0]):
+            raise ConfigError(message(name, "two parameters of one number", "what state_dict() gives"))
         fresh: dict[Tensor, State] = {}
         for key, values in states.items():
-            if key not in params:
-                raise ConfigError(message(name, f"state of a parameter {key!r}", f"one of {shown(list(params))}"))
+            if type(key) is not int or key not in params:
+                raise ConfigError(message(name, f"state of a parameter {shown(key)}", f"one of {shown(list(params))}"))
             p, group = params[key]
-            fresh[p] = {field: _as_state(value) for field, value in mapping(name, values).items() if value is not None}
-            missing = sorted(set(self.initial_state(p, group)) - set(fresh[p]))
+            given = {field: value for field, value in mapping(name, values).items() if value is not None}
+            usual = self.initial_state(p, group)
+            fresh[p] = {field: _as_state(name, value, usual.get(field)) for field, value in given.items()}
+            missing = sorted(set(usual) - set(fresh[p]))
             if missing:
                 raise ConfigError(message(name, f"state of parameter {key} without {missing[0]!r}", "its whole state"))
             for field, value in fresh[p].items():
-                if value.shape not in ((), p.shape):
+                if value.shape != usual[field].shape if field in usual else value.shape not in ((), p.shape):
                     got = f"{field} of shape {value.shape} for parameter {key} of shape {p.shape}"
                     raise ShapeError(message(name, got, "equal shapes"))
+                if field in ("step", "mu_product") and not 0 <= float(value) < np.inf:
+                    got = f"{field} {value.item()} of parameter {key}"
+                    raise ConfigError(message(name, got, "a number of at least 0"))
         for p, group in params.values():
             if p in self.state and p not in fresh:
                 fresh[p] = self.initial_state(p, group)
@@ -384,8 +397,25 @@ class Optimizer:
         return f"{type(self).__name__} (\n{groups}\n)"
 
 
-def _as_state(value: Any) -> Tensor:
-    return Tensor.handle(constant(np.array(value.detach().numpy() if isinstance(value, Tensor) else value)))
+def _listed(owner: str, got: str, given: Any) -> list[Any]:
+    if not isinstance(given, Iterable) or isinstance(given, (str, bytes, Mapping, range)):
+        raise ConfigError(message(owner, got, "an iterable of parameters", "pass model.parameters()"))
+    try:
+        return list(given)
+    except TypeError:  # of a 0-d array
+        raise ConfigError(message(owner, got, "an iterable of parameters", "pass model.parameters()")) from None
+
+
+def _numbered(group: Mapping[str, Any]) -> bool:
+    return isinstance(group["params"], (list, tuple)) and all(type(key) is int for key in group["params"])
+
+
+def _as_state(owner: str, value: Any, usual: Tensor | None) -> Tensor:
+    """A loaded value in the dtype of such state."""
+    array = array_of(owner, value)
+    if array.dtype.kind == "b":
+        raise DTypeError(message(owner, "state of dtype bool", "numbers"))
+    return Tensor.handle(constant(np.array(array, array.dtype if usual is None else usual.dtype)))
 
 
 def _kept(before: State, values: State) -> State:

@@ -6,7 +6,7 @@ import math
 from typing import Any, Final, Literal
 
 from ..errors import ConfigError, message
-from ..settings import choice, integer, is_number, mapping, number
+from ..settings import LARGEST, check_kinds, choice, integer, is_number, number
 from ..settings import shown as named
 from ..tensor import Tensor
 from ..tensor.core import forbid_tracing
@@ -67,7 +67,7 @@ class ReduceLROnPlateau:
         """Look at the metric and lower the rate if it has stalled."""
         forbid_tracing(type(self).__name__, "step()", OUTSIDE)
         scalar = metrics.item() if isinstance(metrics, Tensor) and metrics.numel() == 1 else metrics
-        if not is_number(scalar):
+        if not is_number(scalar) or (isinstance(scalar, int) and abs(scalar) > LARGEST):
             raise ConfigError(message(type(self).__name__, f"metrics {named(metrics)}", "a number"))
         current = float(scalar)
         self.last_epoch += 1
@@ -106,5 +106,9 @@ class ReduceLROnPlateau:
         return {key: value for key, value in vars(self).items() if key != "optimizer"}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state_dict."""
-        vars(self).update(mapping(type(self).__name__, state_dict, *self.state_dict()))
+        """Take over a state_dict: all of it or, on error, nothing."""
+        own = self.state_dict()
+        check_kinds("ReduceLROnPlateau", state_dict, own)
+        choice("ReduceLROnPlateau", "mode", state_dict["mode"], ("min", "max"))
+        choice("ReduceLROnPlateau", "threshold_mode", state_dict["threshold_mode"], ("rel", "abs"))
+        vars(self).update((key, state_dict[key]) for key in own)

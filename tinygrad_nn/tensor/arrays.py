@@ -11,8 +11,9 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from ..errors import DTypeError, GraphError, ShapeError, message
+from ..errors import DTypeError, GraphError, ShapeError, TinygradError, TooLarge, message
 from ..graph import DType
+from ..memory import check_shape_fits
 from ..ops.rules import DTYPES, FLOAT32, INT32, INT64
 from .core import Core, check_dtype, mode
 
@@ -29,6 +30,7 @@ WIDENED: Final = {
     )
 }
 
+MOST_AXES: Final = 64  # NumPy's
 _given: Final[WeakValueDictionary[int, Any]] = WeakValueDictionary()  # arrays whose memory tensors share, by id
 
 
@@ -64,18 +66,28 @@ def array_of(name: str, data: Any, dtype: Any = None, copy: bool = False, fracti
     if isinstance(data, Core):
         data = data.detach()._value()
     if isinstance(data, (list, tuple)):
-        data = _plain(data)
+        data = _plain(name, data)
+    elif isinstance(data, range):
+        check_shape_fits(name, (max(0, (data.stop - data.start) // data.step),), 8)
     if isinstance(data, np.ma.MaskedArray):
         hint = "fill it with x.filled(value), and keep ~x.mask as a tensor of its own"
         raise DTypeError(message(name, "a masked array, whose mask would be lost", "an array", hint))
     try:
         array = np.asarray(data)
+    except TinygradError:
+        raise
     except ValueError:
+        if not isinstance(data, (list, tuple)):  # of a foreign __array__
+            raise DTypeError(message(name, f"data of type {type(data).__name__}", "numbers")) from None
         raise ShapeError(
             message(
                 name, "rows of different lengths", "nested lists of one shape", "pad them, or keep a list of tensors"
             )
         ) from None
+    except MemoryError:
+        raise TooLarge(message(name, f"data of type {type(data).__name__}", "what memory holds")) from None
+    except Exception:  # of a foreign __array__ or __len__
+        raise DTypeError(message(name, f"data of type {type(data).__name__}", "numbers")) from None
     own = isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__")
     if (not own and array.dtype == np.float64) or (array.size == 0 and not own):
         wanted = wanted or fractional or mode.dtype
@@ -98,7 +110,7 @@ def beside(name: str, data: Any, dtype: DType | None) -> Any:
     """Data as an array that meets a tensor of this dtype (None: it meets none). Fractional numbers get that dtype,
     integers get it where they fit. Raises as `array_of`, and GraphError for a list of tensors that require grad.
     """
-    if isinstance(data, (list, tuple)) and _has_gradients(data):
+    if isinstance(data, (list, tuple)) and _has_gradients(name, data):
         got = f"a {type(data).__name__} of tensors that require grad"
         raise GraphError(message(name, got, "a tensor", "join them with tg.stack or tg.cat"))
     array = array_of(name, data, fractional=dtype if dtype is not None and dtype.kind == "f" else None)
@@ -113,20 +125,31 @@ def _fits(array: Any, dtype: DType) -> bool:
     return not array.size or bool(array.min() >= limits.min and array.max() <= limits.max)
 
 
-def _plain(data: Any) -> Any:
-    """Lists whose entries are tensors, with the tensors as arrays."""
+def _plain(name: str, data: Any, depth: int = 1) -> Any:
+    """Lists whose entries are tensors, with the tensors as arrays; raises ShapeError for a list that holds itself."""
+    _check_depth(name, depth)
     return [
-        part.detach()._value() if isinstance(part, Core) else _plain(part) if isinstance(part, (list, tuple)) else part
+        part.detach()._value()
+        if isinstance(part, Core)
+        else _plain(name, part, depth + 1)
+        if isinstance(part, (list, tuple))
+        else part
         for part in data
     ]
 
 
-def _has_gradients(data: Any) -> bool:
-    stack = [data]
-    while stack:
-        for part in stack.pop():
-            if isinstance(part, (list, tuple)):
-                stack.append(part)
-            elif isinstance(part, Core) and part.requires_grad and mode.grad:
+def _has_gradients(name: str, data: Any, depth: int = 1) -> bool:
+    _check_depth(name, depth)
+    for part in data:
+        if isinstance(part, (list, tuple)):
+            if _has_gradients(name, part, depth + 1):
                 return True
+        elif isinstance(part, Core) and part.requires_grad and mode.grad:
+            return True
     return False
+
+
+def _check_depth(name: str, depth: int) -> None:
+    if depth > MOST_AXES:
+        hint = "a list may not hold itself"
+        raise ShapeError(message(name, f"lists nested more than {MOST_AXES} deep", "rows of numbers", hint))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from ..errors import DTypeError, ShapeError, message
+from ..graph import DType
 from ..ops.contract import MATMUL
 from ..ops.movement import RESHAPE
 from ..settings import shown, typed
@@ -21,10 +22,13 @@ def check_floats(name: str, *tensors: Core | None) -> None:
     """Raise DTypeError for floats of two sizes, where PyTorch does: in layers, products and weighted losses. Computing
     in the larger one would take twice the time, unsaid.
     """
-    found = dict.fromkeys(x.node.dtype.name for x in tensors if x is not None and x.node.dtype.kind == "f")
-    if len(found) > 1:
-        hint = "x.float() or x.double() for data, model.float() or model.double() for a model"
-        raise DTypeError(message(name, f"dtypes {' and '.join(found)}", "one float dtype", hint))
+    found: DType | None = None
+    for x in tensors:
+        if x is not None and (dtype := x.node.dtype) is not found and dtype.kind == "f":
+            if found is not None and dtype != found:
+                hint = "x.float() or x.double() for data, model.float() or model.double() for a model"
+                raise DTypeError(message(name, f"dtypes {found.name} and {dtype.name}", "one float dtype", hint))
+            found = dtype
 
 
 class Contracted(Indexed):

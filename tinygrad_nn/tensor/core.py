@@ -19,6 +19,7 @@ from ..ops.elementwise import CAST
 from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.rules import BOOL, DTYPES, INT64
 from ..ops.source import CONSTANT
+from ..settings import shown
 from .context import HANDLES
 from .context import Mode as Mode
 from .context import Recorder as Recorder
@@ -343,8 +344,9 @@ def check_dtype(name: str, dtype: Any) -> DType:
     """A dtype as users write it (tg.float64, np.float32, "int64", float) as one of the five; raises DTypeError."""
     try:
         result = mode.dtype if dtype is float else np.dtype(dtype)
-    except TypeError:
+    except Exception:  # NumPy's, and those of a foreign object
         result = np.dtype(object)
     if result not in DTYPES:
-        raise DTypeError(message(name, f"dtype {dtype}", "bool, int32, int64, float32 or float64"))
+        got = f"dtype {dtype if isinstance(dtype, (str, np.dtype)) else shown(dtype)}"
+        raise DTypeError(message(name, got, "bool, int32, int64, float32 or float64"))
     return result

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import ConfigError, DTypeError, ShapeError, message
 from ..graph import DType
+from ..memory import check_shape_fits
 from ..ops.rules import BOOL, DTYPES, INT64
 from ..settings import shown, typed
 from .arrays import array_of, shared
@@ -105,9 +106,10 @@ def arange(
     first, last, step = (_bound("arange", v) for v in (first, last, step))
     if step == 0:
         raise ShapeError(message("arange", "step 0", "a step that is not 0"))
-    as_shape("arange", (max(0, math.ceil((last - first) / step)),))
     kind = INT64 if all(isinstance(v, (int, np.integer)) for v in (first, last, step)) else mode.dtype
-    numbers = np.arange(first, last, step).astype(check_dtype("arange", kind if dtype is None else dtype))
+    wanted = check_dtype("arange", kind if dtype is None else dtype)
+    check_shape_fits("arange", (max(0, math.ceil((last - first) / step)),), 8)
+    numbers = np.arange(first, last, step).astype(wanted)
     return _finish(numbers, requires_grad)
 
 

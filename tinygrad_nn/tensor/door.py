@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
 from ..errors import DTypeError, message
-from ..settings import kinds
+from ..settings import kinds, shown
 from .arrays import array_of, beside
 from .core import Core, constant, mode
 from .tensor import Tensor
@@ -44,7 +44,8 @@ def takes_data(function: Callable[P, R], rule: Rule = "layer") -> Callable[P, R]
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     accepted = {one: _accepted(one, str(function.__annotations__.get(one, ""))) for one in names}
     checks = kinds(function)
-    places = tuple(checks[one].classes if one in checks else classes for one, classes in accepted.items())
+    allowed = {one: checks[one].classes if one in checks else classes for one, classes in accepted.items()}
+    places = tuple(allowed.values())
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -55,10 +56,15 @@ def takes_data(function: Callable[P, R], rule: Rule = "layer") -> Callable[P, R]
             else:
                 return function(*args)  # type: ignore[call-arg]
         for value, classes in zip(args, places):  # noqa: B905
-            if classes is not None and value.__class__ not in classes and not is_tensor(value):
+            kind = value.__class__
+            if classes is not None and kind not in classes and kind not in _plain and not is_tensor(value):
                 break
         else:
-            if not kwargs:
+            for key, value in kwargs.items():
+                classes = allowed.get(key)
+                if classes is not None and value.__class__ not in classes and not _passes(accepted[key], value):
+                    break
+            else:
                 return function(*args, **kwargs)
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         for key, value in given.items():
@@ -87,6 +93,11 @@ def _accepted(name: str, annotation: str) -> frozenset[type] | None:
     beginning = "Tensor" if name == "self" else annotation.partition(" ")[0]
     classes = _ACCEPTED.get(beginning)
     return classes if classes is None or "None" not in annotation else classes | {type(None)}
+
+
+def _passes(accepted: frozenset[type] | None, value: Any) -> bool:
+    """Whether a value is a tensor where one belongs."""
+    return accepted is not None and (value.__class__ in _plain or is_tensor(value))
 
 
 def is_tensor(value: Any) -> bool:
@@ -128,6 +139,17 @@ def check_tensors(name: str, parameters: Sequence[Any]) -> None:
         if not isinstance(one, Core):
             got = f"{type(one).__name__} as parameter {position}"
             raise DTypeError(message(name, got, "tensors", "pass model.parameters()"))
+
+
+def listed_tensors(name: str, parameters: Any) -> list[Tensor]:
+    """One tensor or several, as a list; raises DTypeError for what is none."""
+    if isinstance(parameters, Tensor):
+        return [parameters]
+    if not isinstance(parameters, Iterable) or isinstance(parameters, (str, bytes, range, np.ndarray)):
+        raise DTypeError(message(name, f"parameters {shown(parameters)}", "tensors", "pass model.parameters()"))
+    listed = list(parameters)
+    check_tensors(name, listed)
+    return listed
 
 
 def fills(function: Callable[P, R]) -> Callable[P, R]:

@@ -13,9 +13,9 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from ..errors import DTypeError, IndexOutOfRange, ShapeError, message
+from ..errors import DTypeError, IndexOutOfRange, ShapeError, TinygradError, message
 from ..graph import Shape
-from ..ops.index import GATHER, PUT_ADD, SCATTER, SCATTER_ADD, TAKE
+from ..ops.index import GATHER, INDEX_ADD, SCATTER, SCATTER_ADD, TAKE
 from ..ops.lookup import Called, out_of_range
 from ..ops.movement import RESHAPE
 from ..settings import shown, typed
@@ -27,7 +27,7 @@ from .shape import normal_axis
 
 Index = Core | int | np.ndarray[Any, Any] | Sequence[Any]
 T = TypeVar("T", bound=InPlace)
-INDEX_SELECT, INDEX_ADD, TAKE_ALONG_DIM, GETITEM, SETITEM = map(
+INDEX_SELECT, CALLED_INDEX_ADD, TAKE_ALONG_DIM, GETITEM, SETITEM = map(
     Called, ("index_select", "index_add", "take_along_dim", "getitem", "setitem")
 )
 
@@ -81,7 +81,7 @@ class Indexed(InPlace):
         axis = normal_axis("index_add", dim, self.ndim)
         scaled = self._operand(source, "index_add") * alpha if alpha != 1 else self._operand(source, "index_add")
         at = self._positions("index_add", index)
-        added = scaled.apply(PUT_ADD, at, axis=axis, size=self.shape[axis], called=INDEX_ADD)
+        added = scaled.apply(INDEX_ADD, at, axis=axis, size=self.shape[axis], called=CALLED_INDEX_ADD)
         return self + added
 
     def masked_select(self, mask: Index) -> Self:
@@ -99,6 +99,9 @@ class Indexed(InPlace):
             flat = indices.apply(RESHAPE, shape=(math.prod(indices.shape),))
             return self.flatten().apply(GATHER, flat, axis=0, called=TAKE_ALONG_DIM)
         axis = normal_axis("take_along_dim", dim, self.ndim)
+        if indices.ndim != self.ndim:
+            got = f"shape {self.shape} and indices of shape {indices.shape}"
+            raise ShapeError(message("take_along_dim", got, "as many axes"))
         lines = [max(m, n) if k != axis else -1 for k, (m, n) in enumerate(zip(self.shape, indices.shape, strict=True))]
         own = tuple(self.shape[axis] if n == -1 else n for n in lines)
         other = tuple(indices.shape[axis] if n == -1 else n for n in lines)
@@ -175,7 +178,8 @@ class Indexed(InPlace):
         return iter(self.unbind(0))
 
     def __contains__(self, value: Any) -> bool:
-        return bool((self == value)._value("in").any())
+        found: Any = self == value
+        return isinstance(found, Core) and bool(found._value("in").any())
 
 
 def _fitted(source: T, shape: Shape) -> T:
@@ -201,7 +205,12 @@ def _expanded(key: Any, shape: Shape) -> list[Any] | None:
         if isinstance(part, Core) and part.ndim == 0 and part.dtype.kind == "i" and mode.recorder is None:
             parts[k] = int(part.node.value)
         elif not isinstance(part, _KEYS) and hasattr(part, "__index__"):
-            parts[k] = as_int(part)
+            try:
+                parts[k] = as_int(part)
+            except TinygradError:
+                raise
+            except Exception:  # of a foreign __index__: no index, which is said below
+                return None
     if any(isinstance(part, (bool, np.bool_)) or not isinstance(part, _PLAIN) for part in parts):
         return None
     used = sum(1 for part in parts if part is not None and part is not Ellipsis)
@@ -238,7 +247,11 @@ def _as_numpy(key: Any) -> Any:
     converted: list[Any] = []
     for part in parts:
         if isinstance(part, (Core, list, np.ndarray)):
-            array = np.asarray(part._value("getitem") if isinstance(part, Core) else part)
+            try:
+                array = np.asarray(part._value("getitem") if isinstance(part, Core) else part)
+            except (TypeError, ValueError):
+                hint = "tensors join with tg.stack"
+                raise DTypeError(message("getitem", f"the index {shown(part)}", "rows of one length", hint)) from None
             array = array.astype(np.int64) if array.size == 0 and not isinstance(part, (Core, np.ndarray)) else array
             if array.dtype.kind not in "iub":
                 hint = "convert it with .long()"

@@ -9,20 +9,26 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import ConfigError, DTypeError, ShapeError, message
+from ..memory import check_shape_fits
 from ..settings import shown, typed
 from .creation import as_tensor
 from .door import Rule, converted
-from .shape import normal_axis
+from .shape import normal_axis, whole
 from .tensor import Tensor
 
 
-def _listed(name: str, tensors: Sequence[Any], rule: Rule = "operator") -> list[Tensor]:
-    if not isinstance(tensors, (Sequence, Tensor, np.ndarray)) or isinstance(tensors, (str, bytes)):
+def as_list(name: str, tensors: Any) -> list[Any]:
+    """What is to be joined; raises DTypeError for what is no list."""
+    if not isinstance(tensors, (Sequence, Tensor, np.ndarray)) or isinstance(tensors, (str, bytes, range)):
         if not isinstance(tensors, Iterator):
             raise DTypeError(message(name, shown(tensors), "a list of tensors"))
     elif getattr(tensors, "shape", None) == ():
         raise DTypeError(message(name, "a 0-d tensor", "a list of tensors"))
-    given = {f"operand {k}": x for k, x in enumerate(tensors)}
+    return list(tensors)
+
+
+def _listed(name: str, tensors: Sequence[Any], rule: Rule = "operator") -> list[Tensor]:
+    given = {f"operand {k}": x for k, x in enumerate(as_list(name, tensors))}
     if not given:
         raise ShapeError(message(name, "no tensors", "at least one"))
     return list({**given, **converted(name, given, {}, rule)}.values())
@@ -62,6 +68,7 @@ def vstack(tensors: Sequence[Any]) -> Tensor:
     return cat([x.reshape((1, -1)) if x.ndim < 2 else x for x in _listed("vstack", tensors)], 0)
 
 
+@typed
 def diag(x: Any, diagonal: int = 0) -> Tensor:
     """The matrix with a vector on its diagonal, or the diagonal of a matrix."""
     values = as_tensor(x)
@@ -69,12 +76,14 @@ def diag(x: Any, diagonal: int = 0) -> Tensor:
         return values.diagonal(diagonal)
     if values.ndim != 1:
         raise ShapeError(message("diag", f"shape {values.shape}", "a vector or a matrix"))
+    diagonal = whole("diag", "diagonal", diagonal)
     n = values.shape[0] + abs(diagonal)
+    check_shape_fits("diag", (n, n), values.dtype.itemsize)
     index = values.new_arange(n)
     row = index.unsqueeze(1) if diagonal >= 0 else index.unsqueeze(1) + diagonal
     column = index - diagonal if diagonal >= 0 else index
     offsets = (max(diagonal, 0),)
-    spread = values._embed((n,), offsets).expand_to((n, n))
+    spread = values._pad((n,), offsets).expand_to((n, n))
     return spread.masked_fill(row != column, False if values.dtype.kind == "b" else 0)
 
 

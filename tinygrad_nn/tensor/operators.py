@@ -27,6 +27,11 @@ Operand = Core | Number | np.ndarray[Any, Any] | np.generic | Sequence[Any]
 
 _ASKED = (int, np.ndarray, np.generic)  # what x == y compares with; a list is another object
 _TAKEN = (*_ASKED, list, tuple)
+_REFLECTED = frozenset(  # what a class that knows of tensors would define
+    ("__radd__", "__rsub__", "__rmul__", "__rtruediv__", "__rfloordiv__", "__rmod__", "__rdivmod__", "__rpow__",
+     "__rlshift__", "__rrshift__", "__rand__", "__rxor__", "__ror__")
+)  # fmt: skip
+_COMPARED = frozenset(("__lt__", "__le__", "__gt__", "__ge__"))
 
 
 class Operators(Converted):
@@ -82,22 +87,32 @@ class Operators(Converted):
         elif isinstance(other, int) and a.dtype.kind in "fi" and type(other) is int:
             b = scalar(other, a.dtype)
         elif not isinstance(other, _ASKED if op is e.EQ or op is e.NE else _TAKEN):
-            return NotImplemented  # type: ignore[no-any-return]
+            return self._unknown(op, other)
         if b is not None and mode.recorder is None:
             return self.handle(bind(op, (b, a) if swap else (a, b), NO_ATTRS))  # type: ignore[no-any-return]
         left, right = self._promoted(other, op.name)
         return right.apply(op, left) if swap else left.apply(op, right)
 
+    def _unknown(self, op: Op, other: object) -> Self:
+        """NotImplemented where the other operand may know better, or for x == y; DTypeError elsewhere."""
+        kind = type(other)
+        methods = _COMPARED if op is e.LT or op is e.LE else _REFLECTED
+        asked = kind.__module__ != "builtins" and any(not methods.isdisjoint(vars(c)) for c in kind.__mro__[:-1])
+        if asked or op is e.EQ or op is e.NE:
+            return NotImplemented  # type: ignore[no-any-return]
+        return self._answer(op.name, other, NotImplemented)
+
     def _float_binary(self, op: Op, other: Operand, swap: bool = False) -> Self:
         """As `_binary` for ops that are only defined on floats."""
-        if self.node.dtype.kind != "f":
+        if self.node.dtype.kind != "f" and isinstance(other, (Core, float, *_TAKEN)):
             left, right = self._promoted(other, op.name)
             return left.as_float()._binary(op, right.as_float(), swap)
         return self._binary(op, other, swap)
 
     def _number_binary(self, op: Op, other: Operand, swap: bool = False) -> Self:
         """As `_binary` for ops that are not defined on two bools: NumPy would make int8 of them."""
-        if self.node.dtype.kind == "b" and self._operand(other, op.name).node.dtype.kind == "b":
+        known = self.node.dtype.kind == "b" and isinstance(other, (Core, *_TAKEN))
+        if known and self._operand(other, op.name).node.dtype.kind == "b":
             op.dtype(BOOL, BOOL)  # raises
         return self._binary(op, other, swap)
 

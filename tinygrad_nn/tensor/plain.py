@@ -13,7 +13,7 @@ import numpy as np
 
 from ..graph import DType, Op, Shape
 from ..ops import elementwise as e
-from ..ops.movement import EMBED, Bounds, as_slices
+from ..ops.movement import PAD, Bounds, as_slices
 from .contract import Contracted
 from .core import Core, scalar
 from .elementwise import Operand
@@ -134,7 +134,7 @@ class Placed(Plain):
         if self.array is None:
             (first, bounds), *rest = self.pieces[: self.count]
             if not rest:
-                self.array = EMBED.numpy(first.value, self.whole, bounds)
+                self.array = PAD.numpy(first.value, self.whole, bounds)
                 return self.array
             total = np.zeros(self.whole, first.value.dtype)
             with np.errstate(all="ignore"):

@@ -352,7 +352,7 @@ class Reduced(Shaped):
         axes = normal_axes("logsumexp", dim, x.ndim)
         if not x.numel():
             return x.exp().sum(axes, keepdim).log()
-        top = x.detach().amax(axes, keepdim=True)  # the result does not depend on it, so no gradient need flow
+        top = Core.detach(x).amax(axes, keepdim=True)  # the result does not depend on it, so no gradient need flow
         top = top.masked_fill(top.isinf(), 0)
         total = (x - top).exp().sum(axes, keepdim)
         return total.log() + (top if keepdim else top.reshape(total.shape))
@@ -378,4 +378,4 @@ class Reduced(Shaped):
         """x minus its largest element, which is a constant here: softmax does not depend on it."""
         x = self._floating(name, dtype)
         axis = normal_axis(name, dim, x.ndim)
-        return x - x.detach().amax(axis, keepdim=True) if x.numel() else x
+        return x - Core.detach(x).amax(axis, keepdim=True) if x.numel() else x

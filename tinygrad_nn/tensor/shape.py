@@ -9,22 +9,22 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from operator import index as as_int
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 
 from ..errors import DTypeError, IndexOutOfRange, ShapeError, TraceError, message
 from ..graph import Shape
 from ..memory import check_shape_fits
-from ..ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE, Bounds
+from ..ops.movement import BROADCAST, CAT, PAD, PERMUTE, RESHAPE, SLICE, Bounds
 from ..settings import shown
+from .arrays import MOST_AXES
 from .core import Core, constant, stretch
 from .elementwise import Elementwise
 from .operators import Operand
 from .promotion import result_type
 
 Ints = int | Sequence[int]
-MOST_AXES: Final = 64  # NumPy's
 _INT = frozenset((int,))  # what needs no look; bool is another type
 
 
@@ -48,6 +48,8 @@ def several(name: str, what: str, value: Any) -> tuple[int, ...]:
         return value
     if isinstance(value, (list, tuple, range)) or (isinstance(value, (np.ndarray, Core)) and value.ndim == 1):
         listed: Any = value
+        if isinstance(value, range) and value[2**20 :]:
+            raise ShapeError(message(name, f"{what} {value}", "fewer numbers"))
         return tuple([whole(name, what, one) for one in listed])
     return (whole(name, what, value),)
 
@@ -237,13 +239,13 @@ class Shaped(Elementwise):
         """(start, step, length) on the axes named, everything on the others."""
         return self._shared(SLICE, bounds=tuple(bounds.get(a, (0, 1, n)) for a, n in enumerate(self.shape)))
 
-    def _embed(self, shape: Shape, offset: tuple[int, ...]) -> Self:
+    def _pad(self, shape: Shape, offset: tuple[int, ...]) -> Self:
         """Zeros of `shape` with this tensor written from `offset` on."""
-        return self.apply(EMBED, shape=shape, bounds=tuple((o, 1, n) for o, n in zip(offset, self.shape, strict=True)))
+        return self.apply(PAD, shape=shape, bounds=tuple((o, 1, n) for o, n in zip(offset, self.shape, strict=True)))
 
     def _placed(self, shape: Shape, bounds: Bounds) -> Self:
         """Zeros of `shape` with this tensor written at (start, step, length) per axis. The adjoint of a cut."""
-        return self.apply(EMBED, shape=shape, bounds=bounds)
+        return self.apply(PAD, shape=shape, bounds=bounds)
 
     def flip(self, *dims: Any) -> Self:
         """A copy with the order of elements reversed along axes."""

@@ -17,7 +17,7 @@ from ..errors import GraphError, message
 from ..graph import Array, Attrs, Op, Shape
 from ..ops.elementwise import WHERE
 from ..ops.index import SCATTER
-from ..ops.movement import BROADCAST, EMBED, PERMUTE, RESHAPE, SLICE, Bounds, as_slices, inverse
+from ..ops.movement import BROADCAST, PAD, PERMUTE, RESHAPE, SLICE, Bounds, as_slices, inverse
 from ..ops.rules import BOOL
 from .core import Core, broadcast_attrs, constant, mode, scalar
 
@@ -140,8 +140,8 @@ def _put(base: T, value: Core, bounds: Bounds) -> T:
     if math.prod(value.shape) < math.prod(base.shape) / FEW:
         return _at(np.arange(math.prod(base.shape)).reshape(base.shape)[as_slices(bounds)], base, value)
     everywhere: T = base.handle(scalar(True, BOOL)).apply(BROADCAST, **broadcast_attrs(0, value.shape))
-    inside = everywhere.apply(EMBED, shape=base.shape, bounds=bounds)
-    return inside.apply(WHERE, value.apply(EMBED, shape=base.shape, bounds=bounds), base)
+    inside = everywhere.apply(PAD, shape=base.shape, bounds=bounds)
+    return inside.apply(WHERE, value.apply(PAD, shape=base.shape, bounds=bounds), base)
 
 
 _WRITTEN: Final[dict[Op, Callable[..., Any]]] = {

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from types import FrameType
 from typing import Any, Final
 from unittest.mock import patch
@@ -209,13 +210,13 @@ class Recorder:
             for home, name, seen in (
                 ("tensor.core", "bind", self._bind),
                 ("autograd", "_custom_node", self._custom_node),
-                ("checkpoint", "_forget", self._forget),
+                ("recompute", "_forget", self._forget),
                 ("adjoint", "replay", self._remade),
                 ("adjoint", "cut", self._remade),
                 ("autodiff", "_walk", self._walk),
                 ("compiler.trace", "trace", self._trace),
             ):
-                original = getattr(sys.modules[f"{PACKAGE.name}.{home}"], name)
+                original = getattr(import_module(f"{PACKAGE.name}.{home}"), name)
                 replacement = partial(seen, original)
                 _replace(name, original, replacement)
                 stack.callback(_replace, name, replacement, original)

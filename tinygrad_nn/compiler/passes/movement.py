@@ -1,4 +1,4 @@
-"""Passes over what moves: parts of parts, pieces of cats, sums of embeds, transposed factors, merged axes.
+"""Passes over what moves: parts of parts, pieces of cats, sums of pads, transposed factors, merged axes.
 
 As those of `rewrite`, none changes a value.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from ...graph import NO_ATTRS, Attrs, Graph, Node
 from ...ops.contract import MATMUL
 from ...ops.elementwise import ADD
-from ...ops.movement import BROADCAST, CAT, EMBED, PERMUTE, RESHAPE, SLICE, Bounds
+from ...ops.movement import BROADCAST, CAT, PAD, PERMUTE, RESHAPE, SLICE, Bounds
 from ...ops.reduce import SUM
 from ...ops.source import CONSTANT
 from ..blas import is_large
@@ -19,10 +19,10 @@ from .unrolling import unroll
 
 
 def unit_steps(graph: Graph) -> Graph:
-    """Embeds with a step s become embeds with step 1 of x with s - 1 zeros after each element."""
+    """Pads with a step s become pads with step 1 of x with s - 1 zeros after each element."""
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        if node.op is not EMBED or all(abs(step) == 1 or length <= 1 for _, step, length in node.attrs["bounds"]):
+        if node.op is not PAD or all(abs(step) == 1 or length <= 1 for _, step, length in node.attrs["bounds"]):
             return None
         (x,) = operands
         bounds = []
@@ -34,13 +34,13 @@ def unit_steps(graph: Graph) -> Graph:
             apart = (*x.shape[:axis], length, 1, *x.shape[axis + 1 :])
             wide = (*x.shape[:axis], length, stride, *x.shape[axis + 1 :])
             inside = tuple((0, 1, 1 if a == axis + 1 else n) for a, n in enumerate(apart))
-            x = apply(EMBED, (apply(RESHAPE, (x,), {"shape": apart}),), {"shape": wide, "bounds": inside})
+            x = apply(PAD, (apply(RESHAPE, (x,), {"shape": apart}),), {"shape": wide, "bounds": inside})
             x = apply(RESHAPE, (x,), {"shape": (*wide[:axis], length * stride, *wide[axis + 2 :])})
             kept = (length - 1) * stride + 1
             cut = tuple((0, 1, kept if a == axis else n) for a, n in enumerate(x.shape))
             x = apply(SLICE, (x,), {"bounds": cut})
             bounds.append((start, 1 if step > 0 else -1, kept))
-        return apply(EMBED, (x,), {"shape": node.shape, "bounds": tuple(bounds)})
+        return apply(PAD, (x,), {"shape": node.shape, "bounds": tuple(bounds)})
 
     return rebuild(graph, rule)
 
@@ -102,7 +102,7 @@ def _piece(cat: Node, bounds: Bounds) -> tuple[Node, Bounds] | None:
 
 
 def join_embeds(graph: Graph) -> Graph:
-    """Sums of embeds that lie side by side along an axis, as the gradients of slices are, become one cat.
+    """Sums of pads that lie side by side along an axis, as the gradients of slices are, become one cat.
 
     0.0 is added to its pieces, since 0.0 + -0.0, which the sum computes, is 0.0.
     """
@@ -125,7 +125,7 @@ def join_embeds(graph: Graph) -> Graph:
             part = stack.pop()
             if part.op is ADD and len(parts) + len(stack) < len(graph.nodes):
                 stack += part.inputs
-            elif part.op is EMBED:
+            elif part.op is PAD:
                 parts.append(part)
             else:
                 return None
@@ -135,7 +135,7 @@ def join_embeds(graph: Graph) -> Graph:
 
 
 def _joined(node: Node, parts: list[Node]) -> Node | None:
-    """The embeds as a cat, where they tile the shape along one axis."""
+    """The pads as a cat, where they tile the shape along one axis."""
     bounds = [part.attrs["bounds"] for part in parts]
     whole = tuple((0, 1, n) for n in node.shape)
     axes = {a for b in bounds for a, (one, all_) in enumerate(zip(b, whole, strict=True)) if one != all_}

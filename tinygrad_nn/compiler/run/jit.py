@@ -521,6 +521,8 @@ def jit(function: Callable[..., Any]) -> Jitted:
     >>> f(tg.tensor([1.0, 2.0])).item()
     5.0
     """
+    if not callable(function):
+        raise TraceError(message("jit", f"a {type(function).__name__}", "a function"))
     return Jitted(function)
 
 
@@ -535,7 +537,7 @@ def explain(function: Any, *args: Any, **kwargs: Any) -> Explanation:
     >>> table.rows[0].sources
     ('sum', 'exp')
     """
-    jitted = function if isinstance(function, Jitted) else Jitted(function)
+    jitted = function if isinstance(function, Jitted) else jit(function)
     entry = jitted.entry(args, kwargs)
     compiled = entry.compiled
     with compiled.lock:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...errors import DTypeError, GraphError, TraceError, message
-from ...settings import number, shown, typed
+from ...errors import GraphError, TraceError, message
+from ...settings import number, typed
 from ...tensor import Tensor, no_grad
 from ...tensor.creation import zeros
-from ...tensor.door import check_tensors
+from ...tensor.door import listed_tensors
 
 
 def _with_grad(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    if not isinstance(parameters, Iterable):
-        raise DTypeError(message(name, f"parameters {shown(parameters)}", "tensors", "pass model.parameters()"))
-    listed = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    check_tensors(name, listed)
-    return [p for p in listed if p.grad is not None]
+    return [p for p in listed_tensors(name, parameters) if p.grad is not None]
 
 
 @typed

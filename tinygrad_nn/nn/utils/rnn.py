@@ -22,16 +22,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import DTypeError, ShapeError, message
+from ...settings import typed
 from ...tensor import Tensor
 from ...tensor.creation import as_tensor
 from ...tensor.door import taken, takes_data
+from ...tensor.joining import as_list
 
 
+@typed
 def pad_sequence(sequences: Sequence[Tensor], batch_first: bool = False, padding_value: float = 0.0) -> Tensor:
     """Sequences (T_i, ...) as (max T, N, ...), or (N, max T, ...) with `batch_first`."""
+    sequences = [taken("pad_sequence", s) for s in as_list("pad_sequence", sequences)]
     if not sequences:
         raise ShapeError(message("pad_sequence", "no sequences", "at least one"))
-    sequences = [taken("pad_sequence", s) for s in sequences]
+    if any(s.ndim == 0 for s in sequences):
+        raise ShapeError(message("pad_sequence", "a number in place of a sequence", "tensors (T, ...)"))
     longest = max(s.shape[0] for s in sequences)
     rows = []
     for s in sequences:
@@ -49,6 +54,8 @@ def unpad_sequence(padded: Tensor, lengths: Tensor | Sequence[int], batch_first:
     >>> [s.shape for s in unpad_sequence(tg.zeros(5, 2, 3), [5, 2])]
     [(5, 3), (2, 3)]
     """
+    if padded.ndim < 2:
+        raise ShapeError(message("unpad_sequence", f"shape {padded.shape}", "(T, N, ...)"))
     steps, count = (padded.shape[1], padded.shape[0]) if batch_first else padded.shape[:2]
     listed = _lengths("unpad_sequence", lengths, steps).tolist()
     if len(listed) != count:
@@ -57,6 +64,7 @@ def unpad_sequence(padded: Tensor, lengths: Tensor | Sequence[int], batch_first:
     return [row.narrow(0, 0, length) for row, length in zip(rows, listed, strict=True)]
 
 
+@typed
 def length_mask(
     lengths: Tensor | Sequence[int], steps: int, batch_first: bool = False, op: str = "length_mask"
 ) -> Tensor:

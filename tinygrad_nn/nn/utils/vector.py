@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from ...errors import ShapeError, message
 from ...settings import typed
 from ...tensor import Tensor, no_grad
-from ...tensor.door import check_tensors, takes_data
+from ...tensor.door import listed_tensors, takes_data
 
 
 @typed
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     """The elements of all parameters below one another; gradients flow."""
-    listed = list(parameters)
-    check_tensors("parameters_to_vector", listed)
+    listed = listed_tensors("parameters_to_vector", parameters)
     flat = [p.reshape(-1) for p in listed]
     if not flat:
         raise ShapeError(message("parameters_to_vector", "no parameters", "at least one"))
@@ -26,8 +25,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
 @typed
 def vector_to_parameters(vector: Tensor, parameters: Iterable[Tensor]) -> None:
     """Write a vector into the parameters it was made of."""
-    listed = list(parameters)
-    check_tensors("vector_to_parameters", listed)
+    listed = listed_tensors("vector_to_parameters", parameters)
     if vector.ndim != 1 or vector.numel() != sum(p.numel() for p in listed):
         expected = f"({sum(p.numel() for p in listed)},)"
         raise ShapeError(message("vector_to_parameters", f"shape {vector.shape}", expected))

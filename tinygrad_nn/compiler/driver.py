@@ -186,6 +186,11 @@ def _summary(made: Compilation) -> str:
     return f"compiled: {sizes}, {room}, {made.llvm.count(chr(10))} lines of IR"
 
 
+def _seconds(made: Compilation) -> str:
+    each = ", ".join(f"{name} {1e3 * seconds:.1f}" for name, seconds in made.seconds.items())
+    return f"milliseconds: {each}" + " (from the cache)" * made.object.cached
+
+
 STAGES: Final = (
     Stage(
         "merge",
@@ -221,7 +226,7 @@ STAGES: Final = (
         ),
     ),
     Stage("emit", lambda text, order: native.object_code(text, order.target, order.announce), Object.verify),
-    Stage("load", lambda made, order: native.load(made, "run", order.target), Code.verify),
+    Stage("load", lambda made, order: native.load(made, "run", order.target), Code.verify, ((1, _seconds),)),
 )
 
 

@@ -12,14 +12,13 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import GraphError, message
+from ..graph import Array
 from ..scalar import OPERATIONS
 from .expand.code import Block, Call, Check, Expanded, Gemm, Loop, Part, Statement, Store, Value, When, show
 from .interp import poison
 from .loopir.faults import raise_fault
 from .loopir.ir import Buffer
 from .schedule.arena import Arena
-
-Array = np.ndarray[Any, Any]
 
 
 def simulate(expanded: Expanded, values: Sequence[Any]) -> tuple[list[Array], list[Array]]:

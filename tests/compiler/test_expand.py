@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import tinygrad_nn as tg
+from tests.compiler.toy_c import print_c
+from tinygrad_nn import functional as F
+from tinygrad_nn import nn, optim
 from tinygrad_nn.compiler.codegen import native
 from tinygrad_nn.compiler.codegen.llvm.operations import OPERATIONS as PRINTED
 from tinygrad_nn.compiler.expand import kernel
@@ -32,6 +40,7 @@ from tinygrad_nn.compiler.expand.verify import _RULES, verify
 from tinygrad_nn.compiler.loopir import ir
 from tinygrad_nn.compiler.loopir.ir import Access, Assign, Buffer, Guard, Kernel, Let, Register, Var, affine
 from tinygrad_nn.compiler.loopir.program import Fault, Program, Span
+from tinygrad_nn.compiler.schedule.arena import Arena
 from tinygrad_nn.compiler.schedule.schedule import schedule
 from tinygrad_nn.compiler.simulate import _COMPUTE, Machine, simulate
 from tinygrad_nn.errors import GraphError, IndexOutOfRange
@@ -383,3 +392,37 @@ def test_what_is_broken_on_purpose_is_found_without_llvm(name: str, monkeypatch:
         if judge(graph, values, native=False).problems:
             return
     pytest.fail(f"{name}: 600 programs found nothing")
+
+
+# ---- a back end -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_a_back_end_is_a_table(tmp_path: Path) -> None:
+    """A training step, printed as C by a page of code, gives the bits of the simulated machine."""
+    model, rng = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4)).double(), np.random.default_rng(0)
+    opt = optim.Adam(model.parameters())
+
+    @tg.jit
+    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+        opt.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        opt.step()
+        return loss
+
+    x, y = tg.tensor(rng.normal(size=(7, 3))), tg.tensor(np.arange(7) % 4)
+    compiled = step.entry((x, y), {}).compiled
+    values = [np.array(view) for view in compiled.inputs]
+    expanded = expand(schedule(compiled.stages.program, 8), 1)
+    source, library = tmp_path / "step.c", tmp_path / "step.so"
+    source.write_text(print_c(expanded))
+    flags = ["-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-shared", "-fPIC"]
+    subprocess.run(["cc", *flags, str(source), "-o", str(library), "-lm"], check=True)
+    arena, buffers = Arena(expanded.schedule), expanded.schedule.program
+    for buffer, value in zip(buffers.inputs, values, strict=True):
+        arena.view(buffer)[...] = value
+    assert ctypes.CDLL(str(library)).run(ctypes.c_void_p(arena.address)) == 0
+    outputs, updates = simulate(expanded, values)
+    for buffer, wanted in zip((*buffers.outputs, *(old for old, _ in buffers.updates)), outputs + updates, strict=True):
+        np.testing.assert_array_equal(arena.view(buffer), wanted)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...graph import Graph, Node, Shape
+from ...graph import Graph, Node, Shape, tail_of
 from ...scalar import Expr
 from ..loopir.buffer_view import BufferView
 from ..loopir.ir import Affine, Buffer, Kernel, Role, Statement, Var, affine, nest
@@ -79,7 +79,7 @@ class KernelBuilder:
                 index.append(Affine())
             else:
                 self.count += 1
-                variables.append(Var(f"{prefix}{self.count}", int(n), getattr(n, "tail", None)))
+                variables.append(Var(f"{prefix}{self.count}", int(n), tail_of(n)))
                 index.append(affine(variables[-1]))
         return variables, tuple(index)
 

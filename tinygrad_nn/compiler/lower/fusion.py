@@ -13,7 +13,7 @@ from typing import Final
 
 from ...adjoint import SCAN
 from ...errors import TraceError, message
-from ...graph import Graph, Node
+from ...graph import Graph, Node, is_fixed
 from ...ops.contract import MATMUL, inner_length
 from ...ops.movement import CAT, RESHAPE, SLICE, is_squeeze
 from ...ops.reduce import SUM
@@ -104,7 +104,7 @@ def plan(graph: Graph, blas: bool = True) -> Plan:
 
 def is_split(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     """Whether a reshape only splits axes, so that an index of the result is one of the operand."""
-    if 0 in shape or not own or any(type(n) is not int for n in (*own, *shape)):
+    if 0 in shape or not own or not is_fixed(own, shape):
         return False
     rest = list(shape)
     for n in own:
@@ -177,7 +177,7 @@ def streams(node: Node, plan: Plan) -> bool:
         return False
     read = sum(prod(x.shape) * x.dtype.itemsize for x in product.inputs)
     deep = min(inner_length(product), *product.shape[1:]) >= DEEP
-    return read > CACHE and deep and all(type(n) is int for n in product.shape)
+    return read > CACHE and deep and is_fixed(product.shape)
 
 
 def inlines(node: Node) -> bool:

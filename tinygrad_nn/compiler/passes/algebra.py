@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from ...config import config, say
-from ...graph import NO_ATTRS, Graph, Node, Op, with_operands
+from ...graph import NO_ATTRS, Graph, Node, Op, exact, is_fixed, with_operands
 from ...ops import TABLE
 from ...ops.elementwise import CAST, DIV, MUL, NEG, SUB
 from ...ops.movement import BROADCAST, PERMUTE, RESHAPE, SLICE
@@ -39,14 +39,16 @@ def fold_constants(graph: Graph) -> Graph:
 
 def unify(graph: Graph) -> Graph:
     """One node for equal applications (common subexpressions), and for equal constants."""
+    fixed = all(is_fixed(node.shape) for node in graph.nodes)
     seen: dict[Any, Node] = {}
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
         if node.op is CONSTANT:
             array = np.asarray(node.value)
-            key: Any = (node.shape, node.dtype, array.tobytes()) if array.size <= 64 and not node.attrs else node
+            key: Any = (exact(node.shape), node.dtype, array.tobytes()) if array.size <= 64 and not node.attrs else node
             return seen.setdefault(key, node)
-        key = (node.op, operands, node.shape, tuple(node.attrs.items()))
+        attrs = tuple(node.attrs.items())
+        key = (node.op, operands, node.shape, attrs) if fixed else (node.op, operands, exact(node.shape), exact(attrs))
         if key in seen:
             return seen[key]
         seen[key] = with_operands(node, operands)
@@ -102,11 +104,11 @@ def _same_type(node: Node, operands: tuple[Node, ...]) -> Node | None:
 
 def _same_shape(node: Node, operands: tuple[Node, ...]) -> Node | None:
     (x,) = operands
-    if x.shape == node.shape:
+    if exact(x.shape) == exact(node.shape):
         return x
     if node.op is RESHAPE and x.op is RESHAPE:
         (first,) = x.inputs
-        return first if first.shape == node.shape else apply(RESHAPE, (first,), node.attrs)
+        return first if exact(first.shape) == exact(node.shape) else apply(RESHAPE, (first,), node.attrs)
     return None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...graph import NO_ATTRS, Attrs, Graph, Node
+from ...graph import NO_ATTRS, Attrs, Graph, Node, is_fixed
 from ...ops.contract import MATMUL
 from ...ops.elementwise import ADD
 from ...ops.movement import BROADCAST, CAT, PAD, PERMUTE, RESHAPE, SLICE, Bounds
@@ -52,7 +52,7 @@ def read_pieces(graph: Graph) -> Graph:
         if node.op is not SLICE:
             return None
         (x,), bounds = operands, node.attrs["bounds"]
-        while x.op in (SLICE, CAT) and all(type(n) is int for n in (*x.shape, *node.shape)):
+        while x.op in (SLICE, CAT) and is_fixed(x.shape, node.shape):
             if x.op is SLICE:
                 outer = zip(bounds, x.attrs["bounds"], strict=True)
                 bounds = tuple((first + step * start, step * s, n) for (start, s, n), (first, step, _) in outer)
@@ -203,7 +203,8 @@ def _lead(node: Node) -> tuple[int, ...]:
     if node.op is not RESHAPE:
         return ()
     own = node.inputs[0].shape
-    merges = len(own) > 2 and own[-1:] == node.shape[-1:] and all(type(n) is int and n for n in (*own, *node.shape))
+    fixed = is_fixed(own, node.shape) and 0 not in (*own, *node.shape)
+    merges = len(own) > 2 and own[-1:] == node.shape[-1:] and fixed
     return own[:-1] if merges else ()
 
 
@@ -223,5 +224,5 @@ def join_reshapes(graph: Graph) -> Graph:
 
 
 def with_axes(graph: Graph) -> Graph:
-    """What is done before traces for two lengths are laid over each other: the lengths stay apart from other axes."""
+    """What is done before traces for two lengths are merged: the lengths stay apart from other axes."""
     return join_reshapes(keep_axes(read_transposed(unroll(graph))))

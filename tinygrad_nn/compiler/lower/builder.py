@@ -57,7 +57,7 @@ class KernelBuilder:
     def buffer(self, name: str, like: Node, role: Role = "temporary", shape: Shape | None = None) -> Buffer:
         """A new buffer for a node, or of another shape for what belongs to one."""
         value = like.value if role == "constant" else None
-        row_major = shape is None and like in self.plan.plain
+        row_major = shape is None and like in self.plan.row_major
         return self.add(Buffer(name, like.shape if shape is None else shape, like.dtype, role, row_major, value))
 
     def add(self, buffer: Buffer) -> Buffer:

@@ -18,7 +18,7 @@ from ...ops.elementwise import CAST, DIV, MUL, NEG, SUB
 from ...ops.movement import BROADCAST, PERMUTE, RESHAPE, SLICE
 from ...ops.source import CONSTANT
 from ...tensor.symbolic import FOLDED_LIMIT
-from .movement import cut_cats, join_embeds, keep_axes, read_pieces, read_transposed, unit_steps
+from .movement import cut_concatenations, join_pads, keep_axes, read_transposed, slice_of_concatenation, unit_steps
 from .rebuild import apply, rebuild
 from .unrolling import unroll
 
@@ -37,8 +37,8 @@ def fold_constants(graph: Graph) -> Graph:
     return rebuild(graph, rule)
 
 
-def unify(graph: Graph) -> Graph:
-    """One node for equal applications (common subexpressions), and for equal constants."""
+def common_subexpressions(graph: Graph) -> Graph:
+    """One node for equal applications, and for equal constants."""
     fixed = all(is_fixed(node.shape) for node in graph.nodes)
     seen: dict[Any, Node] = {}
 
@@ -146,7 +146,7 @@ _IDENTITIES: Final[Mapping[Op, Callable[[Node, tuple[Node, ...]], Node | None]]]
 }
 
 
-def few_factors(graph: Graph) -> Graph:
+def strength_reduction(graph: Graph) -> Graph:
     """Powers that NumPy too computes otherwise, with one exponent for all: squares are products, and 0.5 is a root,
     which differs at -inf and -0.0.
     """
@@ -167,15 +167,15 @@ def few_factors(graph: Graph) -> Graph:
 PASSES: Final[tuple[Callable[[Graph], Graph], ...]] = (
     unroll,
     fold_constants,
-    read_pieces,
-    cut_cats,
+    slice_of_concatenation,
+    cut_concatenations,
     unit_steps,
-    join_embeds,
-    few_factors,
+    join_pads,
+    strength_reduction,
     read_transposed,
     keep_axes,
     drop_identities,
-    unify,
+    common_subexpressions,
 )
 
 

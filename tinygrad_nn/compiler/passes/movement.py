@@ -1,4 +1,4 @@
-"""Passes over what moves: parts of parts, pieces of cats, sums of pads, transposed factors, merged axes.
+"""Passes over what moves: slices of slices and of concatenations, sums of pads, transposed factors, merged axes.
 
 As those of `rewrite`, none changes a value.
 """
@@ -45,8 +45,8 @@ def unit_steps(graph: Graph) -> Graph:
     return rebuild(graph, rule)
 
 
-def read_pieces(graph: Graph) -> Graph:
-    """A part of a part is one part, and one that lies in one piece of a cat is a part of that."""
+def slice_of_concatenation(graph: Graph) -> Graph:
+    """A slice of a slice is one slice, and one that lies in one operand of a concatenation is a slice of that."""
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
         if node.op is not SLICE:
@@ -67,8 +67,8 @@ def read_pieces(graph: Graph) -> Graph:
     return rebuild(graph, rule)
 
 
-def cut_cats(graph: Graph) -> Graph:
-    """Whole pieces of a cat that nobody else reads are a cat of these."""
+def cut_concatenations(graph: Graph) -> Graph:
+    """A slice of whole operands of a concatenation that nobody else reads is a concatenation of these."""
     users = count_users(graph)
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
@@ -90,7 +90,7 @@ def cut_cats(graph: Graph) -> Graph:
 
 
 def _piece(cat: Node, bounds: Bounds) -> tuple[Node, Bounds] | None:
-    """The operand of a cat in which all of a part lies, and where."""
+    """The operand of a concatenation in which all of a slice lies, and where."""
     axis, begin = cat.attrs["axis"], 0
     start, step, length = bounds[axis]
     low, high = sorted((start, start + step * (length - 1)))
@@ -101,10 +101,10 @@ def _piece(cat: Node, bounds: Bounds) -> tuple[Node, Bounds] | None:
     return None
 
 
-def join_embeds(graph: Graph) -> Graph:
-    """Sums of pads that lie side by side along an axis, as the gradients of slices are, become one cat.
+def join_pads(graph: Graph) -> Graph:
+    """Sums of pads that lie side by side along an axis, as the gradients of slices are, become one concatenation.
 
-    0.0 is added to its pieces, since 0.0 + -0.0, which the sum computes, is 0.0.
+    0.0 is added to its operands, since 0.0 + -0.0, which the sum computes, is 0.0.
     """
     users = count_users(graph)
     kept = {*graph.outputs, *(new for _, new in graph.updates), *graph.inputs}
@@ -135,7 +135,7 @@ def join_embeds(graph: Graph) -> Graph:
 
 
 def _joined(node: Node, parts: list[Node]) -> Node | None:
-    """The pads as a cat, where they tile the shape along one axis."""
+    """The pads as a concatenation, where they tile the shape along one axis."""
     bounds = [part.attrs["bounds"] for part in parts]
     whole = tuple((0, 1, n) for n in node.shape)
     axes = {a for b in bounds for a, (one, all_) in enumerate(zip(b, whole, strict=True)) if one != all_}

@@ -59,9 +59,7 @@ def common_subexpressions(graph: Graph) -> Graph:
 
 def drop_identities(graph: Graph) -> Graph:
     """Remove what changes nothing: x * 1, x / 1, x - 0, -(-x), casts, reshapes and permutations to the same."""
-    return rebuild(
-        graph, lambda node, operands: _IDENTITIES[node.op](node, operands) if node.op in _IDENTITIES else None
-    )
+    return rebuild(graph, lambda node, operands: _IDENTITIES[node.op](node, operands), _IDENTITIES)
 
 
 def _times_one(node: Node, operands: tuple[Node, ...]) -> Node | None:
@@ -152,7 +150,7 @@ def strength_reduction(graph: Graph) -> Graph:
     """
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        if node.op is not TABLE["pow"] or node.dtype.kind != "f":
+        if node.dtype.kind != "f":
             return None
         exponent = filled(operands[1])
         if exponent is not None and exponent == 2:
@@ -161,7 +159,7 @@ def strength_reduction(graph: Graph) -> Graph:
             return apply(TABLE["sqrt"], operands[:1], NO_ATTRS)
         return None
 
-    return rebuild(graph, rule)
+    return rebuild(graph, rule, {TABLE["pow"]})
 
 
 PASSES: Final[tuple[Callable[[Graph], Graph], ...]] = (

@@ -22,7 +22,7 @@ def unit_steps(graph: Graph) -> Graph:
     """Pads with a step s become pads with step 1 of x with s - 1 zeros after each element."""
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        if node.op is not PAD or all(abs(step) == 1 or length <= 1 for _, step, length in node.attrs["bounds"]):
+        if all(abs(step) == 1 or length <= 1 for _, step, length in node.attrs["bounds"]):
             return None
         (x,) = operands
         bounds = []
@@ -42,15 +42,13 @@ def unit_steps(graph: Graph) -> Graph:
             bounds.append((start, 1 if step > 0 else -1, kept))
         return apply(PAD, (x,), {"shape": node.shape, "bounds": tuple(bounds)})
 
-    return rebuild(graph, rule)
+    return rebuild(graph, rule, {PAD})
 
 
 def slice_of_concatenation(graph: Graph) -> Graph:
     """A slice of a slice is one slice, and one that lies in one operand of a concatenation is a slice of that."""
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        if node.op is not SLICE:
-            return None
         (x,), bounds = operands, node.attrs["bounds"]
         while x.op in (SLICE, CAT) and is_fixed(x.shape, node.shape):
             if x.op is SLICE:
@@ -62,9 +60,9 @@ def slice_of_concatenation(graph: Graph) -> Graph:
             if piece is None:
                 break
             x, bounds = piece
-        return apply(SLICE, (x,), {"bounds": bounds})
+        return None if x is operands[0] else apply(SLICE, (x,), {"bounds": bounds})
 
-    return rebuild(graph, rule)
+    return rebuild(graph, rule, {SLICE})
 
 
 def cut_concatenations(graph: Graph) -> Graph:
@@ -72,7 +70,7 @@ def cut_concatenations(graph: Graph) -> Graph:
     users = count_users(graph)
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        if node.op is not SLICE or operands[0].op is not CAT or users[node.inputs[0]] > 1:
+        if operands[0].op is not CAT or users[node.inputs[0]] > 1:
             return None
         (cat,), bounds, axis = operands, node.attrs["bounds"], operands[0].attrs["axis"]
         begin, parts = 0, []
@@ -86,7 +84,7 @@ def cut_concatenations(graph: Graph) -> Graph:
             return None
         return apply(CAT, tuple(parts), cat.attrs)
 
-    return rebuild(graph, rule)
+    return rebuild(graph, rule, {SLICE})
 
 
 def _piece(cat: Node, bounds: Bounds) -> tuple[Node, Bounds] | None:
@@ -117,7 +115,7 @@ def join_pads(graph: Graph) -> Graph:
     }
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        if node.op is not ADD or node in inner or node.dtype.kind != "f":
+        if node in inner or node.dtype.kind != "f":
             return None
         parts: list[Node] = []
         stack = list(operands)
@@ -131,7 +129,7 @@ def join_pads(graph: Graph) -> Graph:
                 return None
         return _joined(node, parts)
 
-    return rebuild(graph, rule)
+    return rebuild(graph, rule, {ADD})
 
 
 def _joined(node: Node, parts: list[Node]) -> Node | None:
@@ -162,8 +160,6 @@ def read_transposed(graph: Graph) -> Graph:
     """A product of a transposed matrix reads the matrix transposed."""
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        if node.op is not MATMUL:
-            return None
         attrs, new = dict(node.attrs), list(operands)
         for k, flag in enumerate(("tx", "ty")):
             x = new[k]
@@ -172,7 +168,7 @@ def read_transposed(graph: Graph) -> Graph:
                 new[k], attrs[flag] = x.inputs[0], not attrs[flag]
         return apply(MATMUL, tuple(new), attrs) if attrs != node.attrs else None
 
-    return rebuild(graph, rule)
+    return rebuild(graph, rule, {MATMUL})
 
 
 def keep_axes(graph: Graph) -> Graph:
@@ -181,7 +177,7 @@ def keep_axes(graph: Graph) -> Graph:
     """
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        if node.op is not MATMUL or len(node.shape) != 2 or is_large(node):
+        if len(node.shape) != 2 or is_large(node):
             return None
         x, y = operands
         tx, ty = node.attrs["tx"], node.attrs["ty"]
@@ -195,7 +191,7 @@ def keep_axes(graph: Graph) -> Graph:
             return apply(SUM, (product,), {"axis": tuple(range(len(lead) - 1)), "keepdims": False})
         return None
 
-    return rebuild(graph, rule)
+    return rebuild(graph, rule, {MATMUL})
 
 
 def _lead(node: Node) -> tuple[int, ...]:
@@ -216,11 +212,10 @@ def join_reshapes(graph: Graph) -> Graph:
     """A reshape of a reshape is one, also where it changes nothing: that depends on lengths."""
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        if node.op is not RESHAPE or operands[0].op is not RESHAPE:
-            return None
-        return apply(RESHAPE, operands[0].inputs, node.attrs)
+        (x,) = operands
+        return apply(RESHAPE, x.inputs, node.attrs) if x.op is RESHAPE else None
 
-    return rebuild(graph, rule)
+    return rebuild(graph, rule, {RESHAPE})
 
 
 def with_axes(graph: Graph) -> Graph:

@@ -36,6 +36,8 @@ def _work(node: Node) -> int:
 
 def unroll(graph: Graph, limit: int = LIMIT, work: float = WORK) -> Graph:
     """The graph without the scans that are short by these measures."""
+    if not any(node.op is SCAN for node in graph.nodes):
+        return graph
     new: dict[Node, Node] = {node: node for node in graph.inputs}
     columns: dict[Node, list[Node]] = {}
     for node in graph.nodes:

@@ -132,12 +132,12 @@ def without_an_output(planned: Any) -> Any:
     first, *rest = planned.plans
     output = planned.job.parts[0].graph.outputs[0]
     stored = {node: why for node, why in first.stored.items() if node is not output}
-    return replace(planned, plans=(Plan(stored, first.plain), *rest))
+    return replace(planned, plans=(Plan(stored, first.row_major), *rest))
 
 
 def with_a_stranger(planned: Any) -> Any:
     first, *rest = planned.plans
-    return replace(planned, plans=(Plan({**first.stored, tg.ones(3).node: "input"}, first.plain), *rest))
+    return replace(planned, plans=(Plan({**first.stored, tg.ones(3).node: "input"}, first.row_major), *rest))
 
 
 def one_place_for_two(planned: Any) -> Any:

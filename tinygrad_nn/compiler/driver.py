@@ -30,7 +30,7 @@ from .lower.parts import Lowered, Planned, lower_parts, plan_parts
 from .lower.training_loop import TrainingProgram, training_program
 from .notice import announcement
 from .passes.algebra import rewrite
-from .passes.merge import overlaid
+from .passes.merge import merged
 from .passes.movement import with_axes
 from .schedule.schedule import Schedule, schedule
 from .target import Target
@@ -149,7 +149,7 @@ def merge(job: Job, order: Order) -> Job:
 
 def _merged(part: Part, batches: Batches, last: Part) -> list[Part]:
     same = part.results == last.results  # numbers of Python's may differ where graphs do not
-    common = overlaid(with_axes(part.graph), with_axes(last.graph)) if same else None
+    common = merged(with_axes(part.graph), with_axes(last.graph)) if same else None
     if common is None or last.batches is None:
         return [replace(part, last=None), last]
     both = replace(batches, rounds=batches.rounds + 1, short=last.batches.rows)

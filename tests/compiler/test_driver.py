@@ -237,9 +237,15 @@ def test_a_number_that_depends_on_the_size_of_the_batch() -> None:
 @pytest.mark.parametrize(
     ("debug", "heads"),
     [
-        (1, ["compiled: "]),
-        (2, ["-- graph", "compiled: "]),
-        (5, ["-- graph", "-- why a node has a buffer", "-- loops", "-- steps", "compiled: ", "-- LLVM"]),
+        (1, ["compiled: ", "milliseconds: "]),
+        (2, ["-- graph", "compiled: ", "milliseconds: "]),
+        (
+            5,
+            [
+                *("-- graph", "-- why a node has a buffer", "-- loops", "-- steps"),
+                *("compiled: ", "-- LLVM", "milliseconds: "),
+            ],
+        ),
     ],
 )
 def test_what_is_printed(debug: int, heads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,3 +257,4 @@ def test_what_is_printed(debug: int, heads: list[str], monkeypatch: pytest.Monke
     build(job)
     assert [next(head for head in heads if text.startswith(head)) for text in said] == heads
     assert "kernels" in said[heads.index("compiled: ")]
+    assert all(name in said[-1] for name in NAMES)

@@ -178,7 +178,6 @@ _COMPUTE: Final[dict[str, Callable[..., Any]]] = {
     "half": lambda machine, v, x: x[v.data : v.data + v.lanes],
     "first": lambda machine, v, x: x[0],
     "any": lambda machine, v, x: x.any(),
-    "freeze": lambda machine, v, x: x,
     "start": lambda machine, v: (v.data, 0),
     "address": lambda machine, v, start, offset: (start[0], offset),
     "load": Machine.load,

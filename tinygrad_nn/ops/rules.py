@@ -58,13 +58,15 @@ def gives_bool(name: str, *kinds: str) -> Callable[..., DType]:
 
 def check_kinds(name: str, dtypes: tuple[DType, ...], kinds: tuple[str, ...]) -> None:
     """Raise DTypeError unless all dtypes are equal and of one of the kinds."""
+    first = dtypes[0]
+    if first.kind in kinds and all(dtype is first or dtype == first for dtype in dtypes):
+        return
     got = " and ".join(dtype.name for dtype in dtypes)
-    if any(dtype != dtypes[0] for dtype in dtypes):
+    if any(dtype != first for dtype in dtypes):
         raise DTypeError(message(name, f"dtypes {got}", "equal dtypes", "convert one with .to(dtype)"))
-    if dtypes[0].kind not in kinds:
-        words = {"f": "a float", "i": "an integer", "b": "bool"}
-        expected = " or ".join(words[kind] for kind in kinds)
-        raise DTypeError(message(name, f"dtype {got}", f"{expected} dtype", "convert it with .to(dtype)"))
+    words = {"f": "a float", "i": "an integer", "b": "bool"}
+    expected = " or ".join(words[kind] for kind in kinds)
+    raise DTypeError(message(name, f"dtype {got}", f"{expected} dtype", "convert it with .to(dtype)"))
 
 
 def check_index(name: str, dtype: DType) -> None:

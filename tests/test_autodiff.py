@@ -4,6 +4,7 @@ it is a linear map that can be walked again.
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import math
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import tinygrad_nn as tg
 from tinygrad_nn.autodiff import RELEASED, reverse
 from tinygrad_nn.errors import DTypeError, GraphError, ShapeError
 from tinygrad_nn.graph import Node
+from tinygrad_nn.ops.movement import CAT
 
 
 def leaf(*values: float) -> tg.Tensor:
@@ -183,6 +185,23 @@ def test_only_wanted_inputs_are_walked_to() -> None:
         tensor.register_hook(lambda g, name=name: seen.append(name))  # type: ignore[misc]
     gradients((left * right).sum(), y)
     assert seen == ["right", "y"]
+
+
+def test_one_rule_for_all_operands_runs_once_and_is_told_which_are_wanted() -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def rule(g: Any, out: Any, *xs: Any, wanted: tuple[int, ...], axis: int) -> dict[int, Any]:
+        asked.append(wanted)
+        return CAT.vjp(g, out, *xs, wanted=wanted, axis=axis)  # type: ignore[operator,no-any-return]
+
+    op = dataclasses.replace(CAT, vjp=rule)
+    assert op.differentiable
+    x, y, z, constant = leaf(1.0), leaf(2.0, 3.0), leaf(4.0), tg.tensor([5.0], dtype=tg.float64)
+    out = x.apply(op, y, constant, z, axis=0)
+    weighted = (out * tg.tensor([1.0, 2.0, 3.0, 4.0, 5.0], dtype=tg.float64)).sum()
+    assert [g.tolist() for g in gradients(weighted, x, y, z)] == [[1.0], [2.0, 3.0], [5.0]]
+    assert [g.tolist() for g in gradients(weighted, z)] == [[5.0]]
+    assert asked == [(0, 1, 3), (3,)]
 
 
 def test_constants_and_integers_end_the_walk() -> None:

@@ -16,7 +16,7 @@ from tinygrad_nn.adjoint import SCAN
 from tinygrad_nn.errors import GraphError
 from tinygrad_nn.executor import run
 from tinygrad_nn.graph import Graph, Node, reachable
-from tinygrad_nn.ops.scan import Columns, _program
+from tinygrad_nn.ops.scan import Cotangents, _program
 from tinygrad_nn.pytree import flatten, mapped
 
 LENGTHS = (0, 1, 2, 7)
@@ -352,7 +352,7 @@ def test_the_rule_knows_its_cotangent() -> None:
     w, x = numbers(2), numbers(3, 2)
     (node,) = scans(tg.scan(lambda c, x: (c * w + x, None), x[0], x)[0])
     out, operands = tg.Tensor.handle(node), [tg.Tensor.handle(operand) for operand in node.inputs]
-    seeds = [Columns({0: tg.ones(3, 2, dtype=tg.float64) * k}) for k in (1.0, 2.0)]
+    seeds = [Cotangents({0: tg.ones(3, 2, dtype=tg.float64) * k}) for k in (1.0, 2.0)]
     wanted = tuple(range(len(operands)))
     one, two = (node.op.vjp(g, out, *operands, wanted=wanted, **node.attrs) for g in seeds)
     assert one.keys() == two.keys() == set(wanted)

@@ -20,7 +20,17 @@ from .ops.contract import MATMUL
 from .ops.movement import RESHAPE, SLICE
 from .ops.reduce import SUM
 from .ops.rules import op_cost
-from .ops.scan import COLUMN, Columns, column, last, run_steps, scan_dtype, scan_follows, scan_shape, start_of
+from .ops.scan import (
+    STACKED,
+    Cotangents,
+    last,
+    run_steps,
+    scan_dtype,
+    scan_follows,
+    scan_shape,
+    stacked_output,
+    start_of,
+)
 from .ops.source import INPUT
 from .tensor import Tensor, enable_grad
 from .tensor.core import mode, tracing
@@ -67,11 +77,11 @@ class Body(Graph):
         """The same graph by another name."""
         return replace(self, label=label)
 
-    def saving(self, carries: int, series: int, needs: tuple[int, ...]) -> Body:
+    def saving(self, carries: int, xs: int, needs: tuple[int, ...]) -> Body:
         """The body that also leaves what its gradient reads, if one may be asked for."""
         if not needs or not mode.grad:
             return self
-        key = (carries, series, needs)
+        key = (carries, xs, needs)
         if key not in self.known:
             everything = tuple(range(len(self.outputs)))
             saved = _Walk(self, carries, needs, everything).to_save(self.inputs[carries:])
@@ -86,18 +96,18 @@ class Body(Graph):
         body: Body = self.known[key]
         return body
 
-    def adjoint(self, carries: int, series: int, needs: tuple[int, ...], seeded: tuple[int, ...]) -> Adjoint:
+    def adjoint(self, carries: int, xs: int, needs: tuple[int, ...], seeded: tuple[int, ...]) -> Adjoint:
         """The step of the backward scan, given which outputs have a cotangent."""
-        key = (carries, series, needs, seeded)
+        key = (carries, xs, needs, seeded)
         if key not in self.known:
-            self.known[key] = _adjoint(_Walk(self, carries, needs, seeded), series)
+            self.known[key] = _adjoint(_Walk(self, carries, needs, seeded), xs)
         adjoint: Adjoint = self.known[key]
         return adjoint
 
 
 def _called(node: Node) -> str:
     """What pictures call a value of a step that has no name."""
-    if node.op is COLUMN and node.inputs[0].op is SCAN:
+    if node.op is STACKED and node.inputs[0].op is SCAN:
         return str(node.inputs[0].attrs["body"].label.leaver(node.attrs["k"]))
     return f"values of {node.attrs['body'].label.title}" if node.op is SCAN else node.op.name
 
@@ -160,12 +170,12 @@ def _is_cheap(node: Node) -> bool:
 
 
 def _seed(root: Node, g: Tensor) -> Any:
-    """The cotangent of an output; that of a scan, which was left for the gradient, is known by its columns."""
+    """The cotangent of an output; that of a scan, which was left for the gradient, is known by its outputs."""
     if root.op is not SCAN:
         return g
     inner, length = root.attrs["body"], root.attrs["length"]
     starts = [start_of(inner, length, k) for k in range(len(inner.outputs) + 1)]
-    return Columns(
+    return Cotangents(
         {
             k: g.narrow(0, starts[k], starts[k + 1] - starts[k]).reshape((length, *node.shape))
             for k, node in enumerate(inner.outputs)
@@ -193,34 +203,34 @@ class Stack:
 class Adjoint:
     """The step of a backward scan, and how cotangents come of what it leaves.
 
-    The inputs of `body` are the cotangents of the carries, entries of the stacks `inside`, and the operands `rest`; its
-    outputs the cotangents of the carries before the step, and the entries of `columns`. Nodes stand for one step's
-    value: `targets` for the cotangents of operands, None where that is 0. A cotangent of what every step reads is a sum
-    over the steps, which the nodes `sums` make of others, in their order.
+    The inputs of `body` are the cotangents of the carries, entries of the stacks `inside`, and the operands `consts`;
+    its outputs the cotangents of the carries before the step, and the values `made`. Nodes stand for one step's value:
+    `targets` for the cotangents of operands, None where that is 0. A cotangent of a const is a sum over the steps,
+    which the nodes `sums` make of others, in their order.
     """
 
     body: Body
     stacks: Mapping[Node, Stack]
     inside: tuple[Node, ...]
-    rest: tuple[int, ...]
-    columns: Mapping[Node, int]
+    consts: tuple[int, ...]
+    made: Mapping[Node, int]
     targets: Mapping[int, Node | None]
     sums: tuple[Node, ...]
 
 
-def _adjoint(walk: _Walk, series: int) -> Adjoint:
+def _adjoint(walk: _Walk, xs: int) -> Adjoint:
     """What there is for all steps, what is to be summed, and the step that makes the rest."""
     body, carries = walk.body, walk.carries
     given = [handle.node for handle in walk.given]
     stand_ins, new = _cut_loose(walk, given[:carries])
     found = {k: new[g.node] for k, g in walk.found.items()}
     targets = {k: found.get(k) for k in walk.needs if k >= carries}
-    sums, wanted = _sums([node for k, node in targets.items() if node is not None and k >= carries + series])
-    wanted += [node for k, node in targets.items() if node is not None and k < carries + series]
+    sums, wanted = _sums([node for k, node in targets.items() if node is not None and k >= carries + xs])
+    wanted += [node for k, node in targets.items() if node is not None and k < carries + xs]
     stacks = {handle.node: Stack("cotangent", k) for k, handle in walk.rows.items()}
     stacks |= {node: Stack("output", k) for node, k in stand_ins.items()}
     stacks |= {node: Stack("began", k) for k, node in enumerate(given[:carries])}
-    stacks |= {node: Stack("operand", k) for k, node in enumerate(given[carries : carries + series], carries)}
+    stacks |= {node: Stack("operand", k) for k, node in enumerate(given[carries : carries + xs], carries)}
     leaving = [node for node in dict.fromkeys(wanted) if node not in stacks]
     with tracing(Symbolic()), enable_grad():
         handles = [
@@ -232,17 +242,17 @@ def _adjoint(walk: _Walk, series: int) -> Adjoint:
     used = inside.union(wanted)
     stacks = {node: stack for node, stack in stacks.items() if node in used or stack.kind == "cotangent"}
     read = tuple(node for node in stacks if node in inside)
-    rest = tuple(k for k, node in enumerate(given) if k >= carries + series and node in inside)
-    inputs = [*(handle.node for handle in walk.carried), *read, *(given[k] for k in rest)]
-    gradients = [f"grad of {body.label.mover(k)}" for k in range(carries + series)]
-    names = {node: gradients[k] for k, node in targets.items() if node is not None and k < carries + series}
+    consts = tuple(k for k, node in enumerate(given) if k >= carries + xs and node in inside)
+    inputs = [*(handle.node for handle in walk.carried), *read, *(given[k] for k in consts)]
+    gradients = [f"grad of {body.label.mover(k)}" for k in range(carries + xs)]
+    names = {node: gradients[k] for k, node in targets.items() if node is not None and k < carries + xs}
     label = Label(
         f"gradient of {body.label.title}",
         (*gradients[:carries], *(stacks[node].name(body.label) for node in read)),
         (*gradients[:carries], *(names.get(node, _called(node)) for node in leaving)),
     )
-    columns = {node: k for k, node in enumerate(leaving, carries)}
-    return Adjoint(Body.of(outputs, inputs).named(label), stacks, read, rest, columns, targets, sums)
+    made = {node: k for k, node in enumerate(leaving, carries)}
+    return Adjoint(Body.of(outputs, inputs).named(label), stacks, read, consts, made, targets, sums)
 
 
 def _cut_loose(walk: _Walk, first: Sequence[Node]) -> tuple[dict[Node, int], dict[Node, Node]]:
@@ -259,7 +269,7 @@ def _cut_loose(walk: _Walk, first: Sequence[Node]) -> tuple[dict[Node, int], dic
 def _passes_sums(node: Node) -> bool:
     """Whether a sum over steps of the op is the op of the sums."""
     same_dtype = all(operand.dtype == node.dtype for operand in node.inputs)
-    return node.op.linear and node.op.kind in ("movement", "elementwise") and same_dtype and node.op is not COLUMN
+    return node.op.linear and node.op.kind in ("movement", "elementwise") and same_dtype and node.op is not STACKED
 
 
 def _sum_of_products(node: Node, stacked: Mapping[Node, Tensor]) -> Tensor:
@@ -338,7 +348,7 @@ def cut(roots: Sequence[Node], stand_ins: Mapping[Node, Node]) -> dict[Node, Nod
 
 def _remade(node: Node, operands: tuple[Node, ...]) -> Node:
     """The same op on other operands. What stands for a scan is no scan, so a part of it is cut out as of any tensor."""
-    if node.op is COLUMN and operands[0].op is not SCAN:
+    if node.op is STACKED and operands[0].op is not SCAN:
         start, length = node.attrs["start"], prod(node.shape)
         bounds = {"bounds": ((start, 1, length),)}
         part = Node(SLICE, operands, bounds, (length,), node.dtype, None, node.needs_grad)
@@ -358,13 +368,13 @@ def _before(stacked: Tensor, first: Tensor, reverse: bool) -> Tensor:
 
 
 def _cotangents(
-    g: Columns,
+    g: Cotangents,
     out: Any,
     *operands: Any,
     wanted: tuple[int, ...],
     body: Body,
     carries: int,
-    series: int,
+    xs: int,
     length: int,
     reverse: bool,
     needs: tuple[int, ...],
@@ -374,8 +384,9 @@ def _cotangents(
     It carries the cotangents of the carries. What every step reads gets the sum of its cotangents, made of what the
     scan leaves once it is over.
     """
-    adjoint = body.adjoint(carries, series, wanted, tuple(sorted(g.parts)))
-    left = {stack.k: column(out, body, length, stack.k) for stack in adjoint.stacks.values() if stack.kind in _LEFT}
+    adjoint = body.adjoint(carries, xs, wanted, tuple(sorted(g.parts)))
+    read = {stack.k for stack in adjoint.stacks.values() if stack.kind in _LEFT}
+    left = {k: stacked_output(out, body, length, k) for k in read}
     make: dict[str, Callable[[int], Any]] = {
         "cotangent": lambda k: g.parts[k],
         "output": lambda k: left[k],
@@ -386,19 +397,19 @@ def _cotangents(
     starts = [
         operands[k].new_zeros(node.shape).cast(node.dtype) for k, node in enumerate(adjoint.body.inputs[:carries])
     ]
-    columns = []
+    made = []
     if adjoint.body.outputs:
-        given = [*starts, *(stacked[node] for node in adjoint.inside), *(operands[k] for k in adjoint.rest)]
+        given = [*starts, *(stacked[node] for node in adjoint.inside), *(operands[k] for k in adjoint.consts)]
         backwards = bound(given, adjoint.body, length, carries, len(adjoint.inside), not reverse)
-        columns = [column(backwards, adjoint.body, length, k) for k in range(len(adjoint.body.outputs))]
-    stacked |= {node: columns[k].cast(node.dtype) for node, k in adjoint.columns.items()}
+        made = [stacked_output(backwards, adjoint.body, length, k) for k in range(len(adjoint.body.outputs))]
+    stacked |= {node: made[k].cast(node.dtype) for node, k in adjoint.made.items()}
     totals = _totals(adjoint.sums, stacked)
-    found = {k: last(columns[k], starts[k], not reverse) for k in wanted if k < carries}
+    found = {k: last(made[k], starts[k], not reverse) for k in wanted if k < carries}
     for k, target in adjoint.targets.items():
         if target is None:
             found[k] = operands[k].new_zeros(operands[k].shape)
         else:
-            found[k] = stacked[target] if k < carries + series else totals[target]
+            found[k] = stacked[target] if k < carries + xs else totals[target]
     return {k: cotangent.cast(operands[k].dtype) for k, cotangent in found.items()}
 
 
@@ -407,17 +418,17 @@ _LEFT: Final = ("output", "began")  # stacks that are made of what the scan left
 SCAN: Final = Op("scan", "control", scan_shape, scan_dtype, run_steps, _cotangents, follows=scan_follows)
 
 
-def bound(operands: Sequence[Any], body: Body, length: int, carries: int, series: int, reverse: bool) -> Any:
+def bound(operands: Sequence[Any], body: Body, length: int, carries: int, xs: int, reverse: bool) -> Any:
     """SCAN applied to handles."""
     needs = tuple(k for k, handle in enumerate(operands) if handle.requires_grad)
     first, *others = operands
     return first.apply(
         SCAN,
         *others,
-        body=body.saving(carries, series, needs),
+        body=body.saving(carries, xs, needs),
         length=length,
         carries=carries,
-        series=series,
+        xs=xs,
         reverse=reverse,
         needs=needs,
     )

@@ -17,7 +17,7 @@ from .anomaly import at_step
 from .errors import DTypeError, ShapeError, TraceError, message
 from .graph import Graph, Node, next_serial
 from .ops.elementwise import CAST
-from .ops.scan import column, last
+from .ops.scan import last, stacked_output
 from .ops.source import INPUT
 from .pytree import Tree, flatten, leaf_names, unflatten
 from .settings import shown, typed
@@ -252,9 +252,9 @@ class _Loop:
             return unflatten(self.tree, self.init), None if made.tree is None else unflatten(made.tree, empty)
         count = len(self.init)
         scanned = bound(operands, made.body, self.length, count, len(self.entries), self.reverse)
-        columns = [column(scanned, made.body, self.length, k) for k in range(len(made.body.outputs))]
-        finals = [last(stacked, x, self.reverse) for stacked, x in zip(columns[:count], self.init, strict=True)]
-        ys = [columns[k] for k in made.rows]
+        stacks = [stacked_output(scanned, made.body, self.length, k) for k in range(len(made.body.outputs))]
+        finals = [last(stacked, x, self.reverse) for stacked, x in zip(stacks[:count], self.init, strict=True)]
+        ys = [stacks[k] for k in made.rows]
         return unflatten(self.tree, finals), None if made.tree is None else unflatten(made.tree, ys)
 
     def _recorded(self) -> _Recording:
@@ -319,8 +319,8 @@ class _Loop:
             at_step(self.name, None)
         if self.reverse:
             rows.reverse()
-        columns = [first.cat_with(*others, dim=0) if others else first for first, *others in zip(*rows, strict=True)]
-        return unflatten(self.tree, carry), None if y_tree is None else unflatten(y_tree, columns)
+        stacks = [first.cat_with(*others, dim=0) if others else first for first, *others in zip(*rows, strict=True)]
+        return unflatten(self.tree, carry), None if y_tree is None else unflatten(y_tree, stacks)
 
 
 def _computed_once(

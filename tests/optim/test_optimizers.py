@@ -179,15 +179,15 @@ def test_the_step_leaves_no_graph_behind() -> None:
 
 
 @pytest.mark.parametrize(("name", "options"), CONFIGS, ids=IDS)
-def test_plain_values_give_the_bits_that_tensors_give(
+def test_untaped_values_give_the_bits_that_tensors_give(
     name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = getattr(tg.optim, name)
-    assert kind.plain
+    assert kind.untaped
     for dtype in ("float32", "float64"):
         fast, _ = run_ours(name, options, dtype, 3)
         with monkeypatch.context() as patch:
-            patch.setattr(kind, "plain", False)
+            patch.setattr(kind, "untaped", False)
             slow, _ = run_ours(name, options, dtype, 3)
         for a, b in zip(fast, slow, strict=True):
             assert a.detach().numpy().tobytes() == b.detach().numpy().tobytes()

@@ -8,21 +8,21 @@ import numpy as np
 
 import tinygrad_nn as tg
 from tinygrad_nn.ops.movement import PAD
-from tinygrad_nn.tensor.plain import Placed, Plain
+from tinygrad_nn.tensor.untaped import Placed, Untaped
 
 RNG = np.random.default_rng(3)
 
 
-def plain(array: Any) -> Plain:
-    made = Plain()
+def untaped(array: Any) -> Untaped:
+    made = Untaped()
     made.value = np.asarray(array)
     return made
 
 
-def piece(start: int, length: int) -> tuple[Plain, np.ndarray[Any, Any]]:
+def piece(start: int, length: int) -> tuple[Untaped, np.ndarray[Any, Any]]:
     """A piece of a line of 6 as the walk makes it, and the array it stands for."""
     own, bounds = RNG.normal(size=length), ((start, 1, length),)
-    return plain(own)._placed((6,), bounds), PAD.numpy(own, (6,), bounds)
+    return untaped(own)._placed((6,), bounds), PAD.numpy(own, (6,), bounds)
 
 
 def test_sums_have_the_bits_of_sums_one_after_another() -> None:
@@ -36,8 +36,8 @@ def test_sums_have_the_bits_of_sums_one_after_another() -> None:
 
 
 def test_negative_zero_is_as_before() -> None:
-    zero = plain([-0.0])
-    one, other = zero._placed((2,), ((0, 1, 1),)), plain([1.0])._placed((2,), ((1, 1, 1),))
+    zero = untaped([-0.0])
+    one, other = zero._placed((2,), ((0, 1, 1),)), untaped([1.0])._placed((2,), ((1, 1, 1),))
     assert np.signbit(one.value).tolist() == [True, False]
     assert np.signbit((one + other).value).tolist() == [False, False]
 
@@ -50,8 +50,8 @@ def test_two_sums_from_one_beginning_do_not_meet() -> None:
     np.testing.assert_array_equal(right.value, x + y + y)
     np.testing.assert_array_equal(first.value, x + y)
     np.testing.assert_array_equal((left + right).value, (x + y + z) + (x + y + y))
-    np.testing.assert_array_equal((a + plain(x)).value, x + x)
-    np.testing.assert_array_equal((plain(x) + a).value, x + x)
+    np.testing.assert_array_equal((a + untaped(x)).value, x + x)
+    np.testing.assert_array_equal((untaped(x) + a).value, x + x)
     np.testing.assert_array_equal((a * 2.0).value, x * 2.0)
 
 

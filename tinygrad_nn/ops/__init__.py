@@ -1,7 +1,7 @@
 """THE op table: every primitive of the project, by name. One block per op, in the file of its kind.
 
 A new op is one block in one of these files and its name in that file's OPS. See docs/adding_an_op.md.
-Outside of the table are scan.COLUMN and adjoint.SCAN: their attributes hold a program, which no case describes.
+Outside of the table are scan.STACKED and adjoint.SCAN: their attributes hold a program, which no case describes.
 """
 
 from __future__ import annotations

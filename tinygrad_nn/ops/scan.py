@@ -1,17 +1,17 @@
-"""What SCAN means: a loop over time as one node that holds the program of a step. COLUMN: one of its results, of all
+"""What SCAN means: a loop over time as one node that holds the program of a step. STACKED: one of its results, of all
 steps. The op itself, which knows its gradient, is `adjoint.SCAN`.
 
-Operands of SCAN: the first carries, then the series (T, ...) of which each step reads its entry, then what every step
-reads as it is. Attributes:
+Operands of SCAN: the first carries, then the xs (T, ...) of which each step reads its entry, then the consts, which
+every step reads as they are. Attributes:
 
-    body     the Graph of a step: inputs (carries, entries, the rest), outputs (the next carries, then what is stacked)
+    body     the Graph of a step: inputs (carries, entries, consts), outputs (the next carries, then what is stacked)
     length   T
-    carries, series   how many of the operands are these
+    carries, xs   how many of the operands are these
     reverse  from the last entry to the first
     needs    the operands that want a gradient
 
 A node has one value, so it is flat: the outputs of the body one after the other, each with its T entries in their
-order. Its cotangent is a `Columns`, which knows which outputs have none.
+order. Its cotangent is a `Cotangents`, which knows which outputs have none.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def start_of(body: Graph, length: int, k: int) -> int:
     return length * sum(prod(node.shape) for node in body.outputs[:k])
 
 
-def scan_shape(*shapes: Shape, body: Graph, length: int, carries: int, series: int, **attrs: Any) -> Shape:
+def scan_shape(*shapes: Shape, body: Graph, length: int, carries: int, xs: int, **attrs: Any) -> Shape:
     """All outputs of all steps in a row."""
-    entries = range(carries, carries + series)
+    entries = range(carries, carries + xs)
     expected = tuple((length, *node.shape) if k in entries else node.shape for k, node in enumerate(body.inputs))
     if shapes != expected:
         raise ShapeError(message("scan", f"operands of shapes {shapes}", f"{expected}"))
@@ -86,48 +86,48 @@ def run_steps(
     body: Graph,
     length: int,
     carries: int,
-    series: int,
+    xs: int,
     reverse: bool,
     needs: tuple[int, ...],
 ) -> Any:
     """The loop, in Python; what does not change from step to step is computed once."""
     flat = np.empty(start_of(body, length, len(body.outputs)), body.outputs[0].dtype)
     starts = [start_of(body, length, k) for k in range(len(body.outputs) + 1)]
-    columns = [flat[starts[k] : starts[k + 1]].reshape((length, *node.shape)) for k, node in enumerate(body.outputs)]
-    values, once, each, outputs = _program(body, carries + series)
+    stacked = [flat[starts[k] : starts[k + 1]].reshape((length, *node.shape)) for k, node in enumerate(body.outputs)]
+    values, once, each, outputs = _program(body, carries + xs)
     values[: len(operands)] = operands
     _run(values, once)
-    leaving = list(zip(columns, outputs, strict=True))
+    leaving = list(zip(stacked, outputs, strict=True))
     for t in reversed(range(length)) if reverse else range(length):
-        for k in range(carries, carries + series):
+        for k in range(carries, carries + xs):
             values[k] = operands[k][t]
         _run(values, each)
-        for column, k in leaving:
-            column[t] = values[k]
+        for every, k in leaving:
+            every[t] = values[k]
         values[:carries] = [values[k] for k in outputs[:carries]]
     return flat
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class Cotangents:
     """The cotangent of a scan: a handle (T, ...) for each output that has one."""
 
     parts: Mapping[int, Any]
 
-    def __add__(self, other: Columns) -> Columns:
+    def __add__(self, other: Cotangents) -> Cotangents:
         parts = dict(self.parts)
         for k, g in other.parts.items():
             parts[k] = parts[k] + g if k in parts else g
-        return Columns(parts)
+        return Cotangents(parts)
 
 
-def _column_shape(x: Shape, k: int, start: int, shape: Shape) -> Shape:
+def _stacked_shape(x: Shape, k: int, start: int, shape: Shape) -> Shape:
     if len(x) != 1 or not 0 <= start <= start + prod(shape) <= x[0]:
-        raise ShapeError(message("column", f"shape {shape} from {start} on for {x}", "a part of a scan"))
+        raise ShapeError(message("stacked", f"shape {shape} from {start} on for {x}", "a part of a scan"))
     return shape
 
 
-def _column_emit(read: Any, index: Any, x: Shape, k: int, start: int, shape: Shape) -> Any:
+def _stacked_emit(read: Any, index: Any, x: Shape, k: int, start: int, shape: Shape) -> Any:
     place, step = read.zero + start, 1
     for part, n in zip(reversed(index), reversed(shape), strict=True):
         place, step = place + part * step, step * n
@@ -135,23 +135,23 @@ def _column_emit(read: Any, index: Any, x: Shape, k: int, start: int, shape: Sha
 
 
 # `k` is the number of the output, `shape` begins with T. The operand is a SCAN.
-COLUMN = Op(
-    "column",
+STACKED = Op(
+    "stacked",
     "movement",
-    shape=_column_shape,
-    dtype=same_dtype("column", "f"),
+    shape=_stacked_shape,
+    dtype=same_dtype("stacked", "f"),
     numpy=lambda x, k, start, shape: x[start : start + prod(shape)].reshape(shape),
-    vjp=(lambda g, out, x, k, start, shape: Columns({k: g}),),
-    emit=_column_emit,
+    vjp=(lambda g, out, x, k, start, shape: Cotangents({k: g}),),
+    emit=_stacked_emit,
     linear=True,
     relays=True,
     follows=lambda varies, out, x, **attrs: not varies(out[0]),
 )
 
 
-def column(scanned: Any, body: Graph, length: int, k: int) -> Any:
+def stacked_output(scanned: Any, body: Graph, length: int, k: int) -> Any:
     """Output k of all steps, (T, ...)."""
-    return scanned.apply(COLUMN, k=k, start=start_of(body, length, k), shape=(length, *body.outputs[k].shape))
+    return scanned.apply(STACKED, k=k, start=start_of(body, length, k), shape=(length, *body.outputs[k].shape))
 
 
 def last(stacked: Any, first: Any, reverse: bool) -> Any:
@@ -160,7 +160,7 @@ def last(stacked: Any, first: Any, reverse: bool) -> Any:
     return stacked.select(0, 0 if reverse else length - 1) if length else first
 
 
-def scan_follows(varies: Any, out: Shape, *shapes: Shape, length: int, carries: int, series: int, **attrs: Any) -> bool:
+def scan_follows(varies: Any, out: Shape, *shapes: Shape, length: int, carries: int, xs: int, **attrs: Any) -> bool:
     """No step is missing, and no entry."""
-    return not any(map(varies, (length, *(shape[0] for shape in shapes[carries : carries + series]))))
+    return not any(map(varies, (length, *(shape[0] for shape in shapes[carries : carries + xs]))))
 

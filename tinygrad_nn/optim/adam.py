@@ -35,7 +35,7 @@ class Adam(Optimizer):
     0.9
     """
 
-    plain = True
+    untaped = True
     decoupled = False
 
     @flags
@@ -98,7 +98,7 @@ class AdamW(Adam):
 class Adamax(Optimizer):
     """Adam with the infinity norm in place of the second moment (same paper, section 7.1)."""
 
-    plain = True
+    untaped = True
 
     @flags
     def __init__(
@@ -131,7 +131,7 @@ class Adamax(Optimizer):
 class NAdam(Optimizer):
     """Adam with Nesterov momentum: Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016."""
 
-    plain = True
+    untaped = True
 
     @flags
     def __init__(
@@ -182,7 +182,7 @@ class NAdam(Optimizer):
 class RAdam(Optimizer):
     """Adam with a rectified adaptive rate: Liu et al., "On the variance of the adaptive learning rate", ICLR 2020."""
 
-    plain = True
+    untaped = True
 
     @flags
     def __init__(

@@ -15,7 +15,7 @@ Params = Iterable[Tensor] | Iterable[dict[str, Any]]
 class RMSprop(Optimizer):
     """Hinton's lecture 6e of "Neural networks for machine learning" (2012); `centered`: Graves, arXiv:1308.0850."""
 
-    plain = True
+    untaped = True
 
     @flags
     def __init__(
@@ -70,7 +70,7 @@ class RMSprop(Optimizer):
 class Adagrad(Optimizer):
     """Duchi, Hazan and Singer, "Adaptive subgradient methods", JMLR 2011."""
 
-    plain = True
+    untaped = True
 
     @flags
     def __init__(
@@ -109,7 +109,7 @@ class Adagrad(Optimizer):
 class Adadelta(Optimizer):
     """Zeiler, "Adadelta: an adaptive learning rate method", arXiv:1212.5701."""
 
-    plain = True
+    untaped = True
 
     @flags
     def __init__(

@@ -20,8 +20,8 @@ from ..tables import html_table
 from ..tensor import Tensor, enable_grad
 from ..tensor.arrays import array_of
 from ..tensor.core import constant, forbid_tracing, mode
-from ..tensor.plain import Plain
 from ..tensor.structure import Watched, WatchedList, note, replaced, same_object
+from ..tensor.untaped import Untaped
 
 State = dict[str, Tensor]
 
@@ -85,14 +85,14 @@ class ParamGroup(MutableMapping[str, Any]):
 
 
 class PlainGroup(ParamGroup):
-    """The same group, seen by an update that is run on plain values."""
+    """The same group, seen by an update that is run on values without a tape."""
 
     def __init__(self, group: ParamGroup) -> None:
         self._group, self._values, self._live = group, group._values, group._live
 
     def live(self, key: str, dtype: DType = FLOAT64) -> Any:
-        """A hyperparameter as a 0-d plain value."""
-        return Plain.handle(self._group.live(key, dtype).node)
+        """A hyperparameter as a 0-d untaped value."""
+        return Untaped.handle(self._group.live(key, dtype).node)
 
 
 def check_setting(owner: str, key: str, value: Any, before: Any = None) -> None:
@@ -188,12 +188,13 @@ def _comparable(value: Any) -> Any:
 class Optimizer:
     """Base of the optimizers: `params` are tensors or groups (dicts with "params" and their own hyperparameters).
 
-    `plain` is set where `update` uses nothing but the methods and operators of what it is given; unless somebody
-    records, it is then run on plain values, which costs half. A subclass with another `update` has to say so again.
+    `untaped` is set where `update` uses nothing but the methods and operators of what it is given; unless somebody
+    records, it is then run on values without a tape, which costs half. A subclass with another `update` has to say so
+    again.
     """
 
     defaults: ClassVar[dict[str, Any]]
-    plain: ClassVar[bool] = False
+    untaped: ClassVar[bool] = False
     state: dict[Tensor, State]
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -201,8 +202,8 @@ class Optimizer:
         replaced()
 
     def __init_subclass__(cls) -> None:
-        if "update" in vars(cls) and "plain" not in vars(cls):
-            cls.plain = False
+        if "update" in vars(cls) and "untaped" not in vars(cls):
+            cls.untaped = False
 
     def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], **defaults: Any) -> None:
         self.defaults = defaults  # type: ignore[misc]
@@ -276,8 +277,8 @@ class Optimizer:
         try:
             seen = self._watched_groups() if mode.recorder is not None else self.param_groups
             for group in seen:
-                if self.plain and mode.recorder is None:
-                    mode.quiet_region(self._update_group, group, self._update_plain, PlainGroup(group))
+                if self.untaped and mode.recorder is None:
+                    mode.quiet_region(self._update_group, group, self._update_untaped, PlainGroup(group))
                 else:
                     self._update_group(group, self._update_one, group)
         finally:
@@ -307,8 +308,8 @@ class Optimizer:
         for key, value in changed.items():
             state[key].assign(value)
 
-    def _update_plain(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> None:
-        handle: Callable[[Any], Any] = Plain.handle
+    def _update_untaped(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> None:
+        handle: Callable[[Any], Any] = Untaped.handle
         before = {key: handle(value.node) for key, value in state.items()} if state else state
         new, changed = self.update(handle(p.node), handle(g.node), before, group)
         if not p.shape:

@@ -24,7 +24,7 @@ class SGD(Optimizer):
     [0.0]
     """
 
-    plain = True
+    untaped = True
 
     @flags
     def __init__(

@@ -22,9 +22,9 @@ from ..ops.source import CONSTANT
 from ..settings import typed
 from .contract import Contracted
 from .core import Core, bind, check_assigned, constant, mode, same, scalar, writing
-from .plain import Plain
 from .shape import normal_axis
 from .structure import replaced
+from .untaped import Untaped
 from .view import ALIAS, DETACHED, Strides, is_row_major, regrouped, row_major, scattered, strides_after, written
 
 _new = object.__new__
@@ -623,8 +623,8 @@ def _own_slot(node: Node) -> GradSlot:
 def walk(
     roots: Sequence[Tensor], seeds: Sequence[Tensor], wanted: list[Node] | None, retain: bool, create_graph: bool
 ) -> dict[Node, Tensor]:
-    """Walk backward from `roots`: recorded if the result is to be differentiated or somebody looks on, else on plain
-    values.
+    """Walk backward from `roots`: recorded if the result is to be differentiated or somebody looks on, else on values
+    without a tape.
     """
     nodes = [root.node for root in roots]
     if create_graph or mode.recorder is not None or mode.watch is not None:
@@ -633,16 +633,16 @@ def walk(
             return {node: Tensor.handle(cotangent.node) for node, cotangent in found.items()}
     before, mode.grad = mode.grad, False
     try:
-        starts = [Plain.handle(seed.node) for seed in seeds]
-        values = mode.quiet_region(reverse, nodes, starts, Plain.handle, wanted, retain, None, exposed)
+        starts = [Untaped.handle(seed.node) for seed in seeds]
+        values = mode.quiet_region(reverse, nodes, starts, Untaped.handle, wanted, retain, None, exposed)
     finally:
         mode.grad = before
     return {node: exposed(cotangent) for node, cotangent in values.items()}
 
 
-def exposed(plain: Core) -> Tensor:
-    """A plain value as a Tensor."""
-    value = plain.node.value
+def exposed(untaped: Core) -> Tensor:
+    """An untaped value as a Tensor."""
+    value = untaped.node.value
     return Tensor.handle(Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value))
 
 

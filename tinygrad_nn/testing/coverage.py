@@ -29,7 +29,7 @@ from ..compiler.run.jit import Entry
 from ..compiler.run.training import Training
 from ..graph import Node, Op, Shape, reachable
 from ..ops.movement import BROADCAST
-from ..ops.scan import Columns
+from ..ops.scan import Cotangents
 from ..tensor import no_grad
 from ..tensor.core import is_literal, mode
 from ..tensor.symbolic import Symbolic
@@ -285,7 +285,7 @@ class _Walk:
         own = recorder.made.get(node)
         if node is not self.node:
             self.node, self.uses = node, set(recorder.inside.get(node, ()))
-            inner = flows(node, g) if node.op is SCAN and isinstance(g, Columns) else ()
+            inner = flows(node, g) if node.op is SCAN and isinstance(g, Cotangents) else ()
             self.uses.update(recorder.made[one] for one in (node, *inner) if one in recorder.made)
             for one in inner:
                 for k, operand in enumerate(one.inputs):
@@ -307,7 +307,7 @@ class _Walk:
 
     def _derive(self, cotangent: Any, earlier: Any) -> None:
         """The cotangent is a first derivative of what the rule belongs to, or one more of what that comes from."""
-        handles = cotangent.parts.values() if isinstance(cotangent, Columns) else (cotangent,)
+        handles = cotangent.parts.values() if isinstance(cotangent, Cotangents) else (cotangent,)
         for handle in handles:
             if handle.node.needs_grad:
                 orders = self.recorder.derived.setdefault(handle.node, set())

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from ..adjoint import SCAN, Label
 from ..graph import Graph, Node, by_serial, reachable
 from ..ops.movement import PERMUTE, SLICE
-from ..ops.scan import COLUMN
+from ..ops.scan import STACKED
 from . import words
 from .description import Arrow, Box, Description, Frame, Names, Options, Role, shape_text
 
@@ -136,18 +136,18 @@ class _Collector:
         """
         nodes = [node for node in nodes if node not in places]
         numbers = {} if self.options.every_op else words.numbers(nodes, kept, self.names.copies)
-        columns = _columns(nodes)
+        outputs = _outputs(nodes)
         self.meant |= {} if self.options.every_op else words.whole_products(nodes, kept)
         read = self.stacked(nodes, kept)
         for node in nodes:
             around = self.names.scopes.get(node, ()) if group is None else group
-            if node in numbers or (node.op is COLUMN and node not in read):
+            if node in numbers or (node.op is STACKED and node not in read):
                 continue
             place = self.passed_over(node, places)
             if node.op is SCAN:
-                places[node] = self.loop(node, places, around, columns.get(node, set()))
-            elif node.op is COLUMN and node.inputs[0] in self.loops:
-                places[node] = self.column(node, around)
+                places[node] = self.loop(node, places, around, outputs.get(node, set()))
+            elif node.op is STACKED and node.inputs[0] in self.loops:
+                places[node] = self.output(node, around)
             elif place is not None:
                 places[node] = self.result(place, node, around) if node in self.loud else place
             else:
@@ -238,21 +238,21 @@ class _Collector:
 
     def is_last(self, node: Node) -> bool:
         """Whether a node is a state after the loop, which is cut out of those after all steps."""
-        column = node.inputs[0]
-        if node.op is not SLICE or column.op is not COLUMN or column.inputs[0].op is not SCAN:
+        output = node.inputs[0]
+        if node.op is not SLICE or output.op is not STACKED or output.inputs[0].op is not SCAN:
             return False
-        attrs, scan = column.attrs, column.inputs[0].attrs
+        attrs, scan = output.attrs, output.inputs[0].attrs
         final = 0 if scan["reverse"] else scan["length"] - 1
-        whole = tuple((0, 1, n) for n in column.shape[1:])
+        whole = tuple((0, 1, n) for n in output.shape[1:])
         return bool(attrs["k"] < scan["carries"] and node.attrs["bounds"] == ((final, 1, 1), *whole))
 
     def stacked(self, nodes: Sequence[Node], kept: Collection[Node]) -> set[Node]:
         """The results of loops that are read with all their steps."""
-        columns = {node for node in nodes if node.op is COLUMN}
-        read = columns.intersection(kept)
+        outputs = {node for node in nodes if node.op is STACKED}
+        read = outputs.intersection(kept)
         for node in nodes:
-            if not columns.isdisjoint(node.inputs) and (self.options.every_op or not self.is_last(node)):
-                read.update(columns.intersection(node.inputs))
+            if not outputs.isdisjoint(node.inputs) and (self.options.every_op or not self.is_last(node)):
+                read.update(outputs.intersection(node.inputs))
         return read
 
     def loop(self, scan: Node, places: Mapping[Node, Place], group: tuple[Frame, ...], asked: set[int]) -> Place:
@@ -276,7 +276,7 @@ class _Collector:
 
     def layer(self, scan: Node) -> str:
         """Which layer of a module a loop is, where there are several: by the names of the weights it reads."""
-        for operand in scan.inputs[scan.attrs["carries"] + scan.attrs["series"] :]:
+        for operand in scan.inputs[scan.attrs["carries"] + scan.attrs["xs"] :]:
             leaf = operand
             while leaf.inputs and (leaf.op.quiet or leaf.op is PERMUTE):
                 leaf = leaf.inputs[0]
@@ -319,14 +319,14 @@ class _Collector:
         return ends
 
     def step(self, loop: _Drawn, group: tuple[Frame, ...], t: str, states: Mapping[int, Place]) -> dict[Node, Place]:
-        """One step. States that have no place get a box, as what is read of a series does."""
-        body, carries, series = (loop.scan.attrs[key] for key in ("body", "carries", "series"))
+        """One step. States that have no place get a box, as an entry of the xs does."""
+        body, carries, xs = (loop.scan.attrs[key] for key in ("body", "carries", "xs"))
         inside: dict[Node, Place] = {}
         alive = set(loop.live)
         for k, (symbol, operand) in enumerate(zip(body.inputs, loop.scan.inputs, strict=True)):
             if symbol not in alive:
                 continue
-            if k in states or k >= carries + series:
+            if k in states or k >= carries + xs:
                 inside[symbol] = states[k] if k in states else loop.places[operand]
                 continue
             if operand in self.flat:
@@ -338,7 +338,7 @@ class _Collector:
         self.level(loop.live, inside, {body.outputs[k] for k in loop.needed}, group)
         return inside
 
-    def column(self, node: Node, group: tuple[Frame, ...]) -> Place:
+    def output(self, node: Node, group: tuple[Frame, ...]) -> Place:
         """The box of what a loop leaves of all steps."""
         scan, k = node.inputs[0], node.attrs["k"]
         if (scan, k) in self.stacks and node not in self.roots:  # the gradient asks for it again
@@ -354,11 +354,11 @@ class _Collector:
         return Place(key)
 
 
-def _columns(nodes: Sequence[Node]) -> dict[Node, set[int]]:
+def _outputs(nodes: Sequence[Node]) -> dict[Node, set[int]]:
     """Which outputs of each loop are asked for."""
     found: dict[Node, set[int]] = {}
     for node in nodes:
-        if node.op is COLUMN:
+        if node.op is STACKED:
             found.setdefault(node.inputs[0], set()).add(node.attrs["k"])
     return found
 

@@ -18,7 +18,7 @@ from ...ops.contract import MATMUL, inner_length
 from ...ops.movement import CAT, RESHAPE, SLICE, is_squeeze
 from ...ops.reduce import SUM
 from ...ops.rules import SELECT_LIMIT, Concatenation, CountingSort, Scatter, op_cost
-from ...ops.scan import COLUMN
+from ...ops.scan import STACKED
 from ..blas import has_blas, is_large
 from ..passes.algebra import filled
 
@@ -89,7 +89,7 @@ def plan(graph: Graph, blas: bool = True) -> Plan:
             continue
         elif _own_loops(node):
             reasons.setdefault(node, "loops of its own")
-        elif node.op is COLUMN and node.inputs[0].op is SCAN:
+        elif node.op is STACKED and node.inputs[0].op is SCAN:
             reasons.setdefault(node, "a result of a scan")
         count = sum(_reads(user, argnum, node, reads, user in reasons) for user, argnum in users[node])
         reads[node] = count
@@ -147,7 +147,7 @@ def pieces(graph: Graph, plan: Plan) -> dict[Node, tuple[Node, int]]:
 
 def is_placeable(node: Node, graph: Graph, plan: Plan) -> bool:
     """Whether a node is stored element by element, so that it may be stored in a part of another buffer."""
-    if node not in plan.stored or node in plan.row_major or node in graph.inputs or node.op is COLUMN:
+    if node not in plan.stored or node in plan.row_major or node in graph.inputs or node.op is STACKED:
         return False
     moves = node.op.kind == "movement" and node.op is not RESHAPE
     return moves or (node.op.kind in ("elementwise", "reduce", "contract") and not plan.multiplies(node))

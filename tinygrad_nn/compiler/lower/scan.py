@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from ...graph import Graph, Node
 from ...ops.movement import SLICE
-from ...ops.scan import COLUMN
+from ...ops.scan import STACKED
 from ..loopir.buffer_view import BufferView
 from ..loopir.ir import Affine, Buffer, Var, affine
 from ..loopir.program import Repeat, Span, shifted
@@ -57,8 +57,8 @@ class Body:
 def begin(b: KernelBuilder, node: Node, name: str) -> Body | None:
     """Give a place to what goes into the body of a scan and to what it leaves; None where there is no step."""
     attrs = node.attrs
-    carries, xs = attrs["carries"], attrs["series"]
-    stacked = {user.attrs["k"]: user for user in b.graph.nodes if user.op is COLUMN and user.inputs[0] is node}
+    carries, xs = attrs["carries"], attrs["xs"]
+    stacked = {user.attrs["k"]: user for user in b.graph.nodes if user.op is STACKED and user.inputs[0] is node}
     if not attrs["length"]:
         b.buffers |= {result: b.buffer(f"{name}y{k}", result, shape=result.shape) for k, result in stacked.items()}
         return None

@@ -1,7 +1,7 @@
 """Short scans unrolled, step by step: a pass from Graph to Graph.
 
 What a scan leaves becomes a cat of its steps. A carry before and after the steps is cut out of one cat of T + 1 states,
-so that each state lies in memory once. Of the scans that stay, only columns are read.
+so that each state lies in memory once. Of the scans that stay, only stacked outputs are read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ...adjoint import SCAN
 from ...graph import Graph, Node, with_operands
 from ...ops.contract import MATMUL, inner_length
 from ...ops.movement import CAT, RESHAPE, SLICE
-from ...ops.scan import COLUMN, start_of
+from ...ops.scan import STACKED, start_of
 from .rebuild import apply
 
 LIMIT: Final = 160  # nodes of all steps together
@@ -39,29 +39,29 @@ def unroll(graph: Graph, limit: int = LIMIT, work: float = WORK) -> Graph:
     if not any(node.op is SCAN for node in graph.nodes):
         return graph
     new: dict[Node, Node] = {node: node for node in graph.inputs}
-    columns: dict[Node, list[Node]] = {}
+    stacked: dict[Node, list[Node]] = {}
     for node in graph.nodes:
         if node in new:
             continue
         operands = tuple(new[x] for x in node.inputs)
-        if node.op is COLUMN and node.inputs[0] in columns:
-            new[node] = columns[node.inputs[0]][node.attrs["k"]]
+        if node.op is STACKED and node.inputs[0] in stacked:
+            new[node] = stacked[node.inputs[0]][node.attrs["k"]]
         elif node.op is SCAN:
             stays = not is_short(node, limit, work)
-            columns[node] = _columns(with_operands(node, operands)) if stays else _written(node, operands, limit, work)
-            flat = tuple(apply(RESHAPE, (x,), {"shape": (prod(x.shape),)}) for x in columns[node])
+            stacked[node] = _stacked(with_operands(node, operands)) if stays else _written(node, operands, limit, work)
+            flat = tuple(apply(RESHAPE, (x,), {"shape": (prod(x.shape),)}) for x in stacked[node])
             new[node] = apply(CAT, flat, {"axis": 0})  # wanted as a whole only by the scan around it
         else:
             new[node] = with_operands(node, operands)
     return Graph.of([new[x] for x in graph.outputs], graph.inputs, [(old, new[x]) for old, x in graph.updates])
 
 
-def _columns(scan: Node) -> list[Node]:
+def _stacked(scan: Node) -> list[Node]:
     body, length = scan.attrs["body"], scan.attrs["length"]
     starts = [start_of(body, length, k) for k in range(len(body.outputs))]
     shapes = [(length, *x.shape) for x in body.outputs]
     return [
-        apply(COLUMN, (scan,), {"k": k, "start": start, "shape": shape})
+        apply(STACKED, (scan,), {"k": k, "start": start, "shape": shape})
         for k, (start, shape) in enumerate(zip(starts, shapes, strict=True))
     ]
 
@@ -70,12 +70,12 @@ def _written(scan: Node, operands: tuple[Node, ...], limit: int, work: float) ->
     """What a scan leaves, output by output, without the scan."""
     attrs = scan.attrs
     body = unroll(attrs["body"], limit, work)
-    length, carries, series = attrs["length"], attrs["carries"], attrs["series"]
+    length, carries, xs = attrs["length"], attrs["carries"], attrs["xs"]
     states = [[x] for x in operands[:carries]]
     left: list[list[Node]] = [[] for _ in body.outputs]
     for t in reversed(range(length)) if attrs["reverse"] else range(length):
-        entries = [_entry(x, t) for x in operands[carries : carries + series]]
-        done = dict(zip(body.inputs, (*(s[-1] for s in states), *entries, *operands[carries + series :]), strict=True))
+        entries = [_entry(x, t) for x in operands[carries : carries + xs]]
+        done = dict(zip(body.inputs, (*(s[-1] for s in states), *entries, *operands[carries + xs :]), strict=True))
         for node in body.nodes:
             if node not in done:
                 done[node] = with_operands(node, tuple(done[x] for x in node.inputs))
@@ -84,13 +84,13 @@ def _written(scan: Node, operands: tuple[Node, ...], limit: int, work: float) ->
         for state, output in zip(states, body.outputs, strict=False):
             state.append(done[output])
     order = slice(None, None, -1 if attrs["reverse"] else 1)
-    columns = [_cat(row[order]) for row in left]
+    stacked = [_cat(row[order]) for row in left]
     for k, symbol in enumerate(body.inputs[:carries]):
         if symbol in body.outputs:
             both = _cat(states[k][order])
-            columns[body.outputs.index(symbol)] = _entries(both, 1 if attrs["reverse"] else 0, length)
-            columns[k] = _entries(both, 0 if attrs["reverse"] else 1, length)
-    return columns
+            stacked[body.outputs.index(symbol)] = _entries(both, 1 if attrs["reverse"] else 0, length)
+            stacked[k] = _entries(both, 0 if attrs["reverse"] else 1, length)
+    return stacked
 
 
 def _cat(rows: Sequence[Node]) -> Node:

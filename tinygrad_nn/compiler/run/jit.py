@@ -38,7 +38,7 @@ from ..codegen import native
 from ..loopir.program import Program
 from ..trace import Traced, hooks_of, trace
 from .explain import Explanation, explain_schedule
-from .nondifferentiable import severed
+from .nondifferentiable import nondifferentiable
 from .runtime import Compiled, Resident
 from .shown import Call, Shown
 
@@ -410,7 +410,7 @@ class Jitted:
         if result is MISFIT:
             return self._slowly(args, kwargs)
         if traced.dependent:
-            result = severed(result, traced, leaves)
+            result = nondifferentiable(result, traced, leaves)
         if traced.written:
             result, values = result
             for k, value in zip(traced.written, values, strict=True):

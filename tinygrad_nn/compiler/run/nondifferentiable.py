@@ -20,7 +20,7 @@ def _no_gradient(g: Any, result: Any, *operands: Any, wanted: Any) -> Any:
     raise GraphError(message("jit", "a gradient through the call of a compiled function", "one taken inside", hint))
 
 
-SEVERED: Final = Op(
+NONDIFFERENTIABLE: Final = Op(
     "compiled",
     "control",
     shape=lambda *shapes: shapes[0],
@@ -31,7 +31,7 @@ SEVERED: Final = Op(
 )
 
 
-def severed(result: Any, traced: Traced, leaves: Sequence[Any]) -> Any:
+def nondifferentiable(result: Any, traced: Traced, leaves: Sequence[Any]) -> Any:
     """The results; those that depend on arguments that require grad answer to backward() that none flows through."""
     values, tree = flatten(result)
     operands = tuple(leaf.node for leaf in leaves if isinstance(leaf, Tensor) and leaf.requires_grad)
@@ -39,6 +39,6 @@ def severed(result: Any, traced: Traced, leaves: Sequence[Any]) -> Any:
         if kind == "output" and what in traced.dependent:
             node = values[position].node
             values[position] = Tensor.handle(
-                Node(SEVERED, operands, NO_ATTRS, node.shape, node.dtype, node.value, True)
+                Node(NONDIFFERENTIABLE, operands, NO_ATTRS, node.shape, node.dtype, node.value, True)
             )
     return unflatten(tree, values)

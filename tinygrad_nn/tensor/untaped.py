@@ -1,6 +1,6 @@
-"""`Plain`: the handle of a backward walk that nobody records. It is its own node and holds a value, nothing else.
+"""`Untaped`: the handle of a backward walk that nobody records. It is its own node and holds a value, nothing else.
 
-Gradient rules are written once, in Tensor operations; run on Plain handles they cost little more than the NumPy
+Gradient rules are written once, in Tensor operations; run on Untaped handles they cost little more than the NumPy
 calls. All methods come from the layers and reach `apply` or `_binary`, which are the two that differ here.
 """
 
@@ -22,15 +22,15 @@ _new = object.__new__
 
 
 def _operator(op: Op, general: Callable[[Any, Operand], Any]) -> Callable[[Any, Operand], Any]:
-    """The operator of an op, for two plain floats of one dtype in one call; for others as the layers define it."""
+    """The operator of an op, for two untaped floats of one dtype in one call; for others as the layers define it."""
     numpy = op.numpy
 
-    def operator(self: Plain, other: Operand) -> Plain:
-        if type(other) is Plain:
+    def operator(self: Untaped, other: Operand) -> Untaped:
+        if type(other) is Untaped:
             a, b = self.value, other.value
             dtype = a.dtype
             if b.dtype is dtype and dtype.kind == "f":
-                result = _new(Plain)
+                result = _new(Untaped)
                 result.value = numpy(a, b)
                 return result
         return general(self, other)  # type: ignore[no-any-return]
@@ -38,7 +38,7 @@ def _operator(op: Op, general: Callable[[Any, Operand], Any]) -> Callable[[Any, 
     return operator
 
 
-class Plain(Contracted):
+class Untaped(Contracted):
     """A value with Tensor's methods. Must be used inside `Mode.quiet_region`."""
 
     __slots__ = ("value",)
@@ -47,11 +47,11 @@ class Plain(Contracted):
     value: Any
 
     @staticmethod
-    def handle(node: Any) -> Plain:
-        """A Plain with the value of a node."""
-        plain = _new(Plain)
-        plain.value = node.value
-        return plain
+    def handle(node: Any) -> Untaped:
+        """A Untaped with the value of a node."""
+        untaped = _new(Untaped)
+        untaped.value = node.value
+        return untaped
 
     @property
     def node(self) -> Any:  # type: ignore[override]
@@ -75,7 +75,7 @@ class Plain(Contracted):
 
     def apply(self, op: Op, *others: Core, **attrs: Any) -> Self:
         """Compute with the op's NumPy function."""
-        result = _new(Plain)
+        result = _new(Untaped)
         if len(others) == 1:
             result.value = op.numpy(self.value, others[0].node.value, **attrs)
         elif others:
@@ -86,14 +86,14 @@ class Plain(Contracted):
 
     def _binary(self, op: Op, other: Operand, swap: bool = False) -> Self:
         a = self.value
-        if type(other) is Plain and other.value.dtype is a.dtype:
+        if type(other) is Untaped and other.value.dtype is a.dtype:
             b = other.value
         elif type(other) in _NUMBERS and a.dtype.kind == "f":
             b = scalar(other, a.dtype).value  # type: ignore[arg-type]
         else:
             left, right = self._promoted(other)
             return right.apply(op, left) if swap else left.apply(op, right)
-        result = _new(Plain)
+        result = _new(Untaped)
         result.value = op.numpy(b, a) if swap else op.numpy(a, b)
         return result  # type: ignore[return-value]
 
@@ -106,14 +106,14 @@ class Plain(Contracted):
     def masked_fill(self, mask: Core | np.ndarray[Any, Any], value: Operand) -> Self:
         """A copy with `value` where `mask` (bool) holds; the dtype stays."""
         dtype = self.value.dtype
-        if not (type(mask) is Plain and mask.value.dtype.kind == "b" and type(value) in _NUMBERS and dtype.kind == "f"):
+        if not (type(mask) is Untaped and type(value) in _NUMBERS and mask.value.dtype.kind + dtype.kind == "bf"):
             return super().masked_fill(mask, value)
-        result = _new(Plain)
+        result = _new(Untaped)
         result.value = e.WHERE.numpy(mask.value, scalar(value, dtype).value, self.value)  # type: ignore[arg-type]
         return result  # type: ignore[return-value]
 
 
-class Placed(Plain):
+class Placed(Untaped):
     """A sum of pieces placed in zeros of one shape, added up when its value is asked for.
 
     A loop over x[0], x[1], ... leaves one cotangent per step, each as long as x; added up one after another they would
@@ -123,7 +123,7 @@ class Placed(Plain):
 
     __slots__ = ("array", "count", "pieces", "whole")
 
-    pieces: list[tuple[Plain, Bounds]]
+    pieces: list[tuple[Untaped, Bounds]]
     count: int
     whole: Shape
     array: Any
@@ -153,11 +153,11 @@ class Placed(Plain):
         """Element type."""
         return self.pieces[0][0].dtype
 
-    def __add__(self, other: Operand) -> Plain:  # type: ignore[override]
+    def __add__(self, other: Operand) -> Untaped:  # type: ignore[override]
         """One more piece, or the sum of two arrays."""
         if type(other) is not Placed or other.whole != self.whole or other.dtype is not self.dtype or other.count > 1:
-            mine: Plain = Plain.handle(self)
-            both: Plain = mine + (Plain.handle(other) if type(other) is Placed else other)
+            mine: Untaped = Untaped.handle(self)
+            both: Untaped = mine + (Untaped.handle(other) if type(other) is Placed else other)
             return both
         pieces = self.pieces if len(self.pieces) == self.count else self.pieces[: self.count]
         pieces.append(other.pieces[0])

@@ -15,7 +15,6 @@ from ...ops.reduce import SUM
 from ...ops.source import CONSTANT
 from ..blas import is_large
 from .rebuild import apply, count_users, rebuild
-from .unrolling import unroll
 
 
 def unit_steps(graph: Graph) -> Graph:
@@ -220,8 +219,3 @@ def join_reshapes(graph: Graph) -> Graph:
         return apply(RESHAPE, operands[0].inputs, node.attrs)
 
     return rebuild(graph, rule)
-
-
-def with_axes(graph: Graph) -> Graph:
-    """What is done before traces for two lengths are laid over each other: the lengths stay apart from other axes."""
-    return join_reshapes(keep_axes(read_transposed(unroll(graph))))

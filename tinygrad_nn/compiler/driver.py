@@ -7,8 +7,10 @@ machine it runs on: that is in the `Context`. A trace is no stage, since it runs
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -238,7 +240,8 @@ def build(job: Job, target: Target | None = None, owner: str = "", last: str = "
     start = Compilation(target or native.host(), {}, {})
     if config().verify:
         job.verify()
-    made = _advance(STAGES[: _position(last) + 1], job, start, owner, config().debug)
+    with _uncollected():
+        made = _advance(STAGES[: _position(last) + 1], job, start, owner, config().debug)
     kept = {stage.name for stage in STAGES if stage.kept} | {last}
     return replace(made, made={name: value for name, value in made.made.items() if name in kept})
 
@@ -246,6 +249,18 @@ def build(job: Job, target: Target | None = None, owner: str = "", last: str = "
 def build_schedule(planned: Schedule, target: Target) -> Code:
     """The machine code of loops in order: the last stages alone, without a word."""
     return _advance(STAGES[_position("schedule") + 1 :], planned, Compilation(target, {}, {}), "", 0).code
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without Python's search for cycles: what stages make is in use to the end, so there is nothing to be found."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _position(name: str) -> int:

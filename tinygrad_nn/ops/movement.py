@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import ShapeError, message
 from ..graph import Arg, Case, DType, Op, Shape
 from .reduce import SUM
-from .rules import ANY, LENGTHS, Pieces, chance, check_kinds, pick, same_dtype
+from .rules import ANY, LENGTHS, Concatenation, chance, check_kinds, pick, same_dtype
 
 Bounds = tuple[tuple[int, int, int], ...]  # (start, step, length) per axis
 
@@ -383,7 +383,7 @@ CAT = Op(
     dtype=_cat_dtype,
     numpy=lambda *xs, axis: np.concatenate(xs, axis),
     vjp=_cat_vjp,
-    emit=Pieces(_cat_emit, lambda axis: axis),
+    emit=Concatenation(_cat_emit, lambda axis: axis),
     domain=(
         Case((Arg(shape=(2, 3)), Arg(shape=(2, 1)), Arg(shape=(2, 0))), {"axis": 1}),
         Case((Arg(shape=(2,)),), {"axis": 0}),

@@ -17,7 +17,7 @@ from ...graph import Graph, Node
 from ...ops.contract import MATMUL, inner_length
 from ...ops.movement import CAT, RESHAPE, SLICE, is_squeeze
 from ...ops.reduce import SUM
-from ...ops.rules import SELECT_LIMIT, Pieces, Rank, Spread, op_cost
+from ...ops.rules import SELECT_LIMIT, Concatenation, CountingSort, Scatter, op_cost
 from ...ops.scan import COLUMN
 from ..blas import has_blas, is_large
 from ..passes.algebra import filled
@@ -93,7 +93,7 @@ def plan(graph: Graph, blas: bool = True) -> Plan:
             reasons.setdefault(node, "a result of a scan")
         count = sum(_reads(user, argnum, node, reads, user in reasons) for user, argnum in users[node])
         reads[node] = count
-        if node not in reasons and (node.op.kind != "movement" or isinstance(node.op.emit, Pieces)):
+        if node not in reasons and (node.op.kind != "movement" or isinstance(node.op.emit, Concatenation)):
             heavy = node.op.kind in ("reduce", "contract")
             if count > ONCE and (heavy or cost[node] > CHEAP):
                 reasons[node] = f"read {count:g} times"
@@ -161,9 +161,9 @@ def _own_loops(node: Node) -> bool:
     if emit is None and node.op.kind not in ("contract",) and node.op is not RESHAPE:
         hint = "see docs/compile.md for what compiles, or take this part out of the compiled function"
         raise TraceError(message("compile", f"the op {node.op.name}", "an op with a compiled form", hint))
-    if isinstance(emit, Rank):
+    if isinstance(emit, CountingSort):
         return True
-    if isinstance(emit, Spread):
+    if isinstance(emit, Scatter):
         return not inlines(node)
     return node.op.kind == "control"
 
@@ -181,7 +181,7 @@ def streams(node: Node, plan: Plan) -> bool:
 
 
 def inlines(node: Node) -> bool:
-    """Whether a Spread is written as an expression."""
+    """Whether a Scatter is written as an expression."""
     return bool(node.op.emit.inlines(*(operand.shape for operand in node.inputs), **node.attrs))
 
 
@@ -193,11 +193,11 @@ def _demand(user: Node, argnum: int, node: Node) -> str:
         return "divisors"
     if user.op.kind != "index":
         return ""
-    if isinstance(user.op.emit, Rank):
+    if isinstance(user.op.emit, CountingSort):
         return "" if is_view(node) else "ordered"
     if argnum == 1:
         return "positions"
-    if argnum == 0 and not isinstance(user.op.emit, Spread):
+    if argnum == 0 and not isinstance(user.op.emit, Scatter):
         return "read at positions" if node.shape[user.attrs["axis"]] > SELECT_LIMIT else ""
     return ""
 
@@ -210,14 +210,14 @@ def _reads(user: Node, argnum: int, node: Node, reads: dict[Node, float], stored
         return times * prod(user.shape) * inner_length(user) / own
     if user.op.kind == "reduce":
         return times
-    if isinstance(user.op.emit, Rank):
+    if isinstance(user.op.emit, CountingSort):
         return float(user.shape[user.attrs["axis"]])
-    if isinstance(user.op.emit, Spread):
+    if isinstance(user.op.emit, Scatter):
         return times * max(1.0, prod(user.shape) / own) if inlines(user) else 1.0
     if user.op.kind == "index":
         length = user.inputs[0].shape[user.attrs["axis"]] if argnum == 0 else 1
         return times * max(1.0, prod(user.shape) * min(length, SELECT_LIMIT) / own)
-    if isinstance(user.op.emit, Pieces):
+    if isinstance(user.op.emit, Concatenation):
         return times
     if user.op is SLICE and prod(user.shape) >= ROWS * max(user.shape, default=1):
         return times * prod(user.shape) / own
@@ -237,7 +237,7 @@ def _costs(graph: Graph, inputs: frozenset[Node], users: Mapping[Node, list[tupl
         elif node.op.kind == "elementwise" and node.op.emit is not None:
             cost[node] = op_cost(node) + sum(of(operand) for operand in node.inputs)
         elif node.op.kind == "movement":
-            places = 3 * len(node.inputs) if isinstance(node.op.emit, Pieces) else node.op.cost
+            places = 3 * len(node.inputs) if isinstance(node.op.emit, Concatenation) else node.op.cost
             cost[node] = max(of(operand) for operand in node.inputs) + places
         else:
             cost[node] = 0  # what has loops gets a buffer as soon as it would be repeated

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, prod
+from math import ceil, inf, prod
 from typing import Final
 
 from ...graph import Shape
@@ -220,7 +220,12 @@ def may_be_vector(kernel: Kernel, var: Var, folded: dict[Var, tuple[Var, ...]]) 
 
 def best(one: Profile, inner: Mapping[Buffer, int]) -> tuple[float, Var | None]:
     """The cheapest vector axis of a kernel and its cost; of equal ones the first."""
-    return min(((cost.total(inner), var) for var, cost in one.costs.items()), key=lambda option: option[0])
+    least, cheapest = inf, None
+    for var, cost in one.costs.items():
+        total = cost.total(inner)
+        if total < least:
+            least, cheapest = total, var
+    return least, cheapest
 
 
 def iterations(around: tuple[Var, ...], vector: Var | None, lanes: int) -> float:

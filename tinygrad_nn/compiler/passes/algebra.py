@@ -6,7 +6,7 @@ they are; x * 1, x / 1 and double negation go.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +18,15 @@ from ...ops.elementwise import CAST, DIV, MUL, NEG, SUB
 from ...ops.movement import BROADCAST, PERMUTE, RESHAPE, SLICE
 from ...ops.source import CONSTANT
 from ...tensor.symbolic import FOLDED_LIMIT
-from .movement import cut_concatenations, join_pads, keep_axes, read_transposed, slice_of_concatenation, unit_steps
+from .movement import (
+    cut_concatenations,
+    join_pads,
+    join_reshapes,
+    keep_axes,
+    read_transposed,
+    slice_of_concatenation,
+    unit_steps,
+)
 from .rebuild import apply, rebuild
 from .unrolling import unroll
 
@@ -162,7 +170,8 @@ def strength_reduction(graph: Graph) -> Graph:
     return rebuild(graph, rule, {TABLE["pow"]})
 
 
-PASSES: Final[tuple[Callable[[Graph], Graph], ...]] = (
+Pass = Callable[[Graph], Graph]
+PASSES: Final[tuple[Pass, ...]] = (
     unroll,
     fold_constants,
     slice_of_concatenation,
@@ -175,12 +184,14 @@ PASSES: Final[tuple[Callable[[Graph], Graph], ...]] = (
     drop_identities,
     common_subexpressions,
 )
+BEFORE_MERGING: Final[tuple[Pass, ...]] = (unroll, read_transposed, keep_axes, join_reshapes)
+"""What keeps lengths that differ between two traces apart from other axes."""
 
 
-def rewrite(graph: Graph) -> Graph:
+def rewrite(graph: Graph, passes: Sequence[Pass] = PASSES) -> Graph:
     """All passes, in order. An error in one names it."""
     flags = config()
-    for step in PASSES:
+    for step in passes:
         try:
             graph = step(graph)
             if flags.verify:

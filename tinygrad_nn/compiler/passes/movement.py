@@ -15,7 +15,6 @@ from ...ops.reduce import SUM
 from ...ops.source import CONSTANT
 from ..blas import is_large
 from .rebuild import apply, count_users, rebuild
-from .unrolling import unroll
 
 
 def unit_steps(graph: Graph) -> Graph:
@@ -216,8 +215,3 @@ def join_reshapes(graph: Graph) -> Graph:
         return apply(RESHAPE, x.inputs, node.attrs) if x.op is RESHAPE else None
 
     return rebuild(graph, rule, {RESHAPE})
-
-
-def with_axes(graph: Graph) -> Graph:
-    """What is done before traces for two lengths are merged: the lengths stay apart from other axes."""
-    return join_reshapes(keep_axes(read_transposed(unroll(graph))))

@@ -318,8 +318,9 @@ def _height(columns: Mapping[str, Sequence[float]]) -> int:
 def _extend(table: dict[str, list[float]], columns: Mapping[str, Sequence[float]], before: int, added: int) -> None:
     """Columns grow together: NaN stands where a name was not among those logged."""
     for name in dict.fromkeys((*table, *columns)):
-        column = table.setdefault(name, [math.nan] * before)
-        column.extend(columns.get(name, [math.nan] * added))
+        if name not in table:
+            table[name] = [math.nan] * before
+        table[name].extend(columns[name] if name in columns else [math.nan] * added)
 
 
 def _fitting(names: list[str]) -> list[str]:

@@ -55,7 +55,7 @@ class Run(Protocol):
 
 def shown(callback: object, *names: str) -> str:
     """A callback with some of its settings."""
-    return f"{type(callback).__name__}({', '.join(f'{name}={getattr(callback, name)!r}' for name in names)})"
+    return printable(f"{type(callback).__name__}({', '.join(f'{name}={getattr(callback, name)!r}' for name in names)})")
 
 
 def monitored(name: str, run: Run, logs: Logs, owner: str) -> float | None:

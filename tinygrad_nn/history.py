@@ -281,7 +281,7 @@ class History(Mapping[str, Any]):
         if fitting and self.epochs:
             lines.append(text_table(self._table(fitting)))
         if len(fitting) < len(self):
-            lines.append("and " + ", ".join(list(self)[len(fitting) :]))
+            lines.append(printable("and " + ", ".join(list(self)[len(fitting) :]), keep=""))
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

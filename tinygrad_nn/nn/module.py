@@ -311,8 +311,8 @@ class Module:
         lines = [f"({name}): " + text.replace("\n", "\n  ") for name, text in children]
         extra = self.extra_repr()
         if not lines:
-            return f"{type(self).__name__}({extra})"
-        return f"{type(self).__name__}({extra}\n  " + "\n  ".join(lines) + "\n)"
+            return printable(f"{type(self).__name__}({extra})")
+        return printable(f"{type(self).__name__}({extra}\n  " + "\n  ".join(lines) + "\n)")
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()

@@ -41,6 +41,8 @@ def integer(owner: str, name: str, value: Any, least: int | None = None, most: i
         found = None
     low, high = -LARGEST if least is None else least, LARGEST if most is None else most
     if found is None or not low <= found <= high:
+        if found is not None and found > high:
+            most = high
         bounds = ("" if least is None else f", {name} >= {least}") + ("" if most is None else f", {name} <= {most:,}")
         expected = "an integer" + bounds
         raise ConfigError(message(owner, f"{name} {shown(value)}", expected))

@@ -365,7 +365,7 @@ def test_layers_take_arrays_and_lists_in_their_own_dtype(name: str, dtype: Any) 
     for how in (np.asarray, lambda x: np.asarray(x).tolist()):
         found = layer(*(converted(one, how) for one in given))
         for one, other in zip(_all(found), _all(wanted), strict=True):
-            if has_floats and not one.from_array:  # what stays data gets its dtype from the layer that reads it
+            if has_floats and not one._from_array:  # what stays data gets its dtype from the layer that reads it
                 assert one.dtype == other.dtype
             np.testing.assert_allclose(one.detach().numpy(), other.detach().numpy(), rtol=1e-5, atol=1e-6)
 

@@ -128,8 +128,14 @@ def test_a_call_that_has_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
     stuck = patched(monkeypatch, Entry, "_directly", 2)
     assert f(tg.tensor([1.0])).tolist() == [2.0]
     results: list[Any] = []
-    other = threading.Timer(0.03, lambda: results.append(f(tg.tensor([3.0])).tolist()))
-    other.start()  # waits for the memory that is given up
+
+    def call() -> None:
+        while stuck.calls < 2:
+            time.sleep(0.001)
+        results.append(f(tg.tensor([3.0])).tolist())  # waits for the memory that is given up
+
+    other = threading.Thread(target=call)
+    other.start()
     with pytest.raises(KeyboardInterrupt):
         f(tg.tensor([2.0]))
     other.join()

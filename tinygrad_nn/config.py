@@ -24,7 +24,7 @@ class Config:
     jit     TGNN_JIT: False runs compiled functions eagerly
     cache   TGNN_CACHE: the folder of compiled code, None for none
     perf    TGNN_PERF: write a map of compiled functions for Linux perf
-    verify  TGNN_VERIFY: check the graph after every pass and the program before it is compiled
+    verify  TGNN_VERIFY: check what every pass and every stage of the compiler makes
     quiet   TGNN_QUIET: say nothing that was not asked for, such as how long a compilation will take
     """
 

@@ -3,21 +3,25 @@
 float32 goes through float64, where the product is exact, and float64 through the error-free transformations of Dekker
 and Knuth; both sums are rounded to odd, which makes the second rounding harmless (S. Boldo, G. Melquiond, "Emulation
 of FMA and correctly rounded sums: proved algorithms using rounding to odd", IEEE Trans. Computers 57, 2008). Where a
-partial result could overflow or underflow, exact rational arithmetic takes over, one element at a time.
+partial result could overflow or underflow, and where there are few elements, exact arithmetic of whole numbers takes
+over, one element at a time.
 """
 
 from __future__ import annotations
 
-from fractions import Fraction
-from typing import Any
+from math import isfinite
+from typing import Any, Final
 
 import numpy as np
 
-_SPLIT = 134217729.0  # 2**27 + 1, halves a float64
+_SPLIT: Final = 134217729.0  # 2**27 + 1, halves a float64
+FEW: Final = 16  # elements that are sooner done one by one
 
 
 def fma(a: Any, b: Any, c: Any) -> Any:
     """`a * b + c` rounded once, for three float32 or three float64 arrays that broadcast."""
+    if isinstance(a, float) and isinstance(b, float) and isinstance(c, float):
+        return np.float64(_one(float(a), float(b), float(c)))
     with np.errstate(all="ignore"):
         if np.asarray(a).dtype == np.float32:
             product = np.multiply(a, b, dtype=np.float64)
@@ -27,7 +31,19 @@ def fma(a: Any, b: Any, c: Any) -> Any:
         )
 
 
+def _one(a: float, b: float, c: float) -> float:
+    """The same for one element."""
+    if not (isfinite(a) and isfinite(b)):
+        return a * b + c
+    if not isfinite(c):
+        return c
+    return _exact(a, b, c) if a and b else a * b + c
+
+
 def _fma64(a: Any, b: Any, c: Any) -> Any:
+    if a.size <= FEW:
+        found = map(_one, *(x.ravel().tolist() for x in (a, b, c)))
+        return np.array([*found], np.float64)
     high, low = _two_product(a, b)
     top, rest = _two_sum(c, low)
     main, error = _two_sum(high, top)
@@ -69,8 +85,11 @@ def _add_to_odd(a: Any, b: Any) -> Any:
 
 
 def _exact(a: float, b: float, c: float) -> float:
-    exact = Fraction(a) * Fraction(b) + Fraction(c)
+    """The ratio of two whole numbers is rounded once. A zero is positive unless it is too small a number below 0."""
+    (x, over_x), (y, over_y), (z, over_z) = a.as_integer_ratio(), b.as_integer_ratio(), c.as_integer_ratio()
+    over = over_x * over_y
+    numerator = x * y * over_z + z * over
     try:
-        return float(exact)
+        return numerator / (over * over_z)
     except OverflowError:
-        return np.inf if exact > 0 else -np.inf
+        return np.inf if numerator > 0 else -np.inf

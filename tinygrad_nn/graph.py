@@ -19,15 +19,55 @@ from typing import Any, Final, Literal, NoReturn, Self
 
 import numpy as np
 
+from .arrays import Array as Array
 from .errors import GraphError, TinygradError, message
 
 Shape = tuple[int, ...]
 DType = np.dtype[Any]
-Array = np.ndarray[Any, Any]
 Attrs = Mapping[str, Any]
 Kind = Literal["source", "elementwise", "reduce", "movement", "contract", "index", "control", "random"]
 
 NO_ATTRS: Final[Attrs] = {}  # a plain dict: `**` of a mapping proxy costs as much as an addition
+
+
+class Length(int):
+    """A dynamic length: an axis of so many elements in every batch but a short last one, where it has `tail`.
+
+    It is the int it is in the other batches, in every sense; `exact` tells it from that.
+    """
+
+    tail: int
+
+    def __new__(cls, whole: int, tail: int) -> Self:
+        """Of `whole` elements, or `tail`."""
+        self = super().__new__(cls, whole)
+        self.tail = tail
+        return self
+
+    def __repr__(self) -> str:
+        return f"{int(self)}|{self.tail}"
+
+
+def tail_of(n: int) -> int | None:
+    """What a dynamic length is in the short last batch, None of one that is the same in all."""
+    return n.tail if isinstance(n, Length) else None
+
+
+def is_dynamic(n: Any) -> bool:
+    """Whether something is a dynamic length."""
+    return isinstance(n, Length)
+
+
+def is_fixed(*shapes: Shape) -> bool:
+    """Whether no length is dynamic."""
+    return not any(isinstance(n, Length) for shape in shapes for n in shape)
+
+
+def exact(value: Any) -> Any:
+    """A shape or an attribute such that two are equal only if their dynamic lengths are, too."""
+    if isinstance(value, tuple):
+        return tuple(map(exact, value))
+    return (Length, int(value), value.tail) if isinstance(value, Length) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +107,7 @@ class Op:
             `(g, out, *inputs, wanted, **attrs) -> {operand number: cotangent}` for the operands `wanted`
     emit    what a compiled loop does for one element, as scalar expressions; what it is given depends on the kind:
             elementwise     (*exprs, **attrs) -> expression
-            reduce          a `rules.Fold`, or for an index (x, best) -> whether x takes the place of the best so far
+            reduce          a `rules.Monoid`, or for an index (x, best) -> whether x takes the place of the best so far
             control         (carry, *exprs) -> the next carry, which is the element
             movement, index, random
                             (read, index, *shapes, **attrs) -> expression. `index` has a number per axis of the
@@ -75,13 +115,15 @@ class Op:
                             k, 0 where one of its `guards=((number, low, high), ...)` does not hold;
                             `read.number(index)` is an index as an expression; `read.position(k, index)` an element of
                             operand k that is an index itself
+                            What cannot be computed one element at a time: a `rules.Scatter`, `rules.Concatenation` or
+                            `rules.CountingSort`
             None            the compiler has a rule for the kind, or computes the op outside of loops
     domain  operands on which the op is defined and smooth, so that it is tested without new test code
     linear  in its float operands together: a sum of results is the result of the sums, and the gradient rules read
             neither `out` nor the values of `inputs`
     differentiable  whether any operand gets a gradient
 
-    What the rest has a default that is right, if not the best, for every op:
+    The others have defaults that are right, if not the best, for every op:
 
     vary    `(rng, shape) -> Case`, a random way to call it on an operand of this shape, None where there is none. For
             random programs, which otherwise call it as `domain` does

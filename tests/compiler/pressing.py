@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
+from tinygrad_nn import interrupt
 from tinygrad_nn.compiler.run.training import Training
 
 
 def press_ctrl_c(patch: pytest.MonkeyPatch, after: int = 0) -> None:
-    """Press it once, in a native call after so many whole ones, when that has trained a batch."""
+    """Press it once, in a native call after so many whole ones, when that has trained a batch. However long the batch
+    takes that is running then, it is not taken back.
+    """
+    patch.setattr(interrupt, "PATIENCE", 600.0)
     call = Training._call
     calls, pressed = 0, False
 

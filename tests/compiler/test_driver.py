@@ -132,12 +132,12 @@ def without_an_output(planned: Any) -> Any:
     first, *rest = planned.plans
     output = planned.job.parts[0].graph.outputs[0]
     stored = {node: why for node, why in first.stored.items() if node is not output}
-    return replace(planned, plans=(Plan(stored, first.plain), *rest))
+    return replace(planned, plans=(Plan(stored, first.row_major), *rest))
 
 
 def with_a_stranger(planned: Any) -> Any:
     first, *rest = planned.plans
-    return replace(planned, plans=(Plan({**first.stored, tg.ones(3).node: "input"}, first.plain), *rest))
+    return replace(planned, plans=(Plan({**first.stored, tg.ones(3).node: "input"}, first.row_major), *rest))
 
 
 def one_place_for_two(planned: Any) -> Any:
@@ -237,9 +237,15 @@ def test_a_number_that_depends_on_the_size_of_the_batch() -> None:
 @pytest.mark.parametrize(
     ("debug", "heads"),
     [
-        (1, ["compiled: "]),
-        (2, ["-- graph", "compiled: "]),
-        (5, ["-- graph", "-- why a node has a buffer", "-- loops", "-- steps", "compiled: ", "-- LLVM"]),
+        (1, ["compiled: ", "milliseconds: "]),
+        (2, ["-- graph", "compiled: ", "milliseconds: "]),
+        (
+            5,
+            [
+                *("-- graph", "-- why a node has a buffer", "-- loops", "-- steps"),
+                *("compiled: ", "-- LLVM", "milliseconds: "),
+            ],
+        ),
     ],
 )
 def test_what_is_printed(debug: int, heads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,3 +257,4 @@ def test_what_is_printed(debug: int, heads: list[str], monkeypatch: pytest.Monke
     build(job)
     assert [next(head for head in heads if text.startswith(head)) for text in said] == heads
     assert "kernels" in said[heads.index("compiled: ")]
+    assert all(name in said[-1] for name in NAMES)

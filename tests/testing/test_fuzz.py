@@ -61,7 +61,7 @@ BREAKAGES: dict[str, Any] = {
     "the last lane is dropped": lambda patch: patch.setattr(kernel.Expansion, "real", _one_too_far),
     "lanes beyond the end are folded": lambda patch: patch.setitem(kernel._EXPAND, Assign, _unmasked),
     "guards are dropped": lambda patch: patch.setattr(kernel.Expansion, "guard", lambda self, site, env: None),
-    "state is not copied": lambda patch: patch.setattr(lower.Lowering, "_kept", lambda self, buffer, state: buffer),
+    "state is not copied": lambda patch: patch.setattr(lower, "_kept", lambda b, buffer, state: buffer),
 }
 
 

@@ -7,8 +7,10 @@ machine it runs on: that is in the `Order`. A trace is no stage, since it runs w
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -28,7 +30,7 @@ from .lower.parts import Lowered, Planned, lower_parts, plan_parts
 from .lower.training_loop import TrainingProgram, training_program
 from .notice import announcement
 from .passes.algebra import rewrite
-from .passes.merge import overlaid
+from .passes.merge import merged
 from .passes.movement import with_axes
 from .schedule.schedule import Schedule, schedule
 from .target import Target
@@ -147,7 +149,7 @@ def merge(job: Job, order: Order) -> Job:
 
 def _merged(part: Part, batches: Batches, last: Part) -> list[Part]:
     same = part.results == last.results  # numbers of Python's may differ where graphs do not
-    common = overlaid(with_axes(part.graph), with_axes(last.graph)) if same else None
+    common = merged(with_axes(part.graph), with_axes(last.graph)) if same else None
     if common is None or last.batches is None:
         return [replace(part, last=None), last]
     both = replace(batches, rounds=batches.rounds + 1, short=last.batches.rows)
@@ -182,6 +184,11 @@ def _summary(made: Compilation) -> str:
     sizes = f"{made.made['merge'].nodes} nodes, {len(planned.program.kernels)} kernels"
     room = f"{len(planned.program.buffers)} buffers in {planned.size} bytes"
     return f"compiled: {sizes}, {room}, {made.llvm.count(chr(10))} lines of IR"
+
+
+def _seconds(made: Compilation) -> str:
+    each = ", ".join(f"{name} {1e3 * seconds:.1f}" for name, seconds in made.seconds.items())
+    return f"milliseconds: {each}" + " (from the cache)" * made.object.cached
 
 
 STAGES: Final = (
@@ -219,7 +226,7 @@ STAGES: Final = (
         ),
     ),
     Stage("emit", lambda text, order: native.object_code(text, order.target, order.announce), Object.verify),
-    Stage("load", lambda made, order: native.load(made, "run", order.target), Code.verify),
+    Stage("load", lambda made, order: native.load(made, "run", order.target), Code.verify, ((1, _seconds),)),
 )
 
 
@@ -228,12 +235,25 @@ def build(job: Job, target: Target | None = None, owner: str = "", last: str = "
     start = Compilation(target or native.host(), {}, {})
     if config().verify:
         job.verify()
-    return _advance(STAGES[: _position(last) + 1], job, start, owner, config().debug)
+    with _uncollected():
+        return _advance(STAGES[: _position(last) + 1], job, start, owner, config().debug)
 
 
 def build_schedule(planned: Schedule, target: Target) -> Code:
     """The machine code of loops in order: the last stages alone, without a word."""
     return _advance(STAGES[_position("schedule") + 1 :], planned, Compilation(target, {}, {}), "", 0).code
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without Python's search for cycles: what stages make is in use to the end, so there is nothing to be found."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _position(name: str) -> int:

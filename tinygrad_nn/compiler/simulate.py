@@ -12,14 +12,13 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import GraphError, message
+from ..graph import Array
 from ..scalar import OPERATIONS
 from .expand.code import Block, Call, Check, Expanded, Gemm, Loop, Part, Statement, Store, Value, When, show
 from .interp import poison
 from .loopir.faults import raise_fault
 from .loopir.ir import Buffer
 from .schedule.arena import Arena
-
-Array = np.ndarray[Any, Any]
 
 
 def simulate(expanded: Expanded, values: Sequence[Any]) -> tuple[list[Array], list[Array]]:
@@ -179,7 +178,6 @@ _COMPUTE: Final[dict[str, Callable[..., Any]]] = {
     "half": lambda machine, v, x: x[v.data : v.data + v.lanes],
     "first": lambda machine, v, x: x[0],
     "any": lambda machine, v, x: x.any(),
-    "freeze": lambda machine, v, x: x,
     "start": lambda machine, v: (v.data, 0),
     "address": lambda machine, v, start, offset: (start[0], offset),
     "load": Machine.load,

@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Concatenate, Final, Generic, Literal, ParamSpe
 import numpy as np
 
 from ..arrays import Array, Names, as_array, check_finite, check_names, is_sequence, matrix
-from ..errors import DataError, ShapeError, message
+from ..errors import DataError, ShapeError, message, printable
 from ..ops.index import SCATTER_ADD
 from ..ops.lookup import Called
 from ..ops.rules import FLOAT64
@@ -60,7 +60,7 @@ class _Data(Tensor):
     """What was data and still is: the layer that reads it gives it its dtype."""
 
     __slots__ = ()
-    from_array = True
+    _from_array = True
 
     def __init__(self, tensor: Tensor) -> None:
         self.node = tensor.node
@@ -145,7 +145,9 @@ class _Columns(Fitted):
 
     def extra_repr(self) -> str:
         """The names of the columns, or their number."""
-        return "not fitted" if not self.width else ", ".join(self.names) if self.names else f"{self.width} columns"
+        if not self.width:
+            return "not fitted"
+        return printable(", ".join(self.names), keep="") if self.names else f"{self.width} columns"
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., columns) as `transform` maps it, unchecked; the dtype of a float tensor stays."""

@@ -22,9 +22,9 @@ from .rules import (
     INT64,
     LENGTHS,
     SELECT_LIMIT,
-    Rank,
+    CountingSort,
     Rule,
-    Spread,
+    Scatter,
     chance,
     check_index,
     check_kinds,
@@ -181,7 +181,7 @@ INDEX_ADD: Op = Op(
         lambda g, out, values, index, axis, size, called=INDEX_ADDED: g.apply(TAKE, index, axis=axis, called=called),
         None,
     ),
-    emit=Spread(
+    emit=Scatter(
         values=0,
         start=None,
         add=True,
@@ -298,7 +298,7 @@ SCATTER_ADD: Op = Op(
         ),
         None,
     ),
-    emit=Spread(
+    emit=Scatter(
         values=0,
         start=None,
         add=True,
@@ -350,7 +350,7 @@ SCATTER: Op = Op(
         None,
         lambda g, out, x, index, values, axis, called=SCATTERED: g.apply(GATHER, index, axis=axis, called=called),
     ),
-    emit=Spread(
+    emit=Scatter(
         values=2,
         start=0,
         add=False,
@@ -402,7 +402,7 @@ ARGSORT = Op(
     dtype=_argsort_dtype,
     numpy=_argsort,
     vjp=(None,),
-    emit=Rank(_before),
+    emit=CountingSort(_before),
     domain=tuple(
         Case((Arg(shape=(2, 5), apart=True),), {"axis": axis, "descending": down})
         for axis, down in ((0, False), (1, True))

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError, message
-from ..graph import Arg, Case, DType, Op, Shape
+from ..graph import Arg, Case, DType, Op, Shape, exact
 from .reduce import SUM
-from .rules import ANY, LENGTHS, Pieces, chance, check_kinds, pick, same_dtype
+from .rules import ANY, LENGTHS, Concatenation, chance, check_kinds, pick, same_dtype
 
 Bounds = tuple[tuple[int, int, int], ...]  # (start, step, length) per axis
 
@@ -130,7 +130,7 @@ def _reshape_vary(rng: np.random.Generator, x: Shape) -> Case:
 
 def is_squeeze(own: Shape, shape: Shape) -> bool:
     """Whether two shapes differ by axes of length 1 only."""
-    return [n for n in own if n != 1] == [n for n in shape if n != 1]
+    return [exact(n) for n in own if n != 1] == [exact(n) for n in shape if n != 1]
 
 
 def _reshape_follows(varies: Any, out: Shape, x: Shape, shape: Shape) -> bool:
@@ -383,7 +383,7 @@ CAT = Op(
     dtype=_cat_dtype,
     numpy=lambda *xs, axis: np.concatenate(xs, axis),
     vjp=_cat_vjp,
-    emit=Pieces(_cat_emit, lambda axis: axis),
+    emit=Concatenation(_cat_emit, lambda axis: axis),
     domain=(
         Case((Arg(shape=(2, 3)), Arg(shape=(2, 1)), Arg(shape=(2, 0))), {"axis": 1}),
         Case((Arg(shape=(2,)),), {"axis": 0}),

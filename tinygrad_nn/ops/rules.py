@@ -58,13 +58,15 @@ def gives_bool(name: str, *kinds: str) -> Callable[..., DType]:
 
 def check_kinds(name: str, dtypes: tuple[DType, ...], kinds: tuple[str, ...]) -> None:
     """Raise DTypeError unless all dtypes are equal and of one of the kinds."""
+    first = dtypes[0]
+    if first.kind in kinds and all(dtype is first or dtype == first for dtype in dtypes):
+        return
     got = " and ".join(dtype.name for dtype in dtypes)
-    if any(dtype != dtypes[0] for dtype in dtypes):
+    if any(dtype != first for dtype in dtypes):
         raise DTypeError(message(name, f"dtypes {got}", "equal dtypes", "convert one with .to(dtype)"))
-    if dtypes[0].kind not in kinds:
-        words = {"f": "a float", "i": "an integer", "b": "bool"}
-        expected = " or ".join(words[kind] for kind in kinds)
-        raise DTypeError(message(name, f"dtype {got}", f"{expected} dtype", "convert it with .to(dtype)"))
+    words = {"f": "a float", "i": "an integer", "b": "bool"}
+    expected = " or ".join(words[kind] for kind in kinds)
+    raise DTypeError(message(name, f"dtype {got}", f"{expected} dtype", "convert it with .to(dtype)"))
 
 
 def check_index(name: str, dtype: DType) -> None:
@@ -76,7 +78,7 @@ def check_index(name: str, dtype: DType) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
+class Monoid:
     """How a reduction folds: `combine` of two results, associative and commutative, from `identity(dtype)` on. Partial
     results are combined too, so what is done to each element first is `element`.
     """
@@ -90,7 +92,7 @@ SELECT_LIMIT: Final = 8  # along axes up to this long, compiled code picks an el
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Scatter:
     """How an op writes the elements of one operand to places that another one names.
 
     The result begins as operand `start`, or as zeros. `target(read, at, *shapes, **attrs)` is the place of element `at`
@@ -109,7 +111,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Pieces:
+class Concatenation:
     """An op whose operands lie side by side in its result.
 
     `element(read, index, *shapes, **attrs)` is one element; `axis(**attrs)` the axis along which operand follows
@@ -121,7 +123,7 @@ class Pieces:
 
 
 @dataclass(frozen=True, slots=True)
-class Rank:
+class CountingSort:
     """How an op orders a line: `before(x, y, tie, **attrs)`, `tie` being whether x stands before y in the operand."""
 
     before: Callable[..., Expr]

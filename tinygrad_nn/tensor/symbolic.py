@@ -4,6 +4,7 @@ have in common.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Final
 
 import numpy as np
@@ -38,7 +39,7 @@ class Symbolic:
         shape = op.shape(*(node.shape for node in nodes), **attrs)
         dtype = op.dtype(*(node.dtype for node in nodes), **attrs)
         known = all(node.value is not None for node in nodes) and op.kind != "random"
-        if known and int(np.prod(shape)) <= FOLDED_LIMIT and not any(node.needs_grad for node in nodes):
+        if known and prod(shape) <= FOLDED_LIMIT and not any(node.needs_grad for node in nodes):
             with np.errstate(all="ignore"):
                 return constant(np.asarray(op.numpy(*(node.value for node in nodes), **attrs)))
         needs = mode.grad and op.differentiable and any(node.needs_grad for node in nodes)

@@ -68,7 +68,7 @@ def fuzz(
     for number in range(first, first + programs):
         graph, values = generate((seed, number), favourite)
         work = sum(int(np.prod(node.shape)) for node in graph.nodes)
-        interpreted = work <= SMALL and number % 4 == 0
+        interpreted = work <= SMALL
         outcome = judge(graph, values, interpreted)
         summary.programs += 1
         summary.interpreted += interpreted

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from ...graph import DType
-from ...scalar import BOOL, INT64
+from ...scalar import BOOL, INT64, OPERATIONS
 from ..loopir.ir import Buffer
 from .code import Carried, Loop, Statement, Store, Value
 
@@ -96,7 +98,9 @@ class Builder:
         return self.make("splat", value.dtype, lanes, value)
 
     def compute(self, op: str, dtype: DType, args: Sequence[Value]) -> Value:
-        """An operation lane by lane. Where some operands are vectors the others are splat, but for a condition."""
+        """An operation, lane by lane; of numbers, it is one. Where some operands are vectors the others are splat (but
+        not a condition).
+        """
         lanes = 0
         for one in args:
             if one.lanes > lanes:
@@ -107,7 +111,8 @@ class Builder:
             else:
                 args = [one if one.lanes else self.splat(one, lanes) for one in args]
         elif args[0].op == "const" and all(one.op == "const" for one in args):
-            args = (self.make("freeze", args[0].dtype, 0, args[0]), *args[1:])
+            with np.errstate(all="ignore"):
+                return self.const(OPERATIONS[op].numpy(*(one.data for one in args)), dtype)
         return self.make(op, dtype, lanes, *args)
 
     def add(self, x: Value, y: Value) -> Value:

@@ -12,7 +12,6 @@ Operations of a Value are those of `scalar.OPERATIONS`, lane by lane, and
     carried, result     what a loop carries, inside of it and after it
     splat, half, first  a scalar in every lane; half of the lanes, from lane `data` on; the first lane
     any                 whether a mask holds in some lane
-    freeze              the operand, of which a printer's compiler knows nothing
     start, address      where the buffer `data` begins; that place and so many elements more
     load                what lies at an address; 0 where a mask, the second operand, does not hold
 """

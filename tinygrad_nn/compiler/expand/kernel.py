@@ -197,9 +197,8 @@ class Expansion:
 
     def real(self, var: Var, base: Value | int, env: Env) -> Value:
         """Which of the lanes that begin with `base` are iterations."""
-        b, count = self.b, self.count
-        number = b.steps(base, 1, count) if isinstance(base, int) else b.add(base, b.steps(0, 1, count))
-        return b.compute("lt", BOOL, (number, self.extent(var, env)))
+        first = self.b.whole(base) if isinstance(base, int) else base
+        return self.b.compute("lt", BOOL, (self.counted_up(first, 1), self.extent(var, env)))
 
     def together(self, loop: Loop, envs: list[Env], places: Sequence[Value | int]) -> None:
         """Iterations, statement by statement; those that are jammed share no registers."""
@@ -339,7 +338,13 @@ class Expansion:
         """An index as a number: a vector where the lanes differ."""
         step = index.coefficient(self.vector) if self.lanes and self.vector is not None else 0
         base = self.sum(index.offset, index.terms, env)
-        return self.b.add(base, self.b.steps(0, step, self.lanes)) if step else base
+        return self.counted_up(base, step) if step else base
+
+    def counted_up(self, base: Value, step: int) -> Value:
+        """base, base + step, ..., in the lanes."""
+        if base.op == "const":
+            return self.b.steps(int(base.data), step, self.lanes)
+        return self.b.add(base, self.b.steps(0, step, self.lanes))
 
     def sum(self, constant: int, terms: Sequence[tuple[Var, int]], env: Env) -> Value:
         """The constant and the variables times coefficients, what changes least first."""
@@ -431,18 +436,23 @@ class Expansion:
         return self.b.make("address", site.buffer.dtype, offset.lanes, start, offset)
 
     def guard(self, site: Site, env: Env) -> Value | None:
-        """Whether the guards hold, in each lane."""
+        """Whether the guards hold, in each lane; None if they always do, a constant if never."""
         b, result = self.b, None
         for index, is_low, bound in site.sides:
             number = self.number(index, env)
             sides = (b.whole(bound), number) if is_low else (number, b.whole(bound))
             holds = b.compute("le" if is_low else "lt", BOOL, sides)
-            result = holds if result is None else b.both(result, holds)
+            if holds.op != "const":
+                result = holds if result is None else b.both(result, holds)
+            elif not holds.data:
+                return holds
         return result
 
     def load(self, site: Site, env: Env, given: Sequence[Value] = ()) -> Value:
         """The element, or vector of elements; 0 where a guard does not hold."""
         b, mask = self.b, self.guard(site, env)
+        if mask is not None and mask.op == "const":  # never
+            return b.const(0, site.buffer.dtype)
         offset, lanes, scattered = self.place(site, env)
         if self.mask is not None and lanes and (scattered or not site.readable):
             mask = self.mask if mask is None else b.both(mask, self.mask)

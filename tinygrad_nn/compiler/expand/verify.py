@@ -166,7 +166,6 @@ _RULES: Final[dict[str, Callable[[Value], bool]]] = {
     "half": lambda v: (v.args[0].dtype, v.args[0].lanes) == (v.dtype, 2 * v.lanes) and v.data in (0, v.lanes),
     "first": lambda v: v.lanes == 0 < v.args[0].lanes and v.args[0].dtype == v.dtype,
     "any": lambda v: _is_mask(v, 0) and _is_mask(v.args[0], v.args[0].lanes) and v.args[0].lanes > 0,
-    "freeze": lambda v: (v.args[0].dtype, v.args[0].lanes) == (v.dtype, v.lanes),
     "start": lambda v: v.dtype == v.data.dtype and v.lanes == 0,
     "address": _address,
     "load": _load,

@@ -88,16 +88,16 @@ class _Reader:
     def expression(self, root: Expr) -> None:
         """Read an expression, operands before what is made of them."""
         tokens, places = self.tokens, dict[Expr, int]()
-        for part in walk(root):
-            places[part] = len(places)
-            if part.op == "param":
+        for place, part in enumerate(walk(root)):
+            places[part] = place
+            if part.args:
+                tokens.append((part.op, part.dtype.char, *[places[arg] for arg in part.args]))
+            elif part.op == "param":
                 self.leaf(part.value)
-            elif part.op != "const":
-                tokens.append((part.op, part.dtype, *[places[arg] for arg in part.args]))
             elif part.dtype.kind == "f":
-                tokens.append((part.dtype, self.numbers.setdefault(part, len(self.numbers))))
+                tokens.append((part.dtype.char, self.numbers.setdefault(part, len(self.numbers))))
             else:
-                tokens.append((part.dtype, "exactly", int(part.value)))
+                tokens.append((part.dtype.char, "exactly", int(part.value)))
         tokens.append(("value", len(places)))
 
     def leaf(self, leaf: Any) -> None:

@@ -13,11 +13,11 @@ from typing import Final
 
 from ...adjoint import SCAN
 from ...errors import TraceError, message
-from ...graph import Graph, Node
+from ...graph import Graph, Node, is_fixed
 from ...ops.contract import MATMUL, inner_length
 from ...ops.movement import CAT, RESHAPE, SLICE, is_squeeze
 from ...ops.reduce import SUM
-from ...ops.rules import SELECT_LIMIT, Pieces, Rank, Spread, op_cost
+from ...ops.rules import SELECT_LIMIT, Concatenation, CountingSort, Scatter, op_cost
 from ...ops.scan import COLUMN
 from ..blas import has_blas, is_large
 from ..passes.algebra import filled
@@ -32,13 +32,13 @@ DEPTH: Final = 60  # longest chain that is computed in one place
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """The nodes with a buffer, in order, with the reason; and those whose buffer must be in plain row-major order.
+    """The nodes with a buffer, in order, with the reason; and those whose buffer must be in row-major order.
 
     `blas` says whether large products are left to a BLAS.
     """
 
     stored: dict[Node, str]
-    plain: frozenset[Node]
+    row_major: frozenset[Node]
     blas: bool = True
 
     def multiplies(self, node: Node) -> bool:
@@ -61,7 +61,7 @@ def plan(graph: Graph, blas: bool = True) -> Plan:
     reads: dict[Node, float] = {}
     reasons: dict[Node, str] = dict.fromkeys(graph.outputs, "output")
     reasons |= {new: "update" for _, new in graph.updates}
-    plain: set[Node] = set()
+    row_major: set[Node] = set()
     viewed: dict[Node, str] = {}  # views that are wanted in memory, which is where their operand is
     cost = _costs(graph, inputs, users)
     for node in reversed(graph.nodes):
@@ -74,15 +74,15 @@ def plan(graph: Graph, blas: bool = True) -> Plan:
                 reasons.setdefault(node, reason)
             if user.op is RESHAPE and not is_view(user):
                 reasons.setdefault(node, "reshape")
-                plain.add(node)
-                if user in plain or user in reasons:
-                    plain.add(user)
+                row_major.add(node)
+                if user in row_major or user in reasons:
+                    row_major.add(user)
         if _multiplies(node, blas):
             reasons.setdefault(node, "a large matrix product")
-            plain.add(node)
+            row_major.add(node)
         if any(_multiplies(user, blas) for user, _ in users[node]):
             reasons.setdefault(node, "operand of a large matrix product")
-            plain.add(node)
+            row_major.add(node)
         if node in inputs or (node.op.kind == "source" and filled(node) is None):
             reasons[node] = "input" if node in inputs else "constant"
         elif node.op.kind == "source":
@@ -93,18 +93,18 @@ def plan(graph: Graph, blas: bool = True) -> Plan:
             reasons.setdefault(node, "a result of a scan")
         count = sum(_reads(user, argnum, node, reads, user in reasons) for user, argnum in users[node])
         reads[node] = count
-        if node not in reasons and (node.op.kind != "movement" or isinstance(node.op.emit, Pieces)):
+        if node not in reasons and (node.op.kind != "movement" or isinstance(node.op.emit, Concatenation)):
             heavy = node.op.kind in ("reduce", "contract")
             if count > ONCE and (heavy or cost[node] > CHEAP):
                 reasons[node] = f"read {count:g} times"
     _limit_depth(graph, reasons)
     ordered = {node: reasons[node] for node in graph.nodes if node in reasons}
-    return Plan(ordered, frozenset(plain), blas)
+    return Plan(ordered, frozenset(row_major), blas)
 
 
 def is_split(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     """Whether a reshape only splits axes, so that an index of the result is one of the operand."""
-    if 0 in shape or not own or any(type(n) is not int for n in (*own, *shape)):
+    if 0 in shape or not own or not is_fixed(own, shape):
         return False
     rest = list(shape)
     for n in own:
@@ -134,7 +134,7 @@ def pieces(graph: Graph, plan: Plan) -> dict[Node, tuple[Node, int]]:
     kept = {*graph.outputs, *(new for _, new in graph.updates)}
     found: dict[Node, tuple[Node, int]] = {}
     for node in plan.stored:
-        if node.op is not CAT or node.attrs["axis"] != 0 or node in plan.plain:
+        if node.op is not CAT or node.attrs["axis"] != 0 or node in plan.row_major:
             continue
         for start, operand in enumerate(node.inputs):
             piece = behind(operand)
@@ -147,7 +147,7 @@ def pieces(graph: Graph, plan: Plan) -> dict[Node, tuple[Node, int]]:
 
 def is_placeable(node: Node, graph: Graph, plan: Plan) -> bool:
     """Whether a node is stored element by element, so that it may be stored in a part of another buffer."""
-    if node not in plan.stored or node in plan.plain or node in graph.inputs or node.op is COLUMN:
+    if node not in plan.stored or node in plan.row_major or node in graph.inputs or node.op is COLUMN:
         return False
     moves = node.op.kind == "movement" and node.op is not RESHAPE
     return moves or (node.op.kind in ("elementwise", "reduce", "contract") and not plan.multiplies(node))
@@ -161,9 +161,9 @@ def _own_loops(node: Node) -> bool:
     if emit is None and node.op.kind not in ("contract",) and node.op is not RESHAPE:
         hint = "see docs/compile.md for what compiles, or take this part out of the compiled function"
         raise TraceError(message("compile", f"the op {node.op.name}", "an op with a compiled form", hint))
-    if isinstance(emit, Rank):
+    if isinstance(emit, CountingSort):
         return True
-    if isinstance(emit, Spread):
+    if isinstance(emit, Scatter):
         return not inlines(node)
     return node.op.kind == "control"
 
@@ -177,11 +177,11 @@ def streams(node: Node, plan: Plan) -> bool:
         return False
     read = sum(prod(x.shape) * x.dtype.itemsize for x in product.inputs)
     deep = min(inner_length(product), *product.shape[1:]) >= DEEP
-    return read > CACHE and deep and all(type(n) is int for n in product.shape)
+    return read > CACHE and deep and is_fixed(product.shape)
 
 
 def inlines(node: Node) -> bool:
-    """Whether a Spread is written as an expression."""
+    """Whether a Scatter is written as an expression."""
     return bool(node.op.emit.inlines(*(operand.shape for operand in node.inputs), **node.attrs))
 
 
@@ -193,11 +193,11 @@ def _demand(user: Node, argnum: int, node: Node) -> str:
         return "divisors"
     if user.op.kind != "index":
         return ""
-    if isinstance(user.op.emit, Rank):
+    if isinstance(user.op.emit, CountingSort):
         return "" if is_view(node) else "ordered"
     if argnum == 1:
         return "positions"
-    if argnum == 0 and not isinstance(user.op.emit, Spread):
+    if argnum == 0 and not isinstance(user.op.emit, Scatter):
         return "read at positions" if node.shape[user.attrs["axis"]] > SELECT_LIMIT else ""
     return ""
 
@@ -210,14 +210,14 @@ def _reads(user: Node, argnum: int, node: Node, reads: dict[Node, float], stored
         return times * prod(user.shape) * inner_length(user) / own
     if user.op.kind == "reduce":
         return times
-    if isinstance(user.op.emit, Rank):
+    if isinstance(user.op.emit, CountingSort):
         return float(user.shape[user.attrs["axis"]])
-    if isinstance(user.op.emit, Spread):
+    if isinstance(user.op.emit, Scatter):
         return times * max(1.0, prod(user.shape) / own) if inlines(user) else 1.0
     if user.op.kind == "index":
         length = user.inputs[0].shape[user.attrs["axis"]] if argnum == 0 else 1
         return times * max(1.0, prod(user.shape) * min(length, SELECT_LIMIT) / own)
-    if isinstance(user.op.emit, Pieces):
+    if isinstance(user.op.emit, Concatenation):
         return times
     if user.op is SLICE and prod(user.shape) >= ROWS * max(user.shape, default=1):
         return times * prod(user.shape) / own
@@ -237,7 +237,7 @@ def _costs(graph: Graph, inputs: frozenset[Node], users: Mapping[Node, list[tupl
         elif node.op.kind == "elementwise" and node.op.emit is not None:
             cost[node] = op_cost(node) + sum(of(operand) for operand in node.inputs)
         elif node.op.kind == "movement":
-            places = 3 * len(node.inputs) if isinstance(node.op.emit, Pieces) else node.op.cost
+            places = 3 * len(node.inputs) if isinstance(node.op.emit, Concatenation) else node.op.cost
             cost[node] = max(of(operand) for operand in node.inputs) + places
         else:
             cost[node] = 0  # what has loops gets a buffer as soon as it would be repeated

@@ -12,7 +12,7 @@ from typing import Final
 from ...adjoint import SCAN
 from ...graph import Graph, Node
 from ...ops.movement import RESHAPE
-from ...ops.rules import Pieces, Rank, Spread
+from ...ops.rules import Concatenation, CountingSort, Scatter
 from ..loopir.buffer_view import BufferView
 from ..loopir.ir import Buffer, Role, affine
 from ..loopir.program import Program, Region, Span
@@ -110,10 +110,10 @@ def _kernels(b: KernelBuilder, node: Node, target: BufferView) -> None:
 
 
 _RULES: Final[tuple[tuple[Callable[[Node, Plan, BufferView], bool], Kernels], ...]] = (
-    (lambda node, plan, target: isinstance(node.op.emit, Rank), opaque.sort),
-    (lambda node, plan, target: isinstance(node.op.emit, Spread) and not inlines(node), opaque.scatter),
+    (lambda node, plan, target: isinstance(node.op.emit, CountingSort), opaque.sort),
+    (lambda node, plan, target: isinstance(node.op.emit, Scatter) and not inlines(node), opaque.scatter),
     (lambda node, plan, target: node.op.kind == "control", opaque.carried),
-    (lambda node, plan, target: isinstance(node.op.emit, Pieces), opaque.concatenation),
+    (lambda node, plan, target: isinstance(node.op.emit, Concatenation), opaque.concatenation),
     (lambda node, plan, target: plan.multiplies(node), opaque.gemm),
     (lambda node, plan, target: streams(node, plan) and not target.place, opaque.sum_of_products),
 )

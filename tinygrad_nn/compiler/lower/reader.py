@@ -17,7 +17,7 @@ from ...ops.elementwise import ADD, no_quotient
 from ...ops.lookup import Called
 from ...ops.movement import BROADCAST, RESHAPE, is_squeeze
 from ...ops.reduce import SUM
-from ...ops.rules import INT64, Fold, Pieces, Spread
+from ...ops.rules import INT64, Concatenation, Monoid, Scatter
 from ...scalar import Expr, const, param
 from ..loopir.buffer_view import BufferView
 from ..loopir.ir import (
@@ -111,7 +111,7 @@ class Reader:
         """An element of an operand that is an index: checked against the axis it is for."""
         node = self.node
         value = element(self.builder, node.inputs[operand], tuple(index), self.guards)
-        shape = node.shape if isinstance(node.op.emit, Spread) else node.inputs[0].shape
+        shape = node.shape if isinstance(node.op.emit, Scatter) else node.inputs[0].shape
         return checked(self.builder, node, value.value.buffer, value, shape[node.attrs["axis"]])
 
 
@@ -184,9 +184,9 @@ def _indexed(b: KernelBuilder, node: Node, index: Place, guards: Guards) -> Expr
     if node.op is RESHAPE:
         return _reshaped(b, node, index, guards)
     emit = node.op.emit
-    if isinstance(emit, Pieces):
+    if isinstance(emit, Concatenation):
         emit = emit.element
-    elif isinstance(emit, Spread):
+    elif isinstance(emit, Scatter):
         emit = emit.inline
     value: Expr = emit(Reader(b, node, guards), index, *(x.shape for x in node.inputs), **node.attrs)
     return value
@@ -224,7 +224,7 @@ def _reduced(b: KernelBuilder, node: Node, index: Place, guards: Guards) -> Expr
     outer = iter([i for a, i in enumerate(index) if not node.attrs["keepdims"] or a not in axis])
     place = tuple(i if a in axis else next(outer) for a, i in enumerate(inside))
     emit = node.op.emit
-    if not isinstance(emit, Fold):
+    if not isinstance(emit, Monoid):
         return _extreme(b, node, loops, place, guards)
     dtype, is_sum = node.dtype, node.op is SUM
     if is_sum and dtype.kind == "f" and operand.op is MATMUL and not _is_there(b, operand, place, guards):

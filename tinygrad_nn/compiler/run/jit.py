@@ -431,12 +431,7 @@ class Jitted:
         self._keep(kind, entry)
         self.traces += 1
         if config().debug:
-            times = entry.compiled.timings
-            say(
-                f"tg.jit: {self.name}: trace {1e3 * seconds:.1f} ms, lower {1e3 * times.lower:.1f} ms, "
-                f"generate {1e3 * times.generate:.1f} ms, machine code {1e3 * times.machine:.1f} ms"
-                + (" (cached)" if times.cached else "")
-            )
+            say(f"tg.jit: {self.name}: trace {1e3 * seconds:.1f} ms")
         if config().debug >= 6:
             stages = entry.compiled.stages
             say(str(explain_schedule(stages.schedule, entry.compiled.arena, stages.target)))

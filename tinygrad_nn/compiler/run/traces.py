@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-import numpy as np
-
 from ...config import config, say
 from ...errors import TraceError, message
-from ...graph import Graph
+from ...graph import Array, Graph
 from ...pytree import flatten
 from ...tensor import Tensor, no_grad
 from ...tensor.core import constant
@@ -19,7 +17,6 @@ from ..trace import Traced, trace
 from .jit import Jitted, describe
 
 RANKED: Final = 2048  # samples whose permutation is made natively: by ranks, which costs their square
-Array = np.ndarray[Any, Any]
 
 
 def training_job(

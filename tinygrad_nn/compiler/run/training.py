@@ -19,14 +19,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...graph import Array
+from ...graph import Array, tail_of
 from ...interrupt import PATIENCE, Deferred, beside
 from ...tensor.context import HANDLES
 from ..driver import build
 from ..loopir.faults import raise_fault
 from ..loopir.program import Fault
 from ..lower.training_loop import STOPPED, batches_of
-from ..passes.merge import Dim
 from ..schedule.arena import Arena
 from .jit import Jitted, State, bring_in, built_as_traced, give_back
 from .traces import named, training_job
@@ -208,7 +207,7 @@ class Training:
             return
         lengths = fault.buffer.shape
         if not judging and self._is_short(epoch, batch):  # behind its rows stands what was left from before
-            lengths = tuple(n.tail if isinstance(n, Dim) else n for n in lengths)
+            lengths = tuple(tail_of(n) or n for n in lengths)
         raise_fault(fault, self.view(fault.buffer)[tuple(map(slice, lengths))], where)
 
     def _is_short(self, epoch: int, batch: int) -> bool:

@@ -6,14 +6,11 @@ nothing has been written the bytes are 0.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from ...graph import Array
 from ..loopir.ir import Buffer
 from .schedule import Schedule
-
-Array = np.ndarray[Any, Any]
 
 
 def aligned(size: int) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, prod
+from math import ceil, inf, prod
 from typing import Final
 
 from ...graph import Shape
@@ -93,7 +93,7 @@ def choose(program: Program, profiles: Sequence[Profile]) -> tuple[dict[Buffer, 
     """The innermost axis of every buffer and the vector axis of every kernel."""
     rounds = times(program)
     updates = [pair for span, _ in spans(program.regions) for pair in span.updates]
-    same = {new: old for old, new in updates if not (new.plain or old.plain)}
+    same = {new: old for old, new in updates if not (new.row_major or old.row_major)}
     tied: dict[Buffer, list[Buffer]] = {}
     for new, old in same.items():
         tied.setdefault(old, [old]).append(new)
@@ -102,7 +102,7 @@ def choose(program: Program, profiles: Sequence[Profile]) -> tuple[dict[Buffer, 
     for position, one in enumerate(profiles):
         for buffer in one.buffers:
             users.setdefault(same.get(buffer, buffer), {})[position] = None
-    free = [b for b in users if len(b.shape) > 1 and not b.plain and sum(n > 1 for n in b.shape) > 1]
+    free = [b for b in users if len(b.shape) > 1 and not b.row_major and sum(n > 1 for n in b.shape) > 1]
     for _ in range(2):
         changed = False
         for buffer in sorted(free, key=lambda b: -prod(b.shape)):
@@ -220,7 +220,12 @@ def may_be_vector(kernel: Kernel, var: Var, folded: dict[Var, tuple[Var, ...]]) 
 
 def best(one: Profile, inner: Mapping[Buffer, int]) -> tuple[float, Var | None]:
     """The cheapest vector axis of a kernel and its cost; of equal ones the first."""
-    return min(((cost.total(inner), var) for var, cost in one.costs.items()), key=lambda option: option[0])
+    least, cheapest = inf, None
+    for var, cost in one.costs.items():
+        total = cost.total(inner)
+        if total < least:
+            least, cheapest = total, var
+    return least, cheapest
 
 
 def iterations(around: tuple[Var, ...], vector: Var | None, lanes: int) -> float:

@@ -212,7 +212,6 @@ OPERATIONS: Final[dict[str, Rule]] = {
     "half": _half,
     "first": lambda t, v, a: t.emit(f"extractelement {t.type(v.args[0])} {a[0]}, i64 0"),
     "any": _any,
-    "freeze": lambda t, v, a: t.emit(f"freeze {t.type(v)} {a[0]}"),
     "start": _start,
     "address": _address,
     "load": _load,

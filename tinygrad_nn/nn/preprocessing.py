@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Concatenate, Final, Generic, Literal, ParamSpe
 import numpy as np
 
 from ..arrays import Array, Names, as_array, check_finite, check_names, is_sequence, matrix
-from ..errors import DataError, ShapeError, message, printable
+from ..errors import DataError, IndexOutOfRange, ShapeError, message, printable
 from ..ops.index import SCATTER_ADD
 from ..ops.lookup import Called
 from ..ops.rules import FLOAT64
@@ -441,6 +441,11 @@ class OneHotEncoder(Fitted):
 
     def _sure(self, x: Tensor, code: Tensor) -> Tensor:
         hot, n = self._hot(x, code), self.width
+        if mode.recorder is None and not (known := hot.numpy().any(-1)).all():  # compiled code has its own words
+            row = tuple(np.argwhere(~known)[0].tolist())
+            got = f"unknown code {x.detach().numpy()[row].item():g}, row {row[0]}"
+            codes = ", ".join(f"{one:g}" for one in self.code.tolist()[:12])
+            raise IndexOutOfRange(message(type(self).__name__, got, f"one of {codes}", 'unknown="zeros" gives zeros'))
         place = n + (hot * tensor(np.arange(n) - n, dtype=hot.dtype)).sum(-1, keepdim=True)  # n: none of them
         called = Called(type(self).__name__, "place of the category", x.ndim - 1)
         return x.new_ones(x.shape).apply(SCATTER_ADD, place.long(), axis=x.ndim - 1, shape=hot.shape, called=called)

@@ -24,7 +24,7 @@ import numpy as np
 
 from .errors import ConfigError, DataError, UnknownName, message, printable
 from .extras import require
-from .files import as_path, write_atomic
+from .files import as_path, write_atomic, write_figure
 from .settings import check_kinds, is_number, is_whole, shown, typed
 from .tables import html_table, html_text, text_table
 
@@ -148,6 +148,8 @@ class History(Mapping[str, Any]):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a state_dict."""
         check_kinds("History", state_dict, self.state_dict())
+        if not isinstance(state_dict["stopped"], str | None):
+            raise ConfigError(message("History", f"a state whose stopped is {shown(state_dict['stopped'])}", "a text"))
         evaluated = _numbers("evaluated", state_dict["evaluated"], "iu")
         given = {kind: state_dict[kind].items() for kind in _COLUMNS}
         columns = {kind: {name: _numbers(name, values) for name, values in given[kind]} for kind in _COLUMNS}
@@ -220,7 +222,7 @@ class History(Mapping[str, Any]):
         figure.legend(loc="outside upper center", ncols=min(4, len(chosen)))
         axes.grid(alpha=0.3)
         if path is not None:
-            figure.savefig(path)
+            write_figure(figure, path, "plot")
         return figure
 
     def best(self) -> dict[str, tuple[float, int]]:
@@ -299,9 +301,18 @@ def _numbers(name: str, values: Any, kinds: str = "iuf") -> list[Any]:
 def _check_values(values: Any) -> None:
     """Raise DataError unless these are numbers by name."""
     for name, value in values.items() if isinstance(values, Mapping) else [(None, values)]:
-        if not isinstance(name, str) or not is_number(value):
+        if not isinstance(name, str) or not is_number(value) or not _is_float(value):
             got = f"{shown(name)}: {shown(value)}" if name is not None else shown(value)
             raise DataError(message("history", got, "numbers by name"))
+
+
+def _is_float(value: Any) -> bool:
+    """Whether a float can hold a number."""
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
 
 
 def _height(columns: Mapping[str, Sequence[float]]) -> int:

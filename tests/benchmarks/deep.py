@@ -85,13 +85,14 @@ def training_step(layers: int, dtype: str = "float32") -> tuple[Callable[[Tensor
 
 
 def main() -> None:
-    """Print what `step.timings` knows, and the whole of the first call."""
+    """Print the seconds of the first call and of its stages, and of a step afterwards."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.deep", description=__doc__)
     parser.add_argument("--layers", type=int, nargs="*", default=[2, 12])
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--steps", type=int, default=30)
     options = parser.parse_args()
     os.environ["TGNN_CACHE"] = "0"
+    tg.jit(lambda x: x + 1)(tg.ones(2))  # what loads late is loaded
     for layers in options.layers:
         step, x, y = training_step(layers, options.dtype)
         begin = time.perf_counter()
@@ -100,12 +101,14 @@ def main() -> None:
         rounds = []
         for _ in range(options.steps):
             begin = time.perf_counter()
-            last = step(x, y)
+            last = float(step(x, y))
             rounds.append(time.perf_counter() - begin)
         best = 1e3 * min(rounds, default=float("nan"))
-        print(f"{layers} layers: {cold:.2f} s to the first loss {first:.6f}, then {best:.2f} ms a step, "
-              f"loss {float(last):.6f}")  # fmt: skip
-        print(step)
+        print(f"{layers} layers: first call {cold:.2f} s, then {best:.2f} ms a step; loss {first:.6f} to {last:.6f}")
+        stages = step.entry((x, y), {}).compiled.stages.seconds
+        rest = cold - sum(stages.values()) - best / 1e3
+        parts = [f"{name} {1e3 * seconds:.0f}" for name, seconds in stages.items() if seconds > 5e-4]
+        print(f"  ms: trace {1e3 * rest:.0f}, {', '.join(parts)}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import data, memory, nn
 from tinygrad_nn import functional as F
-from tinygrad_nn.errors import ShapeError, TooLarge
+from tinygrad_nn.errors import ConfigError, ShapeError, TooLarge
 
 CALLS: dict[str, Callable[[], Any]] = {
     "zeros": lambda: tg.zeros(10**15),
@@ -28,7 +28,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "randperm": lambda: tg.randperm(10**15),
     "Linear": lambda: nn.Linear(10**8, 10**8),
     "Embedding": lambda: nn.Embedding(10**8, 10**8),
-    "LSTM": lambda: nn.LSTM(2, 2, 2**63),
+    "LSTM": lambda: nn.LSTM(2, 2, 2**62),
     "GRU": lambda: nn.GRU(2, 2, 10**13, bidirectional=True),
     "RNN": lambda: nn.RNN(2, 10**9, 1),
     "pad": lambda: F.pad(tg.zeros(2), (10**15, 0)),
@@ -46,6 +46,11 @@ def test_too_much_is_refused_with_its_size(name: str) -> None:
         TooLarge, match=r"^\[\w+\] got .*, which needs [\d.,]+ [KMGTPE]?i?B; expected at most the machine"
     ):
         CALLS[name]()
+
+
+def test_more_than_a_machine_counts_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^\[LSTM\] got num_layers 9223372036854775808; .* num_layers <= 9,22"):
+        nn.LSTM(2, 2, 2**63)
 
 
 @pytest.mark.parametrize("dims", [2**31, 2**63, 3, -1, -(2**40)])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tinygrad_nn import callbacks, config, data, nn
+from tinygrad_nn import callbacks, config, data, nn, optim
 from tinygrad_nn.errors import TinygradError, printable
 
 EVIL = ["\x1b[31mred", "a\rb", "bell\x07", "\u202eright to left", "\x9b2J", "nul\0", "\u2028line", "\ud800half", "\x7f"]
@@ -47,11 +47,33 @@ def drawing(name: str) -> Any:
     return tg.draw(model(name), tg.ones(1, 2))
 
 
+def of_class(base: type, name: str, *args: Any) -> str:
+    """The repr of an instance of a class of this name."""
+    try:
+        made = type(name, (base,), {})
+    except (ValueError, UnicodeError):  # Python wants no NUL and no surrogates there
+        made = type(ascii(name), (base,), {})
+    return repr(made(*args))
+
+
+def optimizer(name: str) -> Any:
+    return optim.SGD([{"params": [tg.ones(2, requires_grad=True)], name: 1}], lr=0.1)
+
+
 TEXTS: dict[str, Callable[[str], str]] = {
     "module": lambda name: repr(model(name)),
     "summary": lambda name: str(model(name).summary()),
     "page": lambda name: model(name)._repr_html_(),
+    "class of a module": lambda name: of_class(nn.Linear, name, 2, 2),
+    "class of an optimizer": lambda name: of_class(optim.SGD, name, [tg.ones(2)], 0.1),
+    "class of a callback": lambda name: of_class(callbacks.LogLines, name),
+    "class of a schedule": lambda name: of_class(optim.lr_scheduler.StepLR, name, optimizer("lr"), 1),
+    "optimizer": lambda name: repr(optimizer(name)),
+    "page of an optimizer": lambda name: optimizer(name)._repr_html_(),
     "history": lambda name: repr(trained(name)),
+    "history of a long name": lambda name: repr(trained("x" * 300 + name)),
+    "history of many names": lambda name: repr(tg.fit(lambda x: {f"{k}{name}": (x * 0).sum() for k in range(40)},
+                                                      np.ones((2, 2)), 2, progress=False)),
     "page of a history": lambda name: trained(name)._repr_html_(),
     "jit": lambda name: repr(compiled(name)),
     "tree": lambda name: str(drawing(name)),

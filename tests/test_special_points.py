@@ -185,14 +185,20 @@ def test_errors_keep_their_kinds() -> None:
 
 
 def test_kl_div_at_targets_that_are_none() -> None:
-    targets = [math.nan, math.inf, -math.inf, -1.0, 0.5, 1e30]
-    x, t = (grid.ravel() for grid in np.meshgrid([-2.0, 0.0, 1.0, math.nan], targets))
+    targets = [math.nan, math.inf, -math.inf, 0.0, -0.0, -1.0, 0.5, 1e30]
+    x, t = (grid.ravel() for grid in np.meshgrid([-2.0, 0.0, 1.0, math.nan, math.inf, -math.inf], targets))
     ours, theirs = tg.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
     value, expected = F.kl_div(ours, tg.tensor(t), "none"), TF.kl_div(theirs, torch.tensor(t), reduction="none")
     np.testing.assert_allclose(value.detach().numpy(), expected.detach().numpy(), rtol=1e-12)
     value.sum().backward()
     expected.sum().backward()
     np.testing.assert_array_equal(ours.grad.numpy(), theirs.grad.numpy())
+
+
+def test_an_infinite_variance_is_an_infinite_loss() -> None:
+    agree(lambda x, v: F.gaussian_nll_loss(x, x * 0, v, reduction="none"),
+          lambda x, v: TF.gaussian_nll_loss(x, x * 0, v, reduction="none"),
+          np.array([0.0, 1.0, -20.0, 0.5]), np.array([math.inf, math.inf, 0.0, 2.0]))  # fmt: skip
 
 
 def test_hardshrink_has_no_slope_at_nan() -> None:

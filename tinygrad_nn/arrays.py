@@ -98,6 +98,9 @@ def check_names(op: str, wanted: Sequence[str], present: Sequence[str], where: s
     """
     if isinstance(wanted, str):
         raise DataError(message(op, f"the string {wanted!r} for columns", "a list of names", f"use [{wanted!r}]"))
+    for name in wanted:
+        if not isinstance(name, str):
+            raise DataError(message(op, f"{shown(name)} as a column", "the names of columns"))
     for names, owner in ((present, where), (wanted, "the columns asked for")):
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:

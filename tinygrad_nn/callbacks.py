@@ -16,7 +16,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -27,7 +27,7 @@ from .files import read, remove_leftovers, write_atomic
 from .history import History
 from .optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from .serialize import checkpoint_path, packed
-from .settings import check_kinds, choice, integer, number
+from .settings import check_kinds, choice, integer, is_iterable, number
 from .settings import shown as named
 from .tensor import Tensor
 
@@ -55,7 +55,7 @@ class Run(Protocol):
 
 def shown(callback: object, *names: str) -> str:
     """A callback with some of its settings."""
-    return f"{type(callback).__name__}({', '.join(f'{name}={getattr(callback, name)!r}' for name in names)})"
+    return printable(f"{type(callback).__name__}({', '.join(f'{name}={getattr(callback, name)!r}' for name in names)})")
 
 
 def monitored(name: str, run: Run, logs: Logs, owner: str) -> float | None:
@@ -144,11 +144,12 @@ def _tensors(parameters: Any) -> list[Tensor]:
     state = getattr(parameters, "state_dict", None)
     if state is not None:  # buffers (running statistics) belong to the best epoch too
         return [*parameters.parameters(), *parameters.buffers()]
-    several = isinstance(parameters, Iterable) and not isinstance(parameters, Tensor)
-    tensors = list(parameters) if several else [parameters]
-    if not several or not all(isinstance(tensor, Tensor) for tensor in tensors):
-        got = f"parameters of type {type(parameters).__name__}"
-        raise ConfigError(message("EarlyStopping", got, "a module, or an iterable of tensors"))
+    tensors = []
+    for tensor in parameters if is_iterable(parameters) and not isinstance(parameters, Tensor) else [None]:
+        if not isinstance(tensor, Tensor):
+            got = f"parameters of type {type(parameters).__name__}"
+            raise ConfigError(message("EarlyStopping", got, "a module, or an iterable of tensors"))
+        tensors.append(tensor)
     return tensors
 
 
@@ -264,10 +265,9 @@ class JsonLines:
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record, default=str) + "\n")
-        except OSError as error:
-            raise DataError(
-                message("JsonLines", f"{self.path}: {error.strerror}", "a file that can be written")
-            ) from error
+        except (OSError, ValueError) as error:  # a path that none can be
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(message("JsonLines", f"{self.path}: {reason}", "a file that can be written")) from error
 
 
 def _is_later(line: str, epoch: int) -> bool:
@@ -320,7 +320,9 @@ class Checkpoint:
     ) -> None:
         for name, value in (("every", every), ("keep", keep)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ConfigError(message("Checkpoint", f"{name}={value!r}", "an integer of at least 1"))
+                raise ConfigError(message("Checkpoint", f"{name}={named(value)}", "an integer of at least 1"))
+        if not isinstance(state, Mapping | None):
+            raise ConfigError(message("Checkpoint", f"state {named(state)}", "names with what to keep"))
         for name, value in (state or {}).items():
             if isinstance(value, (int, float, str, tuple, np.generic, type(None))):
                 got = f"state with {name!r}, a {type(value).__name__}"

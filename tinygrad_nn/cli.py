@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from importlib import metadata, util
 from pathlib import Path
 
+from .errors import ConfigError, message
 from .extras import EXTRAS, pip_line
 from .history import cpu_name
+from .settings import is_iterable, shown
 
 _FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f")
 
@@ -76,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the page."""
     parser = argparse.ArgumentParser(prog="python -m tinygrad_nn", description=__doc__)
     parser.add_argument("--version", action="version", version=version())
-    parser.parse_args(argv)
+    if argv is not None and not (is_iterable(argv) and all(isinstance(word, str) for word in argv)):
+        raise ConfigError(message("main", f"argv {shown(argv)}", "a list of texts"))
+    parser.parse_args(None if argv is None else list(argv))
     print(doctor())
     return 0

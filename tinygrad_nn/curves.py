@@ -17,6 +17,7 @@ import numpy as np
 from .arrays import Array
 from .errors import ConfigError, DataError, ShapeError, TraceError, message
 from .extras import require
+from .files import write_figure
 from .settings import choice, integer, number, shown, typed
 from .tables import html_table, html_text, text_table
 
@@ -396,5 +397,5 @@ def _square(x: str, y: str) -> tuple[Any, Any]:
 
 def _saved(figure: Any, path: StrPath | None) -> Any:
     if path is not None:
-        figure.savefig(path)
+        write_figure(figure, path, "plot")
     return figure

@@ -7,6 +7,7 @@ device is not a file: one waits for ever where it is read, the other never ends.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
 from pathlib import Path
@@ -57,6 +58,20 @@ def write_atomic(path: Path, content: bytes, op: str = "write", family: Path | N
         _write_atomic(path, content, family or path)
     except (OSError, ValueError) as error:
         raise _fault(op, path, "written", error, "room on the disk and a folder that exists") from None
+
+
+def write_figure(figure: Any, path: Any, op: str) -> None:
+    """Write a matplotlib figure whole or not at all; the ending of the path, without one png, is its format.
+
+    Raises FileError for what is no path, for an ending that matplotlib does not know, and where it cannot be written.
+    """
+    target, picture = as_path(op, path), io.BytesIO()
+    target = target if target.suffix or not target.name else target.with_name(f"{target.name}.png")
+    try:
+        figure.savefig(picture, format=target.suffix[1:] or "png")
+    except ValueError as error:
+        raise _fault(op, target, "written", error, "an ending such as .png, .svg or .pdf") from None
+    write_atomic(target, picture.getvalue(), op)
 
 
 def check_regular(status: os.stat_result) -> None:

@@ -30,6 +30,46 @@ Kind = Literal["source", "elementwise", "reduce", "movement", "contract", "index
 NO_ATTRS: Final[Attrs] = {}  # a plain dict: `**` of a mapping proxy costs as much as an addition
 
 
+class Length(int):
+    """A dynamic length: an axis of so many elements in every batch but a short last one, where it has `tail`.
+
+    It is the int it is in the other batches, in every sense; `exact` tells it from that.
+    """
+
+    tail: int
+
+    def __new__(cls, whole: int, tail: int) -> Self:
+        """Of `whole` elements, or `tail`."""
+        self = super().__new__(cls, whole)
+        self.tail = tail
+        return self
+
+    def __repr__(self) -> str:
+        return f"{int(self)}|{self.tail}"
+
+
+def tail_of(n: int) -> int | None:
+    """What a dynamic length is in the short last batch, None of one that is the same in all."""
+    return n.tail if isinstance(n, Length) else None
+
+
+def is_dynamic(n: Any) -> bool:
+    """Whether something is a dynamic length."""
+    return isinstance(n, Length)
+
+
+def is_fixed(*shapes: Shape) -> bool:
+    """Whether no length is dynamic."""
+    return not any(isinstance(n, Length) for shape in shapes for n in shape)
+
+
+def exact(value: Any) -> Any:
+    """A shape or an attribute such that two are equal only if their dynamic lengths are, too."""
+    if isinstance(value, tuple):
+        return tuple(map(exact, value))
+    return (Length, int(value), value.tail) if isinstance(value, Length) else value
+
+
 @dataclass(frozen=True, slots=True)
 class Arg:
     """What one operand of an op may be in a test: an interval, the kinks to stay away from, a dtype class, a shape.

@@ -24,7 +24,7 @@ import numpy as np
 
 from .errors import ConfigError, DataError, UnknownName, message, printable
 from .extras import require
-from .files import as_path, write_atomic
+from .files import as_path, write_atomic, write_figure
 from .settings import check_kinds, is_number, is_whole, shown, typed
 from .tables import html_table, html_text, text_table
 
@@ -148,6 +148,8 @@ class History(Mapping[str, Any]):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a state_dict."""
         check_kinds("History", state_dict, self.state_dict())
+        if not isinstance(state_dict["stopped"], str | None):
+            raise ConfigError(message("History", f"a state whose stopped is {shown(state_dict['stopped'])}", "a text"))
         evaluated = _numbers("evaluated", state_dict["evaluated"], "iu")
         given = {kind: state_dict[kind].items() for kind in _COLUMNS}
         columns = {kind: {name: _numbers(name, values) for name, values in given[kind]} for kind in _COLUMNS}
@@ -220,7 +222,7 @@ class History(Mapping[str, Any]):
         figure.legend(loc="outside upper center", ncols=min(4, len(chosen)))
         axes.grid(alpha=0.3)
         if path is not None:
-            figure.savefig(path)
+            write_figure(figure, path, "plot")
         return figure
 
     def best(self) -> dict[str, tuple[float, int]]:
@@ -281,7 +283,7 @@ class History(Mapping[str, Any]):
         if fitting and self.epochs:
             lines.append(text_table(self._table(fitting)))
         if len(fitting) < len(self):
-            lines.append("and " + ", ".join(list(self)[len(fitting) :]))
+            lines.append(printable("and " + ", ".join(list(self)[len(fitting) :]), keep=""))
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -299,9 +301,18 @@ def _numbers(name: str, values: Any, kinds: str = "iuf") -> list[Any]:
 def _check_values(values: Any) -> None:
     """Raise DataError unless these are numbers by name."""
     for name, value in values.items() if isinstance(values, Mapping) else [(None, values)]:
-        if not isinstance(name, str) or not is_number(value):
+        if not isinstance(name, str) or not is_number(value) or not _is_float(value):
             got = f"{shown(name)}: {shown(value)}" if name is not None else shown(value)
             raise DataError(message("history", got, "numbers by name"))
+
+
+def _is_float(value: Any) -> bool:
+    """Whether a float can hold a number."""
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
 
 
 def _height(columns: Mapping[str, Sequence[float]]) -> int:
@@ -318,8 +329,9 @@ def _height(columns: Mapping[str, Sequence[float]]) -> int:
 def _extend(table: dict[str, list[float]], columns: Mapping[str, Sequence[float]], before: int, added: int) -> None:
     """Columns grow together: NaN stands where a name was not among those logged."""
     for name in dict.fromkeys((*table, *columns)):
-        column = table.setdefault(name, [math.nan] * before)
-        column.extend(columns.get(name, [math.nan] * added))
+        if name not in table:
+            table[name] = [math.nan] * before
+        table[name].extend(columns[name] if name in columns else [math.nan] * added)
 
 
 def _fitting(names: list[str]) -> list[str]:

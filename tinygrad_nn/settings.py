@@ -41,6 +41,8 @@ def integer(owner: str, name: str, value: Any, least: int | None = None, most: i
         found = None
     low, high = -LARGEST if least is None else least, LARGEST if most is None else most
     if found is None or not low <= found <= high:
+        if found is not None and found > high:
+            most = high
         bounds = ("" if least is None else f", {name} >= {least}") + ("" if most is None else f", {name} <= {most:,}")
         expected = "an integer" + bounds
         raise ConfigError(message(owner, f"{name} {shown(value)}", expected))
@@ -116,6 +118,13 @@ def is_whole(value: Any) -> bool:
         return False
 
 
+def is_iterable(value: Any) -> bool:
+    """Whether something has parts to go through: no text, and no array of one number."""
+    return (
+        isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "shape", None) != ()
+    )
+
+
 def _is_bool(value: Any) -> bool:
     return type(value).__name__ in ("bool", "bool_")
 
@@ -150,8 +159,7 @@ _KINDS: Final[Mapping[str, tuple[tuple[type, ...], Callable[[Any], bool], str]]]
     "Mapping": ((dict,), lambda value: isinstance(value, Mapping), "a mapping"),
     "Generator": ((), lambda value: hasattr(value, "bits"), "a tg.Generator"),
     "Sequence": ((tuple, list), lambda value: isinstance(value, (Sequence, range)) or _is_vector(value), "a sequence"),
-    "Iterable": ((tuple, list), lambda value: isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and
-                 getattr(value, "shape", None) != (), "an iterable"),
+    "Iterable": ((tuple, list), lambda value: is_iterable(value), "an iterable"),
     "dict": ((dict,), lambda value: isinstance(value, Mapping), "a mapping"),
     "Ints": ((int, tuple, list),
              lambda value: is_whole(value) or isinstance(value, (list, tuple, range)) or _is_vector(value),

@@ -26,6 +26,7 @@ from .graph import Array
 from .history import History
 from .ops.lookup import Divisor, Lookup, row_words
 from .pytree import flatten
+from .settings import shown
 from .tensor import Tensor
 from .tensor.context import user_level
 from .tensor.core import Core, constant, mode
@@ -196,7 +197,7 @@ class Health:
 
     def __init__(self, history: History, reaction: Any) -> None:
         if not isinstance(reaction, str) or reaction not in REACTIONS:
-            raise ConfigError(message("fit", f"on_nonfinite={reaction!r}", "'warn', 'raise' or 'ignore'"))
+            raise ConfigError(message("fit", f"on_nonfinite={shown(reaction)}", "'warn', 'raise' or 'ignore'"))
         self.history, self.reaction = history, reaction
 
     @property

@@ -340,7 +340,7 @@ def test_two_processes_write_at_once(folder: Path) -> None:
         for k in (1, 2)
     ]
     for child in running:
-        _, error = child.communicate(timeout=60)
+        _, error = child.communicate()
         assert child.returncode == 0, error
     assert len(list(own(folder).iterdir())) == 2
 
@@ -362,5 +362,5 @@ def test_processes_that_make_the_key_at_once_sign_with_one(folder: Path) -> None
     for child in running:
         assert child.stdin is not None
         child.stdin.close()
-    assert [child.wait(timeout=60) for child in running] == [0] * 4
+    assert [child.wait() for child in running] == [0] * 4
     assert [cache.load(cache.key(str(k))) for k in range(4)] == [b"code"] * 4

@@ -14,10 +14,14 @@ from tests.compiler.pressing import press_ctrl_c
 from tests.compiler.works import Work, equal
 from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn import functional as F
+from tinygrad_nn.compiler.expand.expand import expand
+from tinygrad_nn.compiler.expand.verify import verify
 from tinygrad_nn.compiler.interp import Interpreter
 from tinygrad_nn.compiler.run.training import Training
+from tinygrad_nn.compiler.simulate import Machine
 from tinygrad_nn.data import Batches, gather
 from tinygrad_nn.errors import DataError, IndexOutOfRange, TraceError
+from tinygrad_nn.testing.agreement import WIDTHS
 
 LENGTHS = [3, 5, 3, 4, 1, 5, 4, 3, 5, 4, 4, 3, 4, 3, 4, 4]  # five of 3, three of 5, seven of 4, one of 1
 
@@ -348,25 +352,30 @@ def test_a_batch_of_more_than_all() -> None:
 
 @pytest.mark.parametrize("make", [recurrent, pooled])
 def test_the_program_means_what_it_does(make: Callable[[], Work]) -> None:
-    """The machine code of a run against the interpreter."""
+    """The machine code of a run against the interpreter, and against expanded code for vectors of each width."""
     states = []
-    for interpreted in (True, False):
+    for lanes in (None, 0, *WIDTHS):
         work = make()
         work.scores = lambda work=work: {"size": next(iter(work.model.parameters())).abs().sum()}  # type: ignore[misc]
         plan, training = ready(work, 4)
         training.schedule.program.verify()
         orders = [np.random.default_rng(k).permutation(len(LENGTHS)) for k in range(2)]
         training.arrange(map(plan.table, orders))
-        if interpreted:
+        if lanes is None:
+            assert training.run(2, 1, [False, True], 0.0, lambda: False) == 2
+        else:
             for one in training.state:
                 one.bring_in()
             training.count[...], training.flags[:2] = 2, [False, True]
             program = training.schedule.program
-            Interpreter(program, {buffer: training.view(buffer) for buffer in program.buffers}).run()
-        else:
-            assert training.run(2, 1, [False, True], 0.0, lambda: False) == 2
+            if lanes:
+                assert Machine(verify(expand(training.schedule, lanes)), training.arena).run() == 0
+            else:
+                Interpreter(program, {buffer: training.view(buffer) for buffer in program.buffers}).run()
         states.append(
             [np.array(one.view) for one in training.state] + [training.history[:2].copy(), training.scores[1:2].copy()]
         )
-    for a, b in zip(*states, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-10)
+    wanted, *others = states
+    for found in others:
+        for a, b in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10)

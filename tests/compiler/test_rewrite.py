@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tinygrad_nn.compiler.passes.algebra import few_factors, fold_constants, rewrite, unify
+from tinygrad_nn.compiler.passes.algebra import common_subexpressions, fold_constants, rewrite, strength_reduction
 from tinygrad_nn.compiler.passes.movement import unit_steps
 from tinygrad_nn.compiler.run.runtime import Compiled
 from tinygrad_nn.compiler.trace import trace
@@ -127,20 +127,20 @@ def test_large_constants_are_left() -> None:
 
 
 def test_equal_applications_are_one() -> None:
-    graph = unify(traced(lambda x: x.exp() + x.exp() * x.exp(), SPECIAL))
+    graph = common_subexpressions(traced(lambda x: x.exp() + x.exp() * x.exp(), SPECIAL))
     assert names(graph).count("exp") == 1
 
 
 def test_constants_of_different_signs_or_types_are_not_one() -> None:
     ops = tg.ops.TABLE
     x = constant(np.float64(0.0)), constant(np.float64(-0.0)), constant(np.int64(0)), constant(np.float64(0.0))
-    graph = unify(Graph.of([Node(ops["abs"], (one,), NO_ATTRS, (), one.dtype, None) for one in x]))
+    graph = common_subexpressions(Graph.of([Node(ops["abs"], (one,), NO_ATTRS, (), one.dtype, None) for one in x]))
     assert len({id(node) for node in graph.outputs}) == 3
 
 
 def test_squares_are_products() -> None:
     graph = traced(lambda x: x.pow(x.new_full(x.shape, 2.0)) + x.pow(x.new_full(x.shape, 3.0)), SPECIAL)
-    found = names(few_factors(graph))
+    found = names(strength_reduction(graph))
     assert names(graph).count("pow") == 2
     assert (found.count("mul"), found.count("pow")) == (1, 1)
 

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
+from tinygrad_nn import nn, optim
 from tinygrad_nn.compiler.run.training import Training
-from tinygrad_nn.errors import IndexOutOfRange
+from tinygrad_nn.errors import IndexOutOfRange, TraceError
+from tinygrad_nn.functional import cross_entropy
 from tinygrad_nn.interrupt import Deferred
 
 
@@ -149,6 +151,49 @@ def test_a_computed_index_out_of_range_leaves_the_state() -> None:
     with pytest.raises(IndexOutOfRange):
         f(tg.tensor([5.0, 1.0]))
     assert w.tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("way", ["call", "fit", "trace"])
+def test_nothing_is_left_of_a_first_call_that_fails(way: str) -> None:
+    """The trace made the state of the optimizer, which eager code would not have come to."""
+    layer = nn.Linear(3, 4)
+    opt = optim.Adam(layer.parameters(), lr=0.1)
+    x, bad, good = np.ones((5, 3), np.float32), np.array([0, 1, 9, 1, 1]), np.array([0, 1, 3, 1, 1])
+
+    def step(x: Any, y: Any) -> Any:
+        opt.zero_grad()
+        loss = cross_entropy(layer(x), y)
+        loss.backward()
+        opt.step()
+        if way == "trace":
+            loss.item()
+        return loss
+
+    compiled = tg.jit(step)
+    fit: Callable[..., Any] = lambda *data: tg.fit(compiled, data, batch_size=3, shuffle=False, progress=False)  # noqa: E731
+    with pytest.raises(TraceError if way == "trace" else IndexOutOfRange):
+        (fit if way == "fit" else compiled)(x, bad)
+    assert opt.state_dict()["state"] == {}
+    for count in 1, 2:
+        (step if way == "trace" else compiled)(tg.tensor(x), tg.tensor(good))
+        assert [own["step"].item() for own in opt.state_dict()["state"].values()] == [count] * 2
+
+
+def test_a_later_batch_that_fails_leaves_the_state_before_it() -> None:
+    layer = nn.Linear(1, 4)
+    opt = optim.Adam(layer.parameters(), lr=0.1)
+
+    @tg.jit
+    def step(x: Any, y: Any) -> Any:
+        opt.zero_grad()
+        loss = cross_entropy(layer(x), y)
+        loss.backward()
+        opt.step()
+        return loss
+
+    with pytest.raises(IndexOutOfRange, match=r"row 2 \(epoch 1, batch 2\)"):
+        tg.fit(step, (np.ones((3, 1), np.float32), [0, 1, 9]), batch_size=1, shuffle=False, progress=False)
+    assert [own["step"].item() for own in opt.state_dict()["state"].values()] == [2, 2]
 
 
 def counting_step() -> tuple[Any, Any]:

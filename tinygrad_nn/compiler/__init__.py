@@ -1,7 +1,7 @@
-"""The compiler: a Python function to one native function. Stages in the order data passes.
+"""The compiler: a Python function to one native function.
 
-trace -> rewrite -> fusion, lower -> schedule -> llvm -> native, runtime. `jit` drives them; `interp` says what a
-program means.
+`trace` makes graphs of functions, `driver` has the list of stages that make machine code of them, `run` calls it, and
+`interp` says what a program means.
 """
 
 from ..libm import arc, area, error, exponential, logarithm, power, trigonometric  # noqa: F401  loaded here, once

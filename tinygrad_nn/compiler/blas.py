@@ -12,7 +12,7 @@ from typing import Final
 
 from ..errors import MissingExtra
 from ..extras import require
-from ..graph import DType, Node
+from ..graph import DType, Node, is_fixed
 from ..ops.contract import inner_length
 from ..scalar import FLOAT64
 
@@ -46,4 +46,4 @@ def is_large(node: Node) -> bool:
     if node.op.kind != "contract" or len(node.shape) != 2 or node.dtype.kind != "f":
         return False
     lengths = (*node.shape, inner_length(node))
-    return prod(lengths) >= FROM and all(type(n) is int for n in lengths)
+    return prod(lengths) >= FROM and is_fixed(lengths)

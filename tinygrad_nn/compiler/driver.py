@@ -2,7 +2,7 @@
 
 Every stage is a function from one frozen value to the next. It is timed; with TGNN_VERIFY=1 what it made is verified;
 what TGNN_DEBUG asks for is printed; an error that leaves it names it in a note. No stage knows who asked, or asks what
-machine it runs on: that is in the `Order`. A trace is no stage, since it runs what the user wrote: it comes before.
+machine it runs on: that is in the `Context`. A trace is no stage, since it runs what the user wrote: it comes before.
 """
 
 from __future__ import annotations
@@ -29,15 +29,14 @@ from .lower.legalize import legal
 from .lower.parts import Lowered, Planned, lower_parts, plan_parts
 from .lower.training_loop import TrainingProgram, training_program
 from .notice import announcement
-from .passes.algebra import rewrite
-from .passes.merge import overlaid
-from .passes.movement import with_axes
+from .passes.algebra import BEFORE_MERGING, rewrite
+from .passes.merge import merged
 from .schedule.schedule import Schedule, schedule
 from .target import Target
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Context:
     """What a stage may want to know besides the value before: for which machine, and what to call if it takes long."""
 
     target: Target
@@ -46,12 +45,16 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A step of the way: its function, the verifier of what that makes, and what to print from which level on."""
+    """A step of the way: its function, the verifier of what that makes, and what to print from which level on.
+
+    What is not `kept` is large and wanted by the next stage alone.
+    """
 
     name: str
-    make: Callable[[Any, Order], Any]
+    make: Callable[[Any, Context], Any]
     verify: Callable[[Any], object]
     shown: tuple[tuple[int, Callable[[Compilation], str]], ...] = ()
+    kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,7 @@ class Compilation:
         return native.assembly(self.llvm, self.target)
 
 
-def merge(job: Job, order: Order) -> Job:
+def merge(job: Job, context: Context) -> Job:
     """One part in place of a step for whole batches and one for the short last batch, where one graph serves both."""
     parts: list[Part] = []
     for part in job.parts:
@@ -149,26 +152,27 @@ def merge(job: Job, order: Order) -> Job:
 
 def _merged(part: Part, batches: Batches, last: Part) -> list[Part]:
     same = part.results == last.results  # numbers of Python's may differ where graphs do not
-    common = overlaid(with_axes(part.graph), with_axes(last.graph)) if same else None
+    both = (rewrite(one.graph, BEFORE_MERGING) for one in (part, last))
+    common = merged(*both) if same else None
     if common is None or last.batches is None:
         return [replace(part, last=None), last]
-    both = replace(batches, rounds=batches.rounds + 1, short=last.batches.rows)
-    return [replace(part, graph=common, batches=both, last=None)]
+    served = replace(batches, rounds=batches.rounds + 1, short=last.batches.rows)
+    return [replace(part, graph=common, batches=served, last=None)]
 
 
-def rewrite_parts(job: Job, order: Order) -> Job:
+def rewrite_parts(job: Job, context: Context) -> Job:
     """The graphs by the passes of `PASSES`."""
     return replace(job, parts=tuple(replace(part, graph=rewrite(part.graph)) for part in job.parts))
 
 
-def assemble(lowered: Lowered, order: Order) -> Program | TrainingProgram:
+def assemble(lowered: Lowered, context: Context) -> Program | TrainingProgram:
     """The program of a call as it is, those of a run with the loops around them."""
     return training_program(lowered) if lowered.job.epochs is not None else lowered.programs[0]
 
 
-def legalize(value: Program | TrainingProgram, order: Order) -> Program:
+def legalize(value: Program | TrainingProgram, context: Context) -> Program:
     """The program in operations that the target has."""
-    return legal(value.program if isinstance(value, TrainingProgram) else value, order.target)
+    return legal(value.program if isinstance(value, TrainingProgram) else value, context.target)
 
 
 def _reasons(made: Compilation) -> str:
@@ -199,25 +203,26 @@ STAGES: Final = (
         ((2, lambda made: "\n".join(f"-- graph\n{part.graph}" for part in made.made["merge"].parts)),),
     ),
     Stage("rewrite", rewrite_parts, Job.verify),
-    Stage("plan", lambda job, order: plan_parts(job, order.target.blas), Planned.verify, ((4, _reasons),)),
-    Stage("lower", lambda planned, order: lower_parts(planned), Lowered.verify),
+    Stage("plan", lambda job, context: plan_parts(job, context.target.blas), Planned.verify, ((4, _reasons),)),
+    Stage("lower", lambda planned, context: lower_parts(planned), Lowered.verify),
     Stage("assemble", assemble, lambda value: value.verify()),
     Stage("legalize", legalize, Program.verify),
     Stage(
         "schedule",
-        lambda program, order: schedule(program, order.target.width),
+        lambda program, context: schedule(program, context.target.width),
         Schedule.verify,
         ((4, lambda made: f"-- loops\n{made.schedule.program}"),),
     ),
     Stage(
         "expand",
-        lambda planned, order: expand(planned),
+        lambda planned, context: expand(planned),
         verify_expanded,
         ((5, lambda made: f"-- steps\n{made.made['expand']}"),),
+        kept=False,
     ),
     Stage(
         "print",
-        lambda expanded, order: print_llvm(expanded),
+        lambda expanded, context: print_llvm(expanded),
         native.verify,
         (
             (1, _summary),
@@ -225,8 +230,8 @@ STAGES: Final = (
             (6, lambda made: f"-- assembly\n{made.assembly()}"),
         ),
     ),
-    Stage("emit", lambda text, order: native.object_code(text, order.target, order.announce), Object.verify),
-    Stage("load", lambda made, order: native.load(made, "run", order.target), Code.verify, ((1, _seconds),)),
+    Stage("emit", lambda text, context: native.object_code(text, context.target, context.announce), Object.verify),
+    Stage("load", lambda made, context: native.load(made, "run", context.target), Code.verify, ((1, _seconds),)),
 )
 
 
@@ -236,7 +241,9 @@ def build(job: Job, target: Target | None = None, owner: str = "", last: str = "
     if config().verify:
         job.verify()
     with _uncollected():
-        return _advance(STAGES[: _position(last) + 1], job, start, owner, config().debug)
+        made = _advance(STAGES[: _position(last) + 1], job, start, owner, config().debug)
+    kept = {stage.name for stage in STAGES if stage.kept} | {last}
+    return replace(made, made={name: value for name, value in made.made.items() if name in kept})
 
 
 def build_schedule(planned: Schedule, target: Target) -> Code:
@@ -265,7 +272,7 @@ def _advance(stages: Sequence[Stage], value: Any, sofar: Compilation, owner: str
     for stage in stages:
         started = time.perf_counter()
         try:
-            value = stage.make(value, Order(sofar.target, partial(_announce, owner, sofar)))
+            value = stage.make(value, Context(sofar.target, partial(_announce, owner, sofar)))
             seconds = time.perf_counter() - started
             if config().verify:
                 stage.verify(value)

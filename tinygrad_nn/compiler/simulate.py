@@ -55,10 +55,11 @@ class Values(dict[Value, Any]):
 class Machine:
     """The memory of a schedule, and the values made so far."""
 
-    def __init__(self, expanded: Expanded) -> None:
+    def __init__(self, expanded: Expanded, arena: Arena | None = None) -> None:
+        """In memory of its own, or in an arena as it is."""
         self.expanded = expanded
         self.schedule = expanded.schedule
-        self.arena = Arena(self.schedule)
+        self.arena = Arena(self.schedule) if arena is None else arena
         self.values = Values()
         self.buffers: dict[Buffer, Array] = {}
         for buffer in self.schedule.program.buffers:
@@ -66,7 +67,7 @@ class Machine:
             memory = self.arena.memory.data
             flat = np.ndarray((0 if 0 in buffer.shape else size,), buffer.dtype, memory, start)
             self.buffers[buffer] = flat
-            if buffer.role != "constant" and buffer.base is None:
+            if arena is None and buffer.role != "constant" and buffer.base is None:
                 flat[...] = poison(buffer.dtype)
 
     def run(self) -> int:

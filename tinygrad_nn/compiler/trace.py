@@ -11,7 +11,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,8 @@ class Traced:
     outputs that depend on an argument that requires grad. `written` are the arguments, by their place among the leaves,
     that are written in place: the function then returns what it returns and their new values; `passed` are those that
     are returned themselves, as (place in what is returned, place among the leaves). `guards` know how modules and
-    optimizers were built, and `hooks` which hooks the captures had.
+    optimizers were built, `beginning` how they were before the trace made any state, and `hooks` which hooks the
+    captures had.
     """
 
     graph: Graph
@@ -63,6 +64,7 @@ class Traced:
     written: tuple[int, ...] = ()
     passed: tuple[tuple[int, int], ...] = ()
     guards: tuple[Guard, ...] = ()
+    beginning: tuple[Guard, ...] = ()
     hooks: tuple[tuple[int, tuple[Any, ...]], ...] = ()
 
     @property
@@ -193,6 +195,10 @@ class Tracer(Symbolic):
             self.guards[id(owner)] = (owner, make(owner))
         return self.guards[id(owner)][1]
 
+    def beginning(self) -> tuple[Guard, ...]:
+        """What there was when the function first came to it."""
+        return tuple(guard for _, guard in self.guards.values())
+
     def take_gradients(self) -> None:
         """Hold every gradient left on a tensor by a handle of its own: who else keeps the one there was is the user."""
         for _, node, symbol in self.captures.values():
@@ -212,22 +218,34 @@ def trace(function: Callable[..., Any], tree: Tree, leaves: Sequence[Any], is_ar
     A function that makes state while it is traced (an optimizer's moments) is traced again, when the state exists.
     Raises TraceError for what cannot be compiled; the state of all tensors is as before.
     """
-    for attempt in range(3):
+    first = Tracer()
+    try:
         with HANDLES:
-            traced = _attempt(function, tree, leaves, is_array)
-        if isinstance(traced, Traced):
-            return traced
-        if attempt == 2:
-            got = f"a function that keeps a new tensor {traced!r} in Python state at every call"
+            found = _attempt(first, function, tree, leaves, is_array)
+        for _ in range(2):
+            if isinstance(found, Traced):
+                break
+            with HANDLES:
+                found = _attempt(Tracer(), function, tree, leaves, is_array)
+        else:
+            got = f"a function that keeps a new tensor {found!r} in Python state at every call"
             raise TraceError(message("jit", got, "tensors made outside, or returned", "assign() to a tensor made once"))
-    raise AssertionError("unreachable")
+    except BaseException:
+        forget(first.beginning())
+        raise
+    return replace(found, beginning=first.beginning())
+
+
+def forget(beginning: Sequence[Guard]) -> None:
+    """Nothing came of a trace, or of the first call after it: the state that was made for it goes again."""
+    for guard in beginning:
+        guard.forget()
 
 
 def _attempt(
-    function: Callable[..., Any], tree: Tree, leaves: Sequence[Any], is_array: Sequence[bool]
+    tracer: Tracer, function: Callable[..., Any], tree: Tree, leaves: Sequence[Any], is_array: Sequence[bool]
 ) -> Traced | Core:
     """A trace, or a tensor the function made and kept, in which case the trace means nothing."""
-    tracer = Tracer()
     handles: list[Any] = []
     for leaf, array in zip(leaves, is_array, strict=True):
         handles.append(_symbol(leaf) if array else leaf)
@@ -378,7 +396,7 @@ def _finish(
             updated.append(position)
             updates.append((capture.node, now))
     graph = Graph.of(outputs, [*symbols, *(capture.node for capture in captures)], updates)
-    guards = tuple(guard for _, guard in tracer.guards.values())
+    guards = tracer.beginning()
     for guard in guards:
         guard.settle()
     return Traced(
@@ -394,7 +412,7 @@ def _finish(
         written,
         passed,
         guards,
-        tuple(
+        hooks=tuple(
             (k, hooks_of(tracer.captures[id(capture.handle)][1]))
             for k, capture in enumerate(captures)
             if capture.node.needs_grad

@@ -21,7 +21,7 @@ from ..nn.preprocessing import MeanImputer as MeanImputer
 from ..nn.preprocessing import MinMaxScaler as MinMaxScaler
 from ..nn.preprocessing import OneHotEncoder as OneHotEncoder
 from ..nn.preprocessing import StandardScaler as StandardScaler
-from ..settings import shown, typed_as
+from ..settings import LARGEST, shown, typed_as
 
 
 @typed_as(DataError)
@@ -41,8 +41,8 @@ def polynomial_features(x: Any, names: Sequence[str] | None = None, *, degree: i
         raise DataError(message(op, f"names {shown(names)}", "texts"))
     names = None if names is None else tuple(names)
     x = matrix(op, x, names)
-    if degree < 1:
-        raise DataError(message(op, f"degree={degree}", "degree >= 1", "degree=2 gives squares and pairs"))
+    if not 1 <= degree <= LARGEST:
+        raise DataError(message(op, f"degree={shown(degree)}", "degree >= 1", "degree=2 gives squares and pairs"))
     names = [f"x{j + 1}" for j in range(x.shape[1])] if names is None else names
     width = x.shape[1]
     count = sum(comb(width, size) for size in range(1, min(degree, width) + 1)) if interaction_only else (

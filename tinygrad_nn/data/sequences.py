@@ -12,15 +12,14 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from ..arrays import Array, as_array
 from ..errors import DataError, message
-from ..files import write_atomic
-from ..settings import shown, typed_as
+from ..files import as_path, write_atomic
+from ..settings import is_iterable, is_whole, shown, typed_as
 from .split import split_indices, take
 from .streams import stream
 from .table import StrPath, csv_header, read_csv, to_matrix
@@ -73,8 +72,14 @@ class Sequences:
 
     def take(self, rows: Iterable[int]) -> Self:
         """The sequences with these numbers, in this order."""
-        rows = list(rows)
-        return type(self)(take(self.names, rows), take(self.x, rows), take(self.y, rows))
+        if not is_iterable(rows):
+            raise DataError(message("take", f"rows {shown(rows)}", "numbers of sequences"))
+        listed = []
+        for row in rows:
+            if not is_whole(row) or not -len(self) <= row < len(self):
+                raise DataError(message("take", f"row {shown(row)}", f"the number of one of {len(self)} sequences"))
+            listed.append(int(row))
+        return type(self)(take(self.names, listed), take(self.x, listed), take(self.y, listed))
 
     def split(self, sizes: Sequence[float] = (0.8, 0.2), *, seed: int = 0, shuffle: bool = True,
               stratify: Any = None) -> tuple[Self, ...]:
@@ -107,7 +112,7 @@ class Sequences:
             rows = np.hstack([x, y]).tolist()
             writer.writerows([name, t, *row] for t, row in enumerate(rows))
             parts.append(text.getvalue().encode())
-        write_atomic(Path(path), b"".join(parts), "to_csv")
+        write_atomic(as_path("to_csv", path), b"".join(parts), "to_csv")
 
 
 def from_csv(path: StrPath, group: str = "name", time: str = "t", features: Sequence[str] | None = None,

@@ -64,8 +64,8 @@ def split_indices(
     >>> split_indices(5, (0.6, 0.4), shuffle=False)
     (array([0, 1, 2]), array([3, 4]))
     """
+    check_fits("split", f"{shown(n)} rows", 8 * n)
     cuts = _cuts(n, sizes)
-    check_fits("split", f"{n:,} rows", 8 * n)
     rng = stream("split", seed)
     if stratify is None:
         order = rng.permutation(n) if shuffle else np.arange(n)
@@ -90,7 +90,7 @@ def kfold(
     """
     if not 2 <= k <= n:
         raise DataError(message("kfold", f"k={k} for {n} rows", "2 <= k <= number of rows", "k=5 and k=10 are usual"))
-    check_fits("kfold", f"{n:,} rows", 8 * n * k)
+    check_fits("kfold", f"{shown(n)} rows", 8 * n * k)
     rng = stream("kfold", seed)
     if stratify is None:
         folds = np.array_split(rng.permutation(n) if shuffle else np.arange(n), k)
@@ -116,7 +116,9 @@ def _cuts(n: int, sizes: Sequence[float]) -> list[int]:
     """Where to cut n rows into parts of these sizes."""
     if n < 1:
         raise DataError(message("split", "no rows", "at least one row per part", "check what was read"))
-    if isinstance(sizes, bytes) or not all(is_number(size) for size in sizes):
+    if len(sizes) > n:
+        raise DataError(message("split", f"{len(sizes):,} sizes for {n:,} rows", "at least one row per part"))
+    if isinstance(sizes, (str, bytes)) or not all(is_number(size) for size in sizes):
         raise DataError(message("split", f"sizes {shown(sizes)}", "fractions that sum to 1, or row counts"))
     counts = all(isinstance(size, (int, np.integer)) for size in sizes)
     whole = n if counts else 1.0

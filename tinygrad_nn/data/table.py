@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from os.path import isfile
 from pathlib import Path
@@ -23,7 +23,7 @@ from .. import extras
 from ..arrays import IMPUTE, Array, check_finite, check_names
 from ..errors import DataError, FileError, message
 from ..files import as_path, read
-from ..settings import shown, typed_as
+from ..settings import is_iterable, shown, typed_as
 from .lines import layout
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ USUAL: Final = ("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "null", "NULL", "?")
 """What stands for a missing number besides the empty cell, where nothing else is said."""
 
 
+@typed_as(DataError, "separator")
 def read_csv(path: StrPath, columns: Sequence[str] | None = None, *, dtype: type | Mapping[str, type] | None = None,
              exact: bool = False, separator: str = ",", encoding: str = "utf-8", null_values: Nulls | None = None,
              decimal_comma: bool = False) -> Frame:
@@ -182,7 +183,7 @@ def to_matrix(frame: Any, columns: Sequence[str] | None = None, dtype: npt.DType
     """
     try:
         np.dtype(dtype)
-    except TypeError as error:
+    except Exception as error:  # NumPy's, and those of a foreign object
         raise DataError(message(op, f"dtype {shown(dtype)}", "a dtype of numbers")) from error
     if np.dtype(dtype).kind not in "biuf":
         raise DataError(message(op, f"dtype {shown(dtype)}", "a dtype of numbers"))
@@ -259,8 +260,8 @@ def _decode(path: Path, encoding: str) -> str:
         raise DataError(message("read_csv", f"byte 0x{raw[position]:02x} at position {position}, line {line} of {path}",
                                 f"text in {encoding}", f"pass encoding={likely!r}, or save the file as UTF-8")
                         ) from error
-    except LookupError as error:
-        raise DataError(message("read_csv", f"encoding {encoding!r}", "an encoding that Python knows",
+    except (LookupError, ValueError) as error:  # an unknown one, or a name that is none
+        raise DataError(message("read_csv", f"encoding {shown(encoding)}", "an encoding that Python knows",
                                 "the usual ones are 'utf-8', 'latin-1', 'utf-16'")) from error
     if "\r" in text and "\n" not in text:  # old Macintosh line ends, which polars does not know
         text = text.replace("\r", "\n")
@@ -308,8 +309,8 @@ def _dtypes(dtype: type | Mapping[str, type] | None, columns: Sequence[str]) -> 
     dtypes = dict(dtype) if isinstance(dtype, Mapping) else dict.fromkeys(columns, dtype)
     check_names("read_csv", list(dtypes), columns, "the columns to read")
     for name, kind in dtypes.items():
-        if kind not in (float, int, str):
-            raise DataError(message("read_csv", f"dtype {kind!r} for column {name!r}", "float, int or str",
+        if not isinstance(kind, type) or kind not in (float, int, str):
+            raise DataError(message("read_csv", f"dtype {shown(kind)} for column {name!r}", "float, int or str",
                                     "convert to other types with to_matrix(frame, dtype=...)"))
     return dtypes
 
@@ -321,16 +322,14 @@ def _nulls(null_values: Nulls | None, header: Sequence[str]) -> dict[str, tuple[
     named = null_values if isinstance(null_values, Mapping) else dict.fromkeys(header, null_values)
     check_names("read_csv", list(named), header, "null_values")
     for words in named.values():
-        if not isinstance(words, Iterable):
-            raise DataError(message("read_csv", f"null_values {words!r}", "texts, as they stand in the file",
-                                    f"null_values={str(words)!r}"))
-    found = {name: (words,) if isinstance(words, str) else tuple(words) for name, words in named.items()}
-    for words in found.values():
+        if not is_iterable(words) and not isinstance(words, str):
+            raise DataError(message("read_csv", f"null_values {shown(words)}", "texts, as they stand in the file",
+                                    'as in null_values=["-", "unknown"]'))
         for word in words:
-            if not isinstance(word, str):
-                raise DataError(message("read_csv", f"the null value {word!r}", "text, as it stands in the file",
-                                        f"null_values={str(word)!r}"))
-    return found
+            if not isinstance(word, str) or word.encode(errors="replace").decode() != word:  # a lone surrogate
+                raise DataError(message("read_csv", f"the null value {shown(word)}", "text, as it stands in the file",
+                                        'as in null_values="-1"'))
+    return {name: (words,) if isinstance(words, str) else tuple(words) for name, words in named.items()}
 
 
 def _without(cells: Any, words: Sequence[str]) -> Any:

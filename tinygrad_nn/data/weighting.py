@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..arrays import Array
 from ..errors import ConfigError, DataError, message
+from ..settings import number, shown
 from .batching import Column, as_columns
 
 
@@ -56,4 +57,9 @@ def _by_class(labels: Array, class_weight: Mapping[int, float] | str, op: str) -
     if missing:
         got = f"no weight for class {missing[0]}, the label in row {int(np.argmax(labels == missing[0]))}"
         raise DataError(message(op, got, "a weight for every label in the data"))
+    for label, weight in class_weight.items():
+        number(op, f"class_weight of {shown(label)}", weight, least=0)
+        if label not in present:
+            got = f"class_weight of {shown(label)}, a label that no row has"
+            raise DataError(message(op, got, "weights of the labels in the data", "leave it out"))
     return np.array([class_weight[label] for label in present.tolist()])[inverse]

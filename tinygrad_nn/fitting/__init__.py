@@ -10,9 +10,9 @@ is taken back. A second one interrupts at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -24,11 +24,12 @@ from ..data.weighting import sample_weights
 from ..errors import ConfigError, message
 from ..graph import DType
 from ..history import History, run_metadata
+from ..memory import check_fits
 from ..random import order_generator
 from ..reach import Reached
 from ..resume import Progress, fingerprint, located
 from ..serialize import StrPath
-from ..settings import flags, shown
+from ..settings import flags, is_iterable, shown
 from ..tensor.arrays import array_of
 from ..tensor.core import mode
 from ..trouble import Health, Reaction
@@ -37,6 +38,8 @@ from .native import prepared, run_native, times
 from .request import Request
 from .results import Scores
 from .running import Fit
+
+_BYTES: Final = 32  # of an entry of the history: a float, and its place in a list
 
 
 @flags
@@ -101,6 +104,7 @@ def fit(
     for name, value in (("epochs", epochs), ("eval_every", eval_every)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ConfigError(message("fit", f"{name}={shown(value)}", "an integer of at least 1"))
+    check_fits("fit", f"a history of {epochs:,} epochs", int(epochs) * _BYTES)
     callbacks = _checked_callbacks(step, evaluate, callbacks)
     dtype = _trained_dtype(step)
     columns = tuple(map(_of_known_dtype, as_columns(data, dtype=dtype, arrays=True)))
@@ -171,7 +175,7 @@ def _roots(step: Any, evaluate: Any, callbacks: Sequence[Any]) -> dict[str, Any]
 
 def _checked_callbacks(step: Any, evaluate: Any, callbacks: Any) -> Sequence[Any]:
     """The callbacks; ConfigError for what could not be called later, in the middle of training."""
-    if not isinstance(callbacks, Iterable) or isinstance(callbacks, (str, Mapping)):
+    if not is_iterable(callbacks) or isinstance(callbacks, (Mapping, range)):
         raise ConfigError(message("fit", f"callbacks={shown(callbacks)}", "a list of functions", "put it in a list"))
     listed = tuple(callbacks)
     for what, function in (("step", step), ("evaluate", evaluate), *(("a callback", one) for one in listed)):

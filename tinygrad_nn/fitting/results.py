@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import DataError, DivisionByZero, IndexOutOfRange, ShapeError, message
+from ..settings import shown
 from ..tensor import Tensor, no_grad
 from ..trouble import Place, locate
 
@@ -23,12 +24,20 @@ def numbers_of(returned: Any) -> dict[str, float]:
 
 
 def _number(owner: str, name: str, value: Any) -> float:
-    if isinstance(value, (int, float, np.generic)):
-        return float(value)
-    if not isinstance(value, (Tensor, np.ndarray)) or value.shape not in ((), (1,)):
+    if isinstance(value, (int, float)) or (isinstance(value, np.generic) and value.dtype.kind in "biuf"):
+        return _float(owner, name, value)
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    if not isinstance(value, (Tensor, np.ndarray)) or value.shape not in ((), (1,)) or kind not in "biuf":
         got = f"{type(value).__name__} {getattr(value, 'shape', '')}".strip() + f" as {name!r} from {owner}"
         raise ShapeError(message("fit", got, "a number or a 0-d tensor", "return the mean loss"))
     return float(value.item())
+
+
+def _float(owner: str, name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise DataError(message("fit", f"{shown(value)} as {name!r} from {owner}", "what a float holds")) from None
 
 
 def scores_of(evaluate: Scores) -> dict[str, float]:

@@ -265,7 +265,7 @@ def kl_div(x: Tensor, target: Tensor, reduction: str = "mean", log_target: bool 
         values = target.exp() * (target - x)
     else:
         empty = target == 0
-        values = (target * target.masked_fill(empty, 1.0).log() - target * x).masked_fill(empty, 0.0)
+        values = target * target.masked_fill(empty, 1.0).log() - target * x  # 0 log 0 is 0; 0 * NaN is NaN
     if reduction == "batchmean":
         return values.sum() / float(x.shape[0])
     return _reduced("kl_div", values, reduction)
@@ -295,7 +295,7 @@ def gaussian_nll_loss(
     _same("gaussian_nll_loss", x, target)
     if not var.is_traced and bool((var.detach() < 0).any()):
         raise ConfigError(message("gaussian_nll_loss", "a negative variance", "variances that are not negative"))
-    limited = var + (var.detach().clamp(min=eps) - var.detach())
+    limited = var + (eps - var.detach()).clamp(min=0)
     d = x - target
     values = 0.5 * (limited.log() + d * d / limited)
     return _reduced("gaussian_nll_loss", values + 0.5 * math.log(2 * math.pi) if full else values, reduction)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from ..errors import ConfigError, GraphError, ShapeError, TraceError, message, printable
 from ..graph import DType
-from ..settings import mapping, shown, typed
+from ..settings import mapping, shown, typed, typed_as
 from ..tensor import Tensor, no_grad
 from ..tensor.core import check_dtype, mode
 from ..tensor.creation import as_tensor
@@ -271,6 +271,7 @@ class Module:
         """Everything in float64."""
         return self.to("float64")
 
+    @typed_as(ConfigError)
     def register_forward_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
         """Call `hook(module, args, result)` after forward; what it returns (if not None) replaces the result.
 
@@ -285,6 +286,7 @@ class Module:
 
         return remove
 
+    @typed_as(ConfigError)
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
         """Call `hook(module, args)` before forward; what it returns (if not None) replaces the arguments."""
         if mode.recorder is not None:
@@ -311,8 +313,8 @@ class Module:
         lines = [f"({name}): " + text.replace("\n", "\n  ") for name, text in children]
         extra = self.extra_repr()
         if not lines:
-            return f"{type(self).__name__}({extra})"
-        return f"{type(self).__name__}({extra}\n  " + "\n  ".join(lines) + "\n)"
+            return printable(f"{type(self).__name__}({extra})")
+        return printable(f"{type(self).__name__}({extra}\n  " + "\n  ".join(lines) + "\n)")
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()

@@ -27,11 +27,12 @@ from typing import Any, ClassVar, Concatenate, Final, Generic, Literal, ParamSpe
 import numpy as np
 
 from ..arrays import Array, Names, as_array, check_finite, check_names, is_sequence, matrix
-from ..errors import DataError, ShapeError, message, printable
+from ..errors import DataError, IndexOutOfRange, ShapeError, message, printable
+from ..memory import check_fits
 from ..ops.index import SCATTER_ADD
 from ..ops.lookup import Called
 from ..ops.rules import FLOAT64
-from ..settings import number, shown
+from ..settings import is_iterable, number, shown
 from ..tensor import Tensor, no_grad
 from ..tensor.arrays import array_of
 from ..tensor.core import constant, mode
@@ -197,12 +198,16 @@ def _numbers(op: str, fallback: Mapping[str, float] | None) -> dict[str, float]:
 
 
 def _texts(op: str, names: Iterable[str] | None) -> Names:
-    if isinstance(names, str) or not isinstance(names, Iterable | None):
+    if names is not None and not is_iterable(names):
         raise DataError(message(op, f"names {shown(names)}", "a list of texts"))
-    names = None if names is None else tuple(names)
-    if names is not None and not all(isinstance(name, str) for name in names):
-        raise DataError(message(op, f"names {shown(names)}", "texts"))
-    return names
+    if names is None:
+        return None
+    listed = []
+    for name in names:
+        if not isinstance(name, str):
+            raise DataError(message(op, f"{shown(name)} among the names", "texts"))
+        listed.append(name)
+    return tuple(listed)
 
 
 class MeanImputer(_Columns):
@@ -374,10 +379,7 @@ class OneHotEncoder(Fitted):
         self._know(type(self).__name__, tuple(_values(type(self).__name__, categories)), name, unknown)
 
     def _know(self, op: str, categories: tuple[Any, ...], name: Any, unknown: Any) -> Self:
-        if not isinstance(name, str):
-            raise DataError(message(op, f"name {shown(name)}", "a text"))
-        if not isinstance(unknown, str) or unknown not in ("error", "zeros"):
-            raise DataError(message(op, f"unknown={unknown!r}", '"error" or "zeros"'))
+        _check_words(op, name, unknown)
         return self._learn({"code": _codes(categories)}, categories=categories, name=name, unknown=unknown)
 
     @fits
@@ -388,6 +390,7 @@ class OneHotEncoder(Fitted):
         unknown="zeros" no category. `name` and `unknown` are those of the constructor unless they are given.
         """
         name, unknown = self.name if name is None else name, self.unknown if unknown is None else unknown
+        _check_words(self._op("fit"), name, unknown)
         values = _categories(self._op("fit"), train, name, unknown == "zeros")
         known = {value for value in values if not _is_missing(value)}
         if not known:
@@ -441,6 +444,11 @@ class OneHotEncoder(Fitted):
 
     def _sure(self, x: Tensor, code: Tensor) -> Tensor:
         hot, n = self._hot(x, code), self.width
+        if mode.recorder is None and not (known := hot.numpy().any(-1)).all():  # compiled code has its own words
+            row = tuple(np.argwhere(~known)[0].tolist())
+            got = f"unknown code {x.detach().numpy()[row].item():g}, row {row[0]}"
+            codes = ", ".join(f"{one:g}" for one in self.code.tolist()[:12])
+            raise IndexOutOfRange(message(type(self).__name__, got, f"one of {codes}", 'unknown="zeros" gives zeros'))
         place = n + (hot * tensor(np.arange(n) - n, dtype=hot.dtype)).sum(-1, keepdim=True)  # n: none of them
         called = Called(type(self).__name__, "place of the category", x.ndim - 1)
         return x.new_ones(x.shape).apply(SCATTER_ADD, place.long(), axis=x.ndim - 1, shape=hot.shape, called=called)
@@ -472,6 +480,13 @@ class OneHotEncoder(Fitted):
         return f"{self.name!r}, {list(self._known)}, unknown={self.unknown!r}" if self.width else "not fitted"
 
 
+def _check_words(op: str, name: Any, unknown: Any) -> None:
+    if not isinstance(name, str):
+        raise DataError(message(op, f"name {shown(name)}", "a text"))
+    if not isinstance(unknown, str) or unknown not in ("error", "zeros"):
+        raise DataError(message(op, f"unknown={shown(unknown)}", '"error" or "zeros"'))
+
+
 def _codes(categories: tuple[Any, ...]) -> Array:
     """The numbers that stand for categories: they themselves, if they are numbers that float64 holds; else places."""
     if all(isinstance(one, (int, float, np.number, np.bool_)) and abs(float(one)) < 2**53 for one in categories):
@@ -492,8 +507,10 @@ def _categories(op: str, values: Iterable[Any], name: str, may_miss: bool = Fals
 
 
 def _values(op: str, values: Any) -> list[Any]:
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+    if not is_iterable(values):
         raise DataError(message(op, f"categories {shown(values)}", "a value for each row"))
+    if isinstance(values, range):
+        check_fits(op, f"{values}", 8 * max(0, (values.stop - values.start) // values.step))
     return values.tolist() if isinstance(values, np.ndarray) else list(values)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from ..errors import IndexOutOfRange, message
+from .rules import check_index
 
 NO_HINTS: Final[Mapping[tuple[str, int], str]] = MappingProxyType({})
 _UNSIGNED = {4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
@@ -104,4 +105,5 @@ def check_range(called: Called, index: Any, size: int) -> None:
         return
     unsigned = index.view(_UNSIGNED[index.dtype.itemsize])
     if unsigned.item(unsigned.argmax()) >= size:
+        check_index(called.name, index.dtype)  # what is no integer is not out of range
         raise out_of_range(called, index, size)

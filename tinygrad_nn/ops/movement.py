@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError, message
-from ..graph import Arg, Case, DType, Op, Shape
+from ..graph import Arg, Case, DType, Op, Shape, exact
 from .reduce import SUM
 from .rules import ANY, LENGTHS, Concatenation, chance, check_kinds, pick, same_dtype
 
@@ -130,7 +130,7 @@ def _reshape_vary(rng: np.random.Generator, x: Shape) -> Case:
 
 def is_squeeze(own: Shape, shape: Shape) -> bool:
     """Whether two shapes differ by axes of length 1 only."""
-    return [n for n in own if n != 1] == [n for n in shape if n != 1]
+    return [exact(n) for n in own if n != 1] == [exact(n) for n in shape if n != 1]
 
 
 def _reshape_follows(varies: Any, out: Shape, x: Shape, shape: Shape) -> bool:

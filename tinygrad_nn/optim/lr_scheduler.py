@@ -92,6 +92,7 @@ class LRScheduler:
 
     def _check(self) -> None:
         """Work out the rates of now, and forget them."""
+        integer(type(self).__name__, "last_epoch", self.last_epoch, least=-1)
         for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             number(type(self).__name__, "base_lr", base)
             if type(self)._write is LRScheduler._write:
@@ -173,6 +174,12 @@ class MultiStepLR(LRScheduler):
         self.milestones = dict(Counter(_steps("MultiStepLR", milestones)))
         self.gamma = number("MultiStepLR", "gamma", gamma, least=0)
         super().__init__(optimizer, last_epoch)
+
+    def _check(self) -> None:
+        for step, times in self.milestones.items():
+            integer("MultiStepLR", "milestone", step, least=0)
+            integer("MultiStepLR", "times of a milestone", times, least=1)
+        super()._check()
 
     def rate(self, t: int, group: ParamGroup, base: float) -> float:
         """Relative to the current rate."""

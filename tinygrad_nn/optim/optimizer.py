@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from ..errors import ConfigError, DTypeError, GraphError, ShapeError, message
+from ..errors import ConfigError, DTypeError, GraphError, ShapeError, message, printable
 from ..graph import DType
 from ..ops.rules import FLOAT64
 from ..settings import is_number, mapping, number, shown, typed
@@ -74,7 +74,8 @@ class ParamGroup(MutableMapping[str, Any]):
         return len(self._values)
 
     def __repr__(self) -> str:
-        return "\n".join(f"    {key}: {value}" for key, value in sorted(self._values.items()) if key != "params")
+        settings = sorted(self._values.items(), key=lambda setting: str(setting[0]))
+        return "\n".join(printable(f"    {key}: {value}", keep="") for key, value in settings if key != "params")
 
     def live(self, key: str, dtype: DType = FLOAT64) -> Tensor:
         """A hyperparameter as a 0-d Tensor."""
@@ -154,6 +155,7 @@ class Built:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
+        self.known = set(optimizer.state)
         self.groups = [ReadGroup(group) for group in optimizer.param_groups]
         self.found = self._now()
 
@@ -168,6 +170,11 @@ class Built:
             group is read._group for group, read in zip(groups, self.groups, strict=True)
         )
         return same_groups and same_object(self._now(), self.found)
+
+    def forget(self) -> None:
+        """Take the state away that was made since then."""
+        for p in set(self.optimizer.state) - self.known:
+            del self.optimizer.state[p]
 
     def _now(self) -> tuple[Any, ...]:
         found: list[Any] = []
@@ -395,7 +402,7 @@ class Optimizer:
 
     def __repr__(self) -> str:
         groups = "\n".join(f"Parameter Group {k}\n{group!r}" for k, group in enumerate(self.param_groups))
-        return f"{type(self).__name__} (\n{groups}\n)"
+        return printable(f"{type(self).__name__} (\n{groups}\n)")
 
 
 def _listed(owner: str, got: str, given: Any) -> list[Any]:

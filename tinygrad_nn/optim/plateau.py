@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final, Literal
 
-from ..errors import ConfigError, message
+from ..errors import ConfigError, message, printable
 from ..settings import LARGEST, check_kinds, choice, integer, is_number, number
 from ..settings import shown as named
 from ..tensor import Tensor
@@ -31,7 +31,7 @@ def shown(schedule: Any, skip: tuple[str, ...] = ()) -> str:
     }
     rates = ", ".join(f"{rate:.4g}" for rate in schedule.get_last_lr())
     values = ", ".join(f"{name}={value!r}" for name, value in settings.items())
-    return f"{type(schedule).__name__}({values}{'; ' * bool(values)}step {schedule.last_epoch}, lr {rates})"
+    return printable(f"{type(schedule).__name__}({values}{'; ' * bool(values)}step {schedule.last_epoch}, lr {rates})")
 
 
 class ReduceLROnPlateau:

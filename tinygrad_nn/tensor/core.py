@@ -343,7 +343,8 @@ def check_assigned(handle: Core, other: object) -> None:
 def check_dtype(name: str, dtype: Any) -> DType:
     """A dtype as users write it (tg.float64, np.float32, "int64", float) as one of the five; raises DTypeError."""
     try:
-        result = mode.dtype if dtype is float else np.dtype(dtype)
+        named = isinstance(dtype, (str, type, np.dtype))  # what merely has a dtype is none
+        result = mode.dtype if dtype is float else np.dtype(dtype if named else object)
     except Exception:  # NumPy's, and those of a foreign object
         result = np.dtype(object)
     if result not in DTYPES:

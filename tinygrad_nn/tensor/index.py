@@ -86,7 +86,7 @@ class Indexed(InPlace):
 
     def masked_select(self, mask: Index) -> Self:
         """The elements where a mask (broadcast) holds, along one axis. Reads the mask's values."""
-        return self[self._positions("masked_select", mask).expand_to(self.shape)]
+        return self[self._mask("masked_select", mask).expand_to(self.shape)]
 
     def take(self, index: Index) -> Self:
         """Elements of the flattened tensor, in the shape of the index."""

@@ -112,7 +112,10 @@ class InPlace(Reduced):
 
     def fill_(self, value: Operand) -> Self:
         """One value, converted to this dtype, everywhere."""
-        return self.copy_(value)
+        filling = self._operand(value, "fill_")
+        if filling.shape:
+            raise ShapeError(message("fill_", f"a value of shape {filling.shape}", "one number", "copy_ takes several"))
+        return self.copy_(filling)
 
     def zero_(self) -> Self:
         """0 everywhere."""

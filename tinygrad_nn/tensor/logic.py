@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Self
 
+from ..errors import ConfigError, message
 from ..ops import elementwise as e
-from ..settings import typed
+from ..settings import is_number, shown, typed
 from .operators import Operand, Operators
 
 
@@ -94,6 +95,9 @@ class Logical(Operators):
     @typed
     def isclose(self, other: Operand, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Self:
         """|x - other| <= atol + rtol * |other|, or equal; NaN is close to NaN if `equal_nan`. Dtypes are promoted."""
+        for name, bound in (("rtol", rtol), ("atol", atol)):
+            if is_number(bound) and bound < 0:
+                raise ConfigError(message("isclose", f"{name} {shown(bound)}", f"{name} >= 0"))
         x, y = self._promoted(other, "isclose")
         equal = x == y
         if equal_nan:

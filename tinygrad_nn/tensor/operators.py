@@ -246,7 +246,7 @@ class Operators(Converted):
 
     # ---- choice ---------------------------------------------------------------------------------------------------
 
-    def _mask(self, name: str, mask: Core | np.ndarray[Any, Any]) -> Self:
+    def _mask(self, name: str, mask: Any) -> Self:
         """A bool tensor, or DTypeError: np.where would take any dtype."""
         condition = mask if isinstance(mask, Core) else self._operand(mask, name)
         if condition.node.dtype.kind != "b":

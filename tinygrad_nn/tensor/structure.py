@@ -44,6 +44,9 @@ class Guard(Protocol):
     def holds(self) -> bool:
         """Whether it is as it was."""
 
+    def forget(self) -> None:
+        """Nothing came of what was traced: let what was made for it go."""
+
 
 def note(owner: Any, make: Callable[[Any], G]) -> G | None:
     """A function that is traced makes use of this object, and how it is built is part of what is frozen: the guard
@@ -84,6 +87,9 @@ class Attributes:
         """Whether names, their order and values are the same."""
         now = self._now()
         return list(now) == list(self.after) and all(map(same_object, now.values(), self.after.values()))
+
+    def forget(self) -> None:
+        """What Python did while it ran is done."""
 
     def _now(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self.owner).items() if name not in self.ignored}

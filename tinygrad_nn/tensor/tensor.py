@@ -19,7 +19,7 @@ from ..errors import DTypeError, GraphError, ShapeError, message
 from ..graph import NO_ATTRS, Attrs, GradSlot, Node, Op, Shape
 from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.source import CONSTANT
-from ..settings import typed
+from ..settings import shown, typed
 from .contract import Contracted
 from .core import Core, bind, check_assigned, constant, mode, same, scalar, writing
 from .shape import normal_axis
@@ -649,8 +649,10 @@ def exposed(untaped: Core) -> Tensor:
 @contextmanager
 def set_grad_enabled(enabled: bool) -> Iterator[None]:
     """Record (or do not record) what gradients need, within the block."""
+    if not isinstance(enabled, (bool, np.bool_)):
+        raise DTypeError(message("set_grad_enabled", f"enabled {shown(enabled)}", "True or False"))
     before = mode.grad
-    mode.grad = enabled
+    mode.grad = bool(enabled)
     try:
         yield
     finally:

@@ -28,7 +28,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import GradcheckError, TinygradError, message
+from ..errors import ConfigError, GradcheckError, TinygradError, message
+from ..settings import choice, integer, is_iterable, number, shown
 from .comparison import Bounds, Found, Report, Settings, compared, refusal, steps
 from .identities import GRADIENT, RECORDED
 from .problem import Checkable, Problem, StepProblem, placed
@@ -37,6 +38,7 @@ from .subjects import function_problem, step_problem
 __tracebackhide__ = True  # pytest shows the user's line, and nothing of this file
 
 REFUSALS = 0.1
+MOST_NAMES = 10_000
 _HOME = str(Path(__file__).parents[1])
 Mode = Literal["auto", "full", "fast"]
 Watcher = Callable[["Checked"], None]
@@ -109,9 +111,8 @@ def gradcheck(
     ('0', 'weight', 'bias')
     """
     try:
-        settings = Settings(eps, atol, rtol, domain, mode, seed, refusals, _texts(unused))
-        _check_settings(settings, order)
-        problem, depends = function_problem(fn, inputs, parameters, seed)
+        settings = _settings("gradcheck", eps, atol, rtol, domain, mode, seed, refusals, unused, order)
+        problem, depends = function_problem(fn, inputs, parameters, settings.seed)
         with problem.state.begun():
             return _checked(problem, depends, settings, order)
     except TinygradError as error:
@@ -155,8 +156,7 @@ def gradcheck_step(
     ('weight', 'bias')
     """
     try:
-        settings = Settings(eps, atol, rtol, (-np.inf, np.inf), mode, seed, refusals, _texts(unused))
-        _check_settings(settings, 1)
+        settings = _settings("gradcheck_step", eps, atol, rtol, (-np.inf, np.inf), mode, seed, refusals, unused, 1)
         problem, depends = step_problem(step, batch, parameters, loss)
         with problem.state.begun():
             return _checked(problem, depends, settings, 1)
@@ -176,16 +176,42 @@ def _users(traceback: TracebackType | None) -> TracebackType | None:
     return traceback
 
 
-def _texts(unused: Any) -> tuple[str, ...]:
-    return (str(unused),) if isinstance(unused, (str, int)) else tuple(str(name) for name in unused)
+def _settings(op: str, *given: Any) -> Settings:
+    """How to compare; raises GradcheckError for what is out of range."""
+    try:
+        return _checked_settings(op, *given)
+    except ConfigError as error:
+        raise GradcheckError(str(error)) from None
 
 
-def _check_settings(settings: Settings, order: int) -> None:
-    if settings.mode not in ("auto", "full", "fast") or order not in (1, 2):
-        got = f"mode {settings.mode!r} and order {order}"
-        raise GradcheckError(message("gradcheck", got, "'auto', 'full' or 'fast', and order 1 or 2"))
-    if not 0 <= settings.refusals <= 1:
-        raise GradcheckError(message("gradcheck", f"refusals {settings.refusals}", "a share from 0 to 1"))
+def _checked_settings(
+    op: str, eps: Any, atol: Any, rtol: Any, domain: Any, mode: Any, seed: Any, refusals: Any, unused: Any, order: Any
+) -> Settings:
+    integer(op, "order", order, least=1, most=2)
+    if not isinstance(domain, (tuple, list)) or len(domain) != 2:
+        raise ConfigError(message(op, f"domain {shown(domain)}", "two bounds"))
+    bounds = [number(op, "bound of the domain", bound, finite=False) for bound in domain]
+    if not bounds[0] < bounds[1]:
+        raise ConfigError(message(op, f"domain {shown(domain)}", "a bound below and one above it"))
+    if not isinstance(unused, str) and not is_iterable(unused):
+        raise ConfigError(message(op, f"unused {shown(unused)}", "the names of leaves"))
+    names: list[str] = []
+    for name in (unused,) if isinstance(unused, str) else unused:
+        if not isinstance(name, (str, int)):
+            raise ConfigError(message(op, f"{shown(name)} in unused", "the names of leaves"))
+        if len(names) == MOST_NAMES:
+            raise ConfigError(message(op, f"more than {MOST_NAMES:,} names in unused", "the names of leaves"))
+        names.append(str(name))
+    return Settings(
+        None if eps is None else number(op, "eps", eps, above=0),
+        number(op, "atol", atol, least=0),
+        number(op, "rtol", rtol, least=0),
+        (bounds[0], bounds[1]),
+        choice(op, "mode", mode, ("auto", "full", "fast")),
+        integer(op, "seed", seed, least=0),
+        number(op, "refusals", refusals, least=0, most=1),
+        tuple(names),
+    )
 
 
 def _checked(problem: Checkable, depends: set[int], settings: Settings, order: int) -> Report:

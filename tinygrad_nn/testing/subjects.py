@@ -18,6 +18,7 @@ from ..graph import Node
 from ..nn import Module
 from ..ops.source import CONSTANT
 from ..pytree import flatten, mapped
+from ..settings import is_iterable, shown
 from ..tensor import Tensor
 from ..tensor.core import constant
 from ..tensor.tensor import View
@@ -183,13 +184,19 @@ def _parameters(given: Any, called: Mapping[int, str]) -> dict[str, Tensor]:
     elif isinstance(given, Mapping):
         found = dict(given)
     else:
-        listed = [given] if isinstance(given, Tensor) else list(given)
-        found = {called.get(id(x), f"parameter {k}"): x for k, x in enumerate(listed)}
+        found = {}
+        for k, x in enumerate([given] if isinstance(given, Tensor) or not is_iterable(given) else given):
+            found[called.get(id(x), f"parameter {k}")] = _checked_tensor(f"parameter {k}", x)
     for name, x in found.items():
-        if not isinstance(x, Tensor):
-            got = f"{type(x).__name__} as {name}"
-            raise GradcheckError(message("gradcheck", got, "a module, tensors, or tensors by name"))
+        _checked_tensor(name, x)
     return {name: x for name, x in found.items() if x.requires_grad}
+
+
+def _checked_tensor(name: Any, x: Any) -> Tensor:
+    if not isinstance(x, Tensor):
+        got = f"{type(x).__name__} as {shown(name)}"
+        raise GradcheckError(message("gradcheck", got, "a module, tensors, or tensors by name"))
+    return x
 
 
 def _check_leaves(leaves: Iterable[Leaf]) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 
 from ..errors import ConfigError, GraphError, MissingExtra, message
 from ..extras import require
-from ..files import write_atomic
+from ..files import as_path, write_atomic
 from ..graph import Graph, Node
 from ..nn import Module
 from ..pytree import flatten
+from ..settings import shown
 from ..tensor import Tensor
 from ..tensor.core import forbid_tracing
 from .collect import collect
@@ -52,7 +53,7 @@ class Drawing:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the DOT text to a file."""
-        target = Path(path)
+        target = as_path("save", path)
         write_atomic(target, self.source.encode(), "save")
         return target
 
@@ -61,17 +62,17 @@ class Drawing:
 
         Raises MissingExtra where neither the `dot` program nor pygraphviz is installed.
         """
-        target = Path(path)
-        kind = format or target.suffix.lstrip(".") or "svg"
-        if kind not in _FORMATS:
-            raise GraphError(message("render", f"format {kind!r}", "one of " + ", ".join(_FORMATS)))
-        if target.suffix.lstrip(".") != kind:
+        target = as_path("render", path)
+        kind = _format("render", format if format is not None else target.suffix.lstrip(".") or "svg")
+        if target.name and target.suffix.lstrip(".") != kind:
             target = target.with_name(f"{target.name}.{kind}")
-        write_atomic(target, self.source.encode() if kind == "dot" else self.picture(kind), "render")
+        write_atomic(target, self.picture(kind), "render")
         return target
 
     def picture(self, kind: str = "svg") -> bytes:
-        """The picture's bytes."""
+        """The picture's bytes: an svg, png or pdf."""
+        if _format("picture", kind) == "dot":
+            return self.source.encode()
         graphviz = require("graphviz")
         try:
             return self.graphviz.pipe(format=kind)  # type: ignore[no-any-return]
@@ -90,6 +91,13 @@ class Drawing:
             return {"image/svg+xml": self.picture("svg").decode()}
         except MissingExtra as error:
             return {"text/plain": f"{self}\n\n{error}"}
+
+
+def _format(op: str, kind: Any) -> str:
+    """A format of pictures; raises GraphError for what is none."""
+    if not isinstance(kind, str) or kind not in _FORMATS:
+        raise GraphError(message(op, f"format {shown(kind)}", "one of " + ", ".join(_FORMATS)))
+    return kind
 
 
 def draw(
@@ -139,12 +147,12 @@ def draw(
 def _check(depth: Any, limit: Any, **switches: Any) -> None:
     """Raise ConfigError for settings out of range."""
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise ConfigError(message("draw", f"limit {limit!r}", "a number of boxes, 1 or more"))
+        raise ConfigError(message("draw", f"limit {shown(limit)}", "a number of boxes, 1 or more"))
     if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
-        raise ConfigError(message("draw", f"depth {depth!r}", "None or a number of modules within each other"))
+        raise ConfigError(message("draw", f"depth {shown(depth)}", "None or a number of modules within each other"))
     for name, value in switches.items():
         if not isinstance(value, bool):
-            raise ConfigError(message("draw", f"{name} {value!r}", "True or False"))
+            raise ConfigError(message("draw", f"{name} {shown(value)}", "True or False"))
 
 
 def _roots(target: Any, args: tuple[Any, ...]) -> tuple[list[Node], Names]:

@@ -119,7 +119,7 @@ class Expansion:
         self.trips *= -(-var.extent // (self.count if var is self.vector else 1))
         if var is self.vector:
             self.vector_loop(loop, envs)
-        elif var.extent <= min(UNROLL, COPIES // copies) and var.tail is None and var not in self.kernel.jam:
+        elif var not in self.kernel.jam and not self.stays(loop, copies):
             self.copies *= max(1, var.extent)
             self.unrolled(loop, envs, trips <= ALONE)
         else:
@@ -129,6 +129,15 @@ class Expansion:
             if whole < var.extent:  # what is left over, together
                 self.together(loop, envs, range(whole, var.extent))
         self.trips, self.copies = trips, copies
+
+    def stays(self, loop: Loop, copies: int) -> bool:
+        """Whether the code of a loop has a loop in it. Then it is not unrolled: copies of a loop save nothing."""
+        var = loop.var
+        step = self.count if var is self.vector else self.kernel.jam.get(var, 1)
+        if step == 1 and var.tail is None and var.extent <= min(UNROLL, COPIES // copies):
+            step = var.extent
+        copies *= 1 if var is self.vector else max(1, step)
+        return var.extent > step or any(self.stays(one, copies) for one in loop.body if isinstance(one, Loop))
 
     def vector_loop(self, loop: Loop, envs: list[Env]) -> None:
         """Iterations lie in lanes. Registers from outside are folded lane by lane, then together."""

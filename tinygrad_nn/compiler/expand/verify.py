@@ -57,7 +57,7 @@ class Verifier:
             _require(rule is not None and rule(one), one, "operands that do not fit")
         else:
             found = operation.dtype(*(arg.dtype for arg in one.args)) if len(one.args) == operation.arity else None
-            _require(found == one.dtype, one, f"a result of {found}")
+            _require(found is not None and found == one.dtype, one, f"a result of {found}")  # a dtype equals None
             rest = one.args[1:] if one.op == "where" and not one.args[0].lanes else one.args
             _require(all(arg.lanes == one.lanes for arg in rest), one, "operands of other lanes")
             _require(not any(arg.op in ADDRESSES for arg in one.args), one, "an address as a number")

@@ -84,16 +84,16 @@ def affine(value: Var | int) -> Affine:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Buffer:
-    """An array of the program. `plain` ones lie in row-major order without padding; of others the planner decides.
+    """An array of the program. `row_major` ones lie in row-major order without padding; of others the schedule decides.
 
-    `base` is the plain buffer whose memory this one is, under another shape.
+    `base` is the row-major buffer whose memory this one is, under another shape.
     """
 
     name: str
     shape: Shape
     dtype: DType
     role: Role = "temporary"
-    plain: bool = False
+    row_major: bool = False
     value: Any = None
     base: Buffer | None = None
 
@@ -186,7 +186,7 @@ class Loop:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gemm:
-    """A product of two plain matrices by a BLAS: `target = x @ y`, read transposed where `tx` and `ty` say so.
+    """A product of two row-major matrices by a BLAS: `target = x @ y`, read transposed where `tx` and `ty` say so.
 
     `function` is a 0-d int64 buffer that holds the address of its gemm.
     """
@@ -207,9 +207,9 @@ TAIL: Final = Register("tail", BOOL)  # whether the batch is the short last one
 class Kernel:
     """A piece of the program: its statements, and how its loops are run.
 
-    `vector` is the variable whose values lie in the lanes; `jam` says how many iterations of a loop are run together,
-    so that what they load is loaded once; `wide` how many vectors the vector loop takes at a time. `sources` are the
-    ops it came from.
+    `vector` is the variable whose values lie in the lanes; `jam` says of how many iterations a loop is unrolled and
+    jammed, so that what they load is loaded once; `wide` how many vectors the vector loop interleaves. `sources` are
+    the ops it came from.
     """
 
     name: str

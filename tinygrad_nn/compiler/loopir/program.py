@@ -209,8 +209,8 @@ class Verifier:
 
     def _gemm(self, one: Gemm) -> None:
         (m, k), (k2, n) = (reversed(b.shape) if t else b.shape for b, t in ((one.x, one.tx), (one.y, one.ty)))
-        if one.target.shape != (m, n) or k != k2 or not all(b.plain for b in (one.target, one.x, one.y)):
-            self._fault("a gemm of matrices that do not fit or are not plain")
+        if one.target.shape != (m, n) or k != k2 or not all(b.row_major for b in (one.target, one.x, one.y)):
+            self._fault("a gemm of matrices that do not fit or are not row-major")
 
     def _leaf(self, leaf: Any, around: tuple[Var, ...], known: set[Register]) -> None:
         if isinstance(leaf, Access):

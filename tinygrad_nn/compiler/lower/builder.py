@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...graph import Graph, Node, Shape
+from ...graph import Graph, Node, Shape, tail_of
 from ...scalar import Expr
 from ..loopir.buffer_view import BufferView
 from ..loopir.ir import Affine, Buffer, Kernel, Role, Statement, Var, affine, nest
@@ -57,7 +57,7 @@ class KernelBuilder:
     def buffer(self, name: str, like: Node, role: Role = "temporary", shape: Shape | None = None) -> Buffer:
         """A new buffer for a node, or of another shape for what belongs to one."""
         value = like.value if role == "constant" else None
-        row_major = shape is None and like in self.plan.plain
+        row_major = shape is None and like in self.plan.row_major
         return self.add(Buffer(name, like.shape if shape is None else shape, like.dtype, role, row_major, value))
 
     def add(self, buffer: Buffer) -> Buffer:
@@ -79,7 +79,7 @@ class KernelBuilder:
                 index.append(Affine())
             else:
                 self.count += 1
-                variables.append(Var(f"{prefix}{self.count}", int(n), getattr(n, "tail", None)))
+                variables.append(Var(f"{prefix}{self.count}", int(n), tail_of(n)))
                 index.append(affine(variables[-1]))
         return variables, tuple(index)
 

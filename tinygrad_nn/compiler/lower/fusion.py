@@ -13,7 +13,7 @@ from typing import Final
 
 from ...adjoint import SCAN
 from ...errors import TraceError, message
-from ...graph import Graph, Node
+from ...graph import Graph, Node, is_fixed
 from ...ops.contract import MATMUL, inner_length
 from ...ops.movement import CAT, RESHAPE, SLICE, is_squeeze
 from ...ops.reduce import SUM
@@ -32,13 +32,13 @@ DEPTH: Final = 60  # longest chain that is computed in one place
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """The nodes with a buffer, in order, with the reason; and those whose buffer must be in plain row-major order.
+    """The nodes with a buffer, in order, with the reason; and those whose buffer must be in row-major order.
 
     `blas` says whether large products are left to a BLAS.
     """
 
     stored: dict[Node, str]
-    plain: frozenset[Node]
+    row_major: frozenset[Node]
     blas: bool = True
 
     def multiplies(self, node: Node) -> bool:
@@ -61,7 +61,7 @@ def plan(graph: Graph, blas: bool = True) -> Plan:
     reads: dict[Node, float] = {}
     reasons: dict[Node, str] = dict.fromkeys(graph.outputs, "output")
     reasons |= {new: "update" for _, new in graph.updates}
-    plain: set[Node] = set()
+    row_major: set[Node] = set()
     viewed: dict[Node, str] = {}  # views that are wanted in memory, which is where their operand is
     cost = _costs(graph, inputs, users)
     for node in reversed(graph.nodes):
@@ -74,15 +74,15 @@ def plan(graph: Graph, blas: bool = True) -> Plan:
                 reasons.setdefault(node, reason)
             if user.op is RESHAPE and not is_view(user):
                 reasons.setdefault(node, "reshape")
-                plain.add(node)
-                if user in plain or user in reasons:
-                    plain.add(user)
+                row_major.add(node)
+                if user in row_major or user in reasons:
+                    row_major.add(user)
         if _multiplies(node, blas):
             reasons.setdefault(node, "a large matrix product")
-            plain.add(node)
+            row_major.add(node)
         if any(_multiplies(user, blas) for user, _ in users[node]):
             reasons.setdefault(node, "operand of a large matrix product")
-            plain.add(node)
+            row_major.add(node)
         if node in inputs or (node.op.kind == "source" and filled(node) is None):
             reasons[node] = "input" if node in inputs else "constant"
         elif node.op.kind == "source":
@@ -99,12 +99,12 @@ def plan(graph: Graph, blas: bool = True) -> Plan:
                 reasons[node] = f"read {count:g} times"
     _limit_depth(graph, reasons)
     ordered = {node: reasons[node] for node in graph.nodes if node in reasons}
-    return Plan(ordered, frozenset(plain), blas)
+    return Plan(ordered, frozenset(row_major), blas)
 
 
 def is_split(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     """Whether a reshape only splits axes, so that an index of the result is one of the operand."""
-    if 0 in shape or not own or any(type(n) is not int for n in (*own, *shape)):
+    if 0 in shape or not own or not is_fixed(own, shape):
         return False
     rest = list(shape)
     for n in own:
@@ -134,7 +134,7 @@ def pieces(graph: Graph, plan: Plan) -> dict[Node, tuple[Node, int]]:
     kept = {*graph.outputs, *(new for _, new in graph.updates)}
     found: dict[Node, tuple[Node, int]] = {}
     for node in plan.stored:
-        if node.op is not CAT or node.attrs["axis"] != 0 or node in plan.plain:
+        if node.op is not CAT or node.attrs["axis"] != 0 or node in plan.row_major:
             continue
         for start, operand in enumerate(node.inputs):
             piece = behind(operand)
@@ -147,7 +147,7 @@ def pieces(graph: Graph, plan: Plan) -> dict[Node, tuple[Node, int]]:
 
 def is_placeable(node: Node, graph: Graph, plan: Plan) -> bool:
     """Whether a node is stored element by element, so that it may be stored in a part of another buffer."""
-    if node not in plan.stored or node in plan.plain or node in graph.inputs or node.op is STACKED:
+    if node not in plan.stored or node in plan.row_major or node in graph.inputs or node.op is STACKED:
         return False
     moves = node.op.kind == "movement" and node.op is not RESHAPE
     return moves or (node.op.kind in ("elementwise", "reduce", "contract") and not plan.multiplies(node))
@@ -177,7 +177,7 @@ def streams(node: Node, plan: Plan) -> bool:
         return False
     read = sum(prod(x.shape) * x.dtype.itemsize for x in product.inputs)
     deep = min(inner_length(product), *product.shape[1:]) >= DEEP
-    return read > CACHE and deep and all(type(n) is int for n in product.shape)
+    return read > CACHE and deep and is_fixed(product.shape)
 
 
 def inlines(node: Node) -> bool:

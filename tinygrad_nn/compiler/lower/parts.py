@@ -28,7 +28,7 @@ class Planned:
         """Check that plans speak of their graphs, and that what a graph leaves is stored. Raises GraphError."""
         for part, one in zip(self.job.parts, self.plans, strict=True):
             known = set(part.graph.nodes)
-            strangers = [node for node in (*one.stored, *one.plain) if node not in known]
+            strangers = [node for node in (*one.stored, *one.row_major) if node not in known]
             left = [*part.graph.outputs, *(new for _, new in part.graph.updates)]
             missing = [node for node in left if node not in one.stored]
             if strangers or missing:
@@ -81,14 +81,14 @@ def plan_parts(job: Job, blas: bool) -> Planned:
     plans = [plan(part.graph, blas) for part in job.parts]
     if job.epochs is None:  # arguments are copied in at every call: large ones as they lie
         large = {node for node in job.parts[0].graph.inputs[: job.arguments] if prod(node.shape) >= LARGE}
-        return Planned(job, (replace(plans[0], plain=plans[0].plain | large),))
+        return Planned(job, (replace(plans[0], row_major=plans[0].row_major | large),))
     handles: set[int] = set()
     for part, one in zip(job.parts, plans, strict=True):
-        handles |= {id(capture.handle) for capture in part.captures if capture.node in one.plain}
+        handles |= {id(capture.handle) for capture in part.captures if capture.node in one.row_major}
     together = []
     for part, one in zip(job.parts, plans, strict=True):
         shared = {capture.node for capture in part.captures if id(capture.handle) in handles}
-        together.append(replace(one, plain=one.plain | shared))
+        together.append(replace(one, row_major=one.row_major | shared))
     return Planned(job, tuple(together))
 
 

@@ -132,10 +132,10 @@ def _carry(b: KernelBuilder, body: Body, k: int, symbol: Node, operand: Node) ->
     after = body.stacked.get(k)
     befores = [j for j, output in body.outputs.items() if output is symbol and j in body.stacked and j != k]
     before = body.stacked[befores[0]] if befores else None
-    apart = {*b.plan.plain, *b.graph.outputs, *(new for _, new in b.graph.updates)}
+    apart = {*b.plan.row_major, *b.graph.outputs, *(new for _, new in b.graph.updates)}
     reverse, at = body.reverse, body.at
     is_final = after is None or _is_final(b.graph, after, 0 if reverse else body.length - 1)
-    if symbol not in body.plan.plain and (before is not None or not is_final):
+    if symbol not in body.plan.row_major and (before is not None or not is_final):
         states = b.buffer(f"{body.name}h{k}", operand, shape=(body.length + 1, *operand.shape))
         store(b, "carry", BufferView(states, (Affine(body.length if reverse else 0),)), operand)
         body.views[symbol] = BufferView(states, (at + 1 if reverse else at,))
@@ -144,7 +144,7 @@ def _carry(b: KernelBuilder, body: Body, k: int, symbol: Node, operand: Node) ->
             if result is not None and result not in apart:
                 b.views[result] = BufferView(states, shift=int(shift))
         return
-    state = body.buffers[symbol] = _own(b, f"{body.name}h{k}", symbol, symbol in body.plan.plain)
+    state = body.buffers[symbol] = _own(b, f"{body.name}h{k}", symbol, symbol in body.plan.row_major)
     store(b, "carry", BufferView(state), operand)
     body.moving.append((state, body.outputs[k]))
     if after is not None and is_final and after not in apart:
@@ -153,7 +153,7 @@ def _carry(b: KernelBuilder, body: Body, k: int, symbol: Node, operand: Node) ->
 
 def _entry(b: KernelBuilder, body: Body, k: int, symbol: Node, operand: Node) -> None:
     """An entry is read where it lies in its xs, or as a row-major matrix copied at each step."""
-    if symbol in body.plan.plain:
+    if symbol in body.plan.row_major:
         body.buffers[symbol] = _own(b, f"{body.name}x{k}", symbol, True)
         body.copied.append((body.buffers[symbol], operand))
     else:
@@ -162,7 +162,7 @@ def _entry(b: KernelBuilder, body: Body, k: int, symbol: Node, operand: Node) ->
 
 def _const(b: KernelBuilder, body: Body, k: int, symbol: Node, operand: Node) -> None:
     """What every step reads is where it was."""
-    if symbol in body.plan.plain and (operand in b.views or not b.buffers[operand].plain):
+    if symbol in body.plan.row_major and (operand in b.views or not b.buffers[operand].row_major):
         body.buffers[symbol] = _own(b, f"{body.name}p{k}", symbol, True)
         store(b, "carry", BufferView(body.buffers[symbol]), operand)
     elif operand in b.views:
@@ -183,6 +183,6 @@ def _where(b: KernelBuilder, node: Node) -> BufferView:
     return b.views[node] if node in b.views else BufferView(b.buffers[node])
 
 
-def _own(b: KernelBuilder, name: str, symbol: Node, plain: bool) -> Buffer:
+def _own(b: KernelBuilder, name: str, symbol: Node, row_major: bool) -> Buffer:
     """A buffer of the body, outside of it."""
-    return b.add(Buffer(name, symbol.shape, symbol.dtype, plain=plain))
+    return b.add(Buffer(name, symbol.shape, symbol.dtype, row_major=row_major))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...errors import GraphError, message
-from ...graph import DType, Shape
+from ...graph import DType, Shape, tail_of
 from ...ops.lookup import Called
 from ...ops.rules import FLOAT64, INT64
 from ...scalar import Expr, const, param
@@ -270,7 +270,7 @@ def _copies(places: Places, batches: Batches, number: Affine, inputs: Sequence[B
     """A batch, from the data to the inputs of the step."""
     kernels, order = [], places.control.order
     for source, target in zip(places.data[batches.data] if places.data else (), inputs, strict=bool(places.data)):
-        loops = [Var(f"d{axis}", int(n), getattr(n, "tail", None)) for axis, n in enumerate(target.shape)]
+        loops = [Var(f"d{axis}", int(n), tail_of(n)) for axis, n in enumerate(target.shape)]
         index = tuple(affine(var) for var in loops)
         row = index[0] + number * places.width
         place: Any = row if order is None else param(Access(order, (places.row, row)), INT64)

@@ -6,19 +6,27 @@ they are; x * 1, x / 1 and double negation go.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from ...config import config, say
-from ...graph import NO_ATTRS, Graph, Node, Op, with_operands
+from ...graph import NO_ATTRS, Graph, Node, Op, exact, is_fixed, with_operands
 from ...ops import TABLE
 from ...ops.elementwise import CAST, DIV, MUL, NEG, SUB
 from ...ops.movement import BROADCAST, PERMUTE, RESHAPE, SLICE
 from ...ops.source import CONSTANT
 from ...tensor.symbolic import FOLDED_LIMIT
-from .movement import cut_cats, join_embeds, keep_axes, read_pieces, read_transposed, unit_steps
+from .movement import (
+    cut_concatenations,
+    join_pads,
+    join_reshapes,
+    keep_axes,
+    read_transposed,
+    slice_of_concatenation,
+    unit_steps,
+)
 from .rebuild import apply, rebuild
 from .unrolling import unroll
 
@@ -37,16 +45,18 @@ def fold_constants(graph: Graph) -> Graph:
     return rebuild(graph, rule)
 
 
-def unify(graph: Graph) -> Graph:
-    """One node for equal applications (common subexpressions), and for equal constants."""
+def common_subexpressions(graph: Graph) -> Graph:
+    """One node for equal applications, and for equal constants."""
+    fixed = all(is_fixed(node.shape) for node in graph.nodes)
     seen: dict[Any, Node] = {}
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
         if node.op is CONSTANT:
             array = np.asarray(node.value)
-            key: Any = (node.shape, node.dtype, array.tobytes()) if array.size <= 64 and not node.attrs else node
+            key: Any = (exact(node.shape), node.dtype, array.tobytes()) if array.size <= 64 and not node.attrs else node
             return seen.setdefault(key, node)
-        key = (node.op, operands, node.shape, tuple(node.attrs.items()))
+        attrs = tuple(node.attrs.items())
+        key = (node.op, operands, node.shape, attrs) if fixed else (node.op, operands, exact(node.shape), exact(attrs))
         if key in seen:
             return seen[key]
         seen[key] = with_operands(node, operands)
@@ -57,9 +67,7 @@ def unify(graph: Graph) -> Graph:
 
 def drop_identities(graph: Graph) -> Graph:
     """Remove what changes nothing: x * 1, x / 1, x - 0, -(-x), casts, reshapes and permutations to the same."""
-    return rebuild(
-        graph, lambda node, operands: _IDENTITIES[node.op](node, operands) if node.op in _IDENTITIES else None
-    )
+    return rebuild(graph, lambda node, operands: _IDENTITIES[node.op](node, operands), _IDENTITIES)
 
 
 def _times_one(node: Node, operands: tuple[Node, ...]) -> Node | None:
@@ -102,11 +110,11 @@ def _same_type(node: Node, operands: tuple[Node, ...]) -> Node | None:
 
 def _same_shape(node: Node, operands: tuple[Node, ...]) -> Node | None:
     (x,) = operands
-    if x.shape == node.shape:
+    if exact(x.shape) == exact(node.shape):
         return x
     if node.op is RESHAPE and x.op is RESHAPE:
         (first,) = x.inputs
-        return first if first.shape == node.shape else apply(RESHAPE, (first,), node.attrs)
+        return first if exact(first.shape) == exact(node.shape) else apply(RESHAPE, (first,), node.attrs)
     return None
 
 
@@ -144,13 +152,13 @@ _IDENTITIES: Final[Mapping[Op, Callable[[Node, tuple[Node, ...]], Node | None]]]
 }
 
 
-def few_factors(graph: Graph) -> Graph:
+def strength_reduction(graph: Graph) -> Graph:
     """Powers that NumPy too computes otherwise, with one exponent for all: squares are products, and 0.5 is a root,
     which differs at -inf and -0.0.
     """
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        if node.op is not TABLE["pow"] or node.dtype.kind != "f":
+        if node.dtype.kind != "f":
             return None
         exponent = filled(operands[1])
         if exponent is not None and exponent == 2:
@@ -159,28 +167,31 @@ def few_factors(graph: Graph) -> Graph:
             return apply(TABLE["sqrt"], operands[:1], NO_ATTRS)
         return None
 
-    return rebuild(graph, rule)
+    return rebuild(graph, rule, {TABLE["pow"]})
 
 
-PASSES: Final[tuple[Callable[[Graph], Graph], ...]] = (
+Pass = Callable[[Graph], Graph]
+PASSES: Final[tuple[Pass, ...]] = (
     unroll,
     fold_constants,
-    read_pieces,
-    cut_cats,
+    slice_of_concatenation,
+    cut_concatenations,
     unit_steps,
-    join_embeds,
-    few_factors,
+    join_pads,
+    strength_reduction,
     read_transposed,
     keep_axes,
     drop_identities,
-    unify,
+    common_subexpressions,
 )
+BEFORE_MERGING: Final[tuple[Pass, ...]] = (unroll, read_transposed, keep_axes, join_reshapes)
+"""What keeps lengths that differ between two traces apart from other axes."""
 
 
-def rewrite(graph: Graph) -> Graph:
+def rewrite(graph: Graph, passes: Sequence[Pass] = PASSES) -> Graph:
     """All passes, in order. An error in one names it."""
     flags = config()
-    for step in PASSES:
+    for step in passes:
         try:
             graph = step(graph)
             if flags.verify:

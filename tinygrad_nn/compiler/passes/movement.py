@@ -1,4 +1,4 @@
-"""Passes over what moves: parts of parts, pieces of cats, sums of pads, transposed factors, merged axes.
+"""Passes over what moves: slices of slices and of concatenations, sums of pads, transposed factors, merged axes.
 
 As those of `rewrite`, none changes a value.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...graph import NO_ATTRS, Attrs, Graph, Node
+from ...graph import NO_ATTRS, Attrs, Graph, Node, is_fixed
 from ...ops.contract import MATMUL
 from ...ops.elementwise import ADD
 from ...ops.movement import BROADCAST, CAT, PAD, PERMUTE, RESHAPE, SLICE, Bounds
@@ -15,14 +15,13 @@ from ...ops.reduce import SUM
 from ...ops.source import CONSTANT
 from ..blas import is_large
 from .rebuild import apply, count_users, rebuild
-from .unrolling import unroll
 
 
 def unit_steps(graph: Graph) -> Graph:
     """Pads with a step s become pads with step 1 of x with s - 1 zeros after each element."""
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        if node.op is not PAD or all(abs(step) == 1 or length <= 1 for _, step, length in node.attrs["bounds"]):
+        if all(abs(step) == 1 or length <= 1 for _, step, length in node.attrs["bounds"]):
             return None
         (x,) = operands
         bounds = []
@@ -42,17 +41,15 @@ def unit_steps(graph: Graph) -> Graph:
             bounds.append((start, 1 if step > 0 else -1, kept))
         return apply(PAD, (x,), {"shape": node.shape, "bounds": tuple(bounds)})
 
-    return rebuild(graph, rule)
+    return rebuild(graph, rule, {PAD})
 
 
-def read_pieces(graph: Graph) -> Graph:
-    """A part of a part is one part, and one that lies in one piece of a cat is a part of that."""
+def slice_of_concatenation(graph: Graph) -> Graph:
+    """A slice of a slice is one slice, and one that lies in one operand of a concatenation is a slice of that."""
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        if node.op is not SLICE:
-            return None
         (x,), bounds = operands, node.attrs["bounds"]
-        while x.op in (SLICE, CAT) and all(type(n) is int for n in (*x.shape, *node.shape)):
+        while x.op in (SLICE, CAT) and is_fixed(x.shape, node.shape):
             if x.op is SLICE:
                 outer = zip(bounds, x.attrs["bounds"], strict=True)
                 bounds = tuple((first + step * start, step * s, n) for (start, s, n), (first, step, _) in outer)
@@ -62,17 +59,17 @@ def read_pieces(graph: Graph) -> Graph:
             if piece is None:
                 break
             x, bounds = piece
-        return apply(SLICE, (x,), {"bounds": bounds})
+        return None if x is operands[0] else apply(SLICE, (x,), {"bounds": bounds})
 
-    return rebuild(graph, rule)
+    return rebuild(graph, rule, {SLICE})
 
 
-def cut_cats(graph: Graph) -> Graph:
-    """Whole pieces of a cat that nobody else reads are a cat of these."""
+def cut_concatenations(graph: Graph) -> Graph:
+    """A slice of whole operands of a concatenation that nobody else reads is a concatenation of these."""
     users = count_users(graph)
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        if node.op is not SLICE or operands[0].op is not CAT or users[node.inputs[0]] > 1:
+        if operands[0].op is not CAT or users[node.inputs[0]] > 1:
             return None
         (cat,), bounds, axis = operands, node.attrs["bounds"], operands[0].attrs["axis"]
         begin, parts = 0, []
@@ -86,11 +83,11 @@ def cut_cats(graph: Graph) -> Graph:
             return None
         return apply(CAT, tuple(parts), cat.attrs)
 
-    return rebuild(graph, rule)
+    return rebuild(graph, rule, {SLICE})
 
 
 def _piece(cat: Node, bounds: Bounds) -> tuple[Node, Bounds] | None:
-    """The operand of a cat in which all of a part lies, and where."""
+    """The operand of a concatenation in which all of a slice lies, and where."""
     axis, begin = cat.attrs["axis"], 0
     start, step, length = bounds[axis]
     low, high = sorted((start, start + step * (length - 1)))
@@ -101,10 +98,10 @@ def _piece(cat: Node, bounds: Bounds) -> tuple[Node, Bounds] | None:
     return None
 
 
-def join_embeds(graph: Graph) -> Graph:
-    """Sums of pads that lie side by side along an axis, as the gradients of slices are, become one cat.
+def join_pads(graph: Graph) -> Graph:
+    """Sums of pads that lie side by side along an axis, as the gradients of slices are, become one concatenation.
 
-    0.0 is added to its pieces, since 0.0 + -0.0, which the sum computes, is 0.0.
+    0.0 is added to its operands, since 0.0 + -0.0, which the sum computes, is 0.0.
     """
     users = count_users(graph)
     kept = {*graph.outputs, *(new for _, new in graph.updates), *graph.inputs}
@@ -117,7 +114,7 @@ def join_embeds(graph: Graph) -> Graph:
     }
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        if node.op is not ADD or node in inner or node.dtype.kind != "f":
+        if node in inner or node.dtype.kind != "f":
             return None
         parts: list[Node] = []
         stack = list(operands)
@@ -131,11 +128,11 @@ def join_embeds(graph: Graph) -> Graph:
                 return None
         return _joined(node, parts)
 
-    return rebuild(graph, rule)
+    return rebuild(graph, rule, {ADD})
 
 
 def _joined(node: Node, parts: list[Node]) -> Node | None:
-    """The pads as a cat, where they tile the shape along one axis."""
+    """The pads as a concatenation, where they tile the shape along one axis."""
     bounds = [part.attrs["bounds"] for part in parts]
     whole = tuple((0, 1, n) for n in node.shape)
     axes = {a for b in bounds for a, (one, all_) in enumerate(zip(b, whole, strict=True)) if one != all_}
@@ -162,8 +159,6 @@ def read_transposed(graph: Graph) -> Graph:
     """A product of a transposed matrix reads the matrix transposed."""
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        if node.op is not MATMUL:
-            return None
         attrs, new = dict(node.attrs), list(operands)
         for k, flag in enumerate(("tx", "ty")):
             x = new[k]
@@ -172,7 +167,7 @@ def read_transposed(graph: Graph) -> Graph:
                 new[k], attrs[flag] = x.inputs[0], not attrs[flag]
         return apply(MATMUL, tuple(new), attrs) if attrs != node.attrs else None
 
-    return rebuild(graph, rule)
+    return rebuild(graph, rule, {MATMUL})
 
 
 def keep_axes(graph: Graph) -> Graph:
@@ -181,7 +176,7 @@ def keep_axes(graph: Graph) -> Graph:
     """
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        if node.op is not MATMUL or len(node.shape) != 2 or is_large(node):
+        if len(node.shape) != 2 or is_large(node):
             return None
         x, y = operands
         tx, ty = node.attrs["tx"], node.attrs["ty"]
@@ -195,7 +190,7 @@ def keep_axes(graph: Graph) -> Graph:
             return apply(SUM, (product,), {"axis": tuple(range(len(lead) - 1)), "keepdims": False})
         return None
 
-    return rebuild(graph, rule)
+    return rebuild(graph, rule, {MATMUL})
 
 
 def _lead(node: Node) -> tuple[int, ...]:
@@ -203,7 +198,8 @@ def _lead(node: Node) -> tuple[int, ...]:
     if node.op is not RESHAPE:
         return ()
     own = node.inputs[0].shape
-    merges = len(own) > 2 and own[-1:] == node.shape[-1:] and all(type(n) is int and n for n in (*own, *node.shape))
+    fixed = is_fixed(own, node.shape) and 0 not in (*own, *node.shape)
+    merges = len(own) > 2 and own[-1:] == node.shape[-1:] and fixed
     return own[:-1] if merges else ()
 
 
@@ -215,13 +211,7 @@ def join_reshapes(graph: Graph) -> Graph:
     """A reshape of a reshape is one, also where it changes nothing: that depends on lengths."""
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        if node.op is not RESHAPE or operands[0].op is not RESHAPE:
-            return None
-        return apply(RESHAPE, operands[0].inputs, node.attrs)
+        (x,) = operands
+        return apply(RESHAPE, x.inputs, node.attrs) if x.op is RESHAPE else None
 
-    return rebuild(graph, rule)
-
-
-def with_axes(graph: Graph) -> Graph:
-    """What is done before traces for two lengths are laid over each other: the lengths stay apart from other axes."""
-    return join_reshapes(keep_axes(read_transposed(unroll(graph))))
+    return rebuild(graph, rule, {RESHAPE})

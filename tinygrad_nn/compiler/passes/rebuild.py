@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from ...graph import Attrs, Graph, Node, Op, with_operands
 
@@ -15,17 +15,27 @@ def apply(op: Op, operands: tuple[Node, ...], attrs: Attrs) -> Node:
     return Node(op, operands, attrs, shape, op.dtype(*(x.dtype for x in operands), **attrs), None)
 
 
-def rebuild(graph: Graph, rule: Rule) -> Graph:
-    """The graph with each node replaced by what `rule(node, new operands)` gives, None meaning the same op on them."""
-    new: dict[Node, Node] = {node: node for node in graph.inputs}
+def rebuild(graph: Graph, rule: Rule, ops: Container[Op] | None = None) -> Graph:
+    """The graph with each node replaced by what `rule(node, new operands)` gives, None meaning the same op on them. The
+    rule is only asked about nodes of `ops`, if they are given. Where nothing changes, the graph itself.
+    """
+    inputs = frozenset(graph.inputs)
+    new: dict[Node, Node] = {}  # of those that have another in their place
     for node in graph.nodes:
-        if node in new:
-            continue
-        operands = tuple(new[x] for x in node.inputs)
-        replaced = rule(node, operands)
-        new[node] = with_operands(node, operands) if replaced is None else replaced
-    updates = [(old, new[value]) for old, value in graph.updates]
-    return Graph.of([new[node] for node in graph.outputs], graph.inputs, updates)
+        operands = node.inputs
+        if new and any(x in new for x in operands):
+            operands = tuple([new.get(x, x) for x in operands])
+        replaced = None
+        if (ops is None or node.op in ops) and node not in inputs:
+            replaced = rule(node, operands)
+        if replaced is None and operands is not node.inputs and node not in inputs:
+            replaced = with_operands(node, operands)
+        if replaced is not None and replaced is not node:
+            new[node] = replaced
+    if not new:
+        return graph
+    updates = [(old, new.get(value, value)) for old, value in graph.updates]
+    return Graph.of([new.get(node, node) for node in graph.outputs], graph.inputs, updates)
 
 
 def count_users(graph: Graph) -> dict[Node, int]:

@@ -1,4 +1,4 @@
-"""Short scans written out, step by step: a pass from Graph to Graph.
+"""Short scans unrolled, step by step: a pass from Graph to Graph.
 
 What a scan leaves becomes a cat of its steps. A carry before and after the steps is cut out of one cat of T + 1 states,
 so that each state lies in memory once. Of the scans that stay, only stacked outputs are read.
@@ -22,7 +22,7 @@ WORK: Final = 4096  # scalar operations of a step
 
 
 def is_short(scan: Node, limit: int = LIMIT, work: float = WORK) -> bool:
-    """Whether a scan is to be written out: it has few nodes in all, and a step so little work that a loop would cost
+    """Whether a scan is to be unrolled: it has few nodes in all, and a step so little work that a loop would cost
     a good part of it.
     """
     nodes = [node for node in scan.attrs["body"].nodes if node.inputs]
@@ -36,6 +36,8 @@ def _work(node: Node) -> int:
 
 def unroll(graph: Graph, limit: int = LIMIT, work: float = WORK) -> Graph:
     """The graph without the scans that are short by these measures."""
+    if not any(node.op is SCAN for node in graph.nodes):
+        return graph
     new: dict[Node, Node] = {node: node for node in graph.inputs}
     stacked: dict[Node, list[Node]] = {}
     for node in graph.nodes:

@@ -36,7 +36,7 @@ from ...tensor.structure import STRUCTURE
 from ...tensor.tensor import View
 from ..codegen import native
 from ..loopir.program import Program
-from ..trace import Traced, hooks_of, trace
+from ..trace import Traced, forget, hooks_of, trace
 from .explain import Explanation, explain_schedule
 from .nondifferentiable import nondifferentiable
 from .runtime import Compiled, Resident
@@ -81,6 +81,7 @@ class Entry:
         self.traced, self.kind, self.grad, self.dtype = traced, kind, kind.grad, kind.dtype
         self.plain = self.simple = False  # whether a call needs no more than arrays in their order, and may come so
         self.seconds = seconds  # that the trace took
+        self.used = False  # whether a call came to its end
         self.watched, self.lost = True, False  # whether Ctrl-C may end a call, and whether it did
         self.count = len(traced.arguments)
         self.compiled = Compiled(traced.graph, self.count, owner)
@@ -406,9 +407,15 @@ class Jitted:
         traced = entry.traced
         if entangled(traced, leaves):
             return self.function(*args, **kwargs)
-        result = entry.call_watched(arrays) if entry.watched else entry.call(arrays, apart=True)
+        try:
+            result = entry.call_watched(arrays) if entry.watched else entry.call(arrays, apart=True)
+        except BaseException:
+            if not entry.used:
+                forget(traced.beginning)
+            raise
         if result is MISFIT:
             return self._slowly(args, kwargs)
+        entry.used = True
         if traced.dependent:
             result = nondifferentiable(result, traced, leaves)
         if traced.written:
@@ -425,7 +432,11 @@ class Jitted:
         started = time.perf_counter()
         traced = trace(self.function, kind.tree, leaves, is_array)
         seconds = time.perf_counter() - started
-        entry = Entry(traced, kind, f"tg.jit: {self.name}", seconds)
+        try:
+            entry = Entry(traced, kind, f"tg.jit: {self.name}", seconds)
+        except BaseException:
+            forget(traced.beginning)
+            raise
         entry.simple = not kind.tree.parts[1].names and all(part.type is None for part in kind.tree.parts[0].parts)
         entry.simple = entry.simple and all(is_array) and not (traced.dependent or traced.written)
         self._keep(kind, entry)

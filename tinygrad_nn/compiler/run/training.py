@@ -19,15 +19,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...graph import Array
+from ...graph import Array, tail_of
 from ...interrupt import PATIENCE, Deferred, beside
 from ...tensor.context import HANDLES
 from ..driver import build
 from ..loopir.faults import raise_fault
 from ..loopir.program import Fault
 from ..lower.training_loop import STOPPED, batches_of
-from ..passes.merge import Dim
 from ..schedule.arena import Arena
+from ..trace import forget
 from .jit import Jitted, State, bring_in, built_as_traced, give_back
 from .traces import named, training_job
 
@@ -89,6 +89,7 @@ class Training:
         self.shuffled = shuffle and not permuted
         self.pace = math.inf  # seconds of an epoch, when that was last measured
         self.lost = False  # whether Ctrl-C ended a call in the middle of a batch
+        self.used = False  # whether there was a batch that came to its end
         orders = None if control.order is None else self.view(control.order)
         self.own_order = orders if permuted else None  # made natively
         self.orders = None if permuted else orders
@@ -154,6 +155,7 @@ class Training:
         `scores`, and in `sound` how many batches of an epoch came before the first whose result was not finite. Raises
         IndexOutOfRange for a label that is out of range; `place` says where, and the state is that before the batch.
         """
+        code = 0
         try:
             with ExitStack() as running:
                 with HANDLES:
@@ -173,6 +175,9 @@ class Training:
                 for handle in self.cleared:
                     if handle.node.slot is not None:
                         handle.node.slot.grad = None
+                self.used = self.used or not (self.lost or (code and not self.now.any()))
+                for traced in () if self.used else self.traces:
+                    forget(traced.beginning)
         if 0 < code != STOPPED:
             self._fail(code, first)
         return epochs if code == 0 else int(self.now[0])
@@ -208,7 +213,7 @@ class Training:
             return
         lengths = fault.buffer.shape
         if not judging and self._is_short(epoch, batch):  # behind its rows stands what was left from before
-            lengths = tuple(n.tail if isinstance(n, Dim) else n for n in lengths)
+            lengths = tuple(tail_of(n) or n for n in lengths)
         raise_fault(fault, self.view(fault.buffer)[tuple(map(slice, lengths))], where)
 
     def _is_short(self, epoch: int, batch: int) -> bool:

@@ -93,7 +93,7 @@ def choose(program: Program, profiles: Sequence[Profile]) -> tuple[dict[Buffer, 
     """The innermost axis of every buffer and the vector axis of every kernel."""
     rounds = times(program)
     updates = [pair for span, _ in spans(program.regions) for pair in span.updates]
-    same = {new: old for old, new in updates if not (new.plain or old.plain)}
+    same = {new: old for old, new in updates if not (new.row_major or old.row_major)}
     tied: dict[Buffer, list[Buffer]] = {}
     for new, old in same.items():
         tied.setdefault(old, [old]).append(new)
@@ -102,7 +102,7 @@ def choose(program: Program, profiles: Sequence[Profile]) -> tuple[dict[Buffer, 
     for position, one in enumerate(profiles):
         for buffer in one.buffers:
             users.setdefault(same.get(buffer, buffer), {})[position] = None
-    free = [b for b in users if len(b.shape) > 1 and not b.plain and sum(n > 1 for n in b.shape) > 1]
+    free = [b for b in users if len(b.shape) > 1 and not b.row_major and sum(n > 1 for n in b.shape) > 1]
     for _ in range(2):
         changed = False
         for buffer in sorted(free, key=lambda b: -prod(b.shape)):

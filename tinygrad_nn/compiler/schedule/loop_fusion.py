@@ -1,8 +1,8 @@
-"""Kernels whose outermost loop runs over the same lanes become one: a softmax passes once over each row.
+"""Loop fusion: kernels whose outermost loop runs over the same lanes become one. A softmax passes once over each row.
 
-Two neighbours are joined when each takes only what the other made in its own lane, so that every lane of the second may
-run as soon as that of the first is done. What lies in between then stays in registers (`expand` hands a stored
-value on), and one kernel stores several results.
+Two neighbours are fused when each takes only what the other made in its own lane: then every lane of the second may run
+as soon as that of the first is done. What lies in between then stays in registers (`expand` hands a stored value on),
+and one kernel stores several results.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from ..loopir.ir import (
 )
 from ..loopir.substitute import Substitution
 
-SIZE: Final = 120  # scalar operations of a kernel from which nothing is joined to it any more
+SIZE: Final = 120  # scalar operations of a kernel from which none is fused with it any more
 
 
-def join(kernels: Sequence[Kernel], updates: Mapping[Buffer, Buffer]) -> list[Kernel]:
-    """Neighbours joined where they can be, from the first on; but a new value of the state, which is to be written over
-    the old one, is not joined by what reads that.
+def fuse(kernels: Sequence[Kernel], updates: Mapping[Buffer, Buffer]) -> list[Kernel]:
+    """Neighbours fused where they can be, from the first on; but a new value of the state, which is to be written over
+    the old one, is not fused with what reads that.
     """
     result: list[Kernel] = []
     for kernel in kernels:
         if result and fits(result[-1], kernel) and not _needs_old(result[-1], kernel, updates):
-            result[-1] = joined(result[-1], kernel)
+            result[-1] = fused(result[-1], kernel)
         else:
             result.append(kernel)
     return result
@@ -101,7 +101,7 @@ def _same_lane(one: Access, a: Var, other: Access, b: Var) -> bool:
     )
 
 
-def joined(first: Kernel, second: Kernel) -> Kernel:
+def fused(first: Kernel, second: Kernel) -> Kernel:
     """One kernel with the bodies of both."""
     (a,), (b,) = first.body, second.body
     if not isinstance(a, Loop) or not isinstance(b, Loop):

@@ -36,12 +36,12 @@ class Layout:
 
 
 def layout(buffer: Buffer, inner: int, width: int) -> Layout:
-    """Row-major order with one axis moved innermost and padded to whole vectors; plain buffers have neither."""
+    """Row-major order with one axis moved innermost and padded to whole vectors; row-major buffers have neither."""
     rank = len(buffer.shape)
     if rank == 0:
         return Layout((), 1, -1, 1)
     order = [axis for axis in range(rank) if axis != inner] + [inner]
-    lanes = 1 if buffer.plain or buffer.shape[inner] <= 1 else width // buffer.dtype.itemsize
+    lanes = 1 if buffer.row_major or buffer.shape[inner] <= 1 else width // buffer.dtype.itemsize
     if lanes > 1 and buffer.shape[inner] >= LONG * lanes:
         lanes *= 4  # so many vectors may be taken at a time
     pitch = ceil(buffer.shape[inner] / lanes) * lanes

@@ -1,7 +1,8 @@
-"""Copies of matrices in another order: for those that are read along their rows here and along their columns there.
+"""Relayout: copies in another order of matrices that are read along their rows here and along their columns there.
 
-A recurrent weight is: forwards the lanes are its rows, backwards its columns, and one of the two would gather its
-elements. A copy is made where that costs less, outside of all repetitions that do not change the matrix.
+A recurrent weight is such a matrix. In the forward pass the lanes of a vector lie along its rows, in the backward pass
+along its columns, and one of the two would have to gather its elements. A copy is made where that costs less, outside
+of all repetitions that do not change the matrix.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ OVERHEAD: Final = 8.0  # of one more kernel, in loads
 CLEARLY: Final = 3.0  # times as much must be saved: the costs are rough
 
 
-def with_transposes(program: Program, profiles: Sequence[Profile], inner: Mapping[Buffer, int], width: int) -> Program:
+def relayout(program: Program, profiles: Sequence[Profile], inner: Mapping[Buffer, int], width: int) -> Program:
     """The program with the copies that pay, given the innermost axes without them; the same one if none does."""
     based = {buffer.base for buffer in program.buffers}
     writers: dict[Buffer, list[int]] = {}

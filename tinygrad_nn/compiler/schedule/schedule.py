@@ -9,9 +9,9 @@ from ...errors import GraphError, message
 from ..loopir.ir import Buffer, Kernel
 from ..loopir.program import Program, Span, spans, with_spans
 from .axes import choose, jams, outermost, profile, together
-from .loop_fusion import join
+from .loop_fusion import fuse
 from .memory import ALIGNMENT, Layout, layout, place
-from .relayout import with_transposes
+from .relayout import relayout
 from .sharing import Shared, shared
 
 
@@ -49,7 +49,7 @@ def schedule(program: Program, width: int) -> Schedule:
     program = replace(program, kernels=late_updates(program))
     profiles = {kernel: profile(kernel, width) for kernel in program.kernels}
     inner, vectors = choose(program, list(profiles.values()))
-    relaid = with_transposes(program, list(profiles.values()), inner, width)
+    relaid = relayout(program, list(profiles.values()), inner, width)
     if relaid is not program:
         program = relaid
         known = [profiles[one] if one in profiles else profile(one, width) for one in program.kernels]
@@ -60,19 +60,19 @@ def schedule(program: Program, width: int) -> Schedule:
         shaped = replace(kernel, body=body, vector=vector)
         jam = jams(shaped)
         kernels.append(replace(shaped, jam=jam, wide=1 if jam else together(shaped, width)))
-    program = by_rows(replace(program, kernels=tuple(kernels)))
+    program = fuse_loops(replace(program, kernels=tuple(kernels)))
     layouts = {buffer: layout(buffer, inner[buffer], width) for buffer in program.buffers}
     program, offsets, size = place(program, layouts)
     return Schedule(program, layouts, offsets, size, width, shared(program, layouts, offsets, width))
 
 
-def by_rows(program: Program) -> Program:
-    """The program with neighbouring kernels of a span joined."""
+def fuse_loops(program: Program) -> Program:
+    """The program with neighbouring kernels of a span fused."""
     kernels: list[Kernel] = []
     moved: dict[Span, Span] = {}
     for span, _ in spans(program.regions):
         start = len(kernels)
-        kernels += join(program.kernels[span.start : span.stop], dict(span.updates))
+        kernels += fuse(program.kernels[span.start : span.stop], dict(span.updates))
         moved[span] = Span(start, len(kernels), span.updates)
     return replace(program, kernels=tuple(kernels), regions=with_spans(program.regions, moved))
 

@@ -1,21 +1,37 @@
 """Elementary functions in plain scalar arithmetic: range reduction and polynomial, no library call, so loops vectorise.
 
 Within 2 ULP on the whole domain, except where a docstring states another bound; sin, cos and tan end at 2**48.
-A file is loaded when one of its functions is first called: only compiled code needs them.
+A file is loaded when one of its functions is first called: only compiled code needs them. What a function computes is
+made once for each dtype, and copied for every use: a deep model has hundreds.
 """
 
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 
-from ..scalar import Expr
+from ..scalar import DType, Expr, param, walk
 
 
 def _of(module: str, name: str) -> Callable[..., Expr]:
     """A function of one of the files."""
 
+    @cache
+    def pattern(*dtypes: DType) -> tuple[list[Expr], list[Expr]]:
+        """The function of parameters; and what depends on them, operands before their users, the result last."""
+        params = [param(k, dtype) for k, dtype in enumerate(dtypes)]
+        result = getattr(import_module(f".{module}", __name__), name)(*params)
+        depends = dict.fromkeys(params)
+        for node in walk(result):
+            if any(arg in depends for arg in node.args):
+                depends[node] = None
+        return params, list(depends)[len(params) :]
+
     def function(*args: Expr) -> Expr:
-        found: Expr = getattr(import_module(f".{module}", __name__), name)(*args)
-        return found
+        params, rest = pattern(*(arg.dtype for arg in args))
+        made = dict(zip(params, args, strict=True))
+        for node in rest:
+            made[node] = Expr(node.op, tuple([made.get(arg, arg) for arg in node.args]), node.dtype, node.value)
+        return made[rest[-1]]
 
     function.__name__ = name
     return function

@@ -50,9 +50,9 @@ from tinygrad_nn.testing.agreement import WIDTHS
 from tinygrad_nn.testing.fuzz import judge
 from tinygrad_nn.testing.programs import generate
 
-X, Y = Buffer("x", (8,), FLOAT64, "input", plain=True), Buffer("y", (8,), FLOAT64, plain=True)
-K = Buffer("k", (1,), INT64, "input", plain=True)
-SMALL = Buffer("s", (4,), FLOAT64, "input", plain=True)
+X, Y = Buffer("x", (8,), FLOAT64, "input", row_major=True), Buffer("y", (8,), FLOAT64, row_major=True)
+K = Buffer("k", (1,), INT64, "input", row_major=True)
+SMALL = Buffer("s", (4,), FLOAT64, "input", row_major=True)
 I = Var("i", 8)  # noqa: E741
 
 
@@ -211,7 +211,7 @@ def test_what_does_not_change_stands_outside_of_the_loop() -> None:
 def test_a_load_of_what_the_kernel_writes_stays_where_it_is() -> None:
     """Though its address does not change; and what was just stored is not loaded."""
     long = Var("i", 40)
-    wide = Buffer("y", (40,), FLOAT64, plain=True)
+    wide = Buffer("y", (40,), FLOAT64, row_major=True)
     first, last = Access(wide, (affine(0),)), Access(wide, (affine(long),))
     both = program(
         ir.Store(first, const(1.0, FLOAT64)),
@@ -272,6 +272,20 @@ def test_numbers_are_calculated() -> None:
     assert len(made(whole, 1, "load")) == 2
     (result,), _ = run(whole, 1, np.arange(8.0), np.zeros(4))
     np.testing.assert_array_equal(result[[0, 1, 2, 7]], [6.0, 7.0, 0.0, np.sqrt(2.0)])
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "copies", "loops"), [(3, 4, 12, 0), (4, 40, 1, 2), (4, 5, 5, 1), (40, 3, 3, 1)]
+)
+def test_what_is_unrolled(outer: int, inner: int, copies: int, loops: int) -> None:
+    """Short loops, from the inside: never one in which a loop stays, nor more copies of a statement than `COPIES`."""
+    i, j = Var("i", outer), Var("j", inner)
+    table, out = Buffer("t", (outer, inner), FLOAT64, "input"), Buffer("o", (outer, inner), FLOAT64)
+    body = ir.Store(Access(out, (affine(i), affine(j))), load(table, affine(i), affine(j)))
+    whole = program(ir.Loop(i, (ir.Loop(j, (body,)),)), inputs=(table,), outputs=(out,))
+    body_of = [one for _, one in steps(expand(schedule(whole, 8), 1).body)]
+    assert sum(isinstance(one, Store) for one in body_of) == copies
+    assert sum(isinstance(one, Loop) for one in body_of) == loops
 
 
 def test_one_lane_is_a_scalar() -> None:

@@ -717,6 +717,10 @@ def test_copies_of_a_function() -> None:
 
 
 def test_foreign_argument() -> None:
+    for dtype in (">i4", ">i8", ">f4", ">f8"):  # another byte order is none
+        array = np.array([1, 2], dtype)
+        for x in (array, array[0]):
+            assert tg.jit(lambda x: tg.as_tensor(x) * 2)(x).tolist() == (tg.as_tensor(x) * 2).tolist()
     with pytest.raises(DTypeError, match="dtype float16"):
         tg.jit(lambda x: x)(np.ones(3, np.float16))
     with pytest.raises(TraceError, match="an argument of type set"):

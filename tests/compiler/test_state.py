@@ -196,6 +196,71 @@ def test_a_later_batch_that_fails_leaves_the_state_before_it() -> None:
     assert [own["step"].item() for own in opt.state_dict()["state"].values()] == [2, 2]
 
 
+def tensors(*values: float) -> list[tg.Tensor]:
+    return [tg.tensor([value], requires_grad=True) for value in values]
+
+
+ACTS: dict[str, Callable[[Any, list[Any]], Any]] = {
+    "clear": lambda opt, ps: opt.state.clear(),
+    "pop": lambda opt, ps: opt.state.pop(ps[0]),
+    "popitem": lambda opt, ps: opt.state.popitem(),
+    "del": lambda opt, ps: opt.state.__delitem__(ps[0]),
+    "update": lambda opt, ps: opt.state.update({ps[0]: {"momentum_buffer": tg.tensor([3.0])}}),
+    "or": lambda opt, ps: opt.state.__ior__({ps[0]: {"momentum_buffer": tg.tensor([3.0])}}),
+    "put": lambda opt, ps: opt.state[ps[0]].update(momentum_buffer=tg.tensor([3.0])),
+    "replace state": lambda opt, ps: setattr(opt, "state", {}),
+    "append": lambda opt, ps: opt.param_groups[0]["params"].append(ps[2]),
+    "extend": lambda opt, ps: opt.param_groups[0]["params"].extend(ps[2:]),
+    "insert": lambda opt, ps: opt.param_groups[0]["params"].insert(0, ps[2]),
+    "iadd": lambda opt, ps: opt.param_groups[0]["params"].__iadd__(ps[2:]),
+    "setitem": lambda opt, ps: opt.param_groups[0]["params"].__setitem__(0, ps[2]),
+    "slice": lambda opt, ps: opt.param_groups[0]["params"].__setitem__(slice(0, 1), ps[2:]),
+    "delitem": lambda opt, ps: opt.param_groups[0]["params"].__delitem__(0),
+    "pop param": lambda opt, ps: opt.param_groups[0]["params"].pop(),
+    "clear params": lambda opt, ps: opt.param_groups[0]["params"].clear(),
+    "list": lambda opt, ps: opt.param_groups[0].__setitem__("params", ps[1:]),
+    "group": lambda opt, ps: opt.add_param_group({"params": ps[2:], "lr": 0.5}),
+    "append group": lambda opt, ps: opt.param_groups.append(optim.SGD(ps[2:], lr=0.5).param_groups[0]),
+    "pop group": lambda opt, ps: opt.param_groups.pop(),
+    "replace groups": lambda opt, ps: setattr(opt, "param_groups", optim.SGD(ps[1:], lr=0.5).param_groups),
+    "momentum": lambda opt, ps: opt.param_groups[0].__setitem__("momentum", 0.25),
+    "weight decay": lambda opt, ps: opt.param_groups[0].update(weight_decay=0.25),
+    "no maximize": lambda opt, ps: opt.param_groups[0].pop("maximize"),
+    "load": lambda opt, ps: opt.load_state_dict(optim.SGD(ps[:2], lr=0.125, momentum=0.5).state_dict()),
+    "grad": lambda opt, ps: setattr(ps[0], "grad", tg.tensor([5.0])),
+    "no grad": lambda opt, ps: setattr(ps[0], "grad", None),
+    "all": lambda opt, ps: [setattr(opt, "state", {}), opt.param_groups[0].__setitem__("params", ps[2:])],
+}
+
+
+@pytest.mark.parametrize(("zeroed", "momentum"), [(True, 0.0), (False, 0.5)])
+@pytest.mark.parametrize("act", ACTS)
+def test_whatever_is_done_to_an_optimizer_is_seen(act: str, zeroed: bool, momentum: float) -> None:
+    """Between two calls, of which the first found everything as it had left it. All numbers are short fractions."""
+    found = []
+    for jit in (lambda function: function), tg.jit:
+        ps = tensors(1.0, 2.0, 4.0)
+        opt = optim.SGD(ps[:2], lr=0.25, momentum=momentum, maximize=True)
+
+        def step(x: Any, ps: list[Any] = ps, opt: Any = opt) -> Any:
+            if zeroed:
+                opt.zero_grad()
+            loss = sum(p * k for k, p in enumerate(ps, 1)) * x
+            loss.sum().backward()
+            opt.step()
+            return loss
+
+        run = jit(step)
+        for k in range(3):
+            run(tg.tensor([k + 1.0]))
+        if momentum or act not in ("pop", "popitem", "del"):
+            ACTS[act](opt, ps)
+        values = [run(tg.tensor([k + 1.0])).tolist() for k in range(3)]
+        values += [[value.tolist() for value in opt.state.get(p, {}).values()] for p in ps]
+        found.append((values, [p.tolist() for p in ps], [p.grad and p.grad.tolist() for p in ps]))
+    assert found[0] == found[1]
+
+
 def counting_step() -> tuple[Any, Any]:
     count = tg.tensor(0.0, dtype=tg.float64)
 

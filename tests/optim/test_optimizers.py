@@ -272,3 +272,43 @@ def test_a_state_is_loaded_into_what_a_compiled_step_holds(jitted: bool) -> None
         for path in paths[k:]:
             run(x)
             assert p.tolist() == path
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "change"),
+    [
+        ("SGD", {"lr": 0.1}, {"momentum": 0.9}),
+        ("SGD", {"lr": 0.1}, {"momentum": 0.9, "dampening": 0.5}),
+        ("SGD", {"lr": 0.1, "momentum": 0.9}, {"dampening": 0.5}),
+        ("RMSprop", {"lr": 0.01}, {"momentum": 0.9}),
+        ("Adam", {"lr": 0.01}, {"amsgrad": True}),
+        ("RMSprop", {"lr": 0.01}, {"centered": True}),
+    ],
+)
+@pytest.mark.parametrize("jitted", [False, True])
+def test_hyperparameters_that_need_more_state_later(name: str, options: Any, change: Any, jitted: bool) -> None:
+    """It begins then. PyTorch has no such state for the last two and for momentum of RMSprop, and a KeyError."""
+    torch = pytest.importorskip("torch")
+    p, q = tg.tensor([1.0, -2.0], requires_grad=True), torch.tensor([1.0, -2.0], requires_grad=True)
+    opt, other = getattr(tg.optim, name)([p], **options), getattr(torch.optim, name)([q], **options)
+
+    def step(x: Any) -> Any:
+        opt.zero_grad()
+        loss = (p * p * x).sum()
+        loss.backward()
+        opt.step()
+        return loss
+
+    run = tg.jit(step) if jitted else step
+    for k in range(6):
+        if k == 3:
+            opt.param_groups[0].update(change)
+            other.param_groups[0].update(change)
+            own = {"momentum": "momentum_buffer", "amsgrad": "max_exp_avg_sq", "centered": "grad_avg"}
+            for key in change if name != "SGD" else ():
+                other.state[q][own[key]] = torch.zeros(2)
+        run(tg.tensor([1.0, 0.5]))
+        other.zero_grad()
+        (q * q * torch.tensor([1.0, 0.5])).sum().backward()
+        other.step()
+        np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=1e-5)

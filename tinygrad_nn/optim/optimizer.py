@@ -155,7 +155,7 @@ class Built:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
-        self.known = set(optimizer.state)
+        self.known = {p: set(own) for p, own in optimizer.state.items()}
         self.groups = [ReadGroup(group) for group in optimizer.param_groups]
         self.found = self._now()
 
@@ -173,8 +173,11 @@ class Built:
 
     def forget(self) -> None:
         """Take the state away that was made since then."""
-        for p in set(self.optimizer.state) - self.known:
-            del self.optimizer.state[p]
+        for p, own in list(self.optimizer.state.items()):
+            if p not in self.known:
+                del self.optimizer.state[p]
+            for field in set(own) - self.known.get(p, set(own)):
+                del own[field]
 
     def _now(self) -> tuple[Any, ...]:
         found: list[Any] = []
@@ -305,7 +308,20 @@ class Optimizer:
                 state = self.state.get(p)
                 if state is None:
                     state = self.state[p] = self.initial_state(p, group)
-                update(p, -g if maximize else g, state, seen)
+                try:
+                    update(p, -g if maximize else g, state, seen)
+                except KeyError:  # a hyperparameter that needs more state was set meanwhile: momentum, amsgrad
+                    if not self._completed(p, group, state):
+                        raise
+                    update(p, -g if maximize else g, state, seen)
+
+    def _completed(self, p: Tensor, group: ParamGroup, state: State) -> bool:
+        """Whether state was missing, which then begins now; a counter of steps is past the first one."""
+        missing = {field: value for field, value in self.initial_state(p, group).items() if field not in state}
+        if state and "step" in missing:
+            missing["step"] = missing["step"] + 1
+        state.update(missing)
+        return bool(missing)
 
     def _update_one(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> None:
         new, changed = self.update(p, g, state, group)

@@ -563,7 +563,7 @@ def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Kind, list[
     keys: list[Hashable] = []
     arrays: list[Any] = []
     is_array: list[bool] = []
-    for leaf in leaves:
+    for k, leaf in enumerate(leaves):
         traced = isinstance(leaf, (Tensor, np.ndarray, np.generic)) or type(leaf) is float
         is_array.append(traced)
         if not traced:
@@ -574,6 +574,9 @@ def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Kind, list[
             array_of("jit", leaf)  # raises
         value = leaf.node.value if isinstance(leaf, Tensor) else np.asarray(leaf)
         dtype = np.dtype(value.dtype)
+        if not dtype.isnative:
+            dtype = dtype.newbyteorder("=")
+            leaves[k] = leaf = value = value.astype(dtype)
         if dtype not in DTYPES:
             hint = "convert it with .astype(np.float32) or another of the five dtypes"
             raise DTypeError(

@@ -290,7 +290,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("owner", "lines", "lowering", "writing", "expected"),
     [
-        ("f", 10_000, 0.1, 0.2, "f: 1,652 nodes, compiling takes about 1.2 s"),
+        ("f", 10_000, 0.1, 0.2, "f: 1,652 nodes, compiling takes about 1.1 s"),
         ("f", 10_000, 3.0, 0.0, "f: 1,652 nodes, compiling takes about 3 s"),
         ("f", 10_000, 0.01, 0.01, None),  # short
         ("f", 1_000, 1.0, 1.0, None),  # the machine was busy with something else

@@ -12,7 +12,7 @@ from typing import Final
 from ..config import tell
 
 LONG: Final = 0.5  # seconds from which somebody should know
-RATIO: Final = 4.7  # seconds of LLVM for a second of writing: the median of 12 programs, which lie between 3.7 and 7.0
+RATIO: Final = 4.2  # seconds of LLVM for a second of writing: the median of 12 programs, which lie between 2.8 and 8
 SHORT: Final = 3000  # lines of IR that take less than that on any machine, whatever a busy one may seem to say
 
 

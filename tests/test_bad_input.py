@@ -7,11 +7,13 @@ so is silence about a value of a kind that the annotation rules out.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +21,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tinygrad_nn import callbacks, data, metrics, nn, optim
+from tinygrad_nn import callbacks, cli, data, metrics, nn, optim, testing
 from tinygrad_nn import functional as F
 from tinygrad_nn.errors import TinygradError
 from tinygrad_nn.optim import lr_scheduler
@@ -357,6 +359,84 @@ INSIDE = {
 }  # fmt: skip
 
 
+# Global state, which is put back; and what stands elsewhere than in the modules above.
+
+
+def set_default_dtype(dtype: Any) -> None:
+    before = tg.get_default_dtype()
+    try:
+        tg.set_default_dtype(dtype)
+    finally:
+        tg.set_default_dtype(before)
+
+
+def set_grad_enabled(enabled: bool) -> None:
+    with tg.set_grad_enabled(enabled):
+        pass
+
+
+def drawing() -> Any:
+    return tg.draw(lambda x: x * 2, tg.ones(2))
+
+
+def csv_file() -> str:
+    Path("table.csv").write_text("a,b\n1,2\n3,4\n", encoding="utf-8")
+    return "table.csv"
+
+
+def saved_file() -> str:
+    tg.save({"a": tg.ones(2)}, "saved.tgnn")
+    return "saved.tgnn"
+
+
+def sequences() -> Any:
+    return data.Sequences(["a", "b"], [np.ones((2, 1))] * 2, [np.ones((2, 1))] * 2)
+
+
+def history() -> Any:
+    found = tg.History()
+    found.log_epoch({"loss": 1.0})
+    return found
+
+
+def double() -> Any:
+    return tg.tensor([1.0, 2.0], dtype=tg.float64, requires_grad=True)
+
+
+def of(make: Callable[[], Any], name: str) -> Callable[..., Any]:
+    """A method of something that is made anew for each call."""
+
+    @functools.wraps(getattr(make(), name))
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return getattr(make(), name)(*args, **kwargs)
+
+    return call
+
+
+SCALERS = (nn.MaxAbsScaler, nn.MeanImputer, nn.MinMaxScaler, nn.StandardScaler)
+ELSEWHERE: list[tuple[str, Callable[..., Any], dict[str, Callable[[], Any]]]] = [
+    ("set_default_dtype", set_default_dtype, {"dtype": lambda: tg.float64}),
+    ("set_grad_enabled", set_grad_enabled, {"enabled": lambda: True}),
+    ("save", tg.save, {"value": lambda: {"a": tg.ones(2)}, "path": lambda: "own.tgnn"}),
+    ("load", tg.load, {"path": saved_file}),
+    ("read_csv", data.read_csv, {"path": csv_file}),
+    ("Checkpoint", callbacks.Checkpoint, {"path": lambda: "own.npz"}),
+    ("to_csv", of(history, "to_csv"), {"path": lambda: "own.csv"}),
+    ("Sequences.to_csv", of(sequences, "to_csv"), {"path": lambda: "own.csv"}),
+    ("Sequences.take", of(sequences, "take"), {"rows": lambda: [0]}),
+    ("Drawing.save", of(drawing, "save"), {"path": lambda: "own.dot"}),
+    ("Drawing.render", of(drawing, "render"), {"path": lambda: "own.dot", "format": lambda: "dot"}),
+    ("Drawing.picture", of(drawing, "picture"), {"kind": lambda: "dot"}),
+    ("gradcheck", testing.gradcheck, {"fn": lambda: step, "inputs": lambda: (double(),), "order": lambda: 1}),
+    *[(f"{kind.__name__}.fit", of(kind, "fit"), {"train": lambda: np.eye(3)}) for kind in SCALERS],
+    *[(f"{kind.__name__}.call", of(lambda k=kind: k().fit(np.eye(3)), "transform"), {"x": lambda: np.eye(3)})
+      for kind in SCALERS],
+    ("OneHotEncoder.fit", of(nn.OneHotEncoder, "fit"), {"train": lambda: ["a", "b"]}),
+    ("OneHotEncoder.transform", of(lambda: nn.OneHotEncoder().fit(["a", "b"]), "transform"), {"values": lambda: ["a"]}),
+]  # fmt: skip
+OWN_MEANING = {("gradcheck", "fn"), ("gradcheck", "inputs")}  # what the user's own function says to them
+
+
 LONG = {("tg.fit", "epochs", "huge")}  # legal, and nobody waits for them
 
 
@@ -539,6 +619,73 @@ def faults(label: str, function: Callable[..., Any]) -> Iterator[tuple[str, str,
             found = outcome(call, kind in ("object", "complex", "dict"))
             if found:
                 yield f"*{k}", kind, found
+
+
+@pytest.mark.parametrize(("label", "function", "good"), ELSEWHERE, ids=lambda v: v if isinstance(v, str) else "")
+def test_wrong_arguments_of_what_stands_elsewhere(
+    label: str, function: Callable[..., Any], good: dict[str, Callable[[], Any]], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    function(**{name: make() for name, make in good.items()})
+    found = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        annotation = str(parameter.annotation).strip("'\"")
+        out = RULED_OUT.get(annotation.partition(" ")[0], ())
+        for kind, make in WRONG.items():
+            ruled = kind in out and "|" not in annotation
+            call = partial(function, **{**{key: one() for key, one in good.items()}, name: make()})
+            fault = outcome(call, ruled)
+            if fault and (label, name) not in OWN_MEANING:
+                found.append((name, kind, fault))
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: data.split_indices(10, range(10**12)),  # type: ignore[arg-type]
+        lambda: data.split_indices(10, ""),  # type: ignore[arg-type]
+        lambda: data.split_indices(10**400, (0.5, 0.5)),
+        lambda: testing.gradcheck(step, (double(),), unused=range(10**12)),  # type: ignore[arg-type]
+        lambda: testing.gradcheck(step, (double(),), parameters=range(10**12)),
+        lambda: nn.StandardScaler(names=range(10**12)),  # type: ignore[arg-type]
+        lambda: nn.OneHotEncoder(range(10**12)),
+        lambda: callbacks.EarlyStopping(range(10**12)),
+        lambda: tg.fit(step, [1.0], epochs=10**15, progress=False),
+        lambda: tg.fit(step, [1.0], epochs=1, progress=False, callbacks=np.array(1.5)),  # type: ignore[arg-type]
+        lambda: tg.fit(lambda x: np.datetime64("2020-01-01"), [1.0], epochs=1, progress=False),
+        lambda: tg.History().log_epoch({"a": 10**400}),
+        lambda: tg.zeros(2, dtype=tg.ones(2)),
+        lambda: tg.ones(2).fill_(np.ones(2)),
+        lambda: tg.ones(2).masked_select([1, 0]),
+        lambda: tg.ones(2).isclose(tg.ones(2), rtol=-1.0),
+        lambda: nn.Linear(1, 1).register_forward_hook("hook"),  # type: ignore[arg-type]
+        lambda: history().plot(path="own.nonsense"),
+        lambda: drawing().render(""),
+        lambda: cli.main([1]),  # type: ignore[list-item]
+        lambda: cli.main("--version"),
+        lambda: callbacks.JsonLines("\0")._append({}),
+    ],
+)
+def test_what_waits_eats_memory_or_says_nothing_is_refused(call: Callable[[], Any]) -> None:
+    assert outcome(call, silence_is_wrong=True) == ""
+
+
+@pytest.mark.parametrize("weights", [{0: 1.0, 1: math.nan}, {0: 1.0, 1: 1.0, 2: 1.0}, {0: 1.0, 1: "a"}, {0: 1.0}])
+def test_class_weights_are_those_of_the_labels(weights: Any) -> None:
+    def run() -> None:
+        tg.fit(lambda x, y, w: (x * w).sum(), ([1.0, 2.0], [0, 1]), 1, class_weight=weights, progress=False)
+
+    assert outcome(run, silence_is_wrong=True) == ""
+
+
+@pytest.mark.parametrize("milestones", [{"a": 1}, {2: "b"}, {2: object()}, {-1: 1}, {2: 0}])
+def test_milestones_of_a_state_are_steps(milestones: Any) -> None:
+    schedule = lr_scheduler.MultiStepLR(sgd(), [2])
+    before = schedule.state_dict()
+    assert outcome(lambda: schedule.load_state_dict({**before, "milestones": milestones}), True) == ""
+    assert schedule.state_dict() == before
 
 
 @pytest.mark.parametrize(("label", "function"), list(subjects()), ids=lambda v: v if isinstance(v, str) else "")

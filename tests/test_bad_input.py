@@ -250,6 +250,7 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "Tensor.norm": {"p": lambda: 2},
     "Tensor.broadcast_to": {"shape": lambda: (2, 3, 3)},
     "Tensor.new_full": {"value": lambda: 1.0},
+    "Tensor.fill_": {"value": lambda: 1.0},
     "tg.arange": {"end": lambda: 3.0},
     "tg.linspace": {"end": lambda: 3.0},
     "tg.bernoulli": {"p": matrix},

@@ -11,9 +11,8 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
-from tinygrad_nn.compiler.passes.algebra import rewrite
+from tinygrad_nn.compiler.passes.algebra import BEFORE_MERGING, rewrite
 from tinygrad_nn.compiler.passes.merge import merged
-from tinygrad_nn.compiler.passes.movement import with_axes
 from tinygrad_nn.compiler.run.traces import training_job
 from tinygrad_nn.compiler.trace import trace
 from tinygrad_nn.graph import Graph, Length, exact, is_dynamic, is_fixed, tail_of
@@ -45,7 +44,7 @@ def both(function: Callable[..., Any]) -> Graph | None:
     graphs = []
     for rows in (SIZE, SIZE - 2):
         leaves, tree = flatten(((tg.tensor(np.ones((rows, SIZE))),), {}))
-        graphs.append(with_axes(trace(function, tree, leaves, [True]).graph))
+        graphs.append(rewrite(trace(function, tree, leaves, [True]).graph, BEFORE_MERGING))
     return merged(*graphs)
 
 
@@ -136,7 +135,8 @@ def test_a_run_in_which_all_lengths_are_one_size_is_the_eager_run(make: Any) -> 
         if compiled:
             job = training_job(tg.jit(step), [(x, y)], SIZE, None, False, None)
             assert job.parts[0].last is not None
-            assert merged(with_axes(job.parts[0].graph), with_axes(job.parts[0].last.graph)) is not None
+            both = (rewrite(one.graph, BEFORE_MERGING) for one in (job.parts[0], job.parts[0].last))
+            assert merged(*both) is not None
         history = tg.fit(tg.jit(step) if compiled else step, (x, y), 4, batch_size=SIZE, shuffle=False, progress=False)
         losses.append(history["loss"])
     np.testing.assert_allclose(*losses, rtol=1e-10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -227,6 +228,15 @@ def test_logaddexp(dtype: str) -> None:
             assert abs(mpmath.mpf(float(f)) - exact) <= 2 * float(np.spacing(kind.type(size))), (a, b)
 
 
+@pytest.fixture
+def made_anew() -> Iterator[None]:
+    """Functions are made once for each dtype."""
+    libm._pattern.cache_clear()
+    yield
+    libm._pattern.cache_clear()
+
+
+@pytest.mark.usefixtures("made_anew")
 def test_a_spoiled_coefficient_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     from tinygrad_nn.libm import logarithm
 
@@ -235,6 +245,7 @@ def test_a_spoiled_coefficient_is_caught(monkeypatch: pytest.MonkeyPatch) -> Non
         test_error_in_ulps("log", "float64")
 
 
+@pytest.mark.usefixtures("made_anew")
 @pytest.mark.parametrize("name", ["sin", "cos", "tan", "erf", "erfc"])
 def test_a_spoiled_polynomial_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from tinygrad_nn.libm import error, trigonometric

@@ -124,6 +124,7 @@ def from_csv(path: StrPath, group: str = "name", time: str = "t", features: Sequ
     what `read_csv` refuses, missing cells, NaN and inf, rows without a group, and a time that occurs twice in a group.
 
     >>> import tempfile
+    >>> from pathlib import Path
     >>> path = Path(tempfile.mkdtemp()) / "steps.csv"
     >>> _ = path.write_text("name,t,x1,x2,y1\\nb,1,3,4,0\\na,0,5,6,1\\nb,0,1,2,1\\n")
     >>> s = from_csv(path)

@@ -12,22 +12,23 @@ from importlib import import_module
 from ..scalar import DType, Expr, param, walk
 
 
+@cache
+def _pattern(module: str, name: str, *dtypes: DType) -> tuple[list[Expr], list[Expr]]:
+    """A function of parameters; and what depends on them, operands before their users, the result last."""
+    params = [param(k, dtype) for k, dtype in enumerate(dtypes)]
+    result = getattr(import_module(f".{module}", __name__), name)(*params)
+    depends = dict.fromkeys(params)
+    for node in walk(result):
+        if any(arg in depends for arg in node.args):
+            depends[node] = None
+    return params, list(depends)[len(params) :]
+
+
 def _of(module: str, name: str) -> Callable[..., Expr]:
     """A function of one of the files."""
 
-    @cache
-    def pattern(*dtypes: DType) -> tuple[list[Expr], list[Expr]]:
-        """The function of parameters; and what depends on them, operands before their users, the result last."""
-        params = [param(k, dtype) for k, dtype in enumerate(dtypes)]
-        result = getattr(import_module(f".{module}", __name__), name)(*params)
-        depends = dict.fromkeys(params)
-        for node in walk(result):
-            if any(arg in depends for arg in node.args):
-                depends[node] = None
-        return params, list(depends)[len(params) :]
-
     def function(*args: Expr) -> Expr:
-        params, rest = pattern(*(arg.dtype for arg in args))
+        params, rest = _pattern(module, name, *(arg.dtype for arg in args))
         made = dict(zip(params, args, strict=True))
         for node in rest:
             made[node] = Expr(node.op, tuple([made.get(arg, arg) for arg in node.args]), node.dtype, node.value)

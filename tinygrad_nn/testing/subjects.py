@@ -194,7 +194,7 @@ def _parameters(given: Any, called: Mapping[int, str]) -> dict[str, Tensor]:
 
 def _checked_tensor(name: Any, x: Any) -> Tensor:
     if not isinstance(x, Tensor):
-        got = f"{type(x).__name__} as {shown(name)}"
+        got = f"{type(x).__name__} as {name if isinstance(name, str) and name.isprintable() else shown(name)}"
         raise GradcheckError(message("gradcheck", got, "a module, tensors, or tensors by name"))
     return x
 

@@ -20,7 +20,7 @@ import numpy as np
 
 import tinygrad_nn as tg
 from tinygrad_nn.errors import ConfigError, DataError, message
-from tinygrad_nn.extras import require
+from tinygrad_nn.support.extras import require
 
 # ---- the command line
 

@@ -24,7 +24,7 @@ import numpy as np
 import tinygrad_nn as tg
 from tinygrad_nn import data, nn, optim
 from tinygrad_nn import functional as F
-from tinygrad_nn.extras import require
+from tinygrad_nn.support.extras import require
 
 sys.path.insert(0, str(Path(__file__).parent))
 import common

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_nn.arrays import as_array, check_finite, check_names, is_sequence
 from tinygrad_nn.errors import DataError
+from tinygrad_nn.support.arrays import as_array, check_finite, check_names, is_sequence
 
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.int32, np.uint8, np.float32, np.float64])

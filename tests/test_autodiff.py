@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tinygrad_nn.autodiff import RELEASED, reverse
 from tinygrad_nn.errors import DTypeError, GraphError, ShapeError
-from tinygrad_nn.graph import Node
+from tinygrad_nn.graph.graph import Node
+from tinygrad_nn.graph.reverse import RELEASED, reverse
 from tinygrad_nn.ops.movement import CAT
 
 

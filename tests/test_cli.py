@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tinygrad_nn import cli
-from tinygrad_nn.extras import EXTRAS, pip_line
+from tinygrad_nn.support.extras import EXTRAS, pip_line
 
 
 def test_the_page_names_versions_extras_and_next_steps() -> None:

@@ -14,7 +14,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn.errors import GraphError, IndexOutOfRange, ShapeError
 from tinygrad_nn.executor import run
-from tinygrad_nn.graph import NO_ATTRS, Attrs, Graph, Node, Op
+from tinygrad_nn.graph.graph import NO_ATTRS, Attrs, Graph, Node, Op
 from tinygrad_nn.ops import TABLE
 from tinygrad_nn.tensor.core import Core, bind, constant, tracing
 from tinygrad_nn.testing.samples import operands

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tinygrad_nn.errors import MissingExtra
-from tinygrad_nn.extras import EXTRAS, pip_line, require
+from tinygrad_nn.support.extras import EXTRAS, pip_line, require
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

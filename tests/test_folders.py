@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tinygrad_nn import folders
+from tinygrad_nn.support import folders
 
 posix = pytest.mark.skipif(not folders.POSIX, reason="folder modes are those of POSIX")
 

@@ -15,7 +15,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn.errors import GraphError
-from tinygrad_nn.graph import NO_ATTRS, Graph, Node, next_serial, reachable
+from tinygrad_nn.graph.graph import NO_ATTRS, Graph, Node, next_serial, reachable
 from tinygrad_nn.ops import TABLE
 from tinygrad_nn.tensor.core import constant
 

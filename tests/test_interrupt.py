@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tinygrad_nn import interrupt, optim
+from tinygrad_nn import optim
 from tinygrad_nn.compiler.codegen import native
 from tinygrad_nn.compiler.run.jit import Entry
 from tinygrad_nn.compiler.run.training import Training
 from tinygrad_nn.errors import NonFiniteError
+from tinygrad_nn.support import interrupt
 
 FOREVER = 60.0
 X = np.arange(12, dtype=np.float32).reshape(6, 2) / 7

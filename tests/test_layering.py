@@ -7,6 +7,7 @@ must be empty, and on small faulty ones, where it must not be.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -428,3 +429,17 @@ def test_a_list_of_the_ops_of_a_file_is_found() -> None:
     source = "from .ops import elementwise\ncheap = node.op in elementwise.OPS"
     assert check_op_names(package(adjoint=source)) == ["adjoint:2: asks which file an op is in"]
     assert check_op_names(package(adjoint="x = node.op is MUL\nf(node.op.name)")) == []
+
+
+def test_the_page_says_where_to_change_what_by_files_that_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = page.partition("## Where do I change what\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    named = [name for row in rows for name in re.findall(r"`([\w/]+(?:\.\w+|/))`", row)]
+    assert len(rows) > 10
+    assert len(named) > 2 * len(rows)
+    for name in named:
+        root = ROOT if name.startswith(("docs/", "tests/")) else ROOT / "tinygrad_nn"
+        assert (root / name).exists(), name
+    for file, word in re.findall(r"`([\w/]+\.py)` \(`(\w+)(?:\.\w+)?`\)", section):
+        assert re.search(rf"^(?:class |def )?{word}\b", (ROOT / "tinygrad_nn" / file).read_text(), re.MULTILINE), word

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tinygrad_nn import data, memory, nn
+from tinygrad_nn import data, nn
 from tinygrad_nn import functional as F
 from tinygrad_nn.errors import ConfigError, ShapeError, TooLarge
+from tinygrad_nn.support import memory
 
 CALLS: dict[str, Callable[[], Any]] = {
     "zeros": lambda: tg.zeros(10**15),

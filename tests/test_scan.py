@@ -15,9 +15,9 @@ import tinygrad_nn as tg
 from tinygrad_nn.adjoint import SCAN
 from tinygrad_nn.errors import GraphError
 from tinygrad_nn.executor import run
-from tinygrad_nn.graph import Graph, Node, reachable
+from tinygrad_nn.graph.graph import Graph, Node, reachable
 from tinygrad_nn.ops.scan import Cotangents, _program
-from tinygrad_nn.pytree import flatten, mapped
+from tinygrad_nn.support.pytree import flatten, mapped
 
 LENGTHS = (0, 1, 2, 7)
 

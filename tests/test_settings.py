@@ -17,7 +17,7 @@ import tinygrad_nn as tg
 from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn.errors import ConfigError, TinygradError
 from tinygrad_nn.optim import lr_scheduler
-from tinygrad_nn.settings import choice, integer, number
+from tinygrad_nn.support.settings import choice, integer, number
 
 NAN, INF = math.nan, math.inf
 NO_NUMBERS = ("1", None, NAN, INF, True, [0.1], 1j)

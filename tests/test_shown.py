@@ -17,7 +17,7 @@ import tinygrad_nn as tg
 from tinygrad_nn import callbacks, config, data, nn, optim
 from tinygrad_nn.compiler import notice
 from tinygrad_nn.history import History
-from tinygrad_nn.tables import html_table, text_table
+from tinygrad_nn.support.tables import html_table, text_table
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,7 +13,7 @@ import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
 from tinygrad_nn.errors import DTypeError
-from tinygrad_nn.reach import Reached
+from tinygrad_nn.fitting.reach import Reached
 
 X = np.random.default_rng(2).normal(size=(10, 3))
 Y = X @ np.array([[1.0], [-2.0], [0.5]])

@@ -10,7 +10,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn.errors import GraphError, ShapeError
-from tinygrad_nn.pytree import flatten, unflatten
+from tinygrad_nn.support.pytree import flatten, unflatten
 
 X = np.array([0.3, -1.2, 2.0])
 V = np.array([1.0, 0.5, -2.0])

@@ -51,6 +51,7 @@ if _TYPE_CHECKING:
     from .compiler import explain as explain
     from .compiler import jit as jit
     from .fitting import fit as fit
+    from .fitting.trouble import NonFiniteWarning as NonFiniteWarning
     from .history import History as History
     from .loops import scan as scan
     from .random import Generator as Generator
@@ -232,7 +233,6 @@ if _TYPE_CHECKING:
     from .transforms import jvp as jvp
     from .transforms import value_and_grad as value_and_grad
     from .transforms import vjp as vjp
-    from .trouble import NonFiniteWarning as NonFiniteWarning
     from .viz import draw as draw
 
 _NAMES = {  # by the module that is loaded when one of them is first asked for
@@ -267,7 +267,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "tensor.joining": "cat concat concatenate diag einsum hstack meshgrid stack vstack",
     "testing": "testing",
     "transforms": "grad hessian hvp jacobian jvp value_and_grad vjp",
-    "trouble": "NonFiniteWarning",
+    "fitting.trouble": "NonFiniteWarning",
     "viz": "draw",
 }
 _LAZY = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -14,8 +14,8 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from .autodiff import reverse as walk_back
-from .graph import NO_ATTRS, GradSlot, Graph, Node, Op, by_serial, reachable, with_operands
+from .graph.graph import NO_ATTRS, GradSlot, Graph, Node, Op, by_serial, reachable, with_operands
+from .graph.reverse import reverse as walk_back
 from .ops.contract import MATMUL
 from .ops.movement import RESHAPE, SLICE
 from .ops.reduce import SUM

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from .errors import GraphError, message
-from .graph import Attrs, Node, Op
+from .graph.graph import Attrs, Node, Op
 from .tensor.core import Core, bind, mode, tracing, user_line
 
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .errors import DTypeError, GraphError, ShapeError, TraceError, message
-from .graph import NO_ATTRS, Node, Op, Shape
-from .settings import shown, typed
+from .graph.graph import NO_ATTRS, Node, Op, Shape
+from .support.settings import shown, typed
 from .tensor.core import Core, constant, mode
 from .tensor.tensor import Tensor, no_grad, walk
 

@@ -23,12 +23,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from .errors import ConfigError, DataError, FileError, message, printable
-from .files import read, remove_leftovers, write_atomic
 from .history import History
 from .optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from .serialize import checkpoint_path, packed
-from .settings import check_kinds, choice, integer, is_iterable, number
-from .settings import shown as named
+from .support.files import read, remove_leftovers, write_atomic
+from .support.settings import check_kinds, choice, integer, is_iterable, number
+from .support.settings import shown as named
 from .tensor import Tensor
 
 logger = logging.getLogger("tinygrad_nn.fit")

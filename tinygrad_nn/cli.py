@@ -13,9 +13,9 @@ from importlib import metadata, util
 from pathlib import Path
 
 from .errors import ConfigError, message
-from .extras import EXTRAS, pip_line
 from .history import cpu_name
-from .settings import is_iterable, shown
+from .support.extras import EXTRAS, pip_line
+from .support.settings import is_iterable, shown
 
 _FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from .errors import ConfigError, message, printable
-from .folders import cache_place
+from .support.folders import cache_place
 
 T = TypeVar("T")
 

@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .arrays import Array
 from .errors import ConfigError, DataError, ShapeError, TraceError, message
-from .extras import require
-from .files import write_figure
-from .settings import choice, integer, number, shown, typed
-from .tables import html_table, html_text, text_table
+from .support.arrays import Array
+from .support.extras import require
+from .support.files import write_figure
+from .support.settings import choice, integer, number, shown, typed
+from .support.tables import html_table, html_text, text_table
 
 StrPath = str | os.PathLike[str]
 

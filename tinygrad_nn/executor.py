@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ShapeError, message
-from .graph import Graph, Node
+from .graph.graph import Graph, Node
 
 
 def eval_node(node: Node, operands: Sequence[Any]) -> Any:

@@ -23,10 +23,10 @@ from typing import Any, Final
 import numpy as np
 
 from .errors import ConfigError, DataError, UnknownName, message, printable
-from .extras import require
-from .files import as_path, write_atomic, write_figure
-from .settings import check_kinds, is_number, is_whole, shown, typed
-from .tables import html_table, html_text, text_table
+from .support.extras import require
+from .support.files import as_path, write_atomic, write_figure
+from .support.settings import check_kinds, is_number, is_whole, shown, typed
+from .support.tables import html_table, html_text, text_table
 
 StrPath = str | os.PathLike[str]
 _INT: Final = frozenset((int,))

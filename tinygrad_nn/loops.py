@@ -15,12 +15,12 @@ import numpy as np
 from .adjoint import Body, Label, bound, cut, replay, symbol
 from .anomaly import at_step
 from .errors import DTypeError, ShapeError, TraceError, message
-from .graph import Graph, Node, next_serial
+from .graph.graph import Graph, Node, next_serial
 from .ops.elementwise import CAST
 from .ops.scan import last, stacked_output
 from .ops.source import INPUT
-from .pytree import Tree, flatten, leaf_names, unflatten
-from .settings import shown, typed
+from .support.pytree import Tree, flatten, leaf_names, unflatten
+from .support.settings import shown, typed
 from .tensor import Tensor, enable_grad
 from .tensor.core import Core, is_literal, left_over, mode, tracing, user_line
 from .tensor.creation import as_tensor, zeros

@@ -24,7 +24,7 @@ from .curves import threshold_for as threshold_for
 from .errors import ConfigError, DataError, ShapeError, message
 from .ops.index import SCATTER_ADD
 from .ops.lookup import Called
-from .settings import integer, typed
+from .support.settings import integer, typed
 from .tensor import Tensor, no_grad
 from .tensor.creation import as_tensor, tensor
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from .errors import ConfigError, DTypeError, ShapeError, message
-from .graph import Shape
+from .graph.graph import Shape
 from .ops.random import PHILOX
 from .ops.rules import FLOAT32, FLOAT64, INT64
-from .settings import check_kinds, is_whole, shown, typed
+from .support.settings import check_kinds, is_whole, shown, typed
 from .tensor import Tensor
 from .tensor.core import check_dtype, constant, mode
 from .tensor.door import takes_operands

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from .autograd import as_tuple, grad
-from .graph import NO_ATTRS, Attrs, Node, Op, next_serial, reachable
-from .settings import typed
+from .graph.graph import NO_ATTRS, Attrs, Node, Op, next_serial, reachable
+from .support.settings import typed
 from .tensor.core import Core, constant, mode, same
 from .tensor.tensor import Tensor, enable_grad
 

@@ -24,9 +24,9 @@ from typing import Any, Final
 import numpy as np
 
 from .errors import DataError, FileError, message
-from .files import read, write_atomic
 from .nn.preprocessing import KINDS
 from .ops.rules import DTYPES
+from .support.files import read, write_atomic
 from .tensor import Tensor
 from .tensor.core import constant
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from .autograd import grad as gradients
 from .errors import GraphError, IndexOutOfRange, ShapeError, message
-from .graph import Node, reachable
-from .pytree import flatten, mapped, unflatten
-from .settings import is_whole, shown, typed
+from .graph.graph import Node, reachable
+from .support.pytree import flatten, mapped, unflatten
+from .support.settings import is_whole, shown, typed
 from .tensor.core import mode
 from .tensor.creation import as_tensor
 from .tensor.shape import several

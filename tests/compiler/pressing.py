@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tinygrad_nn import interrupt
 from tinygrad_nn.compiler.run.training import Training
+from tinygrad_nn.support import interrupt
 
 
 def press_ctrl_c(patch: pytest.MonkeyPatch, after: int = 0) -> None:

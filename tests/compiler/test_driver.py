@@ -21,7 +21,7 @@ from tinygrad_nn.compiler.lower.fusion import Plan
 from tinygrad_nn.compiler.passes import algebra
 from tinygrad_nn.config import config
 from tinygrad_nn.errors import GraphError, TinygradError, TraceError
-from tinygrad_nn.graph import Graph, Op
+from tinygrad_nn.graph.graph import Graph, Op
 from tinygrad_nn.ops import TABLE
 
 NAMES = [stage.name for stage in STAGES]

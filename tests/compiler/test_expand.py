@@ -44,8 +44,8 @@ from tinygrad_nn.compiler.schedule.arena import Arena
 from tinygrad_nn.compiler.schedule.schedule import schedule
 from tinygrad_nn.compiler.simulate import _COMPUTE, Machine, simulate
 from tinygrad_nn.errors import GraphError, IndexOutOfRange
+from tinygrad_nn.graph.scalar import BOOL, FLOAT32, FLOAT64, INT64, OPERATIONS, const, param
 from tinygrad_nn.ops.lookup import Called
-from tinygrad_nn.scalar import BOOL, FLOAT32, FLOAT64, INT64, OPERATIONS, const, param
 from tinygrad_nn.testing.agreement import WIDTHS
 from tinygrad_nn.testing.fuzz import judge
 from tinygrad_nn.testing.programs import generate

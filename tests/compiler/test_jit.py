@@ -406,7 +406,7 @@ def test_many_kinds_are_told_of_once_and_forgotten(
 ) -> None:
     """Those used longest ago go; state that one of them changed last is whole."""
     module = sys.modules[tg.jit.__module__]
-    monkeypatch.setattr(module, "KINDS", 4)
+    monkeypatch.setattr(module, "SIGNATURES", 4)
     monkeypatch.setattr(module, "MANY", 3)
     total = tg.zeros(1)
 

@@ -31,9 +31,9 @@ from tinygrad_nn.compiler.loopir.ir import (
 from tinygrad_nn.compiler.loopir.program import Fault, Program, Repeat, Span
 from tinygrad_nn.compiler.trace import trace
 from tinygrad_nn.errors import GraphError
+from tinygrad_nn.graph.scalar import FLOAT64, INT64, const, param
 from tinygrad_nn.ops.lookup import Called
-from tinygrad_nn.pytree import flatten
-from tinygrad_nn.scalar import FLOAT64, INT64, const, param
+from tinygrad_nn.support.pytree import flatten
 
 I, J = Var("i", 4), Var("j", 3)  # noqa: E741
 X, Y = Buffer("x", (4,), FLOAT64, "input"), Buffer("y", (4,), FLOAT64)

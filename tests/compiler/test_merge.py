@@ -15,8 +15,8 @@ from tinygrad_nn.compiler.passes.algebra import BEFORE_MERGING, rewrite
 from tinygrad_nn.compiler.passes.merge import merged
 from tinygrad_nn.compiler.run.traces import training_job
 from tinygrad_nn.compiler.trace import trace
-from tinygrad_nn.graph import Graph, Length, exact, is_dynamic, is_fixed, tail_of
-from tinygrad_nn.pytree import flatten
+from tinygrad_nn.graph.graph import Graph, Length, exact, is_dynamic, is_fixed, tail_of
+from tinygrad_nn.support.pytree import flatten
 
 SIZE = 6  # of batches, layers, sequences
 

@@ -18,10 +18,10 @@ from tinygrad_nn.compiler import interp
 from tinygrad_nn.compiler.run.runtime import Compiled
 from tinygrad_nn.compiler.trace import trace
 from tinygrad_nn.errors import IndexOutOfRange
-from tinygrad_nn.graph import Case, Graph, Op
+from tinygrad_nn.graph.graph import Case, Graph, Op
 from tinygrad_nn.ops import TABLE
 from tinygrad_nn.ops.rules import DTYPES, INT64, SELECT_LIMIT
-from tinygrad_nn.pytree import flatten
+from tinygrad_nn.support.pytree import flatten
 from tinygrad_nn.testing.agreement import check
 from tinygrad_nn.testing.samples import dtypes_of, operands
 from tinygrad_nn.testing.strategies import LAYOUTS, laid_out

@@ -365,7 +365,7 @@ def test_the_program_means_what_it_does(make: Callable[[], Work]) -> None:
             assert training.run(2, 1, [False, True], 0.0, lambda: False) == 2
         else:
             for one in training.state:
-                one.bring_in()
+                one.upload()
             training.count[...], training.flags[:2] = 2, [False, True]
             program = training.schedule.program
             if lanes:

@@ -14,10 +14,10 @@ from tinygrad_nn.compiler.passes.movement import unit_steps
 from tinygrad_nn.compiler.run.runtime import Compiled
 from tinygrad_nn.compiler.trace import trace
 from tinygrad_nn.executor import run
-from tinygrad_nn.graph import NO_ATTRS, Graph, Node
+from tinygrad_nn.graph.graph import NO_ATTRS, Graph, Node
 from tinygrad_nn.ops.movement import PAD
 from tinygrad_nn.ops.source import CONSTANT
-from tinygrad_nn.pytree import flatten
+from tinygrad_nn.support.pytree import flatten
 from tinygrad_nn.testing.agreement import check, same_bits
 
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.1, 3.0, 1e-310, -5e-324, 1e300])

@@ -16,7 +16,7 @@ from tinygrad_nn import nn, optim
 from tinygrad_nn.compiler.run.training import Training
 from tinygrad_nn.errors import IndexOutOfRange, TraceError
 from tinygrad_nn.functional import cross_entropy
-from tinygrad_nn.interrupt import Deferred
+from tinygrad_nn.support.interrupt import Deferred
 
 
 def in_threads(*functions: Callable[[], None]) -> None:

@@ -23,7 +23,7 @@ from tinygrad_nn.compiler.lower.legalize import multiply_add
 from tinygrad_nn.compiler.run.runtime import Compiled
 from tinygrad_nn.compiler.target import TARGETS, Target
 from tinygrad_nn.errors import GraphError
-from tinygrad_nn.scalar import FLOAT32, FLOAT64, evaluate, param, walk
+from tinygrad_nn.graph.scalar import FLOAT32, FLOAT64, evaluate, param, walk
 
 MACHINES = {"aarch64": (2, 183), "thumbv7em": (1, 40), "riscv32": (1, 243)}  # class (64 or 32 bits) and machine of ELF
 

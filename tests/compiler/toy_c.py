@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from tinygrad_nn.compiler.expand.code import Block, Check, Expanded, Loop, Part, Statement, Store, Value
-from tinygrad_nn.scalar import BOOL, FLOAT32, FLOAT64, INT32, INT64
+from tinygrad_nn.graph.scalar import BOOL, FLOAT32, FLOAT64, INT32, INT64
 
 TYPES: Final = {BOOL: "uint8_t", INT32: "int32_t", INT64: "int64_t", FLOAT32: "float", FLOAT64: "double"}
 SIGNS: Final = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "ne": "!=",

@@ -18,7 +18,7 @@ import pytest
 
 from tinygrad_nn.data.fetch import TITANIC, cache_folder, cached_download
 from tinygrad_nn.errors import ConfigError, DataError, MissingExtra
-from tinygrad_nn.files import write_atomic
+from tinygrad_nn.support.files import write_atomic
 
 CONTENT = b"a,b\n1,2\n"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

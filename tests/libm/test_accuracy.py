@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_nn import libm
+from tinygrad_nn.graph.scalar import evaluate, param
+from tinygrad_nn.ops import libm
 from tinygrad_nn.ops.transcendental import LOGADDEXP, SQRT
-from tinygrad_nn.scalar import evaluate, param
 
 mpmath = pytest.importorskip("mpmath")
 mpmath.mp.prec = 200
@@ -238,7 +238,7 @@ def made_anew() -> Iterator[None]:
 
 @pytest.mark.usefixtures("made_anew")
 def test_a_spoiled_coefficient_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tinygrad_nn.libm import logarithm
+    from tinygrad_nn.ops.libm import logarithm
 
     monkeypatch.setattr(logarithm, "polynomial", lambda z, terms: z * 0 + terms[0])
     with pytest.raises(AssertionError, match="ULP off"):
@@ -248,7 +248,7 @@ def test_a_spoiled_coefficient_is_caught(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.usefixtures("made_anew")
 @pytest.mark.parametrize("name", ["sin", "cos", "tan", "erf", "erfc"])
 def test_a_spoiled_polynomial_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tinygrad_nn.libm import error, trigonometric
+    from tinygrad_nn.ops.libm import error, trigonometric
 
     whole = error.polynomial
     for module in (error, trigonometric):

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_nn.graph import Op
+from tinygrad_nn.graph.graph import Op
+from tinygrad_nn.graph.scalar import evaluate, param
 from tinygrad_nn.ops import TABLE, elementwise
 from tinygrad_nn.ops.rules import DTYPES
 from tinygrad_nn.ops.transcendental import LOGADDEXP, POW
-from tinygrad_nn.scalar import evaluate, param
 from tinygrad_nn.testing.samples import dtypes_of
 
 REALS = [

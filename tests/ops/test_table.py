@@ -17,7 +17,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn.errors import DTypeError, GradcheckError, ShapeError
 from tinygrad_nn.executor import run
-from tinygrad_nn.graph import Case, Graph, Op
+from tinygrad_nn.graph.graph import Case, Graph, Op
 from tinygrad_nn.ops import TABLE
 from tinygrad_nn.testing.samples import operands
 from tinygrad_nn.testing.strategies import LAYOUTS, laid_out

@@ -13,7 +13,7 @@ from tests.tensor.parity import flatten, values
 from tests.tensor.test_elementwise import BINARY, UNARY
 from tests.tensor.test_reduce import ALONG_AXIS, OVER_AXES, WHOLE
 from tinygrad_nn.executor import run
-from tinygrad_nn.graph import Graph
+from tinygrad_nn.graph.graph import Graph
 
 CALLS: dict[str, Callable[[tg.Tensor, tg.Tensor], Any]] = {
     **{name: lambda x, y, call=call: call(tg, x) for name, call in {**UNARY, **WHOLE}.items()},

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import tinygrad_nn as tg
-from tinygrad_nn import autodiff
+from tinygrad_nn.graph import reverse as autodiff
 from tinygrad_nn.tensor import core, operators
 from tinygrad_nn.testing.coverage import Recorder
 

@@ -13,7 +13,7 @@ from tinygrad_nn.compiler.codegen.llvm.operations import OPERATIONS
 from tinygrad_nn.compiler.expand import kernel
 from tinygrad_nn.compiler.loopir.ir import Assign
 from tinygrad_nn.compiler.lower import lower
-from tinygrad_nn.graph import NO_ATTRS, Graph, Node
+from tinygrad_nn.graph.graph import NO_ATTRS, Graph, Node
 from tinygrad_nn.ops import TABLE
 from tinygrad_nn.ops.source import INPUT
 from tinygrad_nn.testing import agreement

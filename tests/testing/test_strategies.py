@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tinygrad_nn as tg
 from tinygrad_nn import nn
-from tinygrad_nn.graph import Arg
+from tinygrad_nn.graph.graph import Arg
 from tinygrad_nn.ops import TABLE
 from tinygrad_nn.testing import gradcheck, strategies
 

@@ -16,7 +16,7 @@ from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
 from tinygrad_nn.compiler import driver
 from tinygrad_nn.errors import GradcheckError, ShapeError
-from tinygrad_nn.graph import Graph, Node, Op
+from tinygrad_nn.graph.graph import Graph, Node, Op
 from tinygrad_nn.ops import TABLE
 from tinygrad_nn.testing import gradcheck, gradcheck_step
 

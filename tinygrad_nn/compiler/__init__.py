@@ -4,7 +4,7 @@
 `interp` says what a program means.
 """
 
-from ..libm import arc, area, error, exponential, logarithm, power, trigonometric  # noqa: F401  loaded here, once
+from ..ops.libm import arc, area, error, exponential, logarithm, power, trigonometric  # noqa: F401  loaded here, once
 from .run.jit import Jitted as Jitted
 from .run.jit import explain as explain
 from .run.jit import jit as jit

@@ -11,10 +11,10 @@ from math import prod
 from typing import Final
 
 from ..errors import MissingExtra
-from ..extras import require
-from ..graph import DType, Node, is_fixed
+from ..graph.graph import DType, Node, is_fixed
+from ..graph.scalar import FLOAT64
 from ..ops.contract import inner_length
-from ..scalar import FLOAT64
+from ..support.extras import require
 
 FROM: Final = 3 * 10**7  # multiply-adds, about 310 cubed: below, our loops are as fast
 _NAMES: Final = {True: "dgemm", False: "sgemm"}

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Final
 
 from ..config import config, say
-from ..graph import Graph
+from ..graph.graph import Graph
 from .codegen import native
 from .codegen.llvm.printer import print_llvm
 from .codegen.native import Code, Object

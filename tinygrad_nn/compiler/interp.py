@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import GraphError, message
-from ..graph import Array, DType
-from ..scalar import OPERATIONS, Expr, walk
+from ..graph.graph import Array, DType
+from ..graph.scalar import OPERATIONS, Expr, walk
 from .loopir.faults import raise_fault
 from .loopir.ir import (
     TAIL,

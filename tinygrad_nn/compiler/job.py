@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import GraphError, message
-from ..graph import DType, Graph, Shape
+from ..graph.graph import DType, Graph, Shape
 from .trace import Capture, Traced
 
 Results = tuple[int | float, ...]  # of each value returned: the number of the output, or the value itself

@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import GraphError, message
-from ..graph import Array
-from ..scalar import OPERATIONS
+from ..graph.graph import Array
+from ..graph.scalar import OPERATIONS
 from .expand.code import Block, Call, Check, Expanded, Gemm, Loop, Part, Statement, Store, Value, When, show
 from .interp import poison
 from .loopir.faults import raise_fault

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from ..graph import DType
-from ..scalar import FLOAT64
+from ..graph.graph import DType
+from ..graph.scalar import FLOAT64
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import TraceError, message
-from ..graph import NO_ATTRS, DType, GradSlot, Graph, Node, Op, next_serial, reachable
+from ..graph.graph import NO_ATTRS, DType, GradSlot, Graph, Node, Op, next_serial, reachable
 from ..ops.source import CONSTANT, INPUT
-from ..pytree import LEAF, Tree, flatten, unflatten
+from ..support.pytree import LEAF, Tree, flatten, unflatten
 from ..tensor import Tensor
 from ..tensor.context import HANDLES
 from ..tensor.core import Core, is_literal, left_over, mode, same, tracing, user_line

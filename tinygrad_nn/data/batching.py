@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Array, as_array, check_finite, is_sequence
 from ..errors import DataError, message
-from ..memory import check_fits
-from ..settings import shown, typed, typed_as
+from ..support.arrays import Array, as_array, check_finite, is_sequence
+from ..support.memory import check_fits
+from ..support.settings import shown, typed, typed_as
 from .table import as_frame, is_table, to_matrix
 
 Column: TypeAlias = "Array | list[Array]"

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from ..arrays import check_names
 from ..errors import DataError, message
-from ..extras import require
-from ..settings import shown, typed_as
-from ..tables import html_table, text_table
+from ..support.arrays import check_names
+from ..support.extras import require
+from ..support.settings import shown, typed_as
+from ..support.tables import html_table, text_table
 from .table import as_frame
 
 if TYPE_CHECKING:

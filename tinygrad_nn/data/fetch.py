@@ -18,9 +18,9 @@ from typing import Any, Final, NamedTuple
 from urllib.request import urlopen
 
 from ..errors import DataError, message
-from ..extras import require
-from ..folders import cache_place, make_private
-from ..settings import number, typed_as
+from ..support.extras import require
+from ..support.folders import cache_place, make_private
+from ..support.settings import number, typed_as
 
 
 class Source(NamedTuple):

@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, matrix
 from ..errors import DataError, message
-from ..memory import check_fits
 from ..nn.preprocessing import MaxAbsScaler as MaxAbsScaler
 from ..nn.preprocessing import MeanImputer as MeanImputer
 from ..nn.preprocessing import MinMaxScaler as MinMaxScaler
 from ..nn.preprocessing import OneHotEncoder as OneHotEncoder
 from ..nn.preprocessing import StandardScaler as StandardScaler
-from ..settings import LARGEST, shown, typed_as
+from ..support.arrays import Array, matrix
+from ..support.memory import check_fits
+from ..support.settings import LARGEST, shown, typed_as
 
 
 @typed_as(DataError)

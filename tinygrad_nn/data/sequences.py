@@ -16,10 +16,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..arrays import Array, as_array
 from ..errors import DataError, message
-from ..files import as_path, write_atomic
-from ..settings import is_iterable, is_whole, shown, typed_as
+from ..support.arrays import Array, as_array
+from ..support.files import as_path, write_atomic
+from ..support.settings import is_iterable, is_whole, shown, typed_as
 from .split import split_indices, take
 from .streams import stream
 from .table import StrPath, csv_header, read_csv, to_matrix

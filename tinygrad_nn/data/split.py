@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
 from ..errors import DataError, message
-from ..memory import check_fits
-from ..settings import is_number, shown, typed_as
+from ..support.arrays import Array
+from ..support.memory import check_fits
+from ..support.settings import is_number, shown, typed_as
 from .streams import stream
 
 

@@ -11,7 +11,7 @@ from zlib import crc32
 import numpy as np
 
 from ..errors import DataError, message
-from ..settings import shown
+from ..support.settings import shown
 
 
 def stream(purpose: str, seed: int) -> np.random.Generator:

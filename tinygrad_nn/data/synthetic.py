@@ -11,11 +11,11 @@ from typing import Final
 
 import numpy as np
 
-from .. import extras
-from ..arrays import Array
 from ..errors import DataError, message
-from ..memory import check_fits
-from ..settings import shown
+from ..support import extras
+from ..support.arrays import Array
+from ..support.memory import check_fits
+from ..support.settings import shown
 from .sequences import Sequences
 from .streams import stream
 from .table import Frame

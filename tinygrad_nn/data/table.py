@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .. import extras
-from ..arrays import IMPUTE, Array, check_finite, check_names
 from ..errors import DataError, FileError, message
-from ..files import as_path, read
-from ..settings import is_iterable, shown, typed_as
+from ..support import extras
+from ..support.arrays import IMPUTE, Array, check_finite, check_names
+from ..support.files import as_path, read
+from ..support.settings import is_iterable, shown, typed_as
 from .lines import layout
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Array
 from ..errors import ConfigError, DataError, message
-from ..settings import number, shown
+from ..support.arrays import Array
+from ..support.settings import number, shown
 from .batching import Column, as_columns
 
 

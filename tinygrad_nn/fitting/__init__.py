@@ -22,22 +22,22 @@ from ..config import tell
 from ..data.batching import Batches, as_columns
 from ..data.weighting import sample_weights
 from ..errors import ConfigError, message
-from ..graph import DType
+from ..graph.graph import DType
 from ..history import History, run_metadata
-from ..memory import check_fits
 from ..random import order_generator
-from ..reach import Reached
-from ..resume import Progress, fingerprint, located
 from ..serialize import StrPath
-from ..settings import flags, is_iterable, shown
+from ..support.memory import check_fits
+from ..support.settings import flags, is_iterable, shown
 from ..tensor.arrays import array_of
 from ..tensor.core import mode
-from ..trouble import Health, Reaction
 from .eager import run_eager
 from .native import prepared, run_native, times
+from .reach import Reached
 from .request import Request
 from .results import Scores
+from .resume import Progress, fingerprint, located
 from .running import Fit
+from .trouble import Health, Reaction
 
 _BYTES: Final = 32  # of an entry of the history: a float, and its place in a list
 

@@ -11,13 +11,13 @@ import numpy as np
 
 from ..compiler.run.jit import written_by_machine_code
 from ..data.batching import gather
-from ..interrupt import Deferred, deferred
+from ..support.interrupt import Deferred, deferred
 from ..tensor import Tensor
 from ..tensor.core import constant, mode
-from ..trouble import Gradients, Journal, Place, first_unsound, locate, written
 from .request import Request
-from .results import FROM_DATA, Means, Scores, judged, numbers_of, scores_of
+from .results import FROM_DATA, Means, Scores, evaluated, numbers_of, scores_of
 from .running import Fit, bar, ended
+from .trouble import Gradients, Journal, Place, first_unsound, locate, written
 
 
 def run_eager(asked: Request, run: Fit) -> None:
@@ -37,7 +37,7 @@ def run_eager(asked: Request, run: Fit) -> None:
                 run.epoch = epoch
                 history.log_epoch(totals.values())
                 if evaluate is not None and (epoch % asked.eval_every == 0 or epoch == epochs):
-                    history.log_evaluation(step.judge(epoch, evaluate))
+                    history.log_evaluation(step.evaluate(epoch, evaluate))
                 logs = history.last()
                 for callback in asked.callbacks:
                     callback(run, logs)
@@ -89,10 +89,10 @@ class _Watched:
             self.gradients.learn(journal)
         return numbers
 
-    def judge(self, epoch: int, evaluate: Scores) -> dict[str, float]:
+    def evaluate(self, epoch: int, evaluate: Scores) -> dict[str, float]:
         """The scores after an epoch."""
         with self.interrupted.limited():
-            scores = judged(evaluate, epoch)
+            scores = evaluated(evaluate, epoch)
         found = first_unsound(scores, Place(epoch))
         if found is not None and self.health.raises:
             self.health.fail(found, partial(scores_of, evaluate), numbers_of)

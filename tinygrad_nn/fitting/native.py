@@ -20,13 +20,13 @@ from ..compiler.run.training import NEVER, Spent, Training
 from ..data.batching import gather
 from ..errors import ConfigError, message
 from ..history import History
-from ..interrupt import Deferred, Overdue, deferred
 from ..random import Generator, default_generator, randperm
+from ..support.interrupt import Deferred, Overdue, deferred
 from ..tensor.core import mode
-from ..trouble import Gradients, Journal, Place, Unsound, first_unsound, locate, written
 from .request import Request
-from .results import FROM_DATA, Scores, judged, numbers_of, scores_of
+from .results import FROM_DATA, Scores, evaluated, numbers_of, scores_of
 from .running import Fit, bar, ended
+from .trouble import Gradients, Journal, Place, Unsound, first_unsound, locate, written
 
 Native = tuple[Any, Training, Generator | None]  # what it was made for, the run, and the generator of its order
 
@@ -126,7 +126,7 @@ def run_native(native: Native, asked: Request, run: Fit) -> Native:
             if done and due[done - 1] and not training.evaluates and evaluate is not None:
                 run.epoch = first + done - 1
                 with interrupted.limited():
-                    found = watch.judge(first + done - 1, evaluate)
+                    found = watch.evaluate(first + done - 1, evaluate)
                 history.log_evaluation(found)
             for position in range(done) if callbacks else ():
                 run.epoch = first + position
@@ -236,9 +236,9 @@ class _NativeWatch:
         finally:
             gradients.undo()
 
-    def judge(self, epoch: int, evaluate: Scores) -> dict[str, float]:
+    def evaluate(self, epoch: int, evaluate: Scores) -> dict[str, float]:
         """The scores of an evaluation that Python runs."""
-        scores = judged(evaluate, epoch)
+        scores = evaluated(evaluate, epoch)
         self.found = self.found or first_unsound(scores, Place(epoch))
         if self.found is not None and not self.health.raises:
             self.health.note(self.found)
@@ -271,9 +271,9 @@ class _NativeWatch:
         if _all_finite(means) and (not training.evaluates or _all_finite(scores)):
             return None
         bad = np.flatnonzero(~np.isfinite(means).all(1))
-        judged = np.flatnonzero(~np.isfinite(scores).all(1) & self.due[:done]) if training.evaluates else bad[:0]
-        if judged.size and (not bad.size or judged[0] < bad[0]):
-            epoch = int(judged[0])
+        unsound = np.flatnonzero(~np.isfinite(scores).all(1) & self.due[:done]) if training.evaluates else bad[:0]
+        if unsound.size and (not bad.size or unsound[0] < bad[0]):
+            epoch = int(unsound[0])
             named = dict(zip(training.score_names, scores[epoch].tolist(), strict=False))
             return first_unsound(named, Place(self.first + epoch))
         if not bad.size:

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..data.batching import Batches, gather
 from ..random import Generator, randperm
-from ..trouble import Health
 from .results import Scores
+from .trouble import Health
 
 
 @dataclass(frozen=True, slots=True, eq=False)

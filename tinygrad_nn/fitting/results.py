@@ -8,9 +8,9 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import DataError, DivisionByZero, IndexOutOfRange, ShapeError, message
-from ..settings import shown
+from ..support.settings import shown
 from ..tensor import Tensor, no_grad
-from ..trouble import Place, locate
+from .trouble import Place, locate
 
 Scores = Callable[[], Any]
 
@@ -50,7 +50,7 @@ def scores_of(evaluate: Scores) -> dict[str, float]:
     return {name: _number("evaluate", name, value) for name, value in returned.items()}
 
 
-def judged(evaluate: Scores, epoch: int) -> dict[str, float]:
+def evaluated(evaluate: Scores, epoch: int) -> dict[str, float]:
     """The scores after an epoch. An error of a number from data names it."""
     try:
         return scores_of(evaluate)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ConfigError, MissingExtra, message, printable
-from ..extras import require
 from ..history import History
-from ..interrupt import Overdue
-from ..resume import Progress, read, understood, without_callbacks
-from ..tables import html_text
+from ..support.extras import require
+from ..support.interrupt import Overdue
+from ..support.tables import html_text
+from .resume import Progress, read, understood, without_callbacks
 
 SHOWN: Final = 4  # values beside the progress bar: more would leave it no room
 

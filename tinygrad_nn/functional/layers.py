@@ -11,7 +11,7 @@ from ..errors import ConfigError, ShapeError, message
 from ..ops.index import GATHER, SCATTER_ADD, TAKE
 from ..ops.lookup import Called
 from ..ops.movement import PERMUTE, RESHAPE
-from ..settings import integer, number
+from ..support.settings import integer, number
 from ..tensor import Tensor, no_grad
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data

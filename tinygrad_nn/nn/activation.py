@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import functional as F
 from ..errors import ConfigError, message
-from ..settings import choice, integer, number
+from ..support.settings import choice, integer, number
 from ..tensor import Tensor
 from ..tensor.creation import full
 from .module import Module

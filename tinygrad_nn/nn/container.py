@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from ..errors import ConfigError, IndexOutOfRange, UnknownName, message
-from ..settings import shown, typed
+from ..support.settings import shown, typed
 from ..tensor.shape import whole
 from .module import Module
 from .parameter import Parameter

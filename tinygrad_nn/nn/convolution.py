@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import functional as F
 from ..errors import ConfigError, message
-from ..settings import choice, flags, integer
+from ..support.settings import choice, flags, integer
 from ..tensor import Tensor
 from ..tensor.creation import zeros
 from . import init

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .. import functional as F
 from ..errors import ConfigError, message
-from ..settings import flags, integer, number, shown
+from ..support.settings import flags, integer, number, shown
 from ..tensor import Tensor
 from ..tensor.door import taken
 from .module import Module

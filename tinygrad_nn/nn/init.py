@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import ConfigError, ShapeError, message
 from ..random import Generator, rand, randn
-from ..settings import number, typed
+from ..support.settings import number, typed
 from ..tensor import Tensor, no_grad
 from ..tensor.creation import eye, full_like, tensor
 from ..tensor.door import fills

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import functional as F
 from ..errors import ConfigError, message
-from ..settings import flags, integer
+from ..support.settings import flags, integer
 from ..tensor import Tensor, no_grad
 from ..tensor.creation import zeros
 from . import init

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 from .. import functional as F
 from ..errors import ConfigError, message
-from ..settings import choice, flags, integer, number, shown
+from ..support.settings import choice, flags, integer, number, shown
 from ..tensor import Tensor
 from ..tensor.creation import as_tensor
 from .module import Module

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 from ..errors import ConfigError, GraphError, ShapeError, TraceError, message, printable
-from ..graph import DType
-from ..settings import mapping, shown, typed, typed_as
+from ..graph.graph import DType
+from ..support.settings import mapping, shown, typed, typed_as
 from ..tensor import Tensor, no_grad
 from ..tensor.core import check_dtype, mode
 from ..tensor.creation import as_tensor

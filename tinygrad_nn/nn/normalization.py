@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import functional as F
 from ..errors import ShapeError, message
-from ..settings import flags, integer, number
+from ..support.settings import flags, integer, number
 from ..tensor import Tensor
 from ..tensor.arrays import MOST_AXES
 from ..tensor.creation import ones, zeros

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..settings import flags
+from ..support.settings import flags
 from ..tensor import Tensor
 from ..tensor.core import constant
 from ..tensor.creation import as_tensor

@@ -26,13 +26,13 @@ from typing import Any, ClassVar, Concatenate, Final, Generic, Literal, ParamSpe
 
 import numpy as np
 
-from ..arrays import Array, Names, as_array, check_finite, check_names, is_sequence, matrix
 from ..errors import DataError, IndexOutOfRange, ShapeError, message, printable
-from ..memory import check_fits
 from ..ops.index import SCATTER_ADD
 from ..ops.lookup import Called
 from ..ops.rules import FLOAT64
-from ..settings import is_iterable, number, shown
+from ..support.arrays import Array, Names, as_array, check_finite, check_names, is_sequence, matrix
+from ..support.memory import check_fits
+from ..support.settings import is_iterable, number, shown
 from ..tensor import Tensor, no_grad
 from ..tensor.arrays import array_of
 from ..tensor.core import constant, mode

@@ -14,8 +14,8 @@ from .. import functional as F
 from ..adjoint import Label
 from ..errors import DTypeError, ShapeError, message
 from ..loops import run_scan
-from ..memory import check_fits
-from ..settings import choice, flags, integer, number, shown
+from ..support.memory import check_fits
+from ..support.settings import choice, flags, integer, number, shown
 from ..tensor import Tensor
 from ..tensor.contract import check_floats
 from ..tensor.creation import zeros

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..graph import Shape
-from ..tables import html_table, html_text, text_table
+from ..graph.graph import Shape
+from ..support.tables import html_table, html_text, text_table
 from ..tensor import Tensor, no_grad
 from .parameter import Buffer, Parameter
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError, message
-from ..graph import Arg, Case, Node, Op, Shape
+from ..graph.graph import Arg, Case, Node, Op, Shape
 from .rules import NUMBER, chance, of_sum, same_dtype
 
 

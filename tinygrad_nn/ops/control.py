@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError, message
-from ..graph import Arg, Case, DType, Op, Shape
+from ..graph.graph import Arg, Case, DType, Op, Shape
 from .rules import ANY, INT64, Rule, check_kinds, same_dtype, same_shape, vary_axis
 
 

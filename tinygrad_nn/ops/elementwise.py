@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DivisionByZero, DTypeError, message
-from ..graph import NO_ATTRS, Arg, Case, DType, Op
+from ..graph.graph import NO_ATTRS, Arg, Case, DType, Op
 from .lookup import Divisor
 from .rules import (
     ANY,

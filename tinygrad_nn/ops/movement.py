@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError, message
-from ..graph import Arg, Case, DType, Op, Shape, exact
+from ..graph.graph import Arg, Case, DType, Op, Shape, exact
 from .reduce import SUM
 from .rules import ANY, LENGTHS, Concatenation, chance, check_kinds, pick, same_dtype
 
-Bounds = tuple[tuple[int, int, int], ...]  # (start, step, length) per axis
+StridedSlice = tuple[tuple[int, int, int], ...]  # (start, step, length) per axis
 
 
 def _broadcast_shape(x: Shape, shape: Shape, axes: tuple[int, ...]) -> Shape:
@@ -196,12 +196,12 @@ PERMUTE = Op(
 )
 
 
-def _slice_shape(x: Shape, bounds: Bounds) -> Shape:
+def _slice_shape(x: Shape, bounds: StridedSlice) -> Shape:
     _check_bounds("slice", x, bounds)
     return tuple(length for _, _, length in bounds)
 
 
-def _check_bounds(name: str, x: Shape, bounds: Bounds) -> None:
+def _check_bounds(name: str, x: Shape, bounds: StridedSlice) -> None:
     ends = [start + step * (length - 1) for start, step, length in bounds if length]
     starts = [start for start, _, length in bounds if length]
     sizes = [n for n, (_, _, length) in zip(x, bounds, strict=False) if length]
@@ -210,7 +210,7 @@ def _check_bounds(name: str, x: Shape, bounds: Bounds) -> None:
         raise ShapeError(message(name, f"(start, step, length) {bounds} for shape {x}", "elements inside the array"))
 
 
-def as_slices(bounds: Bounds) -> tuple[slice, ...]:
+def as_slices(bounds: StridedSlice) -> tuple[slice, ...]:
     """The Python slices for (start, step, length) per axis."""
 
     def one(start: int, step: int, length: int) -> slice:
@@ -222,20 +222,20 @@ def as_slices(bounds: Bounds) -> tuple[slice, ...]:
     return tuple(one(*bound) for bound in bounds)
 
 
-def _pad(x: Any, shape: Shape, bounds: Bounds) -> Any:
+def _pad(x: Any, shape: Shape, bounds: StridedSlice) -> Any:
     result = np.zeros(shape, x.dtype)
     result[as_slices(bounds)] = x
     return result
 
 
-def _pad_shape(x: Shape, shape: Shape, bounds: Bounds) -> Shape:
+def _pad_shape(x: Shape, shape: Shape, bounds: StridedSlice) -> Shape:
     _check_bounds("pad", shape, bounds)
     if x != tuple(length for _, _, length in bounds):
         raise ShapeError(message("pad", f"shape {x} for (start, step, length) {bounds}", "the lengths"))
     return shape
 
 
-def _pad_emit(read: Any, index: Any, x: Shape, shape: Shape, bounds: Bounds) -> Any:
+def _pad_emit(read: Any, index: Any, x: Shape, shape: Shape, bounds: StridedSlice) -> Any:
     """x where the element comes from it, for steps of 1 and -1: a rewrite makes these of the others."""
     own = tuple((i - start) * (1 if step > 0 else -1) for i, (start, step, _) in zip(index, bounds, strict=True))
     return read(0, own, guards=tuple((place, 0, length) for place, (_, _, length) in zip(own, bounds, strict=True)))
@@ -271,7 +271,7 @@ def _pad_vary(rng: np.random.Generator, x: Shape) -> Case:
     return Case((Arg(shape=x),), {"shape": wide, "bounds": bounds})
 
 
-def _cut_follows(varies: Any, out: Shape, x: Shape, bounds: Bounds, **attrs: Any) -> bool:
+def _cut_follows(varies: Any, out: Shape, x: Shape, bounds: StridedSlice, **attrs: Any) -> bool:
     """What varies is whole on both sides."""
     varying = [axis for axis, lengths in enumerate(zip(out, x, strict=True)) if any(map(varies, lengths))]
     return all(
@@ -279,7 +279,7 @@ def _cut_follows(varies: Any, out: Shape, x: Shape, bounds: Bounds, **attrs: Any
     )
 
 
-def _slice_words(x: Shape, bounds: Bounds) -> str:
+def _slice_words(x: Shape, bounds: StridedSlice) -> str:
     parts = []
     for (start, step, length), n in zip(bounds, x, strict=True):
         stop = start + step * length
@@ -292,7 +292,7 @@ def _slice_words(x: Shape, bounds: Bounds) -> str:
     return f"slice [{', '.join(parts)}]"
 
 
-_CUTS: tuple[tuple[Shape, Bounds], ...] = (
+_CUTS: tuple[tuple[Shape, StridedSlice], ...] = (
     ((4, 5), ((1, 1, 2), (4, -2, 3))),
     ((7,), ((0, 3, 3),)),
     ((3, 0, 2), ((0, 1, 2), (0, 1, 0), (1, 1, 1))),

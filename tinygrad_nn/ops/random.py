@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError, ShapeError, message
-from ..graph import Arg, Case, DType, Op, Shape
+from ..graph.graph import Arg, Case, DType, Op, Shape
 from .rules import INT32, INT64
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)

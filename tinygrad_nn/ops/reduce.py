@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError, message
-from ..graph import Arg, Case, DType, Op, Shape
-from ..scalar import Expr
+from ..graph.graph import Arg, Case, DType, Op, Shape
+from ..graph.scalar import Expr
 from .rules import (
     ANY,
     BOOL,

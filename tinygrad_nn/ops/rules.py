@@ -10,13 +10,13 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import DTypeError, ShapeError, message
-from ..graph import Arg, Case, DType, Node, Op, Shape
-from ..scalar import BOOL as BOOL
-from ..scalar import FLOAT32 as FLOAT32
-from ..scalar import FLOAT64 as FLOAT64
-from ..scalar import INT32 as INT32
-from ..scalar import INT64 as INT64
-from ..scalar import Expr, param, walk
+from ..graph.graph import Arg, Case, DType, Node, Op, Shape
+from ..graph.scalar import BOOL as BOOL
+from ..graph.scalar import FLOAT32 as FLOAT32
+from ..graph.scalar import FLOAT64 as FLOAT64
+from ..graph.scalar import INT32 as INT32
+from ..graph.scalar import INT64 as INT64
+from ..graph.scalar import Expr, param, walk
 
 DTYPES = (BOOL, INT32, INT64, FLOAT32, FLOAT64)
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError, ShapeError, message
-from ..graph import DType, Graph, Op, Shape
+from ..graph.graph import DType, Graph, Op, Shape
 from .rules import same_dtype
 
 

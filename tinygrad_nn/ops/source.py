@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import GraphError, message
-from ..graph import DType, Op, Shape
+from ..graph.graph import DType, Op, Shape
 
 
 def _shape(**attrs: Any) -> Shape:

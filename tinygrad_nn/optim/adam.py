@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..settings import flags
+from ..support.settings import flags
 from ..tensor import Tensor
 from .optimizer import Optimizer, ParamGroup, State, counter, decayed, zeros_like
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from ..errors import ConfigError, message
-from ..settings import check_kinds, choice, flags, integer, number
-from ..settings import shown as named
+from ..support.settings import check_kinds, choice, flags, integer, number
+from ..support.settings import shown as named
 from ..tensor.core import forbid_tracing
 from .optimizer import Optimizer, ParamGroup
 from .plateau import OUTSIDE, checked_optimizer, shown

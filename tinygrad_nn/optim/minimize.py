@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import ConfigError, GraphError, message
-from ..extras import require
-from ..settings import choice, shown, typed
+from ..support.extras import require
+from ..support.settings import choice, shown, typed
 from ..tensor import Tensor, enable_grad
 from ..tensor.core import constant
 from ..tensor.door import listed_tensors

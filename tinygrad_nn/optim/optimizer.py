@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from ..errors import ConfigError, DTypeError, GraphError, ShapeError, message, printable
-from ..graph import DType
+from ..graph.graph import DType
 from ..ops.rules import FLOAT64
-from ..settings import is_number, mapping, number, shown, typed
-from ..tables import html_table
+from ..support.settings import is_number, mapping, number, shown, typed
+from ..support.tables import html_table
 from ..tensor import Tensor, enable_grad
 from ..tensor.arrays import array_of
 from ..tensor.core import constant, forbid_tracing, mode

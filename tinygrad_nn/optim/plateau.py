@@ -6,8 +6,8 @@ import math
 from typing import Any, Final, Literal
 
 from ..errors import ConfigError, message, printable
-from ..settings import LARGEST, check_kinds, choice, integer, is_number, number
-from ..settings import shown as named
+from ..support.settings import LARGEST, check_kinds, choice, integer, is_number, number
+from ..support.settings import shown as named
 from ..tensor import Tensor
 from ..tensor.core import forbid_tracing
 from .optimizer import Optimizer

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import ConfigError, message
-from ..settings import flags
+from ..support.settings import flags
 from ..tensor import Tensor
 from .optimizer import Optimizer, ParamGroup, State, counter, decayed, zeros_like
 

@@ -12,9 +12,9 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from ..errors import DTypeError, GraphError, ShapeError, TinygradError, TooLarge, message
-from ..graph import DType
-from ..memory import check_shape_fits
+from ..graph.graph import DType
 from ..ops.rules import DTYPES, FLOAT32, INT32, INT64
+from ..support.memory import check_shape_fits
 from .core import Core, check_dtype, mode
 
 # What other element types become without losing anything.

@@ -13,9 +13,9 @@ from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 
-from ..autodiff import Watch
 from ..errors import TraceError, message
-from ..graph import Attrs, DType, Node, Op
+from ..graph.graph import Attrs, DType, Node, Op
+from ..graph.reverse import Watch
 from ..ops.rules import FLOAT32
 
 _NOTHING: Final = nullcontext()

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Self
 
 from ..errors import DTypeError, ShapeError, message
-from ..graph import DType
+from ..graph.graph import DType
 from ..ops.contract import MATMUL
 from ..ops.movement import RESHAPE
-from ..settings import shown, typed
+from ..support.settings import shown, typed
 from .arrays import beside
 from .core import Core, broadcast_shape, constant
 from .index import Indexed

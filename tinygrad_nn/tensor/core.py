@@ -14,12 +14,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from ..errors import DTypeError, GraphError, ShapeError, TinygradError, message
-from ..graph import NO_ATTRS, Attrs, DType, GradSlot, Node, Op, Shape
+from ..graph.graph import NO_ATTRS, Attrs, DType, GradSlot, Node, Op, Shape
 from ..ops.elementwise import CAST
 from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.rules import BOOL, DTYPES, INT64
 from ..ops.source import CONSTANT
-from ..settings import shown
+from ..support.settings import shown
 from .context import HANDLES
 from .context import Mode as Mode
 from .context import Recorder as Recorder

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, DTypeError, ShapeError, message
-from ..graph import DType
-from ..memory import check_shape_fits
+from ..graph.graph import DType
 from ..ops.rules import BOOL, DTYPES, INT64
-from ..settings import shown, typed
+from ..support.memory import check_shape_fits
+from ..support.settings import shown, typed
 from .arrays import array_of, shared
 from .core import Mode, check_dtype, constant, mode
 from .door import takes_operands

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, ParamSpec, TypeVar
 import numpy as np
 
 from ..errors import DTypeError, message
-from ..settings import kinds, shown
+from ..support.settings import kinds, shown
 from .arrays import array_of, beside
 from .core import Core, constant, mode
 from .tensor import Tensor

@@ -12,11 +12,11 @@ from typing import Literal, Self
 import numpy as np
 
 from ..errors import ConfigError, message
-from ..graph import DType, Op
+from ..graph.graph import DType, Op
 from ..ops import elementwise as e
 from ..ops import transcendental as t
 from ..ops.rules import BOOL
-from ..settings import shown, typed
+from ..support.settings import shown, typed
 from .core import Core, Number, scalar
 from .logic import Logical
 from .operators import Operand as Operand

@@ -14,11 +14,11 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from ..errors import DTypeError, IndexOutOfRange, ShapeError, TinygradError, message
-from ..graph import Shape
+from ..graph.graph import Shape
 from ..ops.index import GATHER, INDEX_ADD, SCATTER, SCATTER_ADD, TAKE
 from ..ops.lookup import Called, out_of_range
 from ..ops.movement import RESHAPE
-from ..settings import shown, typed
+from ..support.settings import shown, typed
 from .arrays import array_of
 from .core import Core, constant, mode, writing
 from .inplace import InPlace

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import ConfigError, DTypeError, ShapeError, message
-from ..memory import check_shape_fits
-from ..settings import shown, typed
+from ..support.memory import check_shape_fits
+from ..support.settings import shown, typed
 from .creation import as_tensor
 from .door import Rule, converted
 from .shape import normal_axis, whole

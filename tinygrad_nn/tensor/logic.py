@@ -7,7 +7,7 @@ from typing import Self
 
 from ..errors import ConfigError, message
 from ..ops import elementwise as e
-from ..settings import is_number, shown, typed
+from ..support.settings import is_number, shown, typed
 from .operators import Operand, Operators
 
 

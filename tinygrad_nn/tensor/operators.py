@@ -12,11 +12,11 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import DTypeError, message
-from ..graph import NO_ATTRS, Node, Op
+from ..graph.graph import NO_ATTRS, Node, Op
 from ..ops import elementwise as e
 from ..ops import transcendental as t
 from ..ops.rules import BOOL
-from ..settings import shown
+from ..support.settings import shown
 from .arrays import array_of, beside
 from .convert import Converted
 from .core import Core, Number, bind, constant, mode, number_dtype, scalar

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..graph import DType
+from ..graph.graph import DType
 from ..ops.rules import FLOAT32
 
 

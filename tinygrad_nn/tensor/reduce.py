@@ -13,12 +13,12 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar, overload
 import numpy as np
 
 from ..errors import ConfigError, DTypeError, IndexOutOfRange, message
-from ..graph import DType, Op
+from ..graph.graph import DType, Op
 from ..ops.control import CUMPROD, CUMSUM
 from ..ops.index import ARGSORT, GATHER
 from ..ops.reduce import ARGMAX, ARGMIN, MAX, MIN, PROD, SUM
 from ..ops.rules import INT64
-from ..settings import shown, typed
+from ..support.settings import shown, typed
 from .core import Core, check_dtype
 from .operators import Operand
 from .shape import Ints, Shaped, normal_axes, normal_axis, whole

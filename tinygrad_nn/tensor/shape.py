@@ -14,10 +14,10 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import DTypeError, IndexOutOfRange, ShapeError, TraceError, message
-from ..graph import Shape
-from ..memory import check_shape_fits
-from ..ops.movement import BROADCAST, CAT, PAD, PERMUTE, RESHAPE, SLICE, Bounds
-from ..settings import shown
+from ..graph.graph import Shape
+from ..ops.movement import BROADCAST, CAT, PAD, PERMUTE, RESHAPE, SLICE, StridedSlice
+from ..support.memory import check_shape_fits
+from ..support.settings import shown
 from .arrays import MOST_AXES
 from .core import Core, constant, stretch
 from .elementwise import Elementwise
@@ -243,7 +243,7 @@ class Shaped(Elementwise):
         """Zeros of `shape` with this tensor written from `offset` on."""
         return self.apply(PAD, shape=shape, bounds=tuple((o, 1, n) for o, n in zip(offset, self.shape, strict=True)))
 
-    def _placed(self, shape: Shape, bounds: Bounds) -> Self:
+    def _placed(self, shape: Shape, bounds: StridedSlice) -> Self:
         """Zeros of `shape` with this tensor written at (start, step, length) per axis. The adjoint of a cut."""
         return self.apply(PAD, shape=shape, bounds=bounds)
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from ..graph import Attrs, Node, Op, Shape
+from ..graph.graph import Attrs, Node, Op, Shape
 from ..ops.movement import BROADCAST
 from .core import Core, broadcast_attrs, broadcast_shape, constant, mode
 

@@ -14,12 +14,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..autodiff import RELEASED, reverse
 from ..errors import DTypeError, GraphError, ShapeError, message
-from ..graph import NO_ATTRS, Attrs, GradSlot, Node, Op, Shape
+from ..graph.graph import NO_ATTRS, Attrs, GradSlot, Node, Op, Shape
+from ..graph.reverse import RELEASED, reverse
 from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.source import CONSTANT
-from ..settings import shown, typed
+from ..support.settings import shown, typed
 from .contract import Contracted
 from .core import Core, bind, check_assigned, constant, mode, same, scalar, writing
 from .shape import normal_axis

@@ -11,9 +11,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..graph import DType, Op, Shape
+from ..graph.graph import DType, Op, Shape
 from ..ops import elementwise as e
-from ..ops.movement import PAD, Bounds, as_slices
+from ..ops.movement import PAD, StridedSlice, as_slices
 from .contract import Contracted
 from .core import Core, scalar
 from .elementwise import Operand
@@ -97,7 +97,7 @@ class Untaped(Contracted):
         result.value = op.numpy(b, a) if swap else op.numpy(a, b)
         return result  # type: ignore[return-value]
 
-    def _placed(self, shape: Shape, bounds: Bounds) -> Self:
+    def _placed(self, shape: Shape, bounds: StridedSlice) -> Self:
         """Zeros of `shape` with this written at `bounds`, when somebody looks."""
         result = _new(Placed)
         result.pieces, result.count, result.whole, result.array = [(self, bounds)], 1, shape, None
@@ -123,7 +123,7 @@ class Placed(Untaped):
 
     __slots__ = ("array", "count", "pieces", "whole")
 
-    pieces: list[tuple[Untaped, Bounds]]
+    pieces: list[tuple[Untaped, StridedSlice]]
     count: int
     whole: Shape
     array: Any

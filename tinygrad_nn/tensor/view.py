@@ -14,10 +14,10 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from ..errors import GraphError, message
-from ..graph import Array, Attrs, Op, Shape
+from ..graph.graph import Array, Attrs, Op, Shape
 from ..ops.elementwise import WHERE
 from ..ops.index import SCATTER
-from ..ops.movement import BROADCAST, PAD, PERMUTE, RESHAPE, SLICE, Bounds, as_slices, inverse
+from ..ops.movement import BROADCAST, PAD, PERMUTE, RESHAPE, SLICE, StridedSlice, as_slices, inverse
 from ..ops.rules import BOOL
 from .core import Core, broadcast_attrs, constant, mode, scalar
 
@@ -77,7 +77,7 @@ def regrouped(own: Shape, strides: Strides, shape: Shape) -> Strides | None:
 
 
 @lru_cache(maxsize=4096)
-def _sliced(own: Shape, strides: Strides, bounds: Bounds) -> Strides:
+def _sliced(own: Shape, strides: Strides, bounds: StridedSlice) -> Strides:
     return tuple(stride * step for stride, (_, step, _) in zip(strides, bounds, strict=True))
 
 
@@ -131,7 +131,7 @@ def _at(places: Array, base: T, value: Core) -> T:
     return new.apply(RESHAPE, shape=base.shape)
 
 
-def _put(base: T, value: Core, bounds: Bounds) -> T:
+def _put(base: T, value: Core, bounds: StridedSlice) -> T:
     """A copy with the elements in bounds replaced."""
     if mode.recorder is None and not (mode.grad and (base.requires_grad or value.requires_grad)):
         array = base.node.value.copy()

@@ -29,7 +29,7 @@ from ..compiler.simulate import simulate
 from ..compiler.target import Target
 from ..errors import DivisionByZero, IndexOutOfRange
 from ..executor import eval_node, run
-from ..graph import Array, Graph, Node
+from ..graph.graph import Array, Graph, Node
 from ..ops.contract import MATMUL, inner_length
 from ..ops.elementwise import ADD
 from ..ops.rules import roundoff

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from ..errors import DivisionByZero, DTypeError, IndexOutOfRange, ShapeError
-from ..graph import Array, Attrs, Case, Op, Shape
+from ..graph.graph import Array, Attrs, Case, Op, Shape
 from ..ops import TABLE
 from ..ops.rules import DTYPES, FLOAT32, FLOAT64, INT32, INT64, LENGTHS, chance, pick
 from ..tensor import Tensor

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..autodiff import _walk
+from ..graph.reverse import _walk
 from ..loops import _Loop
 from ..nn import Module
 
@@ -30,7 +30,8 @@ _MAKERS: Final = (  # what these make is not what the user wrote: checks, rewrit
 )
 _ENDS: Final[frozenset[CodeType]] = frozenset(one.__code__ for one in (_walk, _Loop.step, Module.to))
 _MACHINERY: Final = (
-    *(os.path.join(PACKAGE, *name) for name in (("autodiff.py",), ("autograd.py",), ("settings.py",), ("tensor", ""))),
+    *(os.path.join(PACKAGE, *name) for name in (("graph", "reverse.py"), ("support", "settings.py"))),
+    *(os.path.join(PACKAGE, *name) for name in (("autograd.py",), ("tensor", ""))),
     *_RECORDER,
 )
 _LIBRARIES: Final = (

@@ -27,7 +27,7 @@ import numpy as np
 from ..adjoint import SCAN
 from ..compiler.run.jit import Entry
 from ..compiler.run.training import Training
-from ..graph import Node, Op, Shape, reachable
+from ..graph.graph import Node, Op, Shape, reachable
 from ..ops.movement import BROADCAST
 from ..ops.scan import Cotangents
 from ..tensor import no_grad
@@ -213,7 +213,7 @@ class Recorder:
                 ("recompute", "_forget", self._forget),
                 ("adjoint", "replay", self._remade),
                 ("adjoint", "cut", self._remade),
-                ("autodiff", "_walk", self._walk),
+                ("graph.reverse", "_walk", self._walk),
                 ("compiler.trace", "trace", self._trace),
             ):
                 original = getattr(import_module(f"{PACKAGE.name}.{home}"), name)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..compiler.passes.rebuild import rebuild
 from ..executor import run
-from ..graph import NO_ATTRS, Array, Graph, Node, Op
+from ..graph.graph import NO_ATTRS, Array, Graph, Node, Op
 from ..ops import TABLE
 from ..ops.source import INPUT
 from .agreement import Outcome, check

@@ -29,7 +29,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import ConfigError, GradcheckError, TinygradError, message
-from ..settings import choice, integer, is_iterable, number, shown
+from ..support.settings import choice, integer, is_iterable, number, shown
 from .comparison import Bounds, Found, Report, Settings, compared, refusal, steps
 from .identities import GRADIENT, RECORDED
 from .problem import Checkable, Problem, StepProblem, placed

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from ..adjoint import SCAN
-from ..graph import Op
+from ..graph.graph import Op
 from ..ops import TABLE
 
 OURS: Final = frozenset((*TABLE.values(), SCAN))

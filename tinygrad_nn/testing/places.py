@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..anomaly import Watcher
-from ..graph import Attrs, Node, Op
+from ..graph.graph import Attrs, Node, Op
 from ..tensor.core import Core, bind, mode, tracing, user_line
 from .numeric import Vector, flat, settled_slope
 from .problem import Checkable

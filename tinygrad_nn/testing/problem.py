@@ -19,7 +19,7 @@ import numpy as np
 from ..autograd import grad
 from ..compiler import jit
 from ..errors import GradcheckError, message
-from ..graph import NO_ATTRS, Array, GradSlot, Node, Shape
+from ..graph.graph import NO_ATTRS, Array, GradSlot, Node, Shape
 from ..ops.source import CONSTANT
 from ..tensor import Tensor, enable_grad
 from ..tensor.core import constant

@@ -9,8 +9,8 @@ import numpy as np
 from ..autograd import grad
 from ..compiler.trace import trace
 from ..errors import DivisionByZero, GraphError, IndexOutOfRange
-from ..graph import Array, Graph, Op
-from ..pytree import flatten
+from ..graph.graph import Array, Graph, Op
+from ..support.pytree import flatten
 from ..tensor import Tensor
 from ..tensor.core import constant
 from .builder import Builder, Given

@@ -1,7 +1,7 @@
 """What a function works on besides its arguments: the leaves it reads, the state it leaves behind, and their names.
 
 A function is run once under `Reach`, a recorder that computes as usual and hears of every tensor that is read or
-written; names come from the variables of the function, which `tinygrad_nn.reach` finds as Python does.
+written; names come from the variables of the function, which `tinygrad_nn.fitting.reach` finds as Python does.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from ..compiler import Jitted
-from ..graph import Attrs, GradSlot, Node, Op, next_serial
+from ..fitting.reach import variables
+from ..graph.graph import Attrs, GradSlot, Node, Op, next_serial
 from ..nn import Module
 from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler
 from ..random import default_generator
-from ..reach import variables
 from ..tensor import Tensor, enable_grad
 from ..tensor.core import Core, bind, mode, tracing
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError
-from ..graph import Arg, Case, DType, Op, Shape
+from ..graph.graph import Arg, Case, DType, Op, Shape
 from ..ops.rules import BOOL, INT64
 
 KINKS: dict[str, tuple[float, float]] = {"integers": (0.15, 0.85), "halves": (-0.35, 0.35)}

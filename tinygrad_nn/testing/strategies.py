@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as filled
 
 from .. import nn
-from ..graph import Arg, Shape
+from ..graph.graph import Arg, Shape
 from ..random import manual_seed
 from ..tensor import Tensor
 from ..tensor.creation import from_numpy

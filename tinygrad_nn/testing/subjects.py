@@ -14,11 +14,11 @@ import numpy as np
 
 from ..compiler import Jitted, jit
 from ..errors import GradcheckError, message
-from ..graph import Node
+from ..graph.graph import Node
 from ..nn import Module
 from ..ops.source import CONSTANT
-from ..pytree import flatten, mapped
-from ..settings import is_iterable, shown
+from ..support.pytree import flatten, mapped
+from ..support.settings import is_iterable, shown
 from ..tensor import Tensor
 from ..tensor.core import constant
 from ..tensor.tensor import View

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from ..adjoint import SCAN, Label
-from ..graph import Graph, Node, by_serial, reachable
+from ..graph.graph import Graph, Node, by_serial, reachable
 from ..ops.movement import PERMUTE, SLICE
 from ..ops.scan import STACKED
 from . import words

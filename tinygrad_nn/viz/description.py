@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ..graph import DType, Node
+from ..graph.graph import DType, Node
 
 Role = Literal["op", "parameter", "input", "constant", "output", "state", "entry", "folded"]
 

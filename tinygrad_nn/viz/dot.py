@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from ..extras import require
+from ..support.extras import require
 from .description import Arrow, Box, Description, Frame, common
 from .folding import cost
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, GraphError, MissingExtra, message
-from ..extras import require
-from ..files import as_path, write_atomic
-from ..graph import Graph, Node
+from ..graph.graph import Graph, Node
 from ..nn import Module
-from ..pytree import flatten
-from ..settings import shown
+from ..support.extras import require
+from ..support.files import as_path, write_atomic
+from ..support.pytree import flatten
+from ..support.settings import shown
 from ..tensor import Tensor
 from ..tensor.core import forbid_tracing
 from .collect import collect

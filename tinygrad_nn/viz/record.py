@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Attrs, GradSlot, Node, Op, next_serial
+from ..graph.graph import Attrs, GradSlot, Node, Op, next_serial
 from ..nn import GRU, LSTM, RNN, Module
 from ..optim import Optimizer
-from ..pytree import Tree, flatten, leaf_names, mapped
+from ..support.pytree import Tree, flatten, leaf_names, mapped
 from ..tensor import Tensor
 from ..tensor.core import Core, bind, is_literal, same, tracing
 from ..tensor.creation import as_tensor

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from ..adjoint import SCAN, Label
-from ..graph import Node
+from ..graph.graph import Node
 from ..ops.contract import MATMUL
 from ..ops.movement import RESHAPE
 from .description import Names

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from ...config import config
-from ...folders import NO_LINK, POSIX, is_private, opened
+from ...support.folders import NO_LINK, POSIX, is_private, opened
 
 LIMIT: Final = 64 * 2**20  # bytes in all
 SIGNATURE: Final = 32  # bytes before the code

@@ -22,8 +22,8 @@ from typing import Any, Final
 
 from ...config import config
 from ...errors import GraphError, message
-from ...extras import require
-from ...interrupt import beside
+from ...support.extras import require
+from ...support.interrupt import beside
 from ..target import Target
 from . import cache as disk
 from . import emit

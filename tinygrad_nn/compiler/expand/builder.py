@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...graph import DType
-from ...scalar import BOOL, INT64, OPERATIONS
+from ...graph.graph import DType
+from ...graph.scalar import BOOL, INT64, OPERATIONS
 from ..loopir.ir import Buffer
 from .code import Carried, Loop, Statement, Store, Value
 

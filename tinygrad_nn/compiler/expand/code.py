@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from ...graph import DType
+from ...graph.graph import DType
 from ..loopir.ir import Buffer
 from ..schedule.schedule import Schedule
 

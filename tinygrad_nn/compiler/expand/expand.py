@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ...scalar import BOOL, INT64
+from ...graph.scalar import BOOL, INT64
 from ..loopir.ir import TAIL, Access, Buffer, Kernel, Var
 from ..loopir.program import Region, Repeat, Span, When
 from ..schedule.schedule import Schedule

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...errors import GraphError, message
-from ...graph import DType
-from ...scalar import BOOL, DTYPES, INT64, Expr, param, walk
+from ...graph.graph import DType
+from ...graph.scalar import BOOL, DTYPES, INT64, Expr, param, walk
 from ..loopir.ir import (
     TAIL,
     Access,

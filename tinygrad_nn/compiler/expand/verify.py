@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ...errors import GraphError, message
-from ...scalar import BOOL, INT64, OPERATIONS
+from ...graph.scalar import BOOL, INT64, OPERATIONS
 from .code import Block, Call, Check, Expanded, Function, Gemm, Loop, Part, Statement, Store, Value, When, show
 
 LITERALS: Final = ("const", "steps")

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...scalar import Expr, walk
+from ...graph.scalar import Expr, walk
 from .ir import TAIL, Access, Affine, Assign, Buffer, Check, Gemm, Kernel, Let, Loop, Statement, Store, Var
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...graph import NO_ATTRS, Attrs
+from ...graph.graph import NO_ATTRS, Attrs
 from ...ops.elementwise import no_quotient
 from ...ops.lookup import out_of_range
 from .program import Fault

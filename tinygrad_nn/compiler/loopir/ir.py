@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from ...graph import DType, Shape
-from ...scalar import BOOL, Expr, text, walk
+from ...graph.graph import DType, Shape
+from ...graph.scalar import BOOL, Expr, text, walk
 
 Role = Literal["input", "constant", "temporary"]
 

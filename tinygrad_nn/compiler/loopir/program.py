@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...errors import GraphError, message
+from ...graph.scalar import Expr
 from ...ops.lookup import Called
-from ...scalar import Expr
 from .ir import (
     TAIL,
     Access,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...scalar import Expr, walk
+from ...graph.scalar import Expr, walk
 from .ir import Access, Affine, Assign, Buffer, Guard, Let, Loop, Statement, Store, Var
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...graph import Graph, Node, Shape, tail_of
-from ...scalar import Expr
+from ...graph.graph import Graph, Node, Shape, tail_of
+from ...graph.scalar import Expr
 from ..loopir.buffer_view import BufferView
 from ..loopir.ir import Affine, Buffer, Kernel, Role, Statement, Var, affine, nest
 from ..loopir.program import Fault, Region, Span

@@ -13,7 +13,7 @@ from typing import Final
 
 from ...adjoint import SCAN
 from ...errors import TraceError, message
-from ...graph import Graph, Node, is_fixed
+from ...graph.graph import Graph, Node, is_fixed
 from ...ops.contract import MATMUL, inner_length
 from ...ops.movement import CAT, RESHAPE, SLICE, is_squeeze
 from ...ops.reduce import SUM

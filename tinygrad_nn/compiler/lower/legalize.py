@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from ...scalar import FLOAT64, Expr, walk
+from ...graph.scalar import FLOAT64, Expr, walk
 from ..loopir.ir import Assign, Check, Let, Loop, Statement, Store
 from ..loopir.program import Program
 from ..target import Target

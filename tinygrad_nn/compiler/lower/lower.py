@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from ...adjoint import SCAN
-from ...graph import Graph, Node
+from ...graph.graph import Graph, Node
 from ...ops.movement import RESHAPE
 from ...ops.rules import Concatenation, CountingSort, Scatter
 from ..loopir.buffer_view import BufferView

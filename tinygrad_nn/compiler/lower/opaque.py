@@ -9,9 +9,9 @@ from operator import add
 
 import numpy as np
 
-from ...graph import Node
+from ...graph.graph import Node
+from ...graph.scalar import const, param
 from ...ops.rules import INT64
-from ...scalar import const, param
 from ..blas import gemm_address
 from ..loopir.buffer_view import BufferView
 from ..loopir.ir import Access, Assign, Buffer, Gemm, Kernel, Let, Loop, Register, Statement, Store, Var, affine

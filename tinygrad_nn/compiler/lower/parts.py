@@ -7,7 +7,7 @@ from math import prod
 from typing import Any, Final
 
 from ...errors import GraphError, message
-from ...graph import Node
+from ...graph.graph import Node
 from ..job import Job, Part
 from ..loopir.ir import Buffer
 from ..loopir.program import Fault, Program

@@ -11,14 +11,14 @@ from dataclasses import replace
 from operator import add
 from typing import Any, Final
 
-from ...graph import Node
+from ...graph.graph import Node
+from ...graph.scalar import Expr, const, param
 from ...ops.contract import MATMUL, inner_length
 from ...ops.elementwise import ADD, no_quotient
 from ...ops.lookup import Called
 from ...ops.movement import BROADCAST, RESHAPE, is_squeeze
 from ...ops.reduce import SUM
 from ...ops.rules import INT64, Concatenation, Monoid, Scatter
-from ...scalar import Expr, const, param
 from ..loopir.buffer_view import BufferView
 from ..loopir.ir import (
     TAIL,

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ...graph import Graph, Node
+from ...graph.graph import Graph, Node
 from ...ops.movement import SLICE
 from ...ops.scan import STACKED
 from ..loopir.buffer_view import BufferView
@@ -29,7 +29,7 @@ from .reader import move, store
 class Body:
     """The body of a scan on its way to kernels.
 
-    turn, at  the number of the step, and of the entry of the xs that it reads
+    step, at  the number of the step, and of the entry of the xs that it reads
     outputs   of the body, by their number in the scan, as far as they are read
     stacked   the nodes that are results of the scan, by the same number
     buffers, views  where the inputs of the body are
@@ -41,7 +41,7 @@ class Body:
     name: str
     length: int
     reverse: bool
-    turn: Var
+    step: Var
     at: Affine
     graph: Graph
     plan: Plan
@@ -107,7 +107,7 @@ def end(b: KernelBuilder, body: Body, inner: KernelBuilder) -> None:
             store(inner, "carry", BufferView(new), output)
         updates.append((state, new))
     inner.regions.append(Span(inner.mark, len(inner.kernels), tuple(updates)))
-    repeated = Repeat(body.turn, shifted(inner.regions, len(b.kernels)))
+    repeated = Repeat(body.step, shifted(inner.regions, len(b.kernels)))
     b.kernels += inner.kernels
     b.made += inner.made
     b.faults |= inner.faults
@@ -121,10 +121,10 @@ def _body(node: Node, name: str, stacked: Mapping[int, Node], blas: bool) -> Bod
     length, reverse, whole = attrs["length"], attrs["reverse"], attrs["body"]
     left = [k for k in range(len(whole.outputs)) if k < attrs["carries"] or k in stacked]
     graph = rewrite(Graph.of([whole.outputs[k] for k in left], whole.inputs))
-    turn = Var(f"t_{name}", length)
-    at = affine(turn) * -1 + (length - 1) if reverse else affine(turn)
+    step = Var(f"t_{name}", length)
+    at = affine(step) * -1 + (length - 1) if reverse else affine(step)
     outputs = dict(zip(left, graph.outputs, strict=True))
-    return Body(name, length, reverse, turn, at, graph, plan(graph, blas), outputs, stacked)
+    return Body(name, length, reverse, step, at, graph, plan(graph, blas), outputs, stacked)
 
 
 def _carry(b: KernelBuilder, body: Body, k: int, symbol: Node, operand: Node) -> None:

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...errors import GraphError, message
-from ...graph import DType, Shape, tail_of
+from ...graph.graph import DType, Shape, tail_of
+from ...graph.scalar import Expr, const, param
 from ...ops.lookup import Called
 from ...ops.rules import FLOAT64, INT64
-from ...scalar import Expr, const, param
 from ..job import Batches, Epochs, Job, Part, Results
 from ..loopir.ir import (
     TAIL,
@@ -56,7 +56,8 @@ class Control:
     history  of an epoch and each number the step returns its mean; `sound` is how many batches were before the first
              whose number was not finite
     scores   what the evaluation returned after an epoch, where `evaluated` is 1
-    order    the samples of an epoch, one batch after the other; turns: the step of each batch, and whether it is short
+    order    the samples of an epoch, one batch after the other
+    variants the step of each batch, and whether it is short
     """
 
     epochs: Buffer
@@ -67,13 +68,13 @@ class Control:
     scores: Buffer
     evaluated: Buffer
     order: Buffer | None
-    turns: Buffer | None
+    variants: Buffer | None
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:
         """All that there are."""
         found = (self.history, self.sound, self.scores, self.evaluated, self.epochs, self.now, self.stop)
-        return (*found, *(buffer for buffer in (self.order, self.turns) if buffer is not None))
+        return (*found, *(buffer for buffer in (self.order, self.variants) if buffer is not None))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +83,7 @@ class TrainingProgram:
 
     state    the tensors that the parts reach, with their buffers, and whether the run changes them
     sources  the columns of each set of data
-    judging  the codes of the faults of the evaluation
+    evaluating  the codes of the faults of the evaluation
     """
 
     job: Job
@@ -91,7 +92,7 @@ class TrainingProgram:
     state: tuple[tuple[Any, Buffer, bool], ...]
     sources: tuple[tuple[Buffer, ...], ...]
     capacity: int
-    judging: range
+    evaluating: range
 
     @property
     def rounds(self) -> int:
@@ -172,9 +173,9 @@ def training_program(lowered: Lowered) -> TrainingProgram:
         (Repeat(places.epoch, tuple(regions), Access(control.epochs, ())),),
     )
     first = 1 + sum(len(program.faults) for program in programs[:count])
-    judging = range(first, first + (len(programs[count].faults) if job.epochs.evaluated else 0))
+    evaluating = range(first, first + (len(programs[count].faults) if job.epochs.evaluated else 0))
     sources = places.data or (inputs[0],)
-    return TrainingProgram(job, program, control, state, sources, places.epoch.extent, judging)
+    return TrainingProgram(job, program, control, state, sources, places.epoch.extent, evaluating)
 
 
 def make_places(job: Job, epochs: Epochs) -> Places:
@@ -187,7 +188,8 @@ def make_places(job: Job, epochs: Epochs) -> Places:
     epoch = Var("epoch", capacity)
     scores = job.parts[len(steps)].results if epochs.evaluated else ()
     shape = (capacity, max(1, len(steps[0].results)))
-    order = Buffer("order", (capacity if per_epoch else 1, whole), INT64, "input") if ragged or epochs.shuffle else None
+    rows = capacity if per_epoch else 1
+    order = Buffer("order", (rows, whole), INT64, "input") if ragged or epochs.shuffle else None
     control = Control(
         epochs=Buffer("epochs", (), INT64, "input"),
         stop=Buffer("stop", (), INT64, "input"),
@@ -197,7 +199,7 @@ def make_places(job: Job, epochs: Epochs) -> Places:
         scores=Buffer("scores", (capacity, max(1, len(scores))), FLOAT64, "input", True),
         evaluated=Buffer("evaluated", (capacity,), INT64, "input", True),
         order=order,
-        turns=Buffer("turns", (capacity if per_epoch else 1, rounds, 2), INT64, "input", True) if ragged else None,
+        variants=Buffer("variants", (rows, rounds, 2), INT64, "input", True) if ragged else None,
     )
     is_input = len(steps) == 1 and rounds == 1 and not epochs.shuffle
     data = () if is_input else tuple(_columns(columns, whole if order is None else None) for columns in epochs.sets)
@@ -236,23 +238,23 @@ def _batches(
 ) -> list[Region]:
     """Every batch of an epoch: step after step, each for its own; or in one loop, where each says which it is for."""
     regions: list[Region] = []
-    turns, any_turn, before = places.control.turns, Var("batch", places.rounds), 0
+    variants, any_batch, before = places.control.variants, Var("batch", places.rounds), 0
     for case, (step, program, given) in enumerate(zip(steps, programs, inputs, strict=True)):
         own = batches_of(step)
-        turn = any_turn if turns is not None else Var("batch", own.rounds)
-        number = affine(turn) + before
+        batch_index = any_batch if variants is not None else Var("batch", own.rounds)
+        number = affine(batch_index) + before
         inner = [
             *line.span([_mark(places, number), *_copies(places, own, number, given)]),
             *line.part(program),
             *line.span(_totals(places, step, number, program.outputs)),
         ]
-        if turns is None:
-            regions.append(Repeat(turn, tuple(inner), None, own.short is not None))
+        if variants is None:
+            regions.append(Repeat(batch_index, tuple(inner), None, own.short is not None))
             before += own.rounds
         else:
-            which, short = (Access(turns, (places.row, affine(turn), Affine(k))) for k in (0, 1))
+            which, short = (Access(variants, (places.row, affine(batch_index), Affine(k))) for k in (0, 1))
             regions.append(When(which, case, tuple(inner), short))
-    return regions if turns is None else [Repeat(any_turn, tuple(regions))]
+    return regions if variants is None else [Repeat(any_batch, tuple(regions))]
 
 
 def _mark(places: Places, number: Affine) -> Kernel:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from ...config import config, say
-from ...graph import NO_ATTRS, Graph, Node, Op, exact, is_fixed, with_operands
+from ...graph.graph import NO_ATTRS, Graph, Node, Op, exact, is_fixed, with_operands
 from ...ops import TABLE
 from ...ops.elementwise import CAST, DIV, MUL, NEG, SUB
 from ...ops.movement import BROADCAST, PERMUTE, RESHAPE, SLICE

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...adjoint import SCAN
-from ...graph import Graph, Length, Node, is_dynamic
+from ...graph.graph import Graph, Length, Node, is_dynamic
 from ...ops.source import CONSTANT, INPUT
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...graph import NO_ATTRS, Attrs, Graph, Node, is_fixed
+from ...graph.graph import NO_ATTRS, Attrs, Graph, Node, is_fixed
 from ...ops.contract import MATMUL
 from ...ops.elementwise import ADD
-from ...ops.movement import BROADCAST, CAT, PAD, PERMUTE, RESHAPE, SLICE, Bounds
+from ...ops.movement import BROADCAST, CAT, PAD, PERMUTE, RESHAPE, SLICE, StridedSlice
 from ...ops.reduce import SUM
 from ...ops.source import CONSTANT
 from ..blas import is_large
@@ -86,7 +86,7 @@ def cut_concatenations(graph: Graph) -> Graph:
     return rebuild(graph, rule, {SLICE})
 
 
-def _piece(cat: Node, bounds: Bounds) -> tuple[Node, Bounds] | None:
+def _piece(cat: Node, bounds: StridedSlice) -> tuple[Node, StridedSlice] | None:
     """The operand of a concatenation in which all of a slice lies, and where."""
     axis, begin = cat.attrs["axis"], 0
     start, step, length = bounds[axis]

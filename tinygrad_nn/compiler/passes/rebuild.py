@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 
-from ...graph import Attrs, Graph, Node, Op, with_operands
+from ...graph.graph import Attrs, Graph, Node, Op, with_operands
 
 Rule = Callable[[Node, tuple[Node, ...]], Node | None]
 

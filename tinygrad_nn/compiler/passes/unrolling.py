@@ -11,7 +11,7 @@ from math import prod
 from typing import Final
 
 from ...adjoint import SCAN
-from ...graph import Graph, Node, with_operands
+from ...graph.graph import Graph, Node, with_operands
 from ...ops.contract import MATMUL, inner_length
 from ...ops.movement import CAT, RESHAPE, SLICE
 from ...ops.scan import STACKED, start_of

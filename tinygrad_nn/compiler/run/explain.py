@@ -12,8 +12,8 @@ from functools import cache
 from math import prod
 from typing import Any, Final
 
-from ...scalar import FLOAT64, const, param, walk
-from ...tables import html_table, text_table
+from ...graph.scalar import FLOAT64, const, param, walk
+from ...support.tables import html_table, text_table
 from ..codegen.native import Code
 from ..driver import build_schedule
 from ..loopir.ir import (

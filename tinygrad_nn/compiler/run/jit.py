@@ -1,7 +1,7 @@
-"""`tg.jit`: a Python function as machine code, compiled once per kind of call.
+"""`tg.jit`: a Python function as machine code, compiled once per signature.
 
-The kind of a call is: the structure of its arguments, shapes and dtypes of the arrays, values of everything else, grad
-mode and default dtype. For each kind the function was traced once; what the trace reached from outside (parameters,
+The signature of a call is: the structure of its arguments, shapes and dtypes of the arrays, values of everything else,
+grad mode and default dtype. For each the function was traced once; what the trace reached from outside (parameters,
 optimizer state, modules' modes) is checked at every call and brings a new trace when its type has changed.
 """
 
@@ -23,11 +23,11 @@ import numpy as np
 
 from ...config import config, say, tell
 from ...errors import DTypeError, MissingExtra, TraceError, message
-from ...graph import NO_ATTRS, Graph, Node
-from ...interrupt import PATIENCE, beside
+from ...graph.graph import NO_ATTRS, Graph, Node
 from ...ops.rules import DTYPES
 from ...ops.source import CONSTANT
-from ...pytree import Tree, flatten, unflatten
+from ...support.interrupt import PATIENCE, beside
+from ...support.pytree import Tree, flatten, unflatten
 from ...tensor import Tensor
 from ...tensor.arrays import array_of, is_shared, memory_of
 from ...tensor.context import HANDLES, user_level
@@ -44,7 +44,7 @@ from .shown import Call, Shown
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Signature:
     """What a trace is made for."""
 
     tree: Tree
@@ -52,8 +52,8 @@ class Kind:
     grad: bool
     dtype: Any
 
-    def differences(self, other: Kind) -> str:
-        """Which parts differ from another kind, in words."""
+    def differences(self, other: Signature) -> str:
+        """Which parts differ from another one, in words."""
         found = []
         if self.tree != other.tree:
             found.append("the structure of the arguments")
@@ -67,18 +67,18 @@ class Kind:
         return "; ".join(found)
 
 
-KINDS: Final = 256  # kinds of calls that are kept for a function
+SIGNATURES: Final = 256  # that are kept for a function
 MANY: Final = 64  # of which somebody should know
-MISFIT: Final = object()
-LOST: Final = SimpleNamespace(_array=MISFIT)  # among the nodes of an entry: look closer
+GUARD_FAILURE: Final = object()
+LOST: Final = SimpleNamespace(_array=GUARD_FAILURE)  # among the nodes of an entry: look closer
 _ARRAY: Final = np.ndarray  # a name less to look up at every call
 
 
 class Entry:
-    """One compiled kind of call, with the state it works on."""
+    """The code for one signature, with the state it works on."""
 
-    def __init__(self, traced: Traced, kind: Kind, owner: str, seconds: float) -> None:
-        self.traced, self.kind, self.grad, self.dtype = traced, kind, kind.grad, kind.dtype
+    def __init__(self, traced: Traced, signature: Signature, owner: str, seconds: float) -> None:
+        self.traced, self.signature, self.grad, self.dtype = traced, signature, signature.grad, signature.dtype
         self.plain = self.simple = False  # whether a call needs no more than arrays in their order, and may come so
         self.seconds = seconds  # that the trace took
         self.used = False  # whether a call came to its end
@@ -112,7 +112,7 @@ class Entry:
             return not self.lost and built_as_traced(self.traced) and all(one.fits() for one in self.state)
 
     def call(self, arrays: Sequence[Any], apart: bool = False) -> Any:
-        """Bring arguments and changed state in, run, and hand out the results; MISFIT where `call_anew` says so.
+        """Bring arguments and changed state in, run, and hand out the results; GUARD_FAILURE where `call_anew` says so.
 
         Where nobody touched the state since the last call, this is all there is: its speed is a promise.
         """
@@ -123,7 +123,7 @@ class Entry:
                     renew = True
             if not renew:
                 if self.moded and not same_modes(self.traced):
-                    return MISFIT
+                    return GUARD_FAILURE
                 views, k = self.views, 0  # by hand, and not by `_run`: zip, enumerate and a call cost a tenth of a step
                 for array in arrays:
                     views[k][...] = array
@@ -136,8 +136,8 @@ class Entry:
                     results = [view.copy() for view in self.outputs]
         if renew:
             results = self.call_anew(arrays, apart)
-            if results is MISFIT:
-                return MISFIT
+            if results is GUARD_FAILURE:
+                return GUARD_FAILURE
             if self.single is not None:
                 value = results[0]
         for slot, tensor, node in self.given:
@@ -154,19 +154,19 @@ class Entry:
         return unflatten(self.traced.tree, values)
 
     def call_anew(self, arrays: Sequence[Any], apart: bool) -> Any:
-        """The results, with what changed of the state brought in before; MISFIT, having done nothing, where something
-        has another type than it had, or an argument may be state that changes (unless it is known to be `apart`).
+        """The results, with what changed of the state brought in before; GUARD_FAILURE, having done nothing, where
+        something has another type than it had, or an argument may be state that changes (unless it is `apart`).
         """
         lock, structure = self.compiled.lock, STRUCTURE.node
         with HANDLES, lock:  # nobody traces with these handles now, and no other arena waits for this one
             if not self.fits() or not (apart or self.is_apart(arrays)):
-                return MISFIT
-            bring_in(self.state)
+                return GUARD_FAILURE
+            upload(self.state)
             try:
                 return self._run(arrays)
             finally:
                 if not self.lost:
-                    give_back(self.state, lock)
+                    write_back(self.state, lock)
                     self.nodes = [structure, *(None if one.foreign else one.node for one in self.state)]
                     self.changing = [one.node for one in self.state if one.changes]
 
@@ -181,7 +181,7 @@ class Entry:
                 node.value  # noqa: B018  kept from now on, whatever becomes of the memory
             started = time.perf_counter()
             result = self.call(arrays, apart=True)
-        if result is not MISFIT and time.perf_counter() - started < PATIENCE:
+        if result is not GUARD_FAILURE and time.perf_counter() - started < PATIENCE:
             self.watched, self.function, self.plain = False, self.compiled.function, self.simple
         return result
 
@@ -280,7 +280,7 @@ class State:
         node = self.handle.node
         return node is self.node or (node.shape, node.dtype, node.needs_grad) == self.type
 
-    def bring_in(self) -> None:
+    def upload(self) -> None:
         """Copy the handle's value to the arena."""
         node = self.handle.node
         value = node.value
@@ -289,16 +289,16 @@ class State:
         self.node = None if self.changes or self.foreign else node
 
 
-def bring_in(state: Sequence[State]) -> None:
+def upload(state: Sequence[State]) -> None:
     """Copy values that changed outside to the arena, and part from nodes whose value was looked at."""
     for one in state:
         if one.handle.node is not one.node:
-            one.bring_in()
+            one.upload()
         elif one.changes and one.node.was_read:
             one.node = None
 
 
-def give_back(state: Sequence[State], lock: threading.RLock) -> None:
+def write_back(state: Sequence[State], lock: threading.RLock) -> None:
     """Let the handles of the state hold what is in the arena now."""
     for one in state:
         if one.changes and one.node is None:
@@ -321,7 +321,7 @@ class Jitted:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.entries: dict[Kind, Entry] = {}  # those used longest ago come first
+        self.entries: dict[Signature, Entry] = {}  # those used longest ago come first
         self.last: Entry | None = None
         self.traces, self.told = 0, False
         self.name: str = getattr(function, "__name__", type(function).__name__)
@@ -349,7 +349,7 @@ class Jitted:
             else:
                 if mode.grad is entry.grad and mode.dtype is entry.dtype:
                     result = entry.call(arrays)
-                    if result is not MISFIT:
+                    if result is not GUARD_FAILURE:
                         return result
         return self._slowly(args, kwargs)
 
@@ -394,15 +394,15 @@ class Jitted:
     def _slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if mode.recorder is not None or not usable():
             return self.function(*args, **kwargs)
-        kind, arrays, leaves, is_array = describe(args, kwargs)
+        signature, arrays, leaves, is_array = describe(args, kwargs)
         with self.lock:
-            entry = self.entries.get(kind)
+            entry = self.entries.get(signature)
             if entry is None or not entry.fits():
                 if self.last is not None and config().debug:
-                    why = kind.differences(self.last.kind) or "state of another type, mode or gradient"
+                    why = signature.differences(self.last.signature) or "state of another type, mode or gradient"
                     say(f"tg.jit: {self.name} is traced again: {why}")
-                entry = self._compile(kind, leaves, is_array)
-            self.entries[kind] = self.entries.pop(kind, entry)
+                entry = self._compile(signature, leaves, is_array)
+            self.entries[signature] = self.entries.pop(signature, entry)
             self.last = entry
         traced = entry.traced
         if entangled(traced, leaves):
@@ -413,7 +413,7 @@ class Jitted:
             if not entry.used:
                 forget(traced.beginning)
             raise
-        if result is MISFIT:
+        if result is GUARD_FAILURE:
             return self._slowly(args, kwargs)
         entry.used = True
         if traced.dependent:
@@ -428,18 +428,19 @@ class Jitted:
             result = unflatten(tree, returned)
         return result
 
-    def _compile(self, kind: Kind, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:
+    def _compile(self, signature: Signature, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:
         started = time.perf_counter()
-        traced = trace(self.function, kind.tree, leaves, is_array)
+        traced = trace(self.function, signature.tree, leaves, is_array)
         seconds = time.perf_counter() - started
         try:
-            entry = Entry(traced, kind, f"tg.jit: {self.name}", seconds)
+            entry = Entry(traced, signature, f"tg.jit: {self.name}", seconds)
         except BaseException:
             forget(traced.beginning)
             raise
-        entry.simple = not kind.tree.parts[1].names and all(part.type is None for part in kind.tree.parts[0].parts)
+        given, named = signature.tree.parts
+        entry.simple = not named.names and all(part.type is None for part in given.parts)
         entry.simple = entry.simple and all(is_array) and not (traced.dependent or traced.written)
-        self._keep(kind, entry)
+        self._keep(signature, entry)
         self.traces += 1
         if config().debug:
             say(f"tg.jit: {self.name}: trace {1e3 * seconds:.1f} ms")
@@ -448,29 +449,30 @@ class Jitted:
             say(str(explain_schedule(stages.schedule, entry.compiled.arena, stages.target)))
         return entry
 
-    def _keep(self, kind: Kind, entry: Entry) -> None:
+    def _keep(self, signature: Signature, entry: Entry) -> None:
         """Keep one more, say so where there are many, and forget those used longest ago where there are too many.
 
         What a forgotten one holds of the state stays with the tensors until another takes it over.
         """
-        self.entries.pop(kind, None)
+        self.entries.pop(signature, None)
         if len(self.entries) + 1 == MANY and not self.told:
             self.told = True
-            why = "" if self.last is None else f" (the last two: {kind.differences(self.last.kind)})"
+            why = "" if self.last is None else f" (the last two: {signature.differences(self.last.signature)})"
             tell(
                 f"tg.jit: {self.name} is compiled for {MANY} kinds of calls{why}. Each takes time and memory, and of "
-                f"more than {KINDS} those used longest ago are compiled again. Fewer shapes are faster: pad to some"
+                f"more than {SIGNATURES} those used longest ago are compiled again. Fewer shapes are faster: "
+                "pad to some"
             )
-        while len(self.entries) >= KINDS:
+        while len(self.entries) >= SIGNATURES:
             del self.entries[next(iter(self.entries))]
-        self.entries[kind] = entry
+        self.entries[signature] = entry
 
     def entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
         """What calls with such arguments run, compiled if need be."""
-        kind, _, leaves, is_array = describe(args, kwargs)
+        signature, _, leaves, is_array = describe(args, kwargs)
         with self.lock:
-            entry = self.entries.get(kind)
-            return self._compile(kind, leaves, is_array) if entry is None or not entry.fits() else entry
+            entry = self.entries.get(signature)
+            return self._compile(signature, leaves, is_array) if entry is None or not entry.fits() else entry
 
     def __repr__(self) -> str:
         return self._shown().text()
@@ -480,8 +482,8 @@ class Jitted:
 
     def _shown(self) -> Shown:
         calls = tuple(
-            Call(kind.leaves, kind.grad, len(entry.traced.graph.nodes), entry.seconds, entry.compiled.stages)
-            for kind, entry in list(self.entries.items())
+            Call(signature.leaves, signature.grad, len(entry.traced.graph.nodes), entry.seconds, entry.compiled.stages)
+            for signature, entry in list(self.entries.items())
         )
         runs = tuple(f"fit: {training!r}" for _, training, *_ in self.runs)
         return Shown(self.name, self.function, self.traces, calls, runs)
@@ -557,8 +559,8 @@ def explain(function: Any, *args: Any, **kwargs: Any) -> Explanation:
         return explain_schedule(compiled.stages.schedule, compiled.arena, compiled.stages.target)
 
 
-def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Kind, list[Any], list[Any], list[bool]]:
-    """The kind of a call, the arrays to copy in, all leaves, and which of them are arrays."""
+def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Signature, list[Any], list[Any], list[bool]]:
+    """The signature of a call, the arrays to copy in, all leaves, and which of them are arrays."""
     leaves, tree = flatten((args, kwargs))
     keys: list[Hashable] = []
     arrays: list[Any] = []
@@ -585,7 +587,7 @@ def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Kind, list[
         is_data = isinstance(leaf, np.ndarray) and dtype.kind == "f" and dtype is not mode.dtype  # layers convert it
         keys.append((value.shape, dtype.name, isinstance(leaf, Tensor) and leaf.requires_grad, is_data))
         arrays.append(value)
-    return Kind(tree, tuple(keys), mode.grad, mode.dtype), arrays, leaves, is_array
+    return Signature(tree, tuple(keys), mode.grad, mode.dtype), arrays, leaves, is_array
 
 
 def _check_static(leaf: Any) -> None:

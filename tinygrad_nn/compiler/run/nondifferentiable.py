@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ...errors import GraphError, message
-from ...graph import NO_ATTRS, Node, Op
-from ...pytree import flatten, unflatten
+from ...graph.graph import NO_ATTRS, Node, Op
+from ...support.pytree import flatten, unflatten
 from ...tensor import Tensor
 from ..trace import Traced
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...graph import NO_ATTRS, Array, Graph, Node
+from ...graph.graph import NO_ATTRS, Array, Graph, Node
 from ...ops.source import CONSTANT
 from ..driver import build
 from ..job import Job, Part

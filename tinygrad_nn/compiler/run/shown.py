@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import printable
-from ...tables import html_table, html_text, text_table
+from ...support.tables import html_table, html_text, text_table
 from ..driver import Compilation
 
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from ...config import config, say
 from ...errors import TraceError, message
-from ...graph import Array, Graph
-from ...pytree import flatten
+from ...graph.graph import Array, Graph
+from ...support.pytree import flatten
 from ...tensor import Tensor, no_grad
 from ...tensor.core import constant
 from ..job import Batches, Epochs, Job, Part, Results
@@ -81,8 +81,8 @@ def _nullary(function: Callable[[], Any]) -> Traced:
 
 
 def _trace(step: Jitted, batch: Sequence[Array]) -> Traced:
-    kind, _, leaves, is_array = describe(tuple(Tensor.handle(constant(column)) for column in batch), {})
-    traced = trace(step.function, kind.tree, leaves, is_array)
+    signature, _, leaves, is_array = describe(tuple(Tensor.handle(constant(column)) for column in batch), {})
+    traced = trace(step.function, signature.tree, leaves, is_array)
     if traced.written:
         got = "a step that writes its arguments in place"
         raise TraceError(message("fit", got, "a step that only reads its batch", "compute new tensors from it"))
@@ -92,7 +92,7 @@ def _trace(step: Jitted, batch: Sequence[Array]) -> Traced:
     for position in missing:  # gradients that are not forgotten add up from batch to batch
         tensor: Any = traced.captures[position].handle
         tensor.grad = tensor.new_zeros(tensor.shape)
-    return trace(step.function, kind.tree, leaves, is_array)
+    return trace(step.function, signature.tree, leaves, is_array)
 
 
 def without_gradients(traced: Traced) -> Graph:

@@ -19,8 +19,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...graph import Array, tail_of
-from ...interrupt import PATIENCE, Deferred, beside
+from ...graph.graph import Array, tail_of
+from ...support.interrupt import PATIENCE, Deferred, beside
 from ...tensor.context import HANDLES
 from ..driver import build
 from ..loopir.faults import raise_fault
@@ -28,7 +28,7 @@ from ..loopir.program import Fault
 from ..lower.training_loop import STOPPED, batches_of
 from ..schedule.arena import Arena
 from ..trace import forget
-from .jit import Jitted, State, bring_in, built_as_traced, give_back
+from .jit import Jitted, State, built_as_traced, upload, write_back
 from .traces import named, training_job
 
 NEVER: Final = 2**62  # a batch that does not come
@@ -93,7 +93,7 @@ class Training:
         orders = None if control.order is None else self.view(control.order)
         self.own_order = orders if permuted else None  # made natively
         self.orders = None if permuted else orders
-        self.turns = self.view(control.turns) if control.turns is not None else None
+        self.variants = self.view(control.variants) if control.variants is not None else None
         self.place: tuple[int, int | None] = (0, None)  # of the last error: epoch of the call, and batch if it was one
         batches = list(map(batches_of, job.steps))
         last = [(k, one.rounds - 1 - n, one.short) for k, one in enumerate(batches) for n in range(one.rounds)]
@@ -124,8 +124,8 @@ class Training:
         for k, (rows, numbers) in enumerate(epochs):
             if self.orders is not None:
                 self.orders[k] = rows.reshape(-1)
-            if self.turns is not None:
-                self.turns[k] = self.cases[numbers]
+            if self.variants is not None:
+                self.variants[k] = self.cases[numbers]
 
     def changes(self, handle: Any) -> bool:
         """Whether the run gives this tensor new values."""
@@ -163,7 +163,7 @@ class Training:
                     for one in self.state if seconds >= PATIENCE else ():
                         if one.changes:
                             one.handle.node.value  # noqa: B018  kept, whatever becomes of the memory
-                    bring_in(self.state)
+                    upload(self.state)
                 self.count[...] = epochs
                 self.flags[:epochs] = evaluated
                 self.now[...] = 0
@@ -171,7 +171,7 @@ class Training:
         finally:
             with HANDLES, self.lock:
                 if not self.lost:
-                    give_back(self.state, self.lock)
+                    write_back(self.state, self.lock)
                 for handle in self.cleared:
                     if handle.node.slot is not None:
                         handle.node.slot.grad = None
@@ -205,19 +205,19 @@ class Training:
     def _fail(self, code: int, first: int) -> None:
         fault: Fault = self.schedule.program.faults[code - 1]
         epoch, batch = self.now.tolist()
-        judging = code in self.made.judging
-        self.place = epoch, None if judging else batch
-        where = {"epoch": epoch + first} | ({} if judging else {"batch": batch})
+        evaluating = code in self.made.evaluating
+        self.place = epoch, None if evaluating else batch
+        where = {"epoch": epoch + first} | ({} if evaluating else {"batch": batch})
         if fault.buffer is None:
             raise_fault(fault, None, where)
             return
         lengths = fault.buffer.shape
-        if not judging and self._is_short(epoch, batch):  # behind its rows stands what was left from before
+        if not evaluating and self._is_short(epoch, batch):  # behind its rows stands what was left from before
             lengths = tuple(tail_of(n) or n for n in lengths)
         raise_fault(fault, self.view(fault.buffer)[tuple(map(slice, lengths))], where)
 
     def _is_short(self, epoch: int, batch: int) -> bool:
         """Whether a batch is the short one of a body that serves both."""
-        if self.turns is not None:
-            return bool(self.turns[epoch % len(self.turns), batch, 1])
+        if self.variants is not None:
+            return bool(self.variants[epoch % len(self.variants), batch, 1])
         return batch == self.rounds - 1 and bool(self.cases[-1, 1])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...graph import Array
+from ...graph.graph import Array
 from ..loopir.ir import Buffer
 from .schedule import Schedule
 

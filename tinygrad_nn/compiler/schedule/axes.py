@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from math import ceil, inf, prod
 from typing import Final
 
-from ...graph import Shape
-from ...scalar import walk
+from ...graph.graph import Shape
+from ...graph.scalar import walk
 from ..loopir.ir import (
     Access,
     Affine,

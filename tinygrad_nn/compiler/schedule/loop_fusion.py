@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from ...scalar import walk
+from ...graph.scalar import walk
 from ..loopir.ir import (
     Access,
     Affine,

@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from math import ceil, inf
 from typing import Final
 
-from ...scalar import param
+from ...graph.scalar import param
 from ..loopir.ir import Access, Buffer, Check, Kernel, Store, Var, affine, nest
 from ..loopir.program import Program, Region, Repeat, Span, spans, with_spans
 

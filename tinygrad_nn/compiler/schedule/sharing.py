@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ...scalar import Expr, param, walk
+from ...graph.scalar import Expr, param, walk
 from ..loopir.canonical import Form, canonical
 from ..loopir.ir import Buffer, Kernel, Register, Var, expressions
 from ..loopir.program import Program

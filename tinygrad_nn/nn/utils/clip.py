@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...errors import GraphError, TraceError, message
-from ...settings import number, typed
+from ...support.settings import number, typed
 from ...tensor import Tensor, no_grad
 from ...tensor.creation import zeros
 from ...tensor.door import listed_tensors

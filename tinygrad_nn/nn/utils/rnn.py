@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import DTypeError, ShapeError, message
-from ...settings import typed
+from ...support.settings import typed
 from ...tensor import Tensor
 from ...tensor.creation import as_tensor
 from ...tensor.door import taken, takes_data

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...errors import ShapeError, message
-from ...settings import typed
+from ...support.settings import typed
 from ...tensor import Tensor, no_grad
 from ...tensor.door import listed_tensors, takes_data
 

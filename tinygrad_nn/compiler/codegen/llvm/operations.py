@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ....graph import DType
-from ....scalar import BOOL, FLOAT32, INT32
+from ....graph.graph import DType
+from ....graph.scalar import BOOL, FLOAT32, INT32
 from ...expand.code import Value
 from .text import SUFFIX, TYPES, Text, literal, vector
 

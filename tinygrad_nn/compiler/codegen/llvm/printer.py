@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from ....scalar import BOOL, FLOAT64
+from ....graph.scalar import BOOL, FLOAT64
 from ...expand.code import Block, Call, Check, Expanded, Function, Gemm, Loop, Part, Statement, Store, Value, When
 from .operations import OPERATIONS, mangled, memory
 from .text import Text, literal, vector

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ....graph import DType
-from ....scalar import BOOL, FLOAT32, FLOAT64, INT32, INT64
+from ....graph.graph import DType
+from ....graph.scalar import BOOL, FLOAT32, FLOAT64, INT32, INT64
 from ...expand.code import Value
 from ...loopir.ir import Buffer
 

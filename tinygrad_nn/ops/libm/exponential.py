@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ..scalar import FLOAT32, FLOAT64, DType, Expr
+from ...graph.scalar import FLOAT32, FLOAT64, DType, Expr
 from .polynomial import at_least, at_most, polynomial
 
 LOG2_E: Final = 1.4426950408889634

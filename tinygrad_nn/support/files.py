@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from .errors import FileError, message
+from ..errors import FileError, message
 
 
 def as_path(op: str, path: Any) -> Path:

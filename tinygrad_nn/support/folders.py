@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from .errors import MissingExtra
+from ..errors import MissingExtra
 from .extras import require
 
 POSIX: Final = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")

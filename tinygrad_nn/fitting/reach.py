@@ -20,11 +20,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from .history import History
-from .nn import Buffer, Module, Parameter
-from .optim import Optimizer
-from .random import Generator
-from .tensor import Tensor
+from ..history import History
+from ..nn import Buffer, Module, Parameter
+from ..optim import Optimizer
+from ..random import Generator
+from ..tensor import Tensor
 
 _PLAIN: Final = frozenset((bool, int, float, str, type(None)))
 LARGE: Final = 10_000  # entries from which a list, a tuple or a dict is taken for data and not for state

@@ -11,7 +11,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Final
 
-from .errors import MissingExtra, message
+from ..errors import MissingExtra, message
 
 EXTRAS: Final = MappingProxyType(
     {

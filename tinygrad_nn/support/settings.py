@@ -14,7 +14,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
-from .errors import ConfigError, DTypeError, TinygradError, TraceError, message
+from ..errors import ConfigError, DTypeError, TinygradError, TraceError, message
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from ..scalar import FLOAT32, FLOAT64, Expr, const
+from ...graph.scalar import FLOAT32, FLOAT64, Expr, const
 from .exponential import bounded, exp, exp_parts, scaled
 from .logarithm import log, log_parts
 

@@ -16,7 +16,7 @@ try:
 except ImportError:  # a system without limits of a process
     resource = None  # type: ignore[assignment]
 
-from .errors import TooLarge, message
+from ..errors import TooLarge, message
 
 SMALL: Final = 2**28  # bytes that nobody is asked for
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")

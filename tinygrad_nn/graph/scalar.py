@@ -21,7 +21,7 @@ from typing import Any, Final, SupportsFloat
 
 import numpy as np
 
-from .errors import DTypeError, message
+from ..errors import DTypeError, message
 from .fused import fma
 
 DType = np.dtype[Any]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Final
 
-from .errors import ShapeError, message
+from ..errors import ShapeError, message
 
 
 @dataclass(frozen=True, slots=True)

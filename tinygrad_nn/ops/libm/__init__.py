@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 
-from ..scalar import DType, Expr, param, walk
+from ...graph.scalar import DType, Expr, param, walk
 
 
 @cache

@@ -20,22 +20,22 @@ from typing import Any, Final, Literal, cast
 
 import numpy as np
 
-from .anomaly import Origin, Watcher, watched_by
-from .errors import ConfigError, NonFiniteError, TinygradError, message
-from .graph import Array
-from .history import History
-from .ops.lookup import Divisor, Lookup, row_words
-from .pytree import flatten
-from .settings import shown
-from .tensor import Tensor
-from .tensor.context import user_level
-from .tensor.core import Core, constant, mode
+from ..anomaly import Origin, Watcher, watched_by
+from ..errors import ConfigError, NonFiniteError, TinygradError, message
+from ..graph.graph import Array
+from ..history import History
+from ..ops.lookup import Divisor, Lookup, row_words
+from ..support.pytree import flatten
+from ..support.settings import shown
+from ..tensor import Tensor
+from ..tensor.context import user_level
+from ..tensor.core import Core, constant, mode
 
 Reaction = Literal["warn", "raise", "ignore"]
 REACTIONS: Final = ("warn", "raise", "ignore")
 SHOWN: Final = 5  # rows that a message names
 TRIED: Final = 1024  # rows of a batch that are run one by one, to find which of them is bad
-_HOME: Final = str(Path(__file__).parent)
+_HOME: Final = str(Path(__file__).parents[1])
 
 
 class NonFiniteWarning(RuntimeWarning):

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ..scalar import FLOAT32, FLOAT64, DType, Expr, const
+from ...graph.scalar import FLOAT32, FLOAT64, DType, Expr, const
 from .polynomial import fast_two_sum, polynomial, two_product
 
 _SQRT_HALF: Final = {FLOAT32: 0x3F3504F3, FLOAT64: 0x3FE6A09E667F3BCD}  # the bits of sqrt(1/2)

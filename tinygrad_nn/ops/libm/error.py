@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ..scalar import FLOAT32, FLOAT64, DType, Expr, const
+from ...graph.scalar import FLOAT32, FLOAT64, DType, Expr, const
 from .exponential import exp_parts, expm1, scaled
 from .polynomial import at_most, fast_two_sum, polynomial, two_product
 

@@ -21,13 +21,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from .errors import ConfigError, DataError, TinygradError, message
-from .history import History
-from .nn import Module
-from .random import Generator, default_generator
+from ..errors import ConfigError, DataError, TinygradError, message
+from ..history import History
+from ..nn import Module
+from ..random import Generator, default_generator
+from ..serialize import StrPath, checkpoint_path, load, packed, unpacked
+from ..tensor import no_grad
 from .reach import Reached, put_back, same_type, tensors_in
-from .serialize import StrPath, checkpoint_path, load, packed, unpacked
-from .tensor import no_grad
 
 KIND: Final = "checkpoint of tg.fit"
 SHARED: Final = {"numpy.random": np.random.mtrand._rand, "random": random._inst}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from ..scalar import FLOAT32, FLOAT64, Expr
+from ...graph.scalar import FLOAT32, FLOAT64, Expr
 from .logarithm import log, log1p
 
 _LARGE: Final = {FLOAT32: 2.0**12, FLOAT64: 2.0**28}

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..scalar import FLOAT32, FLOAT64, Expr
+from ...graph.scalar import FLOAT32, FLOAT64, Expr
 from .polynomial import fast_two_sum, polynomial
 
 _LIMIT: Final = 2.0**48

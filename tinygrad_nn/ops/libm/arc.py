@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from ..scalar import FLOAT32, FLOAT64, Expr, const
+from ...graph.scalar import FLOAT32, FLOAT64, Expr, const
 from .polynomial import polynomial
 
 _TERMS: Final = {FLOAT32: 10, FLOAT64: 23}

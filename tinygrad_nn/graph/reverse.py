@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
-from .errors import GraphError, ShapeError, message
+from ..errors import GraphError, ShapeError, message
 from .graph import GradSlot, Node, reachable
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .errors import DataError, message
+from ..errors import DataError, message
 from .memory import check_fits
 from .settings import shown
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..scalar import Expr, const
+from ...graph.scalar import Expr, const
 
 
 def polynomial(x: Expr, coefficients: Sequence[float]) -> Expr:

@@ -19,8 +19,8 @@ from typing import Any, Final, Literal, NoReturn, Self
 
 import numpy as np
 
-from .arrays import Array as Array
-from .errors import GraphError, TinygradError, message
+from ..errors import GraphError, TinygradError, message
+from ..support.arrays import Array as Array
 
 Shape = tuple[int, ...]
 DType = np.dtype[Any]

@@ -26,6 +26,7 @@ from ..optim import Optimizer
 from ..random import Generator
 from ..tensor import Tensor
 
+_PACKAGE: Final = __name__.partition(".")[0]
 _PLAIN: Final = frozenset((bool, int, float, str, type(None)))
 LARGE: Final = 10_000  # entries from which a list, a tuple or a dict is taken for data and not for state
 Put = Callable[[Any], None]
@@ -151,7 +152,7 @@ def _has_state(value: Any) -> bool:
 
 @lru_cache(maxsize=256)
 def _is_of_ours(kind: type) -> bool:
-    return any(base.__module__.startswith(f"{__package__}.") for base in kind.__mro__)
+    return any(base.__module__.startswith(f"{_PACKAGE}.") for base in kind.__mro__)
 
 
 # ---- plain data ---------------------------------------------------------------------------------------------------
@@ -374,7 +375,7 @@ def _is_installed(module: str | None) -> bool:
     top = (module or "builtins").partition(".")[0]
     if top == "__main__":
         return False
-    if top in sys.stdlib_module_names or top in (__package__, "numpy"):
+    if top in sys.stdlib_module_names or top in (_PACKAGE, "numpy"):
         return True
     file = getattr(sys.modules.get(module or ""), "__file__", None) or ""
     return "site-packages" in file or "dist-packages" in file

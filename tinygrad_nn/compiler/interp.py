@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import GraphError, message
 from ..graph.graph import Array, DType
 from ..graph.scalar import OPERATIONS, Expr, walk
-from .loopir.faults import raise_fault
+from .loopir.faults import raise_code
 from .loopir.ir import (
     TAIL,
     Access,
@@ -33,7 +33,7 @@ from .loopir.ir import (
     Var,
     show,
 )
-from .loopir.program import Fault, Program, Region, Repeat, Span
+from .loopir.program import Program, Region, Repeat, Span
 
 
 def run(program: Program, values: Sequence[Any]) -> tuple[list[Array], list[Array]]:
@@ -167,8 +167,7 @@ class Interpreter:
     def check(self, one: Check) -> None:
         """Stop where the condition does not hold."""
         if not self.value(one.condition):
-            fault: Fault = self.program.faults[one.code - 1]
-            raise_fault(fault, None if fault.buffer is None else self.arrays[fault.buffer])
+            raise_code(self.program, one.code, self.arrays.__getitem__)
 
     def gemm(self, one: Gemm) -> None:
         """A product of two matrices."""

@@ -16,7 +16,7 @@ from ..graph.graph import Array
 from ..graph.scalar import OPERATIONS
 from .expand.code import Block, Call, Check, Expanded, Gemm, Loop, Part, Statement, Store, Value, When, show
 from .interp import poison
-from .loopir.faults import raise_fault
+from .loopir.faults import raise_code
 from .loopir.ir import Buffer
 from .schedule.arena import Arena
 
@@ -29,8 +29,7 @@ def simulate(expanded: Expanded, values: Sequence[Any]) -> tuple[list[Array], li
         np.copyto(machine.arena.view(buffer), value)
     code = machine.run()
     if code:
-        fault = program.faults[code - 1]
-        raise_fault(fault, None if fault.buffer is None else machine.arena.view(fault.buffer))
+        raise_code(program, code, machine.arena.view)
     states = [machine.arena.view(old) for old, _ in program.updates]
     return [np.array(machine.arena.view(buffer)) for buffer in program.outputs], [np.array(state) for state in states]
 

@@ -18,8 +18,7 @@ from ...graph.graph import NO_ATTRS, Array, Graph, Node
 from ...ops.source import CONSTANT
 from ..driver import build
 from ..job import Job, Part
-from ..loopir.faults import raise_fault
-from ..loopir.program import Fault
+from ..loopir.faults import raise_code
 from ..schedule.arena import Arena
 from ..target import Target
 
@@ -88,5 +87,4 @@ class Compiled:
 
     def fail(self, code: int) -> None:
         """Raise the error of a check that did not hold."""
-        fault: Fault = self.stages.schedule.program.faults[code - 1]
-        raise_fault(fault, None if fault.buffer is None else self.arena.view(fault.buffer))
+        raise_code(self.stages.schedule.program, code, self.arena.view)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..compiler import Jitted, jit
-from ..errors import GradcheckError, message
+from ..errors import GradcheckError, message, printable
 from ..graph.graph import Node
 from ..nn import Module
 from ..ops.source import CONSTANT
@@ -194,7 +194,8 @@ def _parameters(given: Any, called: Mapping[int, str]) -> dict[str, Tensor]:
 
 def _checked_tensor(name: Any, x: Any) -> Tensor:
     if not isinstance(x, Tensor):
-        got = f"{type(x).__name__} as {name if isinstance(name, str) and name.isprintable() else shown(name)}"
+        called = printable(name, keep="") if isinstance(name, str) else shown(name)
+        got = f"{type(x).__name__} as {called}"
         raise GradcheckError(message("gradcheck", got, "a module, tensors, or tensors by name"))
     return x
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from ..errors import printable
 from ..support.extras import require
 from .description import Arrow, Box, Description, Frame, common
 from .folding import cost
@@ -42,7 +43,7 @@ _LONGEST: Final = 80
 def _shown(line: str) -> str:
     """A line that can be printed: control characters by their code, cut where it is too long."""
     short = line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in short)
+    return printable(short, keep="")
 
 
 def _label(graphviz: Any, *lines: str) -> str:

@@ -178,7 +178,7 @@ class _Columns(Fitted):
     def _check_columns(self, x: Tensor) -> Tensor:
         if x.ndim == 0 or x.shape[-1] != self.width:
             expected = f"(..., {self.width})" + (f" with the columns {', '.join(self.names)}" if self.names else "")
-            hint = "a single column is x.reshape(-1, 1)"
+            hint = "a single column is x.reshape(-1, 1)" if x.ndim < 2 else ""
             raise ShapeError(message(type(self).__name__, f"shape {x.shape}", expected, hint))
         return x
 

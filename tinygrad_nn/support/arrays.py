@@ -86,7 +86,7 @@ def matrix(op: str, x: Any, names: Sequence[str] | None, width: int | None = Non
     if matrix.ndim != 2 or (width is not None and matrix.shape[1] != width):
         columns = "columns" if width is None else f"{width} columns" + (f" ({', '.join(names)})" if names else "")
         raise DataError(message(op, f"shape {matrix.shape}", f"(rows, columns) with {columns}",
-                                "a single column is x.reshape(-1, 1)"))
+                                "a single column is x.reshape(-1, 1)" if matrix.ndim < 2 else ""))
     check_finite(op, matrix, "data", names, allow_nan)
     return matrix
 

@@ -95,10 +95,25 @@ class Attributes:
         return {name: value for name, value in vars(self.owner).items() if name not in self.ignored}
 
 
+def _said(change: Callable[..., Any]) -> Any:
+    """A method of a list or a dict that changes it, and says so."""
+
+    @wraps(change)
+    def method(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return change(*args, **kwargs)
+        finally:
+            replaced()  # not before: a call of another thread might find nothing changed yet
+
+    return method
+
+
 class Watched(dict[K, V]):
     """A dict whose changes are said, also by those dicts that are its values."""
 
     __slots__ = ()
+
+    __delitem__, pop, popitem, clear = _said(dict.__delitem__), _said(dict.pop), _said(dict.popitem), _said(dict.clear)
 
     def __init__(self, values: Mapping[K, V] | Iterable[tuple[K, V]] = ()) -> None:
         super().__init__({key: _watched(value) for key, value in dict(values).items()})
@@ -106,25 +121,6 @@ class Watched(dict[K, V]):
     def __setitem__(self, key: K, value: V) -> None:
         super().__setitem__(key, _watched(value))
         replaced()
-
-    def __delitem__(self, key: K) -> None:
-        super().__delitem__(key)
-        replaced()
-
-    def clear(self) -> None:
-        """Remove everything."""
-        super().clear()
-        replaced()
-
-    def pop(self, *args: Any) -> Any:
-        """Remove a key and return its value."""
-        replaced()
-        return super().pop(*args)
-
-    def popitem(self) -> tuple[K, V]:
-        """Remove the last key."""
-        replaced()
-        return super().popitem()
 
     def setdefault(self, key: K, default: Any = None) -> Any:
         """The value of a key, which gets one if it has none."""
@@ -144,17 +140,6 @@ class Watched(dict[K, V]):
 
 def _watched(value: Any) -> Any:
     return Watched(value) if type(value) is dict else value
-
-
-def _said(change: Callable[..., Any]) -> Any:
-    """A method of a list that changes it, and says so."""
-
-    @wraps(change)
-    def method(*args: Any, **kwargs: Any) -> Any:
-        replaced()
-        return change(*args, **kwargs)
-
-    return method
 
 
 class WatchedList(list[E]):

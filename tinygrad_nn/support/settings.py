@@ -148,32 +148,39 @@ class Kind(NamedTuple):
             raise error(message(owner, f"{name} {shown(value)}", self.words))
 
 
-_KINDS: Final[Mapping[str, tuple[tuple[type, ...], Callable[[Any], bool], str]]] = {  # by a part of an annotation
-    "int": ((int,), is_whole, "an integer"),
-    "float": ((int, float), _is_scalar, "a number"),
-    "Number": ((int, float), _is_scalar, "a number"),
-    "bool": ((bool,), _is_bool, "True or False"),
-    "str": ((str,), lambda value: isinstance(value, str), "a text"),
-    "None": ((type(None),), lambda value: value is None, "None"),
-    "Callable": ((), callable, "a function"),
-    "Mapping": ((dict,), lambda value: isinstance(value, Mapping), "a mapping"),
-    "Generator": ((), lambda value: hasattr(value, "bits"), "a tg.Generator"),
-    "Sequence": ((tuple, list), lambda value: isinstance(value, (Sequence, range)) or _is_vector(value), "a sequence"),
-    "Iterable": ((tuple, list), lambda value: is_iterable(value), "an iterable"),
-    "dict": ((dict,), lambda value: isinstance(value, Mapping), "a mapping"),
-    "Ints": ((int, tuple, list),
-             lambda value: is_whole(value) or isinstance(value, (list, tuple, range)) or _is_vector(value),
-             "an integer or a sequence of them"),
-    "Argnums": ((int,), lambda value: is_whole(value) or isinstance(value, (list, tuple, range)) or _is_vector(value),
-                "an integer or a sequence of them"),
-    "Average": ((str,), lambda value: isinstance(value, str), "a text"),
-    "FanMode": ((str,), lambda value: isinstance(value, str), "a text"),
-    "Literal": ((str,), lambda value: isinstance(value, str), "a text"),
-}  # fmt: skip
-
-
 def _is_vector(value: Any) -> bool:
     return len(getattr(value, "shape", ())) == 1 and not isinstance(value, type)
+
+
+def _are_whole(value: Any) -> bool:
+    """An integer, or what holds several: whether each of them is one is for those to say who use them."""
+    return is_whole(value) or isinstance(value, (list, tuple, range)) or _is_vector(value)
+
+
+_Rule = tuple[tuple[type, ...], Callable[[Any], bool], str]
+_NUMBER: Final[_Rule] = ((int, float), _is_scalar, "a number")
+_TEXT: Final[_Rule] = ((str,), lambda value: isinstance(value, str), "a text")
+_INTS: Final[_Rule] = ((int, tuple, list), _are_whole, "an integer or a sequence of them")
+_MAPPING: Final[_Rule] = ((dict,), lambda value: isinstance(value, Mapping), "a mapping")
+_KINDS: Final[Mapping[str, _Rule]] = {  # by a part of an annotation
+    "int": ((int,), is_whole, "an integer"),
+    "float": _NUMBER,
+    "Number": _NUMBER,
+    "bool": ((bool,), _is_bool, "True or False"),
+    "str": _TEXT,
+    "Average": _TEXT,
+    "FanMode": _TEXT,
+    "Literal": _TEXT,
+    "None": ((type(None),), lambda value: value is None, "None"),
+    "Callable": ((), callable, "a function"),
+    "Mapping": _MAPPING,
+    "dict": _MAPPING,
+    "Generator": ((), lambda value: hasattr(value, "bits"), "a tg.Generator"),
+    "Sequence": ((tuple, list), lambda value: isinstance(value, (Sequence, range)) or _is_vector(value), "a sequence"),
+    "Iterable": ((tuple, list), is_iterable, "an iterable"),
+    "Ints": _INTS,
+    "Argnums": _INTS,
+}
 
 
 @functools.cache

@@ -520,11 +520,7 @@ def test_nothing_of_the_first_one_is_kept() -> None:
     del made, step
     gc.collect()
     assert [one() for one in gone] == [None] * len(gone)
-    assert is_known(WORKS["Adam"](2).step, *made_args())
-
-
-def made_args() -> tuple[Any, ...]:
-    return X, Y
+    assert is_known(WORKS["Adam"](2).step, X, Y)
 
 
 def test_a_constant_is_kept_as_it_was() -> None:

@@ -8,6 +8,15 @@ from dataclasses import dataclass
 
 MICROSECONDS, MILLISECONDS = 1e6, 1e3
 PAYMENTS = 45_111  # sequences of the large fraud model: four fifths of 56,389
+ADAM = {  # classifiers: their widths
+    "adam-16": (16, 32, 4),
+    "adam-64": (64, 64, 64, 10),
+    "adam-128": (128, 128, 10),
+    "adam-256": (256, 256, 256, 10),
+    "mlp-784": (784, 256, 10),
+    "adam-784": (784, 512, 512, 10),
+    "adam-1024": (1024, 1024, 1024, 10),
+}
 SEQUENCES = 56_389 * 10 * (29 + 1) * 8 / 2**20  # MB of the features and targets of all
 
 
@@ -111,15 +120,28 @@ WORKLOADS = {
             labels=True,
             targets=(Target(3.0),),
         ),
+        *(
+            Workload(
+                name,
+                f"{'-'.join(map(str, widths))} ReLU/softmax, batch 128, Adam 1e-3, float32, a step called from Python",
+                "us/call",
+                MICROSECONDS,
+                200,
+                40,
+                tolerance=1e-3,
+                targets=(Target(1.0, "torch"), Target(1.0, "jax")),
+            )
+            for name, widths in ADAM.items()
+        ),
         Workload(
-            "mlp-784",
-            "784-256-10 ReLU/softmax, batch 128, Adam 1e-3, float32, a step called from Python",
-            "us/call",
+            "full-batch",
+            "4-32-16-4 tanh, mean squared error, full batch of 10,000, Adam 1e-3, float32",
+            "us/epoch",
             MICROSECONDS,
-            200,
-            40,
+            1000,
+            100,
             tolerance=1e-3,
-            targets=(Target(1.0, "torch"),),
+            targets=(Target(0.25, "torch"),),
         ),
         Workload(
             "mlp-64",
@@ -193,7 +215,28 @@ WORKLOADS = {
             500,
             10,
             tolerance=1e-3,
-            targets=(Target(0.5, "torch"),),
+            targets=(Target(0.5, "torch"), Target(0.5, "jax")),
+        ),
+        Workload(
+            "gru",
+            "29-128-1 GRU, batch 64, 50 steps, mean squared error, SGD 0.01, float32, a step called from Python",
+            "us/call",
+            MICROSECONDS,
+            500,
+            10,
+            tolerance=1e-3,
+            targets=(Target(0.5, "torch"), Target(0.5, "jax")),
+        ),
+        Workload(
+            "bilstm",
+            "29-64-1 LSTM of two layers in both directions, batch 64, 50 steps, mean squared error, SGD 0.01, float32, "
+            "a step called from Python",
+            "us/call",
+            MICROSECONDS,
+            500,
+            10,
+            tolerance=1e-3,
+            targets=(Target(0.6, "torch"), Target(0.6, "jax")),
         ),
         Workload(
             "csv",

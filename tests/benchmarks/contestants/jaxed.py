@@ -10,16 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..workloads import ADAM
 from . import Run, Sample, Setting, Table, passes, repeated
 
 jax.config.update("jax_enable_x64", True)
 CHUNK = 100
 
 
-def forward(weights: Sequence[Any], x: Any) -> Any:
-    """The layers, ReLU between them."""
+def forward(weights: Sequence[Any], x: Any, activation: Callable[[Any], Any] = jax.nn.relu) -> Any:
+    """The layers, an activation between them."""
     for k in range(0, len(weights), 2):
-        x = (jax.nn.relu(x) if k else x) @ weights[k].T + weights[k + 1]
+        x = (activation(x) if k else x) @ weights[k].T + weights[k + 1]
     return x
 
 
@@ -128,8 +129,8 @@ def inference(setting: Setting) -> Run:
     return repeated(lambda: predict(weights, x), lambda found: [float(k) for k in found], lambda: None)
 
 
-def mlp_784(setting: Setting) -> Run:
-    """Calls, over eight batches in turn."""
+def trained(setting: Setting, loss: Callable[..., Any], batches: Sequence[tuple[Any, Any]]) -> Run:
+    """Calls of steps with Adam."""
 
     def moments() -> Any:
         zeros = [(jnp.zeros(w.shape, w.dtype), jnp.zeros(w.shape, w.dtype)) for w in setting.weights()]
@@ -137,7 +138,7 @@ def mlp_784(setting: Setting) -> Run:
 
     def adam(state: Any, x: Any, y: Any) -> tuple[Any, Any]:
         weights, (before, count) = state
-        value, gradients = jax.value_and_grad(cross_entropy)(weights, x, y)
+        value, gradients = jax.value_and_grad(loss)(weights, x, y)
         count = count + 1
         new, after = [], []
         for w, g, (m, v) in zip(weights, gradients, before, strict=True):
@@ -146,7 +147,21 @@ def mlp_784(setting: Setting) -> Run:
             after.append((m, v))
         return (new, (after, count)), value
 
-    return calls(setting, adam, list(zip(setting.arrays["x"], setting.arrays["y"], strict=True)), moments)
+    return calls(setting, adam, batches, moments)
+
+
+def classifier(setting: Setting) -> Run:
+    """Calls, over eight batches in turn."""
+    return trained(setting, cross_entropy, list(zip(setting.arrays["x"], setting.arrays["y"], strict=True)))
+
+
+def full_batch(setting: Setting) -> Run:
+    """Epochs of one step."""
+
+    def loss(weights: Any, x: Any, y: Any) -> Any:
+        return ((forward(weights, x, jnp.tanh) - y) ** 2).mean()
+
+    return trained(setting, loss, [(setting.arrays["x"], setting.arrays["y"])])
 
 
 def mlp_64(setting: Setting) -> Run:
@@ -246,24 +261,52 @@ def fraud_kaggle_64(setting: Setting) -> Run:
     return over(setting, epoch)
 
 
-def lstm(setting: Setting) -> Run:
-    """Calls."""
+def lstm_layer(weights: Sequence[Any], x: Any) -> Any:
+    """(T, N, F) to (T, N, H)."""
+    w_ih, w_hh, b_ih, b_hh = weights
+    zeros = jnp.zeros((x.shape[1], w_hh.shape[1]), x.dtype)
 
-    def loss(weights: Any, x: Any, y: Any) -> Any:
-        w_ih, w_hh, b_ih, b_hh, w_out, b_out = weights
-        zeros = jnp.zeros((x.shape[0], w_hh.shape[1]), x.dtype)
+    def step(state: Any, z: Any) -> tuple[Any, Any]:
+        h, c = state
+        i, f, g, o = jnp.split(z + h @ w_hh.T, 4, axis=1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c), h
 
-        def step(state: Any, z: Any) -> tuple[Any, Any]:
-            h, c = state
-            i, f, g, o = jnp.split(z + h @ w_hh.T, 4, axis=1)
-            c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
-            h = jax.nn.sigmoid(o) * jnp.tanh(c)
-            return (h, c), h
+    return jax.lax.scan(step, (zeros, zeros), x @ w_ih.T + b_ih + b_hh)[1]
 
-        _, h = jax.lax.scan(step, (zeros, zeros), (x @ w_ih.T + b_ih + b_hh).swapaxes(0, 1))
+
+def gru_layer(weights: Sequence[Any], x: Any) -> Any:
+    """(T, N, F) to (T, N, H)."""
+    w_ih, w_hh, b_ih, b_hh = weights
+
+    def step(h: Any, z: Any) -> tuple[Any, Any]:
+        r, u, n = jnp.split(z, 3, axis=1)
+        hr, hu, hn = jnp.split(h @ w_hh.T + b_hh, 3, axis=1)
+        n = jnp.tanh(n + jax.nn.sigmoid(r + hr) * hn)
+        u = jax.nn.sigmoid(u + hu)
+        h = (1 - u) * n + u * h
+        return h, h
+
+    return jax.lax.scan(step, jnp.zeros((x.shape[1], w_hh.shape[1]), x.dtype), x @ w_ih.T + b_ih)[1]
+
+
+def both_ways(weights: Sequence[Any], x: Any) -> Any:
+    """A layer forward in time, and one backward."""
+    return jnp.concatenate([lstm_layer(weights[:4], x), lstm_layer(weights[4:], x[::-1])[::-1]], axis=2)
+
+
+def sequences(*layers: Callable[[Sequence[Any], Any], Any]) -> Callable[[Setting], Run]:
+    """Calls of a net of recurrent layers and a linear one."""
+
+    def loss(weights: Sequence[Any], x: Any, y: Any) -> Any:
+        *recurrent, w_out, b_out = weights
+        h, each = x.swapaxes(0, 1), len(recurrent) // len(layers)
+        for k, layer in enumerate(layers):
+            h = layer(recurrent[k * each : (k + 1) * each], h)
         return ((h.swapaxes(0, 1) @ w_out.T + b_out - y) ** 2).mean()
 
-    return calls(setting, descend(loss, 0.01), [(setting.arrays["x"], setting.arrays["y"])])
+    return lambda setting: calls(setting, descend(loss, 0.01), [(setting.arrays["x"], setting.arrays["y"])])
 
 
 WORKLOADS: Table = {
@@ -271,11 +314,14 @@ WORKLOADS: Table = {
     "titanic": titanic,
     "step": step,
     "inference": inference,
-    "mlp-784": mlp_784,
+    **dict.fromkeys(ADAM, classifier),
+    "full-batch": full_batch,
     "mlp-64": mlp_64,
     "fraud-small": fraud_small,
     "fraud-small-batch": fraud_small_batch,
     "fraud-kaggle": fraud_kaggle,
     "fraud-kaggle-64": fraud_kaggle_64,
-    "lstm": lstm,
+    "lstm": sequences(lstm_layer),
+    "gru": sequences(gru_layer),
+    "bilstm": sequences(both_ways, both_ways),
 }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
 
+from ..workloads import ADAM
 from . import Run, Sample, Setting, Table, fingerprint, passes, repeated
 
 
@@ -27,12 +29,12 @@ def begin(setting: Setting) -> Callable[..., Any]:
     return tg.jit
 
 
-def layers(setting: Setting) -> nn.Sequential:
-    """Linear layers of the weights' shapes, with ReLU between them."""
+def layers(setting: Setting, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Linear layers of the weights' shapes, with an activation between them."""
     found: list[nn.Module] = []
     weights = [w for w in setting.weights() if w.ndim == 2]
     for w in weights:
-        found += [nn.Linear(w.shape[1], w.shape[0], bias=len(weights) > 1), nn.ReLU()]
+        found += [nn.Linear(w.shape[1], w.shape[0], bias=len(weights) > 1), activation()]
     return nn.Sequential(*found[:-1])
 
 
@@ -155,7 +157,7 @@ def inference(setting: Setting) -> Run:
     return quiet
 
 
-def mlp_784(setting: Setting) -> Run:
+def adam(setting: Setting) -> Run:
     """Calls, over eight batches in turn."""
     wrap, model = begin(setting), layers(setting)
     opt = optim.Adam(model.parameters(), lr=1e-3)
@@ -163,9 +165,11 @@ def mlp_784(setting: Setting) -> Run:
     return calls(setting, model, opt, wrap(classify(model, opt)), batches)
 
 
-def regress(model: Any, rate: float, reduction: str) -> tuple[Any, Callable[[Any, Any], Any]]:
+def regress(
+    model: Any, rate: float, reduction: str, descent: Callable[..., Any] = optim.SGD
+) -> tuple[Any, Callable[[Any, Any], Any]]:
     """The optimizer, and a step on squares."""
-    opt = optim.SGD([p for p in model.parameters() if p.requires_grad], lr=rate)
+    opt = descent([p for p in model.parameters() if p.requires_grad], lr=rate)
 
     def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
         opt.zero_grad()
@@ -182,6 +186,21 @@ def mlp_64(setting: Setting) -> Run:
     wrap, model = begin(setting), layers(setting)
     opt, step = regress(model, 0.01, "mean")
     return calls(setting, model, opt, wrap(step), [(setting.arrays["x"], setting.arrays["y"])])
+
+
+def full_batch(setting: Setting) -> Run:
+    """Epochs of one step."""
+    wrap, arrays, model = begin(setting), setting.arrays, layers(setting, nn.Tanh)
+    opt, descend = regress(model, 1e-3, "mean", optim.Adam)
+    step = wrap(descend)
+
+    def run(iterations: int) -> Sample:
+        reset(setting, model, opt)
+        start = time.perf_counter()
+        history = tg.fit(step, (arrays["x"], arrays["y"]), epochs=iterations, shuffle=False, progress=False)
+        return Sample(time.perf_counter() - start, [float(history["loss"][-1])])
+
+    return run
 
 
 class Recurrent(nn.Module):
@@ -264,10 +283,10 @@ def csv(setting: Setting) -> Run | None:
     return run
 
 
-def lstm(setting: Setting) -> Run:
+def sequences(make: Callable[[], nn.Module], hidden: int, setting: Setting) -> Run:
     """Calls."""
     wrap = begin(setting)
-    model = Recurrent(nn.LSTM(29, 64, batch_first=True), 64, frozen=False)
+    model = Recurrent(make(), hidden, frozen=False)
     opt, step = regress(model, 0.01, "mean")
     return calls(setting, model, opt, wrap(step), [(setting.arrays["x"], setting.arrays["y"])])
 
@@ -277,12 +296,15 @@ WORKLOADS: Table = {
     "titanic": titanic,
     "step": step,
     "inference": inference,
-    "mlp-784": mlp_784,
+    **dict.fromkeys(ADAM, adam),
+    "full-batch": full_batch,
     "mlp-64": mlp_64,
     "csv": csv,
     "fraud-small": fraud_small,
     "fraud-small-batch": fraud_small_batch,
     "fraud-kaggle": fraud_kaggle,
     "fraud-kaggle-64": fraud_kaggle_64,
-    "lstm": lstm,
+    "lstm": partial(sequences, lambda: nn.LSTM(29, 64, batch_first=True), 64),
+    "gru": partial(sequences, lambda: nn.GRU(29, 128, batch_first=True), 128),
+    "bilstm": partial(sequences, lambda: nn.LSTM(29, 64, 2, batch_first=True, bidirectional=True), 128),
 }

@@ -44,9 +44,9 @@ def scaled_dot_product_attention(
     Raises ShapeError, DTypeError, and ConfigError for a mask beside `is_causal`.
 
     >>> import tinygrad_nn as tg
-    >>> rows = tg.tensor([[1.0, 0.0], [0.0, 1.0]])
-    >>> scaled_dot_product_attention(100 * rows, rows, rows, is_causal=True).tolist()
-    [[1.0, 0.0], [0.0, 1.0]]
+    >>> query, key, value = tg.zeros(2, 4), tg.ones(2, 4), tg.tensor([[1.0], [3.0]])
+    >>> scaled_dot_product_attention(query, key, value, is_causal=True).tolist()
+    [[1.0], [2.0]]
     """
     number(_NAME, "dropout_p", dropout_p, least=0, most=1)
     if attn_mask is not None and is_causal:

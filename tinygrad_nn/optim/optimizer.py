@@ -8,6 +8,7 @@ never frozen into compiled code.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..support.tables import html_table
 from ..tensor import Tensor, enable_grad
 from ..tensor.arrays import array_of
 from ..tensor.core import constant, forbid_tracing, mode
-from ..tensor.structure import Watched, WatchedList, note, replaced, same_object
+from ..tensor.structure import Watched, WatchedList, begun, note, replaced, same_object
 from ..tensor.untaped import Untaped
 
 State = dict[str, Tensor]
@@ -81,7 +82,8 @@ class ParamGroup(MutableMapping[str, Any]):
         """A hyperparameter as a 0-d Tensor."""
         tensor = self._live.get((key, dtype))
         if tensor is None:
-            tensor = self._live[key, dtype] = _number(self._values[key], dtype)
+            made = begun(lambda: {key: _number(self._values[key], dtype)})
+            tensor = self._live[key, dtype] = made[key]
         return tensor
 
 
@@ -314,7 +316,7 @@ class Optimizer:
             if g is not None:
                 state = self.state.get(p)
                 if state is None:
-                    state = self.state[p] = self.initial_state(p, group)
+                    state = self.state[p] = begun(partial(self.initial_state, p, group))
                 try:
                     update(p, -g if maximize else g, state, seen)
                 except KeyError:  # a hyperparameter that needs more state was set meanwhile: momentum, amsgrad

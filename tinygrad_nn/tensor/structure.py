@@ -59,7 +59,7 @@ def note(owner: Any, make: Callable[[Any], G]) -> G | None:
 def begun(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """State, by name, that begins when it is first needed: to a function that is traced it comes from outside."""
     begin = getattr(mode.recorder, "begin", None)
-    return make() if begin is None else begin(make)  # type: ignore[no-any-return]
+    return make() if begin is None else begin(make)
 
 
 def same_object(now: Any, then: Any) -> bool:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from . import contract, control, elementwise, index, movement, random, reduce, source, transcendental
+from . import contract, control, conv, elementwise, index, movement, random, reduce, source, transcendental
 
 TABLE = MappingProxyType(
     {
         op.name: op
-        for module in (source, elementwise, transcendental, reduce, movement, contract, index, control, random)
+        for module in (source, elementwise, transcendental, reduce, movement, contract, conv, index, control, random)
         for op in module.OPS
     }
 )

@@ -8,9 +8,21 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from . import composite, contract, control, elementwise, index, movement, random, reduce, source, transcendental
+from . import (
+    composite,
+    contract,
+    control,
+    conv,
+    elementwise,
+    index,
+    movement,
+    random,
+    reduce,
+    source,
+    transcendental,
+)
 
-_PRIMITIVES = (source, elementwise, transcendental, reduce, movement, contract, index, control, random)
+_PRIMITIVES = (source, elementwise, transcendental, reduce, movement, contract, conv, index, control, random)
 TABLE = MappingProxyType(
     {
         op.name: op

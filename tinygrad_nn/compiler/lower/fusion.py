@@ -16,7 +16,7 @@ from typing import Final
 from ...adjoint import SCAN
 from ...errors import TraceError, message
 from ...graph.graph import Graph, Node, is_fixed
-from ...ops.contract import MATMUL, inner_length
+from ...ops.contract import MATMUL, count_products, inner_length, parts
 from ...ops.movement import BROADCAST, CAT, RESHAPE, SLICE, is_squeeze
 from ...ops.reduce import SUM
 from ...ops.rules import SELECT_LIMIT, Concatenation, CountingSort, Scatter, op_cost
@@ -214,7 +214,9 @@ def _own_loops(node: Node) -> bool:
     emit = node.op.emit
     if "body" in node.attrs:
         return True
-    if emit is None and node.op.kind not in ("contract",) and node.op is not RESHAPE:
+    if node.op.kind == "contract":
+        return node.op is not MATMUL and len(parts(node)) > 1
+    if emit is None and node.op is not RESHAPE:
         hint = "see docs/compile.md for what compiles, or take this part out of the compiled function"
         raise TraceError(message("compile", f"the op {node.op.name}", "an op with a compiled form", hint))
     if isinstance(emit, CountingSort):
@@ -262,7 +264,7 @@ def _reads(user: Node, argnum: int, node: Node) -> float:
     """How often an element of the node is read for each element of a user, on average."""
     own = max(1, prod(node.shape))
     if user.op.kind == "contract":
-        return prod(user.shape) * inner_length(user) / own
+        return count_products(user) / own
     if user.op.kind == "reduce":
         return 1.0
     if isinstance(user.op.emit, CountingSort):

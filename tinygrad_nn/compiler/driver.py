@@ -181,6 +181,11 @@ def _reasons(made: Compilation) -> str:
     for part, plan in zip(made.job.parts, made.made["plan"].plans, strict=True):
         position = {node: k for k, node in enumerate(part.graph.nodes)}
         lines += [f"b{position[node]} {node.op.name}: {why}" for node, why in plan.stored.items()]
+        lines += [
+            f"computed where it is read: {position[node]} {node.op.name}, {choice}"
+            for node, choice in plan.choices.items()
+            if node not in plan.stored
+        ]
     return "\n".join(lines)
 
 

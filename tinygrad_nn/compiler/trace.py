@@ -133,6 +133,7 @@ class Tracer(Symbolic):
     def __init__(self) -> None:
         self.start = next_serial()
         self.captures: dict[int, tuple[Core, Node, Node]] = {}  # handle, its own node, the input
+        self.begun: set[Node] = set()  # what state that was made meanwhile begins with
         self.fresh: list[weakref.ref[Core]] = []  # handles of constants made here, which may turn out to be state
         self.made: dict[int, tuple[weakref.ref[Core], Node]] = {}  # those that were assigned to, with their beginning
         self.modules: dict[int, tuple[Any, bool]] = {}
@@ -144,7 +145,7 @@ class Tracer(Symbolic):
             self._lift_root(handle)
             return handle.node
         node = handle.node
-        if node.serial > self.start:
+        if node.serial > self.start and node not in self.begun:
             if node.op is CONSTANT:
                 self.fresh.append(weakref.ref(handle))
             return node
@@ -185,6 +186,13 @@ class Tracer(Symbolic):
             old.slot.owner = new.serial
         handle.node = new
 
+    def begin(self, make: Callable[[], dict[str, Core]]) -> dict[str, Core]:
+        """State that is made where it is missing, as if it had been there before."""
+        with tracing(None):
+            made = make()
+        self.begun |= {handle.node for handle in made.values()}
+        return made
+
     def note_mode(self, module: Any) -> None:
         """A module asks whether it trains, which is then part of what is frozen."""
         self.modules.setdefault(id(module), (module, module._training))
@@ -215,7 +223,7 @@ class Tracer(Symbolic):
 def trace(function: Callable[..., Any], tree: Tree, leaves: Sequence[Any], is_array: Sequence[bool]) -> Traced:
     """Run `function(*args, **kwargs)`, described by `tree` and `leaves`, with symbols for the leaves that are arrays.
 
-    A function that makes state while it is traced (an optimizer's moments) is traced again, when the state exists.
+    A function that makes state of its own while it is traced is traced again, when the state exists.
     Raises TraceError for what cannot be compiled; the state of all tensors is as before.
     """
     first = Tracer()

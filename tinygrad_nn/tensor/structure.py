@@ -56,6 +56,12 @@ def note(owner: Any, make: Callable[[Any], G]) -> G | None:
     return None if tell is None else tell(owner, make)
 
 
+def begun(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """State, by name, that begins when it is first needed: to a function that is traced it comes from outside."""
+    begin = getattr(mode.recorder, "begin", None)
+    return make() if begin is None else begin(make)
+
+
 def same_object(now: Any, then: Any) -> bool:
     """Whether an attribute has its value still: the same object, or a number or text that is equal."""
     return now is then or (type(now) is type(then) and isinstance(then, (int, float, str, tuple)) and _equal(now, then))

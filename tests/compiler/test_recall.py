@@ -34,7 +34,9 @@ from tinygrad_nn.compiler.run.jit import Entry, Jitted
 from tinygrad_nn.compiler.run.training import Training
 from tinygrad_nn.config import config
 from tinygrad_nn.errors import GraphError, IndexOutOfRange
+from tinygrad_nn.graph.graph import Graph, Node
 from tinygrad_nn.ops import TABLE
+from tinygrad_nn.ops.source import INPUT
 
 ROOT = Path(__file__).parents[2]
 
@@ -410,6 +412,19 @@ def test_what_is_foreign_is_not_described() -> None:
             new[node] = type(node)(op, operands, attrs, node.shape, node.dtype, node.value)
         other = type(graph).of([new[x] for x in graph.outputs], [new[x] for x in graph.inputs])
         assert described(Job((Part(other),))) is None
+
+
+def test_every_op_of_the_table_is_described_with_its_attributes() -> None:
+    seen = set()
+    for op in TABLE.values():
+        for case in op.domain:
+            for attrs in (case.attrs, dict.fromkeys(case.attrs)):
+                nodes = tuple(Node(INPUT, (), {}, (2,), np.dtype("float64"), None) for _ in case.args)
+                node = Node(op, nodes, attrs, (2,), np.dtype("float64"), None)
+                words = described(Job((Part(Graph.of([node], nodes)),)))
+                assert words is not None, (op, attrs)
+                seen.add((op.name, words))
+    assert len(seen) > len(TABLE)
 
 
 def test_epochs_and_numbers_of_results_are_described() -> None:

@@ -106,7 +106,8 @@ _WORDS: Final[Mapping[type, Callable[[Any], str]]] = {
 }
 _FAMILIES: Final[tuple[tuple[type, Callable[[Any], str]], ...]] = (
     (np.dtype, lambda value: f"dtype {value.str}"),
-    ((np.generic), _array),
+    (np.generic, _array),
     (np.ndarray, _array),
+    (tuple, lambda value: f"{type(value).__qualname__}({','.join(map(_value, value))},)"),
     (Graph, lambda value: "{" + ";".join(_graph(value)) + "}"),
 )

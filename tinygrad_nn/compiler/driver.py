@@ -216,7 +216,7 @@ STAGES: Final = (
     Stage("rows", lambda program, context: in_blocks(program), Program.verify),
     Stage(
         "schedule",
-        lambda program, context: schedule(program, context.target.width),
+        lambda program, context: schedule(program, context.target.width, context.target.registers),
         Schedule.verify,
         ((4, lambda made: f"-- loops\n{made.schedule.program}"),),
     ),

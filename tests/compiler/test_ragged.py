@@ -272,7 +272,7 @@ def test_callbacks() -> None:
     """They change the rate and stop the run; nothing but the clock tells the two runs apart."""
 
     def fit(compiled: bool) -> tuple[Work, Any, Any]:
-        work = recurrent(lambda parameters: optim.SGD(parameters, lr=0.6, momentum=0.5))
+        work = recurrent(lambda parameters: optim.SGD(parameters, lr=0.4, momentum=0.5))
         heard: list[Any] = []
         stopping = callbacks.EarlyStopping(work.model, patience=3)
         schedule = callbacks.Schedule(optim.lr_scheduler.ExponentialLR(work.opt, 0.9))

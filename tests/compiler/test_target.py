@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llvmlite import binding
 
 import tinygrad_nn as tg
 from tests.compiler.works import iris
@@ -22,7 +23,8 @@ from tinygrad_nn.compiler.loopir.program import Program
 from tinygrad_nn.compiler.lower.legalize import multiply_add
 from tinygrad_nn.compiler.run.runtime import Compiled
 from tinygrad_nn.compiler.target import TARGETS, Target
-from tinygrad_nn.errors import GraphError
+from tinygrad_nn.config import config
+from tinygrad_nn.errors import ConfigError, GraphError
 from tinygrad_nn.graph.scalar import FLOAT32, FLOAT64, evaluate, param, walk
 
 MACHINES = {"aarch64": (2, 183), "thumbv7em": (1, 40), "riscv32": (1, 243)}  # class (64 or 32 bits) and machine of ELF
@@ -187,6 +189,36 @@ def test_less_of_this_machine(width: int, fma: bool) -> None:
         assert less.stages.object.key != whole.stages.object.key
     (expected,), _ = whole.run([x])
     (found,), _ = less.run([x])
+    np.testing.assert_allclose(found, expected, rtol=1e-15)
+
+
+@pytest.fixture
+def asked_for(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A value of TGNN_CPU, for as long as the test runs."""
+    monkeypatch.setenv("TGNN_CPU", request.param)
+    config.cache_clear()
+    native.host.cache_clear()
+    yield request.param
+    monkeypatch.undo()
+    config.cache_clear()
+    native.host.cache_clear()
+
+
+@pytest.mark.parametrize("asked_for", ["avx2", "sse"], indirect=True)
+def test_an_older_processor_is_asked_for(asked_for: str) -> None:
+    """Narrower vectors, and no feature that it has not; where this machine is none that came later, an error."""
+    here = binding.get_host_cpu_features()
+    width, needed, absent = {"avx2": (32, "avx2", "avx512"), "sse": (16, "sse4.2", "avx")}[asked_for]
+    if not here.get(needed):
+        with pytest.raises(ConfigError, match=rf"\[TGNN_CPU\] got {asked_for} on a processor without {needed}"):
+            native.host()
+        return
+    target = native.host()
+    assert (target.width, target.triple, target.blas) == (width, binding.get_default_triple(), True)
+    assert not [feature for feature in target.features.split(",") if feature.startswith(f"+{absent}")]
+    compiled = Compiled(small().parts[0].graph)
+    (found,), _ = compiled.run([np.linspace(0.5, 2.0, 12)])
+    (expected,), _ = interp.run(compiled.stages.program, [np.linspace(0.5, 2.0, 12)])
     np.testing.assert_allclose(found, expected, rtol=1e-15)
 
 

@@ -87,15 +87,22 @@ class ParamGroup(MutableMapping[str, Any]):
         return tensor
 
 
-class PlainGroup(ParamGroup):
-    """The same group, seen by an update that is run on values without a tape."""
+class PlainGroup(dict[str, Any]):
+    """The same group, seen by an update that is run on values without a tape: what it is in this step."""
+
+    __slots__ = ("_group", "_untaped")
 
     def __init__(self, group: ParamGroup) -> None:
-        self._group, self._values, self._live = group, group._values, group._live
+        super().__init__(group._values)
+        self._group = group
+        self._untaped: dict[tuple[str, DType], Untaped] = {}
 
     def live(self, key: str, dtype: DType = FLOAT64) -> Any:
         """A hyperparameter as a 0-d untaped value."""
-        return Untaped.handle(self._group.live(key, dtype).node)
+        found = self._untaped.get((key, dtype))
+        if found is None:
+            found = self._untaped[key, dtype] = Untaped.handle(self._group.live(key, dtype).node)
+        return found
 
 
 def check_setting(owner: str, key: str, value: Any, before: Any = None) -> None:
@@ -136,11 +143,11 @@ def _number(value: float, dtype: DType) -> Tensor:
     return Tensor.handle(constant(np.asarray(value, dtype)))
 
 
-class ReadGroup(PlainGroup):
+class ReadGroup(ParamGroup):
     """The same group, seen by a function that is traced: what is read as a number is frozen."""
 
     def __init__(self, group: ParamGroup) -> None:
-        super().__init__(group)
+        self._group, self._values, self._live = group, group._values, group._live
         self.read: set[str] = set()
 
     def __getitem__(self, key: str) -> Any:
@@ -351,8 +358,9 @@ class Optimizer:
     def _update_untaped(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> None:
         handle: Callable[[Any], Any] = Untaped.handle
         before = {key: handle(value.node) for key, value in state.items()} if state else state
-        new, changed = self.update(handle(p.node), handle(g.node), before, group)
-        if not p.shape:
+        node = p.node
+        new, changed = self.update(handle(node), handle(g.node), before, group)
+        if not node.shape:
             new, changed = _typed(new, p), {key: _typed(value, state[key]) for key, value in changed.items()}
         p.assign(new)
         for key, value in changed.items():

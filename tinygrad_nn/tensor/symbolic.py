@@ -19,6 +19,7 @@ FOLDED_LIMIT: Final = 65536  # elements of a constant that is worked out while r
 class Symbolic:
     """A recorder that gives every application a symbolic node; what a handle stands for is its own node."""
 
+    expands = True  # composites are what they are made of
     symbolic = True  # what is done to Python state happens once, see context.forbid_tracing
 
     def lift(self, handle: Core) -> Node:

@@ -106,7 +106,7 @@ def fused(first: Kernel, second: Kernel) -> Kernel:
     (a,), (b,) = first.body, second.body
     if not isinstance(a, Loop) or not isinstance(b, Loop):
         return first
-    rename = Substitution({b.var: a.var})
+    rename = Substitution({b.var: affine(a.var)})
     body = (*a.body, *(rename.statement(one) for one in b.body))
     return replace(
         first,

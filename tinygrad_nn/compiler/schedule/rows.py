@@ -46,7 +46,7 @@ from ..loopir.substitute import Substitution
 FIRST: Final = 2**15  # bytes of the first cache
 SECOND: Final = 2**19  # of the second one
 LINE: Final = 16  # rows of which a block has a multiple, if it can: whole vectors
-PATIENCE: Final = 32  # kernels one after the other that do not fit, from which a run has ended
+RUNS: Final = 8  # that are looked at for a number of rows: a deep model has hundreds, which are like the first ones
 WORTH: Final = 4  # times the cache that must pass through it: else all of it may as well stay there
 
 
@@ -144,11 +144,10 @@ def _last_let(block: Sequence[Statement], folds: Mapping[Register, None]) -> int
 
 @dataclass(slots=True)
 class _Touched:
-    """The buffers that some kernels read and write; of one kernel also how often its loops run."""
+    """The buffers that some kernels read and write."""
 
     reads: set[Buffer] = field(default_factory=set)
     writes: set[Buffer] = field(default_factory=set)
-    rounds: set[tuple[int, int | None]] = field(default_factory=set)
 
     def add(self, other: _Touched) -> None:
         """Those of other kernels too."""
@@ -165,7 +164,6 @@ def _touched(kernel: Kernel) -> _Touched:
     found = _Touched()
     for access, written, _ in kernel.accesses:
         (found.writes if written else found.reads).add(access.buffer.base or access.buffer)
-    found.rounds |= {(var.extent, var.tail) for _, around in kernel.statements for var in around}
     return found
 
 
@@ -190,21 +188,24 @@ class _Run:
         return axis if again else None
 
 
-def _run(kernels: Sequence[Kernel], rows: tuple[int, int | None], touched: Mapping[Kernel, _Touched]) -> _Run:
+def _run(
+    kernels: Sequence[Kernel],
+    rows: tuple[int, int | None],
+    ways: Mapping[Kernel, Sequence[Row]],
+    touched: Mapping[Kernel, _Touched],
+) -> _Run:
     """Take every kernel into the run that fits; one that meets nothing of it goes before, all others after."""
     run = _Run(rows)
     ours, later = _Touched(), _Touched()
-    missed = 0
-    for position, kernel in enumerate(kernels):
+    for kernel in kernels:
         own = touched[kernel]
         waits = own.meets(later)
-        fitting = () if waits or rows not in own.rounds else (row for row in row_of(kernel, rows) if _fits(kernel, row, run, ours))
+        fitting = () if waits else (row for row in ways[kernel] if _fits(kernel, row, run, ours))
         row = next(iter(fitting), None)
         if row is not None:
             run.kernels.append((kernel, row))
             run.axes |= {buffer.base or buffer: axis for buffer, axis in row.stores.items()}
             ours.add(own)
-            missed = 0
         elif not waits and not own.meets(ours):
             run.before.append(kernel)
         else:
@@ -212,10 +213,6 @@ def _run(kernels: Sequence[Kernel], rows: tuple[int, int | None], touched: Mappi
             later.add(own)
             if any(isinstance(one, Check) for one, _ in kernel.statements):
                 later.writes |= own.reads  # what is checked is used after that
-            missed += 1
-            if missed > PATIENCE:
-                run.after += kernels[position + 1 :]
-                break
     return run
 
 
@@ -340,19 +337,23 @@ class _Blocks:
                 lengths[n] = lengths.get(n, 0) + _bytes(buffer)
         found: dict[tuple[int, int | None], None] = {}
         for kernel in kernels if max(lengths.values(), default=0) > WORTH * FIRST else ():
-            worth = (rows for rows in self.touched[kernel].rounds if lengths.get(rows[0], 0) > WORTH * FIRST)
-            found |= {rows: None for rows in sorted(worth, key=str) if rows[0] >= 2 * LINE}
+            for _, around in kernel.statements:
+                worth = (var for var in around if lengths.get(var.extent, 0) > WORTH * FIRST)
+                found |= {(var.extent, var.tail): None for var in worth if var.extent >= 2 * LINE}
         best: tuple[int, _Run | None, int] = 0, None, 0
         for rows in found:
             rest, passed = kernels, list[Kernel]()
-            while rest:
-                run = _run(rest, rows, self.touched)
+            ways = {kernel: tuple(row_of(kernel, rows)) for kernel in kernels}
+            for _ in range(RUNS):
+                run = _run(rest, rows, ways, self.touched)
                 run.inner = self.inner(run)
                 size, gain = _size(run), sum(map(_bytes, run.inner))
                 if size and gain > best[0]:
                     best = gain, replace(run, before=[*passed, *run.before]), size
                 passed += [*run.before, *(kernel for kernel, _ in run.kernels)]
-                rest = run.after if run.kernels else ()
+                rest = run.after
+                if not rest or not run.kernels:
+                    break
         return best[1], best[2]
 
     def inner(self, run: _Run) -> dict[Buffer, int]:

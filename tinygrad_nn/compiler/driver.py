@@ -31,6 +31,7 @@ from .lower.training_loop import TrainingProgram, training_program
 from .notice import announcement
 from .passes.algebra import BEFORE_MERGING, rewrite
 from .passes.merge import merged
+from .schedule.rows import in_blocks
 from .schedule.schedule import Schedule, schedule
 from .target import Target
 
@@ -95,7 +96,7 @@ class Compilation:
     @property
     def program(self) -> Program:
         """The loops, in no order yet but that of the graph."""
-        program: Program = self.made["legalize"]
+        program: Program = self.made["rows"]
         return program
 
     @property
@@ -212,9 +213,10 @@ STAGES: Final = (
     Stage("lower", lambda planned, context: lower_parts(planned), Lowered.verify),
     Stage("assemble", assemble, lambda value: value.verify()),
     Stage("legalize", legalize, Program.verify),
+    Stage("rows", lambda program, context: in_blocks(program), Program.verify),
     Stage(
         "schedule",
-        lambda program, context: schedule(program, context.target.width),
+        lambda program, context: schedule(program, context.target.width, context.target.registers),
         Schedule.verify,
         ((4, lambda made: f"-- loops\n{made.schedule.program}"),),
     ),

@@ -186,7 +186,7 @@ class Tracer(Symbolic):
             old.slot.owner = new.serial
         handle.node = new
 
-    def begin(self, make: Callable[[], dict[str, Core]]) -> dict[str, Core]:
+    def begin_state(self, make: Callable[[], dict[str, Core]]) -> dict[str, Core]:
         """State that is made where it is missing, as if it had been there before."""
         with tracing(None):
             made = make()

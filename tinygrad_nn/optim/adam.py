@@ -26,8 +26,8 @@ def _moment_state(p: Tensor) -> State:
 class Adam(Optimizer):
     """Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015; `amsgrad`: Reddi et al., ICLR 2018.
 
-    Computed as at the end of section 2 there: the corrections of bias, root(1 - beta2^t) / (1 - beta1^t), are one factor
-    of the rate, and `eps` is multiplied by the first, so that each element takes one root and one division.
+    Computed as at the end of section 2 there: the corrections of bias, root(1 - beta2^t) / (1 - beta1^t), are a factor
+    of the rate, and `eps` is multiplied by the root, so that each element takes one root and one division.
 
     >>> import tinygrad_nn as tg
     >>> p = tg.tensor([1.0], requires_grad=True)

@@ -58,7 +58,7 @@ def note(owner: Any, make: Callable[[Any], G]) -> G | None:
 
 def begun(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """State, by name, that begins when it is first needed: to a function that is traced it comes from outside."""
-    begin = getattr(mode.recorder, "begin", None)
+    begin = getattr(mode.recorder, "begin_state", None)
     return make() if begin is None else begin(make)
 
 

@@ -13,6 +13,7 @@ from .loop_fusion import fuse
 from .memory import ALIGNMENT, Layout, layout, place
 from .relayout import relayout
 from .sharing import Shared, shared
+from .tiles import tile, tiled
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,8 +45,8 @@ class Schedule:
         return self
 
 
-def schedule(program: Program, width: int) -> Schedule:
-    """Choose for vectors of `width` bytes."""
+def schedule(program: Program, width: int, registers: int = 16) -> Schedule:
+    """Choose for so many registers of `width` bytes."""
     program = replace(program, kernels=late_updates(program))
     profiles = {kernel: profile(kernel, width) for kernel in program.kernels}
     inner, vectors = choose(program, list(profiles.values()))
@@ -58,6 +59,10 @@ def schedule(program: Program, width: int) -> Schedule:
     for kernel, vector in zip(program.kernels, vectors, strict=True):
         body = outermost(kernel.body, vector) if vector else kernel.body
         shaped = replace(kernel, body=body, vector=vector)
+        found = tile(shaped, width, registers, inner)
+        if found is not None:
+            kernels.append(tiled(shaped, found))
+            continue
         jam = jams(shaped)
         kernels.append(replace(shaped, jam=jam, wide=1 if jam else together(shaped, width)))
     program = fuse_loops(replace(program, kernels=tuple(kernels)))

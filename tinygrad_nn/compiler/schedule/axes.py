@@ -173,7 +173,7 @@ def _cost(
         if vector is None or vector not in around:
             fixed += often
             continue
-        axis, scatters = _lanes_of(access, vector)
+        axis, scatters = lanes_of(access, vector)
         if scatters:
             fixed += often * lanes * GATHER
         elif axis is None:
@@ -183,7 +183,7 @@ def _cost(
     return Cost(fixed, along, lanes * GATHER)
 
 
-def _lanes_of(access: Access, vector: Var) -> tuple[int | None, bool]:
+def lanes_of(access: Access, vector: Var) -> tuple[int | None, bool]:
     """The axis along which the lanes of an access lie, None where they are one element; and whether they are scattered
     whatever the layout.
     """

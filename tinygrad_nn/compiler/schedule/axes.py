@@ -103,11 +103,16 @@ def choose(program: Program, profiles: Sequence[Profile]) -> tuple[dict[Buffer, 
         for buffer in one.buffers:
             users.setdefault(same.get(buffer, buffer), {})[position] = None
     free = [b for b in users if len(b.shape) > 1 and not b.row_major and sum(n > 1 for n in b.shape) > 1]
+    free.sort(key=lambda b: -prod(b.shape))
+    again = set(free)  # whose kernels have something that was changed since
     for _ in range(2):
         changed = False
-        for buffer in sorted(free, key=lambda b: -prod(b.shape)):
+        for buffer in free:
+            if buffer not in again:
+                continue
+            again.discard(buffer)
             linked = tied.get(buffer, [buffer])
-            before = inner[buffer]
+            before, held = inner[buffer], [inner[one] for one in linked]
             options: list[tuple[float, int, int]] = []
             for axis in range(len(buffer.shape)):
                 if buffer.shape[axis] == 1:
@@ -118,6 +123,10 @@ def choose(program: Program, profiles: Sequence[Profile]) -> tuple[dict[Buffer, 
             _, _, axis = min(options, key=lambda option: option[:2])
             inner |= dict.fromkeys(linked, axis)
             changed |= axis != before
+            if held != [axis] * len(linked):
+                again.update(linked)
+                around = {k for one in linked for k in users.get(same.get(one, one), ())}
+                again.update(same.get(one, one) for k in around for one in profiles[k].buffers)
         if not changed:
             break
     return inner, [best(one, inner)[1] for one in profiles]

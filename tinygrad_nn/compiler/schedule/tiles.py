@@ -99,8 +99,8 @@ class Fold:
         return self.registers * wide * prod(rows.values()) + shared + SPARE <= registers
 
 
-def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int]) -> Tile | None:
-    """The tile of a kernel, None where it has no fold for one or too little to do."""
+def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int], blocks: float = 1.0) -> Tile | None:
+    """The tile of a kernel, run for so many blocks of rows; None where it has no fold for one or little to do."""
     vector = kernel.vector
     if vector is None or any(isinstance(one, (Check, Gemm)) for one, _ in kernel.statements):
         return None
@@ -118,7 +118,7 @@ def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int]
     lanes = max(1, width // max((node.dtype.itemsize for node in nodes if node.dtype.kind == "f"), default=8))
     vectors = ceil(vector.extent / lanes)
     total = sum(prod(var.extent for var in around) for _, around in assigns) / vector.extent * vectors
-    if total < FROM:
+    if total * blocks < FROM:
         return None
     folds = _folds(assigns, began, Uses(vector, frozenset(candidates), lanes, inner))
     around = sum(node.op not in FREE for node in nodes)
@@ -133,7 +133,7 @@ def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int]
         for rows in _rows(candidates):
             if wide * prod(rows.values()) > 1 and not all(fold.fits(wide, rows, registers) for fold in folds):
                 continue
-            rest = prod((var.extent for var in candidates if var not in rows), start=1.0)
+            rest = prod((var.extent for var in candidates if var not in rows), start=blocks)
             cost = _cost(folds, across, rows, around, rest)
             if cost < least:
                 best, least = Tile(wide, rows), cost

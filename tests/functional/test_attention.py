@@ -162,7 +162,7 @@ def test_lists_and_arrays_are_data() -> None:
         ((QUERY, KEY, VALUE, np.ones((7, 2, 3, 4, 6), bool)), {}, ShapeError, r"attn_mask of shape \(7, 2, 3, 4, 6\)"),
         ((QUERY, KEY, VALUE, SEEN), {"is_causal": True}, ConfigError, "an attn_mask and is_causal=True; expected one"),
         ((QUERY.astype(int), KEY.astype(int), VALUE.astype(int)), {}, DTypeError, "dtypes int64, int64, int64"),
-        ((QUERY.astype("f"), KEY, VALUE), {}, DTypeError, "dtypes float32, float64, float64; expected one float dtype"),
+        ((QUERY.astype("f"), KEY, VALUE), {}, DTypeError, "dtypes float32 and float64; expected one float dtype"),
         ((QUERY, KEY, VALUE, SEEN.astype(int)), {}, DTypeError, "attn_mask of dtype int64; expected bool, float32 or"),
         ((QUERY, KEY, VALUE), {"dropout_p": 1.5}, ConfigError, "dropout_p 1.5; expected a number, 0 <= dropout_p <= 1"),
         ((QUERY, KEY, VALUE), {"dropout_p": -0.1}, ConfigError, "dropout_p -0.1"),

@@ -12,6 +12,7 @@ from ..ops.rules import FLOAT32
 from ..random import Generator
 from ..support.settings import number, typed
 from ..tensor import Tensor
+from ..tensor.contract import check_floats
 from ..tensor.core import Core, broadcast_shape, constant
 from ..tensor.door import takes_data
 from .activation import dropout
@@ -77,8 +78,9 @@ def scaled_dot_product_attention(
 
 
 def _check_dtypes(query: Tensor, key: Tensor, value: Tensor) -> None:
+    check_floats(_NAME, query, key, value)
     kinds = [x.node.dtype for x in (query, key, value)]
-    if kinds[0].kind != "f" or len({*kinds}) > 1:
+    if any(kind.kind != "f" for kind in kinds):
         got = f"dtypes {', '.join(kind.name for kind in kinds)}"
         raise DTypeError(message(_NAME, got, "one float dtype for query, key and value", "use .float() or .double()"))
 
@@ -107,6 +109,8 @@ def _masked(scores: Tensor, mask: Tensor) -> Tensor:
     """The scores, -inf where a mask forbids them."""
     kind = mask.node.dtype
     if kind.kind != "b" and kind not in (FLOAT32, scores.node.dtype):
+        if kind.kind == "f":
+            check_floats(_NAME, scores, mask)
         got, expected = f"an attn_mask of dtype {kind.name}", f"bool, float32 or {scores.dtype.name}"
         raise DTypeError(message(_NAME, got, expected, "mask.bool() takes what is not 0"))
     shape, own = scores.shape, mask.shape

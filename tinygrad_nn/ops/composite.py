@@ -20,6 +20,12 @@ from .reduce import MAX, SUM
 from .rules import check_index, check_kinds, of_sum, same_dtype, same_shape, ulps
 
 WIDE = Arg(-4.0, 4.0, shape=(3, 4))
+LINES = (
+    Case((WIDE,), {"axis": 1}),
+    Case((WIDE,), {"axis": 0}),
+    Case((Arg(shape=()),), {"axis": 0}),
+    Case((Arg(shape=(3, 0)),), {"axis": 1}),
+)
 
 
 def _linear_shape(x: Shape, weight: Shape, bias: Shape) -> Shape:
@@ -63,18 +69,26 @@ LINEAR = Op(
 )
 
 
+def _line(x: Any, axis: int) -> tuple[int, ...]:
+    """The axis as an attribute of a reduction; a scalar is a line of its own."""
+    return (axis,) if x.ndim else ()
+
+
 def _below_top(x: Any, axis: int) -> Any:
-    return x - MAX.numpy(x, axis=(axis,), keepdims=True)
+    return x - MAX.numpy(x, axis=_line(x, axis), keepdims=True) if x.size else x.copy()
 
 
 def _softmax(x: Any, axis: int) -> Any:
-    powers = _below_top(x, axis)
-    np.exp(powers, out=powers)
-    return np.divide(powers, SUM.numpy(powers, axis=(axis,), keepdims=True), out=powers)
+    powers = np.exp(_below_top(x, axis))
+    return powers / SUM.numpy(powers, axis=_line(x, axis), keepdims=True)
+
+
+def _composed_below_top(x: Any, axis: int) -> Any:
+    return x - x._stopped().amax(axis, keepdim=True) if x.numel() else x
 
 
 def _softmax_composed(x: Any, axis: int) -> Any:
-    powers = (x - x.stopped().amax(axis, keepdim=True)).exp()
+    powers = _composed_below_top(x, axis).exp()
     return powers / powers.sum(axis, keepdim=True)
 
 
@@ -83,7 +97,7 @@ def _softmax_vjp(g: Any, out: Any, x: Any, axis: int) -> Any:
     return inner - out * inner.sum(axis, keepdim=True)
 
 
-# exp(x) / sum(exp(x)) along one axis, which is not empty; the largest element is taken off before, without overflow.
+# exp(x) / sum(exp(x)) along one axis, without overflow: the largest element is taken off before.
 SOFTMAX = Op(
     "softmax",
     "composite",
@@ -92,18 +106,18 @@ SOFTMAX = Op(
     numpy=_softmax,
     vjp=(_softmax_vjp,),
     composed=_softmax_composed,
-    domain=(Case((WIDE,), {"axis": 1}), Case((WIDE,), {"axis": 0})),
+    domain=LINES,
     error=ulps(16),
 )
 
 
 def _log_softmax(x: Any, axis: int) -> Any:
     low = _below_top(x, axis)
-    return np.subtract(low, np.log(SUM.numpy(np.exp(low), axis=(axis,), keepdims=True)), out=low)
+    return low - np.log(SUM.numpy(np.exp(low), axis=_line(x, axis), keepdims=True))
 
 
 def _log_softmax_composed(x: Any, axis: int) -> Any:
-    low = x - x.stopped().amax(axis, keepdim=True)
+    low = _composed_below_top(x, axis)
     return low - low.exp().sum(axis, keepdim=True).log()
 
 
@@ -116,7 +130,7 @@ LOG_SOFTMAX = Op(
     numpy=_log_softmax,
     vjp=(lambda g, out, x, axis: g - out.exp() * g.sum(axis, keepdim=True),),
     composed=_log_softmax_composed,
-    domain=(Case((WIDE,), {"axis": 1}), Case((WIDE,), {"axis": 0})),
+    domain=LINES,
     error=ulps(16),
 )
 
@@ -136,8 +150,7 @@ def _entropy_dtype(x: DType, labels: DType, called: Called = GATHERED) -> DType:
 def _entropy(x: Any, labels: Any, called: Called = GATHERED) -> Any:
     low = _below_top(x, 1)
     picked = GATHER.numpy(low, labels, axis=1, called=called)
-    total = np.log(SUM.numpy(np.exp(low, out=low), axis=(1,), keepdims=True))
-    return np.subtract(total, picked, out=total)
+    return np.log(SUM.numpy(np.exp(low), axis=(1,), keepdims=True)) - picked
 
 
 def _entropy_vjp(g: Any, out: Any, x: Any, labels: Any, called: Called = GATHERED) -> Any:
@@ -147,7 +160,7 @@ def _entropy_vjp(g: Any, out: Any, x: Any, labels: Any, called: Called = GATHERE
 
 
 def _entropy_composed(x: Any, labels: Any, called: Called = GATHERED) -> Any:
-    low = x - x.stopped().amax(1, keepdim=True)
+    low = _composed_below_top(x, 1)
     picked = low.apply(GATHER, labels, axis=1, called=called)
     return low.exp().sum(1, keepdim=True).log() - picked
 

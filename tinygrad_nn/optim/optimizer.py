@@ -21,7 +21,7 @@ from ..support.tables import html_table
 from ..tensor import Tensor, enable_grad
 from ..tensor.arrays import array_of
 from ..tensor.core import constant, forbid_tracing, mode
-from ..tensor.structure import Watched, WatchedList, begun, note, replaced, same_object
+from ..tensor.structure import Watched, WatchedList, begun, equate, note, replaced, same_object
 from ..tensor.untaped import Untaped
 
 State = dict[str, Tensor]
@@ -311,6 +311,8 @@ class Optimizer:
 
     def _update_group(self, group: ParamGroup, update: Callable[..., None], seen: ParamGroup) -> None:
         maximize = group.get("maximize", False)
+        if mode.recorder is not None:
+            self._equate_counters(group)
         for p in group["params"]:
             g = p.grad
             if g is not None:
@@ -323,6 +325,19 @@ class Optimizer:
                     if not self._completed(p, group, state):
                         raise
                     update(p, -g if maximize else g, state, seen)
+
+    def _equate_counters(self, group: ParamGroup) -> None:
+        """The numbers that this step counts for every parameter, where there are several."""
+        counters: dict[str, list[Tensor]] = {}
+        for p in group["params"]:
+            if p.shape and p.grad is not None:
+                if p not in self.state:
+                    self.state[p] = begun(partial(self.initial_state, p, group))
+                for field, value in self.state[p].items():
+                    if not value.shape:
+                        counters.setdefault(field, []).append(value)
+        for values in counters.values():
+            equate(values)
 
     def _completed(self, p: Tensor, group: ParamGroup, state: State) -> bool:
         """Whether state was missing, which then begins now; a counter of steps is past the first one."""

@@ -300,7 +300,7 @@ class Core:
             return self.handle(same(node, needs_grad=False))  # type: ignore[no-any-return]
         return self.handle(constant(node.value))  # type: ignore[no-any-return]
 
-    def stopped(self) -> Self:
+    def _stopped(self) -> Self:
         """`detach` for rules and composites, where nobody writes to the result: no view."""
         return Core.detach(self)
 

@@ -368,12 +368,12 @@ class Reduced(Shaped):
         [[0.5, 0.5], [1.0, 0.0]]
         """
         x, axis = self._along("softmax", dim, dtype)
-        return x.apply(SOFTMAX, axis=axis) if x.numel() else x.exp()
+        return x.apply(SOFTMAX, axis=axis)
 
     def log_softmax(self, dim: int, dtype: Any = None) -> Self:
         """log(softmax(x)) along one axis, exact where softmax underflows. Raises DTypeError as softmax does."""
         x, axis = self._along("log_softmax", dim, dtype)
-        return x.apply(LOG_SOFTMAX, axis=axis) if x.numel() else x.exp()
+        return x.apply(LOG_SOFTMAX, axis=axis)
 
     def _along(self, name: str, dim: int, dtype: Any) -> tuple[Self, int]:
         """This tensor as floats, and the axis."""

@@ -46,6 +46,7 @@ from ..loopir.substitute import Substitution
 FIRST: Final = 2**15  # bytes of the first cache
 SECOND: Final = 2**19  # of the second one
 LINE: Final = 16  # rows of which a block has a multiple, if it can: whole vectors
+RUNS: Final = 8  # that are looked at for a number of rows: a deep model has hundreds, which are like the first ones
 WORTH: Final = 4  # times the cache that must pass through it: else all of it may as well stay there
 
 
@@ -155,7 +156,8 @@ class _Touched:
 
     def meets(self, other: _Touched) -> bool:
         """Whether the order of both matters."""
-        return bool(self.writes & (other.reads | other.writes) or self.reads & other.writes)
+        apart = self.writes.isdisjoint(other.reads) and self.writes.isdisjoint(other.writes)
+        return not (apart and self.reads.isdisjoint(other.writes))
 
 
 def _touched(kernel: Kernel) -> _Touched:
@@ -186,14 +188,19 @@ class _Run:
         return axis if again else None
 
 
-def _run(kernels: Sequence[Kernel], rows: tuple[int, int | None], touched: Mapping[Kernel, _Touched]) -> _Run:
+def _run(
+    kernels: Sequence[Kernel],
+    rows: tuple[int, int | None],
+    ways: Mapping[Kernel, Sequence[Row]],
+    touched: Mapping[Kernel, _Touched],
+) -> _Run:
     """Take every kernel into the run that fits; one that meets nothing of it goes before, all others after."""
     run = _Run(rows)
     ours, later = _Touched(), _Touched()
     for kernel in kernels:
         own = touched[kernel]
         waits = own.meets(later)
-        fitting = () if waits else (row for row in row_of(kernel, rows) if _fits(kernel, row, run, ours))
+        fitting = () if waits else (row for row in ways[kernel] if _fits(kernel, row, run, ours))
         row = next(iter(fitting), None)
         if row is not None:
             run.kernels.append((kernel, row))
@@ -336,14 +343,17 @@ class _Blocks:
         best: tuple[int, _Run | None, int] = 0, None, 0
         for rows in found:
             rest, passed = kernels, list[Kernel]()
-            while rest:
-                run = _run(rest, rows, self.touched)
+            ways = {kernel: tuple(row_of(kernel, rows)) for kernel in kernels}
+            for _ in range(RUNS):
+                run = _run(rest, rows, ways, self.touched)
                 run.inner = self.inner(run)
                 size, gain = _size(run), sum(map(_bytes, run.inner))
                 if size and gain > best[0]:
                     best = gain, replace(run, before=[*passed, *run.before]), size
                 passed += [*run.before, *(kernel for kernel, _ in run.kernels)]
-                rest = run.after if run.kernels else ()
+                rest = run.after
+                if not rest or not run.kernels:
+                    break
         return best[1], best[2]
 
     def inner(self, run: _Run) -> dict[Buffer, int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ...errors import GraphError, message
 from ..loopir.ir import Buffer, Kernel
 from ..loopir.program import Program, Span, spans, with_spans
+from .arena import Arena, Strided
 from .axes import choose, jams, outermost, profile, times, together
 from .loop_fusion import fuse
 from .memory import ALIGNMENT, Layout, layout, place
@@ -27,6 +28,20 @@ class Schedule:
     size: int
     width: int
     shared: tuple[Shared, ...] = ()
+
+    @property
+    def constants(self) -> list[Buffer]:
+        """What is in the arena from the beginning."""
+        return [one for one in self.program.buffers if one.role == "constant" and one.base is None]
+
+    def arena(self) -> Arena:
+        """New memory."""
+        return Arena(self.size, ((self.at(one), one.value) for one in self.constants))
+
+    def at(self, buffer: Buffer) -> Strided:
+        """Where a buffer is in the arena."""
+        strides = tuple(step * buffer.dtype.itemsize for step in self.layouts[buffer].strides)
+        return Strided(self.offsets[buffer], buffer.shape, buffer.dtype, strides)
 
     def verify(self) -> Schedule:
         """Check the program, and that every buffer lies in the arena, values from outside apart from each other, and

@@ -247,7 +247,7 @@ def build(job: Job, target: Target | None = None, owner: str = "", last: str = "
     start = Compilation(target or native.host(), {}, {})
     if config().verify:
         job.verify()
-    with _uncollected():
+    with uncollected():
         made = _advance(STAGES[: _position(last) + 1], job, start, owner, config().debug)
     kept = {stage.name for stage in STAGES if stage.kept} | {last}
     return replace(made, made={name: value for name, value in made.made.items() if name in kept})
@@ -259,8 +259,8 @@ def build_schedule(planned: Schedule, target: Target) -> Code:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without Python's search for cycles: what stages make is in use to the end, so there is nothing to be found."""
+def uncollected() -> Iterator[None]:
+    """Without Python's search for cycles: what traces and stages make is in use to the end: there is nothing to find."""
     enabled = gc.isenabled()
     gc.disable()
     try:

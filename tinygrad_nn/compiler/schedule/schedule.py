@@ -65,8 +65,9 @@ def schedule(program: Program, width: int, registers: int = 16) -> Schedule:
     """Choose for so many registers of `width` bytes."""
     program = replace(program, kernels=late_updates(program))
     profiles = {kernel: profile(kernel, width) for kernel in program.kernels}
-    inner, vectors = choose(program, list(profiles.values()), operands(program))
-    relaid = relayout(program, list(profiles.values()), inner, width)
+    loose = operands(program)
+    inner, vectors = choose(program, list(profiles.values()), loose)
+    relaid = relayout(program, list(profiles.values()), inner, width, loose)
     if relaid is not program:
         program = relaid
         known = [profiles[one] if one in profiles else profile(one, width) for one in program.kernels]

@@ -11,6 +11,7 @@ from ..loopir.program import Program, Span, spans, with_spans
 from .axes import choose, jams, outermost, profile, together
 from .loop_fusion import fuse
 from .memory import ALIGNMENT, Layout, layout, place
+from .packing import pack
 from .relayout import relayout
 from .sharing import Shared, shared
 from .tiles import tile, tiled
@@ -65,8 +66,9 @@ def schedule(program: Program, width: int, registers: int = 16) -> Schedule:
             continue
         jam = jams(shaped)
         kernels.append(replace(shaped, jam=jam, wide=1 if jam else together(shaped, width)))
-    program = fuse_loops(replace(program, kernels=tuple(kernels)))
-    layouts = {buffer: layout(buffer, inner[buffer], width) for buffer in program.buffers}
+    program, axes = pack(replace(program, kernels=tuple(kernels)), inner, width)
+    program = fuse_loops(program)
+    layouts = {buffer: layout(buffer, axes[buffer], width) for buffer in program.buffers}
     program, offsets, size = place(program, layouts)
     return Schedule(program, layouts, offsets, size, width, shared(program, layouts, offsets, width))
 

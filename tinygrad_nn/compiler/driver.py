@@ -342,7 +342,7 @@ def build_schedule(planned: Schedule, target: Target) -> Code:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Without Python's search for cycles: what traces and stages make is in use to the end: there is nothing to find."""
+    """Without Python's search for cycles: what traces and stages make is in use to the end."""
     enabled = gc.isenabled()
     gc.disable()
     try:

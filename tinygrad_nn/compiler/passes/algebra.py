@@ -127,7 +127,7 @@ def filled(node: Node) -> Any:
 
 
 def triangle(node: Node) -> tuple[int, int] | None:
-    """Of a matrix of bools that is one triangle: (sign, least) where it is `sign * (row - column) >= least` everywhere."""
+    """Of a triangle of bools: (sign, least) where each element is `sign * (row - column) >= least`."""
     if node.op is not CONSTANT or node.dtype.kind != "b" or len(node.shape) != 2 or node.attrs:
         return None
     lower = np.asarray(node.value)

@@ -107,8 +107,8 @@ class Fold:
         return self.registers * wide * prod(rows.values()) + shared + SPARE <= registers
 
 
-def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int]) -> Tile | None:
-    """The tile of a kernel, None where it has no fold for one or too little to do."""
+def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int], blocks: float = 1.0) -> Tile | None:
+    """The tile of a kernel, run for so many blocks of rows; None where it has no fold for one or little to do."""
     vector = kernel.vector
     if vector is None or any(isinstance(one, (Check, Gemm)) for one, _ in kernel.statements):
         return None
@@ -126,7 +126,7 @@ def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int]
     lanes = max(1, width // max((node.dtype.itemsize for node in nodes if node.dtype.kind == "f"), default=8))
     vectors = ceil(vector.extent / lanes)
     total = sum(prod(var.extent for var in around) for _, around in assigns) / vector.extent * vectors
-    if total < FROM:
+    if total * blocks < FROM:
         return None
     number = {var: k for k, var in enumerate(candidates)}
     folds = tuple(_folds(assigns, began, Uses(vector, frozenset(candidates), lanes, inner), number))
@@ -134,13 +134,14 @@ def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int]
     around += 2 * sum(isinstance(one, (Let, Store)) for one, _ in kernel.statements)
     loops = tuple(Rounds(var.extent, var.tail) for var in candidates)
     wide = tuple(n for n in (WIDE if vector.tail is None else (1,)) if n <= vectors)
-    found = _cheapest(folds, loops, wide, vectors, around, registers)
+    found = _cheapest(folds, loops, wide, vectors, around, blocks, registers)
     return None if found is None else Tile(found[0], {candidates[k]: count for k, count in found[1]})
 
 
 @lru_cache(maxsize=1024)
 def _cheapest(
-    folds: Sequence[Fold], loops: Sequence[Rounds], wides: Sequence[int], vectors: int, around: int, registers: int
+    folds: Sequence[Fold], loops: Sequence[Rounds], wides: Sequence[int], vectors: int, around: int, blocks: float,
+    registers: int,
 ) -> tuple[int, tuple[tuple[int, int], ...]] | None:
     """The vectors of the cheapest tile, and the iterations of loops by their number: layers that are equal ask once."""
     best, least = None, float("inf")
@@ -151,7 +152,7 @@ def _cheapest(
         for rows in _rows(loops):
             if wide * prod(rows.values()) > 1 and not all(fold.fits(wide, rows, registers) for fold in folds):
                 continue
-            rest = prod((one.extent for k, one in enumerate(loops) if k not in rows), start=1.0)
+            rest = prod((one.extent for k, one in enumerate(loops) if k not in rows), start=blocks)
             cost = _cost(folds, loops, across, rows, around, rest)
             if cost < least:
                 best, least = (wide, tuple(rows.items())), cost
@@ -173,22 +174,22 @@ def _panel_by_panel(kernel: Kernel) -> tuple[Statement, ...]:
     while len(body) == 1 and isinstance(body[0], Loop):
         chain.append(body[0])
         body = body[0].body
-    variables = [loop.var for loop in chain]
+    loops = [loop.var for loop in chain]
     vector = kernel.vector
-    if vector is None or vector not in variables or not _independent(kernel, variables):
+    if vector is None or vector not in loops or not independent(kernel, loops):
         return kernel.body
-    before = variables[: variables.index(vector)]
+    before = loops[: loops.index(vector)]
     large: set[Var] = set()
     for access, written, around in kernel.accesses:
-        used = set(_variables(access))
-        if vector in used and not written and len(around) > len(variables):
-            inside = prod(var.extent for var in (vector, *around[len(variables) :]) if var in used)
+        used = set(variables(access))
+        if vector in used and not written and len(around) > len(loops):
+            inside = prod(var.extent for var in (vector, *around[len(loops) :]) if var in used)
             large |= {var for var in before if var not in used and inside * access.buffer.dtype.itemsize > CACHE}
     place = next((k for k in range(len(before)) if large.issuperset(before[k:])), len(before))
-    return nest([*before[:place], vector, *before[place:], *variables[len(before) + 1 :]], body)
+    return nest([*before[:place], vector, *before[place:], *loops[len(before) + 1 :]], body)
 
 
-def _independent(kernel: Kernel, variables: Sequence[Var]) -> bool:
+def independent(kernel: Kernel, loops: Sequence[Var]) -> bool:
     """Whether the rounds of these loops may come in any order: each stores elsewhere, what no other reads."""
     read = {access.buffer.base or access.buffer for access, written, _ in kernel.accesses if not written}
     for one, _ in kernel.statements:
@@ -197,7 +198,7 @@ def _independent(kernel: Kernel, variables: Sequence[Var]) -> bool:
             if (
                 one.add
                 or (one.target.buffer.base or one.target.buffer) in read
-                or not own.issuperset(affine(var) for var in variables)
+                or not own.issuperset(affine(var) for var in loops)
             ):
                 return False
     return True
@@ -252,26 +253,26 @@ class Uses:
             return (True, self.rows), 0.0
         if not isinstance(leaf, (Access, Affine)):
             return (False, frozenset()), 0.0
-        variables = set(_variables(leaf))
+        used = set(variables(leaf))
         loads = 0.0
         if isinstance(leaf, Access):
             axis, scattered = lanes_of(leaf, self.vector)
             beside = axis is None or self.inner[leaf.buffer] == axis
             loads = 1.0 if beside and not scattered else self.lanes * GATHER
-        return (self.vector in variables, self.rows & variables), loads
+        return (self.vector in used, self.rows & used), loads
 
 
-def _variables(leaf: Access | Affine) -> Iterator[Var]:
+def variables(leaf: Access | Affine) -> Iterator[Var]:
     """The loops that a leaf depends on."""
     if isinstance(leaf, Affine):
         yield from (var for var, _ in leaf.terms)
         return
     for guard in leaf.guards:
-        yield from _variables(guard.index)
+        yield from variables(guard.index)
     for index in leaf.index:
         for part in (index,) if isinstance(index, Affine) else leaves(index):
             if isinstance(part, (Access, Affine)):
-                yield from _variables(part)
+                yield from variables(part)
 
 
 def _rows(loops: Sequence[Rounds]) -> Iterator[dict[int, int]]:

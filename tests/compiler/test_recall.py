@@ -793,7 +793,7 @@ def test_an_image_is_read_as_it_was_written() -> None:
         assert written(read(text)) == text
     image = training(classifier_run()).stages.image
     for one in (image, read(written(image))):
-        assert [[repr(n) for n in at.shape] for _, at in one.faults if at is not None][0] == ["8|6"]
+        assert next([repr(n) for n in at.shape] for _, at in one.faults if at is not None) == ["8|6"]
 
 
 def test_the_address_of_a_blas_is_that_of_the_process(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -517,12 +517,11 @@ def test_with_verify_another_program_for_the_same_description_is_an_error(monkey
     function = lambda x: x.exp() * 3  # noqa: E731
     entry(function, X)
     entry(function, X)
-    monkeypatch.setattr(driver, "image_of", lambda *parts: replace(images(*parts), size=4096))
-    with pytest.raises(GraphError, match="two programs for one description"):
-        entry(function, X)
-
-
-images = driver.image_of
+    images = driver.image_of
+    with pytest.MonkeyPatch.context() as patch:  # which forgets nothing
+        patch.setattr(driver, "image_of", lambda *parts: replace(images(*parts), size=4096))
+        with pytest.raises(GraphError, match="two programs for one description"):
+            entry(function, X)
 
 
 # ---- what is kept -------------------------------------------------------------------------------------------------
@@ -774,11 +773,14 @@ def test_another_state_of_the_package_is_another_name(
 def test_while_the_package_is_changed_nothing_is_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is loaded is not what lies there, and nobody knows which of them an entry would be of."""
     package = tmp_path / "package"
-    package.mkdir()
     monkeypatch.setattr(recall, "_PACKAGE", package)
-    for content in (None, "x = 1\n"):
-        if content:
-            (package / "file.py").write_text(content)
+    for change in (
+        lambda: None,
+        lambda: package.write_bytes(b"an archive"),
+        lambda: (package.unlink(), package.mkdir()),
+        lambda: (package / "file.py").write_text("x = 1\n"),
+    ):
+        change()
         recall._state.cache_clear()
         assert recall._state() is None
         assert recall._entry("key") is None

@@ -12,16 +12,22 @@ from .ir import Access, Affine, Assign, Buffer, Guard, Let, Loop, Statement, Sto
 
 @dataclass(frozen=True, slots=True)
 class Substitution:
-    """What stands for what. The buffers of a Gemm and the conditions of a Check stay."""
+    """What stands for what. The buffers of a Gemm and the conditions of a Check stay.
+
+    `variables` have another place for theirs, `loops` run over another variable; where `places` has a buffer, the index
+    on that axis is this one whatever it was.
+    """
 
     variables: Mapping[Var, Var | Affine] = field(default_factory=dict)
     buffers: Mapping[Buffer, Buffer] = field(default_factory=dict)
     expressions: Mapping[Expr, Expr] = field(default_factory=dict)
+    loops: Mapping[Var, Var] = field(default_factory=dict)
+    places: Mapping[Buffer, tuple[int, Affine]] = field(default_factory=dict)
 
     def statement(self, one: Statement) -> Statement:
         """A statement, with all inside of it."""
         if isinstance(one, Loop):
-            return Loop(one.var, tuple(self.statement(inner) for inner in one.body))
+            return Loop(self.loops.get(one.var, one.var), tuple(self.statement(inner) for inner in one.body))
         if isinstance(one, (Let, Assign)):
             return replace(one, value=self.expression(one.value))
         if isinstance(one, Store):
@@ -50,6 +56,9 @@ class Substitution:
         index = tuple(
             self._affine(part) if isinstance(part, Affine) else self.expression(part) for part in access.index
         )
+        if access.buffer in self.places:
+            axis, place = self.places[access.buffer]
+            index = (*index[:axis], place, *index[axis + 1 :])
         guards = tuple(Guard(self._affine(guard.index), guard.low, guard.high) for guard in access.guards)
         return Access(self.buffers.get(access.buffer, access.buffer), index, guards)
 

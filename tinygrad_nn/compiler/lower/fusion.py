@@ -17,12 +17,13 @@ from ...adjoint import SCAN
 from ...errors import TraceError, message
 from ...graph.graph import Graph, Node, is_fixed
 from ...ops.contract import MATMUL, count_products, inner_length, parts
+from ...ops.elementwise import CAST
 from ...ops.movement import BROADCAST, CAT, RESHAPE, SLICE, is_squeeze
 from ...ops.reduce import SUM
 from ...ops.rules import SELECT_LIMIT, Concatenation, CountingSort, Scatter, op_cost
 from ...ops.scan import STACKED
 from ..blas import has_blas, is_large
-from ..passes.algebra import filled
+from ..passes.algebra import filled, triangle
 
 ONCE: Final = 1.001  # times read; parts add up to a whole but for rounding
 CHEAP: Final = 2  # operations that hide beside others, so that evaluating them a few times more costs nothing
@@ -129,7 +130,7 @@ def plan(graph: Graph, blas: bool = True, turned: Collection[Node] = ()) -> Plan
         if any(_multiplies(user, blas) for user, _ in users[node]):
             reasons.setdefault(node, "operand of a large matrix product")
             row_major.add(node)
-        if node in inputs or (node.op.kind == "source" and filled(node) is None):
+        if node in inputs or (node.op.kind == "source" and filled(node) is None and triangle(node) is None):
             reasons[node] = "input" if node in inputs else "constant"
         elif node.op.kind == "source":
             continue
@@ -144,6 +145,9 @@ def plan(graph: Graph, blas: bool = True, turned: Collection[Node] = ()) -> Plan
             for user, often, serves in each
         )
         if node in reasons or reads[node] <= ONCE:
+            continue
+        if _narrows(node):
+            reasons[node] = "another width"
             continue
         if node.op.kind in ("reduce", "contract"):
             reasons[node] = f"read {reads[node]:g} times"
@@ -279,6 +283,14 @@ def _reads(user: Node, argnum: int, node: Node) -> float:
     if user.op is SLICE and prod(user.shape) >= ROWS * max(user.shape, default=1):
         return prod(user.shape) / own
     return max(1.0, prod(user.shape) / own)
+
+
+def _narrows(node: Node) -> bool:
+    """Whether a node is a float64 number in float32: a kernel that computes with both has lanes for float64 only."""
+    if node.op is not CAST or prod(node.shape) != 1:
+        return False
+    (wide,) = node.inputs
+    return node.dtype.kind == wide.dtype.kind == "f" and node.dtype.itemsize < wide.dtype.itemsize
 
 
 def _serves(user: Node) -> float:

@@ -40,7 +40,7 @@ from ..loopir.ir import (
     expressions,
     nest,
 )
-from ..loopir.program import Program, Region, Repeat, Span, When
+from ..loopir.program import Program, Region, Repeat, Span, When, spans
 from ..loopir.substitute import Substitution
 
 FIRST: Final = 2**15  # bytes of the first cache
@@ -375,7 +375,7 @@ class _Blocks:
             case = self.control(f"short{self.runs}", 1, 0, control)
         yield self.add([*run.before, *pieces.begin, *control])
         short = self.short(run, size)
-        yield Repeat(block, (self.add(_moved(pieces.run, run, short, affine(block) * size, size)),), count)
+        yield Repeat(block, (self.add(_moved(pieces.run, run, short, affine(block) * size, size)),), count, rows=True)
         for number, n in enumerate((rows,) if case is None or tail is None else (rows, tail)):
             if n % size:
                 rest = self.add(_moved(pieces.run, run, short, Affine(n // size * size), n % size))
@@ -454,3 +454,29 @@ def _moved(
         moved = Substitution({row.var: start + affine(var)}, short, {}, {row.var: var}, inner)
         name = f"{kernel.name}_rest" if start.terms == () else kernel.name
         yield replace(kernel, name=name, body=tuple(moved.statement(one) for one in kernel.body))
+
+
+def operands(program: Program) -> frozenset[Buffer]:
+    """What blocks of rows read whole, over and over, and do not change: a copy in another order costs next to nothing.
+
+    Buffers that are another shape of one, or have one, are in the order that they are in.
+    """
+    found: set[Buffer] = set()
+    for region in _repeated(program.regions):
+        read: set[Buffer] = set()
+        others: set[Buffer] = set()
+        for span, _ in spans((region,)):
+            for kernel in program.kernels[span.start : span.stop]:
+                for access, written, _ in kernel.accesses:
+                    goes = any(isinstance(index, Expr) or index.coefficient(region.var) for index in access.index)
+                    (others if written or goes else read).add(access.buffer)
+        found |= read - others
+    return frozenset(found - {buffer.base for buffer in program.buffers if buffer.base is not None})
+
+
+def _repeated(regions: Sequence[Region]) -> Iterator[Repeat]:
+    for region in regions:
+        if isinstance(region, Repeat) and region.rows:
+            yield region
+        elif not isinstance(region, Span):
+            yield from _repeated(region.body)

@@ -107,8 +107,8 @@ class Fold:
         return self.registers * wide * prod(rows.values()) + shared + SPARE <= registers
 
 
-def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int]) -> Tile | None:
-    """The tile of a kernel, None where it has no fold for one or too little to do."""
+def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int], blocks: float = 1.0) -> Tile | None:
+    """The tile of a kernel, run for so many blocks of rows; None where it has no fold for one or little to do."""
     vector = kernel.vector
     if vector is None or any(isinstance(one, (Check, Gemm)) for one, _ in kernel.statements):
         return None
@@ -126,7 +126,7 @@ def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int]
     lanes = max(1, width // max((node.dtype.itemsize for node in nodes if node.dtype.kind == "f"), default=8))
     vectors = ceil(vector.extent / lanes)
     total = sum(prod(var.extent for var in around) for _, around in assigns) / vector.extent * vectors
-    if total < FROM:
+    if total * blocks < FROM:
         return None
     number = {var: k for k, var in enumerate(candidates)}
     folds = tuple(_folds(assigns, began, Uses(vector, frozenset(candidates), lanes, inner), number))
@@ -134,13 +134,14 @@ def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int]
     around += 2 * sum(isinstance(one, (Let, Store)) for one, _ in kernel.statements)
     loops = tuple(Rounds(var.extent, var.tail) for var in candidates)
     wide = tuple(n for n in (WIDE if vector.tail is None else (1,)) if n <= vectors)
-    found = _cheapest(folds, loops, wide, vectors, around, registers)
+    found = _cheapest(folds, loops, wide, vectors, around, blocks, registers)
     return None if found is None else Tile(found[0], {candidates[k]: count for k, count in found[1]})
 
 
 @lru_cache(maxsize=1024)
 def _cheapest(
-    folds: Sequence[Fold], loops: Sequence[Rounds], wides: Sequence[int], vectors: int, around: int, registers: int
+    folds: Sequence[Fold], loops: Sequence[Rounds], wides: Sequence[int], vectors: int, around: int, blocks: float,
+    registers: int,
 ) -> tuple[int, tuple[tuple[int, int], ...]] | None:
     """The vectors of the cheapest tile, and the iterations of loops by their number: layers that are equal ask once."""
     best, least = None, float("inf")
@@ -151,7 +152,7 @@ def _cheapest(
         for rows in _rows(loops):
             if wide * prod(rows.values()) > 1 and not all(fold.fits(wide, rows, registers) for fold in folds):
                 continue
-            rest = prod((one.extent for k, one in enumerate(loops) if k not in rows), start=1.0)
+            rest = prod((one.extent for k, one in enumerate(loops) if k not in rows), start=blocks)
             cost = _cost(folds, loops, across, rows, around, rest)
             if cost < least:
                 best, least = (wide, tuple(rows.items())), cost

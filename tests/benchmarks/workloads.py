@@ -134,7 +134,7 @@ WORKLOADS = {
                 "us/call",
                 MICROSECONDS,
                 200,
-                40,
+                10,
                 tolerance=1e-3,
                 targets=(Target(1.0, "torch"), Target(1.0, "jax")),
             )

@@ -136,9 +136,9 @@ def pack(program: Program, inner: Mapping[Buffer, int], width: int) -> tuple[Pro
     packing = _Packing(width, dict(inner), list(program.buffers))
     kernels: list[Kernel] = []
     moved: dict[Span, Span] = {}
+    whole = {new for span, _ in spans(program.regions) for _, new in span.updates}  # where one kernel writes all of it
     for span, _ in spans(program.regions):
         start = len(kernels)
-        whole = {new for _, new in span.updates}  # written by one kernel, which may do so in the old one's place
         here = program.kernels[span.start : span.stop]
         needed = _read(here)
         packing.copies = {a: b for kernel in here for a, b in _copied(kernel) if a in needed}

@@ -26,6 +26,7 @@ from ...errors import DTypeError, MissingExtra, TraceError, message
 from ...graph.graph import NO_ATTRS, Graph, Node
 from ...ops.rules import DTYPES
 from ...ops.source import CONSTANT
+from ...support.arrays import is_masked
 from ...support.interrupt import PATIENCE, beside
 from ...support.pytree import Tree, flatten, unflatten
 from ...tensor import Tensor
@@ -595,7 +596,7 @@ def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Signature, 
             _check_static(leaf)
             keys.append((type(leaf), leaf))
             continue
-        if isinstance(leaf, np.ma.MaskedArray):
+        if is_masked(leaf):
             array_of("jit", leaf)  # raises
         value = leaf.node.value if isinstance(leaf, Tensor) else np.asarray(leaf)
         dtype = np.dtype(value.dtype)

@@ -261,7 +261,7 @@ STAGES: Final = (
         ((2, lambda made: "\n".join(f"-- graph\n{part.graph}" for part in made.made["merge"].parts)),),
     ),
     Stage("rewrite", rewrite_parts, Job.verify),
-    Stage("plan", lambda job, context: plan_parts(job, context.target.blas), Planned.verify, ((4, _reasons),)),
+    Stage("plan", lambda job, context: plan_parts(job, context.target.products), Planned.verify, ((4, _reasons),)),
     Stage("lower", lambda planned, context: lower_parts(planned), Lowered.verify),
     Stage("assemble", assemble, lambda value: value.verify()),
     Stage("legalize", legalize, Program.verify),

@@ -78,12 +78,12 @@ class Choice:
 class Plan:
     """The nodes with a buffer, in order, with the reason; and those whose buffer must be in row-major order.
 
-    `blas` says whether large products are left to a BLAS. `choices` are the nodes of which cost alone decided.
+    Products of `blas` multiply-adds or more are left to a BLAS. `choices` are the nodes of which cost alone decided.
     """
 
     stored: dict[Node, str]
     row_major: frozenset[Node]
-    blas: bool = True
+    blas: int = 0
     choices: Mapping[Node, Choice] = field(default_factory=dict)
 
     def multiplies(self, node: Node) -> bool:
@@ -91,11 +91,11 @@ class Plan:
         return _multiplies(node, self.blas)
 
 
-def _multiplies(node: Node, blas: bool) -> bool:
-    return blas and is_large(node) and has_blas()
+def _multiplies(node: Node, blas: int) -> bool:
+    return is_large(node, blas) and has_blas()
 
 
-def plan(graph: Graph, blas: bool = True, turned: Collection[Node] = ()) -> Plan:
+def plan(graph: Graph, blas: int = 0, turned: Collection[Node] = ()) -> Plan:
     """Decide for every node, users before operands; of those that are `turned`, against what their costs say."""
     users: dict[Node, list[tuple[Node, int]]] = {node: [] for node in graph.nodes}
     inputs = frozenset(graph.inputs)

@@ -20,6 +20,7 @@ from ..driver import build
 from ..job import Job, Part
 from ..loopir.faults import raise_fault
 from ..target import Target
+from .crossover import machine
 
 
 class Resident(Node):
@@ -59,7 +60,7 @@ class Compiled:
 
     def __init__(self, graph: Graph, arguments: int = 0, owner: str = "", target: Target | None = None) -> None:
         """Of the inputs, the first are arguments. `owner` is who says so if it takes long."""
-        self.stages = build(Job((Part(graph),), arguments), target, owner)
+        self.stages = build(Job((Part(graph),), arguments), target or machine((graph,)), owner)
         self.timings, self.code, self.image = self.stages.timings, self.stages.code, self.stages.image
         self.arena = self.image.arena()
         self.lock = threading.RLock()

@@ -27,6 +27,7 @@ from ..driver import build
 from ..loopir.faults import raise_fault
 from ..lower.training_loop import STOPPED
 from ..trace import forget
+from .crossover import machine
 from .jit import Jitted, State, built_as_traced, upload, write_back
 from .traces import named, training_job
 
@@ -63,7 +64,8 @@ class Training:
         started = time.perf_counter()
         job = training_job(step, sets, batch, evaluate, shuffle, permute)
         traced = time.perf_counter() - started
-        self.stages = build(job, owner="" if quiet else f"fit: {step.name}")
+        target = machine(part.graph for part in job.parts)
+        self.stages = build(job, target, "" if quiet else f"fit: {step.name}")
         self.image, self.code, made = self.stages.image, self.stages.code, self.stages.image.run
         if made is None or job.epochs is None:
             raise GraphError(message("fit", "a compilation of a call", "one of a run"))

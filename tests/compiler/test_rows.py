@@ -12,10 +12,10 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
+from tinygrad_nn.compiler import interp
 from tinygrad_nn.compiler.driver import build
 from tinygrad_nn.compiler.job import Job, Part
 from tinygrad_nn.compiler.loopir.program import Program, Region, Repeat, When
-from tinygrad_nn.compiler.run.runtime import Compiled
 from tinygrad_nn.compiler.schedule import rows
 from tinygrad_nn.compiler.trace import trace
 from tinygrad_nn.errors import IndexOutOfRange
@@ -139,14 +139,15 @@ def test_what_needs_all_rows_ends_a_run_and_the_next_one_begins(small: None) -> 
 
 
 def test_a_sum_over_rows_takes_them_in_their_order(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With lanes along outputs, the bits are those of all rows at once."""
+    """As the loops stand, before any are vectors: the bits are those of all rows at once."""
     x, g = RNG.normal(size=(61, 5)), RNG.normal(size=(61, 32))
     found = []
     for worth in (0, 10**9):
         monkeypatch.setattr(rows, "WORTH", worth)
         graph = traced(lambda x, g: (x * 2).tanh().T @ (g.tanh() * 3).tanh(), x, g)
-        assert bool(repeated(program_of(graph).regions)) == (worth == 0)
-        (result,), _ = Compiled(graph).run([x, g])
+        program = program_of(graph)
+        assert bool(repeated(program.regions)) == (worth == 0)
+        (result,), _ = interp.run(program, [x, g])
         found.append(result)
     np.testing.assert_array_equal(*found)
 

@@ -18,7 +18,7 @@ class Substitution:
     on that axis is this one whatever it was.
     """
 
-    variables: Mapping[Var, Affine] = field(default_factory=dict)
+    variables: Mapping[Var, Var | Affine] = field(default_factory=dict)
     buffers: Mapping[Buffer, Buffer] = field(default_factory=dict)
     expressions: Mapping[Expr, Expr] = field(default_factory=dict)
     loops: Mapping[Var, Var] = field(default_factory=dict)
@@ -29,12 +29,13 @@ class Substitution:
         if isinstance(one, Loop):
             return Loop(self.loops.get(one.var, one.var), tuple(self.statement(inner) for inner in one.body))
         if isinstance(one, (Let, Assign)):
-            return replace(one, value=self._expression(one.value))
+            return replace(one, value=self.expression(one.value))
         if isinstance(one, Store):
-            return replace(one, target=self._access(one.target), value=self._expression(one.value))
+            return replace(one, target=self._access(one.target), value=self.expression(one.value))
         return one
 
-    def _expression(self, root: Expr) -> Expr:
+    def expression(self, root: Expr) -> Expr:
+        """An expression."""
         fresh: dict[Expr, Expr] = {}
         for node in walk(root):
             if node in self.expressions:
@@ -53,7 +54,7 @@ class Substitution:
 
     def _access(self, access: Access) -> Access:
         index = tuple(
-            self._affine(part) if isinstance(part, Affine) else self._expression(part) for part in access.index
+            self._affine(part) if isinstance(part, Affine) else self.expression(part) for part in access.index
         )
         if access.buffer in self.places:
             axis, place = self.places[access.buffer]
@@ -64,4 +65,8 @@ class Substitution:
     def _affine(self, index: Affine) -> Affine:
         if not any(var in self.variables for var, _ in index.terms):
             return index
-        return sum((self.variables.get(var, affine(var)) * c for var, c in index.terms), Affine(index.offset))
+        result = Affine(index.offset)
+        for var, factor in index.terms:
+            given = self.variables.get(var, var)
+            result += (affine(given) if isinstance(given, Var) else given) * factor
+        return result

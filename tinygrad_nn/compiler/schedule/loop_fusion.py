@@ -159,7 +159,7 @@ def _same_lane(one: Access, a: Var, other: Access, b: Var) -> bool:
 def fused(first: Kernel, second: Kernel) -> Kernel:
     """One kernel with the bodies of both."""
     loops = _shared_loops(first, second)
-    rename = Substitution({b: affine(a) for a, b in loops})
+    rename = Substitution({b: a for a, b in loops})
     body = (*_inside(first, len(loops)), *(rename.statement(one) for one in _inside(second, len(loops))))
     return replace(
         first,

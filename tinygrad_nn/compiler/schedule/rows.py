@@ -40,12 +40,13 @@ from ..loopir.ir import (
     expressions,
     nest,
 )
-from ..loopir.program import Program, Region, Repeat, Span, When
+from ..loopir.program import Program, Region, Repeat, Span, When, spans
 from ..loopir.substitute import Substitution
 
 FIRST: Final = 2**15  # bytes of the first cache
 SECOND: Final = 2**19  # of the second one
 LINE: Final = 16  # rows of which a block has a multiple, if it can: whole vectors
+RUNS: Final = 8  # that are looked at for a number of rows: a deep model has hundreds, which are like the first ones
 WORTH: Final = 4  # times the cache that must pass through it: else all of it may as well stay there
 
 
@@ -143,10 +144,11 @@ def _last_let(block: Sequence[Statement], folds: Mapping[Register, None]) -> int
 
 @dataclass(slots=True)
 class _Touched:
-    """The buffers that some kernels read and write."""
+    """The buffers that some kernels read and write, and whether one of them `checks` what it reads."""
 
     reads: set[Buffer] = field(default_factory=set)
     writes: set[Buffer] = field(default_factory=set)
+    checks: bool = False
 
     def add(self, other: _Touched) -> None:
         """Those of other kernels too."""
@@ -155,11 +157,12 @@ class _Touched:
 
     def meets(self, other: _Touched) -> bool:
         """Whether the order of both matters."""
-        return bool(self.writes & (other.reads | other.writes) or self.reads & other.writes)
+        apart = self.writes.isdisjoint(other.reads) and self.writes.isdisjoint(other.writes)
+        return not (apart and self.reads.isdisjoint(other.writes))
 
 
 def _touched(kernel: Kernel) -> _Touched:
-    found = _Touched()
+    found = _Touched(checks=any(isinstance(one, Check) for one, _ in kernel.statements))
     for access, written, _ in kernel.accesses:
         (found.writes if written else found.reads).add(access.buffer.base or access.buffer)
     return found
@@ -186,14 +189,19 @@ class _Run:
         return axis if again else None
 
 
-def _run(kernels: Sequence[Kernel], rows: tuple[int, int | None], touched: Mapping[Kernel, _Touched]) -> _Run:
+def _run(
+    kernels: Sequence[Kernel],
+    rows: tuple[int, int | None],
+    ways: Mapping[Kernel, Sequence[Row]],
+    touched: Mapping[Kernel, _Touched],
+) -> _Run:
     """Take every kernel into the run that fits; one that meets nothing of it goes before, all others after."""
     run = _Run(rows)
     ours, later = _Touched(), _Touched()
     for kernel in kernels:
         own = touched[kernel]
         waits = own.meets(later)
-        fitting = () if waits else (row for row in row_of(kernel, rows) if _fits(kernel, row, run, ours))
+        fitting = () if waits else (row for row in ways[kernel] if _fits(kernel, row, run, ours))
         row = next(iter(fitting), None)
         if row is not None:
             run.kernels.append((kernel, row))
@@ -204,7 +212,7 @@ def _run(kernels: Sequence[Kernel], rows: tuple[int, int | None], touched: Mappi
         else:
             run.after.append(kernel)
             later.add(own)
-            if any(isinstance(one, Check) for one, _ in kernel.statements):
+            if own.checks:
                 later.writes |= own.reads  # what is checked is used after that
     return run
 
@@ -336,14 +344,17 @@ class _Blocks:
         best: tuple[int, _Run | None, int] = 0, None, 0
         for rows in found:
             rest, passed = kernels, list[Kernel]()
-            while rest:
-                run = _run(rest, rows, self.touched)
+            ways = {kernel: tuple(row_of(kernel, rows)) for kernel in kernels}
+            for _ in range(RUNS):
+                run = _run(rest, rows, ways, self.touched)
                 run.inner = self.inner(run)
                 size, gain = _size(run), sum(map(_bytes, run.inner))
                 if size and gain > best[0]:
                     best = gain, replace(run, before=[*passed, *run.before]), size
                 passed += [*run.before, *(kernel for kernel, _ in run.kernels)]
-                rest = run.after if run.kernels else ()
+                rest = run.after
+                if not rest or not run.kernels:
+                    break
         return best[1], best[2]
 
     def inner(self, run: _Run) -> dict[Buffer, int]:
@@ -364,7 +375,7 @@ class _Blocks:
             case = self.control(f"short{self.runs}", 1, 0, control)
         yield self.add([*run.before, *pieces.begin, *control])
         short = self.short(run, size)
-        yield Repeat(block, (self.add(_moved(pieces.run, run, short, affine(block) * size, size)),), count)
+        yield Repeat(block, (self.add(_moved(pieces.run, run, short, affine(block) * size, size)),), count, rows=True)
         for number, n in enumerate((rows,) if case is None or tail is None else (rows, tail)):
             if n % size:
                 rest = self.add(_moved(pieces.run, run, short, Affine(n // size * size), n % size))
@@ -443,3 +454,29 @@ def _moved(
         moved = Substitution({row.var: start + affine(var)}, short, {}, {row.var: var}, inner)
         name = f"{kernel.name}_rest" if start.terms == () else kernel.name
         yield replace(kernel, name=name, body=tuple(moved.statement(one) for one in kernel.body))
+
+
+def operands(program: Program) -> frozenset[Buffer]:
+    """What blocks of rows read whole, over and over, and do not change: a copy in another order costs next to nothing.
+
+    Buffers that are another shape of one, or have one, are in the order that they are in.
+    """
+    found: set[Buffer] = set()
+    for region in _repeated(program.regions):
+        read: set[Buffer] = set()
+        others: set[Buffer] = set()
+        for span, _ in spans((region,)):
+            for kernel in program.kernels[span.start : span.stop]:
+                for access, written, _ in kernel.accesses:
+                    goes = any(isinstance(index, Expr) or index.coefficient(region.var) for index in access.index)
+                    (others if written or goes else read).add(access.buffer)
+        found |= read - others
+    return frozenset(found - {buffer.base for buffer in program.buffers if buffer.base is not None})
+
+
+def _repeated(regions: Sequence[Region]) -> Iterator[Repeat]:
+    for region in regions:
+        if isinstance(region, Repeat) and region.rows:
+            yield region
+        elif not isinstance(region, Span):
+            yield from _repeated(region.body)

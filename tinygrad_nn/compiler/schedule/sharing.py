@@ -13,7 +13,7 @@ from typing import Final
 
 from ...graph.scalar import Expr, param, walk
 from ..loopir.canonical import Form, canonical
-from ..loopir.ir import Buffer, Kernel, Register, Var, affine, expressions
+from ..loopir.ir import Buffer, Kernel, Register, Var, expressions
 from ..loopir.program import Program
 from ..loopir.substitute import Substitution
 from .axes import profile, times
@@ -52,7 +52,7 @@ class Shared:
         """What a call computes: the kernel that it stands for, in the names of the function."""
         call = self.calls[kernel]
         given = Substitution(
-            dict(zip(self.variables, map(affine, call.variables), strict=True)),
+            dict(zip(self.variables, call.variables, strict=True)),
             dict(zip(self.buffers, call.buffers, strict=True)),
             dict(zip(self.numbers, call.numbers, strict=True)),
         )

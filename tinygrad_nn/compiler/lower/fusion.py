@@ -23,7 +23,7 @@ from ...ops.reduce import SUM
 from ...ops.rules import SELECT_LIMIT, Concatenation, CountingSort, Scatter, op_cost
 from ...ops.scan import STACKED
 from ..blas import has_blas, is_large
-from ..passes.algebra import filled
+from ..passes.algebra import filled, triangle
 
 ONCE: Final = 1.001  # times read; parts add up to a whole but for rounding
 CHEAP: Final = 2  # operations that hide beside others, so that evaluating them a few times more costs nothing
@@ -130,7 +130,7 @@ def plan(graph: Graph, blas: bool = True, turned: Collection[Node] = ()) -> Plan
         if any(_multiplies(user, blas) for user, _ in users[node]):
             reasons.setdefault(node, "operand of a large matrix product")
             row_major.add(node)
-        if node in inputs or (node.op.kind == "source" and filled(node) is None):
+        if node in inputs or (node.op.kind == "source" and filled(node) is None and triangle(node) is None):
             reasons[node] = "input" if node in inputs else "constant"
         elif node.op.kind == "source":
             continue

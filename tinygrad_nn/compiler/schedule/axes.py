@@ -110,20 +110,30 @@ def choose(
     free.sort(key=lambda b: -prod(b.shape))
     first, last = ([b for b in free if (b in loose) == late] for late in (False, True))
     for buffers, given in ((first, loose), (last, ())):
+        again = set(buffers)  # whose kernels have something that was changed since
         for _ in range(2):
-            before = dict(inner)
+            changed = False
             for buffer in buffers:
+                if buffer not in again:
+                    continue
+                again.discard(buffer)
                 linked = tied.get(buffer, [buffer])
+                before, held = inner[buffer], [inner[one] for one in linked]
                 options: list[tuple[float, int, int]] = []
                 for axis in range(len(buffer.shape)):
                     if buffer.shape[axis] == 1:
                         continue
                     inner |= dict.fromkeys(linked, axis)
                     total = sum(rounds[k] * best(profiles[k], inner, given)[0] for k in users[buffer])
-                    options.append((total, abs(axis - before[buffer]), axis))
+                    options.append((total, abs(axis - before), axis))
                 _, _, axis = min(options, key=lambda option: option[:2])
                 inner |= dict.fromkeys(linked, axis)
-            if inner == before:
+                changed |= axis != before
+                if held != [axis] * len(linked):
+                    again.update(linked)
+                    around = {k for one in linked for k in users.get(same.get(one, one), ())}
+                    again.update(same.get(one, one) for k in around for one in profiles[k].buffers)
+            if not changed:
                 break
     return inner, [best(one, inner)[1] for one in profiles]
 
@@ -227,9 +237,10 @@ def best(one: Profile, inner: Mapping[Buffer, int], loose: Collection[Buffer] = 
     """The cheapest vector axis of a kernel and its cost; of equal ones the first."""
     least, cheapest = inf, None
     for var, cost in one.costs.items():
-        total = cost.total(inner, loose)
-        if total < least:
-            least, cheapest = total, var
+        if cost.fixed < least:
+            total = cost.total(inner, loose)
+            if total < least:
+                least, cheapest = total, var
     return least, cheapest
 
 

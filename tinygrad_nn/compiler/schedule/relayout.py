@@ -18,6 +18,7 @@ from ..loopir.substitute import Substitution
 from .axes import GATHER, Profile, best, times
 from .memory import copy
 
+TRANSPOSE: Final = "transpose_"  # how the names of its kernels begin
 OVERHEAD: Final = 8.0  # of one more kernel, in loads
 CLEARLY: Final = 3.0  # times as much must be saved: the costs are rough
 
@@ -51,9 +52,13 @@ def relayout(
                 rounds[region] = prod(float(one.var.extent) for one in outside if isinstance(one, Repeat))
                 gains.setdefault((buffer, axis, region), {})[position] = gain * often[position]
     insertion = _Insertion(program, writers)
-    for (buffer, _, region), readers in gains.items():
+    found: dict[int, dict[Buffer, int]] = {}  # the other orders that kernels find
+    for (buffer, axis, region), wishes in sorted(gains.items(), key=lambda item: -sum(item[1].values())):
+        readers = {k: _gain(profiles[k], {**inner, **found.get(k, {})}, buffer, axis) * often[k] for k in wishes}
         if sum(readers.values()) > CLEARLY * rounds[region] * _cost(buffer, width):
             insertion.add(buffer, region, readers)
+            for k in readers:
+                found.setdefault(k, {})[buffer] = axis
     return insertion.program() if insertion.copies else program
 
 
@@ -77,6 +82,11 @@ def _wishes(
         cost, axis = min((best(one, {**own, buffer: axis})[0], axis) for axis in axes)
         if cost < now:
             yield buffer, axis, now - cost
+
+
+def _gain(one: Profile, inner: Mapping[Buffer, int], buffer: Buffer, axis: int) -> float:
+    """What a kernel saves where a buffer has another innermost axis, given those of all others."""
+    return best(one, inner)[0] - best(one, {**inner, buffer: axis})[0]
 
 
 def _cost(buffer: Buffer, width: int) -> float:
@@ -123,7 +133,7 @@ class _Insertion:
         if isinstance(region, Span):  # as early as may be: what is stored here is not at once there to be loaded
             earlier = [k + 1 for k in self.writers.get(buffer, ()) if region.start <= k < min(readers)]
             spot = max(earlier, default=region.start)
-        self.before.setdefault(spot, []).append(replace(copy(made, buffer), name=f"transpose_{buffer.name}"))
+        self.before.setdefault(spot, []).append(replace(copy(made, buffer), name=f"{TRANSPOSE}{buffer.name}"))
         for position in readers:
             self.renamed.setdefault(position, {})[buffer] = made
 

@@ -12,6 +12,7 @@ from .arena import Arena, Strided
 from .axes import choose, jams, outermost, profile, times, together
 from .loop_fusion import fuse
 from .memory import ALIGNMENT, Layout, layout, place
+from .packing import pack
 from .relayout import relayout
 from .rows import operands
 from .sharing import Shared, shared
@@ -83,8 +84,9 @@ def schedule(program: Program, width: int, registers: int = 16) -> Schedule:
             continue
         jam = jams(shaped)
         kernels.append(replace(shaped, jam=jam, wide=1 if jam else together(shaped, width)))
-    program = fuse_loops(replace(program, kernels=tuple(kernels)))
-    layouts = {buffer: layout(buffer, inner[buffer], width) for buffer in program.buffers}
+    program, axes = pack(replace(program, kernels=tuple(kernels)), inner, width)
+    program = fuse_loops(program)
+    layouts = {buffer: layout(buffer, axes[buffer], width) for buffer in program.buffers}
     program, offsets, size = place(program, layouts)
     return Schedule(program, layouts, offsets, size, width, shared(program, layouts, offsets, width))
 

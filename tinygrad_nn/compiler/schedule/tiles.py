@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import ceil, prod
-from typing import Final
+from typing import Final, NamedTuple
 
 from ...graph.scalar import Expr, walk
 from ..loopir.ir import (
@@ -61,12 +62,19 @@ class Tile:
     rows: Mapping[Var, int]
 
 
+class Rounds(NamedTuple):
+    """How often a loop runs, and in the short last batch. A tile knows its loops by number, innermost first."""
+
+    extent: int
+    tail: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Nodes of a fold that depend on the same variables: their operations and loads in a round."""
+    """Nodes of a fold that depend on the same loops: their operations and loads in a round."""
 
     lanes: bool
-    rows: frozenset[Var]
+    rows: frozenset[int]
     operations: float
     loads: float
 
@@ -84,7 +92,7 @@ class Fold:
         nodes = sum(part.operations * (wide if part.lanes else 1) for part in self.parts)
         return size * nodes * (self.rounds if self.rounds <= SHORT else 1.0)
 
-    def cycles(self, wide: int, rows: Mapping[Var, int]) -> float:
+    def cycles(self, wide: int, rows: Mapping[int, int]) -> float:
         """The cycles of all rounds of one tile."""
         operations = loads = 0.0
         for part in self.parts:
@@ -92,7 +100,7 @@ class Fold:
             operations, loads = operations + often * part.operations, loads + often * part.loads
         return self.rounds * (max(operations / PORTS, loads / PORTS, LATENCY) + LOAD * loads)
 
-    def fits(self, wide: int, rows: Mapping[Var, int], registers: int) -> bool:
+    def fits(self, wide: int, rows: Mapping[int, int], registers: int) -> bool:
         """Whether accumulators and what they share stay in registers."""
         kept = [part for part in self.parts if part.lanes and not any(rows.get(var, 1) > 1 for var in part.rows)]
         shared = wide * ceil(sum(part.loads > 0 for part in kept))
@@ -120,23 +128,34 @@ def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int]
     total = sum(prod(var.extent for var in around) for _, around in assigns) / vector.extent * vectors
     if total * blocks < FROM:
         return None
-    folds = _folds(assigns, began, Uses(vector, frozenset(candidates), lanes, inner))
+    number = {var: k for k, var in enumerate(candidates)}
+    folds = tuple(_folds(assigns, began, Uses(vector, frozenset(candidates), lanes, inner), number))
     around = sum(node.op not in FREE for node in nodes)
     around += 2 * sum(isinstance(one, (Let, Store)) for one, _ in kernel.statements)
+    loops = tuple(Rounds(var.extent, var.tail) for var in candidates)
+    wide = tuple(n for n in (WIDE if vector.tail is None else (1,)) if n <= vectors)
+    found = _cheapest(folds, loops, wide, vectors, around, blocks, registers)
+    return None if found is None else Tile(found[0], {candidates[k]: count for k, count in found[1]})
+
+
+@lru_cache(maxsize=1024)
+def _cheapest(
+    folds: Sequence[Fold], loops: Sequence[Rounds], wides: Sequence[int], vectors: int, around: int, blocks: float,
+    registers: int,
+) -> tuple[int, tuple[tuple[int, int], ...]] | None:
+    """The vectors of the cheapest tile, and the iterations of loops by their number: layers that are equal ask once."""
     best, least = None, float("inf")
-    for wide in WIDE if vector.tail is None else (1,):
-        if wide > vectors:
-            break
+    for wide in wides:
         across = [(wide, vectors // wide)]
         if vectors % wide:
             across.append((1 << (vectors % wide - 1).bit_length(), 1))
-        for rows in _rows(candidates):
+        for rows in _rows(loops):
             if wide * prod(rows.values()) > 1 and not all(fold.fits(wide, rows, registers) for fold in folds):
                 continue
-            rest = prod((var.extent for var in candidates if var not in rows), start=blocks)
-            cost = _cost(folds, across, rows, around, rest)
+            rest = prod((one.extent for k, one in enumerate(loops) if k not in rows), start=blocks)
+            cost = _cost(folds, loops, across, rows, around, rest)
             if cost < least:
-                best, least = Tile(wide, rows), cost
+                best, least = (wide, tuple(rows.items())), cost
     return best
 
 
@@ -155,22 +174,22 @@ def _panel_by_panel(kernel: Kernel) -> tuple[Statement, ...]:
     while len(body) == 1 and isinstance(body[0], Loop):
         chain.append(body[0])
         body = body[0].body
-    variables = [loop.var for loop in chain]
+    loops = [loop.var for loop in chain]
     vector = kernel.vector
-    if vector is None or vector not in variables or not _independent(kernel, variables):
+    if vector is None or vector not in loops or not independent(kernel, loops):
         return kernel.body
-    before = variables[: variables.index(vector)]
+    before = loops[: loops.index(vector)]
     large: set[Var] = set()
     for access, written, around in kernel.accesses:
-        used = set(_variables(access))
-        if vector in used and not written and len(around) > len(variables):
-            inside = prod(var.extent for var in (vector, *around[len(variables) :]) if var in used)
+        used = set(variables(access))
+        if vector in used and not written and len(around) > len(loops):
+            inside = prod(var.extent for var in (vector, *around[len(loops) :]) if var in used)
             large |= {var for var in before if var not in used and inside * access.buffer.dtype.itemsize > CACHE}
     place = next((k for k in range(len(before)) if large.issuperset(before[k:])), len(before))
-    return nest([*before[:place], vector, *before[place:], *variables[len(before) + 1 :]], body)
+    return nest([*before[:place], vector, *before[place:], *loops[len(before) + 1 :]], body)
 
 
-def _independent(kernel: Kernel, variables: Sequence[Var]) -> bool:
+def independent(kernel: Kernel, loops: Sequence[Var]) -> bool:
     """Whether the rounds of these loops may come in any order: each stores elsewhere, what no other reads."""
     read = {access.buffer.base or access.buffer for access, written, _ in kernel.accesses if not written}
     for one, _ in kernel.statements:
@@ -179,29 +198,30 @@ def _independent(kernel: Kernel, variables: Sequence[Var]) -> bool:
             if (
                 one.add
                 or (one.target.buffer.base or one.target.buffer) in read
-                or not own.issuperset(affine(var) for var in variables)
+                or not own.issuperset(affine(var) for var in loops)
             ):
                 return False
     return True
 
 
 def _folds(
-    assigns: Sequence[tuple[Assign, tuple[Var, ...]]], began: Mapping[Register, tuple[Var, ...]], uses: Uses
-) -> list[Fold]:
+    assigns: Sequence[tuple[Assign, tuple[Var, ...]]],
+    began: Mapping[Register, tuple[Var, ...]],
+    uses: Uses,
+    number: Mapping[Var, int],
+) -> Iterator[Fold]:
     """Statements of one loop are one fold."""
     together: dict[tuple[Var, ...], list[Assign]] = {}
     for one, around in assigns:
         together.setdefault(around, []).append(one)
-    result = []
     for around, statements in together.items():
         registers = {one.register for one in statements}
         outside = max((began[register] for register in registers), key=len)
         rounds = prod((float(var.extent) for var in around if var not in outside), start=1.0)
-        result.append(Fold(rounds, len(registers), tuple(_parts([one.value for one in statements], uses))))
-    return result
+        yield Fold(rounds, len(registers), tuple(_parts([one.value for one in statements], uses, number)))
 
 
-def _parts(values: Sequence[Expr], uses: Uses) -> Iterator[Part]:
+def _parts(values: Sequence[Expr], uses: Uses, number: Mapping[Var, int]) -> Iterator[Part]:
     """The nodes of expressions, by what they depend on."""
     found: dict[tuple[bool, frozenset[Var]], tuple[float, float]] = {}
     depends: dict[Expr, tuple[bool, frozenset[Var]]] = {}
@@ -215,7 +235,7 @@ def _parts(values: Sequence[Expr], uses: Uses) -> Iterator[Part]:
         before = found.get(depends[node], (0.0, 0.0))
         found[depends[node]] = before[0] + (node.op not in FREE), before[1] + loads
     for (along, rows), (operations, loads) in found.items():
-        yield Part(along, rows, operations, loads)
+        yield Part(along, frozenset(number[var] for var in rows), operations, loads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,59 +253,64 @@ class Uses:
             return (True, self.rows), 0.0
         if not isinstance(leaf, (Access, Affine)):
             return (False, frozenset()), 0.0
-        variables = set(_variables(leaf))
+        used = set(variables(leaf))
         loads = 0.0
         if isinstance(leaf, Access):
             axis, scattered = lanes_of(leaf, self.vector)
             beside = axis is None or self.inner[leaf.buffer] == axis
             loads = 1.0 if beside and not scattered else self.lanes * GATHER
-        return (self.vector in variables, self.rows & variables), loads
+        return (self.vector in used, self.rows & used), loads
 
 
-def _variables(leaf: Access | Affine) -> Iterator[Var]:
+def variables(leaf: Access | Affine) -> Iterator[Var]:
     """The loops that a leaf depends on."""
     if isinstance(leaf, Affine):
         yield from (var for var, _ in leaf.terms)
         return
     for guard in leaf.guards:
-        yield from _variables(guard.index)
+        yield from variables(guard.index)
     for index in leaf.index:
         for part in (index,) if isinstance(index, Affine) else leaves(index):
             if isinstance(part, (Access, Affine)):
-                yield from _variables(part)
+                yield from variables(part)
 
 
-def _rows(candidates: Sequence[Var]) -> Iterator[dict[Var, int]]:
+def _rows(loops: Sequence[Rounds]) -> Iterator[dict[int, int]]:
     """How many iterations of which loops: of the innermost one, and where that is short also of the next one."""
-    if not candidates:
+    if not loops:
         yield {}
         return
-    first, *rest = candidates
+    first, *rest = loops
     for count in _counts(first):
-        yield {first: count}
+        yield {0: count}
     if rest and first.extent <= ROWS // 2 and first.tail is None:
         for count in _counts(rest[0]):
-            yield {first: first.extent, rest[0]: count}
+            yield {0: first.extent, 1: count}
 
 
-def _counts(var: Var) -> Iterator[int]:
+def _counts(loop: Rounds) -> Iterator[int]:
     """Numbers of iterations that a tile may have; those of the short last batch are a whole number of tiles too."""
-    for count in range(1, min(var.extent, ROWS) + 1):
-        if var.tail is None or (var.extent % count == 0 and var.tail % count == 0):
+    for count in range(1, min(loop.extent, ROWS) + 1):
+        if loop.tail is None or (loop.extent % count == 0 and loop.tail % count == 0):
             yield count
 
 
 def _cost(
-    folds: Sequence[Fold], across: Sequence[tuple[int, int]], rows: Mapping[Var, int], around: int, often: float
+    folds: Sequence[Fold],
+    loops: Sequence[Rounds],
+    across: Sequence[tuple[int, int]],
+    rows: Mapping[int, int],
+    around: int,
+    often: float,
 ) -> float:
     """The cycles of a kernel in tiles, run so `often`, and what its code costs. The last tiles are smaller, and code of
     their own. Each row has so many operations `around` its folds.
     """
-    shapes: list[tuple[dict[Var, int], int]] = [({}, 1)]
-    for var, count in rows.items():
-        whole, left = divmod(var.extent, count)
+    shapes: list[tuple[dict[int, int], int]] = [({}, 1)]
+    for loop, count in rows.items():
+        whole, left = divmod(loops[loop].extent, count)
         ends = [(count, whole)] + ([(left, 1)] if left else [])
-        shapes = [({**shape, var: size}, tiles * times) for shape, tiles in shapes for size, times in ends]
+        shapes = [({**shape, loop: size}, tiles * times) for shape, tiles in shapes for size, times in ends]
     cycles = code = 0.0
     for wide, columns in across:
         for shape, tiles in shapes:

@@ -317,7 +317,7 @@ def build(job: Job, target: Target | None = None, owner: str = "", last: str = "
         image = _image(job, made.made, None if known is None else known.image)
         if key is not None and known is None:
             remember(key, image, made.object, made.code, not looking)
-        return replace(made, known=Known(image, made.code, 0))
+        return replace(made, known=Known(image, made.code))
 
 
 def _image(job: Job, made: Mapping[str, Any], known: Image | None) -> Image:

@@ -106,8 +106,11 @@ def _largest(x: Tensor, seen: Tensor, places: list[Any], return_indices: bool) -
     return largest, index
 
 
-def _max_pool(name: str, rank: int, x: Tensor, return_indices: bool, *sizes: Any, ceil_mode: bool) -> Any:
-    taps, _, windows = windows_of(name, x, rank, *sizes, ceil_mode)
+def _max_pool(
+    name: str, rank: int, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
+    return_indices: bool,
+) -> Any:  # fmt: skip
+    taps, _, windows = windows_of(name, x, rank, kernel_size, stride, padding, dilation, ceil_mode)
     places = _places(windows, taps, x.shape[-rank:])
     apart = any(w.dilation > 1 and (w.start or ceil_mode) for w in windows)  # then the nearest one may be in no window
     return _largest(x, _at(x, places) if apart else _seen(x, windows, taps), places, return_indices)
@@ -130,7 +133,7 @@ def max_pool1d(
     >>> max_pool1d(tg.tensor([[1.0, 3.0, 2.0, 2.0]]), 2).tolist()
     [[3.0, 2.0]]
     """
-    return _max_pool("max_pool1d", 1, x, return_indices, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
+    return _max_pool("max_pool1d", 1, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 @takes_data
@@ -144,7 +147,7 @@ def max_pool2d(
     return_indices: bool = False,
 ) -> Any:
     """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, H', W'). Indices count along rows."""
-    return _max_pool("max_pool2d", 2, x, return_indices, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
+    return _max_pool("max_pool2d", 2, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def _means(

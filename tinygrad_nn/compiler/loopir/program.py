@@ -271,8 +271,8 @@ def _bounds(index: Affine, guards: Sequence[Guard]) -> tuple[int, int]:
         rest = index - guard.index * step
         if step and len(rest.terms) == len(index.terms) - len(guard.index.terms):
             low, high = _bounds(rest, guards)
-            ends = (step * guard.low, step * (guard.high - 1))
-            return (0, -1) if low > high or guard.low >= guard.high else (low + min(ends), high + max(ends))
+            sides = (step * guard.low, step * (guard.high - 1))
+            return (0, -1) if low > high or guard.low >= guard.high else (low + min(sides), high + max(sides))
     ranges = {var: (0, var.extent - 1) for var, _ in index.terms}
     for guard in guards:
         if not guard.index.terms and not guard.low <= guard.index.offset < guard.high:

@@ -53,6 +53,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "conv_transpose2d": (part(2, 3, 5, 4), part(3, 4, 3, 2), part(4)),
     "unfold": (part(3, 5, 4), 2),
     "fold": (part(8, 12), (5, 4), 2),
+    "scaled_dot_product_attention": (part(2, 4, 3), part(2, 5, 3), part(2, 5, 2), part(4, 5)),
     "embedding": (INTS, part(3, 2)),
     "one_hot": (INTS, 3),
     **dict.fromkeys(("max_pool1d", "avg_pool1d", "adaptive_max_pool1d", "adaptive_avg_pool1d"), (part(2, 3, 7), 2)),

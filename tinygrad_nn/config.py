@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from .errors import ConfigError, message, printable
 from .support.folders import cache_place
 
 T = TypeVar("T")
+CPUS: Final = ("native", "avx2", "sse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Config:
     jit     TGNN_JIT: False runs compiled functions eagerly
     cache   TGNN_CACHE: the folder of compiled code, None for none
     perf    TGNN_PERF: write a map of compiled functions for Linux perf
+    cpu     TGNN_CPU: "avx2" and "sse" compile for an older processor of this machine's family, "native" for this one
     verify  TGNN_VERIFY: check what every pass and every stage of the compiler makes
     quiet   TGNN_QUIET: say nothing that was not asked for, such as how long a compilation will take
     """
@@ -32,6 +34,7 @@ class Config:
     jit: bool
     cache: Path | None
     perf: bool
+    cpu: str
     verify: bool
     quiet: bool
 
@@ -40,10 +43,11 @@ class Config:
 def config() -> Config:
     """The flags of this process. Raises ConfigError for a value that is none."""
     return Config(
-        debug=_read("TGNN_DEBUG", "0", {str(n): n for n in range(7)}.get),
+        debug=_read("TGNN_DEBUG", "0", {str(n): n for n in range(7)}.get, "a number from 0 to 6"),
         jit=_read("TGNN_JIT", "1", {"0": False, "1": True}.get),
         cache=_folder(),
         perf=_read("TGNN_PERF", "0", {"0": False, "1": True}.get),
+        cpu=_read("TGNN_CPU", "native", {name: name for name in CPUS}.get, "native, avx2 or sse"),
         verify=_read("TGNN_VERIFY", "0", {"0": False, "1": True}.get),
         quiet=_read("TGNN_QUIET", "0", {"0": False, "1": True}.get),
     )
@@ -65,11 +69,10 @@ def tell(text: str) -> None:
         say(text)
 
 
-def _read(name: str, default: str, parse: Callable[[str], T | None]) -> T:
+def _read(name: str, default: str, parse: Callable[[str], T | None], expected: str = "0 or 1") -> T:
     text = os.environ.get(name) or default
     value = parse(text)
     if value is None:
-        expected = "a number from 0 to 6" if name == "TGNN_DEBUG" else "0 or 1"
         raise ConfigError(message(name, f"the value {text!r}", expected))
     return value
 

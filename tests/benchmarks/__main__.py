@@ -14,7 +14,7 @@ from pathlib import Path
 
 from . import report
 from .contestants import CONTESTANTS
-from .runner import QUICK, Effort, Measured, build_limit, measure
+from .runner import NARROWER, QUICK, Effort, Measured, build_limit, measure
 from .workloads import WORKLOADS
 
 
@@ -34,6 +34,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     p.add_argument("--only", type=lambda text: names(known, text), default=known, help="workloads: " + ",".join(known))
     p.add_argument("--contestants", type=lambda text: names(peers, text), default=peers, help=",".join(peers))
     p.add_argument("--quick", action="store_true", help="few rounds and short samples")
+    p.add_argument("--target", choices=list(NARROWER), default="native", help="all as on a processor with less")
     p.add_argument("--out", type=Path, help="folder for Markdown, JSON and the chart (default: a temporary one)")
     p.add_argument("--eager", action="store_true", help="the figures of the eager framework instead")
     p.add_argument("--steps", type=int, default=100_000, help="with --eager: training steps of the memory figure")
@@ -52,6 +53,7 @@ def main() -> None:
         eager.import_time()
         eager.memory(options.steps)
         return
+    os.environ.update(NARROWER[options.target])
     effort = QUICK if options.quick else Effort()
     workloads = [WORKLOADS[name] for name in options.only]
     results: dict[str, list[Measured]] = {}
@@ -60,7 +62,7 @@ def main() -> None:
         absent = {name: why for name in options.contestants if (why := CONTESTANTS[name].missing())}
         if "limit" in options.contestants and (why := build_limit(scratch)):
             absent["limit"] = why
-        print(report.heading(), flush=True)
+        print(report.heading(), *([f"as {options.target}"] if options.target != "native" else []), flush=True)
         tables = []
         for workload in workloads:
             found = results[workload.name] = measure(workload, options.contestants, effort, scratch, absent)

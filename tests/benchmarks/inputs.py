@@ -6,7 +6,9 @@ values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 
 from tinygrad_nn.data import synthetic
 
-from .workloads import PAYMENTS
+from .workloads import ADAM, CHARACTERS, CNN, GPT, PAYMENTS
 
 Arrays = dict[str, np.ndarray]
 
@@ -53,13 +55,28 @@ def titanic() -> Arrays:
     return {"x": x, "y": y[:, None], "w": rng.uniform(0, 0.5, (1, 7))}
 
 
-def mlp_784() -> Arrays:
-    """Eight batches of 128 images and their digits."""
+def dense(rng: np.random.Generator, widths: Sequence[int]) -> Arrays:
+    """First weights of linear layers."""
+    found: Arrays = {}
+    for k, (before, after) in enumerate(pairwise(widths), 1):
+        found |= uniform(rng, {f"w{k}": (after, before), f"b{k}": (after,)}, before**-0.5, np.float32)
+    return found
+
+
+def classifier(*widths: int) -> Arrays:
+    """Eight batches of 128 rows and their classes."""
     rng = np.random.default_rng(2)
-    labels = rng.integers(0, 10, (8, 128))
-    x = rng.normal(size=(10, 784))[labels] * 0.1 + rng.normal(size=(8, 128, 784))
-    shapes = {"w1": (256, 784), "b1": (256,), "w2": (10, 256), "b2": (10,)}
-    return {"x": x.astype(np.float32), "y": labels, **uniform(rng, shapes, 1 / 28, np.float32)}
+    labels = rng.integers(0, widths[-1], (8, 128))
+    x = rng.normal(size=(widths[-1], widths[0]))[labels] * 0.1 + rng.normal(size=(8, 128, widths[0]))
+    return {"x": x.astype(np.float32), "y": labels, **dense(rng, widths)}
+
+
+def full_batch() -> Arrays:
+    """10,000 rows, and what a net is to make of them."""
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(10_000, 4)).astype(np.float32)
+    y = np.tanh(x @ rng.normal(size=(4, 4))).astype(np.float32)
+    return {"x": x, "y": y, **dense(rng, (4, 32, 16, 4))}
 
 
 def mlp_64() -> Arrays:
@@ -99,18 +116,70 @@ def lstm() -> Arrays:
     return recurrent(6, (64, 50, 29), 64, 4, 0.125, np.float32)
 
 
+def gru() -> Arrays:
+    """A batch of 64."""
+    return recurrent(8, (64, 50, 29), 128, 3, 0.09, np.float32)
+
+
+def bilstm() -> Arrays:
+    """A batch of 64; the weights layer by layer, forward and backward in time."""
+    found, rng = lstm(), np.random.default_rng(9)
+    shapes = {}
+    for k, width in enumerate((29, 29, 128, 128)):
+        shapes |= {f"w_ih{k}": (256, width), f"w_hh{k}": (256, 64), f"b_ih{k}": (256,), f"b_hh{k}": (256,)}
+    shapes |= {"w_out": (1, 128), "b_out": (1,)}
+    return {"x": found["x"], "y": found["y"], **uniform(rng, shapes, 0.125, np.float32)}
+
+
+def pictures(side: int, batch: int, channels: Sequence[int], kernel: int, *rest: Any) -> Arrays:
+    """Two batches of grey pictures and their classes."""
+    *_, widths = rest
+    rng = np.random.default_rng(11)
+    labels = rng.integers(0, 10, (2, batch))
+    x = rng.normal(size=(10, 1, side, side))[labels] + rng.normal(size=(2, batch, 1, side, side))
+    found = {"x": x.astype(np.float32), "y": labels}
+    for k, (before, after) in enumerate(pairwise(channels)):
+        shapes = {f"w_conv{k}": (after, before, kernel, kernel), f"b_conv{k}": (after,)}
+        found |= uniform(rng, shapes, (before * kernel * kernel) ** -0.5, np.float32)
+    return found | dense(rng, widths)
+
+
+def gpt(layers: int, width: int, heads: int, tokens: int, batch: int) -> Arrays:
+    """Four batches of text, and the weights in the order of the layers."""
+    rng = np.random.default_rng(10)
+    text = rng.integers(0, CHARACTERS, (4, batch, tokens + 1))
+    found = {"x": text[..., :-1], "y": text[..., 1:].reshape(4, batch * tokens)}
+    found |= uniform(rng, {"w_characters": (CHARACTERS, width), "w_places": (tokens, width)}, 1.0, np.float32)
+
+    def norm(name: str) -> Arrays:
+        return {f"w_{name}": np.ones(width, np.float32), f"b_{name}": np.zeros(width, np.float32)}
+
+    def linear(name: str, before: int, after: int) -> Arrays:
+        return uniform(rng, {f"w_{name}": (after, before), f"b_{name}": (after,)}, before**-0.5, np.float32)
+
+    for k in range(layers):
+        found |= norm(f"before{k}") | linear(f"attention{k}", width, 3 * width) | linear(f"together{k}", width, width)
+        found |= norm(f"between{k}") | linear(f"up{k}", width, 4 * width) | linear(f"down{k}", 4 * width, width)
+    return found | norm("last") | linear("head", width, CHARACTERS)
+
+
 INPUTS: dict[str, Callable[[], Arrays]] = {
     "iris": iris,
     "step": step,
     "inference": inference,
     "titanic": titanic,
-    "mlp-784": mlp_784,
+    **{name: partial(classifier, *widths) for name, widths in ADAM.items()},
+    "full-batch": full_batch,
     "mlp-64": mlp_64,
     "fraud-small": fraud_small,
     "fraud-small-batch": fraud_small,
     "fraud-kaggle": fraud_kaggle,
     "fraud-kaggle-64": fraud_kaggle,
     "lstm": lstm,
+    "gru": gru,
+    "bilstm": bilstm,
+    **{name: partial(pictures, *sizes) for name, sizes in CNN.items()},
+    **{name: partial(gpt, *sizes) for name, sizes in GPT.items()},
 }
 
 

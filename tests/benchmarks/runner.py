@@ -38,6 +38,29 @@ ONE_THREAD = {
     "POLARS_MAX_THREADS": "1",
     "TGNN_CACHE": "off",
 }
+NARROWER: dict[str, dict[str, str]] = {  # what makes every contestant leave instructions unused
+    "native": {},
+    "avx2": {
+        "TGNN_CPU": "avx2",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V4,AVX512_ICL,AVX512_SPR",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+        "BENCH_FLAGS": "-march=haswell",
+    },
+    "sse": {
+        "TGNN_CPU": "sse",
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V3,X86_V4,AVX512_ICL,AVX512_SPR",
+        "ATEN_CPU_CAPABILITY": "default",
+        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2",
+        "BENCH_FLAGS": "-march=nehalem",
+    },
+}
 PATIENCE = 300.0  # seconds until a silent contestant is given up
 
 
@@ -87,7 +110,8 @@ class Worker:
     def __init__(self, contestant: Contestant, function: str, scratch: Path, core: int) -> None:
         extra = {key: value.format(scratch=scratch) for key, value in contestant.env.items()}
         file = str(inputs.write(function, scratch))
-        env = {**os.environ, **ONE_THREAD, "BENCH_LIMIT": str(scratch / "limit"), **extra}
+        flags = " ".join(filter(None, (ONE_THREAD["XLA_FLAGS"], os.environ.get("XLA_FLAGS"))))
+        env = {**os.environ, **ONE_THREAD, "XLA_FLAGS": flags, "BENCH_LIMIT": str(scratch / "limit"), **extra}
         self.errors = tempfile.TemporaryFile("w+", dir=scratch, encoding="utf-8")  # noqa: SIM115  closed in stop
         self.process = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.worker", contestant.name, function, file, str(core)],
@@ -149,7 +173,7 @@ def build_limit(scratch: Path, source: Path = LIMIT) -> str | None:
         return f"no file {os.path.relpath(source, ROOT)}"
     if compiler is None:
         return "no C++ compiler: apt-get install g++"
-    command = [compiler, *FLAGS, str(source), "-o", str(scratch / "limit")]
+    command = [compiler, *FLAGS, *os.environ.get("BENCH_FLAGS", "").split(), str(source), "-o", str(scratch / "limit")]
     if compiler.endswith("clang++"):
         command.remove("-mprefer-vector-width=512")
     found = subprocess.run(command, capture_output=True, text=True, check=False)

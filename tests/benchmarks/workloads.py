@@ -8,6 +8,22 @@ from dataclasses import dataclass
 
 MICROSECONDS, MILLISECONDS = 1e6, 1e3
 PAYMENTS = 45_111  # sequences of the large fraud model: four fifths of 56,389
+ADAM = {  # classifiers: their widths
+    "adam-16": (16, 32, 4),
+    "adam-64": (64, 64, 64, 10),
+    "adam-128": (128, 128, 10),
+    "adam-256": (256, 256, 256, 10),
+    "mlp-784": (784, 256, 10),
+    "adam-784": (784, 512, 512, 10),
+    "adam-1024": (1024, 1024, 1024, 10),
+}
+CNN = {  # side of the pictures, batch, channels, side of the kernels, padding, convolutions before pooling, widths
+    "cnn-8": (8, 64, (1, 16, 32), 3, 1, (2,), (512, 10)),
+    "cnn-28": (28, 64, (1, 16, 32), 3, 1, (1, 2), (1568, 10)),
+    "lenet": (28, 2048, (1, 6, 16), 5, 0, (1, 2), (256, 120, 84, 10)),
+}
+CHARACTERS = 65
+GPT = {"gpt-64": (2, 64, 4, 32, 8), "gpt-128": (6, 128, 4, 64, 8)}  # layers, width, heads, tokens, batch
 SEQUENCES = 56_389 * 10 * (29 + 1) * 8 / 2**20  # MB of the features and targets of all
 
 
@@ -111,15 +127,28 @@ WORKLOADS = {
             labels=True,
             targets=(Target(3.0),),
         ),
+        *(
+            Workload(
+                name,
+                f"{'-'.join(map(str, widths))} ReLU/softmax, batch 128, Adam 1e-3, float32, a step called from Python",
+                "us/call",
+                MICROSECONDS,
+                200,
+                10,
+                tolerance=1e-3,
+                targets=(Target(1.0, "torch"), Target(1.0, "jax")),
+            )
+            for name, widths in ADAM.items()
+        ),
         Workload(
-            "mlp-784",
-            "784-256-10 ReLU/softmax, batch 128, Adam 1e-3, float32, a step called from Python",
-            "us/call",
+            "full-batch",
+            "4-32-16-4 tanh, mean squared error, full batch of 10,000, Adam 1e-3, float32",
+            "us/epoch",
             MICROSECONDS,
-            200,
-            40,
+            1000,
+            100,
             tolerance=1e-3,
-            targets=(Target(1.0, "torch"),),
+            targets=(Target(0.25, "torch"),),
         ),
         Workload(
             "mlp-64",
@@ -193,7 +222,72 @@ WORKLOADS = {
             500,
             10,
             tolerance=1e-3,
-            targets=(Target(0.5, "torch"),),
+            targets=(Target(0.5, "torch"), Target(0.5, "jax")),
+        ),
+        Workload(
+            "gru",
+            "29-128-1 GRU, batch 64, 50 steps, mean squared error, SGD 0.01, float32, a step called from Python",
+            "us/call",
+            MICROSECONDS,
+            500,
+            10,
+            tolerance=1e-3,
+            targets=(Target(0.5, "torch"), Target(0.5, "jax")),
+        ),
+        Workload(
+            "bilstm",
+            "29-64-1 LSTM of two layers in both directions, batch 64, 50 steps, mean squared error, SGD 0.01, float32, "
+            "a step called from Python",
+            "us/call",
+            MICROSECONDS,
+            500,
+            10,
+            tolerance=1e-3,
+            targets=(Target(0.6, "torch"), Target(0.6, "jax")),
+        ),
+        *(
+            Workload(
+                name,
+                title + ", ReLU, Adam 1e-3, float32, a step called from Python",
+                "us/call",
+                MICROSECONDS,
+                100,
+                10,
+                tolerance=1e-2,
+                targets=(Target(bound, "torch"),),
+            )
+            for name, title, bound in (
+                ("cnn-8", "8x8 pictures, convolutions 3x3 to 16 and 32 channels, pooling, 512-10, batch 64", 0.6),
+                ("cnn-28", "28x28 pictures, the same with pooling after each, 1568-10, batch 64", 0.8),
+                ("lenet", "LeNet5: 28x28 pictures, convolutions 5x5, pooling twice, 256-120-84-10, batch 2048", 0.4),
+            )
+        ),
+        *(
+            Workload(
+                name,
+                f"A GPT over {CHARACTERS} characters: {layers} layers of width {width}, {heads} heads, "
+                f"{tokens} tokens, batch {batch}, AdamW 1e-3, float32, a step called from Python",
+                "us/call",
+                MICROSECONDS,
+                200,
+                10,
+                tolerance=1e-2,
+                targets=(Target(0.5, "torch"), Target(0.8, "jax")),
+            )
+            for name, (layers, width, heads, tokens, batch) in GPT.items()
+        ),
+        Workload(
+            "gpt-first",
+            "The first step of gpt-64 in a new process: tracing and compiling; imports not counted",
+            "ms",
+            MILLISECONDS,
+            1,
+            1,
+            tolerance=1e-2,
+            runs="gpt-64",
+            fresh=True,
+            whole=True,
+            targets=(Target(0.4, "jax"), Target(300.0, of="compiled-warm")),
         ),
         Workload(
             "csv",

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llvmlite import binding
 
 import tinygrad_nn as tg
 from tests.compiler.works import iris
@@ -22,7 +23,8 @@ from tinygrad_nn.compiler.loopir.program import Program
 from tinygrad_nn.compiler.lower.legalize import multiply_add
 from tinygrad_nn.compiler.run.runtime import Compiled
 from tinygrad_nn.compiler.target import TARGETS, Target
-from tinygrad_nn.errors import GraphError
+from tinygrad_nn.config import config
+from tinygrad_nn.errors import ConfigError, GraphError
 from tinygrad_nn.graph.scalar import FLOAT32, FLOAT64, evaluate, param, walk
 
 MACHINES = {"aarch64": (2, 183), "thumbv7em": (1, 40), "riscv32": (1, 243)}  # class (64 or 32 bits) and machine of ELF
@@ -190,13 +192,43 @@ def test_less_of_this_machine(width: int, fma: bool) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-15)
 
 
+@pytest.fixture
+def asked_for(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A value of TGNN_CPU, for as long as the test runs."""
+    monkeypatch.setenv("TGNN_CPU", request.param)
+    config.cache_clear()
+    native.host.cache_clear()
+    yield request.param
+    monkeypatch.undo()
+    config.cache_clear()
+    native.host.cache_clear()
+
+
+@pytest.mark.parametrize("asked_for", ["avx2", "sse"], indirect=True)
+def test_an_older_processor_is_asked_for(asked_for: str) -> None:
+    """Narrower vectors, and no feature that it has not; where this machine is none that came later, an error."""
+    here = binding.get_host_cpu_features()
+    width, needed, absent = {"avx2": (32, "avx2", "avx512"), "sse": (16, "sse4.2", "avx")}[asked_for]
+    if not here.get(needed):
+        with pytest.raises(ConfigError, match=rf"\[TGNN_CPU\] got {asked_for} on a processor without {needed}"):
+            native.host()
+        return
+    target = native.host()
+    assert (target.width, target.triple, target.blas) == (width, binding.get_default_triple(), True)
+    assert not [feature for feature in target.features.split(",") if feature.startswith(f"+{absent}")]
+    compiled = Compiled(small().parts[0].graph)
+    (found,), _ = compiled.run([np.linspace(0.5, 2.0, 12)])
+    (expected,), _ = interp.run(compiled.stages.program, [np.linspace(0.5, 2.0, 12)])
+    np.testing.assert_allclose(found, expected, rtol=1e-15)
+
+
 def test_a_blas_is_called_in_this_process_alone() -> None:
     pytest.importorskip("scipy")
     x = tg.ones(320, 320)
     job = Job((Part(tg.jit(lambda x: x @ x).entry((x,), {}).compiled.stages.graph),))
 
     def calls(target: Target) -> bool:
-        program = build(job, target, last="legalize").program
+        program = build(job, target, last="rows").program
         return any(isinstance(one, Gemm) for kernel in program.kernels for one in kernel.body)
 
     assert calls(native.host())
@@ -216,7 +248,7 @@ def test_each_dtype_is_fused_where_the_target_can() -> None:
         function = tg.jit(lambda x: x.exp() * x.log())
         graph = function.entry((tg.tensor(x.astype(dtype)),), {}).compiled.stages.graph
         job = Job((Part(graph),))
-        programs = {name: build(job, target, last="legalize").program for name, target in TARGETS.items()}
+        programs = {name: build(job, target, last="rows").program for name, target in TARGETS.items()}
         assert not has_fma(programs["wasm32"])
         assert np.dtype(dtype) in has_fma(programs["aarch64"])
         assert (np.dtype(np.float64) in has_fma(programs["thumbv7em"])) is False

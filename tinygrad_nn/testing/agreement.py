@@ -154,7 +154,7 @@ def _executors(graph: Graph, interpreted: bool, native: bool) -> dict[str, Execu
         program = compiled.stages.program
         found |= {"machine code": compiled.run, "machine code, second run": compiled.run}
     else:
-        program = build(Job((Part(graph),)), ANYWHERE, last="legalize").program
+        program = build(Job((Part(graph),)), ANYWHERE, last="rows").program
     if interpreted:
         found["interpreter"] = partial(interp.run, program)
         found |= {f"{lanes} lanes": partial(in_lanes, program, lanes) for lanes in WIDTHS}

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..workloads import ADAM, CNN, GPT
 from . import Run, Sample, Setting, Table, passes, repeated
 
 jax.config.update("jax_enable_x64", True)
 CHUNK = 100
 
 
-def forward(weights: Sequence[Any], x: Any) -> Any:
-    """The layers, ReLU between them."""
+def forward(weights: Sequence[Any], x: Any, activation: Callable[[Any], Any] = jax.nn.relu) -> Any:
+    """The layers, an activation between them."""
     for k in range(0, len(weights), 2):
-        x = (jax.nn.relu(x) if k else x) @ weights[k].T + weights[k + 1]
+        x = (activation(x) if k else x) @ weights[k].T + weights[k + 1]
     return x
 
 
@@ -128,8 +130,10 @@ def inference(setting: Setting) -> Run:
     return repeated(lambda: predict(weights, x), lambda found: [float(k) for k in found], lambda: None)
 
 
-def mlp_784(setting: Setting) -> Run:
-    """Calls, over eight batches in turn."""
+def trained(
+    setting: Setting, loss: Callable[..., Any], batches: Sequence[tuple[Any, Any]], decay: float = 0.0
+) -> Run:
+    """Calls of steps with Adam, or AdamW."""
 
     def moments() -> Any:
         zeros = [(jnp.zeros(w.shape, w.dtype), jnp.zeros(w.shape, w.dtype)) for w in setting.weights()]
@@ -137,16 +141,31 @@ def mlp_784(setting: Setting) -> Run:
 
     def adam(state: Any, x: Any, y: Any) -> tuple[Any, Any]:
         weights, (before, count) = state
-        value, gradients = jax.value_and_grad(cross_entropy)(weights, x, y)
+        value, gradients = jax.value_and_grad(loss)(weights, x, y)
         count = count + 1
         new, after = [], []
         for w, g, (m, v) in zip(weights, gradients, before, strict=True):
             m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
-            new.append(w - 1e-3 * (m / (1 - 0.9**count)) / (jnp.sqrt(v / (1 - 0.999**count)) + 1e-8))
+            root = jnp.sqrt(v / (1 - 0.999**count)) + 1e-8
+            new.append((1 - 1e-3 * decay) * w - 1e-3 * (m / (1 - 0.9**count)) / root)
             after.append((m, v))
         return (new, (after, count)), value
 
-    return calls(setting, adam, list(zip(setting.arrays["x"], setting.arrays["y"], strict=True)), moments)
+    return calls(setting, adam, batches, moments)
+
+
+def classifier(setting: Setting) -> Run:
+    """Calls, over eight batches in turn."""
+    return trained(setting, cross_entropy, list(zip(setting.arrays["x"], setting.arrays["y"], strict=True)))
+
+
+def full_batch(setting: Setting) -> Run:
+    """Epochs of one step."""
+
+    def loss(weights: Any, x: Any, y: Any) -> Any:
+        return ((forward(weights, x, jnp.tanh) - y) ** 2).mean()
+
+    return trained(setting, loss, [(setting.arrays["x"], setting.arrays["y"])])
 
 
 def mlp_64(setting: Setting) -> Run:
@@ -246,24 +265,104 @@ def fraud_kaggle_64(setting: Setting) -> Run:
     return over(setting, epoch)
 
 
-def lstm(setting: Setting) -> Run:
-    """Calls."""
+def lstm_layer(weights: Sequence[Any], x: Any) -> Any:
+    """(T, N, F) to (T, N, H)."""
+    w_ih, w_hh, b_ih, b_hh = weights
+    zeros = jnp.zeros((x.shape[1], w_hh.shape[1]), x.dtype)
 
-    def loss(weights: Any, x: Any, y: Any) -> Any:
-        w_ih, w_hh, b_ih, b_hh, w_out, b_out = weights
-        zeros = jnp.zeros((x.shape[0], w_hh.shape[1]), x.dtype)
+    def step(state: Any, z: Any) -> tuple[Any, Any]:
+        h, c = state
+        i, f, g, o = jnp.split(z + h @ w_hh.T, 4, axis=1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c), h
 
-        def step(state: Any, z: Any) -> tuple[Any, Any]:
-            h, c = state
-            i, f, g, o = jnp.split(z + h @ w_hh.T, 4, axis=1)
-            c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
-            h = jax.nn.sigmoid(o) * jnp.tanh(c)
-            return (h, c), h
+    return jax.lax.scan(step, (zeros, zeros), x @ w_ih.T + b_ih + b_hh)[1]
 
-        _, h = jax.lax.scan(step, (zeros, zeros), (x @ w_ih.T + b_ih + b_hh).swapaxes(0, 1))
+
+def gru_layer(weights: Sequence[Any], x: Any) -> Any:
+    """(T, N, F) to (T, N, H)."""
+    w_ih, w_hh, b_ih, b_hh = weights
+
+    def step(h: Any, z: Any) -> tuple[Any, Any]:
+        r, u, n = jnp.split(z, 3, axis=1)
+        hr, hu, hn = jnp.split(h @ w_hh.T + b_hh, 3, axis=1)
+        n = jnp.tanh(n + jax.nn.sigmoid(r + hr) * hn)
+        u = jax.nn.sigmoid(u + hu)
+        h = (1 - u) * n + u * h
+        return h, h
+
+    return jax.lax.scan(step, jnp.zeros((x.shape[1], w_hh.shape[1]), x.dtype), x @ w_ih.T + b_ih)[1]
+
+
+def both_ways(weights: Sequence[Any], x: Any) -> Any:
+    """A layer forward in time, and one backward."""
+    return jnp.concatenate([lstm_layer(weights[:4], x), lstm_layer(weights[4:], x[::-1])[::-1]], axis=2)
+
+
+def sequences(*layers: Callable[[Sequence[Any], Any], Any]) -> Callable[[Setting], Run]:
+    """Calls of a net of recurrent layers and a linear one."""
+
+    def loss(weights: Sequence[Any], x: Any, y: Any) -> Any:
+        *recurrent, w_out, b_out = weights
+        h, each = x.swapaxes(0, 1), len(recurrent) // len(layers)
+        for k, layer in enumerate(layers):
+            h = layer(recurrent[k * each : (k + 1) * each], h)
         return ((h.swapaxes(0, 1) @ w_out.T + b_out - y) ** 2).mean()
 
-    return calls(setting, descend(loss, 0.01), [(setting.arrays["x"], setting.arrays["y"])])
+    return lambda setting: calls(setting, descend(loss, 0.01), [(setting.arrays["x"], setting.arrays["y"])])
+
+
+def cnn(sizes: tuple[Any, ...], setting: Setting) -> Run:
+    """Calls, over two batches in turn."""
+    _, _, channels, _, padding, pooled, _ = sizes
+    count = len(channels) - 1
+
+    def loss(weights: Sequence[Any], x: Any, y: Any) -> Any:
+        for k in range(count):
+            w, b = weights[2 * k : 2 * k + 2]
+            x = jax.lax.conv_general_dilated(x, w, (1, 1), [(padding, padding)] * 2) + b[:, None, None]
+            x = jax.nn.relu(x)
+            if k + 1 in pooled:
+                x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
+        return cross_entropy(weights[2 * count :], x.reshape(len(x), -1), y)
+
+    return trained(setting, loss, list(zip(setting.arrays["x"], setting.arrays["y"], strict=True)))
+
+
+def layer_norm(x: Any, weight: Any, bias: Any) -> Any:
+    """Over the last axis."""
+    centred = x - x.mean(-1, keepdims=True)
+    return centred * jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + 1e-5) * weight + bias
+
+
+def gpt(sizes: tuple[int, ...], setting: Setting) -> Run:
+    """Calls, over four batches in turn."""
+    layers, width, heads, tokens, batch = sizes
+
+    def block(x: Any, weights: Sequence[Any]) -> Any:
+        before, b_before, attention, b_attention, together, b_together, between, b_between, up, b_up, down, b_down = (
+            weights
+        )
+        each = layer_norm(x, before, b_before) @ attention.T + b_attention
+        query, key, value = (
+            part.reshape(batch, tokens, heads, width // heads) for part in jnp.split(each, 3, axis=2)
+        )
+        mixed = jax.nn.dot_product_attention(query, key, value, is_causal=True)
+        x = x + mixed.reshape(batch, tokens, width) @ together.T + b_together
+        inner = jax.nn.gelu(layer_norm(x, between, b_between) @ up.T + b_up, approximate=False)
+        return x + inner @ down.T + b_down
+
+    def loss(weights: Sequence[Any], x: Any, y: Any) -> Any:
+        characters, places, *inside = weights
+        h = characters[x] + places
+        for k in range(layers):
+            h = block(h, inside[12 * k : 12 * k + 12])
+        last, b_last, head, b_head = inside[12 * layers :]
+        z = (layer_norm(h, last, b_last) @ head.T + b_head).reshape(len(y), -1)
+        return -jnp.take_along_axis(jax.nn.log_softmax(z), y[:, None], 1).mean()
+
+    return trained(setting, loss, list(zip(setting.arrays["x"], setting.arrays["y"], strict=True)), decay=0.01)
 
 
 WORKLOADS: Table = {
@@ -271,11 +370,16 @@ WORKLOADS: Table = {
     "titanic": titanic,
     "step": step,
     "inference": inference,
-    "mlp-784": mlp_784,
+    **dict.fromkeys(ADAM, classifier),
+    "full-batch": full_batch,
     "mlp-64": mlp_64,
     "fraud-small": fraud_small,
     "fraud-small-batch": fraud_small_batch,
     "fraud-kaggle": fraud_kaggle,
     "fraud-kaggle-64": fraud_kaggle_64,
-    "lstm": lstm,
+    "lstm": sequences(lstm_layer),
+    "gru": sequences(gru_layer),
+    "bilstm": sequences(both_ways, both_ways),
+    **{name: partial(cnn, sizes) for name, sizes in CNN.items()},
+    **{name: partial(gpt, sizes) for name, sizes in GPT.items()},
 }

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
 
+from ..workloads import ADAM, CHARACTERS, CNN, GPT
 from . import Run, Sample, Setting, Table, fingerprint, passes, repeated
 
 
@@ -27,12 +30,12 @@ def begin(setting: Setting) -> Callable[..., Any]:
     return tg.jit
 
 
-def layers(setting: Setting) -> nn.Sequential:
-    """Linear layers of the weights' shapes, with ReLU between them."""
+def layers(setting: Setting, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Linear layers of the weights' shapes, with an activation between them."""
     found: list[nn.Module] = []
     weights = [w for w in setting.weights() if w.ndim == 2]
     for w in weights:
-        found += [nn.Linear(w.shape[1], w.shape[0], bias=len(weights) > 1), nn.ReLU()]
+        found += [nn.Linear(w.shape[1], w.shape[0], bias=len(weights) > 1), activation()]
     return nn.Sequential(*found[:-1])
 
 
@@ -155,7 +158,7 @@ def inference(setting: Setting) -> Run:
     return quiet
 
 
-def mlp_784(setting: Setting) -> Run:
+def adam(setting: Setting) -> Run:
     """Calls, over eight batches in turn."""
     wrap, model = begin(setting), layers(setting)
     opt = optim.Adam(model.parameters(), lr=1e-3)
@@ -163,9 +166,11 @@ def mlp_784(setting: Setting) -> Run:
     return calls(setting, model, opt, wrap(classify(model, opt)), batches)
 
 
-def regress(model: Any, rate: float, reduction: str) -> tuple[Any, Callable[[Any, Any], Any]]:
+def regress(
+    model: Any, rate: float, reduction: str, descent: Callable[..., Any] = optim.SGD
+) -> tuple[Any, Callable[[Any, Any], Any]]:
     """The optimizer, and a step on squares."""
-    opt = optim.SGD([p for p in model.parameters() if p.requires_grad], lr=rate)
+    opt = descent([p for p in model.parameters() if p.requires_grad], lr=rate)
 
     def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
         opt.zero_grad()
@@ -182,6 +187,21 @@ def mlp_64(setting: Setting) -> Run:
     wrap, model = begin(setting), layers(setting)
     opt, step = regress(model, 0.01, "mean")
     return calls(setting, model, opt, wrap(step), [(setting.arrays["x"], setting.arrays["y"])])
+
+
+def full_batch(setting: Setting) -> Run:
+    """Epochs of one step."""
+    wrap, arrays, model = begin(setting), setting.arrays, layers(setting, nn.Tanh)
+    opt, descend = regress(model, 1e-3, "mean", optim.Adam)
+    step = wrap(descend)
+
+    def run(iterations: int) -> Sample:
+        reset(setting, model, opt)
+        start = time.perf_counter()
+        history = tg.fit(step, (arrays["x"], arrays["y"]), epochs=iterations, shuffle=False, progress=False)
+        return Sample(time.perf_counter() - start, [float(history["loss"][-1])])
+
+    return run
 
 
 class Recurrent(nn.Module):
@@ -264,12 +284,74 @@ def csv(setting: Setting) -> Run | None:
     return run
 
 
-def lstm(setting: Setting) -> Run:
+def sequences(make: Callable[[], nn.Module], hidden: int, setting: Setting) -> Run:
     """Calls."""
     wrap = begin(setting)
-    model = Recurrent(nn.LSTM(29, 64, batch_first=True), 64, frozen=False)
+    model = Recurrent(make(), hidden, frozen=False)
     opt, step = regress(model, 0.01, "mean")
     return calls(setting, model, opt, wrap(step), [(setting.arrays["x"], setting.arrays["y"])])
+
+
+def cnn(sizes: tuple[Any, ...], setting: Setting) -> Run:
+    """Calls, over two batches in turn."""
+    wrap = begin(setting)
+    _, _, channels, kernel, padding, pooled, widths = sizes
+    layers: list[nn.Module] = []
+    for k, (before, after) in enumerate(pairwise(channels), 1):
+        layers += [nn.Conv2d(before, after, kernel, padding=padding), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] * (k in pooled)
+    layers.append(nn.Flatten())
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    model = nn.Sequential(*layers[:-1])
+    opt = optim.Adam(model.parameters(), lr=1e-3)
+    batches = list(zip(setting.arrays["x"], setting.arrays["y"], strict=True))
+    return calls(setting, model, opt, wrap(classify(model, opt)), batches)
+
+
+class Block(nn.Module):
+    """Attention and a small net, each added to what came in."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before, self.attention = nn.LayerNorm(width), nn.Linear(width, 3 * width)
+        self.together, self.between = nn.Linear(width, width), nn.LayerNorm(width)
+        self.net = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: tg.Tensor) -> tg.Tensor:
+        """(batch, tokens, width) to the same."""
+        batch, tokens, width = x.shape
+        query, key, value = (
+            part.reshape(batch, tokens, self.heads, width // self.heads).permute(0, 2, 1, 3)
+            for part in self.attention(self.before(x)).split(width, 2)
+        )
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        x = x + self.together(mixed.permute(0, 2, 1, 3).reshape(batch, tokens, width))
+        return x + self.net(self.between(x))
+
+
+class Gpt(nn.Module):
+    """The next character, of each prefix."""
+
+    def __init__(self, layers: int, width: int, heads: int, tokens: int, batch: int) -> None:
+        super().__init__()
+        self.characters, self.places = nn.Embedding(CHARACTERS, width), nn.Embedding(tokens, width)
+        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(layers)))
+        self.last, self.head = nn.LayerNorm(width), nn.Linear(width, CHARACTERS)
+
+    def forward(self, tokens: tg.Tensor) -> tg.Tensor:
+        """(batch, tokens) to (batch * tokens, characters)."""
+        x = self.blocks(self.characters(tokens) + self.places.weight)
+        return self.head(self.last(x)).reshape(-1, CHARACTERS)
+
+
+def gpt(sizes: tuple[int, ...], setting: Setting) -> Run:
+    """Calls, over four batches in turn."""
+    wrap, model = begin(setting), Gpt(*sizes)
+    opt = optim.AdamW(model.parameters(), lr=1e-3)
+    batches = list(zip(setting.arrays["x"], setting.arrays["y"], strict=True))
+    return calls(setting, model, opt, wrap(classify(model, opt)), batches)
 
 
 WORKLOADS: Table = {
@@ -277,12 +359,17 @@ WORKLOADS: Table = {
     "titanic": titanic,
     "step": step,
     "inference": inference,
-    "mlp-784": mlp_784,
+    **dict.fromkeys(ADAM, adam),
+    "full-batch": full_batch,
     "mlp-64": mlp_64,
     "csv": csv,
     "fraud-small": fraud_small,
     "fraud-small-batch": fraud_small_batch,
     "fraud-kaggle": fraud_kaggle,
     "fraud-kaggle-64": fraud_kaggle_64,
-    "lstm": lstm,
+    "lstm": partial(sequences, lambda: nn.LSTM(29, 64, batch_first=True), 64),
+    "gru": partial(sequences, lambda: nn.GRU(29, 128, batch_first=True), 128),
+    "bilstm": partial(sequences, lambda: nn.LSTM(29, 64, 2, batch_first=True, bidirectional=True), 128),
+    **{name: partial(cnn, sizes) for name, sizes in CNN.items()},
+    **{name: partial(gpt, sizes) for name, sizes in GPT.items()},
 }

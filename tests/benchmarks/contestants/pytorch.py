@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..workloads import ADAM, CHARACTERS, CNN, GPT
 from . import Run, Sample, Setting, Table, passes, repeated
 
 torch.set_num_threads(1)
@@ -47,12 +50,12 @@ class Trained:
         return outputs
 
 
-def layers(setting: Setting) -> nn.Sequential:
-    """Linear layers of the weights' shapes, with ReLU between them."""
+def layers(setting: Setting, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Linear layers of the weights' shapes, with an activation between them."""
     found: list[nn.Module] = []
     weights = [w for w in setting.weights() if w.ndim == 2]
     for w in weights:
-        found += [nn.Linear(w.shape[1], w.shape[0], bias=len(weights) > 1), nn.ReLU()]
+        found += [nn.Linear(w.shape[1], w.shape[0], bias=len(weights) > 1), activation()]
     return nn.Sequential(*found[:-1])
 
 
@@ -137,9 +140,14 @@ def inference(setting: Setting) -> Run:
     return repeated(call, lambda found: [float(k) for k in found], lambda: None)
 
 
-def mlp_784(setting: Setting) -> Run:
+def adam(parameters: Any) -> Any:
+    """The optimizer of the larger nets."""
+    return torch.optim.Adam(parameters, lr=1e-3)
+
+
+def classifier(setting: Setting) -> Run:
     """Calls, over eight batches in turn."""
-    trained = Trained(setting, layers(setting), lambda p: torch.optim.Adam(p, lr=1e-3), F.cross_entropy)
+    trained = Trained(setting, layers(setting), adam, F.cross_entropy)
     return calls(trained, list(zip(setting.arrays["x"], setting.arrays["y"], strict=True)))
 
 
@@ -149,12 +157,18 @@ def mlp_64(setting: Setting) -> Run:
     return calls(trained, [(setting.arrays["x"], setting.arrays["y"])])
 
 
+def full_batch(setting: Setting) -> Run:
+    """Epochs of one step."""
+    trained = Trained(setting, layers(setting, nn.Tanh), adam, F.mse_loss)
+    return calls(trained, [(setting.arrays["x"], setting.arrays["y"])])
+
+
 class Recurrent(nn.Module):
     """A recurrent layer and a linear one on every step. `frozen` is the bias that limit.cpp does not have."""
 
     def __init__(self, layer: Any, frozen: bool = True) -> None:
         super().__init__()
-        self.layer, self.out = layer, nn.Linear(layer.hidden_size, 1)
+        self.layer, self.out = layer, nn.Linear(layer.hidden_size * (1 + layer.bidirectional), 1)
         self.layer.bias_hh_l0.requires_grad_(not frozen)
 
     def forward(self, x: Any) -> Any:
@@ -226,10 +240,67 @@ def fraud_kaggle_64(setting: Setting) -> Run:
     return over(setting, Trained(setting, model, descent(0.01), F.mse_loss), 64)
 
 
-def lstm(setting: Setting) -> Run:
+def sequences(make: Callable[[], nn.Module], setting: Setting) -> Run:
     """Calls."""
-    trained = Trained(setting, Recurrent(nn.LSTM(29, 64, batch_first=True), False), descent(0.01), F.mse_loss)
+    trained = Trained(setting, Recurrent(make(), False), descent(0.01), F.mse_loss)
     return calls(trained, [(setting.arrays["x"], setting.arrays["y"])])
+
+
+def cnn(sizes: tuple[Any, ...], setting: Setting) -> Run:
+    """Calls, over two batches in turn."""
+    _, _, channels, kernel, padding, pooled, widths = sizes
+    layers: list[nn.Module] = []
+    for k, (before, after) in enumerate(pairwise(channels), 1):
+        layers += [nn.Conv2d(before, after, kernel, padding=padding), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] * (k in pooled)
+    layers.append(nn.Flatten())
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    trained = Trained(setting, nn.Sequential(*layers[:-1]), adam, F.cross_entropy)
+    return calls(trained, list(zip(setting.arrays["x"], setting.arrays["y"], strict=True)))
+
+
+class Block(nn.Module):
+    """Attention and a small net, each added to what came in."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before, self.attention = nn.LayerNorm(width), nn.Linear(width, 3 * width)
+        self.together, self.between = nn.Linear(width, width), nn.LayerNorm(width)
+        self.net = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Any) -> Any:
+        """(batch, tokens, width) to the same."""
+        batch, tokens, width = x.shape
+        query, key, value = (
+            part.reshape(batch, tokens, self.heads, width // self.heads).permute(0, 2, 1, 3)
+            for part in self.attention(self.before(x)).split(width, 2)
+        )
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        x = x + self.together(mixed.permute(0, 2, 1, 3).reshape(batch, tokens, width))
+        return x + self.net(self.between(x))
+
+
+class Gpt(nn.Module):
+    """The next character, of each prefix."""
+
+    def __init__(self, layers: int, width: int, heads: int, tokens: int, batch: int) -> None:
+        super().__init__()
+        self.characters, self.places = nn.Embedding(CHARACTERS, width), nn.Embedding(tokens, width)
+        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(layers)))
+        self.last, self.head = nn.LayerNorm(width), nn.Linear(width, CHARACTERS)
+
+    def forward(self, tokens: Any) -> Any:
+        """(batch, tokens) to (batch * tokens, characters)."""
+        x = self.blocks(self.characters(tokens) + self.places.weight)
+        return self.head(self.last(x)).reshape(-1, CHARACTERS)
+
+
+def gpt(sizes: tuple[int, ...], setting: Setting) -> Run:
+    """Calls, over four batches in turn."""
+    trained = Trained(setting, Gpt(*sizes), lambda p: torch.optim.AdamW(p, lr=1e-3), F.cross_entropy)
+    return calls(trained, list(zip(setting.arrays["x"], setting.arrays["y"], strict=True)))
 
 
 WORKLOADS: Table = {
@@ -237,11 +308,16 @@ WORKLOADS: Table = {
     "titanic": titanic,
     "step": step,
     "inference": inference,
-    "mlp-784": mlp_784,
+    **dict.fromkeys(ADAM, classifier),
+    "full-batch": full_batch,
     "mlp-64": mlp_64,
     "fraud-small": fraud_small,
     "fraud-small-batch": fraud_small_batch,
     "fraud-kaggle": fraud_kaggle,
     "fraud-kaggle-64": fraud_kaggle_64,
-    "lstm": lstm,
+    "lstm": partial(sequences, lambda: nn.LSTM(29, 64, batch_first=True)),
+    "gru": partial(sequences, lambda: nn.GRU(29, 128, batch_first=True)),
+    "bilstm": partial(sequences, lambda: nn.LSTM(29, 64, 2, batch_first=True, bidirectional=True)),
+    **{name: partial(cnn, sizes) for name, sizes in CNN.items()},
+    **{name: partial(gpt, sizes) for name, sizes in GPT.items()},
 }

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...config import config
-from ...errors import GraphError, message
+from ...errors import ConfigError, GraphError, message
 from ...support.extras import require
 from ...support.interrupt import beside
 from ..target import Target
@@ -63,20 +63,31 @@ class Code:
 
 
 _lock: Final = threading.Lock()
+_OLDER: Final = {  # a model that LLVM knows, the features that it does not have yet, and one that it has
+    "avx2": ("haswell", ("avx512", "avx10", "amx"), "avx2"),
+    "sse": ("nehalem", ("avx", "amx", "fma", "f16c", "xop", "vaes", "vpclmulqdq"), "sse4.2"),
+}
 
 
 @cache
 def host() -> Target:
-    """This machine."""
+    """This machine, or the older one of its family that TGNN_CPU asks for. Raises ConfigError where it is none."""
     binding = require("llvmlite.binding")
     with _lock:
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
-    features = binding.get_host_cpu_features()
+    features, cpu = binding.get_host_cpu_features(), config().cpu
+    if cpu != "native":
+        model, without, needed = _OLDER[cpu]
+        if not features.get(needed):
+            raise ConfigError(message("TGNN_CPU", f"{cpu} on a processor without {needed}", "native"))
+        for name in features:
+            features[name] = features[name] and not name.startswith(without)
     width = 64 if features.get("avx512f") else 32 if features.get("avx") else 16
     triple = binding.get_default_triple()
     fma = bool(features.get("fma") or features.get("fma4")) or not triple.startswith(("x86", "i"))
-    return Target(triple, binding.get_host_cpu_name(), features.flatten(), width, fma, blas=True)
+    name = binding.get_host_cpu_name() if cpu == "native" else model
+    return Target(triple, name, features.flatten(), width, fma, blas=True)
 
 
 @cache

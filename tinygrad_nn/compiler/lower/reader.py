@@ -39,7 +39,7 @@ from ..loopir.ir import (
     nest,
 )
 from ..loopir.program import Fault
-from ..passes.algebra import filled
+from ..passes.algebra import filled, triangle
 from .builder import KernelBuilder
 from .fusion import is_split
 
@@ -58,7 +58,7 @@ def element(b: KernelBuilder, node: Node, index: Place, guards: Guards = ()) -> 
     if view is not None:
         result = param(view.access(index, guards), node.dtype)
     elif node.op.kind == "source":
-        result = _constant(node)
+        result = _constant(node, index)
     else:
         b.sources.append(node.op.name)
         result = _RULES[node.op.kind](b, node, index, guards)
@@ -156,8 +156,13 @@ def _divides(b: KernelBuilder, node: Node) -> None:
 # ---- the rules of each kind of op ---------------------------------------------------------------------------------
 
 
-def _constant(node: Node) -> Expr:
-    """A constant with one value everywhere, or with another one in the short last batch."""
+def _constant(node: Node, index: Place) -> Expr:
+    """A constant with one value everywhere, or with another one in the short last batch; or a triangle of bools."""
+    found = triangle(node)
+    if found is not None:
+        sign, least = found
+        row, column = (i if isinstance(i, Expr) else param(i, INT64) for i in index)
+        return row >= column + least if sign > 0 else column >= row + least
     value: Expr = const(filled(node), node.dtype)
     if "tail" not in node.attrs:
         return value

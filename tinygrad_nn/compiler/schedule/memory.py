@@ -19,6 +19,7 @@ from ..loopir.program import Program, Region, Repeat, Span, spans, with_spans
 
 ALIGNMENT: Final = 64  # bytes
 Gap = tuple[int, float]  # free bytes: the first, and the end
+SETS: Final = 1024  # bytes: of lines so far apart, or a multiple, a cache holds few
 LONG: Final = 16  # vectors in a line from which it is padded to four of them
 
 
@@ -45,6 +46,8 @@ def layout(buffer: Buffer, inner: int, width: int) -> Layout:
     if lanes > 1 and buffer.shape[inner] >= LONG * lanes:
         lanes *= 4  # so many vectors may be taken at a time
     pitch = ceil(buffer.shape[inner] / lanes) * lanes
+    if lanes > 1 and rank > 1 and pitch * buffer.dtype.itemsize % SETS == 0:
+        pitch += max(1, width // buffer.dtype.itemsize)
     strides, step = [0] * rank, 1
     for axis in reversed(order):
         strides[axis] = step
@@ -104,6 +107,17 @@ def ranges(regions: Sequence[Region]) -> Iterator[tuple[int, int]]:
         yield from ranges(region.body)
 
 
+def conditions(regions: Sequence[Region]) -> Iterator[tuple[Access, int]]:
+    """What regions ask for before they run, with their first kernel."""
+    for region in regions:
+        if isinstance(region, Span):
+            continue
+        asked = (region.count,) if isinstance(region, Repeat) else (region.element, region.tail)
+        start = min(span.start for span, _ in spans(region.body))
+        yield from ((access, start) for access in asked if access is not None)
+        yield from conditions(region.body)
+
+
 class Uses:
     """Where each buffer is read and written, by position of the kernel; aliases count as their base."""
 
@@ -125,6 +139,10 @@ class Uses:
                 self.last[base] = position
                 kind = self.writes if written else self.reads
                 kind.setdefault(base, {}).setdefault(position, []).append((number, access))
+        for access, position in conditions(program.regions):
+            base = self.own[access.buffer]
+            self.first.setdefault(base, position)
+            self.last[base] = max(self.last.get(base, position), position)
         for buffer in program.outputs:
             self.last[self.own[buffer]] = len(program.kernels)
         for start, stop in sorted(ranges(program.regions), key=lambda pair: pair[1] - pair[0]):

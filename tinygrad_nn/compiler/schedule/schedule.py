@@ -8,11 +8,15 @@ from dataclasses import dataclass, replace
 from ...errors import GraphError, message
 from ..loopir.ir import Buffer, Kernel
 from ..loopir.program import Program, Span, spans, with_spans
-from .axes import choose, jams, outermost, profile, together
+from .arena import Arena, Strided
+from .axes import choose, jams, outermost, profile, times, together
 from .loop_fusion import fuse
 from .memory import ALIGNMENT, Layout, layout, place
+from .packing import pack
 from .relayout import relayout
+from .rows import operands
 from .sharing import Shared, shared
+from .tiles import tile, tiled
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +29,20 @@ class Schedule:
     size: int
     width: int
     shared: tuple[Shared, ...] = ()
+
+    @property
+    def constants(self) -> list[Buffer]:
+        """What is in the arena from the beginning."""
+        return [one for one in self.program.buffers if one.role == "constant" and one.base is None]
+
+    def arena(self) -> Arena:
+        """New memory."""
+        return Arena(self.size, ((self.at(one), one.value) for one in self.constants))
+
+    def at(self, buffer: Buffer) -> Strided:
+        """Where a buffer is in the arena."""
+        strides = tuple(step * buffer.dtype.itemsize for step in self.layouts[buffer].strides)
+        return Strided(self.offsets[buffer], buffer.shape, buffer.dtype, strides)
 
     def verify(self) -> Schedule:
         """Check the program, and that every buffer lies in the arena, values from outside apart from each other, and
@@ -44,24 +62,31 @@ class Schedule:
         return self
 
 
-def schedule(program: Program, width: int) -> Schedule:
-    """Choose for vectors of `width` bytes."""
+def schedule(program: Program, width: int, registers: int = 16) -> Schedule:
+    """Choose for so many registers of `width` bytes."""
     program = replace(program, kernels=late_updates(program))
     profiles = {kernel: profile(kernel, width) for kernel in program.kernels}
-    inner, vectors = choose(program, list(profiles.values()))
-    relaid = relayout(program, list(profiles.values()), inner, width)
+    loose = operands(program)
+    inner, vectors = choose(program, list(profiles.values()), loose)
+    relaid = relayout(program, list(profiles.values()), inner, width, loose)
     if relaid is not program:
         program = relaid
         known = [profiles[one] if one in profiles else profile(one, width) for one in program.kernels]
-        inner, vectors = choose(program, known)
+        inner, vectors = choose(program, known, operands(program))
     kernels = []
-    for kernel, vector in zip(program.kernels, vectors, strict=True):
+    blocks = times(program, rows=True)
+    for position, (kernel, vector) in enumerate(zip(program.kernels, vectors, strict=True)):
         body = outermost(kernel.body, vector) if vector else kernel.body
         shaped = replace(kernel, body=body, vector=vector)
+        found = tile(shaped, width, registers, inner, blocks[position])
+        if found is not None:
+            kernels.append(tiled(shaped, found))
+            continue
         jam = jams(shaped)
         kernels.append(replace(shaped, jam=jam, wide=1 if jam else together(shaped, width)))
-    program = fuse_loops(replace(program, kernels=tuple(kernels)))
-    layouts = {buffer: layout(buffer, inner[buffer], width) for buffer in program.buffers}
+    program, axes = pack(replace(program, kernels=tuple(kernels)), inner, width)
+    program = fuse_loops(program)
+    layouts = {buffer: layout(buffer, axes[buffer], width) for buffer in program.buffers}
     program, offsets, size = place(program, layouts)
     return Schedule(program, layouts, offsets, size, width, shared(program, layouts, offsets, width))
 

@@ -267,7 +267,14 @@ def _from_data(index: Expr) -> tuple[Buffer | None, int]:
 
 
 def _bounds(index: Affine, guards: Sequence[Guard]) -> tuple[int, int]:
-    """The smallest and largest value of an index, where guards limit single variables."""
+    """The smallest and largest value of an index, where guards limit variables, or parts of the index."""
+    for guard in guards:
+        step = index.coefficient(guard.index.terms[0][0]) if len(guard.index.terms) > 1 else 0
+        rest = index - guard.index * step
+        if step and len(rest.terms) == len(index.terms) - len(guard.index.terms):
+            low, high = _bounds(rest, guards)
+            sides = (step * guard.low, step * (guard.high - 1))
+            return (0, -1) if low > high or guard.low >= guard.high else (low + min(sides), high + max(sides))
     ranges = {var: (0, var.extent - 1) for var, _ in index.terms}
     for guard in guards:
         if not guard.index.terms and not guard.low <= guard.index.offset < guard.high:

@@ -13,7 +13,7 @@ import pytest
 from tinygrad_nn.config import config
 from tinygrad_nn.errors import ConfigError
 
-FLAGS = ("TGNN_DEBUG", "TGNN_JIT", "TGNN_CACHE", "TGNN_PERF", "TGNN_CPU", "TGNN_VERIFY", "TGNN_QUIET")
+FLAGS = ("TGNN_DEBUG", "TGNN_JIT", "TGNN_CACHE", "TGNN_THREADS", "TGNN_PERF", "TGNN_CPU", "TGNN_VERIFY", "TGNN_QUIET")
 ROOT = Path(__file__).parents[1]
 
 
@@ -31,7 +31,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/someone")
     found = config()
     assert (found.debug, found.jit, found.perf, found.verify, found.quiet) == (0, True, False, False, False)
-    assert found.cpu == "native"
+    assert (found.cpu, found.threads) == ("native", 1)
     assert found.cache == Path("/home/someone/.cache/tinygrad_nn")
 
 

@@ -209,7 +209,7 @@ STAGES: Final = (
     Stage("legalize", legalize, Program.verify),
     Stage(
         "schedule",
-        lambda program, context: schedule(program, context.target.width),
+        lambda program, context: schedule(program, context.target.width, context.target.threaded),
         Schedule.verify,
         ((4, lambda made: f"-- loops\n{made.schedule.program}"),),
     ),
@@ -279,9 +279,7 @@ def _advance(stages: Sequence[Stage], value: Any, sofar: Compilation, owner: str
         except Exception as error:
             error.add_note(f"in the stage {stage.name}")
             raise
-        sofar = Compilation(
-            sofar.target, {**sofar.made, stage.name: value}, {**sofar.seconds, stage.name: seconds}
-        )
+        sofar = Compilation(sofar.target, {**sofar.made, stage.name: value}, {**sofar.seconds, stage.name: seconds})
         for level, text in stage.shown:
             if debug >= level:
                 say(text(sofar))

@@ -21,6 +21,7 @@ from ..job import Job, Part
 from ..loopir.faults import raise_code
 from ..schedule.arena import Arena
 from ..target import Target
+from .threads import callable_from, here
 
 
 class Resident(Node):
@@ -60,7 +61,7 @@ class Compiled:
 
     def __init__(self, graph: Graph, arguments: int = 0, owner: str = "", target: Target | None = None) -> None:
         """Of the inputs, the first are arguments. `owner` is who says so if it takes long."""
-        self.stages = build(Job((Part(graph),), arguments), target, owner)
+        self.stages = build(Job((Part(graph),), arguments), target or here(), owner)
         self.timings, self.code = self.stages.timings, self.stages.code
         program = self.stages.schedule.program
         self.arena = Arena(self.stages.schedule)
@@ -68,7 +69,7 @@ class Compiled:
         self.inputs = [self.arena.view(buffer) for buffer in program.inputs]
         self.outputs = [self.arena.view(buffer) for buffer in program.outputs]
         self.updates = [self.arena.view(old) for old, _ in program.updates]
-        self.function = self.code.function
+        self.function = callable_from(self.code, self.stages.schedule)
         self.address = self.arena.address
 
     def run(self, values: Sequence[Any]) -> tuple[list[Array], list[Array]]:

@@ -29,6 +29,7 @@ from ..lower.training_loop import STOPPED, batches_of
 from ..schedule.arena import Arena
 from ..trace import forget
 from .jit import Jitted, State, built_as_traced, upload, write_back
+from .threads import callable_from, here
 from .traces import named, training_job
 
 NEVER: Final = 2**62  # a batch that does not come
@@ -64,10 +65,11 @@ class Training:
         started = time.perf_counter()
         job = training_job(step, sets, batch, evaluate, shuffle, permute)
         traced = time.perf_counter() - started
-        self.stages = build(job, owner="" if quiet else f"fit: {step.name}")
+        self.stages = build(job, here(), "" if quiet else f"fit: {step.name}")
         self.schedule, self.made, self.code = self.stages.schedule, self.stages.training, self.stages.code
         times, job, control = self.stages.timings, self.made.job, self.made.control
         self.spent = Spent(traced, times.lower + times.generate, times.machine, times.cached)
+        self.function = callable_from(self.code, self.schedule)
         self.arena = Arena(self.schedule)
         self.lock = threading.RLock()
         self.view = self.arena.view
@@ -200,7 +202,7 @@ class Training:
             raise
 
     def _directly(self) -> int:
-        return int(self.code.function(self.arena.address))
+        return int(self.function(self.arena.address))
 
     def _fail(self, code: int, first: int) -> None:
         fault: Fault = self.schedule.program.faults[code - 1]

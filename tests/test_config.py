@@ -60,11 +60,12 @@ def test_switches(name: str, field: str, monkeypatch: pytest.MonkeyPatch) -> Non
         assert getattr(config(), field) is value
 
 
-@pytest.mark.parametrize("text", ["7", "-1", "true", " 1", "1.0", "٣"])
+@pytest.mark.parametrize("text", ["7777", "-1", "true", " 1", "1.0", "٣"])
 @pytest.mark.parametrize("name", [name for name in FLAGS if name != "TGNN_CACHE"])
 def test_anything_else_is_named(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, text)
-    expected = {"TGNN_DEBUG": "a number from 0 to 6", "TGNN_CPU": "native, avx2 or sse"}.get(name, "0 or 1")
+    others = {"TGNN_DEBUG": "a number from 0 to 6", "TGNN_CPU": "native, avx2 or sse"}
+    expected = {**others, "TGNN_THREADS": "a number from 1 to 1,024"}.get(name, "0 or 1")
     with pytest.raises(ConfigError, match=rf"\[{name}\] got the value '{text}'; expected {expected}"):
         config()
 

@@ -82,7 +82,7 @@ def _read(name: str, default: str, parse: Callable[[str], T | None], expected: s
 
 
 def _number_of_threads(text: str) -> int | None:
-    number = int(text) if text.isdecimal() and len(text) < 10 else 0
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
     return number if 1 <= number <= THREADS else None
 
 

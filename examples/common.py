@@ -127,6 +127,11 @@ def fit(step: Callable[..., Any], samples: Any, options: argparse.Namespace, **s
     return tg.fit(step, samples, options.epochs, seed=options.seed, progress=shown, **settings)
 
 
+def compiled(options: argparse.Namespace) -> Callable[[Callable[..., tg.Tensor]], Callable[..., tg.Tensor]]:
+    """Decorates what is to be compiled, unless the command line says no."""
+    return tg.jit if options.jit else lambda function: function
+
+
 def gradcheck(loss: Callable[[], tg.Tensor]) -> str:
     """What is said of the gradients of a loss, in float64, to second order: as eager and as compiled code."""
     return f"eager: {tg.testing.gradcheck(loss)}\ncompiled: {tg.testing.gradcheck(tg.jit(loss))}"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tinygrad_nn.compiler import recall
 from tinygrad_nn.config import config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,6 +38,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         config.cache_clear()
         yield folder
     config.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def nothing_recognised() -> None:
+    """A test may change what the compiler does: programs of other tests are not those it would make."""
+    recall.forget()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -47,6 +47,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "linear": (X, part(2, 3), part(2)),
     "bilinear": (X, part(4, 2), part(5, 3, 2), part(5)),
     "conv1d": (part(2, 3, 7), part(4, 3, 3), part(4)),
+    "scaled_dot_product_attention": (part(2, 4, 3), part(2, 5, 3), part(2, 5, 2), part(4, 5)),
     "embedding": (INTS, part(3, 2)),
     "one_hot": (INTS, 3),
     "max_pool1d": (part(2, 3, 7), 2),

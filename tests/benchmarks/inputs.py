@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygrad_nn.data import synthetic
 
-from .workloads import ADAM, PAYMENTS
+from .workloads import ADAM, CHARACTERS, GPT, PAYMENTS
 
 Arrays = dict[str, np.ndarray]
 
@@ -131,6 +131,25 @@ def bilstm() -> Arrays:
     return {"x": found["x"], "y": found["y"], **uniform(rng, shapes, 0.125, np.float32)}
 
 
+def gpt(layers: int, width: int, heads: int, tokens: int, batch: int) -> Arrays:
+    """Four batches of text, and the weights in the order of the layers."""
+    rng = np.random.default_rng(10)
+    text = rng.integers(0, CHARACTERS, (4, batch, tokens + 1))
+    found = {"x": text[..., :-1], "y": text[..., 1:].reshape(4, batch * tokens)}
+    found |= uniform(rng, {"w_characters": (CHARACTERS, width), "w_places": (tokens, width)}, 1.0, np.float32)
+
+    def norm(name: str) -> Arrays:
+        return {f"w_{name}": np.ones(width, np.float32), f"b_{name}": np.zeros(width, np.float32)}
+
+    def linear(name: str, before: int, after: int) -> Arrays:
+        return uniform(rng, {f"w_{name}": (after, before), f"b_{name}": (after,)}, before**-0.5, np.float32)
+
+    for k in range(layers):
+        found |= norm(f"before{k}") | linear(f"attention{k}", width, 3 * width) | linear(f"together{k}", width, width)
+        found |= norm(f"between{k}") | linear(f"up{k}", width, 4 * width) | linear(f"down{k}", 4 * width, width)
+    return found | norm("last") | linear("head", width, CHARACTERS)
+
+
 INPUTS: dict[str, Callable[[], Arrays]] = {
     "iris": iris,
     "step": step,
@@ -146,6 +165,7 @@ INPUTS: dict[str, Callable[[], Arrays]] = {
     "lstm": lstm,
     "gru": gru,
     "bilstm": bilstm,
+    **{name: partial(gpt, *sizes) for name, sizes in GPT.items()},
 }
 
 

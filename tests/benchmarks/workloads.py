@@ -17,6 +17,8 @@ ADAM = {  # classifiers: their widths
     "adam-784": (784, 512, 512, 10),
     "adam-1024": (1024, 1024, 1024, 10),
 }
+CHARACTERS = 65
+GPT = {"gpt-64": (2, 64, 4, 32, 8), "gpt-128": (6, 128, 4, 64, 8)}  # layers, width, heads, tokens, batch
 SEQUENCES = 56_389 * 10 * (29 + 1) * 8 / 2**20  # MB of the features and targets of all
 
 
@@ -237,6 +239,33 @@ WORKLOADS = {
             10,
             tolerance=1e-3,
             targets=(Target(0.6, "torch"), Target(0.6, "jax")),
+        ),
+        *(
+            Workload(
+                name,
+                f"A GPT over {CHARACTERS} characters: {layers} layers of width {width}, {heads} heads, "
+                f"{tokens} tokens, batch {batch}, AdamW 1e-3, float32, a step called from Python",
+                "us/call",
+                MICROSECONDS,
+                200,
+                10,
+                tolerance=1e-2,
+                targets=(Target(0.5, "torch"), Target(0.8, "jax")),
+            )
+            for name, (layers, width, heads, tokens, batch) in GPT.items()
+        ),
+        Workload(
+            "gpt-first",
+            "The first step of gpt-64 in a new process: tracing and compiling; imports not counted",
+            "ms",
+            MILLISECONDS,
+            1,
+            1,
+            tolerance=1e-2,
+            runs="gpt-64",
+            fresh=True,
+            whole=True,
+            targets=(Target(0.4, "jax"), Target(300.0, of="compiled-warm")),
         ),
         Workload(
             "csv",

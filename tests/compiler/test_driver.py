@@ -185,6 +185,7 @@ BROKEN: list[tuple[str, Callable[[Any], Any], str, bool]] = [
     ("assemble", without_buffers, "does not have", True),
     ("assemble", other_control, "history, no inputs of the program", True),
     ("legalize", without_buffers, "does not have", False),
+    ("rows", without_buffers, "does not have", False),
     ("schedule", one_place_for_two, "bytes are in use", True),
     ("schedule", moved(64), "bytes are in use", True),
     ("schedule", moved(8), "bytes are in use", True),

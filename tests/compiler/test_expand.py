@@ -40,7 +40,6 @@ from tinygrad_nn.compiler.expand.verify import _RULES, verify
 from tinygrad_nn.compiler.loopir import ir
 from tinygrad_nn.compiler.loopir.ir import Access, Assign, Buffer, Guard, Kernel, Let, Register, Var, affine
 from tinygrad_nn.compiler.loopir.program import Fault, Program, Span
-from tinygrad_nn.compiler.schedule.arena import Arena
 from tinygrad_nn.compiler.schedule.schedule import schedule
 from tinygrad_nn.compiler.simulate import _COMPUTE, Machine, simulate
 from tinygrad_nn.errors import GraphError, IndexOutOfRange
@@ -433,10 +432,11 @@ def test_a_back_end_is_a_table(tmp_path: Path) -> None:
     source.write_text(print_c(expanded))
     flags = ["-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-shared", "-fPIC"]
     subprocess.run(["cc", *flags, str(source), "-o", str(library), "-lm"], check=True)
-    arena, buffers = Arena(expanded.schedule), expanded.schedule.program
+    planned, buffers = expanded.schedule, expanded.schedule.program
+    arena = planned.arena()
     for buffer, value in zip(buffers.inputs, values, strict=True):
-        arena.view(buffer)[...] = value
+        arena.view(planned.at(buffer))[...] = value
     assert ctypes.CDLL(str(library)).run(ctypes.c_void_p(arena.address)) == 0
     outputs, updates = simulate(expanded, values)
     for buffer, wanted in zip((*buffers.outputs, *(old for old, _ in buffers.updates)), outputs + updates, strict=True):
-        np.testing.assert_array_equal(arena.view(buffer), wanted)
+        np.testing.assert_array_equal(arena.view(planned.at(buffer)), wanted)

@@ -162,7 +162,7 @@ def test_the_interpreter_repeats() -> None:
 def lowered(function: Any, *values: Any) -> str:
     leaves, tree = flatten((values, {}))
     graph = trace(function, tree, leaves, [True] * len(leaves)).graph
-    return str(build(Job((Part(graph),)), last="legalize").program)
+    return str(build(Job((Part(graph),)), last="rows").program)
 
 
 def iris_step() -> Any:

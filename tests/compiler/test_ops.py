@@ -83,7 +83,7 @@ def all_dtypes(op: Op, case: Case) -> Iterator[list[Any]]:
     """The dtypes a case's operands may have: all that the op takes, an index being int32 or int64."""
     for dtype, index in itertools.product(DTYPES, DTYPES[1:3]):
         found = dtypes_of(op, case, dtype, index)
-        if found and (index == INT64 or op.kind == "index"):
+        if found and (index == INT64 or op.kind in ("index", "composite")):
             yield found
 
 

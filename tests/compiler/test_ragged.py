@@ -272,7 +272,7 @@ def test_callbacks() -> None:
     """They change the rate and stop the run; nothing but the clock tells the two runs apart."""
 
     def fit(compiled: bool) -> tuple[Work, Any, Any]:
-        work = recurrent(lambda parameters: optim.SGD(parameters, lr=0.6, momentum=0.5))
+        work = recurrent(lambda parameters: optim.SGD(parameters, lr=0.4, momentum=0.5))
         heard: list[Any] = []
         stopping = callbacks.EarlyStopping(work.model, patience=3)
         schedule = callbacks.Schedule(optim.lr_scheduler.ExponentialLR(work.opt, 0.9))
@@ -358,7 +358,8 @@ def test_the_program_means_what_it_does(make: Callable[[], Work]) -> None:
         work = make()
         work.scores = lambda work=work: {"size": next(iter(work.model.parameters())).abs().sum()}  # type: ignore[misc]
         plan, training = ready(work, 4)
-        training.schedule.program.verify()
+        planned = training.stages.schedule
+        planned.program.verify()
         orders = [np.random.default_rng(k).permutation(len(LENGTHS)) for k in range(2)]
         training.arrange(map(plan.table, orders))
         if lanes is None:
@@ -367,11 +368,11 @@ def test_the_program_means_what_it_does(make: Callable[[], Work]) -> None:
             for one in training.state:
                 one.upload()
             training.count[...], training.flags[:2] = 2, [False, True]
-            program = training.schedule.program
             if lanes:
-                assert Machine(verify(expand(training.schedule, lanes)), training.arena).run() == 0
+                assert Machine(verify(expand(planned, lanes)), training.arena).run() == 0
             else:
-                Interpreter(program, {buffer: training.view(buffer) for buffer in program.buffers}).run()
+                program = planned.program
+                Interpreter(program, {one: training.view(planned.at(one)) for one in program.buffers}).run()
         states.append(
             [np.array(one.view) for one in training.state] + [training.history[:2].copy(), training.scores[1:2].copy()]
         )

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tinygrad_nn.compiler.passes.algebra import common_subexpressions, fold_constants, rewrite, strength_reduction
+from tinygrad_nn.compiler.passes.algebra import (
+    common_subexpressions,
+    fold_constants,
+    narrow_constants,
+    rewrite,
+    strength_reduction,
+    triangle,
+)
 from tinygrad_nn.compiler.passes.movement import unit_steps
 from tinygrad_nn.compiler.run.runtime import Compiled
 from tinygrad_nn.compiler.trace import trace
@@ -243,3 +250,54 @@ def test_no_steps_and_no_elements() -> None:
     values = [np.ones((0, 1), np.float32), np.ones((0, 5), np.float32)]
     graph = traced(lambda x, y: ((y * y).T @ (x * x.sum()), y.T.reshape(5, 0) @ y), *values)
     assert check(graph, values).problems == ()
+
+
+REPEATED: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "a broadcast": (np.broadcast_to(np.arange(12.0).reshape(3, 4), (6, 3, 4)), (3, 4)),
+    "copies": (np.broadcast_to(np.arange(12.0).reshape(3, 1, 4), (3, 6, 4)).copy(), (3, 4)),
+    "columns": (np.repeat(np.arange(30.0)[:, None], 4, 1), (30,)),
+    "two axes": (np.broadcast_to(np.arange(4.0)[:, None], (6, 4, 5)).copy(), (4,)),
+    "nothing": (np.arange(120.0).reshape(4, 30), (4, 30)),
+    "one value everywhere": (np.ones((4, 30)), (4, 30)),
+    "zeros of two signs": (np.repeat([[0.0], [1.0]], 60, 1) * np.where(np.arange(60) < 59, 1, -1), (2, 60)),
+    "only ends are alike": (np.stack([np.zeros(60), np.ones(60), np.zeros(60)]), (3,)),
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_constants_that_repeat_are_stored_once(name: str) -> None:
+    array, shape = REPEATED[name]
+    x = np.arange(float(array.size)).reshape(array.shape)
+    graph = traced(lambda x: x + tg.tensor(array), x)
+    narrowed = narrow_constants(graph)
+    assert [node.shape for node in narrowed.nodes if node.op is CONSTANT] == [shape]
+    (found,), _ = run(narrowed, [x])
+    (native,), _ = Compiled(graph).run([x])
+    assert same_bits(np.asarray(found), x + array)
+    assert same_bits(np.asarray(native), x + array)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (3, 8), (8, 3), (17, 40), (2, 2)], ids=str)
+def test_triangles_are_compared_and_not_stored(shape: tuple[int, int]) -> None:
+    """Every diagonal, both triangles; and matrices that are none."""
+    x = np.arange(float(np.prod(shape))).reshape(shape)
+    for k in range(-shape[0] - 1, shape[1] + 2):
+        for mask in (np.tri(*shape, k, dtype=bool), ~np.tri(*shape, k, dtype=bool)):
+            node = Node(CONSTANT, (), NO_ATTRS, shape, mask.dtype, mask)
+            found = triangle(node)
+            row, column = np.indices(shape)
+            if found is not None:
+                assert ((found[0] * (row - column) >= found[1]) == mask).all()
+            crossed = any(0 < n < shape[1] for n in mask.sum(1))
+            assert (found is not None) == crossed
+            compiled = Compiled(traced(lambda x, mask=mask: tg.where(tg.tensor(mask), x, -1.0), x))
+            if crossed or mask.all() or not mask.any():
+                assert not [one for one in compiled.stages.schedule.program.buffers if one.dtype.kind == "b"]
+            (native,), _ = compiled.run([x])
+            assert same_bits(np.asarray(native), np.where(mask, x, -1.0))
+            for place in ((0, 0), (shape[0] - 1, 0), (0, shape[1] - 1), (shape[0] - 1, shape[1] - 1)):
+                spoiled = mask.copy()
+                spoiled[place] ^= True
+                other = triangle(Node(CONSTANT, (), NO_ATTRS, shape, mask.dtype, spoiled))
+                if other is not None:
+                    assert ((other[0] * (row - column) >= other[1]) == spoiled).all()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tinygrad_nn import nn, optim
+from tinygrad_nn import Tensor, nn, optim
 from tinygrad_nn.compiler.run.training import Training
 from tinygrad_nn.errors import IndexOutOfRange, TraceError
 from tinygrad_nn.functional import cross_entropy
@@ -354,3 +354,20 @@ def test_explain_reads_no_index_where_other_values_lie() -> None:
     before = f(x, y).tolist()
     assert len(tg.explain(f, x, y).rows) > 3
     assert f(x, y).tolist() == before
+
+
+@pytest.mark.parametrize("dtype", [tg.float32, tg.float64, tg.int64])
+def test_a_number_that_was_filled_in_is_no_constant(dtype: Any) -> None:
+    total = tg.tensor(3, dtype=dtype)
+    total.fill_(1)
+
+    @tg.jit
+    def add(x: Tensor) -> Tensor:
+        total.assign(total + x)
+        return total * 1
+
+    for expected in (3.0, 5.0):
+        assert add(tg.tensor(2, dtype=dtype)).item() == expected == total.item()
+    total.zero_()
+    assert add(tg.tensor(2, dtype=dtype)).item() == 2.0
+    assert add.traces == 1

@@ -18,6 +18,7 @@ from tests.compiler.pressing import press_ctrl_c
 from tests.compiler.works import Work, X, Y, bits, classifier, equal, fraud, iris, small, state, titanic
 from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn import functional as F
+from tinygrad_nn.compiler import recall
 from tinygrad_nn.compiler.lower import training_loop as epochs_module
 from tinygrad_nn.compiler.run import traces
 from tinygrad_nn.compiler.run.training import Training
@@ -183,6 +184,7 @@ def test_the_size_of_a_chunk_changes_no_bit(evaluated: bool, monkeypatch: pytest
     found = []
     for capacity in (1, 3, 4096):
         monkeypatch.setattr(epochs_module, "CAPACITY", capacity)
+        recall.forget()
         work = small(0.3)
         x, y = tg.tensor(X), tg.tensor(Y)
         if evaluated:
@@ -328,7 +330,7 @@ def test_a_short_last_batch_of_sequences_runs_the_same_kernels(layer: Any, steps
         data = x[:samples], y[:samples]
         history = tg.fit(made, data, epochs=2, batch_size=4, seed=1, progress=False)
         values = [history["loss"], *(p.detach().numpy() for p in net.parameters())]
-        return values, len(made.runs[0][1].made.program.kernels) if jit else 0
+        return values, len(made.runs[0][1].stages.schedule.program.kernels) if jit else 0
 
     x, y = rng.standard_normal((10, steps, 3)), rng.standard_normal((10, steps, 1))
     (found, count), (wanted, _) = work(True, 10), work(False, 10)
@@ -353,7 +355,7 @@ def test_temporaries_of_another_dtype_lie_elsewhere() -> None:
     x = np.random.default_rng(0).normal(size=(60, 3, 5)).astype(np.float32)
     native = tg.jit(step)
     tg.fit(native, (x,), 1, batch_size=1, seed=3, progress=False)  # the order is made natively, with integers
-    schedule = native.runs[0][1].schedule
+    schedule = native.runs[0][1].stages.schedule
     places = [
         (buffer.dtype, at, at + schedule.layouts[buffer].size * buffer.dtype.itemsize)
         for buffer, at in schedule.offsets.items()

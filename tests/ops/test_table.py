@@ -226,3 +226,40 @@ def test_rules_refuse_unequal_operands(op: Op) -> None:
     dtypes = [np.dtype(np.float32)] * others
     with pytest.raises(DTypeError, match=rf"^\[{op.name}\]"):
         op.dtype(*dtypes, np.dtype(np.int64))
+
+
+SPECIAL = (0.0, -0.0, 1.0, -80.0, 80.0, 1e30, -np.inf, np.inf, np.nan)
+
+
+@named([op for op in OPS if op.composed is not None])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_composite_is_what_it_is_composed_of(op: Op, dtype: Any) -> None:
+    """Values to the last bit, and where they are not finite; gradients but for their rounding."""
+    rng = np.random.default_rng(5)
+    for case, special in itertools.product(cases(op), (False, True)):
+        values = operands(case, rng, dtype=dtype)
+        if special:
+            chosen = [rng.random(v.shape) < (0.2 if v.dtype.kind == "f" else 0) for v in values]
+            pairs = zip(chosen, values, strict=True)
+            values = [np.where(at, rng.choice(SPECIAL, v.shape), v).astype(v.dtype) for at, v in pairs]
+        found, expected = (
+            [tg.tensor(v).requires_grad_() if v.dtype.kind == "f" else tg.tensor(v) for v in values] for _ in range(2)
+        )
+        assert op.composed is not None
+        whole, parts = apply(op, case)(*found), op.composed(*expected, **case.attrs)
+        np.testing.assert_array_equal(whole.detach().numpy(), parts.detach().numpy())
+        weights = tg.tensor(rng.uniform(0.5, 1, whole.shape).astype(dtype))
+        (whole * weights).sum().backward()
+        (parts * weights).sum().backward()
+        for one, other in zip(found, expected, strict=True):
+            if one.grad is not None:
+                close = {"rtol": 1e-4, "atol": 1e-6} if dtype == np.float32 else {"rtol": 1e-12, "atol": 1e-14}
+                np.testing.assert_allclose(one.grad.numpy(), other.grad.numpy(), **close)
+
+
+@named([op for op in OPS if op.composed is not None])
+def test_a_composite_is_not_seen_by_who_records_symbols(op: Op) -> None:
+    for case in cases(op):
+        inputs = tensors(op, case)
+        graph = tg.jit(apply(op, case)).entry(tuple(inputs), {}).compiled.stages.graph
+        assert op not in {node.op for node in graph.nodes}

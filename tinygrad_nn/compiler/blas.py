@@ -13,7 +13,7 @@ from typing import Final
 from ..errors import MissingExtra
 from ..graph.graph import DType, Node, is_fixed
 from ..graph.scalar import FLOAT64
-from ..ops.contract import inner_length
+from ..ops.contract import MATMUL, inner_length
 from ..support.extras import require
 
 FROM: Final = 3 * 10**7  # multiply-adds, about 310 cubed: below, our loops are as fast
@@ -43,7 +43,7 @@ def gemm_address(dtype: DType) -> int:
 
 def is_large(node: Node) -> bool:
     """Whether a node is a matrix product that a BLAS, where there is one, computes faster than our loops."""
-    if node.op.kind != "contract" or len(node.shape) != 2 or node.dtype.kind != "f":
+    if node.op is not MATMUL or len(node.shape) != 2 or node.dtype.kind != "f":
         return False
     lengths = (*node.shape, inner_length(node))
     return prod(lengths) >= FROM and is_fixed(lengths)

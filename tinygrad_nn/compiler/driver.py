@@ -3,6 +3,10 @@
 Every stage is a function from one frozen value to the next. It is timed; with TGNN_VERIFY=1 what it made is verified;
 what TGNN_DEBUG asks for is printed; an error that leaves it names it in a note. No stage knows who asked, or asks what
 machine it runs on: that is in the `Context`. A trace is no stage, since it runs what the user wrote: it comes before.
+
+A job that is described as one before is recognised: it has the image and the code of that one, and the stages are only
+passed when somebody looks at what they make. With TGNN_VERIFY=1 or TGNN_DEBUG=2 they are always passed, and have to end
+in the same image.
 """
 
 from __future__ import annotations
@@ -16,12 +20,14 @@ from functools import partial
 from typing import Any, Final
 
 from ..config import config, say
+from ..errors import GraphError, message
 from ..graph.graph import Graph
 from .codegen import native
 from .codegen.llvm.printer import print_llvm
 from .codegen.native import Code, Object
 from .expand.expand import expand
 from .expand.verify import verify as verify_expanded
+from .image import Image, image_of, written
 from .job import Batches, Job, Part
 from .loopir.program import Program
 from .lower.fusion import Plan
@@ -31,8 +37,12 @@ from .lower.training_loop import TrainingProgram, training_program
 from .notice import announcement
 from .passes.algebra import BEFORE_MERGING, rewrite
 from .passes.merge import merged
+from .recall import Known, key_of, recall, remember
+from .schedule.rows import in_blocks
 from .schedule.schedule import Schedule, schedule
 from .target import Target
+
+RECOGNISE: Final = "recognise"  # what the seconds of a job that was recognised are called
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +77,38 @@ class Timings:
     cached: bool
 
 
+class Later(Mapping[str, Any]):
+    """What the stages would make of a job that was recognised: each is passed when it is first looked at."""
+
+    def __init__(self, job: Job, target: Target, image: Image) -> None:
+        self.job, self.target, self.image = job, target, image
+        self.made: Mapping[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.made:
+            with _uncollected():
+                self.made = _pass(self.job, Compilation(self.target, {}, {}), "", name, 0).made
+            if "schedule" in self.made:
+                _image(self.job, self.made, self.image)
+        return self.made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(stage.name for stage in STAGES if stage.kept)
+
+    def __len__(self) -> int:
+        return sum(stage.kept for stage in STAGES)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Compilation:
-    """What each stage made, by its name, and the seconds that took."""
+    """What each stage made, by its name, and the seconds that took; where the stages end in machine code, also what is
+    needed to run it. `seconds` of one that was recognised are those of `recognise` alone.
+    """
 
     target: Target
     made: Mapping[str, Any]
     seconds: Mapping[str, float]
+    known: Known | None = None
 
     @property
     def job(self) -> Job:
@@ -95,7 +130,7 @@ class Compilation:
     @property
     def program(self) -> Program:
         """The loops, in no order yet but that of the graph."""
-        program: Program = self.made["legalize"]
+        program: Program = self.made["rows"]
         return program
 
     @property
@@ -125,12 +160,26 @@ class Compilation:
     @property
     def code(self) -> Code:
         """The machine code, in this process."""
-        code: Code = self.made["load"]
+        code: Code = self.made["load"] if self.known is None else self.known.code
         return code
+
+    @property
+    def image(self) -> Image:
+        """What is needed to run the machine code."""
+        if self.known is None:
+            raise GraphError(message("compile", "stages that end before there is machine code", "all of them"))
+        return self.known.image
+
+    @property
+    def recognised(self) -> bool:
+        """Whether no stage had to be passed."""
+        return RECOGNISE in self.seconds
 
     @property
     def timings(self) -> Timings:
         """The seconds of the stages up to the schedule, of those up to the text, and of LLVM."""
+        if self.recognised:
+            return Timings(self.seconds[RECOGNISE], 0.0, 0.0, True)
         names = list(self.seconds)
         ends = [names.index(name) + 1 for name in ("schedule", "print")]
         parts = names[: ends[0]], names[ends[0] : ends[1]], names[ends[1] :]
@@ -180,7 +229,16 @@ def _reasons(made: Compilation) -> str:
     for part, plan in zip(made.job.parts, made.made["plan"].plans, strict=True):
         position = {node: k for k, node in enumerate(part.graph.nodes)}
         lines += [f"b{position[node]} {node.op.name}: {why}" for node, why in plan.stored.items()]
+        lines += [
+            f"computed where it is read: {position[node]} {node.op.name}, {choice}"
+            for node, choice in plan.choices.items()
+            if node not in plan.stored
+        ]
     return "\n".join(lines)
+
+
+def _size(image: Image) -> str:
+    return f"{image.nodes} nodes, {image.kernels} kernels, {image.size} bytes"
 
 
 def _summary(made: Compilation) -> str:
@@ -207,9 +265,12 @@ STAGES: Final = (
     Stage("lower", lambda planned, context: lower_parts(planned), Lowered.verify),
     Stage("assemble", assemble, lambda value: value.verify()),
     Stage("legalize", legalize, Program.verify),
+    Stage("rows", lambda program, context: in_blocks(program), Program.verify),
     Stage(
         "schedule",
-        lambda program, context: schedule(program, context.target.width, context.target.threaded),
+        lambda program, context: schedule(
+            program, context.target.width, context.target.registers, context.target.threaded
+        ),
         Schedule.verify,
         ((4, lambda made: f"-- loops\n{made.schedule.program}"),),
     ),
@@ -236,12 +297,42 @@ STAGES: Final = (
 
 
 def build(job: Job, target: Target | None = None, owner: str = "", last: str = "load") -> Compilation:
-    """All stages, or those up to the `last` one, by default for this machine. `owner` says so if it takes long."""
-    start = Compilation(target or native.host(), {}, {})
-    if config().verify:
+    """All stages, or those up to the `last` one, by default for this machine; none of them where the job is recognised.
+    `owner` says so if it takes long.
+    """
+    flags, start = config(), Compilation(target or native.host(), {}, {})
+    looking = flags.verify or flags.debug >= 2
+    if flags.verify:
         job.verify()
     with _uncollected():
-        made = _advance(STAGES[: _position(last) + 1], job, start, owner, config().debug)
+        if last != "load":
+            return _pass(job, start, owner, last, flags.debug)
+        started = time.perf_counter()
+        key = key_of(job, start.target)
+        known = None if key is None else recall(key, start.target, not looking)
+        if known is not None and not looking:
+            seconds = time.perf_counter() - started
+            if flags.debug:
+                say(f"compiled before: {_size(known.image)}, recognised in {1e3 * seconds:.1f} ms")
+            return Compilation(start.target, Later(job, start.target, known.image), {RECOGNISE: seconds}, known)
+        made = _pass(job, start, owner, last, flags.debug)
+        image = _image(job, made.made, None if known is None else known.image)
+        if key is not None and known is None:
+            remember(key, image, made.object, made.code, not looking)
+        return replace(made, known=Known(image, made.code, 0))
+
+
+def _image(job: Job, made: Mapping[str, Any], known: Image | None) -> Image:
+    """The image of what was made, which has to be the one that is known."""
+    image = image_of(job, made["merge"], made["assemble"], made["schedule"])
+    if known is not None and written(known) != written(image):
+        raise GraphError(message("compile", "two programs for one description", hint="see compiler/description.py"))
+    return image
+
+
+def _pass(job: Job, start: Compilation, owner: str, last: str, debug: int) -> Compilation:
+    """The stages up to the last one, without what they do not keep."""
+    made = _advance(STAGES[: _position(last) + 1], job, start, owner, debug)
     kept = {stage.name for stage in STAGES if stage.kept} | {last}
     return replace(made, made={name: value for name, value in made.made.items() if name in kept})
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ..errors import GraphError, message
 from ..graph.graph import DType, Graph, Shape
+from ..tensor.core import Core
 from .trace import Capture, Traced
 
 Results = tuple[int | float, ...]  # of each value returned: the number of the output, or the value itself
@@ -76,6 +77,17 @@ class Job:
     def steps(self) -> tuple[Part, ...]:
         """The parts of a run that train."""
         return tuple(part for part in self.parts if part.batches is not None)
+
+    @property
+    def traces(self) -> tuple[Part, ...]:
+        """Every part, and behind it that for its short last batch, before the two are merged."""
+        return tuple(one for part in self.parts for one in (part, part.last) if one is not None)
+
+    @property
+    def handles(self) -> tuple[Core, ...]:
+        """The tensors that parts reach from outside, each once, in the order of their first appearance."""
+        found = {id(one.handle): one.handle for part in self.traces for one in part.captures}
+        return tuple(found.values())
 
     @property
     def nodes(self) -> int:

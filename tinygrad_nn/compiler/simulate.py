@@ -46,12 +46,12 @@ def simulate(expanded: Expanded, values: Sequence[Any], order: Sequence[int] = (
     machine = Machine(expanded)
     program = expanded.schedule.program
     for buffer, value in zip(program.inputs, values, strict=True):
-        np.copyto(machine.arena.view(buffer), value)
+        np.copyto(machine.view(buffer), value)
     code = machine.run(order)
     if code:
-        raise_code(program, code, machine.arena.view)
-    states = [machine.arena.view(old) for old, _ in program.updates]
-    return [np.array(machine.arena.view(buffer)) for buffer in program.outputs], [np.array(state) for state in states]
+        raise_code(program, code, machine.view)
+    states = [machine.view(old) for old, _ in program.updates]
+    return [np.array(machine.view(buffer)) for buffer in program.outputs], [np.array(state) for state in states]
 
 
 class Stopped(Exception):
@@ -78,7 +78,7 @@ class Machine:
         """In memory of its own, or in an arena as it is."""
         self.expanded = expanded
         self.schedule = expanded.schedule
-        self.arena = Arena(self.schedule) if arena is None else arena
+        self.arena = self.schedule.arena() if arena is None else arena
         self.values = Values()
         self.buffers: dict[Buffer, Array] = {}
         for buffer in self.schedule.program.buffers:
@@ -89,6 +89,10 @@ class Machine:
             if arena is None and buffer.role != "constant" and buffer.base is None:
                 flat[...] = poison(buffer.dtype)
         self.left = [0]  # by the first thread, for all: the number of a check that failed
+
+    def view(self, buffer: Buffer) -> Array:
+        """The elements of a buffer."""
+        return self.arena.view(self.schedule.at(buffer))
 
     def run(self, order: Sequence[int] = (0,)) -> int:
         """All statements; 0, or the number of the check that failed."""

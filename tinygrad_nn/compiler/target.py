@@ -31,6 +31,11 @@ class Target:
     blas: bool = False
     threaded: bool = False
 
+    @property
+    def registers(self) -> int:
+        """How many registers hold vectors."""
+        return 32 if self.width == 64 or self.triple.startswith(("aarch64", "arm64", "riscv")) else 16
+
     def fuses(self, dtype: DType) -> bool:
         """Whether it multiplies and adds numbers of this dtype with one rounding."""
         return self.fma and (self.float64 or dtype != FLOAT64)

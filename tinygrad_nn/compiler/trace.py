@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import TraceError, message
-from ..graph.graph import NO_ATTRS, DType, GradSlot, Graph, Node, Op, next_serial, reachable
+from ..graph.graph import NO_ATTRS, Attrs, DType, GradSlot, Graph, Node, Op, next_serial, reachable
+from ..ops.elementwise import CAST
+from ..ops.movement import BROADCAST
 from ..ops.source import CONSTANT, INPUT
 from ..support.pytree import LEAF, Tree, flatten, unflatten
 from ..tensor import Tensor
@@ -49,7 +51,7 @@ class Traced:
     that are written in place: the function then returns what it returns and their new values; `passed` are those that
     are returned themselves, as (place in what is returned, place among the leaves). `guards` know how modules and
     optimizers were built, `beginning` how they were before the trace made any state, and `hooks` which hooks the
-    captures had.
+    captures had. `twins` are tensors that held the value of a capture, here by position, and hold it afterwards too.
     """
 
     graph: Graph
@@ -66,6 +68,7 @@ class Traced:
     guards: tuple[Guard, ...] = ()
     beginning: tuple[Guard, ...] = ()
     hooks: tuple[tuple[int, tuple[Any, ...]], ...] = ()
+    twins: tuple[tuple[Core, int], ...] = ()
 
     @property
     def arguments(self) -> tuple[Node, ...]:
@@ -125,14 +128,25 @@ class _Number(Tensor):
         return _Number(super().__neg__().node)
 
 
+class _Apart(Exception):
+    """What was taken for one turned out to be several."""
+
+
 class Tracer(Symbolic):
-    """The recorder of a trace: a tensor from outside becomes an input, an assignment an update."""
+    """The recorder of a trace: a tensor from outside becomes an input, an assignment an update.
+
+    One that `equates` computes of numbers (0-d) what it is asked for again only once: the corrections that an optimizer
+    works out for each parameter.
+    """
 
     keeps_scans = True
 
-    def __init__(self) -> None:
+    def __init__(self, equates: bool = False) -> None:
         self.start = next_serial()
+        self.equates = equates  # whether tensors may be taken for one
         self.captures: dict[int, tuple[Core, Node, Node]] = {}  # handle, its own node, the input
+        self.numbers: dict[tuple[Any, ...], Node] = {}  # what was computed of them
+        self.begun: set[Node] = set()  # what state that was made meanwhile begins with
         self.fresh: list[weakref.ref[Core]] = []  # handles of constants made here, which may turn out to be state
         self.made: dict[int, tuple[weakref.ref[Core], Node]] = {}  # those that were assigned to, with their beginning
         self.modules: dict[int, tuple[Any, bool]] = {}
@@ -144,7 +158,7 @@ class Tracer(Symbolic):
             self._lift_root(handle)
             return handle.node
         node = handle.node
-        if node.serial > self.start:
+        if not self._is_outside(node):
             if node.op is CONSTANT:
                 self.fresh.append(weakref.ref(handle))
             return node
@@ -185,6 +199,41 @@ class Tracer(Symbolic):
             old.slot.owner = new.serial
         handle.node = new
 
+    def begin_state(self, make: Callable[[], dict[str, Core]]) -> dict[str, Core]:
+        """State that is made where it is missing, as if it had been there before."""
+        with tracing(None):
+            made = make()
+        self.begun |= {handle.node for handle in made.values()}
+        return made
+
+    def bind(self, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
+        """A symbolic application; where equal numbers met like that before, the same one."""
+        if not self.equates or op.kind == "random" or (attrs and op is not CAST and op is not BROADCAST):
+            return super().bind(op, nodes, attrs)
+        for node in nodes:
+            if node.shape or node.needs_grad:
+                return super().bind(op, nodes, attrs)
+        key = (op, nodes, *attrs.items())
+        found = self.numbers.get(key)
+        if found is None:
+            found = self.numbers[key] = super().bind(op, nodes, attrs)
+        return found
+
+    def equate(self, handles: Sequence[Core]) -> None:
+        """Numbers from outside that will change alike: where their values are equal now, they are one input."""
+        same: dict[bytes, Node] = {}
+        for handle in handles if self.equates else ():
+            node = handle.node
+            unknown = id(handle) in self.captures or node.value is None or is_literal(node)
+            if not unknown and self._is_outside(node) and not node.needs_grad and type(handle) is not View:
+                value = node.dtype.char.encode() + node.value.tobytes()
+                symbol = same[value] = same.get(value) or self.lift(handle)
+                handle.node = symbol
+                self.captures[id(handle)] = (handle, node, symbol)
+
+    def _is_outside(self, node: Node) -> bool:
+        return node.serial <= self.start or node in self.begun
+
     def note_mode(self, module: Any) -> None:
         """A module asks whether it trains, which is then part of what is frozen."""
         self.modules.setdefault(id(module), (module, module._training))
@@ -212,21 +261,27 @@ class Tracer(Symbolic):
             handle.node = node
 
 
-def trace(function: Callable[..., Any], tree: Tree, leaves: Sequence[Any], is_array: Sequence[bool]) -> Traced:
+def trace(
+    function: Callable[..., Any], tree: Tree, leaves: Sequence[Any], is_array: Sequence[bool], equates: bool = False
+) -> Traced:
     """Run `function(*args, **kwargs)`, described by `tree` and `leaves`, with symbols for the leaves that are arrays.
+    Where it `equates`, counters that stand at one number and are counted together are one capture, with `twins`.
 
-    A function that makes state while it is traced (an optimizer's moments) is traced again, when the state exists.
+    A function that makes state of its own while it is traced is traced again, when the state exists.
     Raises TraceError for what cannot be compiled; the state of all tensors is as before.
     """
-    first = Tracer()
+    tracer = first = Tracer(equates)
+    found: Traced | Core | None = None
     try:
-        with HANDLES:
-            found = _attempt(first, function, tree, leaves, is_array)
-        for _ in range(2):
+        for _ in range(4):
+            with HANDLES:
+                try:
+                    found = _attempt(tracer, function, tree, leaves, is_array)
+                except _Apart:
+                    equates = False
             if isinstance(found, Traced):
                 break
-            with HANDLES:
-                found = _attempt(Tracer(), function, tree, leaves, is_array)
+            tracer = Tracer(equates)
         else:
             got = f"a function that keeps a new tensor {found!r} in Python state at every call"
             raise TraceError(message("jit", got, "tensors made outside, or returned", "assign() to a tensor made once"))
@@ -357,7 +412,18 @@ def _finish(
     written: tuple[int, ...],
     passed: tuple[tuple[int, int], ...],
 ) -> Traced:
-    captures = tuple(Capture(handle, symbol) for handle, _, symbol in tracer.captures.values())
+    positions: dict[Node, int] = {}
+    kept: list[Capture] = []
+    twins: list[tuple[Core, int]] = []
+    for handle, _, symbol in tracer.captures.values():
+        position = positions.setdefault(symbol, len(kept))
+        if position == len(kept):
+            kept.append(Capture(handle, symbol))
+        elif handle.node is kept[position].handle.node:
+            twins.append((handle, position))
+        else:
+            raise _Apart
+    captures = tuple(kept)
     outputs = [node for node in nodes if node is not None]
     dependent = _dependent(symbols, outputs)
     results: list[tuple[str, Any]] = []
@@ -417,6 +483,7 @@ def _finish(
             for k, capture in enumerate(captures)
             if capture.node.needs_grad
         ),
+        twins=tuple(twins),
     )
 
 

@@ -27,6 +27,7 @@ from .activation import softsign as softsign
 from .activation import tanh as tanh
 from .activation import tanhshrink as tanhshrink
 from .activation import threshold as threshold
+from .attention import scaled_dot_product_attention as scaled_dot_product_attention
 from .layers import avg_pool1d as avg_pool1d
 from .layers import batch_norm as batch_norm
 from .layers import bilinear as bilinear

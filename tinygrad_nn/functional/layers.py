@@ -8,6 +8,7 @@ from functools import cache
 from typing import Final
 
 from ..errors import ConfigError, ShapeError, message
+from ..ops.composite import LINEAR
 from ..ops.index import GATHER, SCATTER_ADD, TAKE
 from ..ops.lookup import Called
 from ..ops.movement import PERMUTE, RESHAPE
@@ -35,6 +36,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise ShapeError(
             message("linear", f"shapes {x.shape} and {weight.shape}", expected, "the last axis holds the features")
         )
+    if bias is not None and len(own) == 2 and x.dtype is weight.dtype is bias.dtype and bias.shape == stored[:1]:
+        return x.apply(LINEAR, weight, bias)
     product = x._product("linear", weight, True)
     if bias is None:
         return product

@@ -11,12 +11,12 @@ from functools import cache
 from typing import Final
 
 from ..errors import ConfigError, DTypeError, IndexOutOfRange, ShapeError, message
+from ..ops.composite import LABEL_ENTROPY
 from ..ops.index import GATHER, TAKE
 from ..ops.lookup import Called
 from ..ops.movement import RESHAPE
 from ..tensor import Tensor
 from ..tensor.contract import check_floats
-from ..tensor.core import Core
 from ..tensor.door import takes_data
 
 DEFAULT_IGNORE: Final = -100  # torch's; compiled code checks such labels instead of masking every one of them
@@ -203,25 +203,23 @@ def cross_entropy(
     _labels("cross_entropy", x, target)
     if weight is not None:
         check_floats("cross_entropy", x, weight)
-    shifted = x - Core.detach(x).amax(axis, keepdim=True)  # no view: nobody else sees it
     if (
         weight is None
         and label_smoothing == 0
         and (ignore_index == DEFAULT_IGNORE if target.is_traced else ignore_index < 0)
         and reduction == "mean"
         and len(x.shape) == 2
+        and x.dtype.kind == "f"
     ):
-        # The plain case in the fewest nodes: mean(log sum exp s - s[y]). Labels need no search for the ignored one,
-        # which like all negative numbers is no class.
+        # The plain case in the fewest nodes. Labels need no search for the ignored one, which like all negative numbers
+        # is no class.
         try:
             column = target.apply(RESHAPE, shape=(*target.shape, 1))
-            picked = shifted.apply(GATHER, column, axis=1, called=_called("cross_entropy", 1))
+            return x.apply(LABEL_ENTROPY, column, called=_called("cross_entropy", 1)).mean()
         except IndexOutOfRange:
             if not bool((target == ignore_index).any()):
                 raise
-        else:
-            return (shifted.exp().sum(1, keepdim=True).log() - picked).mean()
-    logs = shifted - shifted.exp().sum(axis, keepdim=True).log()
+    logs = x.as_float().log_softmax(axis)
     loss = _picked("cross_entropy", -logs, target, weight, ignore_index, reduction)
     if label_smoothing == 0:
         return loss

@@ -25,7 +25,7 @@ from ..support.arrays import Array as Array
 Shape = tuple[int, ...]
 DType = np.dtype[Any]
 Attrs = Mapping[str, Any]
-Kind = Literal["source", "elementwise", "reduce", "movement", "contract", "index", "control", "random"]
+Kind = Literal["source", "elementwise", "reduce", "movement", "contract", "index", "control", "random", "composite"]
 
 NO_ATTRS: Final[Attrs] = {}  # a plain dict: `**` of a mapping proxy costs as much as an addition
 
@@ -121,6 +121,8 @@ class Op:
     domain  operands on which the op is defined and smooth, so that it is tested without new test code
     linear  in its float operands together: a sum of results is the result of the sums, and the gradient rules read
             neither `out` nor the values of `inputs`
+    composed    of a composite, `(*tensors, **attrs) -> tensor`, what it is in other ops. It is one node in eager code
+            alone: who records symbols records those
     differentiable  whether any operand gets a gradient
 
     The others have defaults that are right, if not the best, for every op:
@@ -162,6 +164,7 @@ class Op:
     hint: str = "look at the operands of this call"
     words: Callable[..., str] | None = None
     quiet: bool = False
+    composed: Callable[..., Any] | None = None
     differentiable: bool = field(init=False)
 
     def __post_init__(self) -> None:

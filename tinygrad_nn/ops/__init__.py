@@ -8,12 +8,25 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from . import contract, control, elementwise, index, movement, random, reduce, source, transcendental
+from . import (
+    composite,
+    contract,
+    control,
+    conv,
+    elementwise,
+    index,
+    movement,
+    random,
+    reduce,
+    source,
+    transcendental,
+)
 
+_PRIMITIVES = (source, elementwise, transcendental, reduce, movement, contract, conv, index, control, random)
 TABLE = MappingProxyType(
     {
         op.name: op
-        for module in (source, elementwise, transcendental, reduce, movement, contract, index, control, random)
+        for module in (*_PRIMITIVES, composite)
         for op in module.OPS
     }
 )

@@ -1,16 +1,17 @@
-"""Contractions: one primitive, batched matrix multiplication. einsum, tensordot, linear and convolution are
-composites of it.
+"""Contractions: batched matrix multiplication, of which einsum, tensordot and linear are composites, and what is known
+of all contractions. Convolutions have a file of their own.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError, message
 from ..graph.graph import Arg, Case, Node, Op, Shape
-from .rules import NUMBER, chance, of_sum, same_dtype
+from .rules import NUMBER, Part, chance, of_sum, same_dtype
 
 
 def _shape(x: Shape, y: Shape, tx: bool, ty: bool) -> Shape:
@@ -41,6 +42,19 @@ def _vjp_y(g: Any, out: Any, x: Any, y: Any, tx: bool, ty: bool) -> Any:
     return g.apply(MATMUL, x, tx=True, ty=tx) if ty else x.apply(MATMUL, g, tx=not tx, ty=False)
 
 
+def _parts(x: Shape, y: Shape, tx: bool, ty: bool) -> tuple[Part, ...]:
+    """All elements at once."""
+
+    def factors(index: Any, at: Any) -> Any:
+        (*batch, row, column), (k,) = index, at
+        left = (*batch, k, row) if tx else (*batch, row, k)
+        right = (*batch, column, k) if ty else (*batch, k, column)
+        return (left, ()), (right, ())
+
+    shape = _shape(x, y, tx, ty)
+    return (Part((0,) * len(shape), (1,) * len(shape), shape, (x[-2 if tx else -1],), factors),)
+
+
 def _vary(rng: np.random.Generator, x: Shape) -> Case | None:
     if len(x) < 2:
         return None
@@ -58,6 +72,7 @@ MATMUL = Op(
     dtype=same_dtype("matmul", *NUMBER),
     numpy=_matmul,
     vjp=(_vjp_x, _vjp_y),
+    emit=_parts,
     domain=(
         Case((Arg(shape=(2, 3)), Arg(shape=(3, 4))), {"tx": False, "ty": False}),
         Case((Arg(shape=(2, 3)), Arg(shape=(4, 3))), {"tx": False, "ty": True}),
@@ -75,6 +90,21 @@ MATMUL = Op(
 OPS = (MATMUL,)
 
 
+def parts(node: Node) -> tuple[Part, ...]:
+    """The parts of a contraction: one, if its elements are computed alike."""
+    found: tuple[Part, ...] = node.op.emit(*(operand.shape for operand in node.inputs), **node.attrs)
+    return found
+
+
 def inner_length(node: Node) -> int:
-    """How many products each element of a matrix product is the sum of."""
-    return node.inputs[0].shape[-2 if node.attrs["tx"] else -1]
+    """How many products an element of a contraction is the sum of, at most."""
+    if node.op is MATMUL:
+        return node.inputs[0].shape[-2 if node.attrs["tx"] else -1]
+    return max((prod(part.lengths) for part in parts(node)), default=0)
+
+
+def count_products(node: Node) -> int:
+    """How many products all elements of a contraction are made of."""
+    if node.op is MATMUL:
+        return prod(node.shape) * inner_length(node)
+    return sum(prod(part.shape) * prod(part.lengths) for part in parts(node))

@@ -20,6 +20,7 @@ from .rules import (
     BOOL,
     FLOAT32,
     FLOAT64,
+    INT32,
     INT64,
     Monoid,
     Rule,
@@ -176,12 +177,14 @@ def _first(better: Expr, a: Expr, x: Expr) -> Expr:
     return x.ne(x).where(x, better.where(x + 0 if x.dtype.kind == "f" else x, a))
 
 
+_largest = _extremes(np.maximum)
+
 MAX = Op(
     "max",
     "reduce",
     shape=_reduced("max", empty_allowed=False),
     dtype=same_dtype("max", *ANY),
-    numpy=_extremes(np.maximum),
+    numpy=_largest,
     vjp=(_share,),
     emit=Monoid(lambda dtype: _extreme(dtype, False), lambda a, x: _first(_above(x, a), a, x)),
     domain=tuple(Case((APART,), attrs) for attrs in VARIANTS),
@@ -227,4 +230,73 @@ def _arg(name: str, numpy: Rule, better: Callable[[Expr, Expr], Expr]) -> Op:
 ARGMAX = _arg("argmax", np.argmax, lambda x, best: _above(x, best))
 ARGMIN = _arg("argmin", np.argmin, lambda x, best: _above(best, x))
 
-OPS = (SUM, PROD, MAX, MIN, ARGMAX, ARGMIN)
+
+# ---- the largest of a window --------------------------------------------------------------------------------------
+
+TAPS = 64  # elements of a window up to which NumPy is quicker one by one, for all windows at once
+
+
+def _taps(x: Any, axis: tuple[int, ...]) -> Any:
+    """x with the reduced axes first, as one: a view for each position in a window."""
+    moved = x.transpose((*axis, *(a for a in range(x.ndim) if a not in axis)))
+    return [moved[(*at, ...)] for at in np.ndindex(moved.shape[: len(axis)])]
+
+
+def _peak(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    if not axis or _count(x, axis, keepdims) > TAPS:
+        return _largest(x, axis=axis, keepdims=keepdims)
+    first, *others = _taps(x, axis)
+    best = np.array(first)
+    for other in others:
+        np.maximum(best, other, out=best)
+    np.add(best, 0, out=best)  # of two zeros the positive one
+    return np.expand_dims(best, axis) if keepdims else best
+
+
+def _peak_at(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    first, *others = _taps(x, axis)
+    best, at = np.array(first), np.zeros(first.shape, INT32)
+    for number, other in enumerate(others, 1):
+        better = (other > best) | (other != other)
+        np.copyto(best, other, where=better)
+        np.copyto(at, number, where=better)
+    return np.expand_dims(at, axis) if keepdims else at
+
+
+def _peak_vjp(g: Any, out: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """All of the gradient for one element."""
+    place = spread(x.apply(PEAK_AT, axis=axis, keepdims=keepdims), x.shape, axis, keepdims)
+    window = tuple(n if a in axis else 1 for a, n in enumerate(x.shape))
+    numbers = x.new_arange(math.prod(window)).cast(INT32).reshape(window)
+    return spread(g, x.shape, axis, keepdims).where(place == numbers, 0)
+
+
+# As max, but of equal elements the first gets the gradient: what pooling does.
+PEAK = Op(
+    "peak",
+    "reduce",
+    shape=_reduced("peak", empty_allowed=False),
+    dtype=same_dtype("peak", "f", "i"),
+    numpy=_peak,
+    vjp=(_peak_vjp,),
+    emit=MAX.emit,
+    domain=MAX.domain,
+    vary=_vary,
+    open_zero=True,
+)
+
+# Where that is, counted along all axes together. Of several NaN it is the last one, as in PyTorch.
+PEAK_AT = Op(
+    "peak_at",
+    "reduce",
+    shape=_reduced("peak_at", empty_allowed=False),
+    dtype=lambda x, **attrs: INT32,
+    numpy=_peak_at,
+    vjp=(None,),
+    emit=lambda x, best: (x > best) | x.ne(x),
+    domain=MAX.domain,
+    vary=_vary,
+    follows=lambda varies, out, x, axis, keepdims: not any(varies(x[a]) for a in axis),
+)
+
+OPS = (SUM, PROD, MAX, MIN, ARGMAX, ARGMIN, PEAK, PEAK_AT)

@@ -129,6 +129,22 @@ class CountingSort:
     before: Callable[..., Expr]
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some elements of a contraction, at `first + step * i` for every i inside of `shape`; each is a sum of products
+    over loops of `lengths`.
+
+    `factors(i, at)` says what is multiplied at round `at` of the loops: the index of each operand, and its `guards`
+    ((number, low, high), ...), as `read` takes them.
+    """
+
+    first: tuple[int, ...]
+    step: tuple[int, ...]
+    shape: Shape
+    lengths: Shape
+    factors: Callable[[Any, Any], tuple[tuple[Any, Any], ...]]
+
+
 def picked(read: Any, operand: int, position: Expr, index: tuple[Any, ...], axis: int, length: int) -> Expr:
     """The element at a position that comes from data, by comparisons: nothing is read outside of the operand."""
 

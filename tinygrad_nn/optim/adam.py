@@ -26,6 +26,9 @@ def _moment_state(p: Tensor) -> State:
 class Adam(Optimizer):
     """Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015; `amsgrad`: Reddi et al., ICLR 2018.
 
+    Computed as at the end of section 2 there: the corrections of bias, root(1 - beta2^t) / (1 - beta1^t), are a factor
+    of the rate, and `eps` is multiplied by the root, so that each element takes one root and one division.
+
     >>> import tinygrad_nn as tg
     >>> p = tg.tensor([1.0], requires_grad=True)
     >>> opt = tg.optim.Adam([p], lr=0.1)
@@ -71,8 +74,8 @@ class Adam(Optimizer):
         changed = {"step": step, "exp_avg": m, "exp_avg_sq": v}
         if group["amsgrad"]:
             v = changed["max_exp_avg_sq"] = state["max_exp_avg_sq"].maximum(v)
-        denominator = v.sqrt() / (1 - beta2**step).sqrt() + group["eps"]
-        return p - (lr / (1 - beta1**step)) * (m / denominator), changed
+        root = (1 - beta2**step).sqrt()
+        return p - (lr * root / (1 - beta1**step)) * (m / (v.sqrt() + root * group["eps"])), changed
 
 
 class AdamW(Adam):
@@ -173,9 +176,9 @@ class NAdam(Optimizer):
         mu_next = beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * group["momentum_decay"]))
         product = state["mu_product"] * mu
         m, v = _moments(g, state, group)
-        denominator = (v / (1 - beta2**step)).sqrt() + group["eps"]
-        new = p - (lr * (1 - mu) / (1 - product)) * (g / denominator)
-        new = new - (lr * mu_next / (1 - product * mu_next)) * (m / denominator)
+        root = (1 - beta2**step).sqrt()
+        rates = lr * root * (1 - mu) / (1 - product), lr * root * mu_next / (1 - product * mu_next)
+        new = p - (rates[0] * g + rates[1] * m) / (v.sqrt() + root * group["eps"])
         return new, {"step": step, "exp_avg": m, "exp_avg_sq": v, "mu_product": product}
 
 

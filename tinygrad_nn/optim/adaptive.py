@@ -133,7 +133,7 @@ class Adadelta(Optimizer):
         rho, eps = group["rho"], group["eps"]
         g = decayed(p, g, group)
         square = state["square_avg"] * rho + (g * g) * (1 - rho)
-        delta = (state["acc_delta"] + eps).sqrt() / (square + eps).sqrt() * g
+        delta = ((state["acc_delta"] + eps) / (square + eps)).sqrt() * g
         acc = state["acc_delta"] * rho + (delta * delta) * (1 - rho)
         changed = {"step": state["step"] + 1, "square_avg": square, "acc_delta": acc}
         return p - group.live("lr", p.dtype) * delta, changed

@@ -8,6 +8,7 @@ never frozen into compiled code.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..support.tables import html_table
 from ..tensor import Tensor, enable_grad
 from ..tensor.arrays import array_of
 from ..tensor.core import constant, forbid_tracing, mode
-from ..tensor.structure import Watched, WatchedList, note, replaced, same_object
+from ..tensor.structure import Watched, WatchedList, begun, equate, note, replaced, same_object
 from ..tensor.untaped import Untaped
 
 State = dict[str, Tensor]
@@ -81,19 +82,27 @@ class ParamGroup(MutableMapping[str, Any]):
         """A hyperparameter as a 0-d Tensor."""
         tensor = self._live.get((key, dtype))
         if tensor is None:
-            tensor = self._live[key, dtype] = _number(self._values[key], dtype)
+            made = begun(lambda: {key: _number(self._values[key], dtype)})
+            tensor = self._live[key, dtype] = made[key]
         return tensor
 
 
-class PlainGroup(ParamGroup):
-    """The same group, seen by an update that is run on values without a tape."""
+class PlainGroup(dict[str, Any]):
+    """The same group, seen by an update that is run on values without a tape: what it is in this step."""
+
+    __slots__ = ("_group", "_untaped")
 
     def __init__(self, group: ParamGroup) -> None:
-        self._group, self._values, self._live = group, group._values, group._live
+        super().__init__(group._values)
+        self._group = group
+        self._untaped: dict[tuple[str, DType], Untaped] = {}
 
     def live(self, key: str, dtype: DType = FLOAT64) -> Any:
         """A hyperparameter as a 0-d untaped value."""
-        return Untaped.handle(self._group.live(key, dtype).node)
+        found = self._untaped.get((key, dtype))
+        if found is None:
+            found = self._untaped[key, dtype] = Untaped.handle(self._group.live(key, dtype).node)
+        return found
 
 
 def check_setting(owner: str, key: str, value: Any, before: Any = None) -> None:
@@ -134,11 +143,11 @@ def _number(value: float, dtype: DType) -> Tensor:
     return Tensor.handle(constant(np.asarray(value, dtype)))
 
 
-class ReadGroup(PlainGroup):
+class ReadGroup(ParamGroup):
     """The same group, seen by a function that is traced: what is read as a number is frozen."""
 
     def __init__(self, group: ParamGroup) -> None:
-        super().__init__(group)
+        self._group, self._values, self._live = group, group._values, group._live
         self.read: set[str] = set()
 
     def __getitem__(self, key: str) -> Any:
@@ -302,18 +311,33 @@ class Optimizer:
 
     def _update_group(self, group: ParamGroup, update: Callable[..., None], seen: ParamGroup) -> None:
         maximize = group.get("maximize", False)
+        if mode.recorder is not None:
+            self._equate_counters(group)
         for p in group["params"]:
             g = p.grad
             if g is not None:
                 state = self.state.get(p)
                 if state is None:
-                    state = self.state[p] = self.initial_state(p, group)
+                    state = self.state[p] = begun(partial(self.initial_state, p, group))
                 try:
                     update(p, -g if maximize else g, state, seen)
                 except KeyError:  # a hyperparameter that needs more state was set meanwhile: momentum, amsgrad
                     if not self._completed(p, group, state):
                         raise
                     update(p, -g if maximize else g, state, seen)
+
+    def _equate_counters(self, group: ParamGroup) -> None:
+        """The numbers that this step counts for every parameter, where there are several."""
+        counters: dict[str, list[Tensor]] = {}
+        for p in group["params"]:
+            if p.shape and p.grad is not None:
+                if p not in self.state:
+                    self.state[p] = begun(partial(self.initial_state, p, group))
+                for field, value in self.state[p].items():
+                    if not value.shape:
+                        counters.setdefault(field, []).append(value)
+        for values in counters.values():
+            equate(values)
 
     def _completed(self, p: Tensor, group: ParamGroup, state: State) -> bool:
         """Whether state was missing, which then begins now; a counter of steps is past the first one."""
@@ -334,8 +358,9 @@ class Optimizer:
     def _update_untaped(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> None:
         handle: Callable[[Any], Any] = Untaped.handle
         before = {key: handle(value.node) for key, value in state.items()} if state else state
-        new, changed = self.update(handle(p.node), handle(g.node), before, group)
-        if not p.shape:
+        node = p.node
+        new, changed = self.update(handle(node), handle(g.node), before, group)
+        if not node.shape:
             new, changed = _typed(new, p), {key: _typed(value, state[key]) for key, value in changed.items()}
         p.assign(new)
         for key, value in changed.items():

@@ -238,6 +238,8 @@ class Core:
             if len(others) == 1:
                 return self.handle(bind(op, (self.node, others[0].node), attrs))  # type: ignore[no-any-return]
             return self.handle(bind(op, (self.node, *[other.node for other in others]), attrs))  # type: ignore[no-any-return]
+        if op.composed is not None and getattr(recorder, "expands", False):
+            return op.composed(self, *others, **attrs)  # type: ignore[no-any-return]
         operands: tuple[Core, ...] = (self, *others)
         nodes = tuple([recorder.lift(operand) for operand in operands])
         return self.handle(recorder.bind(op, nodes, attrs))  # type: ignore[no-any-return]
@@ -297,6 +299,10 @@ class Core:
         if node.value is None:
             return self.handle(same(node, needs_grad=False))  # type: ignore[no-any-return]
         return self.handle(constant(node.value))  # type: ignore[no-any-return]
+
+    def _stopped(self) -> Self:
+        """`detach` for rules and composites, where nobody writes to the result: no view."""
+        return Core.detach(self)
 
     @property
     def is_traced(self) -> bool:

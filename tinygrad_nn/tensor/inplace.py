@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import DTypeError, GraphError, ShapeError, message
-from .core import Core, Number, mode, writing
+from .core import Core, Number, constant, is_literal, mode, writing
 from .operators import Operand
 from .reduce import Reduced
 
@@ -108,7 +108,10 @@ class InPlace(Reduced):
 
     def copy_(self, source: Operand) -> Self:
         """The values of another tensor, broadcast and converted to this dtype."""
-        return self._write("copy_", self._operand(source, "copy_").cast(self.node.dtype).expand_to(self.node.shape))
+        values = self._operand(source, "copy_").cast(self.node.dtype).expand_to(self.node.shape)
+        if is_literal(values.node):  # which stands for a number in the code, and this tensor may change
+            values = self.handle(constant(values.node.value))
+        return self._write("copy_", values)
 
     def fill_(self, value: Operand) -> Self:
         """One value, converted to this dtype, everywhere."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import ConfigError, DTypeError, IndexOutOfRange, message
 from ..graph.graph import DType, Op
+from ..ops.composite import LOG_SOFTMAX, SOFTMAX
 from ..ops.control import CUMPROD, CUMSUM
 from ..ops.index import ARGSORT, GATHER
 from ..ops.reduce import ARGMAX, ARGMIN, MAX, MIN, PROD, SUM
@@ -366,16 +367,15 @@ class Reduced(Shaped):
         >>> tg.tensor([[0.0, 0.0], [1000.0, 0.0]]).softmax(1).tolist()
         [[0.5, 0.5], [1.0, 0.0]]
         """
-        powers = self._below_top("softmax", dim, dtype).exp()
-        return powers / powers.sum(dim, keepdim=True)
+        x, axis = self._along("softmax", dim, dtype)
+        return x.apply(SOFTMAX, axis=axis)
 
     def log_softmax(self, dim: int, dtype: Any = None) -> Self:
         """log(softmax(x)) along one axis, exact where softmax underflows. Raises DTypeError as softmax does."""
-        x = self._below_top("log_softmax", dim, dtype)
-        return x - x.exp().sum(dim, keepdim=True).log()
+        x, axis = self._along("log_softmax", dim, dtype)
+        return x.apply(LOG_SOFTMAX, axis=axis)
 
-    def _below_top(self, name: str, dim: int, dtype: Any) -> Self:
-        """x minus its largest element, which is a constant here: softmax does not depend on it."""
+    def _along(self, name: str, dim: int, dtype: Any) -> tuple[Self, int]:
+        """This tensor as floats, and the axis."""
         x = self._floating(name, dtype)
-        axis = normal_axis(name, dim, x.ndim)
-        return x - Core.detach(x).amax(axis, keepdim=True) if x.numel() else x
+        return x, normal_axis(name, dim, x.ndim)

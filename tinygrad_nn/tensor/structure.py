@@ -6,7 +6,7 @@ node, as it finds that a tensor has, and asks its guards. So a call pays nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Final, Protocol, TypeVar
 
@@ -54,6 +54,19 @@ def note(owner: Any, make: Callable[[Any], G]) -> G | None:
     """
     tell = getattr(mode.recorder, "note", None)
     return None if tell is None else tell(owner, make)
+
+
+def begun(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """State, by name, that begins when it is first needed: to a function that is traced it comes from outside."""
+    begin = getattr(mode.recorder, "begin_state", None)
+    return make() if begin is None else begin(make)
+
+
+def equate(numbers: Sequence[Any]) -> None:
+    """Tensors of one number that change alike from here on: to a function that is traced, equal ones may be one."""
+    tell = getattr(mode.recorder, "equate", None)
+    if tell is not None:
+        tell(numbers)
 
 
 def same_object(now: Any, then: Any) -> bool:

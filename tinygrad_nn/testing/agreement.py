@@ -30,7 +30,7 @@ from ..compiler.target import Target
 from ..errors import DivisionByZero, IndexOutOfRange
 from ..executor import eval_node, run
 from ..graph.graph import Array, Graph, Node
-from ..ops.contract import MATMUL, inner_length
+from ..ops.contract import inner_length
 from ..ops.elementwise import ADD
 from ..ops.rules import roundoff
 
@@ -154,7 +154,7 @@ def _executors(graph: Graph, interpreted: bool, native: bool) -> dict[str, Execu
         program = compiled.stages.program
         found |= {"machine code": compiled.run, "machine code, second run": compiled.run}
     else:
-        program = build(Job((Part(graph),)), ANYWHERE, last="legalize").program
+        program = build(Job((Part(graph),)), ANYWHERE, last="rows").program
     if interpreted:
         found["interpreter"] = partial(interp.run, program)
         found |= {f"{lanes} lanes": partial(in_lanes, program, lanes) for lanes in WIDTHS}
@@ -263,7 +263,7 @@ def disturbed(node: Node, value: Array, operands: Sequence[Array], rng: np.rando
 
 def _error(node: Node) -> Callable[..., Any] | None:
     """How large an error may be; what is added to a product belongs to its sum, whose order is free."""
-    inner = max((inner_length(x) for x in node.inputs if x.op is MATMUL), default=0)
+    inner = max((inner_length(x) for x in node.inputs if x.op.kind == "contract"), default=0)
     if node.op is ADD and inner:
         return lambda out, x, y: (inner + 1) * roundoff(out) * (np.abs(x) + np.abs(y))
     return node.op.error

@@ -47,7 +47,7 @@ def operands(
 
 def dtypes_of(op: Op, case: Case, dtype: DType, index: DType = INT64) -> list[DType] | None:
     """The dtypes of all operands if that of the numbers the op works on is `dtype`; None where it takes none such."""
-    places = op.kind in ("index", "random")  # whose integers are no numbers to work on
+    places = op.kind in ("index", "random", "composite")  # whose integers are no numbers to work on
     found = [BOOL if arg.dtype == "bool" else index if arg.dtype == "int" and places else dtype for arg in case.args]
     try:
         op.dtype(*found, **case.attrs)

@@ -32,6 +32,7 @@ _PACKAGE = __name__.partition(".")[0]
 class Recording:
     """A recorder that computes as usual, keeps the operands of every node and notes which modules were running."""
 
+    expands = True  # composites are drawn as what they are made of
     keeps_scans = True  # a loop is one node, whose step is drawn
 
     start: int = field(default_factory=next_serial)

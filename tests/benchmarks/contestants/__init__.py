@@ -58,7 +58,7 @@ CONTESTANTS = {
             ("llvmlite",),
             env={"TGNN_CACHE": "{scratch}/cache"},
             filled=True,
-            only=("iris-first",),
+            only=("iris-first", "gpt-first"),
         ),
     )
 }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..workloads import ADAM
+from ..workloads import ADAM, GPT
 from . import Run, Sample, Setting, Table, passes, repeated
 
 jax.config.update("jax_enable_x64", True)
@@ -129,8 +130,10 @@ def inference(setting: Setting) -> Run:
     return repeated(lambda: predict(weights, x), lambda found: [float(k) for k in found], lambda: None)
 
 
-def trained(setting: Setting, loss: Callable[..., Any], batches: Sequence[tuple[Any, Any]]) -> Run:
-    """Calls of steps with Adam."""
+def trained(
+    setting: Setting, loss: Callable[..., Any], batches: Sequence[tuple[Any, Any]], decay: float = 0.0
+) -> Run:
+    """Calls of steps with Adam, or AdamW."""
 
     def moments() -> Any:
         zeros = [(jnp.zeros(w.shape, w.dtype), jnp.zeros(w.shape, w.dtype)) for w in setting.weights()]
@@ -143,7 +146,8 @@ def trained(setting: Setting, loss: Callable[..., Any], batches: Sequence[tuple[
         new, after = [], []
         for w, g, (m, v) in zip(weights, gradients, before, strict=True):
             m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
-            new.append(w - 1e-3 * (m / (1 - 0.9**count)) / (jnp.sqrt(v / (1 - 0.999**count)) + 1e-8))
+            root = jnp.sqrt(v / (1 - 0.999**count)) + 1e-8
+            new.append((1 - 1e-3 * decay) * w - 1e-3 * (m / (1 - 0.9**count)) / root)
             after.append((m, v))
         return (new, (after, count)), value
 
@@ -309,6 +313,41 @@ def sequences(*layers: Callable[[Sequence[Any], Any], Any]) -> Callable[[Setting
     return lambda setting: calls(setting, descend(loss, 0.01), [(setting.arrays["x"], setting.arrays["y"])])
 
 
+def layer_norm(x: Any, weight: Any, bias: Any) -> Any:
+    """Over the last axis."""
+    centred = x - x.mean(-1, keepdims=True)
+    return centred * jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + 1e-5) * weight + bias
+
+
+def gpt(sizes: tuple[int, ...], setting: Setting) -> Run:
+    """Calls, over four batches in turn."""
+    layers, width, heads, tokens, batch = sizes
+
+    def block(x: Any, weights: Sequence[Any]) -> Any:
+        before, b_before, attention, b_attention, together, b_together, between, b_between, up, b_up, down, b_down = (
+            weights
+        )
+        each = layer_norm(x, before, b_before) @ attention.T + b_attention
+        query, key, value = (
+            part.reshape(batch, tokens, heads, width // heads) for part in jnp.split(each, 3, axis=2)
+        )
+        mixed = jax.nn.dot_product_attention(query, key, value, is_causal=True)
+        x = x + mixed.reshape(batch, tokens, width) @ together.T + b_together
+        inner = jax.nn.gelu(layer_norm(x, between, b_between) @ up.T + b_up, approximate=False)
+        return x + inner @ down.T + b_down
+
+    def loss(weights: Sequence[Any], x: Any, y: Any) -> Any:
+        characters, places, *inside = weights
+        h = characters[x] + places
+        for k in range(layers):
+            h = block(h, inside[12 * k : 12 * k + 12])
+        last, b_last, head, b_head = inside[12 * layers :]
+        z = (layer_norm(h, last, b_last) @ head.T + b_head).reshape(len(y), -1)
+        return -jnp.take_along_axis(jax.nn.log_softmax(z), y[:, None], 1).mean()
+
+    return trained(setting, loss, list(zip(setting.arrays["x"], setting.arrays["y"], strict=True)), decay=0.01)
+
+
 WORKLOADS: Table = {
     "iris": iris,
     "titanic": titanic,
@@ -324,4 +363,5 @@ WORKLOADS: Table = {
     "lstm": sequences(lstm_layer),
     "gru": sequences(gru_layer),
     "bilstm": sequences(both_ways, both_ways),
+    **{name: partial(gpt, sizes) for name, sizes in GPT.items()},
 }

@@ -1,4 +1,5 @@
-"""Object code on disk, keyed by what it was made from. Nothing that is read from here is executed unless it is ours.
+"""Object code on disk, keyed by what it was made from, and what else is known of a compilation. Nothing that is read
+from here is executed, or believed, unless it is ours.
 
 The library makes a folder of its own, of mode 0700, inside of whatever TGNN_CACHE names; entries and the key they are
 signed with are files of mode 0600 in it. Everything is opened below the descriptor of that folder, never through a
@@ -16,7 +17,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Final, Literal
 
 from ...config import config
 from ...support.folders import NO_LINK, POSIX, is_private, opened
@@ -24,6 +25,8 @@ from ...support.folders import NO_LINK, POSIX, is_private, opened
 LIMIT: Final = 64 * 2**20  # bytes in all
 SIGNATURE: Final = 32  # bytes before the code
 KEY: Final = "key"
+Kind = Literal["o", "image"]  # object code, and what is known of it
+KINDS: Final = (".o", ".image")
 STALE: Final = 3600  # seconds after which a file that nobody has renamed was left behind
 
 
@@ -37,22 +40,24 @@ def key(*parts: str) -> str:
     return digest.hexdigest()
 
 
-def load(name: str) -> bytes | None:
+def load(name: str, kind: Kind = "o") -> bytes | None:
     """An entry, or None where there is none that can be trusted."""
+    file = f"{name}.{kind}"
     with suppress(OSError), _opened(make=False) as folder:
         secret = _read(folder, KEY)
-        content = _read(folder, f"{name}.o", used=True)
+        content = _read(folder, file, used=True)
         if secret is None or len(secret) != SIGNATURE or content is None:
             return None
         signature, code = content[:SIGNATURE], content[SIGNATURE:]
-        return code if hmac.compare_digest(signature, _signed(secret, name, code)) else None
+        return code if hmac.compare_digest(signature, _signed(secret, file, code)) else None
     return None
 
 
-def save(name: str, code: bytes) -> None:
+def save(name: str, code: bytes, kind: Kind = "o") -> None:
     """Keep an entry, where that is possible."""
+    file = f"{name}.{kind}"
     with suppress(OSError), _opened(make=True) as folder:
-        _write(folder, f"{name}.o", _signed(_secret(folder), name, code) + code)
+        _write(folder, file, _signed(_secret(folder), file, code) + code)
         _shrink(folder)
 
 
@@ -61,9 +66,9 @@ def own_folder() -> str:
     return f"code-{os.getuid()}" if POSIX else "code"
 
 
-def _signed(secret: bytes, name: str, code: bytes) -> bytes:
-    """What only who has the key can say of this code under this name."""
-    return hashlib.blake2b(name.encode() + code, digest_size=SIGNATURE, key=secret).digest()
+def _signed(secret: bytes, file: str, code: bytes) -> bytes:
+    """What only who has the key can say of this content under this name."""
+    return hashlib.blake2b(file.encode() + code, digest_size=SIGNATURE, key=secret).digest()
 
 
 def _secret(folder: int) -> bytes:
@@ -144,7 +149,7 @@ def _shrink(folder: int) -> None:
         for entry in found:
             with suppress(OSError):
                 status = entry.stat(follow_symlinks=False)
-                if entry.name.endswith(".o"):
+                if entry.name.endswith(KINDS):
                     entries.append((status.st_mtime, status.st_size, entry.name))
                 elif entry.name.endswith(".tmp") and status.st_mtime < time.time() - STALE:
                     os.unlink(entry.name, dir_fd=folder)

@@ -57,7 +57,8 @@ class Site:
     stride * index from data`, and in each lane `step` more than in the one before.
 
     `begin` is the place of the buffer. `sides` are the indices that must be at least, or below, a number. `moves` says
-    that the kernel writes nothing there; `readable` and `writable`, that padding takes a last vector that is not full.
+    that the kernel writes nothing there. From the first lane of all on, padding included, the buffer has `room`; where
+    it `covers` the lanes, all of its line is written.
     """
 
     buffer: Buffer
@@ -68,8 +69,8 @@ class Site:
     step: int
     sides: tuple[tuple[Affine, bool, int], ...]
     moves: bool
-    readable: bool
-    writable: bool
+    room: int
+    covers: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +93,12 @@ class Expansion:
         runs this, and how many there are.
         """
         self.b, self.schedule, self.kernel = builder, schedule, kernel
-        self.count = kernel.wide * (lanes or max(1, schedule.width // _itemsize(kernel)))
+        self.lane_count = lanes or max(1, schedule.width // _itemsize(kernel))
+        self.count = kernel.wide * self.lane_count
         self.vector = kernel.vector if self.count > 1 else None
         self.threads, self.split = threads, kernel.split if threads else None
         self.lanes = 0  # in the vector loop, the count
+        self.reach = 0  # where the last of its vectors ends
         self.mask: Value | None = None  # which of them are iterations; None: all
         self.outside: frozenset[Register] = frozenset()  # of the vector loop
         self.copies, self.trips = 1, 1  # of the statement being expanded, and rounds of the loops around it
@@ -132,7 +135,7 @@ class Expansion:
             whole = var.extent // jam * jam
             self.counted(loop, envs, jam, whole)
             if whole < var.extent:  # what is left over, together
-                self.left_over(loop, envs, range(whole, var.extent))
+                self.left_over(loop, envs, lambda inner: self.together(loop, inner, range(whole, var.extent)))
         self.trips, self.copies = trips, copies
 
     def stays(self, loop: Loop, copies: int) -> bool:
@@ -145,7 +148,9 @@ class Expansion:
         return var.extent > step or any(self.stays(one, copies) for one in loop.body if isinstance(one, Loop))
 
     def vector_loop(self, loop: Loop, envs: list[Env]) -> None:
-        """Iterations lie in lanes. Registers from outside are folded lane by lane, then together."""
+        """Iterations lie in lanes. Registers from outside are folded lane by lane, then together. In a loop that folds
+        none, what is left over for a last round of several vectors is a narrower one.
+        """
         changes = self.changes_of(loop)
         changed = [register for register in changes.changed if register in envs[0].registers]
         self.lanes, self.outside = self.count, frozenset(envs[0].registers) - changes.begun
@@ -153,7 +158,18 @@ class Expansion:
         for env in envs:
             for register in changed:
                 env.registers[register] = self.identity(register, self.count)
-        self.counted(loop, envs, self.count, loop.var.extent)
+        var, count = loop.var, self.count
+        splits = count > self.lane_count and not changed and var.tail is None
+        whole = var.extent // count * count if splits else var.extent
+        self.reach = -(-whole // count) * count
+        self.counted(loop, envs, count, whole)
+        if whole < var.extent:
+            self.count = self.lane_count
+            while whole + self.count < var.extent:
+                self.count *= 2
+            self.lanes, self.reach = self.count, whole + self.count
+            self.left_over(loop, envs, lambda inner: self.round(loop, inner, whole, self.count))
+            self.count = count
         self.lanes, self.mask = 0, None
         for env, old in zip(envs, before, strict=True):
             for register in changed:
@@ -217,15 +233,15 @@ class Expansion:
         self.ranged(times(first, b.whole(step)), times(last, b.whole(step)), step,
                     lambda counter, inner: self.round(loop, inner, counter, step), envs)  # fmt: skip
 
-    def left_over(self, loop: Loop, envs: list[Env], places: Sequence[int]) -> None:
-        """The last iterations of a jammed loop, together; of several threads the last one runs them."""
+    def left_over(self, loop: Loop, envs: list[Env], fill: Callable[[list[Env]], None]) -> None:
+        """The last iterations of a loop, less than a round; of several threads the last one runs them."""
         if loop.var is not self.split:
-            self.together(loop, envs, places)
+            fill(envs)
             return
         b, (number, threads, *_) = self.b, self.threads
         mine = b.compute("eq", BOOL, (b.add(number, b.whole(1)), threads))
         start = b.select(mine, b.whole(0), b.whole(1))
-        self.ranged(start, b.whole(1), 1, lambda _, inner: self.together(loop, inner, places), envs)
+        self.ranged(start, b.whole(1), 1, lambda _, inner: fill(inner), envs)
 
     def ranged(
         self, start: Value, stop: Value, step: int, fill: Callable[[Value, list[Env]], None], envs: list[Env]
@@ -242,7 +258,7 @@ class Expansion:
             more = (base + k if isinstance(base, int) else b.add(base, b.whole(k)) for k in range(1, step))
             self.together(loop, envs, [base, *more])
             return
-        if var.extent % step or (var.tail is not None and var.tail % step):
+        if self.reach > var.extent or (var.tail is not None and var.tail % step):
             self.mask = self.real(var, base, envs[0])
         self.together(loop, envs, [base])
 
@@ -441,15 +457,13 @@ class Expansion:
             constant += index.offset * stride
             for var, coefficient in index.terms:
                 terms[var] = terms.get(var, 0) + coefficient * stride
-        readable = writable = False
+        room, covers = -1, False
         inner = access.index[layout.inner] if layout.inner >= 0 else None
         if self.vector is not None:
             step = terms.get(self.vector, 0)
             if isinstance(inner, Affine) and inner.terms == ((self.vector, 1),):
-                extent = self.vector.extent
-                reached = inner.offset + -(-extent // self.count) * self.count
-                readable = inner.offset >= 0 and reached <= layout.pitch
-                writable = readable and inner.offset == 0 and extent == access.buffer.shape[layout.inner]
+                room = layout.pitch - inner.offset if inner.offset >= 0 else -1
+                covers = inner.offset == 0 and self.vector.extent == access.buffer.shape[layout.inner]
         sides = []
         for guard in access.guards:
             low, high = guard.index.bounds()
@@ -458,7 +472,7 @@ class Expansion:
         moves = begin not in self.written
         return Site(
             access.buffer, begin, constant, tuple(terms.items()), tuple(dynamic), step, tuple(sides), moves,
-            readable, writable,
+            room, covers,
         )  # fmt: skip
 
     def place(self, site: Site, env: Env) -> tuple[Value, int, bool]:
@@ -505,7 +519,7 @@ class Expansion:
         if mask is not None and mask.op == "const":  # never
             return b.const(0, site.buffer.dtype)
         offset, lanes, scattered = self.place(site, env)
-        if self.mask is not None and lanes and (scattered or not site.readable):
+        if self.mask is not None and lanes and (scattered or self.reach > site.room):
             mask = self.mask if mask is None else b.both(mask, self.mask)
         if mask is not None and not lanes:
             if not mask.lanes:  # the first element in place of one that may not be there
@@ -521,7 +535,7 @@ class Expansion:
         """Store an element, or a vector of them."""
         b, mask = self.b, None
         offset, lanes, scattered = self.place(site, env)
-        if self.mask is not None and lanes and (scattered or not site.writable):
+        if self.mask is not None and lanes and (scattered or self.reach > site.room or not site.covers):
             mask = self.mask
         if scattered and mask is None:
             mask = b.const(True, BOOL, lanes)

@@ -53,13 +53,15 @@ class Span:
 class Repeat:
     """Regions run for every value of a variable; as often as `count`, a 0-d int64 buffer, says, where it is given.
 
-    With `tail` the register TAIL holds in the last round: the batch is the short one.
+    With `tail` the register TAIL holds in the last round: the batch is the short one. With `rows` the rounds are blocks
+    of the rows of one batch: kernels inside do as much work in all as without blocks.
     """
 
     var: Var
     body: tuple[Region, ...]
     count: Access | None = None
     tail: bool = False
+    rows: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

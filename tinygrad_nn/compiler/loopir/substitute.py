@@ -7,28 +7,35 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...graph.scalar import Expr, walk
-from .ir import Access, Affine, Assign, Buffer, Guard, Let, Loop, Statement, Store, Var
+from .ir import Access, Affine, Assign, Buffer, Guard, Let, Loop, Statement, Store, Var, affine
 
 
 @dataclass(frozen=True, slots=True)
 class Substitution:
-    """What stands for what. The buffers of a Gemm and the conditions of a Check stay."""
+    """What stands for what. The buffers of a Gemm and the conditions of a Check stay.
 
-    variables: Mapping[Var, Var] = field(default_factory=dict)
+    `variables` have another place for theirs, `loops` run over another variable; where `places` has a buffer, the index
+    on that axis is this one whatever it was.
+    """
+
+    variables: Mapping[Var, Var | Affine] = field(default_factory=dict)
     buffers: Mapping[Buffer, Buffer] = field(default_factory=dict)
     expressions: Mapping[Expr, Expr] = field(default_factory=dict)
+    loops: Mapping[Var, Var] = field(default_factory=dict)
+    places: Mapping[Buffer, tuple[int, Affine]] = field(default_factory=dict)
 
     def statement(self, one: Statement) -> Statement:
         """A statement, with all inside of it."""
         if isinstance(one, Loop):
-            return Loop(one.var, tuple(self.statement(inner) for inner in one.body))
+            return Loop(self.loops.get(one.var, one.var), tuple(self.statement(inner) for inner in one.body))
         if isinstance(one, (Let, Assign)):
-            return replace(one, value=self._expression(one.value))
+            return replace(one, value=self.expression(one.value))
         if isinstance(one, Store):
-            return replace(one, target=self._access(one.target), value=self._expression(one.value))
+            return replace(one, target=self._access(one.target), value=self.expression(one.value))
         return one
 
-    def _expression(self, root: Expr) -> Expr:
+    def expression(self, root: Expr) -> Expr:
+        """An expression."""
         fresh: dict[Expr, Expr] = {}
         for node in walk(root):
             if node in self.expressions:
@@ -47,12 +54,19 @@ class Substitution:
 
     def _access(self, access: Access) -> Access:
         index = tuple(
-            self._affine(part) if isinstance(part, Affine) else self._expression(part) for part in access.index
+            self._affine(part) if isinstance(part, Affine) else self.expression(part) for part in access.index
         )
+        if access.buffer in self.places:
+            axis, place = self.places[access.buffer]
+            index = (*index[:axis], place, *index[axis + 1 :])
         guards = tuple(Guard(self._affine(guard.index), guard.low, guard.high) for guard in access.guards)
         return Access(self.buffers.get(access.buffer, access.buffer), index, guards)
 
     def _affine(self, index: Affine) -> Affine:
         if not any(var in self.variables for var, _ in index.terms):
             return index
-        return Affine(index.offset, tuple((self.variables.get(var, var), c) for var, c in index.terms))
+        result = Affine(index.offset)
+        for var, factor in index.terms:
+            given = self.variables.get(var, var)
+            result += (affine(given) if isinstance(given, Var) else given) * factor
+        return result

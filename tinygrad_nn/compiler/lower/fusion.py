@@ -1,45 +1,90 @@
 """Which nodes of a graph get a buffer. All others are computed where they are used, inside the loops of their users.
 
-A node is evaluated as often as its users read it. Computing it there costs nothing more when that is once per element,
-and little when it is one or two instructions; otherwise it gets a buffer. Why each one did is kept for the listing.
+A node is evaluated as often as its users read it. Where that is once per element it costs nothing to compute it there;
+otherwise `Choice` weighs evaluating it again against a store and the loads. What it says is kept for the listing.
+
+Costs are of a vector of elements, in operations, of which processors begin two a cycle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from math import prod
 from typing import Final
 
 from ...adjoint import SCAN
 from ...errors import TraceError, message
 from ...graph.graph import Graph, Node, is_fixed
-from ...ops.contract import MATMUL, inner_length
-from ...ops.movement import CAT, RESHAPE, SLICE, is_squeeze
+from ...ops.contract import MATMUL, count_products, inner_length, parts
+from ...ops.elementwise import CAST
+from ...ops.movement import BROADCAST, CAT, RESHAPE, SLICE, is_squeeze
 from ...ops.reduce import SUM
 from ...ops.rules import SELECT_LIMIT, Concatenation, CountingSort, Scatter, op_cost
 from ...ops.scan import STACKED
 from ..blas import has_blas, is_large
-from ..passes.algebra import filled
+from ..passes.algebra import filled, triangle
 
 ONCE: Final = 1.001  # times read; parts add up to a whole but for rounding
-CHEAP: Final = 2  # scalar operations that may be repeated
+CHEAP: Final = 2  # operations that hide beside others, so that evaluating them a few times more costs nothing
+LOAD: Final = 0.5  # it runs beside operations, or is part of one
+STORE: Final = 2.0  # one begins in a cycle
+FAR: Final = 8.0  # more for a vector that comes from beyond the second cache; a store fetches it first
+TOGETHER: Final = 4  # rows of a product that one evaluation serves: they run together in registers
 CACHE: Final = 2**19  # bytes that stay in the second cache
 DEEP: Final = 16  # products to a sum from which it is worth loading and storing what it is added to
 ROWS: Final = 8  # lines of a part from which computing them by themselves is as fast as all parts together
 DEPTH: Final = 60  # longest chain that is computed in one place
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A node that may be stored or computed where it is read: what either costs.
+
+    reads       how often an element is read
+    evaluated   how often it is evaluated if it is not stored, which loops do once for several reads
+    operations  of an evaluation
+    loads       what the loads of an evaluation cost
+    far         what a vector costs more to load because of the size of the node
+    """
+
+    reads: float
+    evaluated: float
+    operations: float
+    loads: float
+    far: float
+
+    @property
+    def again(self) -> float:
+        """The cost of computing it wherever it is read."""
+        return self.evaluated * (self.operations + self.loads)
+
+    @property
+    def stored(self) -> float:
+        """The cost of computing it once, storing it, and loading it."""
+        return self.operations + self.loads + STORE + 2 * self.far + self.evaluated * (LOAD + self.far)
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether that is cheaper."""
+        return self.stored < self.again
+
+    def __str__(self) -> str:
+        few, many = sorted((self.stored, self.again))
+        return f"read {self.reads:g} times, {few:.3g} operations instead of {many:.3g}"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """The nodes with a buffer, in order, with the reason; and those whose buffer must be in row-major order.
 
-    `blas` says whether large products are left to a BLAS.
+    `blas` says whether large products are left to a BLAS. `choices` are the nodes of which cost alone decided.
     """
 
     stored: dict[Node, str]
     row_major: frozenset[Node]
     blas: bool = True
+    choices: Mapping[Node, Choice] = field(default_factory=dict)
 
     def multiplies(self, node: Node) -> bool:
         """Whether a BLAS computes a node."""
@@ -50,8 +95,8 @@ def _multiplies(node: Node, blas: bool) -> bool:
     return blas and is_large(node) and has_blas()
 
 
-def plan(graph: Graph, blas: bool = True) -> Plan:
-    """Decide for every node, users before operands."""
+def plan(graph: Graph, blas: bool = True, turned: Collection[Node] = ()) -> Plan:
+    """Decide for every node, users before operands; of those that are `turned`, against what their costs say."""
     users: dict[Node, list[tuple[Node, int]]] = {node: [] for node in graph.nodes}
     inputs = frozenset(graph.inputs)
     for node in graph.nodes:
@@ -59,6 +104,8 @@ def plan(graph: Graph, blas: bool = True) -> Plan:
             for argnum, operand in enumerate(node.inputs):
                 users[operand].append((node, argnum))
     reads: dict[Node, float] = {}
+    evaluated: dict[Node, float] = {}  # the same, but what loops share counts once
+    choices: dict[Node, Choice] = {}
     reasons: dict[Node, str] = dict.fromkeys(graph.outputs, "output")
     reasons |= {new: "update" for _, new in graph.updates}
     row_major: set[Node] = set()
@@ -83,7 +130,7 @@ def plan(graph: Graph, blas: bool = True) -> Plan:
         if any(_multiplies(user, blas) for user, _ in users[node]):
             reasons.setdefault(node, "operand of a large matrix product")
             row_major.add(node)
-        if node in inputs or (node.op.kind == "source" and filled(node) is None):
+        if node in inputs or (node.op.kind == "source" and filled(node) is None and triangle(node) is None):
             reasons[node] = "input" if node in inputs else "constant"
         elif node.op.kind == "source":
             continue
@@ -91,15 +138,28 @@ def plan(graph: Graph, blas: bool = True) -> Plan:
             reasons.setdefault(node, "loops of its own")
         elif node.op is STACKED and node.inputs[0].op is SCAN:
             reasons.setdefault(node, "a result of a scan")
-        count = sum(_reads(user, argnum, node, reads, user in reasons) for user, argnum in users[node])
-        reads[node] = count
-        if node not in reasons and (node.op.kind != "movement" or isinstance(node.op.emit, Concatenation)):
-            heavy = node.op.kind in ("reduce", "contract")
-            if count > ONCE and (heavy or cost[node] > CHEAP):
-                reasons[node] = f"read {count:g} times"
+        each = [(user, _reads(user, argnum, node), _serves(user)) for user, argnum in users[node]]
+        reads[node] = sum(often * (1.0 if user in reasons else reads[user]) for user, often, _ in each)
+        evaluated[node] = sum(
+            (often if often < ONCE else max(1.0, often / serves)) * (1.0 if user in reasons else evaluated[user])
+            for user, often, serves in each
+        )
+        if node in reasons or reads[node] <= ONCE:
+            continue
+        if _narrows(node):
+            reasons[node] = "another width"
+            continue
+        if node.op.kind in ("reduce", "contract"):
+            reasons[node] = f"read {reads[node]:g} times"
+        elif cost[node].operations and (node.op.kind != "movement" or isinstance(node.op.emit, Concatenation)):
+            own = cost[node]
+            often = evaluated[node] if own.operations <= CHEAP else reads[node]
+            choices[node] = choice = Choice(reads[node], often, own.operations, own.loads, _far(node))
+            if choice.is_stored is not (node in turned):
+                reasons[node] = str(choice)
     _limit_depth(graph, reasons)
     ordered = {node: reasons[node] for node in graph.nodes if node in reasons}
-    return Plan(ordered, frozenset(row_major), blas)
+    return Plan(ordered, frozenset(row_major), blas, choices)
 
 
 def is_split(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
@@ -158,7 +218,9 @@ def _own_loops(node: Node) -> bool:
     emit = node.op.emit
     if "body" in node.attrs:
         return True
-    if emit is None and node.op.kind not in ("contract",) and node.op is not RESHAPE:
+    if node.op.kind == "contract":
+        return node.op is not MATMUL and len(parts(node)) > 1
+    if emit is None and node.op is not RESHAPE:
         hint = "see docs/compile.md for what compiles, or take this part out of the compiled function"
         raise TraceError(message("compile", f"the op {node.op.name}", "an op with a compiled form", hint))
     if isinstance(emit, CountingSort):
@@ -202,45 +264,86 @@ def _demand(user: Node, argnum: int, node: Node) -> str:
     return ""
 
 
-def _reads(user: Node, argnum: int, node: Node, reads: dict[Node, float], stored: bool) -> float:
-    """How often an element of the node is evaluated for one user, on average."""
+def _reads(user: Node, argnum: int, node: Node) -> float:
+    """How often an element of the node is read for each element of a user, on average."""
     own = max(1, prod(node.shape))
-    times = 1.0 if stored else reads[user]
     if user.op.kind == "contract":
-        return times * prod(user.shape) * inner_length(user) / own
+        return count_products(user) / own
     if user.op.kind == "reduce":
-        return times
+        return 1.0
     if isinstance(user.op.emit, CountingSort):
         return float(user.shape[user.attrs["axis"]])
     if isinstance(user.op.emit, Scatter):
-        return times * max(1.0, prod(user.shape) / own) if inlines(user) else 1.0
+        return max(1.0, prod(user.shape) / own) if inlines(user) else 1.0
     if user.op.kind == "index":
         length = user.inputs[0].shape[user.attrs["axis"]] if argnum == 0 else 1
-        return times * max(1.0, prod(user.shape) * min(length, SELECT_LIMIT) / own)
+        return max(1.0, prod(user.shape) * min(length, SELECT_LIMIT) / own)
     if isinstance(user.op.emit, Concatenation):
-        return times
+        return 1.0
     if user.op is SLICE and prod(user.shape) >= ROWS * max(user.shape, default=1):
-        return times * prod(user.shape) / own
-    return times * max(1.0, prod(user.shape) / own)
+        return prod(user.shape) / own
+    return max(1.0, prod(user.shape) / own)
 
 
-def _costs(graph: Graph, inputs: frozenset[Node], users: Mapping[Node, list[tuple[Node, int]]]) -> dict[Node, int]:
-    """Scalar operations to evaluate a node's own op, with those operands that will be evaluated with it."""
-    cost: dict[Node, int] = {}
+def _narrows(node: Node) -> bool:
+    """Whether a node is a float64 number in float32: a kernel that computes with both has lanes for float64 only."""
+    if node.op is not CAST or prod(node.shape) != 1:
+        return False
+    (wide,) = node.inputs
+    return node.dtype.kind == wide.dtype.kind == "f" and node.dtype.itemsize < wide.dtype.itemsize
 
-    def of(operand: Node) -> int:
-        return 0 if cost[operand] > CHEAP and len(users[operand]) > 1 else cost[operand]
+
+def _serves(user: Node) -> float:
+    """How many of its reads one evaluation serves: rows that run together, and loops that an element is the same in."""
+    if user.op.kind == "contract":
+        return TOGETHER
+    if user.op is not BROADCAST:
+        return 1.0
+    own = list(user.inputs[0].shape)
+    serves = 1
+    for axis in reversed(range(len(user.shape))):
+        n = user.shape[axis]
+        if axis not in user.attrs["axes"] and own.pop() == n != 1:
+            break
+        serves *= n
+    return float(max(1, serves))
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """Of evaluating a node: operations, and what loads cost."""
+
+    operations: int = 0
+    loads: float = 0.0
+
+
+def _far(node: Node) -> float:
+    """What a vector of a node costs more to load because it does not stay in the cache."""
+    return FAR if prod(node.shape) * node.dtype.itemsize > CACHE else 0.0
+
+
+def _costs(graph: Graph, inputs: frozenset[Node], users: Mapping[Node, list[tuple[Node, int]]]) -> dict[Node, _Cost]:
+    """What a node's own op costs, with those operands that will be evaluated with it; other operands are loaded."""
+    cost: dict[Node, _Cost] = {}
+
+    def of(operand: Node) -> _Cost:
+        own = cost[operand]
+        kept = not own.operations or (own.operations > CHEAP and len(users[operand]) > 1)
+        return _Cost(0, LOAD + _far(operand)) if kept and operand.op.kind != "source" else own
 
     for node in graph.nodes:
         if node in inputs or node.op.kind == "source":
-            cost[node] = 0
-        elif node.op.kind == "elementwise" and node.op.emit is not None:
-            cost[node] = op_cost(node) + sum(of(operand) for operand in node.inputs)
+            cost[node] = _Cost()
+            continue
+        parts = [of(operand) for operand in dict.fromkeys(node.inputs)]
+        loads = sum(part.loads for part in parts)
+        if node.op.kind == "elementwise" and node.op.emit is not None:
+            cost[node] = _Cost(op_cost(node) + sum(part.operations for part in parts), loads)
         elif node.op.kind == "movement":
             places = 3 * len(node.inputs) if isinstance(node.op.emit, Concatenation) else node.op.cost
-            cost[node] = max(of(operand) for operand in node.inputs) + places
+            cost[node] = _Cost(max(part.operations for part in parts) + places, loads)
         else:
-            cost[node] = 0  # what has loops gets a buffer as soon as it would be repeated
+            cost[node] = _Cost()  # what has loops gets a buffer as soon as it would be repeated
     return cost
 
 

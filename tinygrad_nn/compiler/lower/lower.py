@@ -11,6 +11,7 @@ from typing import Final
 
 from ...adjoint import SCAN
 from ...graph.graph import Graph, Node
+from ...ops.contract import parts
 from ...ops.movement import RESHAPE
 from ...ops.rules import Concatenation, CountingSort, Scatter
 from ..loopir.buffer_view import BufferView
@@ -115,5 +116,6 @@ _RULES: Final[tuple[tuple[Callable[[Node, Plan, BufferView], bool], Kernels], ..
     (lambda node, plan, target: node.op.kind == "control", opaque.carried),
     (lambda node, plan, target: isinstance(node.op.emit, Concatenation), opaque.concatenation),
     (lambda node, plan, target: plan.multiplies(node), opaque.gemm),
+    (lambda node, plan, target: node.op.kind == "contract" and len(parts(node)) > 1, opaque.in_parts),
     (lambda node, plan, target: streams(node, plan) and not target.place, opaque.sum_of_products),
 )

@@ -11,14 +11,29 @@ import numpy as np
 
 from ...graph.graph import Node
 from ...graph.scalar import const, param
-from ...ops.rules import INT64
+from ...ops.contract import parts
+from ...ops.rules import INT64, Part
 from ..blas import gemm_address
 from ..loopir.buffer_view import BufferView
-from ..loopir.ir import Access, Assign, Buffer, Gemm, Kernel, Let, Loop, Register, Statement, Store, Var, affine
+from ..loopir.ir import (
+    Access,
+    Affine,
+    Assign,
+    Buffer,
+    Gemm,
+    Kernel,
+    Let,
+    Loop,
+    Register,
+    Statement,
+    Store,
+    Var,
+    affine,
+)
 from ..loopir.program import Repeat, Span
 from .builder import KernelBuilder
 from .fusion import behind
-from .reader import Place, Reader, checked, element
+from .reader import Place, Reader, checked, element, sum_of_part
 
 
 def carried(b: KernelBuilder, node: Node, target: BufferView) -> None:
@@ -117,6 +132,19 @@ def sort(b: KernelBuilder, node: Node, target: BufferView) -> None:
         return [Store(target.access((*at[:axis], position, *at[axis + 1 :])), param(at[axis], INT64))]
 
     b.kernel(node.op.name, node.shape, loops, write)
+
+
+def in_parts(b: KernelBuilder, node: Node, target: BufferView) -> None:
+    """A contraction whose elements are not computed alike: a kernel for each part."""
+    for part in parts(node):
+        loops, index = b.loops(part.shape)
+        scaled = zip(index, part.step, part.first, strict=True)
+        place = target.access(tuple(i * step + first for i, step, first in scaled))
+        b.kernel(node.op.name, part.shape, loops, partial(_part_stored, b, place, node, part, index))
+
+
+def _part_stored(b: KernelBuilder, place: Access, node: Node, part: Part, index: tuple[Affine, ...]) -> list[Statement]:
+    return [Store(place, sum_of_part(b, node, part, index))]
 
 
 def sum_of_products(b: KernelBuilder, node: Node, target: BufferView) -> None:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from operator import add
+from functools import reduce
+from operator import add, mul
 from typing import Any, Final
 
 from ...graph.graph import Node
 from ...graph.scalar import Expr, const, param
-from ...ops.contract import MATMUL, inner_length
+from ...ops.contract import parts
 from ...ops.elementwise import ADD, no_quotient
 from ...ops.lookup import Called
 from ...ops.movement import BROADCAST, RESHAPE, is_squeeze
 from ...ops.reduce import SUM
-from ...ops.rules import INT64, Concatenation, Monoid, Scatter
+from ...ops.rules import INT64, Concatenation, Monoid, Part, Scatter
 from ..loopir.buffer_view import BufferView
 from ..loopir.ir import (
     TAIL,
@@ -38,7 +39,7 @@ from ..loopir.ir import (
     nest,
 )
 from ..loopir.program import Fault
-from ..passes.algebra import filled
+from ..passes.algebra import filled, triangle
 from .builder import KernelBuilder
 from .fusion import is_split
 
@@ -57,7 +58,7 @@ def element(b: KernelBuilder, node: Node, index: Place, guards: Guards = ()) -> 
     if view is not None:
         result = param(view.access(index, guards), node.dtype)
     elif node.op.kind == "source":
-        result = _constant(node)
+        result = _constant(node, index)
     else:
         b.sources.append(node.op.name)
         result = _RULES[node.op.kind](b, node, index, guards)
@@ -155,8 +156,13 @@ def _divides(b: KernelBuilder, node: Node) -> None:
 # ---- the rules of each kind of op ---------------------------------------------------------------------------------
 
 
-def _constant(node: Node) -> Expr:
-    """A constant with one value everywhere, or with another one in the short last batch."""
+def _constant(node: Node, index: Place) -> Expr:
+    """A constant with one value everywhere, or with another one in the short last batch; or a triangle of bools."""
+    found = triangle(node)
+    if found is not None:
+        sign, least = found
+        row, column = (i if isinstance(i, Expr) else param(i, INT64) for i in index)
+        return row >= column + least if sign > 0 else column >= row + least
     value: Expr = const(filled(node), node.dtype)
     if "tail" not in node.attrs:
         return value
@@ -166,7 +172,7 @@ def _constant(node: Node) -> Expr:
 def _elementwise(b: KernelBuilder, node: Node, index: Place, guards: Guards) -> Expr:
     if node.op is ADD and node.dtype.kind == "f":
         for product, other in (node.inputs, node.inputs[::-1]):
-            if product.op is MATMUL and not _is_there(b, product, index, guards):
+            if product.op.kind == "contract" and not _is_there(b, product, index, guards):
                 return _products(b, product, index, guards, [], element(b, other, index, guards))
     if node.op.divides and node.dtype.kind == "i":
         _divides(b, node)
@@ -227,7 +233,7 @@ def _reduced(b: KernelBuilder, node: Node, index: Place, guards: Guards) -> Expr
     if not isinstance(emit, Monoid):
         return _extreme(b, node, loops, place, guards)
     dtype, is_sum = node.dtype, node.op is SUM
-    if is_sum and dtype.kind == "f" and operand.op is MATMUL and not _is_there(b, operand, place, guards):
+    if is_sum and dtype.kind == "f" and operand.op.kind == "contract" and not _is_there(b, operand, place, guards):
         return _products(b, operand, place, guards, loops)  # of integers, each product wraps around for itself
     identity = 0 if is_sum else emit.identity(dtype)  # NumPy adds to 0.0, so never -0.0
     total = Register(f"{node.op.name}{b.count}", dtype, emit.identity(dtype), emit.combine)
@@ -245,20 +251,23 @@ def _reduced(b: KernelBuilder, node: Node, index: Place, guards: Guards) -> Expr
 def _extreme(b: KernelBuilder, node: Node, loops: list[Var], place: Place, guards: Guards) -> Expr:
     """The index of an extreme."""
     operand = node.inputs[0]
-    best, at = Register(f"best{b.count}", operand.dtype), Register(f"at{b.count}", INT64)
+    best, at = Register(f"best{b.count}", operand.dtype), Register(f"at{b.count}", node.dtype)
     zero = tuple(Affine() if any(index == affine(var) for var in loops) else index for index in place)
     start = element(b, operand, zero, guards)
 
     def inner() -> list[Statement]:
         x, old = element(b, operand, place, guards), param(best, operand.dtype)
         better = node.op.emit(x, old)
-        number = param(affine(loops[0]), INT64)
-        return [Assign(at, better.where(number, param(at, INT64))), Assign(best, better.where(x, old))]
+        place_in = Affine()
+        for var in loops:
+            place_in = place_in * var.extent + affine(var)
+        number = param(place_in, INT64).to(node.dtype)
+        return [Assign(at, better.where(number, param(at, node.dtype))), Assign(best, better.where(x, old))]
 
     if not loops:
-        return const(0, INT64)
-    _fold(b, [(best, start), (at, const(0, INT64))], loops, inner)
-    return param(at, INT64)
+        return const(0, node.dtype)
+    _fold(b, [(best, start), (at, const(0, node.dtype))], loops, inner)
+    return param(at, node.dtype)
 
 
 def _product(b: KernelBuilder, node: Node, index: Place, guards: Guards) -> Expr:
@@ -268,21 +277,32 @@ def _product(b: KernelBuilder, node: Node, index: Place, guards: Guards) -> Expr
 def _products(
     b: KernelBuilder, node: Node, index: Place, guards: Guards, outer: list[Var], start: Expr | None = None
 ) -> Expr:
-    """An element of a matrix product, or the sum of such over some of its axes: one sum of products, from `start`
-    on.
-    """
+    """An element of a contraction, or the sum of such over some of its axes: one sum of products, from `start` on."""
+    (part,) = parts(node)
+    return sum_of_part(b, node, part, index, guards, outer, start)
+
+
+def sum_of_part(
+    b: KernelBuilder,
+    node: Node,
+    part: Part,
+    index: Place,
+    guards: Guards = (),
+    outer: Sequence[Var] = (),
+    start: Expr | None = None,
+) -> Expr:
+    """The same of one part of a contraction, at an index within that."""
     b.sources.append(node.op.name)
-    x, y = node.inputs
-    tx, ty = node.attrs["tx"], node.attrs["ty"]
-    loops, (k,) = b.loops((inner_length(node),), "r")
-    *batch, row, column = index
-    left = (*batch, k, row) if tx else (*batch, row, k)
-    right = (*batch, column, k) if ty else (*batch, k, column)
+    loops, at = b.loops(part.lengths, "r")
+    read, places = Reader(b, node, guards), part.factors(index, at)
     total = Register(f"sum{b.count}", node.dtype, 0, add)
 
     def inner() -> list[Statement]:
-        p, q, sofar = element(b, x, left, guards), element(b, y, right, guards), param(total, node.dtype)
-        return [Assign(total, p.fma(q, sofar) if node.dtype.kind == "f" else sofar + p * q)]
+        factors = [read(k, place, guards=sides) for k, (place, sides) in enumerate(places)]
+        sofar = param(total, node.dtype)
+        if len(factors) == 2 and node.dtype.kind == "f":
+            return [Assign(total, factors[0].fma(factors[1], sofar))]
+        return [Assign(total, sofar + reduce(mul, factors))]
 
     _fold(b, [(total, const(0, node.dtype) if start is None else start)], [*outer, *loops], inner)
     return param(total, node.dtype)

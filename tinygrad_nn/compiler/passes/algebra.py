@@ -7,6 +7,7 @@ they are; x * 1, x / 1 and double negation go.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -43,6 +44,32 @@ def fold_constants(graph: Graph) -> Graph:
         return Node(CONSTANT, (), NO_ATTRS, node.shape, node.dtype, value)
 
     return rebuild(graph, rule)
+
+
+def narrow_constants(graph: Graph) -> Graph:
+    """Constants that repeat along an axis, as masks of attention do for each head, become shorter ones, repeated."""
+
+    def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
+        if not NARROWED_FROM <= prod(node.shape) <= FOLDED_LIMIT or node.attrs or not is_fixed(node.shape):
+            return None
+        array = np.asarray(node.value)
+        axes = tuple(axis for axis, n in enumerate(node.shape) if n > 1 and _repeats(array, axis))
+        if not axes or len(axes) == sum(n > 1 for n in node.shape):  # what has one value everywhere is not stored
+            return None
+        short = array[tuple(0 if axis in axes else slice(None) for axis in range(array.ndim))]
+        constant = Node(CONSTANT, (), NO_ATTRS, short.shape, node.dtype, short)
+        return apply(BROADCAST, (constant,), {"shape": node.shape, "axes": axes})
+
+    return rebuild(graph, rule, {CONSTANT})
+
+
+def _repeats(array: Any, axis: int) -> bool:
+    """Whether an array is the same all along an axis, to the bit."""
+    if array.strides[axis] == 0:
+        return True
+    bits = np.ascontiguousarray(array).view(f"i{array.itemsize}")
+    first = bits.take([0], axis)
+    return bool((bits.take([-1], axis) == first).all() and (bits == first).all())
 
 
 def common_subexpressions(graph: Graph) -> Graph:
@@ -97,6 +124,20 @@ def filled(node: Node) -> Any:
     array = np.asarray(node.value)
     first = array.reshape(-1)[0]
     return first if not any(array.strides) or bool((array == first).all() and _one_sign(array)) else None
+
+
+def triangle(node: Node) -> tuple[int, int] | None:
+    """Of a triangle of bools: (sign, least) where each element is `sign * (row - column) >= least`."""
+    if node.op is not CONSTANT or node.dtype.kind != "b" or len(node.shape) != 2 or node.attrs:
+        return None
+    lower = np.asarray(node.value)
+    for sign, least, part in ((1, 0, lower), (-1, 1, ~lower)):
+        counts = part.sum(1)
+        cut = np.flatnonzero((counts > 0) & (counts < part.shape[1]))  # rows that the diagonal crosses
+        k = int(counts[cut[0]] - 1 - cut[0]) if cut.size else 0
+        if cut.size and (part == np.tri(part.shape[0], part.shape[1], k, dtype=bool)).all():
+            return sign, least - sign * k
+    return None
 
 
 def _one_sign(array: Any) -> bool:
@@ -171,9 +212,11 @@ def strength_reduction(graph: Graph) -> Graph:
 
 
 Pass = Callable[[Graph], Graph]
+NARROWED_FROM: Final = 64  # elements of a constant that is worth making shorter
 PASSES: Final[tuple[Pass, ...]] = (
     unroll,
     fold_constants,
+    narrow_constants,
     slice_of_concatenation,
     cut_concatenations,
     unit_steps,

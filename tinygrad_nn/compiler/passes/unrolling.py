@@ -12,7 +12,7 @@ from typing import Final
 
 from ...adjoint import SCAN
 from ...graph.graph import Graph, Node, with_operands
-from ...ops.contract import MATMUL, inner_length
+from ...ops.contract import count_products
 from ...ops.movement import CAT, RESHAPE, SLICE
 from ...ops.scan import STACKED, start_of
 from .rebuild import apply
@@ -31,7 +31,7 @@ def is_short(scan: Node, limit: int = LIMIT, work: float = WORK) -> bool:
 
 
 def _work(node: Node) -> int:
-    return prod(node.shape) * (inner_length(node) if node.op is MATMUL else 1)
+    return count_products(node) if node.op.kind == "contract" else prod(node.shape)
 
 
 def unroll(graph: Graph, limit: int = LIMIT, work: float = WORK) -> Graph:

@@ -184,7 +184,7 @@ def peak(target: Target) -> float:
     shaped = replace(planned.program.kernels[0], vector=lane, jam={chain: chains})
     planned = replace(planned, program=replace(planned.program, kernels=(shaped,)))
     code = build_schedule(planned, target)
-    arena = Arena(planned)
+    arena = planned.arena()
     times = []
     for _ in range(5):
         started = time.perf_counter()

@@ -96,7 +96,9 @@ class Entry:
                 zip(traced.captures, self.compiled.inputs[self.count :], strict=True)
             )
         ]
-        self.handles = [STRUCTURE, *(one.handle for one in self.state)]
+        for handle, position in traced.twins:
+            self.state[position].twins.append(handle)
+        self.handles = [STRUCTURE, *(handle for one in self.state for handle in one.handles)]
         self.nodes: list[Any] = [None] * len(self.handles)
         self.changing: list[Any] = []
         self.given: list[tuple[Any, Any, Any]] = []
@@ -174,7 +176,8 @@ class Entry:
             finally:
                 if not self.lost:
                     write_back(self.state, lock)
-                    self.nodes = [structure, *(None if one.foreign else one.node for one in self.state)]
+                    nodes = [None if one.foreign else one.node for one in self.state for _ in one.handles]
+                    self.nodes = [structure, *nodes]
                     self.changing = [one.node for one in self.state if one.changes]
 
     def call_watched(self, arrays: Sequence[Any]) -> Any:
@@ -182,7 +185,7 @@ class Entry:
         such, and all of those that take long.
         """
         with HANDLES, self.compiled.lock:
-            nodes = [one.handle.node for one in self.state if one.changes]
+            nodes = [handle.node for one in self.state if one.changes for handle in one.handles]
             nodes += [node for _, _, node in self.given if node is not None]
             for node in nodes:
                 node.value  # noqa: B018  kept from now on, whatever becomes of the memory
@@ -207,7 +210,7 @@ class Entry:
         such call comes here.
         """
         given = {id(memory_of(array)) for array in arrays}
-        nodes = [one.handle.node for one in self.state if one.changes]
+        nodes = [handle.node for one in self.state if one.changes for handle in one.handles]
         return not any(id(memory_of(node.value)) in given for node in nodes if getattr(node, "was_read", True))
 
     def give_gradients(self) -> None:
@@ -251,7 +254,7 @@ def entangled(traced: Traced, leaves: Sequence[Any]) -> bool:
     written = [id(roots[k]) for k in traced.written]
     others = [id(root) for k, root in enumerate(roots) if root is not None and k not in traced.written]
     outside = [id(capture.handle) for capture in traced.captures]
-    changing = [outside[position] for position in traced.updated]
+    changing = [outside[position] for position in traced.updated] + [id(handle) for handle, _ in traced.twins]
     twice = len(set(written)) < len(written) or not set(written).isdisjoint([*others, *outside])
     return twice or not given.isdisjoint(changing)
 
@@ -271,21 +274,37 @@ def built_as_traced(traced: Traced) -> bool:
 
 
 class State:
-    """A tensor from outside: where its value is in the arena, and the node it had when that value was brought there."""
+    """A tensor from outside: where its value is in the arena, and the node it had when that value was brought there.
 
-    __slots__ = ("changes", "foreign", "handle", "node", "type", "view")
+    Its `twins` are tensors of one number each, which hold the same value before and after every call.
+    """
+
+    __slots__ = ("changes", "foreign", "handle", "node", "twins", "type", "view")
 
     def __init__(self, handle: Any, view: Any, changes: bool) -> None:
         self.handle, self.view, self.changes = handle, view, changes
         self.node: Any = None
+        self.twins: list[Any] = []
         node = handle.node
         self.type = (node.shape, node.dtype, node.needs_grad)
         self.foreign = False  # whether others may write to the memory of the value, so that it has to be copied anew
 
+    @property
+    def handles(self) -> tuple[Any, ...]:
+        """The tensor and its twins."""
+        return (self.handle, *self.twins)
+
     def fits(self) -> bool:
-        """Whether the tensor still has the type it had."""
+        """Whether the tensor still has the type it had, and its twins its value."""
         node = self.handle.node
-        return node is self.node or (node.shape, node.dtype, node.needs_grad) == self.type
+        return (node is self.node or (node.shape, node.dtype, node.needs_grad) == self.type) and all(
+            twin.node is node
+            or (
+                (twin.node.shape, twin.node.dtype, twin.node.needs_grad) == self.type
+                and twin.node.value.tobytes() == node.value.tobytes()
+            )
+            for twin in self.twins
+        )
 
     def upload(self) -> None:
         """Copy the handle's value to the arena."""
@@ -301,7 +320,7 @@ def upload(state: Sequence[State]) -> None:
     for one in state:
         if one.handle.node is not one.node:
             one.upload()
-        elif one.changes and one.node.was_read:
+        elif one.changes and (one.node.was_read or any(twin.node is not one.node for twin in one.twins)):
             one.node = None
 
 
@@ -310,6 +329,8 @@ def write_back(state: Sequence[State], lock: threading.RLock) -> None:
     for one in state:
         if one.changes and one.node is None:
             one.node = one.handle.node = Resident(one.view, lock, one.handle.node)
+            for twin in one.twins:
+                twin.node = one.node
 
 
 _jitted: Final[weakref.WeakSet[Jitted]] = weakref.WeakSet()
@@ -318,7 +339,7 @@ _jitted: Final[weakref.WeakSet[Jitted]] = weakref.WeakSet()
 def written_by_machine_code() -> list[Any]:
     """The tensors that calls of jitted functions change where they lie, without a word to anybody."""
     entries = [entry for jitted in _jitted for entry in jitted.entries.values()]
-    return [one.handle for entry in entries for one in entry.state if one.changes]
+    return [handle for entry in entries for one in entry.state if one.changes for handle in one.handles]
 
 
 class Jitted:
@@ -437,7 +458,7 @@ class Jitted:
 
     def _compile(self, signature: Signature, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:
         started = time.perf_counter()
-        traced = trace(self.function, signature.tree, leaves, is_array)
+        traced = trace(self.function, signature.tree, leaves, is_array, equates=True)
         seconds = time.perf_counter() - started
         try:
             entry = Entry(traced, signature, f"tg.jit: {self.name}", seconds)

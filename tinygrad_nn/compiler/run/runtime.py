@@ -18,8 +18,7 @@ from ...graph.graph import NO_ATTRS, Array, Graph, Node
 from ...ops.source import CONSTANT
 from ..driver import build
 from ..job import Job, Part
-from ..loopir.faults import raise_code
-from ..schedule.arena import Arena
+from ..loopir.faults import raise_fault
 from ..target import Target
 from .threads import callable_from, here
 
@@ -62,14 +61,13 @@ class Compiled:
     def __init__(self, graph: Graph, arguments: int = 0, owner: str = "", target: Target | None = None) -> None:
         """Of the inputs, the first are arguments. `owner` is who says so if it takes long."""
         self.stages = build(Job((Part(graph),), arguments), target or here(), owner)
-        self.timings, self.code = self.stages.timings, self.stages.code
-        program = self.stages.schedule.program
-        self.arena = Arena(self.stages.schedule)
+        self.timings, self.code, self.image = self.stages.timings, self.stages.code, self.stages.image
+        self.arena = self.image.arena()
         self.lock = threading.RLock()
-        self.inputs = [self.arena.view(buffer) for buffer in program.inputs]
-        self.outputs = [self.arena.view(buffer) for buffer in program.outputs]
-        self.updates = [self.arena.view(old) for old, _ in program.updates]
-        self.function = callable_from(self.code, self.stages.schedule)
+        self.inputs = list(map(self.arena.view, self.image.inputs))
+        self.outputs = list(map(self.arena.view, self.image.outputs))
+        self.updates = list(map(self.arena.view, self.image.updates))
+        self.function = callable_from(self.code, self.image.threaded)
         self.address = self.arena.address
 
     def run(self, values: Sequence[Any]) -> tuple[list[Array], list[Array]]:
@@ -88,4 +86,5 @@ class Compiled:
 
     def fail(self, code: int) -> None:
         """Raise the error of a check that did not hold."""
-        raise_code(self.stages.schedule.program, code, self.arena.view)
+        fault, at = self.image.faults[code - 1]
+        raise_fault(fault, None if at is None else self.arena.view(at))

@@ -61,8 +61,8 @@ class Shown:
         """A line for each kind of call: what it was compiled for, how large it is and how long that took."""
         rows: list[tuple[str, ...]] = [("arguments", "nodes", "kernels", "arena", "trace", "compile")]
         for call in self.calls:
-            times, planned = call.stages.timings, call.stages.schedule
-            size = (f"{call.nodes:,}", f"{len(planned.program.kernels):,}", f"{planned.size:,} B")
+            times, image = call.stages.timings, call.stages.image
+            size = (f"{call.nodes:,}", f"{image.kernels:,}", f"{image.size:,} B")
             compiled = f"{1e3 * (times.lower + times.generate + times.machine):,.0f} ms" + " (cached)" * times.cached
             rows.append((arguments(call), *size, f"{1e3 * call.seconds:,.0f} ms", compiled))
         return rows

@@ -22,7 +22,6 @@ from ...tensor.structure import replaced
 from ..codegen import native
 from ..codegen.native import Code
 from ..codegen.pool import THREADED, Pool
-from ..schedule.schedule import Schedule
 from ..target import Target
 
 PATIENCE: Final = 0.5  # seconds to wait for a pool that is busy, before a fork and at the end
@@ -138,9 +137,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_end, after_in_child=_forked)
 
 
-def callable_from(code: Code, planned: Schedule) -> Callable[[int], int]:
-    """A function of an arena's address, which several threads run if the schedule is for several."""
-    if planned.meeting is None:
+def callable_from(code: Code, threaded: bool) -> Callable[[int], int]:
+    """A function of an arena's address, which several threads run if its code is `threaded`."""
+    if not threaded:
         function: Callable[[int], int] = code.function
         return function
     single = THREADED(code.address)

@@ -19,14 +19,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from ...errors import GraphError, message
 from ...graph.graph import Array, tail_of
 from ...support.interrupt import PATIENCE, Deferred, beside
 from ...tensor.context import HANDLES
 from ..driver import build
 from ..loopir.faults import raise_fault
-from ..loopir.program import Fault
-from ..lower.training_loop import STOPPED, batches_of
-from ..schedule.arena import Arena
+from ..lower.training_loop import STOPPED
 from ..trace import forget
 from .jit import Jitted, State, built_as_traced, upload, write_back
 from .threads import callable_from, here
@@ -66,58 +65,61 @@ class Training:
         job = training_job(step, sets, batch, evaluate, shuffle, permute)
         traced = time.perf_counter() - started
         self.stages = build(job, here(), "" if quiet else f"fit: {step.name}")
-        self.schedule, self.made, self.code = self.stages.schedule, self.stages.training, self.stages.code
-        times, job, control = self.stages.timings, self.made.job, self.made.control
+        self.image, self.code, made = self.stages.image, self.stages.code, self.stages.image.run
+        if made is None or job.epochs is None:
+            raise GraphError(message("fit", "a compilation of a call", "one of a run"))
+        times, self.made, self.epochs = self.stages.timings, made, job.epochs
         self.spent = Spent(traced, times.lower + times.generate, times.machine, times.cached)
-        self.function = callable_from(self.code, self.schedule)
-        self.arena = Arena(self.schedule)
+        self.function = callable_from(self.code, self.image.threaded)
+        self.arena = self.image.arena()
         self.lock = threading.RLock()
         self.view = self.arena.view
         self.bring(sets)
-        traces = [part.traced for part in job.parts if part.traced is not None]
-        steps = traces[: len(job.steps)]
-        self.evaluates = job.epochs is not None and job.epochs.evaluated
+        parts = [job.traces[k].traced for k, _ in made.parts]
+        traces = [traced for traced in parts if traced is not None]
+        steps = traces[: len(made.steps)]
+        self.evaluates = job.epochs.evaluated
         self.traces = traces[: len(steps) + self.evaluates]  # nothing changes the permutation
         self.names = named("step", steps[0])[0]
         self.score_names = named("evaluate", self.traces[-1])[0] if self.evaluates else ()
-        self.state = [State(handle, self.view(buffer), changes) for handle, buffer, changes in self.made.state]
+        handles = job.handles
+        self.state = [State(handles[k], self.view(at), changes) for k, at, changes in made.state]
         self.cleared = [one.captures[k].handle for one in steps for k, _ in one.gradients]
-        self.capacity, self.rounds = self.made.capacity, self.made.rounds
-        self.history, self.scores = self.view(control.history), self.view(control.scores)
-        self.flags, self.count = self.view(control.evaluated), self.view(control.epochs)
-        self.now, self.stop, self.sound = self.view(control.now), self.view(control.stop), self.view(control.sound)
+        self.capacity, self.rounds = made.capacity, made.rounds
+        control = {name: self.view(at) for name, at in made.control}
+        self.history, self.scores = control["history"], control["scores"]
+        self.flags, self.count = control["evaluated"], control["epochs"]
+        self.now, self.stop, self.sound = control["now"], control["stop"], control["sound"]
         self.stop[...] = NEVER
-        permuted = job.epochs is not None and job.epochs.permuted
+        permuted = job.epochs.permuted
         self.shuffled = shuffle and not permuted
         self.pace = math.inf  # seconds of an epoch, when that was last measured
         self.lost = False  # whether Ctrl-C ended a call in the middle of a batch
         self.used = False  # whether there was a batch that came to its end
-        orders = None if control.order is None else self.view(control.order)
+        orders = control.get("order")
         self.own_order = orders if permuted else None  # made natively
         self.orders = None if permuted else orders
-        self.variants = self.view(control.variants) if control.variants is not None else None
+        self.variants = control.get("variants")
         self.place: tuple[int, int | None] = (0, None)  # of the last error: epoch of the call, and batch if it was one
-        batches = list(map(batches_of, job.steps))
-        last = [(k, one.rounds - 1 - n, one.short) for k, one in enumerate(batches) for n in range(one.rounds)]
+        last = [(k, one.rounds - 1 - n, one.short) for k, one in enumerate(made.steps) for n in range(one.rounds)]
         # of every batch, set by set: the step that is for it, and whether it is a short one
         self.cases = np.array([(k, not left and short is not None) for k, left, short in last], np.int64)
 
     def __repr__(self) -> str:
-        kernels, spent = len(self.schedule.program.kernels), self.spent
-        epochs = self.made.job.epochs
-        rows = ", ".join(str(batches_of(step).rows) for step in self.made.job.steps)
-        compiled = "ready" if not spent.machine else f"{1e3 * (spent.lower + spent.machine):,.0f} ms"
-        cached = " (cached)" * (spent.cached and bool(spent.machine))
+        spent = self.spent
+        rows = ", ".join(str(batches.rows) for batches in self.made.steps)
+        seconds = spent.lower + spent.machine
+        compiled = f"{1e3 * seconds:,.0f} ms" + " (cached)" * spent.cached if seconds else "ready"
         return (
-            f"{epochs.samples if epochs else 0:,} samples in batches of {rows}, {kernels:,} kernels, "
-            f"{self.schedule.size:,} B, compile {compiled}{cached}"
+            f"{self.epochs.samples:,} samples in batches of {rows}, {self.image.kernels:,} kernels, "
+            f"{self.image.size:,} B, compile {compiled}"
         )
 
     def bring(self, sets: Sequence[Sequence[Array]]) -> None:
         """Put data in the arena, of the shapes the run was made for."""
-        for buffers, columns in zip(self.made.sources, sets, strict=True):
-            for buffer, column in zip(buffers, columns, strict=True):
-                self.view(buffer)[: len(column)] = column
+        for places, columns in zip(self.made.sources, sets, strict=True):
+            for at, column in zip(places, columns, strict=True):
+                self.view(at)[: len(column)] = column
 
     def arrange(self, epochs: Iterable[tuple[Array, Array]]) -> None:
         """The batches of the coming epochs: for each the samples by their place in their set, short ones filled up, and
@@ -205,18 +207,18 @@ class Training:
         return int(self.function(self.arena.address))
 
     def _fail(self, code: int, first: int) -> None:
-        fault: Fault = self.schedule.program.faults[code - 1]
+        fault, at = self.image.faults[code - 1]
         epoch, batch = self.now.tolist()
-        evaluating = code in self.made.evaluating
+        evaluating = code in range(*self.made.evaluating)
         self.place = epoch, None if evaluating else batch
         where = {"epoch": epoch + first} | ({} if evaluating else {"batch": batch})
-        if fault.buffer is None:
+        if at is None:
             raise_fault(fault, None, where)
             return
-        lengths = fault.buffer.shape
+        lengths = at.shape
         if not evaluating and self._is_short(epoch, batch):  # behind its rows stands what was left from before
             lengths = tuple(tail_of(n) or n for n in lengths)
-        raise_fault(fault, self.view(fault.buffer)[tuple(map(slice, lengths))], where)
+        raise_fault(fault, self.view(at)[tuple(map(slice, lengths))], where)
 
     def _is_short(self, epoch: int, batch: int) -> bool:
         """Whether a batch is the short one of a body that serves both."""

@@ -1,4 +1,4 @@
-"""The memory of a scheduled program: what machine code and the interpreter run in.
+"""The memory that a program runs in: what machine code and the simulator read and write.
 
 Every buffer has its place in it, in the layout that the schedule gave it. Constants are there from the beginning; where
 nothing has been written the bytes are 0.
@@ -6,11 +6,23 @@ nothing has been written the bytes are 0.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
-from ...graph.graph import Array
-from ..loopir.ir import Buffer
-from .schedule import Schedule
+from ...graph.graph import Array, DType, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Strided:
+    """An array in an arena: its first byte, shape and dtype, and the bytes that a step along each axis takes."""
+
+    start: int
+    shape: Shape
+    dtype: DType
+    strides: tuple[int, ...]
 
 
 def aligned(size: int) -> Array:
@@ -21,22 +33,16 @@ def aligned(size: int) -> Array:
 
 
 class Arena:
-    """The memory of a schedule, with a view of every buffer in its own shape."""
+    """Memory of so many bytes, with its constants."""
 
-    def __init__(self, planned: Schedule) -> None:
-        self.schedule = planned
-        self.memory = aligned(max(planned.size, 64))
+    def __init__(self, size: int, constants: Iterable[tuple[Strided, Any]]) -> None:
+        self.memory = aligned(max(size, 64))
         self.address: int = self.memory.ctypes.data
-        for buffer in planned.program.buffers:
-            if buffer.role == "constant" and buffer.base is None:
-                self.view(buffer)[...] = buffer.value
+        for at, value in constants:
+            self.view(at)[...] = value
 
-    def view(self, buffer: Buffer) -> Array:
-        """The elements of a buffer."""
-        laid = self.schedule.layouts[buffer]
-        size = buffer.dtype.itemsize
-        strides = tuple(step * size for step in laid.strides)
-        start = self.schedule.offsets[buffer]
-        if 0 in buffer.shape:
-            return np.zeros(buffer.shape, buffer.dtype)
-        return np.ndarray(buffer.shape, buffer.dtype, self.memory.data, start, strides)
+    def view(self, at: Strided) -> Array:
+        """The elements of an array."""
+        if 0 in at.shape:
+            return np.zeros(at.shape, at.dtype)
+        return np.ndarray(at.shape, at.dtype, self.memory.data, at.start, at.strides)

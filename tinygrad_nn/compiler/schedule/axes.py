@@ -7,7 +7,7 @@ innermost axis that makes its kernels cheapest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, inf, prod
 from typing import Final
@@ -31,7 +31,7 @@ from ..loopir.ir import (
     leaves,
     nest,
 )
-from ..loopir.program import Program, spans
+from ..loopir.program import Program, Repeat, paths, spans
 
 GATHER: Final = 1.5  # cost of one lane of a scattered load
 BROADCAST: Final = 0.5  # cost of a load of one place for all lanes: it is part of an instruction
@@ -70,11 +70,11 @@ class Cost:
     along: Mapping[tuple[Buffer, int], float]
     scattered: float
 
-    def total(self, inner: Mapping[Buffer, int]) -> float:
-        """The cost with these innermost axes."""
+    def total(self, inner: Mapping[Buffer, int], loose: Collection[Buffer] = ()) -> float:
+        """The cost with these innermost axes; of `loose` buffers each kernel has the one that it likes."""
         total = self.fixed
         for (buffer, axis), often in self.along.items():
-            total += often if inner[buffer] == axis else often * self.scattered
+            total += often if inner[buffer] == axis or buffer in loose else often * self.scattered
         return total
 
 
@@ -89,8 +89,12 @@ class Profile:
     operations: int
 
 
-def choose(program: Program, profiles: Sequence[Profile]) -> tuple[dict[Buffer, int], list[Var | None]]:
-    """The innermost axis of every buffer and the vector axis of every kernel."""
+def choose(
+    program: Program, profiles: Sequence[Profile], loose: Collection[Buffer] = ()
+) -> tuple[dict[Buffer, int], list[Var | None]]:
+    """The innermost axis of every buffer and the vector axis of every kernel. Last come the axes of `loose` buffers, of
+    which kernels may get copies in another order: till then each reads them as it likes.
+    """
     rounds = times(program)
     updates = [pair for span, _ in spans(program.regions) for pair in span.updates]
     same = {new: old for old, new in updates if not (new.row_major or old.row_major)}
@@ -103,31 +107,44 @@ def choose(program: Program, profiles: Sequence[Profile]) -> tuple[dict[Buffer, 
         for buffer in one.buffers:
             users.setdefault(same.get(buffer, buffer), {})[position] = None
     free = [b for b in users if len(b.shape) > 1 and not b.row_major and sum(n > 1 for n in b.shape) > 1]
-    for _ in range(2):
-        changed = False
-        for buffer in sorted(free, key=lambda b: -prod(b.shape)):
-            linked = tied.get(buffer, [buffer])
-            before = inner[buffer]
-            options: list[tuple[float, int, int]] = []
-            for axis in range(len(buffer.shape)):
-                if buffer.shape[axis] == 1:
+    free.sort(key=lambda b: -prod(b.shape))
+    first, last = ([b for b in free if (b in loose) == late] for late in (False, True))
+    for buffers, given in ((first, loose), (last, ())):
+        again = set(buffers)  # whose kernels have something that was changed since
+        for _ in range(2):
+            changed = False
+            for buffer in buffers:
+                if buffer not in again:
                     continue
+                again.discard(buffer)
+                linked = tied.get(buffer, [buffer])
+                before, held = inner[buffer], [inner[one] for one in linked]
+                options: list[tuple[float, int, int]] = []
+                for axis in range(len(buffer.shape)):
+                    if buffer.shape[axis] == 1:
+                        continue
+                    inner |= dict.fromkeys(linked, axis)
+                    total = sum(rounds[k] * best(profiles[k], inner, given)[0] for k in users[buffer])
+                    options.append((total, abs(axis - before), axis))
+                _, _, axis = min(options, key=lambda option: option[:2])
                 inner |= dict.fromkeys(linked, axis)
-                total = sum(rounds[k] * best(profiles[k], inner)[0] for k in users[buffer])
-                options.append((total, abs(axis - before), axis))
-            _, _, axis = min(options, key=lambda option: option[:2])
-            inner |= dict.fromkeys(linked, axis)
-            changed |= axis != before
-        if not changed:
-            break
+                changed |= axis != before
+                if held != [axis] * len(linked):
+                    again.update(linked)
+                    around = {k for one in linked for k in users.get(same.get(one, one), ())}
+                    again.update(same.get(one, one) for k in around for one in profiles[k].buffers)
+            if not changed:
+                break
     return inner, [best(one, inner)[1] for one in profiles]
 
 
-def times(program: Program) -> dict[int, float]:
-    """How often each kernel runs."""
+def times(program: Program, rows: bool = False) -> dict[int, float]:
+    """How often each kernel runs; with `rows`, for how many blocks of one batch."""
     return {
-        position: prod((float(var.extent) for var in around), start=1.0)
-        for span, around in spans(program.regions)
+        position: prod(
+            (float(one.var.extent) for one in around if isinstance(one, Repeat) and one.rows >= rows), start=1.0
+        )
+        for span, around in paths(program.regions)
         for position in range(span.start, span.stop)
     }
 
@@ -159,9 +176,7 @@ def profile(kernel: Kernel, width: int) -> Profile:
     return Profile(buffers, written, costs, itemsize, sum(part.operations for part in work))
 
 
-def _cost(
-    kernel: Kernel, work: Sequence[Work], vector: Var | None, folded: tuple[Var, ...] | None, lanes: int
-) -> Cost:
+def _cost(kernel: Kernel, work: Sequence[Work], vector: Var | None, folded: tuple[Var, ...] | None, lanes: int) -> Cost:
     """What a kernel costs with a vector axis; `folded` are the loops around which its lanes are folded."""
     trips = {part.around: iterations(part.around, vector, lanes) for part in work}
     fixed = sum(trips[part.around] * part.operations * part.waits(vector, lanes) for part in work)
@@ -173,7 +188,7 @@ def _cost(
         if vector is None or vector not in around:
             fixed += often
             continue
-        axis, scatters = _lanes_of(access, vector)
+        axis, scatters = lanes_of(access, vector)
         if scatters:
             fixed += often * lanes * GATHER
         elif axis is None:
@@ -183,7 +198,7 @@ def _cost(
     return Cost(fixed, along, lanes * GATHER)
 
 
-def _lanes_of(access: Access, vector: Var) -> tuple[int | None, bool]:
+def lanes_of(access: Access, vector: Var) -> tuple[int | None, bool]:
     """The axis along which the lanes of an access lie, None where they are one element; and whether they are scattered
     whatever the layout.
     """
@@ -218,11 +233,11 @@ def may_be_vector(kernel: Kernel, var: Var, folded: dict[Var, tuple[Var, ...]]) 
     return True
 
 
-def best(one: Profile, inner: Mapping[Buffer, int]) -> tuple[float, Var | None]:
+def best(one: Profile, inner: Mapping[Buffer, int], loose: Collection[Buffer] = ()) -> tuple[float, Var | None]:
     """The cheapest vector axis of a kernel and its cost; of equal ones the first."""
     least, cheapest = inf, None
     for var, cost in one.costs.items():
-        total = cost.total(inner)
+        total = cost.total(inner, loose)
         if total < least:
             least, cheapest = total, var
     return least, cheapest

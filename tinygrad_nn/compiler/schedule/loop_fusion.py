@@ -1,8 +1,9 @@
-"""Loop fusion: kernels whose outermost loop runs over the same lanes become one. A softmax passes once over each row.
+"""Loop fusion: kernels whose loops run over the same become one. A softmax passes once over each row, the update of a
+parameter once over memory.
 
-Two neighbours are fused when each takes only what the other made in its own lane: then every lane of the second may run
-as soon as that of the first is done. What lies in between then stays in registers (`expand` hands a stored value on),
-and one kernel stores several results.
+Two kernels are fused when each takes only what the other made in its own iteration, of the lanes or of whole nests of
+equal loops: then every iteration of the second may run as soon as that of the first is done. What lies in between then
+stays in registers (`expand` hands a stored value on), and one kernel stores several results.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from ..loopir.ir import (
     Gemm,
     Kernel,
     Loop,
+    Statement,
+    Store,
     Var,
     affine,
     expressions,
+    nest,
 )
 from ..loopir.substitute import Substitution
 
@@ -30,16 +34,43 @@ SIZE: Final = 120  # scalar operations of a kernel from which none is fused with
 
 
 def fuse(kernels: Sequence[Kernel], updates: Mapping[Buffer, Buffer]) -> list[Kernel]:
-    """Neighbours fused where they can be, from the first on; but a new value of the state, which is to be written over
-    the old one, is not fused with what reads that.
+    """Each kernel fused with the one before where it can be, or, if it is a nest of loops, with one that makes what it
+    reads and may wait until then. But a new value of the state, which is to be written over the old one, is not fused
+    with what reads that.
     """
-    result: list[Kernel] = []
+    result: list[Kernel | None] = []  # None: it waits
+    reader: dict[Buffer, int] = {}  # the last place where a buffer is read,
+    writer: dict[Buffer, int] = {}  # and written
+
+    def waits(at: int, kernel: Kernel) -> bool:
+        """Whether nothing behind a place needs what its kernel makes, or changes what it reads."""
+        reads, writes = _touched(kernel)
+        changed = (reads | writes) | {updates[buffer] for buffer in reads if buffer in updates}
+        return all(writer.get(buffer, at) <= at for buffer in changed) and all(reader.get(b, at) <= at for b in writes)
+
     for kernel in kernels:
-        if result and fits(result[-1], kernel) and not _needs_old(result[-1], kernel, updates):
-            result[-1] = fused(result[-1], kernel)
-        else:
-            result.append(kernel)
-    return result
+        last = len(result) - 1
+        makers = {writer.get(buffer, last) for buffer in _touched(kernel)[0]} if _nest(kernel) else set()
+        for at in (last, *sorted(makers - {last}, reverse=True)):
+            first = result[at] if at >= 0 else None
+            if first is None or not fits(first, kernel) or _needs_old(first, kernel, updates):
+                continue
+            if at == last or waits(at, first):
+                result[at] = None
+                kernel = fused(first, kernel)
+                break
+        for places, buffers in zip((reader, writer), _touched(kernel), strict=True):
+            places.update(dict.fromkeys(buffers, len(result)))
+        result.append(kernel)
+    return [kernel for kernel in result if kernel is not None]
+
+
+def _touched(kernel: Kernel) -> tuple[set[Buffer], set[Buffer]]:
+    """What a kernel reads and what it writes, aliases as their base."""
+    touched: tuple[set[Buffer], set[Buffer]] = (set(), set())
+    for access, is_write, _ in kernel.accesses:
+        touched[is_write].add(access.buffer.base or access.buffer)
+    return touched
 
 
 def _needs_old(first: Kernel, second: Kernel, updates: Mapping[Buffer, Buffer]) -> bool:
@@ -49,22 +80,46 @@ def _needs_old(first: Kernel, second: Kernel, updates: Mapping[Buffer, Buffer]) 
 
 
 def fits(first: Kernel, second: Kernel) -> bool:
-    """Whether two kernels run over the same lanes and meet in their own lanes only."""
-    a, b = _lanes(first), _lanes(second)
-    if a is None or b is None or (a.extent, a.tail) != (b.extent, b.tail):
-        return False
-    if _itemsize(first) != _itemsize(second) or _work(first) + _work(second) > SIZE:
+    """Whether two kernels run over the same iterations, and meet in their own ones only, but there."""
+    loops = _shared_loops(first, second)
+    if not loops or itemsize(first) != itemsize(second) or _work(first) + _work(second) > SIZE:
         return False
     written: dict[Buffer, list[Access]] = {}
     read: dict[Buffer, list[Access]] = {}
     for access, is_write, _ in first.accesses:
         (written if is_write else read).setdefault(access.buffer.base or access.buffer, []).append(access)
+    common = False
     for access, is_write, _ in second.accesses:
         base = access.buffer.base or access.buffer
+        common = common or (bool(base.shape) and (base in written or base in read))
         met = [*written.get(base, ()), *(read.get(base, ()) if is_write else ())]
-        if not all(_same_lane(other, a, access, b) for other in met):
+        if not all(_same_lane(other, a, access, b) for other in met for a, b in loops):
             return False
-    return True
+    return common
+
+
+def _shared_loops(first: Kernel, second: Kernel) -> tuple[tuple[Var, Var], ...]:
+    """The loops that two kernels are to share, outermost first: all of two equal nests, or else the one over lanes."""
+    loops = tuple(zip(_nest(first), _nest(second), strict=False))
+    nests = len(_nest(first)) == len(_nest(second))
+    if loops and nests and all((a is first.vector) == (b is second.vector) and _alike(a, b) for a, b in loops):
+        return loops
+    one, other = _lanes(first), _lanes(second)
+    return ((one, other),) if one and other and _alike(one, other) else ()
+
+
+def _alike(a: Var, b: Var) -> bool:
+    return (a.extent, a.tail) == (b.extent, b.tail)
+
+
+def _nest(kernel: Kernel) -> tuple[Var, ...]:
+    """The loops of a kernel that is nothing but loops, each inside of the other, around what is stored."""
+    body, found = kernel.body, list[Var]()
+    while len(body) == 1 and isinstance(body[0], Loop):
+        found.append(body[0].var)
+        body = body[0].body
+    plain = all(isinstance(one, Store) for one in body) and not kernel.jam and kernel.wide == 1
+    return tuple(found) if plain else ()
 
 
 def _lanes(kernel: Kernel) -> Var | None:
@@ -79,7 +134,8 @@ def _lanes(kernel: Kernel) -> Var | None:
     return loop.var
 
 
-def _itemsize(kernel: Kernel) -> int:
+def itemsize(kernel: Kernel) -> int:
+    """Of the largest float of a kernel, which says how many lanes its vectors have."""
     return max(
         (part.dtype.itemsize for one, _ in kernel.statements for root in expressions(one) for part in walk(root)
          if part.dtype.kind == "f"),
@@ -103,15 +159,22 @@ def _same_lane(one: Access, a: Var, other: Access, b: Var) -> bool:
 
 def fused(first: Kernel, second: Kernel) -> Kernel:
     """One kernel with the bodies of both."""
-    (a,), (b,) = first.body, second.body
-    if not isinstance(a, Loop) or not isinstance(b, Loop):
-        return first
-    rename = Substitution({b.var: a.var})
-    body = (*a.body, *(rename.statement(one) for one in b.body))
+    loops = _shared_loops(first, second)
+    rename = Substitution({b: a for a, b in loops})
+    body = (*_inside(first, len(loops)), *(rename.statement(one) for one in _inside(second, len(loops))))
     return replace(
         first,
         name=f"{first.name}_{second.name.partition('_')[2]}",
-        body=(Loop(a.var, body),),
+        body=nest([a for a, _ in loops], body),
         sources=tuple(dict.fromkeys((*first.sources, *second.sources))),
         jam={**first.jam, **second.jam},
     )
+
+
+def _inside(kernel: Kernel, depth: int) -> tuple[Statement, ...]:
+    """What stands inside of so many loops."""
+    body = kernel.body
+    for _ in range(depth):
+        (loop,) = body
+        body = loop.body if isinstance(loop, Loop) else ()
+    return body

@@ -15,7 +15,7 @@ from typing import Final
 
 from ...graph.scalar import param
 from ..loopir.ir import Access, Buffer, Check, Kernel, Store, Var, affine, nest
-from ..loopir.program import Program, Region, Repeat, Span, spans, with_spans
+from ..loopir.program import Program, Region, Repeat, Span, When, spans, with_spans
 
 ALIGNMENT: Final = 64  # bytes
 Gap = tuple[int, float]  # free bytes: the first, and the end
@@ -104,6 +104,17 @@ def ranges(regions: Sequence[Region]) -> Iterator[tuple[int, int]]:
         yield from ranges(region.body)
 
 
+def conditions(regions: Sequence[Region]) -> Iterator[tuple[Access, int]]:
+    """What regions ask for before they run, with their first kernel."""
+    for region in regions:
+        if not isinstance(region, (Repeat, When)):
+            continue
+        asked = (region.count,) if isinstance(region, Repeat) else (region.element, region.tail)
+        start = min(span.start for span, _ in spans(region.body))
+        yield from ((access, start) for access in asked if access is not None)
+        yield from conditions(region.body)
+
+
 class Uses:
     """Where each buffer is read and written, by position of the kernel; aliases count as their base."""
 
@@ -125,6 +136,10 @@ class Uses:
                 self.last[base] = position
                 kind = self.writes if written else self.reads
                 kind.setdefault(base, {}).setdefault(position, []).append((number, access))
+        for access, position in conditions(program.regions):
+            base = self.own[access.buffer]
+            self.first.setdefault(base, position)
+            self.last[base] = max(self.last.get(base, position), position)
         for buffer in program.outputs:
             self.last[self.own[buffer]] = len(program.kernels)
         for start, stop in sorted(ranges(program.regions), key=lambda pair: pair[1] - pair[0]):

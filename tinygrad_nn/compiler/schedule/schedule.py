@@ -9,12 +9,15 @@ from typing import Final
 from ...errors import GraphError, message
 from ..loopir.ir import Buffer, Kernel
 from ..loopir.program import Program, Span, spans, with_spans
-from .axes import choose, jams, outermost, profile, together
+from .arena import Arena, Strided
+from .axes import choose, jams, outermost, profile, times, together
 from .loop_fusion import fuse
 from .memory import ALIGNMENT, Layout, layout, place
 from .relayout import relayout
+from .rows import operands
 from .sharing import Shared, shared
 from .threads import Places, may_split, split
+from .tiles import tile, tiled
 
 MEETING: Final = 3 * ALIGNMENT  # bytes
 
@@ -33,6 +36,20 @@ class Schedule:
     width: int
     shared: tuple[Shared, ...] = ()
     meeting: int | None = None
+
+    @property
+    def constants(self) -> list[Buffer]:
+        """What is in the arena from the beginning."""
+        return [one for one in self.program.buffers if one.role == "constant" and one.base is None]
+
+    def arena(self) -> Arena:
+        """New memory."""
+        return Arena(self.size, ((self.at(one), one.value) for one in self.constants))
+
+    def at(self, buffer: Buffer) -> Strided:
+        """Where a buffer is in the arena."""
+        strides = tuple(step * buffer.dtype.itemsize for step in self.layouts[buffer].strides)
+        return Strided(self.offsets[buffer], buffer.shape, buffer.dtype, strides)
 
     def verify(self) -> Schedule:
         """Check the program, and that every buffer lies in the arena, values from outside apart from each other, and
@@ -55,20 +72,25 @@ class Schedule:
         return self
 
 
-def schedule(program: Program, width: int, threaded: bool = False) -> Schedule:
-    """Choose for vectors of `width` bytes, and for several threads where it is to be `threaded`."""
+def schedule(program: Program, width: int, registers: int = 16, threaded: bool = False) -> Schedule:
+    """Choose for so many registers of `width` bytes, and for several threads where it is to be `threaded`."""
     program = replace(program, kernels=late_updates(program))
     profiles = {kernel: profile(kernel, width) for kernel in program.kernels}
-    inner, vectors = choose(program, list(profiles.values()))
+    inner, vectors = choose(program, list(profiles.values()), operands(program))
     relaid = relayout(program, list(profiles.values()), inner, width)
     if relaid is not program:
         program = relaid
         known = [profiles[one] if one in profiles else profile(one, width) for one in program.kernels]
-        inner, vectors = choose(program, known)
+        inner, vectors = choose(program, known, operands(program))
     kernels = []
-    for kernel, vector in zip(program.kernels, vectors, strict=True):
+    blocks = times(program, rows=True)
+    for position, (kernel, vector) in enumerate(zip(program.kernels, vectors, strict=True)):
         body = outermost(kernel.body, vector) if vector else kernel.body
         shaped = replace(kernel, body=body, vector=vector)
+        found = tile(shaped, width, registers, inner, blocks[position])
+        if found is not None:
+            kernels.append(tiled(shaped, found))
+            continue
         jam = jams(shaped)
         kernels.append(replace(shaped, jam=jam, wide=1 if jam else together(shaped, width)))
     program = fuse_loops(replace(program, kernels=tuple(kernels)))

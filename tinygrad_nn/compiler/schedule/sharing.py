@@ -21,7 +21,8 @@ from .memory import Layout
 
 CALL: Final = 20.0  # what a call costs, in vector operations
 PART: Final = 0.05  # of all work that calls may cost
-SMALL: Final = 4096  # scalar operations written again that are not worth a call
+SMALL: Final = 4096  # steps written again that are not worth a call
+LOOPS: Final = 50  # steps of a kernel besides its operations: loops, addresses, vectors that are left over
 NUMBERS: Final = 4  # that calls of a function may differ in
 
 
@@ -108,8 +109,8 @@ def _work(kernel: Kernel, inner: Mapping[Buffer, int], width: int) -> float:
 
 
 def _saved(group: _Group) -> int:
-    """The scalar operations that are not written again."""
-    size = sum(len(walk(root)) for one, _ in group.kernels[0].statements for root in expressions(one))
+    """The steps that are not written again."""
+    size = LOOPS + sum(len(walk(root)) for one, _ in group.kernels[0].statements for root in expressions(one))
     return size * (len(group.kernels) - 1)
 
 

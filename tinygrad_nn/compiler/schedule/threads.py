@@ -30,7 +30,8 @@ from ..loopir.ir import (
 )
 from ..loopir.program import Phase, Program, Region, Span, spans
 from .axes import iterations, profile
-from .memory import Layout
+from .loop_fusion import itemsize
+from .memory import Layout, conditions
 
 WORTH: Final = 100_000.0  # vector operations of a kernel from which it is split: some 20 to 50 us, and a wait takes 1
 MOST: Final = 0.9  # of its work that stands in the loop: the rest is done by every thread
@@ -71,7 +72,7 @@ def chosen(kernel: Kernel, places: Places, inner: Mapping[Buffer, int], width: i
     known = profile(kernel, width)
     if known.costs[kernel.vector if kernel.vector in known.costs else None].total(inner) < WORTH:
         return None
-    lanes = kernel.wide * max(1, width // known.itemsize)
+    lanes = kernel.wide * max(1, width // itemsize(kernel))
     options: dict[Var, int] = {}
     for loop in _loops(kernel.body):
         rounds = _rounds(kernel, loop.var, lanes)
@@ -206,7 +207,12 @@ def _phases(program: Program, regions: Sequence[Region], places: Places) -> Iter
             if phase.body:
                 yield Phase(tuple(phase.body))
                 phase = _Phase()
-            yield replace(region, body=tuple(_phases(program, region.body, places)))
+            body = tuple(_phases(program, region.body, places))
+            if any(access.buffer.role == "temporary" for access, _ in conditions((region,))):
+                yield replace(region, body=(Phase(()), *body))  # nobody writes what another one has to ask for yet
+                yield Phase(())
+            else:
+                yield replace(region, body=body)
             continue
         for piece in _pieces(program, region) if isinstance(region, Span) else (region,):
             inside = [program.kernels[k] for span, _ in spans((piece,)) for k in range(span.start, span.stop)]

@@ -4,8 +4,8 @@
     round     how often they have met; its lower half is the code of the check that ended the run, 0 if none did
     code      what the first thread, which alone runs checks, left
 
-The last one to arrive takes the code away and opens the next round with it, in one store, so that all find the same one. The
-others look so often and then call a function, again and again, that lets other threads have their processor.
+The last one to arrive takes the code away and opens the next round with it, in one store, so that all find the same.
+The others look so often and then call a function, again and again, that lets other threads have their processor.
 """
 
 from __future__ import annotations

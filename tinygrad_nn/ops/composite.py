@@ -1,0 +1,181 @@
+"""Composites that cost one node in eager code: what is in nearly every net, computed and differentiated in one piece.
+
+Each is defined by other primitives, in `composed`; whoever records (the compiler, drawings, checks) sees those. The
+NumPy meaning computes the same in the same order, so that the values are equal to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError, message
+from ..graph.graph import Arg, Case, DType, Op, Shape
+from .contract import MATMUL
+from .index import GATHER, GATHERED, SCATTER_ADD
+from .lookup import Called
+from .reduce import MAX, SUM
+from .rules import check_index, check_kinds, of_sum, same_dtype, same_shape, ulps
+
+WIDE = Arg(-4.0, 4.0, shape=(3, 4))
+LINES = (
+    Case((WIDE,), {"axis": 1}),
+    Case((WIDE,), {"axis": 0}),
+    Case((Arg(shape=()),), {"axis": 0}),
+    Case((Arg(shape=(3, 0)),), {"axis": 1}),
+)
+
+
+def _linear_shape(x: Shape, weight: Shape, bias: Shape) -> Shape:
+    if len(x) != 2 or len(weight) != 2 or x[1] != weight[1] or bias != weight[:1]:
+        raise ShapeError(message("linear", f"shapes {x}, {weight} and {bias}", "(n, in), (out, in) and (out,)"))
+    return (x[0], weight[0])
+
+
+def _linear(x: Any, weight: Any, bias: Any) -> Any:
+    product = x.dot(weight.T)
+    return np.add(product, bias, out=product)
+
+
+def _linear_vjp(g: Any, out: Any, x: Any, weight: Any, bias: Any, wanted: Collection[int]) -> Mapping[int, Any]:
+    """The cotangents are products again."""
+    found = {}
+    if 0 in wanted:
+        found[0] = g.apply(MATMUL, weight, tx=False, ty=False)
+    if 1 in wanted:
+        found[1] = g.apply(MATMUL, x, tx=True, ty=False)
+    if 2 in wanted:
+        found[2] = g.apply(SUM, axis=(0,), keepdims=False)
+    return found
+
+
+# x @ weight.T + bias, for matrices.
+LINEAR = Op(
+    "linear",
+    "composite",
+    shape=_linear_shape,
+    dtype=same_dtype("linear", "f"),
+    numpy=_linear,
+    vjp=_linear_vjp,
+    composed=lambda x, weight, bias: x.apply(MATMUL, weight, tx=False, ty=True) + bias,
+    domain=(
+        Case((Arg(shape=(2, 3)), Arg(shape=(4, 3)), Arg(shape=(4,)))),
+        Case((Arg(shape=(0, 3)), Arg(shape=(4, 3)), Arg(shape=(4,)))),
+    ),
+    error=of_sum(_linear, lambda x, weight, bias: x.shape[1] + 1),
+    open_zero=True,
+)
+
+
+def _line(x: Any, axis: int) -> tuple[int, ...]:
+    """The axis as an attribute of a reduction; a scalar is a line of its own."""
+    return (axis,) if x.ndim else ()
+
+
+def _below_top(x: Any, axis: int) -> Any:
+    return x - MAX.numpy(x, axis=_line(x, axis), keepdims=True) if x.size else x.copy()
+
+
+def _softmax(x: Any, axis: int) -> Any:
+    powers = np.exp(_below_top(x, axis))
+    return powers / SUM.numpy(powers, axis=_line(x, axis), keepdims=True)
+
+
+def _composed_below_top(x: Any, axis: int) -> Any:
+    return x - x._stopped().amax(axis, keepdim=True) if x.numel() else x
+
+
+def _softmax_composed(x: Any, axis: int) -> Any:
+    powers = _composed_below_top(x, axis).exp()
+    return powers / powers.sum(axis, keepdim=True)
+
+
+def _softmax_vjp(g: Any, out: Any, x: Any, axis: int) -> Any:
+    inner = g * out
+    return inner - out * inner.sum(axis, keepdim=True)
+
+
+# exp(x) / sum(exp(x)) along one axis, without overflow: the largest element is taken off before.
+SOFTMAX = Op(
+    "softmax",
+    "composite",
+    shape=same_shape("softmax"),
+    dtype=same_dtype("softmax", "f"),
+    numpy=_softmax,
+    vjp=(_softmax_vjp,),
+    composed=_softmax_composed,
+    domain=LINES,
+    error=ulps(16),
+)
+
+
+def _log_softmax(x: Any, axis: int) -> Any:
+    low = _below_top(x, axis)
+    return low - np.log(SUM.numpy(np.exp(low), axis=_line(x, axis), keepdims=True))
+
+
+def _log_softmax_composed(x: Any, axis: int) -> Any:
+    low = _composed_below_top(x, axis)
+    return low - low.exp().sum(axis, keepdim=True).log()
+
+
+# log(softmax(x)), exact where softmax underflows.
+LOG_SOFTMAX = Op(
+    "log_softmax",
+    "composite",
+    shape=same_shape("log_softmax"),
+    dtype=same_dtype("log_softmax", "f"),
+    numpy=_log_softmax,
+    vjp=(lambda g, out, x, axis: g - out.exp() * g.sum(axis, keepdim=True),),
+    composed=_log_softmax_composed,
+    domain=LINES,
+    error=ulps(16),
+)
+
+
+def _entropy_shape(x: Shape, labels: Shape, called: Called = GATHERED) -> Shape:
+    if len(x) != 2 or not x[1] or labels != (x[0], 1):
+        raise ShapeError(message("label_entropy", f"scores {x} and labels {labels}", "(n, classes) and (n, 1)"))
+    return labels
+
+
+def _entropy_dtype(x: DType, labels: DType, called: Called = GATHERED) -> DType:
+    check_kinds("label_entropy", (x,), ("f",))
+    check_index("label_entropy", labels)
+    return x
+
+
+def _entropy(x: Any, labels: Any, called: Called = GATHERED) -> Any:
+    low = _below_top(x, 1)
+    picked = GATHER.numpy(low, labels, axis=1, called=called)
+    return np.log(SUM.numpy(np.exp(low), axis=(1,), keepdims=True)) - picked
+
+
+def _entropy_vjp(g: Any, out: Any, x: Any, labels: Any, called: Called = GATHERED) -> Any:
+    """softmax(x) where no label is, one less where one is."""
+    shares = g.apply(SCATTER_ADD, labels, axis=1, shape=x.shape, called=called)
+    return x.apply(SOFTMAX, axis=1) * g - shares
+
+
+def _entropy_composed(x: Any, labels: Any, called: Called = GATHERED) -> Any:
+    low = _composed_below_top(x, 1)
+    picked = low.apply(GATHER, labels, axis=1, called=called)
+    return low.exp().sum(1, keepdim=True).log() - picked
+
+
+# -log softmax(x)[label] of each row, as a column.
+LABEL_ENTROPY = Op(
+    "label_entropy",
+    "composite",
+    shape=_entropy_shape,
+    dtype=_entropy_dtype,
+    numpy=_entropy,
+    vjp=(_entropy_vjp, None),
+    composed=_entropy_composed,
+    domain=(Case((WIDE, Arg(0, 4, dtype="int", shape=(3, 1)))),),
+    error=ulps(16),
+)
+
+OPS = (LINEAR, SOFTMAX, LOG_SOFTMAX, LABEL_ENTROPY)

@@ -1,4 +1,4 @@
-"""Register tiles: what kernels compute in them, on vectors of any width, and which ones are chosen."""
+"""Register tiles and packing: what kernels compute with them, on vectors of any width, and where they are chosen."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import tinygrad_nn as tg
 from tinygrad_nn import Tensor
 from tinygrad_nn.compiler.codegen import native
 from tinygrad_nn.compiler.driver import Compilation
-from tinygrad_nn.compiler.loopir.ir import Kernel
-from tinygrad_nn.compiler.schedule import tiles
+from tinygrad_nn.compiler.loopir.ir import Assign, Kernel
+from tinygrad_nn.compiler.schedule import packing, tiles
 from tinygrad_nn.compiler.schedule.schedule import schedule
 from tinygrad_nn.testing import agreement
 
@@ -102,7 +102,7 @@ def test_a_new_value_of_the_state_is_made_in_place(everywhere: None) -> None:
 
 def tile_of(width: int, registers: int, *shapes: tuple[int, ...], dtype: str = "float32") -> Kernel:
     stages = compiled(lambda x, y: x @ y, arrays(*shapes, dtype=dtype))
-    (kernel,) = folds(schedule(stages.program, width, registers).program.kernels)
+    kernel, *_ = folds(schedule(stages.program, width, registers).program.kernels)
     return kernel
 
 
@@ -129,7 +129,7 @@ def test_a_small_product_is_not_tiled() -> None:
 
 
 def test_a_large_operand_is_taken_panel_by_panel() -> None:
-    large, small = tile_of(64, 32, (64, 256), (256, 256)), tile_of(64, 32, (64, 64), (64, 64))
+    large, small = tile_of(64, 32, (64, 128), (128, 256)), tile_of(64, 32, (64, 64), (64, 64))
     assert [one.body[0].var is one.vector for one in (large, small)] == [True, False]  # type: ignore[union-attr]
 
 
@@ -144,3 +144,70 @@ def test_accumulators_stay_in_registers(op: str, dtype: str) -> None:
     multiplying = [body for _, body in loops if re.search("vfmadd|mulp", body)]
     assert multiplying
     assert not any("(%rsp" in body for body in multiplying)
+
+
+# ---- packing --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def packs(everywhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What rows share is packed, be it small."""
+    monkeypatch.setattr(packing, "FROM", 1)
+    monkeypatch.setattr(packing, "ROWS", 2)
+
+
+def is_packed(function: Callable[..., Any], values: list[Any]) -> bool:
+    return any(kernel.name.endswith("_rest") for kernel in compiled(function, values).schedule.program.kernels)
+
+
+@pytest.mark.parametrize(("columns", "dtype"), [(67, "float32"), (75, "float64")])
+@pytest.mark.parametrize("transposed", ["xy", "Xy", "xY", "XY"])
+def test_packed_products(packs: None, transposed: str, columns: int, dtype: str) -> None:
+    m, k, n = 13, 14, columns
+
+    def product(x: Tensor, y: Tensor) -> Tensor:
+        return (x.T if "X" in transposed else x) @ (y.T if "Y" in transposed else y)
+
+    values = arrays((k, m) if "X" in transposed else (m, k), (n, k) if "Y" in transposed else (k, n), dtype=dtype)
+    assert is_packed(product, values)
+    agree(product, values)
+
+
+@pytest.mark.parametrize("name", EPILOGUES)
+def test_what_is_done_with_a_packed_product(packs: None, name: str) -> None:
+    values = arrays((14, 7), (7, 75), (75,), (14, 75))
+    assert is_packed(EPILOGUES[name], values)
+    agree(EPILOGUES[name], values)
+
+
+def test_what_all_rows_share_is_computed_once(packs: None) -> None:
+    program = compiled(lambda x, y: x @ ((y > 0) * y), arrays((14, 14), (14, 66))).schedule.program
+    changes = [one.value for kernel in program.kernels for one, _ in kernel.statements if isinstance(one, Assign)]
+    assert changes
+    assert all(value.op == "fma" and all(arg.op == "param" for arg in value.args) for value in changes)
+
+
+@pytest.mark.parametrize("columns", [64, 67])
+def test_a_new_value_of_the_state_is_written_once(packs: None, columns: int) -> None:
+    w = tg.tensor(np.ones((13, columns)))
+
+    def step(x: Tensor, g: Tensor) -> Tensor:
+        w.copy_(w - 0.1 * (x.T @ g))
+        return x.sum()
+
+    x, g = arrays((6, 13), (6, columns))
+    jitted = tg.jit(step)
+    for turn in (1, 2):
+        jitted(tg.tensor(x), tg.tensor(g))
+        np.testing.assert_allclose(w.numpy(), 1 - 0.1 * turn * (x.T @ g), rtol=1e-12)
+    names = [
+        kernel.name
+        for kernel in jitted.entry((tg.tensor(x), tg.tensor(g)), {}).compiled.stages.schedule.program.kernels
+    ]
+    assert not any("copy" in name for name in names)  # the new one lies where the old one did
+
+
+def test_a_small_product_is_not_packed() -> None:
+    program = compiled(lambda x, y: x @ y, arrays((100, 100), (100, 100))).schedule.program
+    assert len(program.kernels) == 1
+    assert len(program.buffers) == 3

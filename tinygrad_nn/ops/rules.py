@@ -59,7 +59,7 @@ def gives_bool(name: str, *kinds: str) -> Callable[..., DType]:
 def check_kinds(name: str, dtypes: tuple[DType, ...], kinds: tuple[str, ...]) -> None:
     """Raise DTypeError unless all dtypes are equal and of one of the kinds."""
     first = dtypes[0]
-    if first.kind in kinds and all(dtype is first or dtype == first for dtype in dtypes):
+    if first.kind in kinds and dtypes.count(first) == len(dtypes):
         return
     got = " and ".join(dtype.name for dtype in dtypes)
     if any(dtype != first for dtype in dtypes):

@@ -2,7 +2,7 @@
 
 A loop that is open is a `Level`. A value goes to the end of the outermost level that knows its operands, which stands
 before the loops that are open in it; so nothing has to be moved afterwards. Loads are moved like that too, unless the
-kernel writes their buffer: those stay where they are, and take what the same level stored there last.
+kernel writes their buffer: those stay where they are, and take what the same level stored or loaded there last.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .code import Carried, Loop, Statement, Store, Value
 
 
 class Level:
-    """The body of a loop (or of the block) while it is made: values by operation and operands, and what is stored."""
+    """The body of a loop (or of the block) while it is made: values by operation and operands, what lies in memory."""
 
     __slots__ = ("body", "known", "stored")
 
@@ -143,6 +143,8 @@ class Builder:
         if value is None:
             value = Value("load", args, address.dtype, lanes, len(self.levels) - 1, None)
             self.do(value)
+            if mask is None and not address.lanes:
+                here.stored[address, lanes] = value
         return value
 
     def store(self, address: Value, value: Value, mask: Value | None) -> None:

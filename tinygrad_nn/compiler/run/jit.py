@@ -35,6 +35,7 @@ from ...tensor.core import constant, mode
 from ...tensor.structure import STRUCTURE
 from ...tensor.tensor import View
 from ..codegen import native
+from ..driver import uncollected
 from ..loopir.program import Program
 from ..trace import Traced, forget, hooks_of, trace
 from .explain import Explanation, explain_schedule
@@ -458,7 +459,8 @@ class Jitted:
 
     def _compile(self, signature: Signature, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:
         started = time.perf_counter()
-        traced = trace(self.function, signature.tree, leaves, is_array, equates=True)
+        with uncollected():
+            traced = trace(self.function, signature.tree, leaves, is_array, equates=True)
         seconds = time.perf_counter() - started
         try:
             entry = Entry(traced, signature, f"tg.jit: {self.name}", seconds)

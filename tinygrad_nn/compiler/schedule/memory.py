@@ -19,6 +19,7 @@ from ..loopir.program import Program, Region, Repeat, Span, When, spans, with_sp
 
 ALIGNMENT: Final = 64  # bytes
 Gap = tuple[int, float]  # free bytes: the first, and the end
+SETS: Final = 1024  # bytes: of lines so far apart, or a multiple, a cache holds few
 LONG: Final = 16  # vectors in a line from which it is padded to four of them
 
 
@@ -45,6 +46,8 @@ def layout(buffer: Buffer, inner: int, width: int) -> Layout:
     if lanes > 1 and buffer.shape[inner] >= LONG * lanes:
         lanes *= 4  # so many vectors may be taken at a time
     pitch = ceil(buffer.shape[inner] / lanes) * lanes
+    if lanes > 1 and rank > 1 and pitch * buffer.dtype.itemsize % SETS == 0:
+        pitch += max(1, width // buffer.dtype.itemsize)
     strides, step = [0] * rank, 1
     for axis in reversed(order):
         strides[axis] = step

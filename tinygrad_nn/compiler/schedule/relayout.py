@@ -7,7 +7,7 @@ of all repetitions that do not change the matrix.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Final
@@ -18,12 +18,21 @@ from ..loopir.substitute import Substitution
 from .axes import GATHER, Profile, best, times
 from .memory import copy
 
+TRANSPOSE: Final = "transpose_"  # how the names of its kernels begin
 OVERHEAD: Final = 8.0  # of one more kernel, in loads
 CLEARLY: Final = 3.0  # times as much must be saved: the costs are rough
 
 
-def relayout(program: Program, profiles: Sequence[Profile], inner: Mapping[Buffer, int], width: int) -> Program:
-    """The program with the copies that pay, given the innermost axes without them; the same one if none does."""
+def relayout(
+    program: Program,
+    profiles: Sequence[Profile],
+    inner: Mapping[Buffer, int],
+    width: int,
+    loose: Collection[Buffer] = (),
+) -> Program:
+    """The program with the copies that pay, given the innermost axes without them; the same one if none does. Those of
+    `loose` buffers cost next to nothing, and come first.
+    """
     based = {buffer.base for buffer in program.buffers}
     writers: dict[Buffer, list[int]] = {}
     for position, one in enumerate(profiles):
@@ -35,7 +44,7 @@ def relayout(program: Program, profiles: Sequence[Profile], inner: Mapping[Buffe
     changed = {span: {old for old, _ in span.updates} for span, _ in spans(program.regions)}
     for span, around in paths(program.regions):
         for position in range(span.start, span.stop):
-            for buffer, axis, gain in _wishes(program.kernels[position], profiles[position], inner):
+            for buffer, axis, gain in _wishes(program.kernels[position], profiles[position], inner, loose):
                 region = _unchanged(writers, changed, span, around, buffer, position)
                 if region is None or buffer.base is not None or buffer in based:
                     continue
@@ -43,17 +52,28 @@ def relayout(program: Program, profiles: Sequence[Profile], inner: Mapping[Buffe
                 rounds[region] = prod(float(one.var.extent) for one in outside if isinstance(one, Repeat))
                 gains.setdefault((buffer, axis, region), {})[position] = gain * often[position]
     insertion = _Insertion(program, writers)
-    for (buffer, _, region), readers in gains.items():
+    found: dict[int, dict[Buffer, int]] = {}  # the other orders that kernels find
+    for (buffer, axis, region), wishes in sorted(gains.items(), key=lambda item: -sum(item[1].values())):
+        readers = {k: _gain(profiles[k], {**inner, **found.get(k, {})}, buffer, axis) * often[k] for k in wishes}
         if sum(readers.values()) > CLEARLY * rounds[region] * _cost(buffer, width):
             insertion.add(buffer, region, readers)
+            for k in readers:
+                found.setdefault(k, {})[buffer] = axis
     return insertion.program() if insertion.copies else program
 
 
-def _wishes(kernel: Kernel, one: Profile, inner: Mapping[Buffer, int]) -> Iterator[tuple[Buffer, int, float]]:
+def _wishes(
+    kernel: Kernel, one: Profile, inner: Mapping[Buffer, int], loose: Collection[Buffer]
+) -> Iterator[tuple[Buffer, int, float]]:
     """The buffers that a kernel would like to find in another order: the axis, and what that would save."""
     if any(isinstance(one, Gemm) for one, _ in kernel.statements):
         return
     now, _ = best(one, inner)
+    least, vector = best(one, inner, loose)
+    if least < now:
+        wrong = (place for place in one.costs[vector].along if place[0] in loose and inner[place[0]] != place[1])
+        yield from ((buffer, axis, now - least) for buffer, axis in wrong)
+        return
     own = {buffer: inner[buffer] for buffer in one.buffers}
     for buffer in one.buffers:
         axes = [axis for axis, n in enumerate(buffer.shape) if n > 1 and axis != inner[buffer]]
@@ -62,6 +82,11 @@ def _wishes(kernel: Kernel, one: Profile, inner: Mapping[Buffer, int]) -> Iterat
         cost, axis = min((best(one, {**own, buffer: axis})[0], axis) for axis in axes)
         if cost < now:
             yield buffer, axis, now - cost
+
+
+def _gain(one: Profile, inner: Mapping[Buffer, int], buffer: Buffer, axis: int) -> float:
+    """What a kernel saves where a buffer has another innermost axis, given those of all others."""
+    return best(one, inner)[0] - best(one, {**inner, buffer: axis})[0]
 
 
 def _cost(buffer: Buffer, width: int) -> float:
@@ -108,7 +133,7 @@ class _Insertion:
         if isinstance(region, Span):  # as early as may be: what is stored here is not at once there to be loaded
             earlier = [k + 1 for k in self.writers.get(buffer, ()) if region.start <= k < min(readers)]
             spot = max(earlier, default=region.start)
-        self.before.setdefault(spot, []).append(replace(copy(made, buffer), name=f"transpose_{buffer.name}"))
+        self.before.setdefault(spot, []).append(replace(copy(made, buffer), name=f"{TRANSPOSE}{buffer.name}"))
         for position in readers:
             self.renamed.setdefault(position, {})[buffer] = made
 

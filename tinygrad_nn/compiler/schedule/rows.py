@@ -144,10 +144,11 @@ def _last_let(block: Sequence[Statement], folds: Mapping[Register, None]) -> int
 
 @dataclass(slots=True)
 class _Touched:
-    """The buffers that some kernels read and write."""
+    """The buffers that some kernels read and write, and whether one of them `checks` what it reads."""
 
     reads: set[Buffer] = field(default_factory=set)
     writes: set[Buffer] = field(default_factory=set)
+    checks: bool = False
 
     def add(self, other: _Touched) -> None:
         """Those of other kernels too."""
@@ -161,7 +162,7 @@ class _Touched:
 
 
 def _touched(kernel: Kernel) -> _Touched:
-    found = _Touched()
+    found = _Touched(checks=any(isinstance(one, Check) for one, _ in kernel.statements))
     for access, written, _ in kernel.accesses:
         (found.writes if written else found.reads).add(access.buffer.base or access.buffer)
     return found
@@ -211,7 +212,7 @@ def _run(
         else:
             run.after.append(kernel)
             later.add(own)
-            if any(isinstance(one, Check) for one, _ in kernel.statements):
+            if own.checks:
                 later.writes |= own.reads  # what is checked is used after that
     return run
 

@@ -13,6 +13,7 @@ from .arena import Arena, Strided
 from .axes import choose, jams, outermost, profile, times, together
 from .loop_fusion import fuse
 from .memory import ALIGNMENT, Layout, layout, place
+from .packing import pack
 from .relayout import relayout
 from .rows import operands
 from .sharing import Shared, shared
@@ -76,8 +77,9 @@ def schedule(program: Program, width: int, registers: int = 16, threaded: bool =
     """Choose for so many registers of `width` bytes, and for several threads where it is to be `threaded`."""
     program = replace(program, kernels=late_updates(program))
     profiles = {kernel: profile(kernel, width) for kernel in program.kernels}
-    inner, vectors = choose(program, list(profiles.values()), operands(program))
-    relaid = relayout(program, list(profiles.values()), inner, width)
+    loose = operands(program)
+    inner, vectors = choose(program, list(profiles.values()), loose)
+    relaid = relayout(program, list(profiles.values()), inner, width, loose)
     if relaid is not program:
         program = relaid
         known = [profiles[one] if one in profiles else profile(one, width) for one in program.kernels]
@@ -93,8 +95,9 @@ def schedule(program: Program, width: int, registers: int = 16, threaded: bool =
             continue
         jam = jams(shaped)
         kernels.append(replace(shaped, jam=jam, wide=1 if jam else together(shaped, width)))
-    program = fuse_loops(replace(program, kernels=tuple(kernels)))
-    layouts = {buffer: layout(buffer, inner[buffer], width) for buffer in program.buffers}
+    program, axes = pack(replace(program, kernels=tuple(kernels)), inner, width)
+    program = fuse_loops(program)
+    layouts = {buffer: layout(buffer, axes[buffer], width) for buffer in program.buffers}
     program, offsets, size = place(program, layouts)
     meeting = None
     divided = split(program, layouts, offsets, width) if threaded else None

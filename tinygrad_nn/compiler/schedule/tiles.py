@@ -174,22 +174,22 @@ def _panel_by_panel(kernel: Kernel) -> tuple[Statement, ...]:
     while len(body) == 1 and isinstance(body[0], Loop):
         chain.append(body[0])
         body = body[0].body
-    variables = [loop.var for loop in chain]
+    loops = [loop.var for loop in chain]
     vector = kernel.vector
-    if vector is None or vector not in variables or not _independent(kernel, variables):
+    if vector is None or vector not in loops or not independent(kernel, loops):
         return kernel.body
-    before = variables[: variables.index(vector)]
+    before = loops[: loops.index(vector)]
     large: set[Var] = set()
     for access, written, around in kernel.accesses:
-        used = set(_variables(access))
-        if vector in used and not written and len(around) > len(variables):
-            inside = prod(var.extent for var in (vector, *around[len(variables) :]) if var in used)
+        used = set(variables(access))
+        if vector in used and not written and len(around) > len(loops):
+            inside = prod(var.extent for var in (vector, *around[len(loops) :]) if var in used)
             large |= {var for var in before if var not in used and inside * access.buffer.dtype.itemsize > CACHE}
     place = next((k for k in range(len(before)) if large.issuperset(before[k:])), len(before))
-    return nest([*before[:place], vector, *before[place:], *variables[len(before) + 1 :]], body)
+    return nest([*before[:place], vector, *before[place:], *loops[len(before) + 1 :]], body)
 
 
-def _independent(kernel: Kernel, variables: Sequence[Var]) -> bool:
+def independent(kernel: Kernel, loops: Sequence[Var]) -> bool:
     """Whether the rounds of these loops may come in any order: each stores elsewhere, what no other reads."""
     read = {access.buffer.base or access.buffer for access, written, _ in kernel.accesses if not written}
     for one, _ in kernel.statements:
@@ -198,7 +198,7 @@ def _independent(kernel: Kernel, variables: Sequence[Var]) -> bool:
             if (
                 one.add
                 or (one.target.buffer.base or one.target.buffer) in read
-                or not own.issuperset(affine(var) for var in variables)
+                or not own.issuperset(affine(var) for var in loops)
             ):
                 return False
     return True
@@ -253,26 +253,26 @@ class Uses:
             return (True, self.rows), 0.0
         if not isinstance(leaf, (Access, Affine)):
             return (False, frozenset()), 0.0
-        variables = set(_variables(leaf))
+        used = set(variables(leaf))
         loads = 0.0
         if isinstance(leaf, Access):
             axis, scattered = lanes_of(leaf, self.vector)
             beside = axis is None or self.inner[leaf.buffer] == axis
             loads = 1.0 if beside and not scattered else self.lanes * GATHER
-        return (self.vector in variables, self.rows & variables), loads
+        return (self.vector in used, self.rows & used), loads
 
 
-def _variables(leaf: Access | Affine) -> Iterator[Var]:
+def variables(leaf: Access | Affine) -> Iterator[Var]:
     """The loops that a leaf depends on."""
     if isinstance(leaf, Affine):
         yield from (var for var, _ in leaf.terms)
         return
     for guard in leaf.guards:
-        yield from _variables(guard.index)
+        yield from variables(guard.index)
     for index in leaf.index:
         for part in (index,) if isinstance(index, Affine) else leaves(index):
             if isinstance(part, (Access, Affine)):
-                yield from _variables(part)
+                yield from variables(part)
 
 
 def _rows(loops: Sequence[Rounds]) -> Iterator[dict[int, int]]:

@@ -268,7 +268,9 @@ STAGES: Final = (
     Stage("rows", lambda program, context: in_blocks(program), Program.verify),
     Stage(
         "schedule",
-        lambda program, context: schedule(program, context.target.width, context.target.registers),
+        lambda program, context: schedule(
+            program, context.target.width, context.target.registers, context.target.threaded
+        ),
         Schedule.verify,
         ((4, lambda made: f"-- loops\n{made.schedule.program}"),),
     ),

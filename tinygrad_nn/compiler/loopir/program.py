@@ -74,7 +74,16 @@ class When:
     tail: Access | None = None
 
 
-Region = Span | Repeat | When
+@dataclass(frozen=True, slots=True, eq=False)
+class Phase:
+    """Regions that touch nothing the others write, so that several threads run them without waiting for each other:
+    kernels with a `split` together, all else the first one alone. At the end they wait.
+    """
+
+    body: tuple[Region, ...]
+
+
+Region = Span | Repeat | When | Phase
 
 
 def paths(regions: Sequence[Region], around: tuple[Region, ...] = ()) -> Iterator[tuple[Span, tuple[Region, ...]]]:
@@ -159,12 +168,14 @@ def _show_regions(program: Program, regions: Sequence[Region], indent: str) -> I
         if isinstance(region, Span):
             for kernel in program.kernels[region.start : region.stop]:
                 yield from (indent + line for line in show(kernel))
-        elif isinstance(region, Repeat):
+            continue
+        if isinstance(region, Repeat):
             yield f"{indent}repeat {region.var} < {region.count or region.var.extent}:"
-            yield from _show_regions(program, region.body, indent + "  ")
-        else:
+        elif isinstance(region, When):
             yield f"{indent}when {region.element} == {region.value}:"
-            yield from _show_regions(program, region.body, indent + "  ")
+        else:
+            yield f"{indent}phase:"
+        yield from _show_regions(program, region.body, indent + "  ")
 
 
 class Verifier:

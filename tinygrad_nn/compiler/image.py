@@ -63,6 +63,7 @@ class Image:
     constants  what is there from the beginning: an array, or the dtype whose gemm has its address there
     faults   what each code means, and where the numbers are that were wrong
     nodes, kernels  how many there are, for who asks how large it is
+    threaded  whether several threads may run it, so that each has to be given its number
     """
 
     size: int
@@ -74,6 +75,7 @@ class Image:
     nodes: int
     kernels: int
     run: Run | None
+    threaded: bool
 
     def arena(self) -> Arena:
         """New memory. Raises MissingExtra where a BLAS is needed that is no longer there."""
@@ -107,6 +109,7 @@ def image_of(job: Job, merged: Job, assembled: Any, planned: Schedule) -> Image:
         merged.nodes,
         len(program.kernels),
         _run(job, merged, assembled, planned) if isinstance(assembled, TrainingProgram) else None,
+        planned.meeting is not None,
     )
 
 

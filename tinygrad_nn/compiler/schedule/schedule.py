@@ -95,7 +95,7 @@ def schedule(program: Program, width: int, registers: int = 16, threaded: bool =
             continue
         jam = jams(shaped)
         kernels.append(replace(shaped, jam=jam, wide=1 if jam else together(shaped, width)))
-    program, axes = pack(replace(program, kernels=tuple(kernels)), inner, width)
+    program, axes = pack(replace(program, kernels=tuple(kernels)), inner, width, threaded)
     program = fuse_loops(program)
     layouts = {buffer: layout(buffer, axes[buffer], width) for buffer in program.buffers}
     program, offsets, size = place(program, layouts)

@@ -300,26 +300,29 @@ def build(job: Job, target: Target | None = None, owner: str = "", last: str = "
     """All stages, or those up to the `last` one, by default for this machine; none of them where the job is recognised.
     `owner` says so if it takes long.
     """
-    flags, start = config(), Compilation(target or native.host(), {}, {})
-    looking = flags.verify or flags.debug >= 2
-    if flags.verify:
+    start = Compilation(target or native.host(), {}, {})
+    if config().verify:
         job.verify()
     with uncollected():
-        if last != "load":
-            return _pass(job, start, owner, last, flags.debug)
-        started = time.perf_counter()
-        key = key_of(job, start.target)
-        known = None if key is None else recall(key, start.target, not looking)
-        if known is not None and not looking:
-            seconds = time.perf_counter() - started
-            if flags.debug:
-                say(f"compiled before: {_size(known.image)}, recognised in {1e3 * seconds:.1f} ms")
-            return Compilation(start.target, Later(job, start.target, known.image), {RECOGNISE: seconds}, known)
-        made = _pass(job, start, owner, last, flags.debug)
-        image = _image(job, made.made, None if known is None else known.image)
-        if key is not None and known is None:
-            remember(key, image, made.object, made.code, not looking)
-        return replace(made, known=Known(image, made.code))
+        return _whole(job, start, owner) if last == "load" else _pass(job, start, owner, last, config().debug)
+
+
+def _whole(job: Job, start: Compilation, owner: str) -> Compilation:
+    """What is known of such a job, or what all stages make of it."""
+    flags, started = config(), time.perf_counter()
+    looking = flags.verify or flags.debug >= 2
+    key = key_of(job, start.target)
+    known = None if key is None else recall(key, start.target, not looking)
+    if known is not None and not looking:
+        seconds = time.perf_counter() - started
+        if flags.debug:
+            say(f"compiled before: {_size(known.image)}, recognised in {1e3 * seconds:.1f} ms")
+        return Compilation(start.target, Later(job, start.target, known.image), {RECOGNISE: seconds}, known)
+    made = _pass(job, start, owner, "load", flags.debug)
+    image = _image(job, made.made, None if known is None else known.image)
+    if key is not None and known is None:
+        remember(key, image, made.object, made.code, not looking)
+    return replace(made, known=Known(image, made.code))
 
 
 def _image(job: Job, made: Mapping[str, Any], known: Image | None) -> Image:

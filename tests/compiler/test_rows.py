@@ -15,6 +15,7 @@ from tinygrad_nn import nn, optim
 from tinygrad_nn.compiler import interp
 from tinygrad_nn.compiler.driver import build
 from tinygrad_nn.compiler.job import Job, Part
+from tinygrad_nn.compiler.loopir.ir import Gemm
 from tinygrad_nn.compiler.loopir.program import Program, Region, Repeat, When
 from tinygrad_nn.compiler.schedule import rows
 from tinygrad_nn.compiler.trace import trace
@@ -218,3 +219,13 @@ def test_many_rows_are_worth_it_and_leave_none_over() -> None:
     short = [b for b in program.buffers if size in b.shape and b.role == "temporary"]
     assert sum(b.dtype.itemsize * int(np.prod(b.shape)) for b in short) <= rows.FIRST
     assert not any(isinstance(region, When) for region in program.regions)
+
+
+def test_a_net_of_convolutions_leaves_no_product_to_a_blas() -> None:
+    """Its few large products would end the run of rows, and with it the blocks of all the rest."""
+    model = nn.Sequential(nn.Conv2d(1, 8, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1152, 64))
+    x = tg.tensor(RNG.normal(size=(1024, 1, 28, 28)).astype(np.float32))
+    step = tg.jit(lambda x: tg.autograd.grad(model(x).square().mean(), list(model.parameters())))
+    program = step.entry((x,), {}).compiled.stages.schedule.program
+    assert not [one for kernel in program.kernels for one, _ in kernel.statements if isinstance(one, Gemm)]
+    assert repeated(program.regions)

@@ -45,6 +45,7 @@ from ..loopir.substitute import Substitution
 
 FIRST: Final = 2**15  # bytes of the first cache
 SECOND: Final = 2**19  # of the second one
+THIRD: Final = 2**21  # of what a processor has beside for each core
 LINE: Final = 8  # rows of which a block has a multiple, if it can: whole vectors
 RUNS: Final = 8  # that are looked at for a number of rows: a deep model has hundreds, which are like the first ones
 WORTH: Final = 4  # times the cache that must pass through it: else all of it may as well stay there
@@ -243,7 +244,7 @@ def _size(run: _Run) -> int:
     fixed = sum(_bytes(buffer) for buffer, goes in by_rows.items() if not goes)
     each = sum(_bytes(buffer) for buffer, goes in by_rows.items() if goes) // rows
     inner = sum(map(_bytes, run.inner))
-    for cache in (FIRST, SECOND):
+    for cache in (FIRST, SECOND, THIRD):
         room = cache * 3 // 4 - fixed
         if fixed * 4 <= cache and inner > WORTH * cache and room >= LINE * each:
             return _even(rows, room // each)

@@ -38,7 +38,7 @@ from ..loopir.ir import (
     leaves,
     nest,
 )
-from .axes import GATHER, lanes_of
+from .axes import GATHER, iterations, lanes_of
 
 FROM: Final = 1024  # vector operations of a kernel's folds from which it is tiled
 PORTS: Final = 2.0  # vector operations that begin in a cycle, and loads
@@ -48,6 +48,7 @@ TILE: Final = 6.0  # cycles to begin and to end a tile, and
 RESULT: Final = 1.0  # for each of its accumulators
 CODE: Final = 20.0  # cycles of a run that an instruction must save to be worth the time to compile it
 ROWS: Final = 14  # of a tile at most
+PAIR: Final = 32  # of both loops together
 WIDE: Final = (1, 2, 4, 8)  # vectors of a tile
 CACHE: Final = 2**15  # bytes that the first cache holds, on any machine
 SPARE: Final = 2  # registers for what is on its way
@@ -223,8 +224,8 @@ def _folds(
     for around, statements in together.items():
         registers = {one.register for one in statements}
         outside = max((began[register] for register in registers), key=len)
-        folded = (var for var in around if var not in outside)
-        rounds = prod((ceil(var.extent / uses.lanes) if var is uses.vector else var.extent for var in folded), start=1.0)
+        folded = tuple(var for var in around if var not in outside)
+        rounds = iterations(folded, uses.vector, uses.lanes)
         yield Fold(rounds, len(registers), tuple(_parts([one.value for one in statements], uses, number)))
 
 
@@ -300,7 +301,7 @@ def _rows(loops: Sequence[Rounds], inside: bool) -> Iterator[dict[int, int]]:
 
     for (one, first), (other, second) in combinations(enumerate(loops), 2) if inside else ():
         for count, more in product(_counts(first), _counts(second)):
-            if min(count, more) > 1 and count * more <= 2 * ROWS:
+            if min(count, more) > 1 and count * more <= PAIR:
                 yield {one: count, other: more}
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -44,8 +45,24 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def nothing_recognised() -> None:
-    """A test may change what the compiler does: programs of other tests are not those it would make."""
+    """Each test has its own programs compiled."""
     recall.forget()
+
+
+class Patch(pytest.MonkeyPatch):
+    """What is changed may be the compiler: what it made before is not what it makes now."""
+
+    def setattr(self, *args: Any, **kwargs: Any) -> None:
+        super().setattr(*args, **kwargs)
+        recall.forget()
+
+
+@pytest.fixture
+def monkeypatch() -> Iterator[pytest.MonkeyPatch]:
+    """That of pytest, after which nothing is recognised."""
+    patch = Patch()
+    yield patch
+    patch.undo()
 
 
 @pytest.fixture(scope="session", autouse=True)

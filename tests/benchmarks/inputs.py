@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygrad_nn.data import synthetic
 
-from .workloads import ADAM, CHARACTERS, GPT, PAYMENTS
+from .workloads import ADAM, CHARACTERS, CNN, GPT, PAYMENTS
 
 Arrays = dict[str, np.ndarray]
 
@@ -131,6 +131,19 @@ def bilstm() -> Arrays:
     return {"x": found["x"], "y": found["y"], **uniform(rng, shapes, 0.125, np.float32)}
 
 
+def pictures(side: int, batch: int, channels: Sequence[int], kernel: int, *rest: Any) -> Arrays:
+    """Two batches of grey pictures and their classes."""
+    *_, widths = rest
+    rng = np.random.default_rng(11)
+    labels = rng.integers(0, 10, (2, batch))
+    x = rng.normal(size=(10, 1, side, side))[labels] + rng.normal(size=(2, batch, 1, side, side))
+    found = {"x": x.astype(np.float32), "y": labels}
+    for k, (before, after) in enumerate(pairwise(channels)):
+        shapes = {f"w_conv{k}": (after, before, kernel, kernel), f"b_conv{k}": (after,)}
+        found |= uniform(rng, shapes, (before * kernel * kernel) ** -0.5, np.float32)
+    return found | dense(rng, widths)
+
+
 def gpt(layers: int, width: int, heads: int, tokens: int, batch: int) -> Arrays:
     """Four batches of text, and the weights in the order of the layers."""
     rng = np.random.default_rng(10)
@@ -165,6 +178,7 @@ INPUTS: dict[str, Callable[[], Arrays]] = {
     "lstm": lstm,
     "gru": gru,
     "bilstm": bilstm,
+    **{name: partial(pictures, *sizes) for name, sizes in CNN.items()},
     **{name: partial(gpt, *sizes) for name, sizes in GPT.items()},
 }
 

@@ -17,6 +17,11 @@ ADAM = {  # classifiers: their widths
     "adam-784": (784, 512, 512, 10),
     "adam-1024": (1024, 1024, 1024, 10),
 }
+CNN = {  # side of the pictures, batch, channels, side of the kernels, padding, convolutions before pooling, widths
+    "cnn-8": (8, 64, (1, 16, 32), 3, 1, (2,), (512, 10)),
+    "cnn-28": (28, 64, (1, 16, 32), 3, 1, (1, 2), (1568, 10)),
+    "lenet": (28, 2048, (1, 6, 16), 5, 0, (1, 2), (256, 120, 84, 10)),
+}
 CHARACTERS = 65
 GPT = {"gpt-64": (2, 64, 4, 32, 8), "gpt-128": (6, 128, 4, 64, 8)}  # layers, width, heads, tokens, batch
 SEQUENCES = 56_389 * 10 * (29 + 1) * 8 / 2**20  # MB of the features and targets of all
@@ -129,7 +134,7 @@ WORKLOADS = {
                 "us/call",
                 MICROSECONDS,
                 200,
-                40,
+                10,
                 tolerance=1e-3,
                 targets=(Target(1.0, "torch"), Target(1.0, "jax")),
             )
@@ -239,6 +244,23 @@ WORKLOADS = {
             10,
             tolerance=1e-3,
             targets=(Target(0.6, "torch"), Target(0.6, "jax")),
+        ),
+        *(
+            Workload(
+                name,
+                title + ", ReLU, Adam 1e-3, float32, a step called from Python",
+                "us/call",
+                MICROSECONDS,
+                100,
+                10,
+                tolerance=1e-2,
+                targets=(Target(bound, "torch"),),
+            )
+            for name, title, bound in (
+                ("cnn-8", "8x8 pictures, convolutions 3x3 to 16 and 32 channels, pooling, 512-10, batch 64", 0.6),
+                ("cnn-28", "28x28 pictures, the same with pooling after each, 1568-10, batch 64", 0.8),
+                ("lenet", "LeNet5: 28x28 pictures, convolutions 5x5, pooling twice, 256-120-84-10, batch 2048", 0.4),
+            )
         ),
         *(
             Workload(

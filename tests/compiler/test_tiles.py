@@ -154,6 +154,7 @@ def packs(everywhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """What rows share is packed, be it small."""
     monkeypatch.setattr(packing, "FROM", 1)
     monkeypatch.setattr(packing, "ROWS", 2)
+    monkeypatch.setattr(packing, "COLUMNS", 1)
 
 
 def is_packed(function: Callable[..., Any], values: list[Any]) -> bool:

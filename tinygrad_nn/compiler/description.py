@@ -64,7 +64,7 @@ def _graph(graph: Graph) -> list[str]:
         operands = [places[x] for x in node.inputs]
         attrs = [(key, _value(value)) for key, value in node.attrs.items()] if node.attrs else ""
         value = "" if node.value is None or node in inputs else _array(node.value)
-        lines.append(f"{name}{operands}{attrs}{_value(node.shape)}{node.dtype.char}{node.needs_grad:d}{value}")
+        lines.append(f"{name}{operands}{attrs}{node.shape}{node.dtype.char}{node.needs_grad}{value}")
         places[node] = place
     ends = [places[node] for node in (*graph.inputs, *graph.outputs)]
     updates = [(places[old], places[new]) for old, new in graph.updates]
@@ -74,11 +74,14 @@ def _graph(graph: Graph) -> list[str]:
 
 def _value(value: Any) -> str:
     """An attribute, such that equal words mean equal bits of one type."""
-    write = _WORDS.get(type(value))
+    kind = type(value)
+    if kind in _PLAIN or (kind is tuple and _PLAIN.issuperset(map(type, value))):
+        return repr(value)
+    write = _WORDS.get(kind)
     if write is not None:
         return write(value)
-    for kind, words in _FAMILIES:
-        if isinstance(value, kind):
+    for family, words in _FAMILIES:
+        if isinstance(value, family):
             return words(value)
     if is_dataclass(value) and not isinstance(value, type) and value.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         return f"{type(value).__qualname__}{[_value(getattr(value, one.name)) for one in fields(value)]}"
@@ -92,14 +95,11 @@ def _array(value: Any) -> str:
         raise _Foreign
     content = array.tobytes()
     words = content.hex() if len(content) <= SHORT else blake2b(content, digest_size=32).hexdigest()
-    return f"{array.dtype.str}{array.shape}{words}"
+    return f"{array.dtype.str}{array.shape}{any(array.strides)}{words}"  # one element repeated is known as such
 
 
+_PLAIN: Final = frozenset((bool, int, str, type(None)))
 _WORDS: Final[Mapping[type, Callable[[Any], str]]] = {
-    bool: repr,
-    int: repr,
-    str: repr,
-    type(None): repr,
     float: lambda value: struct.pack("<d", value).hex() + "f",
     tuple: lambda value: f"({','.join(map(_value, value))},)",
     Length: repr,

@@ -86,7 +86,7 @@ class Later(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.made:
-            with _uncollected():
+            with uncollected():
                 self.made = _pass(self.job, Compilation(self.target, {}, {}), "", name, 0).made
             if "schedule" in self.made:
                 _image(self.job, self.made, self.image)
@@ -268,7 +268,9 @@ STAGES: Final = (
     Stage("rows", lambda program, context: in_blocks(program), Program.verify),
     Stage(
         "schedule",
-        lambda program, context: schedule(program, context.target.width, context.target.registers),
+        lambda program, context: schedule(
+            program, context.target.width, context.target.registers, context.target.threaded
+        ),
         Schedule.verify,
         ((4, lambda made: f"-- loops\n{made.schedule.program}"),),
     ),
@@ -302,7 +304,7 @@ def build(job: Job, target: Target | None = None, owner: str = "", last: str = "
     looking = flags.verify or flags.debug >= 2
     if flags.verify:
         job.verify()
-    with _uncollected():
+    with uncollected():
         if last != "load":
             return _pass(job, start, owner, last, flags.debug)
         started = time.perf_counter()
@@ -317,7 +319,7 @@ def build(job: Job, target: Target | None = None, owner: str = "", last: str = "
         image = _image(job, made.made, None if known is None else known.image)
         if key is not None and known is None:
             remember(key, image, made.object, made.code, not looking)
-        return replace(made, known=Known(image, made.code, 0))
+        return replace(made, known=Known(image, made.code))
 
 
 def _image(job: Job, made: Mapping[str, Any], known: Image | None) -> Image:
@@ -341,8 +343,8 @@ def build_schedule(planned: Schedule, target: Target) -> Code:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without Python's search for cycles: what stages make is in use to the end, so there is nothing to be found."""
+def uncollected() -> Iterator[None]:
+    """Without Python's search for cycles: what traces and stages make is in use to the end."""
     enabled = gc.isenabled()
     gc.disable()
     try:

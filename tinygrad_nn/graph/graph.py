@@ -291,7 +291,9 @@ class Graph:
         order = dict.fromkeys(inputs)
         for node in sorted(seen - stops, key=by_serial):
             if node.inputs:
-                order.update(dict.fromkeys(operand for operand in node.inputs if not operand.inputs))
+                for operand in node.inputs:
+                    if not operand.inputs:
+                        order[operand] = None
                 order[node] = None
         order.update(dict.fromkeys(roots))
         return cls(tuple(order), tuple(inputs), tuple(outputs), tuple(updates))

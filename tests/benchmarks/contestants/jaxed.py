@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..workloads import ADAM, GPT
+from ..workloads import ADAM, CNN, GPT
 from . import Run, Sample, Setting, Table, passes, repeated
 
 jax.config.update("jax_enable_x64", True)
@@ -313,6 +313,23 @@ def sequences(*layers: Callable[[Sequence[Any], Any], Any]) -> Callable[[Setting
     return lambda setting: calls(setting, descend(loss, 0.01), [(setting.arrays["x"], setting.arrays["y"])])
 
 
+def cnn(sizes: tuple[Any, ...], setting: Setting) -> Run:
+    """Calls, over two batches in turn."""
+    _, _, channels, _, padding, pooled, _ = sizes
+    count = len(channels) - 1
+
+    def loss(weights: Sequence[Any], x: Any, y: Any) -> Any:
+        for k in range(count):
+            w, b = weights[2 * k : 2 * k + 2]
+            x = jax.lax.conv_general_dilated(x, w, (1, 1), [(padding, padding)] * 2) + b[:, None, None]
+            x = jax.nn.relu(x)
+            if k + 1 in pooled:
+                x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
+        return cross_entropy(weights[2 * count :], x.reshape(len(x), -1), y)
+
+    return trained(setting, loss, list(zip(setting.arrays["x"], setting.arrays["y"], strict=True)))
+
+
 def layer_norm(x: Any, weight: Any, bias: Any) -> Any:
     """Over the last axis."""
     centred = x - x.mean(-1, keepdims=True)
@@ -363,5 +380,6 @@ WORKLOADS: Table = {
     "lstm": sequences(lstm_layer),
     "gru": sequences(gru_layer),
     "bilstm": sequences(both_ways, both_ways),
+    **{name: partial(cnn, sizes) for name, sizes in CNN.items()},
     **{name: partial(gpt, sizes) for name, sizes in GPT.items()},
 }

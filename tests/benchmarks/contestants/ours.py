@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
 
-from ..workloads import ADAM, CHARACTERS, GPT
+from ..workloads import ADAM, CHARACTERS, CNN, GPT
 from . import Run, Sample, Setting, Table, fingerprint, passes, repeated
 
 
@@ -291,6 +292,23 @@ def sequences(make: Callable[[], nn.Module], hidden: int, setting: Setting) -> R
     return calls(setting, model, opt, wrap(step), [(setting.arrays["x"], setting.arrays["y"])])
 
 
+def cnn(sizes: tuple[Any, ...], setting: Setting) -> Run:
+    """Calls, over two batches in turn."""
+    wrap = begin(setting)
+    _, _, channels, kernel, padding, pooled, widths = sizes
+    layers: list[nn.Module] = []
+    for k, (before, after) in enumerate(pairwise(channels), 1):
+        layers += [nn.Conv2d(before, after, kernel, padding=padding), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] * (k in pooled)
+    layers.append(nn.Flatten())
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    model = nn.Sequential(*layers[:-1])
+    opt = optim.Adam(model.parameters(), lr=1e-3)
+    batches = list(zip(setting.arrays["x"], setting.arrays["y"], strict=True))
+    return calls(setting, model, opt, wrap(classify(model, opt)), batches)
+
+
 class Block(nn.Module):
     """Attention and a small net, each added to what came in."""
 
@@ -352,5 +370,6 @@ WORKLOADS: Table = {
     "lstm": partial(sequences, lambda: nn.LSTM(29, 64, batch_first=True), 64),
     "gru": partial(sequences, lambda: nn.GRU(29, 128, batch_first=True), 128),
     "bilstm": partial(sequences, lambda: nn.LSTM(29, 64, 2, batch_first=True, bidirectional=True), 128),
+    **{name: partial(cnn, sizes) for name, sizes in CNN.items()},
     **{name: partial(gpt, sizes) for name, sizes in GPT.items()},
 }

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..workloads import ADAM, CHARACTERS, GPT
+from ..workloads import ADAM, CHARACTERS, CNN, GPT
 from . import Run, Sample, Setting, Table, passes, repeated
 
 torch.set_num_threads(1)
@@ -245,6 +246,20 @@ def sequences(make: Callable[[], nn.Module], setting: Setting) -> Run:
     return calls(trained, [(setting.arrays["x"], setting.arrays["y"])])
 
 
+def cnn(sizes: tuple[Any, ...], setting: Setting) -> Run:
+    """Calls, over two batches in turn."""
+    _, _, channels, kernel, padding, pooled, widths = sizes
+    layers: list[nn.Module] = []
+    for k, (before, after) in enumerate(pairwise(channels), 1):
+        layers += [nn.Conv2d(before, after, kernel, padding=padding), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] * (k in pooled)
+    layers.append(nn.Flatten())
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    trained = Trained(setting, nn.Sequential(*layers[:-1]), adam, F.cross_entropy)
+    return calls(trained, list(zip(setting.arrays["x"], setting.arrays["y"], strict=True)))
+
+
 class Block(nn.Module):
     """Attention and a small net, each added to what came in."""
 
@@ -303,5 +318,6 @@ WORKLOADS: Table = {
     "lstm": partial(sequences, lambda: nn.LSTM(29, 64, batch_first=True)),
     "gru": partial(sequences, lambda: nn.GRU(29, 128, batch_first=True)),
     "bilstm": partial(sequences, lambda: nn.LSTM(29, 64, 2, batch_first=True, bidirectional=True)),
+    **{name: partial(cnn, sizes) for name, sizes in CNN.items()},
     **{name: partial(gpt, sizes) for name, sizes in GPT.items()},
 }

@@ -44,10 +44,10 @@ def measured(target: Target) -> Target:
     """The target with the multiply-adds of a product from which a BLAS is faster, now or when somebody looked."""
     threads = (os.environ.get(f"{name}_NUM_THREADS", "") for name in ("OMP", "OPENBLAS", "MKL"))
     name = disk.key("crossover", repr(target), native.version(), *threads)
-    known = disk.load(name, "image")
+    known = disk.load(name, "measured")
     if known is None:
         known = str(crossover(target)).encode()
-        disk.save(name, known, "image")
+        disk.save(name, known, "measured")
     return replace(target, blas_from=int(known))
 
 

@@ -133,7 +133,7 @@ def _repeated(planned: Schedule, position: int, rounds: int, target: Target) -> 
     for var in _variables(program.kernels[position]):
         region = Repeat(var, (region,))
     regions = (Repeat(Var("round", rounds), (region,), None, True),)
-    return build_schedule(replace(planned, program=replace(program, regions=regions)), target)
+    return build_schedule(replace(planned, program=replace(program, regions=regions), meeting=None), target)
 
 
 def _variables(kernel: Kernel) -> list[Var]:

@@ -237,9 +237,10 @@ def best(one: Profile, inner: Mapping[Buffer, int], loose: Collection[Buffer] = 
     """The cheapest vector axis of a kernel and its cost; of equal ones the first."""
     least, cheapest = inf, None
     for var, cost in one.costs.items():
-        total = cost.total(inner, loose)
-        if total < least:
-            least, cheapest = total, var
+        if cost.fixed < least:
+            total = cost.total(inner, loose)
+            if total < least:
+                least, cheapest = total, var
     return least, cheapest
 
 

@@ -5,10 +5,11 @@
         for rows, lanes: fold x[rows, k] * packed[k, lanes] over k
 
 A large matrix has its rows so far apart that the lines of a panel lie in few sets of a cache and each in another page.
-All rows of the result read a panel, so a copy costs little. Any expression of a fold that depends on its lanes and on
-no row is packed as a whole and computed once. Columns that fill no tile are a kernel of their own. What depends on rows
-and not on lanes is read along the fold: where that steps from page to page, it is transposed before; where so much of
-it is read for each panel that it leaves the cache, it goes in blocks of rows over panels that are packed before.
+All rows of the result read a panel, so a copy costs little. Threads take panels apart, so theirs have a place for each.
+Any expression of a fold that depends on its lanes and on no row is packed as a whole and computed once. Columns that
+fill no tile are a kernel of their own. What depends on rows and not on lanes is read along the fold: where that steps
+from page to page, it is transposed before; where so much of it is read for each panel that it leaves the cache, it goes
+in blocks of rows over panels that are packed before.
 """
 
 from __future__ import annotations
@@ -43,14 +44,18 @@ from .tiles import independent, variables
 
 FROM: Final = 2**18  # bytes that rows share from which they are packed
 BLOCK: Final = 2**18  # bytes of rows that stay in the second cache
+COLUMNS: Final = 16  # vectors of them from which it pays to transpose rows
 ROWS: Final = 64  # that share them at least
 
 
 @dataclass(slots=True)
 class _Packing:
-    """The buffers so far, their innermost axes, and those of a span that are others in another order."""
+    """The buffers so far, their innermost axes, and those of a span that are others in another order; and whether each
+    panel has a place of its own.
+    """
 
     width: int
+    apart: bool
     inner: dict[Buffer, int]
     buffers: list[Buffer]
     copies: dict[Buffer, Buffer] = field(default_factory=dict)
@@ -72,8 +77,8 @@ class _Packing:
         replaces = not whole.isdisjoint(access.buffer for access, written, _ in kernel.accesses if written)
         if vector.extent <= size or (left and replaces):
             return [kernel]
-        made, transposed = self.transposed(kernel, vector, rows)
-        if made:
+        made, transposed = self.transposed(kernel, vector, rows) if vector.extent >= COLUMNS * lanes else ([], None)
+        if transposed is not None:
             kernel = replace(kernel, body=tuple(transposed.statement(one) for one in kernel.body))
         inside = _blocked(kernel, vector, size)
         before, kernel = inside is not None, inside or kernel
@@ -98,11 +103,11 @@ class _Packing:
         copies: list[Statement] = []
         reads: dict[Expr, Expr] = {}
         for part, loops in shared.items():
-            own = [panel, *loops, lane] if before else [*loops, lane]
-            shape = (*(var.extent for var in own[:-1]), wide * lanes)
-            target = self.buffer(f"{kernel.name}p{len(self.buffers)}", shape, part.dtype, len(own) - 1)
-            element = Access(target, tuple(map(affine, own)))
-            packs = nest(own, (Store(element, source.expression(part)),))
+            places = [panel, *loops, lane] if before or (self.apart and not alone) else [*loops, lane]
+            shape = (*(var.extent for var in places[:-1]), wide * lanes)
+            target = self.buffer(f"{kernel.name}p{len(self.buffers)}", shape, part.dtype, len(shape) - 1)
+            element = Access(target, tuple(map(affine, places)))
+            packs = nest(places if before else [*loops, lane], (Store(element, source.expression(part)),))
             reads[part] = param(element, part.dtype)
             if before:
                 yield replace(kernel, name=f"{kernel.name}_pack", body=packs, vector=lane, wide=wide, jam={})
@@ -113,7 +118,7 @@ class _Packing:
         outside = chain[:at] if alone and not before else [*chain[:at], panel]
         yield replace(kernel, body=nest(outside, (*copies, *inside)), vector=lane, wide=wide)
 
-    def transposed(self, kernel: Kernel, vector: Var, rows: Sequence[Var]) -> tuple[list[Kernel], Substitution]:
+    def transposed(self, kernel: Kernel, vector: Var, rows: Sequence[Var]) -> tuple[list[Kernel], Substitution | None]:
         """Kernels that transpose what a fold reads from page to page in each row, and what is read instead."""
         made: list[Kernel] = []
         renamed: dict[Buffer, Buffer] = {}
@@ -133,7 +138,7 @@ class _Packing:
             loops, store = _chain(copying.body)
             loops.insert(0, loops.pop(axis))
             made.append(replace(copying, name=f"{TRANSPOSE}{buffer.name}", body=nest(loops, store), vector=loops[0]))
-        return made, Substitution(buffers=renamed)
+        return made, Substitution(buffers=renamed) if renamed else None
 
     def buffer(self, name: str, shape: Shape, dtype: DType, inner: int) -> Buffer:
         """A new buffer."""
@@ -142,9 +147,11 @@ class _Packing:
         return self.buffers[-1]
 
 
-def pack(program: Program, inner: Mapping[Buffer, int], width: int) -> tuple[Program, Mapping[Buffer, int]]:
+def pack(
+    program: Program, inner: Mapping[Buffer, int], width: int, apart: bool = False
+) -> tuple[Program, Mapping[Buffer, int]]:
     """The program with the large operands of its tiled kernels packed, and the innermost axes of its buffers."""
-    packing = _Packing(width, dict(inner), list(program.buffers))
+    packing = _Packing(width, apart, dict(inner), list(program.buffers))
     kernels: list[Kernel] = []
     moved: dict[Span, Span] = {}
     whole = {new for span, _ in spans(program.regions) for _, new in span.updates}  # where one kernel writes all of it

@@ -7,7 +7,7 @@ of all repetitions that do not change the matrix.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Final
@@ -23,8 +23,16 @@ OVERHEAD: Final = 8.0  # of one more kernel, in loads
 CLEARLY: Final = 3.0  # times as much must be saved: the costs are rough
 
 
-def relayout(program: Program, profiles: Sequence[Profile], inner: Mapping[Buffer, int], width: int) -> Program:
-    """The program with the copies that pay, given the innermost axes without them; the same one if none does."""
+def relayout(
+    program: Program,
+    profiles: Sequence[Profile],
+    inner: Mapping[Buffer, int],
+    width: int,
+    loose: Collection[Buffer] = (),
+) -> Program:
+    """The program with the copies that pay, given the innermost axes without them; the same one if none does. Those of
+    `loose` buffers cost next to nothing, and come first.
+    """
     based = {buffer.base for buffer in program.buffers}
     writers: dict[Buffer, list[int]] = {}
     for position, one in enumerate(profiles):
@@ -36,7 +44,7 @@ def relayout(program: Program, profiles: Sequence[Profile], inner: Mapping[Buffe
     changed = {span: {old for old, _ in span.updates} for span, _ in spans(program.regions)}
     for span, around in paths(program.regions):
         for position in range(span.start, span.stop):
-            for buffer, axis, gain in _wishes(program.kernels[position], profiles[position], inner):
+            for buffer, axis, gain in _wishes(program.kernels[position], profiles[position], inner, loose):
                 region = _unchanged(writers, changed, span, around, buffer, position)
                 if region is None or buffer.base is not None or buffer in based:
                     continue
@@ -54,11 +62,18 @@ def relayout(program: Program, profiles: Sequence[Profile], inner: Mapping[Buffe
     return insertion.program() if insertion.copies else program
 
 
-def _wishes(kernel: Kernel, one: Profile, inner: Mapping[Buffer, int]) -> Iterator[tuple[Buffer, int, float]]:
+def _wishes(
+    kernel: Kernel, one: Profile, inner: Mapping[Buffer, int], loose: Collection[Buffer]
+) -> Iterator[tuple[Buffer, int, float]]:
     """The buffers that a kernel would like to find in another order: the axis, and what that would save."""
     if any(isinstance(one, Gemm) for one, _ in kernel.statements):
         return
     now, _ = best(one, inner)
+    least, vector = best(one, inner, loose)
+    if least < now:
+        wrong = (place for place in one.costs[vector].along if place[0] in loose and inner[place[0]] != place[1])
+        yield from ((buffer, axis, now - least) for buffer, axis in wrong)
+        return
     own = {buffer: inner[buffer] for buffer in one.buffers}
     for buffer in one.buffers:
         axes = [axis for axis, n in enumerate(buffer.shape) if n > 1 and axis != inner[buffer]]

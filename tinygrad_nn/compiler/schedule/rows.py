@@ -45,7 +45,7 @@ from ..loopir.substitute import Substitution
 
 FIRST: Final = 2**15  # bytes of the first cache
 SECOND: Final = 2**19  # of the second one
-LINE: Final = 16  # rows of which a block has a multiple, if it can: whole vectors
+LINE: Final = 8  # rows of which a block has a multiple, if it can: whole vectors
 RUNS: Final = 8  # that are looked at for a number of rows: a deep model has hundreds, which are like the first ones
 WORTH: Final = 4  # times the cache that must pass through it: else all of it may as well stay there
 
@@ -123,12 +123,9 @@ def _row(kernel: Kernel, var: Var) -> Row | None:
 
 
 def _axis(access: Access, var: Var) -> int | None:
-    """The axis on which an access goes with the rows, where it depends on them nowhere else."""
+    """The axis on which an access goes with the rows."""
     axes = [axis for axis, index in enumerate(access.index) if index == affine(var)]
-    others = [index for axis, index in enumerate(access.index) if axes != [axis]]
-    if len(axes) != 1 or any(isinstance(index, Expr) or index.coefficient(var) for index in others):
-        return None
-    return axes[0] if not any(guard.index.coefficient(var) for guard in access.guards) else None
+    return axes[0] if len(axes) == 1 and not any(guard.index.coefficient(var) for guard in access.guards) else None
 
 
 def _position(block: Sequence[Statement], one: Statement) -> int:
@@ -144,10 +141,11 @@ def _last_let(block: Sequence[Statement], folds: Mapping[Register, None]) -> int
 
 @dataclass(slots=True)
 class _Touched:
-    """The buffers that some kernels read and write."""
+    """The buffers that some kernels read and write, and whether one of them `checks` what it reads."""
 
     reads: set[Buffer] = field(default_factory=set)
     writes: set[Buffer] = field(default_factory=set)
+    checks: bool = False
 
     def add(self, other: _Touched) -> None:
         """Those of other kernels too."""
@@ -161,7 +159,7 @@ class _Touched:
 
 
 def _touched(kernel: Kernel) -> _Touched:
-    found = _Touched()
+    found = _Touched(checks=any(isinstance(one, Check) for one, _ in kernel.statements))
     for access, written, _ in kernel.accesses:
         (found.writes if written else found.reads).add(access.buffer.base or access.buffer)
     return found
@@ -211,7 +209,7 @@ def _run(
         else:
             run.after.append(kernel)
             later.add(own)
-            if any(isinstance(one, Check) for one, _ in kernel.statements):
+            if own.checks:
                 later.writes |= own.reads  # what is checked is used after that
     return run
 

@@ -16,7 +16,7 @@ from ..graph.scalar import FLOAT64
 from ..ops.contract import MATMUL, inner_length
 from ..support.extras import require
 
-FROM: Final = 3 * 10**7  # multiply-adds, about 310 cubed: below, our loops are as fast
+FROM: Final = 3 * 10**7  # multiply-adds, about 310 cubed: below, our loops are faster or as fast everywhere
 _NAMES: Final = {True: "dgemm", False: "sgemm"}
 
 
@@ -41,9 +41,9 @@ def gemm_address(dtype: DType) -> int:
     return int(pointer(capsule, name(capsule)))
 
 
-def is_large(node: Node) -> bool:
-    """Whether a node is a matrix product that a BLAS, where there is one, computes faster than our loops."""
+def is_large(node: Node, least: int = 0) -> bool:
+    """Whether a node is a matrix product that may be left to a BLAS, which is faster from so many multiply-adds on."""
     if node.op is not MATMUL or len(node.shape) != 2 or node.dtype.kind != "f":
         return False
     lengths = (*node.shape, inner_length(node))
-    return prod(lengths) >= FROM and is_fixed(lengths)
+    return prod(lengths) >= max(FROM, least) and is_fixed(lengths)

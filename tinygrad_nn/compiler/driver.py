@@ -261,14 +261,16 @@ STAGES: Final = (
         ((2, lambda made: "\n".join(f"-- graph\n{part.graph}" for part in made.made["merge"].parts)),),
     ),
     Stage("rewrite", rewrite_parts, Job.verify),
-    Stage("plan", lambda job, context: plan_parts(job, context.target.blas), Planned.verify, ((4, _reasons),)),
+    Stage("plan", lambda job, context: plan_parts(job, context.target.products), Planned.verify, ((4, _reasons),)),
     Stage("lower", lambda planned, context: lower_parts(planned), Lowered.verify),
     Stage("assemble", assemble, lambda value: value.verify()),
     Stage("legalize", legalize, Program.verify),
     Stage("rows", lambda program, context: in_blocks(program), Program.verify),
     Stage(
         "schedule",
-        lambda program, context: schedule(program, context.target.width, context.target.registers),
+        lambda program, context: schedule(
+            program, context.target.width, context.target.registers, context.target.threaded
+        ),
         Schedule.verify,
         ((4, lambda made: f"-- loops\n{made.schedule.program}"),),
     ),
@@ -317,7 +319,7 @@ def build(job: Job, target: Target | None = None, owner: str = "", last: str = "
         image = _image(job, made.made, None if known is None else known.image)
         if key is not None and known is None:
             remember(key, image, made.object, made.code, not looking)
-        return replace(made, known=Known(image, made.code, 0))
+        return replace(made, known=Known(image, made.code))
 
 
 def _image(job: Job, made: Mapping[str, Any], known: Image | None) -> Image:

@@ -5,9 +5,10 @@
         for rows, lanes: fold x[rows, k] * packed[k, lanes] over k
 
 A large matrix has its rows so far apart that the lines of a panel lie in few sets of a cache and each in another page.
-All rows of the result read a panel, so a copy costs little. Any expression of a fold that depends on its lanes and on
-no row is packed as a whole and computed once. Columns that fill no tile are a kernel of their own. What depends on rows
-and not on lanes is read along the fold: where that steps from page to page, it is transposed before.
+All rows of the result read a panel, so a copy costs little. Threads take panels apart, so theirs have a place for each.
+Any expression of a fold that depends on its lanes and on no row is packed as a whole and computed once. Columns that
+fill no tile are a kernel of their own. What depends on rows and not on lanes is read along the fold: where that steps
+from page to page, it is transposed before.
 """
 
 from __future__ import annotations
@@ -46,9 +47,12 @@ ROWS: Final = 64  # that share them at least
 
 @dataclass(slots=True)
 class _Packing:
-    """The buffers so far, their innermost axes, and those of a span that are others in another order."""
+    """The buffers so far, their innermost axes, and those of a span that are others in another order; and whether each
+    panel has a place of its own.
+    """
 
     width: int
+    apart: bool
     inner: dict[Buffer, int]
     buffers: list[Buffer]
     copies: dict[Buffer, Buffer] = field(default_factory=dict)
@@ -92,9 +96,10 @@ class _Packing:
         copies: list[Statement] = []
         reads: dict[Expr, Expr] = {}
         for part, loops in shared.items():
-            shape = (*(var.extent for var in loops), wide * lanes)
-            target = self.buffer(f"{kernel.name}p{len(self.buffers)}", shape, part.dtype, len(loops))
-            element = Access(target, (*map(affine, loops), affine(lane)))
+            before = [panel] if self.apart and not alone else []
+            shape = (*(var.extent for var in (*before, *loops)), wide * lanes)
+            target = self.buffer(f"{kernel.name}p{len(self.buffers)}", shape, part.dtype, len(shape) - 1)
+            element = Access(target, (*map(affine, (*before, *loops)), affine(lane)))
             copies += nest([*loops, lane], (Store(element, source.expression(part)),))
             reads[part] = param(element, part.dtype)
         there = Substitution({vector: place}, expressions=reads)
@@ -131,9 +136,11 @@ class _Packing:
         return self.buffers[-1]
 
 
-def pack(program: Program, inner: Mapping[Buffer, int], width: int) -> tuple[Program, Mapping[Buffer, int]]:
+def pack(
+    program: Program, inner: Mapping[Buffer, int], width: int, apart: bool = False
+) -> tuple[Program, Mapping[Buffer, int]]:
     """The program with the large operands of its tiled kernels packed, and the innermost axes of its buffers."""
-    packing = _Packing(width, dict(inner), list(program.buffers))
+    packing = _Packing(width, apart, dict(inner), list(program.buffers))
     kernels: list[Kernel] = []
     moved: dict[Span, Span] = {}
     whole = {new for span, _ in spans(program.regions) for _, new in span.updates}  # where one kernel writes all of it

@@ -45,7 +45,7 @@ from ..loopir.substitute import Substitution
 
 FIRST: Final = 2**15  # bytes of the first cache
 SECOND: Final = 2**19  # of the second one
-LINE: Final = 16  # rows of which a block has a multiple, if it can: whole vectors
+LINE: Final = 8  # rows of which a block has a multiple, if it can: whole vectors
 RUNS: Final = 8  # that are looked at for a number of rows: a deep model has hundreds, which are like the first ones
 WORTH: Final = 4  # times the cache that must pass through it: else all of it may as well stay there
 
@@ -123,12 +123,9 @@ def _row(kernel: Kernel, var: Var) -> Row | None:
 
 
 def _axis(access: Access, var: Var) -> int | None:
-    """The axis on which an access goes with the rows, where it depends on them nowhere else."""
+    """The axis on which an access goes with the rows."""
     axes = [axis for axis, index in enumerate(access.index) if index == affine(var)]
-    others = [index for axis, index in enumerate(access.index) if axes != [axis]]
-    if len(axes) != 1 or any(isinstance(index, Expr) or index.coefficient(var) for index in others):
-        return None
-    return axes[0] if not any(guard.index.coefficient(var) for guard in access.guards) else None
+    return axes[0] if len(axes) == 1 and not any(guard.index.coefficient(var) for guard in access.guards) else None
 
 
 def _position(block: Sequence[Statement], one: Statement) -> int:

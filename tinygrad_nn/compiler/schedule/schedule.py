@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from ...errors import GraphError, message
 from ..loopir.ir import Buffer, Kernel
@@ -16,12 +17,18 @@ from .packing import pack
 from .relayout import relayout
 from .rows import operands
 from .sharing import Shared, shared
+from .threads import Places, may_split, split
 from .tiles import tile, tiled
+
+MEETING: Final = 3 * ALIGNMENT  # bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Schedule:
-    """A program with its layouts, offsets (bytes) and the size of its arena, and the kernels that are one function."""
+    """A program with its layouts, offsets (bytes) and the size of its arena, and the kernels that are one function.
+
+    Where several threads run it, they meet at the place `meeting`: three words, each in a line of memory of its own.
+    """
 
     program: Program
     layouts: Mapping[Buffer, Layout]
@@ -29,6 +36,7 @@ class Schedule:
     size: int
     width: int
     shared: tuple[Shared, ...] = ()
+    meeting: int | None = None
 
     @property
     def constants(self) -> list[Buffer]:
@@ -59,11 +67,14 @@ class Schedule:
                 raise GraphError(message("schedule", got))
             if base is buffer and buffer.role != "temporary":
                 end = ends[buffer]
+        for kernel in self.program.kernels:
+            if kernel.split and not may_split(kernel, kernel.split, Places(self.layouts, self.offsets)):
+                raise GraphError(message("schedule", f"iterations of {kernel.split} in {kernel.name} that meet"))
         return self
 
 
-def schedule(program: Program, width: int, registers: int = 16) -> Schedule:
-    """Choose for so many registers of `width` bytes."""
+def schedule(program: Program, width: int, registers: int = 16, threaded: bool = False) -> Schedule:
+    """Choose for so many registers of `width` bytes, and for several threads where it is to be `threaded`."""
     program = replace(program, kernels=late_updates(program))
     profiles = {kernel: profile(kernel, width) for kernel in program.kernels}
     loose = operands(program)
@@ -84,11 +95,15 @@ def schedule(program: Program, width: int, registers: int = 16) -> Schedule:
             continue
         jam = jams(shaped)
         kernels.append(replace(shaped, jam=jam, wide=1 if jam else together(shaped, width)))
-    program, axes = pack(replace(program, kernels=tuple(kernels)), inner, width)
+    program, axes = pack(replace(program, kernels=tuple(kernels)), inner, width, threaded)
     program = fuse_loops(program)
     layouts = {buffer: layout(buffer, axes[buffer], width) for buffer in program.buffers}
     program, offsets, size = place(program, layouts)
-    return Schedule(program, layouts, offsets, size, width, shared(program, layouts, offsets, width))
+    meeting = None
+    divided = split(program, layouts, offsets, width) if threaded else None
+    if divided is not None:
+        program, meeting, size = divided, size, size + MEETING
+    return Schedule(program, layouts, offsets, size, width, shared(program, layouts, offsets, width), meeting)
 
 
 def fuse_loops(program: Program) -> Program:

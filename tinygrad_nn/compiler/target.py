@@ -19,7 +19,7 @@ class Target:
     fma      whether it multiplies and adds with one rounding; else such steps are written out
     float64  whether it calculates in float64 itself; else a library of its compiler does, which has no such step
     blas     whether its code may call the BLAS of this process
-    threaded whether several threads run its code together
+    threads  how many of them run its code together, at most
     """
 
     triple: str
@@ -29,7 +29,7 @@ class Target:
     fma: bool
     float64: bool = True
     blas: bool = False
-    threaded: bool = False
+    threads: int = 1
 
     @property
     def registers(self) -> int:

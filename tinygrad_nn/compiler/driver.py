@@ -22,6 +22,7 @@ from typing import Any, Final
 from ..config import config, say
 from ..errors import GraphError, message
 from ..graph.graph import Graph
+from .blas import in_parts
 from .codegen import native
 from .codegen.llvm.printer import print_llvm
 from .codegen.native import Code, Object
@@ -29,6 +30,7 @@ from .expand.expand import expand
 from .expand.verify import verify as verify_expanded
 from .image import Image, image_of, written
 from .job import Batches, Job, Part
+from .loopir.ir import BLOCK, Gemm
 from .loopir.program import Program
 from .lower.fusion import Plan
 from .lower.legalize import legal
@@ -224,6 +226,12 @@ def legalize(value: Program | TrainingProgram, context: Context) -> Program:
     return legal(value.program if isinstance(value, TrainingProgram) else value, context.target)
 
 
+def may_share(one: Gemm, threads: int) -> bool:
+    """Whether threads may share a product by a BLAS."""
+    (m, n), k = one.target.shape, one.x.shape[0 if one.tx else 1]
+    return in_parts(one.target.dtype, (m, n, k), one.tx, one.ty, one.shared, BLOCK, threads)
+
+
 def _reasons(made: Compilation) -> str:
     lines = ["-- why a node has a buffer"]
     for part, plan in zip(made.job.parts, made.made["plan"].plans, strict=True):
@@ -269,7 +277,7 @@ STAGES: Final = (
     Stage(
         "schedule",
         lambda program, context: schedule(
-            program, context.target.width, context.target.registers, context.target.threaded
+            program, context.target.width, context.target.registers, context.target.threads, may_share
         ),
         Schedule.verify,
         ((4, lambda made: f"-- loops\n{made.schedule.program}"),),

@@ -17,6 +17,7 @@ from ..ops.contract import MATMUL, inner_length
 from ..support.extras import require
 
 FROM: Final = 3 * 10**7  # multiply-adds, about 310 cubed: below, our loops are as fast
+MERGED: Final = 10**8  # where rows are axes merged: for a BLAS they have to be copied into that order
 _NAMES: Final = {True: "dgemm", False: "sgemm"}
 
 
@@ -41,9 +42,9 @@ def gemm_address(dtype: DType) -> int:
     return int(pointer(capsule, name(capsule)))
 
 
-def is_large(node: Node) -> bool:
+def is_large(node: Node, least: int = FROM) -> bool:
     """Whether a node is a matrix product that a BLAS, where there is one, computes faster than our loops."""
     if node.op is not MATMUL or len(node.shape) != 2 or node.dtype.kind != "f":
         return False
     lengths = (*node.shape, inner_length(node))
-    return prod(lengths) >= FROM and is_fixed(lengths)
+    return prod(lengths) >= least and is_fixed(lengths)

@@ -19,6 +19,7 @@ from ..ops.contract import MATMUL, inner_length
 from ..support.extras import require
 
 FROM: Final = 3 * 10**7  # multiply-adds, about 310 cubed: below, our loops are faster or as fast everywhere
+MERGED: Final = 10**8  # where rows are axes merged: for a BLAS they have to be copied into that order
 _NAMES: Final = {True: "dgemm", False: "sgemm"}
 
 

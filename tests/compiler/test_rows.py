@@ -92,8 +92,19 @@ def cases(n: int) -> dict[str, tuple[Any, list[Any]]]:
         "normalised": (gradients(normalised, (1, 2)), [x, *weights(5, 9, 3)]),
         "embedded": (gradients(embedded, (0, 2)), [RNG.normal(size=(4, 6)), RNG.integers(0, 4, n), *weights(6, 11)]),
         "flattened": (gradients(flattened, (0, 1)), [RNG.normal(size=(n, 3, 4)), *weights(12, 11)]),
+        "scan": (repeated_steps, [RNG.normal(size=(20, n, 5)), *weights(5, 9)]),
         "all pairs": (gradients(all_pairs, (1,)), [x, *weights(5, 9)]),
     }
+
+
+def repeated_steps(x: Any, w: Any) -> Any:
+    """A loop over time: what a step makes of the state is read by the next one only."""
+
+    def step(state: Any, one: Any) -> Any:
+        h, c = state
+        return ((c + (one @ w).tanh() @ w.T @ w).tanh(), (h * 2).sin()), h.sum()
+
+    return tg.scan(step, (x[0] @ w, x[1] @ w), x)
 
 
 def traced(function: Any, *values: Any) -> Graph:

@@ -117,7 +117,14 @@ def program_of(graph: Graph) -> Program:
 
 
 def repeated(regions: tuple[Region, ...]) -> list[Repeat]:
-    return [one for one in regions if isinstance(one, Repeat)]
+    """The regions that go over blocks of rows."""
+    found: list[Repeat] = []
+    for one in regions:
+        if isinstance(one, Repeat) and one.rows:
+            found.append(one)
+        elif isinstance(one, (Repeat, When)):
+            found += repeated(one.body)
+    return found
 
 
 @pytest.mark.parametrize("name", list(cases(2)))

@@ -136,7 +136,7 @@ def test_every_number_of_rows(name: str, small: None) -> None:
         dtype = (np.float32, np.float64)[k % 2]
         values = [one.astype(dtype) if one.dtype.kind == "f" else one for one in values]
         graph = traced(function, *values)
-        outcome = check(graph, values, interpreted=n == 2 * BLOCK + 1)
+        outcome = check(graph, values, interpreted=n == 2 * BLOCK + 1 and name != "scan")  # which has many steps
         assert not outcome.problems, (n, outcome.problems)
         assert bool(repeated(program_of(graph).regions)) == (n >= 2 * BLOCK)
 

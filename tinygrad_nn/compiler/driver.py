@@ -40,7 +40,7 @@ from .notice import announcement
 from .passes.algebra import BEFORE_MERGING, rewrite
 from .passes.merge import merged
 from .recall import Known, key_of, recall, remember
-from .schedule.rows import in_blocks
+from .schedule.rows import block_runs, in_blocks
 from .schedule.schedule import Schedule, schedule
 from .target import Target
 
@@ -245,6 +245,11 @@ def _reasons(made: Compilation) -> str:
     return "\n".join(lines)
 
 
+def _blocks(made: Compilation) -> str:
+    runs = [f"{run.var.extent} blocks of rows: {', '.join(names)}" for run, names in block_runs(made.made["rows"])]
+    return "\n".join(["-- rows", *runs]) if runs else "-- rows: in no blocks"
+
+
 def _size(image: Image) -> str:
     return f"{image.nodes} nodes, {image.kernels} kernels, {image.size} bytes"
 
@@ -273,7 +278,7 @@ STAGES: Final = (
     Stage("lower", lambda planned, context: lower_parts(planned), Lowered.verify),
     Stage("assemble", assemble, lambda value: value.verify()),
     Stage("legalize", legalize, Program.verify),
-    Stage("rows", lambda program, context: in_blocks(program), Program.verify),
+    Stage("rows", lambda program, context: in_blocks(program), Program.verify, ((4, _blocks),)),
     Stage(
         "schedule",
         lambda program, context: schedule(

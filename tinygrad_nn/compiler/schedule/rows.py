@@ -291,7 +291,7 @@ class _Blocks:
         for buffer in program.buffers:
             if buffer.base is not None:
                 self.shapes.setdefault(buffer.base, []).append(buffer)
-        state = (buffer for pair in program.updates for buffer in pair)
+        state = (buffer for span, _ in spans(program.regions) for pair in span.updates for buffer in pair)
         kept = (*program.outputs, *state, *(f.buffer for f in program.faults if f.buffer is not None))
         self.kept = {b for b in program.buffers if b.role != "temporary"} | {b.base or b for b in kept}
 
@@ -452,6 +452,13 @@ def _moved(
         moved = Substitution({row.var: start + affine(var)}, short, {}, {row.var: var}, inner)
         name = f"{kernel.name}_rest" if start.terms == () else kernel.name
         yield replace(kernel, name=name, body=tuple(moved.statement(one) for one in kernel.body))
+
+
+def block_runs(program: Program) -> Iterator[tuple[Repeat, list[str]]]:
+    """The runs in blocks, with the names of their kernels."""
+    for region in _repeated(program.regions):
+        inside = [program.kernels[span.start : span.stop] for span, _ in spans((region,))]
+        yield region, [kernel.name for kernels in inside for kernel in kernels]
 
 
 def operands(program: Program) -> frozenset[Buffer]:

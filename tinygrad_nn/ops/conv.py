@@ -80,6 +80,12 @@ def reach(run: Run) -> tuple[int, int]:
     return run.at + sum(min(0, end) for end in ends), run.at + sum(max(0, end) for end in ends)
 
 
+def places_read(window: Window, taps: int) -> tuple[int, int]:
+    """The first and the last place that any result reads of x, be they inside or not."""
+    ends = [reach(run) for run in _runs(window, taps) if run.taps and run.results]
+    return min((low for low, _ in ends), default=0), max((high for _, high in ends), default=-1)
+
+
 def _meeting(length: int, stride: int, dilation: int, start: int, spread: int) -> Window:
     """The window of that equation, `spread` made positive."""
     sign = 1 if spread > 0 else -1

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache, reduce
 from itertools import product
 from math import gcd, prod
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -38,6 +38,7 @@ class Window(NamedTuple):
 
 
 Windows = tuple[Window, ...]
+PHASES: Final = 4096  # results between two neighbours of what is spread: each is computed by itself
 
 
 class Run(NamedTuple):
@@ -66,7 +67,8 @@ def _runs(window: Window, taps: int) -> tuple[Run, ...]:
     every, runs = spread // shared, []
     for first in range(max(1, min(step, length))):
         place = stride * first + start
-        tap = next((j for j in range(every) if (place + dilation * j) % spread == 0), taps)
+        meets = place % shared == 0
+        tap = -place // shared * pow(dilation // shared, -1, every) % every if meets else taps
         found = max(0, -(-(taps - tap) // every))
         at = (place + dilation * tap) // spread
         count = -(-(length - first) // step)
@@ -78,6 +80,12 @@ def reach(run: Run) -> tuple[int, int]:
     """The first and the last place that a run reads."""
     ends = (run.by * (run.results - 1), run.along * (run.taps - 1))
     return run.at + sum(min(0, end) for end in ends), run.at + sum(max(0, end) for end in ends)
+
+
+def places_read(window: Window, taps: int) -> tuple[int, int]:
+    """The first and the last place that any result reads of x, be they inside or not."""
+    ends = [reach(run) for run in _runs(window, taps) if run.taps and run.results]
+    return min((low for low, _ in ends), default=0), max((high for _, high in ends), default=-1)
 
 
 def _meeting(length: int, stride: int, dilation: int, start: int, spread: int) -> Window:
@@ -108,6 +116,9 @@ def _sizes(roles: str, x: Shape, y: Shape, windows: Windows) -> dict[str, int]:
         raise ShapeError(message("conv", got, f"equal lengths of equal names, and {rank} more axes each"))
     if any(w.length < 0 or w.spread < 1 or not w.stride or not w.dilation for w in windows):
         raise ShapeError(message("conv", f"windows {windows}", "lengths of at least 0, steps that are not 0"))
+    if any(min(w.spread, w.length) > PHASES for w in windows):
+        got = f"a result of {max(w.length for w in windows)} elements, most of them between those that are spread"
+        raise ShapeError(message("conv", got, f"a stride of at most {PHASES}"))
     return sizes
 
 
@@ -149,12 +160,12 @@ def _combinations(windows: Windows, taps: Sequence[int]) -> Iterator[tuple[Run, 
 
 
 def _conv(x: Any, y: Any, roles: str, windows: Windows) -> Any:
-    names = _roles(roles)
+    names, shape = _roles(roles), _conv_shape(x.shape, y.shape, roles, windows)
     combinations = list(_combinations(windows, y.shape[len(names[1]) :]))
     made = [_dense(x, y[..., *(slice(run.tap, None, run.every) for run in runs)], names, runs) for runs in combinations]
     if len(made) == 1:
         return made[0]
-    out: Any = np.empty(_conv_shape(x.shape, y.shape, roles, windows), x.dtype)
+    out: Any = np.empty(shape, x.dtype)
     for runs, part in zip(combinations, made, strict=True):
         out[..., *(slice(run.first, None, run.step) for run in runs)] = part
     return out

@@ -17,7 +17,8 @@ from ...adjoint import SCAN
 from ...errors import TraceError, message
 from ...graph.graph import Graph, Node, is_fixed
 from ...ops.contract import MATMUL, count_products, inner_length, parts
-from ...ops.movement import BROADCAST, CAT, RESHAPE, SLICE, is_squeeze
+from ...ops.conv import CONV
+from ...ops.movement import BROADCAST, CAT, PAD, RESHAPE, SLICE, is_squeeze
 from ...ops.reduce import SUM
 from ...ops.rules import FLOAT64, SELECT_LIMIT, Concatenation, CountingSort, Scatter, op_cost
 from ...ops.scan import STACKED
@@ -273,6 +274,8 @@ def _demand(user: Node, argnum: int, node: Node) -> str:
         return "" if argnum < user.attrs["carries"] else "operand of a scan"
     if user.op.divides and argnum == 1 and user.dtype.kind == "i":
         return "divisors"
+    if user.op is CONV and node.op is PAD:
+        return "padded for a convolution"
     if user.op.kind != "index":
         return ""
     if isinstance(user.op.emit, CountingSort):

@@ -19,6 +19,7 @@ from ...ops.elementwise import CAST, DIV, MUL, NEG, SUB
 from ...ops.movement import BROADCAST, PERMUTE, RESHAPE, SLICE
 from ...ops.source import CONSTANT
 from ...tensor.symbolic import FOLDED_LIMIT
+from .convolution import pad_once
 from .movement import (
     cut_concatenations,
     join_pads,
@@ -221,6 +222,7 @@ PASSES: Final[tuple[Pass, ...]] = (
     cut_concatenations,
     unit_steps,
     join_pads,
+    pad_once,
     strength_reduction,
     read_transposed,
     keep_axes,

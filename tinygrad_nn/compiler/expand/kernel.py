@@ -252,9 +252,12 @@ class Expansion:
         self.b.close(counter, stop, step, (), (), (), start)
 
     def round(self, loop: Loop, envs: list[Env], base: Value | int, step: int) -> None:
-        """The iterations from `base` on, as lanes or together."""
+        """The iterations from `base` on, as lanes or together; the last ones where fewer are left than run together."""
         b, var = self.b, loop.var
         if var is not self.vector:
+            if overlaps(var, step) and isinstance(base, Value):
+                last = b.add(self.extent(var, envs[0]), b.whole(-step))
+                base = b.select(b.compute("lt", BOOL, (base, last)), base, last)
             more = (base + k if isinstance(base, int) else b.add(base, b.whole(k)) for k in range(1, step))
             self.together(loop, envs, [base, *more])
             return
@@ -558,6 +561,13 @@ _EXPAND: Final[dict[type, Callable[[Expansion, Any, Env], None]]] = {
     Check: Expansion.check,
     Gemm: Expansion.gemm,
 }
+
+
+def overlaps(var: Var, step: int) -> bool:
+    """Whether so many iterations at a time come out even in neither or one of whole and short batches: then the last
+    round repeats some of the round before.
+    """
+    return var.tail is not None and bool(var.extent % step or var.tail % step)
 
 
 def _depth(term: tuple[Value, int]) -> int:

@@ -132,11 +132,21 @@ class Expansion:
             self.unrolled(loop, envs, trips <= ALONE)
         else:
             jam = self.kernel.jam.get(var, 1)
-            whole = var.extent // jam * jam
+            if overlaps(var, jam):
+                jam, whole = jam if self.repeatable() else 1, var.extent
+            else:
+                whole = var.extent // jam * jam
             self.counted(loop, envs, jam, whole)
             if whole < var.extent:  # what is left over, together
                 self.left_over(loop, envs, lambda inner: self.together(loop, inner, range(whole, var.extent)))
         self.trips, self.copies = trips, copies
+
+    def repeatable(self) -> bool:
+        """Whether an iteration may run twice: the kernel reads nothing that it writes."""
+        offsets = self.schedule.offsets
+        read = {offsets[access.buffer] for access, is_written, _ in self.kernel.accesses if not is_written}
+        adds = any(isinstance(one, Store) and one.add for one, _ in self.kernel.statements)
+        return not adds and read.isdisjoint(self.written)
 
     def stays(self, loop: Loop, copies: int) -> bool:
         """Whether the code of a loop has a loop in it. Then it is not unrolled: copies of a loop save nothing."""

@@ -226,3 +226,24 @@ def test_a_small_product_is_not_packed() -> None:
     program = compiled(lambda x, y: x @ y, arrays((100, 100), (100, 100))).schedule.program
     assert len(program.kernels) == 1
     assert len(program.buffers) == 3
+
+
+@pytest.mark.parametrize("rows", [26, 31, 35])
+def test_the_rows_of_a_short_last_batch_overlap(everywhere: None, rows: int) -> None:
+    """13 rows a batch and one, five or nine more: the last tile repeats some rows of the one before."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(rows, 14)), rng.normal(size=(rows, 18))
+
+    def trained(compiled: bool) -> Any:
+        tg.manual_seed(0)
+        w = tg.tensor(np.full((14, 18), 0.1, np.float32))
+
+        def step(x: Tensor, y: Tensor) -> Tensor:
+            error = (x @ w).tanh() - y
+            w.copy_(w - 0.01 * (x.T @ error))
+            return (error * error).mean()
+
+        tg.fit(tg.jit(step) if compiled else step, (x, y), 2, batch_size=13, progress=False, seed=0)
+        return w.numpy()
+
+    np.testing.assert_allclose(trained(True), trained(False), rtol=1e-4, atol=1e-6)

@@ -133,11 +133,21 @@ class Expansion:
             self.unrolled(loop, envs, trips <= ALONE)
         else:
             jam = self.kernel.jam.get(var, 1)
-            whole = var.extent // jam * jam
+            if overlaps(var, jam):
+                jam, whole = jam if self.repeatable() else 1, var.extent
+            else:
+                whole = var.extent // jam * jam
             self.counted(loop, envs, jam, whole)
             if whole < var.extent:  # what is left over, together
                 self.left_over(loop, envs, lambda inner: self.together(loop, inner, range(whole, var.extent)))
         self.trips, self.copies = trips, copies
+
+    def repeatable(self) -> bool:
+        """Whether an iteration may run twice: the kernel reads nothing that it writes."""
+        offsets = self.schedule.offsets
+        read = {offsets[access.buffer] for access, is_written, _ in self.kernel.accesses if not is_written}
+        adds = any(isinstance(one, Store) and one.add for one, _ in self.kernel.statements)
+        return not adds and read.isdisjoint(self.written)
 
     def stays(self, loop: Loop, copies: int) -> bool:
         """Whether the code of a loop has a loop in it. Then it is not unrolled: copies of a loop save nothing."""
@@ -251,9 +261,12 @@ class Expansion:
         self.b.close(counter, stop, step, (), (), (), start)
 
     def round(self, loop: Loop, envs: list[Env], base: Value | int, step: int) -> None:
-        """The iterations from `base` on, as lanes or together."""
+        """The iterations from `base` on, as lanes or together; the last ones where fewer are left than run together."""
         b, var = self.b, loop.var
         if var is not self.vector:
+            if overlaps(var, step) and isinstance(base, Value):
+                last = b.add(self.extent(var, envs[0]), b.whole(-step))
+                base = b.select(b.compute("lt", BOOL, (base, last)), base, last)
             more = (base + k if isinstance(base, int) else b.add(base, b.whole(k)) for k in range(1, step))
             self.together(loop, envs, [base, *more])
             return
@@ -564,6 +577,13 @@ _EXPAND: Final[dict[type, Callable[[Expansion, Any, Env], None]]] = {
     Check: Expansion.check,
     Gemm: Expansion.gemm,
 }
+
+
+def overlaps(var: Var, step: int) -> bool:
+    """Whether so many iterations at a time come out even in neither or one of whole and short batches: then the last
+    round repeats some of the round before.
+    """
+    return var.tail is not None and bool(var.extent % step or var.tail % step)
 
 
 def _depth(term: tuple[Value, int]) -> int:

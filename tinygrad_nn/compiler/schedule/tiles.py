@@ -306,10 +306,8 @@ def _rows(loops: Sequence[Rounds], inside: bool) -> Iterator[dict[int, int]]:
 
 
 def _counts(loop: Rounds) -> Iterator[int]:
-    """Numbers of iterations that a tile may have; those of the short last batch are a whole number of tiles too."""
-    for count in range(1, min(loop.extent, ROWS) + 1):
-        if loop.tail is None or (loop.extent % count == 0 and loop.tail % count == 0):
-            yield count
+    """Numbers of iterations that a tile may have; the short last batch has at least one tile too."""
+    yield from range(1, min(loop.extent, loop.tail or loop.extent, ROWS) + 1)
 
 
 def _cost(
@@ -321,11 +319,13 @@ def _cost(
     often: float,
 ) -> float:
     """The cycles of a kernel in tiles, run so `often`, and what its code costs. The last tiles are smaller, and code of
-    their own. Each row has so many operations `around` its folds.
+    their own; of batches they overlap. Each row has so many operations `around` its folds.
     """
     shapes: list[tuple[dict[int, int], int]] = [({}, 1)]
     for loop, count in rows.items():
         whole, left = divmod(loops[loop].extent, count)
+        if left and loops[loop].tail is not None:
+            whole, left = whole + 1, 0
         ends = [(count, whole)] + ([(left, 1)] if left else [])
         shapes = [({**shape, loop: size}, tiles * times) for shape, tiles in shapes for size, times in ends]
     cycles = code = 0.0

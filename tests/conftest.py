@@ -7,11 +7,13 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from tinygrad_nn.compiler import recall
+from tinygrad_nn.compiler.run import crossover
 from tinygrad_nn.config import config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +37,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder.chmod(0o700)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TGNN_CACHE", str(folder))
+        patch.setattr(crossover, "crossover", lambda target: 0)  # no test depends on how fast this machine is
         config.cache_clear()
         yield folder
     config.cache_clear()
@@ -42,8 +45,24 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def nothing_recognised() -> None:
-    """A test may change what the compiler does: programs of other tests are not those it would make."""
+    """Each test has its own programs compiled."""
     recall.forget()
+
+
+class Patch(pytest.MonkeyPatch):
+    """What is changed may be the compiler: what it made before is not what it makes now."""
+
+    def setattr(self, *args: Any, **kwargs: Any) -> None:
+        super().setattr(*args, **kwargs)
+        recall.forget()
+
+
+@pytest.fixture
+def monkeypatch() -> Iterator[pytest.MonkeyPatch]:
+    """That of pytest, after which nothing is recognised."""
+    patch = Patch()
+    yield patch
+    patch.undo()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -207,6 +207,12 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "F.linear": {"weight": matrix, "bias": vector},
     "F.bilinear": {"weight": lambda: tg.ones(2, 3, 3), "bias": lambda: tg.ones(2)},
     "F.conv1d": {"weight": lambda: tg.ones(2, 3, 2), "bias": lambda: tg.ones(2), "x": lambda: tg.ones(1, 3, 4)},
+    "F.conv2d": {"weight": lambda: tg.ones(2, 3, 2, 2), "bias": lambda: tg.ones(2), "x": lambda: tg.ones(1, 3, 4, 4)},
+    "F.conv3d": {"weight": lambda: tg.ones(2, 3, 2, 2, 2), "bias": None, "x": lambda: tg.ones(3, 4, 4, 4)},
+    "F.conv_transpose1d": {"weight": lambda: tg.ones(3, 2, 2), "bias": lambda: tg.ones(2), "x": lambda: tg.ones(3, 4)},
+    "F.conv_transpose2d": {"weight": lambda: tg.ones(3, 2, 2, 2), "bias": None, "x": lambda: tg.ones(3, 4, 4)},
+    "F.unfold": {"x": lambda: tg.ones(3, 4, 4), "kernel_size": lambda: 2},
+    "F.fold": {"x": lambda: tg.ones(8, 12), "output_size": lambda: (5, 4), "kernel_size": lambda: 2},
     "F.embedding": {"index": labels, "weight": matrix},
     "F.prelu": {"weight": lambda: tg.tensor([0.2])},
     "F.layer_norm": {"weight": vector, "bias": vector},
@@ -217,8 +223,12 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "F.binary_cross_entropy_with_logits": {"weight": matrix, "pos_weight": vector},
     "F.gaussian_nll_loss": {"var": matrix},
     "F.glu": {"x": lambda: tg.ones(2, 4), "dim": lambda: 1},
-    "F.max_pool1d": {"x": lambda: tg.ones(1, 2, 6), "kernel_size": lambda: 2},
-    "F.avg_pool1d": {"x": lambda: tg.ones(1, 2, 6), "kernel_size": lambda: 2},
+    **{
+        f"F.{kind}_pool{rank}d": {"x": lambda rank=rank: tg.ones(1, 2, *[6] * rank), name: lambda: 2}
+        for rank in (1, 2)
+        for name in ("kernel_size", "output_size")
+        for kind in (("max", "avg") if name == "kernel_size" else ("adaptive_max", "adaptive_avg"))
+    },
     "F.hinge_embedding_loss": {"target": lambda: matrix().sign()},
     "Tensor.addmv": {"mat": matrix, "self": vector},
     "Tensor.mv": {"vec": vector},

@@ -13,7 +13,7 @@ import pytest
 from tinygrad_nn.config import config
 from tinygrad_nn.errors import ConfigError
 
-FLAGS = ("TGNN_DEBUG", "TGNN_JIT", "TGNN_CACHE", "TGNN_PERF", "TGNN_CPU", "TGNN_VERIFY", "TGNN_QUIET")
+FLAGS = ("TGNN_DEBUG", "TGNN_JIT", "TGNN_CACHE", "TGNN_THREADS", "TGNN_PERF", "TGNN_CPU", "TGNN_VERIFY", "TGNN_QUIET")
 ROOT = Path(__file__).parents[1]
 
 
@@ -31,7 +31,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/someone")
     found = config()
     assert (found.debug, found.jit, found.perf, found.verify, found.quiet) == (0, True, False, False, False)
-    assert found.cpu == "native"
+    assert (found.cpu, found.threads) == ("native", 1)
     assert found.cache == Path("/home/someone/.cache/tinygrad_nn")
 
 
@@ -60,11 +60,12 @@ def test_switches(name: str, field: str, monkeypatch: pytest.MonkeyPatch) -> Non
         assert getattr(config(), field) is value
 
 
-@pytest.mark.parametrize("text", ["7", "-1", "true", " 1", "1.0", "٣"])
+@pytest.mark.parametrize("text", ["7777", "-1", "true", " 1", "1.0", "٣"])
 @pytest.mark.parametrize("name", [name for name in FLAGS if name != "TGNN_CACHE"])
 def test_anything_else_is_named(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, text)
-    expected = {"TGNN_DEBUG": "a number from 0 to 6", "TGNN_CPU": "native, avx2 or sse"}.get(name, "0 or 1")
+    others = {"TGNN_DEBUG": "a number from 0 to 6", "TGNN_CPU": "native, avx2 or sse"}
+    expected = {**others, "TGNN_THREADS": "a number from 1 to 1,024"}.get(name, "0 or 1")
     with pytest.raises(ConfigError, match=rf"\[{name}\] got the value '{text}'; expected {expected}"):
         config()
 

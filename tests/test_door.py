@@ -47,11 +47,17 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "linear": (X, part(2, 3), part(2)),
     "bilinear": (X, part(4, 2), part(5, 3, 2), part(5)),
     "conv1d": (part(2, 3, 7), part(4, 3, 3), part(4)),
+    "conv2d": (part(2, 3, 5, 4), part(4, 3, 3, 2), part(4)),
+    "conv3d": (part(3, 3, 4, 3), part(4, 3, 2, 2, 2), part(4)),
+    "conv_transpose1d": (part(2, 3, 7), part(3, 4, 3), part(4)),
+    "conv_transpose2d": (part(2, 3, 5, 4), part(3, 4, 3, 2), part(4)),
+    "unfold": (part(3, 5, 4), 2),
+    "fold": (part(8, 12), (5, 4), 2),
     "scaled_dot_product_attention": (part(2, 4, 3), part(2, 5, 3), part(2, 5, 2), part(4, 5)),
     "embedding": (INTS, part(3, 2)),
     "one_hot": (INTS, 3),
-    "max_pool1d": (part(2, 3, 7), 2),
-    "avg_pool1d": (part(2, 3, 7), 2),
+    **dict.fromkeys(("max_pool1d", "avg_pool1d", "adaptive_max_pool1d", "adaptive_avg_pool1d"), (part(2, 3, 7), 2)),
+    **dict.fromkeys(("max_pool2d", "avg_pool2d", "adaptive_max_pool2d", "adaptive_avg_pool2d"), (part(3, 7, 5), 2)),
     "layer_norm": (X, (3,), part(3), part(3)),
     "rms_norm": (X, (3,), part(3)),
     "batch_norm": (X, part(3), part(3), part(3), part(3)),
@@ -303,16 +309,18 @@ def test_what_is_no_second_operand(name: str, kind: str) -> None:
 
 # ---- layers ---------------------------------------------------------------------------------------------------------
 
+POOLS = ("Max", "Avg", "AdaptiveMax", "AdaptiveAvg")
 SETTINGS: dict[str, tuple[Any, ...]] = {
     "Linear": (3, 2),
     "Bilinear": (3, 2, 5),
-    "Conv1d": (3, 4, 3),
+    **dict.fromkeys(("Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d"), (3, 4, 2)),
+    "Unfold": (2,),
+    "Fold": ((5, 4), 2),
     "Embedding": (3, 2),
     "LayerNorm": (3,),
     "RMSNorm": (3,),
     "BatchNorm1d": (3,),
-    "MaxPool1d": (2,),
-    "AvgPool1d": (2,),
+    **dict.fromkeys([f"{kind}Pool{rank}d" for kind in POOLS for rank in (1, 2)], (2,)),
     "Threshold": (0.5, 0.25),
     "Unflatten": (0, (2, 2)),
     "Lambda": (lambda x: x,),
@@ -323,9 +331,12 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
 }
 INPUTS: dict[str, tuple[Any, ...]] = {
     "Bilinear": (X, part(4, 2)),
-    "Conv1d": (part(2, 3, 7),),
-    "MaxPool1d": (part(2, 3, 7),),
-    "AvgPool1d": (part(2, 3, 7),),
+    **dict.fromkeys(("Conv1d", "ConvTranspose1d"), (part(2, 3, 7),)),
+    **dict.fromkeys(("Conv2d", "ConvTranspose2d", "Unfold"), (part(3, 5, 4),)),
+    "Conv3d": (part(3, 4, 3, 3),),
+    "Fold": (part(8, 12),),
+    **dict.fromkeys([f"{kind}Pool1d" for kind in POOLS], (part(2, 3, 7),)),
+    **dict.fromkeys([f"{kind}Pool2d" for kind in POOLS], (part(3, 7, 5),)),
     "Embedding": (INTS,),
     "GLU": (part(4, 4),),
     "OneHotEncoder": (part(4, 1),),
@@ -544,5 +555,5 @@ def test_what_is_no_integer_is_said_by_name() -> None:
     ):
         with pytest.raises(DTypeError, match=text):
             call()
-    with pytest.raises(DTypeError, match=r"\[conv1d\] got padding \(1,\); expected an integer or a text"):
-        F.conv1d(tg.ones(1, 2, 5), tg.ones(2, 2, 3), padding=(1,))
+    with pytest.raises(DTypeError, match=r"\[conv1d\] got padding 1.5; expected an integer or a sequence of them or a"):
+        F.conv1d(tg.ones(1, 2, 5), tg.ones(2, 2, 3), padding=1.5)  # type: ignore[arg-type]

@@ -49,7 +49,9 @@ if _TYPE_CHECKING:
     from .anomaly import detect_anomaly as detect_anomaly
     from .autograd import Function as Function
     from .compiler import explain as explain
+    from .compiler import get_num_threads as get_num_threads
     from .compiler import jit as jit
+    from .compiler import set_num_threads as set_num_threads
     from .fitting import fit as fit
     from .fitting.trouble import NonFiniteWarning as NonFiniteWarning
     from .history import History as History
@@ -239,7 +241,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "anomaly": "detect_anomaly",
     "autograd": "Function autograd",
     "callbacks": "callbacks",
-    "compiler": "explain jit",
+    "compiler": "explain get_num_threads jit set_num_threads",
     "data": "data",
     "fitting": "fit",
     "functional": "functional",

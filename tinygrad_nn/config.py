@@ -15,6 +15,7 @@ from .support.folders import cache_place
 
 T = TypeVar("T")
 CPUS: Final = ("native", "avx2", "sse")
+THREADS: Final = 1024  # at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Config:
     debug   TGNN_DEBUG, 0..6: how much the compiler prints
     jit     TGNN_JIT: False runs compiled functions eagerly
     cache   TGNN_CACHE: the folder of compiled code, None for none
+    threads TGNN_THREADS: how many threads run the large kernels of a compiled function together
     perf    TGNN_PERF: write a map of compiled functions for Linux perf
     cpu     TGNN_CPU: "avx2" and "sse" compile for an older processor of this machine's family, "native" for this one
     verify  TGNN_VERIFY: check what every pass and every stage of the compiler makes
@@ -33,6 +35,7 @@ class Config:
     debug: int
     jit: bool
     cache: Path | None
+    threads: int
     perf: bool
     cpu: str
     verify: bool
@@ -46,6 +49,7 @@ def config() -> Config:
         debug=_read("TGNN_DEBUG", "0", {str(n): n for n in range(7)}.get, "a number from 0 to 6"),
         jit=_read("TGNN_JIT", "1", {"0": False, "1": True}.get),
         cache=_folder(),
+        threads=_read("TGNN_THREADS", "1", _number_of_threads, f"a number from 1 to {THREADS:,}"),
         perf=_read("TGNN_PERF", "0", {"0": False, "1": True}.get),
         cpu=_read("TGNN_CPU", "native", {name: name for name in CPUS}.get, "native, avx2 or sse"),
         verify=_read("TGNN_VERIFY", "0", {"0": False, "1": True}.get),
@@ -75,6 +79,11 @@ def _read(name: str, default: str, parse: Callable[[str], T | None], expected: s
     if value is None:
         raise ConfigError(message(name, f"the value {text!r}", expected))
     return value
+
+
+def _number_of_threads(text: str) -> int | None:
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+    return number if 1 <= number <= THREADS else None
 
 
 def _folder() -> Path | None:

@@ -26,6 +26,7 @@ import numpy as np
 from .errors import DataError, FileError, message
 from .nn.preprocessing import KINDS
 from .ops.rules import DTYPES
+from .support.arrays import is_masked
 from .support.files import read, write_atomic
 from .tensor import Tensor
 from .tensor.core import constant
@@ -157,8 +158,8 @@ def _array(kind: str) -> Callable[..., Any]:
         array = np.asarray(value.detach().numpy() if isinstance(value, Tensor) else value)
         if array.dtype.hasobject:
             raise DataError(message("save", f"an array of objects at {place or 'the top'}", "numbers"))
-        if array.dtype.kind not in "biufcSUmM" or not array.dtype.itemsize or np.ma.isMaskedArray(value):
-            what = "masked" if np.ma.isMaskedArray(value) else f"of dtype {array.dtype}"
+        if array.dtype.kind not in "biufcSUmM" or not array.dtype.itemsize or is_masked(value):
+            what = "masked" if is_masked(value) else f"of dtype {array.dtype}"
             raise DataError(message("save", f"an array that is {what} at {place or 'the top'}", "numbers or text"))
         name = f"a{len(arrays)}"
         arrays[name] = array

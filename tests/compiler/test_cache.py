@@ -309,16 +309,17 @@ def test_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_size_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was used longest ago goes first; what does not fit at all goes too."""
+    """What was used longest ago goes first, of both kinds; what does not fit at all goes too."""
     monkeypatch.setattr(cache, "LIMIT", 1000)
+    kinds: list[cache.Kind] = ["o", "image"]
     names = [cache.key(str(k)) for k in range(12)]
     for k, name in enumerate(names[:9]):
-        cache.save(name, bytes(68))  # 100 bytes with the digest
-        os.utime(own(folder) / f"{name}.o", (k, k))
+        cache.save(name, bytes(68), kinds[k % 2])  # 100 bytes with the digest
+        os.utime(own(folder) / f"{name}.{kinds[k % 2]}", (k, k))
     assert cache.load(names[0]) is not None  # used now
-    for name in names[9:]:
-        cache.save(name, bytes(68))
-    left = {path.stem for path in own(folder).glob("*.o")}
+    for k, name in enumerate(names[9:]):
+        cache.save(name, bytes(68), kinds[k % 2])
+    left = {path.stem for path in own(folder).iterdir() if path.name != "key"}
     assert len(left) == 10
     assert left == set(names) - {names[1], names[2]}
 

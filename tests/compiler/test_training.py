@@ -18,7 +18,6 @@ from tests.compiler.pressing import press_ctrl_c
 from tests.compiler.works import Work, X, Y, bits, classifier, equal, fraud, iris, small, state, titanic
 from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn import functional as F
-from tinygrad_nn.compiler import recall
 from tinygrad_nn.compiler.lower import training_loop as epochs_module
 from tinygrad_nn.compiler.run import traces
 from tinygrad_nn.compiler.run.training import Training
@@ -184,7 +183,6 @@ def test_the_size_of_a_chunk_changes_no_bit(evaluated: bool, monkeypatch: pytest
     found = []
     for capacity in (1, 3, 4096):
         monkeypatch.setattr(epochs_module, "CAPACITY", capacity)
-        recall.forget()
         work = small(0.3)
         x, y = tg.tensor(X), tg.tensor(Y)
         if evaluated:

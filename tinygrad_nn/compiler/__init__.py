@@ -8,3 +8,5 @@ from ..ops.libm import arc, area, error, exponential, logarithm, power, trigonom
 from .run.jit import Jitted as Jitted
 from .run.jit import explain as explain
 from .run.jit import jit as jit
+from .run.threads import get_num_threads as get_num_threads
+from .run.threads import set_num_threads as set_num_threads

@@ -16,13 +16,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..graph.graph import Array, DType, Length
+from ..graph.graph import Array, DType, Length, is_fixed
 from ..ops.lookup import Called
 from ..ops.rules import DTYPES
 from .blas import gemm_address
 from .job import Batches, Job
 from .loopir.ir import Gemm
-from .loopir.program import Fault
+from .loopir.program import Crew, Fault
 from .lower.training_loop import TrainingProgram
 from .schedule.arena import Arena, Strided
 from .schedule.schedule import Schedule
@@ -63,6 +63,7 @@ class Image:
     constants  what is there from the beginning: an array, or the dtype whose gemm has its address there
     faults   what each code means, and where the numbers are that were wrong
     nodes, kernels  how many there are, for who asks how large it is
+    threads  how many may run it; if these are several, each has to be given its number
     """
 
     size: int
@@ -74,6 +75,7 @@ class Image:
     nodes: int
     kernels: int
     run: Run | None
+    threads: int
 
     def arena(self) -> Arena:
         """New memory. Raises MissingExtra where a BLAS is needed that is no longer there."""
@@ -107,6 +109,7 @@ def image_of(job: Job, merged: Job, assembled: Any, planned: Schedule) -> Image:
         merged.nodes,
         len(program.kernels),
         _run(job, merged, assembled, planned) if isinstance(assembled, TrainingProgram) else None,
+        next((one.var.extent for one in program.regions if isinstance(one, Crew)), 1),
     )
 
 
@@ -127,12 +130,13 @@ def _run(job: Job, merged: Job, training: TrainingProgram, planned: Schedule) ->
 # ---- as text ------------------------------------------------------------------------------------------------------
 
 _TYPES: Final[Mapping[str, type]] = {one.__name__: one for one in (Image, Run, Strided, Batches, Fault, Called)}
+_FIELDS: Final = {kind: tuple(one.name for one in fields(kind)) for kind in _TYPES.values()}
 _DTYPES: Final[Mapping[str, DType]] = {dtype.name: dtype for dtype in DTYPES}
 
 
 def written(image: Image) -> str:
     """An image as JSON. What is no number, string or list is an object with one field, the name of its type."""
-    return json.dumps(_plain(image), separators=(",", ":"))
+    return json.dumps(image, default=_plain, separators=(",", ":"))
 
 
 def read(text: str) -> Image:
@@ -147,18 +151,17 @@ def read(text: str) -> Image:
 
 
 def _plain(value: Any) -> Any:
+    """What JSON does not know: a dtype, an array, one of our types."""
     kind = type(value)
-    if kind is tuple:
-        return [_plain(one) for one in value]
-    if kind is Length:
-        return {"Length": [int(value), value.tail]}
+    if kind in _FIELDS:
+        content = [getattr(value, name) for name in _FIELDS[kind]]
+        if kind is Strided and not is_fixed(value.shape):  # a dynamic length would be written as the int that it is
+            content[1] = [{"Length": [int(n), n.tail]} if isinstance(n, Length) else n for n in value.shape]
+        return {kind.__name__: content}
     if isinstance(value, np.dtype):
         return {"dtype": value.name}
-    if isinstance(value, (np.ndarray, np.generic)):
-        return {"array": [value.dtype.name, list(value.shape), b64encode(value.tobytes()).decode()]}
-    if kind.__name__ in _TYPES:
-        return {kind.__name__: [_plain(getattr(value, one.name)) for one in fields(value)]}
-    return value
+    array = np.asarray(value)
+    return {"array": [array.dtype.name, array.shape, b64encode(array.tobytes()).decode()]}
 
 
 def _made(value: Any) -> Any:

@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
@@ -39,11 +40,11 @@ _IMPORTED: Final = time.time()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
-    """A program that can be run: its image and its machine code, and the bytes that they take."""
+    """A program that can be run: its image and its machine code, and the bytes that they take where they are kept."""
 
     image: Image
     code: Code
-    size: int
+    size: int = 0
 
 
 _lock: Final = threading.Lock()
@@ -125,13 +126,14 @@ def _entry(key: str) -> str | None:
 def _state() -> str | None:
     """The files of the package, by size and time of the last change; None where one has changed since it was read."""
     found, folders = [], [""]
-    for folder in folders:
-        with os.scandir(_PACKAGE / folder) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    folders += [f"{folder}{entry.name}/"] if entry.name != "__pycache__" else []
-                elif entry.name.endswith(".py"):
-                    status = entry.stat()
-                    found.append((folder, entry.name, status.st_size, status.st_mtime_ns))
+    with suppress(OSError):  # of a package that is no folder
+        for folder in folders:
+            with os.scandir(_PACKAGE / folder) as entries:
+                for entry in entries:
+                    if entry.is_dir():
+                        folders += [f"{folder}{entry.name}/"] if entry.name != "__pycache__" else []
+                    elif entry.name.endswith(".py"):
+                        status = entry.stat()
+                        found.append((folder, entry.name, status.st_size, status.st_mtime_ns))
     changed = any(time >= 1e9 * _IMPORTED for *_, time in found)
     return None if changed or not found else repr((sorted(found), find_spec("scipy") is not None))

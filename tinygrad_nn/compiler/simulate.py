@@ -6,7 +6,9 @@ begins with numbers nobody would compute, and what is reached outside of a buffe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from itertools import zip_longest
 from typing import Any, Final
 
 import numpy as np
@@ -14,20 +16,38 @@ import numpy as np
 from ..errors import GraphError, message
 from ..graph.graph import Array
 from ..graph.scalar import OPERATIONS
-from .expand.code import Block, Call, Check, Expanded, Gemm, Loop, Part, Statement, Store, Value, When, show
+from .expand.code import (
+    Alone,
+    Barrier,
+    Block,
+    Call,
+    Check,
+    Expanded,
+    Gemm,
+    Loop,
+    Part,
+    Statement,
+    Store,
+    Value,
+    When,
+    show,
+)
 from .interp import poison
 from .loopir.faults import raise_code
 from .loopir.ir import Buffer
 from .schedule.arena import Arena
 
 
-def simulate(expanded: Expanded, values: Sequence[Any]) -> tuple[list[Array], list[Array]]:
-    """Outputs and new values of the state for given inputs, as `executor.run`. Raises what a check that fails says."""
+def simulate(expanded: Expanded, values: Sequence[Any], order: Sequence[int] = (0,)) -> tuple[list[Array], list[Array]]:
+    """Outputs and new values of the state for given inputs, as `executor.run`. Raises what a check that fails says.
+
+    Threads run one after the other from barrier to barrier, in this `order` of their numbers.
+    """
     machine = Machine(expanded)
     program = expanded.schedule.program
     for buffer, value in zip(program.inputs, values, strict=True):
         np.copyto(machine.view(buffer), value)
-    code = machine.run()
+    code = machine.run(order)
     if code:
         raise_code(program, code, machine.view)
     states = [machine.view(old) for old, _ in program.updates]
@@ -68,19 +88,62 @@ class Machine:
             self.buffers[buffer] = flat
             if arena is None and buffer.role != "constant" and buffer.base is None:
                 flat[...] = poison(buffer.dtype)
+        self.left = [0]  # by the first thread, for all: the number of a check that failed
 
     def view(self, buffer: Buffer) -> Array:
         """The elements of a buffer."""
         return self.arena.view(self.schedule.at(buffer))
 
-    def run(self) -> int:
+    def run(self, order: Sequence[int] = (0,)) -> int:
         """All statements; 0, or the number of the check that failed."""
         with np.errstate(all="ignore"):
             try:
-                self.body(self.expanded.body)
+                if self.expanded.given:
+                    self.together(order)
+                else:
+                    self.body(self.expanded.body)
             except Stopped as stopped:
                 return int(stopped.args[0])
         return 0
+
+    def together(self, order: Sequence[int]) -> None:
+        """Threads, of which each runs to the next barrier before the others do."""
+        for met in zip_longest(*(self.thread(number, len(order)) for number in order), fillvalue=False):
+            if not all(met):
+                raise GraphError(message("expanded code", "threads that do not meet at a barrier"))
+            if self.left[0]:
+                raise Stopped(self.left[0])
+
+    def thread(self, number: int, threads: int) -> Iterator[bool]:
+        """One of several; it gives True wherever it has to wait."""
+        own = copy(self)
+        own.values = Values(zip(self.expanded.given, map(np.int64, (number, threads, 0)), strict=True))
+        return own.phases(self.expanded.body)
+
+    def phases(self, body: Sequence[Statement]) -> Iterator[bool]:
+        """As `body`, up to the next barrier each time."""
+        for one in body:
+            if isinstance(one, Barrier):
+                yield True
+            elif isinstance(one, Loop):
+                for _ in self.rounds(one):
+                    yield from self.phases(one.body)
+            elif isinstance(one, When):
+                yield from self.phases(one.body) if self.values[one.condition] else ()
+            elif isinstance(one, Part):
+                outer, self.values = self.values, self.known(one)
+                yield from self.phases(one.body)
+                self.values = outer
+            else:
+                self.body((one,))
+
+    def alone(self, one: Alone) -> None:
+        """What one thread does; a check that fails ends all."""
+        if self.values[one.first]:
+            try:
+                self.part(one.part)
+            except Stopped as stopped:
+                self.left[0] = int(stopped.args[0])
 
     def body(self, body: Sequence[Statement]) -> None:
         """One statement after the other."""
@@ -133,17 +196,26 @@ class Machine:
         target, x, y = (self.buffers[self.values[part][0]] for part in (one.target, one.x, one.y))
         left = x[: m * k].reshape((k, m)).T if one.tx else x[: m * k].reshape((m, k))
         right = y[: k * n].reshape((n, k)).T if one.ty else y[: k * n].reshape((k, n))
-        target[: m * n] = (left @ right).ravel()
+        whole = target[: m * n].reshape((m, n))
+        axis, *edges = one.part or (0, None, None)
+        here = slice(*(edge and self.values[edge] for edge in edges))
+        rows, columns = (here, slice(None)) if axis == 0 else (slice(None), here)
+        whole[rows, columns] = (left @ right)[rows, columns]
 
     def loop(self, one: Loop) -> None:
         """Round after round."""
+        for _ in self.rounds(one):
+            self.body(one.body)
+
+    def rounds(self, one: Loop) -> Iterator[None]:
+        """The rounds of a loop, in each of which its body has to be run."""
         values, stop = self.values, self.values[one.stop]
-        at = np.int64(0)
+        at = np.int64(0) if one.start is None else self.values[one.start]
         for carried in one.carried:
             values[carried.inside] = values[carried.before]
         while at < stop or not (at or one.may_be_empty):
             values[one.counter] = at
-            self.body(one.body)
+            yield
             after = [values[carried.after] for carried in one.carried]
             values.update(zip((carried.inside for carried in one.carried), after, strict=True))
             at += one.step
@@ -159,9 +231,13 @@ class Machine:
 
     def part(self, one: Part) -> None:
         """Steps that know what they are given."""
-        outer, self.values = self.values, Values({value: self.values[value] for value in one.known})
+        outer, self.values = self.values, self.known(one)
         self.body(one.body)
         self.values = outer
+
+    def known(self, one: Part) -> Values:
+        """What a part is given."""
+        return Values({value: self.values[value] for value in one.known})
 
     def call(self, one: Call) -> None:
         """A function, with what it is given."""
@@ -195,4 +271,5 @@ _RUN: Final[dict[type, Callable[[Machine, Any], None]]] = {
     Part: Machine.part,
     Call: Machine.call,
     When: Machine.when,
+    Alone: Machine.alone,
 }

@@ -10,6 +10,8 @@ from typing import Final
 from ..graph.graph import DType
 from ..graph.scalar import FLOAT64
 
+NEVER: Final = 2**62  # multiply-adds that no product has
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -19,6 +21,8 @@ class Target:
     fma      whether it multiplies and adds with one rounding; else such steps are written out
     float64  whether it calculates in float64 itself; else a library of its compiler does, which has no such step
     blas     whether its code may call the BLAS of this process
+    blas_from  multiply-adds of a product from which that was measured to be faster; 0 where nobody looked
+    threads  how many of them run its code together, at most
     """
 
     triple: str
@@ -28,11 +32,18 @@ class Target:
     fma: bool
     float64: bool = True
     blas: bool = False
+    blas_from: int = 0
+    threads: int = 1
 
     @property
     def registers(self) -> int:
         """How many registers hold vectors."""
         return 32 if self.width == 64 or self.triple.startswith(("aarch64", "arm64", "riscv")) else 16
+
+    @property
+    def products(self) -> int:
+        """Multiply-adds from which large products are left to a BLAS."""
+        return self.blas_from if self.blas else NEVER
 
     def fuses(self, dtype: DType) -> bool:
         """Whether it multiplies and adds numbers of this dtype with one rounding."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..callbacks import TerminateOnNaN
 from ..compiler.run.jit import Jitted, usable
+from ..compiler.run.threads import get_num_threads
 from ..compiler.run.training import NEVER, Spent, Training
 from ..data.batching import gather
 from ..errors import ConfigError, message
@@ -40,7 +41,8 @@ def prepared(asked: Request) -> Native | None:
         return None
     sets = asked.sets()
     types = tuple((column.shape, column.dtype) for data in sets for column in data)
-    key = (types, len(sets), plan.size, asked.evaluate, asked.shuffle, generator is None, mode.grad, mode.dtype)
+    order = asked.shuffle, generator is None
+    key = (types, len(sets), plan.size, asked.evaluate, order, mode.grad, mode.dtype, get_num_threads())
     try:
         made_for, training, own = step.runs.pop()
     except IndexError:

@@ -1,18 +1,17 @@
-"""What layers compute: linear maps, embeddings, convolution, pooling, normalisation."""
+"""What layers compute: linear maps, embeddings, normalisation."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
 from ..errors import ConfigError, ShapeError, message
 from ..ops.composite import LINEAR
-from ..ops.index import GATHER, SCATTER_ADD, TAKE
+from ..ops.index import SCATTER_ADD, TAKE
 from ..ops.lookup import Called
-from ..ops.movement import PERMUTE, RESHAPE
-from ..support.settings import integer, number
+from ..ops.movement import RESHAPE
+from ..support.settings import number
 from ..tensor import Tensor, no_grad
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
@@ -100,123 +99,9 @@ def _ones_at(axis: int) -> Called:
     return Called("one_hot", "label", axis)
 
 
-def _windows(name: str, x: Tensor, size: int, stride: int, dilation: int) -> Tensor:
-    """(..., L) to (..., L', size): every window of a line."""
-    span = dilation * (size - 1) + 1
-    if size < 1 or stride < 1 or dilation < 1:
-        raise ConfigError(message(name, f"kernel {size}, stride {stride}, dilation {dilation}", "positive numbers"))
-    if x.shape[-1] < span:
-        raise ShapeError(
-            message(name, f"a line of {x.shape[-1]} for a window of {span}", "a line at least as long", "pad it")
-        )
-    count = (x.shape[-1] - span) // stride + 1
-    places = _inside(x.new_arange(count), (count, 1)) * stride + x.new_arange(size) * dilation
-    lines = x.apply(TAKE, _inside(places, (count * size,)), axis=x.ndim - 1)
-    return _inside(lines, (*x.shape[:-1], count, size))
-
-
 def _inside(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The elements under another shape, for the function itself: no view, which somebody could write to."""
     return x.apply(RESHAPE, shape=shape)
-
-
-@takes_data
-def conv1d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: int = 1,
-    padding: int | str = 0,
-    dilation: int = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Cross-correlation: (N, in, L) or (in, L) with (out, in / groups, K) to (N, out, L'). Padding: a number,
-    "valid", "same".
-    """
-    single = x.ndim == 2
-    lines = x.unsqueeze(0) if single else x
-    if lines.ndim != 3 or weight.ndim != 3 or lines.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
-        got = f"shapes {x.shape} and {weight.shape} in {groups} groups"
-        raise ShapeError(message("conv1d", got, "(N, in, L) and (out, in / groups, K)"))
-    check_floats("conv1d", x, weight, bias)
-    out, inner, size = weight.shape
-    left = right = 0 if isinstance(padding, str) else integer("conv1d", "padding", padding, least=0)
-    if padding == "same":
-        if stride != 1:
-            raise ConfigError(message("conv1d", f"padding 'same' with stride {stride}", "stride 1"))
-        left = dilation * (size - 1) // 2
-        right = dilation * (size - 1) - left
-    elif isinstance(padding, str) and padding != "valid":
-        raise ConfigError(message("conv1d", f"padding {padding!r}", "a number, 'valid' or 'same'"))
-    batch = lines.shape[0]
-    padded = _padded(lines, left, right, 0.0)
-    windows = _windows("conv1d", padded, size, stride, dilation)  # (N, in, L', K)
-    count = windows.shape[2]
-    columns = _inside(windows, (batch, groups, inner, count, size)).apply(PERMUTE, order=(1, 0, 3, 2, 4))
-    rows = _inside(columns, (groups, batch * count, inner * size))
-    kernels = _inside(weight, (groups, out // groups, inner * size))
-    values = _inside(rows._product("conv1d", kernels, True), (groups, batch, count, out // groups))
-    result = _inside(values.apply(PERMUTE, order=(1, 0, 3, 2)), (batch, out, count))
-    if bias is not None:
-        result = result + _inside(bias, (*bias.shape, 1))
-    return _inside(result, (out, count)) if single else result
-
-
-def _padded(x: Tensor, left: int, right: int, value: float) -> Tensor:
-    """The last axis made longer with one value."""
-    if left < 0 or right < 0:
-        raise ConfigError(message("pad", f"padding ({left}, {right})", "numbers that are not negative"))
-    if not (left or right):
-        return x
-    ends = [x.new_full((*x.shape[:-1], n), value) for n in (left, right)]
-    return ends[0].cat_with(x, ends[1], dim=-1)
-
-
-def _pool(
-    name: str, x: Tensor, size: int, stride: int | None, padding: int, dilation: int, ceil_mode: bool, value: float
-) -> Tensor:
-    step = size if stride is None else stride
-    if x.ndim == 0 or step < 1:
-        raise ShapeError(message(name, f"shape {x.shape} and stride {step}", "at least one axis, and stride >= 1"))
-    if padding > size // 2:
-        raise ConfigError(message(name, f"padding {padding}", f"at most half of the window, {size // 2}"))
-    length, span = x.shape[-1] + 2 * padding, dilation * (size - 1) + 1
-    extra = 0
-    if ceil_mode and length >= span and (length - span) % step:
-        extra = step - (length - span) % step
-        if length + extra - span >= x.shape[-1] + padding:  # no window starts in the right padding
-            extra = 0
-    return _windows(name, _padded(x, padding, padding + extra, value), size, step, dilation)
-
-
-@takes_data
-def max_pool1d(
-    x: Tensor, kernel_size: int, stride: int | None = None, padding: int = 0, dilation: int = 1, ceil_mode: bool = False
-) -> Tensor:
-    """The largest of every window along the last axis; the first of equal ones gets the gradient."""
-    windows = _pool("max_pool1d", x, kernel_size, stride, padding, dilation, ceil_mode, -math.inf)
-    largest = windows.argmax(-1, keepdim=True)
-    return _inside(windows.apply(GATHER, largest, axis=windows.ndim - 1), windows.shape[:-1])
-
-
-@takes_data
-def avg_pool1d(
-    x: Tensor,
-    kernel_size: int,
-    stride: int | None = None,
-    padding: int = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-) -> Tensor:
-    """The mean of every window along the last axis; padding counts unless told otherwise."""
-    windows = _pool("avg_pool1d", x, kernel_size, stride, padding, 1, ceil_mode, 0.0)
-    ones = x.new_ones((x.shape[-1],))
-    if count_include_pad:
-        ones = _padded(ones, padding, padding, 1.0)
-        counts = _pool("avg_pool1d", ones, kernel_size, stride, 0, 1, ceil_mode, 0.0).sum(-1)
-    else:
-        counts = _pool("avg_pool1d", ones, kernel_size, stride, padding, 1, ceil_mode, 0.0).sum(-1)
-    return windows.sum(-1) / counts
 
 
 def _last_axes(name: str, x: Tensor, shape: Sequence[int]) -> tuple[int, ...]:

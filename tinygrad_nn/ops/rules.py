@@ -218,15 +218,18 @@ def vary_axis(*also: str, operands: int = 1) -> Callable[[np.random.Generator, S
     return vary
 
 
+SLOW = {"div": 8, "sqrt": 8, "quotient": 16, "rem": 16}  # as many others begin while one of these is worked on
+
+
 def op_cost(node: Node) -> int:
-    """Number of scalar operations of an elementwise op."""
+    """Scalar operations of an elementwise op; a division counts as those that could be done meanwhile."""
     return _op_cost(node.op.emit, tuple(operand.dtype for operand in node.inputs), tuple(node.attrs.items()))
 
 
 @lru_cache(maxsize=1024)
 def _op_cost(emit: Any, dtypes: tuple[DType, ...], attrs: tuple[tuple[str, Any], ...]) -> int:
     parts = walk(emit(*(param(k, dtype) for k, dtype in enumerate(dtypes)), **dict(attrs)))
-    return sum(part.op not in ("param", "const") for part in parts)
+    return sum(SLOW.get(part.op, 1) for part in parts if part.op not in ("param", "const"))
 
 
 def unary(

@@ -232,7 +232,7 @@ class Optimizer:
             raise ConfigError(
                 message(type(self).__name__, "a single tensor", "an iterable of parameters", "pass [tensor]")
             )
-        listed = _listed(type(self).__name__, f"a {type(params).__name__}", params)
+        listed = _listed(type(self).__name__, lambda: f"a {type(params).__name__}", params)
         if not listed:
             raise ConfigError(message(type(self).__name__, "no parameters", hint="pass model.parameters()"))
         groups = listed if isinstance(listed[0], dict) else [{"params": listed}]
@@ -248,7 +248,7 @@ class Optimizer:
             got = f"a group that is {shown(group)}"
             raise ConfigError(message(name, got, "a dict with 'params', the parameters of the group"))
         given = group["params"]
-        own = [given] if isinstance(given, Tensor) else _listed(name, f"params {shown(given)}", given)
+        own = [given] if isinstance(given, Tensor) else _listed(name, lambda: f"params {shown(given)}", given)
         params = list({id(p): p for p in own}.values())
         known = {p for other in self.param_groups for p in other["params"]}
         for p in params:
@@ -446,13 +446,14 @@ class Optimizer:
         return printable(f"{type(self).__name__} (\n{groups}\n)")
 
 
-def _listed(owner: str, got: str, given: Any) -> list[Any]:
+def _listed(owner: str, got: Callable[[], str], given: Any) -> list[Any]:
+    """What was given, as a list; `got` has the words for what is none: those of many tensors take long."""
     if not isinstance(given, Iterable) or isinstance(given, (str, bytes, Mapping, range)):
-        raise ConfigError(message(owner, got, "an iterable of parameters", "pass model.parameters()"))
+        raise ConfigError(message(owner, got(), "an iterable of parameters", "pass model.parameters()"))
     try:
         return list(given)
     except TypeError:  # of a 0-d array
-        raise ConfigError(message(owner, got, "an iterable of parameters", "pass model.parameters()")) from None
+        raise ConfigError(message(owner, got(), "an iterable of parameters", "pass model.parameters()")) from None
 
 
 def _numbered(group: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ as they are indexed.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -25,6 +26,15 @@ Names: TypeAlias = tuple[str, ...] | None
 IMPUTE = "impute (data.MeanImputer) or drop these rows"
 
 
+def is_masked(value: object) -> bool:
+    """Whether something is a masked array. NumPy loads `numpy.ma` late, and whoever has one has it loaded.
+
+    >>> is_masked(np.ma.array([1.0, 2.0], mask=[True, False])), is_masked(np.ones(2))
+    (True, False)
+    """
+    return isinstance(value, getattr(sys.modules.get("numpy.ma"), "MaskedArray", ()))
+
+
 def as_array(op: str, value: object, what: str = "data") -> Array:
     """`value` (array, or nested lists of equal lengths) as a numeric array.
 
@@ -33,7 +43,7 @@ def as_array(op: str, value: object, what: str = "data") -> Array:
     >>> as_array("fit", [[1, 2], [3, 4]]).shape
     (2, 2)
     """
-    if isinstance(value, np.ma.MaskedArray):
+    if is_masked(value):
         raise DataError(message(op, f"{what} that is a masked array", "an array: its mask would be lost",
                                 "fill it with x.filled(value), or drop what is masked"))
     if isinstance(value, range):

@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import DTypeError, GraphError, ShapeError, TinygradError, TooLarge, message
 from ..graph.graph import DType
 from ..ops.rules import DTYPES, FLOAT32, INT32, INT64
+from ..support.arrays import is_masked
 from ..support.memory import check_shape_fits
 from .core import Core, check_dtype, mode
 
@@ -69,7 +70,7 @@ def array_of(name: str, data: Any, dtype: Any = None, copy: bool = False, fracti
         data = _plain(name, data)
     elif isinstance(data, range):
         check_shape_fits(name, (max(0, (data.stop - data.start) // data.step),), 8)
-    if isinstance(data, np.ma.MaskedArray):
+    if is_masked(data):
         hint = "fill it with x.filled(value), and keep ~x.mask as a tensor of its own"
         raise DTypeError(message(name, "a masked array, whose mask would be lost", "an array", hint))
     try:

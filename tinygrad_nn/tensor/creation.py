@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import ConfigError, DTypeError, ShapeError, message
 from ..graph.graph import DType
 from ..ops.rules import BOOL, DTYPES, INT64
+from ..support.arrays import is_masked
 from ..support.memory import check_shape_fits
 from ..support.settings import shown, typed
 from .arrays import array_of, shared
@@ -51,7 +52,7 @@ def as_tensor(data: Any, dtype: Any = None) -> Tensor:
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     """A tensor on the memory of an array, which must have one of the five dtypes."""
-    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray) or array.dtype not in DTYPES:
+    if not isinstance(array, np.ndarray) or is_masked(array) or array.dtype not in DTYPES:
         got = f"{type(array).__name__} {getattr(array, 'dtype', '')}".strip()
         raise DTypeError(message("from_numpy", got, "an array of bool, int32, int64, float32 or float64"))
     return _finish(shared(array), False)

@@ -22,6 +22,7 @@ PACKAGE: Final = Path(__file__).parents[1]
 _HOME: Final = os.path.join(PACKAGE, "")
 _CHECKS: Final = os.path.join(PACKAGE, "testing", "")
 _RECORDER: Final = tuple(os.path.join(_CHECKS, name) for name in ("callers.py", "coverage.py"))
+_BETWEEN: Final = (*_RECORDER, os.path.join(PACKAGE, "compiler", "trace.py"))  # what the user wrote passes there
 _MAKERS: Final = (  # what these make is not what the user wrote: checks, rewrites, gradients, random tensors, scores
     _CHECKS,
     *(os.path.join(PACKAGE, name, "") for name in ("compiler", "viz")),
@@ -65,7 +66,7 @@ class Lines:
         return None
 
     def _kind(self, name: str) -> str:
-        if name in _RECORDER:
+        if name in _BETWEEN:
             return "between"
         if name.startswith(_MAKERS):
             return "other"

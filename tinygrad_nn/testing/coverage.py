@@ -154,12 +154,12 @@ class Recorder:
         finally:
             self.walks.pop()
 
-    def _trace(self, original: Any, *args: Any) -> Any:
+    def _trace(self, original: Any, *args: Any, **options: Any) -> Any:
         """A function is traced: the walks in it will be run whenever the compiled code is."""
         seen = _Trace()
         self.traces.append(seen)
         try:
-            traced = original(*args)
+            traced = original(*args, **options)
         finally:
             self.traces.pop()
         for node in traced.graph.nodes[-1:]:

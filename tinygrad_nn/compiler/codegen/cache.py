@@ -25,8 +25,8 @@ from ...support.folders import NO_LINK, POSIX, is_private, opened
 LIMIT: Final = 64 * 2**20  # bytes in all
 SIGNATURE: Final = 32  # bytes before the code
 KEY: Final = "key"
-Kind = Literal["o", "image"]  # object code, and what is known of it
-KINDS: Final = (".o", ".image")
+Kind = Literal["o", "image", "measured"]  # object code, what is known of it, and of this machine
+KINDS: Final = (".o", ".image", ".measured")
 STALE: Final = 3600  # seconds after which a file that nobody has renamed was left behind
 
 

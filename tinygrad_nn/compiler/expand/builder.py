@@ -173,13 +173,15 @@ class Builder:
 
     def close(
         self, counter: Value, stop: Value, step: int, befores: Sequence[Value], insides: Sequence[Value],
-        afters: Sequence[Value],
+        afters: Sequence[Value], start: Value | None = None,
     ) -> list[Value]:  # fmt: skip
-        """End a loop; what it carried has these values at the end of a round. The results."""
+        """End a loop; what it carried has these values at the end of a round. The results. One with a `start` may have
+        no round.
+        """
         body = tuple(self.levels.pop().body)
         depth = len(self.levels) - 1
         results = [Value("result", (), one.dtype, one.lanes, depth, None) for one in befores]
         carried = tuple(map(Carried, befores, insides, afters, results))
-        self.do(Loop(counter, stop, step, carried, body))
+        self.do(Loop(counter, stop, step, carried, body, start is not None, start))
         self.made += 6 + len(carried)
         return results

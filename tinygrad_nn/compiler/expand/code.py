@@ -66,7 +66,7 @@ class Check:
 @dataclass(frozen=True, slots=True, eq=False)
 class Gemm:
     """`target = x @ y`, matrices of (m, k) and (k, n) that are read transposed where `tx` and `ty` say so, by the gemm
-    at the machine address `function`.
+    at the machine address `function`. A `part` of it is, on this axis of the target, what is from here up to there.
     """
 
     function: Value
@@ -76,6 +76,7 @@ class Gemm:
     sizes: tuple[int, int, int]
     tx: bool
     ty: bool
+    part: tuple[int, Value, Value] | None = None
 
 
 class Carried(NamedTuple):
@@ -89,7 +90,9 @@ class Carried(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loop:
-    """`for counter in range(0, stop, step)`, with at least one round; one that `may_be_empty` carries nothing."""
+    """`for counter in range(start, stop, step)`, with at least one round; one that `may_be_empty` carries nothing.
+    Without a `start` it begins with 0.
+    """
 
     counter: Value
     stop: Value
@@ -97,6 +100,7 @@ class Loop:
     carried: tuple[Carried, ...]
     body: tuple[Statement, ...]
     may_be_empty: bool = False
+    start: Value | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,15 +147,36 @@ class When:
     body: tuple[Statement, ...]
 
 
-Statement = Value | Store | Check | Gemm | Loop | Block | Part | Call | When
+@dataclass(frozen=True, slots=True, eq=False)
+class Alone:
+    """Steps of one of several threads, where `first` holds; what their check says is left for all others."""
+
+    first: Value
+    part: Part
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Barrier:
+    """So many threads wait for each other, by calls of the function at the machine address `calm` when it takes long.
+    All stop if a check did not hold.
+    """
+
+    threads: Value
+    calm: Value
+
+
+Statement = Value | Store | Check | Gemm | Loop | Block | Part | Call | When | Alone | Barrier
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expanded:
-    """The steps of a schedule, whose arena they work on."""
+    """The steps of a schedule, whose arena they work on. Several threads are `given` their number, how many there are,
+    and what to call when they have to wait long.
+    """
 
     schedule: Schedule
     body: tuple[Statement, ...]
+    given: tuple[Value, ...] = ()
 
     def __str__(self) -> str:
         return show(self.body)
@@ -196,9 +221,15 @@ class _Shown:
                 yield f"{indent}call {one.function.name}: {buffers}; {self.all(one.given)}"
             elif isinstance(one, Loop):
                 carried = "".join(f", {self.name(c.inside)} from {self.name(c.before)}" for c in one.carried)
-                yield f"{indent}for {self.name(one.counter)} to {self.name(one.stop)} by {one.step}{carried}:"
+                start = f" from {self.name(one.start)}" if one.start is not None else ""
+                yield f"{indent}for {self.name(one.counter)}{start} to {self.name(one.stop)} by {one.step}{carried}:"
                 yield from self.lines(one.body, indent + "  ")
                 yield from (f"{indent}{self.name(c.result)} = {self.name(c.after)}" for c in one.carried)
+            elif isinstance(one, Barrier):
+                yield f"{indent}barrier of {self.name(one.threads)}"
+            elif isinstance(one, Alone):
+                yield f"{indent}alone if {self.name(one.first)}:"
+                yield from self.lines(one.part.body, indent + "  ")
             else:
                 head = f"when {self.name(one.condition)}" if isinstance(one, When) else f"block {one.name}"
                 yield f"{indent}{head}:"

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from ...graph.scalar import BOOL, INT64
 from ..loopir.ir import TAIL, Access, Buffer, Kernel, Var
-from ..loopir.program import Region, Repeat, Span, When
+from ..loopir.program import Crew, Phase, Region, Repeat, Span, When
 from ..schedule.schedule import Schedule
 from ..schedule.sharing import Shared
 from .builder import Builder
-from .code import Block, Call, Expanded, Function, Loop, Part, Statement, Value
+from .code import Alone, Barrier, Block, Call, Expanded, Function, Loop, Part, Statement, Value
 from .code import When as Condition
 from .kernel import Env, Expansion
 
@@ -27,20 +28,26 @@ PART: Final = 3000  # steps of a function from which more kernels go to another
 def expand(schedule: Schedule, lanes: int | None = None) -> Expanded:
     """A schedule as explicit steps, for vectors of its width or of so many lanes."""
     expander = Expander(schedule, lanes)
-    return Expanded(schedule, tuple(expander.regions(schedule.program.regions, Scope({}, None))))
+    given = () if schedule.meeting is None else tuple(Value("given", (), INT64, 0, 0, None) for _ in range(3))
+    body = expander.regions(schedule.program.regions, Scope({}, None, given))
+    return Expanded(schedule, tuple(body), given)
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is known around a region: the rounds of repetitions, and whether the batch is the short last one."""
+    """What is known around a region: the rounds of repetitions, and whether the batch is the short last one; of
+    several threads the number of this one, how many there are, and what they call when they have to wait long.
+    """
 
     rounds: dict[Var, Value]
     tail: Value | None
+    threads: tuple[Value, ...] = ()
 
     @property
     def known(self) -> tuple[Value, ...]:
         """All of it."""
-        return (*self.rounds.values(), *((self.tail,) if self.tail is not None else ()))
+        tail = () if self.tail is None else (self.tail,)
+        return (*dict.fromkeys((*self.threads, *self.rounds.values())), *tail)
 
     @property
     def env(self) -> Env:
@@ -66,6 +73,11 @@ class Expander:
                 body += self.span(region, scope)
             elif isinstance(region, Repeat):
                 body += self.repeat(region, scope)
+            elif isinstance(region, Crew):
+                rounds = {**scope.rounds, region.var: scope.threads[0]}
+                body += self.regions(region.body, replace(scope, rounds=rounds))
+            elif isinstance(region, Phase):
+                body += self.phase(region, scope)
             else:
                 body += self.when(region, scope)
         return body
@@ -88,7 +100,7 @@ class Expander:
                 self.size += 1
                 continue
             body = self.b.begin()
-            Expansion(self.b, self.schedule, kernel, self.lanes).body(kernel.body, [scope.env])
+            Expansion(self.b, self.schedule, kernel, self.lanes, scope.threads).body(kernel.body, [scope.env])
             blocks.append(Block(kernel.name, tuple(body)))
             self.size += self.b.made
         return blocks
@@ -103,7 +115,7 @@ class Expander:
     def call(self, kernel: Kernel, one: Shared, scope: Scope) -> Call:
         """A kernel that shares its function with others."""
         if one not in self.functions:
-            self.functions[one] = self.function(one)
+            self.functions[one] = self.function(one, scope)
         b, call, offsets = self.b, one.calls[kernel], self.schedule.offsets
         buffers: dict[int, Buffer] = {}
         for buffer in call.buffers:
@@ -111,9 +123,10 @@ class Expander:
         given = [scope.rounds[var] for var in call.variables]
         given += [b.const(number.value, number.dtype) for number in call.numbers]
         given += [b.const(False, BOOL) if scope.tail is None else scope.tail] * one.tail
+        given += scope.threads
         return Call(self.functions[one], tuple(buffers.values()), tuple(given))
 
-    def function(self, one: Shared) -> Function:
+    def function(self, one: Shared, scope: Scope) -> Function:
         """The function of several kernels, whose buffers lie in one place where those of the others do."""
         b, offsets = self.b, self.schedule.offsets
         body = b.begin()
@@ -123,8 +136,11 @@ class Expander:
         registers = {number.value: Value("given", (), number.dtype, 0, 0, None) for number in one.numbers}
         if one.tail:
             registers[TAIL] = Value("given", (), BOOL, 0, 0, None)
-        Expansion(b, self.schedule, one.kernel, self.lanes).body(one.kernel.body, [Env({**rounds}, {**registers})])
-        return Function(one.kernel.name, tuple(starts), (*rounds.values(), *registers.values()), tuple(body))
+        threads = tuple(Value("given", (), INT64, 0, 0, None) for _ in scope.threads)
+        expansion = Expansion(b, self.schedule, one.kernel, self.lanes, threads)
+        expansion.body(one.kernel.body, [Env({**rounds}, {**registers})])
+        given = (*rounds.values(), *registers.values(), *threads)
+        return Function(one.kernel.name, tuple(starts), given, tuple(body))
 
     def repeat(self, region: Repeat, scope: Scope) -> list[Statement]:
         """A loop whose count may be known only when it runs."""
@@ -134,7 +150,7 @@ class Expander:
         inside, tail = self.b.begin(), scope.tail
         if region.tail:
             tail = b.compute("eq", BOOL, (b.add(counter, b.whole(1)), count))
-        scope = Scope({**scope.rounds, region.var: counter}, tail)
+        scope = Scope({**scope.rounds, region.var: counter}, tail, scope.threads)
         inside += self.regions(region.body, scope)
         return [*body, Loop(counter, count, 1, (), tuple(inside), may_be_empty=True)]
 
@@ -148,6 +164,20 @@ class Expander:
             scope = replace(scope, tail=short)
         case = self.part("case", scope, lambda: self.regions(region.body, scope))
         return [*body, Condition(holds, (*inside, case))]
+
+    def phase(self, region: Phase, scope: Scope) -> list[Statement]:
+        """What threads do before they wait for each other."""
+        b, body = self.b, list[Statement]()
+        number, threads, calm = scope.threads
+        body += b.begin()
+        for one in region.body:
+            if isinstance(one, Span) and self.schedule.program.kernels[one.start].split:
+                body += self.span(one, scope)
+                continue
+            steps = b.begin()
+            first = b.compute("eq", BOOL, (number, b.whole(0)))
+            body += [*steps, Alone(first, self.part("alone", scope, partial(self.regions, (one,), scope)))]
+        return [*body, Barrier(threads, calm)]
 
     def element(self, access: Access, scope: Scope) -> Value:
         """An integer that regions depend on."""

@@ -15,6 +15,7 @@ from ...errors import GraphError, message
 from ...graph.graph import DType
 from ...graph.scalar import BOOL, DTYPES, INT64, Expr, param, walk
 from ..loopir.ir import (
+    BLOCK,
     TAIL,
     Access,
     Affine,
@@ -86,12 +87,17 @@ class Changes:
 class Expansion:
     """One kernel while its steps are made."""
 
-    def __init__(self, builder: Builder, schedule: Schedule, kernel: Kernel, lanes: int | None) -> None:
-        """Vectors have so many lanes, or as many as the machine's."""
+    def __init__(
+        self, builder: Builder, schedule: Schedule, kernel: Kernel, lanes: int | None, threads: Sequence[Value] = ()
+    ) -> None:
+        """Vectors have so many lanes, or as many as the machine's. Of several `threads`, the number of the one that
+        runs this, and how many there are.
+        """
         self.b, self.schedule, self.kernel = builder, schedule, kernel
         self.lane_count = lanes or max(1, schedule.width // _itemsize(kernel))
         self.count = kernel.wide * self.lane_count
         self.vector = kernel.vector if self.count > 1 else None
+        self.threads, self.split = threads, kernel.split if threads else None
         self.lanes = 0  # in the vector loop, the count
         self.reach = 0  # where the last of its vectors ends
         self.mask: Value | None = None  # which of them are iterations; None: all
@@ -122,7 +128,7 @@ class Expansion:
         self.trips *= -(-var.extent // (self.count if var is self.vector else 1))
         if var is self.vector:
             self.vector_loop(loop, envs)
-        elif var not in self.kernel.jam and not self.stays(loop, copies):
+        elif var not in self.kernel.jam and var is not self.split and not self.stays(loop, copies):
             self.copies *= max(1, var.extent)
             self.unrolled(loop, envs, trips <= ALONE)
         else:
@@ -130,7 +136,7 @@ class Expansion:
             whole = var.extent // jam * jam
             self.counted(loop, envs, jam, whole)
             if whole < var.extent:  # what is left over, together
-                self.together(loop, envs, range(whole, var.extent))
+                self.left_over(loop, envs, lambda inner: self.together(loop, inner, range(whole, var.extent)))
         self.trips, self.copies = trips, copies
 
     def stays(self, loop: Loop, copies: int) -> bool:
@@ -163,7 +169,7 @@ class Expansion:
             while whole + self.count < var.extent:
                 self.count *= 2
             self.lanes, self.reach = self.count, whole + self.count
-            self.round(loop, envs, whole, self.count)
+            self.left_over(loop, envs, lambda inner: self.round(loop, inner, whole, self.count))
             self.count = count
         self.lanes, self.mask = 0, None
         for env, old in zip(envs, before, strict=True):
@@ -191,6 +197,9 @@ class Expansion:
 
     def counted(self, loop: Loop, envs: list[Env], step: int, whole: int) -> None:
         """The loop up to `whole`, so many iterations a round; registers that change are carried."""
+        if loop.var is self.split:
+            self.own_rounds(loop, envs, step, whole)
+            return
         if whole <= step:
             if whole > 0:
                 self.round(loop, envs, 0, step)
@@ -208,6 +217,38 @@ class Expansion:
         results = b.close(counter, stop, step, befores, insides, afters)
         for (k, register), result in zip(carried, results, strict=True):
             envs[k].registers[register] = result
+
+    def own_rounds(self, loop: Loop, envs: list[Env], step: int, whole: int) -> None:
+        """The rounds of a loop that are this thread's; it changes no registers from outside."""
+        b = self.b
+        stop = self.extent(loop.var, envs[0]) if whole == loop.var.extent else b.whole(whole)
+        rounds = b.compute("quotient", INT64, (b.add(stop, b.whole(step - 1)), b.whole(step)))
+        first, last = (b.compute("mul", INT64, (edge, b.whole(step))) for edge in self.share(rounds))
+        self.ranged(first, last, step, lambda counter, inner: self.round(loop, inner, counter, step), envs)
+
+    def share(self, rounds: Value) -> list[Value]:
+        """Which of so many rounds are this thread's: the first one, and the end."""
+        b, (number, threads, *_) = self.b, self.threads
+        edges = (b.compute("mul", INT64, (edge, rounds)) for edge in (number, b.add(number, b.whole(1))))
+        return [b.compute("quotient", INT64, (edge, threads)) for edge in edges]
+
+    def left_over(self, loop: Loop, envs: list[Env], fill: Callable[[list[Env]], None]) -> None:
+        """The last iterations of a loop, less than a round; of several threads the last one runs them."""
+        if loop.var is not self.split:
+            fill(envs)
+            return
+        b, (number, threads, *_) = self.b, self.threads
+        mine = b.compute("eq", BOOL, (b.add(number, b.whole(1)), threads))
+        start = b.select(mine, b.whole(0), b.whole(1))
+        self.ranged(start, b.whole(1), 1, lambda _, inner: fill(inner), envs)
+
+    def ranged(
+        self, start: Value, stop: Value, step: int, fill: Callable[[Value, list[Env]], None], envs: list[Env]
+    ) -> None:
+        """A loop that may have no round, and so leaves nothing."""
+        counter, _ = self.b.open(())
+        fill(counter, [Env(dict(env.variables), dict(env.registers)) for env in envs])
+        self.b.close(counter, stop, step, (), (), (), start)
 
     def round(self, loop: Loop, envs: list[Env], base: Value | int, step: int) -> None:
         """The iterations from `base` on, as lanes or together."""
@@ -311,7 +352,14 @@ class Expansion:
         (m, n), k = one.target.shape, one.x.shape[0 if one.tx else 1]
         function = self.load(self.site(Access(one.function, ())), env)
         target, x, y = (self.b.start(part, self.schedule.offsets[part]) for part in (one.target, one.x, one.y))
-        self.b.do(code.Gemm(function, target, x, y, (m, n, k), one.tx, one.ty))
+        part = None
+        if self.split is not None:
+            first, last = self.share(self.b.whole(self.split.extent))
+            begin, end = (self.b.compute("mul", INT64, (edge, self.b.whole(BLOCK))) for edge in (first, last))
+            most = self.b.whole(one.target.shape[one.shared])
+            end = self.b.select(self.b.compute("lt", BOOL, (end, most)), end, most)
+            part = one.shared, begin, end
+        self.b.do(code.Gemm(function, target, x, y, (m, n, k), one.tx, one.ty, part))
 
     # ---- expressions ----------------------------------------------------------------------------------------------
 

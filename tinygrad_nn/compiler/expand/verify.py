@@ -7,12 +7,28 @@ booleans, indices int64. What is reached without a mask, at a constant place, li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from ...errors import GraphError, message
 from ...graph.scalar import BOOL, INT64, OPERATIONS
-from .code import Block, Call, Check, Expanded, Function, Gemm, Loop, Part, Statement, Store, Value, When, show
+from .code import (
+    Alone,
+    Barrier,
+    Block,
+    Call,
+    Check,
+    Expanded,
+    Function,
+    Gemm,
+    Loop,
+    Part,
+    Statement,
+    Store,
+    Value,
+    When,
+    show,
+)
 
 LITERALS: Final = ("const", "steps")
 ADDRESSES: Final = ("start", "address")
@@ -20,7 +36,7 @@ ADDRESSES: Final = ("start", "address")
 
 def verify(expanded: Expanded) -> Expanded:
     """Check the invariants and return the code. Raises GraphError that shows the statement."""
-    Verifier(expanded).body(expanded.body, set(), 0)
+    Verifier(expanded).body(expanded.body, set(expanded.given), 0)
     return expanded
 
 
@@ -93,6 +109,9 @@ class Verifier:
     def gemm(self, one: Gemm, known: set[Value], depth: int) -> None:
         """Matrices that fit their buffers."""
         self.uses(one, known, one.function, one.target, one.x, one.y)
+        if one.part is not None:
+            self.uses(one, known, *one.part[1:])
+            _require(all((value.dtype, value.lanes) == (INT64, 0) for value in one.part[1:]), one, "no numbers")
         m, n, k = one.sizes
         for part, size in ((one.target, m * n), (one.x, m * k), (one.y, k * n)):
             fits = part.op == "start" and self.schedule.layouts[part.data].size >= size
@@ -100,11 +119,13 @@ class Verifier:
 
     def loop(self, one: Loop, known: set[Value], depth: int) -> None:
         """A loop: what is made in it is not known after it, but for its results."""
-        self.uses(one, known, one.stop, *(carried.before for carried in one.carried))
+        starts = () if one.start is None else (one.start,)
+        self.uses(one, known, one.stop, *starts, *(carried.before for carried in one.carried))
         _require(one.stop.dtype == INT64 and not one.stop.lanes and one.step > 0, one, "bounds that are no numbers")
         _require(not (one.may_be_empty and one.carried), one, "something carried though there may be no round")
         inside = {one.counter, *(carried.inside for carried in one.carried)}
-        made = self.body(one.body, known | inside, depth if one.may_be_empty else depth + 1)
+        deeper = one.counter.depth if one.may_be_empty else depth + 1  # repetitions of blocks are none of a block's
+        made = self.body(one.body, known | inside, deeper)
         for carried in one.carried:
             self.uses(one, made, carried.after)
             kinds = {(value.dtype, value.lanes, value.op in ADDRESSES) for value in carried}
@@ -139,6 +160,27 @@ class Verifier:
         self.uses(one, known, one.condition)
         _require(_is_mask(one.condition, 0), one, "a condition that is no scalar bool")
         self.body(one.body, known, depth)
+
+    def alone(self, one: Alone, known: set[Value], depth: int) -> None:
+        """The first thread does not wait for the others while these wait for it."""
+        self.uses(one, known, one.first)
+        _require(_is_mask(one.first, 0), one, "a condition that is no scalar bool")
+        _require(not any(isinstance(step, Barrier) for step in _steps(one.part.body)), one, "a barrier for one thread")
+        self.part(one.part, known, depth)
+
+    def barrier(self, one: Barrier, known: set[Value], depth: int) -> None:
+        """All threads come here, as none is in a loop of its own."""
+        self.uses(one, known, one.threads, one.calm)
+        _require(self.schedule.meeting is not None, one, "no place to meet")
+        _require({(value.dtype, value.lanes) for value in (one.threads, one.calm)} == {(INT64, 0)}, one, "no numbers")
+        _require(depth == 0, one, "a barrier in a loop of a block")
+
+
+def _steps(body: Sequence[Statement]) -> Iterator[Statement]:
+    """All statements, those inside of others too."""
+    for one in body:
+        yield one
+        yield from _steps(getattr(one, "body", ()))
 
 
 def _require(holds: Any, one: Statement, what: str) -> None:
@@ -179,4 +221,6 @@ _VERIFY: Final[dict[type, Callable[[Verifier, Any, set[Value], int], None]]] = {
     Part: Verifier.part,
     Call: Verifier.call,
     When: Verifier.when,
+    Alone: Verifier.alone,
+    Barrier: Verifier.barrier,
 }

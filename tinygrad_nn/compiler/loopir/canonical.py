@@ -37,6 +37,7 @@ def canonical(kernel: Kernel) -> Form | None:
     tokens = reader.tokens
     tokens += [reader.numbered(kernel.vector) if kernel.vector else None, kernel.wide]
     tokens += [(reader.numbered(var), count) for var, count in kernel.jam.items()]
+    tokens += [reader.numbered(kernel.split)] if kernel.split else []
     return Form(tuple(tokens), tuple(reader.buffers), tuple(reader.free), tuple(reader.numbers), reader.tail)
 
 

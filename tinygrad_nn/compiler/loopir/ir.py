@@ -198,8 +198,14 @@ class Gemm:
     ty: bool
     function: Buffer
 
+    @property
+    def shared(self) -> int:
+        """The axis of the target that threads share, in blocks of `BLOCK`."""
+        return int(self.target.shape[1] > self.target.shape[0])
+
 
 Statement = Let | Assign | Store | Check | Loop | Gemm
+BLOCK: Final = 64  # rows or columns of a product by a BLAS: of a whole number of them it seldom adds in another order
 TAIL: Final = Register("tail", BOOL)  # whether the batch is the short last one
 
 
@@ -208,8 +214,8 @@ class Kernel:
     """A piece of the program: its statements, and how its loops are run.
 
     `vector` is the variable whose values lie in the lanes; `jam` says of how many iterations a loop is unrolled and
-    jammed, so that what they load is loaded once; `wide` how many vectors the vector loop interleaves. `sources` are
-    the ops it came from.
+    jammed, so that what they load is loaded once; `wide` how many vectors the vector loop interleaves. Where several
+    threads run the kernel, each takes a range of `split`. `sources` are the ops it came from.
     """
 
     name: str
@@ -218,6 +224,7 @@ class Kernel:
     vector: Var | None = None
     jam: Mapping[Var, int] = field(default_factory=dict)
     wide: int = 1
+    split: Var | None = None
 
     @cached_property
     def statements(self) -> tuple[tuple[Statement, tuple[Var, ...]], ...]:
@@ -251,6 +258,7 @@ def show(kernel: Kernel) -> list[str]:
     how = f" vector {kernel.vector}" if kernel.vector else ""
     how += f" x{kernel.wide}" if kernel.wide > 1 else ""
     how += "".join(f" jam {var} by {n}" for var, n in kernel.jam.items())
+    how += f" split {kernel.split}" if kernel.split else ""
     return [f"kernel {kernel.name}{how}  # {', '.join(kernel.sources)}", *_show(kernel.body, "  ")]
 
 

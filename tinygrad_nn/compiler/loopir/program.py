@@ -74,7 +74,24 @@ class When:
     tail: Access | None = None
 
 
-Region = Span | Repeat | When
+@dataclass(frozen=True, slots=True, eq=False)
+class Phase:
+    """Regions that touch nothing the others write, so that several threads run them without waiting for each other:
+    kernels with a `split` together, all else the first one alone. At the end they wait.
+    """
+
+    body: tuple[Region, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crew:
+    """The regions of a program that several threads run, at most the extent of `var`, which is the number of each."""
+
+    var: Var
+    body: tuple[Region, ...]
+
+
+Region = Span | Repeat | When | Phase | Crew
 
 
 def paths(regions: Sequence[Region], around: tuple[Region, ...] = ()) -> Iterator[tuple[Span, tuple[Region, ...]]]:
@@ -87,9 +104,9 @@ def paths(regions: Sequence[Region], around: tuple[Region, ...] = ()) -> Iterato
 
 
 def spans(regions: Sequence[Region]) -> Iterator[tuple[Span, tuple[Var, ...]]]:
-    """Every span of a tree, with the variables of the repetitions around it."""
+    """Every span of a tree, with the variables of the repetitions around it, and that of threads."""
     for span, around in paths(regions):
-        yield span, tuple(region.var for region in around if isinstance(region, Repeat))
+        yield span, tuple(region.var for region in around if isinstance(region, (Repeat, Crew)))
 
 
 def with_spans(regions: Sequence[Region], new: Mapping[Span, Span]) -> tuple[Region, ...]:
@@ -159,12 +176,16 @@ def _show_regions(program: Program, regions: Sequence[Region], indent: str) -> I
         if isinstance(region, Span):
             for kernel in program.kernels[region.start : region.stop]:
                 yield from (indent + line for line in show(kernel))
-        elif isinstance(region, Repeat):
+            continue
+        if isinstance(region, Repeat):
             yield f"{indent}repeat {region.var} < {region.count or region.var.extent}:"
-            yield from _show_regions(program, region.body, indent + "  ")
-        else:
+        elif isinstance(region, When):
             yield f"{indent}when {region.element} == {region.value}:"
-            yield from _show_regions(program, region.body, indent + "  ")
+        elif isinstance(region, Crew):
+            yield f"{indent}threads {region.var} < {region.var.extent}:"
+        else:
+            yield f"{indent}phase:"
+        yield from _show_regions(program, region.body, indent + "  ")
 
 
 class Verifier:
@@ -267,7 +288,14 @@ def _from_data(index: Expr) -> tuple[Buffer | None, int]:
 
 
 def _bounds(index: Affine, guards: Sequence[Guard]) -> tuple[int, int]:
-    """The smallest and largest value of an index, where guards limit single variables."""
+    """The smallest and largest value of an index, where guards limit variables, or parts of the index."""
+    for guard in guards:
+        step = index.coefficient(guard.index.terms[0][0]) if len(guard.index.terms) > 1 else 0
+        rest = index - guard.index * step
+        if step and len(rest.terms) == len(index.terms) - len(guard.index.terms):
+            low, high = _bounds(rest, guards)
+            sides = (step * guard.low, step * (guard.high - 1))
+            return (0, -1) if low > high or guard.low >= guard.high else (low + min(sides), high + max(sides))
     ranges = {var: (0, var.extent - 1) for var, _ in index.terms}
     for guard in guards:
         if not guard.index.terms and not guard.low <= guard.index.offset < guard.high:

@@ -17,23 +17,24 @@ from ...adjoint import SCAN
 from ...errors import TraceError, message
 from ...graph.graph import Graph, Node, is_fixed
 from ...ops.contract import MATMUL, count_products, inner_length, parts
-from ...ops.elementwise import CAST
 from ...ops.movement import BROADCAST, CAT, RESHAPE, SLICE, is_squeeze
 from ...ops.reduce import SUM
-from ...ops.rules import SELECT_LIMIT, Concatenation, CountingSort, Scatter, op_cost
+from ...ops.rules import FLOAT64, SELECT_LIMIT, Concatenation, CountingSort, Scatter, op_cost
 from ...ops.scan import STACKED
 from ..blas import has_blas, is_large
 from ..passes.algebra import filled, triangle
+from ..target import NEVER
 
 ONCE: Final = 1.001  # times read; parts add up to a whole but for rounding
 CHEAP: Final = 2  # operations that hide beside others, so that evaluating them a few times more costs nothing
 LOAD: Final = 0.5  # it runs beside operations, or is part of one
-STORE: Final = 2.0  # one begins in a cycle
-FAR: Final = 8.0  # more for a vector that comes from beyond the second cache; a store fetches it first
+STORE: Final = 6.0  # one begins in a cycle, and it takes a pass of its own
+FAR: Final = 2.0  # more for a vector that comes from beyond the second cache; a store fetches it first
 TOGETHER: Final = 4  # rows of a product that one evaluation serves: they run together in registers
 CACHE: Final = 2**19  # bytes that stay in the second cache
 DEEP: Final = 16  # products to a sum from which it is worth loading and storing what it is added to
 ROWS: Final = 8  # lines of a part from which computing them by themselves is as fast as all parts together
+HEAVY: Final = ("reduce", "contract")  # kinds with loops, which are not run twice
 DEPTH: Final = 60  # longest chain that is computed in one place
 
 
@@ -46,6 +47,7 @@ class Choice:
     operations  of an evaluation
     loads       what the loads of an evaluation cost
     far         what a vector costs more to load because of the size of the node
+    store       what a store costs: nothing where an operand with loops would be stored in its place
     """
 
     reads: float
@@ -53,6 +55,7 @@ class Choice:
     operations: float
     loads: float
     far: float
+    store: float = STORE
 
     @property
     def again(self) -> float:
@@ -62,7 +65,7 @@ class Choice:
     @property
     def stored(self) -> float:
         """The cost of computing it once, storing it, and loading it."""
-        return self.operations + self.loads + STORE + 2 * self.far + self.evaluated * (LOAD + self.far)
+        return self.operations + self.loads + self.store + self.evaluated * (LOAD + self.far)
 
     @property
     def is_stored(self) -> bool:
@@ -78,12 +81,12 @@ class Choice:
 class Plan:
     """The nodes with a buffer, in order, with the reason; and those whose buffer must be in row-major order.
 
-    `blas` says whether large products are left to a BLAS. `choices` are the nodes of which cost alone decided.
+    Products of `blas` multiply-adds or more are left to a BLAS. `choices` are the nodes of which cost alone decided.
     """
 
     stored: dict[Node, str]
     row_major: frozenset[Node]
-    blas: bool = True
+    blas: int = 0
     choices: Mapping[Node, Choice] = field(default_factory=dict)
 
     def multiplies(self, node: Node) -> bool:
@@ -91,12 +94,22 @@ class Plan:
         return _multiplies(node, self.blas)
 
 
-def _multiplies(node: Node, blas: bool) -> bool:
-    return blas and is_large(node) and has_blas()
+def _multiplies(node: Node, blas: int) -> bool:
+    return is_large(node, blas) and has_blas()
 
 
-def plan(graph: Graph, blas: bool = True, turned: Collection[Node] = ()) -> Plan:
+def _are_most(graph: Graph, blas: int) -> bool:
+    """Whether products for a BLAS are most of the work. It takes whole arrays, so what is around them cannot go over
+    the rows in blocks that stay in a cache, and of a net of convolutions that is nearly all.
+    """
+    sums = [node for node in graph.nodes if node.op.kind == "contract"]
+    large = sum(count_products(node) for node in sums if is_large(node, blas))
+    return 2 * large >= sum(map(count_products, sums)) if large else True
+
+
+def plan(graph: Graph, blas: int = 0, turned: Collection[Node] = ()) -> Plan:
     """Decide for every node, users before operands; of those that are `turned`, against what their costs say."""
+    blas = blas if _are_most(graph, blas) else NEVER
     users: dict[Node, list[tuple[Node, int]]] = {node: [] for node in graph.nodes}
     inputs = frozenset(graph.inputs)
     for node in graph.nodes:
@@ -138,7 +151,11 @@ def plan(graph: Graph, blas: bool = True, turned: Collection[Node] = ()) -> Plan
             reasons.setdefault(node, "loops of its own")
         elif node.op is STACKED and node.inputs[0].op is SCAN:
             reasons.setdefault(node, "a result of a scan")
-        each = [(user, _reads(user, argnum, node), _serves(user)) for user, argnum in users[node]]
+        each = [
+            (user, _reads(user, argnum, node), _serves(user))
+            for user, argnum in users[node]
+            if user.op.kind != "elementwise" or user.inputs.index(node) == argnum  # x * x reads x once
+        ]
         reads[node] = sum(often * (1.0 if user in reasons else reads[user]) for user, often, _ in each)
         evaluated[node] = sum(
             (often if often < ONCE else max(1.0, often / serves)) * (1.0 if user in reasons else evaluated[user])
@@ -149,12 +166,15 @@ def plan(graph: Graph, blas: bool = True, turned: Collection[Node] = ()) -> Plan
         if _narrows(node):
             reasons[node] = "another width"
             continue
-        if node.op.kind in ("reduce", "contract"):
+        if node.op.kind in HEAVY:
             reasons[node] = f"read {reads[node]:g} times"
         elif cost[node].operations and (node.op.kind != "movement" or isinstance(node.op.emit, Concatenation)):
             own = cost[node]
             often = evaluated[node] if own.operations <= CHEAP else reads[node]
-            choices[node] = choice = Choice(reads[node], often, own.operations, own.loads, _far(node))
+            far = _far(node)
+            instead = any(operand.op.kind in HEAVY and len(users[operand]) == 1 for operand in node.inputs)
+            store = 0.0 if instead else STORE + 2 * far
+            choices[node] = choice = Choice(reads[node], often, own.operations, own.loads, far, store)
             if choice.is_stored is not (node in turned):
                 reasons[node] = str(choice)
     _limit_depth(graph, reasons)
@@ -286,11 +306,14 @@ def _reads(user: Node, argnum: int, node: Node) -> float:
 
 
 def _narrows(node: Node) -> bool:
-    """Whether a node is a float64 number in float32: a kernel that computes with both has lanes for float64 only."""
-    if node.op is not CAST or prod(node.shape) != 1:
-        return False
-    (wide,) = node.inputs
-    return node.dtype.kind == wide.dtype.kind == "f" and node.dtype.itemsize < wide.dtype.itemsize
+    """Whether a node is made of a float64 number, but is none: a kernel that knows both has lanes for float64 only."""
+    wide = max((x.dtype.itemsize for x in node.inputs if x.dtype.kind == "f"), default=0)
+    return (
+        node.op.kind == "elementwise"
+        and prod(node.shape) == 1
+        and node.dtype.kind in "fb"
+        and (node.dtype.itemsize < wide == FLOAT64.itemsize)
+    )
 
 
 def _serves(user: Node) -> float:
@@ -313,7 +336,7 @@ def _serves(user: Node) -> float:
 class _Cost:
     """Of evaluating a node: operations, and what loads cost."""
 
-    operations: int = 0
+    operations: float = 0.0
     loads: float = 0.0
 
 
@@ -341,7 +364,8 @@ def _costs(graph: Graph, inputs: frozenset[Node], users: Mapping[Node, list[tupl
             cost[node] = _Cost(op_cost(node) + sum(part.operations for part in parts), loads)
         elif node.op.kind == "movement":
             places = 3 * len(node.inputs) if isinstance(node.op.emit, Concatenation) else node.op.cost
-            cost[node] = _Cost(max(part.operations for part in parts) + places, loads)
+            serves = _serves(node)  # what is the same in a loop is computed before it
+            cost[node] = _Cost(max(part.operations for part in parts) / serves + places, loads / serves)
         else:
             cost[node] = _Cost()  # what has loops gets a buffer as soon as it would be repeated
     return cost

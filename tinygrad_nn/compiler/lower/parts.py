@@ -76,7 +76,7 @@ def captured(part: Part, program: Program) -> dict[int, tuple[Any, Buffer]]:
     return {id(one.handle): (one.handle, buffer) for one, buffer in zip(part.captures, inputs, strict=True)}
 
 
-def plan_parts(job: Job, blas: bool) -> Planned:
+def plan_parts(job: Job, blas: int) -> Planned:
     """A plan for each part. What one part needs row-major is so in all of them."""
     plans = [plan(part.graph, blas) for part in job.parts]
     if job.epochs is None:  # arguments are copied in at every call: large ones as they lie

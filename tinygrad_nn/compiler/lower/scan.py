@@ -115,7 +115,7 @@ def end(b: KernelBuilder, body: Body, inner: KernelBuilder) -> None:
     b.repeat([repeated])
 
 
-def _body(node: Node, name: str, stacked: Mapping[int, Node], blas: bool) -> Body:
+def _body(node: Node, name: str, stacked: Mapping[int, Node], blas: int) -> Body:
     """The body with the outputs that are read."""
     attrs = node.attrs
     length, reverse, whole = attrs["length"], attrs["reverse"], attrs["body"]

@@ -21,12 +21,14 @@ from ..loopir.ir import (
     Affine,
     Assign,
     Buffer,
+    Gemm,
     Kernel,
     Let,
     Loop,
     Register,
     Store,
     Var,
+    affine,
     expressions,
     leaves,
 )
@@ -37,7 +39,8 @@ from ..schedule.axes import times
 from ..schedule.schedule import Schedule, schedule
 from ..target import Target
 
-ROUNDS: Final = 200
+WORK: Final = 2**22  # operations and bytes of all rounds that a kernel is timed for,
+ROUNDS: Final = 5000  # which are so many at most
 HEADER: Final = ("kernel", "ops", "loops", "vector", "flops", "bytes", "ns", "share", "of peak")
 FREE: Final = frozenset(("param", "const", "bits", "from_bits"))
 
@@ -111,8 +114,9 @@ def explain_schedule(planned: Schedule, arena: Arena, target: Target) -> Explana
 
 
 def _seconds(planned: Schedule, position: int, arena: Arena, target: Target) -> float:
-    turns = prod(var.extent for var in _variables(planned.program.kernels[position]))
-    rounds = max(2, ROUNDS // turns)
+    kernel = planned.program.kernels[position]
+    turns = prod(var.extent for var in _variables(kernel))
+    rounds = max(2, min(ROUNDS, WORK // max(1, _flops(kernel) + _bytes(kernel))) // turns)
     code = _repeated(planned, position, rounds, target)
     times = []
     for _ in range(5):
@@ -129,7 +133,7 @@ def _repeated(planned: Schedule, position: int, rounds: int, target: Target) -> 
     for var in _variables(program.kernels[position]):
         region = Repeat(var, (region,))
     regions = (Repeat(Var("round", rounds), (region,), None, True),)
-    return build_schedule(replace(planned, program=replace(program, regions=regions)), target)
+    return build_schedule(replace(planned, program=replace(program, regions=regions), meeting=None), target)
 
 
 def _variables(kernel: Kernel) -> list[Var]:
@@ -146,47 +150,65 @@ def _variables(kernel: Kernel) -> list[Var]:
 
 
 def _row(kernel: Kernel, rounds: int, seconds: float, width: int) -> Row:
-    flops = 0
-    for one, around in all_statements(kernel.body):
-        work = sum(2 if part.op == "fma" else part.op not in FREE for root in expressions(one) for part in walk(root))
-        flops += int(work * prod(var.extent for var in around))
-    touched = {access.buffer: access.buffer for access, _, _ in kernel.accesses}
     variables = dict.fromkeys(var for _, around in all_statements(kernel.body) for var in around)
-    itemsize = max((b.dtype.itemsize for b in touched if b.dtype.kind == "f"), default=8)
-    lanes = width // itemsize
+    floats = (access.buffer.dtype.itemsize for access, _, _ in kernel.accesses if access.buffer.dtype.kind == "f")
+    itemsize = max(floats, default=8)
+    vector = f"{kernel.vector} x{width // itemsize}" if kernel.vector else ""
+    tile = f" x{kernel.wide}" * (kernel.wide > 1) + "".join(f", {var} by {n}" for var, n in kernel.jam.items())
+    sizes = [size for one, _ in kernel.statements if isinstance(one, Gemm) for size in _sizes(one)]
     return Row(
         kernel.name,
         rounds,
         kernel.sources,
-        tuple(var.extent for var in variables),
-        f"{kernel.vector} x{lanes}" if kernel.vector else "",
-        flops * rounds,
-        rounds * sum(prod(b.shape) * b.dtype.itemsize for b in touched),
+        tuple(var.extent for var in variables) or tuple(sizes),
+        vector + tile,
+        _flops(kernel) * rounds,
+        _bytes(kernel) * rounds,
         seconds * rounds,
         itemsize,
     )
 
 
+def _flops(kernel: Kernel) -> int:
+    flops = 0
+    for one, around in kernel.statements:
+        work = sum(2 if part.op == "fma" else part.op not in FREE for root in expressions(one) for part in walk(root))
+        work += 2 * prod(_sizes(one)) if isinstance(one, Gemm) else 0
+        flops += int(work * prod(var.extent for var in around))
+    return flops
+
+
+def _sizes(one: Gemm) -> tuple[int, ...]:
+    return (*one.target.shape, one.x.shape[0 if one.tx else 1])
+
+
+def _bytes(kernel: Kernel) -> int:
+    touched = dict.fromkeys(access.buffer for access, _, _ in kernel.accesses)
+    return sum(prod(b.shape) * b.dtype.itemsize for b in touched)
+
+
 @cache
 def peak(target: Target) -> float:
-    """Floating-point operations per second of a loop of independent multiply-adds in float64, measured once."""
+    """Floating-point operations per second of independent multiply-adds of registers in float64, measured once."""
     lanes = max(1, target.width // 8)
-    rounds, chains = 20000, 8
+    rounds, chains = 4000, 12
     data = Buffer("x", (lanes * chains,), FLOAT64, "input")
     lane, chain, turn = Var("i", lanes), Var("c", chains), Var("t", rounds)
     total = Register("r", FLOAT64)
-    index = (Affine(0, ((chain, lanes), (lane, 1))),)
-    x = param(Access(data, index), FLOAT64)
-    step = Assign(total, param(total, FLOAT64).fma(x, const(1.0, FLOAT64)))
-    body = (Let(total, x), Loop(turn, (step,)), Store(Access(data, index), param(total, FLOAT64)))
+    own = Access(data, (Affine(0, ((chain, lanes), (lane, 1))),))
+    factor = param(Access(data, (affine(lane),)), FLOAT64)
+    value, one = param(total, FLOAT64), const(1.0, FLOAT64)
+    step = Assign(total, value.fma(factor, one) if target.fuses(FLOAT64) else value * factor + one)
+    body = (Let(total, param(own, FLOAT64)), Loop(turn, (step,)), Store(own, param(total, FLOAT64)))
     kernel = Kernel("peak", (Loop(chain, (Loop(lane, body),)),))
-    planned = schedule(Program((kernel,), (data,), (data,), (), (), (), (Span(0, 1),)), target.width)
-    shaped = replace(planned.program.kernels[0], vector=lane, jam={chain: chains})
+    program = Program((kernel,), (data,), (data,), (), (), (), (Span(0, 1),))
+    planned = schedule(program, target.width, target.registers)
+    shaped = replace(kernel, vector=lane, jam={chain: chains}, wide=1)
     planned = replace(planned, program=replace(planned.program, kernels=(shaped,)))
     code = build_schedule(planned, target)
     arena = planned.arena()
     times = []
-    for _ in range(5):
+    for _ in range(100):
         started = time.perf_counter()
         code.function(arena.address)
         times.append(time.perf_counter() - started)

@@ -26,6 +26,7 @@ from ...errors import DTypeError, MissingExtra, TraceError, message
 from ...graph.graph import NO_ATTRS, Graph, Node
 from ...ops.rules import DTYPES
 from ...ops.source import CONSTANT
+from ...support.arrays import is_masked
 from ...support.interrupt import PATIENCE, beside
 from ...support.pytree import Tree, flatten, unflatten
 from ...tensor import Tensor
@@ -42,6 +43,7 @@ from .explain import Explanation, explain_schedule
 from .nondifferentiable import nondifferentiable
 from .runtime import Compiled, Resident
 from .shown import Call, Shown
+from .threads import get_num_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Signature:
     leaves: tuple[Hashable, ...]
     grad: bool
     dtype: Any
+    threads: int
 
     def differences(self, other: Signature) -> str:
         """Which parts differ from another one, in words."""
@@ -65,6 +68,8 @@ class Signature:
             found.append(f"gradients {'on' if self.grad else 'off'}")
         if self.dtype != other.dtype:
             found.append(f"default dtype {self.dtype}")
+        if self.threads != other.threads:
+            found.append(f"{self.threads} threads")
         return "; ".join(found)
 
 
@@ -107,12 +112,15 @@ class Entry:
         self.single = self.outputs[0] if traced.results == (("output", 0),) and traced.tree.type is None else None
         self.moded = bool(traced.modules or traced.found_gradients)
         self.views = self.compiled.inputs[: self.count]
-        self.function, self.address = self._beside, self.compiled.address
+        self.function: Callable[[int], int] = self._beside
+        self.address = self.compiled.address
 
     def fits(self) -> bool:
         """Whether what was reached from outside still has the type it had."""
         with HANDLES:
-            return not self.lost and built_as_traced(self.traced) and all(one.fits() for one in self.state)
+            if self.lost or self.signature.threads != get_num_threads():
+                return False
+            return built_as_traced(self.traced) and all(one.fits() for one in self.state)
 
     def call(self, arrays: Sequence[Any], apart: bool = False) -> Any:
         """Bring arguments and changed state in, run, and hand out the results; GUARD_FAILURE where `call_anew` says so.
@@ -595,7 +603,7 @@ def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Signature, 
             _check_static(leaf)
             keys.append((type(leaf), leaf))
             continue
-        if isinstance(leaf, np.ma.MaskedArray):
+        if is_masked(leaf):
             array_of("jit", leaf)  # raises
         value = leaf.node.value if isinstance(leaf, Tensor) else np.asarray(leaf)
         dtype = np.dtype(value.dtype)
@@ -610,7 +618,7 @@ def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Signature, 
         is_data = isinstance(leaf, np.ndarray) and dtype.kind == "f" and dtype is not mode.dtype  # layers convert it
         keys.append((value.shape, dtype.name, isinstance(leaf, Tensor) and leaf.requires_grad, is_data))
         arrays.append(value)
-    return Signature(tree, tuple(keys), mode.grad, mode.dtype), arrays, leaves, is_array
+    return Signature(tree, tuple(keys), mode.grad, mode.dtype, get_num_threads()), arrays, leaves, is_array
 
 
 def _check_static(leaf: Any) -> None:

@@ -20,6 +20,8 @@ from ..driver import build
 from ..job import Job, Part
 from ..loopir.faults import raise_fault
 from ..target import Target
+from .crossover import machine
+from .threads import callable_from, for_threads
 
 
 class Resident(Node):
@@ -59,14 +61,15 @@ class Compiled:
 
     def __init__(self, graph: Graph, arguments: int = 0, owner: str = "", target: Target | None = None) -> None:
         """Of the inputs, the first are arguments. `owner` is who says so if it takes long."""
-        self.stages = build(Job((Part(graph),), arguments), target, owner)
+        own = target or for_threads(machine((graph,)))
+        self.stages = build(Job((Part(graph),), arguments), own, owner)
         self.timings, self.code, self.image = self.stages.timings, self.stages.code, self.stages.image
         self.arena = self.image.arena()
         self.lock = threading.RLock()
         self.inputs = list(map(self.arena.view, self.image.inputs))
         self.outputs = list(map(self.arena.view, self.image.outputs))
         self.updates = list(map(self.arena.view, self.image.updates))
-        self.function = self.code.function
+        self.function = callable_from(self.code, self.image.threads)
         self.address = self.arena.address
 
     def run(self, values: Sequence[Any]) -> tuple[list[Array], list[Array]]:

@@ -27,7 +27,9 @@ from ..driver import build
 from ..loopir.faults import raise_fault
 from ..lower.training_loop import STOPPED
 from ..trace import forget
+from .crossover import machine
 from .jit import Jitted, State, built_as_traced, upload, write_back
+from .threads import callable_from, for_threads
 from .traces import named, training_job
 
 NEVER: Final = 2**62  # a batch that does not come
@@ -63,12 +65,14 @@ class Training:
         started = time.perf_counter()
         job = training_job(step, sets, batch, evaluate, shuffle, permute)
         traced = time.perf_counter() - started
-        self.stages = build(job, owner="" if quiet else f"fit: {step.name}")
+        target = for_threads(machine(part.graph for part in job.parts))
+        self.stages = build(job, target, "" if quiet else f"fit: {step.name}")
         self.image, self.code, made = self.stages.image, self.stages.code, self.stages.image.run
         if made is None or job.epochs is None:
             raise GraphError(message("fit", "a compilation of a call", "one of a run"))
         times, self.made, self.epochs = self.stages.timings, made, job.epochs
         self.spent = Spent(traced, times.lower + times.generate, times.machine, times.cached)
+        self.function = callable_from(self.code, self.image.threads)
         self.arena = self.image.arena()
         self.lock = threading.RLock()
         self.view = self.arena.view
@@ -202,7 +206,7 @@ class Training:
             raise
 
     def _directly(self) -> int:
-        return int(self.code.function(self.arena.address))
+        return int(self.function(self.arena.address))
 
     def _fail(self, code: int, first: int) -> None:
         fault, at = self.image.faults[code - 1]

@@ -15,7 +15,7 @@ from typing import Final
 
 from ...graph.scalar import param
 from ..loopir.ir import Access, Buffer, Check, Kernel, Store, Var, affine, nest
-from ..loopir.program import Program, Region, Repeat, Span, spans, with_spans
+from ..loopir.program import Program, Region, Repeat, Span, When, spans, with_spans
 
 ALIGNMENT: Final = 64  # bytes
 Gap = tuple[int, float]  # free bytes: the first, and the end
@@ -110,7 +110,7 @@ def ranges(regions: Sequence[Region]) -> Iterator[tuple[int, int]]:
 def conditions(regions: Sequence[Region]) -> Iterator[tuple[Access, int]]:
     """What regions ask for before they run, with their first kernel."""
     for region in regions:
-        if isinstance(region, Span):
+        if not isinstance(region, (Repeat, When)):
             continue
         asked = (region.count,) if isinstance(region, Repeat) else (region.element, region.tail)
         start = min(span.start for span, _ in spans(region.body))

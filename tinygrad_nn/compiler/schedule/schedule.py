@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from ...errors import GraphError, message
-from ..loopir.ir import Buffer, Kernel
-from ..loopir.program import Program, Span, spans, with_spans
+from ..loopir.ir import Buffer, Gemm, Kernel
+from ..loopir.program import Crew, Program, Span, spans, with_spans
 from .arena import Arena, Strided
 from .axes import choose, jams, outermost, profile, times, together
 from .loop_fusion import fuse
@@ -16,12 +17,18 @@ from .packing import pack
 from .relayout import relayout
 from .rows import operands
 from .sharing import Shared, shared
+from .threads import MayShare, Placed, may_split, own_of, split
 from .tiles import tile, tiled
+
+MEETING: Final = 3 * ALIGNMENT  # bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Schedule:
-    """A program with its layouts, offsets (bytes) and the size of its arena, and the kernels that are one function."""
+    """A program with its layouts, offsets (bytes) and the size of its arena, and the kernels that are one function.
+
+    Where several threads run it, they meet at the place `meeting`: three words, each in a line of memory of its own.
+    """
 
     program: Program
     layouts: Mapping[Buffer, Layout]
@@ -29,6 +36,7 @@ class Schedule:
     size: int
     width: int
     shared: tuple[Shared, ...] = ()
+    meeting: int | None = None
 
     @property
     def constants(self) -> list[Buffer]:
@@ -59,11 +67,23 @@ class Schedule:
                 raise GraphError(message("schedule", got))
             if base is buffer and buffer.role != "temporary":
                 end = ends[buffer]
+        crew = next((one.var for one in self.program.regions if isinstance(one, Crew)), None)
+        placed = Placed(self.program, self.layouts, self.offsets, self.size)
+        for kernel in self.program.kernels:
+            own = own_of(kernel, crew) if crew else ()
+            if kernel.split and not may_split(kernel, kernel.split, placed, own):
+                raise GraphError(message("schedule", f"iterations of {kernel.split} in {kernel.name} that meet"))
         return self
 
 
-def schedule(program: Program, width: int, registers: int = 16) -> Schedule:
-    """Choose for so many registers of `width` bytes."""
+def _never(one: Gemm, threads: int) -> bool:
+    return False
+
+
+def schedule(
+    program: Program, width: int, registers: int = 16, threads: int = 1, may_share: MayShare = _never
+) -> Schedule:
+    """Choose for so many registers of `width` bytes, and for so many threads at most."""
     program = replace(program, kernels=late_updates(program))
     profiles = {kernel: profile(kernel, width) for kernel in program.kernels}
     loose = operands(program)
@@ -84,11 +104,16 @@ def schedule(program: Program, width: int, registers: int = 16) -> Schedule:
             continue
         jam = jams(shaped)
         kernels.append(replace(shaped, jam=jam, wide=1 if jam else together(shaped, width)))
-    program, axes = pack(replace(program, kernels=tuple(kernels)), inner, width)
+    program, axes = pack(replace(program, kernels=tuple(kernels)), inner, width, threads > 1)
     program = fuse_loops(program)
     layouts = {buffer: layout(buffer, axes[buffer], width) for buffer in program.buffers}
     program, offsets, size = place(program, layouts)
-    return Schedule(program, layouts, offsets, size, width, shared(program, layouts, offsets, width))
+    meeting, placed = None, Placed(program, layouts, offsets, size)
+    divided = split(placed, width, threads, may_share) if threads > 1 else None
+    if divided is not None:
+        placed, meeting = replace(divided, size=divided.size + MEETING), divided.size
+    functions = shared(placed.program, placed.layouts, placed.offsets, width)
+    return Schedule(placed.program, placed.layouts, placed.offsets, placed.size, width, functions, meeting)
 
 
 def fuse_loops(program: Program) -> Program:

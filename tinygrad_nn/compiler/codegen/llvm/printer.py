@@ -7,7 +7,23 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ....graph.scalar import BOOL, FLOAT64
-from ...expand.code import Block, Call, Check, Expanded, Function, Gemm, Loop, Part, Statement, Store, Value, When
+from ...expand.code import (
+    Alone,
+    Barrier,
+    Block,
+    Call,
+    Check,
+    Expanded,
+    Function,
+    Gemm,
+    Loop,
+    Part,
+    Statement,
+    Store,
+    Value,
+    When,
+)
+from .meeting import meeting
 from .operations import OPERATIONS, mangled, memory
 from .text import Text, literal, vector
 
@@ -15,10 +31,16 @@ NONE: Final[Mapping[Value, str]] = MappingProxyType({})
 
 
 def print_llvm(expanded: Expanded, name: str = "run") -> str:
-    """The LLVM IR of expanded code: `i32 name(ptr arena)`, 0 or the number of the check that failed."""
+    """The LLVM IR of expanded code: `i32 name(ptr arena)`, 0 or the number of the check that failed. Threads give more:
+    `i32 name(ptr arena, i64 number, i64 threads, i64 calm)`.
+    """
     schedule = expanded.schedule
     printer = Printer(Text(schedule.offsets))
-    printer.function(f"i32 @{name}(ptr noalias %arena)", expanded.body)
+    printer.t.names |= {value: f"%{printer.t.fresh('given')}" for value in expanded.given}
+    given = ["ptr noalias %arena", *map(printer.t.operand, expanded.given)]
+    if schedule.meeting is not None:
+        printer.functions.append(meeting(schedule.meeting))
+    printer.function(f"i32 @{name}({', '.join(given)})", expanded.body)
     bits = 8 * schedule.width
     attributes = f'attributes #0 = {{ nounwind "prefer-vector-width"="{bits}" "min-legal-vector-width"="{bits}" }}'
     return "\n".join([*printer.functions, *printer.t.declared.values(), "", attributes, ""])
@@ -37,13 +59,13 @@ class Printer:
     ) -> None:
         """A function; those it calls come before it. Buffers that begin where it is told are its `starts`."""
         t = self.t
-        around = t.lines, t.block, t.failures
-        t.lines, t.block, t.failures = [], "entry", {}
+        around = t.lines, t.block, t.failures, t.slots
+        t.lines, t.block, t.failures, t.slots = [], "entry", {}, []
         t.names |= {start: t.emit(f"getelementptr inbounds i8, ptr %arena, i64 {at}") for start, at in starts.items()}
         self.body(body)
         leave = [line for code, label in t.failures.items() for line in (f"{label}:", f"  ret i32 {code}")]
-        self.functions += [f"define {head} #0 {{", "entry:", *t.lines, f"  ret {result}", *leave, "}", ""]
-        t.lines, t.block, t.failures = around
+        self.functions += [f"define {head} #0 {{", "entry:", *t.slots, *t.lines, f"  ret {result}", *leave, "}", ""]
+        t.lines, t.block, t.failures, t.slots = around
 
     def body(self, body: Sequence[Statement]) -> None:
         """Statements in order."""
@@ -87,6 +109,7 @@ class Printer:
         counter, following = f"%{t.fresh('i')}", f"%{t.fresh()}"
         t.names[one.counter] = counter
         before, stop = t.block, t.names[one.stop]
+        begin = "0" if one.start is None else t.names[one.start]
         t.line(f"br label %{head}")
         t.label(head)
         start = len(t.lines)
@@ -104,7 +127,7 @@ class Printer:
         else:
             again = t.emit(f"icmp slt i64 {following}, {stop}")
             t.line(f"br i1 {again}, label %{head}, label %{exit_}")
-        phis = [f"  {counter} = phi i64 [ 0, %{before} ], [ {following}, %{t.block} ]"]
+        phis = [f"  {counter} = phi i64 [ {begin}, %{before} ], [ {following}, %{t.block} ]"]
         for first, inside, after, result in one.carried:
             edges = f"[ {t.names[first]}, %{before} ], [ {t.names[after]}, %{t.block} ]"
             phis.append(f"  {t.names[inside]} = phi {t.type(inside)} {edges}")
@@ -126,14 +149,39 @@ class Printer:
         """A function of its own, in which values have the same names; leave with its code if that is not 0."""
         t = self.t
         name, left, done = t.fresh(one.name), t.fresh("left"), t.fresh("done")
+        self.leave_with(self.called(one, name), left, done)
+
+    def called(self, one: Part, name: str) -> str:
+        """The code of a function of its own."""
+        t = self.t
         known = [*map(t.operand, one.known)]
         self.function(f"internal i32 @{name}({', '.join(['ptr noalias %arena', *known])})", one.body)
-        code = t.emit(f"call i32 @{name}({', '.join(['ptr %arena', *known])})")
+        return t.emit(f"call i32 @{name}({', '.join(['ptr %arena', *known])})")
+
+    def leave_with(self, code: str, left: str, done: str) -> None:
+        """Leave with a code if that is not 0."""
+        t = self.t
         whole = t.emit(f"icmp eq i32 {code}, 0")
         t.line(f"br i1 {whole}, label %{done}, label %{left}")
         t.label(left)
         t.line(f"ret i32 {code}")
         t.label(done)
+
+    def alone(self, one: Alone) -> None:
+        """The code of the first thread goes to the place where they meet."""
+        t = self.t
+        yes, done = t.fresh("yes"), t.fresh("done")
+        t.line(f"br i1 {t.names[one.first]}, label %{yes}, label %{done}")
+        t.label(yes)
+        t.line(f"call void @leave(ptr %arena, i32 {self.called(one.part, t.fresh(one.part.name))})")
+        t.line(f"br label %{done}")
+        t.label(done)
+
+    def barrier(self, one: Barrier) -> None:
+        """Wait; leave with the code that all find."""
+        t = self.t
+        code = t.emit(f"call i32 @barrier(ptr %arena, {t.operand(one.threads)}, {t.operand(one.calm)})")
+        self.leave_with(code, t.fresh("left"), t.fresh("done"))
 
     def call(self, one: Call) -> None:
         """A function of addresses, which is printed where it is called first."""
@@ -174,6 +222,21 @@ class Printer:
         alpha, beta = (entry(f"{table}_f", dtype.itemsize, position) for position in (0, 1))
         columns, rows, inner, lead_y, lead_x, lead = (entry(table, 4, position) for position in range(6))
         x, y, target = map(t.operand, (one.x, one.y, one.target))
+        if one.part is not None:
+            axis, first, last = one.part
+            slot = f"%{t.fresh('slot')}"
+            t.slots.append(f"  {slot} = alloca i32")
+            size = t.emit(f"sub i64 {t.names[last]}, {t.names[first]}")
+            t.line(f"store i32 {t.emit(f'trunc i64 {size} to i32')}, ptr {slot}")
+
+            def moved(what: str, step: int) -> str:
+                offset = t.emit(f"mul i64 {t.names[first]}, {step}")
+                return f"ptr {t.emit(f'getelementptr {kind}, {what}, i64 {offset}')}"
+
+            if axis == 0:
+                rows, x, target = f"ptr {slot}", moved(x, 1 if one.tx else k), moved(target, n)
+            else:
+                columns, y, target = f"ptr {slot}", moved(y, k if one.ty else 1), moved(target, 1)
         arguments = (letter_y, letter_x, columns, rows, inner, alpha, y, lead_y, x, lead_x, beta, target, lead)
         function = t.emit(f"inttoptr i64 {t.names[one.function]} to ptr")
         t.line(f"call void {function}({', '.join(arguments)})")
@@ -188,4 +251,6 @@ _PRINT: Final[dict[type, Callable[[Printer, Any], None]]] = {
     Part: Printer.part,
     Call: Printer.call,
     Gemm: Printer.gemm,
+    Alone: Printer.alone,
+    Barrier: Printer.barrier,
 }

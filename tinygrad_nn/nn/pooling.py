@@ -1,0 +1,186 @@
+"""Pooling layers over lines and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from .. import functional as F
+from ..errors import ConfigError, message
+from ..functional.pooling import output_sizes, window_settings
+from ..support.settings import flags, integer
+from ..tensor import Tensor
+from ..tensor.shape import Ints
+from .module import Module
+
+
+class _MaxPool(Module):
+    """The largest of every window, by a function over `rank` axes."""
+
+    rank: ClassVar[int]
+    function: ClassVar[Callable[..., Any]]
+
+    @flags
+    def __init__(
+        self,
+        kernel_size: Ints,
+        stride: Ints | None = None,
+        padding: Ints = 0,
+        dilation: Ints = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__()
+        window_settings(type(self).__name__, self.rank, kernel_size, stride, padding, dilation)
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.dilation = padding, dilation
+        self.return_indices, self.ceil_mode = return_indices, ceil_mode
+
+    def forward(self, x: Tensor) -> Any:
+        """One element for each window; with `return_indices` also where it is."""
+        call = type(self).function
+        return call(
+            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
+        )
+
+    def extra_repr(self) -> str:
+        """As torch's."""
+        sizes = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        return f"{sizes}, dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+
+
+class MaxPool1d(_MaxPool):
+    """The largest of every window: (N, C, L) to (N, C, L')."""
+
+    rank = 1
+    function = F.max_pool1d
+
+
+class MaxPool2d(_MaxPool):
+    """The largest of every window: (N, C, H, W) to (N, C, H', W').
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.MaxPool2d(2)(tg.ones(4, 16, 8, 8)).shape
+    (4, 16, 4, 4)
+    """
+
+    rank = 2
+    function = F.max_pool2d
+
+
+class AvgPool1d(Module):
+    """The mean of every window: (N, C, L) to (N, C, L')."""
+
+    @flags
+    def __init__(
+        self,
+        kernel_size: Ints,
+        stride: Ints | None = None,
+        padding: Ints = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__()
+        taps, sides, steps, _ = window_settings("AvgPool1d", 1, kernel_size, stride, padding, 1)
+        self.kernel_size, self.stride, self.padding = taps, steps, sides
+        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One mean for each window."""
+        return F.avg_pool1d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+
+    def extra_repr(self) -> str:
+        """As torch's."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool2d(Module):
+    """The mean of every window: (N, C, H, W) to (N, C, H', W')."""
+
+    @flags
+    def __init__(
+        self,
+        kernel_size: Ints,
+        stride: Ints | None = None,
+        padding: Ints = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        super().__init__()
+        window_settings("AvgPool2d", 2, kernel_size, stride, padding, 1)
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.ceil_mode, self.count_include_pad = padding, ceil_mode, count_include_pad
+        if divisor_override is not None and integer("AvgPool2d", "divisor_override", divisor_override) == 0:
+            raise ConfigError(message("AvgPool2d", "divisor_override 0", "a number that is not 0"))
+        self.divisor_override = divisor_override
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One mean for each window."""
+        windows = (self.kernel_size, self.stride, self.padding, self.ceil_mode)
+        return F.avg_pool2d(x, *windows, self.count_include_pad, self.divisor_override)
+
+    def extra_repr(self) -> str:
+        """As torch's."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class _Adaptive(Module):
+    """So many windows that cover an axis, by a function over `rank` axes."""
+
+    rank: ClassVar[int]
+    function: ClassVar[Callable[..., Any]]
+
+    def __init__(self, output_size: Any) -> None:
+        super().__init__()
+        output_sizes(type(self).__name__, self.rank, output_size)
+        self.output_size = output_size
+
+    def forward(self, x: Tensor) -> Any:
+        """One number for each window."""
+        return type(self).function(x, self.output_size)
+
+    def extra_repr(self) -> str:
+        """As torch's."""
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveAvgPool1d(_Adaptive):
+    """The mean of each of so many windows: (N, C, L) to (N, C, output_size)."""
+
+    rank = 1
+    function = F.adaptive_avg_pool1d
+
+
+class AdaptiveAvgPool2d(_Adaptive):
+    """The mean of each of so many windows: (N, C, H, W) to (N, C, *output_size), where None keeps an axis."""
+
+    rank = 2
+    function = F.adaptive_avg_pool2d
+
+
+class _AdaptiveMax(_Adaptive):
+    """The same with places."""
+
+    @flags
+    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
+        super().__init__(output_size)
+        self.return_indices = return_indices
+
+    def forward(self, x: Tensor) -> Any:
+        """One element for each window; with `return_indices` also where it is."""
+        return type(self).function(x, self.output_size, self.return_indices)
+
+
+class AdaptiveMaxPool1d(_AdaptiveMax):
+    """The largest of each of so many windows: (N, C, L) to (N, C, output_size)."""
+
+    rank = 1
+    function = F.adaptive_max_pool1d
+
+
+class AdaptiveMaxPool2d(_AdaptiveMax):
+    """The largest of each of so many windows: (N, C, H, W) to (N, C, *output_size), where None keeps an axis."""
+
+    rank = 2
+    function = F.adaptive_max_pool2d

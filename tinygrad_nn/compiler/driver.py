@@ -42,6 +42,7 @@ from .passes.merge import merged
 from .recall import Known, key_of, recall, remember
 from .schedule.rows import block_runs, in_blocks
 from .schedule.schedule import Schedule, schedule
+from .schedule.steps import join_steps
 from .target import Target
 
 RECOGNISE: Final = "recognise"  # what the seconds of a job that was recognised are called
@@ -278,7 +279,7 @@ STAGES: Final = (
     Stage("lower", lambda planned, context: lower_parts(planned), Lowered.verify),
     Stage("assemble", assemble, lambda value: value.verify()),
     Stage("legalize", legalize, Program.verify),
-    Stage("rows", lambda program, context: in_blocks(program), Program.verify, ((4, _blocks),)),
+    Stage("rows", lambda program, context: in_blocks(join_steps(program)), Program.verify, ((4, _blocks),)),
     Stage(
         "schedule",
         lambda program, context: schedule(

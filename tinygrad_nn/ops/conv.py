@@ -66,7 +66,7 @@ def _runs(window: Window, taps: int) -> tuple[Run, ...]:
     every, runs = spread // shared, []
     for first in range(max(1, min(step, length))):
         place = stride * first + start
-        tap = next((j for j in range(every) if (place + dilation * j) % spread == 0), taps)
+        tap = next((j for j in range(min(every, taps)) if (place + dilation * j) % spread == 0), taps)
         found = max(0, -(-(taps - tap) // every))
         at = (place + dilation * tap) // spread
         count = -(-(length - first) // step)

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tests.benchmarks import inputs, report, runner, worker
+from tests.benchmarks import inputs, products, report, runner, worker
 from tests.benchmarks.contestants import CONTESTANTS, Contestant, Setting, passes
 from tests.benchmarks.runner import QUICK, Measured
 from tests.benchmarks.workloads import WORKLOADS, Target, Workload
+from tinygrad_nn.compiler import blas
+from tinygrad_nn.executor import run
 
 ROOT = Path(__file__).resolve().parents[1]
 LOAD = Workload("load", "Something", "us/epoch", 1e6, 1000, 100, targets=(Target(1.3, "limit"), Target(5.0)))
@@ -221,3 +223,21 @@ def test_a_fresh_workload_runs_every_sample_in_a_process_of_its_own(tmp_path: Pa
     stored = json.loads((tmp_path / "benchmarks.json").read_text(encoding="utf-8"))["workloads"]
     assert len(stored["iris-first"]["contestants"][0]["amounts"]) == QUICK.rounds
     assert "import, ms" in stored["memory"]["contestants"][0]["notes"]
+
+
+def test_products_are_timed_beside_a_blas(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("scipy")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    monkeypatch.setattr(blas, "FROM", blas.FROM)  # which it changes
+    products.main(["--dtype", "float64", "--shapes", "8x3x5", "--flags", "nn", "tt", "--seconds", "0"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[1:3]] == [["8x3x5", "nn"], ["8x3x5", "tt"]]
+    assert lines[3].startswith("2 products, ")
+
+
+def test_products_are_those_of_their_shapes_and_flags() -> None:
+    x, y = np.random.default_rng(0).normal(size=(3, 8)), np.random.default_rng(1).normal(size=(5, 3))
+    case = products.Case((8, 3, 5), "float64", "tt")
+    (product,), _ = run(case.graph(), [x, y])
+    np.testing.assert_allclose(product, x.T @ y.T)
+    assert case.flops == 2 * 8 * 3 * 5

@@ -249,7 +249,7 @@ def test_a_number_that_depends_on_the_size_of_the_batch() -> None:
         (
             5,
             [
-                *("-- graph", "-- why a node has a buffer", "-- loops", "-- steps"),
+                *("-- graph", "-- why a node has a buffer", "-- rows", "-- loops", "-- steps"),
                 *("compiled: ", "-- LLVM", "milliseconds: "),
             ],
         ),

@@ -154,6 +154,7 @@ def packs(everywhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """What rows share is packed, be it small."""
     monkeypatch.setattr(packing, "FROM", 1)
     monkeypatch.setattr(packing, "ROWS", 2)
+    monkeypatch.setattr(packing, "COLUMNS", 1)
 
 
 def is_packed(function: Callable[..., Any], values: list[Any]) -> bool:
@@ -205,6 +206,20 @@ def test_a_new_value_of_the_state_is_written_once(packs: None, columns: int) -> 
         for kernel in jitted.entry((tg.tensor(x), tg.tensor(g)), {}).compiled.stages.schedule.program.kernels
     ]
     assert not any("copy" in name for name in names)  # the new one lies where the old one did
+
+
+def test_rows_in_blocks_over_packed_panels(packs: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "BLOCK", 65 * 2 * 8)
+    values = arrays((195, 2), (2, 96))
+
+    def product(x: Tensor, y: Tensor) -> Tensor:
+        return (x @ y).relu()
+
+    for width in (16, 32, 64):
+        first, second = schedule(compiled(product, values).program, width).program.kernels
+        assert first.name.endswith("_pack")
+        assert [var.extent for _, around in second.statements for var in around].count(3)  # blocks of 65 rows
+    agree(product, values)
 
 
 def test_a_small_product_is_not_packed() -> None:

@@ -22,6 +22,7 @@ from typing import Any, Final
 from ..config import config, say
 from ..errors import GraphError, message
 from ..graph.graph import Graph
+from .blas import in_parts
 from .codegen import native
 from .codegen.llvm.printer import print_llvm
 from .codegen.native import Code, Object
@@ -29,6 +30,7 @@ from .expand.expand import expand
 from .expand.verify import verify as verify_expanded
 from .image import Image, image_of, written
 from .job import Batches, Job, Part
+from .loopir.ir import BLOCK, Gemm
 from .loopir.program import Program
 from .lower.fusion import Plan
 from .lower.legalize import legal
@@ -38,7 +40,7 @@ from .notice import announcement
 from .passes.algebra import BEFORE_MERGING, rewrite
 from .passes.merge import merged
 from .recall import Known, key_of, recall, remember
-from .schedule.rows import in_blocks
+from .schedule.rows import block_runs, in_blocks
 from .schedule.schedule import Schedule, schedule
 from .target import Target
 
@@ -224,6 +226,12 @@ def legalize(value: Program | TrainingProgram, context: Context) -> Program:
     return legal(value.program if isinstance(value, TrainingProgram) else value, context.target)
 
 
+def may_share(one: Gemm, threads: int) -> bool:
+    """Whether threads may share a product by a BLAS."""
+    (m, n), k = one.target.shape, one.x.shape[0 if one.tx else 1]
+    return in_parts(one.target.dtype, (m, n, k), one.tx, one.ty, one.shared, BLOCK, threads)
+
+
 def _reasons(made: Compilation) -> str:
     lines = ["-- why a node has a buffer"]
     for part, plan in zip(made.job.parts, made.made["plan"].plans, strict=True):
@@ -235,6 +243,11 @@ def _reasons(made: Compilation) -> str:
             if node not in plan.stored
         ]
     return "\n".join(lines)
+
+
+def _blocks(made: Compilation) -> str:
+    runs = [f"{run.var.extent} blocks of rows: {', '.join(names)}" for run, names in block_runs(made.made["rows"])]
+    return "\n".join(["-- rows", *runs]) if runs else "-- rows: in no blocks"
 
 
 def _size(image: Image) -> str:
@@ -265,11 +278,11 @@ STAGES: Final = (
     Stage("lower", lambda planned, context: lower_parts(planned), Lowered.verify),
     Stage("assemble", assemble, lambda value: value.verify()),
     Stage("legalize", legalize, Program.verify),
-    Stage("rows", lambda program, context: in_blocks(program), Program.verify),
+    Stage("rows", lambda program, context: in_blocks(program), Program.verify, ((4, _blocks),)),
     Stage(
         "schedule",
         lambda program, context: schedule(
-            program, context.target.width, context.target.registers, context.target.threaded
+            program, context.target.width, context.target.registers, context.target.threads, may_share
         ),
         Schedule.verify,
         ((4, lambda made: f"-- loops\n{made.schedule.program}"),),
@@ -300,26 +313,29 @@ def build(job: Job, target: Target | None = None, owner: str = "", last: str = "
     """All stages, or those up to the `last` one, by default for this machine; none of them where the job is recognised.
     `owner` says so if it takes long.
     """
-    flags, start = config(), Compilation(target or native.host(), {}, {})
-    looking = flags.verify or flags.debug >= 2
-    if flags.verify:
+    start = Compilation(target or native.host(), {}, {})
+    if config().verify:
         job.verify()
     with uncollected():
-        if last != "load":
-            return _pass(job, start, owner, last, flags.debug)
-        started = time.perf_counter()
-        key = key_of(job, start.target)
-        known = None if key is None else recall(key, start.target, not looking)
-        if known is not None and not looking:
-            seconds = time.perf_counter() - started
-            if flags.debug:
-                say(f"compiled before: {_size(known.image)}, recognised in {1e3 * seconds:.1f} ms")
-            return Compilation(start.target, Later(job, start.target, known.image), {RECOGNISE: seconds}, known)
-        made = _pass(job, start, owner, last, flags.debug)
-        image = _image(job, made.made, None if known is None else known.image)
-        if key is not None and known is None:
-            remember(key, image, made.object, made.code, not looking)
-        return replace(made, known=Known(image, made.code))
+        return _whole(job, start, owner) if last == "load" else _pass(job, start, owner, last, config().debug)
+
+
+def _whole(job: Job, start: Compilation, owner: str) -> Compilation:
+    """What is known of such a job, or what all stages make of it."""
+    flags, started = config(), time.perf_counter()
+    looking = flags.verify or flags.debug >= 2
+    key = key_of(job, start.target)
+    known = None if key is None else recall(key, start.target, not looking)
+    if known is not None and not looking:
+        seconds = time.perf_counter() - started
+        if flags.debug:
+            say(f"compiled before: {_size(known.image)}, recognised in {1e3 * seconds:.1f} ms")
+        return Compilation(start.target, Later(job, start.target, known.image), {RECOGNISE: seconds}, known)
+    made = _pass(job, start, owner, "load", flags.debug)
+    image = _image(job, made.made, None if known is None else known.image)
+    if key is not None and known is None:
+        remember(key, image, made.object, made.code, not looking)
+    return replace(made, known=Known(image, made.code))
 
 
 def _image(job: Job, made: Mapping[str, Any], known: Image | None) -> Image:

@@ -22,7 +22,7 @@ from ..ops.rules import DTYPES
 from .blas import gemm_address
 from .job import Batches, Job
 from .loopir.ir import Gemm
-from .loopir.program import Fault
+from .loopir.program import Crew, Fault
 from .lower.training_loop import TrainingProgram
 from .schedule.arena import Arena, Strided
 from .schedule.schedule import Schedule
@@ -63,7 +63,7 @@ class Image:
     constants  what is there from the beginning: an array, or the dtype whose gemm has its address there
     faults   what each code means, and where the numbers are that were wrong
     nodes, kernels  how many there are, for who asks how large it is
-    threaded  whether several threads may run it, so that each has to be given its number
+    threads  how many may run it; if these are several, each has to be given its number
     """
 
     size: int
@@ -75,7 +75,7 @@ class Image:
     nodes: int
     kernels: int
     run: Run | None
-    threaded: bool
+    threads: int
 
     def arena(self) -> Arena:
         """New memory. Raises MissingExtra where a BLAS is needed that is no longer there."""
@@ -109,7 +109,7 @@ def image_of(job: Job, merged: Job, assembled: Any, planned: Schedule) -> Image:
         merged.nodes,
         len(program.kernels),
         _run(job, merged, assembled, planned) if isinstance(assembled, TrainingProgram) else None,
-        planned.meeting is not None,
+        next((one.var.extent for one in program.regions if isinstance(one, Crew)), 1),
     )
 
 

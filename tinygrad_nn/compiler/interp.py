@@ -33,7 +33,7 @@ from .loopir.ir import (
     Var,
     show,
 )
-from .loopir.program import Phase, Program, Region, Repeat, Span
+from .loopir.program import Crew, Phase, Program, Region, Repeat, Span
 
 
 def run(program: Program, values: Sequence[Any]) -> tuple[list[Array], list[Array]]:
@@ -109,6 +109,9 @@ class Interpreter:
             elif isinstance(region, Repeat):
                 self.repeat(region)
             elif isinstance(region, Phase):
+                self.regions(region.body)
+            elif isinstance(region, Crew):
+                self.variables[region.var] = 0  # one thread does it all
                 self.regions(region.body)
             elif self.load(region.element) == region.value:
                 before = self.registers[TAIL]

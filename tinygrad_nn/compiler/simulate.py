@@ -196,7 +196,11 @@ class Machine:
         target, x, y = (self.buffers[self.values[part][0]] for part in (one.target, one.x, one.y))
         left = x[: m * k].reshape((k, m)).T if one.tx else x[: m * k].reshape((m, k))
         right = y[: k * n].reshape((n, k)).T if one.ty else y[: k * n].reshape((k, n))
-        target[: m * n] = (left @ right).ravel()
+        whole = target[: m * n].reshape((m, n))
+        axis, *edges = one.part or (0, None, None)
+        here = slice(*(edge and self.values[edge] for edge in edges))
+        rows, columns = (here, slice(None)) if axis == 0 else (slice(None), here)
+        whole[rows, columns] = (left @ right)[rows, columns]
 
     def loop(self, one: Loop) -> None:
         """Round after round."""

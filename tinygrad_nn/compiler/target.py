@@ -22,7 +22,7 @@ class Target:
     float64  whether it calculates in float64 itself; else a library of its compiler does, which has no such step
     blas     whether its code may call the BLAS of this process
     blas_from  multiply-adds of a product from which that was measured to be faster; 0 where nobody looked
-    threaded whether several threads run its code together
+    threads  how many of them run its code together, at most
     """
 
     triple: str
@@ -33,7 +33,7 @@ class Target:
     float64: bool = True
     blas: bool = False
     blas_from: int = 0
-    threaded: bool = False
+    threads: int = 1
 
     @property
     def registers(self) -> int:

@@ -66,7 +66,7 @@ class Check:
 @dataclass(frozen=True, slots=True, eq=False)
 class Gemm:
     """`target = x @ y`, matrices of (m, k) and (k, n) that are read transposed where `tx` and `ty` say so, by the gemm
-    at the machine address `function`.
+    at the machine address `function`. A `part` of it is, on this axis of the target, what is from here up to there.
     """
 
     function: Value
@@ -76,6 +76,7 @@ class Gemm:
     sizes: tuple[int, int, int]
     tx: bool
     ty: bool
+    part: tuple[int, Value, Value] | None = None
 
 
 class Carried(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Final
 
 from ...graph.scalar import BOOL, INT64
 from ..loopir.ir import TAIL, Access, Buffer, Kernel, Var
-from ..loopir.program import Phase, Region, Repeat, Span, When
+from ..loopir.program import Crew, Phase, Region, Repeat, Span, When
 from ..schedule.schedule import Schedule
 from ..schedule.sharing import Shared
 from .builder import Builder
@@ -46,7 +46,8 @@ class Scope:
     @property
     def known(self) -> tuple[Value, ...]:
         """All of it."""
-        return (*self.threads, *self.rounds.values(), *((self.tail,) if self.tail is not None else ()))
+        tail = () if self.tail is None else (self.tail,)
+        return (*dict.fromkeys((*self.threads, *self.rounds.values())), *tail)
 
     @property
     def env(self) -> Env:
@@ -72,6 +73,9 @@ class Expander:
                 body += self.span(region, scope)
             elif isinstance(region, Repeat):
                 body += self.repeat(region, scope)
+            elif isinstance(region, Crew):
+                rounds = {**scope.rounds, region.var: scope.threads[0]}
+                body += self.regions(region.body, replace(scope, rounds=rounds))
             elif isinstance(region, Phase):
                 body += self.phase(region, scope)
             else:

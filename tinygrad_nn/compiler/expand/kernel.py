@@ -15,6 +15,7 @@ from ...errors import GraphError, message
 from ...graph.graph import DType
 from ...graph.scalar import BOOL, DTYPES, INT64, Expr, param, walk
 from ..loopir.ir import (
+    BLOCK,
     TAIL,
     Access,
     Affine,
@@ -219,19 +220,17 @@ class Expansion:
 
     def own_rounds(self, loop: Loop, envs: list[Env], step: int, whole: int) -> None:
         """The rounds of a loop that are this thread's; it changes no registers from outside."""
-        b, (number, threads, *_) = self.b, self.threads
+        b = self.b
         stop = self.extent(loop.var, envs[0]) if whole == loop.var.extent else b.whole(whole)
+        rounds = b.compute("quotient", INT64, (b.add(stop, b.whole(step - 1)), b.whole(step)))
+        first, last = (b.compute("mul", INT64, (edge, b.whole(step))) for edge in self.share(rounds))
+        self.ranged(first, last, step, lambda counter, inner: self.round(loop, inner, counter, step), envs)
 
-        def divided(x: Value, y: Value) -> Value:
-            return b.compute("quotient", INT64, (x, y))
-
-        def times(x: Value, y: Value) -> Value:
-            return b.compute("mul", INT64, (x, y))
-
-        rounds = divided(b.add(stop, b.whole(step - 1)), b.whole(step))
-        first, last = (divided(times(one, rounds), threads) for one in (number, b.add(number, b.whole(1))))
-        self.ranged(times(first, b.whole(step)), times(last, b.whole(step)), step,
-                    lambda counter, inner: self.round(loop, inner, counter, step), envs)  # fmt: skip
+    def share(self, rounds: Value) -> list[Value]:
+        """Which of so many rounds are this thread's: the first one, and the end."""
+        b, (number, threads, *_) = self.b, self.threads
+        edges = (b.compute("mul", INT64, (edge, rounds)) for edge in (number, b.add(number, b.whole(1))))
+        return [b.compute("quotient", INT64, (edge, threads)) for edge in edges]
 
     def left_over(self, loop: Loop, envs: list[Env], fill: Callable[[list[Env]], None]) -> None:
         """The last iterations of a loop, less than a round; of several threads the last one runs them."""
@@ -353,7 +352,14 @@ class Expansion:
         (m, n), k = one.target.shape, one.x.shape[0 if one.tx else 1]
         function = self.load(self.site(Access(one.function, ())), env)
         target, x, y = (self.b.start(part, self.schedule.offsets[part]) for part in (one.target, one.x, one.y))
-        self.b.do(code.Gemm(function, target, x, y, (m, n, k), one.tx, one.ty))
+        part = None
+        if self.split is not None:
+            first, last = self.share(self.b.whole(self.split.extent))
+            begin, end = (self.b.compute("mul", INT64, (edge, self.b.whole(BLOCK))) for edge in (first, last))
+            most = self.b.whole(one.target.shape[one.shared])
+            end = self.b.select(self.b.compute("lt", BOOL, (end, most)), end, most)
+            part = one.shared, begin, end
+        self.b.do(code.Gemm(function, target, x, y, (m, n, k), one.tx, one.ty, part))
 
     # ---- expressions ----------------------------------------------------------------------------------------------
 

@@ -109,6 +109,9 @@ class Verifier:
     def gemm(self, one: Gemm, known: set[Value], depth: int) -> None:
         """Matrices that fit their buffers."""
         self.uses(one, known, one.function, one.target, one.x, one.y)
+        if one.part is not None:
+            self.uses(one, known, *one.part[1:])
+            _require(all((value.dtype, value.lanes) == (INT64, 0) for value in one.part[1:]), one, "no numbers")
         m, n, k = one.sizes
         for part, size in ((one.target, m * n), (one.x, m * k), (one.y, k * n)):
             fits = part.op == "start" and self.schedule.layouts[part.data].size >= size

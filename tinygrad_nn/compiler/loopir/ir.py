@@ -198,8 +198,14 @@ class Gemm:
     ty: bool
     function: Buffer
 
+    @property
+    def shared(self) -> int:
+        """The axis of the target that threads share, in blocks of `BLOCK`."""
+        return int(self.target.shape[1] > self.target.shape[0])
+
 
 Statement = Let | Assign | Store | Check | Loop | Gemm
+BLOCK: Final = 64  # rows or columns of a product by a BLAS: of a whole number of them it seldom adds in another order
 TAIL: Final = Register("tail", BOOL)  # whether the batch is the short last one
 
 

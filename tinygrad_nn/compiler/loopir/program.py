@@ -83,7 +83,15 @@ class Phase:
     body: tuple[Region, ...]
 
 
-Region = Span | Repeat | When | Phase
+@dataclass(frozen=True, slots=True, eq=False)
+class Crew:
+    """The regions of a program that several threads run, at most the extent of `var`, which is the number of each."""
+
+    var: Var
+    body: tuple[Region, ...]
+
+
+Region = Span | Repeat | When | Phase | Crew
 
 
 def paths(regions: Sequence[Region], around: tuple[Region, ...] = ()) -> Iterator[tuple[Span, tuple[Region, ...]]]:
@@ -96,9 +104,9 @@ def paths(regions: Sequence[Region], around: tuple[Region, ...] = ()) -> Iterato
 
 
 def spans(regions: Sequence[Region]) -> Iterator[tuple[Span, tuple[Var, ...]]]:
-    """Every span of a tree, with the variables of the repetitions around it."""
+    """Every span of a tree, with the variables of the repetitions around it, and that of threads."""
     for span, around in paths(regions):
-        yield span, tuple(region.var for region in around if isinstance(region, Repeat))
+        yield span, tuple(region.var for region in around if isinstance(region, (Repeat, Crew)))
 
 
 def with_spans(regions: Sequence[Region], new: Mapping[Span, Span]) -> tuple[Region, ...]:
@@ -173,6 +181,8 @@ def _show_regions(program: Program, regions: Sequence[Region], indent: str) -> I
             yield f"{indent}repeat {region.var} < {region.count or region.var.extent}:"
         elif isinstance(region, When):
             yield f"{indent}when {region.element} == {region.value}:"
+        elif isinstance(region, Crew):
+            yield f"{indent}threads {region.var} < {region.var.extent}:"
         else:
             yield f"{indent}phase:"
         yield from _show_regions(program, region.body, indent + "  ")

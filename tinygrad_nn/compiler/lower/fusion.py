@@ -23,6 +23,7 @@ from ...ops.rules import FLOAT64, SELECT_LIMIT, Concatenation, CountingSort, Sca
 from ...ops.scan import STACKED
 from ..blas import has_blas, is_large
 from ..passes.algebra import filled, triangle
+from ..target import NEVER
 
 ONCE: Final = 1.001  # times read; parts add up to a whole but for rounding
 CHEAP: Final = 2  # operations that hide beside others, so that evaluating them a few times more costs nothing
@@ -97,8 +98,18 @@ def _multiplies(node: Node, blas: int) -> bool:
     return is_large(node, blas) and has_blas()
 
 
+def _are_most(graph: Graph, blas: int) -> bool:
+    """Whether products for a BLAS are most of the work. It takes whole arrays, so what is around them cannot go over
+    the rows in blocks that stay in a cache, and of a net of convolutions that is nearly all.
+    """
+    sums = [node for node in graph.nodes if node.op.kind == "contract"]
+    large = sum(count_products(node) for node in sums if is_large(node, blas))
+    return 2 * large >= sum(map(count_products, sums)) if large else True
+
+
 def plan(graph: Graph, blas: int = 0, turned: Collection[Node] = ()) -> Plan:
     """Decide for every node, users before operands; of those that are `turned`, against what their costs say."""
+    blas = blas if _are_most(graph, blas) else NEVER
     users: dict[Node, list[tuple[Node, int]]] = {node: [] for node in graph.nodes}
     inputs = frozenset(graph.inputs)
     for node in graph.nodes:

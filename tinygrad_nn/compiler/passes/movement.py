@@ -13,7 +13,7 @@ from ...ops.elementwise import ADD
 from ...ops.movement import BROADCAST, CAT, PAD, PERMUTE, RESHAPE, SLICE, StridedSlice
 from ...ops.reduce import SUM
 from ...ops.source import CONSTANT
-from ..blas import is_large
+from ..blas import MERGED, is_large
 from .rebuild import apply, count_users, rebuild
 
 
@@ -176,7 +176,7 @@ def keep_axes(graph: Graph) -> Graph:
     """
 
     def rule(node: Node, operands: tuple[Node, ...]) -> Node | None:
-        if len(node.shape) != 2 or is_large(node):
+        if len(node.shape) != 2 or is_large(node, MERGED):
             return None
         x, y = operands
         tx, ty = node.attrs["tx"], node.attrs["ty"]

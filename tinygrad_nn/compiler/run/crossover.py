@@ -2,7 +2,7 @@
 
 What is compiled is a function of what the compiler is given, so the size is a part of the `Target` and no stage asks
 for it. It is measured when the first large product is met and kept in the cache folder. Without that folder, or
-without SciPy, nothing is measured, and `blas.FROM` decides.
+without SciPy, nothing is measured, and all products are our own.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ TURNS: Final = 4  # of which the fastest counts
 def machine(graphs: Iterable[Graph]) -> Target:
     """This machine for these graphs, which know from which size of a product on a BLAS is faster."""
     target = native.host()
-    large = any(is_large(node) for graph in graphs for node in graph.nodes)
-    return measured(target) if large and target.blas and config().cache is not None and has_blas() else target
+    if not target.blas or not any(is_large(node) for graph in graphs for node in graph.nodes):
+        return target
+    return measured(target) if config().cache is not None and has_blas() else replace(target, blas=False)
 
 
 @cache

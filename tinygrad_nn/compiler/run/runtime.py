@@ -69,7 +69,7 @@ class Compiled:
         self.inputs = list(map(self.arena.view, self.image.inputs))
         self.outputs = list(map(self.arena.view, self.image.outputs))
         self.updates = list(map(self.arena.view, self.image.updates))
-        self.function = callable_from(self.code, self.image.threaded)
+        self.function = callable_from(self.code, self.image.threads)
         self.address = self.arena.address
 
     def run(self, values: Sequence[Any]) -> tuple[list[Array], list[Array]]:

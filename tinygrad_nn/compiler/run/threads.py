@@ -66,7 +66,7 @@ def cores() -> int:
 
 def for_threads(target: Target) -> Target:
     """A target for as many threads as are to be used."""
-    return replace(target, threaded=get_num_threads() > 1)
+    return replace(target, threads=min(get_num_threads(), cores()))
 
 
 class Crew:
@@ -136,15 +136,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_end, after_in_child=_forked)
 
 
-def callable_from(code: Code, threaded: bool) -> Callable[[int], int]:
-    """A function of an arena's address, which several threads run if its code is `threaded`."""
-    if not threaded:
+def callable_from(code: Code, threads: int) -> Callable[[int], int]:
+    """A function of an arena's address, whose code is for so many threads at most."""
+    if threads == 1:
         function: Callable[[int], int] = code.function
         return function
     single = THREADED(code.address)
 
     def run(arena: int) -> int:
-        wanted = min(get_num_threads(), cores())
+        wanted = min(get_num_threads(), threads)
         result = _crew.run(code.address, arena, wanted) if wanted > 1 else None
         return int(single(arena, 0, 1, 0)) if result is None else result
 

@@ -72,7 +72,7 @@ class Training:
             raise GraphError(message("fit", "a compilation of a call", "one of a run"))
         times, self.made, self.epochs = self.stages.timings, made, job.epochs
         self.spent = Spent(traced, times.lower + times.generate, times.machine, times.cached)
-        self.function = callable_from(self.code, self.image.threaded)
+        self.function = callable_from(self.code, self.image.threads)
         self.arena = self.image.arena()
         self.lock = threading.RLock()
         self.view = self.arena.view

@@ -16,6 +16,7 @@ from ...graph.scalar import walk
 from ..loopir.ir import (
     Access,
     Affine,
+    Assign,
     Buffer,
     Check,
     Gemm,
@@ -99,13 +100,47 @@ def fits(first: Kernel, second: Kernel) -> bool:
 
 
 def _shared_loops(first: Kernel, second: Kernel) -> tuple[tuple[Var, Var], ...]:
-    """The loops that two kernels are to share, outermost first: all of two equal nests, or else the one over lanes."""
-    loops = tuple(zip(_nest(first), _nest(second), strict=False))
-    nests = len(_nest(first)) == len(_nest(second))
-    if loops and nests and all((a is first.vector) == (b is second.vector) and _alike(a, b) for a, b in loops):
-        return loops
-    one, other = _lanes(first), _lanes(second)
-    return ((one, other),) if one and other and _alike(one, other) else ()
+    """The loops that two kernels are to share, outermost first, where neither loses a tile by that: all of two equal
+    nests, or those down to the lanes, or those around loops over as many lanes.
+    """
+    for find in (_nest, _lanes, _rows):
+        one, other = find(first), find(second)
+        loops = tuple(zip(one, other, strict=False))
+        if not loops or len(one) != len(other) or not all(_alike(a, b) for a, b in loops):
+            continue
+        if first.vector and second.vector and not _alike(first.vector, second.vector):
+            continue
+        if all((a is first.vector) == (b is second.vector) for a, b in loops) and _keeps_tiles(first, second, loops):
+            return loops
+    return ()
+
+
+def _keeps_tiles(first: Kernel, second: Kernel, loops: Sequence[tuple[Var, Var]]) -> bool:
+    """Whether two kernels take as many iterations together; or else none of them is a product, for which that counts,
+    and they may take others.
+    """
+    if first.wide == second.wide and all(first.jam.get(a) == second.jam.get(b) for a, b in loops):
+        return True
+    ones, others = zip(*loops, strict=True)
+    return (
+        not (_multiplies(first) or _multiplies(second)) and _in_any_order(first, ones) and _in_any_order(second, others)
+    )
+
+
+def _in_any_order(kernel: Kernel, loops: Sequence[Var]) -> bool:
+    """Whether each iteration of some loops stores elsewhere, where no other reads."""
+    written = [access for access, is_write, _ in kernel.accesses if is_write]
+    return all(
+        _same_lane(one, var, access, var)
+        for one in written
+        for access, _, _ in kernel.accesses
+        if (access.buffer.base or access.buffer) is (one.buffer.base or one.buffer)
+        for var in loops
+    )
+
+
+def _multiplies(kernel: Kernel) -> bool:
+    return any(isinstance(one, Assign) and one.value.op == "fma" for one, _ in kernel.statements)
 
 
 def _alike(a: Var, b: Var) -> bool:
@@ -122,16 +157,28 @@ def _nest(kernel: Kernel) -> tuple[Var, ...]:
     return tuple(found) if plain else ()
 
 
-def _lanes(kernel: Kernel) -> Var | None:
-    """The variable of the lanes where the whole kernel is a loop over it and nothing is folded across."""
-    if len(kernel.body) != 1 or kernel.wide != 1 or kernel.vector is None:
-        return None
-    (loop,) = kernel.body
-    if not isinstance(loop, Loop) or loop.var is not kernel.vector:
-        return None
+def _lanes(kernel: Kernel) -> tuple[Var, ...]:
+    """The loops of a kernel down to the one over lanes, where each holds nothing but the next, and none is a fold."""
+    body, found = kernel.body, list[Var]()
     if any(isinstance(one, (Check, Gemm)) for one, _ in kernel.statements):
-        return None
-    return loop.var
+        return ()
+    while len(body) == 1 and isinstance(body[0], Loop):
+        found.append(body[0].var)
+        body = body[0].body
+        if found[-1] is kernel.vector:
+            return tuple(found)
+    return ()
+
+
+def _rows(kernel: Kernel) -> tuple[Var, ...]:
+    """The loops of a kernel around those over lanes, where each but the last holds nothing but the next."""
+    body, found = kernel.body, list[Var]()
+    if kernel.vector is None or any(isinstance(one, (Check, Gemm)) for one, _ in kernel.statements):
+        return ()
+    while len(body) == 1 and isinstance(body[0], Loop) and body[0].var is not kernel.vector:
+        found.append(body[0].var)
+        body = body[0].body
+    return tuple(found)
 
 
 def itemsize(kernel: Kernel) -> int:
@@ -158,16 +205,26 @@ def _same_lane(one: Access, a: Var, other: Access, b: Var) -> bool:
 
 
 def fused(first: Kernel, second: Kernel) -> Kernel:
-    """One kernel with the bodies of both."""
+    """One kernel with the bodies of both. It takes as many iterations of a loop together as one of them did, so that a
+    fold goes on waiting for none.
+    """
     loops = _shared_loops(first, second)
-    rename = Substitution({b: a for a, b in loops})
+    back = {b: a for a, b in loops}
+    if first.vector and second.vector:
+        back[second.vector] = first.vector
+    rename = Substitution(back, loops=back)
     body = (*_inside(first, len(loops)), *(rename.statement(one) for one in _inside(second, len(loops))))
+    jam = dict(first.jam)
+    for var, count in second.jam.items():
+        var = back.get(var, var)
+        jam[var] = max(jam.get(var, 1), count)
     return replace(
         first,
         name=f"{first.name}_{second.name.partition('_')[2]}",
         body=nest([a for a, _ in loops], body),
         sources=tuple(dict.fromkeys((*first.sources, *second.sources))),
-        jam={**first.jam, **second.jam},
+        jam=jam,
+        wide=min(first.wide, second.wide),
     )
 
 

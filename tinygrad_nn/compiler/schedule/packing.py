@@ -8,7 +8,8 @@ A large matrix has its rows so far apart that the lines of a panel lie in few se
 All rows of the result read a panel, so a copy costs little. Threads take panels apart, so theirs have a place for each.
 Any expression of a fold that depends on its lanes and on no row is packed as a whole and computed once. Columns that
 fill no tile are a kernel of their own. What depends on rows and not on lanes is read along the fold: where that steps
-from page to page, it is transposed before.
+from page to page, it is transposed before; where so much of it is read for each panel that it leaves the cache, it goes
+in blocks of rows over panels that are packed before.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ from .relayout import TRANSPOSE
 from .tiles import independent, variables
 
 FROM: Final = 2**18  # bytes that rows share from which they are packed
+BLOCK: Final = 2**18  # bytes of rows that stay in the second cache
+COLUMNS: Final = 16  # vectors of them from which it pays to transpose rows
 ROWS: Final = 64  # that share them at least
 
 
@@ -74,17 +77,21 @@ class _Packing:
         replaces = not whole.isdisjoint(access.buffer for access, written, _ in kernel.accesses if written)
         if vector.extent <= size or (left and replaces):
             return [kernel]
-        made, transposed = self.transposed(kernel, vector, rows)
-        if made:
+        made, transposed = self.transposed(kernel, vector, rows) if vector.extent >= COLUMNS * lanes else ([], None)
+        if transposed is not None:
             kernel = replace(kernel, body=tuple(transposed.statement(one) for one in kernel.body))
-        made.append(self.panels(kernel, vector, 0, size, lanes))
+        inside = _blocked(kernel, vector, size)
+        before, kernel = inside is not None, inside or kernel
+        made += self.panels(kernel, vector, 0, size, lanes, before)
         if left:
-            rest = self.panels(kernel, vector, vector.extent - left, left, lanes)
-            made.append(replace(rest, name=f"{kernel.name}_rest"))
+            rest = replace(kernel, name=f"{kernel.name}_rest")
+            made += self.panels(rest, vector, vector.extent - left, left, lanes, before)
         return made
 
-    def panels(self, kernel: Kernel, vector: Var, first: int, count: int, lanes: int) -> Kernel:
-        """The kernel for the panels of so many columns from the first one on."""
+    def panels(self, kernel: Kernel, vector: Var, first: int, count: int, lanes: int, before: bool) -> Iterator[Kernel]:
+        """The kernel for the panels of so many columns from the first one on, each of which it packs when it comes to
+        it; or kernels that do so `before`, for all of them.
+        """
         chain, body = _chain(kernel.body)
         at = chain.index(vector)
         shared = dict(_shared(body, vector, chain[at + 1 :]))
@@ -96,18 +103,22 @@ class _Packing:
         copies: list[Statement] = []
         reads: dict[Expr, Expr] = {}
         for part, loops in shared.items():
-            before = [panel] if self.apart and not alone else []
-            shape = (*(var.extent for var in (*before, *loops)), wide * lanes)
+            places = [panel, *loops, lane] if before or (self.apart and not alone) else [*loops, lane]
+            shape = (*(var.extent for var in places[:-1]), wide * lanes)
             target = self.buffer(f"{kernel.name}p{len(self.buffers)}", shape, part.dtype, len(shape) - 1)
-            element = Access(target, (*map(affine, (*before, *loops)), affine(lane)))
-            copies += nest([*loops, lane], (Store(element, source.expression(part)),))
+            element = Access(target, tuple(map(affine, places)))
+            packs = nest(places if before else [*loops, lane], (Store(element, source.expression(part)),))
             reads[part] = param(element, part.dtype)
+            if before:
+                yield replace(kernel, name=f"{kernel.name}_pack", body=packs, vector=lane, wide=wide, jam={})
+            else:
+                copies += packs
         there = Substitution({vector: place}, expressions=reads)
         inside = nest([lane, *chain[at + 1 :]], tuple(there.statement(one) for one in body))
-        outside = chain[:at] if alone else [*chain[:at], panel]
-        return replace(kernel, body=nest(outside, (*copies, *inside)), vector=lane, wide=wide)
+        outside = chain[:at] if alone and not before else [*chain[:at], panel]
+        yield replace(kernel, body=nest(outside, (*copies, *inside)), vector=lane, wide=wide)
 
-    def transposed(self, kernel: Kernel, vector: Var, rows: Sequence[Var]) -> tuple[list[Kernel], Substitution]:
+    def transposed(self, kernel: Kernel, vector: Var, rows: Sequence[Var]) -> tuple[list[Kernel], Substitution | None]:
         """Kernels that transpose what a fold reads from page to page in each row, and what is read instead."""
         made: list[Kernel] = []
         renamed: dict[Buffer, Buffer] = {}
@@ -127,7 +138,7 @@ class _Packing:
             loops, store = _chain(copying.body)
             loops.insert(0, loops.pop(axis))
             made.append(replace(copying, name=f"{TRANSPOSE}{buffer.name}", body=nest(loops, store), vector=loops[0]))
-        return made, Substitution(buffers=renamed)
+        return made, Substitution(buffers=renamed) if renamed else None
 
     def buffer(self, name: str, shape: Shape, dtype: DType, inner: int) -> Buffer:
         """A new buffer."""
@@ -162,6 +173,31 @@ def pack(
         return program, inner
     regions = with_spans(program.regions, moved)
     return replace(program, kernels=tuple(kernels), buffers=tuple(packing.buffers), regions=regions), packing.inner
+
+
+def _blocked(kernel: Kernel, vector: Var, size: int) -> Kernel | None:
+    """The kernel for block after block of its rows, where these are read once for every panel of `size` columns, are
+    too many for the second cache, and of those that fit more are in a block than columns in a panel.
+    """
+    chain, body = _chain(kernel.body)
+    if chain[0] is not vector or len(chain) == 1:
+        return None
+    row = max(chain[1:], key=lambda var: var.extent)
+    each = 1  # bytes of a row
+    for access, written, around in kernel.accesses:
+        used = set(variables(access))
+        if not written and row in used and vector not in used:
+            others = prod(var.extent for var in around[1:] if var in used and var is not row)
+            each = max(each, others * access.buffer.dtype.itemsize)
+    most = BLOCK // each
+    count = next((n for n in range(most, most // 2, -1) if row.extent % n == 0), 0)
+    if each * row.extent <= 2 * BLOCK or count < 2 * size or row.tail is not None:
+        return None
+    block, inside = Var(f"{row}b", row.extent // count), Var(f"{row}i", count)
+    place = Substitution({row: affine(block) * count + affine(inside)})
+    loops = [block, *(inside if var is row else var for var in chain)]
+    jam = {inside if var is row else var: n for var, n in kernel.jam.items()}
+    return replace(kernel, body=nest(loops, tuple(place.statement(one) for one in body)), jam=jam)
 
 
 def _read(kernels: Sequence[Kernel]) -> set[Buffer]:

@@ -45,6 +45,7 @@ from ..loopir.substitute import Substitution
 
 FIRST: Final = 2**15  # bytes of the first cache
 SECOND: Final = 2**19  # of the second one
+THIRD: Final = 2**21  # of what a processor has beside for each core
 LINE: Final = 8  # rows of which a block has a multiple, if it can: whole vectors
 RUNS: Final = 8  # that are looked at for a number of rows: a deep model has hundreds, which are like the first ones
 WORTH: Final = 4  # times the cache that must pass through it: else all of it may as well stay there
@@ -243,7 +244,7 @@ def _size(run: _Run) -> int:
     fixed = sum(_bytes(buffer) for buffer, goes in by_rows.items() if not goes)
     each = sum(_bytes(buffer) for buffer, goes in by_rows.items() if goes) // rows
     inner = sum(map(_bytes, run.inner))
-    for cache in (FIRST, SECOND):
+    for cache in (FIRST, SECOND, THIRD):
         room = cache * 3 // 4 - fixed
         if fixed * 4 <= cache and inner > WORTH * cache and room >= LINE * each:
             return _even(rows, room // each)
@@ -290,7 +291,7 @@ class _Blocks:
         for buffer in program.buffers:
             if buffer.base is not None:
                 self.shapes.setdefault(buffer.base, []).append(buffer)
-        state = (buffer for pair in program.updates for buffer in pair)
+        state = (buffer for span, _ in spans(program.regions) for pair in span.updates for buffer in pair)
         kept = (*program.outputs, *state, *(f.buffer for f in program.faults if f.buffer is not None))
         self.kept = {b for b in program.buffers if b.role != "temporary"} | {b.base or b for b in kept}
 
@@ -451,6 +452,13 @@ def _moved(
         moved = Substitution({row.var: start + affine(var)}, short, {}, {row.var: var}, inner)
         name = f"{kernel.name}_rest" if start.terms == () else kernel.name
         yield replace(kernel, name=name, body=tuple(moved.statement(one) for one in kernel.body))
+
+
+def block_runs(program: Program) -> Iterator[tuple[Repeat, list[str]]]:
+    """The runs in blocks, with the names of their kernels."""
+    for region in _repeated(program.regions):
+        inside = [program.kernels[span.start : span.stop] for span, _ in spans((region,))]
+        yield region, [kernel.name for kernels in inside for kernel in kernels]
 
 
 def operands(program: Program) -> frozenset[Buffer]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ...errors import GraphError, message
-from ..loopir.ir import Buffer, Kernel
-from ..loopir.program import Program, Span, spans, with_spans
+from ..loopir.ir import Buffer, Gemm, Kernel
+from ..loopir.program import Crew, Program, Span, spans, with_spans
 from .arena import Arena, Strided
 from .axes import choose, jams, outermost, profile, times, together
 from .loop_fusion import fuse
@@ -17,7 +17,7 @@ from .packing import pack
 from .relayout import relayout
 from .rows import operands
 from .sharing import Shared, shared
-from .threads import Places, may_split, split
+from .threads import MayShare, Placed, may_split, own_of, split
 from .tiles import tile, tiled
 
 MEETING: Final = 3 * ALIGNMENT  # bytes
@@ -67,14 +67,23 @@ class Schedule:
                 raise GraphError(message("schedule", got))
             if base is buffer and buffer.role != "temporary":
                 end = ends[buffer]
+        crew = next((one.var for one in self.program.regions if isinstance(one, Crew)), None)
+        placed = Placed(self.program, self.layouts, self.offsets, self.size)
         for kernel in self.program.kernels:
-            if kernel.split and not may_split(kernel, kernel.split, Places(self.layouts, self.offsets)):
+            own = own_of(kernel, crew) if crew else ()
+            if kernel.split and not may_split(kernel, kernel.split, placed, own):
                 raise GraphError(message("schedule", f"iterations of {kernel.split} in {kernel.name} that meet"))
         return self
 
 
-def schedule(program: Program, width: int, registers: int = 16, threaded: bool = False) -> Schedule:
-    """Choose for so many registers of `width` bytes, and for several threads where it is to be `threaded`."""
+def _never(one: Gemm, threads: int) -> bool:
+    return False
+
+
+def schedule(
+    program: Program, width: int, registers: int = 16, threads: int = 1, may_share: MayShare = _never
+) -> Schedule:
+    """Choose for so many registers of `width` bytes, and for so many threads at most."""
     program = replace(program, kernels=late_updates(program))
     profiles = {kernel: profile(kernel, width) for kernel in program.kernels}
     loose = operands(program)
@@ -95,15 +104,16 @@ def schedule(program: Program, width: int, registers: int = 16, threaded: bool =
             continue
         jam = jams(shaped)
         kernels.append(replace(shaped, jam=jam, wide=1 if jam else together(shaped, width)))
-    program, axes = pack(replace(program, kernels=tuple(kernels)), inner, width, threaded)
+    program, axes = pack(replace(program, kernels=tuple(kernels)), inner, width, threads > 1)
     program = fuse_loops(program)
     layouts = {buffer: layout(buffer, axes[buffer], width) for buffer in program.buffers}
     program, offsets, size = place(program, layouts)
-    meeting = None
-    divided = split(program, layouts, offsets, width) if threaded else None
+    meeting, placed = None, Placed(program, layouts, offsets, size)
+    divided = split(placed, width, threads, may_share) if threads > 1 else None
     if divided is not None:
-        program, meeting, size = divided, size, size + MEETING
-    return Schedule(program, layouts, offsets, size, width, shared(program, layouts, offsets, width), meeting)
+        placed, meeting = replace(divided, size=divided.size + MEETING), divided.size
+    functions = shared(placed.program, placed.layouts, placed.offsets, width)
+    return Schedule(placed.program, placed.layouts, placed.offsets, placed.size, width, functions, meeting)
 
 
 def fuse_loops(program: Program) -> Program:

@@ -7,13 +7,14 @@ that the same one fails first. A phase ends where the next kernel would touch wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Final
 
-from ...graph.scalar import walk
+from ...graph.scalar import param, walk
 from ..loopir.ir import (
+    BLOCK,
     Access,
     Affine,
     Assign,
@@ -26,38 +27,32 @@ from ..loopir.ir import (
     Statement,
     Store,
     Var,
+    affine,
     expressions,
 )
-from ..loopir.program import Phase, Program, Region, Span, spans
+from ..loopir.program import Crew, Phase, Program, Region, Span, spans
+from ..loopir.substitute import Substitution
 from .axes import iterations, profile
 from .loop_fusion import itemsize
-from .memory import Layout, conditions
+from .memory import ALIGNMENT, Layout, conditions
 
 WORTH: Final = 100_000.0  # vector operations of a kernel from which it is split: some 20 to 50 us, and a wait takes 1
 MOST: Final = 0.9  # of its work that stands in the loop: the rest is done by every thread
-ROUNDS: Final = 8  # of a loop that make shares about equal
+EVEN: Final = 1.1  # how much more than its share a thread may have where an outer loop is split
 UNROLLED: Final = 12  # iterations up to which a loop may be unrolled, and cannot be split then
 
 
-def split(
-    program: Program, layouts: Mapping[Buffer, Layout], offsets: Mapping[Buffer, int], width: int
-) -> Program | None:
-    """The program with loops split and in phases; None where no kernel is worth it."""
-    places = Places(layouts, offsets)
-    inner = {buffer: laid.inner for buffer, laid in layouts.items()}
-    kernels = tuple(replace(one, split=chosen(one, places, inner, width)) for one in program.kernels)
-    if not any(kernel.split for kernel in kernels):
-        return None
-    program = replace(program, kernels=kernels)
-    return replace(program, regions=tuple(_phases(program, program.regions, places)))
+MayShare = Callable[[Gemm, int], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where buffers lie in the arena."""
+class Placed:
+    """A program, and where its buffers lie in an arena of so many bytes."""
 
+    program: Program
     layouts: Mapping[Buffer, Layout]
     offsets: Mapping[Buffer, int]
+    size: int
 
     def bytes(self, buffer: Buffer) -> tuple[int, int]:
         """The first byte of a buffer, and the end of the last one."""
@@ -65,46 +60,161 @@ class Places:
         return start, start + self.layouts[buffer].size * buffer.dtype.itemsize
 
 
-def chosen(kernel: Kernel, places: Places, inner: Mapping[Buffer, int], width: int) -> Var | None:
-    """The loop of a kernel to split: the outermost one with rounds enough, else the one with most."""
+def split(placed: Placed, width: int, threads: int, may_share: MayShare) -> Placed | None:
+    """The program for several threads, with loops split and in phases; None where no kernel is worth it. `may_share`
+    says whether a product by a BLAS has the same bits in parts.
+    """
+    program, crew = placed.program, Var("thread", threads)
+    known = scratch_of(program)
+    inner = {buffer: laid.inner for buffer, laid in placed.layouts.items()}
+    kernels: list[Kernel] = []
+    for kernel in program.kernels:
+        scratch = known.get(kernel, [])
+        product = product_of(kernel)
+        if product is None:
+            var = chosen(kernel, placed, scratch, inner, width, threads)
+        else:
+            blocks = ceil(product.target.shape[product.shared] / BLOCK)
+            var = Var("part", blocks) if blocks > 1 and may_share(product, threads) else None
+        if var is not None and scratch:
+            placed, kernel = _with_own(placed, kernel, scratch, crew)
+        kernels.append(replace(kernel, split=var))
+    if not any(kernel.split for kernel in kernels):
+        return None
+    placed = replace(placed, program=replace(placed.program, kernels=tuple(kernels)))
+    body = tuple(_phases(placed, program.regions))
+    return replace(placed, program=replace(placed.program, regions=(Crew(crew, body),)))
+
+
+# ---- which loop ------------------------------------------------------------------------------------------------------
+
+
+def chosen(
+    kernel: Kernel, placed: Placed, scratch: Collection[Buffer], inner: Mapping[Buffer, int], width: int, threads: int
+) -> Var | None:
+    """The loop of a kernel to split: the outermost one whose shares are about equal, else that with the most equal."""
     if any(isinstance(one, (Check, Gemm)) for one, _ in kernel.statements):
         return None
     known = profile(kernel, width)
     if known.costs[kernel.vector if kernel.vector in known.costs else None].total(inner) < WORTH:
         return None
     lanes = kernel.wide * max(1, width // itemsize(kernel))
-    options: dict[Var, int] = {}
+    options: dict[Var, float] = {}
     for loop in _loops(kernel.body):
         rounds = _rounds(kernel, loop.var, lanes)
         is_loop = rounds > 1 and _stays(kernel, loop, lanes)
-        if is_loop and may_split(kernel, loop.var, places) and _share(kernel, loop.var, lanes) >= MOST:
-            options[loop.var] = rounds
-    many = (var for var, rounds in options.items() if rounds >= ROUNDS)
-    return next(many, max(options, key=options.__getitem__, default=None))
+        if is_loop and may_split(kernel, loop.var, placed, scratch) and _share(kernel, loop.var, lanes) >= MOST:
+            options[loop.var] = ceil(rounds / threads) * threads / rounds
+    even = (var for var, most in options.items() if most <= EVEN)
+    return next(even, min(options, key=options.__getitem__, default=None))
 
 
-def may_split(kernel: Kernel, var: Var, places: Places) -> bool:
+def may_split(kernel: Kernel, var: Var, placed: Placed, scratch: Collection[Buffer] = ()) -> bool:
     """Whether iterations of a loop may run at the same time: all that the kernel writes is written in them, and what
-    one of them writes no other one touches; nor do they share a register.
+    one of them writes no other one touches; nor do they share a register. Of `scratch` each thread has its own.
     """
+    if product_of(kernel) is not None:
+        return True  # in parts, with no loop of ours
     began: dict[object, tuple[Var, ...]] = {}
     for one, around in kernel.statements:
         if isinstance(one, Let):
             began[one.register] = around
-        if isinstance(one, (Check, Gemm)) or (isinstance(one, Store) and var not in around):
+        if isinstance(one, (Check, Gemm)):
+            return False
+        if isinstance(one, Store) and var not in around and one.target.buffer not in scratch:
             return False
         if isinstance(one, Assign) and var in around and var not in began[one.register]:
             return False
     within = {one for _, around in kernel.statements for one in around}
-    written = {access.buffer for access, writes, _ in kernel.accesses if writes}
-    for target in written:
-        touching = [one for one, _, _ in kernel.accesses if _overlap(places.bytes(one.buffer), places.bytes(target))]
-        alike = {(places.offsets[one.buffer], places.layouts[one.buffer].strides) for one in touching}
+    for target in {access.buffer for access, writes, _ in kernel.accesses if writes}:
+        if target in scratch:
+            if not _is_own(kernel, target, var):
+                return False
+            continue
+        touching = [one for one, _, _ in kernel.accesses if _overlap(placed.bytes(one.buffer), placed.bytes(target))]
+        alike = {(placed.offsets[one.buffer], placed.layouts[one.buffer].strides) for one in touching}
         if len(alike) > 1 or not any(_apart(touching, axis, var, within) for axis in range(len(target.shape))):
             return False
     return True
 
 
+def product_of(kernel: Kernel) -> Gemm | None:
+    """The product by a BLAS that a kernel is."""
+    one = kernel.body[0] if len(kernel.body) == 1 else None
+    return one if isinstance(one, Gemm) else None
+
+
+def scratch_of(program: Program) -> dict[Kernel, list[Buffer]]:
+    """For each kernel the buffers that nobody else touches, and that it reads where it has just written them: what is
+    packed for it.
+    """
+    users: dict[Buffer, set[Kernel]] = {}
+    for kernel in program.kernels:
+        for access, _, _ in kernel.accesses:
+            users.setdefault(access.buffer, set()).add(kernel)
+    faults = (fault.buffer for fault in program.faults)
+    kept = {*program.outputs, *faults, *(buffer.base for buffer in program.buffers)}
+    kept |= {buffer for pair in program.updates for buffer in pair}
+    found: dict[Kernel, list[Buffer]] = {}
+    for buffer, kernels in users.items():
+        if buffer.role == "temporary" and buffer.base is None and buffer not in kept and len(kernels) == 1:
+            (kernel,) = kernels
+            if _is_written_first(kernel, buffer):
+                found.setdefault(kernel, []).append(buffer)
+    return found
+
+
+def own_of(kernel: Kernel, crew: Var) -> set[Buffer]:
+    """The buffers of which each thread has a part of its own."""
+    first = affine(crew)
+    accesses = [access for access, _, _ in kernel.accesses]
+    return {one.buffer for one in accesses} - {one.buffer for one in accesses if one.index[:1] != (first,)}
+
+
+def _is_written_first(kernel: Kernel, buffer: Buffer) -> bool:
+    here = [(access, written) for access, written, _ in kernel.accesses if access.buffer is buffer]
+    (first, written), *rest = here
+    reads = not any(written or access.index != first.index or access.guards for access, written in rest)
+    adds = any(isinstance(one, Store) and one.add and one.target.buffer is buffer for one, _ in kernel.statements)
+    return written and reads and not adds and all(isinstance(index, Affine) for index in first.index)
+
+
+def _is_own(kernel: Kernel, buffer: Buffer, var: Var) -> bool:
+    """Whether what a thread reads of its scratch it wrote itself, whichever iterations of a loop it has."""
+    here = [(access, around) for access, _, around in kernel.accesses if access.buffer is buffer]
+    used = any(index.coefficient(var) for access, _ in here for index in access.index if isinstance(index, Affine))
+    written_in = var in here[0][1]
+    return not used and (not written_in or all(var in around for _, around in here))
+
+
+def _with_own(placed: Placed, kernel: Kernel, scratch: Sequence[Buffer], crew: Var) -> tuple[Placed, Kernel]:
+    """A kernel whose scratch is another one for each thread, behind what was in the arena."""
+    layouts, offsets, size = dict(placed.layouts), dict(placed.offsets), placed.size
+    copies: dict[Buffer, Buffer] = {}
+    for buffer in scratch:
+        many = copies[buffer] = Buffer(f"{buffer.name}n", (crew.extent, *buffer.shape), buffer.dtype)
+        laid = layouts[buffer]
+        layouts[many] = Layout((laid.size, *laid.strides), crew.extent * laid.size, laid.inner + 1, laid.pitch)
+        offsets[many] = size
+        size += ceil(layouts[many].size * many.dtype.itemsize / ALIGNMENT) * ALIGNMENT
+
+    def own(access: Access) -> Access:
+        many = copies.get(access.buffer)
+        return access if many is None else Access(many, (affine(crew), *access.index))
+
+    nodes = {node for one, _ in kernel.statements for root in expressions(one) for node in walk(root)}
+    given = {node: param(own(node.value), node.dtype) for node in nodes if isinstance(node.value, Access)}
+    renamed = Substitution(expressions={node: new for node, new in given.items() if new.value is not node.value})
+
+    def renewed(one: Statement) -> Statement:
+        if isinstance(one, Loop):
+            return Loop(one.var, tuple(map(renewed, one.body)))
+        one = renamed.statement(one)
+        return replace(one, target=own(one.target)) if isinstance(one, Store) else one
+
+    buffers = (*(one for one in placed.program.buffers if one not in copies), *copies.values())
+    program = replace(placed.program, buffers=buffers)
+    return Placed(program, layouts, offsets, size), replace(kernel, body=tuple(map(renewed, kernel.body)))
 def _apart(accesses: Sequence[Access], axis: int, var: Var, within: set[Var]) -> bool:
     """Whether accesses in different iterations are at different places of an axis: by one iteration they move further
     than all else in the kernel moves them.
@@ -165,10 +275,10 @@ class _Touched:
     read: list[tuple[int, int]] = field(default_factory=list)
     written: list[tuple[int, int]] = field(default_factory=list)
 
-    def add(self, kernel: Kernel, places: Places) -> None:
+    def add(self, kernel: Kernel, placed: Placed) -> None:
         """Those of one more."""
         for access, writes, _ in kernel.accesses:
-            (self.written if writes else self.read).append(places.bytes(access.buffer))
+            (self.written if writes else self.read).append(placed.bytes(access.buffer))
 
     def meets(self, other: _Touched) -> bool:
         """Whether one writes what the other touches."""
@@ -183,11 +293,11 @@ class _Phase:
         self.body: list[Region] = []
         self.alone, self.together = _Touched(), _Touched()
 
-    def add(self, region: Region, kernels: Sequence[Kernel], places: Places) -> bool:
+    def add(self, region: Region, kernels: Sequence[Kernel], placed: Placed) -> bool:
         """Add kernels that all are split, or none; False, having done nothing, where they have to wait."""
         touched = _Touched()
         for kernel in kernels:
-            touched.add(kernel, places)
+            touched.add(kernel, placed)
         is_split = bool(kernels and kernels[0].split)
         if touched.meets(self.together) or (is_split and touched.meets(self.alone)):
             return False
@@ -198,16 +308,16 @@ class _Phase:
         return True
 
 
-def _phases(program: Program, regions: Sequence[Region], places: Places) -> Iterator[Region]:
+def _phases(placed: Placed, regions: Sequence[Region]) -> Iterator[Region]:
     """Regions as phases, one after the other; repetitions and conditions with split kernels in them have their own."""
-    phase = _Phase()
+    phase, program = _Phase(), placed.program
     for region in regions:
         kernels = [program.kernels[k] for span, _ in spans((region,)) for k in range(span.start, span.stop)]
         if any(kernel.split for kernel in kernels) and not isinstance(region, Span):
             if phase.body:
                 yield Phase(tuple(phase.body))
                 phase = _Phase()
-            body = tuple(_phases(program, region.body, places))
+            body = tuple(_phases(placed, region.body))
             if any(access.buffer.role == "temporary" for access, _ in conditions((region,))):
                 yield replace(region, body=(Phase(()), *body))  # nobody writes what another one has to ask for yet
                 yield Phase(())
@@ -216,10 +326,10 @@ def _phases(program: Program, regions: Sequence[Region], places: Places) -> Iter
             continue
         for piece in _pieces(program, region) if isinstance(region, Span) else (region,):
             inside = [program.kernels[k] for span, _ in spans((piece,)) for k in range(span.start, span.stop)]
-            if not phase.add(piece, inside, places):
+            if not phase.add(piece, inside, placed):
                 yield Phase(tuple(phase.body))
                 phase = _Phase()
-                phase.add(piece, inside, places)
+                phase.add(piece, inside, placed)
             if any(isinstance(one, Check) for kernel in inside for one, _ in kernel.statements):
                 yield Phase(tuple(phase.body))
                 phase = _Phase()

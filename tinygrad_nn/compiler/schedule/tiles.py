@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import combinations, product
 from math import ceil, prod
 from typing import Final, NamedTuple
 
@@ -37,7 +38,7 @@ from ..loopir.ir import (
     leaves,
     nest,
 )
-from .axes import GATHER, lanes_of
+from .axes import GATHER, iterations, lanes_of
 
 FROM: Final = 1024  # vector operations of a kernel's folds from which it is tiled
 PORTS: Final = 2.0  # vector operations that begin in a cycle, and loads
@@ -47,6 +48,7 @@ TILE: Final = 6.0  # cycles to begin and to end a tile, and
 RESULT: Final = 1.0  # for each of its accumulators
 CODE: Final = 20.0  # cycles of a run that an instruction must save to be worth the time to compile it
 ROWS: Final = 14  # of a tile at most
+PAIR: Final = 32  # of both loops together
 WIDE: Final = (1, 2, 4, 8)  # vectors of a tile
 CACHE: Final = 2**15  # bytes that the first cache holds, on any machine
 SPARE: Final = 2  # registers for what is on its way
@@ -119,7 +121,8 @@ def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int]
     ]  # fmt: skip
     outputs = max((began[one.register] for one, _ in assigns), key=len, default=())
     carrying = {var for one, around in assigns for var in around[len(began[one.register]) :]}
-    if vector not in outputs or vector in carrying or any(one.register.dtype.kind != "f" for one, _ in assigns):
+    inside = vector in carrying  # the lanes are terms of one sum
+    if (vector in outputs) is inside or any(one.register.dtype.kind != "f" for one, _ in assigns):
         return None
     candidates = [var for var in reversed(outputs) if var is not vector and var not in carrying]
     nodes = {node for one, _ in kernel.statements for root in expressions(one) for node in walk(root)}
@@ -130,18 +133,22 @@ def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int]
         return None
     number = {var: k for k, var in enumerate(candidates)}
     folds = tuple(_folds(assigns, began, Uses(vector, frozenset(candidates), lanes, inner), number))
+    if inside and len(folds) > 1:
+        return None
     around = sum(node.op not in FREE for node in nodes)
     around += 2 * sum(isinstance(one, (Let, Store)) for one, _ in kernel.statements)
     loops = tuple(Rounds(var.extent, var.tail) for var in candidates)
+    if inside:  # its lanes are summed at the end
+        around, vectors = around + (lanes - 1).bit_length(), 1
     wide = tuple(n for n in (WIDE if vector.tail is None else (1,)) if n <= vectors)
-    found = _cheapest(folds, loops, wide, vectors, around, blocks, registers)
+    found = _cheapest(folds, loops, wide, vectors, inside, around, blocks, registers)
     return None if found is None else Tile(found[0], {candidates[k]: count for k, count in found[1]})
 
 
 @lru_cache(maxsize=1024)
 def _cheapest(
-    folds: Sequence[Fold], loops: Sequence[Rounds], wides: Sequence[int], vectors: int, around: int, blocks: float,
-    registers: int,
+    folds: Sequence[Fold], loops: Sequence[Rounds], wides: Sequence[int], vectors: int, inside: bool, around: int,
+    blocks: float, registers: int,
 ) -> tuple[int, tuple[tuple[int, int], ...]] | None:
     """The vectors of the cheapest tile, and the iterations of loops by their number: layers that are equal ask once."""
     best, least = None, float("inf")
@@ -149,7 +156,7 @@ def _cheapest(
         across = [(wide, vectors // wide)]
         if vectors % wide:
             across.append((1 << (vectors % wide - 1).bit_length(), 1))
-        for rows in _rows(loops):
+        for rows in _rows(loops, inside):
             if wide * prod(rows.values()) > 1 and not all(fold.fits(wide, rows, registers) for fold in folds):
                 continue
             rest = prod((one.extent for k, one in enumerate(loops) if k not in rows), start=blocks)
@@ -217,7 +224,8 @@ def _folds(
     for around, statements in together.items():
         registers = {one.register for one in statements}
         outside = max((began[register] for register in registers), key=len)
-        rounds = prod((float(var.extent) for var in around if var not in outside), start=1.0)
+        folded = tuple(var for var in around if var not in outside)
+        rounds = iterations(folded, uses.vector, uses.lanes)
         yield Fold(rounds, len(registers), tuple(_parts([one.value for one in statements], uses, number)))
 
 
@@ -275,17 +283,26 @@ def variables(leaf: Access | Affine) -> Iterator[Var]:
                 yield from variables(part)
 
 
-def _rows(loops: Sequence[Rounds]) -> Iterator[dict[int, int]]:
-    """How many iterations of which loops: of the innermost one, and where that is short also of the next one."""
+def _rows(loops: Sequence[Rounds], inside: bool) -> Iterator[dict[int, int]]:
+    """How many iterations of which loops: of any one, and where the innermost one is short also of the next one. Where
+    lanes are `inside` of the fold they serve no two results, so two loops have to share what they load.
+    """
     if not loops:
         yield {}
         return
     first, *rest = loops
-    for count in _counts(first):
-        yield {0: count}
+    for number, loop in enumerate(loops):
+        for count in _counts(loop):
+            yield {number: count}
     if rest and first.extent <= ROWS // 2 and first.tail is None:
         for count in _counts(rest[0]):
             yield {0: first.extent, 1: count}
+
+
+    for (one, first), (other, second) in combinations(enumerate(loops), 2) if inside else ():
+        for count, more in product(_counts(first), _counts(second)):
+            if min(count, more) > 1 and count * more <= PAIR:
+                yield {one: count, other: more}
 
 
 def _counts(loop: Rounds) -> Iterator[int]:

@@ -59,13 +59,13 @@ class Printer:
     ) -> None:
         """A function; those it calls come before it. Buffers that begin where it is told are its `starts`."""
         t = self.t
-        around = t.lines, t.block, t.failures
-        t.lines, t.block, t.failures = [], "entry", {}
+        around = t.lines, t.block, t.failures, t.slots
+        t.lines, t.block, t.failures, t.slots = [], "entry", {}, []
         t.names |= {start: t.emit(f"getelementptr inbounds i8, ptr %arena, i64 {at}") for start, at in starts.items()}
         self.body(body)
         leave = [line for code, label in t.failures.items() for line in (f"{label}:", f"  ret i32 {code}")]
-        self.functions += [f"define {head} #0 {{", "entry:", *t.lines, f"  ret {result}", *leave, "}", ""]
-        t.lines, t.block, t.failures = around
+        self.functions += [f"define {head} #0 {{", "entry:", *t.slots, *t.lines, f"  ret {result}", *leave, "}", ""]
+        t.lines, t.block, t.failures, t.slots = around
 
     def body(self, body: Sequence[Statement]) -> None:
         """Statements in order."""
@@ -222,6 +222,21 @@ class Printer:
         alpha, beta = (entry(f"{table}_f", dtype.itemsize, position) for position in (0, 1))
         columns, rows, inner, lead_y, lead_x, lead = (entry(table, 4, position) for position in range(6))
         x, y, target = map(t.operand, (one.x, one.y, one.target))
+        if one.part is not None:
+            axis, first, last = one.part
+            slot = f"%{t.fresh('slot')}"
+            t.slots.append(f"  {slot} = alloca i32")
+            size = t.emit(f"sub i64 {t.names[last]}, {t.names[first]}")
+            t.line(f"store i32 {t.emit(f'trunc i64 {size} to i32')}, ptr {slot}")
+
+            def moved(what: str, step: int) -> str:
+                offset = t.emit(f"mul i64 {t.names[first]}, {step}")
+                return f"ptr {t.emit(f'getelementptr {kind}, {what}, i64 {offset}')}"
+
+            if axis == 0:
+                rows, x, target = f"ptr {slot}", moved(x, 1 if one.tx else k), moved(target, n)
+            else:
+                columns, y, target = f"ptr {slot}", moved(y, k if one.ty else 1), moved(target, 1)
         arguments = (letter_y, letter_x, columns, rows, inner, alpha, y, lead_y, x, lead_x, beta, target, lead)
         function = t.emit(f"inttoptr i64 {t.names[one.function]} to ptr")
         t.line(f"call void {function}({', '.join(arguments)})")

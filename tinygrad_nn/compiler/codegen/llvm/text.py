@@ -60,6 +60,7 @@ class Text:
         self.lines: list[str] = []
         self.block = "entry"  # where the lines stand
         self.failures: dict[int, str] = {}  # the label to leave by when a check fails, by its number
+        self.slots: list[str] = []  # memory of the function, which is begun with it
         self.count = 0
 
     def fresh(self, prefix: str = "v") -> str:

@@ -12,7 +12,9 @@ import tinygrad_nn as tg
 from tinygrad_nn import data, nn
 from tinygrad_nn import functional as F
 from tinygrad_nn.errors import ConfigError, ShapeError, TooLarge
+from tinygrad_nn.ops import TABLE
 from tinygrad_nn.support import memory
+from tinygrad_nn.tensor.core import explain
 
 CALLS: dict[str, Callable[[], Any]] = {
     "zeros": lambda: tg.zeros(10**15),
@@ -67,6 +69,13 @@ def test_what_fits_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TooLarge, match=r"\[zeros\] got shape \(101,\), which needs 4e\+02 B|which needs 404 B"):
         tg.zeros(101)
     assert memory.check_fits("x", "y", 400) is None
+
+
+def test_what_numpy_has_no_memory_for_is_named_by_its_op() -> None:
+    x = tg.ones(2).node
+    error = explain(MemoryError("Unable to allocate"), TABLE["exp"], (x,), {})
+    assert type(error) is TooLarge
+    assert "; expected a result" in str(error)
 
 
 def test_this_machine_has_memory() -> None:

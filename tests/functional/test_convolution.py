@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn
-from tinygrad_nn.errors import ConfigError, DTypeError, ShapeError, TinygradError
+from tinygrad_nn.errors import ConfigError, DTypeError, ShapeError, TinygradError, TooLarge
 
 RNG = np.random.default_rng(7)
 Call = Callable[[Any, list[Any]], Any]
@@ -144,6 +144,15 @@ def test_adaptive_pooling(kind: str, size: int) -> None:
         line, picture = numbers(2, 3, 6), numbers(2, 6, 7)
         agree(lambda lib, xs: getattr(lib, f"adaptive_{kind}_pool1d")(*xs, size, *more), [line])  # noqa: B023
         agree(lambda lib, xs: getattr(lib, f"adaptive_{kind}_pool2d")(*xs, (size, None), *more), [picture])  # noqa: B023
+
+
+@pytest.mark.parametrize("kind", ["max", "avg"])
+def test_more_windows_than_elements(kind: str) -> None:
+    agree(lambda lib, xs: getattr(lib, f"adaptive_{kind}_pool1d")(*xs, 3), [numbers(2, 3, 1)])
+
+
+def test_strides_far_beyond_the_kernel() -> None:
+    agree(lambda lib, xs: lib.conv_transpose1d(*xs, stride=300), [numbers(1, 1, 2), numbers(1, 1, 2)], compiled=False)
 
 
 @st.composite
@@ -300,6 +309,16 @@ WRONG: list[tuple[Callable[[], Any], type[TinygradError], str]] = [
     (lambda: nn.AvgPool2d(2, divisor_override=0), ConfigError, r"\[AvgPool2d\] got divisor_override 0"),
     (lambda: nn.AdaptiveMaxPool2d((2, 2, 2)), ConfigError, r"\[AdaptiveMaxPool2d\] got output_size"),
     (lambda: nn.Unfold(2, stride=0), ConfigError, r"\[Unfold\] got stride 0"),
+    (lambda: F.conv2d(tg.ones(PICTURE), tg.ones(KERNEL), stride=2**31), ConfigError, r"stride <= 2,147,483,647"),
+    (lambda: F.max_pool2d(tg.ones(PICTURE), 2, 2**70), ConfigError, r"\[max_pool2d\] got stride"),
+    (lambda: F.conv2d(tg.ones(PICTURE), tg.ones(KERNEL), padding=2**30), TooLarge, r"\[conv2d\] got shape"),
+    (lambda: F.conv_transpose2d(tg.ones(PICTURE), tg.ones(4, 6, 3, 3), stride=2**30), TooLarge,
+     r"\[conv_transpose2d\] got shape"),
+    (lambda: F.conv_transpose2d(tg.ones(PICTURE), tg.ones(4, 6, 3, 3), dilation=2**20, padding=2**20), TooLarge,
+     r"\[conv_transpose2d\] got shape"),
+    (lambda: F.unfold(tg.ones(PICTURE), 2, padding=2**30), TooLarge, r"\[unfold\] got shape"),
+    (lambda: F.fold(tg.ones(4, 9), 2**30, 2), TooLarge, r"\[fold\] got shape"),
+    (lambda: F.adaptive_avg_pool1d(tg.ones(1, 4), 2**40), TooLarge, r"\[adaptive_avg_pool1d\] got shape"),
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from ..errors import ConfigError, ShapeError, message
 from ..ops.conv import CONV, OVERLAP, WINDOWS, Window
 from ..ops.movement import PERMUTE, RESHAPE
+from ..support.memory import check_shape_fits
 from ..support.settings import choice, integer, is_iterable, shown
 from ..tensor import Tensor
 from ..tensor.contract import check_floats
@@ -17,6 +18,7 @@ from ..tensor.shape import Ints
 
 Sizes = tuple[int, ...]
 AXES: Final = {1: "L", 2: "H, W", 3: "D, H, W"}
+MOST: Final = 2**31 - 1  # of a setting, so that places fit into what counts them
 
 
 def per_axis(owner: str, name: str, value: Any, rank: int, least: int) -> tuple[int, ...]:
@@ -25,12 +27,12 @@ def per_axis(owner: str, name: str, value: Any, rank: int, least: int) -> tuple[
     >>> per_axis("conv2d", "stride", 2, 2, 1), per_axis("conv2d", "stride", (2, 1), 2, 1)
     ((2, 2), (2, 1))
     """
-    if type(value) is int and value >= least:
+    if type(value) is int and least <= value <= MOST:
         return (value,) * rank
     several = tuple(value) if is_iterable(value) else (value,)
     if len(several) not in (1, rank):
         raise ConfigError(message(owner, f"{name} {shown(value)}", f"an integer, or {rank} of them"))
-    return tuple(integer(owner, name, one, least=least) for one in several) * (rank // len(several))
+    return tuple(integer(owner, name, one, least=least, most=MOST) for one in several) * (rank // len(several))
 
 
 def padding_of(owner: str, padding: Any, stride: Sizes) -> Sizes | str:
@@ -76,6 +78,7 @@ def _windows(
     if 0 in kernel or any(n < span for n, span in zip(padded, spans, strict=True)):
         got = f"places {padded}, padding included, for a kernel of {spans}"
         raise ShapeError(message(name, got, "at least as many, and a kernel of at least 1", "pad more, or dilate less"))
+    check_shape_fits(name, (*x[:-rank], *padded))
     return tuple(
         Window((n - span) // step + 1, step, d, -side[0])
         for n, span, step, d, side in zip(padded, spans, stride, dilation, sides, strict=True)
@@ -206,6 +209,8 @@ def _transposed_windows(
     if 0 in weight[2:] or 0 in x[-rank:] or min(lengths) < 1:
         got = f"a result of {tuple(lengths)} places for shapes {x} and {weight}"
         raise ShapeError(message(name, got, "at least one place on each axis", "pad less"))
+    whole = (n + 2 * side for n, side in zip(lengths, sides, strict=True))
+    check_shape_fits(name, (*x[: -rank - 1], weight[1] * groups, *whole))
     return tuple(
         Window(n, 1, -d, side, step) for n, d, side, step in zip(lengths, apart, sides, steps, strict=True)
     )
@@ -270,9 +275,9 @@ def conv_transpose2d(
 
 
 def _patches(
-    name: str, lines: Sizes, kernel: Any, dilation: Any, padding: Any, stride: Any
+    name: str, lead: Sizes, lines: Sizes, kernel: Any, dilation: Any, padding: Any, stride: Any
 ) -> tuple[Sizes, Sizes, tuple[Window, ...]]:
-    """The taps, the padding and the windows of patches of a picture."""
+    """The taps, the padding and the windows of patches of pictures, `lead` of them."""
     taps, apart = per_axis(name, "kernel_size", kernel, 2, 1), per_axis(name, "dilation", dilation, 2, 1)
     sides, steps = per_axis(name, "padding", padding, 2, 0), per_axis(name, "stride", stride, 2, 1)
     counts = [
@@ -282,6 +287,8 @@ def _patches(
     if min(counts) < 1:
         got = f"{lines} places with padding {sides} for a window of {taps} dilated by {apart}"
         raise ShapeError(message(name, got, "at least one window on each axis"))
+    check_shape_fits(name, (*lead, *(n + 2 * side for n, side in zip(lines, sides, strict=True))))
+    check_shape_fits(name, (*lead, *taps, *counts))
     return taps, sides, tuple(Window(n, step, d) for n, step, d in zip(counts, steps, apart, strict=True))
 
 
@@ -304,7 +311,7 @@ def unfold(x: Tensor, kernel_size: Ints, dilation: Ints = 1, padding: Ints = 0, 
     """
     if x.ndim not in (3, 4):
         raise ShapeError(message("unfold", f"shape {x.shape}", "(N, C, H, W) or (C, H, W)"))
-    taps, sides, windows = _patches("unfold", x.shape[-2:], kernel_size, dilation, padding, stride)
+    taps, sides, windows = _patches("unfold", x.shape[:-2], x.shape[-2:], kernel_size, dilation, padding, stride)
     seen = zero_padded(x, tuple((n, n) for n in sides)).apply(WINDOWS, windows=windows, taps=taps)
     lead = x.ndim - 2
     columns = seen.apply(PERMUTE, order=(*range(lead), lead + 2, lead + 3, lead, lead + 1))
@@ -324,7 +331,7 @@ def fold(
     [[[1.0, 2.0, 1.0]]]
     """
     size = per_axis("fold", "output_size", output_size, 2, 1)
-    taps, sides, windows = _patches("fold", size, kernel_size, dilation, padding, stride)
+    taps, sides, windows = _patches("fold", x.shape[:-2], size, kernel_size, dilation, padding, stride)
     patches = tuple(w.length for w in windows)
     if x.ndim not in (2, 3) or x.shape[-1] != prod(patches) or x.shape[-2] % prod(taps):
         expected = f"(N, a multiple of {prod(taps)}, {prod(patches)})"

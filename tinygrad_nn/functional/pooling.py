@@ -13,6 +13,7 @@ from ..ops.conv import CONV, WINDOWS, Window
 from ..ops.index import TAKE
 from ..ops.movement import PERMUTE
 from ..ops.reduce import PEAK, PEAK_AT, SUM
+from ..support.memory import check_shape_fits
 from ..support.settings import integer, is_iterable
 from ..tensor import Tensor
 from ..tensor.creation import tensor
@@ -239,17 +240,18 @@ def _divided(name: str, rank: int, x: Tensor, output_size: Any) -> list[tuple[An
     found = []
     for wanted, n in zip(output_sizes(name, rank, output_size), x.shape[-rank:], strict=True):
         count = n if wanted is None else wanted
+        check_shape_fits(name, (*x.shape[:-rank], count), 8)
         number = np.arange(count)
         found.append((number * n // max(count, 1), -((number + 1) * n // -max(count, 1))))
     return found
 
 
 def _even(bounds: list[tuple[Any, Any]]) -> tuple[tuple[Window, ...], Sizes] | None:
-    """The windows, if they all have one length and one distance; None if not."""
+    """The windows, if they all have one length and one distance that is not 0; None if not."""
     windows, taps = [], []
     for start, stop in bounds:
         steps = {*np.diff(start).tolist()} or {1}
-        if not len(start) or len({*(stop - start).tolist()}) > 1 or len(steps) > 1:
+        if not len(start) or len({*(stop - start).tolist()}) > 1 or len(steps) > 1 or 0 in steps:
             return None
         windows.append(Window(len(start), steps.pop(), 1, 0))
         taps.append(int(stop[0] - start[0]))

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache, reduce
 from itertools import product
 from math import gcd, prod
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -38,7 +38,6 @@ class Window(NamedTuple):
 
 
 Windows = tuple[Window, ...]
-PHASES: Final = 4096  # results between two neighbours of what is spread: each is computed by itself
 
 
 class Run(NamedTuple):
@@ -67,8 +66,7 @@ def _runs(window: Window, taps: int) -> tuple[Run, ...]:
     every, runs = spread // shared, []
     for first in range(max(1, min(step, length))):
         place = stride * first + start
-        meets = place % shared == 0
-        tap = -place // shared * pow(dilation // shared, -1, every) % every if meets else taps
+        tap = next((j for j in range(min(every, taps)) if (place + dilation * j) % spread == 0), taps)
         found = max(0, -(-(taps - tap) // every))
         at = (place + dilation * tap) // spread
         count = -(-(length - first) // step)
@@ -116,9 +114,6 @@ def _sizes(roles: str, x: Shape, y: Shape, windows: Windows) -> dict[str, int]:
         raise ShapeError(message("conv", got, f"equal lengths of equal names, and {rank} more axes each"))
     if any(w.length < 0 or w.spread < 1 or not w.stride or not w.dilation for w in windows):
         raise ShapeError(message("conv", f"windows {windows}", "lengths of at least 0, steps that are not 0"))
-    if any(min(w.spread, w.length) > PHASES for w in windows):
-        got = f"a result of {max(w.length for w in windows)} elements, most of them between those that are spread"
-        raise ShapeError(message("conv", got, f"a stride of at most {PHASES}"))
     return sizes
 
 

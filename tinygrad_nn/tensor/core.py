@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from ..errors import DTypeError, GraphError, ShapeError, TinygradError, message
+from ..errors import DTypeError, GraphError, ShapeError, TinygradError, TooLarge, message
 from ..graph.graph import NO_ATTRS, Attrs, DType, GradSlot, Node, Op, Shape
 from ..ops.elementwise import CAST
 from ..ops.movement import BROADCAST, RESHAPE
@@ -116,7 +116,10 @@ def explain(error: Exception, op: Op, nodes: tuple[Node, ...], attrs: Any) -> Ti
         op.dtype(*(node.dtype for node in nodes), **attrs)
     except TinygradError as better:
         return better
-    return GraphError(message(op.name, f"{error} for operands {', '.join(map(repr, nodes))}"))
+    operands = f"operands {', '.join(map(repr, nodes))}"
+    if isinstance(error, MemoryError):
+        return TooLarge(message(op.name, operands, "a result, and what it takes to compute it, that memory holds"))
+    return GraphError(message(op.name, f"{error} for {operands}"))
 
 
 @lru_cache(maxsize=4096)

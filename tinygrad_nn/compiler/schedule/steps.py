@@ -17,10 +17,13 @@ from math import prod
 from typing import Final
 
 from ..loopir.ir import Access, Affine, Buffer, Check, Gemm, Kernel, Var, affine
-from ..loopir.program import Program, Region, Repeat, Span, When
+from ..loopir.program import Crew, Phase, Program, Region, Repeat, Span, When
 from ..loopir.substitute import Substitution
 
 FROM: Final = 2**18  # bytes of what is shared: less stays in the second cache anyway
+
+
+Other = Repeat | When | Phase | Crew
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +50,7 @@ def join_steps(program: Program) -> Program:
 
 def _regions(program: Program, regions: Sequence[Region], made: list[Kernel]) -> tuple[Region, ...]:
     """The regions, whose kernels are added to those that are made."""
-    found: list[_Run | Repeat | When] = []
+    found: list[_Run | Other] = []
     for region in regions:
         one = _run(program, region)
         joined = _joined(found, one) if isinstance(one, _Run) and one.var is not None else None
@@ -69,7 +72,7 @@ def _regions(program: Program, regions: Sequence[Region], made: list[Kernel]) ->
     return tuple(result)
 
 
-def _run(program: Program, region: Region) -> _Run | Repeat | When:
+def _run(program: Program, region: Region) -> _Run | Other:
     """A region as a run, where it is one."""
     if isinstance(region, Span):
         return _Run(program.kernels[region.start : region.stop], region.updates)
@@ -80,7 +83,7 @@ def _run(program: Program, region: Region) -> _Run | Repeat | When:
     return region
 
 
-def _joined(found: Sequence[_Run | Repeat | When], late: _Run) -> list[_Run | Repeat | When] | None:
+def _joined(found: Sequence[_Run | Other], late: _Run) -> list[_Run | Other] | None:
     """What stands before a loop, with the loop in the one before it; None where that may not be or does not pay."""
     between: list[Kernel] = []
     for at in reversed(range(len(found))):

@@ -109,6 +109,7 @@ class Op:
             elementwise     (*exprs, **attrs) -> expression
             reduce          a `rules.Monoid`, or for an index (x, best) -> whether x takes the place of the best so far
             control         (carry, *exprs) -> the next carry, which is the element
+            contract        (*shapes, **attrs) -> `rules.Part`s, sums of products that make up the result
             movement, index, random
                             (read, index, *shapes, **attrs) -> expression. `index` has a number per axis of the
                             result, to be added and multiplied by constants; `read(k, index)` is an element of operand

@@ -211,6 +211,8 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "F.conv3d": {"weight": lambda: tg.ones(2, 3, 2, 2, 2), "bias": None, "x": lambda: tg.ones(3, 4, 4, 4)},
     "F.conv_transpose1d": {"weight": lambda: tg.ones(3, 2, 2), "bias": lambda: tg.ones(2), "x": lambda: tg.ones(3, 4)},
     "F.conv_transpose2d": {"weight": lambda: tg.ones(3, 2, 2, 2), "bias": None, "x": lambda: tg.ones(3, 4, 4)},
+    **{f"nn.{name}": {"output_size": lambda: 2} for name in dir(nn) if name.startswith("Adaptive")},
+    "nn.Fold": {"output_size": lambda: (5, 4)},
     "F.unfold": {"x": lambda: tg.ones(3, 4, 4), "kernel_size": lambda: 2},
     "F.fold": {"x": lambda: tg.ones(8, 12), "output_size": lambda: (5, 4), "kernel_size": lambda: 2},
     "F.embedding": {"index": labels, "weight": matrix},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,21 +43,19 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[Targ
     crossover.measured.cache_clear()
 
 
+@cache
 def product(size: int) -> Graph:
     x = tg.ones(size, size)
     graph: Graph = tg.jit(lambda x: x @ x).entry((x,), {}).compiled.stages.graph
     return graph
 
 
-SMALL, LARGE = product(8), product(320)
-
-
 def test_it_is_measured_once_and_known_to_the_next_process(asked: list[Target]) -> None:
-    assert crossover.machine([LARGE]) == replace(native.host(), blas_from=512**3)
-    assert crossover.machine([SMALL, LARGE]).blas_from == 512**3
+    assert crossover.machine([product(320)]) == replace(native.host(), blas_from=512**3)
+    assert crossover.machine([product(8), product(320)]).blas_from == 512**3
     assert asked == [native.host()]
     crossover.measured.cache_clear()  # as a new process
-    assert crossover.machine([LARGE]).blas_from == 512**3
+    assert crossover.machine([product(320)]).blas_from == 512**3
     assert len(asked) == 1
 
 
@@ -67,7 +66,7 @@ def test_another_target_is_another_machine(asked: list[Target]) -> None:
 
 
 def test_small_products_ask_for_nothing(asked: list[Target]) -> None:
-    assert crossover.machine([SMALL]) == native.host()
+    assert crossover.machine([product(8)]) == native.host()
     assert not asked
 
 
@@ -78,7 +77,7 @@ def test_it_is_never_needed(asked: list[Target], missing: str, monkeypatch: pyte
     else:
         monkeypatch.setenv("TGNN_CACHE", "0")
         config.cache_clear()
-    assert crossover.machine([LARGE]) == replace(native.host(), blas=False)
+    assert crossover.machine([product(320)]) == replace(native.host(), blas=False)
     assert not asked
 
 
@@ -104,7 +103,7 @@ def test_a_product_is_timed_both_ways() -> None:
 
 
 def test_a_target_says_which_products_are_left_to_a_blas() -> None:
-    job = Job((Part(LARGE),))
+    job = Job((Part(product(320)),))
 
     def calls(target: Target) -> bool:
         program = build(job, target, last="rows").program

@@ -10,7 +10,7 @@ from ..errors import ConfigError, ShapeError, message
 from ..ops.conv import CONV, OVERLAP, WINDOWS, Window
 from ..ops.movement import PERMUTE, RESHAPE
 from ..support.memory import check_shape_fits
-from ..support.settings import choice, integer, is_iterable, shown
+from ..support.settings import choice, integer, shown
 from ..tensor import Tensor
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
@@ -29,7 +29,7 @@ def per_axis(owner: str, name: str, value: Any, rank: int, least: int) -> tuple[
     """
     if type(value) is int and least <= value <= MOST:
         return (value,) * rank
-    several = tuple(value) if is_iterable(value) else (value,)
+    several = tuple(value) if isinstance(value, (list, tuple)) else (value,)
     if len(several) not in (1, rank):
         raise ConfigError(message(owner, f"{name} {shown(value)}", f"an integer, or {rank} of them"))
     return tuple(integer(owner, name, one, least=least, most=MOST) for one in several) * (rank // len(several))

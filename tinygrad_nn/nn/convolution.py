@@ -158,8 +158,7 @@ class _ConvTranspose(_Convolution):
         dtype: Any = None,
     ) -> None:
         name = type(self).__name__
-        if padding_mode != "zeros":
-            choice(name, "padding_mode", padding_mode, ("zeros",))
+        choice(name, "padding_mode", padding_mode, ("zeros",))
         sides = per_axis(name, "padding", padding, self.rank, 0)
         super().__init__(
             in_channels, out_channels, kernel_size, stride, sides, dilation, groups, bias, padding_mode, dtype, True

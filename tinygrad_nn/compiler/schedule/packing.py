@@ -5,7 +5,7 @@
         for rows, lanes: fold x[rows, k] * packed[k, lanes] over k
 
 A large matrix has its rows so far apart that the lines of a panel lie in few sets of a cache and each in another page.
-All rows of the result read a panel, so a copy costs little. Threads take panels apart, so theirs have a place for each.
+All rows of the result read a panel, so a copy costs little.
 Any expression of a fold that depends on its lanes and on no row is packed as a whole and computed once. Columns that
 fill no tile are a kernel of their own. What depends on rows and not on lanes is read along the fold: where that steps
 from page to page, it is transposed before; where so much of it is read for each panel that it leaves the cache, it goes
@@ -50,12 +50,9 @@ ROWS: Final = 64  # that share them at least
 
 @dataclass(slots=True)
 class _Packing:
-    """The buffers so far, their innermost axes, and those of a span that are others in another order; and whether each
-    panel has a place of its own.
-    """
+    """The buffers so far, their innermost axes, and those of a span that are others in another order."""
 
     width: int
-    apart: bool
     inner: dict[Buffer, int]
     buffers: list[Buffer]
     copies: dict[Buffer, Buffer] = field(default_factory=dict)
@@ -103,11 +100,11 @@ class _Packing:
         copies: list[Statement] = []
         reads: dict[Expr, Expr] = {}
         for part, loops in shared.items():
-            places = [panel, *loops, lane] if before or (self.apart and not alone) else [*loops, lane]
+            places = [panel, *loops, lane] if before else [*loops, lane]
             shape = (*(var.extent for var in places[:-1]), wide * lanes)
             target = self.buffer(f"{kernel.name}p{len(self.buffers)}", shape, part.dtype, len(shape) - 1)
             element = Access(target, tuple(map(affine, places)))
-            packs = nest(places if before else [*loops, lane], (Store(element, source.expression(part)),))
+            packs = nest(places, (Store(element, source.expression(part)),))
             reads[part] = param(element, part.dtype)
             if before:
                 yield replace(kernel, name=f"{kernel.name}_pack", body=packs, vector=lane, wide=wide, jam={})
@@ -147,11 +144,9 @@ class _Packing:
         return self.buffers[-1]
 
 
-def pack(
-    program: Program, inner: Mapping[Buffer, int], width: int, apart: bool = False
-) -> tuple[Program, Mapping[Buffer, int]]:
+def pack(program: Program, inner: Mapping[Buffer, int], width: int) -> tuple[Program, Mapping[Buffer, int]]:
     """The program with the large operands of its tiled kernels packed, and the innermost axes of its buffers."""
-    packing = _Packing(width, apart, dict(inner), list(program.buffers))
+    packing = _Packing(width, dict(inner), list(program.buffers))
     kernels: list[Kernel] = []
     moved: dict[Span, Span] = {}
     whole = {new for span, _ in spans(program.regions) for _, new in span.updates}  # where one kernel writes all of it

@@ -104,7 +104,7 @@ def schedule(
             continue
         jam = jams(shaped)
         kernels.append(replace(shaped, jam=jam, wide=1 if jam else together(shaped, width)))
-    program, axes = pack(replace(program, kernels=tuple(kernels)), inner, width, threads > 1)
+    program, axes = pack(replace(program, kernels=tuple(kernels)), inner, width)
     program = fuse_loops(program)
     layouts = {buffer: layout(buffer, axes[buffer], width) for buffer in program.buffers}
     program, offsets, size = place(program, layouts)

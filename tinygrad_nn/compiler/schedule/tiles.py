@@ -128,6 +128,8 @@ def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int]
     nodes = {node for one, _ in kernel.statements for root in expressions(one) for node in walk(root)}
     lanes = max(1, width // max((node.dtype.itemsize for node in nodes if node.dtype.kind == "f"), default=8))
     vectors = ceil(vector.extent / lanes)
+    if not vectors:
+        return None
     total = sum(prod(var.extent for var in around) for _, around in assigns) / vector.extent * vectors
     if total * blocks < FROM:
         return None

@@ -15,8 +15,8 @@ from tinygrad_nn import functional as F
 from tinygrad_nn import nn
 from tinygrad_nn.errors import DTypeError
 
-# torch computes rms_norm in the larger dtype, with a warning.
-STRICTER = frozenset(("rms_norm",))
+# torch computes rms_norm in the larger dtype, with a warning, and rounds the bias of a transposed convolution.
+STRICTER = frozenset(("rms_norm", "conv_transpose1d", "conv_transpose2d"))
 
 
 def places(call: Call) -> list[int]:

@@ -30,6 +30,21 @@ LOOKS: Final = 200  # at a ticket, one after the other
 CALM: Final = 100  # more of them, between which others may have the processor
 DONE, TABLE, MUTEX, CONDITION, TICKETS, LINE = 64, 128, 192, 256, 320, 64  # where things are in the memory of a pool
 
+_PLACES: Final = f"""\
+  %mutex = getelementptr i8, ptr %pool, i64 {MUTEX}
+  %condition = getelementptr i8, ptr %pool, i64 {CONDITION}
+  %table = getelementptr i8, ptr %pool, i64 {TABLE}
+  %done = getelementptr i8, ptr %pool, i64 {DONE}
+  %to_lock = load ptr, ptr %table
+  %at1 = getelementptr ptr, ptr %table, i64 1
+  %to_unlock = load ptr, ptr %at1
+  %at4 = getelementptr ptr, ptr %table, i64 4
+  %calm = load i64, ptr %at4
+  %to_calm = inttoptr i64 %calm to ptr
+  %arena_at = getelementptr ptr, ptr %pool, i64 1
+  %threads_at = getelementptr i64, ptr %pool, i64 2
+"""  # what both functions know of a pool
+
 TEXT: Final = f"""\
 define i32 @nothing(ptr %arena, i64 %number, i64 %threads, i64 %calm) {{
   ret i32 -1
@@ -40,20 +55,8 @@ entry:
   %line = mul i64 %number, {LINE}
   %own = add i64 %line, {TICKETS}
   %ticket = getelementptr i8, ptr %pool, i64 %own
-  %mutex = getelementptr i8, ptr %pool, i64 {MUTEX}
-  %condition = getelementptr i8, ptr %pool, i64 {CONDITION}
-  %table = getelementptr i8, ptr %pool, i64 {TABLE}
-  %done = getelementptr i8, ptr %pool, i64 {DONE}
-  %to_lock = load ptr, ptr %table
-  %at1 = getelementptr ptr, ptr %table, i64 1
-  %to_unlock = load ptr, ptr %at1
-  %at2 = getelementptr ptr, ptr %table, i64 2
+{_PLACES}  %at2 = getelementptr ptr, ptr %table, i64 2
   %to_wait = load ptr, ptr %at2
-  %at4 = getelementptr ptr, ptr %table, i64 4
-  %calm = load i64, ptr %at4
-  %to_calm = inttoptr i64 %calm to ptr
-  %arena_at = getelementptr ptr, ptr %pool, i64 1
-  %threads_at = getelementptr i64, ptr %pool, i64 2
   br label %ready
 ready:
   %served = phi i64 [ 0, %entry ], [ %now, %work ]
@@ -101,20 +104,8 @@ leave:
 
 define i32 @lead(ptr %pool, ptr %function, ptr %arena, i64 %threads) {{
 entry:
-  %mutex = getelementptr i8, ptr %pool, i64 {MUTEX}
-  %condition = getelementptr i8, ptr %pool, i64 {CONDITION}
-  %table = getelementptr i8, ptr %pool, i64 {TABLE}
-  %done = getelementptr i8, ptr %pool, i64 {DONE}
-  %to_lock = load ptr, ptr %table
-  %at1 = getelementptr ptr, ptr %table, i64 1
-  %to_unlock = load ptr, ptr %at1
-  %at3 = getelementptr ptr, ptr %table, i64 3
+{_PLACES}  %at3 = getelementptr ptr, ptr %table, i64 3
   %to_wake = load ptr, ptr %at3
-  %at4 = getelementptr ptr, ptr %table, i64 4
-  %calm = load i64, ptr %at4
-  %to_calm = inttoptr i64 %calm to ptr
-  %arena_at = getelementptr ptr, ptr %pool, i64 1
-  %threads_at = getelementptr i64, ptr %pool, i64 2
   store ptr %function, ptr %pool
   store ptr %arena, ptr %arena_at
   store i64 %threads, ptr %threads_at

@@ -26,7 +26,7 @@ VALUES = [RNG.normal(size=shape) * 0.4 for shape in ((90, 3, 2), (2, 4), (4, 4))
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums over steps are loops, and joined, at any size."""
-    monkeypatch.setattr(fusion, "CACHE", 0)
+    monkeypatch.setattr(fusion, "SECOND", 0)
     monkeypatch.setattr(fusion, "DEEP", 0)
     monkeypatch.setattr(steps, "FROM", 0)
 

@@ -25,7 +25,7 @@ def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small kernels are tiled too, as if their code cost nothing and caches were tiny."""
     monkeypatch.setattr(tiles, "FROM", 1)
     monkeypatch.setattr(tiles, "CODE", 0.01)
-    monkeypatch.setattr(tiles, "CACHE", 64)
+    monkeypatch.setattr(tiles, "FIRST", 64)
 
 
 def arrays(*shapes: tuple[int, ...], dtype: str = "float64") -> list[Any]:

@@ -11,6 +11,9 @@ from ..graph.graph import DType
 from ..graph.scalar import FLOAT64
 
 NEVER: Final = 2**62  # multiply-adds that no product has
+FIRST: Final = 2**15  # bytes that the first cache of any of today's processors holds
+SECOND: Final = 2**19  # that the second one holds
+THIRD: Final = 2**21  # that a processor has beside for each core
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,6 @@ from ..loopir.ir import (
     Statement,
     Store,
     Var,
-    expressions,
 )
 from ..loopir.ir import statements as all_statements
 from ..schedule.schedule import Schedule
@@ -94,7 +93,7 @@ class Expansion:
         runs this, and how many there are.
         """
         self.b, self.schedule, self.kernel = builder, schedule, kernel
-        self.lane_count = lanes or max(1, schedule.width // _itemsize(kernel))
+        self.lane_count = lanes or max(1, schedule.width // kernel.itemsize)
         self.count = kernel.wide * self.lane_count
         self.vector = kernel.vector if self.count > 1 else None
         self.threads, self.split = threads, kernel.split if threads else None
@@ -588,9 +587,3 @@ def overlaps(var: Var, step: int) -> bool:
 
 def _depth(term: tuple[Value, int]) -> int:
     return term[0].depth
-
-
-def _itemsize(kernel: Kernel) -> int:
-    """Of the largest float of a kernel."""
-    roots = (root for one, _ in all_statements(kernel.body) for root in expressions(one))
-    return max((node.dtype.itemsize for root in roots for node in walk(root) if node.dtype.kind == "f"), default=8)

@@ -232,6 +232,12 @@ class Kernel:
         return tuple(statements(self.body))
 
     @cached_property
+    def itemsize(self) -> int:
+        """Bytes of the largest float, which says how many lanes its vectors have."""
+        roots = (root for one, _ in self.statements for root in expressions(one))
+        return max((node.dtype.itemsize for root in roots for node in walk(root) if node.dtype.kind == "f"), default=8)
+
+    @cached_property
     def accesses(self) -> tuple[tuple[Access, bool, tuple[Var, ...]], ...]:
         """Every access: what, whether it is written, and the loops around it."""
         found: list[tuple[Access, bool, tuple[Var, ...]]] = []

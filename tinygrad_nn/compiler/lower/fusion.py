@@ -24,7 +24,7 @@ from ...ops.rules import FLOAT64, SELECT_LIMIT, Concatenation, CountingSort, Sca
 from ...ops.scan import STACKED
 from ..blas import has_blas, is_large
 from ..passes.algebra import filled, triangle
-from ..target import NEVER
+from ..target import NEVER, SECOND
 
 ONCE: Final = 1.001  # times read; parts add up to a whole but for rounding
 CHEAP: Final = 2  # operations that hide beside others, so that evaluating them a few times more costs nothing
@@ -32,7 +32,6 @@ LOAD: Final = 0.5  # it runs beside operations, or is part of one
 STORE: Final = 6.0  # one begins in a cycle, and it takes a pass of its own
 FAR: Final = 2.0  # more for a vector that comes from beyond the second cache; a store fetches it first
 TOGETHER: Final = 4  # rows of a product that one evaluation serves: they run together in registers
-CACHE: Final = 2**19  # bytes that stay in the second cache
 DEEP: Final = 16  # products to a sum from which it is worth loading and storing what it is added to
 ROWS: Final = 8  # lines of a part from which computing them by themselves is as fast as all parts together
 HEAVY: Final = ("reduce", "contract")  # kinds with loops, which are not run twice
@@ -260,7 +259,7 @@ def streams(node: Node, plan: Plan) -> bool:
         return False
     read = sum(prod(x.shape) * x.dtype.itemsize for x in product.inputs)
     deep = min(inner_length(product), *product.shape[1:]) >= DEEP
-    return read > CACHE and deep and is_fixed(product.shape)
+    return read > SECOND and deep and is_fixed(product.shape)
 
 
 def inlines(node: Node) -> bool:
@@ -345,7 +344,7 @@ class _Cost:
 
 def _far(node: Node) -> float:
     """What a vector of a node costs more to load because it does not stay in the cache."""
-    return FAR if prod(node.shape) * node.dtype.itemsize > CACHE else 0.0
+    return FAR if prod(node.shape) * node.dtype.itemsize > SECOND else 0.0
 
 
 def _costs(graph: Graph, inputs: frozenset[Node], users: Mapping[Node, list[tuple[Node, int]]]) -> dict[Node, _Cost]:

@@ -83,7 +83,7 @@ def _needs_old(first: Kernel, second: Kernel, updates: Mapping[Buffer, Buffer]) 
 def fits(first: Kernel, second: Kernel) -> bool:
     """Whether two kernels run over the same iterations, and meet in their own ones only, but there."""
     loops = _shared_loops(first, second)
-    if not loops or itemsize(first) != itemsize(second) or _work(first) + _work(second) > SIZE:
+    if not loops or first.itemsize != second.itemsize or _work(first) + _work(second) > SIZE:
         return False
     written: dict[Buffer, list[Access]] = {}
     read: dict[Buffer, list[Access]] = {}
@@ -179,15 +179,6 @@ def _rows(kernel: Kernel) -> tuple[Var, ...]:
         found.append(body[0].var)
         body = body[0].body
     return tuple(found)
-
-
-def itemsize(kernel: Kernel) -> int:
-    """Of the largest float of a kernel, which says how many lanes its vectors have."""
-    return max(
-        (part.dtype.itemsize for one, _ in kernel.statements for root in expressions(one) for part in walk(root)
-         if part.dtype.kind == "f"),
-        default=8,
-    )  # fmt: skip
 
 
 def _work(kernel: Kernel) -> int:

@@ -42,10 +42,8 @@ from ..loopir.ir import (
 )
 from ..loopir.program import Program, Region, Repeat, Span, When, spans
 from ..loopir.substitute import Substitution
+from ..target import FIRST, SECOND, THIRD
 
-FIRST: Final = 2**15  # bytes of the first cache
-SECOND: Final = 2**19  # of the second one
-THIRD: Final = 2**21  # of what a processor has beside for each core
 LINE: Final = 8  # rows of which a block has a multiple, if it can: whole vectors
 RUNS: Final = 8  # that are looked at for a number of rows: a deep model has hundreds, which are like the first ones
 WORTH: Final = 4  # times the cache that must pass through it: else all of it may as well stay there

@@ -33,7 +33,6 @@ from ..loopir.ir import (
 from ..loopir.program import Crew, Phase, Program, Region, Span, spans
 from ..loopir.substitute import Substitution
 from .axes import iterations, profile
-from .loop_fusion import itemsize
 from .memory import ALIGNMENT, Layout, conditions
 
 WORTH: Final = 100_000.0  # vector operations of a kernel from which it is split: some 20 to 50 us, and a wait takes 1
@@ -98,7 +97,7 @@ def chosen(
     known = profile(kernel, width)
     if known.costs[kernel.vector if kernel.vector in known.costs else None].total(inner) < WORTH:
         return None
-    lanes = kernel.wide * max(1, width // itemsize(kernel))
+    lanes = kernel.wide * max(1, width // kernel.itemsize)
     options: dict[Var, float] = {}
     for loop in _loops(kernel.body):
         rounds = _rounds(kernel, loop.var, lanes)

@@ -38,6 +38,7 @@ from ..loopir.ir import (
     leaves,
     nest,
 )
+from ..target import FIRST
 from .axes import GATHER, iterations, lanes_of
 
 FROM: Final = 1024  # vector operations of a kernel's folds from which it is tiled
@@ -50,7 +51,6 @@ CODE: Final = 20.0  # cycles of a run that an instruction must save to be worth 
 ROWS: Final = 14  # of a tile at most
 PAIR: Final = 32  # of both loops together
 WIDE: Final = (1, 2, 4, 8)  # vectors of a tile
-CACHE: Final = 2**15  # bytes that the first cache holds, on any machine
 SPARE: Final = 2  # registers for what is on its way
 FREE: Final = frozenset(("param", "const"))
 SHORT: Final = 12  # rounds of a fold that are unrolled
@@ -126,7 +126,7 @@ def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int]
         return None
     candidates = [var for var in reversed(outputs) if var is not vector and var not in carrying]
     nodes = {node for one, _ in kernel.statements for root in expressions(one) for node in walk(root)}
-    lanes = max(1, width // max((node.dtype.itemsize for node in nodes if node.dtype.kind == "f"), default=8))
+    lanes = max(1, width // kernel.itemsize)
     vectors = ceil(vector.extent / lanes)
     if not vectors:
         return None
@@ -193,7 +193,7 @@ def _panel_by_panel(kernel: Kernel) -> tuple[Statement, ...]:
         used = set(variables(access))
         if vector in used and not written and len(around) > len(loops):
             inside = prod(var.extent for var in (vector, *around[len(loops) :]) if var in used)
-            large |= {var for var in before if var not in used and inside * access.buffer.dtype.itemsize > CACHE}
+            large |= {var for var in before if var not in used and inside * access.buffer.dtype.itemsize > FIRST}
     place = next((k for k in range(len(before)) if large.issuperset(before[k:])), len(before))
     return nest([*before[:place], vector, *before[place:], *loops[len(before) + 1 :]], body)
 

@@ -214,36 +214,22 @@ WORKLOADS = {
             longer=4.0,
             targets=(Target(0.1, "torch"),),
         ),
-        Workload(
-            "lstm",
-            "29-64-1 LSTM, batch 64, 50 steps, mean squared error, SGD 0.01, float32, a step called from Python",
-            "us/call",
-            MICROSECONDS,
-            500,
-            10,
-            tolerance=1e-3,
-            targets=(Target(0.5, "torch"), Target(0.5, "jax")),
-        ),
-        Workload(
-            "gru",
-            "29-128-1 GRU, batch 64, 50 steps, mean squared error, SGD 0.01, float32, a step called from Python",
-            "us/call",
-            MICROSECONDS,
-            500,
-            10,
-            tolerance=1e-3,
-            targets=(Target(0.5, "torch"), Target(0.5, "jax")),
-        ),
-        Workload(
-            "bilstm",
-            "29-64-1 LSTM of two layers in both directions, batch 64, 50 steps, mean squared error, SGD 0.01, float32, "
-            "a step called from Python",
-            "us/call",
-            MICROSECONDS,
-            500,
-            10,
-            tolerance=1e-3,
-            targets=(Target(0.6, "torch"), Target(0.6, "jax")),
+        *(
+            Workload(
+                name,
+                f"{title}, batch 64, 50 steps, mean squared error, SGD 0.01, float32, a step called from Python",
+                "us/call",
+                MICROSECONDS,
+                500,
+                10,
+                tolerance=1e-3,
+                targets=(Target(bound, "torch"), Target(bound, "jax")),
+            )
+            for name, title, bound in (
+                ("lstm", "29-64-1 LSTM", 0.5),
+                ("gru", "29-128-1 GRU", 0.5),
+                ("bilstm", "29-64-1 LSTM of two layers in both directions", 0.6),
+            )
         ),
         *(
             Workload(

@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
 
-from ..workloads import ADAM, CHARACTERS, CNN, GPT
-from . import Run, Sample, Setting, Table, fingerprint, passes, repeated
+from ..workloads import ADAM, CNN, GPT
+from . import Run, Sample, Setting, Table, fingerprint, models, passes, repeated
 
 
 def begin(setting: Setting) -> Callable[..., Any]:
@@ -294,61 +293,15 @@ def sequences(make: Callable[[], nn.Module], hidden: int, setting: Setting) -> R
 
 def cnn(sizes: tuple[Any, ...], setting: Setting) -> Run:
     """Calls, over two batches in turn."""
-    wrap = begin(setting)
-    _, _, channels, kernel, padding, pooled, widths = sizes
-    layers: list[nn.Module] = []
-    for k, (before, after) in enumerate(pairwise(channels), 1):
-        layers += [nn.Conv2d(before, after, kernel, padding=padding), nn.ReLU()]
-        layers += [nn.MaxPool2d(2)] * (k in pooled)
-    layers.append(nn.Flatten())
-    for before, after in pairwise(widths):
-        layers += [nn.Linear(before, after), nn.ReLU()]
-    model = nn.Sequential(*layers[:-1])
+    wrap, model = begin(setting), models.convolutional(nn, sizes)
     opt = optim.Adam(model.parameters(), lr=1e-3)
     batches = list(zip(setting.arrays["x"], setting.arrays["y"], strict=True))
     return calls(setting, model, opt, wrap(classify(model, opt)), batches)
 
 
-class Block(nn.Module):
-    """Attention and a small net, each added to what came in."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.before, self.attention = nn.LayerNorm(width), nn.Linear(width, 3 * width)
-        self.together, self.between = nn.Linear(width, width), nn.LayerNorm(width)
-        self.net = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-
-    def forward(self, x: tg.Tensor) -> tg.Tensor:
-        """(batch, tokens, width) to the same."""
-        batch, tokens, width = x.shape
-        query, key, value = (
-            part.reshape(batch, tokens, self.heads, width // self.heads).permute(0, 2, 1, 3)
-            for part in self.attention(self.before(x)).split(width, 2)
-        )
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        x = x + self.together(mixed.permute(0, 2, 1, 3).reshape(batch, tokens, width))
-        return x + self.net(self.between(x))
-
-
-class Gpt(nn.Module):
-    """The next character, of each prefix."""
-
-    def __init__(self, layers: int, width: int, heads: int, tokens: int, batch: int) -> None:
-        super().__init__()
-        self.characters, self.places = nn.Embedding(CHARACTERS, width), nn.Embedding(tokens, width)
-        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(layers)))
-        self.last, self.head = nn.LayerNorm(width), nn.Linear(width, CHARACTERS)
-
-    def forward(self, tokens: tg.Tensor) -> tg.Tensor:
-        """(batch, tokens) to (batch * tokens, characters)."""
-        x = self.blocks(self.characters(tokens) + self.places.weight)
-        return self.head(self.last(x)).reshape(-1, CHARACTERS)
-
-
 def gpt(sizes: tuple[int, ...], setting: Setting) -> Run:
     """Calls, over four batches in turn."""
-    wrap, model = begin(setting), Gpt(*sizes)
+    wrap, model = begin(setting), models.gpt(nn, F, *sizes)
     opt = optim.AdamW(model.parameters(), lr=1e-3)
     batches = list(zip(setting.arrays["x"], setting.arrays["y"], strict=True))
     return calls(setting, model, opt, wrap(classify(model, opt)), batches)

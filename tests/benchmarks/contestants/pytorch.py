@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..workloads import ADAM, CHARACTERS, CNN, GPT
-from . import Run, Sample, Setting, Table, passes, repeated
+from ..workloads import ADAM, CNN, GPT
+from . import Run, Sample, Setting, Table, models, passes, repeated
 
 torch.set_num_threads(1)
 
@@ -248,58 +247,13 @@ def sequences(make: Callable[[], nn.Module], setting: Setting) -> Run:
 
 def cnn(sizes: tuple[Any, ...], setting: Setting) -> Run:
     """Calls, over two batches in turn."""
-    _, _, channels, kernel, padding, pooled, widths = sizes
-    layers: list[nn.Module] = []
-    for k, (before, after) in enumerate(pairwise(channels), 1):
-        layers += [nn.Conv2d(before, after, kernel, padding=padding), nn.ReLU()]
-        layers += [nn.MaxPool2d(2)] * (k in pooled)
-    layers.append(nn.Flatten())
-    for before, after in pairwise(widths):
-        layers += [nn.Linear(before, after), nn.ReLU()]
-    trained = Trained(setting, nn.Sequential(*layers[:-1]), adam, F.cross_entropy)
+    trained = Trained(setting, models.convolutional(nn, sizes), adam, F.cross_entropy)
     return calls(trained, list(zip(setting.arrays["x"], setting.arrays["y"], strict=True)))
-
-
-class Block(nn.Module):
-    """Attention and a small net, each added to what came in."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.before, self.attention = nn.LayerNorm(width), nn.Linear(width, 3 * width)
-        self.together, self.between = nn.Linear(width, width), nn.LayerNorm(width)
-        self.net = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-
-    def forward(self, x: Any) -> Any:
-        """(batch, tokens, width) to the same."""
-        batch, tokens, width = x.shape
-        query, key, value = (
-            part.reshape(batch, tokens, self.heads, width // self.heads).permute(0, 2, 1, 3)
-            for part in self.attention(self.before(x)).split(width, 2)
-        )
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        x = x + self.together(mixed.permute(0, 2, 1, 3).reshape(batch, tokens, width))
-        return x + self.net(self.between(x))
-
-
-class Gpt(nn.Module):
-    """The next character, of each prefix."""
-
-    def __init__(self, layers: int, width: int, heads: int, tokens: int, batch: int) -> None:
-        super().__init__()
-        self.characters, self.places = nn.Embedding(CHARACTERS, width), nn.Embedding(tokens, width)
-        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(layers)))
-        self.last, self.head = nn.LayerNorm(width), nn.Linear(width, CHARACTERS)
-
-    def forward(self, tokens: Any) -> Any:
-        """(batch, tokens) to (batch * tokens, characters)."""
-        x = self.blocks(self.characters(tokens) + self.places.weight)
-        return self.head(self.last(x)).reshape(-1, CHARACTERS)
 
 
 def gpt(sizes: tuple[int, ...], setting: Setting) -> Run:
     """Calls, over four batches in turn."""
-    trained = Trained(setting, Gpt(*sizes), lambda p: torch.optim.AdamW(p, lr=1e-3), F.cross_entropy)
+    trained = Trained(setting, models.gpt(nn, F, *sizes), lambda p: torch.optim.AdamW(p, lr=1e-3), F.cross_entropy)
     return calls(trained, list(zip(setting.arrays["x"], setting.arrays["y"], strict=True)))
 
 

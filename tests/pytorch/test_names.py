@@ -65,11 +65,11 @@ def test_forms_of_documentation() -> None:
 
         More.
 
-        .. function:: f(input, dim, keepdim=False, *, mode='a,b') -> (Tensor, Tensor)
+        .. function:: f(input, dim, keepdim=False, *, mode='ab') -> (Tensor, Tensor)
         """
 
     first, second = names._documented(f, "f")
     assert list(first) == ["input", "out"]
     assert list(second) == ["input", "dim", "keepdim", "mode"]
-    assert (second["keepdim"].default, second["mode"].default) == (False, "a,b")
+    assert (second["keepdim"].default, second["mode"].default) == (False, "ab")
     assert second["mode"].kind is second["mode"].KEYWORD_ONLY

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from sys import getrefcount
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -27,10 +27,15 @@ from .structure import replaced
 from .untaped import Untaped
 from .view import ALIAS, DETACHED, Strides, is_row_major, regrouped, row_major, scattered, strides_after, written
 
+if TYPE_CHECKING:
+    from .composed import Composed
+else:
+    Composed = Contracted  # what is composed joins the class in `tensor/__init__.py`
+
 _new = object.__new__
 
 
-class Tensor(Contracted):
+class Tensor(Composed):
     """An n-dimensional array that records how it was made. Create one with `tg.tensor`, `tg.zeros`, ...
 
     Methods are named and called as torch.Tensor's. Beside them there are `assign` (another value for the handle, as

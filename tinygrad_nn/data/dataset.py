@@ -179,8 +179,8 @@ def random_split(dataset: Any, lengths: Sequence[int | float], generator: Genera
     """Disjoint random parts: so many samples in each, or fractions that sum to 1 (rounded down; the samples that are
     left go to the first parts, one each). Raises DataError for lengths that do not sum to the dataset's.
 
-    >>> [len(part) for part in random_split(range(10), [0.7, 0.25, 0.05])]
-    [8, 2, 0]
+    >>> [len(part) for part in random_split(range(10), [0.65, 0.2, 0.15])]
+    [7, 2, 1]
     """
     total, wanted = len(dataset), list(lengths)
     if not all(is_number(length) and length >= 0 for length in wanted):

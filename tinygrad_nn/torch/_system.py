@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 
 from ..errors import ConfigError, message
-from ..random import default_generator
 from ..support.settings import CPU, Device, check_device
 from ..tensor import Tensor
 from ..tensor.core import mode
@@ -70,27 +67,6 @@ def is_grad_enabled() -> bool:
 def set_default_tensor_type(t: Any) -> None:
     """The dtype of new float tensors, by a constructor such as FloatTensor or by its name."""
     set_default_dtype("float64" if "Double" in str(t) else "float32" if "Float" in str(t) else t)
-
-
-def get_rng_state() -> Tensor:
-    """The state of the default generator."""
-    return default_generator.get_state()
-
-
-def set_rng_state(new_state: Tensor) -> None:
-    """Go on from a state of the default generator."""
-    default_generator.set_state(new_state)
-
-
-def initial_seed() -> int:
-    """What the default generator was seeded with."""
-    return default_generator.seed
-
-
-def seed() -> int:
-    """Seed the default generator with a number that differs from run to run."""
-    default_generator.manual_seed(time.time_ns() ^ os.getpid())
-    return default_generator.seed
 
 
 def typename(obj: Any) -> str:

@@ -320,7 +320,7 @@ def _demand(user: Node, argnum: int, node: Node) -> str:
         return ""
     if isinstance(user.op.emit, CountingSort):
         return "" if is_view(node) else "ordered"
-    if argnum == 1:
+    if argnum == min(1, len(user.inputs) - 1):
         return "positions"
     if argnum == 0 and not isinstance(user.op.emit, Scatter):
         return "read at positions" if node.shape[user.attrs["axis"]] > SELECT_LIMIT else ""
@@ -339,7 +339,7 @@ def _reads(user: Node, argnum: int, node: Node) -> float:
     if isinstance(user.op.emit, Scatter):
         return max(1.0, prod(user.shape) / own) if inlines(user) else 1.0
     if user.op.kind == "index":
-        length = user.inputs[0].shape[user.attrs["axis"]] if argnum == 0 else 1
+        length = user.inputs[0].shape[user.attrs["axis"]] if argnum == 0 and len(user.inputs) > 1 else 1
         return max(1.0, prod(user.shape) * min(length, SELECT_LIMIT) / own)
     if isinstance(user.op.emit, Concatenation):
         return 1.0

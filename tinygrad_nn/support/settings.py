@@ -157,15 +157,17 @@ def _are_whole(value: Any) -> bool:
 
 _Rule = tuple[tuple[type, ...], Callable[[Any], bool], str]
 _NUMBER: Final[_Rule] = ((int, float), _is_scalar, "a number")
+_FLAG: Final[_Rule] = ((bool,), _is_bool, "True or False")
 _TEXT: Final[_Rule] = ((str,), lambda value: isinstance(value, str), "a text")
 _INTS: Final[_Rule] = ((int, tuple, list), _are_whole, "an integer or a sequence of them")
-_DEVICE: Final[_Rule] = ((type(None),), lambda value: str(value) in ("cpu", "cpu:0"), "'cpu', the only device there is")
+_DEVICE: Final[_Rule] = ((type(None),), lambda value: str(value) in ("cpu", "cpu:0"), "'cpu', the only one")
 _MAPPING: Final[_Rule] = ((dict,), lambda value: isinstance(value, Mapping), "a mapping")
 _KINDS: Final[Mapping[str, _Rule]] = {  # by a part of an annotation
     "int": ((int,), is_whole, "an integer"),
     "float": _NUMBER,
     "Number": _NUMBER,
-    "bool": ((bool,), _is_bool, "True or False"),
+    "bool": _FLAG,
+    "Flag": _FLAG,
     "str": _TEXT,
     "Average": _TEXT,
     "FanMode": _TEXT,
@@ -345,7 +347,7 @@ class device:
     device(type='cpu')
     >>> device("cuda")
     Traceback (most recent call last):
-    tinygrad_nn.errors.ConfigError: [device] got device 'cuda'; expected 'cpu', the only device there is
+    tinygrad_nn.errors.ConfigError: [device] got device 'cuda'; expected 'cpu', the only one
     """
 
     __slots__ = ("index",)

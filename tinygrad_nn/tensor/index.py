@@ -20,9 +20,11 @@ from ..ops.lookup import Called, out_of_range
 from ..ops.movement import RESHAPE
 from ..support.settings import shown, typed
 from .arrays import array_of
+from .context import uncounted
 from .core import Core, constant, mode, writing
 from .inplace import InPlace
 from .operators import Operand
+from .positions import block_of, is_traced, lines_of, mask_in, masked_write, places_of, written_out
 from .shape import normal_axis
 
 Index = Core | int | np.ndarray[Any, Any] | Sequence[Any]
@@ -115,7 +117,23 @@ class Indexed(InPlace):
         parts = _expanded(key, self.shape)
         if parts is not None:
             return self._sliced(parts)
+        if mode.recorder is not None and is_traced(key):
+            return self._looked_up(key)
         return self.flatten().apply(TAKE, self._places(key), axis=0)
+
+    def _looked_up(self, key: Any) -> Self:
+        """x[key] with positions that are not known yet."""
+        found = mask_in(GETITEM, self, key)
+        if found is not None:
+            raise uncounted("getitem", "x[mask]")
+        parts = written_out(GETITEM, key, self.shape)
+        lines = lines_of(GETITEM, self, parts)
+        if lines is not None:
+            return lines  # type: ignore[no-any-return]
+        block = block_of(GETITEM, self, parts)
+        if block is None:
+            return self.flatten().apply(TAKE, places_of(GETITEM, self, parts), axis=0, called=GETITEM)
+        return block.base.apply(TAKE, block.index, axis=block.axis, called=GETITEM)  # type: ignore[no-any-return]
 
     def _sliced(self, parts: list[Any]) -> Self:
         """Numbers, slices and None: one slice and one reshape."""
@@ -167,10 +185,32 @@ class Indexed(InPlace):
             part._write("setitem", _fitted(source, part.shape))
             return
         # Written with scatter, so gradients flow to the value and to what is not overwritten.
+        if mode.recorder is not None and is_traced(key):
+            self._put(key, source)
+            return
         places = self._places(key, SETITEM)
         with writing():
             flat = self.flatten().scatter(0, places.flatten(), _fitted(source, places.shape).flatten())
             self._write("setitem", flat.reshape(self.shape))
+
+    def _put(self, key: Any, source: Self) -> None:
+        """x[key] = source with positions that are not known yet."""
+        found = mask_in(SETITEM, self, key)
+        if found is not None:
+            found[0]._write("setitem", masked_write(SETITEM, *found, source))
+            return
+        parts = written_out(SETITEM, key, self.shape)
+        block = block_of(SETITEM, self, parts)
+        if block is None or block.merged:
+            places = places_of(SETITEM, self, parts)
+            flat = self.flatten().scatter(0, places.flatten(), _fitted(source, places.shape).flatten())
+            self._write("setitem", flat.reshape(self.shape))
+            return
+        part, axis, index, _ = block
+        before, after = part.shape[:axis], part.shape[axis + 1 :]
+        values = _fitted(source, (*before, *index.shape, *after)).reshape((*before, index.numel(), *after))
+        at = index.reshape((index.numel(), *(1,) * len(after))).expand_to(values.shape)
+        part._write("setitem", part.apply(SCATTER, at, values, axis=axis, called=SETITEM))
 
     def __iter__(self) -> Iterator[Self]:
         if not self.shape:

@@ -1,22 +1,27 @@
 """Functions of tensors that layers and losses are made of: `from tinygrad_nn import functional as F`."""
 
 from .activation import celu as celu
-from .activation import dropout as dropout
+from .activation import celu_ as celu_
 from .activation import elu as elu
+from .activation import elu_ as elu_
 from .activation import gelu as gelu
 from .activation import glu as glu
 from .activation import hardshrink as hardshrink
 from .activation import hardsigmoid as hardsigmoid
 from .activation import hardswish as hardswish
 from .activation import hardtanh as hardtanh
+from .activation import hardtanh_ as hardtanh_
 from .activation import leaky_relu as leaky_relu
+from .activation import leaky_relu_ as leaky_relu_
 from .activation import log_softmax as log_softmax
 from .activation import logsigmoid as logsigmoid
 from .activation import mish as mish
 from .activation import prelu as prelu
 from .activation import relu as relu
 from .activation import relu6 as relu6
+from .activation import relu_ as relu_
 from .activation import selu as selu
+from .activation import selu_ as selu_
 from .activation import sigmoid as sigmoid
 from .activation import silu as silu
 from .activation import softmax as softmax
@@ -27,6 +32,7 @@ from .activation import softsign as softsign
 from .activation import tanh as tanh
 from .activation import tanhshrink as tanhshrink
 from .activation import threshold as threshold
+from .activation import threshold_ as threshold_
 from .attention import scaled_dot_product_attention as scaled_dot_product_attention
 from .convolution import conv1d as conv1d
 from .convolution import conv2d as conv2d
@@ -35,6 +41,15 @@ from .convolution import conv_transpose1d as conv_transpose1d
 from .convolution import conv_transpose2d as conv_transpose2d
 from .convolution import fold as fold
 from .convolution import unfold as unfold
+from .dropout import alpha_dropout as alpha_dropout
+from .dropout import dropout as dropout
+from .dropout import dropout1d as dropout1d
+from .dropout import dropout2d as dropout2d
+from .dropout import dropout3d as dropout3d
+from .dropout import feature_alpha_dropout as feature_alpha_dropout
+from .dropout import gumbel_softmax as gumbel_softmax
+from .dropout import rrelu as rrelu
+from .dropout import rrelu_ as rrelu_
 from .layers import batch_norm as batch_norm
 from .layers import bilinear as bilinear
 from .layers import embedding as embedding

@@ -178,7 +178,8 @@ def same(found: Any, wanted: Any, dtype: bool = True) -> None:
 
 
 def public(module: Any) -> dict[str, Callable[..., Any]]:
-    found = {name: one for name, one in vars(module).items() if inspect.isfunction(one) and not name.startswith("_")}
+    named = ((name, getattr(module, name)) for name in dir(module) if not name.startswith("_"))
+    found = {name: one for name, one in named if inspect.isfunction(one)}
     return {name: one for name, one in found.items() if one.__module__.startswith("tinygrad_nn")}
 
 

@@ -17,6 +17,7 @@ from .dtypes import int as int
 from .dtypes import int32 as int32
 from .dtypes import int64 as int64
 from .dtypes import long as long
+from .tensor import FUNCTIONS as _FUNCTIONS
 from .tensor import Tensor as Tensor
 from .tensor import enable_grad as enable_grad
 from .tensor import no_grad as no_grad
@@ -69,6 +70,8 @@ if _TYPE_CHECKING:
     from .recompute import checkpoint as checkpoint
     from .serialize import load as load
     from .serialize import save as save
+    from .tensor.composed.special import *  # noqa: F403
+    from .tensor.composed.statistics import *  # noqa: F403
     from .tensor.functions import abs as abs
     from .tensor.functions import absolute as absolute
     from .tensor.functions import acos as acos
@@ -272,7 +275,8 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "fitting.trouble": "NonFiniteWarning",
     "viz": "draw",
 }
-_LAZY = {name: module for module, names in _NAMES.items() for name in names.split()}
+_LAZY = dict.fromkeys(_FUNCTIONS, "tensor.functions")  # what `tensor/composed/` has
+_LAZY |= {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> _Any:

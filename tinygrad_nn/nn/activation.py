@@ -6,8 +6,7 @@ from typing import Any
 
 from .. import functional as F
 from ..errors import ConfigError, ShapeError, message
-from ..support.device import check_device
-from ..support.settings import choice, flags, integer, number
+from ..support.settings import check_device, choice, flags, integer, number
 from ..tensor import Tensor
 from ..tensor.creation import full
 from .module import Module

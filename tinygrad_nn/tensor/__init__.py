@@ -1,6 +1,68 @@
-"""Tensors: the handle and the gate (`core`), methods in layers, creation, and the functions of the top level."""
+"""Tensors: the handle and the gate (`core`), methods in layers, creation, and the functions of the top level.
+
+What is composed of methods and used now and then stands in `composed/`, a file for each subject, which is loaded at the
+first use of one of its functions. The tables here say what there is; `composed.Composed` says it to type checkers.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib import import_module
+from types import MethodType
+from typing import Any, Final
 
 from .tensor import Tensor as Tensor
 from .tensor import enable_grad as enable_grad
 from .tensor import no_grad as no_grad
 from .tensor import set_grad_enabled as set_grad_enabled
+
+_METHODS: Final = {  # by file of `composed/`: methods, which are functions of the top level too
+    "special": "copysign deg2rad rad2deg signbit sinc xlogy",
+}
+_FUNCTIONS: Final = {  # functions of the top level alone
+    "statistics": "std_mean var_mean",
+}
+_IN_PLACE: Final = """
+    copysign deg2rad rad2deg sinc xlogy
+"""  # methods that there are with `_` behind their name too
+METHODS: Final = {name: file for file, names in _METHODS.items() for name in names.split()}
+FUNCTIONS: Final = METHODS | {name: file for file, names in _FUNCTIONS.items() for name in names.split()}
+IN_PLACE: Final = tuple(f"{name}_" for name in _IN_PLACE.split())
+
+
+def loaded(name: str) -> Any:
+    """A function of `composed/`; its file is loaded."""
+    return getattr(import_module(f"{__name__}.composed.{FUNCTIONS[name]}"), name)
+
+
+def _in_place(name: str) -> Any:
+    """The method that writes what another one gives."""
+    method = getattr(Tensor, name[:-1])
+
+    @functools.wraps(method)
+    def call(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self._write(name, method(self, *args, **kwargs))
+
+    call.__name__, call.__qualname__ = name, f"Tensor.{name}"
+    call.__doc__ = f"`{name[:-1]}`, in place."
+    return call
+
+
+class _Late:
+    """A method that is made at its first use, and then stands in the class instead of this."""
+
+    __slots__ = ("make", "name")
+
+    def __init__(self, make: Any, name: str) -> None:
+        self.make, self.name = make, name
+
+    def __get__(self, tensor: Tensor | None, kind: type[Tensor]) -> Any:
+        method = self.make(self.name)
+        setattr(Tensor, self.name, method)
+        return method if tensor is None else MethodType(method, tensor)
+
+
+for _name in METHODS:
+    setattr(Tensor, _name, _Late(loaded, _name))
+for _name in IN_PLACE:
+    setattr(Tensor, _name, _Late(_in_place, _name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Self
+from typing import Self, TypeVar
 
 from ..errors import DTypeError, ShapeError, message
 from ..graph.graph import DType
@@ -179,3 +179,6 @@ class Contracted(Indexed):
         y = right.permute((*right_axes, *keep_right)).reshape((inner, columns))
         shape = (*(self.shape[a] for a in keep_left), *(right.shape[a] for a in keep_right))
         return x._product(name, y).reshape(shape)
+
+
+T = TypeVar("T", bound=Contracted)  # what the functions of `composed/` take and give

@@ -1,6 +1,7 @@
 """The functions of the top level, `tg.exp(x)` beside `x.exp()`: the method, taking numbers, lists and arrays as well.
 
-One section per layer of methods. A function has its method's documentation, where `self` is the first argument.
+One section per layer of methods; those of `composed/` are made when they are first named. A function has its method's
+documentation, where `self` is the first argument.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from ..errors import ConfigError, message
+from . import FUNCTIONS, loaded
 from .arrays import array_of
 from .core import Core, constant
 from .door import takes_data, takes_operands
@@ -226,3 +228,16 @@ outer = contraction(Tensor.outer)
 addmm = contraction(Tensor.addmm)
 addmv = contraction(Tensor.addmv)
 tensordot = contraction(Tensor.tensordot)
+
+# ---- composed ------------------------------------------------------------------------------------------------------
+
+
+def __getattr__(name: str) -> Any:
+    if name not in FUNCTIONS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = function(loaded(name))
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *FUNCTIONS})

@@ -1,0 +1,24 @@
+"""Functions composed of the methods of tensors, in a file for each subject, which is loaded when it is first used.
+
+Each is a plain function of a tensor, `self`, so it compiles and has gradients of every order. Tensors have those that
+the tables of `tensor/__init__.py` name as methods; `Composed` says the same to type checkers. A file may use the layers
+below `Tensor` and the files beside it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..contract import Contracted
+    from . import special
+
+    class Composed(Contracted):
+        """The methods that are composed of others."""
+
+        copysign = copysign_ = special.copysign
+        deg2rad = deg2rad_ = special.deg2rad
+        rad2deg = rad2deg_ = special.rad2deg
+        signbit = special.signbit
+        sinc = sinc_ = special.sinc
+        xlogy = xlogy_ = special.xlogy

@@ -9,6 +9,7 @@ from ..errors import ConfigError, ShapeError, message
 from ..support.settings import check_device, choice, flags, integer, number
 from ..tensor import Tensor
 from ..tensor.creation import full
+from ..tensor.door import taken
 from .module import Module
 from .parameter import Parameter
 
@@ -349,9 +350,10 @@ class Softmax2d(Activation):
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, H, W) or (C, H, W), the same shape."""
-        if input.ndim not in (3, 4):
-            raise ShapeError(message("Softmax2d", f"shape {input.shape}", "(N, C, H, W) or (C, H, W)"))
-        return F.softmax(input, -3)
+        x = taken("Softmax2d", input)
+        if x.ndim not in (3, 4):
+            raise ShapeError(message("Softmax2d", f"shape {x.shape}", "(N, C, H, W) or (C, H, W)"))
+        return F.softmax(x, -3)
 
 
 class RReLU(Activation):

@@ -66,7 +66,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "cross_entropy": (X, INTS, part(3)),
     "nll_loss": (X, INTS, part(3)),
     **dict.fromkeys(("mse_loss", "l1_loss"), (X, part(4, 3), None, None, "mean", part(4, 3))),
-    "huber_loss": (X, part(4, 3), "mean", 1.0, part(4, 3)),
+    "huber_loss": (X, part(4, 3)),
     "cosine_embedding_loss": (X, part(4, 3), np.array([1, -1, 1, 1])),
     "multilabel_margin_loss": (X, np.array([[0, -1, 1], [2, 0, -1], [-1, 0, 0], [1, 2, 0]])),
     "linear_cross_entropy": (X, part(5, 3), INTS),

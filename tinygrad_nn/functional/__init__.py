@@ -52,10 +52,16 @@ from .dropout import rrelu as rrelu
 from .dropout import rrelu_ as rrelu_
 from .layers import batch_norm as batch_norm
 from .layers import bilinear as bilinear
+from .layers import channel_shuffle as channel_shuffle
 from .layers import embedding as embedding
+from .layers import group_norm as group_norm
+from .layers import instance_norm as instance_norm
 from .layers import layer_norm as layer_norm
 from .layers import linear as linear
+from .layers import local_response_norm as local_response_norm
 from .layers import one_hot as one_hot
+from .layers import pixel_shuffle as pixel_shuffle
+from .layers import pixel_unshuffle as pixel_unshuffle
 from .layers import rms_norm as rms_norm
 from .loss import binary_cross_entropy as binary_cross_entropy
 from .loss import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits

@@ -368,7 +368,7 @@ INSIDE = {
     "tg.set_default_dtype", "tg.set_grad_enabled", "tg.checkpoint", "optim.minimize",
     "lr_scheduler.SequentialLR", "History.to_csv", "data.read_csv", "callbacks.Checkpoint", "tg.explain",
     "callbacks.monitored", "callbacks.shown",
-    "nn.Module", "Linear.forward", "Sequential.forward", "History.has",
+    "nn.Module", "Linear.forward", "Sequential.forward", "History.has", "Tensor.cuda", "Linear.cuda",
 }  # fmt: skip
 
 

@@ -139,11 +139,12 @@ class Kind(NamedTuple):
     classes: frozenset[type]
     tests: tuple[Callable[[Any], bool], ...]
     words: str
+    error: type[TinygradError] | None = None  # where it is always the same
 
     def check(self, owner: str, name: str, value: Any, error: type[TinygradError] = DTypeError) -> None:
         """Raise DTypeError (or another error) for a value of another kind."""
         if value.__class__ not in self.classes and not any(test(value) for test in self.tests):
-            raise error(message(owner, f"{name} {shown(value)}", self.words))
+            raise (self.error or error)(message(owner, f"{name} {shown(value)}", self.words))
 
 
 def _is_vector(value: Any) -> bool:
@@ -194,7 +195,8 @@ def kind_of(annotation: str) -> Kind | None:
     found = [_KINDS[part] for part in parts]
     classes = frozenset(kind for classes, _, _ in found for kind in classes)
     return Kind(classes - ({bool} if bool not in classes else set()), tuple(test for _, test, _ in found),
-                " or ".join(dict.fromkeys(words for _, _, words in found)))  # fmt: skip
+                " or ".join(dict.fromkeys(words for _, _, words in found)),
+                ConfigError if "Device" in parts else None)  # fmt: skip
 
 
 def _alternatives(annotation: str) -> list[str]:

@@ -163,7 +163,7 @@ class Shaped(Elementwise):
         if device is not None:
             check_device(name, device)
         if requires_grad is not False:
-            result.requires_grad_(requires_grad)  # type: ignore[attr-defined]  of a Tensor, and nobody else asks for it
+            result.requires_grad_(requires_grad)  # type: ignore[attr-defined]
         return result
 
     def new_arange(self, count: int) -> Self:

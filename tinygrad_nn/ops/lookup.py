@@ -23,11 +23,15 @@ _UNSIGNED = {4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """The function a user called, what it calls the number, and the axis of length 1 that it put into their array."""
+    """The function a user called, what it calls the number, and the axis of length 1 that it put into their array.
+
+    With `from_end`, negative numbers count from the end: to those it has added the size.
+    """
 
     name: str
     noun: str = "index"
     axis: int | None = None
+    from_end: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -90,6 +94,8 @@ def out_of_range(
     are for some numbers in the name of some functions.
     """
     place = tuple(np.argwhere((values < low) | (values >= size))[0].tolist())
+    if called.from_end:
+        values, low = np.where(values < 0, values - size, values), -size
     lookup = Lookup(called, values, place, low, size, hints.get((called.name, int(values[place])), ""))
     own = lookup.own_place()
     error = IndexOutOfRange(lookup.text(f" in {row_words(own)}" if own else ""))

@@ -39,54 +39,56 @@ def _same(name: str, x: Tensor, y: Tensor) -> None:
 
 
 @takes_data
-def mse_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """(x - target) ** 2.
 
     >>> import tinygrad_nn as tg
     >>> mse_loss(tg.tensor([1.0, 3.0]), tg.tensor([1.0, 1.0])).item()
     2.0
     """
-    _same("mse_loss", x, target)
-    d = x - target
+    _same("mse_loss", input, target)
+    d = input - target
     return _reduced("mse_loss", d * d, reduction)
 
 
 @takes_data
-def l1_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """|x - target|: the mean absolute error."""
-    _same("l1_loss", x, target)
-    return _reduced("l1_loss", (x - target).abs(), reduction)
+    _same("l1_loss", input, target)
+    return _reduced("l1_loss", (input - target).abs(), reduction)
 
 
 @takes_data
-def smooth_l1_loss(x: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """d**2 / (2 beta) where |d| < beta, else |d| - beta / 2: Girshick, ICCV 2015."""
     if beta < 0:
         raise ConfigError(message("smooth_l1_loss", f"beta {beta}", "a number that is not negative"))
     if beta == 0:
-        return l1_loss(x, target, reduction)
-    return huber_loss(x, target, reduction, beta) / beta
+        return l1_loss(input, target, reduction)
+    return huber_loss(input, target, reduction, beta) / beta
 
 
 @takes_data
-def huber_loss(x: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """d**2 / 2 where |d| <= delta, else delta * (|d| - delta / 2): Huber 1964."""
     if delta <= 0:
         raise ConfigError(message("huber_loss", f"delta {delta}", "a positive number"))
-    _same("huber_loss", x, target)
-    d = x - target
+    _same("huber_loss", input, target)
+    d = input - target
     size = d.abs()
     near = d.masked_fill(size >= delta, 0.0)  # elsewhere the square would overflow, and its slope be NaN
     return _reduced("huber_loss", (0.5 * near * near).where(size < delta, delta * (size - 0.5 * delta)), reduction)
 
 
 @takes_data
-def binary_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean") -> Tensor:
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
+) -> Tensor:
     """-(t log x + (1 - t) log(1 - x)) of probabilities x; logarithms are limited to -100, as in PyTorch."""
-    _same("binary_cross_entropy", x, target)
-    if x.dtype != target.dtype:
-        check_floats("binary_cross_entropy", x, target)
-    if not x.is_traced and bool(((x.detach() < 0) | (x.detach() > 1)).any()):
+    _same("binary_cross_entropy", input, target)
+    if input.dtype != target.dtype:
+        check_floats("binary_cross_entropy", input, target)
+    if not input.is_traced and bool(((input.detach() < 0) | (input.detach() > 1)).any()):
         raise ConfigError(
             message(
                 "binary_cross_entropy",
@@ -95,7 +97,7 @@ def binary_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None = None
                 "use binary_cross_entropy_with_logits",
             )
         )
-    values = -(target * _limited_log(x) + (1 - target) * _limited_log(1 - x))
+    values = -(target * _limited_log(input) + (1 - target) * _limited_log(1 - input))
     return _reduced("binary_cross_entropy", values if weight is None else values * weight, reduction)
 
 
@@ -107,17 +109,21 @@ def _limited_log(x: Tensor) -> Tensor:
 
 @takes_data
 def binary_cross_entropy_with_logits(
-    x: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean", pos_weight: Tensor | None = None
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of sigmoid(x): t log(1 + e^-x) + (1 - t) log(1 + e^x); `pos_weight` is for the first term.
 
     Without it that is log(1 + e^x) - t x, with the gradient sigmoid(x) - t.
     """
-    _same("binary_cross_entropy_with_logits", x, target)
+    _same("binary_cross_entropy_with_logits", input, target)
     if pos_weight is None:
-        values = x.logaddexp(0) - target * x
+        values = input.logaddexp(0) - target * input
     else:
-        values = target * pos_weight * (-x).logaddexp(0) + (1 - target) * x.logaddexp(0)
+        values = target * pos_weight * (-input).logaddexp(0) + (1 - target) * input.logaddexp(0)
     return _reduced("binary_cross_entropy_with_logits", values if weight is None else values * weight, reduction)
 
 
@@ -146,15 +152,19 @@ def _called(name: str, axis: int | None = None) -> Called:
 
 @takes_data
 def nll_loss(
-    x: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = DEFAULT_IGNORE, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = DEFAULT_IGNORE,
+    reduction: str = "mean",
 ) -> Tensor:
     """-x[target]: x are log-probabilities. Mean is weighted; labels equal to `ignore_index` do not count.
 
     Raises IndexOutOfRange naming row and label of one outside of 0..C-1.
     """
-    _labels("nll_loss", x, target)
-    check_floats("nll_loss", x, weight)
-    return _picked("nll_loss", -x, target, weight, ignore_index, reduction)
+    _labels("nll_loss", input, target)
+    check_floats("nll_loss", input, weight)
+    return _picked("nll_loss", -input, target, weight, ignore_index, reduction)
 
 
 def _picked(
@@ -178,7 +188,7 @@ def _picked(
 
 @takes_data
 def cross_entropy(
-    x: Tensor,
+    input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
     ignore_index: int = DEFAULT_IGNORE,
@@ -197,40 +207,40 @@ def cross_entropy(
     """
     if not 0 <= label_smoothing <= 1:
         raise ConfigError(message("cross_entropy", f"label_smoothing {label_smoothing}", "0 <= label_smoothing <= 1"))
-    axis = 0 if x.ndim == 1 else 1
-    if target.shape == x.shape and target.dtype.kind == "f":
-        return _soft_cross_entropy(x, target, weight, reduction, label_smoothing, axis)
-    _labels("cross_entropy", x, target)
+    axis = 0 if input.ndim == 1 else 1
+    if target.shape == input.shape and target.dtype.kind == "f":
+        return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, axis)
+    _labels("cross_entropy", input, target)
     if weight is not None:
-        check_floats("cross_entropy", x, weight)
+        check_floats("cross_entropy", input, weight)
     if (
         weight is None
         and label_smoothing == 0
         and (ignore_index == DEFAULT_IGNORE if target.is_traced else ignore_index < 0)
         and reduction == "mean"
-        and len(x.shape) == 2
-        and x.dtype.kind == "f"
+        and len(input.shape) == 2
+        and input.dtype.kind == "f"
     ):
         # The plain case in the fewest nodes. Labels need no search for the ignored one, which like all negative numbers
         # is no class.
         try:
             column = target.apply(RESHAPE, shape=(*target.shape, 1))
-            return x.apply(LABEL_ENTROPY, column, called=_called("cross_entropy", 1)).mean()
+            return input.apply(LABEL_ENTROPY, column, called=_called("cross_entropy", 1)).mean()
         except IndexOutOfRange:
             if not bool((target == ignore_index).any()):
                 raise
-    logs = x.as_float().log_softmax(axis)
+    logs = input.as_float().log_softmax(axis)
     loss = _picked("cross_entropy", -logs, target, weight, ignore_index, reduction)
     if label_smoothing == 0:
         return loss
-    classes = x.shape[axis]
-    per_class = -logs if weight is None else -logs * weight.reshape((-1, *(1,) * (x.ndim - 1 - axis)))
+    classes = input.shape[axis]
+    per_class = -logs if weight is None else -logs * weight.reshape((-1, *(1,) * (input.ndim - 1 - axis)))
     ignored = target == ignore_index
     smooth = per_class.sum(axis).masked_fill(ignored, 0)
     if reduction == "mean":
         safe = target.masked_fill(ignored, 0)
         called = _called("cross_entropy")
-        shares = x.new_ones(target.shape) if weight is None else weight.apply(TAKE, safe, axis=0, called=called)
+        shares = input.new_ones(target.shape) if weight is None else weight.apply(TAKE, safe, axis=0, called=called)
         smooth = smooth.sum() / shares.masked_fill(ignored, 0).sum()
     else:
         smooth = _reduced("cross_entropy", smooth, reduction)
@@ -254,28 +264,33 @@ def _soft_cross_entropy(
 
 
 @takes_data
-def kl_div(x: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
+def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """t (log t - x), x and (with `log_target`) t are logarithms; "batchmean" divides the sum by the batch: the
     divergence.
     """
-    _same("kl_div", x, target)
+    _same("kl_div", input, target)
     if log_target:
-        values = target.exp() * (target - x)
+        values = target.exp() * (target - input)
     else:
         empty = target == 0
-        values = target * target.masked_fill(empty, 1.0).log() - target * x  # 0 log 0 is 0; 0 * NaN is NaN
+        values = target * target.masked_fill(empty, 1.0).log() - target * input  # 0 log 0 is 0; 0 * NaN is NaN
     if reduction == "batchmean":
-        return values.sum() / float(x.shape[0])
+        return values.sum() / float(input.shape[0])
     return _reduced("kl_div", values, reduction)
 
 
 @takes_data
 def poisson_nll_loss(
-    x: Tensor, target: Tensor, log_input: bool = True, full: bool = False, eps: float = 1e-8, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    log_input: bool = True,
+    full: bool = False,
+    eps: float = 1e-8,
+    reduction: str = "mean",
 ) -> Tensor:
     """e^x - t x, or x - t log(x + eps); `full` adds Stirling's approximation of log t! where t > 1."""
-    _same("poisson_nll_loss", x, target)
-    values = x.exp() - target * x if log_input else x - target * (x + eps).log()
+    _same("poisson_nll_loss", input, target)
+    values = input.exp() - target * input if log_input else input - target * (input + eps).log()
     if full:
         safe = target.where(target > 1, 2.0)
         stirling = safe * safe.log() - safe + 0.5 * (2 * math.pi * safe).log()
@@ -285,64 +300,71 @@ def poisson_nll_loss(
 
 @takes_data
 def gaussian_nll_loss(
-    x: Tensor, target: Tensor, var: Tensor, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+    input: Tensor, target: Tensor, var: Tensor, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:
     """(log v + (x - t)**2 / v) / 2 with v = max(var, eps), whose gradient ignores the limit; `full` adds log(2 pi) /
     2.
     """
-    _same("gaussian_nll_loss", x, target)
+    _same("gaussian_nll_loss", input, target)
     if not var.is_traced and bool((var.detach() < 0).any()):
         raise ConfigError(message("gaussian_nll_loss", "a negative variance", "variances that are not negative"))
     limited = var + (eps - var.detach()).clamp(min=0)
-    d = x - target
+    d = input - target
     values = 0.5 * (limited.log() + d * d / limited)
     return _reduced("gaussian_nll_loss", values + 0.5 * math.log(2 * math.pi) if full else values, reduction)
 
 
 @takes_data
-def hinge_embedding_loss(x: Tensor, target: Tensor, margin: float = 1.0, reduction: str = "mean") -> Tensor:
+def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, reduction: str = "mean") -> Tensor:
     """x where the target is 1, max(0, margin - x) where it is -1."""
-    _same("hinge_embedding_loss", x, target)
-    near = x.masked_fill(target == -1, 0.0)
-    far = (margin - x).clamp(min=0).masked_fill(target == 1, 0.0)
+    _same("hinge_embedding_loss", input, target)
+    near = input.masked_fill(target == -1, 0.0)
+    far = (margin - input).clamp(min=0).masked_fill(target == 1, 0.0)
     return _reduced("hinge_embedding_loss", near + far, reduction)
 
 
 @takes_data
-def soft_margin_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+def soft_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """log(1 + e^(-t x)), for targets 1 and -1; without overflow."""
-    _same("soft_margin_loss", x, target)
-    return _reduced("soft_margin_loss", (-target * x).logaddexp(0), reduction)
+    _same("soft_margin_loss", input, target)
+    return _reduced("soft_margin_loss", (-target * input).logaddexp(0), reduction)
 
 
 @takes_data
 def multi_margin_loss(
-    x: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """sum over the other classes of max(0, margin - x[y] + x[j]) ** p, over C."""
     if p not in (1, 2):
         raise ConfigError(message("multi_margin_loss", f"p {p}", "1 or 2"))
-    single = x.ndim == 1
-    x, target = (x.unsqueeze(0), target.reshape(1)) if single else (x, target)
-    _labels("multi_margin_loss", x, target)
-    check_floats("multi_margin_loss", x, weight)
-    _one_per_class("multi_margin_loss", weight, x.shape[1])
-    own = x.apply(GATHER, target.unsqueeze(1), axis=1, called=_called("multi_margin_loss", 1))
-    gap = (margin - own + x).clamp(min=0)
+    single = input.ndim == 1
+    input, target = (input.unsqueeze(0), target.reshape(1)) if single else (input, target)
+    _labels("multi_margin_loss", input, target)
+    check_floats("multi_margin_loss", input, weight)
+    _one_per_class("multi_margin_loss", weight, input.shape[1])
+    own = input.apply(GATHER, target.unsqueeze(1), axis=1, called=_called("multi_margin_loss", 1))
+    gap = (margin - own + input).clamp(min=0)
     if p == 2:
         gap = gap * gap
     if weight is not None:
         gap = gap * weight.apply(TAKE, target, axis=0, called=_called("multi_margin_loss")).unsqueeze(1)
-    others = x.new_arange(x.shape[1]) != target.unsqueeze(1)
-    values = gap.masked_fill(~others, 0.0).sum(1) / float(x.shape[1])
+    others = input.new_arange(input.shape[1]) != target.unsqueeze(1)
+    values = gap.masked_fill(~others, 0.0).sum(1) / float(input.shape[1])
     return _reduced("multi_margin_loss", values.squeeze(0) if single else values, reduction)
 
 
 @takes_data
-def margin_ranking_loss(x1: Tensor, x2: Tensor, target: Tensor, margin: float = 0.0, reduction: str = "mean") -> Tensor:
+def margin_ranking_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: str = "mean"
+) -> Tensor:
     """max(0, -t (x1 - x2) + margin): t = 1 asks for x1 above x2."""
-    _same("margin_ranking_loss", x1, x2)
-    return _reduced("margin_ranking_loss", (-target * (x1 - x2) + margin).clamp(min=0), reduction)
+    _same("margin_ranking_loss", input1, input2)
+    return _reduced("margin_ranking_loss", (-target * (input1 - input2) + margin).clamp(min=0), reduction)
 
 
 @takes_data
@@ -379,6 +401,6 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 
 
 @takes_data
-def normalize(x: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """x over its p-norm along one axis, which is at least eps."""
-    return x / x.norm(p, dim, keepdim=True).clamp(min=eps)
+    return input / input.norm(p, dim, keepdim=True).clamp(min=eps)

@@ -33,97 +33,97 @@ def _not_zero(owner: str, name: str, value: Any) -> Any:
 class ReLU(Activation):
     """`functional.relu` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.relu(x)
+        return F.relu(input)
 
 
 class Sigmoid(Activation):
     """`functional.sigmoid` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.sigmoid(x)
+        return F.sigmoid(input)
 
 
 class Tanh(Activation):
     """`functional.tanh` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.tanh(x)
+        return F.tanh(input)
 
 
 class SiLU(Activation):
     """`functional.silu` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.silu(x)
+        return F.silu(input)
 
 
 class Mish(Activation):
     """`functional.mish` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.mish(x)
+        return F.mish(input)
 
 
 class SELU(Activation):
     """`functional.selu` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.selu(x)
+        return F.selu(input)
 
 
 class LogSigmoid(Activation):
     """`functional.logsigmoid` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.logsigmoid(x)
+        return F.logsigmoid(input)
 
 
 class Softsign(Activation):
     """`functional.softsign` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.softsign(x)
+        return F.softsign(input)
 
 
 class Tanhshrink(Activation):
     """`functional.tanhshrink` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.tanhshrink(x)
+        return F.tanhshrink(input)
 
 
 class ReLU6(Activation):
     """`functional.relu6` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.relu6(x)
+        return F.relu6(input)
 
 
 class Hardsigmoid(Activation):
     """`functional.hardsigmoid` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.hardsigmoid(x)
+        return F.hardsigmoid(input)
 
 
 class Hardswish(Activation):
     """`functional.hardswish` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.hardswish(x)
+        return F.hardswish(input)
 
 
 class LeakyReLU(Activation):
@@ -135,9 +135,9 @@ class LeakyReLU(Activation):
         super().__init__()
         self.negative_slope = number("LeakyReLU", "negative_slope", negative_slope)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.leaky_relu(x, self.negative_slope)
+        return F.leaky_relu(input, self.negative_slope)
 
 
 class ELU(Activation):
@@ -149,9 +149,9 @@ class ELU(Activation):
         super().__init__()
         self.alpha = number("ELU", "alpha", alpha)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.elu(x, self.alpha)
+        return F.elu(input, self.alpha)
 
 
 class CELU(Activation):
@@ -163,9 +163,9 @@ class CELU(Activation):
         super().__init__()
         self.alpha = _not_zero("CELU", "alpha", alpha)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.celu(x, self.alpha)
+        return F.celu(input, self.alpha)
 
 
 class GELU(Activation):
@@ -177,9 +177,9 @@ class GELU(Activation):
         super().__init__()
         self.approximate = choice("GELU", "approximate", approximate, ("none", "tanh"))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.gelu(x, self.approximate)
+        return F.gelu(input, self.approximate)
 
 
 class Softplus(Activation):
@@ -192,9 +192,9 @@ class Softplus(Activation):
         self.beta = _not_zero("Softplus", "beta", beta)
         self.threshold = number("Softplus", "threshold", threshold, finite=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.softplus(x, self.beta, self.threshold)
+        return F.softplus(input, self.beta, self.threshold)
 
 
 class Hardtanh(Activation):
@@ -207,9 +207,9 @@ class Hardtanh(Activation):
         self.min_val = number("Hardtanh", "min_val", min_val, finite=False)
         self.max_val = number("Hardtanh", "max_val", max_val, above=self.min_val, finite=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.hardtanh(x, self.min_val, self.max_val)
+        return F.hardtanh(input, self.min_val, self.max_val)
 
 
 class Softshrink(Activation):
@@ -221,9 +221,9 @@ class Softshrink(Activation):
         super().__init__()
         self.lambd = number("Softshrink", "lambd", lambd, least=0)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.softshrink(x, self.lambd)
+        return F.softshrink(input, self.lambd)
 
 
 class Hardshrink(Activation):
@@ -235,9 +235,9 @@ class Hardshrink(Activation):
         super().__init__()
         self.lambd = number("Hardshrink", "lambd", lambd)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.hardshrink(x, self.lambd)
+        return F.hardshrink(input, self.lambd)
 
 
 class Threshold(Activation):
@@ -250,9 +250,9 @@ class Threshold(Activation):
         self.threshold = number("Threshold", "threshold", threshold, finite=False)
         self.value = number("Threshold", "value", value, finite=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.threshold(x, self.threshold, self.value)
+        return F.threshold(input, self.threshold, self.value)
 
 
 class GLU(Activation):
@@ -264,9 +264,9 @@ class GLU(Activation):
         super().__init__()
         self.dim = integer("GLU", "dim", dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Half of the axis."""
-        return F.glu(x, self.dim)
+        return F.glu(input, self.dim)
 
 
 class Softmax(Activation):
@@ -278,9 +278,9 @@ class Softmax(Activation):
         super().__init__()
         self.dim = integer("Softmax", "dim", dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.softmax(x, self.dim)
+        return F.softmax(input, self.dim)
 
 
 class LogSoftmax(Activation):
@@ -292,9 +292,9 @@ class LogSoftmax(Activation):
         super().__init__()
         self.dim = integer("LogSoftmax", "dim", dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.log_softmax(x, self.dim)
+        return F.log_softmax(input, self.dim)
 
 
 class Softmin(Activation):
@@ -306,9 +306,9 @@ class Softmin(Activation):
         super().__init__()
         self.dim = integer("Softmin", "dim", dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.softmin(x, self.dim)
+        return F.softmin(input, self.dim)
 
 
 class PReLU(Module):
@@ -320,9 +320,9 @@ class PReLU(Module):
         number("PReLU", "init", init)
         self.weight = Parameter(full((num_parameters,), float(init), dtype=dtype))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.prelu(x, self.weight)
+        return F.prelu(input, self.weight)
 
     def extra_repr(self) -> str:
         """As torch's."""

@@ -21,9 +21,9 @@ class Identity(Module):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same tensor."""
-        return x
+        return input
 
 
 class Linear(Module):
@@ -48,9 +48,9 @@ class Linear(Module):
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """One matrix product over the last axis."""
-        return F.linear(x, self.weight, self.bias)
+        return F.linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """As torch's."""
@@ -78,9 +78,9 @@ class Bilinear(Module):
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
         """(..., in1) and (..., in2) to (..., out)."""
-        return F.bilinear(x1, x2, self.weight, self.bias)
+        return F.bilinear(input1, input2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """As torch's."""
@@ -109,9 +109,9 @@ class Embedding(Module):
                 rows = self.weight.new_arange(num_embeddings).unsqueeze(1) == padding_idx
                 self.weight.assign(self.weight.masked_fill(rows, 0))
 
-    def forward(self, index: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """index (...) to (..., embedding_dim)."""
-        return F.embedding(index, self.weight, self.padding_idx)
+        return F.embedding(input, self.weight, self.padding_idx)
 
     def extra_repr(self) -> str:
         """As torch's."""

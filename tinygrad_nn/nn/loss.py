@@ -59,9 +59,9 @@ class MSELoss(Loss):
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.mse_loss(x, target, **self.settings())
+        return F.mse_loss(input, target, **self.settings())
 
 
 class L1Loss(Loss):
@@ -70,9 +70,9 @@ class L1Loss(Loss):
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.l1_loss(x, target, **self.settings())
+        return F.l1_loss(input, target, **self.settings())
 
 
 class SmoothL1Loss(Loss):
@@ -81,9 +81,9 @@ class SmoothL1Loss(Loss):
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction=reduction, beta=beta)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.smooth_l1_loss(x, target, **self.settings())
+        return F.smooth_l1_loss(input, target, **self.settings())
 
 
 class HuberLoss(Loss):
@@ -92,9 +92,9 @@ class HuberLoss(Loss):
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction=reduction, delta=delta)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.huber_loss(x, target, **self.settings())
+        return F.huber_loss(input, target, **self.settings())
 
 
 class BCELoss(Loss):
@@ -103,9 +103,9 @@ class BCELoss(Loss):
     def __init__(self, weight: Tensor | None = None, reduction: str = "mean") -> None:
         super().__init__(weight=weight, reduction=reduction)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.binary_cross_entropy(x, target, **self.settings())
+        return F.binary_cross_entropy(input, target, **self.settings())
 
 
 class BCEWithLogitsLoss(Loss):
@@ -114,9 +114,9 @@ class BCEWithLogitsLoss(Loss):
     def __init__(self, weight: Tensor | None = None, reduction: str = "mean", pos_weight: Tensor | None = None) -> None:
         super().__init__(weight=weight, reduction=reduction, pos_weight=pos_weight)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.binary_cross_entropy_with_logits(x, target, **self.settings())
+        return F.binary_cross_entropy_with_logits(input, target, **self.settings())
 
 
 class CrossEntropyLoss(Loss):
@@ -131,9 +131,9 @@ class CrossEntropyLoss(Loss):
     ) -> None:
         super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.cross_entropy(x, target, **self.settings())
+        return F.cross_entropy(input, target, **self.settings())
 
 
 class NLLLoss(Loss):
@@ -142,9 +142,9 @@ class NLLLoss(Loss):
     def __init__(self, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.nll_loss(x, target, **self.settings())
+        return F.nll_loss(input, target, **self.settings())
 
 
 class KLDivLoss(Loss):
@@ -156,9 +156,9 @@ class KLDivLoss(Loss):
     def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
         super().__init__(reduction=reduction, log_target=log_target)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.kl_div(x, target, **self.settings())
+        return F.kl_div(input, target, **self.settings())
 
 
 class PoissonNLLLoss(Loss):
@@ -168,9 +168,9 @@ class PoissonNLLLoss(Loss):
     def __init__(self, log_input: bool = True, full: bool = False, eps: float = 1e-8, reduction: str = "mean") -> None:
         super().__init__(log_input=log_input, full=full, eps=eps, reduction=reduction)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.poisson_nll_loss(x, target, **self.settings())
+        return F.poisson_nll_loss(input, target, **self.settings())
 
 
 class HingeEmbeddingLoss(Loss):
@@ -179,9 +179,9 @@ class HingeEmbeddingLoss(Loss):
     def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
         super().__init__(margin=margin, reduction=reduction)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.hinge_embedding_loss(x, target, **self.settings())
+        return F.hinge_embedding_loss(input, target, **self.settings())
 
 
 class SoftMarginLoss(Loss):
@@ -190,9 +190,9 @@ class SoftMarginLoss(Loss):
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.soft_margin_loss(x, target, **self.settings())
+        return F.soft_margin_loss(input, target, **self.settings())
 
 
 class MultiMarginLoss(Loss):
@@ -203,9 +203,9 @@ class MultiMarginLoss(Loss):
             raise ConfigError(message("MultiMarginLoss", f"p {shown(p)}", "1 or 2"))
         super().__init__(p=p, margin=margin, weight=weight, reduction=reduction)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.multi_margin_loss(x, target, **self.settings())
+        return F.multi_margin_loss(input, target, **self.settings())
 
 
 class GaussianNLLLoss(Loss):
@@ -215,9 +215,9 @@ class GaussianNLLLoss(Loss):
     def __init__(self, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         super().__init__(full=full, eps=eps, reduction=reduction)
 
-    def forward(self, x: Tensor, target: Tensor, var: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, var: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.gaussian_nll_loss(x, target, var, **self.settings())
+        return F.gaussian_nll_loss(input, target, var, **self.settings())
 
 
 class MarginRankingLoss(Loss):
@@ -226,9 +226,9 @@ class MarginRankingLoss(Loss):
     def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
         super().__init__(margin=margin, reduction=reduction)
 
-    def forward(self, x1: Tensor, x2: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.margin_ranking_loss(x1, x2, target, **self.settings())
+        return F.margin_ranking_loss(input1, input2, target, **self.settings())
 
 
 class TripletMarginLoss(Loss):
@@ -252,9 +252,9 @@ class CosineSimilarity(Loss):
     def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
         super().__init__(dim=dim, eps=eps)
 
-    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
         """One number per pair."""
-        return F.cosine_similarity(x1, x2, **self.settings())
+        return F.cosine_similarity(input1, input2, **self.settings())
 
 
 class PairwiseDistance(Loss):
@@ -264,6 +264,6 @@ class PairwiseDistance(Loss):
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
         super().__init__(p=p, eps=eps, keepdim=keepdim)
 
-    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
         """One number per pair."""
-        return F.pairwise_distance(x1, x2, **self.settings())
+        return F.pairwise_distance(input1, input2, **self.settings())

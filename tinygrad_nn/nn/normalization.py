@@ -47,9 +47,9 @@ class LayerNorm(Module):
         self.weight = Parameter(ones(self.normalized_shape, dtype=dtype)) if elementwise_affine else None
         self.bias = Parameter(zeros(self.normalized_shape, dtype=dtype)) if elementwise_affine and bias else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         """As torch's."""
@@ -75,9 +75,9 @@ class RMSNorm(Module):
         self.elementwise_affine = elementwise_affine
         self.weight = Parameter(ones(self.normalized_shape, dtype=dtype)) if elementwise_affine else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+        return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
 
     def extra_repr(self) -> str:
         """As torch's."""
@@ -117,12 +117,14 @@ class BatchNorm1d(Module):
         self.running_var = Buffer(ones(num_features, dtype=dtype)) if track_running_stats else None
         self.num_batches_tracked = Buffer(np.array(0, np.int64)) if track_running_stats else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """(N, C) or (N, C, L), the same shape."""
-        x = taken("BatchNorm1d", x, self.weight, self.running_mean)
-        if x.ndim not in (2, 3) or x.shape[1] != self.num_features:
+        input = taken("BatchNorm1d", input, self.weight, self.running_mean)
+        if input.ndim not in (2, 3) or input.shape[1] != self.num_features:
             raise ShapeError(
-                message("BatchNorm1d", f"shape {x.shape}", f"(N, {self.num_features}) or (N, {self.num_features}, L)")
+                message(
+                    "BatchNorm1d", f"shape {input.shape}", f"(N, {self.num_features}) or (N, {self.num_features}, L)"
+                )
             )
         momentum: float | Tensor = 0.0 if self.momentum is None else self.momentum
         if self.training and self.num_batches_tracked is not None:
@@ -131,7 +133,7 @@ class BatchNorm1d(Module):
                 momentum = 1.0 / self.num_batches_tracked.double()
         use_batch = self.training or self.running_mean is None
         return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, use_batch, momentum, self.eps
+            input, self.running_mean, self.running_var, self.weight, self.bias, use_batch, momentum, self.eps
         )
 
     def extra_repr(self) -> str:

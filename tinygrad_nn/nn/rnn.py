@@ -259,10 +259,10 @@ class RNN(_Recurrent):
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
 
     def forward(
-        self, x: Tensor, h0: Tensor | None = None, lengths: Tensor | Sequence[int] | None = None
+        self, input: Tensor, hx: Tensor | None = None, lengths: Tensor | Sequence[int] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Outputs of the last layer at every step, and the last state of every layer and direction."""
-        outputs, (h,) = self._outputs(x, None if h0 is None else (h0,), lengths)
+        outputs, (h,) = self._outputs(input, None if hx is None else (hx,), lengths)
         return outputs, h
 
 
@@ -272,10 +272,10 @@ class GRU(_Recurrent):
     kind = "gru"
 
     def forward(
-        self, x: Tensor, h0: Tensor | None = None, lengths: Tensor | Sequence[int] | None = None
+        self, input: Tensor, hx: Tensor | None = None, lengths: Tensor | Sequence[int] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Outputs of the last layer at every step, and the last state of every layer and direction."""
-        outputs, (h,) = self._outputs(x, None if h0 is None else (h0,), lengths)
+        outputs, (h,) = self._outputs(input, None if hx is None else (hx,), lengths)
         return outputs, h
 
 
@@ -285,10 +285,10 @@ class LSTM(_Recurrent):
     kind = "lstm"
 
     def forward(
-        self, x: Tensor, state: tuple[Tensor, Tensor] | None = None, lengths: Tensor | Sequence[int] | None = None
+        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None, lengths: Tensor | Sequence[int] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Outputs of the last layer at every step, and the last (h, c)."""
-        outputs, (h, c) = self._outputs(x, state, lengths)
+        outputs, (h, c) = self._outputs(input, hx, lengths)
         return outputs, (h, c)
 
 
@@ -357,9 +357,9 @@ class RNNCell(_Cell):
         self.kind = self.nonlinearity = choice("RNNCell", "nonlinearity", nonlinearity, get_args(Nonlinearity))
         super().__init__(input_size, hidden_size, bias, dtype)
 
-    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """The next state."""
-        return self._step(x, None if h is None else (h,))[0]
+        return self._step(input, None if hx is None else (hx,))[0]
 
 
 class GRUCell(_Cell):
@@ -367,9 +367,9 @@ class GRUCell(_Cell):
 
     kind = "gru"
 
-    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """The next state."""
-        return self._step(x, None if h is None else (h,))[0]
+        return self._step(input, None if hx is None else (hx,))[0]
 
 
 class LSTMCell(_Cell):
@@ -377,7 +377,7 @@ class LSTMCell(_Cell):
 
     kind = "lstm"
 
-    def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """The next (h, c)."""
-        h, c = self._step(x, state)
+        h, c = self._step(input, hx)
         return h, c

@@ -23,15 +23,11 @@ _UNSIGNED = {4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """The function a user called, what it calls the number, and the axis of length 1 that it put into their array.
-
-    With `from_end`, negative numbers count from the end: to those it has added the size.
-    """
+    """The function a user called, what it calls the number, and the axis of length 1 that it put into their array."""
 
     name: str
     noun: str = "index"
     axis: int | None = None
-    from_end: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -94,8 +90,6 @@ def out_of_range(
     are for some numbers in the name of some functions.
     """
     place = tuple(np.argwhere((values < low) | (values >= size))[0].tolist())
-    if called.from_end:
-        values, low = np.where(values < 0, values - size, values), -size
     lookup = Lookup(called, values, place, low, size, hints.get((called.name, int(values[place])), ""))
     own = lookup.own_place()
     error = IndexOutOfRange(lookup.text(f" in {row_words(own)}" if own else ""))
@@ -103,13 +97,13 @@ def out_of_range(
     return error
 
 
-def check_range(called: Called, index: Any, size: int) -> None:
+def check_range(called: Called, index: Any, size: int, given: Any = None) -> None:
     """Raise IndexOutOfRange naming the first bad place and number. One pass: a negative number is huge when unsigned.
-    On small arrays argmax costs a fifth of max.
+    On small arrays argmax costs a fifth of max. `given` are the numbers as the user has them, from the end too.
     """
     if not index.size:
         return
     unsigned = index.view(_UNSIGNED[index.dtype.itemsize])
     if unsigned.item(unsigned.argmax()) >= size:
         check_index(called.name, index.dtype)  # what is no integer is not out of range
-        raise out_of_range(called, index, size)
+        raise out_of_range(called, index, size) if given is None else out_of_range(called, given, size, -size)

@@ -120,9 +120,7 @@ def is_whole(value: Any) -> bool:
 
 def is_iterable(value: Any) -> bool:
     """Whether something has parts to go through: no text, and no array of one number."""
-    return (
-        isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "shape", None) != ()
-    )
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "shape", None) != ()
 
 
 def _is_bool(value: Any) -> bool:
@@ -161,6 +159,7 @@ _Rule = tuple[tuple[type, ...], Callable[[Any], bool], str]
 _NUMBER: Final[_Rule] = ((int, float), _is_scalar, "a number")
 _TEXT: Final[_Rule] = ((str,), lambda value: isinstance(value, str), "a text")
 _INTS: Final[_Rule] = ((int, tuple, list), _are_whole, "an integer or a sequence of them")
+_DEVICE: Final[_Rule] = ((type(None),), lambda value: str(value) in ("cpu", "cpu:0"), "'cpu', the only device there is")
 _MAPPING: Final[_Rule] = ((dict,), lambda value: isinstance(value, Mapping), "a mapping")
 _KINDS: Final[Mapping[str, _Rule]] = {  # by a part of an annotation
     "int": ((int,), is_whole, "an integer"),
@@ -180,6 +179,7 @@ _KINDS: Final[Mapping[str, _Rule]] = {  # by a part of an annotation
     "Iterable": ((tuple, list), is_iterable, "an iterable"),
     "Ints": _INTS,
     "Argnums": _INTS,
+    "Device": _DEVICE,
 }
 
 
@@ -238,9 +238,11 @@ def typed_as(error: type[TinygradError], *but: str) -> Callable[[Callable[P, R]]
 
 
 def flags(init: Callable[P, R]) -> Callable[P, R]:
-    """A constructor that refuses flags which are neither True nor False; its sizes and rates have checks of their own.
+    """A constructor that refuses flags which are neither True nor False, and devices that are not there; its sizes and
+    rates have checks of their own.
     """
-    return _checked(init, {name: kind for name, kind in kinds(init).items() if kind.classes == {bool}}, ConfigError)
+    checked = (kind_of("bool"), kind_of("Device"))
+    return _checked(init, {name: kind for name, kind in kinds(init).items() if kind in checked}, ConfigError)
 
 
 def _checked(function: Callable[P, R], checks: Mapping[str, Kind], error: type[TinygradError]) -> Callable[P, R]:
@@ -331,3 +333,65 @@ def choice(owner: str, name: str, value: T, known: Iterable[str]) -> T:
         expected = f"{', '.join(others)} or {last}" if others else last
         raise ConfigError(message(owner, f"{name} {shown(value)}", expected))
     return value
+
+
+# ---- devices, of which there is one --------------------------------------------------------------------------------
+
+
+class device:
+    """Where a tensor lies: `tg.device("cpu")`. Any other device is a ConfigError.
+
+    >>> device("cpu")
+    device(type='cpu')
+    >>> device("cuda")
+    Traceback (most recent call last):
+    tinygrad_nn.errors.ConfigError: [device] got device 'cuda'; expected 'cpu', the only device there is
+    """
+
+    __slots__ = ("index",)
+    type: Final = "cpu"
+
+    def __init__(self, device: Any = "cpu", index: int | None = None) -> None:
+        name = f"{device}" if index is None else f"{device}:{index}"
+        check_device("device", name)
+        self.index = 0 if name == "cpu:0" else None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, device) and self.index == other.index
+
+    def __hash__(self) -> int:
+        return hash(self.index)
+
+    def __str__(self) -> str:
+        return "cpu" if self.index is None else "cpu:0"
+
+    def __repr__(self) -> str:
+        return f"device(type='cpu'{'' if self.index is None else ', index=0'})"
+
+    def __reduce__(self) -> Any:
+        return device, (str(self),)
+
+    def __enter__(self) -> device:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """New tensors are on the CPU in any case."""
+
+
+Device = device | str | None  # what a parameter called `device` takes; None is the CPU too
+_DEVICES: Final = frozenset(("cpu", "cuda", "mps", "xpu", "hpu", "mtia", "xla", "meta", "vulkan", "ipu"))
+
+
+def names_device(value: Any) -> bool:
+    """Whether something names a device, be it there or not."""
+    return isinstance(value, device) or (isinstance(value, str) and value.partition(":")[0] in _DEVICES)
+
+
+def check_device(owner: str, value: Any) -> None:
+    """Raise ConfigError for a device other than the CPU."""
+    kind = kind_of("Device")
+    if kind is not None:
+        kind.check(owner, "device", value, ConfigError)
+
+
+CPU: Final = device("cpu")

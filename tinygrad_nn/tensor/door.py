@@ -157,7 +157,7 @@ def fills(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        target = args[0] if args else kwargs.get("t")
+        target = args[0] if args else kwargs.get("tensor")
         if not isinstance(target, Core):
             name, got = function.__name__, f"{type(target).__name__} to fill"
             raise DTypeError(message(name, got, "a tensor", "wrap it in tg.tensor"))

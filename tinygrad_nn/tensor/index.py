@@ -15,20 +15,23 @@ import numpy as np
 
 from ..errors import ConfigError, DTypeError, IndexOutOfRange, ShapeError, TinygradError, message
 from ..graph.graph import Shape
-from ..ops.index import GATHER, INDEX_ADD, SCATTER, SCATTER_ADD, TAKE
+from ..ops.index import GATHER, INDEX_ADD, PLACE, SCATTER, SCATTER_ADD, TAKE, TAKEN
 from ..ops.lookup import Called, out_of_range
 from ..ops.movement import RESHAPE
 from ..support.settings import shown, typed
 from .arrays import array_of
+from .context import uncounted
 from .core import Core, Number, broadcast_shape, constant, mode, writing
 from .inplace import InPlace
 from .operators import Operand
+from .positions import block_of, is_traced, lines_of, mask_in, masked_write, places_of, written_out
 from .shape import normal_axis
 
 Index = Core | int | np.ndarray[Any, Any] | Sequence[Any]
 T = TypeVar("T", bound=InPlace)
-INDEX_SELECT, CALLED_INDEX_ADD, GETITEM, SETITEM = map(Called, ("index_select", "index_add", "getitem", "setitem"))
-TAKEN, TAKE_ALONG_DIM = (Called(name, from_end=True) for name in ("take", "take_along_dim"))
+INDEX_SELECT, CALLED_INDEX_ADD, TAKE_ALONG_DIM, GETITEM, SETITEM = map(
+    Called, ("index_select", "index_add", "take_along_dim", "getitem", "setitem")
+)
 
 
 class Indexed(InPlace):
@@ -145,7 +148,7 @@ class Indexed(InPlace):
     def take(self, index: Index) -> Self:
         """Elements of the flattened tensor, in the shape of the index; negative numbers count from the end."""
         flat = self.flatten()
-        return flat.apply(TAKE, self._from_end(TAKEN, index, flat.shape[0]), axis=0, called=TAKEN)
+        return flat.apply(TAKE, self._positions("take", index).apply(PLACE, size=flat.shape[0], called=TAKEN), axis=0)
 
     def take_along_dim(self, indices: Index, dim: int | None = None) -> Self:
         """As gather, with the other axes broadcast; of the flattened tensor without `dim`. Negative numbers count from
@@ -153,24 +156,17 @@ class Indexed(InPlace):
         """
         axis = 0 if dim is None else normal_axis("take_along_dim", dim, self.ndim)
         length = self.numel() if dim is None else self._length(axis)
-        at = self._from_end(TAKE_ALONG_DIM, indices, length)
+        at = self._positions("take_along_dim", indices).apply(PLACE, size=length, called=TAKE_ALONG_DIM)
         if dim is None:
             flat = at.apply(RESHAPE, shape=(math.prod(at.shape),))
-            return self.flatten().apply(GATHER, flat, axis=0, called=TAKE_ALONG_DIM)
+            return self.flatten().apply(GATHER, flat, axis=0)
         if at.ndim != self.ndim:
             got = f"shape {self.shape} and indices of shape {at.shape}"
             raise ShapeError(message("take_along_dim", got, "as many axes"))
         others = [(*shape[:axis], *shape[axis + 1 :]) for shape in (self.shape, at.shape)]
         common = broadcast_shape("take_along_dim", *others)
         own, other = ((*common[:axis], x.shape[axis], *common[axis:]) for x in (self, at))
-        return self.expand_to(own).apply(GATHER, at.expand_to(other), axis=axis, called=TAKE_ALONG_DIM)
-
-    def _from_end(self, called: Called, index: Index, size: int) -> Self:
-        """Positions from 0 on, where negative ones were counted from the end."""
-        at = self._positions(called.name, index)
-        if at.dtype.kind != "i" or (mode.recorder is None and not (at._value(called.name) < 0).any()):
-            return at
-        return (at + size).where(at < 0, at)
+        return self.expand_to(own).apply(GATHER, at.expand_to(other), axis=axis)
 
     @overload
     def nonzero(self, *, as_tuple: Literal[False] = False) -> Self: ...
@@ -191,7 +187,23 @@ class Indexed(InPlace):
         parts = _expanded(key, self.shape)
         if parts is not None:
             return self._sliced(parts)
+        if mode.recorder is not None and is_traced(key):
+            return self._looked_up(key)
         return self.flatten().apply(TAKE, self._places(key), axis=0)
+
+    def _looked_up(self, key: Any) -> Self:
+        """x[key] with positions that are not known yet."""
+        found = mask_in(GETITEM, self, key)
+        if found is not None:
+            raise uncounted("getitem", "x[mask]")
+        parts = written_out(GETITEM, key, self.shape)
+        lines = lines_of(GETITEM, self, parts)
+        if lines is not None:
+            return lines  # type: ignore[no-any-return]
+        block = block_of(GETITEM, self, parts)
+        if block is None:
+            return self.flatten().apply(TAKE, places_of(GETITEM, self, parts), axis=0, called=GETITEM)
+        return block.base.apply(TAKE, block.index, axis=block.axis, called=GETITEM)  # type: ignore[no-any-return]
 
     def _sliced(self, parts: list[Any]) -> Self:
         """Numbers, slices and None: one slice and one reshape."""
@@ -243,10 +255,32 @@ class Indexed(InPlace):
             part._write("setitem", _fitted(source, part.shape))
             return
         # Written with scatter, so gradients flow to the value and to what is not overwritten.
+        if mode.recorder is not None and is_traced(key):
+            self._put(key, source)
+            return
         places = self._places(key, SETITEM)
         with writing():
             flat = self.flatten().scatter(0, places.flatten(), _fitted(source, places.shape).flatten())
             self._write("setitem", flat.reshape(self.shape))
+
+    def _put(self, key: Any, source: Self) -> None:
+        """x[key] = source with positions that are not known yet."""
+        found = mask_in(SETITEM, self, key)
+        if found is not None:
+            found[0]._write("setitem", masked_write(SETITEM, *found, source))
+            return
+        parts = written_out(SETITEM, key, self.shape)
+        block = block_of(SETITEM, self, parts)
+        if block is None or block.merged:
+            places = places_of(SETITEM, self, parts)
+            flat = self.flatten().scatter(0, places.flatten(), _fitted(source, places.shape).flatten())
+            self._write("setitem", flat.reshape(self.shape))
+            return
+        part, axis, index, _ = block
+        before, after = part.shape[:axis], part.shape[axis + 1 :]
+        values = _fitted(source, (*before, *index.shape, *after)).reshape((*before, index.numel(), *after))
+        at = index.reshape((index.numel(), *(1,) * len(after))).expand_to(values.shape)
+        part._write("setitem", part.apply(SCATTER, at, values, axis=axis, called=SETITEM))
 
     def __iter__(self) -> Iterator[Self]:
         if not self.shape:

@@ -27,6 +27,7 @@ from ...graph.graph import NO_ATTRS, Graph, Node
 from ...ops.rules import DTYPES
 from ...ops.source import CONSTANT
 from ...support.arrays import is_masked
+from ...support.fork import new_lock
 from ...support.interrupt import PATIENCE, beside
 from ...support.pytree import Tree, flatten, unflatten
 from ...tensor import Tensor
@@ -39,7 +40,7 @@ from ..codegen import native
 from ..driver import uncollected
 from ..loopir.program import Program
 from ..trace import Traced, forget, hooks_of, trace
-from .explain import Explanation, explain_schedule
+from .explain import Explanation, explain_stages
 from .nondifferentiable import nondifferentiable
 from .runtime import Compiled, Resident
 from .shown import Call, Shown
@@ -355,7 +356,7 @@ class Jitted:
         self.last: Entry | None = None
         self.traces, self.told = 0, False
         self.name: str = getattr(function, "__name__", type(function).__name__)
-        self.lock = threading.RLock()
+        self.lock = new_lock()
         self.runs: list[Any] = []  # the last native training run, with what it was made for, while it is not running
         self.attribute: str | None = None  # its name in a class
         self.of: tuple[Any, str] | None = None  # the instance whose method it is, and the name there
@@ -476,8 +477,7 @@ class Jitted:
         if config().debug:
             say(f"tg.jit: {self.name}: trace {1e3 * seconds:.1f} ms")
         if config().debug >= 6:
-            stages = entry.compiled.stages
-            say(str(explain_schedule(stages.schedule, entry.compiled.arena, stages.target)))
+            say(str(explain_stages(entry.compiled.stages, entry.compiled.arena)))
         return entry
 
     def _keep(self, signature: Signature, entry: Entry) -> None:
@@ -571,7 +571,8 @@ def jit(function: Callable[..., Any]) -> Jitted:
 
 
 def explain(function: Any, *args: Any, **kwargs: Any) -> Explanation:
-    """A table of the kernels a function is compiled to for these arguments, with the time each takes.
+    """A table of the kernels a function is compiled to for these arguments, with the time each takes, and one of the
+    values between them: which are stored, which are computed again where they are read, and why.
 
     Columns: kernel, the ops it came from, its loops, vector axis and lanes, scalar operations, bytes it touches,
     nanoseconds, share of the whole, percent of the peak that a loop of multiply-adds reaches on this machine.
@@ -587,7 +588,7 @@ def explain(function: Any, *args: Any, **kwargs: Any) -> Explanation:
     with compiled.lock:
         for view, array in zip(entry.views, describe(args, kwargs)[1], strict=True):
             view[...] = array
-        return explain_schedule(compiled.stages.schedule, compiled.arena, compiled.stages.target)
+        return explain_stages(compiled.stages, compiled.arena)
 
 
 def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Signature, list[Any], list[Any], list[bool]]:

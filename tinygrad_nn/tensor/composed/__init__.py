@@ -7,9 +7,11 @@ below `Tensor` and the files beside it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..contract import Contracted
     from . import special
 
@@ -22,3 +24,15 @@ if TYPE_CHECKING:
         signbit = special.signbit
         sinc = sinc_ = special.sinc
         xlogy = xlogy_ = special.xlogy
+
+        # `drawing` needs generators, which stand above `Tensor`.
+        bernoulli: Callable[..., Self]
+        bernoulli_: Callable[..., Self]
+        cauchy_: Callable[..., Self]
+        exponential_: Callable[..., Self]
+        geometric_: Callable[..., Self]
+        log_normal_: Callable[..., Self]
+        multinomial: Callable[..., Self]
+        normal_: Callable[..., Self]
+        random_: Callable[..., Self]
+        uniform_: Callable[..., Self]

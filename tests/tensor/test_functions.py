@@ -39,7 +39,7 @@ def test_wrong_input_is_named() -> None:
         tg.sum([[1.0], [2.0, 3.0]])
     with pytest.raises(TinygradError, match=r"mask of dtype int64"):
         tg.where([1, 0], 1.0, 2.0)
-    with pytest.raises(ConfigError, match=r"\[where\] got one of x and y; expected both or none"):
+    with pytest.raises(ConfigError, match=r"\[where\] got one of input and other; expected both or none"):
         tg.where([True], 1.0)
 
 

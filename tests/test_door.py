@@ -33,7 +33,7 @@ def part(*shape: int) -> Any:
 INTS = np.array([0, 2, 1, 1])
 X = part(4, 3)
 BY_NAME: dict[str, Any] = {
-    "self": X, "x": X, "x1": X, "x2": part(4, 3), "target": part(4, 3), "other": part(4, 3), "end": part(4, 3),
+    "self": X, "x": X, "input": X, "input1": X, "input2": part(4, 3), "x1": X, "x2": part(4, 3), "target": part(4, 3), "other": part(4, 3), "end": part(4, 3),
     "weight": part(3), "anchor": X, "positive": part(4, 3), "negative": part(4, 3), "tensor1": part(4, 3),
     "tensor2": part(4, 3), "exponent": part(4, 3), "mask": X > 0.5, "value": 0.5, "dim": 0, "index": INTS,
     "threshold": 0.5, "min": part(4, 3), "max": part(4, 3), "predictions": part(6),
@@ -62,9 +62,14 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "rms_norm": (X, (3,), part(3)),
     "batch_norm": (X, part(3), part(3), part(3), part(3)),
     "binary_cross_entropy": (X, part(4, 3), part(4, 3)),
-    "binary_cross_entropy_with_logits": (X, part(4, 3), part(4, 3), "mean", part(3)),
+    "binary_cross_entropy_with_logits": (X, part(4, 3), part(4, 3), None, None, "mean", part(3)),
     "cross_entropy": (X, INTS, part(3)),
     "nll_loss": (X, INTS, part(3)),
+    **dict.fromkeys(("mse_loss", "l1_loss"), (X, part(4, 3), None, None, "mean", part(4, 3))),
+    "huber_loss": (X, part(4, 3)),
+    "cosine_embedding_loss": (X, part(4, 3), np.array([1, -1, 1, 1])),
+    "multilabel_margin_loss": (X, np.array([[0, -1, 1], [2, 0, -1], [-1, 0, 0], [1, 2, 0]])),
+    "linear_cross_entropy": (X, part(5, 3), INTS),
     "multi_margin_loss": (X, INTS, 1, 1.0, part(3)),
     "gaussian_nll_loss": (X, part(4, 3), part(4, 3)),
     "threshold": (X, 0.5, 0.25),
@@ -183,7 +188,8 @@ def public(module: Any) -> dict[str, Callable[..., Any]]:
     return {name: one for name, one in found.items() if one.__module__.startswith("tinygrad_nn")}
 
 
-FUNCTIONAL = {name: Call(name, one) for name, one in public(F).items() if name != "dropout"}
+DRAWN = "tinygrad_nn.functional.dropout"  # random: no two calls agree
+FUNCTIONAL = {name: Call(name, one) for name, one in public(F).items() if one.__module__ != DRAWN and name[-1] != "_"}
 LIKE = {
     one.__name__: Call(one.__name__, one)
     for one in (tg.zeros_like, tg.ones_like, tg.full_like, masked_mean, unpad_sequence)
@@ -346,6 +352,10 @@ INPUTS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("RNNCell", "GRUCell"), (X, part(4, 2))),
     "LSTMCell": (X, (part(4, 2), part(4, 2))),
     **dict.fromkeys(("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss"), (X, INTS)),
+    **{name: CALLS[function][:3] for name, function in (
+        ("CosineEmbeddingLoss", "cosine_embedding_loss"), ("MultiLabelMarginLoss", "multilabel_margin_loss"),
+    )},
+    "Softmax2d": (part(3, 5, 4),),
 }
 CONTAINERS = ("Module", "Sequential", "ModuleList", "ModuleDict", "Identity", "Activation", "Loss")
 LAYERS = [

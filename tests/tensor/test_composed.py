@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tests.tensor.composed_cases import CASES, Case
-from tests.tensor.parity import FLOATS, check, flatten, torch, values
+from tests.tensor.composed_cases import CASES, PLACED, Case, case
+from tests.tensor.parity import FLOATS, check, flatten, values
 from tinygrad_nn.tensor import FUNCTIONS, IN_PLACE, METHODS, composed
 
 BY_NAME = {name: cases for file in CASES.values() for name, cases in file.items()}
@@ -88,17 +88,22 @@ def test_methods_are_the_functions(name: str) -> None:
 
 @pytest.mark.parametrize("name", IN_PLACE)
 def test_in_place(name: str) -> None:
-    x = tg.tensor(values(3, low=0.2, high=0.8))
-    others = [x for x in (tg.tensor(values(3, low=0.2, seed=1)),) if hasattr(torch.Tensor, name)]
-    method = getattr(tg.Tensor, name[:-1])
-    operands = others[: method.__code__.co_argcount - 1 - len(method.__defaults__ or ())]
-    wanted = method(x, *operands)
-    found = getattr(x, name)(*operands)
+    one = (BY_NAME.get(name[:-1]) or PLACED.get(name[:-1]) or (case(name[:-1], values(3, low=0.2, high=0.8)),))[0]
+    x, *operands = tensors(one)
+    wanted = one.call(tg, x, *operands)
+    found = one.call(Written(), x, *operands)
     assert found is x
     np.testing.assert_array_equal(x.numpy(), wanted.numpy())
-    leaf = tg.tensor(values(3), requires_grad=True)
+    leaf = tg.tensor(x.numpy(), requires_grad=True)
     with pytest.raises(tg.errors.GraphError, match=rf"\[{name}\] got a leaf that requires grad"):
-        getattr(leaf, name)(*operands)
+        one.call(Written(), leaf, *operands)
+
+
+class Written:
+    """A library whose functions write to their first argument."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda x, *args, **more: getattr(x, f"{name}_")(*args, **more)
 
 
 def test_type_checkers_know_the_same_names() -> None:

@@ -18,6 +18,7 @@ from .tensor import set_grad_enabled as set_grad_enabled
 
 _METHODS: Final = {  # by file of `composed/`: methods, which are functions of the top level too
     "drawing": "bernoulli multinomial",
+    "gamma": "digamma lgamma mvlgamma",
     "special": "copysign deg2rad rad2deg signbit sinc xlogy",
 }
 _FUNCTIONS: Final = {  # functions of the top level alone
@@ -25,9 +26,10 @@ _FUNCTIONS: Final = {  # functions of the top level alone
 }
 _ALONE: Final = {  # methods alone
     "drawing": "bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_",
+    "gamma": "polygamma",
 }
 _IN_PLACE: Final = """
-    copysign deg2rad rad2deg sinc xlogy
+    copysign deg2rad digamma lgamma mvlgamma rad2deg sinc xlogy
 """  # methods that there are with `_` behind their name too
 _BOTH: Final = {name: file for file, names in _METHODS.items() for name in names.split()}
 METHODS: Final = _BOTH | {name: file for file, names in _ALONE.items() for name in names.split()}

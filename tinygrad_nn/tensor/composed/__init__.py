@@ -13,13 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..contract import Contracted
-    from . import special
+    from . import gamma, special
 
     class Composed(Contracted):
         """The methods that are composed of others."""
 
         copysign = copysign_ = special.copysign
         deg2rad = deg2rad_ = special.deg2rad
+        digamma = digamma_ = gamma.digamma
+        lgamma = lgamma_ = gamma.lgamma
+        mvlgamma = mvlgamma_ = gamma.mvlgamma
+        polygamma = gamma.polygamma
         rad2deg = rad2deg_ = special.rad2deg
         signbit = special.signbit
         sinc = sinc_ = special.sinc

@@ -33,7 +33,8 @@ def part(*shape: int) -> Any:
 INTS = np.array([0, 2, 1, 1])
 X = part(4, 3)
 BY_NAME: dict[str, Any] = {
-    "self": X, "x": X, "input": X, "input1": X, "input2": part(4, 3), "x1": X, "x2": part(4, 3), "target": part(4, 3), "other": part(4, 3), "end": part(4, 3),
+    "self": X, "x": X, "input": X, "input1": X, "input2": part(4, 3), "x1": X, "x2": part(4, 3),
+    "target": part(4, 3), "other": part(4, 3), "end": part(4, 3),
     "weight": part(3), "anchor": X, "positive": part(4, 3), "negative": part(4, 3), "tensor1": part(4, 3),
     "tensor2": part(4, 3), "exponent": part(4, 3), "mask": X > 0.5, "value": 0.5, "dim": 0, "index": INTS,
     "threshold": 0.5, "min": part(4, 3), "max": part(4, 3), "predictions": part(6),

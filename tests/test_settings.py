@@ -183,7 +183,11 @@ WRONG: list[tuple[Callable[[], Any], type[TinygradError], str]] = [
     (lambda: nn.MaxPool1d(2, padding=2), ConfigError, r"at most half of it, \(1,\)"),
     (lambda: nn.AvgPool1d(3, stride=0), ConfigError, r"\[AvgPool1d\] got stride 0"),
     (lambda: nn.LayerNorm("3"), ConfigError, r"\[LayerNorm\] got normalized_shape '3'"),
-    (lambda: nn.MSELoss(reduction="average"), ConfigError, r"\[MSELoss\] got reduction 'average'; expected 'mean', 'sum' or"),
+    (
+        lambda: nn.MSELoss(reduction="average"),
+        ConfigError,
+        r"\[MSELoss\] got reduction 'average'; expected 'mean', 'sum' or",
+    ),
     (lambda: nn.MSELoss(reduction=None), ConfigError, r"\[MSELoss\] got reduction None"),
     (lambda: nn.L1Loss(reduction="batchmean"), ConfigError, r"\[L1Loss\] got reduction 'batchmean'"),
     (lambda: nn.L1Loss("sum"), ConfigError, r"\[L1Loss\] got size_average 'sum'.*write reduction='sum'"),

@@ -17,6 +17,7 @@ from ..errors import TraceError, message
 from ..graph.graph import Attrs, DType, Node, Op
 from ..graph.reverse import Watch
 from ..ops.rules import FLOAT32
+from ..support.fork import new_lock
 
 _NOTHING: Final = nullcontext()
 _QUIET: contextvars.ContextVar[bool] = contextvars.ContextVar("tinygrad_nn_quiet", default=False)
@@ -24,8 +25,8 @@ _HOME = os.path.dirname(os.path.dirname(__file__)) + os.sep
 R = TypeVar("R")
 
 
-HANDLES: Final = threading.RLock()  # held by whoever gives handles of the state other nodes; before any arena's lock
-WRITES: Final = threading.RLock()  # held by whoever writes a part of a tensor, and so all of it anew; before HANDLES
+WRITES: Final = new_lock()  # held by whoever writes a part of a tensor, and so all of it anew; before HANDLES
+HANDLES: Final = new_lock()  # held by whoever gives handles of the state other nodes; before any arena's lock
 
 
 class Recorder(Protocol):
@@ -130,6 +131,16 @@ def unknown_value(name: str, node: Node) -> TraceError:
         "the tensor and read it outside, or take off @tg.jit; see docs/compile.md"
     )
     return TraceError(message(name, got, "code that does not look at values", hint))
+
+
+def uncounted(name: str, what: str) -> TraceError:
+    """The error of code whose result has as many elements as a traced mask has true ones."""
+    got = f"{what}, whose length depends on values that are traced, at {user_line()}"
+    hint = (
+        "keep all elements: tg.where(mask, x, 0).sum() is x[mask].sum(), over mask.sum() the mean; x[mask] = 1 and "
+        "x.masked_fill(mask, 1) work; or take what looks at the mask out of the function"
+    )
+    return TraceError(message(name, got, "shapes that do not depend on values", hint))
 
 
 def left_over(name: str, node: Node) -> TraceError:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import math
-import os
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 
 from ..errors import ConfigError, message
-from ..random import default_generator
 from ..support.settings import CPU, Device, check_device
 from ..tensor import Tensor
 from ..tensor.core import mode
 from ..tensor.creation import set_default_dtype
 from ..tensor.tensor import PRINTED
+
+__all__ = [  # noqa: RUF022
+    "Size", "are_deterministic_algorithms_enabled", "channels_last", "contiguous_format", "e", "finfo",
+    "get_default_device", "get_device", "get_float32_matmul_precision", "get_num_interop_threads",
+    "iinfo", "inf", "is_complex", "is_floating_point", "is_grad_enabled",
+    "is_inference_mode_enabled", "is_tensor", "nan", "newaxis", "pi", "preserve_format",
+    "set_default_device", "set_default_tensor_type", "set_deterministic_debug_mode",
+    "set_float32_matmul_precision", "set_flush_denormal", "set_num_interop_threads", "set_printoptions",
+    "set_warn_always", "sparse_coo", "strided", "typename", "use_deterministic_algorithms",
+    "__version__",
+]  # fmt: skip
 
 __version__: Final = "2.13.0"
 pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
@@ -59,27 +67,6 @@ def is_grad_enabled() -> bool:
 def set_default_tensor_type(t: Any) -> None:
     """The dtype of new float tensors, by a constructor such as FloatTensor or by its name."""
     set_default_dtype("float64" if "Double" in str(t) else "float32" if "Float" in str(t) else t)
-
-
-def get_rng_state() -> Tensor:
-    """The state of the default generator."""
-    return default_generator.get_state()
-
-
-def set_rng_state(new_state: Tensor) -> None:
-    """Go on from a state of the default generator."""
-    default_generator.set_state(new_state)
-
-
-def initial_seed() -> int:
-    """What the default generator was seeded with."""
-    return default_generator.seed
-
-
-def seed() -> int:
-    """Seed the default generator with a number that differs from run to run."""
-    default_generator.manual_seed(time.time_ns() ^ os.getpid())
-    return default_generator.seed
 
 
 def typename(obj: Any) -> str:

@@ -291,8 +291,11 @@ def same_modes(traced: Traced) -> bool:
 
 def entangled(traced: Traced, leaves: Sequence[Any]) -> bool:
     """Whether an argument shares its elements with another one, or with a tensor from outside, and one of the two is
-    written. There the function itself runs: in the machine code they are apart.
+    written, or has a gradient that the function looks at. There the function itself runs: in the machine code they are
+    apart, and gradients begin anew.
     """
+    if any(one.asked and leaves[one.leaf].grad is not None for one in traced.left):
+        return True
     if not traced.written and not traced.updated:
         return False
     roots = [_root(leaf) for leaf in leaves]
@@ -303,6 +306,20 @@ def entangled(traced: Traced, leaves: Sequence[Any]) -> bool:
     changing = [outside[position] for position in traced.updated] + [id(handle) for handle, _ in traced.twins]
     twice = len(set(written)) < len(written) or not set(written).isdisjoint([*others, *outside])
     return twice or not given.isdisjoint(changing)
+
+
+def leave(traced: Traced, leaves: Sequence[Any], gradients: Sequence[Any]) -> None:
+    """Leave on the arguments what the function leaves on them."""
+    found = iter(gradients)
+    for one in traced.left:
+        leaf = leaves[one.leaf]
+        if one.requires_grad is not None:
+            leaf.requires_grad_(one.requires_grad)
+        if one.gradient:
+            gradient = next(found)
+            leaf.grad = gradient if one.cleared or leaf.grad is None else leaf.grad + gradient
+        elif one.cleared:
+            leaf.grad = None
 
 
 def _root(leaf: Any) -> Any:
@@ -417,7 +434,13 @@ class Jitted:
             arguments, k = entry.arguments, 0
             for arg in args:
                 kind = type(arg)
-                value = arg if kind is _ARRAY else arg.node.value if kind is Tensor or kind is View else None
+                if kind is _ARRAY:
+                    value = arg
+                elif kind is Tensor or kind is View:
+                    node = arg.node
+                    value = None if node.needs_grad else node.value
+                else:
+                    break
                 _, shape, dtype = arguments[k]
                 if value is None or value.dtype is not dtype or value.shape != shape:
                     break
@@ -495,14 +518,19 @@ class Jitted:
         entry.used = True
         if traced.dependent:
             result = nondifferentiable(result, traced, leaves)
-        if traced.written:
+        if traced.written or any(one.gradient for one in traced.left):
             result, values = result
-            for k, value in zip(traced.written, values, strict=True):
+            for k, value in zip(traced.written, values, strict=False):
                 leaves[k].assign(value)
+            leave(traced, leaves, values[len(traced.written) :])
             returned, tree = flatten(result)
             for position, k in traced.passed:
                 returned[position] = leaves[k]
             result = unflatten(tree, returned)
+        elif traced.left:
+            leave(traced, leaves, ())
+        for position, requires_grad in traced.flags:
+            entry.state[position].handle.requires_grad_(requires_grad)
         return result
 
     def _found(self, signature: Signature) -> tuple[Signature, Entry | None]:
@@ -534,7 +562,8 @@ class Jitted:
             raise
         given, named = signature.tree.parts
         entry.simple = not named.names and all(part.type is None for part in given.parts)
-        entry.simple = entry.simple and all(is_array) and not (traced.dependent or traced.written)
+        after = traced.dependent or traced.written or traced.left or traced.flags
+        entry.simple = entry.simple and all(is_array) and not after
         self._keep(signature, entry)
         self.traces += 1
         if config().debug:

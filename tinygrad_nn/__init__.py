@@ -46,6 +46,7 @@ if _TYPE_CHECKING:
     from . import metrics as metrics
     from . import nn as nn
     from . import optim as optim
+    from . import random as random
     from . import testing as testing
     from .anomaly import detect_anomaly as detect_anomaly
     from .autograd import Function as Function
@@ -60,16 +61,24 @@ if _TYPE_CHECKING:
     from .random import Generator as Generator
     from .random import bernoulli as bernoulli
     from .random import default_generator as default_generator
+    from .random import get_rng_state as get_rng_state
+    from .random import initial_seed as initial_seed
     from .random import manual_seed as manual_seed
+    from .random import multinomial as multinomial
+    from .random import normal as normal
     from .random import rand as rand
     from .random import rand_like as rand_like
     from .random import randint as randint
+    from .random import randint_like as randint_like
     from .random import randn as randn
     from .random import randn_like as randn_like
     from .random import randperm as randperm
+    from .random import seed as seed
+    from .random import set_rng_state as set_rng_state
     from .recompute import checkpoint as checkpoint
     from .serialize import load as load
     from .serialize import save as save
+    from .tensor.composed.placing import *  # noqa: F403
     from .tensor.composed.special import *  # noqa: F403
     from .tensor.composed.statistics import *  # noqa: F403
     from .tensor.functions import abs as abs
@@ -253,7 +262,10 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "metrics": "metrics",
     "nn": "nn",
     "optim": "optim",
-    "random": "Generator bernoulli default_generator manual_seed rand rand_like randint randn randn_like randperm",
+    "random": """
+        Generator default_generator get_rng_state initial_seed manual_seed normal rand rand_like randint randint_like
+        randn randn_like random randperm seed set_rng_state
+    """,
     "recompute": "checkpoint",
     "serialize": "load save",
     "tensor.functions": """

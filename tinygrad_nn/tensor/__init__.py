@@ -17,22 +17,32 @@ from .tensor import no_grad as no_grad
 from .tensor import set_grad_enabled as set_grad_enabled
 
 _METHODS: Final = {  # by file of `composed/`: methods, which are functions of the top level too
+    "drawing": "bernoulli multinomial",
+    "placing": """
+        diagonal_scatter index_copy index_fill index_put index_reduce masked_scatter put scatter_reduce select_scatter
+        slice_scatter
+    """,
     "special": "copysign deg2rad rad2deg signbit sinc xlogy",
 }
 _FUNCTIONS: Final = {  # functions of the top level alone
     "statistics": "std_mean var_mean",
 }
+_ALONE: Final = {  # methods alone
+    "drawing": "bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_",
+}
 _IN_PLACE: Final = """
-    copysign deg2rad rad2deg sinc xlogy
+    copysign deg2rad index_add index_copy index_fill index_put index_reduce masked_scatter put rad2deg scatter
+    scatter_add scatter_reduce sinc xlogy
 """  # methods that there are with `_` behind their name too
-METHODS: Final = {name: file for file, names in _METHODS.items() for name in names.split()}
-FUNCTIONS: Final = METHODS | {name: file for file, names in _FUNCTIONS.items() for name in names.split()}
+_BOTH: Final = {name: file for file, names in _METHODS.items() for name in names.split()}
+METHODS: Final = _BOTH | {name: file for file, names in _ALONE.items() for name in names.split()}
+FUNCTIONS: Final = _BOTH | {name: file for file, names in _FUNCTIONS.items() for name in names.split()}
 IN_PLACE: Final = tuple(f"{name}_" for name in _IN_PLACE.split())
 
 
 def loaded(name: str) -> Any:
     """A function of `composed/`; its file is loaded."""
-    return getattr(import_module(f"{__name__}.composed.{FUNCTIONS[name]}"), name)
+    return getattr(import_module(f"{__name__}.composed.{(METHODS | FUNCTIONS)[name]}"), name)
 
 
 def _in_place(name: str) -> Any:

@@ -17,6 +17,7 @@ from ..errors import TraceError, message
 from ..graph.graph import Attrs, DType, Node, Op
 from ..graph.reverse import Watch
 from ..ops.rules import FLOAT32
+from ..support.fork import new_lock
 
 _NOTHING: Final = nullcontext()
 _QUIET: contextvars.ContextVar[bool] = contextvars.ContextVar("tinygrad_nn_quiet", default=False)
@@ -24,8 +25,8 @@ _HOME = os.path.dirname(os.path.dirname(__file__)) + os.sep
 R = TypeVar("R")
 
 
-HANDLES: Final = threading.RLock()  # held by whoever gives handles of the state other nodes; before any arena's lock
-WRITES: Final = threading.RLock()  # held by whoever writes a part of a tensor, and so all of it anew; before HANDLES
+WRITES: Final = new_lock()  # held by whoever writes a part of a tensor, and so all of it anew; before HANDLES
+HANDLES: Final = new_lock()  # held by whoever gives handles of the state other nodes; before any arena's lock
 
 
 class Recorder(Protocol):

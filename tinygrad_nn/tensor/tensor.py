@@ -10,19 +10,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from sys import getrefcount
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
 from ..errors import DTypeError, GraphError, ShapeError, message
-from ..graph.graph import NO_ATTRS, Attrs, GradSlot, Node, Op, Shape
+from ..graph.graph import NO_ATTRS, Attrs, DType, GradSlot, Node, Op, Shape
 from ..graph.reverse import RELEASED, reverse
 from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.source import CONSTANT
-from ..support.settings import shown, typed
+from ..support.settings import Device, check_device, is_whole, shown, typed
+from .arrays import array_of
 from .contract import Contracted
 from .core import Core, bind, check_assigned, constant, mode, same, scalar, writing
-from .shape import normal_axis
+from .shape import as_shape, filled, normal_axis
 from .structure import replaced
 from .untaped import Untaped
 from .view import ALIAS, DETACHED, Strides, is_row_major, regrouped, row_major, scattered, strides_after, written
@@ -33,6 +34,7 @@ else:
     Composed = Contracted  # what is composed joins the class in `tensor/__init__.py`
 
 _new = object.__new__
+PRINTED: Final[dict[str, Any]] = {"precision": 4, "threshold": 1000}  # what NumPy is told when a tensor is shown
 
 
 class Tensor(Composed):
@@ -46,8 +48,10 @@ class Tensor(Composed):
 
     __slots__ = ()
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise TypeError("[Tensor] got a call of the class; hint: use tg.tensor(data)")
+    def __init__(self, *data: Any, device: Device = None) -> None:
+        """As PyTorch's: numbers of the default dtype, or the sizes of a tensor of zeros. `tg.tensor` says which."""
+        check_device("Tensor", device)
+        self.node = constant(constructed("Tensor", data, mode.dtype))
 
     @staticmethod
     def handle(node: Node) -> Tensor:
@@ -266,8 +270,8 @@ class Tensor(Composed):
     def _text(self, prefix: str) -> str:
         """The numbers as PyTorch shows them, with what is not the default behind."""
         array = np.asarray(self._value("repr"))
-        options: dict[str, Any] = {"precision": 4, "floatmode": "maxprec_equal" if _fixed(array) else "maxprec"}
-        text = np.array2string(array, separator=", ", prefix=prefix, threshold=1000, **options)
+        mode_of_floats: Any = "maxprec_equal" if _fixed(array) else "maxprec"
+        text = np.array2string(array, separator=", ", prefix=prefix, floatmode=mode_of_floats, **PRINTED)
         if (array.dtype.kind == "f" and array.dtype != mode.dtype) or array.dtype == np.int32 or array.size == 0:
             text += f", dtype={array.dtype.name}"
         if self.node.inputs and self.node.needs_grad:
@@ -388,6 +392,16 @@ class Tensor(Composed):
     def _check_exported(self, name: str) -> None:
         if self.node.needs_grad:
             raise GraphError(message(name, "a tensor that requires grad", hint="use x.detach()"))
+
+
+def constructed(name: str, data: tuple[Any, ...], dtype: DType) -> Any:
+    """The array of a class of tensors that is called: `Tensor([1, 2])` has these numbers, `Tensor(1, 2)` this shape."""
+    if len(data) != 1 or is_whole(data[0]):
+        return filled(name, as_shape(name, data or (0,)), 0, dtype)
+    if isinstance(data[0], float):
+        hint = "use tensor(number)"
+        raise DTypeError(message(name, f"the number {data[0]}", "sizes, or a list or an array of numbers", hint))
+    return array_of(name, data[0], dtype, copy=True)
 
 
 def _fixed(array: np.ndarray[Any, Any]) -> bool:

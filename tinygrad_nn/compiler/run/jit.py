@@ -27,6 +27,7 @@ from ...graph.graph import NO_ATTRS, Graph, Node
 from ...ops.rules import DTYPES
 from ...ops.source import CONSTANT
 from ...support.arrays import is_masked
+from ...support.fork import new_lock
 from ...support.interrupt import PATIENCE, beside
 from ...support.pytree import Tree, flatten, unflatten
 from ...tensor import Tensor
@@ -419,7 +420,7 @@ class Jitted:
         self.last: Entry | None = None
         self.traces, self.told = 0, False
         self.name: str = getattr(function, "__name__", type(function).__name__)
-        self.lock = threading.RLock()
+        self.lock = new_lock()
         self.runs: list[Any] = []  # the last native training run, with what it was made for, while it is not running
         self.attribute: str | None = None  # its name in a class
         self.of: tuple[Any, str] | None = None  # the instance whose method it is, and the name there

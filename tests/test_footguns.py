@@ -315,32 +315,49 @@ def test_momentum() -> None:
 
 
 def test_hyperparameter_inside() -> None:
-    p, opt, step = setup()
+    found = []
+    for jit in (tg.jit, lambda f: f):
+        p, opt, step = setup(momentum=0.5)
 
-    def changes(x: tg.Tensor) -> tg.Tensor:
-        opt.param_groups[0]["lr"] = 0.1
-        return step(x)
+        def changes(x: tg.Tensor, rate: float, opt: Any = opt, step: Any = step) -> Any:
+            opt.param_groups[0]["lr"] = rate
+            opt.param_groups[0]["momentum"] = 0.25
+            return step(x), opt.param_groups[0]["lr"]
 
-    refused(changes, r"\[ParamGroup\] got a change of 'lr' inside of a compiled function, at .*test_footguns", X)
-    assert (p.item(), opt.param_groups[0]["lr"]) == (1, 0.5)
+        f = jit(changes)
+        found.append([(f(X, 0.5 / k)[0].item(), p.item(), opt.param_groups[0]["lr"]) for k in (1, 2, 3)])
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("plateau", [False, True])
 def test_scheduler_inside(plateau: bool) -> None:
-    _, opt, step = setup()
-    scheduler: Any = (
-        optim.lr_scheduler.ReduceLROnPlateau(opt) if plateau else optim.lr_scheduler.ExponentialLR(opt, 0.5)
-    )
+    found = []
+    for jit in (tg.jit, lambda f: f):
+        p, opt, step = setup()
+        plateaus, halves = optim.lr_scheduler.ReduceLROnPlateau, optim.lr_scheduler.ExponentialLR
+        scheduler: Any = plateaus(opt, patience=0, mode="max") if plateau else halves(opt, 0.5)
 
-    def steps(x: tg.Tensor) -> tg.Tensor:
-        loss = step(x)
+        def steps(x: tg.Tensor, step: Any = step, scheduler: Any = scheduler) -> tg.Tensor:
+            loss = step(x)
+            scheduler.step(*[loss] * plateau)
+            return loss
+
+        f = jit(steps)
+        found.append([(f(X).item(), p.item(), scheduler.last_epoch, opt.param_groups[0]["lr"]) for _ in range(4)])
+    assert found[0] == found[1]
+
+    def too_early(x: tg.Tensor) -> tg.Tensor:
         scheduler.step(*[1.0] * plateau)
-        return loss
+        return step(x)
 
-    refused(steps, r"step\(\) inside of a compiled function.*or give fit a Schedule callback", X)
-    assert (scheduler.last_epoch, opt.param_groups[0]["lr"]) == (0, 0.5)
-    history = tg.fit(tg.jit(step), X, epochs=3, progress=False, callbacks=[callbacks.Schedule(scheduler)])
-    assert history.epochs == scheduler.last_epoch == 3
+    before = scheduler.last_epoch
+    refused(too_early, r"a use of 'lr' after a schedule's step\(\), at .*step the schedule last", X)
+    assert scheduler.last_epoch == before
+    with pytest.raises(TraceError, match=r"steps a schedule.*give fit the callback Schedule\(scheduler\)"):
+        tg.fit(tg.jit(steps), X, epochs=3, progress=False)
+    schedule = callbacks.Schedule(scheduler)
+    history = tg.fit(tg.jit(step), X, epochs=3, progress=False, callbacks=[schedule])
+    assert history.epochs == scheduler.last_epoch - before == 3
 
 
 def test_random_of_others() -> None:

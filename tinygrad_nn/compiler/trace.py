@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -68,8 +68,10 @@ class Traced:
     (place in what is returned, place among the leaves). `guards` know how modules and optimizers were built,
     `beginning` how they were before the trace made any state, and `hooks` which hooks the captures had. `twins` are
     tensors that held the value of a capture, here by position, and hold it afterwards too. `modes` are those that the
-    function leaves modules in, `flags` are captures that require grad afterwards, or no longer. `left` is what it
-    leaves on arguments; their gradients it returns as well, behind the new values of those that are written.
+    function leaves modules in, `found_modes` those that it found, `flags` are captures that require grad afterwards, or
+    no longer. `left` is what it leaves on arguments; their gradients it returns as well, behind the new values of those
+    that are written. `actions` change Python state after each call; the values that they have asked for (`ASKED`) are
+    the last ones returned.
     """
 
     graph: Graph
@@ -89,8 +91,16 @@ class Traced:
     twins: tuple[tuple[Core, int], ...] = ()
     plain: tuple[tuple[int, str], ...] = ()
     modes: tuple[tuple[Any, bool], ...] = ()
+    found_modes: tuple[tuple[Any, bool], ...] = ()
     flags: tuple[tuple[int, bool], ...] = ()
     left: tuple[Left, ...] = ()
+    actions: tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...] = ()
+
+    @property
+    def returns_more(self) -> bool:
+        """Whether more is returned than the function returns."""
+        asked = any(arg is ASKED for _, args in self.actions for arg in args)
+        return bool(self.written) or asked or any(one.gradient for one in self.left)
 
     @property
     def arguments(self) -> tuple[Node, ...]:
@@ -159,7 +169,8 @@ class _Number(Tensor):
 
     def _binary(self, op: Op, other: Any, swap: bool = False) -> Any:
         alone = isinstance(other, (int, float, _Number))
-        if alone and self.node.dtype.kind == "i" and (type(other) is float or getattr(other, "dtype", None) == FLOAT64):
+        floating = other.dtype.kind == "f" if isinstance(other, _Number) else type(other) is float
+        if floating and self.node.dtype.kind == "i":
             return self.as_float()._binary(op, other, swap)
         result = super()._binary(op, other, swap)
         return _Number(result.node) if alone and result.dtype in (self.node.dtype, BOOL) else result
@@ -201,6 +212,10 @@ class _ReadArray(_Array):
     __slots__ = ()
 
 
+OUTDATED: Final = object()  # in place of a hyperparameter that nobody can know while tracing
+ASKED: Final = object()  # in place of a tensor among what an action after a call is given
+
+
 class _Apart(Exception):
     """What was taken for one turned out to be several."""
 
@@ -222,6 +237,8 @@ class Tracer(Symbolic):
         self.begun: set[Node] = set()  # what state that was made meanwhile begins with
         self.fresh: list[weakref.ref[Core]] = []  # handles of constants made here, which may turn out to be state
         self.read: list[weakref.ref[Core]] = []  # numbers that were read from tensors
+        self.actions: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []  # that are done after each call
+        self.settings: dict[tuple[int, str], Any] = {}  # hyperparameters that were changed
         self.custom: set[Node] = set()  # which have a backward of their own, and no other meaning than an operand
         self.made: dict[int, tuple[weakref.ref[Core], Node]] = {}  # those that were assigned to, with their beginning
         self.modules: dict[int, tuple[Any, bool, bool]] = {}  # with the mode found, and whether it was asked for
@@ -290,6 +307,35 @@ class Tracer(Symbolic):
     def array(self, tensor: Tensor) -> Tensor:
         """What `tensor.numpy()` is: an array to return."""
         return _ReadArray(self.lift(tensor))
+
+    def defer(self, action: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Something to do after each call."""
+        self.actions.append((action, args))
+
+    def change_setting(self, group: Any, key: str, value: Any) -> None:
+        """A hyperparameter is another one from here on, and is set after each call."""
+        self.defer(type(group).__setitem__, (group, key, value))
+        self.settings[id(group), key] = Tensor.handle(value.node) if isinstance(value, Tensor) else value
+
+    def changed_setting(self, group: Any, key: str) -> Any:
+        """What a hyperparameter was changed to; None if it was not."""
+        value = self.settings.get((id(group), key))
+        if value is OUTDATED:
+            got = f"a use of {key!r} after a schedule's step(), at {user_line()}"
+            hint = "step the schedule last, or outside of the function; get_last_lr() outside too"
+            raise TraceError(message("jit", got, "a learning rate that is known", hint))
+        return value
+
+    def outdate(self, group: Any, key: str) -> None:
+        """A hyperparameter will be another one."""
+        self.settings[id(group), key] = OUTDATED
+
+    def read_setting(self, group: Any, key: str) -> Any:
+        """What a function that is traced reads of a group: a learning rate is a number that may change."""
+        value = self.changed_setting(group, key)
+        if value is None and key == "lr" and key in group:
+            value = group.live(key)
+        return group._values[key] if value is None else self.number(value) if isinstance(value, Tensor) else value
 
     def begin_state(self, make: Callable[[], dict[str, Core]]) -> dict[str, Core]:
         """State that is made where it is missing, as if it had been there before."""
@@ -411,17 +457,25 @@ def _attempt(
                 held.note_structure()
             args, kwargs = unflatten(tree, handles)
             returned = function(*args, **kwargs)
+            _check_containers(flatten((args, kwargs)), handles, tree)
             values, out_tree = flatten(returned)
             nodes = [tracer.lift(value) if isinstance(value, Tensor) else None for value in values]
         written = _written(leaves, handles, iter(symbols), is_array)
         left = _left(leaves, handles, symbols, is_array)
         passed = tuple((at, k) for at, value in enumerate(values) for k in written if value is handles[k])
-        more = [*(handles[k] for k in written), *(one.gradient for one in left if one.gradient is not None)]
+        asked = [arg for _, args in tracer.actions for arg in args if isinstance(arg, Tensor)]
+        more = [*(handles[k] for k in written), *(one.gradient for one in left if one.gradient is not None), *asked]
         if more:  # the caller is to be given the new values
             nodes += [handle.node for handle in more]
             values += more
             out_tree = Tree(tuple, (), (out_tree, Tree(tuple, (), (LEAF,) * len(more))))
         left = tuple(replace(one, gradient=one.gradient is not None) for one in left)
+        actions = tuple(
+            (action, tuple(ASKED if isinstance(arg, Tensor) else arg for arg in args))
+            for action, args in tracer.actions
+        )
+        tracer.actions.clear()
+        tracer.settings.clear()
         kinds = ((_Read, "number"), (_ReadArray, "array"))
         plain = tuple((k, name) for k, value in enumerate(values) for kind, name in kinds if isinstance(value, kind))
         values = [None if type(value) is View else value for value in values]  # it holds its root, which is not kept
@@ -437,7 +491,8 @@ def _attempt(
         if kept:
             return kept[0]
         _check_numbers(tracer, returned_ids)
-        return replace(_finish(tracer, symbols, values, nodes, out_tree, written, passed), plain=plain, left=left)
+        found = _finish(tracer, symbols, values, nodes, out_tree, written, passed)
+        return replace(found, plain=plain, left=left, actions=actions)
     finally:
         tracer.restore()
 
@@ -471,6 +526,13 @@ def _left(
         if slot.grad is not None or slot.cleared or slot.asked or flag is not None:
             found.append(Left(k, flag, slot.grad, slot.cleared, slot.asked))
     return tuple(found)
+
+
+def _check_containers(now: tuple[list[Any], Tree], handles: Sequence[Any], tree: Tree) -> None:
+    """A list or a dict among the arguments that is changed would be so in the copy that the function was given."""
+    if now[1] != tree or any(a is not b for a, b in zip(now[0], handles, strict=True)):
+        got = "a list, dict or object among the arguments that is changed inside"
+        raise TraceError(message("jit", got, "containers that are only read", "return what is to be put there"))
 
 
 def _check_numbers(tracer: Tracer, returned: Collection[int]) -> None:
@@ -623,6 +685,7 @@ def _finish(
         ),
         twins=tuple(twins),
         flags=tuple(flags),
+        found_modes=tuple((module, training) for module, training, _ in tracer.modules.values()),
         modes=tuple((one, one._training) for one, before, _ in tracer.modules.values() if one._training is not before),
     )
 

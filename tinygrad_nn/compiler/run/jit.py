@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import MethodType, SimpleNamespace
 from typing import Any, Final
@@ -39,7 +39,7 @@ from ...tensor.tensor import View
 from ..codegen import native
 from ..driver import uncollected
 from ..loopir.program import Program
-from ..trace import Traced, forget, hooks_of, trace
+from ..trace import ASKED, Traced, forget, hooks_of, trace
 from .explain import Explanation, explain_stages
 from .nondifferentiable import nondifferentiable
 from .runtime import Compiled, Resident
@@ -309,15 +309,37 @@ def entangled(traced: Traced, leaves: Sequence[Any]) -> bool:
     return twice or not given.isdisjoint(changing)
 
 
-def leave(traced: Traced, leaves: Sequence[Any], gradients: Sequence[Any]) -> None:
+def conclude(entry: Entry, result: Any, leaves: Sequence[Any]) -> Any:
+    """What a call leaves on its arguments and in Python state; and its result."""
+    traced = entry.traced
+    if traced.returns_more:
+        result, values = result
+        more = iter(values)
+        for k in traced.written:
+            leaves[k].assign(next(more))
+        leave(traced, leaves, more)
+        returned, tree = flatten(result)
+        for position, k in traced.passed:
+            returned[position] = leaves[k]
+        result = unflatten(tree, returned)
+    else:
+        more = iter(())
+        leave(traced, leaves, more)
+    for position, requires_grad in traced.flags:
+        entry.state[position].handle.requires_grad_(requires_grad)
+    for action, args in traced.actions:
+        action(*(next(more) if arg is ASKED else arg for arg in args))
+    return result
+
+
+def leave(traced: Traced, leaves: Sequence[Any], gradients: Iterator[Any]) -> None:
     """Leave on the arguments what the function leaves on them."""
-    found = iter(gradients)
     for one in traced.left:
         leaf = leaves[one.leaf]
         if one.requires_grad is not None:
             leaf.requires_grad_(one.requires_grad)
         if one.gradient:
-            gradient = next(found)
+            gradient = next(gradients)
             leaf.grad = gradient if one.cleared or leaf.grad is None else leaf.grad + gradient
         elif one.cleared:
             leaf.grad = None
@@ -519,20 +541,7 @@ class Jitted:
         entry.used = True
         if traced.dependent:
             result = nondifferentiable(result, traced, leaves)
-        if traced.written or any(one.gradient for one in traced.left):
-            result, values = result
-            for k, value in zip(traced.written, values, strict=False):
-                leaves[k].assign(value)
-            leave(traced, leaves, values[len(traced.written) :])
-            returned, tree = flatten(result)
-            for position, k in traced.passed:
-                returned[position] = leaves[k]
-            result = unflatten(tree, returned)
-        elif traced.left:
-            leave(traced, leaves, ())
-        for position, requires_grad in traced.flags:
-            entry.state[position].handle.requires_grad_(requires_grad)
-        return result
+        return result if entry.simple else conclude(entry, result, leaves)
 
     def _found(self, signature: Signature) -> tuple[Signature, Entry | None]:
         """The entry for calls of a kind, under its own signature; or the signature for a new one. One that does not fit
@@ -563,7 +572,7 @@ class Jitted:
             raise
         given, named = signature.tree.parts
         entry.simple = not named.names and all(part.type is None for part in given.parts)
-        after = traced.dependent or traced.written or traced.left or traced.flags
+        after = traced.dependent or traced.written or traced.left or traced.flags or traced.actions
         entry.simple = entry.simple and all(is_array) and not after
         self._keep(signature, entry)
         self.traces += 1

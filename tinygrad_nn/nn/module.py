@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 from ..errors import ConfigError, GraphError, ShapeError, TraceError, message, printable
-from ..graph.graph import DType
-from ..support.settings import mapping, shown, typed, typed_as
+from ..support.settings import Device, mapping, shown, typed, typed_as
 from ..tensor import Tensor, no_grad
-from ..tensor.core import check_dtype, mode
+from ..tensor.convert import CLASSES, placed
+from ..tensor.core import mode
 from ..tensor.creation import as_tensor
 from ..tensor.structure import Attributes, note, replaced
 from .parameter import Buffer, Parameter, Statistic
@@ -256,23 +256,39 @@ class Module:
             else:
                 parameter.grad = parameter.new_zeros(parameter.shape)
 
-    def to(self, dtype: Any) -> Self:
-        """Parameters and buffers of a float dtype in another one. Gradients are forgotten."""
-        wanted: DType = check_dtype("to", dtype)
-        for tensor in (*self.parameters(), *self.buffers()):
+    def to(self, *target: Any, dtype: Any = None, device: Device = None, non_blocking: Any = False) -> Self:
+        """Parameters and buffers of a float dtype in another one, or in that of a tensor, which forgets gradients; a
+        device has to be the CPU: `model.to("cpu")`, `model.to(tg.float64)`.
+        """
+        wanted, _ = placed("to", target, dtype, device)
+        for tensor in () if wanted is None else (*self.parameters(), *self.buffers()):
             if tensor.dtype.kind == "f" and tensor.dtype != wanted:
                 needed = tensor.requires_grad
                 tensor.node = tensor.detach().to(wanted).node
                 tensor.requires_grad_(needed)
         return self
 
+    def type(self, dst_type: Any) -> Self:
+        """`to`, by another name."""
+        return self.to(CLASSES.get(dst_type, dst_type) if isinstance(dst_type, str) else dst_type)
+
     def float(self) -> Self:
         """Everything in float32."""
         return self.to("float32")
 
+    half = bfloat16 = float  # there is no smaller float
+
     def double(self) -> Self:
         """Everything in float64."""
         return self.to("float64")
+
+    def cpu(self) -> Self:
+        """This module: there is no other device."""
+        return self
+
+    def cuda(self, device: Any = None) -> Self:
+        """A ConfigError: there is no such device."""
+        return self.to("cuda")
 
     @typed_as(ConfigError)
     def register_forward_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:

@@ -98,13 +98,16 @@ class Tensor(Composed):
     @property
     def is_leaf(self) -> bool:
         """Whether this tensor was created rather than computed from tensors that need a gradient."""
-        return not self.node.inputs or not self.node.needs_grad
+        node = self.node
+        return not node.inputs or not node.needs_grad or (node.slot is not None and node.slot.owner == node.serial)
 
     @property
     def grad(self) -> Tensor | None:
         """The gradient that backward() accumulated; None before."""
         if mode.recorder is not None:
-            mode.recorder.lift(self)
+            ask = getattr(mode.recorder.lift(self).slot, "ask", None)
+            if ask is not None:
+                ask()
         found = None if self.node.slot is None else self.node.slot.grad
         if found is not None and mode.recorder is None:
             found.node.value  # noqa: B018  of a compiled function: it stays what it is now when that is called again

@@ -389,6 +389,8 @@ class Module:
         device has to be the CPU: `model.to("cpu")`, `model.to(tg.float64)`.
         """
         wanted, _ = placed("to", target, dtype, device)
+        if wanted is not None and wanted.kind != "f":
+            raise ConfigError(message("to", f"dtype {wanted.name}", "a float dtype"))
         for tensor in () if wanted is None else (*self.parameters(), *self.buffers()):
             if tensor.dtype.kind == "f" and tensor.dtype != wanted:
                 _replace(tensor, tensor.detach().to(wanted))

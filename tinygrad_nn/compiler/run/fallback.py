@@ -125,7 +125,7 @@ class Compiled:
             return functools.partial(self, instance)
         name = f"compiled {self.function.__name__}"
         if name not in own:
-            own[name] = type(self)(self.function.__get__(instance))  # type: ignore[attr-defined]
+            own[name] = type(self)(self.function.__get__(instance))
         return own[name]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:

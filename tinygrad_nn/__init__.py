@@ -46,6 +46,7 @@ if _TYPE_CHECKING:
     from . import autograd as autograd
     from . import callbacks as callbacks
     from . import data as data
+    from . import distributions as distributions
     from . import functional as functional
     from . import metrics as metrics
     from . import nn as nn
@@ -82,6 +83,9 @@ if _TYPE_CHECKING:
     from .recompute import checkpoint as checkpoint
     from .serialize import load as load
     from .serialize import save as save
+    from .tensor.composed.gamma import digamma as digamma
+    from .tensor.composed.gamma import lgamma as lgamma
+    from .tensor.composed.gamma import mvlgamma as mvlgamma
     from .tensor.composed.placing import *  # noqa: F403
     from .tensor.composed.special import *  # noqa: F403
     from .tensor.composed.statistics import *  # noqa: F403
@@ -259,6 +263,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "callbacks": "callbacks",
     "compiler": "explain get_num_threads jit set_num_threads",
     "data": "data",
+    "distributions": "distributions",
     "fitting": "fit",
     "functional": "functional",
     "history": "History",

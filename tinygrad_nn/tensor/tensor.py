@@ -24,7 +24,7 @@ from .arrays import array_of
 from .contract import Contracted
 from .core import Core, bind, check_assigned, constant, mode, same, scalar, writing
 from .shape import as_shape, filled, normal_axis
-from .structure import replaced
+from .structure import Handle, replaced
 from .untaped import Untaped
 from .view import ALIAS, DETACHED, Strides, is_row_major, regrouped, row_major, scattered, strides_after, written
 
@@ -98,13 +98,16 @@ class Tensor(Composed):
     @property
     def is_leaf(self) -> bool:
         """Whether this tensor was created rather than computed from tensors that need a gradient."""
-        return not self.node.inputs or not self.node.needs_grad
+        node = self.node
+        return not node.inputs or not node.needs_grad or (node.slot is not None and node.slot.owner == node.serial)
 
     @property
     def grad(self) -> Tensor | None:
         """The gradient that backward() accumulated; None before."""
         if mode.recorder is not None:
-            mode.recorder.lift(self)
+            ask = getattr(mode.recorder.lift(self).slot, "ask", None)
+            if ask is not None:
+                ask()
         found = None if self.node.slot is None else self.node.slot.grad
         if found is not None and mode.recorder is None:
             found.node.value  # noqa: B018  of a compiled function: it stays what it is now when that is called again
@@ -136,10 +139,10 @@ class Tensor(Composed):
         self._needs_gradient("retain_grad")
         _own_slot(self.node).keep = True
 
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
         """Call `hook(gradient)` when this tensor's gradient is known; what it returns (if not None) replaces it.
 
-        Returns a function that removes the hook.
+        Returns a handle that removes the hook.
         """
         self._needs_gradient("register_hook")
         if mode.recorder is not None:
@@ -153,7 +156,7 @@ class Tensor(Composed):
             hooks.pop(key, None)
             replaced()
 
-        return remove
+        return Handle(remove)
 
     def _needs_gradient(self, name: str) -> None:
         if not self.node.needs_grad:

@@ -37,15 +37,15 @@ def run_steps(*operands: Any, body: Graph, length: int, carries: int, xs: int, r
                 inputs[k][...] = operand
         entries = list(zip(inputs[carries:moving], operands[carries:moving], strict=True))
         leaving = list(zip(stacks, outputs, strict=True))
-        carried = list(zip(inputs[:carries], outputs[:carries], strict=True))
+        carried = list(zip(inputs, stacks[:carries], strict=False))  # an output may lie where an input does
         for t in reversed(range(length)) if reverse else range(length):
             for view, operand in entries:
                 view[...] = operand[t]
             kernel.call()
             for stack, view in leaving:
                 stack[t] = view
-            for before, after in carried:
-                before[...] = after
+            for view, stack in carried:
+                view[...] = stack[t]
     return flat
 
 

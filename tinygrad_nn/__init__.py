@@ -78,7 +78,9 @@ if _TYPE_CHECKING:
     from .recompute import checkpoint as checkpoint
     from .serialize import load as load
     from .serialize import save as save
+    from .tensor.composed.ordering import *  # noqa: F403
     from .tensor.composed.placing import *  # noqa: F403
+    from .tensor.composed.scanning import *  # noqa: F403
     from .tensor.composed.special import *  # noqa: F403
     from .tensor.composed.statistics import *  # noqa: F403
     from .tensor.functions import abs as abs

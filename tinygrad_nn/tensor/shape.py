@@ -324,7 +324,7 @@ class Shaped(Elementwise):
 
     @typed
     def repeat(self, *repeats: Any) -> Self:
-        """Copies beside each other, repeats[k] times along axis k, counted from the last one; new axes come in front."""
+        """Copies beside each other, repeats[k] times along axis k, counted from the last; new ones come in front."""
         times = as_ints("repeat", repeats)
         if len(times) < self.ndim or any(n < 0 for n in times):
             raise ShapeError(message("repeat", f"sizes {times} for shape {self.shape}", "a number for every axis"))

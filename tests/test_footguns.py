@@ -57,16 +57,20 @@ def test_if() -> None:
     assert tg.jit(lambda x: tg.where(x.sum() > 0, x, -x))(-X).tolist() == X.tolist()
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        lambda x: x * x.sum().item(),
-        lambda x: x * float(x.sum()),
-        lambda x: x * int(x.sum()),
-        lambda x: x * x.tolist()[0],
-    ],
-)
-def test_item(function: Any) -> None:
+def test_item() -> None:
+    def mean(x: tg.Tensor) -> Any:
+        total = x.sum().item()
+        return {"mean": total / len(x), "count": (x > 1).sum().item(), "scaled": x * total, "all": x.numpy()}
+
+    eager, found = mean(X), tg.jit(mean)(X)
+    assert (found["mean"], found["count"]) == (eager["mean"], eager["count"]) == (2.0, 2)
+    assert [type(value) for value in found.values()] == [float, int, tg.Tensor, np.ndarray]
+    assert found["scaled"].dtype == tg.float32
+    assert tg.jit(lambda x: x.sum().item())(X) == 6.0
+
+
+@pytest.mark.parametrize("function", [lambda x: x * float(x.sum()), lambda x: x * int(x.sum()), lambda x: x.tolist()])
+def test_float(function: Any) -> None:
     refused(function, "a read of the traced value", X)
 
 
@@ -75,7 +79,7 @@ def test_print(function: Any) -> None:
     refused(function, r"a read of the traced value .*return the tensor and read it outside", X)
 
 
-@pytest.mark.parametrize("function", [lambda x: x.numpy(), lambda x: np.asarray(x), lambda x: np.sin(x)])
+@pytest.mark.parametrize("function", [lambda x: np.asarray(x), lambda x: np.sin(x), lambda x: np.sin(x.numpy())])
 def test_numpy(function: Any) -> None:
     refused(function, r"\[numpy\] got a read of the traced value", X)
 

@@ -82,6 +82,7 @@ if _TYPE_CHECKING:
     from .tensor.composed.gamma import digamma as digamma
     from .tensor.composed.gamma import lgamma as lgamma
     from .tensor.composed.gamma import mvlgamma as mvlgamma
+    from .tensor.composed.placing import *  # noqa: F403
     from .tensor.composed.special import *  # noqa: F403
     from .tensor.composed.statistics import *  # noqa: F403
     from .tensor.functions import abs as abs

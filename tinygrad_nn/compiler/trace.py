@@ -9,7 +9,7 @@ would have to read is an error. All handles hold their own nodes again when the 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +19,8 @@ import numpy as np
 from ..errors import TraceError, message
 from ..graph.graph import NO_ATTRS, Attrs, DType, GradSlot, Graph, Node, Op, next_serial, reachable
 from ..ops.elementwise import CAST
-from ..ops.movement import BROADCAST
+from ..ops.movement import BROADCAST, RESHAPE
+from ..ops.rules import BOOL, FLOAT64
 from ..ops.source import CONSTANT, INPUT
 from ..support.pytree import LEAF, Tree, flatten, unflatten
 from ..tensor import Tensor
@@ -43,15 +44,17 @@ class Traced:
     """What a trace found.
 
     `graph.inputs` are the traced arguments, then the captures. `results` describes what the function returned:
-    `graph.outputs[k]` for ("output", k), a frozen Python value for ("value", it). `updates` in the graph are in the
-    order of `updated`, captures by position; `gradients` are (capture, position among the outputs, or None where the
-    function left no gradient); `found_gradients` are captures whose gradient the function used or added to, with
-    the one that was there (None: there was none): with another one it would be another function. `dependent` are the
-    outputs that depend on an argument that requires grad. `written` are the arguments, by their place among the leaves,
-    that are written in place: the function then returns what it returns and their new values; `passed` are those that
-    are returned themselves, as (place in what is returned, place among the leaves). `guards` know how modules and
-    optimizers were built, `beginning` how they were before the trace made any state, and `hooks` which hooks the
-    captures had. `twins` are tensors that held the value of a capture, here by position, and hold it afterwards too.
+    `graph.outputs[k]` for ("output", k), a frozen Python value for ("value", it); those at `plain` are given as the
+    ("number") or ("array") that they hold. `updates` in the graph are in the order of `updated`, captures by position;
+    `gradients` are (capture, position among the outputs, or None where the function left no gradient);
+    `found_gradients` are captures whose gradient the function used or added to, with the one that was there (None:
+    there was none): without one it would be another function. `dependent` are the outputs that depend on an argument
+    that requires grad. `written` are the arguments, by their place among the leaves, that are written in place: the
+    function then returns what it returns and their new values; `passed` are those that are returned themselves, as
+    (place in what is returned, place among the leaves). `guards` know how modules and optimizers were built,
+    `beginning` how they were before the trace made any state, and `hooks` which hooks the captures had. `twins` are
+    tensors that held the value of a capture, here by position, and hold it afterwards too. `modes` are those that the
+    function leaves modules in.
     """
 
     graph: Graph
@@ -69,6 +72,8 @@ class Traced:
     beginning: tuple[Guard, ...] = ()
     hooks: tuple[tuple[int, tuple[Any, ...]], ...] = ()
     twins: tuple[tuple[Core, int], ...] = ()
+    plain: tuple[tuple[int, str], ...] = ()
+    modes: tuple[tuple[Any, bool], ...] = ()
 
     @property
     def arguments(self) -> tuple[Node, ...]:
@@ -93,7 +98,7 @@ class _TracedSlot(GradSlot):
 
 
 class _Array(Tensor):
-    """Stands for an array among the arguments, which layers treat as they treat the array itself."""
+    """Stands for an array, among the arguments or of a tensor, which layers treat as they treat the array itself."""
 
     __slots__ = ()
     _from_array = True
@@ -103,8 +108,8 @@ class _Array(Tensor):
 
 
 class _Number(Tensor):
-    """Stands for a number among the arguments, which takes the dtype of the tensor it meets, as the number itself; so
-    does what is computed from numbers alone.
+    """Stands for a number, among the arguments or read from a tensor, which takes the dtype of the tensor it meets, as
+    the number itself; so does what is computed from numbers alone.
     """
 
     __slots__ = ()
@@ -112,20 +117,63 @@ class _Number(Tensor):
     def __init__(self, node: Node) -> None:
         self.node = node
 
+    def as_float(self) -> Any:
+        """A number in Python has all its digits."""
+        return _Number(self.cast(FLOAT64).node)
+
     def _weight(self) -> tuple[DType, int]:
         """That of a number in Python."""
         return mode.dtype if self.node.dtype.kind == "f" else self.node.dtype, 0
 
+    def _float_binary(self, op: Op, other: Any, swap: bool = False) -> Any:
+        if type(other) is int:
+            other = float(other)
+        if not isinstance(other, (float, _Number)):
+            return super()._float_binary(op, other, swap)
+        return self.as_float()._binary(op, other.as_float() if isinstance(other, _Number) else other, swap)
+
     def _binary(self, op: Op, other: Any, swap: bool = False) -> Any:
+        alone = isinstance(other, (int, float, _Number))
+        if alone and self.node.dtype.kind == "i" and (type(other) is float or getattr(other, "dtype", None) == FLOAT64):
+            return self.as_float()._binary(op, other, swap)
         result = super()._binary(op, other, swap)
-        alone = isinstance(other, (int, float, _Number)) and result.dtype == self.node.dtype
-        return _Number(result.node) if alone else result
+        return _Number(result.node) if alone and result.dtype in (self.node.dtype, BOOL) else result
 
     def _number_unary(self, op: Op) -> Any:
         return _Number(super()._number_unary(op).node)
 
     def __neg__(self) -> Any:
         return _Number(super().__neg__().node)
+
+
+class _Read(_Number):
+    """A number that was read from a tensor: what is returned of it is a number of Python."""
+
+    __slots__ = ()
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node)
+        if isinstance(mode.recorder, Tracer):
+            mode.recorder.read.append(weakref.ref(self))
+
+    def as_float(self) -> Any:
+        return _Read(super().as_float().node)
+
+    def _binary(self, op: Op, other: Any, swap: bool = False) -> Any:
+        result = super()._binary(op, other, swap)
+        return _Read(result.node) if type(result) is _Number else result
+
+    def _number_unary(self, op: Op) -> Any:
+        return _Read(super()._number_unary(op).node)
+
+    def __neg__(self) -> Any:
+        return _Read(super().__neg__().node)
+
+
+class _ReadArray(_Array):
+    """An array that was read from a tensor, and is returned as an array."""
+
+    __slots__ = ()
 
 
 class _Apart(Exception):
@@ -148,8 +196,9 @@ class Tracer(Symbolic):
         self.numbers: dict[tuple[Any, ...], Node] = {}  # what was computed of them
         self.begun: set[Node] = set()  # what state that was made meanwhile begins with
         self.fresh: list[weakref.ref[Core]] = []  # handles of constants made here, which may turn out to be state
+        self.read: list[weakref.ref[Core]] = []  # numbers that were read from tensors
         self.made: dict[int, tuple[weakref.ref[Core], Node]] = {}  # those that were assigned to, with their beginning
-        self.modules: dict[int, tuple[Any, bool]] = {}
+        self.modules: dict[int, tuple[Any, bool, bool]] = {}  # with the mode found, and whether it was asked for
         self.guards: dict[int, tuple[Any, Guard]] = {}  # by what they guard
 
     def lift(self, handle: Core) -> Node:
@@ -199,6 +248,15 @@ class Tracer(Symbolic):
             old.slot.owner = new.serial
         handle.node = new
 
+    def number(self, tensor: Tensor) -> Tensor:
+        """What `tensor.item()` is: a number to calculate with, and to return."""
+        value = Core.detach(tensor).apply(RESHAPE, shape=())
+        return _Read(value.cast(FLOAT64).node if value.dtype.kind == "f" else value.node)
+
+    def array(self, tensor: Tensor) -> Tensor:
+        """What `tensor.numpy()` is: an array to return."""
+        return _ReadArray(self.lift(tensor))
+
     def begin_state(self, make: Callable[[], dict[str, Core]]) -> dict[str, Core]:
         """State that is made where it is missing, as if it had been there before."""
         with tracing(None):
@@ -234,9 +292,10 @@ class Tracer(Symbolic):
     def _is_outside(self, node: Node) -> bool:
         return node.serial <= self.start or node in self.begun
 
-    def note_mode(self, module: Any) -> None:
-        """A module asks whether it trains, which is then part of what is frozen."""
-        self.modules.setdefault(id(module), (module, module._training))
+    def note_mode(self, module: Any, sets: bool = False) -> None:
+        """A module asks whether it trains, which is then part of what is frozen; unless the function `sets` it first.
+        """
+        self.modules.setdefault(id(module), (module, module._training, not sets))
 
     def note(self, owner: Any, make: Callable[[Any], Guard]) -> Guard:
         """The function makes use of this object, and how it is built is part of what is frozen."""
@@ -254,6 +313,11 @@ class Tracer(Symbolic):
             slot = symbol.slot
             if slot is not None and slot.grad is not None and (node.slot is None or slot.grad is not node.slot.grad):
                 slot.grad = Tensor.handle(slot.grad.node)
+
+    def undo(self) -> None:
+        """Nothing came of the trace: modules have the mode again that they had."""
+        for module, training, _ in self.modules.values():
+            module.training = training
 
     def restore(self) -> None:
         """Give every handle from outside its own node back."""
@@ -281,12 +345,14 @@ def trace(
                     equates = False
             if isinstance(found, Traced):
                 break
+            tracer.undo()
             tracer = Tracer(equates)
         else:
             got = f"a function that keeps a new tensor {found!r} in Python state at every call"
             raise TraceError(message("jit", got, "tensors made outside, or returned", "assign() to a tensor made once"))
     except BaseException:
         forget(first.beginning())
+        tracer.undo()
         raise
     return replace(found, beginning=first.beginning())
 
@@ -320,6 +386,8 @@ def _attempt(
             values += [handles[k] for k in written]
             out_tree = Tree(tuple, (), (out_tree, Tree(tuple, (), (LEAF,) * len(written))))
         _check_gradients(symbols)
+        kinds = ((_Read, "number"), (_ReadArray, "array"))
+        plain = tuple((k, name) for k, value in enumerate(values) for kind, name in kinds if isinstance(value, kind))
         values = [None if type(value) is View else value for value in values]  # it holds its root, which is not kept
         returned_ids = {id(value) for value in values}
         del args, kwargs, returned
@@ -332,7 +400,8 @@ def _attempt(
         kept = [handle for handle in kept if id(handle) not in returned_ids]
         if kept:
             return kept[0]
-        return _finish(tracer, symbols, values, nodes, out_tree, written, passed)
+        _check_numbers(tracer, returned_ids)
+        return replace(_finish(tracer, symbols, values, nodes, out_tree, written, passed), plain=plain)
     finally:
         tracer.restore()
 
@@ -355,6 +424,15 @@ def _check_gradients(symbols: list[Node]) -> None:
         got = "a backward() that leaves a gradient on an argument"
         hint = "return tg.grad(...) of it, or reach the tensor from outside instead of passing it"
         raise TraceError(message("jit", got, "gradients of tensors from outside, or returned", hint))
+
+
+def _check_numbers(tracer: Tracer, returned: Collection[int]) -> None:
+    """A number that is kept in Python state (`losses.append(loss.item())`) would be there once, and never again."""
+    kept = [number for reference in tracer.read if (number := reference()) is not None and id(number) not in returned]
+    if kept:
+        got = f"a number {kept[0].node!r} that is read from a tensor and kept in Python state"
+        hint = "return it, and keep what the call returns: losses.append(step(x))"
+        raise TraceError(message("item", got, "numbers that are calculated with or returned", hint))
 
 
 def _dependent(symbols: list[Node], outputs: Sequence[Node]) -> tuple[int, ...]:
@@ -472,7 +550,7 @@ def _finish(
         tuple(results),
         tuple(updated),
         tuple(gradients),
-        tuple(tracer.modules.values()),
+        tuple((module, training) for module, training, asked in tracer.modules.values() if asked),
         tuple(found),
         dependent,
         written,
@@ -484,6 +562,7 @@ def _finish(
             if capture.node.needs_grad
         ),
         twins=tuple(twins),
+        modes=tuple((one, one._training) for one, before, _ in tracer.modules.values() if one._training is not before),
     )
 
 

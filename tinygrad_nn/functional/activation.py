@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ..errors import ConfigError, ShapeError, message
-from ..random import Generator, uniform
 from ..tensor import Tensor
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
@@ -15,34 +15,38 @@ _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804
 
 
 @takes_data
-def relu(input: Tensor) -> Tensor:
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0), with slope 0 at 0."""
-    return input.relu()
+    result = input.relu()
+    return input._write("relu", result) if inplace else result
 
 
 @takes_data
-def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where it is positive, else slope * x."""
-    return input.where(input > 0, input * negative_slope)
+    result = input.where(input > 0, input * negative_slope)
+    return input._write("leaky_relu", result) if inplace else result
 
 
 @takes_data
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """leaky_relu with a learned slope: one, or one per channel (axis 1)."""
     check_floats("prelu", input, weight)
-    if weight.numel() > 1:
-        if input.ndim < 2 or weight.numel() != input.shape[1]:
-            raise ShapeError(
-                message("prelu", f"{weight.numel()} slopes for shape {input.shape}", "1, or one per channel (axis 1)")
-            )
+    if weight.numel() == 1 and weight.ndim < 2:
+        weight = weight.reshape(())
+    elif weight.ndim == 1 and input.ndim > 1 and weight.numel() == input.shape[1]:
         weight = weight.reshape((-1, *(1,) * (input.ndim - 2)))
+    else:
+        got = f"slopes of shape {weight.shape} for shape {input.shape}"
+        raise ShapeError(message("prelu", got, "1, or one per channel (axis 1)"))
     return input.where(input > 0, input * weight)
 
 
 @takes_data
-def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where it is positive, else alpha * (e^x - 1): Clevert et al., ICLR 2016."""
-    return input.where(input > 0, alpha * _negative_part(input).expm1())
+    result = input.where(input > 0, alpha * _negative_part(input).expm1())
+    return input._write("elu", result) if inplace else result
 
 
 def _negative_part(x: Tensor) -> Tensor:
@@ -51,15 +55,17 @@ def _negative_part(x: Tensor) -> Tensor:
 
 
 @takes_data
-def celu(input: Tensor, alpha: float = 1.0) -> Tensor:
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where it is positive, else alpha * (e^(x / alpha) - 1): Barron, arXiv:1704.07483."""
-    return input.where(input > 0, alpha * (_negative_part(input) / alpha).expm1())
+    result = input.where(input > 0, alpha * (_negative_part(input) / alpha).expm1())
+    return input._write("celu", result) if inplace else result
 
 
 @takes_data
-def selu(input: Tensor) -> Tensor:
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """elu with the constants that keep mean 0 and variance 1: Klambauer et al., NeurIPS 2017."""
-    return _SELU_SCALE * elu(input, _SELU_ALPHA)
+    result = _SELU_SCALE * elu(input, _SELU_ALPHA)
+    return input._write("selu", result) if inplace else result
 
 
 @takes_data
@@ -85,15 +91,17 @@ def tanh(input: Tensor) -> Tensor:
 
 
 @takes_data
-def silu(input: Tensor) -> Tensor:
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x * sigmoid(x)."""
-    return input * input.sigmoid()
+    result = input * input.sigmoid()
+    return input._write("silu", result) if inplace else result
 
 
 @takes_data
-def mish(input: Tensor) -> Tensor:
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * tanh(softplus(x)): Misra, BMVC 2020."""
-    return input * softplus(input).tanh()
+    result = input * softplus(input).tanh()
+    return input._write("mish", result) if inplace else result
 
 
 @takes_data
@@ -117,32 +125,36 @@ def softsign(input: Tensor) -> Tensor:
 
 
 @takes_data
-def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x limited to [min_val, max_val], with slope 0 at the ends."""
     inside = (input > min_val) & (input < max_val)
     limited = input.detach().clamp(min_val, max_val)
-    return input.where(inside, limited)
+    result = input.where(inside, limited)
+    return input._write("hardtanh", result) if inplace else result
 
 
 @takes_data
-def relu6(input: Tensor) -> Tensor:
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """x limited to [0, 6]."""
-    return hardtanh(input, 0.0, 6.0)
+    result = hardtanh(input, 0.0, 6.0)
+    return input._write("relu6", result) if inplace else result
 
 
 @takes_data
-def hardsigmoid(input: Tensor) -> Tensor:
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """relu6(x + 3) / 6."""
-    return relu6(input + 3) / 6
+    result = relu6(input + 3) / 6
+    return input._write("hardsigmoid", result) if inplace else result
 
 
 @takes_data
-def hardswish(input: Tensor) -> Tensor:
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * relu6(x + 3) / 6: Howard et al., ICCV 2019."""
     bent = input.masked_fill(
         (input <= -3) | (input >= 3), 0.0
     )  # elsewhere the square would overflow, and its slope be NaN
-    return (bent * (bent + 3) / 6).where(input > -3, 0.0).where(input < 3, input)
+    result = (bent * (bent + 3) / 6).where(input > -3, 0.0).where(input < 3, input)
+    return input._write("hardswish", result) if inplace else result
 
 
 @takes_data
@@ -167,9 +179,10 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 
 @takes_data
-def threshold(input: Tensor, threshold: float, value: float) -> Tensor:
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x above the threshold, else value."""
-    return input.masked_fill(input <= threshold, value)
+    result = input.masked_fill(input <= threshold, value)
+    return input._write("threshold", result) if inplace else result
 
 
 @takes_data
@@ -182,32 +195,65 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return a * b.sigmoid()
 
 
-@takes_data
-def softmax(input: Tensor, dim: int = -1) -> Tensor:
-    """e^x / sum of e^x along one axis."""
-    return input.softmax(dim)
+def _implied(input: Tensor, dim: int | None) -> int:
+    """The axis; where none is given that of PyTorch's older rule, which is not the last one of three and more."""
+    return dim if dim is not None else 0 if input.ndim in (0, 1, 3) else 1
 
 
 @takes_data
-def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """e^x / sum of e^x along one axis. Without `dim` that is axis 0 of a vector and of three axes, else axis 1."""
+    return input.softmax(_implied(input, dim), dtype)
+
+
+@takes_data
+def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """log of softmax, without overflow."""
-    return input.log_softmax(dim)
+    return input.log_softmax(_implied(input, dim), dtype)
 
 
 @takes_data
-def softmin(input: Tensor, dim: int = -1) -> Tensor:
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """softmax of -x."""
-    return (-input).softmax(dim)
+    return (-input).softmax(_implied(input, dim), dtype)
 
 
-@takes_data
-def dropout(input: Tensor, p: float = 0.5, training: bool = True, generator: Generator | None = None) -> Tensor:
-    """In training, 0 with probability p, else x / (1 - p)."""
-    if not 0 <= p <= 1:
-        raise ConfigError(message("dropout", f"p {p}", "0 <= p <= 1"))
-    if not training or p == 0:
-        return input
-    if p == 1:
-        return input * 0.0
-    kept = uniform(input.shape, input.dtype, generator) >= p
-    return input * (kept.to(input.dtype) * (1 / (1 - p)))
+# ---- written into the input ---------------------------------------------------------------------------------------
+
+
+def relu_(input: Tensor) -> Tensor:
+    """`relu` in place."""
+    return relu(input, True)
+
+
+def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """`leaky_relu` in place."""
+    return leaky_relu(input, negative_slope, True)
+
+
+def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """`elu` in place."""
+    return elu(input, alpha, True)
+
+
+def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """`celu` in place."""
+    return celu(input, alpha, True)
+
+
+def selu_(input: Tensor) -> Tensor:
+    """`selu` in place."""
+    return selu(input, True)
+
+
+def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """`hardtanh` in place."""
+    return hardtanh(input, min_val, max_val, True)
+
+
+def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
+    """`threshold` in place."""
+    return _threshold(input, threshold, value, True)
+
+
+_threshold = threshold  # which is also the name of its parameter

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, reduce
+from math import prod
+from operator import add
 from typing import Final
 
 from ..errors import ConfigError, ShapeError, message
 from ..ops.composite import LINEAR
 from ..ops.index import SCATTER_ADD, TAKE
 from ..ops.lookup import Called
-from ..ops.movement import RESHAPE
-from ..support.settings import number
+from ..ops.movement import PERMUTE, RESHAPE
+from ..support.settings import integer, number
 from ..tensor import Tensor, no_grad
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
 from ..tensor.shape import several
+from .padding import pad
 
 _EMBEDDING: Final = Called("embedding")
 
@@ -163,15 +166,15 @@ def batch_norm(
     check_floats("batch_norm", input, running_mean, running_var, weight, bias)
     axes = (0, *range(2, input.ndim))
     if training:
-        count = input.numel() // max(input.shape[1], 1)
-        if count <= 1:
+        count = prod(input.shape[:1] + input.shape[2:])
+        if count == 1 and input.numel():
             raise ShapeError(
                 message("batch_norm", f"shape {input.shape} in training", "more than one value per channel")
             )
         mean = input.mean(axes, keepdim=True)
         d = input - mean
         var = (d * d).mean(axes, keepdim=True)
-        if running_mean is not None and running_var is not None:
+        if running_mean is not None and running_var is not None and count:
             with no_grad():
                 unbiased = var.detach().reshape(-1) * (count / (count - 1))
                 running_mean.assign(running_mean * (1 - momentum) + mean.detach().reshape(-1) * momentum)
@@ -190,3 +193,115 @@ def batch_norm(
 def _channels(values: Tensor, x: Tensor) -> Tensor:
     """One value for each channel of x (axis 1)."""
     return _inside(values, (1, values.numel(), *(1,) * (x.ndim - 2)))
+
+
+@takes_data
+def group_norm(
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    """(x - mean) / sqrt(var + eps) over each of `num_groups` groups of channels (axis 1) of each sample, then a scale
+    and a shift for each channel: Wu and He, ECCV 2018.
+    """
+    check_floats("group_norm", input, weight, bias)
+    groups = integer("group_norm", "num_groups", num_groups, least=1)
+    if input.ndim < 2 or input.shape[1] % groups:
+        got = f"shape {input.shape} in {groups} groups"
+        raise ShapeError(message("group_norm", got, "(N, C, ...) with channels that the groups divide"))
+    if prod(input.shape[1:]) == groups and input.numel():
+        raise ShapeError(
+            message("group_norm", f"shape {input.shape} in {groups} groups", "more than one value in each")
+        )
+    rows = _inside(input, (input.shape[0], groups, prod(input.shape[1:]) // groups))
+    d = rows - rows.mean(2, keepdim=True)
+    out = _inside(d / ((d * d).mean(2, keepdim=True) + eps).sqrt(), input.shape)
+    out = out if weight is None else out * _channels(weight, input)
+    return out if bias is None else out + _channels(bias, input)
+
+
+@takes_data
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """(x - mean) / sqrt(var + eps) over each channel (axis 1) of each sample, whose statistics move the running ones;
+    without `use_input_stats` those stand in their place. Ulyanov, Vedaldi and Lempitsky, arXiv:1607.08022.
+    """
+    number("instance_norm", "momentum", momentum)
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    check_floats("instance_norm", input, running_mean, running_var, weight, bias)
+    count = prod(input.shape[2:])
+    if input.ndim < 3 or count == 1:
+        raise ShapeError(message("instance_norm", f"shape {input.shape}", "(N, C, ...) with more than one place"))
+    axes = tuple(range(2, input.ndim))
+    mean = input.mean(axes, keepdim=True)
+    d = input - mean
+    var = (d * d).mean(axes, keepdim=True)
+    if running_mean is not None and running_var is not None and input.numel():
+        with no_grad():
+            unbiased = var.detach().mean(0).reshape(-1) * (count / (count - 1))
+            running_mean.assign(running_mean * (1 - momentum) + mean.detach().mean(0).reshape(-1) * momentum)
+            running_var.assign(running_var * (1 - momentum) + unbiased * momentum)
+    out = d / (var + eps).sqrt()
+    out = out if weight is None else out * _channels(weight, input)
+    return out if bias is None else out + _channels(bias, input)
+
+
+@takes_data
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """x / (k + alpha * mean of squares of `size` neighbouring channels) ** beta: Krizhevsky et al., NeurIPS 2012."""
+    size = integer("local_response_norm", "size", size, least=1)
+    if input.ndim < 3:
+        raise ShapeError(message("local_response_norm", f"shape {input.shape}", "(N, C, L, ...)"))
+    if not input.numel():
+        return input
+    ends = (0, 0) * (input.ndim - 2) + (size // 2, (size - 1) // 2)
+    near = pad(input * input, ends)
+    total = reduce(add, (near.narrow(1, start, input.shape[1]) for start in range(size)))
+    return input / (total * (alpha / size) + k) ** beta
+
+
+@takes_data
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """Channels (axis 1) of several groups in turn: (N, groups * C, ...), the same shape. Zhang et al., CVPR 2018."""
+    groups = integer("channel_shuffle", "groups", groups, least=1)
+    if input.ndim < 3 or input.shape[1] % groups:
+        got = f"shape {input.shape} in {groups} groups"
+        raise ShapeError(message("channel_shuffle", got, "(N, C, ...) with channels that the groups divide"))
+    parts = _inside(input, (input.shape[0], groups, input.shape[1] // groups, *input.shape[2:]))
+    order = (0, 2, 1, *range(3, parts.ndim))
+    return _inside(parts.apply(PERMUTE, order=order), input.shape)
+
+
+@takes_data
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """Channels become places: (..., C * r * r, H, W) to (..., C, H * r, W * r). Shi et al., CVPR 2016."""
+    r = integer("pixel_shuffle", "upscale_factor", upscale_factor, least=1)
+    if input.ndim < 3 or input.shape[-3] % (r * r):
+        got = f"shape {input.shape} with upscale_factor {r}"
+        raise ShapeError(message("pixel_shuffle", got, "(..., C * r * r, H, W)"))
+    *lead, channels, height, width = input.shape
+    k = len(lead)
+    parts = _inside(input, (*lead, channels // (r * r), r, r, height, width))
+    order = (*range(k + 1), k + 3, k + 1, k + 4, k + 2)
+    return _inside(parts.apply(PERMUTE, order=order), (*lead, channels // (r * r), height * r, width * r))
+
+
+@takes_data
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """Places become channels, the inverse of `pixel_shuffle`: (..., C, H * r, W * r) to (..., C * r * r, H, W)."""
+    r = integer("pixel_unshuffle", "downscale_factor", downscale_factor, least=1)
+    if input.ndim < 3 or input.shape[-2] % r or input.shape[-1] % r:
+        got = f"shape {input.shape} with downscale_factor {r}"
+        raise ShapeError(message("pixel_unshuffle", got, "(..., C, H * r, W * r)"))
+    *lead, channels, height, width = input.shape
+    k = len(lead)
+    parts = _inside(input, (*lead, channels, height // r, r, width // r, r))
+    order = (*range(k + 1), k + 2, k + 4, k + 1, k + 3)
+    return _inside(parts.apply(PERMUTE, order=order), (*lead, channels * r * r, height // r, width // r))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from .. import functional as F
 from ..errors import ShapeError, message
 from ..functional.convolution import Sizes, check_groups, padding_of, pads, per_axis
-from ..support.settings import choice, flags, integer
+from ..support.settings import Device, choice, flags, integer
 from ..tensor import Tensor
 from ..tensor.creation import zeros
 from ..tensor.shape import Ints
@@ -87,6 +87,7 @@ class _Conv(_Convolution):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
+        device: Device = None,
         dtype: Any = None,
     ) -> None:
         super().__init__(
@@ -155,6 +156,7 @@ class _ConvTranspose(_Convolution):
         bias: bool = True,
         dilation: Ints = 1,
         padding_mode: str = "zeros",
+        device: Device = None,
         dtype: Any = None,
     ) -> None:
         name = type(self).__name__

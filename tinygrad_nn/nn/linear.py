@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import functional as F
 from ..errors import ConfigError, message
-from ..support.settings import flags, integer
+from ..support.settings import Device, flags, integer
 from ..tensor import Tensor, no_grad
 from ..tensor.creation import zeros
 from . import init
@@ -37,7 +37,9 @@ class Linear(Module):
     bias: Parameter | None
 
     @flags
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: Any = None) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, device: Device = None, dtype: Any = None
+    ) -> None:
         super().__init__()
         self.in_features = in_features = integer("Linear", "in_features", in_features, least=0)
         self.out_features = out_features = integer("Linear", "out_features", out_features, least=0)
@@ -64,7 +66,13 @@ class Bilinear(Module):
 
     @flags
     def __init__(
-        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, dtype: Any = None
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Device = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         self.in1_features = in1_features = integer("Bilinear", "in1_features", in1_features, least=1)

@@ -55,6 +55,9 @@ class Module:
 
     @training.setter
     def training(self, trains: bool) -> None:
+        note = getattr(mode.recorder, "note_mode", None)
+        if note is not None:
+            note(self, sets=True)
         self._training = trains
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -15,7 +15,7 @@ from ..adjoint import Label
 from ..errors import DTypeError, ShapeError, message
 from ..loops import run_scan
 from ..support.memory import check_fits
-from ..support.settings import choice, flags, integer, number, shown
+from ..support.settings import Device, choice, flags, integer, number, shown
 from ..tensor import Tensor
 from ..tensor.contract import check_floats
 from ..tensor.creation import zeros
@@ -114,6 +114,7 @@ class _Recurrent(Module):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        device: Device = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -253,10 +254,11 @@ class RNN(_Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        device: Device = None,
         dtype: Any = None,
     ) -> None:
         self.kind = self.nonlinearity = choice("RNN", "nonlinearity", nonlinearity, get_args(Nonlinearity))
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype=dtype)
 
     def forward(
         self, input: Tensor, hx: Tensor | None = None, lengths: Tensor | Sequence[int] | None = None
@@ -298,7 +300,9 @@ class _Cell(Module):
     kind: str
 
     @flags
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, device: Device = None, dtype: Any = None
+    ) -> None:
         super().__init__()
         self.input_size = input_size = integer(type(self).__name__, "input_size", input_size, least=0)
         self.hidden_size = hidden_size = integer(type(self).__name__, "hidden_size", hidden_size, least=0)
@@ -352,10 +356,11 @@ class RNNCell(_Cell):
         hidden_size: int,
         bias: bool = True,
         nonlinearity: Nonlinearity = "tanh",
+        device: Device = None,
         dtype: Any = None,
     ) -> None:
         self.kind = self.nonlinearity = choice("RNNCell", "nonlinearity", nonlinearity, get_args(Nonlinearity))
-        super().__init__(input_size, hidden_size, bias, dtype)
+        super().__init__(input_size, hidden_size, bias, dtype=dtype)
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """The next state."""

@@ -210,14 +210,15 @@ def _grid(shape: Shape, axis: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     return tuple(grids[:axis]), tuple(grids[axis + 1 :])
 
 
-def _places(index: Any, axis: int) -> tuple[Any, ...]:
+def places(index: Any, axis: int) -> tuple[Any, ...]:
+    """What indexes an array at the positions that `index` names along one axis."""
     before, after = _grid(index.shape, axis)
     return (*before, index, *after)
 
 
 def _gather(x: Any, index: Any, axis: int, called: Called = GATHERED) -> Any:
     check_range(called, index, x.shape[axis])
-    return x[_places(index, axis)]
+    return x[places(index, axis)]
 
 
 def _gather_shape(x: Shape, index: Shape, axis: int, called: Called = GATHERED) -> Shape:
@@ -233,9 +234,9 @@ def _scatter_add(values: Any, index: Any, axis: int, shape: Shape, called: Calle
     check_range(called, index, shape[axis])
     result = np.zeros(shape, values.dtype)
     if index.shape[axis] == 1:  # one element per line cannot meet another
-        result[_places(index, axis)] = values
+        result[places(index, axis)] = values
     else:
-        np.add.at(result, _places(index, axis), values)
+        np.add.at(result, places(index, axis), values)
     return result
 
 
@@ -324,7 +325,7 @@ SCATTER_ADD: Op = Op(
 def _scatter(x: Any, index: Any, values: Any, axis: int, called: Called = SCATTERED) -> Any:
     check_range(called, index, x.shape[axis])
     result = x.copy()
-    result[_places(index, axis)] = values
+    result[places(index, axis)] = values
     return result
 
 

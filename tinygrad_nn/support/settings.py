@@ -215,6 +215,50 @@ def kinds(function: Callable[..., Any]) -> dict[str, Kind]:
     return {name: kind for name, kind in found.items() if kind is not None}
 
 
+_SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {  # what an argument is called by PyTorch and NumPy, and here
+    "input": ("self", "x"),
+    "tensor": ("other", "self"),
+    "src": ("source",),
+    **dict.fromkeys(("a", "x", "x1"), ("self",)),
+    **dict.fromkeys(("b", "y", "x2"), ("other",)),
+    "size": ("shape",),
+    "split_size_or_sections": ("split_size",),
+    "axis": ("dim", "dims"),
+    "dim": ("dims",),
+    "dims": ("dim",),
+    "keepdims": ("keepdim",),
+}
+
+
+class Names:
+    """The names of a function's parameters, and the other names that they go by."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        code = inspect.unwrap(function).__code__
+        count = code.co_argcount + code.co_kwonlyargcount
+        self.all = frozenset(code.co_varnames[:count])
+        self.first = code.co_varnames[: code.co_argcount]
+        self.rest = code.co_varnames[count] if code.co_flags & inspect.CO_VARARGS else None  # as `dims` of `*dims`
+
+    def own(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments of a call by the names the function has for them; unknown ones stay as they are."""
+        found: dict[str, Any] = {}
+        rest: tuple[Any, ...] = ()
+        for key, value in kwargs.items():
+            for name in (key, *_SYNONYMS.get(key, ())):
+                if name in self.all and name not in found and (name == key or name not in kwargs):
+                    found[name] = value
+                    break
+                if name == self.rest:
+                    rest = (value,)
+                    break
+            else:
+                found[key] = value
+        if rest:  # what comes before it has to be given by its place
+            args = (*args, *[found.pop(name) for name in self.first if name in found], *rest)
+        return args, found
+
+
 def typed(function: Callable[P, R]) -> Callable[P, R]:
     """A function that refuses arguments of a kind that its annotations do not name: numbers, texts, flags, sequences.
 
@@ -250,11 +294,14 @@ def _checked(function: Callable[P, R], checks: Mapping[str, Kind], error: type[T
     names = code.co_varnames[: code.co_argcount]
     unchecked = next((k for k, name in enumerate(names) if name in checks), len(names))  # so many come before
     owner = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+    known = Names(function)
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if not kwargs and len(args) <= unchecked:  # the usual call of a method: all is as it is by default
             return function(*args)  # type: ignore[call-arg]
+        if kwargs and not known.all.issuperset(kwargs):
+            args, kwargs = known.own(args, kwargs)  # type: ignore[assignment]
         for name, value in zip(names, args):  # noqa: B905
             check = checks.get(name)
             if check is not None and value.__class__ not in check.classes:

@@ -19,9 +19,14 @@ from .tensor import set_grad_enabled as set_grad_enabled
 _METHODS: Final = {  # by file of `composed/`: methods, which are functions of the top level too
     "drawing": "bernoulli multinomial",
     "gamma": "digamma lgamma mvlgamma",
+    "placing": """
+        diagonal_scatter index_copy index_fill index_put index_reduce masked_scatter put scatter_reduce select_scatter
+        slice_scatter
+    """,
     "special": "copysign deg2rad rad2deg signbit sinc xlogy",
 }
 _FUNCTIONS: Final = {  # functions of the top level alone
+    "drawing": "poisson",
     "statistics": "std_mean var_mean",
 }
 _ALONE: Final = {  # methods alone
@@ -29,7 +34,8 @@ _ALONE: Final = {  # methods alone
     "gamma": "polygamma",
 }
 _IN_PLACE: Final = """
-    copysign deg2rad digamma lgamma mvlgamma rad2deg sinc xlogy
+    copysign deg2rad digamma index_add index_copy index_fill index_put index_reduce lgamma masked_scatter mvlgamma put
+    rad2deg scatter scatter_add scatter_reduce sinc xlogy
 """  # methods that there are with `_` behind their name too
 _BOTH: Final = {name: file for file, names in _METHODS.items() for name in names.split()}
 METHODS: Final = _BOTH | {name: file for file, names in _ALONE.items() for name in names.split()}

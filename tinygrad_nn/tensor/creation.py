@@ -117,7 +117,8 @@ def arange(
 def _bound(name: str, value: Any) -> Any:
     """A finite number, also as a tensor of one element."""
     one = isinstance(value, np.generic) or (isinstance(value, (Tensor, np.ndarray)) and value.shape == ())
-    found = value.item() if one else value
+    read = value._value(name) if one and isinstance(value, Tensor) else value
+    found = read.item() if one else value
     if isinstance(found, bool) or not isinstance(found, (int, float)) or not abs(found) < 2**63:
         raise ConfigError(message(name, shown(value), "numbers below 2**63"))
     return found

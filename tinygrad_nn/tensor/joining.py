@@ -12,7 +12,7 @@ from ..errors import ConfigError, DTypeError, ShapeError, message
 from ..support.memory import check_shape_fits
 from ..support.settings import shown, typed
 from .creation import as_tensor
-from .door import Rule, converted
+from .door import Rule, converted, named
 from .shape import normal_axis, whole
 from .tensor import Tensor
 
@@ -34,6 +34,7 @@ def _listed(name: str, tensors: Sequence[Any], rule: Rule = "operator") -> list[
     return list({**given, **converted(name, given, {}, rule)}.values())
 
 
+@named
 def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     """Tensors joined along one axis, in their common dtype.
 
@@ -47,6 +48,7 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
 concat = concatenate = cat
 
 
+@named
 def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new axis."""
     listed = _listed("stack", tensors)
@@ -57,12 +59,14 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     return cat([x.unsqueeze(a) for x in listed], a)
 
 
+@named
 def hstack(tensors: Sequence[Any]) -> Tensor:
     """Side by side: along axis 1, vectors along axis 0."""
     listed = [x.reshape(1) if x.ndim == 0 else x for x in _listed("hstack", tensors)]
     return cat(listed, 0 if listed[0].ndim == 1 else 1)
 
 
+@named
 def vstack(tensors: Sequence[Any]) -> Tensor:
     """Below one another: along axis 0, vectors as rows."""
     return cat([x.reshape((1, -1)) if x.ndim < 2 else x for x in _listed("vstack", tensors)], 0)

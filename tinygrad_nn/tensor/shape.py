@@ -17,7 +17,7 @@ from ..errors import DTypeError, IndexOutOfRange, ShapeError, TraceError, messag
 from ..graph.graph import Shape
 from ..ops.movement import BROADCAST, CAT, PAD, PERMUTE, RESHAPE, SLICE, StridedSlice
 from ..support.memory import check_shape_fits
-from ..support.settings import shown
+from ..support.settings import shown, typed
 from .arrays import MOST_AXES
 from .core import Core, constant, stretch
 from .elementwise import Elementwise
@@ -54,7 +54,7 @@ def several(name: str, what: str, value: Any) -> tuple[int, ...]:
     return (whole(name, what, value),)
 
 
-def normal_axis(name: str, axis: int, ndim: int) -> int:
+def normal_axis(name: str, axis: int | None, ndim: int) -> int:
     """A non-negative axis; raises IndexOutOfRange. A 0-d tensor accepts 0 and -1, as in PyTorch."""
     axis = whole(name, "axis", axis)
     if not -max(ndim, 1) <= axis < max(ndim, 1):
@@ -168,9 +168,9 @@ class Shaped(Elementwise):
         """Under another shape of as many elements, as a view where the elements lie so that it can be one."""
         return self._shared(RESHAPE, shape=shape)
 
-    def permute(self, *order: Any) -> Self:
+    def permute(self, *order: Any, dims: Any = None) -> Self:
         """Axes in another order."""
-        listed = as_ints("permute", order, "axis")
+        listed = as_ints("permute", order if dims is None else (dims,), "axis")
         normal = tuple(normal_axis("permute", a, self.ndim) for a in listed)
         return self._shared(PERMUTE, order=normal)
 
@@ -201,20 +201,21 @@ class Shaped(Elementwise):
         order.insert(b, a)
         return self.permute(tuple(order))
 
-    def unsqueeze(self, dim: int) -> Self:
+    def unsqueeze(self, dim: int | None = None, *, axis: int | None = None) -> Self:
         """A new axis of length 1."""
         shape = self.node.shape
-        a = normal_axis("unsqueeze", dim, len(shape) + 1)
+        a = normal_axis("unsqueeze", dim if axis is None else axis, len(shape) + 1)
         return self._shared(RESHAPE, shape=(*shape[:a], 1, *shape[a:]))
 
-    def squeeze(self, dim: Ints | None = None) -> Self:
+    def squeeze(self, dim: Ints | None = None, *, axis: Ints | None = None) -> Self:
         """Without the axes of length 1 (or those of them that are named)."""
+        dim = dim if axis is None else axis
         named = normal_axes("squeeze", dim, self.ndim) if dim is not None else tuple(range(self.ndim))
         return self._shared(RESHAPE, shape=tuple(n for a, n in enumerate(self.shape) if n != 1 or a not in named))
 
-    def expand(self, *sizes: Any) -> Self:
+    def expand(self, *sizes: Any, size: Any = None) -> Self:
         """Axes of length 1 repeated; -1 keeps a length; new axes come in front."""
-        wanted = as_ints("expand", sizes)
+        wanted = as_ints("expand", sizes if size is None else (size,))
         offset = len(wanted) - self.ndim
         shape = tuple(self.shape[a - offset] if n == -1 and a >= offset else n for a, n in enumerate(wanted))
         return self.broadcast_to(shape)
@@ -247,6 +248,7 @@ class Shaped(Elementwise):
         """Zeros of `shape` with this tensor written at (start, step, length) per axis. The adjoint of a cut."""
         return self.apply(PAD, shape=shape, bounds=bounds)
 
+    @typed
     def flip(self, *dims: Any) -> Self:
         """A copy with the order of elements reversed along axes."""
         axes = normal_axes("flip", listed, self.ndim) if (listed := as_ints("flip", dims, "axis")) else ()
@@ -320,10 +322,10 @@ class Shaped(Elementwise):
         """In another tensor's shape."""
         return self.reshape(self._operand(other, "view_as").shape)
 
-    def repeat(self, *sizes: Any) -> Self:
-        """Copies beside each other, sizes[k] times along axis k (counted from the last axis; new axes come in front).
-        """
-        times = as_ints("repeat", sizes)
+    @typed
+    def repeat(self, *repeats: Any) -> Self:
+        """Copies beside each other, repeats[k] times along axis k, counted from the last; new axes come in front."""
+        times = as_ints("repeat", repeats)
         if len(times) < self.ndim or any(n < 0 for n in times):
             raise ShapeError(message("repeat", f"sizes {times} for shape {self.shape}", "a number for every axis"))
         own = (1,) * (len(times) - self.ndim) + self.shape
@@ -332,11 +334,13 @@ class Shaped(Elementwise):
         inserted = self.reshape(tuple(length for m in own for length in (1, m)))
         return inserted.expand_to(spread).apply(RESHAPE, shape=tuple(n * m for n, m in zip(times, own, strict=True)))
 
+    @typed
     def tile(self, *dims: Any) -> Self:
         """As repeat, with missing numbers taken as 1."""
         times = as_ints("tile", dims)
         return self.repeat((1,) * (self.ndim - len(times)) + times)
 
+    @typed
     def split(self, split_size: Ints, dim: int = 0) -> tuple[Self, ...]:
         """Parts of a size (the last may be shorter), or of several sizes that sum to the axis."""
         a = normal_axis("split", dim, self.ndim)
@@ -353,6 +357,7 @@ class Shaped(Elementwise):
         starts = [sum(sizes[:k]) for k in range(len(sizes))]
         return tuple(self.narrow(a, start, n) for start, n in zip(starts, sizes, strict=True))
 
+    @typed
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Self, ...]:
         """At most `chunks` parts of equal size (the last may be shorter)."""
         if whole("chunk", "parts", chunks) < 1:
@@ -360,6 +365,7 @@ class Shaped(Elementwise):
         a = normal_axis("chunk", dim, self.ndim)
         return self.split(max(1, -(-self._length(a, "chunk") // as_int(chunks))), a)
 
+    @typed
     def unbind(self, dim: int = 0) -> tuple[Self, ...]:
         """The slices along one axis, without that axis."""
         a = normal_axis("unbind", dim, self.ndim)
@@ -375,6 +381,7 @@ class Shaped(Elementwise):
             )
         return self.narrow(a, index % self.shape[a], 1)._shared(RESHAPE, shape=self.shape[:a] + self.shape[a + 1 :])
 
+    @typed
     def roll(self, shifts: Ints, dims: Ints | None = None) -> Self:
         """Elements moved along axes, those that leave come in at the other end; without `dims` of the flattened
         tensor.

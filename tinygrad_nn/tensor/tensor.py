@@ -205,41 +205,56 @@ class Tensor(Composed):
         """
         if self.node.needs_grad:
             raise GraphError(message("numpy", "a tensor that requires grad", hint="use x.detach().numpy()"))
+        later = getattr(mode.recorder, "array", None)
+        if later is not None and self.is_traced:
+            return later(self)  # type: ignore[no-any-return]  # it stands for the array, and may be returned
         array: np.ndarray[Any, Any] = np.asarray(self._value("numpy")).view()
         array.flags.writeable = False
         return array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if mode.recorder is not None:
+            self._value("numpy")
         array = np.asarray(self.numpy(), dtype)
         return array.copy() if copy else array
 
     def item(self) -> Any:
-        """The only element as a Python number. Raises ShapeError for more than one."""
+        """The only element as a Python number. Raises ShapeError for more than one.
+
+        While a function is traced it stands for that number: it may be calculated with, and returned.
+        """
+        number = getattr(mode.recorder, "number", None)
+        if number is not None and self.numel() == 1 and self.is_traced:
+            return number(self)
+        return self._number("item")
+
+    def _number(self, name: str) -> Any:
+        """The only element, read now."""
         if self.numel() != 1:
-            raise ShapeError(message("item", f"shape {self.shape}", "one element", "use tolist()"))
-        return self._value("item").item()
+            raise ShapeError(message(name, f"shape {self.shape}", "one element", "use tolist()"))
+        return self._value(name).item()
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers."""
-        return self._value("tolist").tolist()
+        return self._value("tolist").tolist() if self.shape else self.item()
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._number("float"))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._number("int"))
 
     def __index__(self) -> int:
         """What makes an integer of one element a size, an axis or a place in a list, as in PyTorch."""
         if self.node.dtype.kind != "i":
             raise DTypeError(message("index", f"a tensor of dtype {self.dtype.name}", "an integer", "use int(x)"))
-        return int(self.item())
+        return int(self._number("index"))
 
     def __bool__(self) -> bool:
         if self.numel() != 1:
             hint = "use (x == y).all() or .any()"
             raise ShapeError(message("bool", f"a tensor of shape {self.shape}", "one element", hint))
-        return bool(self.item())
+        return bool(self._number("bool"))
 
     def __len__(self) -> int:
         if not self.shape:
@@ -266,7 +281,7 @@ class Tensor(Composed):
         return f"<code>{text}</code><br><small>{shape}, {self.dtype.name}</small>"
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec and self.numel() == 1 else repr(self)
+        return format(self._number("format"), spec) if spec and self.numel() == 1 else repr(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         if not self.is_leaf:

@@ -15,6 +15,17 @@ from ..tensor.core import mode
 from ..tensor.creation import set_default_dtype
 from ..tensor.tensor import PRINTED
 
+__all__ = [  # noqa: RUF022
+    "Size", "are_deterministic_algorithms_enabled", "channels_last", "contiguous_format", "e", "finfo",
+    "get_default_device", "get_device", "get_float32_matmul_precision", "get_num_interop_threads",
+    "iinfo", "inf", "is_complex", "is_floating_point", "is_grad_enabled",
+    "is_inference_mode_enabled", "is_tensor", "nan", "newaxis", "pi", "preserve_format",
+    "set_default_device", "set_default_tensor_type", "set_deterministic_debug_mode",
+    "set_float32_matmul_precision", "set_flush_denormal", "set_num_interop_threads", "set_printoptions",
+    "set_warn_always", "sparse_coo", "strided", "typename", "use_deterministic_algorithms",
+    "__version__",
+]  # fmt: skip
+
 __version__: Final = "2.13.0"
 pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
 strided, sparse_coo = "torch.strided", "torch.sparse_coo"

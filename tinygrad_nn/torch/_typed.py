@@ -9,6 +9,11 @@ from ..support.settings import check_device
 from ..tensor.core import constant
 from ..tensor.tensor import Tensor, constructed
 
+__all__ = [  # noqa: RUF022
+    "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor",
+    "IntTensor", "LongTensor", "ShortTensor", "bfloat16", "float16", "half", "int16", "int8", "short", "uint8",
+]  # fmt: skip
+
 half = float16 = bfloat16 = FLOAT32  # there is no smaller float: numbers are kept in full precision
 uint8 = int8 = int16 = short = INT32  # nor a smaller integer
 

@@ -15,7 +15,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MethodType, SimpleNamespace
 from typing import Any, Final
 
@@ -56,6 +56,7 @@ class Signature:
     grad: bool
     dtype: Any
     threads: int
+    variant: int = 0  # of several traces for one kind of call: other modes, or gradients that are there or not
 
     def differences(self, other: Signature) -> str:
         """Which parts differ from another one, in words."""
@@ -76,6 +77,7 @@ class Signature:
 
 SIGNATURES: Final = 256  # that are kept for a function
 MANY: Final = 64  # of which somebody should know
+VARIANTS: Final = 8  # traces that are kept for one kind of call
 GUARD_FAILURE: Final = object()
 LOST: Final = SimpleNamespace(_array=GUARD_FAILURE)  # among the nodes of an entry: look closer
 _ARRAY: Final = np.ndarray  # a name less to look up at every call
@@ -111,7 +113,9 @@ class Entry:
         ]
         self.outputs = self.compiled.outputs[: sum(kind == "output" for kind, _ in traced.results)]
         self.single = self.outputs[0] if traced.results == (("output", 0),) and traced.tree.type is None else None
-        self.moded = bool(traced.modules or traced.found_gradients)
+        self.moded = bool(traced.modules or traced.found_gradients or traced.modes)
+        known = {id(one.handle): one for one in self.state}
+        self.found = [(self.state[k], None if one is None else known[id(one)]) for k, one in traced.found_gradients]
         self.views = self.compiled.inputs[: self.count]
         self.function: Callable[[int], int] = self._beside
         self.address = self.compiled.address
@@ -121,7 +125,32 @@ class Entry:
         with HANDLES:
             if self.lost or self.signature.threads != get_num_threads():
                 return False
-            return built_as_traced(self.traced) and all(one.fits() for one in self.state)
+            return self.takes_modes(rebind=True) and built(self.traced) and all(one.fits() for one in self.state)
+
+    def takes_modes(self, rebind: bool = False) -> bool:
+        """Whether the modules a function asked have the mode, and tensors the gradient, that it found. A gradient that
+        is another tensor by now may take the place of the one there was.
+        """
+        for module, training in self.traced.modules:
+            if module._training is not training:
+                return False
+        for owner, gradient in self.found:
+            now = getattr(owner.handle.node.slot, "grad", None)
+            if gradient is None:
+                if now is not None:
+                    return False
+            elif gradient.handle is not now:
+                if now is None or not rebind:
+                    return False
+                gradient.handle = now
+                self.handles = [STRUCTURE, *(handle for one in self.state for handle in one.handles)]
+                self.nodes = [None] * len(self.handles)
+        return True
+
+    def leave_modes(self) -> None:
+        """Modules have the mode that the function gave them."""
+        for module, training in self.traced.modes:
+            object.__setattr__(module, "_training", training)
 
     def call(self, arrays: Sequence[Any], apart: bool = False) -> Any:
         """Bring arguments and changed state in, run, and hand out the results; GUARD_FAILURE where `call_anew` says so.
@@ -134,8 +163,10 @@ class Entry:
                 if node._array is not None:
                     renew = True
             if not renew:
-                if self.moded and not same_modes(self.traced):
-                    return GUARD_FAILURE
+                if self.moded:
+                    if not self.takes_modes():
+                        return GUARD_FAILURE
+                    self.leave_modes()
                 views, k = self.views, 0  # by hand, and not by `_run`: zip, enumerate and a call cost a tenth of a step
                 for array in arrays:
                     views[k][...] = array
@@ -159,10 +190,14 @@ class Entry:
             with HANDLES:
                 self.give_gradients()
         if self.single is not None:
+            if self.traced.plain:
+                return as_read(value, self.traced.plain[0][1])
             return Tensor.handle(Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value))
         values = [
             Tensor.handle(constant(results[what])) if kind == "output" else what for kind, what in self.traced.results
         ]
+        for k, kind in self.traced.plain:
+            values[k] = as_read(values[k].node.value, kind)
         return unflatten(self.traced.tree, values)
 
     def call_anew(self, arrays: Sequence[Any], apart: bool) -> Any:
@@ -174,6 +209,7 @@ class Entry:
             if not self.fits() or not (apart or self.is_apart(arrays)):
                 return GUARD_FAILURE
             upload(self.state)
+            self.leave_modes()
             try:
                 return self._run(arrays)
             finally:
@@ -235,6 +271,14 @@ class Entry:
         return [view.copy() for view in self.outputs]
 
 
+def as_read(value: Any, kind: str) -> Any:
+    """What `item()` and `numpy()` give of a value."""
+    if kind == "number":
+        return value.item()
+    value.flags.writeable = False
+    return value
+
+
 def same_modes(traced: Traced) -> bool:
     """Whether the modules a function asked have the mode, and tensors the gradient, that it found."""
     for module, training in traced.modules:
@@ -269,10 +313,13 @@ def _root(leaf: Any) -> Any:
 
 def built_as_traced(traced: Traced) -> bool:
     """Whether everything that is frozen in a trace, but for types, is what it was."""
-    return (
-        same_modes(traced)
-        and all(guard.holds() for guard in traced.guards)
-        and all(hooks_of(traced.captures[k].handle.node) == hooks for k, hooks in traced.hooks)
+    return same_modes(traced) and built(traced)
+
+
+def built(traced: Traced) -> bool:
+    """Whether modules, optimizers and hooks are those of a trace."""
+    return all(guard.holds() for guard in traced.guards) and all(
+        hooks_of(traced.captures[k].handle.node) == hooks for k, hooks in traced.hooks
     )
 
 
@@ -427,8 +474,8 @@ class Jitted:
             return self.function(*args, **kwargs)
         signature, arrays, leaves, is_array = describe(args, kwargs)
         with self.lock:
-            entry = self.entries.get(signature)
-            if entry is None or not entry.fits():
+            signature, entry = self._found(signature)
+            if entry is None:
                 if self.last is not None and config().debug:
                     why = signature.differences(self.last.signature) or "state of another type, mode or gradient"
                     say(f"tg.jit: {self.name} is traced again: {why}")
@@ -458,6 +505,23 @@ class Jitted:
                 returned[position] = leaves[k]
             result = unflatten(tree, returned)
         return result
+
+    def _found(self, signature: Signature) -> tuple[Signature, Entry | None]:
+        """The entry for calls of a kind, under its own signature; or the signature for a new one. One that does not fit
+        because of modes and gradients is kept for when they come again.
+        """
+        kept: list[Signature] = []
+        for variant in range(VARIANTS):
+            own = replace(signature, variant=variant) if variant else signature
+            entry = self.entries.get(own)
+            if entry is None:
+                return own, None
+            if entry.fits():
+                return own, entry
+            if entry.lost or entry.takes_modes(rebind=True):
+                return own, None
+            kept.append(own)
+        return min(kept, key=list(self.entries).index), None
 
     def _compile(self, signature: Signature, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:
         started = time.perf_counter()
@@ -502,8 +566,8 @@ class Jitted:
         """What calls with such arguments run, compiled if need be."""
         signature, _, leaves, is_array = describe(args, kwargs)
         with self.lock:
-            entry = self.entries.get(signature)
-            return self._compile(signature, leaves, is_array) if entry is None or not entry.fits() else entry
+            signature, entry = self._found(signature)
+            return self._compile(signature, leaves, is_array) if entry is None else entry
 
     def __repr__(self) -> str:
         return self._shown().text()

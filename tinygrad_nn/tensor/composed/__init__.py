@@ -13,20 +13,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..contract import Contracted
-    from . import gamma, special
+    from . import gamma, placing, special
 
     class Composed(Contracted):
         """The methods that are composed of others."""
 
         copysign = copysign_ = special.copysign
         deg2rad = deg2rad_ = special.deg2rad
+        diagonal_scatter = placing.diagonal_scatter
         digamma = digamma_ = gamma.digamma
+        index_add_ = Contracted.index_add
+        index_copy = index_copy_ = placing.index_copy
+        index_fill = index_fill_ = placing.index_fill
+        index_put = index_put_ = placing.index_put
+        index_reduce = index_reduce_ = placing.index_reduce
         lgamma = lgamma_ = gamma.lgamma
+        masked_scatter = masked_scatter_ = placing.masked_scatter
         mvlgamma = mvlgamma_ = gamma.mvlgamma
         polygamma = gamma.polygamma
+        put = put_ = placing.put
         rad2deg = rad2deg_ = special.rad2deg
+        scatter_ = Contracted.scatter
+        scatter_add_ = Contracted.scatter_add
+        scatter_reduce = scatter_reduce_ = placing.scatter_reduce
+        select_scatter = placing.select_scatter
         signbit = special.signbit
         sinc = sinc_ = special.sinc
+        slice_scatter = placing.slice_scatter
         xlogy = xlogy_ = special.xlogy
 
         # `drawing` needs generators, which stand above `Tensor`.

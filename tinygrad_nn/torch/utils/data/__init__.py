@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from .._door import door
+from ..._door import door
 
 if TYPE_CHECKING:
-    from ...data import *
+    from ....data import *
 
 __getattr__, __dir__ = door(__name__, "data")

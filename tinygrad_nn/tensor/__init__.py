@@ -35,7 +35,7 @@ _METHODS: Final = {  # by file of `composed/`: methods, which are functions of t
     "statistics": "bincount corrcoef cov cross dist histc histogram renorm",
 }
 _FUNCTIONS: Final = {  # functions of the top level alone
-    "drawing": "poisson",
+    "drawing": "poisson standard_gamma",
     "ordering": "bucketize isin searchsorted",
     "scanning": "cumulative_trapezoid gradient trapezoid trapz",
     "special": "entr erfcx expit log_ndtr ndtr rsub xlog1py",

@@ -18,7 +18,7 @@ from ..tensor import Tensor, no_grad
 from ..tensor.core import check_dtype, mode
 from ..tensor.creation import as_tensor
 from ..tensor.structure import Attributes, Handle, note, replaced
-from .parameter import Buffer, Parameter, Statistic, UninitializedParameter
+from .parameter import Buffer, Parameter, Statistic, UninitializedBuffer, UninitializedParameter
 from .summary import Summary, summarize
 
 T = TypeVar("T")
@@ -580,7 +580,11 @@ class BackwardWatch:
         return changed
 
 
-OPEN: Final = (Statistic, UninitializedParameter)  # as long as they have no elements they are loaded with any
+OPEN: Final = (
+    Statistic,
+    UninitializedParameter,
+    UninitializedBuffer,
+)  # as long as they have no elements they are loaded with any
 
 
 def _replace(tensor: Tensor, value: Tensor) -> None:

@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple, Self, TypeVar
 
 from ..errors import ConfigError, GraphError, ShapeError, TraceError, UnknownName, message, printable
-from ..graph.graph import DType
-from ..support.settings import check_device, mapping, names_device, shown, typed, typed_as
+from ..support.settings import Device, mapping, shown, typed, typed_as
 from ..tensor import Tensor, no_grad
-from ..tensor.core import check_dtype, mode
+from ..tensor.convert import CLASSES, placed
+from ..tensor.core import mode
 from ..tensor.creation import as_tensor
 from ..tensor.structure import Attributes, Handle, note, replaced
 from .parameter import Buffer, Parameter, Statistic, UninitializedBuffer, UninitializedParameter
@@ -384,60 +384,39 @@ class Module:
             else:
                 parameter.grad = parameter.new_zeros(parameter.shape)
 
-    def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Parameters and buffers of a float dtype in another one: `to(dtype)`, `to(tensor)`, `to(device, dtype)`.
-        Gradients are forgotten. There is one device, the CPU.
+    def to(self, *target: Any, dtype: Any = None, device: Device = None, non_blocking: Any = False) -> Self:
+        """Parameters and buffers of a float dtype in another one, or in that of a tensor, which forgets gradients; a
+        device has to be the CPU: `model.to("cpu")`, `model.to(tg.float64)`.
         """
-        for name in ("non_blocking", "memory_format"):
-            kwargs.pop(name, None)
-        given = [*args, *kwargs.values()]
-        if unknown := set(kwargs) - {"device", "dtype", "tensor"}:
-            raise ConfigError(message("to", f"the argument {min(unknown)!r}", "device, dtype or tensor"))
-        for value in given:
-            if isinstance(value, Tensor):
-                self._cast(value.dtype)
-            elif names_device(value):
-                check_device("to", value)
-            elif value is not None and not isinstance(value, bool):
-                self._cast(check_dtype("to", value))
-        return self
-
-    def _cast(self, wanted: DType) -> Self:
-        if wanted.kind != "f":
+        wanted, _ = placed("to", target, dtype, device)
+        if wanted is not None and wanted.kind != "f":
             raise ConfigError(message("to", f"dtype {wanted.name}", "a float dtype"))
-        for tensor in (*self.parameters(), *self.buffers()):
+        for tensor in () if wanted is None else (*self.parameters(), *self.buffers()):
             if tensor.dtype.kind == "f" and tensor.dtype != wanted:
                 _replace(tensor, tensor.detach().to(wanted))
         return self
 
     def type(self, dst_type: Any) -> Self:
-        """Everything in a float dtype."""
-        return self._cast(check_dtype("type", dst_type))
+        """`to`, by another name."""
+        return self.to(CLASSES.get(dst_type, dst_type) if isinstance(dst_type, str) else dst_type)
 
     def float(self) -> Self:
         """Everything in float32."""
         return self.to("float32")
 
+    half = bfloat16 = float  # there is no smaller float
+
     def double(self) -> Self:
         """Everything in float64."""
         return self.to("float64")
 
-    def half(self) -> Self:
-        """Refused: there are float32 and float64."""
-        return self._cast(check_dtype("half", "float16"))
-
-    def bfloat16(self) -> Self:
-        """Refused: there are float32 and float64."""
-        return self._cast(check_dtype("bfloat16", "bfloat16"))
-
     def cpu(self) -> Self:
-        """This module, which is on the CPU."""
+        """This module: there is no other device."""
         return self
 
     def cuda(self, device: Any = None) -> Self:
-        """Refused: there is the CPU."""
-        check_device("cuda", "cuda" if device is None else device)
-        return self
+        """A ConfigError: there is no such device."""
+        return self.to("cuda")
 
     def _register(self, kind: str, hook: Hook, prepend: bool) -> Handle:
         if mode.recorder is not None:

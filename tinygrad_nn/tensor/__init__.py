@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from .tensor import Tensor as Tensor
 from .tensor import enable_grad as enable_grad
+from .tensor import inference_mode as inference_mode
 from .tensor import no_grad as no_grad
 from .tensor import set_grad_enabled as set_grad_enabled
 
@@ -22,6 +23,7 @@ _METHODS: Final = {  # by file of `composed/`: methods, which are functions of t
         diagonal_scatter index_copy index_fill index_put index_reduce masked_scatter put scatter_reduce select_scatter
         slice_scatter
     """,
+    "gamma": "digamma lgamma mvlgamma",
     "special": "copysign deg2rad rad2deg signbit sinc xlogy",
 }
 _FUNCTIONS: Final = {  # functions of the top level alone
@@ -29,10 +31,11 @@ _FUNCTIONS: Final = {  # functions of the top level alone
 }
 _ALONE: Final = {  # methods alone
     "drawing": "bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_",
+    "gamma": "polygamma",
 }
 _IN_PLACE: Final = """
-    copysign deg2rad index_add index_copy index_fill index_put index_reduce masked_scatter put rad2deg scatter
-    scatter_add scatter_reduce sinc xlogy
+    copysign deg2rad digamma index_add index_copy index_fill index_put index_reduce lgamma masked_scatter mvlgamma put
+    rad2deg scatter scatter_add scatter_reduce sinc xlogy
 """  # methods that there are with `_` behind their name too
 _BOTH: Final = {name: file for file, names in _METHODS.items() for name in names.split()}
 METHODS: Final = _BOTH | {name: file for file, names in _ALONE.items() for name in names.split()}

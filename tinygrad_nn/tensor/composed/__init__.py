@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..contract import Contracted
-    from . import placing, special
+    from . import gamma, placing, special
 
     class Composed(Contracted):
         """The methods that are composed of others."""
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
         index_reduce = index_reduce_ = placing.index_reduce
         masked_scatter = masked_scatter_ = placing.masked_scatter
         put = put_ = placing.put
+        digamma = digamma_ = gamma.digamma
+        lgamma = lgamma_ = gamma.lgamma
+        mvlgamma = mvlgamma_ = gamma.mvlgamma
+        polygamma = gamma.polygamma
         rad2deg = rad2deg_ = special.rad2deg
         scatter_ = Contracted.scatter
         scatter_add_ = Contracted.scatter_add

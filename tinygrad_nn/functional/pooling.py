@@ -14,7 +14,7 @@ from ..ops.index import TAKE
 from ..ops.movement import PERMUTE
 from ..ops.reduce import PEAK, PEAK_AT, SUM
 from ..support.memory import check_shape_fits
-from ..support.settings import integer, is_iterable, number
+from ..support.settings import integer, is_iterable, is_number, number
 from ..tensor import Tensor
 from ..tensor.creation import tensor
 from ..tensor.door import takes_data
@@ -250,10 +250,11 @@ def avg_pool3d(
 
 def _norms(name: str, rank: int, x: Tensor, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Tensor:
     """PyTorch's steps, so that signs and slopes at 0 are its own too."""
-    power = number(name, "norm_type", norm_type)
+    if is_number(norm_type):
+        number(name, "norm_type", norm_type, above=0)
     taps = per_axis(name, "kernel_size", kernel_size, rank, 1)
-    means = _means(name, rank, x**power, kernel_size, stride, 0, ceil_mode, True)
-    return (means.sign() * means.abs().relu() * math.prod(taps)) ** (1 / power)
+    means = _means(name, rank, x**norm_type, kernel_size, stride, 0, ceil_mode, True)
+    return (means.sign() * means.abs().relu() * math.prod(taps)) ** (1 / norm_type)
 
 
 @takes_data

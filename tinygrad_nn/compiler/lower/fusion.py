@@ -47,7 +47,7 @@ class Choice:
     operations  of an evaluation
     loads       what the loads of an evaluation cost
     far         what a vector costs more to load because of the size of the node
-    store       what a store costs: nothing where an operand with loops would be stored in its place
+    store       what a store costs: where an operand with loops would be stored in its place, less by the load of that
     """
 
     reads: float
@@ -172,8 +172,8 @@ def plan(graph: Graph, blas: int = 0, turned: Collection[Node] = ()) -> Plan:
             own = cost[node]
             often = evaluated[node] if own.operations <= CHEAP else reads[node]
             far = _far(node)
-            instead = any(operand.op.kind in HEAVY and len(users[operand]) == 1 for operand in node.inputs)
-            store = 0.0 if instead else STORE + 2 * far
+            instead = [operand for operand in node.inputs if operand.op.kind in HEAVY and len(users[operand]) == 1]
+            store = -(LOAD + _far(instead[0])) if instead else STORE + 2 * far
             choices[node] = choice = Choice(reads[node], often, own.operations, own.loads, far, store)
             if choice.is_stored is not (node in turned):
                 reasons[node] = str(choice)

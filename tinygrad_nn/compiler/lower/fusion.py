@@ -251,10 +251,18 @@ def _own_loops(node: Node) -> bool:
 
 
 def streams(node: Node, plan: Plan) -> bool:
-    """Whether a node is a sum over steps of products that are large together, but each fits the caches."""
-    if node.op is not SUM or node.inputs[0].op is not MATMUL or node.inputs[0] in plan.stored:
+    """Whether a node is a sum over steps, and over rows of what a scan leaves at each, or of products that are large
+    together, but each fits the caches.
+    """
+    if node.op is not SUM:
         return False
     product = node.inputs[0]
+    if product.op is STACKED and product.inputs[0].op is SCAN:
+        size = prod(product.shape) * product.dtype.itemsize
+        rows = node.attrs["axis"][:1] == (0,) and len(node.attrs["axis"]) > 1 and not node.attrs["keepdims"]
+        return rows and size > SECOND and node.dtype.kind == "f" and is_fixed(product.shape)
+    if product.op is not MATMUL or product in plan.stored:
+        return False
     if node.attrs != {"axis": (0,), "keepdims": False} or len(product.shape) != 3 or node.dtype.kind != "f":
         return False
     read = sum(prod(x.shape) * x.dtype.itemsize for x in product.inputs)

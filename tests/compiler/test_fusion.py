@@ -21,6 +21,7 @@ from tinygrad_nn.config import config
 from tinygrad_nn.graph.graph import Graph
 from tinygrad_nn.graph.scalar import walk
 from tinygrad_nn.ops.elementwise import WHERE
+from tinygrad_nn.ops.movement import PAD
 
 
 def planned(function: Callable[..., Any], *args: Any) -> tuple[Graph, Plan]:
@@ -128,7 +129,46 @@ def test_the_listing_has_both_sides(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     config.cache_clear()
     assert "exp: read 2 times, " in said
     assert "computed where it is read: " in said
-    assert " mul, read 2 times, " in said
+    assert " mul: read 2 times, " in said
+
+
+def test_explain_says_what_is_stored_and_why() -> None:
+    values = tg.explain(tg.jit(lambda x: (x.exp() * 2, x.exp() + 1, (x * 3) - 1, (x * 3) + x)), tg.ones(40)).values
+    assert [(one.op, one.shape, one.stored) for one in values] == [("exp", (40,), True), ("mul", (40,), False)]
+    assert all(one.why.startswith("read 2 times, ") for one in values)
+    table = tg.explain(tg.jit(lambda x: [one.sum() for one in (x * 3).sum(1, keepdim=True) / x]), tg.ones(3, 4))
+    assert "read 4 times" in str(table)
+    assert "<td>stored</td>" in table._repr_html_()
+    assert not tg.explain(tg.jit(lambda x: x + 1), tg.ones(3)).values
+
+
+def test_explain_looks_into_scans(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def step(h: tg.Tensor, x: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor]:
+        h = ((h + x).exp() * 2).log() + (h + x).exp()
+        return h, h
+
+    function = tg.jit(lambda x: tg.scan(step, tg.zeros(8), x))
+    found = tg.explain(function, tg.ones(90, 8)).values
+    assert [(one.op, one.stored) for one in found if one.why.startswith("read 2 times")] == [("exp", True)]
+    monkeypatch.setenv("TGNN_DEBUG", "4")
+    config.cache_clear()
+    tg.jit(lambda x: tg.scan(step, tg.ones(8), x))(tg.ones(90, 8))
+    monkeypatch.undo()
+    config.cache_clear()
+    assert " exp: read 2 times, " in next(line for line in capsys.readouterr().err.splitlines() if "exp: read" in line)
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes"),
+    [
+        (lambda x, w: F.conv1d(x, w, padding=2), ((3, 4, 20), (5, 4, 3))),
+        (lambda x, w: w @ x._placed((3, 5, 23), ((0, 1, 3), (0, 1, 5), (1, 1, 20))), ((3, 5, 20), (3, 4, 5))),
+    ],
+    ids=["conv", "matmul"],
+)
+def test_what_products_read_is_moved_once(function: Callable[..., Any], shapes: tuple[tuple[int, ...], ...]) -> None:
+    graph, made = planned(function, *(tg.ones(*shape) for shape in shapes))
+    assert [made.stored.get(node) for node in graph.nodes if node.op is PAD] == ["moved once for all products"]
 
 
 def operations(kernel: Kernel, name: str) -> int:

@@ -15,6 +15,7 @@ from tinygrad_nn.compiler.loopir.program import Repeat
 from tinygrad_nn.compiler.lower import fusion
 from tinygrad_nn.compiler.schedule import steps
 from tinygrad_nn.compiler.trace import trace
+from tinygrad_nn.config import config
 from tinygrad_nn.graph.graph import Graph
 from tinygrad_nn.support.pytree import flatten
 from tinygrad_nn.testing.agreement import ANYWHERE, check
@@ -100,3 +101,21 @@ def test_loops_over_the_same_steps(
     assert not outcome.problems, outcome.problems
     monkeypatch.setattr(steps, "FROM", 10**9)
     assert repeats(graph) == apart
+
+
+def test_the_loops_that_were_joined_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TGNN_DEBUG", "4")
+    config.cache_clear()
+    made = build(Job((Part(traced(same)),)), ANYWHERE, last="rows")
+    monkeypatch.undo()
+    config.cache_clear()
+    before, after = made.made["legalize"], made.program
+    ((early, others),) = steps.joined(before, after).items()
+    ((late, names),) = others.items()
+    assert early in [one.var for one in after.regions if isinstance(one, Repeat)]
+    assert late in [one.var for one in before.regions if isinstance(one, Repeat)]
+    assert [name for name in names if "sum" in name or "matmul" in name]
+    assert f"steps of {late} among those of {early}: {', '.join(names)}" in capsys.readouterr().err
+    assert not steps.joined(before, before)

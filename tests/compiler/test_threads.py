@@ -669,6 +669,48 @@ def test_a_child_has_helpers_of_its_own(eager_to_split: None, led: list[int]) ->
     assert forked(lambda: with_threads(3, lambda: Task().train(5)) == with_threads(1, lambda: Task().train(5))) == 0
 
 
+FORK = """
+import os, signal, sys, threading, time
+import numpy as np, tinygrad_nn as tg
+from tinygrad_nn.support import fork
+fork.PATIENCE = 0.1
+total, one = tg.zeros(64), tg.tensor(np.ones(64, np.float32))
+entered = threading.Event()
+
+@tg.jit
+def call(x):
+    total.assign(total + x)
+    return tg.scan(lambda h, x: ((h * h).tanh(), None), total, tg.zeros(LENGTH))[0].sum()
+
+call(one)
+def calls():
+    while True:
+        entered.set()
+        call(one)
+
+threading.Thread(target=calls, daemon=True).start()
+entered.wait()
+time.sleep(0.02)
+child = os.fork()
+if not child:
+    signal.alarm(60)  # which ends it
+    before = total.numpy().copy()
+    whole = len(set(before)) == 1
+    call(one)
+    again = float(tg.jit(lambda x: (x * 3).sum())(tg.ones(3)))
+    os._exit(0 if again == 9 and (total.numpy() == before + 1).all() and whole else 3)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system that does not fork")
+@pytest.mark.parametrize("length", [3, 3000, 100_000], ids=["short", "medium", "longer than a fork waits"])
+def test_a_fork_while_another_thread_is_in_a_call(length: int) -> None:
+    done = started(FORK.replace("LENGTH", str(length)), TGNN_QUIET="1")
+    assert not done.returncode, done.stderr
+
+
 def started(source: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A program of its own."""
     everything = {**os.environ, "PYTHONPATH": str(ROOT), **environment}

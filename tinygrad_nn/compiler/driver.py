@@ -32,7 +32,7 @@ from .image import Image, image_of, written
 from .job import Batches, Job, Part
 from .loopir.ir import BLOCK, Gemm
 from .loopir.program import Program
-from .lower.fusion import Plan
+from .lower.fusion import Decision, Plan
 from .lower.legalize import legal
 from .lower.parts import Lowered, Planned, lower_parts, plan_parts
 from .lower.training_loop import TrainingProgram, training_program
@@ -42,7 +42,7 @@ from .passes.merge import merged
 from .recall import Known, key_of, recall, remember
 from .schedule.rows import block_runs, in_blocks
 from .schedule.schedule import Schedule, schedule
-from .schedule.steps import join_steps
+from .schedule.steps import join_steps, joined
 from .target import Target
 
 RECOGNISE: Final = "recognise"  # what the seconds of a job that was recognised are called
@@ -129,6 +129,12 @@ class Compilation:
         """Which nodes of that have a buffer."""
         planned: Planned = self.made["plan"]
         return planned.plans[0]
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """Which nodes have a buffer and why, graph by graph."""
+        pairs = zip(self.job.parts, self.made["plan"].plans, strict=True)
+        return [one for part, planned in pairs for one in planned.decisions(part.graph)]
 
     @property
     def program(self) -> Program:
@@ -234,21 +240,24 @@ def may_share(one: Gemm, threads: int) -> bool:
 
 
 def _reasons(made: Compilation) -> str:
-    lines = ["-- why a node has a buffer"]
-    for part, plan in zip(made.job.parts, made.made["plan"].plans, strict=True):
-        position = {node: k for k, node in enumerate(part.graph.nodes)}
-        lines += [f"b{position[node]} {node.op.name}: {why}" for node, why in plan.stored.items()]
-        lines += [
-            f"computed where it is read: {position[node]} {node.op.name}, {choice}"
-            for node, choice in plan.choices.items()
-            if node not in plan.stored
-        ]
-    return "\n".join(lines)
+    lines = [
+        (f"in {one.body}" if one.body else "")
+        + (f"b{one.node} {one.op}" if one.stored else f"computed where it is read: {one.node} {one.op}")
+        + f": {one.why}"
+        for one in made.decisions
+    ]
+    return "\n".join(["-- why a node has a buffer", *lines])
 
 
-def _blocks(made: Compilation) -> str:
-    runs = [f"{run.var.extent} blocks of rows: {', '.join(names)}" for run, names in block_runs(made.made["rows"])]
-    return "\n".join(["-- rows", *runs]) if runs else "-- rows: in no blocks"
+def _loops(made: Compilation) -> str:
+    program: Program = made.made["legalize"]
+    lines = [
+        f"steps of {late} among those of {early}: {', '.join(names)}"
+        for early, others in joined(program, join_steps(program)).items()
+        for late, names in others.items()
+    ]
+    lines += [f"{run.var.extent} blocks of rows: {', '.join(names)}" for run, names in block_runs(made.program)]
+    return "\n".join(["-- loops joined, and in blocks of rows", *lines]) if lines else "-- rows: in no blocks"
 
 
 def _size(image: Image) -> str:
@@ -279,7 +288,7 @@ STAGES: Final = (
     Stage("lower", lambda planned, context: lower_parts(planned), Lowered.verify),
     Stage("assemble", assemble, lambda value: value.verify()),
     Stage("legalize", legalize, Program.verify),
-    Stage("rows", lambda program, context: in_blocks(join_steps(program)), Program.verify, ((4, _blocks),)),
+    Stage("rows", lambda program, context: in_blocks(join_steps(program)), Program.verify, ((4, _loops),)),
     Stage(
         "schedule",
         lambda program, context: schedule(

@@ -10,7 +10,6 @@ state of the package: a file that changed, another NumPy or LLVM, and its name i
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections import OrderedDict
 from contextlib import suppress
@@ -23,6 +22,7 @@ from typing import Final
 import numpy as np
 
 from ..errors import GraphError, MissingExtra
+from ..support.fork import new_lock
 from .blas import gemm_address
 from .codegen import cache as disk
 from .codegen import native
@@ -47,7 +47,7 @@ class Known:
     size: int = 0
 
 
-_lock: Final = threading.Lock()
+_lock: Final = new_lock()
 _known: Final[OrderedDict[str, Known]] = OrderedDict()
 
 

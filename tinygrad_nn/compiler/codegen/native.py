@@ -13,7 +13,6 @@ import platform
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +22,7 @@ from typing import Any, Final
 from ...config import config
 from ...errors import ConfigError, GraphError, message
 from ...support.extras import require
+from ...support.fork import new_lock
 from ...support.interrupt import beside
 from ..target import Target
 from . import cache as disk
@@ -62,7 +62,7 @@ class Code:
         return self
 
 
-_lock: Final = threading.Lock()
+_lock: Final = new_lock(patient=True)  # no child could enter LLVM again that a fork found inside
 _OLDER: Final = {  # a model that LLVM knows, the features that it does not have yet, and one that it has
     "avx2": ("haswell", ("avx512", "avx10", "amx"), "avx2"),
     "sse": ("nehalem", ("avx", "amx", "fma", "f16c", "xop", "vaes", "vpclmulqdq"), "sse4.2"),

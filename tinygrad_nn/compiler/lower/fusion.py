@@ -11,19 +11,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Final
+from typing import Final, NamedTuple
 
 from ...adjoint import SCAN
 from ...errors import TraceError, message
 from ...graph.graph import Graph, Node, is_fixed
 from ...ops.contract import MATMUL, count_products, inner_length, parts
-from ...ops.conv import CONV
-from ...ops.movement import BROADCAST, CAT, PAD, RESHAPE, SLICE, is_squeeze
+from ...ops.movement import BROADCAST, CAT, RESHAPE, SLICE, is_squeeze
 from ...ops.reduce import SUM
 from ...ops.rules import FLOAT64, SELECT_LIMIT, Concatenation, CountingSort, Scatter, op_cost
 from ...ops.scan import STACKED
 from ..blas import has_blas, is_large
-from ..passes.algebra import filled, triangle
+from ..passes.algebra import filled, rewrite, triangle
 from ..target import NEVER, SECOND
 
 ONCE: Final = 1.001  # times read; parts add up to a whole but for rounding
@@ -77,21 +76,54 @@ class Choice:
         return f"read {self.reads:g} times, {few:.3g} operations instead of {many:.3g}"
 
 
+class PlannedBody(NamedTuple):
+    """The body of a scan: the numbers of the outputs that are wanted, the graph of these alone, and its plan."""
+
+    left: tuple[int, ...]
+    graph: Graph
+    plan: Plan
+
+
+class Decision(NamedTuple):
+    """What became of a node of a graph, by its number there, and why; with the `body` of a scan that it stands in."""
+
+    node: int
+    op: str
+    shape: tuple[int, ...]
+    stored: bool
+    why: str
+    body: str = ""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """The nodes with a buffer, in order, with the reason; and those whose buffer must be in row-major order.
 
-    Products of `blas` multiply-adds or more are left to a BLAS. `choices` are the nodes of which cost alone decided.
+    Products of `blas` multiply-adds or more are left to a BLAS. `choices` are the nodes of which cost alone decided,
+    `bodies` the plans of scans.
     """
 
     stored: dict[Node, str]
     row_major: frozenset[Node]
     blas: int = 0
     choices: Mapping[Node, Choice] = field(default_factory=dict)
+    bodies: Mapping[Node, PlannedBody] = field(default_factory=dict)
 
     def multiplies(self, node: Node) -> bool:
         """Whether a BLAS computes a node."""
         return _multiplies(node, self.blas)
+
+    def decisions(self, graph: Graph, body: str = "") -> list[Decision]:
+        """What has a buffer, then what costs alone left without one; then those of the bodies."""
+        position = {node: k for k, node in enumerate(graph.nodes)}
+        again = [(node, str(choice)) for node, choice in self.choices.items() if node not in self.stored]
+        found = [
+            Decision(position[node], node.op.name, node.shape, node in self.stored, why, body)
+            for node, why in (*self.stored.items(), *reversed(again))
+        ]
+        for node, inner in self.bodies.items():
+            found += inner.plan.decisions(inner.graph, f"{body}b{position[node]} ")
+        return found
 
 
 def _multiplies(node: Node, blas: int) -> bool:
@@ -179,7 +211,16 @@ def plan(graph: Graph, blas: int = 0, turned: Collection[Node] = ()) -> Plan:
                 reasons[node] = str(choice)
     _limit_depth(graph, reasons)
     ordered = {node: reasons[node] for node in graph.nodes if node in reasons}
-    return Plan(ordered, frozenset(row_major), blas, choices)
+    bodies = {node: _body(node, users, blas) for node in graph.nodes if node.op is SCAN and node.attrs["length"]}
+    return Plan(ordered, frozenset(row_major), blas, choices, bodies)
+
+
+def _body(node: Node, users: Mapping[Node, list[tuple[Node, int]]], blas: int) -> PlannedBody:
+    """The body of a scan: its carries, and of the results of its steps those that are read."""
+    whole, read = node.attrs["body"], {user.attrs["k"] for user, _ in users[node] if user.op is STACKED}
+    left = tuple(k for k in range(len(whole.outputs)) if k < node.attrs["carries"] or k in read)
+    graph = rewrite(Graph.of([whole.outputs[k] for k in left], whole.inputs))
+    return PlannedBody(left, graph, plan(graph, blas))
 
 
 def is_split(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
@@ -281,13 +322,13 @@ def _demand(user: Node, argnum: int, node: Node) -> str:
         return "" if argnum < user.attrs["carries"] else "operand of a scan"
     if user.op.divides and argnum == 1 and user.dtype.kind == "i":
         return "divisors"
-    if user.op is CONV and node.op is PAD:
-        return "padded for a convolution"
+    if user.op.kind == "contract" and node.op.cost:
+        return "moved once for all products"
     if user.op.kind != "index":
         return ""
     if isinstance(user.op.emit, CountingSort):
         return "" if is_view(node) else "ordered"
-    if argnum == 1:
+    if argnum == min(1, len(user.inputs) - 1):
         return "positions"
     if argnum == 0 and not isinstance(user.op.emit, Scatter):
         return "read at positions" if node.shape[user.attrs["axis"]] > SELECT_LIMIT else ""
@@ -306,7 +347,7 @@ def _reads(user: Node, argnum: int, node: Node) -> float:
     if isinstance(user.op.emit, Scatter):
         return max(1.0, prod(user.shape) / own) if inlines(user) else 1.0
     if user.op.kind == "index":
-        length = user.inputs[0].shape[user.attrs["axis"]] if argnum == 0 else 1
+        length = user.inputs[0].shape[user.attrs["axis"]] if argnum == 0 and len(user.inputs) > 1 else 1
         return max(1.0, prod(user.shape) * min(length, SELECT_LIMIT) / own)
     if isinstance(user.op.emit, Concatenation):
         return 1.0

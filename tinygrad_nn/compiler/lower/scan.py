@@ -19,9 +19,8 @@ from ...ops.scan import STACKED
 from ..loopir.buffer_view import BufferView
 from ..loopir.ir import Affine, Buffer, Var, affine
 from ..loopir.program import Repeat, Span, shifted
-from ..passes.algebra import rewrite
 from .builder import KernelBuilder
-from .fusion import Plan, is_placeable, plan
+from .fusion import Plan, is_placeable
 from .reader import move, store
 
 
@@ -62,7 +61,7 @@ def begin(b: KernelBuilder, node: Node, name: str) -> Body | None:
     if not attrs["length"]:
         b.buffers |= {result: b.buffer(f"{name}y{k}", result, shape=result.shape) for k, result in stacked.items()}
         return None
-    body = _body(node, name, stacked, b.plan.blas)
+    body = _body(b, node, name, stacked)
     for k, (symbol, operand) in enumerate(zip(body.graph.inputs, node.inputs, strict=True)):
         if k < carries:
             _carry(b, body, k, symbol, operand)
@@ -115,16 +114,14 @@ def end(b: KernelBuilder, body: Body, inner: KernelBuilder) -> None:
     b.repeat([repeated])
 
 
-def _body(node: Node, name: str, stacked: Mapping[int, Node], blas: int) -> Body:
-    """The body with the outputs that are read."""
-    attrs = node.attrs
-    length, reverse, whole = attrs["length"], attrs["reverse"], attrs["body"]
-    left = [k for k in range(len(whole.outputs)) if k < attrs["carries"] or k in stacked]
-    graph = rewrite(Graph.of([whole.outputs[k] for k in left], whole.inputs))
+def _body(b: KernelBuilder, node: Node, name: str, stacked: Mapping[int, Node]) -> Body:
+    """The body as it was planned, with the outputs that are read."""
+    length, reverse = node.attrs["length"], node.attrs["reverse"]
+    left, graph, planned = b.plan.bodies[node]
     step = Var(f"t_{name}", length)
     at = affine(step) * -1 + (length - 1) if reverse else affine(step)
     outputs = dict(zip(left, graph.outputs, strict=True))
-    return Body(name, length, reverse, step, at, graph, plan(graph, blas), outputs, stacked)
+    return Body(name, length, reverse, step, at, graph, planned, outputs, stacked)
 
 
 def _carry(b: KernelBuilder, body: Body, k: int, symbol: Node, operand: Node) -> None:

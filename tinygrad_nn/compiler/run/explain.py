@@ -1,4 +1,5 @@
-"""Where the time of a compiled function goes, kernel by kernel: what `tg.explain` shows.
+"""Where the time of a compiled function goes, kernel by kernel, and why a value is stored or computed again: what
+`tg.explain` shows.
 
 Each kernel is compiled again by itself, inside a loop, and timed on the arena as the kernels before it leave that: an
 index must never be read where other values lie by now. So shares are those of warm caches.
@@ -7,6 +8,8 @@ index must never be read where other values lie by now. So shares are those of w
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
@@ -15,7 +18,7 @@ from typing import Any, Final
 from ...graph.scalar import FLOAT64, const, param, walk
 from ...support.tables import html_table, text_table
 from ..codegen.native import Code
-from ..driver import build_schedule
+from ..driver import Compilation, build_schedule
 from ..loopir.ir import (
     Access,
     Affine,
@@ -41,6 +44,8 @@ from ..target import Target
 
 WORK: Final = 2**22  # operations and bytes of all rounds that a kernel is timed for,
 ROUNDS: Final = 5000  # which are so many at most
+GIVEN: Final = frozenset(("input", "output", "update", "constant"))  # reasons that leave nothing to decide
+VALUES: Final = ("values", "op", "shape", "is", "because")
 HEADER: Final = ("kernel", "ops", "loops", "vector", "flops", "bytes", "ns", "share", "of peak")
 FREE: Final = frozenset(("param", "const", "bits", "from_bits"))
 
@@ -61,11 +66,25 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Value:
+    """Results of an op with one shape, so many, which are stored, or computed again where they are read, and why."""
+
+    count: int
+    op: str
+    shape: tuple[int, ...]
+    stored: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
-    """The rows of all kernels and this machine's peak in operations per second in float64; prints as a table."""
+    """The rows of all kernels, this machine's peak in operations per second in float64, and the values between what
+    comes in and what goes out of which it was decided whether they are stored; prints as two tables.
+    """
 
     rows: tuple[Row, ...]
     peak: float
+    values: tuple[Value, ...]
 
     def _lines(self) -> list[tuple[str, ...]]:
         total = sum(row.seconds for row in self.rows) or 1.0
@@ -76,7 +95,7 @@ class Explanation:
                 (
                     row.name,
                     ",".join(row.sources[:4]) + ("..." if len(row.sources) > 4 else ""),
-                    (f"{row.times} * " if row.times > 1 else "") + ("x".join(map(str, row.shape)) or "-"),
+                    (f"{row.times} * " if row.times > 1 else "") + _by(row.shape),
                     row.vector or "-",
                     str(row.flops),
                     str(row.bytes),
@@ -88,17 +107,32 @@ class Explanation:
         lines.append(("total", "", "", "", str(sum(r.flops for r in self.rows)), "", f"{1e9 * total:.0f}", "100%", ""))
         return lines
 
+    def _decided(self) -> list[tuple[str, ...]]:
+        lines = [
+            (str(one.count), one.op, _by(one.shape), "stored" if one.stored else "computed again", one.why)
+            for one in self.values
+        ]
+        return [VALUES, *lines]
+
     def __str__(self) -> str:
-        return text_table(self._lines(), range(4))
+        decided = "\n\n" + text_table(self._decided(), range(1, 5)) if self.values else ""
+        return text_table(self._lines(), range(4)) + decided
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return html_table(self._lines())
+        return html_table(self._lines()) + (html_table(self._decided()) if self.values else "")
 
 
-def explain_schedule(planned: Schedule, arena: Arena, target: Target) -> Explanation:
-    """Time the kernels of a schedule on its arena, up to a check that does not hold. The arena is left as it was."""
+def _by(lengths: Sequence[int]) -> str:
+    return "x".join(map(str, lengths)) or "-"
+
+
+def explain_stages(made: Compilation, arena: Arena) -> Explanation:
+    """Time the kernels of what was compiled on its arena, up to a check that does not hold, and list what was decided.
+    The arena is left as it was.
+    """
+    planned, target = made.schedule, made.target
     start = arena.memory.copy()
     rows = []
     rounds = times(planned.program)
@@ -110,7 +144,14 @@ def explain_schedule(planned: Schedule, arena: Arena, target: Target) -> Explana
         if once.function(arena.address):
             break
     arena.memory[...] = start
-    return Explanation(tuple(rows), peak(target))
+    return Explanation(tuple(rows), peak(target), _values(made))
+
+
+def _values(made: Compilation) -> tuple[Value, ...]:
+    """What was decided, equal ones counted: a deep model consists of equal layers."""
+    every = (one for one in made.decisions if one.why not in GIVEN)
+    counts = Counter((one.op, one.shape, one.stored, one.why) for one in every)
+    return tuple(Value(count, *one) for one, count in counts.items())
 
 
 def _seconds(planned: Schedule, position: int, arena: Arena, target: Target) -> float:

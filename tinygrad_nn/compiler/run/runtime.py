@@ -16,6 +16,7 @@ import numpy as np
 
 from ...graph.graph import NO_ATTRS, Array, Graph, Node
 from ...ops.source import CONSTANT
+from ...support.fork import new_lock
 from ..driver import build
 from ..job import Job, Part
 from ..loopir.faults import raise_fault
@@ -65,7 +66,7 @@ class Compiled:
         self.stages = build(Job((Part(graph),), arguments), own, owner)
         self.timings, self.code, self.image = self.stages.timings, self.stages.code, self.stages.image
         self.arena = self.image.arena()
-        self.lock = threading.RLock()
+        self.lock = new_lock()
         self.inputs = list(map(self.arena.view, self.image.inputs))
         self.outputs = list(map(self.arena.view, self.image.outputs))
         self.updates = list(map(self.arena.view, self.image.updates))

@@ -10,7 +10,6 @@ columns of the history.
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ import numpy as np
 
 from ...errors import GraphError, message
 from ...graph.graph import Array, tail_of
+from ...support.fork import new_lock
 from ...support.interrupt import PATIENCE, Deferred, beside
 from ...tensor.context import HANDLES
 from ..driver import build
@@ -74,7 +74,7 @@ class Training:
         self.spent = Spent(traced, times.lower + times.generate, times.machine, times.cached)
         self.function = callable_from(self.code, self.image.threads)
         self.arena = self.image.arena()
-        self.lock = threading.RLock()
+        self.lock = new_lock()
         self.view = self.arena.view
         self.bring(sets)
         parts = [job.traces[k].traced for k, _ in made.parts]

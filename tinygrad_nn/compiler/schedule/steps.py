@@ -17,7 +17,7 @@ from math import prod
 from typing import Final
 
 from ..loopir.ir import Access, Affine, Buffer, Check, Gemm, Kernel, Var, affine
-from ..loopir.program import Crew, Phase, Program, Region, Repeat, Span, When
+from ..loopir.program import Crew, Phase, Program, Region, Repeat, Span, When, spans
 from ..loopir.substitute import Substitution
 
 FROM: Final = 2**18  # bytes of what is shared: less stays in the second cache anyway
@@ -48,16 +48,33 @@ def join_steps(program: Program) -> Program:
     return replace(program, kernels=tuple(kernels), regions=regions)
 
 
+def joined(before: Program, after: Program) -> dict[Var, dict[Var, list[str]]]:
+    """The loops that others were joined with: the variable of each of those, and the names of its kernels."""
+    own = {kernel.name: around[-1] for kernel, around in _loops(before) if around}
+    found: dict[Var, dict[Var, list[str]]] = {}
+    for kernel, around in _loops(after):
+        if around and own.get(kernel.name, around[-1]) is not around[-1]:
+            found.setdefault(around[-1], {}).setdefault(own[kernel.name], []).append(kernel.name)
+    return found
+
+
+def _loops(program: Program) -> Iterator[tuple[Kernel, tuple[Var, ...]]]:
+    """The kernels with the loops around them."""
+    for span, around in spans(program.regions):
+        for kernel in program.kernels[span.start : span.stop]:
+            yield kernel, around
+
+
 def _regions(program: Program, regions: Sequence[Region], made: list[Kernel]) -> tuple[Region, ...]:
     """The regions, whose kernels are added to those that are made."""
     found: list[_Run | Other] = []
     for region in regions:
         one = _run(program, region)
-        joined = _joined(found, one) if isinstance(one, _Run) and one.var is not None else None
-        if joined is None:
+        merged = _in_earlier(found, one) if isinstance(one, _Run) and one.var is not None else None
+        if merged is None:
             found.append(one)
         else:
-            found = joined
+            found = merged
     result: list[Region] = []
     for one in found:
         if not isinstance(one, _Run):
@@ -83,7 +100,7 @@ def _run(program: Program, region: Region) -> _Run | Other:
     return region
 
 
-def _joined(found: Sequence[_Run | Other], late: _Run) -> list[_Run | Other] | None:
+def _in_earlier(found: Sequence[_Run | Other], late: _Run) -> list[_Run | Other] | None:
     """What stands before a loop, with the loop in the one before it; None where that may not be or does not pay."""
     between: list[Kernel] = []
     for at in reversed(range(len(found))):

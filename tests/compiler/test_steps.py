@@ -89,8 +89,10 @@ def repeats(graph: Graph) -> int:
 
 @pytest.mark.parametrize(
     ("function", "joined", "apart"),
-    [(gradients(False), 2, 4), (gradients(True), 2, 4), (same, 1, 2), (backwards, 1, 2), (others, 2, 2), (two, 2, 2)]
-    + [(rows, 1, 2), (first_axis, 1, 1)],
+    [
+        *((gradients(False), 2, 4), (gradients(True), 2, 4), (same, 1, 2), (backwards, 1, 2), (rows, 1, 2)),
+        *((others, 2, 2), (two, 2, 2), (first_axis, 1, 1)),
+    ],
 )
 def test_loops_over_the_same_steps(
     function: Callable[..., Any], joined: int, apart: int, monkeypatch: pytest.MonkeyPatch

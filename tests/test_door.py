@@ -33,7 +33,8 @@ def part(*shape: int) -> Any:
 INTS = np.array([0, 2, 1, 1])
 X = part(4, 3)
 BY_NAME: dict[str, Any] = {
-    "self": X, "x": X, "x1": X, "x2": part(4, 3), "target": part(4, 3), "other": part(4, 3), "end": part(4, 3),
+    "self": X, "x": X, "input": X, "input1": X, "input2": part(4, 3), "x1": X, "x2": part(4, 3),
+    "target": part(4, 3), "other": part(4, 3), "end": part(4, 3),
     "weight": part(3), "anchor": X, "positive": part(4, 3), "negative": part(4, 3), "tensor1": part(4, 3),
     "tensor2": part(4, 3), "exponent": part(4, 3), "mask": X > 0.5, "value": 0.5, "dim": 0, "index": INTS,
     "threshold": 0.5, "min": part(4, 3), "max": part(4, 3), "predictions": part(6),
@@ -59,12 +60,23 @@ CALLS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("max_pool1d", "avg_pool1d", "adaptive_max_pool1d", "adaptive_avg_pool1d"), (part(2, 3, 7), 2)),
     **dict.fromkeys(("max_pool2d", "avg_pool2d", "adaptive_max_pool2d", "adaptive_avg_pool2d"), (part(3, 7, 5), 2)),
     "layer_norm": (X, (3,), part(3), part(3)),
+    "group_norm": (part(2, 6, 4), 3, part(6), part(6)),
+    "instance_norm": (part(2, 3, 4), part(3), part(3), part(3), part(3)),
+    "local_response_norm": (part(2, 6, 4), 2),
+    "channel_shuffle": (part(2, 6, 4), 3),
+    "pixel_shuffle": (part(4, 2, 3), 2),
+    "pixel_unshuffle": (part(3, 4, 2), 2),
     "rms_norm": (X, (3,), part(3)),
     "batch_norm": (X, part(3), part(3), part(3), part(3)),
     "binary_cross_entropy": (X, part(4, 3), part(4, 3)),
-    "binary_cross_entropy_with_logits": (X, part(4, 3), part(4, 3), "mean", part(3)),
+    "binary_cross_entropy_with_logits": (X, part(4, 3), part(4, 3), None, None, "mean", part(3)),
     "cross_entropy": (X, INTS, part(3)),
     "nll_loss": (X, INTS, part(3)),
+    **dict.fromkeys(("mse_loss", "l1_loss"), (X, part(4, 3), None, None, "mean", part(4, 3))),
+    "huber_loss": (X, part(4, 3)),
+    "cosine_embedding_loss": (X, part(4, 3), np.array([1, -1, 1, 1])),
+    "multilabel_margin_loss": (X, np.array([[0, -1, 1], [2, 0, -1], [-1, 0, 0], [1, 2, 0]])),
+    "linear_cross_entropy": (X, part(5, 3), INTS),
     "multi_margin_loss": (X, INTS, 1, 1.0, part(3)),
     "gaussian_nll_loss": (X, part(4, 3), part(4, 3)),
     "threshold": (X, 0.5, 0.25),
@@ -178,11 +190,13 @@ def same(found: Any, wanted: Any, dtype: bool = True) -> None:
 
 
 def public(module: Any) -> dict[str, Callable[..., Any]]:
-    found = {name: one for name, one in vars(module).items() if inspect.isfunction(one) and not name.startswith("_")}
+    named = ((name, getattr(module, name)) for name in dir(module) if not name.startswith("_"))
+    found = {name: one for name, one in named if inspect.isfunction(one)}
     return {name: one for name, one in found.items() if one.__module__.startswith("tinygrad_nn")}
 
 
-FUNCTIONAL = {name: Call(name, one) for name, one in public(F).items() if name != "dropout"}
+DRAWN = "tinygrad_nn.functional.dropout"  # random: no two calls agree
+FUNCTIONAL = {name: Call(name, one) for name, one in public(F).items() if one.__module__ != DRAWN and name[-1] != "_"}
 LIKE = {
     one.__name__: Call(one.__name__, one)
     for one in (tg.zeros_like, tg.ones_like, tg.full_like, masked_mean, unpad_sequence)
@@ -319,7 +333,14 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
     "Embedding": (3, 2),
     "LayerNorm": (3,),
     "RMSNorm": (3,),
-    "BatchNorm1d": (3,),
+    **dict.fromkeys([f"{kind}Norm{rank}d" for kind in ("Batch", "Instance") for rank in (1, 2, 3)], (3,)),
+    "GroupNorm": (3, 6),
+    "LocalResponseNorm": (2,),
+    "MultiheadAttention": (4, 2),
+    **dict.fromkeys(("TransformerEncoderLayer", "TransformerDecoderLayer"), (4, 2, 8)),
+    "TransformerEncoder": (nn.TransformerEncoderLayer(4, 2, 8), 1),
+    "TransformerDecoder": (nn.TransformerDecoderLayer(4, 2, 8), 1),
+    "Transformer": (4, 2, 1, 1, 8),
     **dict.fromkeys([f"{kind}Pool{rank}d" for kind in POOLS for rank in (1, 2)], (2,)),
     "Threshold": (0.5, 0.25),
     "Unflatten": (0, (2, 2)),
@@ -335,6 +356,13 @@ INPUTS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("Conv2d", "ConvTranspose2d", "Unfold"), (part(3, 5, 4),)),
     "Conv3d": (part(3, 4, 3, 3),),
     "Fold": (part(8, 12),),
+    **dict.fromkeys(("BatchNorm2d", "InstanceNorm2d"), (part(2, 3, 5, 4),)),
+    **dict.fromkeys(("BatchNorm3d", "InstanceNorm3d"), (part(2, 3, 5, 4, 2),)),
+    "InstanceNorm1d": (part(2, 3, 4),),
+    **dict.fromkeys(("GroupNorm", "LocalResponseNorm"), (part(2, 6, 4),)),
+    "MultiheadAttention": (part(3, 2, 4), part(3, 2, 4), part(3, 2, 4)),
+    **dict.fromkeys(("TransformerEncoderLayer", "TransformerEncoder"), (part(3, 2, 4),)),
+    **dict.fromkeys(("TransformerDecoderLayer", "TransformerDecoder", "Transformer"), (part(3, 2, 4), part(5, 2, 4))),
     **dict.fromkeys([f"{kind}Pool1d" for kind in POOLS], (part(2, 3, 7),)),
     **dict.fromkeys([f"{kind}Pool2d" for kind in POOLS], (part(3, 7, 5),)),
     "Embedding": (INTS,),
@@ -345,6 +373,10 @@ INPUTS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("RNNCell", "GRUCell"), (X, part(4, 2))),
     "LSTMCell": (X, (part(4, 2), part(4, 2))),
     **dict.fromkeys(("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss"), (X, INTS)),
+    **{name: CALLS[function][:3] for name, function in (
+        ("CosineEmbeddingLoss", "cosine_embedding_loss"), ("MultiLabelMarginLoss", "multilabel_margin_loss"),
+    )},
+    "Softmax2d": (part(3, 5, 4),),
 }
 CONTAINERS = ("Module", "Sequential", "ModuleList", "ModuleDict", "Identity", "Activation", "Loss")
 LAYERS = [

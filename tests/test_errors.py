@@ -23,6 +23,8 @@ ALSO = {
     "DataError": ValueError,
     "FileError": OSError,
     "MissingExtra": ImportError,
+    "MissingName": AttributeError,
+    "MissingImport": ImportError,
     "ConfigError": ValueError,
     "GradcheckError": AssertionError,
 }

@@ -17,12 +17,17 @@ from .dtypes import int as int
 from .dtypes import int32 as int32
 from .dtypes import int64 as int64
 from .dtypes import long as long
+from .support.settings import device as device
+from .tensor import FUNCTIONS as _FUNCTIONS
 from .tensor import Tensor as Tensor
 from .tensor import enable_grad as enable_grad
+from .tensor import inference_mode as inference_mode
 from .tensor import no_grad as no_grad
 from .tensor import set_grad_enabled as set_grad_enabled
 from .tensor.creation import arange as arange
 from .tensor.creation import as_tensor as as_tensor
+from .tensor.creation import empty as empty
+from .tensor.creation import empty_like as empty_like
 from .tensor.creation import eye as eye
 from .tensor.creation import from_dlpack as from_dlpack
 from .tensor.creation import from_numpy as from_numpy
@@ -41,10 +46,12 @@ if _TYPE_CHECKING:
     from . import autograd as autograd
     from . import callbacks as callbacks
     from . import data as data
+    from . import distributions as distributions
     from . import functional as functional
     from . import metrics as metrics
     from . import nn as nn
     from . import optim as optim
+    from . import random as random
     from . import testing as testing
     from .anomaly import detect_anomaly as detect_anomaly
     from .autograd import Function as Function
@@ -59,16 +66,31 @@ if _TYPE_CHECKING:
     from .random import Generator as Generator
     from .random import bernoulli as bernoulli
     from .random import default_generator as default_generator
+    from .random import get_rng_state as get_rng_state
+    from .random import initial_seed as initial_seed
     from .random import manual_seed as manual_seed
+    from .random import multinomial as multinomial
+    from .random import normal as normal
     from .random import rand as rand
     from .random import rand_like as rand_like
     from .random import randint as randint
+    from .random import randint_like as randint_like
     from .random import randn as randn
     from .random import randn_like as randn_like
     from .random import randperm as randperm
+    from .random import seed as seed
+    from .random import set_rng_state as set_rng_state
     from .recompute import checkpoint as checkpoint
     from .serialize import load as load
     from .serialize import save as save
+    from .tensor.composed.gamma import digamma as digamma
+    from .tensor.composed.gamma import lgamma as lgamma
+    from .tensor.composed.gamma import mvlgamma as mvlgamma
+    from .tensor.composed.ordering import *  # noqa: F403
+    from .tensor.composed.placing import *  # noqa: F403
+    from .tensor.composed.scanning import *  # noqa: F403
+    from .tensor.composed.special import *  # noqa: F403
+    from .tensor.composed.statistics import *  # noqa: F403
     from .tensor.functions import abs as abs
     from .tensor.functions import absolute as absolute
     from .tensor.functions import acos as acos
@@ -243,6 +265,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "callbacks": "callbacks",
     "compiler": "explain get_num_threads jit set_num_threads",
     "data": "data",
+    "distributions": "distributions",
     "fitting": "fit",
     "functional": "functional",
     "history": "History",
@@ -250,7 +273,10 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "metrics": "metrics",
     "nn": "nn",
     "optim": "optim",
-    "random": "Generator bernoulli default_generator manual_seed rand rand_like randint randn randn_like randperm",
+    "random": """
+        Generator default_generator get_rng_state initial_seed manual_seed normal rand rand_like randint randint_like
+        randn randn_like random randperm seed set_rng_state
+    """,
     "recompute": "checkpoint",
     "serialize": "load save",
     "tensor.functions": """
@@ -272,7 +298,8 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "fitting.trouble": "NonFiniteWarning",
     "viz": "draw",
 }
-_LAZY = {name: module for module, names in _NAMES.items() for name in names.split()}
+_LAZY = dict.fromkeys(_FUNCTIONS, "tensor.functions")  # what `tensor/composed/` has
+_LAZY |= {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> _Any:

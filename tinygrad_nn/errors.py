@@ -61,6 +61,14 @@ class MissingExtra(TinygradError, ImportError):
     """An optional package that is not installed."""
 
 
+class MissingName(TinygradError, AttributeError):
+    """A name that PyTorch has, or that nothing has, and `tinygrad_nn.torch` has not."""
+
+
+class MissingImport(TinygradError, ImportError):
+    """Such a name in a `from` import."""
+
+
 class ConfigError(TinygradError, ValueError):
     """A setting outside its legal values."""
 

@@ -1,90 +1,33 @@
-"""Random tensors from a counter-based generator: the bits are a pure function of (seed, counter), eager and compiled
-alike.
+"""Random tensors from counter-based generators (`tensor/generator.py`): uniform, normal, whole numbers, permutations.
 
-A Generator holds its key and counter as Tensors, so a tracer sees them as state. Uniform numbers use 24 bits in
-float32 and 53 in float64; normal ones come by Box and Muller (1958).
+Every function takes `generator=` (None is the default one), and `device=` as PyTorch's do, which has to be the cpu.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from operator import index as as_int
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from .errors import ConfigError, DTypeError, ShapeError, message
-from .graph.graph import Shape
-from .ops.random import PHILOX
-from .ops.rules import FLOAT32, FLOAT64, INT64
-from .support.settings import check_kinds, is_whole, shown, typed
+from .errors import ConfigError, ShapeError, message
+from .ops.rules import FLOAT64, INT64
+from .support.settings import Device, check_device, is_whole, number, shown, typed
 from .tensor import Tensor
+from .tensor.composed import drawing
 from .tensor.core import check_dtype, constant, mode
 from .tensor.door import takes_operands
+from .tensor.generator import Generator as Generator
+from .tensor.generator import default_generator as default_generator
+from .tensor.generator import normal as standard_normal
+from .tensor.generator import source_of as source_of
+from .tensor.generator import uniform as uniform
+from .tensor.generator import working_with as working_with
 from .tensor.shape import as_shape
 
-_MASK = 0xFFFFFFFF
-
-
-class Generator:
-    """A stream of random bits.
-
-    >>> Generator(0).seed == Generator(0).seed
-    True
-    """
-
-    def __init__(self, seed: int = 0) -> None:
-        self.key = Tensor.handle(constant(np.zeros(2, np.int64)))
-        self.counter = Tensor.handle(constant(np.array(0, np.int64)))
-        self.manual_seed(seed)
-
-    def manual_seed(self, seed: int) -> Generator:
-        """Start the stream of a seed (any integer, taken modulo 2 ** 64)."""
-        if not is_whole(seed):
-            raise ConfigError(message("manual_seed", f"seed {shown(seed)}", "an integer"))
-        self.seed = as_int(seed)
-        words = [self.seed & _MASK, (self.seed >> 32) & _MASK]
-        self.key.assign(Tensor.handle(constant(np.array(words, np.int64))))  # compiled functions hold these handles
-        self.counter.assign(Tensor.handle(constant(np.array(0, np.int64))))
-        return self
-
-    def __repr__(self) -> str:
-        place = "traced" if self.counter.is_traced else int(self.counter.item())
-        return f"Generator(seed={self.seed}, counter={place})"
-
-    def bits(self, shape: Shape) -> Tensor:
-        """Fresh 32-bit words, as int32; the counter moves on by one per four words."""
-        shape = as_shape("random", (shape,))
-        words = self.key.apply(PHILOX, self.counter, shape=shape)
-        self.counter.assign(self.counter + (math.prod(shape) + 3) // 4)
-        return words
-
-    def get_state(self) -> Tensor:
-        """Key and counter as three int64 numbers."""
-        return self.key.cat_with(self.counter.reshape(1), dim=0)
-
-    def set_state(self, state: Tensor) -> None:
-        """Go on from a state."""
-        if not isinstance(state, Tensor):
-            raise DTypeError(message("set_state", f"a {type(state).__name__}", "a tensor, from get_state()"))
-        if state.shape != (3,) or state.dtype != INT64:
-            raise ShapeError(message("set_state", f"{state.shape}:{state.dtype}", "(3,):int64, from get_state()"))
-        self.key.assign(state.narrow(0, 0, 2).detach().clone())
-        self.counter.assign(state.narrow(0, 2, 1).reshape(()).detach())
-
-    def state_dict(self) -> dict[str, Any]:
-        """Seed and state, for `tg.save`."""
-        return {"seed": self.seed, "state": self.get_state()}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over a state_dict."""
-        check_kinds("Generator", state_dict, self.state_dict())
-        self.set_state(state_dict["state"])
-        self.seed = state_dict["seed"]
-
-
-default_generator = Generator(0)
+bernoulli = takes_operands(drawing.bernoulli)
+multinomial = takes_operands(drawing.multinomial)
 
 
 def order_generator(seed: int) -> Generator:
@@ -98,24 +41,57 @@ def order_generator(seed: int) -> Generator:
 
 def manual_seed(seed: int) -> Generator:
     """Seed the default generator and return it."""
-    return default_generator.manual_seed(seed)
+    return source_of(None).manual_seed(seed)
 
 
-def uniform(shape: Shape, dtype: Any, generator: Generator | None) -> Tensor:
-    """Numbers in [0, 1), all multiples of 2 ** -24 (float32) or 2 ** -53 (float64)."""
-    source = default_generator if generator is None else generator
-    if dtype == FLOAT32:
-        return ((source.bits(shape) >> 8) & 0xFFFFFF).to(FLOAT32) * 2.0**-24
-    words = source.bits((2, *shape))
-    high = ((words.narrow(0, 0, 1).reshape(shape) >> 5) & 0x7FFFFFF).to(FLOAT64)
-    low = ((words.narrow(0, 1, 1).reshape(shape) >> 6) & 0x3FFFFFF).to(FLOAT64)
-    return (high * 2.0**26 + low) * 2.0**-53
+def seed() -> int:
+    """Seed the default generator with a number that the system draws, and return that."""
+    return source_of(None).seed()
 
 
-def _float(name: str, dtype: Any) -> Any:
+def initial_seed() -> int:
+    """The seed of the default generator."""
+    return source_of(None).initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """Where the default generator is."""
+    return source_of(None).get_state()
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Let the default generator go on from a state."""
+    source_of(None).set_state(new_state)
+
+
+@contextmanager
+def fork_rng(devices: Any = (), enabled: bool = True, device_type: str = "cpu") -> Iterator[None]:
+    """Within the block the default generator goes its way; behind it, on as if nothing had been drawn.
+
+    >>> before = get_rng_state()
+    >>> with fork_rng():
+    ...     _ = rand(3)
+    >>> get_rng_state().tolist() == before.tolist()
+    True
+    """
+    state = get_rng_state() if enabled else None
+    try:
+        yield
+    finally:
+        if state is not None:
+            set_rng_state(state)
+
+
+def fresh_seed(generator: Generator | None = None) -> int:
+    """A seed for another generator, drawn from this one."""
+    return int(randint(2**53, generator=generator))
+
+
+def _float(name: str, dtype: Any, device: Any) -> Any:
     kind = mode.dtype if dtype is None else check_dtype(name, dtype)
     if kind.kind != "f":
         raise ConfigError(message(name, f"dtype {kind.name}", "a float dtype", "use randint for integers"))
+    check_device(name, device)
     return kind
 
 
@@ -124,56 +100,151 @@ def _leaf(x: Tensor, requires_grad: bool) -> Tensor:
 
 
 @typed
-def rand(*size: Any, dtype: Any = None, generator: Generator | None = None, requires_grad: bool = False) -> Tensor:
+def rand(
+    *shape: Any,
+    size: Any = None,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Uniform numbers in [0, 1)."""
-    return _leaf(uniform(as_shape("rand", size), _float("rand", dtype), generator), requires_grad)
+    lengths = as_shape("rand", shape if size is None else (size,))
+    return _leaf(uniform(lengths, _float("rand", dtype, device), generator), requires_grad)
 
 
 @typed
-def randn(*size: Any, dtype: Any = None, generator: Generator | None = None, requires_grad: bool = False) -> Tensor:
+def randn(
+    *shape: Any,
+    size: Any = None,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Normal numbers of mean 0 and variance 1."""
-    shape, kind = as_shape("randn", size), _float("randn", dtype)
-    pair = uniform((2, *shape), kind, generator)
-    u, v = pair.narrow(0, 0, 1).reshape(shape), pair.narrow(0, 1, 1).reshape(shape)
-    return _leaf(((1.0 - u).log() * -2.0).sqrt() * (v * (2.0 * math.pi)).cos(), requires_grad)
+    lengths = as_shape("randn", shape if size is None else (size,))
+    return _leaf(standard_normal(lengths, _float("randn", dtype, device), generator), requires_grad)
+
+
+@typed
+def normal(
+    mean: Tensor | float = 0.0,
+    std: Tensor | float = 1.0,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Normal numbers: of a mean and a standard deviation each where these are tensors, which broadcast; else `size` of
+    them. Raises ConfigError for a standard deviation below 0.
+
+    >>> normal(0, 1, (2, 3)).shape, normal(rand(4), 0.1).shape
+    ((2, 3), (4,))
+    """
+    given = [value for value in (mean, std) if isinstance(value, Tensor)]
+    if not given:
+        number("normal", "mean", mean), number("normal", "std", std, least=0)
+        if size is None:
+            raise ShapeError(message("normal", "two numbers and no size", "a size, or tensors"))
+        shape, kind = as_shape("normal", (size,)), _float("normal", dtype, device)
+        return _leaf(standard_normal(shape, kind, generator) * std + mean, requires_grad)
+    if size is not None:
+        raise ShapeError(message("normal", f"size {shown(size)} beside a tensor", "the shape of the tensor"))
+    check_device("normal", device)
+    scale = std.detach() if isinstance(std, Tensor) else number("normal", "std", std, least=0)
+    if isinstance(scale, Tensor) and not scale.is_traced and not bool((scale >= 0).all()):
+        raise ConfigError(message("normal", "std below 0 or NaN", "standard deviations of at least 0"))
+    centre = mean.detach() if isinstance(mean, Tensor) else mean
+    zero: Any = centre * 0.0 + scale * 0.0  # of the shape and dtype that both make
+    return _leaf(standard_normal(zero.shape, zero.dtype, generator) * scale + centre, requires_grad)
 
 
 @typed
 def randint(
-    low: int, high: int | None = None, size: Any = (), dtype: Any = INT64, generator: Generator | None = None
+    low: int = 0,
+    high: Any = None,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Device = None,
+    requires_grad: bool = False,
 ) -> Tensor:
-    """Integers in [low, high); `randint(high, size=...)` starts at 0. The bias is below (high - low) / 2 ** 53."""
+    """Integers in [low, high); `randint(high, size)` starts at 0. The bias is below (high - low) / 2 ** 53."""
+    if size is None and not (high is None or is_whole(high)):
+        high, size = None, high
     first, last = (0, low) if high is None else (low, high)
-    if not -(2**63) <= first < last <= 2**63:
+    if not is_whole(last) or not -(2**63) <= first < last <= 2**63:
         got = f"low {shown(first)} and high {shown(last)}"
         raise ConfigError(message("randint", got, "low < high, both integers of 64 bits"))
-    u = uniform(as_shape("randint", (size,)), FLOAT64, generator)
-    return ((u * float(last - first)).floor() + float(first)).to(check_dtype("randint", dtype))
+    check_device("randint", device)
+    u = uniform(as_shape("randint", (() if size is None else size,)), FLOAT64, generator)
+    drawn = (u * float(last - first)).floor() + float(first)
+    return _leaf(drawn.to(check_dtype("randint", INT64 if dtype is None else dtype)), requires_grad)
 
 
 @typed
-def randperm(n: int, generator: Generator | None = None) -> Tensor:
+def randperm(
+    n: int,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """The integers below n in random order: the stable order of n random keys."""
     if n < 0:
         raise ConfigError(message("randperm", f"n {n}", "a number that is not negative"))
-    return uniform(as_shape("randperm", (n,)), FLOAT64, generator).argsort(0)
+    check_device("randperm", device)
+    order = uniform(as_shape("randperm", (n,)), FLOAT64, generator).argsort(0)
+    return _leaf(order if dtype is None else order.to(check_dtype("randperm", dtype)), requires_grad)
 
 
 @takes_operands
-def rand_like(x: Tensor, generator: Generator | None = None) -> Tensor:
+def rand_like(
+    input: Tensor,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Uniform numbers in another tensor's shape and dtype."""
-    return rand(x.shape, dtype=x.dtype, generator=generator)
+    kind = input.dtype if dtype is None else dtype
+    return rand(input.shape, dtype=kind, generator=generator, device=device, requires_grad=requires_grad)
 
 
 @takes_operands
-def randn_like(x: Tensor, generator: Generator | None = None) -> Tensor:
+def randn_like(
+    input: Tensor,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Normal numbers in another tensor's shape and dtype."""
-    return randn(x.shape, dtype=x.dtype, generator=generator)
+    kind = input.dtype if dtype is None else dtype
+    return randn(input.shape, dtype=kind, generator=generator, device=device, requires_grad=requires_grad)
 
 
 @takes_operands
-def bernoulli(p: Tensor, generator: Generator | None = None) -> Tensor:
-    """1 with probability p, else 0, element by element. Raises ConfigError for what is no probability."""
-    if not p.is_traced and not bool(((p.detach() >= 0) & (p.detach() <= 1)).all()):
-        raise ConfigError(message("bernoulli", "values outside of [0, 1]", "probabilities"))
-    return (uniform(p.shape, p.dtype, generator) < p.detach()).to(p.dtype)
+def randint_like(
+    input: Tensor,
+    low: int,
+    high: int | None = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Integers in [low, high), or in [0, low), in another tensor's shape and dtype."""
+    kind = input.dtype if dtype is None else dtype
+    first, last = (0, low) if high is None else (low, high)
+    return randint(
+        first, last, input.shape, generator=generator, dtype=kind, device=device, requires_grad=requires_grad
+    )

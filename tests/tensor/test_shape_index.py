@@ -197,7 +197,7 @@ WRONG: list[tuple[Any, type[TinygradError], str]] = [
     ),
     (lambda: x34.index_select(0, tg.tensor([0.0])), DTypeError, "an index of dtype float32"),
     (lambda: x34.gather(0, tg.tensor([[5]])), IndexOutOfRange, r"index 5 in row 0, column 0"),
-    (lambda: x34.scatter(0, tg.tensor([[0, 1]]), tg.zeros(3)), ShapeError, "expand"),
+    (lambda: x34.scatter(0, tg.tensor([[0, 1]]), tg.zeros(3)), ShapeError, r"a source of shape \(3,\)"),
     (lambda: x34 @ x34, ShapeError, r"\[matmul\] got shapes \(3, 4\) and \(3, 4\); .*inner lengths 4 and 3 differ"),
     (lambda: x34 @ tg.tensor(1.0), ShapeError, "at least one axis each; hint: use"),
     (lambda: x34.mm(tg.zeros(4)), ShapeError, r"\[mm\] got shapes"),

@@ -195,9 +195,21 @@ def test_misuse_is_named(call: Any, error: type[TinygradError], text: str) -> No
         call()
 
 
-def test_the_class_is_not_called() -> None:
-    with pytest.raises(TypeError, match=r"use tg.tensor\(data\)"):
-        tg.Tensor([1.0])
+@pytest.mark.parametrize("data", [(), (3,), (2, 3), ([1, 2],), ((2, 3),), ([[1.5], [2]],), (np.arange(3),), (0,)])
+def test_the_class_is_called_as_torchs(data: Any) -> None:
+    ours, theirs = tg.Tensor(*data), torch.Tensor(*data)
+    assert type(ours) is tg.Tensor
+    assert (ours.shape, ours.dtype) == (theirs.shape, tg.float32)
+    if data and not isinstance(data[0], int):
+        assert ours.tolist() == theirs.tolist()
+
+
+@pytest.mark.parametrize("data", [(1.5,), (-1,), (2, "a"), (["a"],)])
+def test_the_class_refuses_what_torchs_does(data: Any) -> None:
+    with pytest.raises((TypeError, RuntimeError, ValueError)):
+        torch.Tensor(*data)
+    with pytest.raises(TinygradError, match=r"^\[Tensor\] got"):
+        tg.Tensor(*data)
 
 
 def test_public_names_are_torchs_and_the_documented_ones() -> None:

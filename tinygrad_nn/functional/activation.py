@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ..errors import ConfigError, ShapeError, message
-from ..random import Generator, uniform
 from ..tensor import Tensor
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
@@ -15,34 +15,38 @@ _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804
 
 
 @takes_data
-def relu(x: Tensor) -> Tensor:
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0), with slope 0 at 0."""
-    return x.relu()
+    result = input.relu()
+    return input._write("relu", result) if inplace else result
 
 
 @takes_data
-def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where it is positive, else slope * x."""
-    return x.where(x > 0, x * negative_slope)
+    result = input.where(input > 0, input * negative_slope)
+    return input._write("leaky_relu", result) if inplace else result
 
 
 @takes_data
-def prelu(x: Tensor, weight: Tensor) -> Tensor:
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """leaky_relu with a learned slope: one, or one per channel (axis 1)."""
-    check_floats("prelu", x, weight)
-    if weight.numel() > 1:
-        if x.ndim < 2 or weight.numel() != x.shape[1]:
-            raise ShapeError(
-                message("prelu", f"{weight.numel()} slopes for shape {x.shape}", "1, or one per channel (axis 1)")
-            )
-        weight = weight.reshape((-1, *(1,) * (x.ndim - 2)))
-    return x.where(x > 0, x * weight)
+    check_floats("prelu", input, weight)
+    if weight.numel() == 1 and weight.ndim < 2:
+        weight = weight.reshape(())
+    elif weight.ndim == 1 and input.ndim > 1 and weight.numel() == input.shape[1]:
+        weight = weight.reshape((-1, *(1,) * (input.ndim - 2)))
+    else:
+        got = f"slopes of shape {weight.shape} for shape {input.shape}"
+        raise ShapeError(message("prelu", got, "1, or one per channel (axis 1)"))
+    return input.where(input > 0, input * weight)
 
 
 @takes_data
-def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where it is positive, else alpha * (e^x - 1): Clevert et al., ICLR 2016."""
-    return x.where(x > 0, alpha * _negative_part(x).expm1())
+    result = input.where(input > 0, alpha * _negative_part(input).expm1())
+    return input._write("elu", result) if inplace else result
 
 
 def _negative_part(x: Tensor) -> Tensor:
@@ -51,159 +55,205 @@ def _negative_part(x: Tensor) -> Tensor:
 
 
 @takes_data
-def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where it is positive, else alpha * (e^(x / alpha) - 1): Barron, arXiv:1704.07483."""
-    return x.where(x > 0, alpha * (_negative_part(x) / alpha).expm1())
+    result = input.where(input > 0, alpha * (_negative_part(input) / alpha).expm1())
+    return input._write("celu", result) if inplace else result
 
 
 @takes_data
-def selu(x: Tensor) -> Tensor:
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """elu with the constants that keep mean 0 and variance 1: Klambauer et al., NeurIPS 2017."""
-    return _SELU_SCALE * elu(x, _SELU_ALPHA)
+    result = _SELU_SCALE * elu(input, _SELU_ALPHA)
+    return input._write("selu", result) if inplace else result
 
 
 @takes_data
-def gelu(x: Tensor, approximate: str = "none") -> Tensor:
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """x times the normal distribution function, or its tanh form: Hendrycks and Gimpel, arXiv:1606.08415."""
     if approximate == "tanh":
-        return 0.5 * x * (1 + (math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)).tanh())
+        return 0.5 * input * (1 + (math.sqrt(2 / math.pi) * (input + 0.044715 * input * input * input)).tanh())
     if approximate != "none":
         raise ConfigError(message("gelu", f"approximate {approximate!r}", "'none' or 'tanh'"))
-    return 0.5 * x * (1 + (x * math.sqrt(0.5)).erf())
+    return 0.5 * input * (1 + (input * math.sqrt(0.5)).erf())
 
 
 @takes_data
-def sigmoid(x: Tensor) -> Tensor:
+def sigmoid(input: Tensor) -> Tensor:
     """1 / (1 + e^-x)."""
-    return x.sigmoid()
+    return input.sigmoid()
 
 
 @takes_data
-def tanh(x: Tensor) -> Tensor:
+def tanh(input: Tensor) -> Tensor:
     """Hyperbolic tangent."""
-    return x.tanh()
+    return input.tanh()
 
 
 @takes_data
-def silu(x: Tensor) -> Tensor:
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x * sigmoid(x)."""
-    return x * x.sigmoid()
+    result = input * input.sigmoid()
+    return input._write("silu", result) if inplace else result
 
 
 @takes_data
-def mish(x: Tensor) -> Tensor:
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * tanh(softplus(x)): Misra, BMVC 2020."""
-    return x * softplus(x).tanh()
+    result = input * softplus(input).tanh()
+    return input._write("mish", result) if inplace else result
 
 
 @takes_data
-def softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + e^(beta x)) / beta; x itself where beta * x > threshold."""
-    scaled = x * beta
+    scaled = input * beta
     large = scaled > threshold
-    return x.where(large, scaled.masked_fill(large, 0.0).exp().log1p() / beta)
+    return input.where(large, scaled.masked_fill(large, 0.0).exp().log1p() / beta)
 
 
 @takes_data
-def logsigmoid(x: Tensor) -> Tensor:
+def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(x)), without overflow."""
-    return -(-x).logaddexp(0)
+    return -(-input).logaddexp(0)
 
 
 @takes_data
-def softsign(x: Tensor) -> Tensor:
+def softsign(input: Tensor) -> Tensor:
     """x / (1 + |x|)."""
-    return x / (x.abs() + 1)
+    return input / (input.abs() + 1)
 
 
 @takes_data
-def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x limited to [min_val, max_val], with slope 0 at the ends."""
-    inside = (x > min_val) & (x < max_val)
-    limited = x.detach().clamp(min_val, max_val)
-    return x.where(inside, limited)
+    inside = (input > min_val) & (input < max_val)
+    limited = input.detach().clamp(min_val, max_val)
+    result = input.where(inside, limited)
+    return input._write("hardtanh", result) if inplace else result
 
 
 @takes_data
-def relu6(x: Tensor) -> Tensor:
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """x limited to [0, 6]."""
-    return hardtanh(x, 0.0, 6.0)
+    result = hardtanh(input, 0.0, 6.0)
+    return input._write("relu6", result) if inplace else result
 
 
 @takes_data
-def hardsigmoid(x: Tensor) -> Tensor:
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """relu6(x + 3) / 6."""
-    return relu6(x + 3) / 6
+    result = relu6(input + 3) / 6
+    return input._write("hardsigmoid", result) if inplace else result
 
 
 @takes_data
-def hardswish(x: Tensor) -> Tensor:
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * relu6(x + 3) / 6: Howard et al., ICCV 2019."""
-    bent = x.masked_fill((x <= -3) | (x >= 3), 0.0)  # elsewhere the square would overflow, and its slope be NaN
-    return (bent * (bent + 3) / 6).where(x > -3, 0.0).where(x < 3, x)
+    bent = input.masked_fill(
+        (input <= -3) | (input >= 3), 0.0
+    )  # elsewhere the square would overflow, and its slope be NaN
+    result = (bent * (bent + 3) / 6).where(input > -3, 0.0).where(input < 3, input)
+    return input._write("hardswish", result) if inplace else result
 
 
 @takes_data
-def tanhshrink(x: Tensor) -> Tensor:
+def tanhshrink(input: Tensor) -> Tensor:
     """x - tanh(x)."""
-    return x - x.tanh()
+    return input - input.tanh()
 
 
 @takes_data
-def softshrink(x: Tensor, lambd: float = 0.5) -> Tensor:
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x moved toward 0 by lambd, 0 within."""
-    return (x - lambd).where(x > lambd, (x + lambd).where(x < -lambd, x * 0.0))
+    return (input - lambd).where(input > lambd, (input + lambd).where(input < -lambd, input * 0.0))
 
 
 @takes_data
-def hardshrink(x: Tensor, lambd: float = 0.5) -> Tensor:
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x, and 0 within [-lambd, lambd]."""
-    within = (x >= -lambd) & (x <= lambd)
-    return x.where((x < -lambd) | (x > lambd), (x * 0.0).masked_fill(within, 0.0))  # the slope at NaN is 0
+    within = (input >= -lambd) & (input <= lambd)
+    return input.where(
+        (input < -lambd) | (input > lambd), (input * 0.0).masked_fill(within, 0.0)
+    )  # the slope at NaN is 0
 
 
 @takes_data
-def threshold(x: Tensor, threshold: float, value: float) -> Tensor:
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x above the threshold, else value."""
-    return x.masked_fill(x <= threshold, value)
+    result = input.masked_fill(input <= threshold, value)
+    return input._write("threshold", result) if inplace else result
 
 
 @takes_data
-def glu(x: Tensor, dim: int = -1) -> Tensor:
+def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half times the sigmoid of the second: Dauphin et al., ICML 2017."""
-    length = x.shape[normal_axis("glu", dim, x.ndim)] if x.ndim else 0
+    length = input.shape[normal_axis("glu", dim, input.ndim)] if input.ndim else 0
     if length == 0 or length % 2:
-        raise ShapeError(message("glu", f"shape {x.shape} on axis {dim}", "an even length"))
-    a, b = x.chunk(2, dim)
+        raise ShapeError(message("glu", f"shape {input.shape} on axis {dim}", "an even length"))
+    a, b = input.chunk(2, dim)
     return a * b.sigmoid()
 
 
-@takes_data
-def softmax(x: Tensor, dim: int = -1) -> Tensor:
-    """e^x / sum of e^x along one axis."""
-    return x.softmax(dim)
+def _implied(input: Tensor, dim: int | None) -> int:
+    """The axis; where none is given that of PyTorch's older rule, which is not the last one of three and more."""
+    return dim if dim is not None else 0 if input.ndim in (0, 1, 3) else 1
 
 
 @takes_data
-def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """e^x / sum of e^x along one axis. Without `dim` that is axis 0 of a vector and of three axes, else axis 1."""
+    return input.softmax(_implied(input, dim), dtype)
+
+
+@takes_data
+def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """log of softmax, without overflow."""
-    return x.log_softmax(dim)
+    return input.log_softmax(_implied(input, dim), dtype)
 
 
 @takes_data
-def softmin(x: Tensor, dim: int = -1) -> Tensor:
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """softmax of -x."""
-    return (-x).softmax(dim)
+    return (-input).softmax(_implied(input, dim), dtype)
 
 
-@takes_data
-def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: Generator | None = None) -> Tensor:
-    """In training, 0 with probability p, else x / (1 - p)."""
-    if not 0 <= p <= 1:
-        raise ConfigError(message("dropout", f"p {p}", "0 <= p <= 1"))
-    if not training or p == 0:
-        return x
-    if p == 1:
-        return x * 0.0
-    kept = uniform(x.shape, x.dtype, generator) >= p
-    return x * (kept.to(x.dtype) * (1 / (1 - p)))
+# ---- written into the input ---------------------------------------------------------------------------------------
+
+
+def relu_(input: Tensor) -> Tensor:
+    """`relu` in place."""
+    return relu(input, True)
+
+
+def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """`leaky_relu` in place."""
+    return leaky_relu(input, negative_slope, True)
+
+
+def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """`elu` in place."""
+    return elu(input, alpha, True)
+
+
+def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """`celu` in place."""
+    return celu(input, alpha, True)
+
+
+def selu_(input: Tensor) -> Tensor:
+    """`selu` in place."""
+    return selu(input, True)
+
+
+def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """`hardtanh` in place."""
+    return hardtanh(input, min_val, max_val, True)
+
+
+def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
+    """`threshold` in place."""
+    return _threshold(input, threshold, value, True)
+
+
+_threshold = threshold  # which is also the name of its parameter

@@ -15,7 +15,7 @@ from ..tensor import Tensor
 from ..tensor.contract import check_floats
 from ..tensor.core import Core, broadcast_shape, constant
 from ..tensor.door import takes_data
-from .activation import dropout
+from .dropout import dropout
 
 _NAME: Final = "scaled_dot_product_attention"
 

@@ -118,15 +118,13 @@ def _conv(
     rank = int(name[4])
     steps, apart = per_axis(name, "stride", stride, rank, 1), per_axis(name, "dilation", dilation, rank, 1)
     groups = check_groups(name, groups)
-    windows = _windows(
-        name, x.node.shape, weight.node.shape, steps, padding_of(name, padding, steps), apart, groups
-    )
+    windows = _windows(name, x.node.shape, weight.node.shape, steps, padding_of(name, padding, steps), apart, groups)
     return _applied(name, x, weight, bias, windows, groups, "oc")
 
 
 @takes_data
 def conv1d(
-    x: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Ints = 1,
@@ -143,12 +141,12 @@ def conv1d(
     >>> conv1d(tg.tensor([[1.0, 2.0, 4.0]]), tg.tensor([[[1.0, -1.0]]])).tolist()
     [[-1.0, -2.0]]
     """
-    return _conv("conv1d", x, weight, bias, stride, padding, dilation, groups)
+    return _conv("conv1d", input, weight, bias, stride, padding, dilation, groups)
 
 
 @takes_data
 def conv2d(
-    x: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Ints = 1,
@@ -163,12 +161,12 @@ def conv2d(
     >>> conv2d(tg.ones(1, 3, 8, 8), tg.ones(4, 3, 3, 3), stride=(2, 1), padding="valid").shape
     (1, 4, 3, 6)
     """
-    return _conv("conv2d", x, weight, bias, stride, padding, dilation, groups)
+    return _conv("conv2d", input, weight, bias, stride, padding, dilation, groups)
 
 
 @takes_data
 def conv3d(
-    x: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Ints = 1,
@@ -179,7 +177,7 @@ def conv3d(
     """`conv1d` over three axes: (N, in, D, H, W) or (in, D, H, W) with (out, in / groups, K, K, K) to
     (N, out, D', H', W').
     """
-    return _conv("conv3d", x, weight, bias, stride, padding, dilation, groups)
+    return _conv("conv3d", input, weight, bias, stride, padding, dilation, groups)
 
 
 @lru_cache(maxsize=512)
@@ -211,9 +209,7 @@ def _transposed_windows(
         raise ShapeError(message(name, got, "at least one place on each axis", "pad less"))
     whole = (n + 2 * side for n, side in zip(lengths, sides, strict=True))
     check_shape_fits(name, (*x[: -rank - 1], weight[1] * groups, *whole))
-    return tuple(
-        Window(n, 1, -d, side, step) for n, d, side, step in zip(lengths, apart, sides, steps, strict=True)
-    )
+    return tuple(Window(n, 1, -d, side, step) for n, d, side, step in zip(lengths, apart, sides, steps, strict=True))
 
 
 def _conv_transpose(
@@ -237,7 +233,7 @@ def _conv_transpose(
 
 @takes_data
 def conv_transpose1d(
-    x: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Ints = 1,
@@ -253,12 +249,12 @@ def conv_transpose1d(
     >>> conv_transpose1d(tg.tensor([[1.0, 2.0]]), tg.ones(1, 1, 2), stride=2).tolist()
     [[1.0, 1.0, 2.0, 2.0]]
     """
-    return _conv_transpose("conv_transpose1d", x, weight, bias, stride, padding, output_padding, groups, dilation)
+    return _conv_transpose("conv_transpose1d", input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 @takes_data
 def conv_transpose2d(
-    x: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Ints = 1,
@@ -268,7 +264,7 @@ def conv_transpose2d(
     dilation: Ints = 1,
 ) -> Tensor:
     """`conv_transpose1d` over two axes: (N, in, H, W) or (in, H, W) with (in, out / groups, K, K)."""
-    return _conv_transpose("conv_transpose2d", x, weight, bias, stride, padding, output_padding, groups, dilation)
+    return _conv_transpose("conv_transpose2d", input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 # ---- unfold and fold ----------------------------------------------------------------------------------------------
@@ -302,26 +298,28 @@ def zero_padded(x: Tensor, sides: tuple[tuple[int, int], ...]) -> Tensor:
 
 
 @takes_data
-def unfold(x: Tensor, kernel_size: Ints, dilation: Ints = 1, padding: Ints = 0, stride: Ints = 1) -> Tensor:
+def unfold(input: Tensor, kernel_size: Ints, dilation: Ints = 1, padding: Ints = 0, stride: Ints = 1) -> Tensor:
     """Patches of pictures: (N, C, H, W) or (C, H, W) to (N, C * K * K, patches), as PyTorch orders them.
 
     >>> import tinygrad_nn as tg
     >>> unfold(tg.arange(4.0).reshape(1, 2, 2), 2).tolist()
     [[0.0], [1.0], [2.0], [3.0]]
     """
-    if x.ndim not in (3, 4):
-        raise ShapeError(message("unfold", f"shape {x.shape}", "(N, C, H, W) or (C, H, W)"))
-    taps, sides, windows = _patches("unfold", x.shape[:-2], x.shape[-2:], kernel_size, dilation, padding, stride)
-    seen = zero_padded(x, tuple((n, n) for n in sides)).apply(WINDOWS, windows=windows, taps=taps)
-    lead = x.ndim - 2
+    if input.ndim not in (3, 4):
+        raise ShapeError(message("unfold", f"shape {input.shape}", "(N, C, H, W) or (C, H, W)"))
+    taps, sides, windows = _patches(
+        "unfold", input.shape[:-2], input.shape[-2:], kernel_size, dilation, padding, stride
+    )
+    seen = zero_padded(input, tuple((n, n) for n in sides)).apply(WINDOWS, windows=windows, taps=taps)
+    lead = input.ndim - 2
     columns = seen.apply(PERMUTE, order=(*range(lead), lead + 2, lead + 3, lead, lead + 1))
-    shape = (*x.shape[: lead - 1], x.shape[lead - 1] * prod(taps), prod(w.length for w in windows))
+    shape = (*input.shape[: lead - 1], input.shape[lead - 1] * prod(taps), prod(w.length for w in windows))
     return columns.apply(RESHAPE, shape=shape)
 
 
 @takes_data
 def fold(
-    x: Tensor, output_size: Ints, kernel_size: Ints, dilation: Ints = 1, padding: Ints = 0, stride: Ints = 1
+    input: Tensor, output_size: Ints, kernel_size: Ints, dilation: Ints = 1, padding: Ints = 0, stride: Ints = 1
 ) -> Tensor:
     """Patches added up to pictures, the adjoint of `unfold`: (N, C * K * K, patches) or (C * K * K, patches) to
     (N, C, H, W).
@@ -331,13 +329,13 @@ def fold(
     [[[1.0, 2.0, 1.0]]]
     """
     size = per_axis("fold", "output_size", output_size, 2, 1)
-    taps, sides, windows = _patches("fold", x.shape[:-2], size, kernel_size, dilation, padding, stride)
+    taps, sides, windows = _patches("fold", input.shape[:-2], size, kernel_size, dilation, padding, stride)
     patches = tuple(w.length for w in windows)
-    if x.ndim not in (2, 3) or x.shape[-1] != prod(patches) or x.shape[-2] % prod(taps):
+    if input.ndim not in (2, 3) or input.shape[-1] != prod(patches) or input.shape[-2] % prod(taps):
         expected = f"(N, a multiple of {prod(taps)}, {prod(patches)})"
-        raise ShapeError(message("fold", f"shape {x.shape}", expected, f"there are {patches} patches of {taps}"))
-    lead = (*x.shape[:-2], x.shape[-2] // prod(taps))
-    columns = x.apply(RESHAPE, shape=(*lead, *taps, *patches))
+        raise ShapeError(message("fold", f"shape {input.shape}", expected, f"there are {patches} patches of {taps}"))
+    lead = (*input.shape[:-2], input.shape[-2] // prod(taps))
+    columns = input.apply(RESHAPE, shape=(*lead, *taps, *patches))
     k = len(lead)
     seen = columns.apply(PERMUTE, order=(*range(k), k + 2, k + 3, k, k + 1))
     wide = tuple(n + 2 * side for n, side in zip(size, sides, strict=True))

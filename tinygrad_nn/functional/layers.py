@@ -3,41 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, reduce
+from math import prod
+from operator import add
 from typing import Final
 
 from ..errors import ConfigError, ShapeError, message
 from ..ops.composite import LINEAR
 from ..ops.index import SCATTER_ADD, TAKE
 from ..ops.lookup import Called
-from ..ops.movement import RESHAPE
-from ..support.settings import number
+from ..ops.movement import PERMUTE, RESHAPE
+from ..support.settings import integer, number
 from ..tensor import Tensor, no_grad
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
 from ..tensor.shape import several
+from .padding import pad
 
 _EMBEDDING: Final = Called("embedding")
 
 
 @takes_data
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x @ weight.T + bias: (..., in) and (out, in) to (..., out).
 
     >>> import tinygrad_nn as tg
     >>> linear(tg.ones(2, 3), tg.ones(4, 3)).tolist()[0]
     [3.0, 3.0, 3.0, 3.0]
     """
-    own, stored = x.node.shape, weight.node.shape
+    own, stored = input.node.shape, weight.node.shape
     if not own or len(stored) != 2 or own[-1] != stored[1]:
         width = stored[-1] if stored else "in"
         expected = f"(..., {width}) and (out, {width})"
         raise ShapeError(
-            message("linear", f"shapes {x.shape} and {weight.shape}", expected, "the last axis holds the features")
+            message("linear", f"shapes {input.shape} and {weight.shape}", expected, "the last axis holds the features")
         )
-    if bias is not None and len(own) == 2 and x.dtype is weight.dtype is bias.dtype and bias.shape == stored[:1]:
-        return x.apply(LINEAR, weight, bias)
-    product = x._product("linear", weight, True)
+    if bias is not None and len(own) == 2 and input.dtype is weight.dtype is bias.dtype and bias.shape == stored[:1]:
+        return input.apply(LINEAR, weight, bias)
+    product = input._product("linear", weight, True)
     if bias is None:
         return product
     if bias.node.dtype is not product.node.dtype:
@@ -46,21 +49,25 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 @takes_data
-def bilinear(x1: Tensor, x2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x1 @ weight[k] @ x2 for every k: (..., in1), (..., in2) and (out, in1, in2) to (..., out)."""
-    if weight.ndim != 3 or x1.shape[:-1] != x2.shape[:-1] or (x1.shape[-1], x2.shape[-1]) != weight.shape[1:]:
-        got = f"shapes {x1.shape}, {x2.shape} and {weight.shape}"
+    if (
+        weight.ndim != 3
+        or input1.shape[:-1] != input2.shape[:-1]
+        or (input1.shape[-1], input2.shape[-1]) != weight.shape[1:]
+    ):
+        got = f"shapes {input1.shape}, {input2.shape} and {weight.shape}"
         raise ShapeError(message("bilinear", got, "(..., in1), (..., in2) and (out, in1, in2)"))
-    check_floats("bilinear", x1, x2, weight, bias)
+    check_floats("bilinear", input1, input2, weight, bias)
     out, in1, in2 = weight.shape
-    rows1, rows2 = x1.reshape((-1, in1)), x2.reshape((-1, in2))
+    rows1, rows2 = input1.reshape((-1, in1)), input2.reshape((-1, in2))
     half = rows1.matmul(weight.permute(1, 0, 2).reshape((in1, out * in2))).reshape((-1, out, in2))
-    values = (half * rows2.unsqueeze(1)).sum(-1).reshape((*x1.shape[:-1], out))
+    values = (half * rows2.unsqueeze(1)).sum(-1).reshape((*input1.shape[:-1], out))
     return values if bias is None else values + bias
 
 
 @takes_data
-def embedding(index: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
     """Rows of weight (V, E) by integer index (...): (..., E). The row `padding_idx` gets no gradient.
 
     Raises IndexOutOfRange naming row and number of an index outside of 0..V-1.
@@ -73,25 +80,25 @@ def embedding(index: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
             raise ConfigError(message("embedding", got, f"one of {weight.shape[0]} rows"))
         rows = weight.new_arange(weight.shape[0]).unsqueeze(1) == padding_idx % weight.shape[0]
         weight = weight.detach().where(rows, weight)
-    return weight.apply(TAKE, index, axis=0, called=_EMBEDDING)
+    return weight.apply(TAKE, input, axis=0, called=_EMBEDDING)
 
 
 @takes_data
-def one_hot(index: Tensor, num_classes: int = -1) -> Tensor:
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """(..., C) int64, 1 at the index; `num_classes` -1 means the largest + 1 (which reads the values).
 
     Raises IndexOutOfRange naming row and number of a label outside of 0..C-1.
     """
-    if index.dtype.kind != "i":
-        raise ConfigError(message("one_hot", f"dtype {index.dtype.name}", "integers"))
+    if tensor.dtype.kind != "i":
+        raise ConfigError(message("one_hot", f"dtype {tensor.dtype.name}", "integers"))
     if num_classes < -1:
         raise ConfigError(message("one_hot", f"num_classes {num_classes}", "the number of classes, or -1"))
     count = num_classes
     if num_classes == -1:
-        count = max(0, 1 + int(index.amax().item())) if index.numel() else 0
-    ones, place = index.long().new_ones((*index.shape, 1)), index.unsqueeze(-1)
-    axis = index.ndim
-    return ones.apply(SCATTER_ADD, place, axis=axis, shape=(*index.shape, count), called=_ones_at(axis))
+        count = max(0, 1 + int(tensor.amax().item())) if tensor.numel() else 0
+    ones, place = tensor.long().new_ones((*tensor.shape, 1)), tensor.unsqueeze(-1)
+    axis = tensor.ndim
+    return ones.apply(SCATTER_ADD, place, axis=axis, shape=(*tensor.shape, count), called=_ones_at(axis))
 
 
 @cache
@@ -113,16 +120,16 @@ def _last_axes(name: str, x: Tensor, shape: Sequence[int]) -> tuple[int, ...]:
 
 @takes_data
 def layer_norm(
-    x: Tensor,
+    input: Tensor,
     normalized_shape: Sequence[int],
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) over the last axes, times weight, plus bias."""
-    axes = _last_axes("layer_norm", x, normalized_shape)
-    check_floats("layer_norm", x, weight, bias)
-    d = x - x.mean(axes, keepdim=True)
+    axes = _last_axes("layer_norm", input, normalized_shape)
+    check_floats("layer_norm", input, weight, bias)
+    d = input - input.mean(axes, keepdim=True)
     out = d / ((d * d).mean(axes, keepdim=True) + eps).sqrt()
     out = out if weight is None else out * weight
     return out if bias is None else out + bias
@@ -130,19 +137,19 @@ def layer_norm(
 
 @takes_data
 def rms_norm(
-    x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
     """x / sqrt(mean of squares + eps) over the last axes, times weight; eps is the dtype's by default."""
-    axes = _last_axes("rms_norm", x, normalized_shape)
-    check_floats("rms_norm", x, weight)
-    small = eps if eps is not None else (2.0**-23 if x.dtype.itemsize == 4 else 2.0**-52)
-    out = x / ((x * x).mean(axes, keepdim=True) + small).sqrt()
+    axes = _last_axes("rms_norm", input, normalized_shape)
+    check_floats("rms_norm", input, weight)
+    small = eps if eps is not None else (2.0**-23 if input.dtype.itemsize == 4 else 2.0**-52)
+    out = input / ((input * input).mean(axes, keepdim=True) + small).sqrt()
     return out if weight is None else out * weight
 
 
 @takes_data
 def batch_norm(
-    x: Tensor,
+    input: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
     weight: Tensor | None = None,
@@ -156,16 +163,18 @@ def batch_norm(
     """
     if not isinstance(momentum, Tensor):
         number("batch_norm", "momentum", momentum)
-    check_floats("batch_norm", x, running_mean, running_var, weight, bias)
-    axes = (0, *range(2, x.ndim))
+    check_floats("batch_norm", input, running_mean, running_var, weight, bias)
+    axes = (0, *range(2, input.ndim))
     if training:
-        count = x.numel() // max(x.shape[1], 1)
-        if count <= 1:
-            raise ShapeError(message("batch_norm", f"shape {x.shape} in training", "more than one value per channel"))
-        mean = x.mean(axes, keepdim=True)
-        d = x - mean
+        count = prod(input.shape[:1] + input.shape[2:])
+        if count == 1 and input.numel():
+            raise ShapeError(
+                message("batch_norm", f"shape {input.shape} in training", "more than one value per channel")
+            )
+        mean = input.mean(axes, keepdim=True)
+        d = input - mean
         var = (d * d).mean(axes, keepdim=True)
-        if running_mean is not None and running_var is not None:
+        if running_mean is not None and running_var is not None and count:
             with no_grad():
                 unbiased = var.detach().reshape(-1) * (count / (count - 1))
                 running_mean.assign(running_mean * (1 - momentum) + mean.detach().reshape(-1) * momentum)
@@ -175,12 +184,124 @@ def batch_norm(
             raise ConfigError(
                 message("batch_norm", "no running statistics outside of training", "running_mean and running_var")
             )
-        d, var = x - _channels(running_mean, x), _channels(running_var, x)
+        d, var = input - _channels(running_mean, input), _channels(running_var, input)
     out = d / (var + eps).sqrt()
-    out = out if weight is None else out * _channels(weight, x)
-    return out if bias is None else out + _channels(bias, x)
+    out = out if weight is None else out * _channels(weight, input)
+    return out if bias is None else out + _channels(bias, input)
 
 
 def _channels(values: Tensor, x: Tensor) -> Tensor:
     """One value for each channel of x (axis 1)."""
     return _inside(values, (1, values.numel(), *(1,) * (x.ndim - 2)))
+
+
+@takes_data
+def group_norm(
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    """(x - mean) / sqrt(var + eps) over each of `num_groups` groups of channels (axis 1) of each sample, then a scale
+    and a shift for each channel: Wu and He, ECCV 2018.
+    """
+    check_floats("group_norm", input, weight, bias)
+    groups = integer("group_norm", "num_groups", num_groups, least=1)
+    if input.ndim < 2 or input.shape[1] % groups:
+        got = f"shape {input.shape} in {groups} groups"
+        raise ShapeError(message("group_norm", got, "(N, C, ...) with channels that the groups divide"))
+    if prod(input.shape[1:]) == groups and input.numel():
+        raise ShapeError(
+            message("group_norm", f"shape {input.shape} in {groups} groups", "more than one value in each")
+        )
+    rows = _inside(input, (input.shape[0], groups, prod(input.shape[1:]) // groups))
+    d = rows - rows.mean(2, keepdim=True)
+    out = _inside(d / ((d * d).mean(2, keepdim=True) + eps).sqrt(), input.shape)
+    out = out if weight is None else out * _channels(weight, input)
+    return out if bias is None else out + _channels(bias, input)
+
+
+@takes_data
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """(x - mean) / sqrt(var + eps) over each channel (axis 1) of each sample, whose statistics move the running ones;
+    without `use_input_stats` those stand in their place. Ulyanov, Vedaldi and Lempitsky, arXiv:1607.08022.
+    """
+    number("instance_norm", "momentum", momentum)
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    check_floats("instance_norm", input, running_mean, running_var, weight, bias)
+    count = prod(input.shape[2:])
+    if input.ndim < 3 or count == 1:
+        raise ShapeError(message("instance_norm", f"shape {input.shape}", "(N, C, ...) with more than one place"))
+    axes = tuple(range(2, input.ndim))
+    mean = input.mean(axes, keepdim=True)
+    d = input - mean
+    var = (d * d).mean(axes, keepdim=True)
+    if running_mean is not None and running_var is not None and input.numel():
+        with no_grad():
+            unbiased = var.detach().mean(0).reshape(-1) * (count / (count - 1))
+            running_mean.assign(running_mean * (1 - momentum) + mean.detach().mean(0).reshape(-1) * momentum)
+            running_var.assign(running_var * (1 - momentum) + unbiased * momentum)
+    out = d / (var + eps).sqrt()
+    out = out if weight is None else out * _channels(weight, input)
+    return out if bias is None else out + _channels(bias, input)
+
+
+@takes_data
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """x / (k + alpha * mean of squares of `size` neighbouring channels) ** beta: Krizhevsky et al., NeurIPS 2012."""
+    size = integer("local_response_norm", "size", size, least=1)
+    if input.ndim < 3:
+        raise ShapeError(message("local_response_norm", f"shape {input.shape}", "(N, C, L, ...)"))
+    if not input.numel():
+        return input
+    ends = (0, 0) * (input.ndim - 2) + (size // 2, (size - 1) // 2)
+    near = pad(input * input, ends)
+    total = reduce(add, (near.narrow(1, start, input.shape[1]) for start in range(size)))
+    return input / (total * (alpha / size) + k) ** beta
+
+
+@takes_data
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """Channels (axis 1) of several groups in turn: (N, groups * C, ...), the same shape. Zhang et al., CVPR 2018."""
+    groups = integer("channel_shuffle", "groups", groups, least=1)
+    if input.ndim < 3 or input.shape[1] % groups:
+        got = f"shape {input.shape} in {groups} groups"
+        raise ShapeError(message("channel_shuffle", got, "(N, C, ...) with channels that the groups divide"))
+    parts = _inside(input, (input.shape[0], groups, input.shape[1] // groups, *input.shape[2:]))
+    order = (0, 2, 1, *range(3, parts.ndim))
+    return _inside(parts.apply(PERMUTE, order=order), input.shape)
+
+
+@takes_data
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """Channels become places: (..., C * r * r, H, W) to (..., C, H * r, W * r). Shi et al., CVPR 2016."""
+    r = integer("pixel_shuffle", "upscale_factor", upscale_factor, least=1)
+    if input.ndim < 3 or input.shape[-3] % (r * r):
+        got = f"shape {input.shape} with upscale_factor {r}"
+        raise ShapeError(message("pixel_shuffle", got, "(..., C * r * r, H, W)"))
+    *lead, channels, height, width = input.shape
+    k = len(lead)
+    parts = _inside(input, (*lead, channels // (r * r), r, r, height, width))
+    order = (*range(k + 1), k + 3, k + 1, k + 4, k + 2)
+    return _inside(parts.apply(PERMUTE, order=order), (*lead, channels // (r * r), height * r, width * r))
+
+
+@takes_data
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """Places become channels, the inverse of `pixel_shuffle`: (..., C, H * r, W * r) to (..., C * r * r, H, W)."""
+    r = integer("pixel_unshuffle", "downscale_factor", downscale_factor, least=1)
+    if input.ndim < 3 or input.shape[-2] % r or input.shape[-1] % r:
+        got = f"shape {input.shape} with downscale_factor {r}"
+        raise ShapeError(message("pixel_unshuffle", got, "(..., C, H * r, W * r)"))
+    *lead, channels, height, width = input.shape
+    k = len(lead)
+    parts = _inside(input, (*lead, channels, height // r, r, width // r, r))
+    order = (*range(k + 1), k + 2, k + 4, k + 1, k + 3)
+    return _inside(parts.apply(PERMUTE, order=order), (*lead, channels * r * r, height // r, width // r))

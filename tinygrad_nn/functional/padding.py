@@ -22,7 +22,7 @@ _MODES: dict[str, tuple[Callable[[Any, int], Any], Callable[[int], int]]] = {
 
 
 @takes_data
-def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
     """Pad axes: `pad` holds (before, after) of the last axis, then of the one before, ..., as in PyTorch.
 
     Modes are "constant" (negative numbers cut), "reflect" (without the edge), "replicate" and "circular".
@@ -33,18 +33,20 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
     tensor([3, 2, 1, 2, 3, 2])
     """
     pad = several("pad", "padding", pad)
-    if len(pad) % 2 or len(pad) > 2 * x.ndim:
-        raise ShapeError(message("pad", f"{len(pad)} numbers for shape {x.shape}", "a pair for each of the last axes"))
+    if len(pad) % 2 or len(pad) > 2 * input.ndim:
+        raise ShapeError(
+            message("pad", f"{len(pad)} numbers for shape {input.shape}", "a pair for each of the last axes")
+        )
     if mode != "constant" and mode not in _MODES:
         raise ConfigError(message("pad", f"mode {mode!r}", "'constant', 'reflect', 'replicate' or 'circular'"))
-    result = x
+    result = input
     for k in range(len(pad) // 2):
-        axis, before, after = x.ndim - 1 - k, int(pad[2 * k]), int(pad[2 * k + 1])
+        axis, before, after = input.ndim - 1 - k, int(pad[2 * k]), int(pad[2 * k + 1])
         if (before or after) and mode == "constant":
             result = _constant(result, axis, before, after, value)
         elif before or after:
             result = _own(result, axis, before, after, mode)
-    return x.clone() if result is x else result
+    return input.clone() if result is input else result
 
 
 def _constant(x: Tensor, axis: int, before: int, after: int, value: float) -> Tensor:

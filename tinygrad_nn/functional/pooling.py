@@ -119,7 +119,7 @@ def _max_pool(
 
 @takes_data
 def max_pool1d(
-    x: Tensor,
+    input: Tensor,
     kernel_size: Ints,
     stride: Ints | None = None,
     padding: Ints = 0,
@@ -134,12 +134,12 @@ def max_pool1d(
     >>> max_pool1d(tg.tensor([[1.0, 3.0, 2.0, 2.0]]), 2).tolist()
     [[3.0, 2.0]]
     """
-    return _max_pool("max_pool1d", 1, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    return _max_pool("max_pool1d", 1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 @takes_data
 def max_pool2d(
-    x: Tensor,
+    input: Tensor,
     kernel_size: Ints,
     stride: Ints | None = None,
     padding: Ints = 0,
@@ -148,7 +148,7 @@ def max_pool2d(
     return_indices: bool = False,
 ) -> Any:
     """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, H', W'). Indices count along rows."""
-    return _max_pool("max_pool2d", 2, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    return _max_pool("max_pool2d", 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def _means(
@@ -188,7 +188,7 @@ def _counts(lines: Sizes, taps: Sizes, sides: Sizes, windows: tuple[Window, ...]
 
 @takes_data
 def avg_pool1d(
-    x: Tensor,
+    input: Tensor,
     kernel_size: Ints,
     stride: Ints | None = None,
     padding: Ints = 0,
@@ -201,12 +201,12 @@ def avg_pool1d(
     >>> avg_pool1d(tg.tensor([[1.0, 3.0, 2.0, 2.0]]), 2).tolist()
     [[2.0, 2.0]]
     """
-    return _means("avg_pool1d", 1, x, kernel_size, stride, padding, ceil_mode, count_include_pad)
+    return _means("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
 @takes_data
 def avg_pool2d(
-    x: Tensor,
+    input: Tensor,
     kernel_size: Ints,
     stride: Ints | None = None,
     padding: Ints = 0,
@@ -217,7 +217,7 @@ def avg_pool2d(
     """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, H', W'). `divisor_override` divides instead of the
     number of elements.
     """
-    return _means("avg_pool2d", 2, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _means("avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
 # ---- windows of a number that is asked for ------------------------------------------------------------------------
@@ -302,34 +302,34 @@ def _adaptive_means(name: str, rank: int, x: Tensor, output_size: Any) -> Tensor
 
 
 @takes_data
-def adaptive_max_pool1d(x: Tensor, output_size: Ints, return_indices: bool = False) -> Any:
+def adaptive_max_pool1d(input: Tensor, output_size: Ints, return_indices: bool = False) -> Any:
     """The largest of each of `output_size` windows, which cover the line: (N, C, L) or (C, L) to (N, C, output_size).
 
     >>> import tinygrad_nn as tg
     >>> adaptive_max_pool1d(tg.tensor([[1.0, 3.0, 2.0]]), 2).tolist()
     [[3.0, 3.0]]
     """
-    return _adaptive_max("adaptive_max_pool1d", 1, x, output_size, return_indices)
+    return _adaptive_max("adaptive_max_pool1d", 1, input, output_size, return_indices)
 
 
 @takes_data
-def adaptive_max_pool2d(x: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, *output_size), where None keeps an axis."""
-    return _adaptive_max("adaptive_max_pool2d", 2, x, output_size, return_indices)
+    return _adaptive_max("adaptive_max_pool2d", 2, input, output_size, return_indices)
 
 
 @takes_data
-def adaptive_avg_pool1d(x: Tensor, output_size: Ints) -> Tensor:
+def adaptive_avg_pool1d(input: Tensor, output_size: Ints) -> Tensor:
     """The mean of each of `output_size` windows, which cover the line: (N, C, L) or (C, L) to (N, C, output_size).
 
     >>> import tinygrad_nn as tg
     >>> adaptive_avg_pool1d(tg.tensor([[1.0, 3.0, 2.0]]), 2).tolist()
     [[2.0, 2.5]]
     """
-    return _adaptive_means("adaptive_avg_pool1d", 1, x, output_size)
+    return _adaptive_means("adaptive_avg_pool1d", 1, input, output_size)
 
 
 @takes_data
-def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, *output_size), where None keeps an axis."""
-    return _adaptive_means("adaptive_avg_pool2d", 2, x, output_size)
+    return _adaptive_means("adaptive_avg_pool2d", 2, input, output_size)

@@ -1,4 +1,11 @@
-"""Layers, containers, losses, initial values: torch.nn's names, shapes and state_dict keys."""
+"""Layers, containers, losses, initial values: torch.nn's names, shapes and state_dict keys.
+
+What is used seldom is loaded when it is first named.
+"""
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from . import init as init
 from . import utils as utils
@@ -18,9 +25,11 @@ from .activation import Mish as Mish
 from .activation import PReLU as PReLU
 from .activation import ReLU as ReLU
 from .activation import ReLU6 as ReLU6
+from .activation import RReLU as RReLU
 from .activation import Sigmoid as Sigmoid
 from .activation import SiLU as SiLU
 from .activation import Softmax as Softmax
+from .activation import Softmax2d as Softmax2d
 from .activation import Softmin as Softmin
 from .activation import Softplus as Softplus
 from .activation import Softshrink as Softshrink
@@ -48,6 +57,7 @@ from .linear import Identity as Identity
 from .linear import Linear as Linear
 from .loss import BCELoss as BCELoss
 from .loss import BCEWithLogitsLoss as BCEWithLogitsLoss
+from .loss import CosineEmbeddingLoss as CosineEmbeddingLoss
 from .loss import CosineSimilarity as CosineSimilarity
 from .loss import CrossEntropyLoss as CrossEntropyLoss
 from .loss import GaussianNLLLoss as GaussianNLLLoss
@@ -57,6 +67,8 @@ from .loss import KLDivLoss as KLDivLoss
 from .loss import L1Loss as L1Loss
 from .loss import MarginRankingLoss as MarginRankingLoss
 from .loss import MSELoss as MSELoss
+from .loss import MultiLabelMarginLoss as MultiLabelMarginLoss
+from .loss import MultiLabelSoftMarginLoss as MultiLabelSoftMarginLoss
 from .loss import MultiMarginLoss as MultiMarginLoss
 from .loss import NLLLoss as NLLLoss
 from .loss import PairwiseDistance as PairwiseDistance
@@ -64,9 +76,17 @@ from .loss import PoissonNLLLoss as PoissonNLLLoss
 from .loss import SmoothL1Loss as SmoothL1Loss
 from .loss import SoftMarginLoss as SoftMarginLoss
 from .loss import TripletMarginLoss as TripletMarginLoss
+from .loss import TripletMarginWithDistanceLoss as TripletMarginWithDistanceLoss
 from .module import Module as Module
 from .normalization import BatchNorm1d as BatchNorm1d
+from .normalization import BatchNorm2d as BatchNorm2d
+from .normalization import BatchNorm3d as BatchNorm3d
+from .normalization import GroupNorm as GroupNorm
+from .normalization import InstanceNorm1d as InstanceNorm1d
+from .normalization import InstanceNorm2d as InstanceNorm2d
+from .normalization import InstanceNorm3d as InstanceNorm3d
 from .normalization import LayerNorm as LayerNorm
+from .normalization import LocalResponseNorm as LocalResponseNorm
 from .normalization import RMSNorm as RMSNorm
 from .parameter import Buffer as Buffer
 from .parameter import Parameter as Parameter
@@ -88,4 +108,34 @@ from .rnn import LSTM as LSTM
 from .rnn import RNN as RNN
 from .rnn import GRUCell as GRUCell
 from .rnn import LSTMCell as LSTMCell
+from .rnn import RNNBase as RNNBase
 from .rnn import RNNCell as RNNCell
+from .rnn import RNNCellBase as RNNCellBase
+
+if _TYPE_CHECKING:
+    from .transformer import MultiheadAttention as MultiheadAttention
+    from .transformer import Transformer as Transformer
+    from .transformer import TransformerDecoder as TransformerDecoder
+    from .transformer import TransformerDecoderLayer as TransformerDecoderLayer
+    from .transformer import TransformerEncoder as TransformerEncoder
+    from .transformer import TransformerEncoderLayer as TransformerEncoderLayer
+
+_NAMES = {  # by the module that is loaded when one of them is first asked for
+    "transformer": """
+        MultiheadAttention Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
+        TransformerEncoderLayer
+    """,
+}
+_LAZY = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'tinygrad_nn.nn' has no attribute {name!r}")
+    value = getattr(_import_module(f".{_LAZY[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
-from ..errors import ConfigError, message
-from ..support.settings import choice, integer, number
+from ..errors import ConfigError, ShapeError, message
+from ..support.settings import check_device, choice, flags, integer, number
 from ..tensor import Tensor
 from ..tensor.creation import full
+from ..tensor.door import taken
 from .module import Module
 from .parameter import Parameter
 
@@ -21,7 +22,8 @@ class Activation(Module):
     def extra_repr(self) -> str:
         """The settings."""
         values = {name: getattr(self, name) for name in self.settings}
-        return ", ".join(f"{name}={value!r}" for name, value in values.items())
+        shown = [f"{name}={value!r}" for name, value in values.items()]
+        return ", ".join([*shown, "inplace=True"] if getattr(self, "inplace", False) else shown)
 
 
 def _not_zero(owner: str, name: str, value: Any) -> Any:
@@ -30,100 +32,113 @@ def _not_zero(owner: str, name: str, value: Any) -> Any:
     return value
 
 
-class ReLU(Activation):
+class _InPlace(Activation):
+    """Base of those whose only setting is whether they write to their input."""
+
+    @flags
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def extra_repr(self) -> str:
+        """As torch's."""
+        return "inplace=True" if self.inplace else ""
+
+
+class ReLU(_InPlace):
     """`functional.relu` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.relu(x)
+        return F.relu(input, self.inplace)
 
 
 class Sigmoid(Activation):
     """`functional.sigmoid` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.sigmoid(x)
+        return F.sigmoid(input)
 
 
 class Tanh(Activation):
     """`functional.tanh` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.tanh(x)
+        return F.tanh(input)
 
 
-class SiLU(Activation):
+class SiLU(_InPlace):
     """`functional.silu` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.silu(x)
+        return F.silu(input, self.inplace)
 
 
-class Mish(Activation):
+class Mish(_InPlace):
     """`functional.mish` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.mish(x)
+        return F.mish(input, self.inplace)
 
 
-class SELU(Activation):
+class SELU(_InPlace):
     """`functional.selu` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.selu(x)
+        return F.selu(input, self.inplace)
 
 
 class LogSigmoid(Activation):
     """`functional.logsigmoid` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.logsigmoid(x)
+        return F.logsigmoid(input)
 
 
 class Softsign(Activation):
     """`functional.softsign` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.softsign(x)
+        return F.softsign(input)
 
 
 class Tanhshrink(Activation):
     """`functional.tanhshrink` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.tanhshrink(x)
+        return F.tanhshrink(input)
 
 
-class ReLU6(Activation):
+class ReLU6(_InPlace):
     """`functional.relu6` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.relu6(x)
+        return F.relu6(input, self.inplace)
 
 
-class Hardsigmoid(Activation):
+class Hardsigmoid(_InPlace):
     """`functional.hardsigmoid` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.hardsigmoid(x)
+        return F.hardsigmoid(input, self.inplace)
 
 
-class Hardswish(Activation):
+class Hardswish(_InPlace):
     """`functional.hardswish` as a layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.hardswish(x)
+        return F.hardswish(input, self.inplace)
 
 
 class LeakyReLU(Activation):
@@ -131,13 +146,15 @@ class LeakyReLU(Activation):
 
     settings = ("negative_slope",)
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
+    @flags
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__()
+        self.inplace = inplace
         self.negative_slope = number("LeakyReLU", "negative_slope", negative_slope)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.leaky_relu(x, self.negative_slope)
+        return F.leaky_relu(input, self.negative_slope, self.inplace)
 
 
 class ELU(Activation):
@@ -145,13 +162,15 @@ class ELU(Activation):
 
     settings = ("alpha",)
 
-    def __init__(self, alpha: float = 1.0) -> None:
+    @flags
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
+        self.inplace = inplace
         self.alpha = number("ELU", "alpha", alpha)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.elu(x, self.alpha)
+        return F.elu(input, self.alpha, self.inplace)
 
 
 class CELU(Activation):
@@ -159,13 +178,15 @@ class CELU(Activation):
 
     settings = ("alpha",)
 
-    def __init__(self, alpha: float = 1.0) -> None:
+    @flags
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
+        self.inplace = inplace
         self.alpha = _not_zero("CELU", "alpha", alpha)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.celu(x, self.alpha)
+        return F.celu(input, self.alpha, self.inplace)
 
 
 class GELU(Activation):
@@ -177,9 +198,9 @@ class GELU(Activation):
         super().__init__()
         self.approximate = choice("GELU", "approximate", approximate, ("none", "tanh"))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.gelu(x, self.approximate)
+        return F.gelu(input, self.approximate)
 
 
 class Softplus(Activation):
@@ -192,9 +213,9 @@ class Softplus(Activation):
         self.beta = _not_zero("Softplus", "beta", beta)
         self.threshold = number("Softplus", "threshold", threshold, finite=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.softplus(x, self.beta, self.threshold)
+        return F.softplus(input, self.beta, self.threshold)
 
 
 class Hardtanh(Activation):
@@ -202,14 +223,25 @@ class Hardtanh(Activation):
 
     settings = ("min_val", "max_val")
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
+    @flags
+    def __init__(
+        self,
+        min_val: float = -1.0,
+        max_val: float = 1.0,
+        inplace: bool = False,
+        min_value: float | None = None,
+        max_value: float | None = None,
+    ) -> None:
         super().__init__()
+        self.inplace = inplace
+        min_val = min_val if min_value is None else min_value  # the older names
+        max_val = max_val if max_value is None else max_value
         self.min_val = number("Hardtanh", "min_val", min_val, finite=False)
         self.max_val = number("Hardtanh", "max_val", max_val, above=self.min_val, finite=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.hardtanh(x, self.min_val, self.max_val)
+        return F.hardtanh(input, self.min_val, self.max_val, self.inplace)
 
 
 class Softshrink(Activation):
@@ -221,9 +253,9 @@ class Softshrink(Activation):
         super().__init__()
         self.lambd = number("Softshrink", "lambd", lambd, least=0)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.softshrink(x, self.lambd)
+        return F.softshrink(input, self.lambd)
 
 
 class Hardshrink(Activation):
@@ -235,9 +267,9 @@ class Hardshrink(Activation):
         super().__init__()
         self.lambd = number("Hardshrink", "lambd", lambd)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.hardshrink(x, self.lambd)
+        return F.hardshrink(input, self.lambd)
 
 
 class Threshold(Activation):
@@ -245,14 +277,16 @@ class Threshold(Activation):
 
     settings = ("threshold", "value")
 
-    def __init__(self, threshold: float, value: float) -> None:
+    @flags
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
         super().__init__()
+        self.inplace = inplace
         self.threshold = number("Threshold", "threshold", threshold, finite=False)
         self.value = number("Threshold", "value", value, finite=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.threshold(x, self.threshold, self.value)
+        return F.threshold(input, self.threshold, self.value, self.inplace)
 
 
 class GLU(Activation):
@@ -264,9 +298,9 @@ class GLU(Activation):
         super().__init__()
         self.dim = integer("GLU", "dim", dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Half of the axis."""
-        return F.glu(x, self.dim)
+        return F.glu(input, self.dim)
 
 
 class Softmax(Activation):
@@ -274,13 +308,13 @@ class Softmax(Activation):
 
     settings = ("dim",)
 
-    def __init__(self, dim: int = -1) -> None:
+    def __init__(self, dim: int | None = None) -> None:
         super().__init__()
-        self.dim = integer("Softmax", "dim", dim)
+        self.dim = None if dim is None else integer("Softmax", "dim", dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.softmax(x, self.dim)
+        return F.softmax(input, self.dim)
 
 
 class LogSoftmax(Activation):
@@ -288,13 +322,13 @@ class LogSoftmax(Activation):
 
     settings = ("dim",)
 
-    def __init__(self, dim: int = -1) -> None:
+    def __init__(self, dim: int | None = None) -> None:
         super().__init__()
-        self.dim = integer("LogSoftmax", "dim", dim)
+        self.dim = None if dim is None else integer("LogSoftmax", "dim", dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.log_softmax(x, self.dim)
+        return F.log_softmax(input, self.dim)
 
 
 class Softmin(Activation):
@@ -302,27 +336,55 @@ class Softmin(Activation):
 
     settings = ("dim",)
 
-    def __init__(self, dim: int = -1) -> None:
+    def __init__(self, dim: int | None = None) -> None:
         super().__init__()
-        self.dim = integer("Softmin", "dim", dim)
+        self.dim = None if dim is None else integer("Softmin", "dim", dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.softmin(x, self.dim)
+        return F.softmin(input, self.dim)
+
+
+class Softmax2d(Activation):
+    """`functional.softmax` over the channels of pictures."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, H, W) or (C, H, W), the same shape."""
+        x = taken("Softmax2d", input)
+        if x.ndim not in (3, 4):
+            raise ShapeError(message("Softmax2d", f"shape {x.shape}", "(N, C, H, W) or (C, H, W)"))
+        return F.softmax(x, -3)
+
+
+class RReLU(Activation):
+    """`functional.rrelu` as a layer."""
+
+    settings = ("lower", "upper")
+
+    @flags
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
+        super().__init__()
+        self.lower = number("RReLU", "lower", lower)
+        self.upper, self.inplace = number("RReLU", "upper", upper, least=lower), inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
 
 
 class PReLU(Module):
     """`functional.prelu` with a learned slope: one, or one per channel."""
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: Any = None) -> None:
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
         self.num_parameters = num_parameters = integer("PReLU", "num_parameters", num_parameters, least=0)
         number("PReLU", "init", init)
+        check_device("PReLU", device)
         self.weight = Parameter(full((num_parameters,), float(init), dtype=dtype))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.prelu(x, self.weight)
+        return F.prelu(input, self.weight)
 
     def extra_repr(self) -> str:
         """As torch's."""

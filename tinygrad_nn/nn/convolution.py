@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from .. import functional as F
 from ..errors import ShapeError, message
 from ..functional.convolution import Sizes, check_groups, padding_of, pads, per_axis
-from ..support.settings import choice, flags, integer
+from ..support.settings import Device, choice, flags, integer
 from ..tensor import Tensor
 from ..tensor.creation import zeros
 from ..tensor.shape import Ints
@@ -87,21 +87,22 @@ class _Conv(_Convolution):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
+        device: Device = None,
         dtype: Any = None,
     ) -> None:
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, dtype, False
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """(N, in, ...) to (N, out, ...), or without N."""
         padding = self.padding
         if self.padding_mode != "zeros":
             sides = pads(padding, self.kernel_size, self.dilation)
-            x = F.pad(x, [n for side in reversed(sides) for n in side], self.padding_mode)
+            input = F.pad(input, [n for side in reversed(sides) for n in side], self.padding_mode)
             padding = (0,) * self.rank
         call = type(self).function
-        return call(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return call(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
         """As torch's."""
@@ -155,6 +156,7 @@ class _ConvTranspose(_Convolution):
         bias: bool = True,
         dilation: Ints = 1,
         padding_mode: str = "zeros",
+        device: Device = None,
         dtype: Any = None,
     ) -> None:
         name = type(self).__name__
@@ -165,13 +167,13 @@ class _ConvTranspose(_Convolution):
         )
         self.output_padding = per_axis(name, "output_padding", output_padding, self.rank, 0)
 
-    def forward(self, x: Tensor, output_size: Ints | None = None) -> Tensor:
+    def forward(self, input: Tensor, output_size: Ints | None = None) -> Tensor:
         """(N, in, ...) to (N, out, ...), or without N. `output_size` chooses among the lengths that a convolution would
         make into that of x.
         """
-        more = self.output_padding if output_size is None else self._more(x, output_size)
+        more = self.output_padding if output_size is None else self._more(input, output_size)
         call = type(self).function
-        return call(x, self.weight, self.bias, self.stride, self.padding, more, self.groups, self.dilation)
+        return call(input, self.weight, self.bias, self.stride, self.padding, more, self.groups, self.dilation)
 
     def _more(self, x: Tensor, output_size: Ints) -> Sizes:
         """The output padding that gives a size. Raises ShapeError."""
@@ -228,9 +230,9 @@ class Unfold(Module):
             per_axis("Unfold", setting, value, 2, least)
         self.kernel_size, self.dilation, self.padding, self.stride = kernel_size, dilation, padding, stride
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The patches."""
-        return F.unfold(x, self.kernel_size, self.dilation, self.padding, self.stride)
+        return F.unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
 
     def extra_repr(self) -> str:
         """As torch's."""
@@ -248,9 +250,9 @@ class Fold(Unfold):
         per_axis("Fold", "output_size", output_size, 2, 1)
         self.output_size = output_size
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The pictures."""
-        return F.fold(x, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
+        return F.fold(input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
 
     def extra_repr(self) -> str:
         """As torch's."""

@@ -22,9 +22,9 @@ class Dropout(Module):
         super().__init__()
         self.p, self.inplace = number("Dropout", "p", p, least=0, most=1), inplace
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.dropout(x, self.p, self.training)
+        return F.dropout(input, self.p, self.training)
 
     def extra_repr(self) -> str:
         """As torch's."""
@@ -39,9 +39,9 @@ class Flatten(Module):
         self.start_dim = integer("Flatten", "start_dim", start_dim)
         self.end_dim = integer("Flatten", "end_dim", end_dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same elements."""
-        return taken("Flatten", x).flatten(self.start_dim, self.end_dim)
+        return taken("Flatten", input).flatten(self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
         """As torch's."""
@@ -58,9 +58,9 @@ class Unflatten(Module):
             raise ConfigError(message("Unflatten", f"unflattened_size {shown(unflattened_size)}", "a list of sizes"))
         self.unflattened_size = tuple(integer("Unflatten", "unflattened_size", n, least=-1) for n in unflattened_size)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same elements."""
-        return taken("Unflatten", x).unflatten(self.dim, self.unflattened_size)
+        return taken("Unflatten", input).unflatten(self.dim, self.unflattened_size)
 
     def extra_repr(self) -> str:
         """As torch's."""

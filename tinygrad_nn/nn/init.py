@@ -14,7 +14,7 @@ from ..errors import ConfigError, ShapeError, message
 from ..random import Generator, rand, randn
 from ..support.settings import number, typed
 from ..tensor import Tensor, no_grad
-from ..tensor.creation import eye, full_like, tensor
+from ..tensor.creation import as_tensor, eye, full_like
 from ..tensor.door import fills
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _set(t: Tensor, value: Tensor) -> Tensor:
 
 
 @fills
-def uniform_(t: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform in [a, b).
 
     >>> import tinygrad_nn as tg
@@ -39,46 +39,51 @@ def uniform_(t: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | N
     True
     """
     number("uniform_", "b", b, least=number("uniform_", "a", a))
-    return _set(t, rand(t.shape, dtype=t.dtype, generator=generator) * (b - a) + a)
+    return _set(tensor, rand(tensor.shape, dtype=tensor.dtype, generator=generator) * (b - a) + a)
 
 
 @fills
-def normal_(t: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal of a mean and a standard deviation."""
     number("normal_", "mean", mean)
     number("normal_", "std", std, least=0)
-    return _set(t, randn(t.shape, dtype=t.dtype, generator=generator) * std + mean)
+    return _set(tensor, randn(tensor.shape, dtype=tensor.dtype, generator=generator) * std + mean)
 
 
 @fills
-def constant_(t: Tensor, val: float) -> Tensor:
+def constant_(tensor: Tensor, val: float) -> Tensor:
     """One value."""
-    return _set(t, full_like(t, val))
+    return _set(tensor, full_like(tensor, val))
 
 
 @fills
-def zeros_(t: Tensor) -> Tensor:
+def zeros_(tensor: Tensor) -> Tensor:
     """Zeros."""
-    return constant_(t, 0.0)
+    return constant_(tensor, 0.0)
 
 
 @fills
-def ones_(t: Tensor) -> Tensor:
+def ones_(tensor: Tensor) -> Tensor:
     """Ones."""
-    return constant_(t, 1.0)
+    return constant_(tensor, 1.0)
 
 
 @fills
-def eye_(t: Tensor) -> Tensor:
+def eye_(tensor: Tensor) -> Tensor:
     """The identity, of a matrix."""
-    if t.ndim != 2:
-        raise ShapeError(message("eye_", f"shape {t.shape}", "a matrix"))
-    return _set(t, eye(t.shape[0], t.shape[1], dtype=t.dtype))
+    if tensor.ndim != 2:
+        raise ShapeError(message("eye_", f"shape {tensor.shape}", "a matrix"))
+    return _set(tensor, eye(tensor.shape[0], tensor.shape[1], dtype=tensor.dtype))
 
 
 @fills
 def trunc_normal_(
-    t: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Generator | None = None
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Normal, limited to [a, b]: values outside are drawn again."""
     number("trunc_normal_", "mean", mean)
@@ -88,11 +93,11 @@ def trunc_normal_(
     if low > 4 or high < -4 or high - low < 1e-3:  # one draw of ten thousand would be kept, or fewer
         got = f"limits {a} and {b} for mean {mean} and std {std}"
         raise ConfigError(message("trunc_normal_", got, "limits around the mean, wide enough to meet"))
-    values = randn(t.shape, dtype=t.dtype, generator=generator) * std + mean
+    values = randn(tensor.shape, dtype=tensor.dtype, generator=generator) * std + mean
     while bool(((values < a) | (values > b)).any()):
-        again = randn(t.shape, dtype=t.dtype, generator=generator) * std + mean
+        again = randn(tensor.shape, dtype=tensor.dtype, generator=generator) * std + mean
         values = again.where((values < a) | (values > b), values)
-    return _set(t, values)
+    return _set(tensor, values)
 
 
 def _fans(name: str, t: Tensor) -> tuple[int, int]:
@@ -126,18 +131,18 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 @fills
 @typed
-def xavier_uniform_(t: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform with variance gain**2 * 2 / (fan_in + fan_out)."""
-    bound = number("xavier_uniform_", "gain", gain) * math.sqrt(6 / sum(_fans("xavier_uniform_", t)))
-    return uniform_(t, -bound, bound, generator)
+    bound = number("xavier_uniform_", "gain", gain) * math.sqrt(6 / sum(_fans("xavier_uniform_", tensor)))
+    return uniform_(tensor, -bound, bound, generator)
 
 
 @fills
 @typed
-def xavier_normal_(t: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with variance gain**2 * 2 / (fan_in + fan_out)."""
     gain = number("xavier_normal_", "gain", gain)
-    return normal_(t, 0.0, gain * math.sqrt(2 / sum(_fans("xavier_normal_", t))), generator)
+    return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(_fans("xavier_normal_", tensor))), generator)
 
 
 def _kaiming(name: str, t: Tensor, a: float, mode: FanMode, nonlinearity: str) -> float:
@@ -150,42 +155,42 @@ def _kaiming(name: str, t: Tensor, a: float, mode: FanMode, nonlinearity: str) -
 @fills
 @typed
 def kaiming_uniform_(
-    t: Tensor,
+    tensor: Tensor,
     a: float = 0.0,
     mode: FanMode = "fan_in",
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> Tensor:
     """Uniform with variance gain**2 / fan."""
-    bound = math.sqrt(3) * _kaiming("kaiming_uniform_", t, a, mode, nonlinearity)
-    return uniform_(t, -bound, bound, generator)
+    bound = math.sqrt(3) * _kaiming("kaiming_uniform_", tensor, a, mode, nonlinearity)
+    return uniform_(tensor, -bound, bound, generator)
 
 
 @fills
 @typed
 def kaiming_normal_(
-    t: Tensor,
+    tensor: Tensor,
     a: float = 0.0,
     mode: FanMode = "fan_in",
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> Tensor:
     """Normal with variance gain**2 / fan."""
-    return normal_(t, 0.0, _kaiming("kaiming_normal_", t, a, mode, nonlinearity), generator)
+    return normal_(tensor, 0.0, _kaiming("kaiming_normal_", tensor, a, mode, nonlinearity), generator)
 
 
 @fills
 @typed
-def orthogonal_(t: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Rows (or columns, whichever are fewer) orthonormal, times gain: the Q of a random matrix."""
-    if t.ndim < 2:
-        raise ShapeError(message("orthogonal_", f"shape {t.shape}", "two axes or more"))
+    if tensor.ndim < 2:
+        raise ShapeError(message("orthogonal_", f"shape {tensor.shape}", "two axes or more"))
     gain = number("orthogonal_", "gain", gain)
-    rows, columns = t.shape[0], math.prod(t.shape[1:])
+    rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
     random = randn(max(rows, columns), min(rows, columns), dtype="float64", generator=generator).numpy()
     q, r = np.linalg.qr(random)
     q = q * np.sign(np.diag(r))  # makes the distribution uniform
-    return _set(t, tensor((gain * (q if rows >= columns else q.T)).reshape(t.shape)))
+    return _set(tensor, as_tensor((gain * (q if rows >= columns else q.T)).reshape(tensor.shape)))
 
 
 @typed

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import functional as F
 from ..errors import ConfigError, message
-from ..support.settings import flags, integer
+from ..support.settings import Device, flags, integer
 from ..tensor import Tensor, no_grad
 from ..tensor.creation import zeros
 from . import init
@@ -21,9 +21,9 @@ class Identity(Module):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same tensor."""
-        return x
+        return input
 
 
 class Linear(Module):
@@ -37,7 +37,9 @@ class Linear(Module):
     bias: Parameter | None
 
     @flags
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: Any = None) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, device: Device = None, dtype: Any = None
+    ) -> None:
         super().__init__()
         self.in_features = in_features = integer("Linear", "in_features", in_features, least=0)
         self.out_features = out_features = integer("Linear", "out_features", out_features, least=0)
@@ -48,9 +50,9 @@ class Linear(Module):
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """One matrix product over the last axis."""
-        return F.linear(x, self.weight, self.bias)
+        return F.linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """As torch's."""
@@ -64,7 +66,13 @@ class Bilinear(Module):
 
     @flags
     def __init__(
-        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, dtype: Any = None
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Device = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         self.in1_features = in1_features = integer("Bilinear", "in1_features", in1_features, least=1)
@@ -78,9 +86,9 @@ class Bilinear(Module):
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
         """(..., in1) and (..., in2) to (..., out)."""
-        return F.bilinear(x1, x2, self.weight, self.bias)
+        return F.bilinear(input1, input2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """As torch's."""
@@ -109,9 +117,9 @@ class Embedding(Module):
                 rows = self.weight.new_arange(num_embeddings).unsqueeze(1) == padding_idx
                 self.weight.assign(self.weight.masked_fill(rows, 0))
 
-    def forward(self, index: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """index (...) to (..., embedding_dim)."""
-        return F.embedding(index, self.weight, self.padding_idx)
+        return F.embedding(input, self.weight, self.padding_idx)
 
     def extra_repr(self) -> str:
         """As torch's."""

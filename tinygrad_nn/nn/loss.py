@@ -5,11 +5,12 @@ Settings that are tensors (class weights) become buffers, so they move with the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from .. import functional as F
 from ..errors import ConfigError, message
+from ..functional.loss import by_flags
 from ..support.settings import choice, flags, integer, number, shown
 from ..tensor import Tensor
 from ..tensor.creation import as_tensor
@@ -31,9 +32,15 @@ class Loss(Module):
 
     reductions: ClassVar[tuple[str, ...]] = ("mean", "sum", "none")
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, size_average: Any = None, reduce: Any = None, **settings: Any) -> None:
         super().__init__()
         owner = type(self).__name__
+        for flag, given in (("size_average", size_average), ("reduce", reduce)):
+            if given is not None and not isinstance(given, bool):
+                hint = f"write reduction={given!r}" if isinstance(given, str) else "write reduction='mean'"
+                raise ConfigError(message(owner, f"{flag} {shown(given)}", "True, False or None", hint))
+        if "reduction" in settings:
+            settings["reduction"] = by_flags(settings["reduction"], size_average, reduce)
         self._names = tuple(settings)
         if "reduction" in settings:
             choice(owner, "reduction", settings["reduction"], self.reductions)
@@ -56,34 +63,39 @@ class Loss(Module):
 class MSELoss(Loss):
     """`functional.mse_loss` as a layer."""
 
-    def __init__(self, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    @flags
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
+        super().__init__(size_average=size_average, reduce=reduce, reduction=reduction)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.mse_loss(x, target, **self.settings())
+        return F.mse_loss(input, target, **self.settings())
 
 
 class L1Loss(Loss):
     """`functional.l1_loss` as a layer."""
 
-    def __init__(self, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    @flags
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
+        super().__init__(size_average=size_average, reduce=reduce, reduction=reduction)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.l1_loss(x, target, **self.settings())
+        return F.l1_loss(input, target, **self.settings())
 
 
 class SmoothL1Loss(Loss):
     """`functional.smooth_l1_loss` as a layer."""
 
-    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
-        super().__init__(reduction=reduction, beta=beta)
+    @flags
+    def __init__(
+        self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean", beta: float = 1.0
+    ) -> None:
+        super().__init__(size_average=size_average, reduce=reduce, reduction=reduction, beta=beta)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.smooth_l1_loss(x, target, **self.settings())
+        return F.smooth_l1_loss(input, target, **self.settings())
 
 
 class HuberLoss(Loss):
@@ -92,59 +104,96 @@ class HuberLoss(Loss):
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction=reduction, delta=delta)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.huber_loss(x, target, **self.settings())
+        return F.huber_loss(input, target, **self.settings())
 
 
 class BCELoss(Loss):
     """`functional.binary_cross_entropy` as a layer."""
 
-    def __init__(self, weight: Tensor | None = None, reduction: str = "mean") -> None:
-        super().__init__(weight=weight, reduction=reduction)
+    @flags
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(weight=weight, size_average=size_average, reduce=reduce, reduction=reduction)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.binary_cross_entropy(x, target, **self.settings())
+        return F.binary_cross_entropy(input, target, **self.settings())
 
 
 class BCEWithLogitsLoss(Loss):
     """`functional.binary_cross_entropy_with_logits` as a layer."""
 
-    def __init__(self, weight: Tensor | None = None, reduction: str = "mean", pos_weight: Tensor | None = None) -> None:
-        super().__init__(weight=weight, reduction=reduction, pos_weight=pos_weight)
+    @flags
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        pos_weight: Tensor | None = None,
+    ) -> None:
+        super().__init__(
+            weight=weight, size_average=size_average, reduce=reduce, reduction=reduction, pos_weight=pos_weight
+        )
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.binary_cross_entropy_with_logits(x, target, **self.settings())
+        return F.binary_cross_entropy_with_logits(input, target, **self.settings())
 
 
 class CrossEntropyLoss(Loss):
     """`functional.cross_entropy` as a layer."""
 
+    @flags
     def __init__(
         self,
         weight: Tensor | None = None,
+        size_average: bool | None = None,
         ignore_index: int = -100,
+        reduce: bool | None = None,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing)
+        super().__init__(
+            weight=weight,
+            ignore_index=ignore_index,
+            size_average=size_average,
+            reduce=reduce,
+            reduction=reduction,
+            label_smoothing=label_smoothing,
+        )
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.cross_entropy(x, target, **self.settings())
+        return F.cross_entropy(input, target, **self.settings())
 
 
 class NLLLoss(Loss):
     """`functional.nll_loss` as a layer."""
 
-    def __init__(self, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean") -> None:
-        super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
+    @flags
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        ignore_index: int = -100,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(
+            weight=weight, ignore_index=ignore_index, size_average=size_average, reduce=reduce, reduction=reduction
+        )
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.nll_loss(x, target, **self.settings())
+        return F.nll_loss(input, target, **self.settings())
 
 
 class KLDivLoss(Loss):
@@ -153,82 +202,116 @@ class KLDivLoss(Loss):
     reductions = ("mean", "sum", "none", "batchmean")
 
     @flags
-    def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
-        super().__init__(reduction=reduction, log_target=log_target)
+    def __init__(
+        self,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        log_target: bool = False,
+    ) -> None:
+        super().__init__(size_average=size_average, reduce=reduce, reduction=reduction, log_target=log_target)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.kl_div(x, target, **self.settings())
+        return F.kl_div(input, target, **self.settings())
 
 
 class PoissonNLLLoss(Loss):
     """`functional.poisson_nll_loss` as a layer."""
 
     @flags
-    def __init__(self, log_input: bool = True, full: bool = False, eps: float = 1e-8, reduction: str = "mean") -> None:
-        super().__init__(log_input=log_input, full=full, eps=eps, reduction=reduction)
+    def __init__(
+        self,
+        log_input: bool = True,
+        full: bool = False,
+        size_average: bool | None = None,
+        eps: float = 1e-8,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(
+            log_input=log_input, full=full, eps=eps, size_average=size_average, reduce=reduce, reduction=reduction
+        )
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, log_input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.poisson_nll_loss(x, target, **self.settings())
+        return F.poisson_nll_loss(log_input, target, **{**self.settings(), "log_input": self.log_input})
 
 
 class HingeEmbeddingLoss(Loss):
     """`functional.hinge_embedding_loss` as a layer."""
 
-    def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
-        super().__init__(margin=margin, reduction=reduction)
+    @flags
+    def __init__(
+        self, margin: float = 1.0, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+    ) -> None:
+        super().__init__(margin=margin, size_average=size_average, reduce=reduce, reduction=reduction)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.hinge_embedding_loss(x, target, **self.settings())
+        return F.hinge_embedding_loss(input, target, **self.settings())
 
 
 class SoftMarginLoss(Loss):
     """`functional.soft_margin_loss` as a layer."""
 
-    def __init__(self, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    @flags
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
+        super().__init__(size_average=size_average, reduce=reduce, reduction=reduction)
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.soft_margin_loss(x, target, **self.settings())
+        return F.soft_margin_loss(input, target, **self.settings())
 
 
 class MultiMarginLoss(Loss):
     """`functional.multi_margin_loss` as a layer."""
 
-    def __init__(self, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, reduction: str = "mean") -> None:
+    @flags
+    def __init__(
+        self,
+        p: int = 1,
+        margin: float = 1.0,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
         if not isinstance(p, (int, float)) or p not in (1, 2):
             raise ConfigError(message("MultiMarginLoss", f"p {shown(p)}", "1 or 2"))
-        super().__init__(p=p, margin=margin, weight=weight, reduction=reduction)
+        super().__init__(
+            p=p, margin=margin, weight=weight, size_average=size_average, reduce=reduce, reduction=reduction
+        )
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.multi_margin_loss(x, target, **self.settings())
+        return F.multi_margin_loss(input, target, **self.settings())
 
 
 class GaussianNLLLoss(Loss):
     """`functional.gaussian_nll_loss` as a layer."""
 
     @flags
-    def __init__(self, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
+    def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         super().__init__(full=full, eps=eps, reduction=reduction)
 
-    def forward(self, x: Tensor, target: Tensor, var: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, var: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.gaussian_nll_loss(x, target, var, **self.settings())
+        return F.gaussian_nll_loss(input, target, var, **self.settings())
 
 
 class MarginRankingLoss(Loss):
     """`functional.margin_ranking_loss` as a layer."""
 
-    def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
-        super().__init__(margin=margin, reduction=reduction)
+    @flags
+    def __init__(
+        self, margin: float = 0.0, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+    ) -> None:
+        super().__init__(margin=margin, size_average=size_average, reduce=reduce, reduction=reduction)
 
-    def forward(self, x1: Tensor, x2: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.margin_ranking_loss(x1, x2, target, **self.settings())
+        return F.margin_ranking_loss(input1, input2, target, **self.settings())
 
 
 class TripletMarginLoss(Loss):
@@ -236,14 +319,87 @@ class TripletMarginLoss(Loss):
 
     @flags
     def __init__(
-        self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False, reduction: str = "mean"
+        self,
+        margin: float = 1.0,
+        p: float = 2.0,
+        eps: float = 1e-6,
+        swap: bool = False,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
     ) -> None:
         number("TripletMarginLoss", "margin", margin, above=0)
-        super().__init__(margin=margin, p=p, eps=eps, swap=swap, reduction=reduction)
+        super().__init__(
+            margin=margin, p=p, eps=eps, swap=swap, size_average=size_average, reduce=reduce, reduction=reduction
+        )
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         """By `reduction`."""
         return F.triplet_margin_loss(anchor, positive, negative, **self.settings())
+
+
+class CosineEmbeddingLoss(Loss):
+    """`functional.cosine_embedding_loss` as a layer."""
+
+    @flags
+    def __init__(
+        self, margin: float = 0.0, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+    ) -> None:
+        super().__init__(margin=margin, size_average=size_average, reduce=reduce, reduction=reduction)
+
+    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.cosine_embedding_loss(input1, input2, target, **self.settings())
+
+
+class MultiLabelMarginLoss(Loss):
+    """`functional.multilabel_margin_loss` as a layer."""
+
+    @flags
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
+        super().__init__(size_average=size_average, reduce=reduce, reduction=reduction)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.multilabel_margin_loss(input, target, **self.settings())
+
+
+class MultiLabelSoftMarginLoss(Loss):
+    """`functional.multilabel_soft_margin_loss` as a layer."""
+
+    @flags
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(weight=weight, size_average=size_average, reduce=reduce, reduction=reduction)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.multilabel_soft_margin_loss(input, target, **self.settings())
+
+
+class TripletMarginWithDistanceLoss(Loss):
+    """`functional.triplet_margin_with_distance_loss` as a layer."""
+
+    @flags
+    def __init__(
+        self,
+        *,
+        distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+        margin: float = 1.0,
+        swap: bool = False,
+        reduction: str = "mean",
+    ) -> None:
+        number("TripletMarginWithDistanceLoss", "margin", margin, above=0)
+        super().__init__(distance_function=distance_function, margin=margin, swap=swap, reduction=reduction)
+
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        """By `reduction`."""
+        return F.triplet_margin_with_distance_loss(anchor, positive, negative, **self.settings())
 
 
 class CosineSimilarity(Loss):
@@ -252,9 +408,9 @@ class CosineSimilarity(Loss):
     def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
         super().__init__(dim=dim, eps=eps)
 
-    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
         """One number per pair."""
-        return F.cosine_similarity(x1, x2, **self.settings())
+        return F.cosine_similarity(input1, input2, **self.settings())
 
 
 class PairwiseDistance(Loss):
@@ -264,6 +420,6 @@ class PairwiseDistance(Loss):
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
         super().__init__(p=p, eps=eps, keepdim=keepdim)
 
-    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
         """One number per pair."""
-        return F.pairwise_distance(x1, x2, **self.settings())
+        return F.pairwise_distance(input1, input2, **self.settings())

@@ -1,16 +1,16 @@
-"""Normalisation layers: LayerNorm, RMSNorm, BatchNorm1d."""
+"""Normalisation layers: over the last axes, over the batch, over each sample, over groups of channels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import functional as F
-from ..errors import ShapeError, message
-from ..support.settings import flags, integer, number
-from ..tensor import Tensor
+from ..errors import ConfigError, ShapeError, message
+from ..support.settings import Device, flags, integer, number
+from ..tensor import Tensor, no_grad
 from ..tensor.arrays import MOST_AXES
 from ..tensor.creation import ones, zeros
 from ..tensor.door import taken
@@ -39,6 +39,7 @@ class LayerNorm(Module):
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
+        device: Device = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -47,9 +48,9 @@ class LayerNorm(Module):
         self.weight = Parameter(ones(self.normalized_shape, dtype=dtype)) if elementwise_affine else None
         self.bias = Parameter(zeros(self.normalized_shape, dtype=dtype)) if elementwise_affine and bias else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         """As torch's."""
@@ -67,6 +68,7 @@ class RMSNorm(Module):
         normalized_shape: int | Sequence[int],
         eps: float | None = None,
         elementwise_affine: bool = True,
+        device: Device = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -84,17 +86,73 @@ class RMSNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
-class BatchNorm1d(Module):
-    """Mean 0 and variance 1 per feature over the batch, then scale and shift: Ioffe and Szegedy, ICML 2015.
+class _Running(Module):
+    """What BatchNorm and InstanceNorm share: a scale and a shift for each channel, and running statistics."""
 
-    In evaluation mode the running statistics take the batch's place.
-    """
-
+    ranks: ClassVar[tuple[int, ...]]
+    shapes: ClassVar[str]
     weight: Parameter | None
     bias: Parameter | None
     running_mean: Buffer | None
     running_var: Buffer | None
     num_batches_tracked: Buffer | None
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float,
+        momentum: float | None,
+        affine: bool,
+        track_running_stats: bool,
+        dtype: Any,
+        bias: bool,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.num_features = num_features = integer(name, "num_features", num_features, least=0)
+        self.eps = number(name, "eps", eps, least=0)
+        self.momentum = None if momentum is None else number(name, "momentum", momentum, least=0, most=1)
+        self.affine, self.track_running_stats = affine, track_running_stats
+        self.weight = Parameter(ones(num_features, dtype=dtype)) if affine else None
+        self.bias = Parameter(zeros(num_features, dtype=dtype)) if affine and bias else None
+        self.running_mean = Buffer(zeros(num_features, dtype=dtype)) if track_running_stats else None
+        self.running_var = Buffer(ones(num_features, dtype=dtype)) if track_running_stats else None
+        self.num_batches_tracked = Buffer(np.array(0, np.int64)) if track_running_stats else None
+
+    def reset_running_stats(self) -> None:
+        """Forget what was seen."""
+        with no_grad():
+            for buffer, value in ((self.running_mean, 0), (self.running_var, 1), (self.num_batches_tracked, 0)):
+                if buffer is not None:
+                    buffer.fill_(value)
+
+    def reset_parameters(self) -> None:
+        """First values again."""
+        self.reset_running_stats()
+        with no_grad():
+            for parameter, value in ((self.weight, 1), (self.bias, 0)):
+                if parameter is not None:
+                    parameter.fill_(value)
+
+    def _checked(self, input: Tensor) -> Tensor:
+        x = taken(type(self).__name__, input, self.weight, self.running_mean)
+        if x.ndim not in self.ranks or x.shape[1 - (x.ndim < max(self.ranks) and self.unbatched)] != self.num_features:
+            expected = self.shapes.replace("C", str(self.num_features))
+            raise ShapeError(message(type(self).__name__, f"shape {x.shape}", expected))
+        return x
+
+    unbatched: ClassVar[bool] = False
+
+    def extra_repr(self) -> str:
+        """As torch's."""
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
+
+
+class _BatchNorm(_Running):
+    """Statistics over the batch."""
 
     @flags
     def __init__(
@@ -104,26 +162,16 @@ class BatchNorm1d(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        device: Device = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__()
-        self.num_features = num_features = integer("BatchNorm1d", "num_features", num_features, least=0)
-        self.eps = number("BatchNorm1d", "eps", eps, least=0)
-        self.momentum = None if momentum is None else number("BatchNorm1d", "momentum", momentum, least=0, most=1)
-        self.affine, self.track_running_stats = affine, track_running_stats
-        self.weight = Parameter(ones(num_features, dtype=dtype)) if affine else None
-        self.bias = Parameter(zeros(num_features, dtype=dtype)) if affine else None
-        self.running_mean = Buffer(zeros(num_features, dtype=dtype)) if track_running_stats else None
-        self.running_var = Buffer(ones(num_features, dtype=dtype)) if track_running_stats else None
-        self.num_batches_tracked = Buffer(np.array(0, np.int64)) if track_running_stats else None
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C) or (N, C, L), the same shape."""
-        x = taken("BatchNorm1d", x, self.weight, self.running_mean)
-        if x.ndim not in (2, 3) or x.shape[1] != self.num_features:
-            raise ShapeError(
-                message("BatchNorm1d", f"shape {x.shape}", f"(N, {self.num_features}) or (N, {self.num_features}, L)")
-            )
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        x = self._checked(input)
         momentum: float | Tensor = 0.0 if self.momentum is None else self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.assign(self.num_batches_tracked + 1)
@@ -134,9 +182,135 @@ class BatchNorm1d(Module):
             x, self.running_mean, self.running_var, self.weight, self.bias, use_batch, momentum, self.eps
         )
 
+
+class BatchNorm1d(_BatchNorm):
+    """Mean 0 and variance 1 per feature over the batch, then scale and shift: Ioffe and Szegedy, ICML 2015. (N, C) or
+    (N, C, L), the same shape. In evaluation mode the running statistics take the batch's place.
+    """
+
+    ranks, shapes = (2, 3), "(N, C) or (N, C, L)"
+
+
+class BatchNorm2d(_BatchNorm):
+    """The same over pictures: (N, C, H, W)."""
+
+    ranks, shapes = (4,), "(N, C, H, W)"
+
+
+class BatchNorm3d(_BatchNorm):
+    """The same over volumes: (N, C, D, H, W)."""
+
+    ranks, shapes = (5,), "(N, C, D, H, W)"
+
+
+class _InstanceNorm(_Running):
+    """Statistics of each sample."""
+
+    unbatched = True
+
+    @flags
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: Device = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        x = self._checked(input)
+        single = x.ndim < max(self.ranks)
+        own = self.training or self.running_mean is None
+        momentum = 0.0 if self.momentum is None else self.momentum
+        out = F.instance_norm(
+            x.unsqueeze(0) if single else x,
+            self.running_mean, self.running_var, self.weight, self.bias, own, momentum, self.eps,
+        )  # fmt: skip
+        return out.squeeze(0) if single else out
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Mean 0 and variance 1 per channel of each sample: Ulyanov et al., arXiv:1607.08022. (N, C, L) or (C, L), the same
+    shape. A scale and a shift come with `affine`, running statistics with `track_running_stats`.
+    """
+
+    ranks, shapes = (2, 3), "(N, C, L) or (C, L)"
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """The same over pictures: (N, C, H, W) or (C, H, W)."""
+
+    ranks, shapes = (3, 4), "(N, C, H, W) or (C, H, W)"
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """The same over volumes: (N, C, D, H, W) or (C, D, H, W)."""
+
+    ranks, shapes = (4, 5), "(N, C, D, H, W) or (C, D, H, W)"
+
+
+class GroupNorm(Module):
+    """Mean 0 and variance 1 over groups of channels of each sample, then scale and shift: Wu and He, ECCV 2018.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.GroupNorm(2, 6)(tg.ones(4, 6, 8, 8)).shape
+    (4, 6, 8, 8)
+    """
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    @flags
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        device: Device = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.num_channels = integer("GroupNorm", "num_channels", num_channels, least=0)
+        self.num_groups = integer("GroupNorm", "num_groups", num_groups, least=1)
+        if num_channels % num_groups:
+            got = f"{num_channels} channels in {num_groups} groups"
+            raise ConfigError(message("GroupNorm", got, "channels that the groups divide"))
+        self.eps, self.affine = number("GroupNorm", "eps", eps, least=0), affine
+        self.weight = Parameter(ones(num_channels, dtype=dtype)) if affine else None
+        self.bias = Parameter(zeros(num_channels, dtype=dtype)) if affine and bias else None
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, ...), the same shape."""
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
     def extra_repr(self) -> str:
         """As torch's."""
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
-        )
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+
+
+class LocalResponseNorm(Module):
+    """`functional.local_response_norm` as a layer."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size = integer("LocalResponseNorm", "size", size, least=1)
+        self.alpha, self.beta = (number("LocalResponseNorm", *one) for one in (("alpha", alpha), ("beta", beta)))
+        self.k = number("LocalResponseNorm", "k", k)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, ...), the same shape."""
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        """As torch's."""
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

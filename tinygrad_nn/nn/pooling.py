@@ -36,11 +36,11 @@ class _MaxPool(Module):
         self.padding, self.dilation = padding, dilation
         self.return_indices, self.ceil_mode = return_indices, ceil_mode
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, input: Tensor) -> Any:
         """One element for each window; with `return_indices` also where it is."""
         call = type(self).function
         return call(
-            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
+            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
         )
 
     def extra_repr(self) -> str:
@@ -85,9 +85,9 @@ class AvgPool1d(Module):
         self.kernel_size, self.stride, self.padding = taps, steps, sides
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """One mean for each window."""
-        return F.avg_pool1d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+        return F.avg_pool1d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
 
     def extra_repr(self) -> str:
         """As torch's."""
@@ -115,10 +115,10 @@ class AvgPool2d(Module):
             raise ConfigError(message("AvgPool2d", "divisor_override 0", "a number that is not 0"))
         self.divisor_override = divisor_override
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """One mean for each window."""
         windows = (self.kernel_size, self.stride, self.padding, self.ceil_mode)
-        return F.avg_pool2d(x, *windows, self.count_include_pad, self.divisor_override)
+        return F.avg_pool2d(input, *windows, self.count_include_pad, self.divisor_override)
 
     def extra_repr(self) -> str:
         """As torch's."""
@@ -136,9 +136,9 @@ class _Adaptive(Module):
         output_sizes(type(self).__name__, self.rank, output_size)
         self.output_size = output_size
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, input: Tensor) -> Any:
         """One number for each window."""
-        return type(self).function(x, self.output_size)
+        return type(self).function(input, self.output_size)
 
     def extra_repr(self) -> str:
         """As torch's."""
@@ -167,9 +167,9 @@ class _AdaptiveMax(_Adaptive):
         super().__init__(output_size)
         self.return_indices = return_indices
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, input: Tensor) -> Any:
         """One element for each window; with `return_indices` also where it is."""
-        return type(self).function(x, self.output_size, self.return_indices)
+        return type(self).function(input, self.output_size, self.return_indices)
 
 
 class AdaptiveMaxPool1d(_AdaptiveMax):

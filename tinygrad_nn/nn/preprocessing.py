@@ -299,9 +299,7 @@ class MaxAbsScaler(Scaler):
         """Learn the largest absolute values of `train`."""
         x, names = self._table(train, names)
         scale = np.abs(x).max(axis=0)
-        return self._learn(
-            {"offset": np.zeros_like(scale), "scale": np.where(scale > 0, scale, 1.0)}, names=names
-        )
+        return self._learn({"offset": np.zeros_like(scale), "scale": np.where(scale > 0, scale, 1.0)}, names=names)
 
 
 class MinMaxScaler(Scaler):

@@ -34,8 +34,8 @@ from .rules import (
     vary_axis,
 )
 
-TAKEN, INDEX_ADDED, GATHERED, SCATTER_ADDED, SCATTERED = map(
-    Called, ("take", "index_add", "gather", "scatter_add", "scatter")
+TAKEN, INDEX_ADDED, GATHERED, SCATTER_ADDED, SCATTERED, PLACED = map(
+    Called, ("take", "index_add", "gather", "scatter_add", "scatter", "place")
 )
 
 
@@ -210,14 +210,15 @@ def _grid(shape: Shape, axis: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     return tuple(grids[:axis]), tuple(grids[axis + 1 :])
 
 
-def _places(index: Any, axis: int) -> tuple[Any, ...]:
+def places(index: Any, axis: int) -> tuple[Any, ...]:
+    """What indexes an array at the positions that `index` names along one axis."""
     before, after = _grid(index.shape, axis)
     return (*before, index, *after)
 
 
 def _gather(x: Any, index: Any, axis: int, called: Called = GATHERED) -> Any:
     check_range(called, index, x.shape[axis])
-    return x[_places(index, axis)]
+    return x[places(index, axis)]
 
 
 def _gather_shape(x: Shape, index: Shape, axis: int, called: Called = GATHERED) -> Shape:
@@ -233,9 +234,9 @@ def _scatter_add(values: Any, index: Any, axis: int, shape: Shape, called: Calle
     check_range(called, index, shape[axis])
     result = np.zeros(shape, values.dtype)
     if index.shape[axis] == 1:  # one element per line cannot meet another
-        result[_places(index, axis)] = values
+        result[places(index, axis)] = values
     else:
-        np.add.at(result, _places(index, axis), values)
+        np.add.at(result, places(index, axis), values)
     return result
 
 
@@ -324,7 +325,7 @@ SCATTER_ADD: Op = Op(
 def _scatter(x: Any, index: Any, values: Any, axis: int, called: Called = SCATTERED) -> Any:
     check_range(called, index, x.shape[axis])
     result = x.copy()
-    result[_places(index, axis)] = values
+    result[places(index, axis)] = values
     return result
 
 
@@ -423,4 +424,39 @@ ARGSORT = Op(
     vary=vary_axis("descending"),
 )
 
-OPS = (TAKE, INDEX_ADD, GATHER, SCATTER_ADD, SCATTER, ARGSORT)
+
+def _place(index: Any, size: int, called: Called = PLACED) -> Any:
+    check_range(called, np.where(index < 0, index + size, index), size, index)
+    return np.where(index < 0, index + np.int64(size), index)
+
+
+def _place_dtype(index: DType, size: int, called: Called = PLACED) -> DType:
+    check_index(called.name, index)
+    return INT64
+
+
+def _place_emit(read: Any, at: Any, index: Shape, size: int, called: Called = PLACED) -> Any:
+    position = read.position(0, at, size, -size)
+    return (position < 0).where(position + size, position)
+
+
+def _vary_place(rng: np.random.Generator, x: Shape) -> Case:
+    size = int(rng.integers(1, 20))
+    return Case((Arg(-size, size, dtype="int", shape=x),), {"size": size})
+
+
+# Positions on an axis of `size`, those that are negative counted from its end, as positions counted from its beginning.
+PLACE: Op = Op(
+    "place",
+    "index",
+    shape=lambda index, size, called=PLACED: index,
+    dtype=_place_dtype,
+    numpy=_place,
+    vjp=(None,),
+    emit=_place_emit,
+    domain=(Case((Arg(-3, 3, dtype="int", shape=(2, 4)),), {"size": 3}),),
+    vary=_vary_place,
+    follows=lambda varies, out, index, size, called=PLACED: not varies(size),
+)
+
+OPS = (TAKE, INDEX_ADD, GATHER, SCATTER_ADD, SCATTER, ARGSORT, PLACE)

@@ -97,13 +97,13 @@ def out_of_range(
     return error
 
 
-def check_range(called: Called, index: Any, size: int) -> None:
+def check_range(called: Called, index: Any, size: int, given: Any = None) -> None:
     """Raise IndexOutOfRange naming the first bad place and number. One pass: a negative number is huge when unsigned.
-    On small arrays argmax costs a fifth of max.
+    On small arrays argmax costs a fifth of max. `given` are the numbers as the user has them, from the end too.
     """
     if not index.size:
         return
     unsigned = index.view(_UNSIGNED[index.dtype.itemsize])
     if unsigned.item(unsigned.argmax()) >= size:
         check_index(called.name, index.dtype)  # what is no integer is not out of range
-        raise out_of_range(called, index, size)
+        raise out_of_range(called, index, size) if given is None else out_of_range(called, given, size, -size)

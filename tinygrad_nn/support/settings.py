@@ -120,9 +120,7 @@ def is_whole(value: Any) -> bool:
 
 def is_iterable(value: Any) -> bool:
     """Whether something has parts to go through: no text, and no array of one number."""
-    return (
-        isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "shape", None) != ()
-    )
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "shape", None) != ()
 
 
 def _is_bool(value: Any) -> bool:
@@ -141,11 +139,12 @@ class Kind(NamedTuple):
     classes: frozenset[type]
     tests: tuple[Callable[[Any], bool], ...]
     words: str
+    error: type[TinygradError] | None = None  # where it is always the same
 
     def check(self, owner: str, name: str, value: Any, error: type[TinygradError] = DTypeError) -> None:
         """Raise DTypeError (or another error) for a value of another kind."""
         if value.__class__ not in self.classes and not any(test(value) for test in self.tests):
-            raise error(message(owner, f"{name} {shown(value)}", self.words))
+            raise (self.error or error)(message(owner, f"{name} {shown(value)}", self.words))
 
 
 def _is_vector(value: Any) -> bool:
@@ -159,14 +158,17 @@ def _are_whole(value: Any) -> bool:
 
 _Rule = tuple[tuple[type, ...], Callable[[Any], bool], str]
 _NUMBER: Final[_Rule] = ((int, float), _is_scalar, "a number")
+_FLAG: Final[_Rule] = ((bool,), _is_bool, "True or False")
 _TEXT: Final[_Rule] = ((str,), lambda value: isinstance(value, str), "a text")
 _INTS: Final[_Rule] = ((int, tuple, list), _are_whole, "an integer or a sequence of them")
+_DEVICE: Final[_Rule] = ((type(None),), lambda value: str(value) in ("cpu", "cpu:0"), "'cpu', the only one")
 _MAPPING: Final[_Rule] = ((dict,), lambda value: isinstance(value, Mapping), "a mapping")
 _KINDS: Final[Mapping[str, _Rule]] = {  # by a part of an annotation
     "int": ((int,), is_whole, "an integer"),
     "float": _NUMBER,
     "Number": _NUMBER,
-    "bool": ((bool,), _is_bool, "True or False"),
+    "bool": _FLAG,
+    "Flag": _FLAG,
     "str": _TEXT,
     "Average": _TEXT,
     "FanMode": _TEXT,
@@ -180,6 +182,7 @@ _KINDS: Final[Mapping[str, _Rule]] = {  # by a part of an annotation
     "Iterable": ((tuple, list), is_iterable, "an iterable"),
     "Ints": _INTS,
     "Argnums": _INTS,
+    "Device": _DEVICE,
 }
 
 
@@ -192,7 +195,8 @@ def kind_of(annotation: str) -> Kind | None:
     found = [_KINDS[part] for part in parts]
     classes = frozenset(kind for classes, _, _ in found for kind in classes)
     return Kind(classes - ({bool} if bool not in classes else set()), tuple(test for _, test, _ in found),
-                " or ".join(dict.fromkeys(words for _, _, words in found)))  # fmt: skip
+                " or ".join(dict.fromkeys(words for _, _, words in found)),
+                ConfigError if "Device" in parts else None)  # fmt: skip
 
 
 def _alternatives(annotation: str) -> list[str]:
@@ -213,6 +217,50 @@ def kinds(function: Callable[..., Any]) -> dict[str, Kind]:
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     found = {name: kind_of(str(function.__annotations__.get(name, "object"))) for name in names}
     return {name: kind for name, kind in found.items() if kind is not None}
+
+
+_SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {  # what an argument is called by PyTorch and NumPy, and here
+    "input": ("self", "x"),
+    "tensor": ("other", "self"),
+    "src": ("source",),
+    **dict.fromkeys(("a", "x", "x1", "elements", "sorted_sequence"), ("self",)),
+    **dict.fromkeys(("b", "y", "x2"), ("other", "self")),
+    "size": ("shape",),
+    "split_size_or_sections": ("split_size",),
+    "axis": ("dim", "dims"),
+    "dim": ("dims",),
+    "dims": ("dim",),
+    "keepdims": ("keepdim",),
+}
+
+
+class Names:
+    """The names of a function's parameters, and the other names that they go by."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        code = inspect.unwrap(function).__code__
+        count = code.co_argcount + code.co_kwonlyargcount
+        self.all = frozenset(code.co_varnames[:count])
+        self.first = code.co_varnames[: code.co_argcount]
+        self.rest = code.co_varnames[count] if code.co_flags & inspect.CO_VARARGS else None  # as `dims` of `*dims`
+
+    def own(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments of a call by the names the function has for them; unknown ones stay as they are."""
+        found: dict[str, Any] = {}
+        rest: tuple[Any, ...] = ()
+        for key, value in kwargs.items():
+            for name in (key, *_SYNONYMS.get(key, ())):
+                if name in self.all and name not in found and (name == key or name not in kwargs):
+                    found[name] = value
+                    break
+                if name == self.rest:
+                    rest = (value,)
+                    break
+            else:
+                found[key] = value
+        if rest:  # what comes before it has to be given by its place
+            args = (*args, *[found.pop(name) for name in self.first if name in found], *rest)
+        return args, found
 
 
 def typed(function: Callable[P, R]) -> Callable[P, R]:
@@ -238,9 +286,11 @@ def typed_as(error: type[TinygradError], *but: str) -> Callable[[Callable[P, R]]
 
 
 def flags(init: Callable[P, R]) -> Callable[P, R]:
-    """A constructor that refuses flags which are neither True nor False; its sizes and rates have checks of their own.
+    """A constructor that refuses flags which are neither True nor False, and devices that are not there; its sizes and
+    rates have checks of their own.
     """
-    return _checked(init, {name: kind for name, kind in kinds(init).items() if kind.classes == {bool}}, ConfigError)
+    checked = (kind_of("bool"), kind_of("Device"))
+    return _checked(init, {name: kind for name, kind in kinds(init).items() if kind in checked}, ConfigError)
 
 
 def _checked(function: Callable[P, R], checks: Mapping[str, Kind], error: type[TinygradError]) -> Callable[P, R]:
@@ -248,11 +298,14 @@ def _checked(function: Callable[P, R], checks: Mapping[str, Kind], error: type[T
     names = code.co_varnames[: code.co_argcount]
     unchecked = next((k for k, name in enumerate(names) if name in checks), len(names))  # so many come before
     owner = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+    known = Names(function)
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if not kwargs and len(args) <= unchecked:  # the usual call of a method: all is as it is by default
             return function(*args)  # type: ignore[call-arg]
+        if kwargs and not known.all.issuperset(kwargs):
+            args, kwargs = known.own(args, kwargs)  # type: ignore[assignment]
         for name, value in zip(names, args):  # noqa: B905
             check = checks.get(name)
             if check is not None and value.__class__ not in check.classes:
@@ -331,3 +384,65 @@ def choice(owner: str, name: str, value: T, known: Iterable[str]) -> T:
         expected = f"{', '.join(others)} or {last}" if others else last
         raise ConfigError(message(owner, f"{name} {shown(value)}", expected))
     return value
+
+
+# ---- devices, of which there is one --------------------------------------------------------------------------------
+
+
+class device:
+    """Where a tensor lies: `tg.device("cpu")`. Any other device is a ConfigError.
+
+    >>> device("cpu")
+    device(type='cpu')
+    >>> device("cuda")
+    Traceback (most recent call last):
+    tinygrad_nn.errors.ConfigError: [device] got device 'cuda'; expected 'cpu', the only one
+    """
+
+    __slots__ = ("index",)
+    type: Final = "cpu"
+
+    def __init__(self, device: Any = "cpu", index: int | None = None) -> None:
+        name = f"{device}" if index is None else f"{device}:{index}"
+        check_device("device", name)
+        self.index = 0 if name == "cpu:0" else None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, device) and self.index == other.index
+
+    def __hash__(self) -> int:
+        return hash(self.index)
+
+    def __str__(self) -> str:
+        return "cpu" if self.index is None else "cpu:0"
+
+    def __repr__(self) -> str:
+        return f"device(type='cpu'{'' if self.index is None else ', index=0'})"
+
+    def __reduce__(self) -> Any:
+        return device, (str(self),)
+
+    def __enter__(self) -> device:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """New tensors are on the CPU in any case."""
+
+
+Device = device | str | None  # what a parameter called `device` takes; None is the CPU too
+_DEVICES: Final = frozenset(("cpu", "cuda", "mps", "xpu", "hpu", "mtia", "xla", "meta", "vulkan", "ipu"))
+
+
+def names_device(value: Any) -> bool:
+    """Whether something names a device, be it there or not."""
+    return isinstance(value, device) or (isinstance(value, str) and value.partition(":")[0] in _DEVICES)
+
+
+def check_device(owner: str, value: Any) -> None:
+    """Raise ConfigError for a device other than the CPU."""
+    kind = kind_of("Device")
+    if kind is not None:
+        kind.check(owner, "device", value, ConfigError)
+
+
+CPU: Final = device("cpu")

@@ -1,6 +1,97 @@
-"""Tensors: the handle and the gate (`core`), methods in layers, creation, and the functions of the top level."""
+"""Tensors: the handle and the gate (`core`), methods in layers, creation, and the functions of the top level.
+
+What is composed of methods and used now and then stands in `composed/`, a file for each subject, which is loaded at the
+first use of one of its functions. The tables here say what there is; `composed.Composed` says it to type checkers.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib import import_module
+from types import MethodType
+from typing import Any, Final
 
 from .tensor import Tensor as Tensor
 from .tensor import enable_grad as enable_grad
+from .tensor import inference_mode as inference_mode
 from .tensor import no_grad as no_grad
 from .tensor import set_grad_enabled as set_grad_enabled
+
+_METHODS: Final = {  # by file of `composed/`: methods, which are functions of the top level too
+    "drawing": "bernoulli multinomial",
+    "placing": """
+        diagonal_scatter index_copy index_fill index_put index_reduce masked_scatter put scatter_reduce select_scatter
+        slice_scatter
+    """,
+    "gamma": "digamma lgamma mvlgamma",
+    "ordering": """
+        aminmax argwhere kthvalue median mode msort nanmedian nanquantile quantile unique unique_consecutive
+    """,
+    "scanning": "cummax cummin diff logcumsumexp",
+    "special": """
+        angle clamp_max clamp_min copysign deg2rad fmax fmin float_power frexp gcd heaviside hypot isneginf isposinf
+        isreal lcm ldexp logaddexp2 nextafter positive rad2deg sgn signbit sinc xlogy
+    """,
+    "statistics": "bincount corrcoef cov cross dist histc histogram renorm",
+}
+_FUNCTIONS: Final = {  # functions of the top level alone
+    "ordering": "bucketize isin searchsorted",
+    "scanning": "cumulative_trapezoid gradient trapezoid trapz",
+    "special": "entr erfcx expit log_ndtr ndtr rsub xlog1py",
+    "statistics": "std_mean var_mean",
+}
+_ALONE: Final = {  # methods alone
+    "drawing": "bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_",
+    "gamma": "polygamma",
+}
+_IN_PLACE: Final = """
+    abs absolute acos acosh asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or
+    bitwise_right_shift bitwise_xor ceil clamp_max clamp_min clip copysign cos cosh cumprod cumsum deg2rad digamma
+    eq erf erfc exp2 expm1 float_power floor floor_divide fmod frac gcd ge gt heaviside hypot index_add index_copy
+    index_fill index_put index_reduce lcm ldexp le lgamma log log10 log1p log2 logical_and logical_not logical_or
+    logical_xor logit lt masked_scatter mvlgamma nan_to_num ne nextafter put rad2deg reciprocal remainder renorm
+    round rsqrt scatter scatter_add scatter_reduce sgn sigmoid sign sin sinc sinh square tan tanh tril triu
+    true_divide trunc xlogy
+"""  # methods that there are with `_` behind their name too
+_BOTH: Final = {name: file for file, names in _METHODS.items() for name in names.split()}
+METHODS: Final = _BOTH | {name: file for file, names in _ALONE.items() for name in names.split()}
+FUNCTIONS: Final = _BOTH | {name: file for file, names in _FUNCTIONS.items() for name in names.split()}
+IN_PLACE: Final = tuple(f"{name}_" for name in _IN_PLACE.split())
+
+
+def loaded(name: str) -> Any:
+    """A function of `composed/`; its file is loaded."""
+    return getattr(import_module(f"{__name__}.composed.{(METHODS | FUNCTIONS)[name]}"), name)
+
+
+def _in_place(name: str) -> Any:
+    """The method that writes what another one gives."""
+    method = getattr(Tensor, name[:-1])
+
+    @functools.wraps(method)
+    def call(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self._write(name, method(self, *args, **kwargs))
+
+    call.__name__, call.__qualname__ = name, f"Tensor.{name}"
+    call.__doc__ = f"`{name[:-1]}`, in place."
+    return call
+
+
+class _Late:
+    """A method that is made at its first use, and then stands in the class instead of this."""
+
+    __slots__ = ("make", "name")
+
+    def __init__(self, make: Any, name: str) -> None:
+        self.make, self.name = make, name
+
+    def __get__(self, tensor: Tensor | None, kind: type[Tensor]) -> Any:
+        method = self.make(self.name)
+        setattr(Tensor, self.name, method)
+        return method if tensor is None else MethodType(method, tensor)
+
+
+for _name in METHODS:
+    setattr(Tensor, _name, _Late(loaded, _name))
+for _name in IN_PLACE:
+    setattr(Tensor, _name, _Late(_in_place, _name))

@@ -133,6 +133,16 @@ def unknown_value(name: str, node: Node) -> TraceError:
     return TraceError(message(name, got, "code that does not look at values", hint))
 
 
+def uncounted(name: str, what: str) -> TraceError:
+    """The error of code whose result has as many elements as a traced mask has true ones."""
+    got = f"{what}, whose length depends on values that are traced, at {user_line()}"
+    hint = (
+        "keep all elements: tg.where(mask, x, 0).sum() is x[mask].sum(), over mask.sum() the mean; x[mask] = 1 and "
+        "x.masked_fill(mask, 1) work; or take what looks at the mask out of the function"
+    )
+    return TraceError(message(name, got, "shapes that do not depend on values", hint))
+
+
 def left_over(name: str, node: Node) -> TraceError:
     """The error of code that uses a traced value after the trace."""
     got = f"a tensor left over from a compiled function or a scan, the traced value {node!r}, at {user_line()}"
@@ -147,6 +157,18 @@ def forbid_tracing(name: str, what: str, hint: str) -> None:
     if getattr(mode.recorder, "symbolic", False):
         got = f"{what} inside of a compiled function, at {user_line()}"
         raise TraceError(message(name, got, "a call outside of it", hint))
+
+
+def deferred(name: str, action: Callable[..., Any], *args: Any) -> bool:
+    """Whether a function is traced, where `action(*args)`, which changes Python state, is done after each of its calls;
+    tensors among the arguments have the values of that call then. Raises TraceError where there is no such moment.
+    """
+    defer = getattr(mode.recorder, "defer", None)
+    if defer is None:
+        forbid_tracing(name, f"{action.__name__}()", "do it outside")
+        return False
+    defer(action, args)
+    return True
 
 
 def user_level() -> int:

@@ -16,8 +16,8 @@ from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
-from ..errors import DTypeError, message
-from ..support.settings import kinds, shown
+from ..errors import DTypeError, GraphError, message
+from ..support.settings import Names, kinds, shown
 from .arrays import array_of, beside
 from .core import Core, constant, mode
 from .tensor import Tensor
@@ -38,7 +38,8 @@ _ACCEPTED: Final[Mapping[str, frozenset[type]]] = {  # by the beginning of an an
 def takes_data(function: Callable[P, R], rule: Rule = "layer") -> Callable[P, R]:
     """A function whose parameters that are annotated as tensors take lists, numbers and arrays as well.
 
-    Raises DTypeError for what is no data, by the name of the function.
+    Arguments go by the names that PyTorch and NumPy have for them too (`input`, `axis`, ...), and `out` is a tensor to
+    write the result to. Raises DTypeError for what is no data, by the name of the function.
     """
     code = inspect.unwrap(function).__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
@@ -46,6 +47,7 @@ def takes_data(function: Callable[P, R], rule: Rule = "layer") -> Callable[P, R]
     checks = kinds(function)
     allowed = {one: checks[one].classes if one in checks else classes for one, classes in accepted.items()}
     places = tuple(allowed.values())
+    known = Names(function)
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -55,6 +57,11 @@ def takes_data(function: Callable[P, R], rule: Rule = "layer") -> Callable[P, R]
                     break
             else:
                 return function(*args)  # type: ignore[call-arg]
+        elif not known.all.issuperset(kwargs):
+            out = None if "out" in known.all else kwargs.pop("out", None)
+            args, kwargs = known.own(args, kwargs)  # type: ignore[assignment]
+            if out is not None:
+                return _written(function.__name__, out, call(*args, **kwargs))  # type: ignore[no-any-return]
         for value, classes in zip(args, places):  # noqa: B905
             kind = value.__class__
             if classes is not None and kind not in classes and kind not in _plain and not is_tensor(value):
@@ -81,6 +88,40 @@ def takes_data(function: Callable[P, R], rule: Rule = "layer") -> Callable[P, R]
     named: Any = call
     named.__code__ = named.__code__.replace(co_name=function.__name__)  # what tracebacks and reports call the frame
     return call
+
+
+def named(function: Callable[P, R]) -> Callable[P, R]:
+    """A function that makes tensors of its arguments itself: the names of `takes_data`, and `out`."""
+    known = Names(function)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if kwargs and not known.all.issuperset(kwargs):
+            out = kwargs.pop("out", None)
+            args, kwargs = known.own(args, kwargs)  # type: ignore[assignment]
+            if out is not None:
+                return _written(function.__name__, out, function(*args, **kwargs))  # type: ignore[no-any-return]
+        return function(*args, **kwargs)
+
+    wrapper: Any = call
+    wrapper.__code__ = wrapper.__code__.replace(co_name=function.__name__)
+    return call
+
+
+def _written(name: str, out: Any, result: Any) -> Any:
+    """`out`, one tensor or several, after the result was written to it. Raises as a write in place does, and GraphError
+    where a gradient would have to flow.
+    """
+    if isinstance(out, (tuple, list)) and isinstance(result, tuple) and len(out) == len(result):
+        written = [_written(name, one, value) for one, value in zip(out, result, strict=True)]
+        return type(result)(*written) if hasattr(result, "_fields") else tuple(written)
+    if not isinstance(out, Tensor) or not isinstance(result, Tensor):
+        expected = "a tensor" if isinstance(result, Tensor) else "a tensor for each result"
+        raise DTypeError(message(name, f"out {shown(out)}", expected))
+    if mode.grad and (out.requires_grad or result.requires_grad):
+        hint = "leave `out` away, or compute under tg.no_grad()"
+        raise GraphError(message(name, "`out` where a gradient is wanted", hint=hint))
+    return out._write(name, result)
 
 
 def takes_operands(function: Callable[P, R]) -> Callable[P, R]:
@@ -157,7 +198,7 @@ def fills(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        target = args[0] if args else kwargs.get("t")
+        target = args[0] if args else kwargs.get("tensor")
         if not isinstance(target, Core):
             name, got = function.__name__, f"{type(target).__name__} to fill"
             raise DTypeError(message(name, got, "a tensor", "wrap it in tg.tensor"))

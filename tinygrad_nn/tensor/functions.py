@@ -1,6 +1,7 @@
 """The functions of the top level, `tg.exp(x)` beside `x.exp()`: the method, taking numbers, lists and arrays as well.
 
-One section per layer of methods. A function has its method's documentation, where `self` is the first argument.
+One section per layer of methods; those of `composed/` are made when they are first named. A function has its method's
+documentation, where `self` is the first argument.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from ..errors import ConfigError, message
+from . import FUNCTIONS, loaded
 from .arrays import array_of
 from .core import Core, constant
-from .door import takes_data, takes_operands
+from .door import named, takes_data, takes_operands
 from .operators import Operand
 from .tensor import Tensor
 
@@ -61,9 +63,10 @@ isclose = function(Tensor.isclose)
 @overload
 def where(condition: Any) -> tuple[Tensor, ...]: ...
 @overload
-def where(condition: Any, x: Operand, y: Operand) -> Tensor: ...
-def where(condition: Any, x: Operand | None = None, y: Operand | None = None) -> Tensor | tuple[Tensor, ...]:
-    """x where `condition` (bool) holds, else y; the three broadcast, x and y are promoted.
+def where(condition: Any, input: Operand, other: Operand) -> Tensor: ...
+@named
+def where(condition: Any, input: Operand | None = None, other: Operand | None = None) -> Tensor | tuple[Tensor, ...]:
+    """`input` where `condition` (bool) holds, else `other`; the three broadcast, the two are promoted.
 
     With the condition alone, the positions of what is not 0: one tensor per axis.
 
@@ -73,13 +76,15 @@ def where(condition: Any, x: Operand | None = None, y: Operand | None = None) ->
     (tensor([0, 1]), tensor([1, 0]))
     """
     mask = condition if isinstance(condition, Tensor) else Tensor.handle(constant(array_of("where", condition)))
-    if x is None and y is None:
+    if input is None and other is None:
         return tuple(mask.nonzero().unbind(1))
-    if x is None or y is None:
-        raise ConfigError(message("where", "one of x and y", "both or none"))
-    if isinstance(y, Tensor) and not isinstance(x, Core):  # a number as x must not count as a tensor in promotion
-        return y.where(~mask, x)
-    return (x if isinstance(x, Tensor) else Tensor.handle(constant(array_of("where", x)))).where(mask, y)
+    if input is None or other is None:
+        raise ConfigError(message("where", "one of input and other", "both or none"))
+    if isinstance(other, Tensor) and not isinstance(input, Core):  # a number must not count as a tensor in promotion
+        return other.where(~mask, input)
+    return (input if isinstance(input, Tensor) else Tensor.handle(constant(array_of("where", input)))).where(
+        mask, other
+    )
 
 
 masked_fill = function(Tensor.masked_fill)
@@ -226,3 +231,16 @@ outer = contraction(Tensor.outer)
 addmm = contraction(Tensor.addmm)
 addmv = contraction(Tensor.addmv)
 tensordot = contraction(Tensor.tensordot)
+
+# ---- composed ------------------------------------------------------------------------------------------------------
+
+
+def __getattr__(name: str) -> Any:
+    if name not in FUNCTIONS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = function(loaded(name))
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *FUNCTIONS})

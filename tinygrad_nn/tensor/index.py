@@ -9,20 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from operator import index as as_int
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, overload
 
 import numpy as np
 
-from ..errors import DTypeError, IndexOutOfRange, ShapeError, TinygradError, message
+from ..errors import ConfigError, DTypeError, IndexOutOfRange, ShapeError, TinygradError, message
 from ..graph.graph import Shape
-from ..ops.index import GATHER, INDEX_ADD, SCATTER, SCATTER_ADD, TAKE
+from ..ops.index import GATHER, INDEX_ADD, PLACE, SCATTER, SCATTER_ADD, TAKE, TAKEN
 from ..ops.lookup import Called, out_of_range
 from ..ops.movement import RESHAPE
 from ..support.settings import shown, typed
 from .arrays import array_of
-from .core import Core, constant, mode, writing
+from .context import uncounted
+from .core import Core, Number, broadcast_shape, constant, mode, writing
 from .inplace import InPlace
 from .operators import Operand
+from .positions import block_of, is_traced, lines_of, mask_in, masked_write, places_of, written_out
 from .shape import normal_axis
 
 Index = Core | int | np.ndarray[Any, Any] | Sequence[Any]
@@ -37,85 +39,171 @@ class Indexed(InPlace):
 
     __slots__ = ()
 
-    def _positions(self, name: str, index: Any) -> Core:
+    def _positions(self, name: str, index: Any) -> Self:
         """An index or a mask as a tensor; lists and arrays of integers will do."""
-        return index if isinstance(index, Core) else self.handle(constant(array_of(name, index)))
+        found: Self = index if isinstance(index, Core) else self.handle(constant(array_of(name, index)))  # type: ignore[assignment]
+        return found
 
-    def _aligned(self, name: str, index: Index) -> Core:
+    def _as_line(self) -> Self:
+        """This tensor; one without axes as a line of one element, which is what functions along an axis take it for."""
+        return self if self.node.shape else self.apply(RESHAPE, shape=(1,))
+
+    def _like(self, shape: Shape) -> Self:
+        """This tensor as it was before `_as_line`."""
+        return self if self.node.shape == shape else self.apply(RESHAPE, shape=shape)
+
+    def _aligned(self, name: str, index: Index) -> Self:
         """Positions with as many axes as this tensor; NumPy would broadcast fewer."""
         at = self._positions(name, index)
-        if at.ndim != self.ndim:
+        if max(at.ndim, 1) != max(self.ndim, 1) and 0 not in at.shape:
             raise ShapeError(message(name, f"an index of shape {at.shape} for {self.shape}", "as many axes"))
         return at
 
     def gather(self, dim: int, index: Index) -> Self:
-        """out[i][j] = x[index[i][j]][j] for dim 0, and so on, as torch.gather."""
-        return self.apply(GATHER, self._aligned("gather", index), axis=normal_axis("gather", dim, self.ndim))
+        """out[i][j] = x[index[i][j]][j] for dim 0, and so on, as torch.gather: in the shape of the index."""
+        axis = normal_axis("gather", dim, self.ndim)
+        at = self._aligned("gather", index)
+        if 0 in at.shape and at.ndim != self.ndim:
+            return self.new_zeros(at.shape)
+        return self._as_line().apply(GATHER, at._as_line(), axis=axis)._like(at.shape)
 
-    def scatter(self, dim: int, index: Index, src: Operand) -> Self:
-        """A copy with out[index[i][j]][j] = src[i][j] for dim 0; the last write counts."""
-        at = self._aligned("scatter", index)
-        return self.apply(SCATTER, at, self._source("scatter", at, src), axis=normal_axis("scatter", dim, self.ndim))
+    @typed
+    def scatter(
+        self,
+        dim: int,
+        index: Index,
+        src: Operand | None = None,
+        *,
+        value: Number | None = None,
+        reduce: Literal["add", "multiply"] | None = None,
+    ) -> Self:
+        """A copy with out[index[i][j]][j] = src[i][j] for dim 0; the last write counts. A number as `src`, or `value`,
+        is written everywhere. `reduce` adds or multiplies instead.
+        """
+        given = value if src is None else src
+        if given is None or (src is not None and value is not None):
+            raise ConfigError(message("scatter", "no src" if given is None else "src and value", "one of them"))
+        axis, at = normal_axis("scatter", dim, self.ndim), self._aligned("scatter", index)
+        values = self._source("scatter", at, given)
+        if reduce is not None:
+            same: Any = self
+            result: Self = same.scatter_reduce(axis, at, values, "sum" if reduce == "add" else "prod")
+            return result
+        if 0 in at.shape:
+            return self.clone()
+        return self._as_line().apply(SCATTER, at._as_line(), values._as_line(), axis=axis)._like(self.shape)
 
     def scatter_add(self, dim: int, index: Index, src: Operand) -> Self:
         """A copy with src[i][j] added at out[index[i][j]][j] for dim 0."""
-        axis = normal_axis("scatter_add", dim, self.ndim)
-        at = self._aligned("scatter_add", index)
-        return self + self._source("scatter_add", at, src).apply(SCATTER_ADD, at, axis=axis, shape=self.shape)
+        axis, at = normal_axis("scatter_add", dim, self.ndim), self._aligned("scatter_add", index)
+        values = self._source("scatter_add", at, src)
+        if 0 in at.shape:
+            return self.clone()
+        whole = self._as_line()
+        added = values._as_line().apply(SCATTER_ADD, at._as_line(), axis=axis, shape=whole.shape)
+        return (whole + added)._like(self.shape)
 
     def _source(self, name: str, index: Core, src: Operand) -> Self:
+        """The values for an index: as many of them as it has elements, from the beginning of each axis."""
         values = self._operand(src, name).cast(self.dtype)
-        return values if values.shape == index.shape else values.expand_to(index.shape)
+        if values.shape == index.shape:
+            return values
+        if values.ndim == index.ndim and all(n >= m for n, m in zip(values.shape, index.shape, strict=True)):
+            return values._cut({a: (0, 1, n) for a, n in enumerate(index.shape)})
+        if values.ndim and values.numel() != 1:
+            got = f"a source of shape {values.shape} for an index of shape {index.shape}"
+            raise ShapeError(message(name, got, "a source that is no shorter"))
+        return values._like(()).expand_to(index.shape)
 
     def index_select(self, dim: int, index: Index) -> Self:
-        """The slices that `index` (int32 or int64, one axis) names, along one axis."""
-        index = self._positions("index_select", index)
-        if index.ndim > 1:
-            raise ShapeError(message("index_select", f"an index of shape {index.shape}", "one axis"))
+        """The slices that `index` (int32 or int64, one axis or a number) names, along one axis."""
+        at = self._positions("index_select", index)
         axis = normal_axis("index_select", dim, self.ndim)
-        return self.apply(TAKE, index, axis=axis, called=INDEX_SELECT)
+        if at.ndim > 1 or not (self.ndim or at.shape in ((), (1,))):
+            expected = "one axis" if self.ndim else "one number for a tensor without axes"
+            raise ShapeError(message("index_select", f"an index of shape {at.shape}", expected))
+        taken = self._as_line().apply(TAKE, at._as_line(), axis=axis, called=INDEX_SELECT)
+        return taken if self.ndim else taken._like(())
 
     @typed
-    def index_add(self, dim: int, index: Index, source: Operand, *, alpha: float = 1) -> Self:
+    def index_add(self, dim: int, index: Index, source: Operand, *, alpha: float | bool = 1) -> Self:
         """A copy with alpha times the slices of `source` added at the slices that `index` names."""
         axis = normal_axis("index_add", dim, self.ndim)
-        scaled = self._operand(source, "index_add") * alpha if alpha != 1 else self._operand(source, "index_add")
-        at = self._positions("index_add", index)
-        added = scaled.apply(INDEX_ADD, at, axis=axis, size=self.shape[axis], called=CALLED_INDEX_ADD)
-        return self + added
+        values = self._operand(source, "index_add")
+        values = (values if alpha == 1 else values * alpha).cast(self.dtype)._as_line()
+        at, whole = self._positions("index_add", index)._as_line(), self._as_line()
+        expected = (*whole.shape[:axis], *at.shape, *whole.shape[axis + 1 :])
+        if values.shape != expected:
+            got = f"a source of shape {values.shape} and an index of shape {at.shape} for shape {self.shape}"
+            raise ShapeError(message("index_add", got, f"a source of shape {expected}"))
+        added = values.apply(INDEX_ADD, at, axis=axis, size=whole.shape[axis], called=CALLED_INDEX_ADD)
+        return (whole + added)._like(self.shape)
 
     def masked_select(self, mask: Index) -> Self:
-        """The elements where a mask (broadcast) holds, along one axis. Reads the mask's values."""
-        return self[self._mask("masked_select", mask).expand_to(self.shape)]
+        """The elements where a mask holds, along one axis; the two broadcast. Reads the mask's values."""
+        condition = self._mask("masked_select", mask)
+        shape = broadcast_shape("masked_select", self.shape, condition.shape)
+        return self.expand_to(shape)[condition.expand_to(shape)]
 
     def take(self, index: Index) -> Self:
-        """Elements of the flattened tensor, in the shape of the index."""
-        return self.flatten().apply(TAKE, self._positions("take", index), axis=0)
+        """Elements of the flattened tensor, in the shape of the index; negative numbers count from the end."""
+        flat = self.flatten()
+        return flat.apply(TAKE, self._positions("take", index).apply(PLACE, size=flat.shape[0], called=TAKEN), axis=0)
 
     def take_along_dim(self, indices: Index, dim: int | None = None) -> Self:
-        """As gather, with the other axes broadcast; of the flattened tensor without `dim`."""
-        indices = self._positions("take_along_dim", indices)
+        """As gather, with the other axes broadcast; of the flattened tensor without `dim`. Negative numbers count from
+        the end.
+        """
+        axis = 0 if dim is None else normal_axis("take_along_dim", dim, self.ndim)
+        length = self.numel() if dim is None else self._length(axis)
+        at = self._positions("take_along_dim", indices).apply(PLACE, size=length, called=TAKE_ALONG_DIM)
         if dim is None:
-            flat = indices.apply(RESHAPE, shape=(math.prod(indices.shape),))
-            return self.flatten().apply(GATHER, flat, axis=0, called=TAKE_ALONG_DIM)
-        axis = normal_axis("take_along_dim", dim, self.ndim)
-        if indices.ndim != self.ndim:
-            got = f"shape {self.shape} and indices of shape {indices.shape}"
+            flat = at.apply(RESHAPE, shape=(math.prod(at.shape),))
+            return self.flatten().apply(GATHER, flat, axis=0)
+        if at.ndim != self.ndim:
+            got = f"shape {self.shape} and indices of shape {at.shape}"
             raise ShapeError(message("take_along_dim", got, "as many axes"))
-        lines = [max(m, n) if k != axis else -1 for k, (m, n) in enumerate(zip(self.shape, indices.shape, strict=True))]
-        own = tuple(self.shape[axis] if n == -1 else n for n in lines)
-        other = tuple(indices.shape[axis] if n == -1 else n for n in lines)
-        return self.expand_to(own).apply(GATHER, indices.expand_to(other), axis=axis, called=TAKE_ALONG_DIM)
+        others = [(*shape[:axis], *shape[axis + 1 :]) for shape in (self.shape, at.shape)]
+        common = broadcast_shape("take_along_dim", *others)
+        own, other = ((*common[:axis], x.shape[axis], *common[axis:]) for x in (self, at))
+        return self.expand_to(own).apply(GATHER, at.expand_to(other), axis=axis)
 
-    def nonzero(self) -> Self:
-        """Positions (K, ndim) of the elements that are not 0, as int64. Reads the values."""
-        return self.handle(constant(np.argwhere(self._value("nonzero")).astype(np.int64)))  # type: ignore[no-any-return]
+    @overload
+    def nonzero(self, *, as_tuple: Literal[False] = False) -> Self: ...
+    @overload
+    def nonzero(self, *, as_tuple: Literal[True]) -> tuple[Self, ...]: ...
+    @typed
+    def nonzero(self, *, as_tuple: bool = False) -> Self | tuple[Self, ...]:
+        """Positions (K, ndim) of the elements that are not 0, as int64; `as_tuple` gives a tensor for each axis, which
+        together are an index. Reads the values.
+        """
+        found = np.argwhere(self._value("nonzero")).astype(np.int64)
+        if not as_tuple:
+            return self.handle(constant(found))  # type: ignore[no-any-return]
+        columns = found.T if self.shape else np.zeros((1, len(found)), np.int64)
+        return tuple(self.handle(constant(np.array(column))) for column in columns)
 
     def __getitem__(self, key: Any) -> Self:
         parts = _expanded(key, self.shape)
         if parts is not None:
             return self._sliced(parts)
+        if mode.recorder is not None and is_traced(key):
+            return self._looked_up(key)
         return self.flatten().apply(TAKE, self._places(key), axis=0)
+
+    def _looked_up(self, key: Any) -> Self:
+        """x[key] with positions that are not known yet."""
+        found = mask_in(GETITEM, self, key)
+        if found is not None:
+            raise uncounted("getitem", "x[mask]")
+        parts = written_out(GETITEM, key, self.shape)
+        lines = lines_of(GETITEM, self, parts)
+        if lines is not None:
+            return lines  # type: ignore[no-any-return]
+        block = block_of(GETITEM, self, parts)
+        if block is None:
+            return self.flatten().apply(TAKE, places_of(GETITEM, self, parts), axis=0, called=GETITEM)
+        return block.base.apply(TAKE, block.index, axis=block.axis, called=GETITEM)  # type: ignore[no-any-return]
 
     def _sliced(self, parts: list[Any]) -> Self:
         """Numbers, slices and None: one slice and one reshape."""
@@ -167,10 +255,32 @@ class Indexed(InPlace):
             part._write("setitem", _fitted(source, part.shape))
             return
         # Written with scatter, so gradients flow to the value and to what is not overwritten.
+        if mode.recorder is not None and is_traced(key):
+            self._put(key, source)
+            return
         places = self._places(key, SETITEM)
         with writing():
             flat = self.flatten().scatter(0, places.flatten(), _fitted(source, places.shape).flatten())
             self._write("setitem", flat.reshape(self.shape))
+
+    def _put(self, key: Any, source: Self) -> None:
+        """x[key] = source with positions that are not known yet."""
+        found = mask_in(SETITEM, self, key)
+        if found is not None:
+            found[0]._write("setitem", masked_write(SETITEM, *found, source))
+            return
+        parts = written_out(SETITEM, key, self.shape)
+        block = block_of(SETITEM, self, parts)
+        if block is None or block.merged:
+            places = places_of(SETITEM, self, parts)
+            flat = self.flatten().scatter(0, places.flatten(), _fitted(source, places.shape).flatten())
+            self._write("setitem", flat.reshape(self.shape))
+            return
+        part, axis, index, _ = block
+        before, after = part.shape[:axis], part.shape[axis + 1 :]
+        values = _fitted(source, (*before, *index.shape, *after)).reshape((*before, index.numel(), *after))
+        at = index.reshape((index.numel(), *(1,) * len(after))).expand_to(values.shape)
+        part._write("setitem", part.apply(SCATTER, at, values, axis=axis, called=SETITEM))
 
     def __iter__(self) -> Iterator[Self]:
         if not self.shape:

@@ -1,7 +1,8 @@
 """Reductions over axes, with PyTorch's names: `dim` may be an axis, several or None for all; `keepdim` keeps length 1.
 
 Also what runs along one axis: running sums and products, sorting, softmax. A 0-d tensor counts as a line of one
-element.
+element. NumPy's names, `axis` and `keepdims`, come with `typed`; what every step calls has them itself, because a call
+through a decorator takes a tenth longer.
 """
 
 from __future__ import annotations
@@ -73,30 +74,57 @@ class Reduced(Shaped):
 
     # ---- sums and products ------------------------------------------------------------------------------------------
 
-    def sum(self, dim: Ints | None = None, keepdim: bool = False, dtype: Any = None) -> Self:
+    def sum(
+        self,
+        dim: Ints | None = None,
+        keepdim: bool = False,
+        dtype: Any = None,
+        *,
+        axis: Ints | None = None,
+        keepdims: bool = False,
+    ) -> Self:
         """Sum; of integers and bools in int64, unless `dtype` says otherwise; 0 of nothing."""
+        dim, keepdim = dim if axis is None else axis, keepdim or keepdims
         if dtype is None:
             return self._reduce(SUM, dim, keepdim)
         wanted = check_dtype("sum", dtype)
         return self.cast(wanted)._reduce(SUM, dim, keepdim).cast(wanted)
 
-    def prod(self, dim: Ints | None = None, keepdim: bool = False, dtype: Any = None) -> Self:
+    def prod(
+        self,
+        dim: Ints | None = None,
+        keepdim: bool = False,
+        dtype: Any = None,
+        *,
+        axis: Ints | None = None,
+        keepdims: bool = False,
+    ) -> Self:
         """Product; of integers and bools in int64, unless `dtype` says otherwise; 1 of nothing."""
+        dim, keepdim = dim if axis is None else axis, keepdim or keepdims
         if dtype is None:
             return self._reduce(PROD, dim, keepdim)
         wanted = check_dtype("prod", dtype)
         return self.cast(wanted)._reduce(PROD, dim, keepdim).cast(wanted)
 
-    def mean(self, dim: Ints | None = None, keepdim: bool = False, dtype: Any = None) -> Self:
+    def mean(
+        self,
+        dim: Ints | None = None,
+        keepdim: bool = False,
+        dtype: Any = None,
+        *,
+        axis: Ints | None = None,
+        keepdims: bool = False,
+    ) -> Self:
         """Arithmetic mean; NaN of nothing.
 
         Raises DTypeError for integers and bools, unless `dtype` is a float dtype.
         """
         x = self._floating("mean", dtype)
-        axes = normal_axes("mean", dim, x.ndim)
-        total = x.apply(SUM, axis=axes, keepdims=_flag("mean", keepdim))
+        axes = normal_axes("mean", dim if axis is None else axis, x.ndim)
+        total = x.apply(SUM, axis=axes, keepdims=_flag("mean", keepdim or keepdims))
         return total / float(math.prod([x.node.shape[a] for a in axes]))
 
+    @typed
     def nansum(self, dim: Ints | None = None, keepdim: bool = False, dtype: Any = None) -> Self:
         """Sum of the elements that are not NaN."""
         return self.masked_fill(self.isnan(), 0).sum(dim, keepdim, dtype)
@@ -179,17 +207,22 @@ class Reduced(Shaped):
 
     # ---- truth ------------------------------------------------------------------------------------------------------
 
+    @typed
     def count_nonzero(self, dim: Ints | None = None) -> Self:
         """How many elements differ from 0; NaN does."""
         return self.bool().sum(dim)
 
-    def any(self, dim: Ints | None = None, keepdim: bool = False) -> Self:
+    def any(
+        self, dim: Ints | None = None, keepdim: bool = False, *, axis: Ints | None = None, keepdims: bool = False
+    ) -> Self:
         """Whether an element differs from 0; False of nothing."""
-        return self.bool().sum(dim, keepdim).bool()
+        return self.bool().sum(dim if axis is None else axis, keepdim or keepdims).bool()
 
-    def all(self, dim: Ints | None = None, keepdim: bool = False) -> Self:
+    def all(
+        self, dim: Ints | None = None, keepdim: bool = False, *, axis: Ints | None = None, keepdims: bool = False
+    ) -> Self:
         """Whether no element is 0; True of nothing."""
-        return self.eq(0).sum(dim, keepdim).eq(0)
+        return self.eq(0).sum(dim if axis is None else axis, keepdim or keepdims).eq(0)
 
     @typed
     def allclose(self, other: Operand, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
@@ -203,13 +236,17 @@ class Reduced(Shaped):
 
     # ---- extremes ---------------------------------------------------------------------------------------------------
 
-    def amax(self, dim: Ints | None = None, keepdim: bool = False) -> Self:
+    def amax(
+        self, dim: Ints | None = None, keepdim: bool = False, *, axis: Ints | None = None, keepdims: bool = False
+    ) -> Self:
         """Largest element, NaN if there is one; equal ones share the gradient. Raises ShapeError for nothing."""
-        return self._reduce(MAX, dim, keepdim)
+        return self._reduce(MAX, dim if axis is None else axis, keepdim or keepdims)
 
-    def amin(self, dim: Ints | None = None, keepdim: bool = False) -> Self:
+    def amin(
+        self, dim: Ints | None = None, keepdim: bool = False, *, axis: Ints | None = None, keepdims: bool = False
+    ) -> Self:
         """Smallest element, NaN if there is one; equal ones share the gradient. Raises ShapeError for nothing."""
-        return self._reduce(MIN, dim, keepdim)
+        return self._reduce(MIN, dim if axis is None else axis, keepdim or keepdims)
 
     @typed
     def argmax(self, dim: int | None = None, keepdim: bool = False) -> Self:
@@ -241,10 +278,14 @@ class Reduced(Shaped):
     @overload
     def max(self, dim: int, keepdim: bool = False) -> ValuesIndices[Self]: ...
     @overload
+    def max(self, *, axis: int, keepdims: bool = False) -> ValuesIndices[Self]: ...
+    @overload
     def max(self, dim: Core) -> Self: ...
     @overload
     def max(self, *, other: Core) -> Self: ...
-    def max(self, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    def max(
+        self, dim: Any = None, keepdim: bool = False, *, other: Any = None, axis: Any = None, keepdims: bool = False
+    ) -> Any:
         """Three functions in one, as in PyTorch.
 
         `x.max()` is `amax()`; `x.max(dim)` gives (values, indices) of the first largest element along an axis, which
@@ -256,20 +297,28 @@ class Reduced(Shaped):
         (5.0, [1, 0], [[3.5, 5.0], [4.0, 3.5]])
         """
         tensor = dim if isinstance(dim, (Core, np.ndarray)) else other
-        return self._extreme(MAX, ARGMAX, dim, keepdim) if tensor is None else self.maximum(tensor)
+        if tensor is not None:
+            return self.maximum(tensor)
+        return self._extreme(MAX, ARGMAX, dim if axis is None else axis, keepdim or keepdims)
 
     @overload
     def min(self) -> Self: ...
     @overload
     def min(self, dim: int, keepdim: bool = False) -> ValuesIndices[Self]: ...
     @overload
+    def min(self, *, axis: int, keepdims: bool = False) -> ValuesIndices[Self]: ...
+    @overload
     def min(self, dim: Core) -> Self: ...
     @overload
     def min(self, *, other: Core) -> Self: ...
-    def min(self, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    def min(
+        self, dim: Any = None, keepdim: bool = False, *, other: Any = None, axis: Any = None, keepdims: bool = False
+    ) -> Any:
         """As `max`, for the smallest element."""
         tensor = dim if isinstance(dim, (Core, np.ndarray)) else other
-        return self._extreme(MIN, ARGMIN, dim, keepdim) if tensor is None else self.minimum(tensor)
+        if tensor is not None:
+            return self.minimum(tensor)
+        return self._extreme(MIN, ARGMIN, dim if axis is None else axis, keepdim or keepdims)
 
     def _extreme(self, op: Op, arg: Op, dim: int | None, keepdim: bool) -> Any:
         keepdim = _flag(op.name, keepdim)
@@ -293,12 +342,14 @@ class Reduced(Shaped):
         shape = self.node.shape
         return shape[:axis] + (1,) * (keepdim and bool(shape)) + shape[axis + 1 :]
 
+    @typed
     def cumsum(self, dim: int, *, dtype: Any = None) -> Self:
         """Running sum along one axis; of integers and bools in int64."""
         x, axis = self._line("cumsum", dim)
         wanted = _sum_dtype("cumsum", x, dtype)
         return x.cast(wanted).apply(CUMSUM, axis=axis, reverse=False).cast(wanted).reshape(self.node.shape)
 
+    @typed
     def cumprod(self, dim: int, *, dtype: Any = None) -> Self:
         """Running product along one axis; of integers and bools in int64."""
         x, axis = self._line("cumprod", dim)
@@ -358,7 +409,7 @@ class Reduced(Shaped):
         total = (x - top).exp().sum(axes, keepdim)
         return total.log() + (top if keepdim else top.reshape(total.shape))
 
-    def softmax(self, dim: int, dtype: Any = None) -> Self:
+    def softmax(self, dim: int | None = None, dtype: Any = None, *, axis: int | None = None) -> Self:
         """exp(x) / sum(exp(x)) along one axis, without overflow.
 
         Raises DTypeError for integers and bools, unless `dtype` is a float dtype.
@@ -367,15 +418,15 @@ class Reduced(Shaped):
         >>> tg.tensor([[0.0, 0.0], [1000.0, 0.0]]).softmax(1).tolist()
         [[0.5, 0.5], [1.0, 0.0]]
         """
-        x, axis = self._along("softmax", dim, dtype)
-        return x.apply(SOFTMAX, axis=axis)
+        x, a = self._along("softmax", dim if axis is None else axis, dtype)
+        return x.apply(SOFTMAX, axis=a)
 
-    def log_softmax(self, dim: int, dtype: Any = None) -> Self:
+    def log_softmax(self, dim: int | None = None, dtype: Any = None, *, axis: int | None = None) -> Self:
         """log(softmax(x)) along one axis, exact where softmax underflows. Raises DTypeError as softmax does."""
-        x, axis = self._along("log_softmax", dim, dtype)
-        return x.apply(LOG_SOFTMAX, axis=axis)
+        x, a = self._along("log_softmax", dim if axis is None else axis, dtype)
+        return x.apply(LOG_SOFTMAX, axis=a)
 
-    def _along(self, name: str, dim: int, dtype: Any) -> tuple[Self, int]:
+    def _along(self, name: str, dim: int | None, dtype: Any) -> tuple[Self, int]:
         """This tensor as floats, and the axis."""
         x = self._floating(name, dtype)
         return x, normal_axis(name, dim, x.ndim)

@@ -17,9 +17,9 @@ from ..errors import DTypeError, IndexOutOfRange, ShapeError, TraceError, messag
 from ..graph.graph import Shape
 from ..ops.movement import BROADCAST, CAT, PAD, PERMUTE, RESHAPE, SLICE, StridedSlice
 from ..support.memory import check_shape_fits
-from ..support.settings import shown
-from .arrays import MOST_AXES
-from .core import Core, constant, stretch
+from ..support.settings import Device, check_device, shown, typed
+from .arrays import MOST_AXES, array_of
+from .core import Core, check_dtype, constant, stretch
 from .elementwise import Elementwise
 from .operators import Operand
 from .promotion import result_type
@@ -54,7 +54,7 @@ def several(name: str, what: str, value: Any) -> tuple[int, ...]:
     return (whole(name, what, value),)
 
 
-def normal_axis(name: str, axis: int, ndim: int) -> int:
+def normal_axis(name: str, axis: int | None, ndim: int) -> int:
     """A non-negative axis; raises IndexOutOfRange. A 0-d tensor accepts 0 and -1, as in PyTorch."""
     axis = whole(name, "axis", axis)
     if not -max(ndim, 1) <= axis < max(ndim, 1):
@@ -115,20 +115,56 @@ class Shaped(Elementwise):
 
     # ---- new tensors like this one (no gradient flows to them) ------------------------------------------------------
 
-    def new_full(self, size: Ints, value: float | bool) -> Self:
-        """A tensor of this dtype filled with one value."""
-        return self._filled("new_full", (size,), value)
+    def new_full(
+        self,
+        size: Ints,
+        fill_value: float | bool,
+        *,
+        dtype: Any = None,
+        device: Device = None,
+        requires_grad: bool = False,
+    ) -> Self:
+        """A tensor filled with one value, of this dtype unless another is given."""
+        return self._filled("new_full", (size,), fill_value, dtype, device, requires_grad)
 
-    def _filled(self, name: str, size: tuple[Any, ...], value: float | bool) -> Self:
-        return self.handle(constant(filled(name, as_shape(name, size), value, self.node.dtype)))  # type: ignore[no-any-return]
+    def new_zeros(self, *size: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Self:
+        """A tensor filled with 0, of this dtype unless another is given."""
+        return self._filled("new_zeros", size, 0, dtype, device, requires_grad)
 
-    def new_zeros(self, *size: Any) -> Self:
-        """A tensor of this dtype filled with 0."""
-        return self._filled("new_zeros", size, 0)
+    def new_ones(self, *size: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Self:
+        """A tensor filled with 1, of this dtype unless another is given."""
+        return self._filled("new_ones", size, 1, dtype, device, requires_grad)
 
-    def new_ones(self, *size: Any) -> Self:
-        """A tensor of this dtype filled with 1."""
-        return self._filled("new_ones", size, 1)
+    def new_empty(self, *size: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Self:
+        """A tensor to be written to, of this dtype unless another is given: zeros."""
+        return self._filled("new_empty", size, 0, dtype, device, requires_grad)
+
+    def _filled(
+        self,
+        name: str,
+        size: tuple[Any, ...],
+        value: float | bool,
+        dtype: Any = None,
+        device: Device = None,
+        requires_grad: bool = False,
+    ) -> Self:
+        kind = self.node.dtype if dtype is None else check_dtype(name, dtype)
+        return self._new(name, filled(name, as_shape(name, size), value, kind), device, requires_grad)
+
+    def new_tensor(
+        self, data: Any, *, dtype: Any = None, device: Device = None, requires_grad: bool = False
+    ) -> Self:
+        """A tensor with a copy of `data`, of this dtype unless another is given."""
+        kind = self.node.dtype if dtype is None else dtype
+        return self._new("new_tensor", array_of("new_tensor", data, kind, copy=True), device, requires_grad)
+
+    def _new(self, name: str, array: Any, device: Device, requires_grad: bool) -> Self:
+        result: Self = self.handle(constant(array))
+        if device is not None:
+            check_device(name, device)
+        if requires_grad is not False:
+            result.requires_grad_(requires_grad)  # type: ignore[attr-defined]
+        return result
 
     def new_arange(self, count: int) -> Self:
         """0, 1, ... as int64."""
@@ -168,9 +204,9 @@ class Shaped(Elementwise):
         """Under another shape of as many elements, as a view where the elements lie so that it can be one."""
         return self._shared(RESHAPE, shape=shape)
 
-    def permute(self, *order: Any) -> Self:
+    def permute(self, *order: Any, dims: Any = None) -> Self:
         """Axes in another order."""
-        listed = as_ints("permute", order, "axis")
+        listed = as_ints("permute", order if dims is None else (dims,), "axis")
         normal = tuple(normal_axis("permute", a, self.ndim) for a in listed)
         return self._shared(PERMUTE, order=normal)
 
@@ -193,28 +229,35 @@ class Shaped(Elementwise):
         """The last two axes exchanged."""
         return self.transpose(-2, -1)
 
-    def movedim(self, source: int, destination: int) -> Self:
-        """One axis moved to another place."""
-        a = normal_axis("movedim", source, self.ndim)
-        b = normal_axis("movedim", destination, self.ndim)
-        order = [k for k in range(self.ndim) if k != a]
-        order.insert(b, a)
-        return self.permute(tuple(order))
+    def movedim(self, source: Ints, destination: Ints) -> Self:
+        """Axes moved to other places; the others keep their order."""
+        moved, places = (
+            [normal_axis("movedim", a, self.ndim) for a in several("movedim", "axis", axes)]
+            for axes in (source, destination)
+        )
+        if len(moved) != len(places) or len({*moved}) != len(moved) or len({*places}) != len(places):
+            got = f"axes {shown(source)} for the places {shown(destination)}"
+            raise ShapeError(message("movedim", got, "each axis once, and a place of its own for each"))
+        order = [k for k in range(self.ndim) if k not in moved]
+        for place, axis in sorted(zip(places, moved, strict=True)):
+            order.insert(place, axis)
+        return self.permute(tuple(order)) if self.ndim else self.view_as(self)
 
-    def unsqueeze(self, dim: int) -> Self:
+    def unsqueeze(self, dim: int | None = None, *, axis: int | None = None) -> Self:
         """A new axis of length 1."""
         shape = self.node.shape
-        a = normal_axis("unsqueeze", dim, len(shape) + 1)
+        a = normal_axis("unsqueeze", dim if axis is None else axis, len(shape) + 1)
         return self._shared(RESHAPE, shape=(*shape[:a], 1, *shape[a:]))
 
-    def squeeze(self, dim: Ints | None = None) -> Self:
+    def squeeze(self, dim: Ints | None = None, *, axis: Ints | None = None) -> Self:
         """Without the axes of length 1 (or those of them that are named)."""
-        named = normal_axes("squeeze", dim, self.ndim) if dim is not None else tuple(range(self.ndim))
+        dim = dim if axis is None else axis
+        named = () if dim == () or dim == [] else normal_axes("squeeze", dim, self.ndim)
         return self._shared(RESHAPE, shape=tuple(n for a, n in enumerate(self.shape) if n != 1 or a not in named))
 
-    def expand(self, *sizes: Any) -> Self:
+    def expand(self, *sizes: Any, size: Any = None) -> Self:
         """Axes of length 1 repeated; -1 keeps a length; new axes come in front."""
-        wanted = as_ints("expand", sizes)
+        wanted = as_ints("expand", sizes if size is None else (size,))
         offset = len(wanted) - self.ndim
         shape = tuple(self.shape[a - offset] if n == -1 and a >= offset else n for a, n in enumerate(wanted))
         return self.broadcast_to(shape)
@@ -247,6 +290,7 @@ class Shaped(Elementwise):
         """Zeros of `shape` with this tensor written at (start, step, length) per axis. The adjoint of a cut."""
         return self.apply(PAD, shape=shape, bounds=bounds)
 
+    @typed
     def flip(self, *dims: Any) -> Self:
         """A copy with the order of elements reversed along axes."""
         axes = normal_axes("flip", listed, self.ndim) if (listed := as_ints("flip", dims, "axis")) else ()
@@ -254,9 +298,14 @@ class Shaped(Elementwise):
         return self.apply(SLICE, bounds=tuple(turned))
 
     def cat_with(self, *others: Core, dim: int = 0) -> Self:
-        """This tensor and others joined along one axis, in their common dtype."""
-        a = normal_axis("cat", dim, self.ndim)
+        """This tensor and others joined along one axis, in their common dtype. A vector without elements joins any."""
         parts: list[Core] = [self, *others]
+        rank = max([len(part.node.shape) for part in parts])
+        a = normal_axis("cat", dim, rank)
+        if rank > 1 and any(part.node.shape == (0,) for part in parts):
+            shape = next(part.node.shape for part in parts if len(part.node.shape) == rank)
+            nothing = (*shape[:a], 0, *shape[a + 1 :])
+            parts = [part.apply(RESHAPE, shape=nothing) if part.node.shape == (0,) else part for part in parts]
         if any(part.dtype != self.node.dtype for part in others):
             common = result_type(*(part._weight() for part in parts))
             parts = [part.cast(common) for part in parts]
@@ -320,10 +369,10 @@ class Shaped(Elementwise):
         """In another tensor's shape."""
         return self.reshape(self._operand(other, "view_as").shape)
 
-    def repeat(self, *sizes: Any) -> Self:
-        """Copies beside each other, sizes[k] times along axis k (counted from the last axis; new axes come in front).
-        """
-        times = as_ints("repeat", sizes)
+    @typed
+    def repeat(self, *repeats: Any) -> Self:
+        """Copies beside each other, repeats[k] times along axis k, counted from the last; new axes come in front."""
+        times = as_ints("repeat", repeats)
         if len(times) < self.ndim or any(n < 0 for n in times):
             raise ShapeError(message("repeat", f"sizes {times} for shape {self.shape}", "a number for every axis"))
         own = (1,) * (len(times) - self.ndim) + self.shape
@@ -332,11 +381,13 @@ class Shaped(Elementwise):
         inserted = self.reshape(tuple(length for m in own for length in (1, m)))
         return inserted.expand_to(spread).apply(RESHAPE, shape=tuple(n * m for n, m in zip(times, own, strict=True)))
 
+    @typed
     def tile(self, *dims: Any) -> Self:
         """As repeat, with missing numbers taken as 1."""
         times = as_ints("tile", dims)
         return self.repeat((1,) * (self.ndim - len(times)) + times)
 
+    @typed
     def split(self, split_size: Ints, dim: int = 0) -> tuple[Self, ...]:
         """Parts of a size (the last may be shorter), or of several sizes that sum to the axis."""
         a = normal_axis("split", dim, self.ndim)
@@ -353,6 +404,7 @@ class Shaped(Elementwise):
         starts = [sum(sizes[:k]) for k in range(len(sizes))]
         return tuple(self.narrow(a, start, n) for start, n in zip(starts, sizes, strict=True))
 
+    @typed
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Self, ...]:
         """At most `chunks` parts of equal size (the last may be shorter)."""
         if whole("chunk", "parts", chunks) < 1:
@@ -360,6 +412,7 @@ class Shaped(Elementwise):
         a = normal_axis("chunk", dim, self.ndim)
         return self.split(max(1, -(-self._length(a, "chunk") // as_int(chunks))), a)
 
+    @typed
     def unbind(self, dim: int = 0) -> tuple[Self, ...]:
         """The slices along one axis, without that axis."""
         a = normal_axis("unbind", dim, self.ndim)
@@ -375,6 +428,7 @@ class Shaped(Elementwise):
             )
         return self.narrow(a, index % self.shape[a], 1)._shared(RESHAPE, shape=self.shape[:a] + self.shape[a + 1 :])
 
+    @typed
     def roll(self, shifts: Ints, dims: Ints | None = None) -> Self:
         """Elements moved along axes, those that leave come in at the other end; without `dims` of the flattened
         tensor.
@@ -439,8 +493,10 @@ class Shaped(Elementwise):
         if not 0 <= size <= length or step < 1:
             got = f"size {size} and step {step} on an axis of {length}"
             raise ShapeError(message("unfold", got, "windows inside of the axis and a positive step"))
+        if not self.ndim:
+            return self.reshape((1,))._cut({0: (0, 1, size)})
         count = (length - size) // step + 1
-        if size == step and self.ndim:
+        if size == step:
             return self.narrow(a, 0, count * size).unflatten(a, (count, size)).movedim(a + 1, -1)
         windows = [self.narrow(a, k * step, size).movedim(a, -1).unsqueeze(a) for k in range(count)]
         return windows[0].cat_with(*windows[1:], dim=a) if len(windows) > 1 else windows[0]

@@ -29,4 +29,4 @@ def raise_fault(fault: Fault, values: Any, where: Attrs = NO_ATTRS) -> None:
     """Name the first number that is out of range, or divisor that is 0, and where it was."""
     if fault.size is None:
         raise no_quotient(fault.called.name, values, where)
-    raise out_of_range(fault.called, np.array(values), fault.size, hints=_HINTS)
+    raise out_of_range(fault.called, np.array(values), fault.size, fault.low, _HINTS)

@@ -126,12 +126,14 @@ def shifted(regions: Sequence[Region], by: int) -> tuple[Region, ...]:
 class Fault:
     """What a Check found wrong, for the message: who was called, the buffer of indices and the length of the axis.
 
-    Where `size` is None they are divisors, of which none may be 0; without a buffer they lie in a part of one.
+    Where `size` is None they are divisors, of which none may be 0; without a buffer they lie in a part of one. Numbers
+    below `low` are wrong.
     """
 
     called: Called
     buffer: Buffer | None
     size: int | None
+    low: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -40,7 +40,7 @@ class KernelBuilder:
     views: dict[Node, BufferView] = field(default_factory=dict)
     targets: dict[Node, BufferView] = field(default_factory=dict)
     made: list[Buffer] = field(default_factory=list)
-    faults: dict[tuple[Any, int | None], Fault] = field(default_factory=dict)
+    faults: dict[tuple[Any, int | None, int], Fault] = field(default_factory=dict)
     kernels: list[Kernel] = field(default_factory=list)
     regions: list[Region] = field(default_factory=list)
     mark: int = 0
@@ -116,7 +116,7 @@ class KernelBuilder:
         if not empty:
             self.checks.append(Kernel(f"check{len(self.faults)}", body, (sources,)))
 
-    def fault(self, key: tuple[Any, int | None], fault: Fault) -> int:
+    def fault(self, key: tuple[Any, int | None, int], fault: Fault) -> int:
         """Register what a check finds wrong; its number."""
         self.faults[key] = fault
         return self.known + len(self.faults)

@@ -108,12 +108,13 @@ class Reader:
             return const(index if isinstance(index, int) else index.offset, INT64)
         return param(index, INT64)
 
-    def position(self, operand: int, index: tuple[Any, ...]) -> Expr:
-        """An element of an operand that is an index: checked against the axis it is for."""
+    def position(self, operand: int, index: tuple[Any, ...], size: int | None = None, low: int = 0) -> Expr:
+        """An element of an operand that is an index: checked against the axis it is for (or against low and size)."""
         node = self.node
         value = element(self.builder, node.inputs[operand], tuple(index), self.guards)
-        shape = node.shape if isinstance(node.op.emit, Scatter) else node.inputs[0].shape
-        return checked(self.builder, node, value.value.buffer, value, shape[node.attrs["axis"]])
+        if size is None:
+            size = (node.shape if isinstance(node.op.emit, Scatter) else node.inputs[0].shape)[node.attrs["axis"]]
+        return checked(self.builder, node, value.value.buffer, value, size, low)
 
 
 def _always(index: Affine, low: int, high: int) -> bool:
@@ -124,16 +125,16 @@ def _always(index: Affine, low: int, high: int) -> bool:
 # ---- what is checked before ---------------------------------------------------------------------------------------
 
 
-def checked(b: KernelBuilder, node: Node, buffer: Buffer, position: Expr, size: int) -> Expr:
+def checked(b: KernelBuilder, node: Node, buffer: Buffer, position: Expr, size: int, low: int = 0) -> Expr:
     """An index that comes from data, with the kernel that checks all of its buffer before."""
-    if (buffer, size) not in b.faults:
+    if (buffer, size, low) not in b.faults:
         called = node.attrs.get("called") or Called(node.op.name)
         if called.axis is not None and len(buffer.shape) != len(node.inputs[1].shape):
             called = replace(called, axis=None)  # the user's array as it was, before it got that axis
-        code = b.fault((buffer, size), Fault(called, buffer, size))
+        code = b.fault((buffer, size, low), Fault(called, buffer, size, low))
         loops, index = b.loops(buffer.shape, "c")
         value = param(Access(buffer, index), buffer.dtype)
-        test = Check((value >= 0) & (value < size), code)
+        test = Check((value >= low) & (value < size), code)
         b.check(f"{node.op.name} index", lambda: test, loops, empty=0 in buffer.shape)
     return position.to(INT64)
 
@@ -144,11 +145,11 @@ def _divides(b: KernelBuilder, node: Node) -> None:
     while divisors.op is BROADCAST and divisors not in b.buffers:
         divisors = divisors.inputs[0]
     only = None if divisors.attrs else filled(divisors)
-    if 0 in node.shape or (divisors, None) in b.faults or (only is not None and only != 0):
+    if 0 in node.shape or (divisors, None, 0) in b.faults or (only is not None and only != 0):
         return
     if only is not None:
         raise no_quotient(node.op.name)
-    code = b.fault((divisors, None), Fault(Called(node.op.name), b.buffers.get(divisors), None))
+    code = b.fault((divisors, None, 0), Fault(Called(node.op.name), b.buffers.get(divisors), None))
     loops, index = b.loops(divisors.shape, "c")
     b.check(f"{node.op.name} divisor", lambda: Check(element(b, divisors, index).ne(0), code), loops, empty=False)
 

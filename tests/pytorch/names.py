@@ -1,0 +1,258 @@
+"""PyTorch's public names and their arguments against those of `tinygrad_nn.torch`: what is missing, what differs.
+
+    python -m tests.pytorch.names                 # every finding that has no reason in `reasons.py`
+    python -m tests.pytorch.names torch.Tensor    # those of areas whose name begins so
+    python -m tests.pytorch.names --pending       # write pending.txt anew
+
+An area is a module or a class. Its names are the functions and classes that PyTorch documents there; the arguments of
+one are read from its signature where Python knows it, and from the first lines of its documentation where not. A name
+or an argument that is absent on purpose, or called otherwise, stands in `reasons.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import functools
+import importlib
+import inspect
+import re
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.pytorch import reasons
+
+torch = pytest.importorskip("torch")
+
+PENDING: Final = Path(__file__).with_name("pending.txt")  # what is to come: no finding that is not in it may appear
+EMPTY: Final = inspect.Parameter.empty
+_AREAS: Final = """
+    torch torch.Tensor torch.nn torch.nn.functional torch.nn.init torch.nn.utils torch.nn.utils.rnn
+    torch.nn.utils.parametrize torch.nn.utils.parametrizations torch.optim torch.optim.lr_scheduler torch.utils.data
+    torch.distributions torch.autograd torch.autograd.functional torch.func torch.linalg torch.special torch.nn.Module
+    torch.optim.Optimizer
+"""
+AREAS: Final = tuple(_AREAS.split())
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One difference: the name, the argument (or "" for the name itself), and what is the matter."""
+
+    area: str
+    name: str
+    argument: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.area}.{self.name}{self.argument and f'({self.argument})'}: {self.what}"
+
+
+def found(path: str) -> Any:
+    """A module or a class of PyTorch by its name, or of ours (`tinygrad_nn.torch...`)."""
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError:
+        above, _, name = path.rpartition(".")
+        return getattr(importlib.import_module(above), name)
+
+
+def public(area: str) -> dict[str, Any]:
+    """What PyTorch documents there: functions, classes, and the plain attributes of a class."""
+    owner = found(area)
+    listed = {}
+    for name in getattr(owner, "__all__", dir(owner)) if area not in ("torch", "torch.nn") else dir(owner):
+        value = getattr(owner, name, None)
+        if name.startswith("_") or isinstance(value, types.ModuleType):
+            continue
+        if isinstance(owner, type):
+            wanted = area == "torch.Tensor" or name not in dir(object)
+        else:
+            wanted = callable(value) and bool(getattr(value, "__doc__", None)) and _belongs(area, value)
+        if wanted:
+            listed[name] = value
+    return listed
+
+
+def _belongs(area: str, value: Any) -> bool:
+    """Whether something is meant for users: no type of the compiler of PyTorch, no helper from elsewhere."""
+    module = getattr(value, "__module__", None) or "torch"
+    if area == "torch" and isinstance(value, type):
+        return not module.startswith(("torch._C", "torch.storage", "torch.types")) or value.__name__ in _KEPT
+    return module.startswith("torch")
+
+
+_KEPT: Final = frozenset(("device", "dtype", "Size", "finfo", "iinfo", "Generator", "Tensor"))
+
+
+Form = dict[str, inspect.Parameter]  # the arguments of one way to call a function, in their order
+FIRST: Final = frozenset(("self", "input"))  # the tensor of which something is a method, and a function
+
+
+def forms(value: Any, name: str, method: bool) -> list[Form]:
+    """The ways in which a function or a class is called; none where nothing says them."""
+    try:
+        signature = inspect.signature(value)
+    except (ValueError, TypeError):
+        return _operator(name, method) or _documented(value, name)
+    kinds = {one.kind for one in signature.parameters.values()}
+    if kinds <= {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} and kinds:
+        return _documented(value, name)
+    return [{key: one for key, one in signature.parameters.items() if not (method and key == "self")}]
+
+
+def _operator(name: str, method: bool) -> list[Form]:
+    """What PyTorch's own table of operators says, in which the tensor of a method is `self`, as that of a function."""
+    found: list[Form] = []
+    for schema in torch._C._jit_get_schemas_for_operator(f"aten::{name}"):
+        if "out" in schema.overload_name or any(_UNNATURAL.search(str(one.type)) for one in schema.arguments):
+            continue
+        form: Form = {}
+        for one in schema.arguments:
+            if not (method and one.name == "self"):
+                key = "input" if one.name == "self" else one.name
+                default = one.default_value if one.has_default_value() else EMPTY
+                kind = inspect.Parameter.KEYWORD_ONLY if one.kwarg_only else inspect.Parameter.POSITIONAL_OR_KEYWORD
+                form[key] = inspect.Parameter("argument", kind, default=default)
+        found.append(form)
+    return found
+
+
+_UNNATURAL: Final = re.compile("Dimname|Stream|complex|str")
+
+
+def _documented(value: Any, name: str) -> list[Form]:
+    """The calls with which the documentation of a function begins."""
+    head = r"(?m)^\s*(?:\.\. (?:function|method):: )?(?:[\w.]+\.)?"
+    found: list[Form] = []
+    for text in re.findall(rf"{head}{name}\((.*?)\)\s*(?:->.*)?$", str(value.__doc__)):
+        form: Form = {}
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        for part in _parts(text):
+            left, _, default = part.partition("=")
+            key = left.partition(":")[0].strip()
+            if key.startswith("*"):
+                kind = inspect.Parameter.KEYWORD_ONLY
+            key = key.lstrip("*")
+            if key.isidentifier():
+                form[key] = inspect.Parameter("argument", kind, default=_value(default) if default else EMPTY)
+        found.append(form)
+    return found
+
+
+def _parts(text: str) -> list[str]:
+    """The arguments of a call, split at the commas outside of brackets."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError):
+        return text.strip()
+
+
+def compare(area: str) -> Iterator[Finding]:
+    """Every difference of one area."""
+    try:
+        ours = found(f"tinygrad_nn.{area}")
+    except (ImportError, AttributeError):
+        yield Finding(area.rpartition(".")[0], area.rpartition(".")[2], "", "is missing")
+        return
+    for name, theirs in public(area).items():
+        mine = getattr(ours, name, None)
+        if mine is None and not (hasattr(ours, name) and theirs is None):
+            yield Finding(area, name, "", "is missing")
+        elif callable(theirs) and callable(mine):
+            yield from _arguments(area, name, theirs, mine)
+
+
+def _arguments(area: str, name: str, theirs: Any, mine: Any) -> Iterator[Finding]:
+    method = isinstance(found(area), type)
+    expected, own = forms(theirs, name, method), forms(mine, name, method)
+    if not expected or not own or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in own[0].values()):
+        return
+    (taken,) = own
+    every = {key: one for form in reversed(expected) for key, one in form.items()}
+    rest = next((one.name for one in taken.values() if one.kind is inspect.Parameter.VAR_POSITIONAL), None)
+    for key, one in every.items():
+        if key not in taken:
+            if rest is None and one.kind is not inspect.Parameter.VAR_KEYWORD:
+                yield Finding(area, name, key, "is missing")
+        elif len(expected) == 1 and one.default is not EMPTY:
+            default = taken[key].default
+            if default is EMPTY and taken[key].kind is not inspect.Parameter.VAR_POSITIONAL:
+                yield Finding(area, name, key, f"has the default {one.default!r} in PyTorch, none here")
+            elif _differ(default, one.default):
+                yield Finding(area, name, key, f"is {default!r} unless it is given, in PyTorch {one.default!r}")
+    for form in expected:
+        order = [key for key in form if key in taken and form[key].kind is not inspect.Parameter.KEYWORD_ONLY]
+        if order != [key for key in taken if key in order]:
+            yield Finding(area, name, "", f"takes {', '.join(order)} in another order")
+            break
+    for key, one in taken.items():
+        optional = one.default is not EMPTY or one.kind is inspect.Parameter.VAR_POSITIONAL
+        if key not in every and not optional and any(expected):
+            yield Finding(area, name, key, "is asked for here alone")
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Whether two defaults are two values; those that are no plain values say nothing."""
+    plain = (bool, int, float, str, type(None))
+    return isinstance(one, plain) and isinstance(other, plain) and one != other
+
+
+@functools.cache
+def differences() -> tuple[tuple[Finding, str], ...]:
+    """Every difference with its reason, which is empty where there is none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tuple((one, reason(one)) for area in AREAS for one in compare(area))
+
+
+def reason(finding: Finding) -> str:
+    """Why something differs, where that is on purpose."""
+    absent = finding.what == "is missing"
+    if finding.argument and absent and finding.argument in reasons.ARGUMENTS:
+        return reasons.ARGUMENTS[finding.argument]
+    full = f"{finding.name}({finding.argument})" if finding.argument else finding.name
+    for why, names in reasons.DIFFERENT.get(finding.area, {}).items():
+        if full in names.split():
+            return why
+    if finding.argument or not absent:
+        return ""
+    for why, names in reasons.ABSENT.items():
+        if finding.name in names.split():
+            return why
+    return next((why for pattern, why in reasons.PATTERNS.items() if re.fullmatch(pattern, finding.name)), "")
+
+
+def main(arguments: list[str]) -> None:
+    """Print what has no reason, or write the page."""
+    parser = argparse.ArgumentParser(prog="python -m tests.pytorch.names")
+    parser.add_argument("areas", nargs="*", help="areas, or names in them: torch.Tensor, torch.nn.Linear")
+    parser.add_argument("--pending", action="store_true", help=f"write {PENDING.name}")
+    given = parser.parse_args(arguments)
+    open_ones = [str(one) for one, why in differences() if not why]
+    if given.pending:
+        PENDING.write_text("\n".join(open_ones) + "\n", encoding="utf-8")
+    shown = [one for one in open_ones if not given.areas or one.startswith(tuple(given.areas))]
+    print(*shown, f"{len(shown)} findings without a reason", sep="\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

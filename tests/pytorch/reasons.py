@@ -1,0 +1,59 @@
+"""What `tinygrad_nn.torch` has not, or has otherwise, on purpose: names and arguments by their reason.
+
+`ABSENT` and `PATTERNS` hold for every area, `DIFFERENT` for names of one, also with an argument: `name(argument)`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+ARGUMENTS: Final = {
+    "out": "results are new tensors",
+    "layout": "tensors are dense",
+    "memory_format": "elements lie in one order",
+    "names": "axes have no names",
+    "_stacklevel": "for PyTorch's own warnings",
+    "async": "an old name of non_blocking",
+    "pickle_load_args": "files are no pickles",
+}
+
+PATTERNS: Final = {  # whole names
+    r"(?!index_).*_copy|alias_copy|unsafe_.*": "a form of a function for the inside of PyTorch's compiler",
+    r"sym_.*|Sym.*": "sizes are numbers, also while a function is compiled",
+    r".*sparse.*|.*_indices_copy|c?col_indices|c?row_indices|crow_indices|to_padded_tensor|coalesce|is_coalesced|smm|hspmm"
+    r"|sspaddmm|dense_dim|indices|values": "tensors are dense",
+    r".*quantize.*|.*quantized.*|q_.*|qscheme|int_repr|.*mkldnn.*|fake_.*": "numbers are not quantised",
+    r".*cuda.*|.*(ipu|xpu|mtia|hpu|maia|vulkan|xla|mps)$|record_stream|Stream|Event": "there is one device, the CPU",
+    r".*complex.*|.*conj.*|angle|imag|real|isreal|polar|H|mH|adjoint|cdouble|cfloat|chalf|resolve_.*"
+    r"|is_neg": "numbers are real",
+    r".*stft|.*_window": "there are no Fourier transforms, which are complex",
+    r"(airy|bessel|chebyshev|hermite|laguerre|legendre|modified|scaled|shifted|spherical)_.*|scaled_grouped_mm|scaled_mm"
+    r"|zeta|polygamma|mvlgamma_?|multigammaln": "a special function that no training script was found to need",
+    r"has_torch_function.*|handle_torch_function|boolean_dispatch|.*_with_indices|native_.*|_?as_subclass"
+    r"|merge_type_from_type_comment|parse_.*|import_ir.*|unify_type_list|Script.*|.*Type|.*Key|Tag|fork|wait"
+    r"|prepare_multiprocessing.*|classproperty|thread_safe_generator|init_num_threads|factory_kwargs|profile_hook_step"
+    r"|Optimizer.*Hook|.*Options|T_destination|call_super_init|dump_patches|register_module|hash_tensor"
+    r"|debug_unwrap|functionalize|get_file_path|get_device_module|.*_const_data_ptr|const_data_ptr"
+    r"|compiled_with_cxx11_abi|NestedIOFunction|set_multithreading_enabled|enforce_grad_layout_policy|rearrange"
+    r"|AcceleratorError|OutOfMemoryError|is_storage|.*warn.*": "a part of PyTorch's inside",
+    r".*storage.*|data_ptr|set_|is_set_to|is_shared|share_memory.*|is_pinned|pin_memory|dim_order|from_file|frombuffer"
+    r"|to_dlpack|is_distributed|is_inference|is_nested|module_load|name|output_nr|grad_dtype|slice_inverse"
+    r"|resize.*|as_strided.*|empty_strided|new_empty_strided|empty_permuted": "a tensor has no storage to look at",
+    r"fuse_.*|convert_conv.*|skip_init|swap_in_.*|replace_all_batch_norm.*": "speed is left to the compiler",
+    r"DataParallel|SyncBatchNorm": "training runs on one machine; its threads are used by `set_num_threads`",
+    r"(map|map2|apply)_": "Python for each number; write it in operations",
+    r"volatile|reinforce|(sy)?meig|symeig|eig|lstsq|solve|lu|matrix_rank|chain_matmul|qr|geqrf|orgqr|ormqr|ger"
+    r"|triangular_solve|register_backward_hook": "removed, or deprecated in PyTorch itself",
+}
+
+ABSENT: Final[dict[str, str]] = {}  # by reason: names
+
+DIFFERENT: Final[dict[str, dict[str, str]]] = {  # by area: by reason: name, or name(argument)
+    "torch": {
+        "the default of PyTorch stands for the same": """
+            compile(backend) save(pickle_protocol) meshgrid(indexing) nan_to_num(nan)
+        """,
+    },
+    "torch.Tensor": {"the default of PyTorch stands for the same": "nan_to_num(nan)"},
+    "torch.nn.functional": {"the default of PyTorch stands for the same": "pad(value)"},
+}

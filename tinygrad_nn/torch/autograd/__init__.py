@@ -1,0 +1,27 @@
+"""`torch.autograd`."""
+
+from typing import TYPE_CHECKING, Any
+
+from ...tensor import Tensor
+from .._door import door
+
+if TYPE_CHECKING:
+    from ...anomaly import *
+    from ...autograd import *
+    from ...tensor import *
+
+__getattr__, __dir__ = door(__name__, "autograd", "anomaly", "tensor", "testing")
+
+
+class _Variable:
+    """What tensors were called that had a gradient. Every tensor is one."""
+
+    def __call__(self, data: Tensor, requires_grad: bool = False, volatile: Any = None) -> Tensor:
+        """The same elements."""
+        return data.detach().requires_grad_() if requires_grad else data
+
+    def __instancecheck__(self, value: Any) -> bool:
+        return isinstance(value, Tensor)
+
+
+Variable = _Variable()

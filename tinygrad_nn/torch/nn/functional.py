@@ -1,0 +1,6 @@
+"""`torch.nn.functional`."""
+
+from ...functional import *
+from .._door import door
+
+__getattr__, __dir__ = door(__name__, "functional")

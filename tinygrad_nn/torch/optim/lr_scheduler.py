@@ -1,0 +1,6 @@
+"""`torch.optim.lr_scheduler`."""
+
+from ...optim.lr_scheduler import *
+from .._door import door
+
+__getattr__, __dir__ = door(__name__, "optim.lr_scheduler")

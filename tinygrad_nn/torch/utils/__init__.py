@@ -1,0 +1,5 @@
+"""`torch.utils`."""
+
+from .._door import door
+
+__getattr__, __dir__ = door(__name__)

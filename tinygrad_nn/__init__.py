@@ -86,7 +86,9 @@ if _TYPE_CHECKING:
     from .tensor.composed.gamma import digamma as digamma
     from .tensor.composed.gamma import lgamma as lgamma
     from .tensor.composed.gamma import mvlgamma as mvlgamma
+    from .tensor.composed.ordering import *  # noqa: F403
     from .tensor.composed.placing import *  # noqa: F403
+    from .tensor.composed.scanning import *  # noqa: F403
     from .tensor.composed.special import *  # noqa: F403
     from .tensor.composed.statistics import *  # noqa: F403
     from .tensor.functions import abs as abs

@@ -24,9 +24,20 @@ _METHODS: Final = {  # by file of `composed/`: methods, which are functions of t
         slice_scatter
     """,
     "gamma": "digamma lgamma mvlgamma",
-    "special": "copysign deg2rad rad2deg signbit sinc xlogy",
+    "ordering": """
+        aminmax argwhere kthvalue median mode msort nanmedian nanquantile quantile unique unique_consecutive
+    """,
+    "scanning": "cummax cummin diff logcumsumexp",
+    "special": """
+        angle clamp_max clamp_min copysign deg2rad fmax fmin float_power frexp gcd heaviside hypot isneginf isposinf
+        isreal lcm ldexp logaddexp2 nextafter positive rad2deg sgn signbit sinc xlogy
+    """,
+    "statistics": "bincount corrcoef cov cross dist histc histogram renorm",
 }
 _FUNCTIONS: Final = {  # functions of the top level alone
+    "ordering": "bucketize isin searchsorted",
+    "scanning": "cumulative_trapezoid gradient trapezoid trapz",
+    "special": "entr erfcx expit log_ndtr ndtr rsub xlog1py",
     "statistics": "std_mean var_mean",
 }
 _ALONE: Final = {  # methods alone
@@ -34,8 +45,13 @@ _ALONE: Final = {  # methods alone
     "gamma": "polygamma",
 }
 _IN_PLACE: Final = """
-    copysign deg2rad digamma index_add index_copy index_fill index_put index_reduce lgamma masked_scatter mvlgamma put
-    rad2deg scatter scatter_add scatter_reduce sinc xlogy
+    abs absolute acos acosh asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or
+    bitwise_right_shift bitwise_xor ceil clamp_max clamp_min clip copysign cos cosh cumprod cumsum deg2rad digamma
+    eq erf erfc exp2 expm1 float_power floor floor_divide fmod frac gcd ge gt heaviside hypot index_add index_copy
+    index_fill index_put index_reduce lcm ldexp le lgamma log log10 log1p log2 logical_and logical_not logical_or
+    logical_xor logit lt masked_scatter mvlgamma nan_to_num ne nextafter put rad2deg reciprocal remainder renorm
+    round rsqrt scatter scatter_add scatter_reduce sgn sigmoid sign sin sinc sinh square tan tanh tril triu
+    true_divide trunc xlogy
 """  # methods that there are with `_` behind their name too
 _BOTH: Final = {name: file for file, names in _METHODS.items() for name in names.split()}
 METHODS: Final = _BOTH | {name: file for file, names in _ALONE.items() for name in names.split()}

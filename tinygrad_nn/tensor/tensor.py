@@ -24,7 +24,7 @@ from .arrays import array_of
 from .contract import Contracted
 from .core import Core, bind, check_assigned, constant, mode, same, scalar, writing
 from .shape import as_shape, filled, normal_axis
-from .structure import replaced
+from .structure import Handle, replaced
 from .untaped import Untaped
 from .view import ALIAS, DETACHED, Strides, is_row_major, regrouped, row_major, scattered, strides_after, written
 
@@ -139,10 +139,10 @@ class Tensor(Composed):
         self._needs_gradient("retain_grad")
         _own_slot(self.node).keep = True
 
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
         """Call `hook(gradient)` when this tensor's gradient is known; what it returns (if not None) replaces it.
 
-        Returns a function that removes the hook.
+        Returns a handle that removes the hook.
         """
         self._needs_gradient("register_hook")
         if mode.recorder is not None:
@@ -156,7 +156,7 @@ class Tensor(Composed):
             hooks.pop(key, None)
             replaced()
 
-        return remove
+        return Handle(remove)
 
     def _needs_gradient(self, name: str) -> None:
         if not self.node.needs_grad:

@@ -100,7 +100,7 @@ class Compiled:
         self.holds: Callable[[], bool] = bool  # of the world that was right the last time
         self.run: Callable[..., Any] = function
         self.eager, self.changed = False, 0
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the machine code, or the function."""

@@ -83,9 +83,7 @@ if _TYPE_CHECKING:
     from .recompute import checkpoint as checkpoint
     from .serialize import load as load
     from .serialize import save as save
-    from .tensor.composed.gamma import digamma as digamma
-    from .tensor.composed.gamma import lgamma as lgamma
-    from .tensor.composed.gamma import mvlgamma as mvlgamma
+    from .tensor.composed.gamma import *  # noqa: F403
     from .tensor.composed.ordering import *  # noqa: F403
     from .tensor.composed.placing import *  # noqa: F403
     from .tensor.composed.scanning import *  # noqa: F403

@@ -16,6 +16,7 @@ import ast
 import functools
 import importlib
 import inspect
+import keyword
 import re
 import sys
 import types
@@ -118,7 +119,7 @@ def _operator(name: str, method: bool) -> list[Form]:
         form: Form = {}
         for one in schema.arguments:
             if not (method and one.name == "self"):
-                key = "input" if one.name == "self" else one.name
+                key = "input" if one.name == "self" else _spelled(one.name)
                 default = one.default_value if one.has_default_value() else EMPTY
                 kind = inspect.Parameter.KEYWORD_ONLY if one.kwarg_only else inspect.Parameter.POSITIONAL_OR_KEYWORD
                 form[key] = inspect.Parameter("argument", kind, default=default)
@@ -141,11 +142,16 @@ def _documented(value: Any, name: str) -> list[Form]:
             key = left.partition(":")[0].strip()
             if key.startswith("*"):
                 kind = inspect.Parameter.KEYWORD_ONLY
-            key = key.lstrip("*")
+            key = _spelled(key.lstrip("*"))
             if key.isidentifier():
                 form[key] = inspect.Parameter("argument", kind, default=_value(default) if default else EMPTY)
         found.append(form)
     return found
+
+
+def _spelled(key: str) -> str:
+    """An argument whose name is a word of Python's, `from`, is called `from_` here."""
+    return f"{key}_" if keyword.iskeyword(key) else key
 
 
 def _parts(text: str) -> list[str]:

@@ -70,7 +70,7 @@ PATTERNS: Final = {  # whole names
     r"|is_neg": "numbers are real",
     r".*stft|.*_window": "there are no Fourier transforms, which are complex",
     r"(airy|bessel|chebyshev|hermite|laguerre|legendre|modified|scaled|shifted|spherical)_.*|scaled_grouped_mm|scaled_mm"
-    r"|zeta|polygamma|mvlgamma_?|multigammaln": "a special function that no training script was found to need",
+    r"|zeta|multigammaln": "a special function that no training script was found to need",
     r"has_torch_function.*|handle_torch_function|boolean_dispatch|.*_with_indices|native_.*|_?as_subclass"
     r"|merge_type_from_type_comment|parse_.*|import_ir.*|unify_type_list|Script.*|.*Type|.*Key|Tag|fork|wait"
     r"|prepare_multiprocessing.*|classproperty|thread_safe_generator|init_num_threads|factory_kwargs|profile_hook_step"

@@ -19,22 +19,23 @@ from .tensor import set_grad_enabled as set_grad_enabled
 
 _METHODS: Final = {  # by file of `composed/`: methods, which are functions of the top level too
     "drawing": "bernoulli multinomial",
-    "placing": """
-        diagonal_scatter index_copy index_fill index_put index_reduce masked_scatter put scatter_reduce select_scatter
-        slice_scatter
-    """,
     "gamma": "digamma lgamma mvlgamma",
     "ordering": """
         aminmax argwhere kthvalue median mode msort nanmedian nanquantile quantile unique unique_consecutive
     """,
+    "placing": """
+        diagonal_scatter index_copy index_fill index_put index_reduce masked_scatter put scatter_reduce
+        select_scatter slice_scatter
+    """,
     "scanning": "cummax cummin diff logcumsumexp",
     "special": """
-        angle clamp_max clamp_min copysign deg2rad fmax fmin float_power frexp gcd heaviside hypot isneginf isposinf
+        angle clamp_max clamp_min copysign deg2rad float_power fmax fmin frexp gcd heaviside hypot isneginf isposinf
         isreal lcm ldexp logaddexp2 nextafter positive rad2deg sgn signbit sinc xlogy
     """,
     "statistics": "bincount corrcoef cov cross dist histc histogram renorm",
 }
 _FUNCTIONS: Final = {  # functions of the top level alone
+    "drawing": "poisson standard_gamma",
     "ordering": "bucketize isin searchsorted",
     "scanning": "cumulative_trapezoid gradient trapezoid trapz",
     "special": "entr erfcx expit log_ndtr ndtr rsub xlog1py",

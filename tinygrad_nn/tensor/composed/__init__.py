@@ -27,8 +27,8 @@ if TYPE_CHECKING:
         argwhere = ordering.argwhere
         asin_ = Contracted.asin
         asinh_ = Contracted.asinh
-        atan_ = Contracted.atan
         atan2_ = Contracted.atan2
+        atan_ = Contracted.atan
         atanh_ = Contracted.atanh
         bincount = statistics.bincount
         bitwise_and_ = Contracted.bitwise_and
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         deg2rad = deg2rad_ = special.deg2rad
         diagonal_scatter = placing.diagonal_scatter
         diff = scanning.diff
+        digamma = digamma_ = gamma.digamma
         dist = statistics.dist
         eq_ = Contracted.eq
         erf_ = Contracted.erf
@@ -87,10 +88,11 @@ if TYPE_CHECKING:
         lcm = lcm_ = special.lcm
         ldexp = ldexp_ = special.ldexp
         le_ = Contracted.le
-        log_ = Contracted.log
+        lgamma = lgamma_ = gamma.lgamma
         log10_ = Contracted.log10
         log1p_ = Contracted.log1p
         log2_ = Contracted.log2
+        log_ = Contracted.log
         logaddexp2 = special.logaddexp2
         logcumsumexp = scanning.logcumsumexp
         logical_and_ = Contracted.logical_and
@@ -103,17 +105,15 @@ if TYPE_CHECKING:
         median = ordering.median
         mode = ordering.mode
         msort = ordering.msort
+        mvlgamma = mvlgamma_ = gamma.mvlgamma
         nan_to_num_ = Contracted.nan_to_num
         nanmedian = ordering.nanmedian
         nanquantile = ordering.nanquantile
         ne_ = Contracted.ne
         nextafter = nextafter_ = special.nextafter
+        polygamma = gamma.polygamma
         positive = special.positive
         put = put_ = placing.put
-        digamma = digamma_ = gamma.digamma
-        lgamma = lgamma_ = gamma.lgamma
-        mvlgamma = mvlgamma_ = gamma.mvlgamma
-        polygamma = gamma.polygamma
         quantile = ordering.quantile
         rad2deg = rad2deg_ = special.rad2deg
         reciprocal_ = Contracted.reciprocal

@@ -248,6 +248,7 @@ if _TYPE_CHECKING:
     from .tensor.joining import meshgrid as meshgrid
     from .tensor.joining import stack as stack
     from .tensor.joining import vstack as vstack
+    from .tensor.printing import set_printoptions as set_printoptions
     from .transforms import grad as grad
     from .transforms import hessian as hessian
     from .transforms import hvp as hvp
@@ -292,6 +293,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     """,
     "tensor.joining": "cat concat concatenate diag einsum hstack meshgrid stack vstack",
     "testing": "testing",
+    "tensor.printing": "set_printoptions",
     "transforms": "grad hessian hvp jacobian jvp value_and_grad vjp",
     "fitting.trouble": "NonFiniteWarning",
     "viz": "draw",

@@ -17,13 +17,17 @@ from .dtypes import int as int
 from .dtypes import int32 as int32
 from .dtypes import int64 as int64
 from .dtypes import long as long
+from .support.settings import device as device
 from .tensor import FUNCTIONS as _FUNCTIONS
 from .tensor import Tensor as Tensor
 from .tensor import enable_grad as enable_grad
+from .tensor import inference_mode as inference_mode
 from .tensor import no_grad as no_grad
 from .tensor import set_grad_enabled as set_grad_enabled
 from .tensor.creation import arange as arange
 from .tensor.creation import as_tensor as as_tensor
+from .tensor.creation import empty as empty
+from .tensor.creation import empty_like as empty_like
 from .tensor.creation import eye as eye
 from .tensor.creation import from_dlpack as from_dlpack
 from .tensor.creation import from_numpy as from_numpy
@@ -42,6 +46,7 @@ if _TYPE_CHECKING:
     from . import autograd as autograd
     from . import callbacks as callbacks
     from . import data as data
+    from . import distributions as distributions
     from . import functional as functional
     from . import metrics as metrics
     from . import nn as nn
@@ -78,6 +83,9 @@ if _TYPE_CHECKING:
     from .recompute import checkpoint as checkpoint
     from .serialize import load as load
     from .serialize import save as save
+    from .tensor.composed.gamma import digamma as digamma
+    from .tensor.composed.gamma import lgamma as lgamma
+    from .tensor.composed.gamma import mvlgamma as mvlgamma
     from .tensor.composed.ordering import *  # noqa: F403
     from .tensor.composed.placing import *  # noqa: F403
     from .tensor.composed.scanning import *  # noqa: F403
@@ -188,6 +196,7 @@ if _TYPE_CHECKING:
     from .tensor.functions import numel as numel
     from .tensor.functions import outer as outer
     from .tensor.functions import permute as permute
+    from .tensor.functions import polygamma as polygamma
     from .tensor.functions import pow as pow
     from .tensor.functions import prod as prod
     from .tensor.functions import ravel as ravel
@@ -257,6 +266,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "callbacks": "callbacks",
     "compiler": "explain get_num_threads jit set_num_threads",
     "data": "data",
+    "distributions": "distributions",
     "fitting": "fit",
     "functional": "functional",
     "history": "History",
@@ -278,7 +288,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
         index_add index_select inner isclose isfinite isinf isnan le lerp log log10 log1p log2 log_softmax
         logaddexp logical_and logical_not logical_or logical_xor logit logsumexp lt masked_fill masked_select
         matmul max maximum mean min minimum mm movedim mul mv nan_to_num nanmean nansum narrow ne neg nonzero
-        norm numel outer permute pow prod ravel reciprocal relu remainder reshape roll round rsqrt scatter
+        norm numel outer permute polygamma pow prod ravel reciprocal relu remainder reshape roll round rsqrt scatter
         scatter_add select sigmoid sign sin sinh softmax sort split sqrt square squeeze std sub sum swapaxes t
         take take_along_dim tan tanh tensordot tile topk transpose tril triu true_divide trunc unbind unflatten
         unsqueeze var where

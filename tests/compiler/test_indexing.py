@@ -86,7 +86,7 @@ def test_out_of_range(key: Any, wrong: list[int]) -> None:
             with pytest.raises(IndexOutOfRange) as caught:
                 jit(lambda x, i, function=function: function(x, key(i)))(tg.tensor(X), tg.tensor(wrong))
             messages.append(str(caught.value))
-    assert messages[0] == messages[2]
+    assert len({messages[0], messages[2]}) == 1
     assert all(f"index {wrong[1]} in row 1; expected -" in text for text in messages)
 
 

@@ -113,7 +113,7 @@ def test_an_evaluation_that_reads_values_is_run_by_python() -> None:
         work = small()
 
         def scores(work: Work = work, compiled: bool = compiled) -> dict[str, float]:
-            value = work.model(tg.tensor(X)).mean().item()
+            value = float(work.model(tg.tensor(X)).mean())
             seen[compiled].append(value)
             return {"mean": value}
 
@@ -246,7 +246,7 @@ def test_a_label_out_of_range_in_a_shuffled_set() -> None:
 WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: tg.fit(tg.jit(lambda x: x), X, progress=False), TraceError, "'loss' from step of shape"),
     (lambda: tg.fit(tg.jit(lambda x: [x.sum()]), X, progress=False), TraceError, "list from step"),
-    (lambda: tg.fit(tg.jit(lambda x: x.sum().item()), X, progress=False), TraceError, "a read of the traced value"),
+    (lambda: tg.fit(tg.jit(lambda x: float(x.sum())), X, progress=False), TraceError, "a read of the traced value"),
     (
         lambda: tg.fit(tg.jit(lambda x: x.sum()), X, progress=False, evaluate=lambda: {"loss": tg.ones(())}),
         DataError,
@@ -299,7 +299,7 @@ def test_memory_does_not_grow() -> None:
     def run(calls: int) -> None:
         for _ in range(calls):
             training.run(50, 1, [False] * 50, 0.0, lambda: False)
-            work.model[0].weight.sum().item()
+            float(work.model[0].weight.sum())
 
     run(200)
     before = resident()

@@ -9,17 +9,18 @@ would have to read is an error. All handles hold their own nodes again when the 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from ..errors import TraceError, message
-from ..graph.graph import NO_ATTRS, Attrs, DType, GradSlot, Graph, Node, Op, next_serial, reachable
+from ..graph.graph import NO_ATTRS, Attrs, DType, GradSlot, Graph, Node, Op, next_serial, reachable, with_operands
 from ..ops.elementwise import CAST
-from ..ops.movement import BROADCAST
+from ..ops.movement import BROADCAST, RESHAPE
+from ..ops.rules import BOOL, FLOAT64
 from ..ops.source import CONSTANT, INPUT
 from ..support.pytree import LEAF, Tree, flatten, unflatten
 from ..tensor import Tensor
@@ -39,19 +40,38 @@ class Capture:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """What a function leaves on an argument, by its place among the leaves: whether it requires grad, if that changes;
+    a gradient, if there is one; whether that takes the place of the one there was, or is added to it; and whether the
+    function looked at the sum, which it knows only where there was none.
+    """
+
+    leaf: int
+    requires_grad: bool | None
+    gradient: Any
+    cleared: bool
+    asked: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Traced:
     """What a trace found.
 
     `graph.inputs` are the traced arguments, then the captures. `results` describes what the function returned:
-    `graph.outputs[k]` for ("output", k), a frozen Python value for ("value", it). `updates` in the graph are in the
-    order of `updated`, captures by position; `gradients` are (capture, position among the outputs, or None where the
-    function left no gradient); `found_gradients` are captures whose gradient the function used or added to, with
-    the one that was there (None: there was none): with another one it would be another function. `dependent` are the
-    outputs that depend on an argument that requires grad. `written` are the arguments, by their place among the leaves,
-    that are written in place: the function then returns what it returns and their new values; `passed` are those that
-    are returned themselves, as (place in what is returned, place among the leaves). `guards` know how modules and
-    optimizers were built, `beginning` how they were before the trace made any state, and `hooks` which hooks the
-    captures had. `twins` are tensors that held the value of a capture, here by position, and hold it afterwards too.
+    `graph.outputs[k]` for ("output", k), a frozen Python value for ("value", it); those at `plain` are given as the
+    ("number") or ("array") that they hold. `updates` in the graph are in the order of `updated`, captures by position;
+    `gradients` are (capture, position among the outputs, or None where the function left no gradient);
+    `found_gradients` are captures whose gradient the function used or added to, with the one that was there (None:
+    there was none): without one it would be another function. `dependent` are the outputs that depend on an argument
+    that requires grad. `written` are the arguments, by their place among the leaves, that are written in place: the
+    function then returns what it returns and their new values; `passed` are those that are returned themselves, as
+    (place in what is returned, place among the leaves). `guards` know how modules and optimizers were built,
+    `beginning` how they were before the trace made any state, and `hooks` which hooks the captures had. `twins` are
+    tensors that held the value of a capture, here by position, and hold it afterwards too. `modes` are those that the
+    function leaves modules in, `found_modes` those that it found, `flags` are captures that require grad afterwards, or
+    no longer. `left` is what it leaves on arguments; their gradients it returns as well, behind the new values of those
+    that are written. `actions` change Python state after each call; the values that they have asked for (`ASKED`) are
+    the last ones returned.
     """
 
     graph: Graph
@@ -69,6 +89,18 @@ class Traced:
     beginning: tuple[Guard, ...] = ()
     hooks: tuple[tuple[int, tuple[Any, ...]], ...] = ()
     twins: tuple[tuple[Core, int], ...] = ()
+    plain: tuple[tuple[int, str], ...] = ()
+    modes: tuple[tuple[Any, bool], ...] = ()
+    found_modes: tuple[tuple[Any, bool], ...] = ()
+    flags: tuple[tuple[int, bool], ...] = ()
+    left: tuple[Left, ...] = ()
+    actions: tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...] = ()
+
+    @property
+    def returns_more(self) -> bool:
+        """Whether more is returned than the function returns."""
+        asked = any(arg is ASKED for _, args in self.actions for arg in args)
+        return bool(self.written) or asked or any(one.gradient for one in self.left)
 
     @property
     def arguments(self) -> tuple[Node, ...]:
@@ -79,7 +111,15 @@ class Traced:
 class _TracedSlot(GradSlot):
     """A gradient slot that notices being cleared."""
 
-    __slots__ = ("_grad", "cleared")
+    __slots__ = ("_grad", "asked", "cleared")
+
+    def __init__(self, owner: int) -> None:
+        super().__init__(owner, keep=True)
+        self.asked = self.cleared = False
+
+    def ask(self) -> None:
+        """Somebody looks at the gradient, of which the one that there was is a part."""
+        self.asked = self.asked or not self.cleared
 
     @property
     def grad(self) -> Any:
@@ -93,7 +133,7 @@ class _TracedSlot(GradSlot):
 
 
 class _Array(Tensor):
-    """Stands for an array among the arguments, which layers treat as they treat the array itself."""
+    """Stands for an array, among the arguments or of a tensor, which layers treat as they treat the array itself."""
 
     __slots__ = ()
     _from_array = True
@@ -103,8 +143,8 @@ class _Array(Tensor):
 
 
 class _Number(Tensor):
-    """Stands for a number among the arguments, which takes the dtype of the tensor it meets, as the number itself; so
-    does what is computed from numbers alone.
+    """Stands for a number, among the arguments or read from a tensor, which takes the dtype of the tensor it meets, as
+    the number itself; so does what is computed from numbers alone.
     """
 
     __slots__ = ()
@@ -112,20 +152,68 @@ class _Number(Tensor):
     def __init__(self, node: Node) -> None:
         self.node = node
 
+    def as_float(self) -> Any:
+        """A number in Python has all its digits."""
+        return _Number(self.cast(FLOAT64).node)
+
     def _weight(self) -> tuple[DType, int]:
         """That of a number in Python."""
         return mode.dtype if self.node.dtype.kind == "f" else self.node.dtype, 0
 
+    def _float_binary(self, op: Op, other: Any, swap: bool = False) -> Any:
+        if type(other) is int:
+            other = float(other)
+        if not isinstance(other, (float, _Number)):
+            return super()._float_binary(op, other, swap)
+        return self.as_float()._binary(op, other.as_float() if isinstance(other, _Number) else other, swap)
+
     def _binary(self, op: Op, other: Any, swap: bool = False) -> Any:
+        alone = isinstance(other, (int, float, _Number))
+        floating = other.dtype.kind == "f" if isinstance(other, _Number) else type(other) is float
+        if floating and self.node.dtype.kind == "i":
+            return self.as_float()._binary(op, other, swap)
         result = super()._binary(op, other, swap)
-        alone = isinstance(other, (int, float, _Number)) and result.dtype == self.node.dtype
-        return _Number(result.node) if alone else result
+        return _Number(result.node) if alone and result.dtype in (self.node.dtype, BOOL) else result
 
     def _number_unary(self, op: Op) -> Any:
         return _Number(super()._number_unary(op).node)
 
     def __neg__(self) -> Any:
         return _Number(super().__neg__().node)
+
+
+class _Read(_Number):
+    """A number that was read from a tensor: what is returned of it is a number of Python."""
+
+    __slots__ = ()
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node)
+        if isinstance(mode.recorder, Tracer):
+            mode.recorder.read.append(weakref.ref(self))
+
+    def as_float(self) -> Any:
+        return _Read(super().as_float().node)
+
+    def _binary(self, op: Op, other: Any, swap: bool = False) -> Any:
+        result = super()._binary(op, other, swap)
+        return _Read(result.node) if type(result) is _Number else result
+
+    def _number_unary(self, op: Op) -> Any:
+        return _Read(super()._number_unary(op).node)
+
+    def __neg__(self) -> Any:
+        return _Read(super().__neg__().node)
+
+
+class _ReadArray(_Array):
+    """An array that was read from a tensor, and is returned as an array."""
+
+    __slots__ = ()
+
+
+OUTDATED: Final = object()  # in place of a hyperparameter that nobody can know while tracing
+ASKED: Final = object()  # in place of a tensor among what an action after a call is given
 
 
 class _Apart(Exception):
@@ -148,8 +236,12 @@ class Tracer(Symbolic):
         self.numbers: dict[tuple[Any, ...], Node] = {}  # what was computed of them
         self.begun: set[Node] = set()  # what state that was made meanwhile begins with
         self.fresh: list[weakref.ref[Core]] = []  # handles of constants made here, which may turn out to be state
+        self.read: list[weakref.ref[Core]] = []  # numbers that were read from tensors
+        self.actions: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []  # that are done after each call
+        self.settings: dict[tuple[int, str], Any] = {}  # hyperparameters that were changed
+        self.custom: set[Node] = set()  # which have a backward of their own, and no other meaning than an operand
         self.made: dict[int, tuple[weakref.ref[Core], Node]] = {}  # those that were assigned to, with their beginning
-        self.modules: dict[int, tuple[Any, bool]] = {}
+        self.modules: dict[int, tuple[Any, bool, bool]] = {}  # with the mode found, and whether it was asked for
         self.guards: dict[int, tuple[Any, Guard]] = {}  # by what they guard
 
     def lift(self, handle: Core) -> Node:
@@ -171,7 +263,7 @@ class Tracer(Symbolic):
             raise TraceError(message("jit", got, "leaves and constants", "compute it inside, or detach() it first"))
         symbol = Node(INPUT, (), NO_ATTRS, node.shape, node.dtype, None, node.needs_grad)
         if node.slot is not None and node.slot.owner >= 0:
-            symbol.slot = _TracedSlot(symbol.serial, keep=True)
+            symbol.slot = _TracedSlot(symbol.serial)
             symbol.slot.grad = node.slot.grad
             symbol.slot.cleared = False
             symbol.slot.hooks = dict(node.slot.hooks)
@@ -198,6 +290,52 @@ class Tracer(Symbolic):
             new.slot = old.slot
             old.slot.owner = new.serial
         handle.node = new
+
+    def stands_for(self, node: Node) -> None:
+        """A result with a backward of its own: it is the value of its last operand."""
+        self.custom.add(node)
+
+    def slot(self, owner: int) -> GradSlot:
+        """The record of a leaf."""
+        return _TracedSlot(owner)
+
+    def number(self, tensor: Tensor) -> Tensor:
+        """What `tensor.item()` is: a number to calculate with, and to return."""
+        value = Core.detach(tensor).apply(RESHAPE, shape=())
+        return _Read(value.cast(FLOAT64).node if value.dtype.kind == "f" else value.node)
+
+    def array(self, tensor: Tensor) -> Tensor:
+        """What `tensor.numpy()` is: an array to return."""
+        return _ReadArray(self.lift(tensor))
+
+    def defer(self, action: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Something to do after each call."""
+        self.actions.append((action, args))
+
+    def change_setting(self, group: Any, key: str, value: Any) -> None:
+        """A hyperparameter is another one from here on, and is set after each call."""
+        self.defer(type(group).__setitem__, (group, key, value))
+        self.settings[id(group), key] = Tensor.handle(value.node) if isinstance(value, Tensor) else value
+
+    def changed_setting(self, group: Any, key: str) -> Any:
+        """What a hyperparameter was changed to; None if it was not."""
+        value = self.settings.get((id(group), key))
+        if value is OUTDATED:
+            got = f"a use of {key!r} after a schedule's step(), at {user_line()}"
+            hint = "step the schedule last, or outside of the function; get_last_lr() outside too"
+            raise TraceError(message("jit", got, "a learning rate that is known", hint))
+        return value
+
+    def outdate(self, group: Any, key: str) -> None:
+        """A hyperparameter will be another one."""
+        self.settings[id(group), key] = OUTDATED
+
+    def read_setting(self, group: Any, key: str) -> Any:
+        """What a function that is traced reads of a group: a learning rate is a number that may change."""
+        value = self.changed_setting(group, key)
+        if value is None and key == "lr" and key in group:
+            value = group.live(key)
+        return group._values[key] if value is None else self.number(value) if isinstance(value, Tensor) else value
 
     def begin_state(self, make: Callable[[], dict[str, Core]]) -> dict[str, Core]:
         """State that is made where it is missing, as if it had been there before."""
@@ -234,9 +372,10 @@ class Tracer(Symbolic):
     def _is_outside(self, node: Node) -> bool:
         return node.serial <= self.start or node in self.begun
 
-    def note_mode(self, module: Any) -> None:
-        """A module asks whether it trains, which is then part of what is frozen."""
-        self.modules.setdefault(id(module), (module, module._training))
+    def note_mode(self, module: Any, sets: bool = False) -> None:
+        """A module asks whether it trains, which is then part of what is frozen; unless the function `sets` it first.
+        """
+        self.modules.setdefault(id(module), (module, module._training, not sets))
 
     def note(self, owner: Any, make: Callable[[Any], Guard]) -> Guard:
         """The function makes use of this object, and how it is built is part of what is frozen."""
@@ -254,6 +393,11 @@ class Tracer(Symbolic):
             slot = symbol.slot
             if slot is not None and slot.grad is not None and (node.slot is None or slot.grad is not node.slot.grad):
                 slot.grad = Tensor.handle(slot.grad.node)
+
+    def undo(self) -> None:
+        """Nothing came of the trace: modules have the mode again that they had."""
+        for module, training, _ in self.modules.values():
+            module.training = training
 
     def restore(self) -> None:
         """Give every handle from outside its own node back."""
@@ -281,12 +425,14 @@ def trace(
                     equates = False
             if isinstance(found, Traced):
                 break
+            tracer.undo()
             tracer = Tracer(equates)
         else:
             got = f"a function that keeps a new tensor {found!r} in Python state at every call"
             raise TraceError(message("jit", got, "tensors made outside, or returned", "assign() to a tensor made once"))
     except BaseException:
         forget(first.beginning())
+        tracer.undo()
         raise
     return replace(found, beginning=first.beginning())
 
@@ -311,15 +457,27 @@ def _attempt(
                 held.note_structure()
             args, kwargs = unflatten(tree, handles)
             returned = function(*args, **kwargs)
+            _check_containers(flatten((args, kwargs)), handles, tree)
             values, out_tree = flatten(returned)
             nodes = [tracer.lift(value) if isinstance(value, Tensor) else None for value in values]
         written = _written(leaves, handles, iter(symbols), is_array)
+        left = _left(leaves, handles, symbols, is_array)
         passed = tuple((at, k) for at, value in enumerate(values) for k in written if value is handles[k])
-        if written:  # the caller is to be given the new values
-            nodes += [handles[k].node for k in written]
-            values += [handles[k] for k in written]
-            out_tree = Tree(tuple, (), (out_tree, Tree(tuple, (), (LEAF,) * len(written))))
-        _check_gradients(symbols)
+        asked = [arg for _, args in tracer.actions for arg in args if isinstance(arg, Tensor)]
+        more = [*(handles[k] for k in written), *(one.gradient for one in left if one.gradient is not None), *asked]
+        if more:  # the caller is to be given the new values
+            nodes += [handle.node for handle in more]
+            values += more
+            out_tree = Tree(tuple, (), (out_tree, Tree(tuple, (), (LEAF,) * len(more))))
+        left = tuple(replace(one, gradient=one.gradient is not None) for one in left)
+        actions = tuple(
+            (action, tuple(ASKED if isinstance(arg, Tensor) else arg for arg in args))
+            for action, args in tracer.actions
+        )
+        tracer.actions.clear()
+        tracer.settings.clear()
+        kinds = ((_Read, "number"), (_ReadArray, "array"))
+        plain = tuple((k, name) for k, value in enumerate(values) for kind, name in kinds if isinstance(value, kind))
         values = [None if type(value) is View else value for value in values]  # it holds its root, which is not kept
         returned_ids = {id(value) for value in values}
         del args, kwargs, returned
@@ -332,7 +490,9 @@ def _attempt(
         kept = [handle for handle in kept if id(handle) not in returned_ids]
         if kept:
             return kept[0]
-        return _finish(tracer, symbols, values, nodes, out_tree, written, passed)
+        _check_numbers(tracer, returned_ids)
+        found = _finish(tracer, symbols, values, nodes, out_tree, written, passed)
+        return replace(found, plain=plain, left=left, actions=actions)
     finally:
         tracer.restore()
 
@@ -349,12 +509,39 @@ def held_by(function: Any) -> list[Any]:
     return [one for one in found if callable(getattr(type(one), "note_structure", None))]
 
 
-def _check_gradients(symbols: list[Node]) -> None:
-    """A gradient that backward() leaves on an argument would be lost."""
-    if any(symbol.slot is not None and symbol.slot.grad is not None for symbol in symbols):
-        got = "a backward() that leaves a gradient on an argument"
-        hint = "return tg.grad(...) of it, or reach the tensor from outside instead of passing it"
-        raise TraceError(message("jit", got, "gradients of tensors from outside, or returned", hint))
+def _left(
+    leaves: Sequence[Any], handles: Sequence[Any], symbols: Sequence[Node], is_array: Sequence[bool]
+) -> tuple[Left, ...]:
+    """What is left on the arguments."""
+    found = []
+    arrays = [k for k, array in enumerate(is_array) if array]
+    for k, symbol in zip(arrays, symbols, strict=True):
+        node = handles[k].node
+        slot, flag = node.slot, node.needs_grad if node.needs_grad is not symbol.needs_grad else None
+        if slot is None or not isinstance(slot, _TracedSlot):
+            continue
+        if not isinstance(leaves[k], Tensor) and slot.grad is not None:
+            got = f"a backward() that leaves a gradient on an argument that is no tensor: {symbol!r}"
+            raise TraceError(message("jit", got, "tensors among the arguments", "pass tg.tensor(array)"))
+        if slot.grad is not None or slot.cleared or slot.asked or flag is not None:
+            found.append(Left(k, flag, slot.grad, slot.cleared, slot.asked))
+    return tuple(found)
+
+
+def _check_containers(now: tuple[list[Any], Tree], handles: Sequence[Any], tree: Tree) -> None:
+    """A list or a dict among the arguments that is changed would be so in the copy that the function was given."""
+    if now[1] != tree or any(a is not b for a, b in zip(now[0], handles, strict=True)):
+        got = "a list, dict or object among the arguments that is changed inside"
+        raise TraceError(message("jit", got, "containers that are only read", "return what is to be put there"))
+
+
+def _check_numbers(tracer: Tracer, returned: Collection[int]) -> None:
+    """A number that is kept in Python state (`losses.append(loss.item())`) would be there once, and never again."""
+    kept = [number for reference in tracer.read if (number := reference()) is not None and id(number) not in returned]
+    if kept:
+        got = f"a number {kept[0].node!r} that is read from a tensor and kept in Python state"
+        hint = "return it, and keep what the call returns: losses.append(step(x))"
+        raise TraceError(message("item", got, "numbers that are calculated with or returned", hint))
 
 
 def _dependent(symbols: list[Node], outputs: Sequence[Node]) -> tuple[int, ...]:
@@ -365,7 +552,9 @@ def _dependent(symbols: list[Node], outputs: Sequence[Node]) -> tuple[int, ...]:
     return tuple(
         k
         for k, node in enumerate(outputs)
-        if node.needs_grad and not differentiable.isdisjoint(reachable([node], lambda one: one.needs_grad))
+        if node.needs_grad
+        and not (node.slot is not None and node.slot.released)
+        and not differentiable.isdisjoint(reachable([node], lambda one: one.needs_grad))
     )
 
 
@@ -375,12 +564,19 @@ def _symbol(leaf: Any) -> Tensor:
     needs = isinstance(leaf, Tensor) and leaf.requires_grad
     node = Node(INPUT, (), NO_ATTRS, shape, dtype, None, needs)
     if needs:
-        node.slot = GradSlot(node.serial, keep=True)
+        node.slot = _TracedSlot(node.serial)
     if isinstance(leaf, np.ndarray):
         return _Array(node)
     if isinstance(leaf, (float, np.generic)):
         return _Number(node)
     return Tensor.handle(node)
+
+
+def _value_of(node: Node) -> Node:
+    """The node whose value a node has that is there for a flag alone."""
+    while node.op is RESHAPE and node.inputs[0].shape == node.shape:
+        node = node.inputs[0]
+    return node
 
 
 def _written(
@@ -390,7 +586,7 @@ def _written(
     found: list[int] = []
     for k, handle in enumerate(handles):
         node = next(symbols) if is_array[k] else None
-        if node is None or handle.node is node:
+        if node is None or _value_of(handle.node) is node:
             continue
         if not isinstance(leaves[k], Tensor):
             got = f"an argument {node!r} that is written in place, and is no tensor"
@@ -431,6 +627,7 @@ def _finish(
         results.append(
             ("value", value) if node is None else ("output", sum(1 for kind, _ in results if kind == "output"))
         )
+    flags: list[tuple[int, bool]] = []
     updated: list[int] = []
     updates: list[tuple[Node, Node]] = []
     gradients: list[tuple[int, int | None]] = []
@@ -458,10 +655,13 @@ def _finish(
             outputs.append(slot.grad.node)
     for position, capture in enumerate(captures):
         now = capture.handle.node
-        if now is not capture.node:
+        if now.needs_grad is not capture.node.needs_grad:
+            flags.append((position, now.needs_grad))
+        if _value_of(now) is not capture.node:
             updated.append(position)
             updates.append((capture.node, now))
-    graph = Graph.of(outputs, [*symbols, *(capture.node for capture in captures)], updates)
+    inputs = [*symbols, *(capture.node for capture in captures)]
+    graph = _plain(Graph.of(outputs, inputs, updates), tracer.custom)
     guards = tracer.beginning()
     for guard in guards:
         guard.settle()
@@ -472,7 +672,7 @@ def _finish(
         tuple(results),
         tuple(updated),
         tuple(gradients),
-        tuple(tracer.modules.values()),
+        tuple((module, training) for module, training, asked in tracer.modules.values() if asked),
         tuple(found),
         dependent,
         written,
@@ -484,7 +684,25 @@ def _finish(
             if capture.node.needs_grad
         ),
         twins=tuple(twins),
+        flags=tuple(flags),
+        found_modes=tuple((module, training) for module, training, _ in tracer.modules.values()),
+        modes=tuple((one, one._training) for one, before, _ in tracer.modules.values() if one._training is not before),
     )
+
+
+def _plain(graph: Graph, custom: Collection[Node]) -> Graph:
+    """The graph with operands in place of the nodes that stand for them."""
+    if not custom:
+        return graph
+    now: dict[Node, Node] = {}
+    for node in graph.nodes:
+        operands = tuple(now[operand] for operand in node.inputs)
+        if node in custom:
+            now[node] = operands[-1]
+        else:
+            now[node] = node if operands == node.inputs else with_operands(node, operands)
+    updates = [(old, now[new]) for old, new in graph.updates]
+    return Graph.of([now[node] for node in graph.outputs], graph.inputs, updates)
 
 
 def hooks_of(node: Node) -> tuple[Any, ...]:

@@ -1,4 +1,11 @@
-"""Layers, containers, losses, initial values: torch.nn's names, shapes and state_dict keys."""
+"""Layers, containers, losses, initial values: torch.nn's names, shapes and state_dict keys.
+
+What is used seldom is loaded when it is first named.
+"""
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from . import init as init
 from . import utils as utils
@@ -101,4 +108,34 @@ from .rnn import LSTM as LSTM
 from .rnn import RNN as RNN
 from .rnn import GRUCell as GRUCell
 from .rnn import LSTMCell as LSTMCell
+from .rnn import RNNBase as RNNBase
 from .rnn import RNNCell as RNNCell
+from .rnn import RNNCellBase as RNNCellBase
+
+if _TYPE_CHECKING:
+    from .transformer import MultiheadAttention as MultiheadAttention
+    from .transformer import Transformer as Transformer
+    from .transformer import TransformerDecoder as TransformerDecoder
+    from .transformer import TransformerDecoderLayer as TransformerDecoderLayer
+    from .transformer import TransformerEncoder as TransformerEncoder
+    from .transformer import TransformerEncoderLayer as TransformerEncoderLayer
+
+_NAMES = {  # by the module that is loaded when one of them is first asked for
+    "transformer": """
+        MultiheadAttention Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
+        TransformerEncoderLayer
+    """,
+}
+_LAZY = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'tinygrad_nn.nn' has no attribute {name!r}")
+    value = getattr(_import_module(f".{_LAZY[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -29,7 +29,7 @@ ONCE: Final = 1.001  # times read; parts add up to a whole but for rounding
 CHEAP: Final = 2  # operations that hide beside others, so that evaluating them a few times more costs nothing
 LOAD: Final = 0.5  # it runs beside operations, or is part of one
 STORE: Final = 6.0  # one begins in a cycle, and it takes a pass of its own
-FAR: Final = 2.0  # more for a vector that comes from beyond the second cache; a store fetches it first
+FAR: Final = 8.0  # more for a vector from beyond the second cache, some 2 ns; a store fetches it first
 TOGETHER: Final = 4  # rows of a product that one evaluation serves: they run together in registers
 DEEP: Final = 16  # products to a sum from which it is worth loading and storing what it is added to
 ROWS: Final = 8  # lines of a part from which computing them by themselves is as fast as all parts together
@@ -383,6 +383,9 @@ class _Cost:
     loads: float = 0.0
 
 
+NOTHING: Final = _Cost()
+
+
 def _far(node: Node) -> float:
     """What a vector of a node costs more to load because it does not stay in the cache."""
     return FAR if prod(node.shape) * node.dtype.itemsize > SECOND else 0.0
@@ -394,12 +397,12 @@ def _costs(graph: Graph, inputs: frozenset[Node], users: Mapping[Node, list[tupl
 
     def of(operand: Node) -> _Cost:
         own = cost[operand]
-        kept = not own.operations or (own.operations > CHEAP and len(users[operand]) > 1)
+        kept = own == NOTHING or (own.operations > CHEAP and len(users[operand]) > 1)
         return _Cost(0, LOAD + _far(operand)) if kept and operand.op.kind != "source" else own
 
     for node in graph.nodes:
         if node in inputs or node.op.kind == "source":
-            cost[node] = _Cost()
+            cost[node] = NOTHING
             continue
         parts = [of(operand) for operand in dict.fromkeys(node.inputs)]
         loads = sum(part.loads for part in parts)
@@ -410,7 +413,7 @@ def _costs(graph: Graph, inputs: frozenset[Node], users: Mapping[Node, list[tupl
             serves = _serves(node)  # what is the same in a loop is computed before it
             cost[node] = _Cost(max(part.operations for part in parts) / serves + places, loads / serves)
         else:
-            cost[node] = _Cost()  # what has loops gets a buffer as soon as it would be repeated
+            cost[node] = NOTHING  # what has loops gets a buffer as soon as it would be repeated
     return cost
 
 

@@ -14,8 +14,8 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from types import MethodType, SimpleNamespace
 from typing import Any, Final
 
@@ -39,7 +39,7 @@ from ...tensor.tensor import View
 from ..codegen import native
 from ..driver import uncollected
 from ..loopir.program import Program
-from ..trace import Traced, forget, hooks_of, trace
+from ..trace import ASKED, Traced, forget, hooks_of, trace
 from .explain import Explanation, explain_stages
 from .nondifferentiable import nondifferentiable
 from .runtime import Compiled, Resident
@@ -56,6 +56,7 @@ class Signature:
     grad: bool
     dtype: Any
     threads: int
+    variant: int = 0  # of several traces for one kind of call: other modes, or gradients that are there or not
 
     def differences(self, other: Signature) -> str:
         """Which parts differ from another one, in words."""
@@ -76,6 +77,7 @@ class Signature:
 
 SIGNATURES: Final = 256  # that are kept for a function
 MANY: Final = 64  # of which somebody should know
+VARIANTS: Final = 8  # traces that are kept for one kind of call
 GUARD_FAILURE: Final = object()
 LOST: Final = SimpleNamespace(_array=GUARD_FAILURE)  # among the nodes of an entry: look closer
 _ARRAY: Final = np.ndarray  # a name less to look up at every call
@@ -111,7 +113,9 @@ class Entry:
         ]
         self.outputs = self.compiled.outputs[: sum(kind == "output" for kind, _ in traced.results)]
         self.single = self.outputs[0] if traced.results == (("output", 0),) and traced.tree.type is None else None
-        self.moded = bool(traced.modules or traced.found_gradients)
+        self.moded = bool(traced.modules or traced.found_gradients or traced.modes)
+        known = {id(one.handle): one for one in self.state}
+        self.found = [(self.state[k], None if one is None else known[id(one)]) for k, one in traced.found_gradients]
         self.views = self.compiled.inputs[: self.count]
         self.function: Callable[[int], int] = self._beside
         self.address = self.compiled.address
@@ -121,7 +125,32 @@ class Entry:
         with HANDLES:
             if self.lost or self.signature.threads != get_num_threads():
                 return False
-            return built_as_traced(self.traced) and all(one.fits() for one in self.state)
+            return self.takes_modes(rebind=True) and built(self.traced) and all(one.fits() for one in self.state)
+
+    def takes_modes(self, rebind: bool = False) -> bool:
+        """Whether the modules a function asked have the mode, and tensors the gradient, that it found. A gradient that
+        is another tensor by now may take the place of the one there was.
+        """
+        for module, training in self.traced.modules:
+            if module._training is not training:
+                return False
+        for owner, gradient in self.found:
+            now = getattr(owner.handle.node.slot, "grad", None)
+            if gradient is None:
+                if now is not None:
+                    return False
+            elif gradient.handle is not now:
+                if now is None or not rebind:
+                    return False
+                gradient.handle = now
+                self.handles = [STRUCTURE, *(handle for one in self.state for handle in one.handles)]
+                self.nodes = [None] * len(self.handles)
+        return True
+
+    def leave_modes(self) -> None:
+        """Modules have the mode that the function gave them."""
+        for module, training in self.traced.modes:
+            object.__setattr__(module, "_training", training)
 
     def call(self, arrays: Sequence[Any], apart: bool = False) -> Any:
         """Bring arguments and changed state in, run, and hand out the results; GUARD_FAILURE where `call_anew` says so.
@@ -134,8 +163,10 @@ class Entry:
                 if node._array is not None:
                     renew = True
             if not renew:
-                if self.moded and not same_modes(self.traced):
-                    return GUARD_FAILURE
+                if self.moded:
+                    if not self.takes_modes():
+                        return GUARD_FAILURE
+                    self.leave_modes()
                 views, k = self.views, 0  # by hand, and not by `_run`: zip, enumerate and a call cost a tenth of a step
                 for array in arrays:
                     views[k][...] = array
@@ -159,10 +190,14 @@ class Entry:
             with HANDLES:
                 self.give_gradients()
         if self.single is not None:
+            if self.traced.plain:
+                return as_read(value, self.traced.plain[0][1])
             return Tensor.handle(Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value))
         values = [
             Tensor.handle(constant(results[what])) if kind == "output" else what for kind, what in self.traced.results
         ]
+        for k, kind in self.traced.plain:
+            values[k] = as_read(values[k].node.value, kind)
         return unflatten(self.traced.tree, values)
 
     def call_anew(self, arrays: Sequence[Any], apart: bool) -> Any:
@@ -174,6 +209,7 @@ class Entry:
             if not self.fits() or not (apart or self.is_apart(arrays)):
                 return GUARD_FAILURE
             upload(self.state)
+            self.leave_modes()
             try:
                 return self._run(arrays)
             finally:
@@ -235,6 +271,14 @@ class Entry:
         return [view.copy() for view in self.outputs]
 
 
+def as_read(value: Any, kind: str) -> Any:
+    """What `item()` and `numpy()` give of a value."""
+    if kind == "number":
+        return value.item()
+    value.flags.writeable = False
+    return value
+
+
 def same_modes(traced: Traced) -> bool:
     """Whether the modules a function asked have the mode, and tensors the gradient, that it found."""
     for module, training in traced.modules:
@@ -248,8 +292,11 @@ def same_modes(traced: Traced) -> bool:
 
 def entangled(traced: Traced, leaves: Sequence[Any]) -> bool:
     """Whether an argument shares its elements with another one, or with a tensor from outside, and one of the two is
-    written. There the function itself runs: in the machine code they are apart.
+    written, or has a gradient that the function looks at. There the function itself runs: in the machine code they are
+    apart, and gradients begin anew.
     """
+    if any(one.asked and leaves[one.leaf].grad is not None for one in traced.left):
+        return True
     if not traced.written and not traced.updated:
         return False
     roots = [_root(leaf) for leaf in leaves]
@@ -262,6 +309,42 @@ def entangled(traced: Traced, leaves: Sequence[Any]) -> bool:
     return twice or not given.isdisjoint(changing)
 
 
+def conclude(entry: Entry, result: Any, leaves: Sequence[Any]) -> Any:
+    """What a call leaves on its arguments and in Python state; and its result."""
+    traced = entry.traced
+    if traced.returns_more:
+        result, values = result
+        more = iter(values)
+        for k in traced.written:
+            leaves[k].assign(next(more))
+        leave(traced, leaves, more)
+        returned, tree = flatten(result)
+        for position, k in traced.passed:
+            returned[position] = leaves[k]
+        result = unflatten(tree, returned)
+    else:
+        more = iter(())
+        leave(traced, leaves, more)
+    for position, requires_grad in traced.flags:
+        entry.state[position].handle.requires_grad_(requires_grad)
+    for action, args in traced.actions:
+        action(*(next(more) if arg is ASKED else arg for arg in args))
+    return result
+
+
+def leave(traced: Traced, leaves: Sequence[Any], gradients: Iterator[Any]) -> None:
+    """Leave on the arguments what the function leaves on them."""
+    for one in traced.left:
+        leaf = leaves[one.leaf]
+        if one.requires_grad is not None:
+            leaf.requires_grad_(one.requires_grad)
+        if one.gradient:
+            gradient = next(gradients)
+            leaf.grad = gradient if one.cleared or leaf.grad is None else leaf.grad + gradient
+        elif one.cleared:
+            leaf.grad = None
+
+
 def _root(leaf: Any) -> Any:
     """The tensor whose elements an argument has; None for other arguments."""
     return None if not isinstance(leaf, Tensor) else leaf if leaf._base is None else leaf._base
@@ -269,10 +352,13 @@ def _root(leaf: Any) -> Any:
 
 def built_as_traced(traced: Traced) -> bool:
     """Whether everything that is frozen in a trace, but for types, is what it was."""
-    return (
-        same_modes(traced)
-        and all(guard.holds() for guard in traced.guards)
-        and all(hooks_of(traced.captures[k].handle.node) == hooks for k, hooks in traced.hooks)
+    return same_modes(traced) and built(traced)
+
+
+def built(traced: Traced) -> bool:
+    """Whether modules, optimizers and hooks are those of a trace."""
+    return all(guard.holds() for guard in traced.guards) and all(
+        hooks_of(traced.captures[k].handle.node) == hooks for k, hooks in traced.hooks
     )
 
 
@@ -371,7 +457,13 @@ class Jitted:
             arguments, k = entry.arguments, 0
             for arg in args:
                 kind = type(arg)
-                value = arg if kind is _ARRAY else arg.node.value if kind is Tensor or kind is View else None
+                if kind is _ARRAY:
+                    value = arg
+                elif kind is Tensor or kind is View:
+                    node = arg.node
+                    value = None if node.needs_grad else node.value
+                else:
+                    break
                 _, shape, dtype = arguments[k]
                 if value is None or value.dtype is not dtype or value.shape != shape:
                     break
@@ -427,8 +519,8 @@ class Jitted:
             return self.function(*args, **kwargs)
         signature, arrays, leaves, is_array = describe(args, kwargs)
         with self.lock:
-            entry = self.entries.get(signature)
-            if entry is None or not entry.fits():
+            signature, entry = self._found(signature)
+            if entry is None:
                 if self.last is not None and config().debug:
                     why = signature.differences(self.last.signature) or "state of another type, mode or gradient"
                     say(f"tg.jit: {self.name} is traced again: {why}")
@@ -449,15 +541,24 @@ class Jitted:
         entry.used = True
         if traced.dependent:
             result = nondifferentiable(result, traced, leaves)
-        if traced.written:
-            result, values = result
-            for k, value in zip(traced.written, values, strict=True):
-                leaves[k].assign(value)
-            returned, tree = flatten(result)
-            for position, k in traced.passed:
-                returned[position] = leaves[k]
-            result = unflatten(tree, returned)
-        return result
+        return result if entry.simple else conclude(entry, result, leaves)
+
+    def _found(self, signature: Signature) -> tuple[Signature, Entry | None]:
+        """The entry for calls of a kind, under its own signature; or the signature for a new one. One that does not fit
+        because of modes and gradients is kept for when they come again.
+        """
+        kept: list[Signature] = []
+        for variant in range(VARIANTS):
+            own = replace(signature, variant=variant) if variant else signature
+            entry = self.entries.get(own)
+            if entry is None:
+                return own, None
+            if entry.fits():
+                return own, entry
+            if entry.lost or entry.takes_modes(rebind=True):
+                return own, None
+            kept.append(own)
+        return min(kept, key=list(self.entries).index), None
 
     def _compile(self, signature: Signature, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:
         started = time.perf_counter()
@@ -471,7 +572,8 @@ class Jitted:
             raise
         given, named = signature.tree.parts
         entry.simple = not named.names and all(part.type is None for part in given.parts)
-        entry.simple = entry.simple and all(is_array) and not (traced.dependent or traced.written)
+        after = traced.dependent or traced.written or traced.left or traced.flags or traced.actions
+        entry.simple = entry.simple and all(is_array) and not after
         self._keep(signature, entry)
         self.traces += 1
         if config().debug:
@@ -502,8 +604,8 @@ class Jitted:
         """What calls with such arguments run, compiled if need be."""
         signature, _, leaves, is_array = describe(args, kwargs)
         with self.lock:
-            entry = self.entries.get(signature)
-            return self._compile(signature, leaves, is_array) if entry is None or not entry.fits() else entry
+            signature, entry = self._found(signature)
+            return self._compile(signature, leaves, is_array) if entry is None else entry
 
     def __repr__(self) -> str:
         return self._shown().text()

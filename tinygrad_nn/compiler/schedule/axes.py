@@ -7,9 +7,10 @@ innermost axis that makes its kernels cheapest.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, inf, prod
+from types import MappingProxyType
 from typing import Final
 
 from ...graph.graph import Shape
@@ -41,6 +42,8 @@ WAITS_FROM: Final = 64  # rounds of a fold from which that counts
 JAM: Final = 5  # iterations run together
 LONG: Final = 16  # vectors in a line from which several are folded at a time
 FEW: Final = 12  # scalar operations of a fold that leaves registers for four vectors
+NO_COPIES: Final[Mapping[Buffer, float]] = MappingProxyType({})
+NO_AXES: Final[Mapping[Buffer, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +66,25 @@ class Work:
 @dataclass(frozen=True, slots=True, eq=False)
 class Cost:
     """What a kernel costs with one vector axis: `fixed` whatever the layouts, and for each axis of a buffer along which
-    its lanes lie, how often they are loaded or stored: a vector where that is the innermost axis, scattered where not.
+    its lanes lie, how often they are loaded, and how often `stored`: a vector where that is the innermost axis,
+    scattered where not.
     """
 
     fixed: float
     along: Mapping[tuple[Buffer, int], float]
+    stored: Mapping[tuple[Buffer, int], float]
     scattered: float
 
-    def total(self, inner: Mapping[Buffer, int], loose: Collection[Buffer] = ()) -> float:
-        """The cost with these innermost axes; of `loose` buffers each kernel has the one that it likes."""
+    def total(self, inner: Mapping[Buffer, int], copies: Mapping[Buffer, float] = NO_COPIES) -> float:
+        """The cost with these innermost axes, where a kernel may have `copies` in another order for what these cost."""
         total = self.fixed
         for (buffer, axis), often in self.along.items():
-            total += often if inner[buffer] == axis or buffer in loose else often * self.scattered
+            if inner[buffer] == axis:
+                total += often
+            else:
+                total += min(often * self.scattered, often + copies.get(buffer, inf))
+        for (buffer, axis), often in self.stored.items():
+            total += often if inner[buffer] == axis else often * self.scattered
         return total
 
 
@@ -90,10 +100,15 @@ class Profile:
 
 
 def choose(
-    program: Program, profiles: Sequence[Profile], loose: Collection[Buffer] = ()
+    program: Program,
+    profiles: Sequence[Profile],
+    loose: Mapping[Buffer, float] = NO_COPIES,
+    copies: Mapping[Buffer, float] = NO_COPIES,
+    begun: Mapping[Buffer, int] = NO_AXES,
 ) -> tuple[dict[Buffer, int], list[Var | None]]:
-    """The innermost axis of every buffer and the vector axis of every kernel. Last come the axes of `loose` buffers, of
-    which kernels may get copies in another order: till then each reads them as it likes.
+    """The innermost axis of every buffer, found from those it has `begun` with, and the vector axis of every kernel.
+    Kernels may get `copies` in another order of what they read, for what these cost. Last come the axes of `loose`
+    buffers, whose copies cost next to nothing: till then each kernel reads them as it likes.
     """
     rounds = times(program)
     updates = [pair for span, _ in spans(program.regions) for pair in span.updates]
@@ -101,7 +116,7 @@ def choose(
     tied: dict[Buffer, list[Buffer]] = {}
     for new, old in same.items():
         tied.setdefault(old, [old]).append(new)
-    inner = {buffer: last_long(buffer.shape) for buffer in program.buffers}
+    inner = {buffer: begun.get(buffer, last_long(buffer.shape)) for buffer in program.buffers}
     users: dict[Buffer, dict[int, None]] = {}
     for position, one in enumerate(profiles):
         for buffer in one.buffers:
@@ -109,7 +124,7 @@ def choose(
     free = [b for b in users if len(b.shape) > 1 and not b.row_major and sum(n > 1 for n in b.shape) > 1]
     free.sort(key=lambda b: -prod(b.shape))
     first, last = ([b for b in free if (b in loose) == late] for late in (False, True))
-    for buffers, given in ((first, loose), (last, ())):
+    for buffers, given in ((first, {**copies, **loose}), (last, copies)):
         again = set(buffers)  # whose kernels have something that was changed since
         for _ in range(2):
             changed = False
@@ -183,7 +198,8 @@ def _cost(kernel: Kernel, work: Sequence[Work], vector: Var | None, folded: tupl
     if folded is not None:
         fixed += iterations(folded, None, 1) * FOLD
     along: dict[tuple[Buffer, int], float] = {}
-    for access, _, around in kernel.accesses:
+    stored: dict[tuple[Buffer, int], float] = {}
+    for access, is_written, around in kernel.accesses:
         often = trips[around]
         if vector is None or vector not in around:
             fixed += often
@@ -194,8 +210,9 @@ def _cost(kernel: Kernel, work: Sequence[Work], vector: Var | None, folded: tupl
         elif axis is None:
             fixed += often * BROADCAST
         else:
-            along[access.buffer, axis] = along.get((access.buffer, axis), 0.0) + often
-    return Cost(fixed, along, lanes * GATHER)
+            places = stored if is_written else along
+            places[access.buffer, axis] = places.get((access.buffer, axis), 0.0) + often
+    return Cost(fixed, along, stored, lanes * GATHER)
 
 
 def lanes_of(access: Access, vector: Var) -> tuple[int | None, bool]:
@@ -233,12 +250,14 @@ def may_be_vector(kernel: Kernel, var: Var, folded: dict[Var, tuple[Var, ...]]) 
     return True
 
 
-def best(one: Profile, inner: Mapping[Buffer, int], loose: Collection[Buffer] = ()) -> tuple[float, Var | None]:
+def best(
+    one: Profile, inner: Mapping[Buffer, int], copies: Mapping[Buffer, float] = NO_COPIES
+) -> tuple[float, Var | None]:
     """The cheapest vector axis of a kernel and its cost; of equal ones the first."""
     least, cheapest = inf, None
     for var, cost in one.costs.items():
         if cost.fixed < least:
-            total = cost.total(inner, loose)
+            total = cost.total(inner, copies)
             if total < least:
                 least, cheapest = total, var
     return least, cheapest

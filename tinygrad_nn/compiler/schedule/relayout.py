@@ -7,7 +7,7 @@ of all repetitions that do not change the matrix.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Final
@@ -15,12 +15,23 @@ from typing import Final
 from ..loopir.ir import Buffer, Gemm, Kernel
 from ..loopir.program import Program, Region, Repeat, Span, paths, spans
 from ..loopir.substitute import Substitution
-from .axes import GATHER, Profile, best, times
+from .axes import GATHER, NO_COPIES, Profile, best, times
 from .memory import copy
 
 TRANSPOSE: Final = "transpose_"  # how the names of its kernels begin
 OVERHEAD: Final = 8.0  # of one more kernel, in loads
 CLEARLY: Final = 3.0  # times as much must be saved: the costs are rough
+FROM: Final = 2**14  # elements of a matrix whose axes are chosen as if each kernel might have a copy
+
+
+def prices(program: Program, width: int) -> dict[Buffer, float]:
+    """What a copy in another order has to save, for large matrices."""
+    based = {buffer.base for buffer in program.buffers}
+    return {
+        buffer: CLEARLY * _cost(buffer, width)
+        for buffer in program.buffers
+        if buffer.role == "input" and buffer.base is None and buffer not in based and prod(buffer.shape) >= FROM
+    }
 
 
 def relayout(
@@ -28,10 +39,10 @@ def relayout(
     profiles: Sequence[Profile],
     inner: Mapping[Buffer, int],
     width: int,
-    loose: Collection[Buffer] = (),
-) -> Program:
-    """The program with the copies that pay, given the innermost axes without them; the same one if none does. Those of
-    `loose` buffers cost next to nothing, and come first.
+    loose: Mapping[Buffer, float] = NO_COPIES,
+) -> tuple[Program, dict[Buffer, int]]:
+    """The program with the copies that pay, and their innermost axes, given those without them; the same one if none
+    does. Those of `loose` buffers cost next to nothing, and come first.
     """
     based = {buffer.base for buffer in program.buffers}
     writers: dict[Buffer, list[int]] = {}
@@ -56,14 +67,14 @@ def relayout(
     for (buffer, axis, region), wishes in sorted(gains.items(), key=lambda item: -sum(item[1].values())):
         readers = {k: _gain(profiles[k], {**inner, **found.get(k, {})}, buffer, axis) * often[k] for k in wishes}
         if sum(readers.values()) > CLEARLY * rounds[region] * _cost(buffer, width):
-            insertion.add(buffer, region, readers)
+            insertion.add(buffer, axis, region, readers)
             for k in readers:
                 found.setdefault(k, {})[buffer] = axis
-    return insertion.program() if insertion.copies else program
+    return (insertion.program() if insertion.copies else program), insertion.copies
 
 
 def _wishes(
-    kernel: Kernel, one: Profile, inner: Mapping[Buffer, int], loose: Collection[Buffer]
+    kernel: Kernel, one: Profile, inner: Mapping[Buffer, int], loose: Mapping[Buffer, float]
 ) -> Iterator[tuple[Buffer, int, float]]:
     """The buffers that a kernel would like to find in another order: the axis, and what that would save."""
     if any(isinstance(one, Gemm) for one, _ in kernel.statements):
@@ -120,15 +131,15 @@ class _Insertion:
 
     old: Program
     writers: Mapping[Buffer, list[int]]
-    copies: list[Buffer] = field(default_factory=list)
+    copies: dict[Buffer, int] = field(default_factory=dict)
     before: dict[Region | int, list[Kernel]] = field(default_factory=dict)
     renamed: dict[int, dict[Buffer, Buffer]] = field(default_factory=dict)
     kernels: list[Kernel] = field(default_factory=list)
 
-    def add(self, buffer: Buffer, region: Region, readers: Mapping[int, float]) -> None:
-        """A copy for some kernels."""
+    def add(self, buffer: Buffer, axis: int, region: Region, readers: Mapping[int, float]) -> None:
+        """A copy for some kernels, with another innermost axis."""
         made = Buffer(f"{buffer.name}t{len(self.copies)}", buffer.shape, buffer.dtype)
-        self.copies.append(made)
+        self.copies[made] = axis
         spot: Region | int = region
         if isinstance(region, Span):  # as early as may be: what is stored here is not at once there to be loaded
             earlier = [k + 1 for k in self.writers.get(buffer, ()) if region.start <= k < min(readers)]

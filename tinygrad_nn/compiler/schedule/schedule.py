@@ -14,7 +14,7 @@ from .axes import choose, jams, outermost, profile, times, together
 from .loop_fusion import fuse
 from .memory import ALIGNMENT, Layout, layout, place
 from .packing import pack
-from .relayout import relayout
+from .relayout import prices, relayout
 from .rows import operands
 from .sharing import Shared, shared
 from .threads import MayShare, Placed, may_split, own_of, split
@@ -86,13 +86,12 @@ def schedule(
     """Choose for so many registers of `width` bytes, and for so many threads at most."""
     program = replace(program, kernels=late_updates(program))
     profiles = {kernel: profile(kernel, width) for kernel in program.kernels}
-    loose = operands(program)
-    inner, vectors = choose(program, list(profiles.values()), loose)
-    relaid = relayout(program, list(profiles.values()), inner, width, loose)
-    if relaid is not program:
-        program = relaid
+    loose = dict.fromkeys(operands(program), 0.0)
+    inner, vectors = choose(program, list(profiles.values()), loose, prices(program, width))
+    program, copies = relayout(program, list(profiles.values()), inner, width, loose)
+    if copies:
         known = [profiles[one] if one in profiles else profile(one, width) for one in program.kernels]
-        inner, vectors = choose(program, known, operands(program))
+        inner, vectors = choose(program, known, dict.fromkeys(operands(program), 0.0), begun={**inner, **copies})
     kernels = []
     blocks = times(program, rows=True)
     for position, (kernel, vector) in enumerate(zip(program.kernels, vectors, strict=True)):

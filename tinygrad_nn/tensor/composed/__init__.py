@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..contract import Contracted
-    from . import ordering, placing, scanning, special, statistics
+    from . import gamma, ordering, placing, scanning, special, statistics
 
     class Composed(Contracted):
         """The methods that are composed of others."""
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         deg2rad = deg2rad_ = special.deg2rad
         diagonal_scatter = placing.diagonal_scatter
         diff = scanning.diff
+        digamma = digamma_ = gamma.digamma
         dist = statistics.dist
         eq_ = Contracted.eq
         erf_ = Contracted.erf
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
         lcm = lcm_ = special.lcm
         ldexp = ldexp_ = special.ldexp
         le_ = Contracted.le
+        lgamma = lgamma_ = gamma.lgamma
         log_ = Contracted.log
         log10_ = Contracted.log10
         log1p_ = Contracted.log1p
@@ -103,11 +105,13 @@ if TYPE_CHECKING:
         median = ordering.median
         mode = ordering.mode
         msort = ordering.msort
+        mvlgamma = mvlgamma_ = gamma.mvlgamma
         nan_to_num_ = Contracted.nan_to_num
         nanmedian = ordering.nanmedian
         nanquantile = ordering.nanquantile
         ne_ = Contracted.ne
         nextafter = nextafter_ = special.nextafter
+        polygamma = gamma.polygamma
         positive = special.positive
         put = put_ = placing.put
         quantile = ordering.quantile

@@ -158,7 +158,7 @@ def masked_scatter(self: T, mask: Index, source: Operand) -> T:
     shape = broadcast_shape("masked_scatter", self.shape, condition.shape)
     condition = condition.expand_to(shape)
     rank = condition.flatten().cumsum(0) - 1
-    if not condition.is_traced and math.prod(shape) and int(rank._value()[-1]) >= values.shape[0]:
+    if not condition.is_traced and 0 not in shape and int(rank._value()[-1]) >= values.shape[0]:
         got = f"{values.shape[0]} elements for {int(rank._value()[-1]) + 1} places"
         raise ShapeError(message("masked_scatter", got, "an element for each place where the mask holds"))
     if not values.shape[0]:

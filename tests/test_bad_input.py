@@ -261,12 +261,12 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "Tensor.roll": {"dims": lambda: 0},
     "Tensor.norm": {"p": lambda: 2},
     "Tensor.broadcast_to": {"shape": lambda: (2, 3, 3)},
-    "Tensor.new_full": {"value": lambda: 1.0},
+    "Tensor.new_full": {"fill_value": lambda: 1.0},
     "Tensor.fill_": {"value": lambda: 1.0},
     "tg.arange": {"end": lambda: 3.0},
     "tg.linspace": {"end": lambda: 3.0},
     "tg.bernoulli": {"p": matrix},
-    "tg.from_numpy": {"array": lambda: np.eye(2)},
+    "tg.from_numpy": {"ndarray": lambda: np.eye(2)},
     "tg.from_dlpack": {"source": lambda: np.eye(2)},
     "tg.vjp": {"function": lambda: step},
     "tg.hvp": {"primals": lambda: vector(), "tangents": lambda: vector()},
@@ -368,7 +368,7 @@ INSIDE = {
     "tg.set_default_dtype", "tg.set_grad_enabled", "tg.checkpoint", "optim.minimize",
     "lr_scheduler.SequentialLR", "History.to_csv", "data.read_csv", "callbacks.Checkpoint", "tg.explain",
     "callbacks.monitored", "callbacks.shown",
-    "nn.Module", "Linear.forward", "Sequential.forward", "History.has",
+    "nn.Module", "Linear.forward", "Sequential.forward", "History.has", "Tensor.cuda", "Linear.cuda",
 }  # fmt: skip
 
 

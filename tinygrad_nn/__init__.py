@@ -17,13 +17,17 @@ from .dtypes import int as int
 from .dtypes import int32 as int32
 from .dtypes import int64 as int64
 from .dtypes import long as long
+from .support.settings import device as device
 from .tensor import FUNCTIONS as _FUNCTIONS
 from .tensor import Tensor as Tensor
 from .tensor import enable_grad as enable_grad
+from .tensor import inference_mode as inference_mode
 from .tensor import no_grad as no_grad
 from .tensor import set_grad_enabled as set_grad_enabled
 from .tensor.creation import arange as arange
 from .tensor.creation import as_tensor as as_tensor
+from .tensor.creation import empty as empty
+from .tensor.creation import empty_like as empty_like
 from .tensor.creation import eye as eye
 from .tensor.creation import from_dlpack as from_dlpack
 from .tensor.creation import from_numpy as from_numpy

@@ -121,7 +121,7 @@ def _operator(name: str, method: bool) -> list[Form]:
                 key = "input" if one.name == "self" else _spelled(one.name)
                 default = one.default_value if one.has_default_value() else EMPTY
                 kind = inspect.Parameter.KEYWORD_ONLY if one.kwarg_only else inspect.Parameter.POSITIONAL_OR_KEYWORD
-                form[key] = inspect.Parameter(key, kind, default=default)
+                form[key] = inspect.Parameter("argument", kind, default=default)
         found.append(form)
     return found
 
@@ -143,7 +143,7 @@ def _documented(value: Any, name: str) -> list[Form]:
                 kind = inspect.Parameter.KEYWORD_ONLY
             key = _spelled(key.lstrip("*"))
             if key.isidentifier():
-                form[key] = inspect.Parameter(key, kind, default=_value(default) if default else EMPTY)
+                form[key] = inspect.Parameter("argument", kind, default=_value(default) if default else EMPTY)
         found.append(form)
     return found
 

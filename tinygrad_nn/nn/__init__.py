@@ -108,7 +108,9 @@ from .rnn import LSTM as LSTM
 from .rnn import RNN as RNN
 from .rnn import GRUCell as GRUCell
 from .rnn import LSTMCell as LSTMCell
+from .rnn import RNNBase as RNNBase
 from .rnn import RNNCell as RNNCell
+from .rnn import RNNCellBase as RNNCellBase
 
 if _TYPE_CHECKING:
     from .transformer import MultiheadAttention as MultiheadAttention

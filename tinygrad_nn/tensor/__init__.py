@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from .tensor import Tensor as Tensor
 from .tensor import enable_grad as enable_grad
+from .tensor import inference_mode as inference_mode
 from .tensor import no_grad as no_grad
 from .tensor import set_grad_enabled as set_grad_enabled
 

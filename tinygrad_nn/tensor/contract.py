@@ -168,9 +168,16 @@ class Contracted(Indexed):
             left_axes, right_axes = list(range(self.ndim - count, self.ndim)), list(range(count))
         if len({*left_axes}) != len(left_axes) or len({*right_axes}) != len(right_axes):
             raise ShapeError(message(name, f"axes {left_axes} and {right_axes}", "each axis once"))
-        if [self.shape[a] for a in left_axes] != [right.shape[a] for a in right_axes]:
+        pairs = [(self.shape[a], right.shape[b]) for a, b in zip(left_axes, right_axes, strict=False)]
+        if len(left_axes) != len(right_axes) or any(n != m and 1 not in (n, m) for n, m in pairs):
             got = f"shapes {self.shape} and {right.shape} over axes {left_axes} and {right_axes}"
             raise ShapeError(message(name, got, "equal lengths on the axes that are summed"))
+        if any(n != m for n, m in pairs):  # one slice meets all of the other's
+            left_lone = [a for a, (n, m) in zip(left_axes, pairs, strict=True) if m == 1 != n]
+            right_lone = [b for b, (n, m) in zip(right_axes, pairs, strict=True) if n == 1 != m]
+            left = self.sum(left_lone, True, self.dtype) if left_lone else self
+            right = right.sum(right_lone, True, right.dtype) if right_lone else right
+            return left._summed(name, right, [left_axes, right_axes])
         keep_left = [a for a in range(self.ndim) if a not in left_axes]
         keep_right = [a for a in range(right.ndim) if a not in right_axes]
         inner = math.prod(self.shape[a] for a in left_axes)

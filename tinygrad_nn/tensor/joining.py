@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ConfigError, DTypeError, ShapeError, message
 from ..support.memory import check_shape_fits
-from ..support.settings import shown, typed
+from ..support.settings import is_whole, shown, typed
 from .creation import as_tensor
 from .door import Rule, converted, named
 from .shape import normal_axis, whole
@@ -108,14 +108,19 @@ def meshgrid(*tensors: Any, indexing: Literal["ij", "xy"] = "ij") -> tuple[Tenso
 
 
 @typed
-def einsum(equation: str, *operands: Any) -> Tensor:
+def einsum(equation: Any, *operands: Any) -> Tensor:
     """Einstein's sum: `einsum("ij,jk->ik", a, b)`. Repeated letters, `...` and an output left out work as in NumPy.
 
-    Two operands at a time, from the left; each pair is one batched matrix product.
+    The operands may be in one list, and axes may be numbers: `einsum(a, [0, 1], b, [1, 2], [0, 2])`. Two operands at a
+    time, from the left; each pair is one batched matrix product.
 
     >>> einsum("i,i->", [1.0, 2.0], [3.0, 4.0]).item()
     11.0
     """
+    if not isinstance(equation, str):
+        equation, operands = _lettered(equation, *operands)
+    elif len(operands) == 1 and isinstance(one := operands[0], (list, tuple)):
+        operands = tuple(one) if "," in equation or any(isinstance(x, (Tensor, np.ndarray)) for x in one) else operands
     listed = _listed("einsum", operands, "product")
     inputs, output = _parsed(equation, listed)
     x, letters = _diagonal(listed[0], inputs[0], equation)
@@ -127,6 +132,19 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     x = x.sum(gone) if gone else x
     letters = "".join(letter for letter in letters if letter in output)
     return x.permute(tuple(letters.index(letter) for letter in output))
+
+
+def _lettered(*given: Any) -> tuple[str, tuple[Any, ...]]:
+    """The equation, and the operands, of operands that each have a list of numbers for its axes behind them."""
+    terms = []
+    for axes in (*given[1::2], *(given[-1:] if len(given) % 2 else ())):
+        numbers = axes if isinstance(axes, (list, tuple)) else None
+        if numbers is None or not all(one is Ellipsis or (is_whole(one) and 0 <= one < 52) for one in numbers):
+            expected = "a text, or for each operand a list of its axes, numbers from 0 to 51"
+            raise DTypeError(message("einsum", f"equation {shown(axes)}", expected))
+        terms.append("".join("..." if one is Ellipsis else string.ascii_letters[one] for one in numbers))
+    inputs = terms[: len(given) // 2]
+    return ",".join(inputs) + ("->" + terms[-1] if len(given) % 2 else ""), given[: len(given) // 2 * 2 : 2]
 
 
 def _parsed(equation: str, operands: Sequence[Tensor]) -> tuple[list[str], str]:

@@ -17,9 +17,9 @@ from ..errors import DTypeError, IndexOutOfRange, ShapeError, TraceError, messag
 from ..graph.graph import Shape
 from ..ops.movement import BROADCAST, CAT, PAD, PERMUTE, RESHAPE, SLICE, StridedSlice
 from ..support.memory import check_shape_fits
-from ..support.settings import shown, typed
-from .arrays import MOST_AXES
-from .core import Core, constant, stretch
+from ..support.settings import Device, check_device, shown, typed
+from .arrays import MOST_AXES, array_of
+from .core import Core, check_dtype, constant, stretch
 from .elementwise import Elementwise
 from .operators import Operand
 from .promotion import result_type
@@ -115,20 +115,56 @@ class Shaped(Elementwise):
 
     # ---- new tensors like this one (no gradient flows to them) ------------------------------------------------------
 
-    def new_full(self, size: Ints, value: float | bool) -> Self:
-        """A tensor of this dtype filled with one value."""
-        return self._filled("new_full", (size,), value)
+    def new_full(
+        self,
+        size: Ints,
+        fill_value: float | bool,
+        *,
+        dtype: Any = None,
+        device: Device = None,
+        requires_grad: bool = False,
+    ) -> Self:
+        """A tensor filled with one value, of this dtype unless another is given."""
+        return self._filled("new_full", (size,), fill_value, dtype, device, requires_grad)
 
-    def _filled(self, name: str, size: tuple[Any, ...], value: float | bool) -> Self:
-        return self.handle(constant(filled(name, as_shape(name, size), value, self.node.dtype)))  # type: ignore[no-any-return]
+    def new_zeros(self, *size: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Self:
+        """A tensor filled with 0, of this dtype unless another is given."""
+        return self._filled("new_zeros", size, 0, dtype, device, requires_grad)
 
-    def new_zeros(self, *size: Any) -> Self:
-        """A tensor of this dtype filled with 0."""
-        return self._filled("new_zeros", size, 0)
+    def new_ones(self, *size: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Self:
+        """A tensor filled with 1, of this dtype unless another is given."""
+        return self._filled("new_ones", size, 1, dtype, device, requires_grad)
 
-    def new_ones(self, *size: Any) -> Self:
-        """A tensor of this dtype filled with 1."""
-        return self._filled("new_ones", size, 1)
+    def new_empty(self, *size: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Self:
+        """A tensor to be written to, of this dtype unless another is given: zeros."""
+        return self._filled("new_empty", size, 0, dtype, device, requires_grad)
+
+    def _filled(
+        self,
+        name: str,
+        size: tuple[Any, ...],
+        value: float | bool,
+        dtype: Any = None,
+        device: Device = None,
+        requires_grad: bool = False,
+    ) -> Self:
+        kind = self.node.dtype if dtype is None else check_dtype(name, dtype)
+        return self._new(name, filled(name, as_shape(name, size), value, kind), device, requires_grad)
+
+    def new_tensor(
+        self, data: Any, *, dtype: Any = None, device: Device = None, requires_grad: bool = False
+    ) -> Self:
+        """A tensor with a copy of `data`, of this dtype unless another is given."""
+        kind = self.node.dtype if dtype is None else dtype
+        return self._new("new_tensor", array_of("new_tensor", data, kind, copy=True), device, requires_grad)
+
+    def _new(self, name: str, array: Any, device: Device, requires_grad: bool) -> Self:
+        result: Self = self.handle(constant(array))
+        if device is not None:
+            check_device(name, device)
+        if requires_grad is not False:
+            result.requires_grad_(requires_grad)  # type: ignore[attr-defined]
+        return result
 
     def new_arange(self, count: int) -> Self:
         """0, 1, ... as int64."""
@@ -193,13 +229,19 @@ class Shaped(Elementwise):
         """The last two axes exchanged."""
         return self.transpose(-2, -1)
 
-    def movedim(self, source: int, destination: int) -> Self:
-        """One axis moved to another place."""
-        a = normal_axis("movedim", source, self.ndim)
-        b = normal_axis("movedim", destination, self.ndim)
-        order = [k for k in range(self.ndim) if k != a]
-        order.insert(b, a)
-        return self.permute(tuple(order))
+    def movedim(self, source: Ints, destination: Ints) -> Self:
+        """Axes moved to other places; the others keep their order."""
+        moved, places = (
+            [normal_axis("movedim", a, self.ndim) for a in several("movedim", "axis", axes)]
+            for axes in (source, destination)
+        )
+        if len(moved) != len(places) or len({*moved}) != len(moved) or len({*places}) != len(places):
+            got = f"axes {shown(source)} for the places {shown(destination)}"
+            raise ShapeError(message("movedim", got, "each axis once, and a place of its own for each"))
+        order = [k for k in range(self.ndim) if k not in moved]
+        for place, axis in sorted(zip(places, moved, strict=True)):
+            order.insert(place, axis)
+        return self.permute(tuple(order)) if self.ndim else self.view_as(self)
 
     def unsqueeze(self, dim: int | None = None, *, axis: int | None = None) -> Self:
         """A new axis of length 1."""
@@ -210,7 +252,7 @@ class Shaped(Elementwise):
     def squeeze(self, dim: Ints | None = None, *, axis: Ints | None = None) -> Self:
         """Without the axes of length 1 (or those of them that are named)."""
         dim = dim if axis is None else axis
-        named = normal_axes("squeeze", dim, self.ndim) if dim is not None else tuple(range(self.ndim))
+        named = () if dim == () or dim == [] else normal_axes("squeeze", dim, self.ndim)
         return self._shared(RESHAPE, shape=tuple(n for a, n in enumerate(self.shape) if n != 1 or a not in named))
 
     def expand(self, *sizes: Any, size: Any = None) -> Self:
@@ -256,9 +298,14 @@ class Shaped(Elementwise):
         return self.apply(SLICE, bounds=tuple(turned))
 
     def cat_with(self, *others: Core, dim: int = 0) -> Self:
-        """This tensor and others joined along one axis, in their common dtype."""
-        a = normal_axis("cat", dim, self.ndim)
+        """This tensor and others joined along one axis, in their common dtype. A vector without elements joins any."""
         parts: list[Core] = [self, *others]
+        rank = max([len(part.node.shape) for part in parts])
+        a = normal_axis("cat", dim, rank)
+        if rank > 1 and any(part.node.shape == (0,) for part in parts):
+            shape = next(part.node.shape for part in parts if len(part.node.shape) == rank)
+            nothing = (*shape[:a], 0, *shape[a + 1 :])
+            parts = [part.apply(RESHAPE, shape=nothing) if part.node.shape == (0,) else part for part in parts]
         if any(part.dtype != self.node.dtype for part in others):
             common = result_type(*(part._weight() for part in parts))
             parts = [part.cast(common) for part in parts]
@@ -446,8 +493,10 @@ class Shaped(Elementwise):
         if not 0 <= size <= length or step < 1:
             got = f"size {size} and step {step} on an axis of {length}"
             raise ShapeError(message("unfold", got, "windows inside of the axis and a positive step"))
+        if not self.ndim:
+            return self.reshape((1,))._cut({0: (0, 1, size)})
         count = (length - size) // step + 1
-        if size == step and self.ndim:
+        if size == step:
             return self.narrow(a, 0, count * size).unflatten(a, (count, size)).movedim(a + 1, -1)
         windows = [self.narrow(a, k * step, size).movedim(a, -1).unsqueeze(a) for k in range(count)]
         return windows[0].cat_with(*windows[1:], dim=a) if len(windows) > 1 else windows[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ...errors import GraphError, message
 from ...graph.graph import DType
@@ -43,11 +43,18 @@ CHAINS: Final = 4  # iterations from which a fold that is unrolled has two chain
 ALONE: Final = 8  # if the loops around it have not more rounds than these
 
 
+class After(NamedTuple):
+    """A number so much above a value: of an iteration that runs together with another one."""
+
+    base: Value
+    more: int
+
+
 @dataclass(slots=True)
 class Env:
     """What variables and registers stand for; iterations that run together have one each."""
 
-    variables: dict[Var, Value | int]
+    variables: dict[Var, Value | After | int]
     registers: dict[Register, Value]
 
 
@@ -266,7 +273,7 @@ class Expansion:
             if overlaps(var, step) and isinstance(base, Value):
                 last = b.add(self.extent(var, envs[0]), b.whole(-step))
                 base = b.select(b.compute("lt", BOOL, (base, last)), base, last)
-            more = (base + k if isinstance(base, int) else b.add(base, b.whole(k)) for k in range(1, step))
+            more = (base + k if isinstance(base, int) else After(base, k) for k in range(1, step))
             self.together(loop, envs, [base, *more])
             return
         if self.reach > var.extent or (var.tail is not None and var.tail % step):
@@ -278,7 +285,7 @@ class Expansion:
         first = self.b.whole(base) if isinstance(base, int) else base
         return self.b.compute("lt", BOOL, (self.counted_up(first, 1), self.extent(var, env)))
 
-    def together(self, loop: Loop, envs: list[Env], places: Sequence[Value | int]) -> None:
+    def together(self, loop: Loop, envs: list[Env], places: Sequence[Value | After | int]) -> None:
         """Iterations, statement by statement; those that are jammed share no registers."""
         own = len(places) > 1
         inner = [
@@ -422,7 +429,8 @@ class Expansion:
     def number(self, index: Affine, env: Env, given: Sequence[Value] = ()) -> Value:
         """An index as a number: a vector where the lanes differ."""
         step = index.coefficient(self.vector) if self.lanes and self.vector is not None else 0
-        base = self.sum(index.offset, index.terms, env)
+        total, constant = self.sum(index.offset, index.terms, env)
+        base = self.b.add(total, self.b.whole(constant)) if constant else total
         return self.counted_up(base, step) if step else base
 
     def counted_up(self, base: Value, step: int) -> Value:
@@ -431,27 +439,27 @@ class Expansion:
             return self.b.steps(int(base.data), step, self.lanes)
         return self.b.add(base, self.b.steps(0, step, self.lanes))
 
-    def sum(self, constant: int, terms: Sequence[tuple[Var, int]], env: Env) -> Value:
-        """The constant and the variables times coefficients, what changes least first."""
+    def sum(self, constant: int, terms: Sequence[tuple[Var, int]], env: Env) -> tuple[Value, int]:
+        """The variables times coefficients, what changes least first, and what is constant beside that: of iterations
+        that run together it alone differs.
+        """
         b = self.b
         values: list[tuple[Value, int]] = []
         for var, coefficient in terms:
             at = env.variables[var]
-            if isinstance(at, Value):
-                values.append((at, coefficient))
-            else:
+            if isinstance(at, int):
                 constant += at * coefficient
-        if not values:
-            return b.whole(constant)
+                continue
+            base, more = at if isinstance(at, After) else (at, 0)
+            constant += more * coefficient
+            values.append((base, coefficient))
         if len(values) > 1:
             values.sort(key=_depth)
         total: Value | None = None
         for value, coefficient in values:
             term = value if coefficient == 1 else b.make("mul", INT64, 0, value, b.whole(coefficient))
             total = term if total is None else b.make("add", INT64, 0, total, term)
-        if total is None or not constant:
-            return total or b.whole(constant)
-        return b.make("add", INT64, 0, total, b.whole(constant))
+        return (b.whole(constant), 0) if total is None else (total, constant)
 
     # ---- accesses -------------------------------------------------------------------------------------------------
 
@@ -493,12 +501,14 @@ class Expansion:
             room, covers,
         )  # fmt: skip
 
-    def place(self, site: Site, env: Env) -> tuple[Value, int, bool]:
-        """Where a site lies: its place in the buffer, how many lanes have places of their own, and whether these are
-        scattered. Other lanes lie in a row.
+    def place(self, site: Site, env: Env) -> tuple[Value, int, int, bool]:
+        """Where a site lies: its place in the buffer, what is to be added to that, how many lanes have places of their
+        own, and whether these are scattered. Other lanes lie in a row.
         """
         b = self.b
-        offset = self.sum(site.constant, site.terms, env)
+        offset, constant = self.sum(site.constant, site.terms, env)
+        if not 0 <= constant < self.schedule.layouts[site.buffer].size:  # no place that an address may have
+            offset, constant = b.add(offset, b.whole(constant)), 0
         scattered = site.step not in (0, 1)
         for index, stride in site.dynamic:
             value = self.value(index, env)
@@ -506,17 +516,19 @@ class Expansion:
             term = value if stride == 1 else b.compute("mul", INT64, (value, b.whole(stride)))
             offset = b.add(offset, term)
         if not (self.lanes and (site.step or scattered)):
-            return offset, 0, False
+            return offset, constant, 0, False
         if scattered:
             offset = b.add(offset, b.steps(0, site.step, self.lanes)) if site.step else offset
-        return b.splat(offset, self.lanes if scattered else 0), self.lanes, scattered
+        return b.splat(offset, self.lanes if scattered else 0), constant, self.lanes, scattered
 
-    def address(self, site: Site, offset: Value) -> Value:
+    def address(self, site: Site, offset: Value, constant: int = 0) -> Value:
         """The address of a place, or of one for each lane."""
-        start = self.b.start(site.buffer, site.begin)
-        if offset is self.b.whole(0):
-            return start
-        return self.b.make("address", site.buffer.dtype, offset.lanes, start, offset)
+        b, zero = self.b, self.b.whole(0)
+        address = b.start(site.buffer, site.begin)
+        for part in (b.whole(constant), offset):
+            if part is not zero:
+                address = b.make("address", site.buffer.dtype, part.lanes, address, part)
+        return address
 
     def guard(self, site: Site, env: Env) -> Value | None:
         """Whether the guards hold, in each lane; None if they always do, a constant if never."""
@@ -536,28 +548,29 @@ class Expansion:
         b, mask = self.b, self.guard(site, env)
         if mask is not None and mask.op == "const":  # never
             return b.const(0, site.buffer.dtype)
-        offset, lanes, scattered = self.place(site, env)
+        offset, constant, lanes, scattered = self.place(site, env)
         if self.mask is not None and lanes and (scattered or self.reach > site.room):
             mask = self.mask if mask is None else b.both(mask, self.mask)
         if mask is not None and not lanes:
             if not mask.lanes:  # the first element in place of one that may not be there
-                safe = self.address(site, b.select(mask, offset, b.whole(0)))
+                whole = b.add(offset, b.whole(constant)) if constant else offset
+                safe = self.address(site, b.select(mask, whole, b.whole(0)))
                 return b.select(mask, b.load(safe, 0, None, site.moves), b.const(0, site.buffer.dtype))
             lanes, scattered = mask.lanes, True  # the same element in each lane that the guard lets pass
             offset = b.splat(offset, lanes)
         if mask is not None or scattered:
             mask = b.splat(b.const(True, BOOL) if mask is None else mask, lanes)
-        return b.load(self.address(site, offset), lanes, mask, site.moves)
+        return b.load(self.address(site, offset, constant), lanes, mask, site.moves)
 
     def write(self, site: Site, value: Value, env: Env) -> None:
         """Store an element, or a vector of them."""
         b, mask = self.b, None
-        offset, lanes, scattered = self.place(site, env)
+        offset, constant, lanes, scattered = self.place(site, env)
         if self.mask is not None and lanes and (scattered or self.reach > site.room or not site.covers):
             mask = self.mask
         if scattered and mask is None:
             mask = b.const(True, BOOL, lanes)
-        b.store(self.address(site, offset), b.splat(value, lanes), mask)
+        b.store(self.address(site, offset, constant), b.splat(value, lanes), mask)
 
 
 Leaf = Callable[[Expansion, Any, Env, Sequence[Value]], Value]

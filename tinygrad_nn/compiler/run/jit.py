@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import MethodType, SimpleNamespace
 from typing import Any, Final
@@ -39,7 +39,7 @@ from ...tensor.tensor import View
 from ..codegen import native
 from ..driver import uncollected
 from ..loopir.program import Program
-from ..trace import Traced, forget, hooks_of, trace
+from ..trace import ASKED, Traced, forget, hooks_of, trace
 from .explain import Explanation, explain_stages
 from .nondifferentiable import nondifferentiable
 from .runtime import Compiled, Resident
@@ -292,8 +292,11 @@ def same_modes(traced: Traced) -> bool:
 
 def entangled(traced: Traced, leaves: Sequence[Any]) -> bool:
     """Whether an argument shares its elements with another one, or with a tensor from outside, and one of the two is
-    written. There the function itself runs: in the machine code they are apart.
+    written, or has a gradient that the function looks at. There the function itself runs: in the machine code they are
+    apart, and gradients begin anew.
     """
+    if any(one.asked and leaves[one.leaf].grad is not None for one in traced.left):
+        return True
     if not traced.written and not traced.updated:
         return False
     roots = [_root(leaf) for leaf in leaves]
@@ -304,6 +307,42 @@ def entangled(traced: Traced, leaves: Sequence[Any]) -> bool:
     changing = [outside[position] for position in traced.updated] + [id(handle) for handle, _ in traced.twins]
     twice = len(set(written)) < len(written) or not set(written).isdisjoint([*others, *outside])
     return twice or not given.isdisjoint(changing)
+
+
+def conclude(entry: Entry, result: Any, leaves: Sequence[Any]) -> Any:
+    """What a call leaves on its arguments and in Python state; and its result."""
+    traced = entry.traced
+    if traced.returns_more:
+        result, values = result
+        more = iter(values)
+        for k in traced.written:
+            leaves[k].assign(next(more))
+        leave(traced, leaves, more)
+        returned, tree = flatten(result)
+        for position, k in traced.passed:
+            returned[position] = leaves[k]
+        result = unflatten(tree, returned)
+    else:
+        more = iter(())
+        leave(traced, leaves, more)
+    for position, requires_grad in traced.flags:
+        entry.state[position].handle.requires_grad_(requires_grad)
+    for action, args in traced.actions:
+        action(*(next(more) if arg is ASKED else arg for arg in args))
+    return result
+
+
+def leave(traced: Traced, leaves: Sequence[Any], gradients: Iterator[Any]) -> None:
+    """Leave on the arguments what the function leaves on them."""
+    for one in traced.left:
+        leaf = leaves[one.leaf]
+        if one.requires_grad is not None:
+            leaf.requires_grad_(one.requires_grad)
+        if one.gradient:
+            gradient = next(gradients)
+            leaf.grad = gradient if one.cleared or leaf.grad is None else leaf.grad + gradient
+        elif one.cleared:
+            leaf.grad = None
 
 
 def _root(leaf: Any) -> Any:
@@ -418,7 +457,13 @@ class Jitted:
             arguments, k = entry.arguments, 0
             for arg in args:
                 kind = type(arg)
-                value = arg if kind is _ARRAY else arg.node.value if kind is Tensor or kind is View else None
+                if kind is _ARRAY:
+                    value = arg
+                elif kind is Tensor or kind is View:
+                    node = arg.node
+                    value = None if node.needs_grad else node.value
+                else:
+                    break
                 _, shape, dtype = arguments[k]
                 if value is None or value.dtype is not dtype or value.shape != shape:
                     break
@@ -496,15 +541,7 @@ class Jitted:
         entry.used = True
         if traced.dependent:
             result = nondifferentiable(result, traced, leaves)
-        if traced.written:
-            result, values = result
-            for k, value in zip(traced.written, values, strict=True):
-                leaves[k].assign(value)
-            returned, tree = flatten(result)
-            for position, k in traced.passed:
-                returned[position] = leaves[k]
-            result = unflatten(tree, returned)
-        return result
+        return result if entry.simple else conclude(entry, result, leaves)
 
     def _found(self, signature: Signature) -> tuple[Signature, Entry | None]:
         """The entry for calls of a kind, under its own signature; or the signature for a new one. One that does not fit
@@ -535,7 +572,8 @@ class Jitted:
             raise
         given, named = signature.tree.parts
         entry.simple = not named.names and all(part.type is None for part in given.parts)
-        entry.simple = entry.simple and all(is_array) and not (traced.dependent or traced.written)
+        after = traced.dependent or traced.written or traced.left or traced.flags or traced.actions
+        entry.simple = entry.simple and all(is_array) and not after
         self._keep(signature, entry)
         self.traces += 1
         if config().debug:

@@ -194,7 +194,7 @@ if _TYPE_CHECKING:
     from .tensor.functions import numel as numel
     from .tensor.functions import outer as outer
     from .tensor.functions import permute as permute
-    from .tensor.functions import polygamma as polygamma
+    from .tensor.functions import polygamma as polygamma  # type: ignore[assignment]
     from .tensor.functions import pow as pow
     from .tensor.functions import prod as prod
     from .tensor.functions import ravel as ravel

@@ -195,7 +195,8 @@ CASES: dict[str, dict[str, tuple[Case, ...]]] = {
         ),
         "ndtr": (special("ndtr", X, smooth=True, ulps=512), special("ndtr", np.array([-1.0, 30, INF]))),
         "ndtri": (
-            special("ndtri", POSITIVE / 3.1, smooth=True, ulps=64), special("ndtri", np.array([1e-30, 1e-5, 0.999]), ulps=64),
+            special("ndtri", POSITIVE / 3.1, smooth=True, ulps=64),
+            special("ndtri", np.array([1e-30, 1e-5, 0.999]), ulps=64),
             special("ndtri", np.array([0.0, 1.0, -1.0, NAN]), grad=False),
         ),
         "nextafter": (

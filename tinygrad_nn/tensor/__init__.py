@@ -18,17 +18,24 @@ from .tensor import set_grad_enabled as set_grad_enabled
 
 _METHODS: Final = {  # by file of `composed/`: methods, which are functions of the top level too
     "drawing": "bernoulli multinomial",
+    "matrices": "addbmm addr baddbmm cross ger vdot",
     "placing": """
         diagonal_scatter index_copy index_fill index_put index_reduce masked_scatter put scatter_reduce select_scatter
         slice_scatter
     """,
+    "rearranging": """
+        diag diag_embed diagflat dsplit fliplr flipud hsplit kron moveaxis narrow_copy repeat_interleave
+        rot90 split_with_sizes swapdims tensor_split trace unsafe_chunk unsafe_split vsplit
+    """,
     "special": "copysign deg2rad rad2deg signbit sinc xlogy",
 }
 _FUNCTIONS: Final = {  # functions of the top level alone
+    "matrices": "cdist",
     "statistics": "std_mean var_mean",
 }
 _ALONE: Final = {  # methods alone
     "drawing": "bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_",
+    "rearranging": "adjoint reshape_as sum_to_size",
 }
 _IN_PLACE: Final = """
     copysign deg2rad index_add index_copy index_fill index_put index_reduce masked_scatter put rad2deg scatter

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -111,8 +113,10 @@ def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tens
         raise ShapeError(message("combinations", got, "a vector and a number that is not negative"))
     if not count:
         return x.new_zeros(0)
+    ways = math.comb(x.shape[0] + (count - 1 if with_replacement else 0), min(count, sys.maxsize))
+    as_shape("combinations", (ways, count))
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
-    places = np.array(list(choose(range(x.shape[0]), count)), np.int64).reshape(-1, count)
+    places = np.array(list(choose(range(x.shape[0]), count)) if ways else [], np.int64).reshape(-1, count)
     return x.take(Tensor.handle(constant(places)))
 
 
@@ -165,7 +169,8 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
     values = as_tensor(x)
     if values.ndim != 1:
         raise ShapeError(message("vander", f"shape {values.shape}", "a vector"))
-    powers = as_tensor(np.arange(values.shape[0] if N is None else whole("vander", "N", N)))
+    _, count = as_shape("vander", (values.shape[0], values.shape[0] if N is None else N))
+    powers = as_tensor(np.arange(count))
     columns = values.unsqueeze(-1) ** (powers if increasing else powers.flip(0))
     return columns.cast(values.dtype if values.dtype.kind != "b" else columns.dtype)
 
@@ -188,6 +193,7 @@ def _triangle(name: str, row: int, col: int, offset: int, dtype: Any, places: An
         raise ConfigError(message(name, f"dtype {wanted.name}", "int32 or int64"))
     rows, columns = as_shape(name, (row, col))
     check_shape_fits(name, (rows, columns), 8)
+    offset = max(-rows, min(whole(name, "offset", offset), columns))
     return Tensor.handle(constant(np.array(places(rows, offset, columns), wanted).reshape(2, -1)))
 
 

@@ -200,6 +200,8 @@ GOOD: dict[str, Callable[[], Any]] = {  # a good value for a parameter of this n
     "train": lambda: np.eye(3),
     "names": lambda: ("a", "b", "c"),
 }
+
+
 def cube() -> tg.Tensor:
     return tg.ones(2, 3, 3)
 
@@ -243,28 +245,30 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "Tensor.outer": {"self": vector, "vec2": vector},
     "Tensor.unflatten": {"dim": lambda: 1, "sizes": lambda: (1, 3)},
     "Tensor.movedim": {"source": lambda: 0},
-    **dict.fromkeys(
-        ("Tensor.index_add", "Tensor.index_add_", "Tensor.index_copy", "Tensor.index_copy_"),
-        {"index": labels, "source": matrix},
-    ),
-    **dict.fromkeys(("Tensor.index_fill", "Tensor.index_fill_"), {"index": labels, "value": lambda: 1.0}),
-    **dict.fromkeys(("Tensor.index_put", "Tensor.index_put_"), {"indices": lambda: (labels(),), "values": matrix}),
-    **dict.fromkeys(
-        ("Tensor.index_reduce", "Tensor.index_reduce_"), {"index": labels, "source": matrix, "reduce": lambda: "mean"}
-    ),
-    **dict.fromkeys(("Tensor.put", "Tensor.put_"), {"index": labels, "source": vector}),
-    **dict.fromkeys(
-        ("Tensor.scatter_reduce", "Tensor.scatter_reduce_"), {"src": lambda: 1.0, "reduce": lambda: "mean"}
-    ),
+    **{
+        key: {"index": labels, "source": matrix}
+        for key in ("Tensor.index_add", "Tensor.index_add_", "Tensor.index_copy", "Tensor.index_copy_")
+    },
+    **{key: {"index": labels, "value": lambda: 1.0} for key in ("Tensor.index_fill", "Tensor.index_fill_")},
+    **{key: {"indices": lambda: (labels(),), "values": matrix} for key in ("Tensor.index_put", "Tensor.index_put_")},
+    **{
+        key: {"index": labels, "source": matrix, "reduce": lambda: "mean"}
+        for key in ("Tensor.index_reduce", "Tensor.index_reduce_")
+    },
+    **{key: {"index": labels, "source": vector} for key in ("Tensor.put", "Tensor.put_")},
+    **{
+        key: {"src": lambda: 1.0, "reduce": lambda: "mean"}
+        for key in ("Tensor.scatter_reduce", "Tensor.scatter_reduce_")
+    },
     "Tensor.scatter_": {"src": lambda: 1.0},
     "Tensor.diagonal_scatter": {"src": vector},
     "Tensor.select_scatter": {"src": vector, "index": lambda: 0},
-    **dict.fromkeys(("Tensor.addbmm", "Tensor.baddbmm"), {"batch1": cube, "batch2": cube}),
+    **{key: {"batch1": cube, "batch2": cube} for key in ("Tensor.addbmm", "Tensor.baddbmm")},
     "Tensor.addr": {"vec1": vector, "vec2": vector},
     "Tensor.ger": {"self": vector, "vec2": vector},
     "Tensor.vdot": {"self": vector, "other": vector},
     "Tensor.dsplit": {"self": lambda: tg.ones(2, 3, 3), "indices_or_sections": lambda: 3},
-    **dict.fromkeys(("Tensor.hsplit", "Tensor.vsplit"), {"indices_or_sections": lambda: 3}),
+    **{key: {"indices_or_sections": lambda: 3} for key in ("Tensor.hsplit", "Tensor.vsplit")},
     "Tensor.tensor_split": {"indices_or_sections": lambda: 2},
     "Tensor.split_with_sizes": {"split_sizes": lambda: (1, 2)},
     "Tensor.repeat_interleave": {"repeats": lambda: 2},
@@ -274,7 +278,7 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "tg.combinations": {"input": vector},
     "tg.vander": {"x": vector},
     "tg.logspace": {"start": lambda: 0.0, "end": lambda: 1.0, "steps": lambda: 3},
-    **dict.fromkeys(("tg.tril_indices", "tg.triu_indices"), {"row": lambda: 3, "col": lambda: 3}),
+    **{key: {"row": lambda: 3, "col": lambda: 3} for key in ("tg.tril_indices", "tg.triu_indices")},
     "Tensor.index_select": {"index": labels},
     "Tensor.take": {"index": labels},
     "Tensor.tensordot": {"dims": lambda: 1},
@@ -296,12 +300,12 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "Tensor.roll": {"dims": lambda: 0},
     "Tensor.norm": {"p": lambda: 2},
     "Tensor.broadcast_to": {"shape": lambda: (2, 3, 3)},
-    "Tensor.new_full": {"value": lambda: 1.0},
+    "Tensor.new_full": {"fill_value": lambda: 1.0},
     "Tensor.fill_": {"value": lambda: 1.0},
     "tg.arange": {"end": lambda: 3.0},
     "tg.linspace": {"end": lambda: 3.0},
     "tg.bernoulli": {"p": matrix},
-    "tg.from_numpy": {"array": lambda: np.eye(2)},
+    "tg.from_numpy": {"ndarray": lambda: np.eye(2)},
     "tg.from_dlpack": {"source": lambda: np.eye(2)},
     "tg.vjp": {"function": lambda: step},
     "tg.hvp": {"primals": lambda: vector(), "tangents": lambda: vector()},
@@ -403,7 +407,7 @@ INSIDE = {
     "tg.set_default_dtype", "tg.set_grad_enabled", "tg.checkpoint", "optim.minimize",
     "lr_scheduler.SequentialLR", "History.to_csv", "data.read_csv", "callbacks.Checkpoint", "tg.explain",
     "callbacks.monitored", "callbacks.shown",
-    "nn.Module", "Linear.forward", "Sequential.forward", "History.has",
+    "nn.Module", "Linear.forward", "Sequential.forward", "History.has", "Tensor.cuda", "Linear.cuda",
 }  # fmt: skip
 
 

@@ -315,32 +315,49 @@ def test_momentum() -> None:
 
 
 def test_hyperparameter_inside() -> None:
-    p, opt, step = setup()
+    found = []
+    for jit in (tg.jit, lambda f: f):
+        p, opt, step = setup(momentum=0.5)
 
-    def changes(x: tg.Tensor) -> tg.Tensor:
-        opt.param_groups[0]["lr"] = 0.1
-        return step(x)
+        def changes(x: tg.Tensor, rate: float, opt: Any = opt, step: Any = step) -> Any:
+            opt.param_groups[0]["lr"] = rate
+            opt.param_groups[0]["momentum"] = 0.25
+            return step(x), opt.param_groups[0]["lr"]
 
-    refused(changes, r"\[ParamGroup\] got a change of 'lr' inside of a compiled function, at .*test_footguns", X)
-    assert (p.item(), opt.param_groups[0]["lr"]) == (1, 0.5)
+        f = jit(changes)
+        found.append([(f(X, 0.5 / k)[0].item(), p.item(), opt.param_groups[0]["lr"]) for k in (1, 2, 3)])
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("plateau", [False, True])
 def test_scheduler_inside(plateau: bool) -> None:
-    _, opt, step = setup()
-    scheduler: Any = (
-        optim.lr_scheduler.ReduceLROnPlateau(opt) if plateau else optim.lr_scheduler.ExponentialLR(opt, 0.5)
-    )
+    found = []
+    for jit in (tg.jit, lambda f: f):
+        p, opt, step = setup()
+        plateaus, halves = optim.lr_scheduler.ReduceLROnPlateau, optim.lr_scheduler.ExponentialLR
+        scheduler: Any = plateaus(opt, patience=0, mode="max") if plateau else halves(opt, 0.5)
 
-    def steps(x: tg.Tensor) -> tg.Tensor:
-        loss = step(x)
+        def steps(x: tg.Tensor, step: Any = step, scheduler: Any = scheduler) -> tg.Tensor:
+            loss = step(x)
+            scheduler.step(*[loss] * plateau)
+            return loss
+
+        f = jit(steps)
+        found.append([(f(X).item(), p.item(), scheduler.last_epoch, opt.param_groups[0]["lr"]) for _ in range(4)])
+    assert found[0] == found[1]
+
+    def too_early(x: tg.Tensor) -> tg.Tensor:
         scheduler.step(*[1.0] * plateau)
-        return loss
+        return step(x)
 
-    refused(steps, r"step\(\) inside of a compiled function.*or give fit a Schedule callback", X)
-    assert (scheduler.last_epoch, opt.param_groups[0]["lr"]) == (0, 0.5)
-    history = tg.fit(tg.jit(step), X, epochs=3, progress=False, callbacks=[callbacks.Schedule(scheduler)])
-    assert history.epochs == scheduler.last_epoch == 3
+    before = scheduler.last_epoch
+    refused(too_early, r"a use of 'lr' after a schedule's step\(\), at .*step the schedule last", X)
+    assert scheduler.last_epoch == before
+    with pytest.raises(TraceError, match=r"steps a schedule.*give fit the callback Schedule\(scheduler\)"):
+        tg.fit(tg.jit(steps), X, epochs=3, progress=False)
+    schedule = callbacks.Schedule(scheduler)
+    history = tg.fit(tg.jit(step), X, epochs=3, progress=False, callbacks=[schedule])
+    assert history.epochs == scheduler.last_epoch - before == 3
 
 
 def test_random_of_others() -> None:
@@ -621,15 +638,63 @@ def test_backward_through_a_call() -> None:
     assert not f(X).requires_grad
     with pytest.raises(GraphError, match="depends on nothing that requires grad"):
         f(X).sum().backward()
-    cube = tg.jit(lambda x: (x**3).sum())
-    with pytest.raises(GraphError, match=r"a gradient through the call of a compiled function.*tg.jit\(tg.grad\(f\)\)"):
+    cube = tg.jit(lambda x: (x**3).sum() * p.sum())
+    x = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    cube(x).backward()
+    assert (x.grad.tolist(), p.grad.item()) == ([3, 12, 27], 36)
+    with pytest.raises(GraphError, match=r"a gradient through the call of a compiled.*tg.jit\(tg.grad\(f\)\)"):
         tg.grad(cube)(X)
+    with tg.no_grad():
+        assert not cube(tg.ones(3, requires_grad=True)).requires_grad
 
-    def backward(x: tg.Tensor) -> None:
+
+def test_gradient_on_an_argument() -> None:
+    def saliency(x: tg.Tensor) -> tg.Tensor:
+        (x * x).sum().backward()
+        assert x.grad is not None
+        return x.grad.max()
+
+    def switched_on(x: tg.Tensor) -> tg.Tensor:
+        x.requires_grad_()
+        (x**3).sum().backward()
+        return x.grad * 1
+
+    def cleared(x: tg.Tensor) -> None:
+        x.grad = None
         (x * x).sum().backward()
 
-    leaf = tg.ones(3, requires_grad=True)
-    refused(backward, "a backward\\(\\) that leaves a gradient on an argument", leaf)
+    for function, grad in ((saliency, False), (saliency, True), (switched_on, False), (cleared, True)):
+        found = []
+        for jit in (tg.jit, lambda f: f):
+            x = tg.tensor([1.0, 2.0, 3.0], requires_grad=function is not switched_on)
+            if grad:
+                x.grad = tg.full((3,), 10.0)
+            compiled = jit(function)
+            results = [compiled(x) for _ in range(3)]
+            found.append(([r if r is None else r.tolist() for r in results], x.grad.tolist(), x.requires_grad))
+        assert found[0] == found[1], function
+    with pytest.raises(TraceError, match="a gradient on an argument that is no tensor"):
+        tg.jit(lambda x: tg.as_tensor(x).requires_grad_().sum().backward())(np.ones(3, np.float32))
+
+
+def test_frozen_for_a_time() -> None:
+    found = []
+    for jit in (tg.jit, lambda f: f):
+        p, q = tg.tensor([1.0], requires_grad=True), tg.tensor([2.0], requires_grad=True)
+        opts = [optim.SGD([one], lr=0.5) for one in (p, q)]
+
+        def step(x: tg.Tensor, p: tg.Tensor = p, q: tg.Tensor = q, opts: Any = opts) -> tg.Tensor:
+            (p * q * x).sum().backward()
+            opts[0].step()
+            p.requires_grad_(False)
+            (p * q * x).sum().backward()
+            p.requires_grad_(True)
+            opts[1].step()
+            return p.grad
+
+        compiled = jit(step)
+        found.append([(compiled(X).tolist(), p.tolist(), q.tolist(), p.requires_grad) for _ in range(3)])
+    assert found[0] == found[1]
 
 
 def test_gradient_inside() -> None:
@@ -653,8 +718,15 @@ class Double(tg.Function):
 
 def test_function() -> None:
     p, _, _ = setup()
-    refused(lambda x: Double.apply(p * x), r"\[Double\] got a call inside of a function that is being compiled", X)
     assert tg.jit(lambda x: Double.apply(x))(X).tolist() == [2, 4, 6]
+    assert tg.jit(lambda x: tg.autograd.grad(Double.apply(p * x).sum(), p)[0])(X).item() == 12
+
+    class Numpy(tg.Function):
+        @staticmethod
+        def forward(ctx: Any, x: tg.Tensor) -> Any:
+            return tg.tensor(np.sin(x.detach().numpy()))
+
+    refused(lambda x: Numpy.apply(p * x), r"a read of the traced value", X)
 
 
 # ---- calls ----------------------------------------------------------------------------------------------------

@@ -17,13 +17,17 @@ from .dtypes import int as int
 from .dtypes import int32 as int32
 from .dtypes import int64 as int64
 from .dtypes import long as long
+from .support.settings import device as device
 from .tensor import FUNCTIONS as _FUNCTIONS
 from .tensor import Tensor as Tensor
 from .tensor import enable_grad as enable_grad
+from .tensor import inference_mode as inference_mode
 from .tensor import no_grad as no_grad
 from .tensor import set_grad_enabled as set_grad_enabled
 from .tensor.creation import arange as arange
 from .tensor.creation import as_tensor as as_tensor
+from .tensor.creation import empty as empty
+from .tensor.creation import empty_like as empty_like
 from .tensor.creation import eye as eye
 from .tensor.creation import from_dlpack as from_dlpack
 from .tensor.creation import from_numpy as from_numpy
@@ -42,6 +46,7 @@ if _TYPE_CHECKING:
     from . import autograd as autograd
     from . import callbacks as callbacks
     from . import data as data
+    from . import distributions as distributions
     from . import functional as functional
     from . import metrics as metrics
     from . import nn as nn
@@ -94,9 +99,12 @@ if _TYPE_CHECKING:
     from .tensor.assembling import tril_indices as tril_indices
     from .tensor.assembling import triu_indices as triu_indices
     from .tensor.assembling import vander as vander
+    from .tensor.composed.gamma import *  # noqa: F403
     from .tensor.composed.matrices import *  # noqa: F403
+    from .tensor.composed.ordering import *  # noqa: F403
     from .tensor.composed.placing import *  # noqa: F403
     from .tensor.composed.rearranging import *  # noqa: F403
+    from .tensor.composed.scanning import *  # noqa: F403
     from .tensor.composed.special import *  # noqa: F403
     from .tensor.composed.statistics import *  # noqa: F403
     from .tensor.functions import abs as abs
@@ -272,6 +280,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "callbacks": "callbacks",
     "compiler": "explain get_num_threads jit set_num_threads",
     "data": "data",
+    "distributions": "distributions",
     "fitting": "fit",
     "functional": "functional",
     "history": "History",

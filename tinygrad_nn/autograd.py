@@ -75,17 +75,35 @@ class Context:
 
     def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs_input_grad
-        self._saved: tuple[Tensor, ...] = ()
+        self._saved: tuple[Tensor | None, ...] = ()
+        self._constants: tuple[Tensor, ...] = ()
+        self._fills = True
         self._results: dict[Node, weakref.ref[Node]] = {}
 
-    def save_for_backward(self, *tensors: Tensor) -> None:
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keep inputs or outputs of forward; backward finds them in `saved_tensors`."""
         self._saved = tensors
 
     @property
-    def saved_tensors(self) -> tuple[Tensor, ...]:
+    def saved_tensors(self) -> tuple[Tensor | None, ...]:
         """The tensors that forward saved; outputs among them are connected to the graph, for second derivatives."""
-        return tuple(self._connected(tensor) for tensor in self._saved)
+        return tuple(tensor if tensor is None else self._connected(tensor) for tensor in self._saved)
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """These outputs of forward have no gradient. Those of integers and bools never have."""
+        self._constants = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether backward gets zeros (as it does by default) or None for an output that nothing was made of."""
+        self._fills = value
+
+    def _release(self) -> None:
+        """Hold values, and not the tensors that hold them: who traces looks which tensors outlive the function."""
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(self, name, Tensor.handle(value.node))
+        self._saved = tuple(None if one is None else Tensor.handle(one.node) for one in self._saved)
+        self._constants = ()
 
     def _connected(self, tensor: Tensor) -> Tensor:
         reference = self._results.get(tensor.node)
@@ -128,19 +146,29 @@ class Function:
             results = cls.forward(ctx, *args)
         if not (mode.grad and any(ctx.needs_input_grad)):
             return results
-        if mode.recorder is not None and any(tensor.is_traced for tensor in tensors):
-            hint = "a backward written in Python runs eagerly only; write the function in tensor operations"
-            raise TraceError(message(cls.__name__, "a call inside of a function that is being compiled", hint=hint))
+        traced = mode.recorder is not None and any(tensor.is_traced for tensor in tensors)
+        keep = getattr(mode.recorder, "stands_for", None)
+        if traced and not callable(keep):
+            hint = "write the function in tensor operations, or the loop with for"
+            raise TraceError(message(cls.__name__, "a call inside of a scan", "functions without a backward", hint))
         single = isinstance(results, Tensor)
         outputs = as_tuple(results, "from forward", cls.__name__)
-        nodes = []
+        constants = {id(out) for out in ctx._constants}
+        if traced:
+            ctx._release()
+        handles = []
         for position, out in enumerate(outputs):
+            if id(out) in constants or out.dtype.kind != "f":
+                handles.append(Tensor.handle(out.detach().node))
+                continue
             operands = tuple(tensor.node for tensor in tensors)
-            node = _custom_node(cls, ctx, args, operands, [out.shape for out in outputs], position, out.node)
+            result = out._stopped().node if traced else out.node
+            node = _custom_node(cls, ctx, args, operands, [out.shape for out in outputs], position, result)
             ctx._results[out.node] = weakref.ref(node)
-            nodes.append(node)
-        handles = tuple(Tensor.handle(node) for node in nodes)
-        return handles[0] if single else handles
+            if traced and callable(keep):
+                keep(node)
+            handles.append(Tensor.handle(node))
+        return handles[0] if single else tuple(handles)
 
 
 def _custom_node(
@@ -152,13 +180,15 @@ def _custom_node(
     position: int,
     out: Node,
 ) -> Node:
-    """One of a Function's results: a node whose op exists only for this call."""
+    """One of a Function's results: a node whose op exists only for this call. Where a function is traced it stands
+    for `out`, its last operand.
+    """
     name = function.__name__
-    others = [None if isinstance(arg, Tensor) else arg for arg in args]
+    plain, count = [None if isinstance(arg, Tensor) else arg for arg in args], len(args)
     places = [place for place, arg in enumerate(args) if isinstance(arg, Tensor)]
 
     def forward(*values: Any) -> Any:
-        arguments = list(others)
+        arguments = list(plain)
         for place, value in zip(places, values, strict=True):
             arguments[place] = Tensor.handle(constant(np.asarray(value)))
         with no_grad():
@@ -167,12 +197,13 @@ def _custom_node(
 
     def backward(cotangent: Core, result: Core, *inputs: Core, wanted: Sequence[int]) -> dict[int, Tensor]:
         g = cotangent if isinstance(cotangent, Tensor) else Tensor.handle(constant(cotangent.node.value))
-        cotangents = [g if k == position else g.new_zeros(shape) for k, shape in enumerate(shapes)]
+        others = [g.new_zeros(shape) if ctx._fills else None for shape in shapes]
+        cotangents = [g if k == position else zeros for k, zeros in enumerate(others)]
         returned = function.backward(ctx, *cotangents)
         results = returned if isinstance(returned, tuple) else (returned,)
-        if len(results) != len(args):
+        if len(results) != count:
             got, hint = f"{len(results)} gradients from backward", "return None where there is none"
-            raise GraphError(message(name, got, f"{len(args)}, one per argument of forward", hint))
+            raise GraphError(message(name, got, f"{count}, one per argument of forward", hint))
         for result in results:
             if result is not None and not isinstance(result, Tensor):
                 got = f"{shown(result)} from backward"
@@ -187,4 +218,5 @@ def _custom_node(
         return found
 
     op = Op(name, "control", lambda *shapes: out.shape, lambda *dtypes: out.dtype, forward, backward)
-    return Node(op, operands, NO_ATTRS, out.shape, out.dtype, out.value, out.dtype.kind == "f")
+    inputs = operands if out.value is not None else (*operands, out)
+    return Node(op, inputs, NO_ATTRS, out.shape, out.dtype, out.value, True)

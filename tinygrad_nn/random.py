@@ -13,7 +13,7 @@ import numpy as np
 
 from .errors import ConfigError, ShapeError, message
 from .ops.rules import FLOAT64, INT64
-from .support.settings import is_whole, number, shown, typed
+from .support.settings import Device, check_device, is_whole, number, shown, typed
 from .tensor import Tensor
 from .tensor.composed import drawing
 from .tensor.core import check_dtype, constant, mode
@@ -91,13 +91,8 @@ def _float(name: str, dtype: Any, device: Any) -> Any:
     kind = mode.dtype if dtype is None else check_dtype(name, dtype)
     if kind.kind != "f":
         raise ConfigError(message(name, f"dtype {kind.name}", "a float dtype", "use randint for integers"))
-    _check_device(name, device)
+    check_device(name, device)
     return kind
-
-
-def _check_device(name: str, device: Any) -> None:
-    if device is not None and str(device).partition(":")[0] != "cpu":
-        raise ConfigError(message(name, f"device {shown(device)}", "'cpu'"))
 
 
 def _leaf(x: Tensor, requires_grad: bool) -> Tensor:
@@ -110,7 +105,7 @@ def rand(
     size: Any = None,
     generator: Generator | None = None,
     dtype: Any = None,
-    device: Any = None,
+    device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform numbers in [0, 1)."""
@@ -124,7 +119,7 @@ def randn(
     size: Any = None,
     generator: Generator | None = None,
     dtype: Any = None,
-    device: Any = None,
+    device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Normal numbers of mean 0 and variance 1."""
@@ -140,7 +135,7 @@ def normal(
     *,
     generator: Generator | None = None,
     dtype: Any = None,
-    device: Any = None,
+    device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Normal numbers: of a mean and a standard deviation each where these are tensors, which broadcast; else `size` of
@@ -158,7 +153,7 @@ def normal(
         return _leaf(standard_normal(shape, kind, generator) * std + mean, requires_grad)
     if size is not None:
         raise ShapeError(message("normal", f"size {shown(size)} beside a tensor", "the shape of the tensor"))
-    _check_device("normal", device)
+    check_device("normal", device)
     scale = std.detach() if isinstance(std, Tensor) else number("normal", "std", std, least=0)
     if isinstance(scale, Tensor) and not scale.is_traced and not bool((scale >= 0).all()):
         raise ConfigError(message("normal", "std below 0 or NaN", "standard deviations of at least 0"))
@@ -175,7 +170,7 @@ def randint(
     *,
     generator: Generator | None = None,
     dtype: Any = None,
-    device: Any = None,
+    device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Integers in [low, high); `randint(high, size)` starts at 0. The bias is below (high - low) / 2 ** 53."""
@@ -185,7 +180,7 @@ def randint(
     if not is_whole(last) or not -(2**63) <= first < last <= 2**63:
         got = f"low {shown(first)} and high {shown(last)}"
         raise ConfigError(message("randint", got, "low < high, both integers of 64 bits"))
-    _check_device("randint", device)
+    check_device("randint", device)
     u = uniform(as_shape("randint", (() if size is None else size,)), FLOAT64, generator)
     drawn = (u * float(last - first)).floor() + float(first)
     return _leaf(drawn.to(check_dtype("randint", INT64 if dtype is None else dtype)), requires_grad)
@@ -197,13 +192,13 @@ def randperm(
     *,
     generator: Generator | None = None,
     dtype: Any = None,
-    device: Any = None,
+    device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """The integers below n in random order: the stable order of n random keys."""
     if n < 0:
         raise ConfigError(message("randperm", f"n {n}", "a number that is not negative"))
-    _check_device("randperm", device)
+    check_device("randperm", device)
     order = uniform(as_shape("randperm", (n,)), FLOAT64, generator).argsort(0)
     return _leaf(order if dtype is None else order.to(check_dtype("randperm", dtype)), requires_grad)
 
@@ -214,7 +209,7 @@ def rand_like(
     *,
     generator: Generator | None = None,
     dtype: Any = None,
-    device: Any = None,
+    device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform numbers in another tensor's shape and dtype."""
@@ -228,7 +223,7 @@ def randn_like(
     *,
     generator: Generator | None = None,
     dtype: Any = None,
-    device: Any = None,
+    device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Normal numbers in another tensor's shape and dtype."""
@@ -244,7 +239,7 @@ def randint_like(
     *,
     generator: Generator | None = None,
     dtype: Any = None,
-    device: Any = None,
+    device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Integers in [low, high), or in [0, low), in another tensor's shape and dtype."""

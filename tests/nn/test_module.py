@@ -9,7 +9,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn import nn
-from tinygrad_nn.errors import ConfigError, GraphError, IndexOutOfRange, ShapeError, TinygradError
+from tinygrad_nn.errors import ConfigError, GraphError, IndexOutOfRange, ShapeError, TinygradError, UnknownName
 
 
 class Tied(nn.Module):
@@ -180,3 +180,86 @@ def test_misuse_is_named(call: Any, error: type[TinygradError], text: str) -> No
 def test_an_unknown_attribute_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'Linear' object has no attribute 'wieght'"):
         _ = nn.Linear(1, 1).wieght
+
+
+def machinery(lib: Any) -> list[Any]:
+    """What a module of PyTorch or of ours says and does."""
+
+    class Twice(lib.nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = lib.nn.Linear(3, 3)
+            self.b = self.a
+            self.register_buffer("r", lib.tensor([1.0]), persistent=False)
+            self.register_buffer("s", lib.tensor([1.0]))
+
+        def forward(self, x: Any) -> Any:
+            return self.b(self.a(x))
+
+    log: list[Any] = []
+    model = Twice()
+    log += [list(model.state_dict()), [name for name, _ in model.named_parameters(remove_duplicate=False)]]
+    log += [[name for name, _ in model.named_modules(remove_duplicate=False)], list(model.parameters(recurse=False))]
+    log += [[name for name, _ in model.named_buffers(prefix="q")], list(model.state_dict(prefix="z."))]
+    log += [str(model.load_state_dict(model.state_dict())), model.state_dict(keep_vars=True)["a.bias"] is model.a.bias]
+    found = model.load_state_dict({"a.bias": lib.zeros(3), "more": lib.zeros(1)}, strict=False)
+    log += [found.unexpected_keys, "a.weight" in found.missing_keys]
+    with lib.no_grad():
+        for p in model.parameters():
+            p.fill_(0.5)
+
+    def backward(module: Any, into: Any, out_of: Any) -> None:
+        log.append(([None if g is None else g.tolist() for g in into], [g.tolist() for g in out_of]))
+
+    handle = model.a.register_full_backward_hook(backward)
+    model.register_full_backward_hook(lambda module, into, out_of: (into[0] * 2,))
+    model.register_full_backward_pre_hook(lambda module, out_of: (out_of[0] * 3,))
+    x = lib.tensor([[1.0, 2.0, 3.0]], requires_grad=True)
+    model(x * 1).sum().backward()
+    log += [x.grad.tolist(), model.a.weight.grad.tolist()]
+    model.a(lib.ones(1, 3)).sum().backward()  # no gradient goes into it
+    handle.remove()
+    model.register_forward_pre_hook(lambda module, args, kwargs: ((args[0] * 2,), kwargs), with_kwargs=True)
+    model.register_forward_hook(lambda module, args, kwargs, out: out + 1, with_kwargs=True)
+    model.register_forward_hook(lambda module, args, out: out * 2, prepend=True)
+    log += [model(x).tolist(), model.get_submodule("a") is model.b, tuple(model.get_parameter("a.weight").shape)]
+    names: list[str] = []
+    tree = lib.nn.Sequential(lib.nn.Linear(1, 1), lib.nn.Sequential(lib.nn.ReLU(), lib.nn.Tanh()))
+    tree.apply(lambda module: names.append(type(module).__name__))
+    return [*log, names]
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
+def test_the_machinery_is_torchs() -> None:
+    torch = pytest.importorskip("torch")
+    for mine, theirs in zip(machinery(tg), machinery(torch), strict=True):
+        assert str(mine) == str(theirs)
+
+
+def test_one_of_two_names_is_enough() -> None:
+    model, other = Tied(), Tied()
+    state = model.state_dict()
+    del state["b.weight"]
+    other.load_state_dict(state)
+    assert other.a.weight.tolist() == model.a.weight.tolist()
+    assert other.b.weight is other.a.weight
+
+
+def test_misuse_of_the_machinery() -> None:
+    model = nn.Sequential(nn.Linear(2, 2))
+    with pytest.raises(UnknownName, match=r"\[get_submodule\] got the path '0.x', where Sequential has no module"):
+        model.get_submodule("0.x")
+    with pytest.raises(UnknownName, match=r"\[get_parameter\] got the path '0'"):
+        model.get_parameter("0")
+    for call, match in (
+        (lambda: model.to("cuda"), "device 'cuda'"),
+        (lambda: model.cuda(), "device 'cuda'"),
+        (lambda: model.to(tg.int64), "dtype int64"),
+    ):
+        with pytest.raises(TinygradError, match=match):
+            call()  # type: ignore[no-untyped-call]
+    with pytest.raises(TypeError, match="where"):
+        model.to(where="cpu")  # type: ignore[call-arg]
+    assert model.to("cpu", tg.float64)[0].weight.dtype == tg.float64
+    assert model.half()[0].weight.dtype == model.bfloat16()[0].weight.dtype == tg.float32
+    assert model.to(tg.ones(1))[0].weight.dtype == tg.float32

@@ -5,6 +5,7 @@
 """
 
 from ..ops.libm import arc, area, error, exponential, logarithm, power, trigonometric  # noqa: F401  loaded here, once
+from .run.fallback import compiled as compiled
 from .run.jit import Jitted as Jitted
 from .run.jit import explain as explain
 from .run.jit import jit as jit

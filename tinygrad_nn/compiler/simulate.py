@@ -259,7 +259,7 @@ _COMPUTE: Final[dict[str, Callable[..., Any]]] = {
     "first": lambda machine, v, x: x[0],
     "any": lambda machine, v, x: x.any(),
     "start": lambda machine, v: (v.data, 0),
-    "address": lambda machine, v, start, offset: (start[0], offset),
+    "address": lambda machine, v, start, offset: (start[0], start[1] + offset),
     "load": Machine.load,
 }
 _RUN: Final[dict[type, Callable[[Machine, Any], None]]] = {

@@ -12,12 +12,12 @@ import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from ..errors import TraceError, message
-from ..graph.graph import NO_ATTRS, Attrs, DType, GradSlot, Graph, Node, Op, next_serial, reachable
+from ..graph.graph import NO_ATTRS, Attrs, DType, GradSlot, Graph, Node, Op, next_serial, reachable, with_operands
 from ..ops.elementwise import CAST
 from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.rules import BOOL, FLOAT64
@@ -40,6 +40,20 @@ class Capture:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """What a function leaves on an argument, by its place among the leaves: whether it requires grad, if that changes;
+    a gradient, if there is one; whether that takes the place of the one there was, or is added to it; and whether the
+    function looked at the sum, which it knows only where there was none.
+    """
+
+    leaf: int
+    requires_grad: bool | None
+    gradient: Any
+    cleared: bool
+    asked: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Traced:
     """What a trace found.
 
@@ -48,13 +62,17 @@ class Traced:
     ("number") or ("array") that they hold. `updates` in the graph are in the order of `updated`, captures by position;
     `gradients` are (capture, position among the outputs, or None where the function left no gradient);
     `found_gradients` are captures whose gradient the function used or added to, with the one that was there (None:
-    there was none): without one it would be another function. `dependent` are the outputs that depend on an argument
-    that requires grad. `written` are the arguments, by their place among the leaves, that are written in place: the
-    function then returns what it returns and their new values; `passed` are those that are returned themselves, as
-    (place in what is returned, place among the leaves). `guards` know how modules and optimizers were built,
-    `beginning` how they were before the trace made any state, and `hooks` which hooks the captures had. `twins` are
-    tensors that held the value of a capture, here by position, and hold it afterwards too. `modes` are those that the
-    function leaves modules in.
+    there was none): without one it would be another function. `dependent` are the outputs through which a gradient can
+    be taken, `tails` their nodes, with backwards of their own, and those `of_arguments` depend on an argument that
+    requires grad. `written` are the arguments, by their place among the leaves, that are written in place: the function
+    then returns what it returns and their new values; `passed` are those that are returned themselves, as (place in
+    what is returned, place among the leaves). `guards` know how modules and optimizers were built, `beginning` how they
+    were before the trace made any state, and `hooks` which hooks the captures had. `twins` are tensors that held the
+    value of a capture, here by position, and hold it afterwards too. `modes` are those that the function leaves modules
+    in, `found_modes` those that it found, `flags` are captures that require grad afterwards, or no longer. `left` is
+    what it leaves on arguments; their gradients it returns as well, behind the new values of those that are written.
+    `actions` change Python state after each call; the values that they have asked for (`ASKED`) are the last ones
+    returned.
     """
 
     graph: Graph
@@ -73,7 +91,19 @@ class Traced:
     hooks: tuple[tuple[int, tuple[Any, ...]], ...] = ()
     twins: tuple[tuple[Core, int], ...] = ()
     plain: tuple[tuple[int, str], ...] = ()
+    tails: tuple[Node, ...] = ()
+    of_arguments: tuple[int, ...] = ()
     modes: tuple[tuple[Any, bool], ...] = ()
+    found_modes: tuple[tuple[Any, bool], ...] = ()
+    flags: tuple[tuple[int, bool], ...] = ()
+    left: tuple[Left, ...] = ()
+    actions: tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...] = ()
+
+    @property
+    def returns_more(self) -> bool:
+        """Whether more is returned than the function returns."""
+        asked = any(arg is ASKED for _, args in self.actions for arg in args)
+        return bool(self.written) or asked or any(one.gradient for one in self.left)
 
     @property
     def arguments(self) -> tuple[Node, ...]:
@@ -84,7 +114,15 @@ class Traced:
 class _TracedSlot(GradSlot):
     """A gradient slot that notices being cleared."""
 
-    __slots__ = ("_grad", "cleared")
+    __slots__ = ("_grad", "asked", "cleared")
+
+    def __init__(self, owner: int) -> None:
+        super().__init__(owner, keep=True)
+        self.asked = self.cleared = False
+
+    def ask(self) -> None:
+        """Somebody looks at the gradient, of which the one that there was is a part."""
+        self.asked = self.asked or not self.cleared
 
     @property
     def grad(self) -> Any:
@@ -134,7 +172,8 @@ class _Number(Tensor):
 
     def _binary(self, op: Op, other: Any, swap: bool = False) -> Any:
         alone = isinstance(other, (int, float, _Number))
-        if alone and self.node.dtype.kind == "i" and (type(other) is float or getattr(other, "dtype", None) == FLOAT64):
+        floating = other.dtype.kind == "f" if isinstance(other, _Number) else type(other) is float
+        if floating and self.node.dtype.kind == "i":
             return self.as_float()._binary(op, other, swap)
         result = super()._binary(op, other, swap)
         return _Number(result.node) if alone and result.dtype in (self.node.dtype, BOOL) else result
@@ -176,6 +215,10 @@ class _ReadArray(_Array):
     __slots__ = ()
 
 
+OUTDATED: Final = object()  # in place of a hyperparameter that nobody can know while tracing
+ASKED: Final = object()  # in place of a tensor among what an action after a call is given
+
+
 class _Apart(Exception):
     """What was taken for one turned out to be several."""
 
@@ -197,6 +240,9 @@ class Tracer(Symbolic):
         self.begun: set[Node] = set()  # what state that was made meanwhile begins with
         self.fresh: list[weakref.ref[Core]] = []  # handles of constants made here, which may turn out to be state
         self.read: list[weakref.ref[Core]] = []  # numbers that were read from tensors
+        self.actions: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []  # that are done after each call
+        self.settings: dict[tuple[int, str], Any] = {}  # hyperparameters that were changed
+        self.custom: set[Node] = set()  # which have a backward of their own, and no other meaning than an operand
         self.made: dict[int, tuple[weakref.ref[Core], Node]] = {}  # those that were assigned to, with their beginning
         self.modules: dict[int, tuple[Any, bool, bool]] = {}  # with the mode found, and whether it was asked for
         self.guards: dict[int, tuple[Any, Guard]] = {}  # by what they guard
@@ -220,7 +266,7 @@ class Tracer(Symbolic):
             raise TraceError(message("jit", got, "leaves and constants", "compute it inside, or detach() it first"))
         symbol = Node(INPUT, (), NO_ATTRS, node.shape, node.dtype, None, node.needs_grad)
         if node.slot is not None and node.slot.owner >= 0:
-            symbol.slot = _TracedSlot(symbol.serial, keep=True)
+            symbol.slot = _TracedSlot(symbol.serial)
             symbol.slot.grad = node.slot.grad
             symbol.slot.cleared = False
             symbol.slot.hooks = dict(node.slot.hooks)
@@ -248,6 +294,14 @@ class Tracer(Symbolic):
             old.slot.owner = new.serial
         handle.node = new
 
+    def stands_for(self, node: Node) -> None:
+        """A result with a backward of its own: it is the value of its last operand."""
+        self.custom.add(node)
+
+    def slot(self, owner: int) -> GradSlot:
+        """The record of a leaf."""
+        return _TracedSlot(owner)
+
     def number(self, tensor: Tensor) -> Tensor:
         """What `tensor.item()` is: a number to calculate with, and to return."""
         value = Core.detach(tensor).apply(RESHAPE, shape=())
@@ -256,6 +310,35 @@ class Tracer(Symbolic):
     def array(self, tensor: Tensor) -> Tensor:
         """What `tensor.numpy()` is: an array to return."""
         return _ReadArray(self.lift(tensor))
+
+    def defer(self, action: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Something to do after each call."""
+        self.actions.append((action, args))
+
+    def change_setting(self, group: Any, key: str, value: Any) -> None:
+        """A hyperparameter is another one from here on, and is set after each call."""
+        self.defer(type(group).__setitem__, (group, key, value))
+        self.settings[id(group), key] = Tensor.handle(value.node) if isinstance(value, Tensor) else value
+
+    def changed_setting(self, group: Any, key: str) -> Any:
+        """What a hyperparameter was changed to; None if it was not."""
+        value = self.settings.get((id(group), key))
+        if value is OUTDATED:
+            got = f"a use of {key!r} after a schedule's step(), at {user_line()}"
+            hint = "step the schedule last, or outside of the function; get_last_lr() outside too"
+            raise TraceError(message("jit", got, "a learning rate that is known", hint))
+        return value
+
+    def outdate(self, group: Any, key: str) -> None:
+        """A hyperparameter will be another one."""
+        self.settings[id(group), key] = OUTDATED
+
+    def read_setting(self, group: Any, key: str) -> Any:
+        """What a function that is traced reads of a group: a learning rate is a number that may change."""
+        value = self.changed_setting(group, key)
+        if value is None and key == "lr" and key in group:
+            value = group.live(key)
+        return group._values[key] if value is None else self.number(value) if isinstance(value, Tensor) else value
 
     def begin_state(self, make: Callable[[], dict[str, Core]]) -> dict[str, Core]:
         """State that is made where it is missing, as if it had been there before."""
@@ -377,15 +460,25 @@ def _attempt(
                 held.note_structure()
             args, kwargs = unflatten(tree, handles)
             returned = function(*args, **kwargs)
+            _check_containers(flatten((args, kwargs)), handles, tree)
             values, out_tree = flatten(returned)
             nodes = [tracer.lift(value) if isinstance(value, Tensor) else None for value in values]
         written = _written(leaves, handles, iter(symbols), is_array)
+        left = _left(leaves, handles, symbols, is_array)
         passed = tuple((at, k) for at, value in enumerate(values) for k in written if value is handles[k])
-        if written:  # the caller is to be given the new values
-            nodes += [handles[k].node for k in written]
-            values += [handles[k] for k in written]
-            out_tree = Tree(tuple, (), (out_tree, Tree(tuple, (), (LEAF,) * len(written))))
-        _check_gradients(symbols)
+        asked = [arg for _, args in tracer.actions for arg in args if isinstance(arg, Tensor)]
+        more = [*(handles[k] for k in written), *(one.gradient for one in left if one.gradient is not None), *asked]
+        if more:  # the caller is to be given the new values
+            nodes += [handle.node for handle in more]
+            values += more
+            out_tree = Tree(tuple, (), (out_tree, Tree(tuple, (), (LEAF,) * len(more))))
+        left = tuple(replace(one, gradient=one.gradient is not None) for one in left)
+        actions = tuple(
+            (action, tuple(ASKED if isinstance(arg, Tensor) else arg for arg in args))
+            for action, args in tracer.actions
+        )
+        tracer.actions.clear()
+        tracer.settings.clear()
         kinds = ((_Read, "number"), (_ReadArray, "array"))
         plain = tuple((k, name) for k, value in enumerate(values) for kind, name in kinds if isinstance(value, kind))
         values = [None if type(value) is View else value for value in values]  # it holds its root, which is not kept
@@ -401,7 +494,8 @@ def _attempt(
         if kept:
             return kept[0]
         _check_numbers(tracer, returned_ids)
-        return replace(_finish(tracer, symbols, values, nodes, out_tree, written, passed), plain=plain)
+        found = _finish(tracer, symbols, values, nodes, out_tree, written, passed)
+        return replace(found, plain=plain, left=left, actions=actions)
     finally:
         tracer.restore()
 
@@ -418,12 +512,30 @@ def held_by(function: Any) -> list[Any]:
     return [one for one in found if callable(getattr(type(one), "note_structure", None))]
 
 
-def _check_gradients(symbols: list[Node]) -> None:
-    """A gradient that backward() leaves on an argument would be lost."""
-    if any(symbol.slot is not None and symbol.slot.grad is not None for symbol in symbols):
-        got = "a backward() that leaves a gradient on an argument"
-        hint = "return tg.grad(...) of it, or reach the tensor from outside instead of passing it"
-        raise TraceError(message("jit", got, "gradients of tensors from outside, or returned", hint))
+def _left(
+    leaves: Sequence[Any], handles: Sequence[Any], symbols: Sequence[Node], is_array: Sequence[bool]
+) -> tuple[Left, ...]:
+    """What is left on the arguments."""
+    found = []
+    arrays = [k for k, array in enumerate(is_array) if array]
+    for k, symbol in zip(arrays, symbols, strict=True):
+        node = handles[k].node
+        slot, flag = node.slot, node.needs_grad if node.needs_grad is not symbol.needs_grad else None
+        if slot is None or not isinstance(slot, _TracedSlot):
+            continue
+        if not isinstance(leaves[k], Tensor) and slot.grad is not None:
+            got = f"a backward() that leaves a gradient on an argument that is no tensor: {symbol!r}"
+            raise TraceError(message("jit", got, "tensors among the arguments", "pass tg.tensor(array)"))
+        if slot.grad is not None or slot.cleared or slot.asked or flag is not None:
+            found.append(Left(k, flag, slot.grad, slot.cleared, slot.asked))
+    return tuple(found)
+
+
+def _check_containers(now: tuple[list[Any], Tree], handles: Sequence[Any], tree: Tree) -> None:
+    """A list or a dict among the arguments that is changed would be so in the copy that the function was given."""
+    if now[1] != tree or any(a is not b for a, b in zip(now[0], handles, strict=True)):
+        got = "a list, dict or object among the arguments that is changed inside"
+        raise TraceError(message("jit", got, "containers that are only read", "return what is to be put there"))
 
 
 def _check_numbers(tracer: Tracer, returned: Collection[int]) -> None:
@@ -435,15 +547,22 @@ def _check_numbers(tracer: Tracer, returned: Collection[int]) -> None:
         raise TraceError(message("item", got, "numbers that are calculated with or returned", hint))
 
 
-def _dependent(symbols: list[Node], outputs: Sequence[Node]) -> tuple[int, ...]:
-    """The outputs that depend on an argument that requires grad."""
+def _dependent(outputs: Sequence[Node]) -> tuple[int, ...]:
+    """The outputs through which a gradient can still be taken: no backward() has used their history up."""
+    return tuple(
+        k for k, node in enumerate(outputs) if node.needs_grad and not (node.slot is not None and node.slot.released)
+    )
+
+
+def _of_arguments(symbols: list[Node], outputs: Sequence[Node], dependent: Sequence[int]) -> tuple[int, ...]:
+    """Those that depend on an argument that requires grad."""
     differentiable = {symbol for symbol in symbols if symbol.needs_grad}
     if not differentiable:
         return ()
     return tuple(
         k
-        for k, node in enumerate(outputs)
-        if node.needs_grad and not differentiable.isdisjoint(reachable([node], lambda one: one.needs_grad))
+        for k in dependent
+        if not differentiable.isdisjoint(reachable([outputs[k]], lambda one: one.needs_grad))
     )
 
 
@@ -453,12 +572,19 @@ def _symbol(leaf: Any) -> Tensor:
     needs = isinstance(leaf, Tensor) and leaf.requires_grad
     node = Node(INPUT, (), NO_ATTRS, shape, dtype, None, needs)
     if needs:
-        node.slot = GradSlot(node.serial, keep=True)
+        node.slot = _TracedSlot(node.serial)
     if isinstance(leaf, np.ndarray):
         return _Array(node)
     if isinstance(leaf, (float, np.generic)):
         return _Number(node)
     return Tensor.handle(node)
+
+
+def _value_of(node: Node) -> Node:
+    """The node whose value a node has that is there for a flag alone."""
+    while node.op is RESHAPE and node.inputs[0].shape == node.shape:
+        node = node.inputs[0]
+    return node
 
 
 def _written(
@@ -468,7 +594,7 @@ def _written(
     found: list[int] = []
     for k, handle in enumerate(handles):
         node = next(symbols) if is_array[k] else None
-        if node is None or handle.node is node:
+        if node is None or _value_of(handle.node) is node:
             continue
         if not isinstance(leaves[k], Tensor):
             got = f"an argument {node!r} that is written in place, and is no tensor"
@@ -503,12 +629,13 @@ def _finish(
             raise _Apart
     captures = tuple(kept)
     outputs = [node for node in nodes if node is not None]
-    dependent = _dependent(symbols, outputs)
+    dependent = _dependent(outputs)
     results: list[tuple[str, Any]] = []
     for value, node in zip(values, nodes, strict=True):
         results.append(
             ("value", value) if node is None else ("output", sum(1 for kind, _ in results if kind == "output"))
         )
+    flags: list[tuple[int, bool]] = []
     updated: list[int] = []
     updates: list[tuple[Node, Node]] = []
     gradients: list[tuple[int, int | None]] = []
@@ -536,10 +663,13 @@ def _finish(
             outputs.append(slot.grad.node)
     for position, capture in enumerate(captures):
         now = capture.handle.node
-        if now is not capture.node:
+        if now.needs_grad is not capture.node.needs_grad:
+            flags.append((position, now.needs_grad))
+        if _value_of(now) is not capture.node:
             updated.append(position)
             updates.append((capture.node, now))
-    graph = Graph.of(outputs, [*symbols, *(capture.node for capture in captures)], updates)
+    inputs = [*symbols, *(capture.node for capture in captures)]
+    graph = _plain(Graph.of(outputs, inputs, updates), tracer.custom)
     guards = tracer.beginning()
     for guard in guards:
         guard.settle()
@@ -562,8 +692,27 @@ def _finish(
             if capture.node.needs_grad
         ),
         twins=tuple(twins),
+        flags=tuple(flags),
+        tails=tuple(outputs[k] for k in dependent),
+        of_arguments=_of_arguments(symbols, outputs, dependent),
+        found_modes=tuple((module, training) for module, training, _ in tracer.modules.values()),
         modes=tuple((one, one._training) for one, before, _ in tracer.modules.values() if one._training is not before),
     )
+
+
+def _plain(graph: Graph, custom: Collection[Node]) -> Graph:
+    """The graph with operands in place of the nodes that stand for them."""
+    if not custom:
+        return graph
+    now: dict[Node, Node] = {}
+    for node in graph.nodes:
+        operands = tuple(now[operand] for operand in node.inputs)
+        if node in custom:
+            now[node] = operands[-1]
+        else:
+            now[node] = node if operands == node.inputs else with_operands(node, operands)
+    updates = [(old, now[new]) for old, new in graph.updates]
+    return Graph.of([now[node] for node in graph.outputs], graph.inputs, updates)
 
 
 def hooks_of(node: Node) -> tuple[Any, ...]:

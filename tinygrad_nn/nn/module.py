@@ -2,25 +2,59 @@
 behind one's back.
 
 Names are attribute paths (`0.weight`), as in torch. A tensor that is reached by two paths is one parameter, named by
-the first.
+the first; `state_dict` has it under both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Self, TypeVar
+from functools import partial
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, Self, TypeVar
 
-from ..errors import ConfigError, GraphError, ShapeError, TraceError, message, printable
-from ..graph.graph import DType
-from ..support.settings import mapping, shown, typed, typed_as
+from ..errors import ConfigError, GraphError, ShapeError, TraceError, UnknownName, message, printable
+from ..support.settings import Device, mapping, shown, typed, typed_as
 from ..tensor import Tensor, no_grad
-from ..tensor.core import check_dtype, mode
+from ..tensor.convert import CLASSES, placed
+from ..tensor.core import mode
 from ..tensor.creation import as_tensor
-from ..tensor.structure import Attributes, note, replaced
-from .parameter import Buffer, Parameter, Statistic
+from ..tensor.structure import Attributes, Handle, note, replaced
+from .parameter import Buffer, Parameter, Statistic, UninitializedBuffer, UninitializedParameter
 from .summary import Summary, summarize
 
 T = TypeVar("T")
+Hooks = tuple["Hook", ...]
+
+
+class Hook(NamedTuple):
+    """A function that is called beside forward, and what it wants."""
+
+    function: Callable[..., Any]
+    with_kwargs: bool = False
+    always_call: bool = False
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `load_state_dict` returns: the keys that were missing, and those that nothing in the module has."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+    def __repr__(self) -> str:
+        named = f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
+        return named if any(self) else "<All keys matched successfully>"
+
+
+class Computed(Protocol):
+    """What stands for an attribute that is computed from others whenever it is read."""
+
+    def read(self, module: Module) -> Any:
+        """Its value."""
+
+    def write(self, module: Module, value: Any) -> None:
+        """Have it this value from now on."""
+
+
+KINDS: Final = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class Module:
@@ -38,8 +72,10 @@ class Module:
     """
 
     _training: bool = True
-    _forward_hooks: tuple[Callable[..., Any], ...] = ()
-    _forward_pre_hooks: tuple[Callable[..., Any], ...] = ()
+    _forward_hooks: Hooks = ()
+    _forward_pre_hooks: Hooks = ()
+    _backward_hooks: Hooks = ()
+    _backward_pre_hooks: Hooks = ()
     forward: ClassVar[Callable[..., Any]]
 
     def __init__(self) -> None:
@@ -61,6 +97,10 @@ class Module:
         self._training = trains
 
     def __setattr__(self, name: str, value: Any) -> None:
+        computed = vars(self).get("_computed")
+        if computed is not None and name in computed:
+            computed[name].write(self, value)
+            return
         object.__setattr__(self, name, value)
         replaced()
 
@@ -76,21 +116,32 @@ class Module:
             if scope is not None:
                 with scope(self):
                     return self._run(*args, **kwargs)
-        if self._forward_hooks or self._forward_pre_hooks:
+        if self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks:
             return self._run(*args, **kwargs)
         return self.forward(*args, **kwargs)
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         for hook in self._forward_pre_hooks:
-            changed = hook(self, args)
+            if hook.with_kwargs:
+                both = hook.function(self, args, kwargs)
+                args, kwargs = (args, kwargs) if both is None else both
+                continue
+            changed = hook.function(self, args)
             if changed is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
-        result = self.forward(*args, **kwargs)
-        for hook in self._forward_hooks:
-            changed = hook(self, args, result)
-            if changed is not None:
-                result = changed
-        return result
+        watched = bool(self._backward_hooks or self._backward_pre_hooks)
+        watch = BackwardWatch(self) if watched else None
+        result, failed = None, True
+        try:
+            result = self.forward(*(args if watch is None else watch.inputs(args)), **kwargs)
+            failed = False
+        finally:
+            for hook in self._forward_hooks:
+                if not failed or hook.always_call:
+                    more = (kwargs,) if hook.with_kwargs else ()
+                    changed = hook.function(self, args, *more, result)
+                    result = result if changed is None else changed
+        return result if watch is None else watch.outputs(result)
 
     def note_structure(self) -> None:
         """Tell who traces that how this module is built is part of what is frozen, with everything below."""
@@ -102,7 +153,20 @@ class Module:
             raise GraphError(
                 message(type(self).__name__, "a call of a module without forward", hint="define forward(self, x)")
             )
+        computed = vars(self).get("_computed")
+        if computed is not None and name in computed:
+            return computed[name].read(self)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def compute(self, name: str, how: Computed | None) -> None:
+        """Have an attribute computed from others whenever it is read; None ends that."""
+        computed = dict(vars(self).get("_computed", {}))
+        vars(self).pop(name, None)
+        computed.pop(name, None)
+        if how is not None:
+            computed[name] = how
+        object.__setattr__(self, "_computed", computed)
+        replaced()
 
     # ---- the tree ---------------------------------------------------------------------------------------------------
 
@@ -118,62 +182,122 @@ class Module:
             yield child
 
     @typed
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """(path, module) of this module and everything below, each once, parents first."""
-        seen: set[int] = set()
-        stack: list[tuple[str, Module]] = [(prefix, self)]
+    def named_modules(
+        self, memo: set[Any] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """(path, module) of this module and everything below, each once, parents first; with `remove_duplicate=False`
+        by every path that leads to it. Modules in `memo`, a set, are left out and those found added.
+        """
+        seen: set[Any] = set() if memo is None else memo
+        stack: list[tuple[str, Module, tuple[int, ...]]] = [(prefix, self, ())]
         while stack:
-            path, module = stack.pop()
-            if id(module) in seen:
+            path, module, above = stack.pop()
+            if id(module) in above if not remove_duplicate else module in seen:
                 continue
-            seen.add(id(module))
+            seen.add(module)
             yield path, module
-            below = [(f"{path}.{name}" if path else name, child) for name, child in module.named_children()]
-            stack += reversed(below)
+            lead = f"{path}." if path else ""
+            over = above if remove_duplicate else (*above, id(module))
+            stack += reversed([(lead + name, child, over) for name, child in module.named_children()])
 
-    def modules(self) -> Iterator[Module]:
+    @typed
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
         """This module and everything below."""
-        for _, module in self.named_modules():
+        for _, module in self.named_modules(remove_duplicate=remove_duplicate):
             yield module
 
-    def _named(self, kind: type[T], every: bool = False) -> Iterator[tuple[str, T]]:
-        """(path, tensor) of one kind; a tied tensor once unless `every`."""
+    def _named(
+        self, kind: type[T], prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, T]]:
+        """(path, tensor) of one kind; a tensor with several paths once, unless told otherwise."""
         seen: set[int] = set()
-        for path, module in self.named_modules():
+        tree = self.named_modules(None, prefix, remove_duplicate) if recurse else ((prefix, self),)
+        for path, module in tree:
             for name, value in vars(module).items():
-                if isinstance(value, kind) and (every or id(value) not in seen):
+                if isinstance(value, kind) and not (remove_duplicate and id(value) in seen):
                     seen.add(id(value))
                     yield (f"{path}.{name}" if path else name), value
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """(path, parameter), each parameter once."""
-        return self._named(Parameter)
+    @typed
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """(path, parameter), each once or by all of its paths; those of this module alone without `recurse`."""
+        return self._named(Parameter, prefix, recurse, remove_duplicate)
 
-    def parameters(self) -> Iterator[Parameter]:
+    @typed
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """The parameters, each once."""
-        for _, parameter in self._named(Parameter):
+        for _, parameter in self._named(Parameter, "", recurse):
             yield parameter
 
-    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
-        """(path, buffer), each buffer once."""
-        return self._named(Buffer)
+    @typed
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Buffer]]:
+        """(path, buffer), each once or by all of its paths; those of this module alone without `recurse`."""
+        return self._named(Buffer, prefix, recurse, remove_duplicate)
 
-    def buffers(self) -> Iterator[Buffer]:
+    @typed
+    def buffers(self, recurse: bool = True) -> Iterator[Buffer]:
         """The buffers, each once."""
-        for _, buffer in self._named(Buffer):
+        for _, buffer in self._named(Buffer, "", recurse):
             yield buffer
+
+    @property
+    def _modules(self) -> dict[str, Module]:
+        return dict(self.named_children())
+
+    @property
+    def _parameters(self) -> dict[str, Parameter | None]:
+        return dict(self._named(Parameter, "", False))
+
+    @property
+    def _buffers(self) -> dict[str, Buffer | None]:
+        return dict(self._named(Buffer, "", False))
+
+    def _reached(self, owner: str, target: str, kind: type[T]) -> T:
+        """What a path leads to."""
+        found: Any = self
+        for name in target.split(".") if target else ():
+            found = vars(found).get(name) if isinstance(found, Module) else None
+        if not isinstance(found, kind):
+            got = f"the path {shown(target)}, where {type(self).__name__} has no {kind.__name__.lower()}"
+            raise UnknownName(message(owner, got, "a path as named_modules() gives them, such as '0.weight'"))
+        return found
+
+    @typed
+    def get_submodule(self, target: str) -> Module:
+        """The module at a path; "" is this one. Raises UnknownName."""
+        return self._reached("get_submodule", target, Module)
+
+    @typed
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter at a path. Raises UnknownName."""
+        return self._reached("get_parameter", target, Parameter)
+
+    @typed
+    def get_buffer(self, target: str) -> Buffer:
+        """The buffer at a path. Raises UnknownName."""
+        return self._reached("get_buffer", target, Buffer)
+
+    @typed
+    def set_submodule(self, target: str, module: Any) -> None:
+        """Put a module at a path, whose parent has to be there. Raises UnknownName."""
+        path, _, name = target.rpartition(".")
+        self._reached("set_submodule", path, Module).add_module(name, module)
 
     @typed
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
         """Set an attribute that belongs to the state and is not trained (None: an absent one)."""
         setattr(self, _attribute("register_buffer", name), None if tensor is None else Buffer(tensor, persistent))
 
-    def register_parameter(self, name: str, parameter: Any) -> None:
+    def register_parameter(self, name: str, param: Any) -> None:
         """Set an attribute that is trained (None: an absent one)."""
-        if parameter is not None and not isinstance(parameter, Parameter):
-            got = f"a {type(parameter).__name__}"
+        if param is not None and not isinstance(param, Parameter):
+            got = f"a {type(param).__name__}"
             raise ConfigError(message("register_parameter", got, "a tg.nn.Parameter or None"))
-        setattr(self, _attribute("register_parameter", name), parameter)
+        setattr(self, _attribute("register_parameter", name), param)
 
     def add_module(self, name: str, module: Any) -> None:
         """Set an attribute that is a sub-module."""
@@ -182,34 +306,55 @@ class Module:
             raise ConfigError(message("add_module", got, "another module, or None"))
         setattr(self, _attribute("add_module", name), module)
 
+    register_module = add_module
+
     # ---- state ------------------------------------------------------------------------------------------------------
 
-    def _state(self) -> dict[str, Tensor]:
-        tensors = {**dict(self._named(Parameter, every=True)), **dict(self._named(Buffer, every=True))}
-        order = [f"{path}.{name}" if path else name for path, module in self.named_modules() for name in vars(module)]
-        return {path: tensors[path] for path in order if path in tensors and getattr(tensors[path], "persistent", True)}
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Values of all parameters and persistent buffers by path, with torch's keys and shapes.
-
-        Unlike torch's they are those of now: later changes of the module do not reach them.
-        """
-        return {path: tensor.detach().clone() for path, tensor in self._state().items()}
+    def _state(self, prefix: str = "") -> dict[str, Tensor]:
+        """What belongs to the state, by every path: in each module parameters, then persistent buffers."""
+        found: dict[str, Tensor] = {}
+        for path, module in self.named_modules(None, prefix, False):
+            own = vars(module).items()
+            for kind in (Parameter, Buffer):
+                for name, value in own:
+                    if isinstance(value, kind) and getattr(value, "persistent", True):
+                        found[f"{path}.{name}" if path else name] = value
+        return found
 
     @typed
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
-        """Take over values: all of them or, on error, none.
+    def state_dict(
+        self, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
+    ) -> dict[str, Tensor]:
+        """Values of all parameters and persistent buffers by path, with torch's keys and shapes.
 
-        Raises ShapeError listing missing and unexpected keys (unless not `strict`) and shapes that differ.
+        Unlike torch's they are those of now: later changes of the module do not reach them. With `keep_vars` they are
+        the parameters and buffers themselves; with `destination` they are put into that dict.
+        """
+        state = self._state(prefix.removesuffix("."))
+        found = state if keep_vars else {path: tensor.detach().clone() for path, tensor in state.items()}
+        if destination is None:
+            return found
+        destination.update(found)
+        return destination
+
+    @typed
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> IncompatibleKeys:
+        """Take over values: all of them or, on error, none. With `assign` parameters take the dtypes as well.
+
+        Returns the missing and the unexpected keys, if not `strict`. A tensor with several paths is there if one of
+        them is. Raises ShapeError listing missing and unexpected keys (if `strict`) and shapes that differ.
         """
         mapping("load_state_dict", state_dict)
         own = self._state()
-        faults = []
-        if strict:
-            faults += [f"missing key {key!r}" for key in own if key not in state_dict]
-            faults += [f"unexpected key {key!r}" for key in state_dict if key not in own]
+        reached = {id(tensor) for key, tensor in own.items() if key in state_dict}
+        missing = [key for key, tensor in own.items() if key not in state_dict and id(tensor) not in reached]
+        unexpected = [key for key in state_dict if key not in own]
+        faults = [f"missing key {key!r}" for key in missing if strict]
+        faults += [f"unexpected key {key!r}" for key in unexpected if strict]
         values = {key: as_tensor(value).detach().clone() for key, value in state_dict.items() if key in own}
-        open_ones = {key for key, value in own.items() if isinstance(value, Statistic) and not value.numel()}
+        open_ones = {key for key, value in own.items() if isinstance(value, OPEN) and not value.numel()}
         for key, value in values.items():
             if value.shape != own[key].shape and key not in open_ones:
                 faults.append(f"shape {value.shape} for {key!r} of shape {own[key].shape}")
@@ -217,23 +362,33 @@ class Module:
             raise ShapeError(message("load_state_dict", "; ".join(faults), "the state of an equal module"))
         with no_grad():
             for key, value in values.items():
-                if key in open_ones:
-                    own[key].node = value.to(own[key].dtype).node
+                tensor = own[key]
+                value = value if assign else value.to(tensor.dtype)
+                if key in open_ones or value.dtype != tensor.dtype:
+                    _replace(tensor, value)
                 else:
-                    own[key].assign(value.to(own[key].dtype))
+                    tensor.assign(value)
+        return IncompatibleKeys(missing, unexpected)
 
     @typed
-    def apply(self, function: Callable[[Module], Any]) -> Self:
-        """Call a function on everything below and on this module."""
-        for module in reversed(list(self.modules())):
-            function(module)
+    def apply(self, fn: Callable[[Module], Any]) -> Self:
+        """Call a function on everything below, children first, and on this module."""
+        stack: list[tuple[Module, Iterator[Module]]] = [(self, self.children())]
+        while stack:
+            module, rest = stack[-1]
+            child = next(rest, None)
+            if child is None:
+                stack.pop()
+                fn(module)
+            else:
+                stack.append((child, child.children()))
         return self
 
     @typed
-    def train(self, on: bool = True) -> Self:
+    def train(self, mode: bool = True) -> Self:
         """Switch to training mode (dropout drops, statistics run)."""
         for module in self.modules():
-            module.training = on
+            module.training = mode
         return self
 
     def eval(self) -> Self:
@@ -256,50 +411,89 @@ class Module:
             else:
                 parameter.grad = parameter.new_zeros(parameter.shape)
 
-    def to(self, dtype: Any) -> Self:
-        """Parameters and buffers of a float dtype in another one. Gradients are forgotten."""
-        wanted: DType = check_dtype("to", dtype)
-        for tensor in (*self.parameters(), *self.buffers()):
+    def to(self, *target: Any, dtype: Any = None, device: Device = None, non_blocking: Any = False) -> Self:
+        """Parameters and buffers of a float dtype in another one, or in that of a tensor, which forgets gradients; a
+        device has to be the CPU: `model.to("cpu")`, `model.to(tg.float64)`.
+        """
+        wanted, _ = placed("to", target, dtype, device)
+        if wanted is not None and wanted.kind != "f":
+            raise ConfigError(message("to", f"dtype {wanted.name}", "a float dtype"))
+        for tensor in () if wanted is None else (*self.parameters(), *self.buffers()):
             if tensor.dtype.kind == "f" and tensor.dtype != wanted:
-                needed = tensor.requires_grad
-                tensor.node = tensor.detach().to(wanted).node
-                tensor.requires_grad_(needed)
+                _replace(tensor, tensor.detach().to(wanted))
         return self
+
+    def type(self, dst_type: Any) -> Self:
+        """`to`, by another name."""
+        return self.to(CLASSES.get(dst_type, dst_type) if isinstance(dst_type, str) else dst_type)
 
     def float(self) -> Self:
         """Everything in float32."""
         return self.to("float32")
 
+    half = bfloat16 = float  # there is no smaller float
+
     def double(self) -> Self:
         """Everything in float64."""
         return self.to("float64")
 
-    @typed_as(ConfigError)
-    def register_forward_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
-        """Call `hook(module, args, result)` after forward; what it returns (if not None) replaces the result.
+    def cpu(self) -> Self:
+        """This module: there is no other device."""
+        return self
 
-        Returns a function that removes the hook.
+    def cuda(self, device: Any = None) -> Self:
+        """A ConfigError: there is no such device."""
+        return self.to("cuda")
+
+    def _register(self, kind: str, hook: Hook, prepend: bool) -> Handle:
+        if mode.recorder is not None:
+            note(self, _Built)
+        hooks = getattr(self, kind)
+        setattr(self, kind, (hook, *hooks) if prepend else (*hooks, hook))
+
+        def remove() -> None:
+            setattr(self, kind, tuple(one for one in getattr(self, kind) if one is not hook))
+
+        return Handle(remove)
+
+    @typed_as(ConfigError)
+    def register_forward_hook(
+        self,
+        hook: Callable[..., Any],
+        *,
+        prepend: bool = False,
+        with_kwargs: bool = False,
+        always_call: bool = False,
+    ) -> Handle:
+        """Call `hook(module, args, result)` after forward; what it returns (if not None) replaces the result. With
+        `with_kwargs` that is `hook(module, args, kwargs, result)`, with `always_call` also when forward raises.
+
+        Returns a handle that removes the hook.
         """
-        if mode.recorder is not None:
-            note(self, _Built)
-        self._forward_hooks = (*self._forward_hooks, hook)
-
-        def remove() -> None:
-            self._forward_hooks = tuple(h for h in self._forward_hooks if h is not hook)
-
-        return remove
+        return self._register("_forward_hooks", Hook(hook, with_kwargs, always_call), prepend)
 
     @typed_as(ConfigError)
-    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
-        """Call `hook(module, args)` before forward; what it returns (if not None) replaces the arguments."""
-        if mode.recorder is not None:
-            note(self, _Built)
-        self._forward_pre_hooks = (*self._forward_pre_hooks, hook)
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> Handle:
+        """Call `hook(module, args)` before forward; what it returns (if not None) replaces the arguments. With
+        `with_kwargs` that is `hook(module, args, kwargs)`, which returns both.
+        """
+        return self._register("_forward_pre_hooks", Hook(hook, with_kwargs), prepend)
 
-        def remove() -> None:
-            self._forward_pre_hooks = tuple(h for h in self._forward_pre_hooks if h is not hook)
+    @typed_as(ConfigError)
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> Handle:
+        """Call `hook(module, grad_input, grad_output)` when the gradients of the inputs are known, both tuples; what it
+        returns (if not None) replaces the gradient of the input, of which there has to be one then.
+        """
+        return self._register("_backward_hooks", Hook(hook), prepend)
 
-        return remove
+    @typed_as(ConfigError)
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> Handle:
+        """Call `hook(module, grad_output)` when the gradients of the results are known; what it returns (if not None)
+        replaces the gradient of the result, of which there has to be one then.
+        """
+        return self._register("_backward_pre_hooks", Hook(hook), prepend)
 
     # ---- looking at it ----------------------------------------------------------------------------------------------
 
@@ -323,18 +517,102 @@ class Module:
         return self.summary()._repr_html_()
 
 
+class BackwardWatch:
+    """Backward hooks of one call: gradients are caught on both sides of a module, and handed over together."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.into: list[Tensor | None] = []
+        self.out_of: list[Tensor | None] = []
+        self.waiting = 0
+
+    def inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments; tensors whose gradient is asked for as copies that nobody else uses."""
+        self.into = [None] * len(args)
+        return tuple(self._watched(k, x) for k, x in enumerate(args))
+
+    def _watched(self, place: int, x: Any) -> Any:
+        if not isinstance(x, Tensor) or not x.requires_grad or not mode.grad:
+            return x
+        self.waiting += 1
+        own = x.clone()
+
+        def arrived(gradient: Tensor) -> Tensor | None:
+            self.into[place] = gradient
+            self.waiting -= 1
+            return None if self.waiting else self._tell()
+
+        own.register_hook(arrived)
+        return own
+
+    def _tell(self) -> Tensor | None:
+        changed = None
+        for hook in self.module._backward_hooks:
+            returned = hook.function(self.module, tuple(self.into), tuple(self.out_of))
+            if returned is not None:
+                changed = self._only("register_full_backward_hook", returned, self.into)
+                self.into[self.into.index(next(g for g in self.into if g is not None))] = changed
+        return changed
+
+    def _only(self, name: str, returned: Any, gradients: list[Tensor | None]) -> Tensor:
+        """The one gradient that is replaced."""
+        several = returned if isinstance(returned, tuple) else (returned,)
+        if sum(g is not None for g in gradients) > 1 or len(several) != len(gradients):
+            got = f"a hook that returns {len(several)} gradients, for a module with {len(gradients)}"
+            raise GraphError(message(name, got, "one for one, or None"))
+        return next(g for g in several if g is not None)  # type: ignore[no-any-return]
+
+    def outputs(self, result: Any) -> Any:
+        """The result, its tensors watched."""
+        several = list(result) if isinstance(result, (tuple, list)) else [result]
+        self.out_of = [None] * len(several)
+        for k, x in enumerate(several):
+            if isinstance(x, Tensor) and x.requires_grad and mode.grad:
+                several[k] = x.clone()
+                several[k].register_hook(partial(self._begun, k))
+        if isinstance(result, (tuple, list)):
+            return type(result)(several)
+        return several[0]
+
+    def _begun(self, place: int, gradient: Tensor) -> Tensor | None:
+        self.out_of[place] = gradient
+        changed = None
+        for hook in self.module._backward_pre_hooks:
+            returned = hook.function(self.module, tuple(self.out_of))
+            if returned is not None:
+                changed = self.out_of[place] = self._only("register_full_backward_pre_hook", returned, self.out_of)
+        if not self.waiting:
+            self._tell()
+        return changed
+
+
+OPEN: Final = (
+    Statistic,
+    UninitializedParameter,
+    UninitializedBuffer,
+)  # as long as they have no elements they are loaded with any
+
+
+def _replace(tensor: Tensor, value: Tensor) -> None:
+    """Give a parameter or buffer another shape or dtype."""
+    needed = tensor.requires_grad
+    tensor.node = value.detach().node
+    tensor.requires_grad_(needed)
+
+
 class _Built(Attributes):
     """How a module is built: what compiled code is made for. Its mode is asked for at every call."""
 
     def __init__(self, module: Module) -> None:
         super().__init__(module, ("_training",))
-        self.hooks = module._forward_hooks, module._forward_pre_hooks
+        self.hooks = tuple(getattr(module, kind) for kind in KINDS)
 
     def settle(self) -> None:
         """Compare from now on. A hook that is left or missing would be so at the first call only."""
         module = self.owner
-        if (module._forward_hooks, module._forward_pre_hooks) != self.hooks:
-            module._forward_hooks, module._forward_pre_hooks = self.hooks
+        if tuple(getattr(module, kind) for kind in KINDS) != self.hooks:
+            for kind, hooks in zip(KINDS, self.hooks, strict=True):
+                setattr(module, kind, hooks)
             got = f"a function that leaves a {type(module).__name__} with other hooks than it found"
             hint = "register and remove hooks outside of it, between calls, or do both inside"
             raise TraceError(message("jit", got, "a function that leaves them as they are", hint))

@@ -7,7 +7,7 @@ from typing import Any
 from ..support.settings import flags
 from ..tensor import Tensor
 from ..tensor.core import constant
-from ..tensor.creation import as_tensor
+from ..tensor.creation import as_tensor, zeros
 
 
 class Parameter(Tensor):
@@ -50,3 +50,21 @@ class Statistic(Buffer):
     """A buffer that is learnt from data, and has its length: as long as it has none, it is loaded with any."""
 
     __slots__ = ()
+
+
+class UninitializedParameter(Parameter):
+    """The parameter of a lazy layer before its first call: no elements yet, loaded with any."""
+
+    __slots__ = ()
+
+    def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> None:
+        super().__init__(zeros(0, dtype=dtype), requires_grad)
+
+
+class UninitializedBuffer(Buffer):
+    """The same for a buffer."""
+
+    __slots__ = ()
+
+    def __init__(self, requires_grad: bool = False, device: Any = None, dtype: Any = None) -> None:
+        super().__init__(zeros(0, dtype=dtype))

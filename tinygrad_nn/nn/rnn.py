@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, get_args
 
 from .. import functional as F
 from ..adjoint import Label
-from ..errors import DTypeError, ShapeError, message
+from ..errors import ConfigError, DTypeError, ShapeError, message
 from ..loops import run_scan
 from ..support.memory import check_fits
 from ..support.settings import Device, choice, flags, integer, number, shown
@@ -23,7 +23,7 @@ from ..tensor.door import taken
 from . import init
 from .module import Module
 from .parameter import Parameter
-from .utils.rnn import length_mask
+from .utils.rnn import PackedSequence, length_mask, padded
 
 State = tuple[Tensor, ...]
 Cell = Callable[[Tensor, Tensor, State], State]
@@ -71,28 +71,41 @@ Nonlinearity = Literal["tanh", "relu", "sigmoid"]
 
 
 def scan_cell(
-    kind: str, inputs: Tensor, state: State, weight: Tensor, bias: Tensor | None, layer: str, live: Tensor | None = None
+    kind: str,
+    inputs: Tensor,
+    state: State,
+    weight: Tensor,
+    bias: Tensor | None,
+    layer: str,
+    live: Tensor | None = None,
+    projection: Tensor | None = None,
 ) -> tuple[Tensor, State]:
     """Run a cell over time: inputs (T, N, gates * H) to outputs (T, N, H) and the last state.
 
     A layer whose name ends in "_reverse" runs from the last step to the first. `live` (T, N, 1) says which rows run at
-    a step; the others keep their state.
+    a step; the others keep their state. `projection` makes the state that is passed on smaller.
     """
     cell = CELLS[kind][0]
+    parts = {"weight": weight, "bias": bias, "projection": projection}
+    given = {name: one for name, one in parts.items() if one is not None}
 
-    def step(state: State, entry: Sequence[Tensor], weight: Tensor, bias: Tensor | None = None) -> tuple[State, Tensor]:
+    def step(state: State, entry: Sequence[Tensor], *tensors: Tensor) -> tuple[State, Tensor]:
+        own = dict(zip(given, tensors, strict=True))
         x, *mask = entry
-        new = cell(x, F.linear(state[0], weight, bias), state)
+        new = cell(x, F.linear(state[0], own["weight"], own.get("bias")), state)
+        if "projection" in own:
+            new = (F.linear(new[0], own["projection"]), *new[1:])
         if mask:
             new = tuple(after.where(mask[0], before) for after, before in zip(new, state, strict=True))
         return new, new[0]
 
     entries = (inputs,) if live is None else (inputs, live)
     state = tuple(h.to(inputs.dtype) for h in state)
-    given = (weight,) if bias is None else (weight, bias)
     reverse = layer.endswith("_reverse")
     label = LABELS.get(kind, RNN_LABEL)
-    last, outputs = run_scan(step, state, entries, reverse=reverse, name=layer, given=given, key=kind, label=label)
+    key = kind if projection is None else f"{kind} projected"
+    tensors = tuple(given.values())
+    last, outputs = run_scan(step, state, entries, reverse=reverse, name=layer, given=tensors, key=key, label=label)
     return outputs, last
 
 
@@ -114,6 +127,7 @@ class _Recurrent(Module):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        proj_size: int = 0,
         device: Device = None,
         dtype: Any = None,
     ) -> None:
@@ -124,18 +138,38 @@ class _Recurrent(Module):
         self.num_layers = num_layers = integer(name, "num_layers", num_layers, least=1)
         self.dropout = number(name, "dropout", dropout, least=0, most=1)
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
-        gates = CELLS[self.kind][1] * hidden_size
-        bound = 1 / math.sqrt(hidden_size)
+        self.proj_size = integer(name, "proj_size", proj_size, least=0, most=hidden_size - 1)
+        if proj_size and self.kind != "lstm":
+            raise ConfigError(message(name, f"proj_size {proj_size}", "0", "only LSTM has projections"))
+        gates, passed = CELLS[self.kind][1] * hidden_size, proj_size or hidden_size
         one = 4 * gates * hidden_size + OBJECTS
         check_fits(name, f"num_layers={num_layers}", one * num_layers * (2 if bidirectional else 1))
         for layer, suffix in self._directions():
-            width = input_size if layer == 0 else hidden_size * (2 if bidirectional else 1)
-            shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, width), "weight_hh": (gates, hidden_size)}
+            width = input_size if layer == 0 else passed * (2 if bidirectional else 1)
+            shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, width), "weight_hh": (gates, passed)}
             if bias:
                 shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
+            if proj_size:
+                shapes["weight_hr"] = (proj_size, hidden_size)
             for key, shape in shapes.items():
-                parameter = Parameter(zeros(shape, dtype=dtype))
-                setattr(self, f"{key}_{suffix}", init.uniform_(parameter, -bound, bound))
+                setattr(self, f"{key}_{suffix}", Parameter(zeros(shape, dtype=dtype)))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """First values: uniform in +-1/sqrt(hidden_size)."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+    def flatten_parameters(self) -> None:
+        """Nothing: the parameters need no one block of memory here."""
+
+    @property
+    def all_weights(self) -> list[list[Parameter]]:
+        """The parameters of each layer and direction."""
+        keys = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+        found = ([getattr(self, f"{key}_{end}", None) for key in keys] for _, end in self._directions())
+        return [[one for one in row if one is not None] for row in found]
 
     def _directions(self) -> list[tuple[int, str]]:
         ends = ("", "_reverse") if self.bidirectional else ("",)
@@ -179,7 +213,9 @@ class _Recurrent(Module):
             if b_ih is not None and b_hh is not None and self.kind in ADDING:
                 b_ih, b_hh = b_ih + b_hh, None
             state = tuple(h.select(0, k) for h in states)
-            out, state = scan_cell(self.kind, F.linear(source, w_ih, b_ih), state, w_hh, b_hh, suffix, live)
+            projection = getattr(self, f"weight_hr_{suffix}", None)
+            inputs = F.linear(source, w_ih, b_ih)
+            out, state = scan_cell(self.kind, inputs, state, w_hh, b_hh, suffix, live, projection)
             outputs.append(out)
             last.append(state)
         result = _joined(outputs, -1)
@@ -193,9 +229,10 @@ class _Recurrent(Module):
     def _states(self, x: Tensor, initial: Any, single: bool) -> list[Tensor]:
         """The first states, each (layers * directions, N, H): zeros, or those given, checked."""
         name, count = type(self).__name__, CELLS[self.kind][2]
-        wanted = (len(self._directions()), x.shape[1], self.hidden_size)
+        lead = (len(self._directions()), x.shape[1])
+        wanted = [(*lead, self.proj_size or self.hidden_size), (*lead, self.hidden_size)][:count]
         if initial is None:
-            return [x.new_zeros(wanted) for _ in range(count)]
+            return [x.new_zeros(shape) for shape in wanted]
         if count > 1 and (not isinstance(initial, (tuple, list)) or len(initial) != count):
             got = f"an initial state that is {type(initial).__name__}"
             raise ShapeError(message(name, got, "a pair of tensors (h, c)"))
@@ -204,11 +241,28 @@ class _Recurrent(Module):
         initial = [taken(name, h, self.weight_ih_l0) for h in initial]
         check_floats(name, x, *initial)
         states = [h.unsqueeze(1) if single and h.ndim == 2 else h for h in initial]
-        if any(h.shape != wanted for h in states):
+        if any(h.shape != shape for h, shape in zip(states, wanted, strict=True)):
             shapes = " and ".join(str(h.shape) for h in initial)
-            expected = (wanted[0], wanted[2]) if single else wanted
-            raise ShapeError(message(name, f"an initial state of shape {shapes}", f"{expected}"))
+            expected = dict.fromkeys((shape[0], shape[2]) if single else shape for shape in wanted)
+            got = f"an initial state of shape {shapes}"
+            raise ShapeError(message(name, got, " and ".join(map(str, expected))))
         return states
+
+    def _either(self, x: Tensor | PackedSequence, initial: Any, lengths: Any) -> tuple[Any, State]:
+        """Outputs and last states of a batch, be it packed or not."""
+        return self._packed(x, initial) if isinstance(x, PackedSequence) else self._outputs(x, initial, lengths)
+
+    def _packed(self, packed: PackedSequence, initial: Any) -> tuple[PackedSequence, State]:
+        """The same for a packed batch, whose sequences stand in the order of their lengths."""
+        order, back = packed.sorted_indices, packed.unsorted_indices
+        if initial is not None and order is not None:
+            name = type(self).__name__
+            initial = [taken(name, h, self.weight_ih_l0).index_select(1, order) for h in initial]
+        x, lengths = padded(packed, self.batch_first)
+        outputs, finals = self._outputs(x, initial, lengths)
+        if back is not None:
+            finals = tuple(h.index_select(1, back) for h in finals)
+        return packed.like(outputs, self.batch_first), finals
 
     def _between(self, outputs: list[Tensor]) -> Tensor:
         """What the next layer reads."""
@@ -219,6 +273,7 @@ class _Recurrent(Module):
         text = f"{self.input_size}, {self.hidden_size}"
         if self.kind == "sigmoid":  # torch, which has no such layer, leaves relu unsaid
             text += ", nonlinearity='sigmoid'"
+        text += f", proj_size={self.proj_size}" if self.proj_size else ""
         defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
         changed = {name: getattr(self, name) for name, value in defaults.items() if getattr(self, name) != value}
         return ", ".join([text, *(f"{name}={value}" for name, value in changed.items())])
@@ -261,10 +316,16 @@ class RNN(_Recurrent):
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype=dtype)
 
     def forward(
-        self, input: Tensor, hx: Tensor | None = None, lengths: Tensor | Sequence[int] | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Outputs of the last layer at every step, and the last state of every layer and direction."""
-        outputs, (h,) = self._outputs(input, None if hx is None else (hx,), lengths)
+        self,
+        input: Tensor | PackedSequence,
+        hx: Tensor | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Any, Tensor]:
+        """Outputs of the last layer at every step, packed as the input is, and the last state of every layer and
+        direction.
+        """
+        initial = None if hx is None else (hx,)
+        outputs, (h,) = self._either(input, initial, lengths)
         return outputs, h
 
 
@@ -274,23 +335,34 @@ class GRU(_Recurrent):
     kind = "gru"
 
     def forward(
-        self, input: Tensor, hx: Tensor | None = None, lengths: Tensor | Sequence[int] | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Outputs of the last layer at every step, and the last state of every layer and direction."""
-        outputs, (h,) = self._outputs(input, None if hx is None else (hx,), lengths)
+        self,
+        input: Tensor | PackedSequence,
+        hx: Tensor | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Any, Tensor]:
+        """Outputs of the last layer at every step, packed as the input is, and the last state of every layer and
+        direction.
+        """
+        initial = None if hx is None else (hx,)
+        outputs, (h,) = self._either(input, initial, lengths)
         return outputs, h
 
 
 class LSTM(_Recurrent):
-    """Long short-term memory; settings and shapes as RNN, the state is a pair (h, c)."""
+    """Long short-term memory; settings and shapes as RNN, the state is a pair (h, c). With `proj_size` h is that small:
+    Sak, Senior and Beaufays, Interspeech 2014.
+    """
 
     kind = "lstm"
 
     def forward(
-        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None, lengths: Tensor | Sequence[int] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Outputs of the last layer at every step, and the last (h, c)."""
-        outputs, (h, c) = self._outputs(input, hx, lengths)
+        self,
+        input: Tensor | PackedSequence,
+        hx: Sequence[Tensor] | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Any, tuple[Tensor, Tensor]]:
+        """Outputs of the last layer at every step, packed as the input is, and the last (h, c)."""
+        outputs, (h, c) = self._either(input, hx, lengths)
         return outputs, (h, c)
 
 
@@ -308,14 +380,19 @@ class _Cell(Module):
         self.hidden_size = hidden_size = integer(type(self).__name__, "hidden_size", hidden_size, least=0)
         self.bias = bias
         gates = CELLS[self.kind][1] * hidden_size
-        bound = 1 / math.sqrt(hidden_size) if hidden_size else 0.0
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, input_size), "weight_hh": (gates, hidden_size)}
         if bias:
             shapes |= {"bias_ih": (gates,), "bias_hh": (gates,)}
         for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
             shape = shapes.get(name)
-            value = None if shape is None else init.uniform_(Parameter(zeros(shape, dtype=dtype)), -bound, bound)
-            setattr(self, name, value)
+            setattr(self, name, None if shape is None else Parameter(zeros(shape, dtype=dtype)))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """First values: uniform in +-1/sqrt(hidden_size)."""
+        bound = 1 / math.sqrt(self.hidden_size) if self.hidden_size else 0.0
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
 
     def _step(self, x: Tensor, state: State | None) -> State:
         name = type(self).__name__
@@ -386,3 +463,6 @@ class LSTMCell(_Cell):
         """The next (h, c)."""
         h, c = self._step(input, hx)
         return h, c
+
+
+RNNBase, RNNCellBase = _Recurrent, _Cell

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from ..graph.graph import Shape
 from ..support.tables import html_table, html_text, text_table
 from ..tensor import Tensor, no_grad
+from ..tensor.structure import Handle
 from .parameter import Buffer, Parameter
 
 
@@ -26,7 +27,7 @@ class Layers(Protocol):
     def eval(self) -> Any:
         """Go to evaluation mode."""
 
-    def register_forward_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
+    def register_forward_hook(self, hook: Callable[..., Any]) -> Handle:
         """Have a function called with what each call took and returned."""
 
     def __call__(self, *inputs: Any) -> Any:

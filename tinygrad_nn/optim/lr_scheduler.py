@@ -17,10 +17,10 @@ from typing import Any, Literal
 from ..errors import ConfigError, message
 from ..support.settings import check_kinds, choice, flags, integer, number
 from ..support.settings import shown as named
-from ..tensor.core import forbid_tracing
-from .optimizer import Optimizer, ParamGroup
-from .plateau import OUTSIDE, checked_optimizer, shown
+from ..tensor.context import deferred
+from .optimizer import Optimizer, ParamGroup, outdate
 from .plateau import ReduceLROnPlateau as ReduceLROnPlateau
+from .plateau import checked_optimizer, shown
 
 
 class LRScheduler:
@@ -46,8 +46,10 @@ class LRScheduler:
         raise ConfigError(message(type(self).__name__, "no schedule", "a subclass that defines rate(t, group, base)"))
 
     def step(self) -> None:
-        """Go on to the next step."""
-        forbid_tracing(type(self).__name__, "step()", OUTSIDE)
+        """Go on to the next step. In a compiled function that is done when a call is over."""
+        if deferred(type(self).__name__, self.step):
+            outdate(self.optimizer)
+            return
         self.last_epoch += 1
         self._write()
 
@@ -404,6 +406,9 @@ class SequentialLR(LRScheduler):
 
     def step(self) -> None:
         """Step the schedule whose turn it is; the first step of a later one starts it from the base rate."""
+        if deferred(type(self).__name__, self.step):
+            outdate(self.optimizer)
+            return
         self.last_epoch += 1
         turn = bisect_right(self.milestones, self.last_epoch)
         scheduler = self.schedulers[turn]

@@ -50,19 +50,26 @@ class ParamGroup(MutableMapping[str, Any]):
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = {key: _watched(key, value) for key, value in values.items()}
         self._live: dict[tuple[str, DType], Tensor] = {}
+        self._frozen: set[str] = set()  # what is part of compiled code
 
     def __getitem__(self, key: str) -> Any:
-        return self._values[key]
+        read = getattr(mode.recorder, "read_setting", None)
+        return self._values[key] if read is None else read(self, key)
 
     def __setitem__(self, key: str, value: Any) -> None:
+        change = getattr(mode.recorder, "change_setting", None)
+        if change is not None:
+            change(self, key, value)
+            return
         forbid_tracing(type(self).__name__, f"a change of {key!r}", "set it outside of the function, between calls")
         plain = _plain(value)
         check_setting(type(self).__name__, key, plain, self._values.get(key))
         self._values[key] = _watched(key, plain)
-        replaced()
-        for (name, dtype), tensor in self._live.items():
-            if name == key:
-                tensor.assign(_number(plain, dtype))
+        live = [(tensor, dtype) for (name, dtype), tensor in self._live.items() if name == key]
+        for tensor, dtype in live:
+            tensor.assign(_number(plain, dtype))
+        if key in self._frozen or not live:
+            replaced()
 
     def __delitem__(self, key: str) -> None:
         del self._values[key]
@@ -80,6 +87,10 @@ class ParamGroup(MutableMapping[str, Any]):
 
     def live(self, key: str, dtype: DType = FLOAT64) -> Tensor:
         """A hyperparameter as a 0-d Tensor."""
+        changed = getattr(mode.recorder, "changed_setting", None)
+        value = None if changed is None else changed(self, key)
+        if value is not None:
+            return value.cast(dtype) if isinstance(value, Tensor) else _number(value, dtype)
         tensor = self._live.get((key, dtype))
         if tensor is None:
             made = begun(lambda: {key: _number(self._values[key], dtype)})
@@ -103,6 +114,14 @@ class PlainGroup(dict[str, Any]):
         if found is None:
             found = self._untaped[key, dtype] = Untaped.handle(self._group.live(key, dtype).node)
         return found
+
+
+def outdate(optimizer: Optimizer) -> None:
+    """A function that is traced changes the learning rates of an optimizer when a call is over: from here on it cannot
+    know them.
+    """
+    for group in optimizer.param_groups:
+        mode.recorder.outdate(group, "lr")  # type: ignore[union-attr]
 
 
 def check_setting(owner: str, key: str, value: Any, before: Any = None) -> None:
@@ -151,8 +170,13 @@ class ReadGroup(ParamGroup):
         self.read: set[str] = set()
 
     def __getitem__(self, key: str) -> Any:
+        changed = getattr(mode.recorder, "changed_setting", None)
+        value = None if changed is None else changed(self._group, key)
+        if value is not None:
+            return value
         self.read.add(key)
-        return super().__getitem__(key)
+        self._group._frozen.add(key)
+        return self._values[key]
 
     def live(self, key: str, dtype: DType = FLOAT64) -> Tensor:
         """A hyperparameter as a 0-d Tensor."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from ..errors import ConfigError, message, printable
 from ..support.settings import LARGEST, check_kinds, choice, integer, is_number, number
 from ..support.settings import shown as named
 from ..tensor import Tensor
-from ..tensor.core import forbid_tracing
-from .optimizer import Optimizer
-
-OUTSIDE: Final = "step the schedule after the compiled function, or give fit a Schedule callback"
+from ..tensor.context import deferred
+from .optimizer import Optimizer, outdate
 
 
 def checked_optimizer(schedule: Any, optimizer: Any) -> Optimizer:
@@ -64,8 +62,12 @@ class ReduceLROnPlateau:
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
 
     def step(self, metrics: float | Tensor) -> None:
-        """Look at the metric and lower the rate if it has stalled."""
-        forbid_tracing(type(self).__name__, "step()", OUTSIDE)
+        """Look at the metric and lower the rate if it has stalled. In a compiled function that is done when a call is
+        over.
+        """
+        if deferred(type(self).__name__, self.step, metrics):
+            outdate(self.optimizer)
+            return
         scalar = metrics.item() if isinstance(metrics, Tensor) and metrics.numel() == 1 else metrics
         if not is_number(scalar) or (isinstance(scalar, int) and abs(scalar) > LARGEST):
             raise ConfigError(message(type(self).__name__, f"metrics {named(metrics)}", "a number"))

@@ -139,11 +139,12 @@ class Kind(NamedTuple):
     classes: frozenset[type]
     tests: tuple[Callable[[Any], bool], ...]
     words: str
+    error: type[TinygradError] | None = None  # where it is always the same
 
     def check(self, owner: str, name: str, value: Any, error: type[TinygradError] = DTypeError) -> None:
         """Raise DTypeError (or another error) for a value of another kind."""
         if value.__class__ not in self.classes and not any(test(value) for test in self.tests):
-            raise error(message(owner, f"{name} {shown(value)}", self.words))
+            raise (self.error or error)(message(owner, f"{name} {shown(value)}", self.words))
 
 
 def _is_vector(value: Any) -> bool:
@@ -157,15 +158,17 @@ def _are_whole(value: Any) -> bool:
 
 _Rule = tuple[tuple[type, ...], Callable[[Any], bool], str]
 _NUMBER: Final[_Rule] = ((int, float), _is_scalar, "a number")
+_FLAG: Final[_Rule] = ((bool,), _is_bool, "True or False")
 _TEXT: Final[_Rule] = ((str,), lambda value: isinstance(value, str), "a text")
 _INTS: Final[_Rule] = ((int, tuple, list), _are_whole, "an integer or a sequence of them")
-_DEVICE: Final[_Rule] = ((type(None),), lambda value: str(value) in ("cpu", "cpu:0"), "'cpu', the only device there is")
+_DEVICE: Final[_Rule] = ((type(None),), lambda value: str(value) in ("cpu", "cpu:0"), "'cpu', the only one")
 _MAPPING: Final[_Rule] = ((dict,), lambda value: isinstance(value, Mapping), "a mapping")
 _KINDS: Final[Mapping[str, _Rule]] = {  # by a part of an annotation
     "int": ((int,), is_whole, "an integer"),
     "float": _NUMBER,
     "Number": _NUMBER,
-    "bool": ((bool,), _is_bool, "True or False"),
+    "bool": _FLAG,
+    "Flag": _FLAG,
     "str": _TEXT,
     "Average": _TEXT,
     "FanMode": _TEXT,
@@ -192,7 +195,8 @@ def kind_of(annotation: str) -> Kind | None:
     found = [_KINDS[part] for part in parts]
     classes = frozenset(kind for classes, _, _ in found for kind in classes)
     return Kind(classes - ({bool} if bool not in classes else set()), tuple(test for _, test, _ in found),
-                " or ".join(dict.fromkeys(words for _, _, words in found)))  # fmt: skip
+                " or ".join(dict.fromkeys(words for _, _, words in found)),
+                ConfigError if "Device" in parts else None)  # fmt: skip
 
 
 def _alternatives(annotation: str) -> list[str]:
@@ -216,11 +220,11 @@ def kinds(function: Callable[..., Any]) -> dict[str, Kind]:
 
 
 _SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {  # what an argument is called by PyTorch and NumPy, and here
-    "input": ("self", "x"),
+    "input": ("self", "x", "values"),
     "tensor": ("other", "self"),
     "src": ("source",),
-    **dict.fromkeys(("a", "x", "x1"), ("self",)),
-    **dict.fromkeys(("b", "y", "x2"), ("other",)),
+    **dict.fromkeys(("a", "x", "x1", "elements", "sorted_sequence"), ("self",)),
+    **dict.fromkeys(("b", "y", "x2"), ("other", "self")),
     "size": ("shape",),
     "split_size_or_sections": ("split_size",),
     "axis": ("dim", "dims"),
@@ -392,7 +396,7 @@ class device:
     device(type='cpu')
     >>> device("cuda")
     Traceback (most recent call last):
-    tinygrad_nn.errors.ConfigError: [device] got device 'cuda'; expected 'cpu', the only device there is
+    tinygrad_nn.errors.ConfigError: [device] got device 'cuda'; expected 'cpu', the only one
     """
 
     __slots__ = ("index",)

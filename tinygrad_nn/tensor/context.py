@@ -159,6 +159,18 @@ def forbid_tracing(name: str, what: str, hint: str) -> None:
         raise TraceError(message(name, got, "a call outside of it", hint))
 
 
+def deferred(name: str, action: Callable[..., Any], *args: Any) -> bool:
+    """Whether a function is traced, where `action(*args)`, which changes Python state, is done after each of its calls;
+    tensors among the arguments have the values of that call then. Raises TraceError where there is no such moment.
+    """
+    defer = getattr(mode.recorder, "defer", None)
+    if defer is None:
+        forbid_tracing(name, f"{action.__name__}()", "do it outside")
+        return False
+    defer(action, args)
+    return True
+
+
 def user_level() -> int:
     """The stack level of the user's call, for a warning given by the caller of this."""
     level, frame = 1, sys._getframe(1)

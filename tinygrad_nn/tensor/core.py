@@ -39,6 +39,11 @@ def same(node: Node, needs_grad: bool) -> Node:
     return Node(RESHAPE, (node,), {"shape": node.shape}, node.shape, node.dtype, node.value, needs_grad)
 
 
+def new_slot(owner: int) -> GradSlot:
+    """The record of a leaf."""
+    return GradSlot(owner, keep=True)
+
+
 def constant(value: Any) -> Node:
     """A node that holds an array (or NumPy scalar) of one of the five dtypes."""
     return Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value)
@@ -62,13 +67,13 @@ def bind(op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
                 if right is not None and b.needs_grad:
                     nodes = (nodes[0], _stretched(b, right))
             if attrs:
-                value = mode.quietly(op.numpy, a.value, b.value, **attrs)
+                value = mode.quietly(op.eager, a.value, b.value, **attrs)
             else:
-                value = mode.quietly(op.numpy, a.value, b.value)
+                value = mode.quietly(op.eager, a.value, b.value)
         elif count == 1:
             a = nodes[0]
             needs = a.needs_grad and op.differentiable and mode.grad
-            value = mode.quietly(op.numpy, a.value, **attrs) if attrs else mode.quietly(op.numpy, a.value)
+            value = mode.quietly(op.eager, a.value, **attrs) if attrs else mode.quietly(op.eager, a.value)
         else:
             needs = False
             for node in nodes:
@@ -83,7 +88,7 @@ def bind(op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
                         for node, stretch in zip(nodes, stretches, strict=True)
                     ]
                 )
-            value = mode.quietly(op.numpy, *[node.value for node in nodes], **attrs)
+            value = mode.quietly(op.eager, *[node.value for node in nodes], **attrs)
     except Exception as error:
         value = _inside(error, op, nodes, attrs)
     if needs:
@@ -95,7 +100,7 @@ def _inside(error: Exception, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> 
     """The value where NumPy is quiet already, as inside of another op; else the error of the application."""
     if mode.entered(error):
         try:
-            return op.numpy(*[node.value for node in nodes], **attrs)
+            return op.eager(*[node.value for node in nodes], **attrs)
         except Exception as own:
             error = own
     raise explain(error, op, nodes, attrs) from error
@@ -285,16 +290,20 @@ class Core:
             self.node = new if isinstance(new, Node) else constant(new.value)
 
     def _as_leaf(self, requires_grad: bool) -> None:
-        """Make this handle a leaf that does (or does not) collect a gradient."""
-        old = self.node
+        """Make this handle a leaf that does (or does not) collect a gradient. One that it has, it keeps."""
+        old = self.node if mode.recorder is None else mode.recorder.lift(self)
+        kept = old.slot is not None and old.slot.owner >= 0
         if old.value is not None:
             self.node = Node(CONSTANT, (), NO_ATTRS, old.shape, old.dtype, old.value, requires_grad)
-        elif old.inputs and not old.needs_grad:  # worked out while tracing, as by `detach`: the walk back ends here
+        elif not old.needs_grad or kept:  # worked out while tracing, as by `detach`: the walk back ends here
             self.node = same(old, requires_grad)
         else:
             raise unknown_value("requires_grad_", old)
-        if requires_grad:
-            self.node.slot = GradSlot(self.node.serial, keep=True)
+        if kept:
+            self.node.slot = old.slot
+            old.slot.owner = self.node.serial  # type: ignore[union-attr]
+        elif requires_grad:
+            self.node.slot = getattr(mode.recorder, "slot", new_slot)(self.node.serial)
 
     def detach(self) -> Self:
         """The same value as a constant: no gradient flows through."""

@@ -16,8 +16,8 @@ from ..graph.graph import DType
 from ..ops.rules import BOOL, DTYPES, INT64
 from ..support.arrays import is_masked
 from ..support.memory import check_shape_fits
-from ..support.settings import shown, typed
-from .arrays import array_of, shared
+from ..support.settings import Device, shown, typed
+from .arrays import WIDENED, array_of, shared
 from .core import Mode, check_dtype, constant, mode
 from .door import takes_operands
 from .shape import as_shape, filled, whole
@@ -30,7 +30,9 @@ def _finish(array: Any, requires_grad: bool) -> Tensor:
 
 
 @typed
-def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def tensor(
+    data: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
     """A tensor with a copy of `data`: numbers, nested lists, arrays, tensors.
 
     Raises ShapeError for ragged lists, DTypeError for text, objects and masked arrays, and for integers that ask for a
@@ -43,19 +45,20 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     return _finish(array_of("tensor", data, dtype, copy=True), requires_grad)
 
 
-def as_tensor(data: Any, dtype: Any = None) -> Tensor:
+@typed
+def as_tensor(data: Any, dtype: Any = None, device: Device = None) -> Tensor:
     """`data` as a tensor, itself where it is one of that dtype; arrays are not copied."""
     if isinstance(data, Tensor) and (dtype is None or data.dtype == check_dtype("as_tensor", dtype)):
         return data
     return data.to(dtype) if isinstance(data, Tensor) else _finish(shared(array_of("as_tensor", data, dtype)), False)
 
 
-def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
-    """A tensor on the memory of an array, which must have one of the five dtypes."""
-    if not isinstance(array, np.ndarray) or is_masked(array) or array.dtype not in DTYPES:
-        got = f"{type(array).__name__} {getattr(array, 'dtype', '')}".strip()
+def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
+    """A tensor on the memory of an array of one of the five dtypes; of a smaller one (uint8, float16) it is a copy."""
+    if not isinstance(ndarray, np.ndarray) or is_masked(ndarray) or ndarray.dtype not in (*DTYPES, *WIDENED):
+        got = f"{type(ndarray).__name__} {getattr(ndarray, 'dtype', '')}".strip()
         raise DTypeError(message("from_numpy", got, "an array of bool, int32, int64, float32 or float64"))
-    return _finish(shared(array), False)
+    return _finish(shared(array_of("from_numpy", ndarray)), False)
 
 
 def from_dlpack(source: Any) -> Tensor:
@@ -69,7 +72,9 @@ def from_dlpack(source: Any) -> Tensor:
 
 
 @typed
-def full(size: Any, fill_value: float | bool, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def full(
+    size: Any, fill_value: float | bool, dtype: Any = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor filled with one value; its dtype is that of the value."""
     is_bool = isinstance(fill_value, (bool, np.bool_))
     kind = BOOL if is_bool else INT64 if isinstance(fill_value, (int, np.integer)) else mode.dtype
@@ -78,19 +83,19 @@ def full(size: Any, fill_value: float | bool, dtype: Any = None, requires_grad: 
 
 
 @typed
-def zeros(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros(*size: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros, of the default dtype."""
     return _finish(filled("zeros", as_shape("zeros", size), 0, _dtype("zeros", dtype)), requires_grad)
 
 
 @typed
-def ones(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def ones(*size: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones, of the default dtype."""
     return _finish(filled("ones", as_shape("ones", size), 1, _dtype("ones", dtype)), requires_grad)
 
 
 @typed
-def eye(n: int, m: int | None = None, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def eye(n: int, m: int | None = None, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an (n, m) matrix."""
     shape = as_shape("eye", (n, n if m is None else m))
     array = filled("eye", shape, 0, _dtype("eye", dtype))
@@ -100,7 +105,12 @@ def eye(n: int, m: int | None = None, dtype: Any = None, requires_grad: bool = F
 
 @typed
 def arange(
-    start: float, end: float | None = None, step: float = 1, dtype: Any = None, requires_grad: bool = False
+    start: float,
+    end: float | None = None,
+    step: float = 1,
+    dtype: Any = None,
+    device: Device = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """start, start + step, ... below end; int64 where all are integers."""
     first, last = (0, start) if end is None else (start, end)
@@ -125,28 +135,44 @@ def _bound(name: str, value: Any) -> Any:
 
 
 @typed
-def linspace(start: float, end: float, steps: int, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def linspace(
+    start: float, end: float, steps: int, dtype: Any = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
     """`steps` numbers from start to end, both included, evenly spaced."""
     _bound("linspace", start), _bound("linspace", end), as_shape("linspace", (whole("linspace", "steps", steps),))
     return _finish(np.linspace(start, end, steps).astype(_dtype("linspace", dtype)), requires_grad)
 
 
+@typed
+def empty(*size: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
+    """A tensor to be written to, of the default dtype: zeros, so that no run depends on what memory held before."""
+    return _finish(filled("empty", as_shape("empty", size), 0, _dtype("empty", dtype)), requires_grad)
+
+
 @takes_operands
-def zeros_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def empty_like(input: Tensor, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
+    """A tensor to be written to, of another tensor's shape and dtype: zeros."""
+    return zeros(input.shape, dtype=input.dtype if dtype is None else dtype, requires_grad=requires_grad)
+
+
+@takes_operands
+def zeros_like(input: Tensor, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """Zeros of another tensor's shape and dtype."""
-    return zeros(x.shape, dtype=x.dtype if dtype is None else dtype, requires_grad=requires_grad)
+    return zeros(input.shape, dtype=input.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
 
 @takes_operands
-def ones_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def ones_like(input: Tensor, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """Ones of another tensor's shape and dtype."""
-    return ones(x.shape, dtype=x.dtype if dtype is None else dtype, requires_grad=requires_grad)
+    return ones(input.shape, dtype=input.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
 
 @takes_operands
-def full_like(x: Tensor, fill_value: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def full_like(
+    input: Tensor, fill_value: float, dtype: Any = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
     """One value in another tensor's shape and dtype."""
-    return full(x.shape, fill_value, dtype=x.dtype if dtype is None else dtype, requires_grad=requires_grad)
+    return full(input.shape, fill_value, dtype=input.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
 
 def _dtype(name: str, dtype: Any) -> DType:

@@ -17,9 +17,9 @@ from ..errors import DTypeError, IndexOutOfRange, ShapeError, TraceError, messag
 from ..graph.graph import Shape
 from ..ops.movement import BROADCAST, CAT, PAD, PERMUTE, RESHAPE, SLICE, StridedSlice
 from ..support.memory import check_shape_fits
-from ..support.settings import shown, typed
-from .arrays import MOST_AXES
-from .core import Core, constant, stretch
+from ..support.settings import Device, check_device, shown, typed
+from .arrays import MOST_AXES, array_of
+from .core import Core, check_dtype, constant, stretch
 from .elementwise import Elementwise
 from .operators import Operand
 from .promotion import result_type
@@ -115,20 +115,56 @@ class Shaped(Elementwise):
 
     # ---- new tensors like this one (no gradient flows to them) ------------------------------------------------------
 
-    def new_full(self, size: Ints, value: float | bool) -> Self:
-        """A tensor of this dtype filled with one value."""
-        return self._filled("new_full", (size,), value)
+    def new_full(
+        self,
+        size: Ints,
+        fill_value: float | bool,
+        *,
+        dtype: Any = None,
+        device: Device = None,
+        requires_grad: bool = False,
+    ) -> Self:
+        """A tensor filled with one value, of this dtype unless another is given."""
+        return self._filled("new_full", (size,), fill_value, dtype, device, requires_grad)
 
-    def _filled(self, name: str, size: tuple[Any, ...], value: float | bool) -> Self:
-        return self.handle(constant(filled(name, as_shape(name, size), value, self.node.dtype)))  # type: ignore[no-any-return]
+    def new_zeros(self, *size: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Self:
+        """A tensor filled with 0, of this dtype unless another is given."""
+        return self._filled("new_zeros", size, 0, dtype, device, requires_grad)
 
-    def new_zeros(self, *size: Any) -> Self:
-        """A tensor of this dtype filled with 0."""
-        return self._filled("new_zeros", size, 0)
+    def new_ones(self, *size: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Self:
+        """A tensor filled with 1, of this dtype unless another is given."""
+        return self._filled("new_ones", size, 1, dtype, device, requires_grad)
 
-    def new_ones(self, *size: Any) -> Self:
-        """A tensor of this dtype filled with 1."""
-        return self._filled("new_ones", size, 1)
+    def new_empty(self, *size: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Self:
+        """A tensor to be written to, of this dtype unless another is given: zeros."""
+        return self._filled("new_empty", size, 0, dtype, device, requires_grad)
+
+    def _filled(
+        self,
+        name: str,
+        size: tuple[Any, ...],
+        value: float | bool,
+        dtype: Any = None,
+        device: Device = None,
+        requires_grad: bool = False,
+    ) -> Self:
+        kind = self.node.dtype if dtype is None else check_dtype(name, dtype)
+        return self._new(name, filled(name, as_shape(name, size), value, kind), device, requires_grad)
+
+    def new_tensor(
+        self, data: Any, *, dtype: Any = None, device: Device = None, requires_grad: bool = False
+    ) -> Self:
+        """A tensor with a copy of `data`, of this dtype unless another is given."""
+        kind = self.node.dtype if dtype is None else dtype
+        return self._new("new_tensor", array_of("new_tensor", data, kind, copy=True), device, requires_grad)
+
+    def _new(self, name: str, array: Any, device: Device, requires_grad: bool) -> Self:
+        result: Self = self.handle(constant(array))
+        if device is not None:
+            check_device(name, device)
+        if requires_grad is not False:
+            result.requires_grad_(requires_grad)  # type: ignore[attr-defined]
+        return result
 
     def new_arange(self, count: int) -> Self:
         """0, 1, ... as int64."""

@@ -35,6 +35,27 @@ def replaced() -> None:
     STRUCTURE.node = object()
 
 
+class Handle:
+    """What registering a hook returns: `remove()`, a call or the end of a `with` takes the hook away again."""
+
+    __slots__ = ("_take",)
+
+    def __init__(self, take: Callable[[], None]) -> None:
+        self._take = take
+
+    def remove(self) -> None:
+        """Take the hook away; once is enough."""
+        self._take()
+
+    __call__ = remove
+
+    def __enter__(self) -> Handle:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()
+
+
 class Guard(Protocol):
     """What was found while a function was traced."""
 

@@ -6,11 +6,11 @@ Contracted -> Tensor; each may use the methods of those before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import wraps
 from sys import getrefcount
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from .arrays import array_of
 from .contract import Contracted
 from .core import Core, bind, check_assigned, constant, mode, same, scalar, writing
 from .shape import as_shape, filled, normal_axis
-from .structure import replaced
+from .structure import Handle, replaced
 from .untaped import Untaped
 from .view import ALIAS, DETACHED, Strides, is_row_major, regrouped, row_major, scattered, strides_after, written
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 else:
     Composed = Contracted  # what is composed joins the class in `tensor/__init__.py`
 
+P = ParamSpec("P")
+R = TypeVar("R")
 _new = object.__new__
 PRINTED: Final[dict[str, Any]] = {"precision": 4, "threshold": 1000}  # what NumPy is told when a tensor is shown
 
@@ -47,6 +49,10 @@ class Tensor(Composed):
     """
 
     __slots__ = ()
+
+    is_cpu: Final = True  # as every tensor is
+    is_cuda: Final = False
+    is_sparse = is_quantized = is_meta = is_mps = is_cuda
 
     def __init__(self, *data: Any, device: Device = None) -> None:
         """As PyTorch's: numbers of the default dtype, or the sizes of a tensor of zeros. `tg.tensor` says which."""
@@ -92,13 +98,16 @@ class Tensor(Composed):
     @property
     def is_leaf(self) -> bool:
         """Whether this tensor was created rather than computed from tensors that need a gradient."""
-        return not self.node.inputs or not self.node.needs_grad
+        node = self.node
+        return not node.inputs or not node.needs_grad or (node.slot is not None and node.slot.owner == node.serial)
 
     @property
     def grad(self) -> Tensor | None:
         """The gradient that backward() accumulated; None before."""
         if mode.recorder is not None:
-            mode.recorder.lift(self)
+            ask = getattr(mode.recorder.lift(self).slot, "ask", None)
+            if ask is not None:
+                ask()
         found = None if self.node.slot is None else self.node.slot.grad
         if found is not None and mode.recorder is None:
             found.node.value  # noqa: B018  of a compiled function: it stays what it is now when that is called again
@@ -116,15 +125,24 @@ class Tensor(Composed):
         if self.node.slot is not None or value is not None:
             _own_slot(self.node).grad = value
 
+    def detach_(self) -> Self:
+        """Forget how this tensor came about, in place. Raises GraphError for a view."""
+        if self._base is not None:
+            raise GraphError(message("detach_", "a view", "a tensor of its own", "use detach()"))
+        if self.is_leaf:
+            return self.requires_grad_(False)
+        with enable_grad():
+            return self.assign(self._stopped())
+
     def retain_grad(self) -> None:
         """Keep the gradient of a tensor that is not a leaf in `.grad`."""
         self._needs_gradient("retain_grad")
         _own_slot(self.node).keep = True
 
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
         """Call `hook(gradient)` when this tensor's gradient is known; what it returns (if not None) replaces it.
 
-        Returns a function that removes the hook.
+        Returns a handle that removes the hook.
         """
         self._needs_gradient("register_hook")
         if mode.recorder is not None:
@@ -138,7 +156,7 @@ class Tensor(Composed):
             hooks.pop(key, None)
             replaced()
 
-        return remove
+        return Handle(remove)
 
     def _needs_gradient(self, name: str) -> None:
         if not self.node.needs_grad:
@@ -366,6 +384,26 @@ class Tensor(Composed):
     def element_size(self) -> int:
         """Bytes per element."""
         return self.dtype.itemsize
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is a float one."""
+        return self.dtype.kind == "f"
+
+    def is_complex(self) -> bool:
+        """Whether the dtype is complex, as none is."""
+        return False
+
+    def is_signed(self) -> bool:
+        """Whether the dtype has negative numbers."""
+        return self.dtype.kind != "b"
+
+    def get_device(self) -> int:
+        """The number of the device: -1, which is the CPU."""
+        return -1
+
+    def pin_memory(self, device: Any = None) -> Self:
+        """This tensor: there is no device that memory could be pinned for."""
+        return self
 
     @property
     def nbytes(self) -> int:
@@ -680,24 +718,62 @@ def exposed(untaped: Core) -> Tensor:
     return Tensor.handle(Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value))
 
 
-@contextmanager
-def set_grad_enabled(enabled: bool) -> Iterator[None]:
-    """Record (or do not record) what gradients need, within the block."""
-    if not isinstance(enabled, (bool, np.bool_)):
-        raise DTypeError(message("set_grad_enabled", f"enabled {shown(enabled)}", "True or False"))
-    before = mode.grad
-    mode.grad = bool(enabled)
-    try:
-        yield
-    finally:
-        mode.grad = before
+class Gradients:
+    """A block, or a function, in which gradients are recorded or not: `with tg.no_grad(): ...`, `@tg.no_grad()`."""
+
+    __slots__ = ("before", "enabled")
+
+    def __init__(self, enabled: bool) -> None:
+        self.enabled, self.before = enabled, mode.grad
+
+    def __enter__(self) -> None:
+        self.before, mode.grad = mode.grad, self.enabled
+
+    def __exit__(self, *error: object) -> None:
+        mode.grad = self.before
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The function, which always runs in such a block."""
+
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            with Gradients(self.enabled):
+                return function(*args, **kwargs)
+
+        return call
 
 
-def no_grad() -> Any:
-    """Compute without recording: `with tg.no_grad(): ...` or `@tg.no_grad()`."""
-    return set_grad_enabled(False)
+class set_grad_enabled(Gradients):
+    """Record what gradients need, or do not, from now on; as a context, until its end."""
+
+    __slots__ = ()
+
+    def __init__(self, mode: bool) -> None:
+        if not isinstance(mode, (bool, np.bool_)):
+            raise DTypeError(message("set_grad_enabled", f"mode {shown(mode)}", "True or False"))
+        super().__init__(bool(mode))
+        super().__enter__()
+
+    def __enter__(self) -> None:
+        """It holds already."""
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The function, which always runs so; what held before holds again."""
+        self.__exit__()
+        return super().__call__(function)
 
 
-def enable_grad() -> Any:
+def no_grad(orig_func: Callable[..., Any] | None = None) -> Any:
+    """Compute without recording: `with tg.no_grad(): ...`, `@tg.no_grad()`, `@tg.no_grad`."""
+    return Gradients(False) if orig_func is None else Gradients(False)(orig_func)
+
+
+def enable_grad(orig_func: Callable[..., Any] | None = None) -> Any:
     """Record again inside a `no_grad` block."""
-    return set_grad_enabled(True)
+    return Gradients(True) if orig_func is None else Gradients(True)(orig_func)
+
+
+@typed
+def inference_mode(mode: bool | Callable[..., Any] = True) -> Any:
+    """`no_grad`, by PyTorch's name for running a trained model; `inference_mode(False)` is `enable_grad`."""
+    return no_grad(mode) if callable(mode) else Gradients(not mode)

@@ -176,12 +176,28 @@ class Builder:
         afters: Sequence[Value], start: Value | None = None,
     ) -> list[Value]:  # fmt: skip
         """End a loop; what it carried has these values at the end of a round. The results. One with a `start` may have
-        no round.
+        no round. A loop without one in it counts its counter's multiples too: to add takes less than to multiply.
         """
+        multiples: list[Carried] = []
+        if start is None and not any(isinstance(one, Loop) for one in self.levels[-1].body):
+            multiples = [self.counted(one, step) for one in self.multiples(counter)]
         body = tuple(self.levels.pop().body)
         depth = len(self.levels) - 1
         results = [Value("result", (), one.dtype, one.lanes, depth, None) for one in befores]
-        carried = tuple(map(Carried, befores, insides, afters, results))
+        carried = (*map(Carried, befores, insides, afters, results), *multiples)
         self.do(Loop(counter, stop, step, carried, body, start is not None, start))
         self.made += 6 + len(carried)
         return results
+
+    def multiples(self, counter: Value) -> list[Value]:
+        """The multiples of the counter that the innermost level computes, which it does no more."""
+        level = self.levels[-1]
+        found = [value for (op, *_, args), value in level.known.items() if op == "mul" and args[0] is counter]
+        found = [value for value in found if value.args[1].op == "const"]
+        level.body[:] = [one for one in level.body if one not in found]
+        return found
+
+    def counted(self, value: Value, step: int) -> Carried:
+        """A multiple of the counter as what is carried."""
+        following = self.add(value, self.whole(step * int(value.args[1].data)))
+        return Carried(self.whole(0), value, following, Value("result", (), INT64, 0, value.depth - 1, None))

@@ -12,7 +12,7 @@ Operations of a Value are those of `scalar.OPERATIONS`, lane by lane, and
     carried, result     what a loop carries, inside of it and after it
     splat, half, first  a scalar in every lane; half of the lanes, from lane `data` on; the first lane
     any                 whether a mask holds in some lane
-    start, address      where the buffer `data` begins; that place and so many elements more
+    start, address      where the buffer `data` begins; so many elements behind that, or behind another address
     load                what lies at an address; 0 where a mask, the second operand, does not hold
 """
 
@@ -43,7 +43,7 @@ class Value:
     @property
     def buffer(self) -> Any:
         """Of an address, where it lies."""
-        return self.args[0].data if self.args else self.data
+        return self.args[0].buffer if self.args else self.data
 
 
 @dataclass(frozen=True, slots=True, eq=False)

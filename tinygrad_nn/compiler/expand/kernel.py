@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import reduce
+from typing import Any, Final, NamedTuple
 
 from ...errors import GraphError, message
 from ...graph.graph import DType
@@ -43,11 +44,18 @@ CHAINS: Final = 4  # iterations from which a fold that is unrolled has two chain
 ALONE: Final = 8  # if the loops around it have not more rounds than these
 
 
+class After(NamedTuple):
+    """A number so much above a value: of an iteration that runs together with another one."""
+
+    base: Value
+    more: int
+
+
 @dataclass(slots=True)
 class Env:
     """What variables and registers stand for; iterations that run together have one each."""
 
-    variables: dict[Var, Value | int]
+    variables: dict[Var, Value | After | int]
     registers: dict[Register, Value]
 
 
@@ -266,7 +274,7 @@ class Expansion:
             if overlaps(var, step) and isinstance(base, Value):
                 last = b.add(self.extent(var, envs[0]), b.whole(-step))
                 base = b.select(b.compute("lt", BOOL, (base, last)), base, last)
-            more = (base + k if isinstance(base, int) else b.add(base, b.whole(k)) for k in range(1, step))
+            more = (base + k if isinstance(base, int) else After(base, k) for k in range(1, step))
             self.together(loop, envs, [base, *more])
             return
         if self.reach > var.extent or (var.tail is not None and var.tail % step):
@@ -278,7 +286,7 @@ class Expansion:
         first = self.b.whole(base) if isinstance(base, int) else base
         return self.b.compute("lt", BOOL, (self.counted_up(first, 1), self.extent(var, env)))
 
-    def together(self, loop: Loop, envs: list[Env], places: Sequence[Value | int]) -> None:
+    def together(self, loop: Loop, envs: list[Env], places: Sequence[Value | After | int]) -> None:
         """Iterations, statement by statement; those that are jammed share no registers."""
         own = len(places) > 1
         inner = [
@@ -422,7 +430,8 @@ class Expansion:
     def number(self, index: Affine, env: Env, given: Sequence[Value] = ()) -> Value:
         """An index as a number: a vector where the lanes differ."""
         step = index.coefficient(self.vector) if self.lanes and self.vector is not None else 0
-        base = self.sum(index.offset, index.terms, env)
+        outer, constant, inner = self.parts(index.offset, index.terms, env)
+        base = self.total(outer, inner, constant)
         return self.counted_up(base, step) if step else base
 
     def counted_up(self, base: Value, step: int) -> Value:
@@ -431,27 +440,37 @@ class Expansion:
             return self.b.steps(int(base.data), step, self.lanes)
         return self.b.add(base, self.b.steps(0, step, self.lanes))
 
-    def sum(self, constant: int, terms: Sequence[tuple[Var, int]], env: Env) -> Value:
-        """The constant and the variables times coefficients, what changes least first."""
+    def parts(self, constant: int, terms: Sequence[tuple[Var, int]], env: Env) -> tuple[Value, Value, Value]:
+        """A sum of variables times coefficients: what changes in outer loops, what is constant, and what changes in the
+        innermost of these loops. Of iterations that run together the constant alone differs.
+        """
         b = self.b
         values: list[tuple[Value, int]] = []
         for var, coefficient in terms:
             at = env.variables[var]
-            if isinstance(at, Value):
-                values.append((at, coefficient))
-            else:
+            if isinstance(at, int):
                 constant += at * coefficient
-        if not values:
-            return b.whole(constant)
+                continue
+            base, more = at if isinstance(at, After) else (at, 0)
+            constant += more * coefficient
+            values.append((base, coefficient))
         if len(values) > 1:
             values.sort(key=_depth)
-        total: Value | None = None
+        outer = inner = zero = b.whole(0)
+        inmost = values[-1][0].depth if values else 0
         for value, coefficient in values:
             term = value if coefficient == 1 else b.make("mul", INT64, 0, value, b.whole(coefficient))
-            total = term if total is None else b.make("add", INT64, 0, total, term)
-        if total is None or not constant:
-            return total or b.whole(constant)
-        return b.make("add", INT64, 0, total, b.whole(constant))
+            if value.depth < inmost:
+                outer = term if outer is zero else b.make("add", INT64, 0, outer, term)
+            else:
+                inner = term if inner is zero else b.make("add", INT64, 0, inner, term)
+        return outer, b.whole(constant), inner
+
+    def total(self, *values: Value) -> Value:
+        """The sum of indices."""
+        zero = self.b.whole(0)
+        terms = [value for value in values if value is not zero]
+        return reduce(self.b.add, terms) if terms else zero
 
     # ---- accesses -------------------------------------------------------------------------------------------------
 
@@ -493,30 +512,36 @@ class Expansion:
             room, covers,
         )  # fmt: skip
 
-    def place(self, site: Site, env: Env) -> tuple[Value, int, bool]:
-        """Where a site lies: its place in the buffer, how many lanes have places of their own, and whether these are
-        scattered. Other lanes lie in a row.
+    def place(self, site: Site, env: Env) -> tuple[tuple[Value, ...], int, bool]:
+        """Where a site lies: numbers of elements that are added to where its buffer begins, how many lanes have places
+        of their own, and whether these are scattered. Other lanes lie in a row.
         """
         b = self.b
-        offset = self.sum(site.constant, site.terms, env)
-        scattered = site.step not in (0, 1)
+        parts = self.parts(site.constant, site.terms, env)
+        dynamic, scattered = list[Value](), site.step not in (0, 1)
         for index, stride in site.dynamic:
             value = self.value(index, env)
             scattered = scattered or value.lanes > 0
-            term = value if stride == 1 else b.compute("mul", INT64, (value, b.whole(stride)))
-            offset = b.add(offset, term)
-        if not (self.lanes and (site.step or scattered)):
-            return offset, 0, False
-        if scattered:
-            offset = b.add(offset, b.steps(0, site.step, self.lanes)) if site.step else offset
-        return b.splat(offset, self.lanes if scattered else 0), self.lanes, scattered
+            dynamic.append(value if stride == 1 else b.compute("mul", INT64, (value, b.whole(stride))))
+        own = bool(self.lanes and (site.step or scattered))
+        if not (dynamic or (own and scattered) or not 0 <= parts[1].data < self.schedule.layouts[site.buffer].size):
+            return parts, self.lanes if own else 0, False
+        outer, constant, inner = parts
+        offset = self.total(outer, inner, constant, *dynamic)
+        if not (own and scattered):
+            return (offset,), self.lanes if own else 0, False
+        offset = b.add(offset, b.steps(0, site.step, self.lanes)) if site.step else offset
+        return (b.splat(offset, self.lanes),), self.lanes, True
 
-    def address(self, site: Site, offset: Value) -> Value:
-        """The address of a place, or of one for each lane."""
-        start = self.b.start(site.buffer, site.begin)
-        if offset is self.b.whole(0):
-            return start
-        return self.b.make("address", site.buffer.dtype, offset.lanes, start, offset)
+    def address(self, site: Site, *offsets: Value) -> Value:
+        """The address of a place, or of one for each lane: so many elements, one number after the other, behind where
+        the buffer begins.
+        """
+        address, zero = self.b.start(site.buffer, site.begin), self.b.whole(0)
+        for offset in offsets:
+            if offset is not zero:
+                address = self.b.make("address", site.buffer.dtype, offset.lanes, address, offset)
+        return address
 
     def guard(self, site: Site, env: Env) -> Value | None:
         """Whether the guards hold, in each lane; None if they always do, a constant if never."""
@@ -536,28 +561,28 @@ class Expansion:
         b, mask = self.b, self.guard(site, env)
         if mask is not None and mask.op == "const":  # never
             return b.const(0, site.buffer.dtype)
-        offset, lanes, scattered = self.place(site, env)
+        offsets, lanes, scattered = self.place(site, env)
         if self.mask is not None and lanes and (scattered or self.reach > site.room):
             mask = self.mask if mask is None else b.both(mask, self.mask)
         if mask is not None and not lanes:
             if not mask.lanes:  # the first element in place of one that may not be there
-                safe = self.address(site, b.select(mask, offset, b.whole(0)))
+                safe = self.address(site, b.select(mask, self.total(*offsets), b.whole(0)))
                 return b.select(mask, b.load(safe, 0, None, site.moves), b.const(0, site.buffer.dtype))
             lanes, scattered = mask.lanes, True  # the same element in each lane that the guard lets pass
-            offset = b.splat(offset, lanes)
+            offsets = (b.splat(self.total(*offsets), lanes),)
         if mask is not None or scattered:
             mask = b.splat(b.const(True, BOOL) if mask is None else mask, lanes)
-        return b.load(self.address(site, offset), lanes, mask, site.moves)
+        return b.load(self.address(site, *offsets), lanes, mask, site.moves)
 
     def write(self, site: Site, value: Value, env: Env) -> None:
         """Store an element, or a vector of them."""
         b, mask = self.b, None
-        offset, lanes, scattered = self.place(site, env)
+        offsets, lanes, scattered = self.place(site, env)
         if self.mask is not None and lanes and (scattered or self.reach > site.room or not site.covers):
             mask = self.mask
         if scattered and mask is None:
             mask = b.const(True, BOOL, lanes)
-        b.store(self.address(site, offset), b.splat(value, lanes), mask)
+        b.store(self.address(site, *offsets), b.splat(value, lanes), mask)
 
 
 Leaf = Callable[[Expansion, Any, Env, Sequence[Value]], Value]

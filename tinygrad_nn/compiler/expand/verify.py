@@ -83,11 +83,14 @@ class Verifier:
     def address(self, one: Statement, address: Value, lanes: int) -> None:
         """What is reached without a mask lies in the buffer, as far as that is known here."""
         layout = self.schedule.layouts[address.buffer]
-        offset = address.args[1] if address.args else None
-        if offset is None or offset.op in LITERALS:
-            places = (0,) if offset is None else offset.data if offset.op == "steps" else (int(offset.data),)
-            last = max(places) + (1 if address.lanes else lanes)
-            _require(min(places) >= 0 and last <= layout.size, one, f"places up to {last - 1} of {layout.size}")
+        first, places = 0, (0,)
+        while address.args:
+            address, offset = address.args
+            if offset.op not in LITERALS:
+                return
+            first, places = (first, offset.data) if offset.op == "steps" else (first + int(offset.data), places)
+        last = first + max(places) + (1 if len(places) > 1 else lanes)
+        _require(first + min(places) >= 0 and last <= layout.size, one, f"places up to {last - 1} of {layout.size}")
 
     def store(self, one: Store, known: set[Value], depth: int) -> None:
         """A value at an address of its dtype."""
@@ -200,7 +203,8 @@ def _load(one: Value) -> bool:
 
 def _address(one: Value) -> bool:
     start, offset = one.args
-    return start.op == "start" and (offset.dtype, offset.lanes, one.dtype) == (INT64, one.lanes, start.dtype)
+    fits = start.op in ADDRESSES and not start.lanes
+    return fits and (offset.dtype, offset.lanes, one.dtype) == (INT64, one.lanes, start.dtype)
 
 
 _RULES: Final[dict[str, Callable[[Value], bool]]] = {

@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import MethodType, SimpleNamespace
 from typing import Any, Final
@@ -39,9 +39,9 @@ from ...tensor.tensor import View
 from ..codegen import native
 from ..driver import uncollected
 from ..loopir.program import Program
-from ..trace import Traced, forget, hooks_of, trace
+from ..trace import ASKED, Traced, forget, hooks_of, trace
+from .differentiable import Differentiable
 from .explain import Explanation, explain_stages
-from .nondifferentiable import nondifferentiable
 from .runtime import Compiled, Resident
 from .shown import Call, Shown
 from .threads import get_num_threads
@@ -88,6 +88,7 @@ class Entry:
 
     def __init__(self, traced: Traced, signature: Signature, owner: str, seconds: float) -> None:
         self.traced, self.signature, self.grad, self.dtype = traced, signature, signature.grad, signature.dtype
+        self.through: Differentiable | None = None  # where results have a gradient
         self.plain = self.simple = False  # whether a call needs no more than arrays in their order, and may come so
         self.seconds = seconds  # that the trace took
         self.used = False  # whether a call came to its end
@@ -292,8 +293,11 @@ def same_modes(traced: Traced) -> bool:
 
 def entangled(traced: Traced, leaves: Sequence[Any]) -> bool:
     """Whether an argument shares its elements with another one, or with a tensor from outside, and one of the two is
-    written. There the function itself runs: in the machine code they are apart.
+    written, or has a gradient that the function looks at. There the function itself runs: in the machine code they are
+    apart, and gradients begin anew.
     """
+    if any(one.asked and leaves[one.leaf].grad is not None for one in traced.left):
+        return True
     if not traced.written and not traced.updated:
         return False
     roots = [_root(leaf) for leaf in leaves]
@@ -304,6 +308,42 @@ def entangled(traced: Traced, leaves: Sequence[Any]) -> bool:
     changing = [outside[position] for position in traced.updated] + [id(handle) for handle, _ in traced.twins]
     twice = len(set(written)) < len(written) or not set(written).isdisjoint([*others, *outside])
     return twice or not given.isdisjoint(changing)
+
+
+def conclude(entry: Entry, result: Any, leaves: Sequence[Any]) -> Any:
+    """What a call leaves on its arguments and in Python state; and its result."""
+    traced = entry.traced
+    if traced.returns_more:
+        result, values = result
+        more = iter(values)
+        for k in traced.written:
+            leaves[k].assign(next(more))
+        leave(traced, leaves, more)
+        returned, tree = flatten(result)
+        for position, k in traced.passed:
+            returned[position] = leaves[k]
+        result = unflatten(tree, returned)
+    else:
+        more = iter(())
+        leave(traced, leaves, more)
+    for position, requires_grad in traced.flags:
+        entry.state[position].handle.requires_grad_(requires_grad)
+    for action, args in traced.actions:
+        action(*(next(more) if arg is ASKED else arg for arg in args))
+    return result
+
+
+def leave(traced: Traced, leaves: Sequence[Any], gradients: Iterator[Any]) -> None:
+    """Leave on the arguments what the function leaves on them."""
+    for one in traced.left:
+        leaf = leaves[one.leaf]
+        if one.requires_grad is not None:
+            leaf.requires_grad_(one.requires_grad)
+        if one.gradient:
+            gradient = next(gradients)
+            leaf.grad = gradient if one.cleared or leaf.grad is None else leaf.grad + gradient
+        elif one.cleared:
+            leaf.grad = None
 
 
 def _root(leaf: Any) -> Any:
@@ -397,6 +437,8 @@ class Jitted:
     function under `tg.jit` again: it compiles at its first call.
     """
 
+    differentiable = False  # whether results have a gradient with respect to tensors from outside
+
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self.entries: dict[Signature, Entry] = {}  # those used longest ago come first
@@ -418,7 +460,13 @@ class Jitted:
             arguments, k = entry.arguments, 0
             for arg in args:
                 kind = type(arg)
-                value = arg if kind is _ARRAY else arg.node.value if kind is Tensor or kind is View else None
+                if kind is _ARRAY:
+                    value = arg
+                elif kind is Tensor or kind is View:
+                    node = arg.node
+                    value = None if node.needs_grad else node.value
+                else:
+                    break
                 _, shape, dtype = arguments[k]
                 if value is None or value.dtype is not dtype or value.shape != shape:
                     break
@@ -482,9 +530,10 @@ class Jitted:
                 entry = self._compile(signature, leaves, is_array)
             self.entries[signature] = self.entries.pop(signature, entry)
             self.last = entry
-        traced = entry.traced
+        traced, through = entry.traced, entry.through
         if entangled(traced, leaves):
             return self.function(*args, **kwargs)
+        operands = () if through is None else through.operands(leaves, is_array)
         try:
             result = entry.call_watched(arrays) if entry.watched else entry.call(arrays, apart=True)
         except BaseException:
@@ -494,17 +543,11 @@ class Jitted:
         if result is GUARD_FAILURE:
             return self._slowly(args, kwargs)
         entry.used = True
-        if traced.dependent:
-            result = nondifferentiable(result, traced, leaves)
-        if traced.written:
-            result, values = result
-            for k, value in zip(traced.written, values, strict=True):
-                leaves[k].assign(value)
-            returned, tree = flatten(result)
-            for position, k in traced.passed:
-                returned[position] = leaves[k]
-            result = unflatten(tree, returned)
-        return result
+        if through is not None:
+            values, tree = flatten(result)
+            through.results(values, operands)
+            result = unflatten(tree, values)
+        return result if entry.simple else conclude(entry, result, leaves)
 
     def _found(self, signature: Signature) -> tuple[Signature, Entry | None]:
         """The entry for calls of a kind, under its own signature; or the signature for a new one. One that does not fit
@@ -533,9 +576,13 @@ class Jitted:
         except BaseException:
             forget(traced.beginning)
             raise
+        differentiable = traced.dependent if self.differentiable else traced.of_arguments
+        if differentiable:
+            entry.through = Differentiable(traced, differentiable, f"tg.jit: {self.name}")
         given, named = signature.tree.parts
         entry.simple = not named.names and all(part.type is None for part in given.parts)
-        entry.simple = entry.simple and all(is_array) and not (traced.dependent or traced.written)
+        after = differentiable or traced.written or traced.left or traced.flags or traced.actions
+        entry.simple = entry.simple and all(is_array) and not after
         self._keep(signature, entry)
         self.traces += 1
         if config().debug:

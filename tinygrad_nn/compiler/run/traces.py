@@ -16,7 +16,7 @@ from ..job import Batches, Epochs, Job, Part, Results
 from ..trace import Traced, trace
 from .jit import Jitted, describe
 
-RANKED: Final = 2048  # samples whose permutation is made natively: by ranks, which costs their square
+RANKED: Final = 1024  # samples whose permutation is made natively: by ranks, which costs their square
 
 
 def training_job(
@@ -86,6 +86,9 @@ def _trace(step: Jitted, batch: Sequence[Array]) -> Traced:
     if traced.written:
         got = "a step that writes its arguments in place"
         raise TraceError(message("fit", got, "a step that only reads its batch", "compute new tensors from it"))
+    if traced.actions:
+        got = "a step that steps a schedule or sets a hyperparameter"
+        raise TraceError(message("fit", got, "a step that computes", "give fit the callback Schedule(scheduler)"))
     missing = [position for position, gradient in traced.found_gradients if gradient is None]
     if not missing:
         return traced

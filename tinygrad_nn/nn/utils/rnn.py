@@ -19,19 +19,26 @@ with its value and without its graph.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ...errors import DTypeError, ShapeError, message
-from ...support.settings import typed
+from ...support.settings import choice, shown, typed
 from ...tensor import Tensor
-from ...tensor.creation import as_tensor
+from ...tensor.creation import as_tensor, tensor
 from ...tensor.door import taken, takes_data
 from ...tensor.joining import as_list
 
 
 @typed
-def pad_sequence(sequences: Sequence[Tensor], batch_first: bool = False, padding_value: float = 0.0) -> Tensor:
-    """Sequences (T_i, ...) as (max T, N, ...), or (N, max T, ...) with `batch_first`."""
+def pad_sequence(
+    sequences: Sequence[Tensor], batch_first: bool = False, padding_value: float = 0.0, padding_side: str = "right"
+) -> Tensor:
+    """Sequences (T_i, ...) as (max T, N, ...), or (N, max T, ...) with `batch_first`; padding goes behind them, or in
+    front with `padding_side="left"`.
+    """
+    choice("pad_sequence", "padding_side", padding_side, ("right", "left"))
     sequences = [taken("pad_sequence", s) for s in as_list("pad_sequence", sequences)]
     if not sequences:
         raise ShapeError(message("pad_sequence", "no sequences", "at least one"))
@@ -41,26 +48,29 @@ def pad_sequence(sequences: Sequence[Tensor], batch_first: bool = False, padding
     rows = []
     for s in sequences:
         tail = s.new_full((longest - s.shape[0], *s.shape[1:]), padding_value)
-        rows.append(s.cat_with(tail, dim=0).unsqueeze(0 if batch_first else 1))
+        row = s.cat_with(tail, dim=0) if padding_side == "right" else tail.cat_with(s, dim=0)
+        rows.append(row.unsqueeze(0 if batch_first else 1))
     first, *rest = rows
     return first.cat_with(*rest, dim=0 if batch_first else 1)
 
 
 @takes_data
-def unpad_sequence(padded: Tensor, lengths: Tensor | Sequence[int], batch_first: bool = False) -> list[Tensor]:
+def unpad_sequence(
+    padded_sequences: Tensor, lengths: Tensor | Sequence[int], batch_first: bool = False
+) -> list[Tensor]:
     """The sequences of a padded batch: the inverse of pad_sequence. Reads the lengths.
 
     >>> import tinygrad_nn as tg
     >>> [s.shape for s in unpad_sequence(tg.zeros(5, 2, 3), [5, 2])]
     [(5, 3), (2, 3)]
     """
-    if padded.ndim < 2:
-        raise ShapeError(message("unpad_sequence", f"shape {padded.shape}", "(T, N, ...)"))
-    steps, count = (padded.shape[1], padded.shape[0]) if batch_first else padded.shape[:2]
+    if padded_sequences.ndim < 2:
+        raise ShapeError(message("unpad_sequence", f"shape {padded_sequences.shape}", "(T, N, ...)"))
+    steps, count = (padded_sequences.shape[1], padded_sequences.shape[0]) if batch_first else padded_sequences.shape[:2]
     listed = _lengths("unpad_sequence", lengths, steps).tolist()
     if len(listed) != count:
         raise ShapeError(message("unpad_sequence", f"{len(listed)} lengths for a batch of {count}", "one per sequence"))
-    rows = padded.unbind(0 if batch_first else 1)
+    rows = padded_sequences.unbind(0 if batch_first else 1)
     return [row.narrow(0, 0, length) for row, length in zip(rows, listed, strict=True)]
 
 
@@ -79,6 +89,136 @@ def length_mask(
     ends = _lengths(op, lengths, steps)
     places = ends.new_arange(steps)
     return places < ends.unsqueeze(1) if batch_first else places.unsqueeze(1) < ends
+
+
+class PackedSequence(NamedTuple):
+    """The elements of sequences of several lengths without padding, step by step: `batch_sizes` of them at each step.
+    The sequences are in the order of `sorted_indices`, the longest first; `unsorted_indices` leads back.
+    """
+
+    data: Tensor
+    batch_sizes: Tensor
+    sorted_indices: Tensor | None = None
+    unsorted_indices: Tensor | None = None
+
+    @property
+    def is_cuda(self) -> bool:
+        """False: there is one device, the CPU."""
+        return False
+
+    def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
+        """The same with its data in another dtype."""
+        return self._replace(data=self.data.to(*args, **kwargs))
+
+    def float(self) -> PackedSequence:
+        """The same in float32."""
+        return self._replace(data=self.data.float())
+
+    def double(self) -> PackedSequence:
+        """The same in float64."""
+        return self._replace(data=self.data.double())
+
+    def cpu(self) -> PackedSequence:
+        """The same."""
+        return self
+
+    def like(self, batch: Tensor, batch_first: bool) -> PackedSequence:
+        """Another padded batch of the same lengths, packed in the same way."""
+        return self._replace(data=_taken(batch, self.batch_sizes.tolist(), batch_first))
+
+
+def _taken(batch: Tensor, sizes: list[int], batch_first: bool) -> Tensor:
+    """The elements of a sorted, padded batch that are no padding, step by step."""
+    count = batch.shape[0 if batch_first else 1]
+    steps = batch.shape[1 if batch_first else 0]
+    rows = batch.reshape((steps * count, *batch.shape[2:]))
+    step = np.repeat(np.arange(len(sizes)), sizes)
+    row = np.concatenate([np.arange(size) for size in sizes])
+    return rows.index_select(0, tensor(row * steps + step if batch_first else step * count + row))
+
+
+def padded(packed: PackedSequence, batch_first: bool) -> tuple[Tensor, list[int]]:
+    """A packed batch with zeros for padding, in the order it has, and its lengths."""
+    sizes = np.array(packed.batch_sizes.tolist())
+    lengths = (np.arange(sizes[0])[:, None] < sizes).sum(1)
+    begins = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    row = np.arange(sizes[0])
+    live, places = row < sizes[:, None], begins[:, None] + row
+    if batch_first:
+        live, places = live.T, places.T
+    rows = packed.data.index_select(0, tensor(np.where(live, places, 0).reshape(-1)))
+    rows = rows.reshape((*live.shape, *packed.data.shape[1:]))
+    mask = tensor(live.reshape((*live.shape, *(1,) * (packed.data.ndim - 1))))
+    return rows.where(mask, 0), lengths.tolist()
+
+
+@takes_data
+@typed
+def pack_padded_sequence(
+    input: Tensor, lengths: Tensor | Sequence[int], batch_first: bool = False, enforce_sorted: bool = True
+) -> PackedSequence:
+    """A padded batch (T, N, ...), or (N, T, ...) with `batch_first`, without its padding. Reads the lengths, which have
+    to fall unless `enforce_sorted` is False.
+
+    >>> import tinygrad_nn as tg
+    >>> packed = pack_padded_sequence(tg.tensor([[1, 2], [3, 0]]), [2, 1], batch_first=True)
+    >>> packed.data.tolist(), packed.batch_sizes.tolist()
+    ([1, 3, 2], [2, 1])
+    """
+    name = "pack_padded_sequence"
+    if input.ndim < 2:
+        raise ShapeError(message(name, f"shape {input.shape}", "(T, N, ...)"))
+    steps, count = input.shape[:2][::-1] if batch_first else input.shape[:2]
+    listed = np.array(_lengths(name, lengths, steps).tolist(), np.int64)
+    if len(listed) != count:
+        raise ShapeError(message(name, f"{len(listed)} lengths for a batch of {count}", "one per sequence"))
+    order = back = None
+    if enforce_sorted and (np.diff(listed) > 0).any():
+        hint = "pass enforce_sorted=False"
+        raise ShapeError(message(name, f"lengths {shown(listed.tolist())}", "lengths that fall", hint))
+    if not enforce_sorted:
+        by_length = np.argsort(-listed, kind="stable")
+        order, back = tensor(by_length), tensor(np.argsort(by_length, kind="stable"))
+        input, listed = input.index_select(0 if batch_first else 1, order), listed[by_length]
+    sizes = (listed[:, None] > np.arange(listed[0])).sum(0)
+    return PackedSequence(_taken(input, sizes.tolist(), batch_first), tensor(sizes), order, back)
+
+
+@typed
+def pad_packed_sequence(
+    sequence: Any, batch_first: bool = False, padding_value: float = 0.0, total_length: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """A packed batch with padding, (T, N, ...) or (N, T, ...), and its lengths (N,), in the order it had at first."""
+    if not isinstance(sequence, PackedSequence):
+        got = f"a {type(sequence).__name__}"
+        raise DTypeError(message("pad_packed_sequence", got, "what pack_padded_sequence returns"))
+    batch, listed = padded(sequence, batch_first)
+    lengths, axis = tensor(listed), 1 if batch_first else 0
+    steps = batch.shape[axis]
+    if total_length is not None and total_length < steps:
+        got = f"total_length {total_length} for sequences of {steps} steps"
+        raise ShapeError(message("pad_packed_sequence", got, "as many steps at least"))
+    more = (total_length or steps) - steps
+    tail = batch.new_zeros((*batch.shape[:axis], more, *batch.shape[axis + 1 :]))
+    batch = batch.cat_with(tail, dim=axis) if more else batch
+    if padding_value:
+        mask = length_mask(lengths, steps + more, batch_first)
+        batch = batch.where(mask.reshape((*mask.shape, *(1,) * (batch.ndim - 2))), padding_value)
+    if sequence.unsorted_indices is not None:
+        batch = batch.index_select(1 - axis, sequence.unsorted_indices)
+        lengths = lengths.index_select(0, sequence.unsorted_indices)
+    return batch, lengths
+
+
+def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> PackedSequence:
+    """Sequences (T_i, ...) as a packed batch."""
+    listed = [taken("pack_sequence", s) for s in as_list("pack_sequence", sequences)]
+    return pack_padded_sequence(pad_sequence(listed), [s.shape[0] for s in listed], enforce_sorted=enforce_sorted)
+
+
+def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
+    """The sequences of a packed batch: the inverse of pack_sequence."""
+    return unpad_sequence(*pad_packed_sequence(packed_sequences))
 
 
 @takes_data

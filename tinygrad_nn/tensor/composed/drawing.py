@@ -17,7 +17,10 @@ from ...support.settings import integer, number
 from ..contract import T
 from ..core import constant
 from ..generator import Generator, exponential, normal, uniform
+from .gamma import lgamma
 
+_FEW: Final = 60  # counts beyond which a rate of 10 has less than the last digit of 1
+_ROUNDS: Final = 24  # of which each is accepted at least 3 times in 4
 _WHOLE: Final = {FLOAT32: 2**24, FLOAT64: 2**53}  # up to these a float holds every integer
 
 
@@ -117,6 +120,57 @@ def multinomial(self: T, num_samples: int, replacement: bool = False, *, generat
     rows = zip(np.atleast_2d(ends._value()), np.atleast_2d(u._value()), strict=True)
     places = [np.searchsorted(end, drawn, "right") for end, drawn in rows]
     return _beside(self, constant(np.reshape(places, u.shape).astype(np.int64)))
+
+
+def poisson(self: T, generator: Generator | None = None) -> T:
+    """Counts of the Poisson distribution, whose rate is x, element by element.
+
+    Up to a rate of 10 by inversion, above by transformed rejection (Hormann, "The transformed rejection method for
+    generating Poisson random variables", 1993), of which so many rounds are made that one of them is accepted.
+    """
+    own = _float("poisson", self)
+    rate = self.detach().to(FLOAT64)
+    if not rate.is_traced and not bool((rate >= 0).all()):
+        raise ConfigError(message("poisson", "rates below 0 or NaN", "rates of at least 0"))
+    few, many = rate.clamp(max=10.0).unsqueeze(-1), rate.clamp(min=10.0)
+    counts = rate.new_arange(_FEW).to(FLOAT64)
+    ends = (few.log() * counts - few - lgamma(counts + 1)).exp()
+    ends = ends.masked_fill(few.eq(0) & counts.eq(0), 1.0).masked_fill(few.eq(0) & (counts > 0), 0.0).cumsum(-1)
+    inverted = (ends <= _beside(self, uniform((*self.shape, 1), FLOAT64, generator))).sum(-1)
+    pair = _beside(self, uniform((2, _ROUNDS, *self.shape), FLOAT64, generator))
+    u, v = pair.select(0, 0) - 0.5, pair.select(0, 1)
+    b = many.sqrt() * 2.53 + 0.931
+    a = b * 0.02483 - 0.059
+    edge = 0.5 - u.abs()
+    count = ((a * 2 / edge + b) * u + many + 0.43).floor()
+    inside = count.clamp(min=0.0)
+    height = v.log() + (1.1239 + 1.1328 / (b - 3.4)).log() - (a / (edge * edge) + b).log()
+    below = height <= many.log() * inside - many - lgamma(inside + 1)
+    easy = (edge >= 0.07) & (v <= 0.9277 - 3.6224 / (b - 2))
+    taken = _first(easy | ((count >= 0) & ((edge >= 0.013) | (v <= edge)) & below), count)
+    return inverted.to(FLOAT64).where(rate <= 10, taken).to(own)
+
+
+def standard_gamma(self: T, generator: Generator | None = None) -> T:
+    """Numbers of the gamma distribution of the shape x and scale 1, by rejection: Marsaglia and Tsang, "A simple method
+    for generating gamma variables", 2000, of which so many rounds are made that one of them is accepted.
+    """
+    own = _float("standard_gamma", self)
+    alpha = self.detach().to(FLOAT64)
+    d = (alpha + 1).where(alpha < 1, alpha) - 1 / 3
+    x = _beside(self, normal((_ROUNDS, *self.shape), FLOAT64, generator))
+    u = _beside(self, uniform((_ROUNDS + 1, *self.shape), FLOAT64, generator))
+    root = x / (d * 9).sqrt() + 1
+    cube = root * root * root
+    low = (1 - u.narrow(0, 0, _ROUNDS)).log() < x * x * 0.5 + d - d * cube + d * cube.clamp(min=1e-300).log()
+    drawn = d * _first((root > 0) & low, cube)
+    boost = ((1 - u.select(0, _ROUNDS)).log() / alpha).exp()
+    return (drawn * boost).where(alpha < 1, drawn).to(own).clamp(min=float(np.finfo(own).tiny))
+
+
+def _first(accepted: T, values: T) -> T:
+    """Of the values along the first axis, the first that is accepted."""
+    return values.gather(0, accepted.to(INT64).argmax(0, keepdim=True)).select(0, 0)
 
 
 def _check_weights(weights: Any, count: int) -> None:

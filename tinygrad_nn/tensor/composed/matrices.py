@@ -5,9 +5,7 @@ from __future__ import annotations
 from ...errors import ShapeError, message
 from ...support.settings import typed
 from ..contract import T, blended
-from ..core import broadcast_shape
 from ..operators import Operand
-from ..shape import normal_axis
 
 
 @typed
@@ -40,21 +38,6 @@ def ger(self: T, vec2: Operand) -> T:
 def vdot(self: T, other: Operand) -> T:
     """Sum of products of two vectors."""
     return self._product("vdot", self._ranked("vdot", other, 1, 1))
-
-
-@typed
-def cross(self: T, other: Operand, dim: int | None = None) -> T:
-    """Cross products along an axis of length 3, without `dim` the first such axis; the other axes broadcast."""
-    x, y = self._promoted(other, "cross")
-    shape = broadcast_shape("cross", x.shape, y.shape)
-    if dim is None and 3 not in shape:
-        raise ShapeError(message("cross", f"shapes {x.shape} and {y.shape}", "an axis of length 3"))
-    axis = shape.index(3) if dim is None else normal_axis("cross", dim, len(shape))
-    if not shape or x.shape[axis - len(shape) :][:1] != (3,) or y.shape[axis - len(shape) :][:1] != (3,):
-        got = f"shapes {x.shape} and {y.shape} along axis {axis}"
-        raise ShapeError(message("cross", got, "length 3 on both sides"))
-    x, y = x.expand_to(shape), y.expand_to(shape)
-    return x.roll(-1, axis) * y.roll(-2, axis) - x.roll(-2, axis) * y.roll(-1, axis)
 
 
 @typed

@@ -41,6 +41,7 @@ BY_NAME: dict[str, Any] = {
     "targets": np.array([0, 1, 1, 0, 1, 1]),
     "fraction": 0.1, "fill_value": 2.0,
 }  # fmt: skip
+POOLS = ("Max", "Avg", "AdaptiveMax", "AdaptiveAvg")
 SQUARE, BITS = part(4, 4), np.array([3, 5, 6])
 CALLS: dict[str, tuple[Any, ...]] = {
     "prelu": (X, part(3)),
@@ -59,6 +60,14 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "one_hot": (INTS, 3),
     **dict.fromkeys(("max_pool1d", "avg_pool1d", "adaptive_max_pool1d", "adaptive_avg_pool1d"), (part(2, 3, 7), 2)),
     **dict.fromkeys(("max_pool2d", "avg_pool2d", "adaptive_max_pool2d", "adaptive_avg_pool2d"), (part(3, 7, 5), 2)),
+    "conv_transpose3d": (part(2, 3, 4, 3), part(2, 4, 2, 2, 2), part(4)),
+    **dict.fromkeys(("max_pool3d", "avg_pool3d", "adaptive_max_pool3d", "adaptive_avg_pool3d"), (part(3, 5, 4, 3), 2)),
+    **{f"lp_pool{rank}d": (part(*(2, 3, 5, 4, 2)[: rank + 2]), 2.0, 2) for rank in (1, 2, 3)},
+    **{
+        f"max_unpool{rank}d": (part(2, *(2,) * rank), np.arange(2**rank)[None].repeat(2, 0).reshape(2, *(2,) * rank), 2)
+        for rank in (1, 2, 3)
+    },
+    "embedding_bag": (INTS, part(3, 2), np.array([0, 2])),
     "layer_norm": (X, (3,), part(3), part(3)),
     "group_norm": (part(2, 6, 4), 3, part(6), part(6)),
     "instance_norm": (part(2, 3, 4), part(3), part(3), part(3), part(3)),
@@ -323,11 +332,21 @@ def test_what_is_no_second_operand(name: str, kind: str) -> None:
 
 # ---- layers ---------------------------------------------------------------------------------------------------------
 
-POOLS = ("Max", "Avg", "AdaptiveMax", "AdaptiveAvg")
 SETTINGS: dict[str, tuple[Any, ...]] = {
     "Linear": (3, 2),
     "Bilinear": (3, 2, 5),
     **dict.fromkeys(("Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d"), (3, 4, 2)),
+    "ConvTranspose3d": (3, 4, 2),
+    **{f"Lazy{kind}{rank}d": (4, 2) for kind in ("Conv", "ConvTranspose") for rank in (1, 2, 3)},
+    "LazyLinear": (2,),
+    **{f"{kind}Pad{rank}d": (1,) for kind in ("Circular", "Reflection", "Replication", "Zero") for rank in (1, 2, 3)},
+    **{f"ConstantPad{rank}d": (1, 0.5) for rank in (1, 2, 3)},
+    **dict.fromkeys(("PixelShuffle", "PixelUnshuffle"), (2,)),
+    "ChannelShuffle": (3,),
+    "EmbeddingBag": (3, 2),
+    **{f"{kind}Pool3d": (2,) for kind in POOLS},
+    **{f"MaxUnpool{rank}d": (2,) for rank in (1, 2, 3)},
+    **{f"LPPool{rank}d": (2.0, 2) for rank in (1, 2, 3)},
     "Unfold": (2,),
     "Fold": ((5, 4), 2),
     "Embedding": (3, 2),
@@ -356,9 +375,28 @@ INPUTS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("Conv2d", "ConvTranspose2d", "Unfold"), (part(3, 5, 4),)),
     "Conv3d": (part(3, 4, 3, 3),),
     "Fold": (part(8, 12),),
-    **dict.fromkeys(("BatchNorm2d", "InstanceNorm2d"), (part(2, 3, 5, 4),)),
-    **dict.fromkeys(("BatchNorm3d", "InstanceNorm3d"), (part(2, 3, 5, 4, 2),)),
-    "InstanceNorm1d": (part(2, 3, 4),),
+    **{
+        f"{lazy}{kind}{rank}d": (part(*(2, 3, 5, 4, 2)[: rank + 2]),)
+        for kind in ("BatchNorm", "InstanceNorm", "Conv", "ConvTranspose") for rank in (1, 2, 3)
+        for lazy in ("", "Lazy")
+    },
+    **{
+        f"{kind}Pad{rank}d": (part(*(2, 3, 5, 4, 2)[: rank + 2]),)
+        for kind in ("Circular", "Constant", "Reflection", "Replication", "Zero") for rank in (1, 2, 3)
+    },
+    **{f"{kind}Pool3d": (part(3, 5, 4, 3),) for kind in (*POOLS, "LP")},
+    **{f"LPPool{rank}d": (part(*(2, 3, 5, 4)[: rank + 2]),) for rank in (1, 2)},
+    **{
+        f"MaxUnpool{rank}d": (part(2, *(2,) * rank), np.arange(2**rank)[None].repeat(2, 0).reshape(2, *(2,) * rank))
+        for rank in (1, 2, 3)
+    },
+    "PixelShuffle": (part(4, 3, 2),),
+    "PixelUnshuffle": (part(3, 4, 2),),
+    "ChannelShuffle": (part(2, 6, 4),),
+    "EmbeddingBag": (np.array([[0, 2], [1, 1]]),),
+    "Dropout1d": (part(2, 3, 4),),
+    "Dropout2d": (part(2, 3, 4),),
+    "Dropout3d": (part(2, 3, 4, 2),),
     **dict.fromkeys(("GroupNorm", "LocalResponseNorm"), (part(2, 6, 4),)),
     "MultiheadAttention": (part(3, 2, 4), part(3, 2, 4), part(3, 2, 4)),
     **dict.fromkeys(("TransformerEncoderLayer", "TransformerEncoder"), (part(3, 2, 4),)),

@@ -62,16 +62,17 @@ class Traced:
     ("number") or ("array") that they hold. `updates` in the graph are in the order of `updated`, captures by position;
     `gradients` are (capture, position among the outputs, or None where the function left no gradient);
     `found_gradients` are captures whose gradient the function used or added to, with the one that was there (None:
-    there was none): without one it would be another function. `dependent` are the outputs that depend on an argument
-    that requires grad. `written` are the arguments, by their place among the leaves, that are written in place: the
-    function then returns what it returns and their new values; `passed` are those that are returned themselves, as
-    (place in what is returned, place among the leaves). `guards` know how modules and optimizers were built,
-    `beginning` how they were before the trace made any state, and `hooks` which hooks the captures had. `twins` are
-    tensors that held the value of a capture, here by position, and hold it afterwards too. `modes` are those that the
-    function leaves modules in, `found_modes` those that it found, `flags` are captures that require grad afterwards, or
-    no longer. `left` is what it leaves on arguments; their gradients it returns as well, behind the new values of those
-    that are written. `actions` change Python state after each call; the values that they have asked for (`ASKED`) are
-    the last ones returned.
+    there was none): without one it would be another function. `dependent` are the outputs through which a gradient can
+    be taken, `tails` their nodes, with backwards of their own, and those `of_arguments` depend on an argument that
+    requires grad. `written` are the arguments, by their place among the leaves, that are written in place: the function
+    then returns what it returns and their new values; `passed` are those that are returned themselves, as (place in
+    what is returned, place among the leaves). `guards` know how modules and optimizers were built, `beginning` how they
+    were before the trace made any state, and `hooks` which hooks the captures had. `twins` are tensors that held the
+    value of a capture, here by position, and hold it afterwards too. `modes` are those that the function leaves modules
+    in, `found_modes` those that it found, `flags` are captures that require grad afterwards, or no longer. `left` is
+    what it leaves on arguments; their gradients it returns as well, behind the new values of those that are written.
+    `actions` change Python state after each call; the values that they have asked for (`ASKED`) are the last ones
+    returned.
     """
 
     graph: Graph
@@ -90,6 +91,8 @@ class Traced:
     hooks: tuple[tuple[int, tuple[Any, ...]], ...] = ()
     twins: tuple[tuple[Core, int], ...] = ()
     plain: tuple[tuple[int, str], ...] = ()
+    tails: tuple[Node, ...] = ()
+    of_arguments: tuple[int, ...] = ()
     modes: tuple[tuple[Any, bool], ...] = ()
     found_modes: tuple[tuple[Any, bool], ...] = ()
     flags: tuple[tuple[int, bool], ...] = ()
@@ -544,17 +547,22 @@ def _check_numbers(tracer: Tracer, returned: Collection[int]) -> None:
         raise TraceError(message("item", got, "numbers that are calculated with or returned", hint))
 
 
-def _dependent(symbols: list[Node], outputs: Sequence[Node]) -> tuple[int, ...]:
-    """The outputs that depend on an argument that requires grad."""
+def _dependent(outputs: Sequence[Node]) -> tuple[int, ...]:
+    """The outputs through which a gradient can still be taken: no backward() has used their history up."""
+    return tuple(
+        k for k, node in enumerate(outputs) if node.needs_grad and not (node.slot is not None and node.slot.released)
+    )
+
+
+def _of_arguments(symbols: list[Node], outputs: Sequence[Node], dependent: Sequence[int]) -> tuple[int, ...]:
+    """Those that depend on an argument that requires grad."""
     differentiable = {symbol for symbol in symbols if symbol.needs_grad}
     if not differentiable:
         return ()
     return tuple(
         k
-        for k, node in enumerate(outputs)
-        if node.needs_grad
-        and not (node.slot is not None and node.slot.released)
-        and not differentiable.isdisjoint(reachable([node], lambda one: one.needs_grad))
+        for k in dependent
+        if not differentiable.isdisjoint(reachable([outputs[k]], lambda one: one.needs_grad))
     )
 
 
@@ -621,7 +629,7 @@ def _finish(
             raise _Apart
     captures = tuple(kept)
     outputs = [node for node in nodes if node is not None]
-    dependent = _dependent(symbols, outputs)
+    dependent = _dependent(outputs)
     results: list[tuple[str, Any]] = []
     for value, node in zip(values, nodes, strict=True):
         results.append(
@@ -685,6 +693,8 @@ def _finish(
         ),
         twins=tuple(twins),
         flags=tuple(flags),
+        tails=tuple(outputs[k] for k in dependent),
+        of_arguments=_of_arguments(symbols, outputs, dependent),
         found_modes=tuple((module, training) for module, training, _ in tracer.modules.values()),
         modes=tuple((one, one._training) for one, before, _ in tracer.modules.values() if one._training is not before),
     )

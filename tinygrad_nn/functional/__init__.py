@@ -39,6 +39,7 @@ from .convolution import conv2d as conv2d
 from .convolution import conv3d as conv3d
 from .convolution import conv_transpose1d as conv_transpose1d
 from .convolution import conv_transpose2d as conv_transpose2d
+from .convolution import conv_transpose3d as conv_transpose3d
 from .convolution import fold as fold
 from .convolution import unfold as unfold
 from .dropout import alpha_dropout as alpha_dropout
@@ -54,6 +55,7 @@ from .layers import batch_norm as batch_norm
 from .layers import bilinear as bilinear
 from .layers import channel_shuffle as channel_shuffle
 from .layers import embedding as embedding
+from .layers import embedding_bag as embedding_bag
 from .layers import group_norm as group_norm
 from .layers import instance_norm as instance_norm
 from .layers import layer_norm as layer_norm
@@ -91,9 +93,19 @@ from .loss import triplet_margin_with_distance_loss as triplet_margin_with_dista
 from .padding import pad as pad
 from .pooling import adaptive_avg_pool1d as adaptive_avg_pool1d
 from .pooling import adaptive_avg_pool2d as adaptive_avg_pool2d
+from .pooling import adaptive_avg_pool3d as adaptive_avg_pool3d
 from .pooling import adaptive_max_pool1d as adaptive_max_pool1d
 from .pooling import adaptive_max_pool2d as adaptive_max_pool2d
+from .pooling import adaptive_max_pool3d as adaptive_max_pool3d
 from .pooling import avg_pool1d as avg_pool1d
 from .pooling import avg_pool2d as avg_pool2d
+from .pooling import avg_pool3d as avg_pool3d
+from .pooling import lp_pool1d as lp_pool1d
+from .pooling import lp_pool2d as lp_pool2d
+from .pooling import lp_pool3d as lp_pool3d
 from .pooling import max_pool1d as max_pool1d
 from .pooling import max_pool2d as max_pool2d
+from .pooling import max_pool3d as max_pool3d
+from .pooling import max_unpool1d as max_unpool1d
+from .pooling import max_unpool2d as max_unpool2d
+from .pooling import max_unpool3d as max_unpool3d

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, ClassVar, Final, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, Self, TypeVar
 
 from ..errors import ConfigError, GraphError, ShapeError, TraceError, UnknownName, message, printable
 from ..support.settings import Device, mapping, shown, typed, typed_as
@@ -18,7 +18,7 @@ from ..tensor.convert import CLASSES, placed
 from ..tensor.core import mode
 from ..tensor.creation import as_tensor
 from ..tensor.structure import Attributes, Handle, note, replaced
-from .parameter import Buffer, Parameter, Statistic, UninitializedParameter
+from .parameter import Buffer, Parameter, Statistic, UninitializedBuffer, UninitializedParameter
 from .summary import Summary, summarize
 
 T = TypeVar("T")
@@ -42,6 +42,16 @@ class IncompatibleKeys(NamedTuple):
     def __repr__(self) -> str:
         named = f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
         return named if any(self) else "<All keys matched successfully>"
+
+
+class Computed(Protocol):
+    """What stands for an attribute that is computed from others whenever it is read."""
+
+    def read(self, module: Module) -> Any:
+        """Its value."""
+
+    def write(self, module: Module, value: Any) -> None:
+        """Have it this value from now on."""
 
 
 KINDS: Final = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -87,6 +97,10 @@ class Module:
         self._training = trains
 
     def __setattr__(self, name: str, value: Any) -> None:
+        computed = vars(self).get("_computed")
+        if computed is not None and name in computed:
+            computed[name].write(self, value)
+            return
         object.__setattr__(self, name, value)
         replaced()
 
@@ -139,7 +153,20 @@ class Module:
             raise GraphError(
                 message(type(self).__name__, "a call of a module without forward", hint="define forward(self, x)")
             )
+        computed = vars(self).get("_computed")
+        if computed is not None and name in computed:
+            return computed[name].read(self)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def compute(self, name: str, how: Computed | None) -> None:
+        """Have an attribute computed from others whenever it is read; None ends that."""
+        computed = dict(vars(self).get("_computed", {}))
+        vars(self).pop(name, None)
+        computed.pop(name, None)
+        if how is not None:
+            computed[name] = how
+        object.__setattr__(self, "_computed", computed)
+        replaced()
 
     # ---- the tree ---------------------------------------------------------------------------------------------------
 
@@ -559,7 +586,11 @@ class BackwardWatch:
         return changed
 
 
-OPEN: Final = (Statistic, UninitializedParameter)  # as long as they have no elements they are loaded with any
+OPEN: Final = (
+    Statistic,
+    UninitializedParameter,
+    UninitializedBuffer,
+)  # as long as they have no elements they are loaded with any
 
 
 def _replace(tensor: Tensor, value: Tensor) -> None:

@@ -14,6 +14,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from io import StringIO
+from types import MethodType
 from typing import Any, Final
 
 from ...errors import TraceError, message
@@ -34,6 +35,8 @@ class Refused(Exception):
 
 class _Attempt(Jitted):
     """A jitted function that raises Refused in place of what stops a compilation, with all state as before."""
+
+    differentiable = True
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
@@ -97,7 +100,7 @@ class Compiled:
         self.holds: Callable[[], bool] = bool  # of the world that was right the last time
         self.run: Callable[..., Any] = function
         self.eager, self.changed = False, 0
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the machine code, or the function."""
@@ -125,7 +128,7 @@ class Compiled:
             return functools.partial(self, instance)
         name = f"compiled {self.function.__name__}"
         if name not in own:
-            own[name] = type(self)(self.function.__get__(instance))
+            own[name] = type(self)(MethodType(self.function, instance))
         return own[name]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:

@@ -40,8 +40,8 @@ from ..codegen import native
 from ..driver import uncollected
 from ..loopir.program import Program
 from ..trace import ASKED, Traced, forget, hooks_of, trace
+from .differentiable import Differentiable
 from .explain import Explanation, explain_stages
-from .nondifferentiable import nondifferentiable
 from .runtime import Compiled, Resident
 from .shown import Call, Shown
 from .threads import get_num_threads
@@ -88,6 +88,7 @@ class Entry:
 
     def __init__(self, traced: Traced, signature: Signature, owner: str, seconds: float) -> None:
         self.traced, self.signature, self.grad, self.dtype = traced, signature, signature.grad, signature.dtype
+        self.through: Differentiable | None = None  # where results have a gradient
         self.plain = self.simple = False  # whether a call needs no more than arrays in their order, and may come so
         self.seconds = seconds  # that the trace took
         self.used = False  # whether a call came to its end
@@ -436,6 +437,8 @@ class Jitted:
     function under `tg.jit` again: it compiles at its first call.
     """
 
+    differentiable = False  # whether results have a gradient with respect to tensors from outside
+
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self.entries: dict[Signature, Entry] = {}  # those used longest ago come first
@@ -527,9 +530,10 @@ class Jitted:
                 entry = self._compile(signature, leaves, is_array)
             self.entries[signature] = self.entries.pop(signature, entry)
             self.last = entry
-        traced = entry.traced
+        traced, through = entry.traced, entry.through
         if entangled(traced, leaves):
             return self.function(*args, **kwargs)
+        operands = () if through is None else through.operands(leaves, is_array)
         try:
             result = entry.call_watched(arrays) if entry.watched else entry.call(arrays, apart=True)
         except BaseException:
@@ -539,8 +543,10 @@ class Jitted:
         if result is GUARD_FAILURE:
             return self._slowly(args, kwargs)
         entry.used = True
-        if traced.dependent:
-            result = nondifferentiable(result, traced, leaves)
+        if through is not None:
+            values, tree = flatten(result)
+            through.results(values, operands)
+            result = unflatten(tree, values)
         return result if entry.simple else conclude(entry, result, leaves)
 
     def _found(self, signature: Signature) -> tuple[Signature, Entry | None]:
@@ -570,9 +576,12 @@ class Jitted:
         except BaseException:
             forget(traced.beginning)
             raise
+        differentiable = traced.dependent if self.differentiable else traced.of_arguments
+        if differentiable:
+            entry.through = Differentiable(traced, differentiable, f"tg.jit: {self.name}")
         given, named = signature.tree.parts
         entry.simple = not named.names and all(part.type is None for part in given.parts)
-        after = traced.dependent or traced.written or traced.left or traced.flags or traced.actions
+        after = differentiable or traced.written or traced.left or traced.flags or traced.actions
         entry.simple = entry.simple and all(is_array) and not after
         self._keep(signature, entry)
         self.traces += 1

@@ -1,10 +1,6 @@
 """`torch.optim.optimizer`."""
 
-from typing import TYPE_CHECKING
-
+from ...optim.optimizer import *
 from .._door import door
-
-if TYPE_CHECKING:
-    from ...optim.optimizer import *
 
 __getattr__, __dir__ = door(__name__, "optim.optimizer")

@@ -24,11 +24,18 @@ if TYPE_CHECKING:
         acosh_ = Contracted.acosh
         aminmax = ordering.aminmax
         angle = special.angle
+        arccos = Contracted.acos
+        arccosh = Contracted.acosh
+        arcsin = Contracted.asin
+        arcsinh = Contracted.asinh
+        arctan = Contracted.atan
+        arctan2 = Contracted.atan2
+        arctanh = Contracted.atanh
         argwhere = ordering.argwhere
         asin_ = Contracted.asin
         asinh_ = Contracted.asinh
-        atan_ = Contracted.atan
         atan2_ = Contracted.atan2
+        atan_ = Contracted.atan
         atanh_ = Contracted.atanh
         bincount = statistics.bincount
         bitwise_and_ = Contracted.bitwise_and
@@ -56,12 +63,14 @@ if TYPE_CHECKING:
         diff = scanning.diff
         digamma = digamma_ = gamma.digamma
         dist = statistics.dist
+        divide = Contracted.div
         eq_ = Contracted.eq
         erf_ = Contracted.erf
         erfc_ = Contracted.erfc
         erfinv = erfinv_ = special.erfinv
         exp2_ = Contracted.exp2
         expm1_ = Contracted.expm1
+        fix = Contracted.trunc
         float_power = float_power_ = special.float_power
         floor_ = Contracted.floor
         floor_divide_ = Contracted.floor_divide
@@ -72,6 +81,9 @@ if TYPE_CHECKING:
         frexp = special.frexp
         gcd = gcd_ = special.gcd
         ge_ = Contracted.ge
+        ger = Contracted.outer
+        greater = Contracted.gt
+        greater_equal = Contracted.ge
         gt_ = Contracted.gt
         heaviside = heaviside_ = special.heaviside
         histc = statistics.histc
@@ -89,11 +101,13 @@ if TYPE_CHECKING:
         lcm = lcm_ = special.lcm
         ldexp = ldexp_ = special.ldexp
         le_ = Contracted.le
+        less = Contracted.lt
+        less_equal = Contracted.le
         lgamma = lgamma_ = gamma.lgamma
-        log_ = Contracted.log
         log10_ = Contracted.log10
         log1p_ = Contracted.log1p
         log2_ = Contracted.log2
+        log_ = Contracted.log
         logaddexp2 = special.logaddexp2
         logcumsumexp = scanning.logcumsumexp
         logical_and_ = Contracted.logical_and
@@ -105,13 +119,17 @@ if TYPE_CHECKING:
         masked_scatter = masked_scatter_ = placing.masked_scatter
         median = ordering.median
         mode = ordering.mode
+        moveaxis = Contracted.movedim
         msort = ordering.msort
+        multiply = Contracted.mul
         mvlgamma = mvlgamma_ = gamma.mvlgamma
         nan_to_num_ = Contracted.nan_to_num
         nanmedian = ordering.nanmedian
         nanquantile = ordering.nanquantile
         ne_ = Contracted.ne
+        negative = Contracted.neg
         nextafter = nextafter_ = special.nextafter
+        not_equal = Contracted.ne
         polygamma = gamma.polygamma
         positive = special.positive
         put = put_ = placing.put
@@ -135,6 +153,8 @@ if TYPE_CHECKING:
         sinh_ = Contracted.sinh
         slice_scatter = placing.slice_scatter
         square_ = Contracted.square
+        subtract = Contracted.sub
+        swapdims = Contracted.transpose
         tan_ = Contracted.tan
         tanh_ = Contracted.tanh
         tril_ = Contracted.tril

@@ -36,6 +36,7 @@ from .tensor.creation import full as full
 from .tensor.creation import full_like as full_like
 from .tensor.creation import get_default_dtype as get_default_dtype
 from .tensor.creation import linspace as linspace
+from .tensor.creation import logspace as logspace
 from .tensor.creation import ones as ones
 from .tensor.creation import ones_like as ones_like
 from .tensor.creation import set_default_dtype as set_default_dtype
@@ -95,7 +96,6 @@ if _TYPE_CHECKING:
     from .tensor.assembling import column_stack as column_stack
     from .tensor.assembling import combinations as combinations
     from .tensor.assembling import dstack as dstack
-    from .tensor.assembling import logspace as logspace
     from .tensor.assembling import row_stack as row_stack
     from .tensor.assembling import tril_indices as tril_indices
     from .tensor.assembling import triu_indices as triu_indices
@@ -319,7 +319,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "serialize": "load save",
     "tensor.assembling": """
         atleast_1d atleast_2d atleast_3d block_diag broadcast_shapes broadcast_tensors cartesian_prod chain_matmul
-        column_stack combinations dstack logspace row_stack tril_indices triu_indices vander
+        column_stack combinations dstack row_stack tril_indices triu_indices vander
     """,
     "tensor.functions": """
         abs absolute acos acosh add addcdiv addcmul addmm addmv all allclose amax amin any argmax argmin argsort

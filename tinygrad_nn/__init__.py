@@ -83,11 +83,27 @@ if _TYPE_CHECKING:
     from .recompute import checkpoint as checkpoint
     from .serialize import load as load
     from .serialize import save as save
-    from .tensor.composed.gamma import digamma as digamma
-    from .tensor.composed.gamma import lgamma as lgamma
-    from .tensor.composed.gamma import mvlgamma as mvlgamma
+    from .tensor.assembling import atleast_1d as atleast_1d
+    from .tensor.assembling import atleast_2d as atleast_2d
+    from .tensor.assembling import atleast_3d as atleast_3d
+    from .tensor.assembling import block_diag as block_diag
+    from .tensor.assembling import broadcast_shapes as broadcast_shapes
+    from .tensor.assembling import broadcast_tensors as broadcast_tensors
+    from .tensor.assembling import cartesian_prod as cartesian_prod
+    from .tensor.assembling import chain_matmul as chain_matmul
+    from .tensor.assembling import column_stack as column_stack
+    from .tensor.assembling import combinations as combinations
+    from .tensor.assembling import dstack as dstack
+    from .tensor.assembling import logspace as logspace
+    from .tensor.assembling import row_stack as row_stack
+    from .tensor.assembling import tril_indices as tril_indices
+    from .tensor.assembling import triu_indices as triu_indices
+    from .tensor.assembling import vander as vander
+    from .tensor.composed.gamma import *  # noqa: F403
+    from .tensor.composed.matrices import *  # noqa: F403
     from .tensor.composed.ordering import *  # noqa: F403
     from .tensor.composed.placing import *  # noqa: F403
+    from .tensor.composed.rearranging import *  # noqa: F403
     from .tensor.composed.scanning import *  # noqa: F403
     from .tensor.composed.special import *  # noqa: F403
     from .tensor.composed.statistics import *  # noqa: F403
@@ -196,6 +212,7 @@ if _TYPE_CHECKING:
     from .tensor.functions import numel as numel
     from .tensor.functions import outer as outer
     from .tensor.functions import permute as permute
+    from .tensor.functions import polygamma as polygamma  # type: ignore[assignment]
     from .tensor.functions import pow as pow
     from .tensor.functions import prod as prod
     from .tensor.functions import ravel as ravel
@@ -244,12 +261,12 @@ if _TYPE_CHECKING:
     from .tensor.joining import cat as cat
     from .tensor.joining import concat as concat
     from .tensor.joining import concatenate as concatenate
-    from .tensor.joining import diag as diag
     from .tensor.joining import einsum as einsum
     from .tensor.joining import hstack as hstack
     from .tensor.joining import meshgrid as meshgrid
     from .tensor.joining import stack as stack
     from .tensor.joining import vstack as vstack
+    from .tensor.printing import set_printoptions as set_printoptions
     from .transforms import grad as grad
     from .transforms import hessian as hessian
     from .transforms import hvp as hvp
@@ -279,6 +296,10 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     """,
     "recompute": "checkpoint",
     "serialize": "load save",
+    "tensor.assembling": """
+        atleast_1d atleast_2d atleast_3d block_diag broadcast_shapes broadcast_tensors cartesian_prod chain_matmul
+        column_stack combinations dstack logspace row_stack tril_indices triu_indices vander
+    """,
     "tensor.functions": """
         abs absolute acos acosh add addcdiv addcmul addmm addmv all allclose amax amin any argmax argmin argsort
         asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift
@@ -287,13 +308,14 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
         index_add index_select inner isclose isfinite isinf isnan le lerp log log10 log1p log2 log_softmax
         logaddexp logical_and logical_not logical_or logical_xor logit logsumexp lt masked_fill masked_select
         matmul max maximum mean min minimum mm movedim mul mv nan_to_num nanmean nansum narrow ne neg nonzero
-        norm numel outer permute pow prod ravel reciprocal relu remainder reshape roll round rsqrt scatter
+        norm numel outer permute polygamma pow prod ravel reciprocal relu remainder reshape roll round rsqrt scatter
         scatter_add select sigmoid sign sin sinh softmax sort split sqrt square squeeze std sub sum swapaxes t
         take take_along_dim tan tanh tensordot tile topk transpose tril triu true_divide trunc unbind unflatten
         unsqueeze var where
     """,
-    "tensor.joining": "cat concat concatenate diag einsum hstack meshgrid stack vstack",
+    "tensor.joining": "cat concat concatenate einsum hstack meshgrid stack vstack",
     "testing": "testing",
+    "tensor.printing": "set_printoptions",
     "transforms": "grad hessian hvp jacobian jvp value_and_grad vjp",
     "fitting.trouble": "NonFiniteWarning",
     "viz": "draw",

@@ -220,7 +220,7 @@ def kinds(function: Callable[..., Any]) -> dict[str, Kind]:
 
 
 _SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {  # what an argument is called by PyTorch and NumPy, and here
-    "input": ("self", "x"),
+    "input": ("self", "x", "values"),
     "tensor": ("other", "self"),
     "src": ("source",),
     **dict.fromkeys(("a", "x", "x1", "elements", "sorted_sequence"), ("self",)),

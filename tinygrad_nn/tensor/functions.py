@@ -87,6 +87,13 @@ def where(condition: Any, input: Operand | None = None, other: Operand | None = 
     )
 
 
+@named
+def polygamma(n: int, input: Any) -> Tensor:
+    """The n-th derivative of digamma."""
+    x = input if isinstance(input, Tensor) else Tensor.handle(constant(array_of("polygamma", input)))
+    return x.polygamma(n)
+
+
 masked_fill = function(Tensor.masked_fill)
 
 # ---- elementwise --------------------------------------------------------------------------------------------------
@@ -238,7 +245,7 @@ tensordot = contraction(Tensor.tensordot)
 def __getattr__(name: str) -> Any:
     if name not in FUNCTIONS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value = function(loaded(name))
+    globals()[name] = value = (contraction if FUNCTIONS[name] == "matrices" else function)(loaded(name))
     return value
 
 

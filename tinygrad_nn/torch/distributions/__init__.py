@@ -1,0 +1,6 @@
+"""`torch.distributions`."""
+
+from ...distributions import *
+from .._door import door
+
+__getattr__, __dir__ = door(__name__, "distributions")

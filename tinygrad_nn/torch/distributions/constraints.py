@@ -1,0 +1,3 @@
+"""`torch.distributions.constraints`."""
+
+from ...distributions.constraints import *

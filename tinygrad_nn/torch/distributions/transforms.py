@@ -1,0 +1,3 @@
+"""`torch.distributions.transforms`."""
+
+from ...distributions.transforms import *

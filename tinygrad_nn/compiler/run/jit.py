@@ -106,6 +106,7 @@ class Entry:
         for handle, position in traced.twins:
             self.state[position].twins.append(handle)
         self.handles = [STRUCTURE, *(handle for one in self.state for handle in one.handles)]
+        self.owners: list[Any] = [None, *(one for one in self.state for _ in one.handles)]
         self.nodes: list[Any] = [None] * len(self.handles)
         self.changing: list[Any] = []
         self.given: list[tuple[Any, Any, Any]] = []
@@ -151,6 +152,25 @@ class Entry:
                 self.nodes = [self.nodes[0], *[None] * (len(self.handles) - 1)]
         return True
 
+    def refresh(self, now: list[Any]) -> bool:
+        """Bring in what others changed, if that are values of tensors that a call only reads, such as a learning rate.
+        The caller holds the lock of the arena, so nothing may be waited for.
+        """
+        changed = [k for k, (node, known) in enumerate(zip(now, self.nodes, strict=True)) if node is not known]
+        for k in changed:
+            one = self.owners[k]
+            node = now[k]
+            known = one is not None and not one.changes and not one.twins and one.node is not None
+            if not known or type(node) is not Node or (node.shape, node.dtype, node.needs_grad) != one.type:
+                return False
+            if node.value is None or is_shared(node.value):
+                return False
+        for k in changed:
+            one, node = self.owners[k], now[k]
+            one.view[...] = node.value
+            one.node = self.nodes[k] = node
+        return True
+
     def leave_modes(self) -> None:
         """Modules have the mode that the function gave them."""
         for module, training in self.traced.modes:
@@ -162,7 +182,8 @@ class Entry:
         Where nobody touched the state since the last call, this is all there is: its speed is a promise.
         """
         with self.compiled.lock:
-            renew = [handle.node for handle in self.handles] != self.nodes
+            now = [handle.node for handle in self.handles]
+            renew = now != self.nodes and not self.refresh(now)
             for node in self.changing:
                 if node._array is not None:
                     renew = True

@@ -212,28 +212,30 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "F.multi_margin_loss": {"target": labels, "weight": vector, "p": lambda: 1},
     "F.linear": {"weight": matrix, "bias": vector},
     "F.bilinear": {"weight": lambda: tg.ones(2, 3, 3), "bias": lambda: tg.ones(2)},
-    "F.conv1d": {"weight": lambda: tg.ones(2, 3, 2), "bias": lambda: tg.ones(2), "x": lambda: tg.ones(1, 3, 4)},
-    "F.conv2d": {"weight": lambda: tg.ones(2, 3, 2, 2), "bias": lambda: tg.ones(2), "x": lambda: tg.ones(1, 3, 4, 4)},
-    "F.conv3d": {"weight": lambda: tg.ones(2, 3, 2, 2, 2), "bias": None, "x": lambda: tg.ones(3, 4, 4, 4)},
-    "F.conv_transpose1d": {"weight": lambda: tg.ones(3, 2, 2), "bias": lambda: tg.ones(2), "x": lambda: tg.ones(3, 4)},
-    "F.conv_transpose2d": {"weight": lambda: tg.ones(3, 2, 2, 2), "bias": None, "x": lambda: tg.ones(3, 4, 4)},
+    "F.conv1d": {"weight": lambda: tg.ones(2, 3, 2), "bias": lambda: tg.ones(2), "input": lambda: tg.ones(1, 3, 4)},
+    "F.conv2d": {"weight": lambda: tg.ones(2, 3, 2, 2), "bias": lambda: tg.ones(2),
+                 "input": lambda: tg.ones(1, 3, 4, 4)},
+    "F.conv3d": {"weight": lambda: tg.ones(2, 3, 2, 2, 2), "bias": None, "input": lambda: tg.ones(3, 4, 4, 4)},
+    "F.conv_transpose1d": {"weight": lambda: tg.ones(3, 2, 2), "bias": lambda: tg.ones(2),
+                           "input": lambda: tg.ones(3, 4)},
+    "F.conv_transpose2d": {"weight": lambda: tg.ones(3, 2, 2, 2), "bias": None, "input": lambda: tg.ones(3, 4, 4)},
     **{f"nn.{name}": {"output_size": lambda: 2} for name in dir(nn) if name.startswith("Adaptive")},
     "nn.Fold": {"output_size": lambda: (5, 4)},
-    "F.unfold": {"x": lambda: tg.ones(3, 4, 4), "kernel_size": lambda: 2},
-    "F.fold": {"x": lambda: tg.ones(8, 12), "output_size": lambda: (5, 4), "kernel_size": lambda: 2},
-    "F.embedding": {"index": labels, "weight": matrix},
+    "F.unfold": {"input": lambda: tg.ones(3, 4, 4), "kernel_size": lambda: 2},
+    "F.fold": {"input": lambda: tg.ones(8, 12), "output_size": lambda: (5, 4), "kernel_size": lambda: 2},
+    "F.embedding": {"input": labels, "weight": matrix},
     "F.prelu": {"weight": lambda: tg.tensor([0.2])},
     "F.layer_norm": {"weight": vector, "bias": vector},
     "F.rms_norm": {"weight": vector},
     "F.batch_norm": {"running_mean": vector, "running_var": vector, "weight": vector, "bias": vector},
-    "F.one_hot": {"index": labels},
+    "F.one_hot": {"tensor": labels},
     "F.binary_cross_entropy": {"weight": matrix},
     "F.binary_cross_entropy_with_logits": {"weight": matrix, "pos_weight": vector},
     "F.gaussian_nll_loss": {"var": matrix},
-    "F.glu": {"x": lambda: tg.ones(2, 4), "dim": lambda: 1},
+    "F.glu": {"input": lambda: tg.ones(2, 4), "dim": lambda: 1},
     **{
-        f"F.{kind}_pool{rank}d": {"x": lambda rank=rank: tg.ones(1, 2, *[6] * rank), name: lambda: 2}
-        for rank in (1, 2)
+        f"F.{kind}_pool{rank}d": {"input": lambda rank=rank: tg.ones(1, 2, *[6] * rank), name: lambda: 2}
+        for rank in (1, 2, 3)
         for name in ("kernel_size", "output_size")
         for kind in (("max", "avg") if name == "kernel_size" else ("adaptive_max", "adaptive_avg"))
     },
@@ -340,7 +342,7 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "metrics.threshold_for": {"precision": lambda: 0.5},
     "metrics.calibration_table": {},
     "Generator.bits": {"shape": lambda: (2,)},
-    "Generator.set_state": {"state": lambda: tg.Generator(1).get_state()},
+    "Generator.set_state": {"new_state": lambda: tg.Generator(1).get_state()},
     "Generator.load_state_dict": {"state_dict": lambda: tg.Generator(1).state_dict()},
     "History.log_epoch": {"values": lambda: {"a": 1.0}},
     "History.log_evaluation": {"values": lambda: {"b": 1.0}},
@@ -350,15 +352,15 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "Linear.load_state_dict": {"state_dict": lambda: nn.Linear(3, 3).state_dict()},
     "Linear.add_module": {"name": lambda: "a", "module": lambda: nn.ReLU()},
     "Linear.register_buffer": {"name": lambda: "a", "tensor": vector},
-    "Linear.register_parameter": {"name": lambda: "a", "parameter": lambda: nn.Parameter(vector())},
+    "Linear.register_parameter": {"name": lambda: "a", "param": lambda: nn.Parameter(vector())},
     "Linear.register_forward_hook": {"hook": lambda: lambda *a: None},
     "Linear.register_forward_pre_hook": {"hook": lambda: lambda *a: None},
-    "Linear.apply": {"function": lambda: lambda m: None},
+    "Linear.apply": {"fn": lambda: lambda m: None},
     "Sequential.append": {"module": lambda: nn.ReLU()},
     "Sequential.extend": {"modules": lambda: [nn.ReLU()]},
     "ModuleList.append": {"module": lambda: nn.ReLU()},
     "ModuleList.extend": {"modules": lambda: [nn.ReLU()]},
-    "Adam.add_param_group": {"group": lambda: {"params": [leaf()]}},
+    "Adam.add_param_group": {"param_group": lambda: {"params": [leaf()]}},
     "Adam.load_state_dict": {"state_dict": lambda: optim.Adam([leaf()]).state_dict()},
     "StepLR.load_state_dict": {"state_dict": lambda: lr_scheduler.StepLR(sgd(), 2).state_dict()},
     "ReduceLROnPlateau.load_state_dict": {"state_dict": lambda: lr_scheduler.ReduceLROnPlateau(sgd()).state_dict()},
@@ -378,7 +380,98 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
         for name in ("and", "or", "xor", "not", "left_shift", "right_shift")
     },
     "tg.explain": {"function": lambda: step, "args": vector},
-}
+    # ---- the rest of what PyTorch has
+    "tg.bucketize": {"boundaries": vector},
+    "Tensor.bucketize": {"boundaries": vector},
+    "tg.randint_like": {"low": lambda: 0, "high": lambda: 3},
+    "tg.normal": {"size": lambda: (3,)},
+    "tg.set_rng_state": {"new_state": lambda: tg.Generator(1).get_state()},
+    **{key: {"min": lambda: 0.2} for key in ("Tensor.clip_", "Tensor.clamp_")},
+    "Tensor.bincount": {"self": labels},
+    **{key: {"k": lambda: 1} for key in ("Tensor.kthvalue",)},
+    "Tensor.multinomial": {"num_samples": lambda: 2},
+    **{f"Tensor.{name}": {"p": lambda: 2, "self": lambda: matrix() + 1} for name in ("mvlgamma", "mvlgamma_")},
+    **{f"Tensor.{name}": {"q": lambda: 0.5} for name in ("quantile", "nanquantile")},
+    **{f"Tensor.{name}": {"p": lambda: 2, "maxnorm": lambda: 1.0} for name in ("renorm", "renorm_")},
+    **{f"Tensor.{name}": {"self": labels, "other": labels} for name in ("gcd", "gcd_", "lcm", "lcm_")},
+    **{f"Tensor.bitwise_{name}_": {"self": labels, "other": labels}
+       for name in ("and", "or", "xor", "not", "left_shift", "right_shift")},
+    **{f"Tensor.{name}": {"dim": lambda: 0} for name in ("unsqueeze", "softmax", "log_softmax")},
+    "F.affine_grid": {"theta": lambda: tg.ones(1, 2, 3), "size": lambda: (1, 1, 2, 2)},
+    **{f"F.{kind}_pool{rank}d": {
+        "input": lambda rank=rank: tg.ones(1, 2, *[6] * rank), "kernel_size": lambda: 2, "norm_type": lambda: 2.0}
+       for kind in ("lp", "fractional_max") for rank in (1, 2, 3)},
+    **{f"F.max_unpool{rank}d": {
+        "input": lambda rank=rank: tg.ones(1, 2, *[2] * rank), "kernel_size": lambda: 2,
+        "indices": lambda rank=rank: tg.zeros(1, 2, *[2] * rank, dtype="int64")} for rank in (1, 2, 3)},
+    "F.conv_transpose3d": {
+        "weight": lambda: tg.ones(3, 2, 2, 2, 2), "bias": None, "input": lambda: tg.ones(3, 4, 4, 4)},
+    "F.channel_shuffle": {"input": lambda: tg.ones(1, 2, 4), "groups": lambda: 2},
+    "F.cosine_embedding_loss": {"target": lambda: tg.tensor([1.0, -1.0, 1.0])},
+    "F.ctc_loss": {
+        "log_probs": lambda: tg.ones(4, 1, 3).log_softmax(2), "targets": lambda: tg.tensor([[1, 2]]),
+        "input_lengths": lambda: tg.tensor([4]), "target_lengths": lambda: tg.tensor([2])},
+    "F.dropout1d": {"input": lambda: tg.ones(1, 2, 4)},
+    "F.dropout2d": {"input": lambda: tg.ones(1, 2, 4, 4)},
+    "F.dropout3d": {"input": lambda: tg.ones(1, 2, 4, 4, 4)},
+    "F.feature_alpha_dropout": {"input": lambda: tg.ones(1, 2, 4)},
+    "F.embedding_bag": {"input": lambda: tg.tensor([[0, 1]]), "weight": matrix},
+    "F.grid_sample": {"input": lambda: tg.ones(1, 1, 3, 3), "grid": lambda: tg.zeros(1, 2, 2, 2)},
+    "F.group_norm": {
+        "input": lambda: tg.ones(2, 4, 3), "num_groups": lambda: 2, "weight": lambda: tg.ones(4),
+        "bias": lambda: tg.ones(4)},
+    "F.instance_norm": {"input": lambda: tg.ones(2, 3, 4), "weight": vector, "bias": vector},
+    "F.interpolate": {"input": lambda: tg.ones(1, 1, 4), "size": lambda: 2},
+    "F.upsample": {"input": lambda: tg.ones(1, 1, 4), "size": lambda: 2},
+    **{f"F.upsample_{name}": {"input": lambda: tg.ones(1, 1, 4, 4), "size": lambda: 2}
+       for name in ("nearest", "bilinear")},
+    "F.linear_cross_entropy": {"linear_weight": matrix, "target": labels},
+    "F.local_response_norm": {"input": lambda: tg.ones(1, 3, 4), "size": lambda: 2},
+    "F.multilabel_margin_loss": {"target": lambda: tg.tensor([[0, -1, -1]] * 3)},
+    "F.pixel_shuffle": {"input": lambda: tg.ones(1, 4, 2, 2), "upscale_factor": lambda: 2},
+    "F.pixel_unshuffle": {"input": lambda: tg.ones(1, 1, 4, 4), "downscale_factor": lambda: 2},
+    **{f"nn.ConstantPad{rank}d": {"padding": lambda: 1, "value": lambda: 0.5} for rank in (1, 2, 3)},
+    **{f"nn.LPPool{rank}d": {"norm_type": lambda: 2.0} for rank in (1, 2, 3)},
+    "nn.PixelShuffle": {"upscale_factor": lambda: 2},
+    "nn.PixelUnshuffle": {"downscale_factor": lambda: 2},
+    "nn.GroupNorm": {"num_groups": lambda: 2, "num_channels": lambda: 4},
+    "nn.MultiheadAttention": {"embed_dim": lambda: 4, "num_heads": lambda: 2},
+    "nn.Transformer": {"d_model": lambda: 4, "nhead": lambda: 2, "num_encoder_layers": lambda: 1,
+                       "num_decoder_layers": lambda: 1, "dim_feedforward": lambda: 4},
+    **{f"nn.Transformer{name}Layer": {"d_model": lambda: 4, "nhead": lambda: 2, "dim_feedforward": lambda: 4}
+       for name in ("Encoder", "Decoder")},
+    "nn.TransformerEncoder": {"encoder_layer": lambda: nn.TransformerEncoderLayer(4, 2, 4)},
+    "nn.TransformerDecoder": {"decoder_layer": lambda: nn.TransformerDecoderLayer(4, 2, 4)},
+    **{f"nn.{name}": {"size": lambda: 2} for name in ("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d")},
+    **{f"utils.{name}": {"module": lambda: nn.Linear(3, 3)} for name in ("weight_norm", "spectral_norm")},
+    "utils.remove_weight_norm": {"module": lambda: nn.utils.weight_norm(nn.Linear(3, 3))},
+    "utils.remove_spectral_norm": {"module": lambda: nn.utils.spectral_norm(nn.Linear(3, 3))},
+    "utils.skip_init": {"module_cls": lambda: nn.ReLU, "args": lambda: False},
+    "utils.clip_grads_with_norm_": {"total_norm": lambda: tg.tensor(1.0)},
+    "optim.Muon": {"params": lambda: [nn.Parameter(matrix())]},
+    "lr_scheduler.CyclicLR": {"base_lr": lambda: 0.1, "cycle_momentum": lambda: False},
+    "lr_scheduler.ChainedScheduler": {"schedulers": lambda: [lr_scheduler.StepLR(sgd(), 2)]},
+    "lr_scheduler.MultiplicativeLR": {"lr_lambda": lambda: lambda t: 1.0},
+    "data.random_split": {"dataset": lambda: range(4), "lengths": lambda: [1, 3]},
+    "data.WeightedRandomSampler": {"weights": lambda: [1.0, 2.0], "num_samples": lambda: 2},
+    "data.BatchSampler": {"sampler": lambda: range(3), "drop_last": lambda: False},
+    "data.Subset": {"dataset": lambda: range(3), "indices": lambda: [0, 2]},
+    "data.SubsetRandomSampler": {"indices": lambda: [0, 2]},
+    "data.DataLoader": {"dataset": lambda: range(3)},
+    "data.default_collate": {"batch": lambda: [1.0, 2.0]},
+    **{f"Linear.{name}": {"target": lambda: ""} for name in ("get_submodule",)},
+    "Linear.get_parameter": {"target": lambda: "weight"},
+    "Linear.get_buffer": {"self": lambda: nn.BatchNorm1d(3), "target": lambda: "running_mean"},
+    "Linear.set_submodule": {
+        "self": lambda: nn.Sequential(nn.ReLU()), "target": lambda: "0", "module": lambda: nn.ReLU()},
+    "Linear.register_module": {"name": lambda: "a", "module": lambda: nn.ReLU()},
+    **{f"{kind}.insert": {"index": lambda: 0, "module": lambda: nn.ReLU()} for kind in ("Sequential", "ModuleList")},
+    **{f"Linear.register_{name}": {"hook": lambda: lambda *a: None}
+       for name in ("full_backward_hook", "full_backward_pre_hook")},
+    **{f"Adam.register_{name}_hook": {"hook": lambda: lambda *a: None}
+       for name in ("load_state_dict_post", "load_state_dict_pre", "state_dict_pre", "state_dict_post", "step_pre",
+                    "step_post")},
+}  # fmt: skip
 HOLDERS: dict[str, Callable[[], Any]] = {  # objects whose methods are called
     "Tensor": matrix,
     "History": tg.History,
@@ -407,6 +500,9 @@ INSIDE = {
     "tg.set_default_dtype", "tg.set_grad_enabled", "tg.checkpoint", "optim.minimize",
     "lr_scheduler.SequentialLR", "History.to_csv", "data.read_csv", "callbacks.Checkpoint", "tg.explain",
     "callbacks.monitored", "callbacks.shown",
+    "nn.RNNBase", "nn.RNNCellBase",  # bases: their subclasses say which cell it is
+    "Linear.compute",  # what nn.utils makes of a parametrized attribute
+    "data.Dataset", "data.IterableDataset", "data.Sampler",  # users derive from them; nothing is given to these
     "nn.Module", "Linear.forward", "Sequential.forward", "History.has", "Tensor.cuda", "Linear.cuda",
 }  # fmt: skip
 
@@ -490,6 +586,7 @@ OWN_MEANING = {("gradcheck", "fn"), ("gradcheck", "inputs")}  # what the user's 
 
 
 LONG = {("tg.fit", "epochs", "huge")}  # legal, and nobody waits for them
+LEGAL = {("data.StackDataset", "*0", "dict")}  # a dict is a dataset, whose indices are its keys
 
 
 # What a user's own function raises, or gives, on being called with what it was not written for.
@@ -497,7 +594,11 @@ OWN_CODE = {
     ("tg.vjp", "*0"),
     ("tg.scan", "init"),
     ("tg.scan", "xs"),
-    *((name, "function") for name in ("tg.vjp", "tg.jvp", "tg.hvp", "Linear.apply")),
+    *((name, "function") for name in ("tg.vjp", "tg.jvp", "tg.hvp")),
+    ("Linear.apply", "fn"),
+    ("F.triplet_margin_with_distance_loss", "distance_function"),
+    ("lr_scheduler.MultiplicativeLR", "lr_lambda"),
+    ("lr_scheduler.CyclicLR", "scale_fn"),
     ("tg.draw", "target"),
     ("tg.scan", "fn"),
     ("lr_scheduler.LambdaLR", "lr_lambda"),
@@ -665,7 +766,7 @@ def faults(label: str, function: Callable[..., Any]) -> Iterator[tuple[str, str,
                 yield name, kind, found
     for k in range(len(starred)):
         for kind, make in WRONG.items():
-            if (label, f"*{k}") in OWN_CODE and kind in OWN_KINDS:
+            if ((label, f"*{k}") in OWN_CODE and kind in OWN_KINDS) or (label, f"*{k}", kind) in LEGAL:
                 continue
             call = partial(run, function, label, makers, [*starred[:k], make, *starred[k + 1 :]], {})
             found = outcome(call, kind in ("object", "complex", "dict"))

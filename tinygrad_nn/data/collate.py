@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, DTypeError, ShapeError, message
+from ..support.arrays import as_array, is_sequence
+from ..support.settings import shown
 from ..tensor import Tensor
 from ..tensor.arrays import array_of
 from ..tensor.core import constant
@@ -31,13 +33,15 @@ def default_collate(batch: Sequence[Any]) -> Any:
     >>> default_collate([(1, 2), (3, 4)])
     [tensor([1, 3]), tensor([2, 4])]
     """
+    if not (is_sequence(batch) and hasattr(batch, "__getitem__")) or isinstance(batch, (type, Mapping)):
+        raise DTypeError(message("default_collate", f"a batch {shown(batch)}", "a list of samples"))
     if not len(batch):
         raise DataError(message("default_collate", "no samples", "at least one"))
     first = batch[0]
     if isinstance(first, Tensor) or (isinstance(first, np.ndarray) and _is_number(first)):
         return _stacked(batch)
     if isinstance(first, float):
-        return _tensor(np.array(batch, np.float64))
+        return _tensor(as_array("default_collate", batch, "samples").astype(np.float64))
     if isinstance(first, (int, np.generic)) and _is_number(first):
         return _tensor(np.array(batch))
     if isinstance(first, (str, bytes)):

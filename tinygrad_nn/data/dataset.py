@@ -13,8 +13,9 @@ from typing import Any, Generic, TypeVar
 
 from ..errors import DataError, IndexOutOfRange, message
 from ..random import Generator, randperm
-from ..support.settings import is_number, is_whole, shown
+from ..support.settings import is_iterable, is_number, is_whole, shown
 from ..tensor import Tensor
+from .sampler import check_indices
 
 T = TypeVar("T", covariant=True)
 
@@ -76,6 +77,7 @@ class Subset(Dataset[T]):
     """
 
     def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
+        check_indices("Subset", indices)
         self.dataset, self.indices = dataset, indices
 
     def __getitem__(self, index: Any) -> T:
@@ -98,6 +100,8 @@ class ConcatDataset(Dataset[T]):
     """
 
     def __init__(self, datasets: Iterable[Any]) -> None:
+        if not is_iterable(datasets):
+            raise DataError(message("ConcatDataset", f"datasets {shown(datasets)}", "datasets"))
         self.datasets: list[Any] = list(datasets)
         if not self.datasets:
             raise DataError(message("ConcatDataset", "no datasets", "one or more"))
@@ -105,6 +109,7 @@ class ConcatDataset(Dataset[T]):
             if isinstance(dataset, IterableDataset):
                 raise DataError(message("ConcatDataset", "an IterableDataset", "datasets with indices",
                                         "ChainDataset takes it"))  # fmt: skip
+            _check_sized("ConcatDataset", dataset)
         self.cumulative_sizes = list(accumulate(len(dataset) for dataset in self.datasets))
 
     def __len__(self) -> int:
@@ -145,6 +150,8 @@ class StackDataset(Dataset[Any]):
             got = "datasets with names and without" if args else "no datasets"
             raise DataError(message("StackDataset", got, "one or more, all with names or none"))
         self.datasets: Any = args or kwargs
+        for dataset in args or kwargs.values():
+            _check_sized("StackDataset", dataset)
         lengths = [len(dataset) for dataset in args or kwargs.values()]
         if len(set(lengths)) > 1:
             raise DataError(message("StackDataset", f"datasets of {lengths} samples", "one length"))
@@ -182,6 +189,9 @@ def random_split(dataset: Any, lengths: Sequence[int | float], generator: Genera
     >>> [len(part) for part in random_split(range(10), [0.65, 0.2, 0.15])]
     [7, 2, 1]
     """
+    _check_sized("random_split", dataset)
+    if not is_iterable(lengths):
+        raise DataError(message("random_split", f"lengths {shown(lengths)}", "counts or fractions, none below 0"))
     total, wanted = len(dataset), list(lengths)
     if not all(is_number(length) and length >= 0 for length in wanted):
         raise DataError(message("random_split", f"lengths {shown(lengths)}", "counts or fractions, none below 0"))
@@ -199,6 +209,12 @@ def random_split(dataset: Any, lengths: Sequence[int | float], generator: Genera
         raise DataError(message("random_split", got, f"counts that sum to {total}, or fractions that sum to 1"))
     order = randperm(total, generator=generator).tolist()
     return [Subset(dataset, order[end - count : end]) for end, count in zip(accumulate(counts), counts, strict=True)]
+
+
+def _check_sized(owner: str, dataset: Any) -> None:
+    """Raise DataError for what has no samples that can be counted and chosen."""
+    if isinstance(dataset, type) or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        raise DataError(message(owner, f"a dataset {shown(dataset)}", "one with __getitem__ and __len__"))
 
 
 def _iterable(dataset: Any) -> IterableDataset[Any]:

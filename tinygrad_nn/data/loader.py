@@ -91,8 +91,8 @@ class DataLoader:
         for name, given in (("collate_fn", collate_fn), ("worker_init_fn", worker_init_fn)):
             if given is not None and not callable(given):
                 raise ConfigError(message("DataLoader", f"{name} {shown(given)}", "a function"))
-        if generator is not None and not isinstance(generator, Generator):
-            raise ConfigError(message("DataLoader", f"generator {shown(generator)}", "a Generator"))
+        if not isinstance(pin_memory_device, str):
+            raise ConfigError(message("DataLoader", f"pin_memory_device {shown(pin_memory_device)}", "a text"))
         _check_order(isinstance(dataset, IterableDataset), batch_size, shuffle, sampler, batch_sampler, drop_last)
         if not isinstance(dataset, IterableDataset) and not hasattr(dataset, "__getitem__"):
             got = f"a dataset of type {type(dataset).__name__}"

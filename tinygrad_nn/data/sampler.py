@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from ..errors import ConfigError, message
 from ..random import Generator, multinomial, randint, randperm
-from ..support.settings import flags, integer, shown
+from ..support.settings import flags, integer, is_whole, shown
 from ..tensor.creation import as_tensor
 
 T = TypeVar("T", covariant=True)
@@ -22,6 +22,16 @@ class Sampler(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         raise NotImplementedError(message(type(self).__name__, "no __iter__", "a sampler that has one"))
+
+
+def check_indices(owner: str, indices: Any) -> None:
+    """Raise ConfigError for what is no sequence of whole numbers."""
+    if hasattr(indices, "dtype"):
+        right = getattr(indices.dtype, "kind", "") in ("i", "u") and len(indices.shape) == 1
+    else:
+        right = isinstance(indices, Sequence) and not isinstance(indices, (str, bytes)) and all(map(is_whole, indices))
+    if not right:
+        raise ConfigError(message(owner, f"indices {shown(indices)}", "a sequence of whole numbers"))
 
 
 class SequentialSampler(Sampler[int]):
@@ -80,7 +90,9 @@ class RandomSampler(Sampler[int]):
 class SubsetRandomSampler(Sampler[int]):
     """Some indices, in random order."""
 
+    @flags
     def __init__(self, indices: Sequence[int], generator: Generator | None = None) -> None:
+        check_indices("SubsetRandomSampler", indices)
         self.indices, self.generator = indices, generator
 
     def __iter__(self) -> Iterator[int]:

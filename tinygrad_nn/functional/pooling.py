@@ -18,7 +18,7 @@ from ..support.settings import integer, is_iterable, is_number, number
 from ..tensor import Tensor
 from ..tensor.creation import tensor
 from ..tensor.door import takes_data
-from ..tensor.shape import Ints
+from ..tensor.shape import Ints, several
 from .convolution import AXES, Sizes, per_axis
 
 NAMES = "abcd"  # of the axes in front of those that are pooled
@@ -292,7 +292,7 @@ def _unpooled(
     usual = tuple(
         (n - 1) * step - 2 * side + k for n, step, side, k in zip(x.shape[-rank:], steps, sides, taps, strict=True)
     )
-    size = usual if output_size is None else tuple(output_size)[-rank:]
+    size = usual if output_size is None else several(name, "output_size", output_size)[-rank:]
     if len(size) != rank or any(abs(n - m) >= step for n, m, step in zip(size, usual, steps, strict=True)):
         raise ShapeError(message(name, f"output_size {output_size}", f"about {usual}"))
     lead = x.shape[:-rank]

@@ -95,7 +95,8 @@ class _Indexed(Module):
     def insert(self, index: int, module: Module) -> Self:
         """Put a module in front of the one at a place."""
         listed: list[Module] = list(self)
-        listed.insert(whole(type(self).__name__, "index", index), _checked(type(self).__name__, module))
+        place = max(-len(listed), min(whole(type(self).__name__, "index", index), len(listed)))  # as a list has it
+        listed.insert(place, _checked(type(self).__name__, module))
         self._hold(listed)
         return self
 
@@ -152,7 +153,7 @@ class ModuleList(_Indexed):
     @typed
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
-        self.extend(modules or ())
+        self.extend(() if modules is None else modules)
 
 
 class ModuleDict(Module):
@@ -160,9 +161,7 @@ class ModuleDict(Module):
 
     def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
         super().__init__()
-        if modules is not None and not is_iterable(modules):
-            raise DTypeError(message("ModuleDict", f"modules {shown(modules)}", "a mapping of names to modules"))
-        self.update(modules or {})
+        self.update({} if modules is None else modules)
 
     def __getitem__(self, name: str) -> Module:
         children = self._modules
@@ -191,7 +190,7 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add the modules of another dict, or of pairs, in the place of those with their names."""
-        for name, module in dict(modules).items():
+        for name, module in _pairs("ModuleDict", "modules", modules):
             self[name] = module
 
     def __contains__(self, name: str) -> bool:
@@ -228,7 +227,7 @@ class ParameterList(Module):
     def __init__(self, values: Iterable[Any] | None = None) -> None:
         super().__init__()
         self._count = 0
-        self.extend(values or ())
+        self.extend(() if values is None else values)
 
     def append(self, value: Any) -> Self:
         """Add a parameter at the end."""
@@ -265,6 +264,14 @@ class ParameterList(Module):
         return ", ".join(str(list(p.shape)) for p in self if isinstance(p, Tensor))
 
 
+def _pairs(owner: str, name: str, given: Any) -> list[tuple[Any, Any]]:
+    """What a mapping holds, or pairs."""
+    listed = list(given.items() if hasattr(given, "keys") else given) if is_iterable(given) else [given]
+    if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in listed):
+        raise DTypeError(message(owner, f"{name} {shown(given)}", "a mapping, or pairs of a name and a value"))
+    return [(key, value) for key, value in listed]
+
+
 class ParameterDict(Module):
     """A dict of parameters. A tensor becomes one; what is no tensor is kept as it is.
 
@@ -277,7 +284,7 @@ class ParameterDict(Module):
     def __init__(self, parameters: Any = None) -> None:
         super().__init__()
         self._keys: dict[str, None] = {}
-        self.update(parameters or {})
+        self.update({} if parameters is None else parameters)
 
     def _known(self, key: Any) -> str:
         if not isinstance(key, str) or key not in self._keys:
@@ -353,10 +360,7 @@ class ParameterDict(Module):
 
     def update(self, parameters: Any) -> None:
         """Add the parameters of another dict, or of pairs, in the place of those with their names."""
-        pairs = parameters.items() if hasattr(parameters, "items") else parameters
-        if not is_iterable(pairs):
-            raise DTypeError(message("ParameterDict", f"parameters {shown(parameters)}", "names with parameters"))
-        for key, value in list(pairs):
+        for key, value in _pairs("ParameterDict", "parameters", parameters):
             self[key] = value
 
     def extra_repr(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, Self, TypeVar
 
-from ..errors import ConfigError, GraphError, ShapeError, TraceError, UnknownName, message, printable
+from ..errors import ConfigError, DTypeError, GraphError, ShapeError, TraceError, UnknownName, message, printable
 from ..support.settings import Device, mapping, shown, typed, typed_as
 from ..tensor import Tensor, no_grad
 from ..tensor.convert import CLASSES, placed
@@ -190,6 +190,8 @@ class Module:
         """(path, module) of this module and everything below, each once, parents first; with `remove_duplicate=False`
         by every path that leads to it. Modules in `memo`, a set, are left out and those found added.
         """
+        if memo is not None and not isinstance(memo, set):
+            raise DTypeError(message("named_modules", f"memo {shown(memo)}", "a set of modules, or None"))
         seen: set[Any] = set() if memo is None else memo
         stack: list[tuple[str, Module, tuple[int, ...]]] = [(prefix, self, ())]
         while stack:

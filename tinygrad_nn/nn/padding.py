@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from typing import ClassVar
 
 from .. import functional as F
@@ -23,7 +24,7 @@ class _Pad(Module):
         super().__init__()
         name, count = type(self).__name__, 2 * self.rank
         several = tuple(padding) if is_iterable(padding) else (padding,) * count  # type: ignore[arg-type]
-        if len(several) != count:
+        if len(several) != count or isinstance(padding, (Set, Mapping)):  # these have no order
             raise ConfigError(message(name, f"padding {shown(padding)}", f"an integer, or {count} of them"))
         self.padding = tuple(integer(name, "padding", n) for n in several)
 

@@ -57,6 +57,7 @@ class UninitializedParameter(Parameter):
 
     __slots__ = ()
 
+    @flags
     def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> None:
         super().__init__(zeros(0, dtype=dtype), requires_grad)
 
@@ -66,5 +67,6 @@ class UninitializedBuffer(Buffer):
 
     __slots__ = ()
 
+    @flags
     def __init__(self, requires_grad: bool = False, device: Any = None, dtype: Any = None) -> None:
         super().__init__(zeros(0, dtype=dtype))

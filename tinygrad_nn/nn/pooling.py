@@ -120,6 +120,7 @@ class MaxUnpool3d(_MaxUnpool):
 class _LPPool(Module):
     """A norm of every window, by a function over so many axes."""
 
+    rank: ClassVar[int]
     function: ClassVar[Callable[..., Tensor]]
 
     @flags
@@ -128,6 +129,7 @@ class _LPPool(Module):
     ) -> None:
         super().__init__()
         self.norm_type = number(type(self).__name__, "norm_type", norm_type)
+        window_settings(type(self).__name__, self.rank, kernel_size, stride, 0, 1)
         self.kernel_size, self.stride, self.ceil_mode = kernel_size, stride, ceil_mode
 
     def forward(self, input: Tensor) -> Tensor:
@@ -143,19 +145,19 @@ class _LPPool(Module):
 class LPPool1d(_LPPool):
     """`functional.lp_pool1d` as a layer."""
 
-    function = F.lp_pool1d
+    rank, function = 1, F.lp_pool1d
 
 
 class LPPool2d(_LPPool):
     """`functional.lp_pool2d` as a layer."""
 
-    function = F.lp_pool2d
+    rank, function = 2, F.lp_pool2d
 
 
 class LPPool3d(_LPPool):
     """`functional.lp_pool3d` as a layer."""
 
-    function = F.lp_pool3d
+    rank, function = 3, F.lp_pool3d
 
 
 class AvgPool1d(Module):

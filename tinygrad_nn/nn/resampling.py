@@ -7,7 +7,7 @@ from typing import Any
 from .. import functional as F
 from ..errors import ConfigError, message
 from ..functional.resampling import RANKS
-from ..support.settings import choice
+from ..support.settings import choice, flags
 from ..tensor import Tensor
 from .module import Module
 
@@ -20,6 +20,7 @@ class Upsample(Module):
     (4, 3, 16, 16)
     """
 
+    @flags
     def __init__(
         self,
         size: Any = None,

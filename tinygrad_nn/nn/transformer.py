@@ -336,6 +336,7 @@ class TransformerEncoder(Module):
     `mask_check` change nothing here: places that are padding are computed like all others.
     """
 
+    @flags
     def __init__(
         self,
         encoder_layer: Module,

@@ -395,11 +395,12 @@ class CyclicLR(LRScheduler):
             self.scale_mode = "iterations" if mode == "exp_range" else "cycle"
         self._scale_fn = scale_fn
         self.cycle_momentum = cycle_momentum
+        momenta = [_each(name, "base_momentum", base_momentum, optimizer)]
+        momenta.append(_each(name, "max_momentum", max_momentum, optimizer))
         if cycle_momentum:
             _momenta(name, optimizer)
-            self.base_momentums = _each(name, "base_momentum", base_momentum, optimizer)
-            self.max_momentums = _each(name, "max_momentum", max_momentum, optimizer)
-        if last_epoch == -1:
+            self.base_momentums, self.max_momentums = momenta
+        if integer(name, "last_epoch", last_epoch, least=-1) == -1:
             for group, rate in zip(optimizer.param_groups, low, strict=True):
                 group["lr"] = rate
         super().__init__(optimizer, last_epoch)

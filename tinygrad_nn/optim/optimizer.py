@@ -170,7 +170,7 @@ def without_effect(owner: str, *, differentiable: Any = False, **named: Any) -> 
     `differentiable=True` would, and is refused.
     """
     for name, value in {**named, "differentiable": differentiable}.items():
-        if value not in (True, False, None) or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        if value is not None and not isinstance(value, (bool, np.bool_)):
             raise ConfigError(message(owner, f"{name} {shown(value)}", "True, False or None"))
     if named.get("foreach") and named.get("fused"):
         raise ConfigError(message(owner, "foreach and fused", "one of the two"))
@@ -506,6 +506,8 @@ class Optimizer:
     def _register(self, place: str, hook: Hook, prepend: bool = False) -> Handle:
         if not callable(hook):
             raise ConfigError(message(type(self).__name__, f"hook {shown(hook)}", "a function"))
+        if not isinstance(prepend, (bool, np.bool_)):
+            raise ConfigError(message(type(self).__name__, f"prepend {shown(prepend)}", "True or False"))
         hooks = self._hooks.setdefault(place, {})
         key = min(hooks, default=0) - 1 if prepend else max(hooks, default=0) + 1
         hooks[key] = hook

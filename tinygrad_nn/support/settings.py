@@ -156,12 +156,17 @@ def _are_whole(value: Any) -> bool:
     return is_whole(value) or isinstance(value, (list, tuple, range)) or _is_vector(value)
 
 
+def _is_cpu(value: Any) -> bool:
+    """No tensor: its text is what the user says about printing."""
+    return not hasattr(value, "shape") and str(value) in ("cpu", "cpu:0")
+
+
 _Rule = tuple[tuple[type, ...], Callable[[Any], bool], str]
 _NUMBER: Final[_Rule] = ((int, float), _is_scalar, "a number")
 _FLAG: Final[_Rule] = ((bool,), _is_bool, "True or False")
 _TEXT: Final[_Rule] = ((str,), lambda value: isinstance(value, str), "a text")
 _INTS: Final[_Rule] = ((int, tuple, list), _are_whole, "an integer or a sequence of them")
-_DEVICE: Final[_Rule] = ((type(None),), lambda value: str(value) in ("cpu", "cpu:0"), "'cpu', the only one")
+_DEVICE: Final[_Rule] = ((type(None),), _is_cpu, "'cpu', the only one")
 _MAPPING: Final[_Rule] = ((dict,), lambda value: isinstance(value, Mapping), "a mapping")
 _KINDS: Final[Mapping[str, _Rule]] = {  # by a part of an annotation
     "int": ((int,), is_whole, "an integer"),
@@ -286,10 +291,10 @@ def typed_as(error: type[TinygradError], *but: str) -> Callable[[Callable[P, R]]
 
 
 def flags(init: Callable[P, R]) -> Callable[P, R]:
-    """A constructor that refuses flags which are neither True nor False, and devices that are not there; its sizes and
-    rates have checks of their own.
+    """A constructor that refuses flags which are neither True nor False, devices that are not there and generators that
+    are none; its sizes and rates have checks of their own.
     """
-    checked = (kind_of("bool"), kind_of("Device"))
+    checked = (kind_of("bool"), kind_of("Device"), kind_of("bool | None"), kind_of("Generator | None"))
     return _checked(init, {name: kind for name, kind in kinds(init).items() if kind in checked}, ConfigError)
 
 

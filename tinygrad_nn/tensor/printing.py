@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..errors import ConfigError, message
-from ..support.settings import shown, typed
+from ..support.settings import integer, number, shown, typed
 from .tensor import PRINTED
 
 
@@ -21,6 +21,11 @@ def set_printoptions(
     """How tensors are printed; a profile sets all of it."""
     if profile not in (None, *_PROFILES):
         raise ConfigError(message("set_printoptions", f"profile {shown(profile)}", " or ".join(_PROFILES)))
+    for name, value, least in (("precision", precision, 0), ("edgeitems", edgeitems, 1), ("linewidth", linewidth, 1)):
+        if value is not None:
+            integer("set_printoptions", name, value, least=least)
+    if threshold is not None:
+        threshold = float(number("set_printoptions", "threshold", threshold, least=0, finite=False))
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "max_line_width": linewidth}
     PRINTED.update(_PROFILES.get(profile, {}))
     PRINTED.update({name: value for name, value in given.items() if value is not None})

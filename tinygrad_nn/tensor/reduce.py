@@ -84,7 +84,7 @@ class Reduced(Shaped):
         keepdims: bool = False,
     ) -> Self:
         """Sum; of integers and bools in int64, unless `dtype` says otherwise; 0 of nothing."""
-        dim, keepdim = dim if axis is None else axis, keepdim or keepdims
+        dim, keepdim = dim if axis is None else axis, keepdims if keepdim is False else keepdim
         if dtype is None:
             return self._reduce(SUM, dim, keepdim)
         wanted = check_dtype("sum", dtype)
@@ -100,7 +100,7 @@ class Reduced(Shaped):
         keepdims: bool = False,
     ) -> Self:
         """Product; of integers and bools in int64, unless `dtype` says otherwise; 1 of nothing."""
-        dim, keepdim = dim if axis is None else axis, keepdim or keepdims
+        dim, keepdim = dim if axis is None else axis, keepdims if keepdim is False else keepdim
         if dtype is None:
             return self._reduce(PROD, dim, keepdim)
         wanted = check_dtype("prod", dtype)
@@ -121,7 +121,7 @@ class Reduced(Shaped):
         """
         x = self._floating("mean", dtype)
         axes = normal_axes("mean", dim if axis is None else axis, x.ndim)
-        total = x.apply(SUM, axis=axes, keepdims=_flag("mean", keepdim or keepdims))
+        total = x.apply(SUM, axis=axes, keepdims=_flag("mean", keepdims if keepdim is False else keepdim))
         return total / float(math.prod([x.node.shape[a] for a in axes]))
 
     @typed
@@ -216,13 +216,13 @@ class Reduced(Shaped):
         self, dim: Ints | None = None, keepdim: bool = False, *, axis: Ints | None = None, keepdims: bool = False
     ) -> Self:
         """Whether an element differs from 0; False of nothing."""
-        return self.bool().sum(dim if axis is None else axis, keepdim or keepdims).bool()
+        return self.bool().sum(dim if axis is None else axis, keepdims if keepdim is False else keepdim).bool()
 
     def all(
         self, dim: Ints | None = None, keepdim: bool = False, *, axis: Ints | None = None, keepdims: bool = False
     ) -> Self:
         """Whether no element is 0; True of nothing."""
-        return self.eq(0).sum(dim if axis is None else axis, keepdim or keepdims).eq(0)
+        return self.eq(0).sum(dim if axis is None else axis, keepdims if keepdim is False else keepdim).eq(0)
 
     @typed
     def allclose(self, other: Operand, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
@@ -240,13 +240,13 @@ class Reduced(Shaped):
         self, dim: Ints | None = None, keepdim: bool = False, *, axis: Ints | None = None, keepdims: bool = False
     ) -> Self:
         """Largest element, NaN if there is one; equal ones share the gradient. Raises ShapeError for nothing."""
-        return self._reduce(MAX, dim if axis is None else axis, keepdim or keepdims)
+        return self._reduce(MAX, dim if axis is None else axis, keepdims if keepdim is False else keepdim)
 
     def amin(
         self, dim: Ints | None = None, keepdim: bool = False, *, axis: Ints | None = None, keepdims: bool = False
     ) -> Self:
         """Smallest element, NaN if there is one; equal ones share the gradient. Raises ShapeError for nothing."""
-        return self._reduce(MIN, dim if axis is None else axis, keepdim or keepdims)
+        return self._reduce(MIN, dim if axis is None else axis, keepdims if keepdim is False else keepdim)
 
     @typed
     def argmax(self, dim: int | None = None, keepdim: bool = False) -> Self:
@@ -299,7 +299,7 @@ class Reduced(Shaped):
         tensor = dim if isinstance(dim, (Core, np.ndarray)) else other
         if tensor is not None:
             return self.maximum(tensor)
-        return self._extreme(MAX, ARGMAX, dim if axis is None else axis, keepdim or keepdims)
+        return self._extreme(MAX, ARGMAX, dim if axis is None else axis, keepdims if keepdim is False else keepdim)
 
     @overload
     def min(self) -> Self: ...
@@ -318,7 +318,7 @@ class Reduced(Shaped):
         tensor = dim if isinstance(dim, (Core, np.ndarray)) else other
         if tensor is not None:
             return self.minimum(tensor)
-        return self._extreme(MIN, ARGMIN, dim if axis is None else axis, keepdim or keepdims)
+        return self._extreme(MIN, ARGMIN, dim if axis is None else axis, keepdims if keepdim is False else keepdim)
 
     def _extreme(self, op: Op, arg: Op, dim: int | None, keepdim: bool) -> Any:
         keepdim = _flag(op.name, keepdim)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...errors import GraphError, TraceError, message
-from ...support.settings import number, typed
+from ...errors import DTypeError, GraphError, TraceError, message
+from ...support.settings import number, shown, typed
 from ...tensor import Tensor, no_grad
 from ...tensor.creation import zeros
 from ...tensor.door import listed_tensors
@@ -57,6 +57,8 @@ def clip_grads_with_norm_(
     """Scale all gradients by `max_norm` / `total_norm`, if that is below 1."""
     if not isinstance(max_norm, Tensor):
         number("clip_grads_with_norm_", "max_norm", max_norm, least=0, finite=False)
+    if not isinstance(total_norm, Tensor):
+        raise DTypeError(message("clip_grads_with_norm_", f"total_norm {shown(total_norm)}", "a tensor"))
     with no_grad():
         _scaled(_with_grad("clip_grads_with_norm_", parameters), max_norm, total_norm)
 

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 from ... import functional as F
 from ...errors import ConfigError, message
 from ...random import randn
-from ...support.settings import integer, number
+from ...support.settings import integer, number, shown
 from ...tensor import Tensor, no_grad
+from ...tensor.shape import normal_axis, whole
 from ..module import Module
 from ..parameter import Buffer, Parameter
 from .parametrizations import as_matrix, checked_weight, default_axis, norm_except
@@ -63,7 +64,7 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     The weight is computed whenever it is read. `parametrizations.weight_norm` is the newer form.
     """
     weight = checked_weight("weight_norm", module, name)
-    axis = None if dim == -1 else dim
+    axis = None if dim is None or whole("weight_norm", "dim", dim) == -1 else dim
     module.compute(name, _WeightNorm(name, axis))
     setattr(module, f"{name}_g", Parameter(norm_except(weight.detach(), axis)))
     setattr(module, f"{name}_v", Parameter(weight.detach().clone()))
@@ -78,7 +79,7 @@ def spectral_norm(
     The weight is computed whenever it is read. `parametrizations.spectral_norm` is the newer form.
     """
     weight = checked_weight("spectral_norm", module, name)
-    axis = default_axis(module) if dim is None else dim
+    axis = default_axis(module) if dim is None else normal_axis("spectral_norm", dim, weight.ndim)
     count = integer("spectral_norm", "n_power_iterations", n_power_iterations, least=1)
     rows, columns = as_matrix(weight.detach(), axis).shape
     module.compute(name, _SpectralNorm(name, count, number("spectral_norm", "eps", eps), axis))
@@ -90,9 +91,10 @@ def spectral_norm(
 
 def _plain(owner: str, module: M, name: str, kind: type, ends: tuple[str, ...]) -> M:
     """A module with a plain weight again."""
-    how = vars(module).get("_computed", {}).get(name)
+    how = vars(module).get("_computed", {}).get(name) if isinstance(module, Module) and isinstance(name, str) else None
     if not isinstance(how, kind):
-        raise ConfigError(message(owner, f"the name {name!r}", f"a weight with {owner.removeprefix('remove_')}"))
+        got = f"the name {shown(name)} of a {type(module).__name__}"
+        raise ConfigError(message(owner, got, f"a weight with {owner.removeprefix('remove_')}"))
     with no_grad():
         value = getattr(module, name).detach().clone()
     module.compute(name, None)
@@ -114,4 +116,6 @@ def remove_spectral_norm(module: M, name: str = "weight") -> M:
 
 def skip_init(module_cls: type[M], *args: Any, **kwargs: Any) -> M:
     """A module of a class, made as always: first values cost little here."""
+    if not isinstance(module_cls, type) or not issubclass(module_cls, Module):
+        raise ConfigError(message("skip_init", f"module_cls {shown(module_cls)}", "a class of modules"))
     return module_cls(*args, **kwargs)

@@ -13,7 +13,7 @@ import numpy as np
 from ...errors import ConfigError, DTypeError, ShapeError, message
 from ...graph.graph import DType
 from ...ops.rules import FLOAT32, FLOAT64, INT64
-from ...support.settings import integer, number
+from ...support.settings import integer, number, typed
 from ..contract import T
 from ..core import constant
 from ..generator import Generator, exponential, normal, uniform
@@ -24,6 +24,7 @@ _ROUNDS: Final = 24  # of which each is accepted at least 3 times in 4
 _WHOLE: Final = {FLOAT32: 2**24, FLOAT64: 2**53}  # up to these a float holds every integer
 
 
+@typed
 def bernoulli(self: T, p: Any = None, *, generator: Generator | None = None) -> T:
     """1 with probability x (or p), else 0, element by element. Raises ConfigError for what is no probability."""
     if p is None:
@@ -34,17 +35,20 @@ def bernoulli(self: T, p: Any = None, *, generator: Generator | None = None) -> 
     return (_beside(self, uniform(self.shape, chances.dtype, generator)) < chances).to(self.dtype)
 
 
+@typed
 def bernoulli_(self: T, p: Any = 0.5, *, generator: Generator | None = None) -> T:
     """1 with probability p (a number, or a tensor of them), else 0."""
     return self._write("bernoulli_", bernoulli(self, p, generator=generator))
 
 
+@typed
 def normal_(self: T, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> T:
     """Normal numbers of a mean and a standard deviation."""
     shift, scale = number("normal_", "mean", mean), number("normal_", "std", std, least=0)
     return _fill("normal_", self, normal(self.shape, _float("normal_", self), generator) * scale + shift)
 
 
+@typed
 def log_normal_(self: T, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> T:
     """Numbers whose logarithms are normal, of this mean and standard deviation."""
     shift, scale = number("log_normal_", "mean", mean), number("log_normal_", "std", std, above=0)
@@ -52,6 +56,7 @@ def log_normal_(self: T, mean: float = 1.0, std: float = 2.0, *, generator: Gene
     return _fill("log_normal_", self, (drawn * scale + shift).exp())
 
 
+@typed
 def uniform_(self: T, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None) -> T:
     """Uniform numbers in [from, to)."""
     low = number("uniform_", "from", from_)
@@ -59,12 +64,14 @@ def uniform_(self: T, from_: float = 0.0, to: float = 1.0, *, generator: Generat
     return _fill("uniform_", self, uniform(self.shape, _float("uniform_", self), generator) * width + low)
 
 
+@typed
 def exponential_(self: T, lambd: float = 1.0, *, generator: Generator | None = None) -> T:
     """Exponential numbers of the rate lambd, all above 0."""
     rate = number("exponential_", "lambd", lambd, above=0)
     return _fill("exponential_", self, exponential(self.shape, _float("exponential_", self), generator) / rate)
 
 
+@typed
 def cauchy_(self: T, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> T:
     """Numbers of the Cauchy distribution."""
     shift, scale = number("cauchy_", "median", median), number("cauchy_", "sigma", sigma, above=0)
@@ -72,6 +79,7 @@ def cauchy_(self: T, median: float = 0.0, sigma: float = 1.0, *, generator: Gene
     return _fill("cauchy_", self, ((u - 0.5) * math.pi).tan() * scale + shift)
 
 
+@typed
 def geometric_(self: T, p: float, *, generator: Generator | None = None) -> T:
     """How many trials it takes, 1 or more, until one of probability p succeeds."""
     chance = number("geometric_", "p", p, above=0, below=1)
@@ -80,6 +88,7 @@ def geometric_(self: T, p: float, *, generator: Generator | None = None) -> T:
     return _fill("geometric_", self, trials.to(self.dtype))
 
 
+@typed
 def random_(self: T, from_: int = 0, to: int | None = None, *, generator: Generator | None = None) -> T:
     """Integers in [from, to), of `random_(to)` in [0, to), of `random_()` in [0, the last that the dtype holds]."""
     low, high = (from_, to) if to is not None or from_ == 0 else (0, from_)
@@ -93,6 +102,7 @@ def random_(self: T, from_: int = 0, to: int | None = None, *, generator: Genera
     return _fill("random_", self, ((u * float(last - first)).floor().to(INT64) + first).to(self.dtype))
 
 
+@typed
 def multinomial(self: T, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> T:
     """`num_samples` indices for each row, drawn with probabilities that are proportional to its entries: (n,) gives
     (num_samples,), (rows, n) gives (rows, num_samples). Without replacement they differ, the first drawn first.
@@ -122,6 +132,7 @@ def multinomial(self: T, num_samples: int, replacement: bool = False, *, generat
     return _beside(self, constant(np.reshape(places, u.shape).astype(np.int64)))
 
 
+@typed
 def poisson(self: T, generator: Generator | None = None) -> T:
     """Counts of the Poisson distribution, whose rate is x, element by element.
 
@@ -151,6 +162,7 @@ def poisson(self: T, generator: Generator | None = None) -> T:
     return inverted.to(FLOAT64).where(rate <= 10, taken).to(own)
 
 
+@typed
 def standard_gamma(self: T, generator: Generator | None = None) -> T:
     """Numbers of the gamma distribution of the shape x and scale 1, by rejection: Marsaglia and Tsang, "A simple method
     for generating gamma variables", 2000, of which so many rounds are made that one of them is accepted.

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import ConfigError, DTypeError, IndexOutOfRange, ShapeError, message
 from ...ops.index import SCATTER_ADD
-from ...support.settings import integer, typed
+from ...support.settings import integer, number, shown, typed
 from ..contract import T
 from ..core import Core, constant
 from ..operators import Operand
@@ -192,6 +192,13 @@ def histc(self: T, bins: int = 100, min: float = 0, max: float = 0) -> T:
     return inside.cast(x.dtype).apply(SCATTER_ADD, place, axis=0, shape=(bins,))
 
 
+def _ends(name: str, given: Any) -> tuple[float, float]:
+    """The two numbers of a range."""
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        raise ConfigError(message(name, f"range {shown(given)}", "two numbers"))
+    return number(name, "range", given[0]), number(name, "range", given[1])
+
+
 @typed
 def histogram(
     self: T, bins: Any, *, range: Any = None, weight: Operand | None = None, density: bool = False
@@ -210,7 +217,7 @@ def histogram(
     else:
         count = integer("histogram", "bins", bins, least=1)
         array = np.asarray(x._value("histogram")) if range is None and x.numel() else np.arange(2.0)
-        low, high = (array.min(), array.max()) if range is None else (float(range[0]), float(range[1]))
+        low, high = (array.min(), array.max()) if range is None else _ends("histogram", range)
         if not (math.isfinite(low) and math.isfinite(high)) or low > high:
             raise ConfigError(message("histogram", f"a range from {low} to {high}", "finite numbers, in order"))
         low, high = (low - 0.5, high + 0.5) if low == high else (low, high)

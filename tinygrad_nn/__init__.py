@@ -84,9 +84,7 @@ if _TYPE_CHECKING:
     from .recompute import checkpoint as checkpoint
     from .serialize import load as load
     from .serialize import save as save
-    from .tensor.composed.gamma import digamma as digamma
-    from .tensor.composed.gamma import lgamma as lgamma
-    from .tensor.composed.gamma import mvlgamma as mvlgamma
+    from .tensor.composed.gamma import *  # noqa: F403
     from .tensor.composed.ordering import *  # noqa: F403
     from .tensor.composed.placing import *  # noqa: F403
     from .tensor.composed.scanning import *  # noqa: F403
@@ -215,7 +213,7 @@ if _TYPE_CHECKING:
     from .tensor.functions import numel as numel
     from .tensor.functions import outer as outer
     from .tensor.functions import permute as permute
-    from .tensor.functions import polygamma as polygamma
+    from .tensor.functions import polygamma as polygamma  # type: ignore[assignment]
     from .tensor.functions import pow as pow
     from .tensor.functions import prod as prod
     from .tensor.functions import ravel as ravel

@@ -18,7 +18,7 @@ from tinygrad_nn.support.settings import Names
 OF_ALL = {"layout", "memory_format", "pin_memory", "device", "generator", "dtype", "requires_grad", "out"}
 NOT_HERE = {  # what PyTorch's list of overrides says beyond what is documented, or what a dense CPU tensor has not
     "logsumexp": {"names"}, "topk": {"descending"}, "where": {"x"}, "relu": {"inplace"}, "bmm": {"out_dtype"},
-    "mm": {"out_dtype"}, "swapaxes": {"dim0", "dim1"}, "gather": {"sparse_grad"}, "isin": {"e", "te"},
+    "mm": {"out_dtype"}, "gather": {"sparse_grad"}, "isin": {"e", "te"},
     "histogram": {"min", "max"}, "searchsorted": {"input"}, "index_reduce": {"include_input"},
 }  # fmt: skip
 

@@ -39,6 +39,7 @@ from .activation import Tanhshrink as Tanhshrink
 from .activation import Threshold as Threshold
 from .container import ModuleDict as ModuleDict
 from .container import ModuleList as ModuleList
+from .container import ParameterDict as ParameterDict
 from .container import ParameterList as ParameterList
 from .container import Sequential as Sequential
 from .convolution import Conv1d as Conv1d

@@ -243,16 +243,15 @@ tensordot = contraction(Tensor.tensordot)
 
 if TYPE_CHECKING:  # PyTorch's second names
     arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh = acos, acosh, asin, asinh, atan, atan2, atanh
-    divide, fix, ger, multiply, negative, subtract = div, trunc, outer, mul, neg, sub
+    divide, fix, multiply, negative, subtract = div, trunc, mul, neg, sub
     greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
-    moveaxis, swapdims = movedim, transpose
 
 
 def __getattr__(name: str) -> Any:
     if name in ALIASES:
         value = globals()[ALIASES[name]]
     elif name in FUNCTIONS:
-        value = function(loaded(name))
+        value = (contraction if FUNCTIONS[name] == "matrices" else function)(loaded(name))
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

@@ -41,6 +41,7 @@ BY_NAME: dict[str, Any] = {
     "targets": np.array([0, 1, 1, 0, 1, 1]),
     "fraction": 0.1, "fill_value": 2.0,
 }  # fmt: skip
+POOLS = ("Max", "Avg", "AdaptiveMax", "AdaptiveAvg")
 SQUARE, BITS = part(4, 4), np.array([3, 5, 6])
 CALLS: dict[str, tuple[Any, ...]] = {
     "prelu": (X, part(3)),
@@ -59,6 +60,20 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "one_hot": (INTS, 3),
     **dict.fromkeys(("max_pool1d", "avg_pool1d", "adaptive_max_pool1d", "adaptive_avg_pool1d"), (part(2, 3, 7), 2)),
     **dict.fromkeys(("max_pool2d", "avg_pool2d", "adaptive_max_pool2d", "adaptive_avg_pool2d"), (part(3, 7, 5), 2)),
+    "conv_transpose3d": (part(2, 3, 4, 3), part(2, 4, 2, 2, 2), part(4)),
+    **dict.fromkeys(("max_pool3d", "avg_pool3d", "adaptive_max_pool3d", "adaptive_avg_pool3d"), (part(3, 5, 4, 3), 2)),
+    **{f"lp_pool{rank}d": (part(*(2, 3, 5, 4, 2)[: rank + 2]), 2.0, 2) for rank in (1, 2, 3)},
+    **{
+        f"max_unpool{rank}d": (part(2, *(2,) * rank), np.arange(2**rank)[None].repeat(2, 0).reshape(2, *(2,) * rank), 2)
+        for rank in (1, 2, 3)
+    },
+    "interpolate": (part(1, 2, 5), 3),
+    **dict.fromkeys(("upsample", "upsample_nearest"), (part(1, 2, 5), 3)),
+    "upsample_bilinear": (part(1, 2, 5, 4), 3),
+    "grid_sample": (part(1, 2, 5, 4), part(1, 3, 2, 2)),
+    "affine_grid": (part(2, 2, 3), (2, 1, 4, 3)),
+    "ctc_loss": (part(4, 1, 3), np.array([[1, 2]]), [4], [2]),
+    "embedding_bag": (INTS, part(3, 2), np.array([0, 2])),
     "layer_norm": (X, (3,), part(3), part(3)),
     "group_norm": (part(2, 6, 4), 3, part(6), part(6)),
     "instance_norm": (part(2, 3, 4), part(3), part(3), part(3), part(3)),
@@ -107,6 +122,31 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "index_select": (X, 0, INTS),
     "index_add": (X, 0, INTS, part(4, 3)),
     "take_along_dim": (X, INTS.reshape(4, 1), 1),
+    "addbmm": (part(4, 2), part(2, 4, 3), part(2, 3, 2)),
+    "baddbmm": (part(2, 4, 2), part(2, 4, 3), part(2, 3, 2)),
+    "addr": (X, part(4), part(3)),
+    "cdist": (X, part(2, 3)),
+    "cross": (X, part(4, 3), 1),
+    "ger": (part(3), part(2)),
+    "vdot": (part(3), part(3)),
+    "dsplit": (part(2, 3, 4), 2),
+    "hsplit": (X, 3),
+    **dict.fromkeys(("tensor_split", "repeat_interleave", "vsplit", "unsafe_split", "unsafe_chunk"), (X, 2)),
+    "kron": (X, part(2, 2)),
+    **dict.fromkeys(("moveaxis", "swapdims"), (X, 0, 1)),
+    "narrow_copy": (X, 0, 1, 2),
+    "reshape_as": (X, part(3, 4)),
+    "split_with_sizes": (X, (1, 3)),
+    "diagonal_scatter": (X, part(3)),
+    "index_copy": (X, 0, INTS, part(4, 3)),
+    "index_fill": (X, 0, INTS, 0.5),
+    "index_put": (X, (INTS,), part(4, 3)),
+    "index_reduce": (X, 0, INTS, part(4, 3), "mean"),
+    "masked_scatter": (X, X > 0.5, part(12)),
+    "put": (X, INTS, part(4)),
+    "scatter_reduce": (X, 1, INTS.reshape(4, 1), part(4, 1), "mean"),
+    "select_scatter": (X, part(3), 0, 1),
+    "slice_scatter": (X, part(4, 3)),
     "matmul": (X, part(3, 2)),
     "mm": (X, part(3, 2)),
     "bmm": (part(2, 4, 3), part(2, 3, 2)),
@@ -124,7 +164,10 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "rand_like": (X,),
     "bernoulli": (X,),
 }
-PRODUCTS = frozenset(("matmul", "mm", "bmm", "mv", "dot", "inner", "outer", "addmm", "addmv", "tensordot"))
+PRODUCTS = frozenset(
+    ("matmul", "mm", "bmm", "mv", "dot", "inner", "outer", "addmm", "addmv", "tensordot", "addbmm", "baddbmm", "addr",
+     "cdist", "ger", "vdot")
+)  # fmt: skip
 NO_DATA: dict[str, tuple[Any, str]] = {
     "text": ("text", "<U4"),
     "a dict": ({"a": 1}, "dict"),
@@ -195,8 +238,10 @@ def public(module: Any) -> dict[str, Callable[..., Any]]:
     return {name: one for name, one in found.items() if one.__module__.startswith("tinygrad_nn")}
 
 
-DRAWN = "tinygrad_nn.functional.dropout"  # random: no two calls agree
-FUNCTIONAL = {name: Call(name, one) for name, one in public(F).items() if one.__module__ != DRAWN and name[-1] != "_"}
+DRAWN = ("tinygrad_nn.functional.dropout", "tinygrad_nn.tensor.composed.drawing")  # random: no two calls agree
+FUNCTIONAL = {
+    name: Call(name, one) for name, one in public(F).items() if one.__module__ not in DRAWN and name[-1] != "_"
+}
 LIKE = {
     one.__name__: Call(one.__name__, one)
     for one in (tg.zeros_like, tg.ones_like, tg.full_like, masked_mean, unpad_sequence)
@@ -204,7 +249,7 @@ LIKE = {
 TOP = {
     name: Call(name, one)
     for name, one in public(functions).items()
-    if getattr(tg, name, None) is one and name not in ("max", "min")
+    if getattr(tg, name, None) is one and name not in ("max", "min") and one.__module__ not in DRAWN
 }
 OWN = ("apply", "assign", "type_as", "cat_with", "backward", "seed", "product", "factor", "promoted", "point_at")
 METHODS = {
@@ -212,6 +257,7 @@ METHODS = {
     for name, one in inspect.getmembers(tg.Tensor, inspect.isfunction)
     if not name.startswith("_")
     and name not in OWN
+    and one.__module__ not in DRAWN
     and any(is_tensor(p) for p in list(inspect.signature(one).parameters.values())[1:])
 }
 
@@ -323,11 +369,22 @@ def test_what_is_no_second_operand(name: str, kind: str) -> None:
 
 # ---- layers ---------------------------------------------------------------------------------------------------------
 
-POOLS = ("Max", "Avg", "AdaptiveMax", "AdaptiveAvg")
 SETTINGS: dict[str, tuple[Any, ...]] = {
     "Linear": (3, 2),
     "Bilinear": (3, 2, 5),
     **dict.fromkeys(("Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d"), (3, 4, 2)),
+    "ConvTranspose3d": (3, 4, 2),
+    **{f"Lazy{kind}{rank}d": (4, 2) for kind in ("Conv", "ConvTranspose") for rank in (1, 2, 3)},
+    "LazyLinear": (2,),
+    **{f"{kind}Pad{rank}d": (1,) for kind in ("Circular", "Reflection", "Replication", "Zero") for rank in (1, 2, 3)},
+    **{f"ConstantPad{rank}d": (1, 0.5) for rank in (1, 2, 3)},
+    **dict.fromkeys(("PixelShuffle", "PixelUnshuffle"), (2,)),
+    "ChannelShuffle": (3,),
+    "EmbeddingBag": (3, 2),
+    **dict.fromkeys(("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d"), (3,)),
+    **{f"{kind}Pool3d": (2,) for kind in POOLS},
+    **{f"MaxUnpool{rank}d": (2,) for rank in (1, 2, 3)},
+    **{f"LPPool{rank}d": (2.0, 2) for rank in (1, 2, 3)},
     "Unfold": (2,),
     "Fold": ((5, 4), 2),
     "Embedding": (3, 2),
@@ -356,9 +413,30 @@ INPUTS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("Conv2d", "ConvTranspose2d", "Unfold"), (part(3, 5, 4),)),
     "Conv3d": (part(3, 4, 3, 3),),
     "Fold": (part(8, 12),),
-    **dict.fromkeys(("BatchNorm2d", "InstanceNorm2d"), (part(2, 3, 5, 4),)),
-    **dict.fromkeys(("BatchNorm3d", "InstanceNorm3d"), (part(2, 3, 5, 4, 2),)),
-    "InstanceNorm1d": (part(2, 3, 4),),
+    **{
+        f"{lazy}{kind}{rank}d": (part(*(2, 3, 5, 4, 2)[: rank + 2]),)
+        for kind in ("BatchNorm", "InstanceNorm", "Conv", "ConvTranspose") for rank in (1, 2, 3)
+        for lazy in ("", "Lazy")
+    },
+    **{
+        f"{kind}Pad{rank}d": (part(*(2, 3, 5, 4, 2)[: rank + 2]),)
+        for kind in ("Circular", "Constant", "Reflection", "Replication", "Zero") for rank in (1, 2, 3)
+    },
+    **{f"{kind}Pool3d": (part(3, 5, 4, 3),) for kind in (*POOLS, "LP")},
+    **{f"LPPool{rank}d": (part(*(2, 3, 5, 4)[: rank + 2]),) for rank in (1, 2)},
+    **{
+        f"MaxUnpool{rank}d": (part(2, *(2,) * rank), np.arange(2**rank)[None].repeat(2, 0).reshape(2, *(2,) * rank))
+        for rank in (1, 2, 3)
+    },
+    "PixelShuffle": (part(4, 3, 2),),
+    "PixelUnshuffle": (part(3, 4, 2),),
+    "ChannelShuffle": (part(2, 6, 4),),
+    "EmbeddingBag": (np.array([[0, 2], [1, 1]]),),
+    **dict.fromkeys(("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d"), (part(1, 2, 5, 4),)),
+    "CTCLoss": (part(4, 1, 3), np.array([[1, 2]]), np.array([4]), np.array([2])),
+    "Dropout1d": (part(2, 3, 4),),
+    "Dropout2d": (part(2, 3, 4),),
+    "Dropout3d": (part(2, 3, 4, 2),),
     **dict.fromkeys(("GroupNorm", "LocalResponseNorm"), (part(2, 6, 4),)),
     "MultiheadAttention": (part(3, 2, 4), part(3, 2, 4), part(3, 2, 4)),
     **dict.fromkeys(("TransformerEncoderLayer", "TransformerEncoder"), (part(3, 2, 4),)),

@@ -638,9 +638,14 @@ def test_backward_through_a_call() -> None:
     assert not f(X).requires_grad
     with pytest.raises(GraphError, match="depends on nothing that requires grad"):
         f(X).sum().backward()
-    cube = tg.jit(lambda x: (x**3).sum())
-    with pytest.raises(GraphError, match=r"a gradient through the call of a compiled function.*tg.jit\(tg.grad\(f\)\)"):
+    cube = tg.jit(lambda x: (x**3).sum() * p.sum())
+    x = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    cube(x).backward()
+    assert (x.grad.tolist(), p.grad.item()) == ([3, 12, 27], 36)
+    with pytest.raises(GraphError, match=r"a gradient through the call of a compiled.*tg.jit\(tg.grad\(f\)\)"):
         tg.grad(cube)(X)
+    with tg.no_grad():
+        assert not cube(tg.ones(3, requires_grad=True)).requires_grad
 
 
 def test_gradient_on_an_argument() -> None:

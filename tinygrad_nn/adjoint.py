@@ -32,6 +32,7 @@ from .ops.scan import (
     start_of,
 )
 from .ops.source import INPUT
+from .support.extras import require
 from .tensor import Tensor, enable_grad
 from .tensor.core import mode, tracing
 from .tensor.symbolic import Symbolic
@@ -273,8 +274,11 @@ def _passes_sums(node: Node) -> bool:
 
 
 def _sum_of_products(node: Node, stacked: Mapping[Node, Tensor]) -> Tensor:
-    """The sum of x_t @ y_t; compiled, it is one product along the steps and the inner axis together."""
+    """The sum of x_t @ y_t: one product along the steps and the inner axis together, as compiled code makes of all."""
     x, y = (stacked[operand] for operand in node.inputs)
+    if node.attrs["tx"] and not node.attrs["ty"] and x.ndim == 3:  # both have the steps before the inner axis
+        rows = x.shape[0] * x.shape[1]
+        return x.reshape((rows, x.shape[2])).apply(MATMUL, y.reshape((rows, y.shape[2])), **node.attrs)
     return x.apply(MATMUL, y, **node.attrs).apply(SUM, axis=(0,), keepdims=False)
 
 
@@ -415,7 +419,23 @@ def _cotangents(
 
 _LEFT: Final = ("output", "began")  # stacks that are made of what the scan left
 
-SCAN: Final = Op("scan", "control", scan_shape, scan_dtype, run_steps, _cotangents, follows=scan_follows)
+CALLS: Final = 150  # of NumPy functions, from which on a loop is worth the compilation of its step
+
+
+def eager_steps(*operands: Any, body: Graph, length: int, **attrs: Any) -> Any:
+    """The loop in eager code: a long one with its step compiled, where there is a compiler.
+
+    Which of the two depends on shapes alone, so that a program always computes the same.
+    """
+    if length * len(body.nodes) < CALLS:
+        return run_steps(*operands, body=body, length=length, **attrs)
+    compiled = require("tinygrad_nn.compiler.run.loop")  # which stands above, and wants an optional package
+    return compiled.run_steps(*operands, body=body, length=length, **attrs)
+
+
+SCAN: Final = Op(
+    "scan", "control", scan_shape, scan_dtype, run_steps, _cotangents, follows=scan_follows, faster=eager_steps
+)
 
 
 def bound(operands: Sequence[Any], body: Body, length: int, carries: int, xs: int, reverse: bool) -> Any:

@@ -14,7 +14,7 @@ from tinygrad_nn import executor, nn, optim
 from tinygrad_nn import functional as F
 from tinygrad_nn.compiler import interp
 from tinygrad_nn.compiler.loopir.ir import Kernel, expressions
-from tinygrad_nn.compiler.lower.fusion import STORE, Choice, Plan, plan
+from tinygrad_nn.compiler.lower.fusion import FAR, LOAD, STORE, Choice, Plan, plan
 from tinygrad_nn.compiler.lower.lower import lower
 from tinygrad_nn.compiler.schedule.schedule import schedule
 from tinygrad_nn.config import config
@@ -49,7 +49,7 @@ def mask_of_step(inputs: int) -> tuple[bool, str]:
 
 
 def test_a_mask_that_many_read_is_stored() -> None:
-    assert mask_of_step(200) == (True, "read 201 times, 28.5 operations instead of 153")
+    assert mask_of_step(200) == (True, "read 201 times, 28 operations instead of 153")
     assert mask_of_step(16)[0]
 
 
@@ -57,10 +57,25 @@ def test_in_place_of_a_product_a_store_costs_nothing() -> None:
     x, w, b = tg.ones(30, 4), tg.ones(4, 8), tg.ones(8)
     _, made = planned(lambda x, w, b: ((x @ w + b) * 2, (x @ w + b) - 1, (x @ w + b) * 3), x, w, b)
     (chosen,) = made.choices.values()
-    assert (chosen.store, chosen.is_stored) == (0, True)
+    assert (chosen.store, chosen.is_stored) == (-LOAD, True)  # and the product is not loaded
     _, made = planned(lambda x, b: ((x + b) * 2, (x + b) - 1, (x + b) * 3), tg.ones(30, 8), b)
     (chosen,) = made.choices.values()
     assert (chosen.store, chosen.is_stored) == (STORE, False)
+
+
+def test_in_place_of_a_product_is_stored_what_is_too_large_for_the_cache() -> None:
+    args = map(tg.zeros, ((4096, 8), (8, 64), (64,)))
+    _, made = planned(lambda x, w, b: ((x @ w + b).relu(), (x @ w + b) * 2), *args)
+    (chosen,) = [choice for node, choice in made.choices.items() if node.op.name == "add"]
+    assert chosen.far == FAR
+    assert chosen.is_stored
+
+
+def test_a_row_that_is_broadcast_is_not_loaded_from_far() -> None:
+    function = lambda x, w, b: [((x @ w) * b).exp(), ((x @ w) * b).tanh()]  # noqa: E731
+    _, made = planned(function, tg.ones(4096, 8), tg.ones(8, 64), tg.ones(64))
+    (chosen,) = [choice for node, choice in made.choices.items() if node.op.name == "mul"]
+    assert FAR < chosen.loads <= FAR + 2 * LOAD
 
 
 def test_what_is_one_operand_twice_is_read_once() -> None:

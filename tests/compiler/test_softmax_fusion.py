@@ -78,3 +78,24 @@ def test_what_an_iteration_takes_from_another_one_keeps_kernels_apart() -> None:
     graph = traced(turned, x)
     assert not any({"exp", "flip"} <= {*kernel.sources} for kernel in kernels(graph))
     assert check(graph, [x]).problems == ()
+
+
+def test_parts_that_lie_side_by_side_are_stored_by_one_kernel() -> None:
+    x, y = (RNG.normal(size=(6, 32)).astype(np.float32) for _ in range(2))
+    parts = lambda x, y: tg.cat([x * y, x - y, (x * y).exp()], 1)  # noqa: E731
+    graph = traced(parts, x, y)
+    assert len(kernels(graph)) == 1
+    assert check(graph, [x, y]).problems == ()
+
+
+def test_parts_that_overlap_keep_kernels_apart() -> None:
+    """A part is read beyond its end: those iterations would come too early."""
+    x = RNG.normal(size=(6, 32)).astype(np.float32)
+
+    def shifted(x: Any) -> Any:
+        both = tg.cat([x.exp(), x * 2.0], 1)
+        return both, both[:, 16:48] + x
+
+    graph = traced(shifted, x)
+    assert len(kernels(graph)) == 2
+    assert check(graph, [x]).problems == ()

@@ -67,6 +67,16 @@ def two(x: Any, u: Any, w: Any) -> Any:
     return ((h / (h * h).sum((0, 1))).transpose(1, 2) @ x).sum(0)
 
 
+def rows(x: Any, u: Any, w: Any) -> Any:
+    """What each step leaves is summed over its rows too, as the gradient of a bias is."""
+    return states(x, u, w).sum((0, 1))
+
+
+def first_axis(x: Any, u: Any, w: Any) -> Any:
+    """A sum over the steps alone stores no more often than it has to."""
+    return states(x, u, w).sum(0)
+
+
 def traced(function: Callable[..., Any]) -> Graph:
     leaves, tree = flatten((tuple(VALUES), {}))
     return trace(function, tree, leaves, [True] * len(leaves)).graph
@@ -79,7 +89,10 @@ def repeats(graph: Graph) -> int:
 
 @pytest.mark.parametrize(
     ("function", "joined", "apart"),
-    [(gradients(False), 2, 4), (gradients(True), 2, 4), (same, 1, 2), (backwards, 1, 2), (others, 2, 2), (two, 2, 2)],
+    [
+        *((gradients(False), 2, 4), (gradients(True), 2, 4), (same, 1, 2), (backwards, 1, 2), (rows, 1, 2)),
+        *((others, 2, 2), (two, 2, 2), (first_axis, 1, 1)),
+    ],
 )
 def test_loops_over_the_same_steps(
     function: Callable[..., Any], joined: int, apart: int, monkeypatch: pytest.MonkeyPatch

@@ -192,6 +192,45 @@ def test_less_of_this_machine(width: int, fma: bool) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-15)
 
 
+LOOP = """
+define void @f(ptr %x, ptr %y, i64 %n) {
+entry:
+  br label %head
+head:
+  %i = phi i64 [ 0, %entry ], [ %next, %head ]
+  %far = mul i64 %i, 100
+  %from = getelementptr double, ptr %x, i64 %far
+  %value = load double, ptr %from
+  %to = getelementptr double, ptr %y, i64 %i
+  store double %value, ptr %to
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %n
+  br i1 %more, label %head, label %exit
+exit:
+  ret void
+}
+"""
+
+
+def test_the_rest_of_the_process_emits_code_as_before() -> None:
+    """A pass that our code has no use for is turned off while that is emitted, and no longer, even where that fails."""
+    target = native.host()
+
+    def theirs() -> bytes:
+        module, machine = binding.parse_assembly(LOOP), native._machine(target)
+        module.triple, module.data_layout = machine.triple, str(machine.target_data)
+        code: bytes = machine.emit_object(module)
+        return code
+
+    before = theirs()
+    ours = native._emitted(LOOP, target)
+    assert (ours == before) is not target.triple.startswith("x86")
+    assert theirs() == before
+    with pytest.raises(GraphError):
+        native._emitted(LOOP + "no more", target)
+    assert theirs() == before
+
+
 @pytest.fixture
 def asked_for(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A value of TGNN_CPU, for as long as the test runs."""

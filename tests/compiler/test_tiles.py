@@ -12,6 +12,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn import Tensor
+from tinygrad_nn import functional as F
 from tinygrad_nn.compiler.codegen import native
 from tinygrad_nn.compiler.driver import Compilation
 from tinygrad_nn.compiler.loopir.ir import Assign, Kernel
@@ -117,6 +118,19 @@ def test_accumulators_fill_the_registers_but_no_more(width: int, registers: int,
 def test_a_wide_vector_axis_is_left_for_few_rows() -> None:
     assert tile_of(64, 32, (4, 64), (64, 256)).wide == 4
     assert tile_of(64, 32, (256, 64), (64, 16)).wide == 1
+
+
+def test_a_sum_over_pictures_has_its_lanes_along_them() -> None:
+    """The gradient of few and small filters: lanes along a filter would be nearly empty."""
+
+    def gradient(x: tg.Tensor, w: tg.Tensor) -> tg.Tensor:
+        return tg.grad(lambda w: (F.conv2d(x, w) ** 2).sum())(w)
+
+    stages = compiled(gradient, arrays((8, 1, 28, 28), (6, 1, 5, 5), dtype="float32"))
+    *_, kernel = folds(stages.schedule.program.kernels)
+    assert kernel.vector is not None
+    assert kernel.vector.extent == 24
+    assert len(kernel.jam) == 2
 
 
 def test_a_small_product_is_not_tiled() -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
+from tinygrad_nn import functional as F
+from tinygrad_nn import nn, optim
 from tinygrad_nn.compiler.expand.expand import expand
 from tinygrad_nn.compiler.loopir.program import Program, Repeat, spans
 from tinygrad_nn.compiler.simulate import simulate
@@ -84,3 +86,32 @@ def test_the_program_with_copies_means_the_same() -> None:
     assert any(isinstance(region, Repeat) for region in schedule.program.regions) or places(schedule.program)
     outputs, _ = simulate(expand(schedule), args)
     np.testing.assert_allclose(outputs[0], forward_and_back(*map(tg.tensor, args)).numpy(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [(512,), (8, 64)])
+@pytest.mark.parametrize("widths", [(128, 512, 128), (256, 1024, 256)])
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.GELU])
+def test_activations_are_not_scattered_where_weights_may_be_copied(
+    widths: tuple[int, ...], rows: tuple[int, ...], activation: Callable[[], nn.Module]
+) -> None:
+    before, hidden, after = widths
+    model = nn.Sequential(nn.Linear(before, hidden), activation(), nn.Linear(hidden, after))
+    opt = optim.SGD(model.parameters(), lr=1e-3)
+
+    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+        opt.zero_grad()
+        loss = F.mse_loss(model(x), y)
+        loss.backward()
+        opt.step()
+        return loss
+
+    args = tg.zeros(*rows, before), tg.zeros(*rows, after)
+    schedule = tg.jit(step).entry(args, {}).compiled.stages.schedule
+    stored = 0
+    for kernel in schedule.program.kernels:
+        for access, is_written, _ in kernel.accesses:
+            if is_written and kernel.vector and access.buffer.shape == (*rows, hidden):
+                (axis,) = [k for k, index in enumerate(access.index) if index.coefficient(kernel.vector)]  # type: ignore[union-attr]
+                assert schedule.layouts[access.buffer].inner == axis, kernel.name
+                stored += 1
+    assert stored

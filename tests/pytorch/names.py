@@ -2,7 +2,7 @@
 
     python -m tests.pytorch.names                 # every finding that has no reason in `reasons.py`
     python -m tests.pytorch.names torch.Tensor    # those of areas whose name begins so
-    python -m tests.pytorch.names --pending       # write pending.txt anew
+    python -m tests.pytorch.names --write         # write pending.txt and docs/from_pytorch.md anew
 
 An area is a module or a class. Its names are the functions and classes that PyTorch documents there; the arguments of
 one are read from its signature where Python knows it, and from the first lines of its documentation where not. A name
@@ -32,6 +32,7 @@ from tests.pytorch import reasons
 
 torch = pytest.importorskip("torch")
 
+PAGE: Final = Path(__file__).parents[2] / "docs" / "from_pytorch.md"
 PENDING: Final = Path(__file__).with_name("pending.txt")  # what is to come: no finding that is not in it may appear
 EMPTY: Final = inspect.Parameter.empty
 _AREAS: Final = """
@@ -247,15 +248,40 @@ def reason(finding: Finding) -> str:
     return next((why for pattern, why in reasons.PATTERNS.items() if re.fullmatch(pattern, finding.name)), "")
 
 
+def page() -> str:
+    """The page "from PyTorch": what `reasons.py` says, with the names that each reason stands for; what is to come."""
+    absent: dict[str, dict[str, list[str]]] = {}
+    otherwise = []
+    for one, why in sorted(differences()):
+        if why and one.what == "is missing" and not one.argument:
+            absent.setdefault(why, {}).setdefault(one.area, []).append(one.name)
+        elif why and one.argument not in reasons.ARGUMENTS:
+            otherwise.append(f"- `{one.area}.{one.name}`: `{one.argument}` {one.what}; {why}")
+    lines = [reasons.HEAD.strip(), "", "## What means something else", "", reasons.MEANS.strip()]
+    lines += ["", "## Arguments that nothing takes", ""]
+    lines += [f"- `{name}`: {why}" for name, why in reasons.ARGUMENTS.items()]
+    lines += ["", "## Defaults", "", *dict.fromkeys(otherwise), "", "## Names that are not there", ""]
+    for why, areas in sorted(absent.items()):
+        shown = "; ".join(f"{area}: {', '.join(f'`{name}`' for name in names)}" for area, names in areas.items())
+        lines.append(f"- **{why[0].upper()}{why[1:]}.** {shown}")
+    pending = PENDING.read_text(encoding="utf-8").split("\n")
+    coming = [
+        line.removesuffix(": is missing") for line in pending if line.endswith(": is missing") and "(" not in line
+    ]
+    lines += ["", "## Names that are not there yet", "", ", ".join(f"`{name}`" for name in coming) or "None."]
+    return "\n".join(lines) + "\n"
+
+
 def main(arguments: list[str]) -> None:
     """Print what has no reason, or write the page."""
     parser = argparse.ArgumentParser(prog="python -m tests.pytorch.names")
     parser.add_argument("areas", nargs="*", help="areas, or names in them: torch.Tensor, torch.nn.Linear")
-    parser.add_argument("--pending", action="store_true", help=f"write {PENDING.name}")
+    parser.add_argument("--write", action="store_true", help=f"write {PENDING.name} and {PAGE.name} anew")
     given = parser.parse_args(arguments)
     open_ones = [str(one) for one, why in differences() if not why]
-    if given.pending:
-        PENDING.write_text("\n".join(open_ones) + "\n", encoding="utf-8")
+    if given.write:
+        PENDING.write_text("".join(f"{one}\n" for one in open_ones), encoding="utf-8")
+        PAGE.write_text(page(), encoding="utf-8")
     shown = [one for one in open_ones if not given.areas or one.startswith(tuple(given.areas))]
     print(*shown, f"{len(shown)} findings without a reason", sep="\n")
 

@@ -7,6 +7,48 @@ from __future__ import annotations
 
 from typing import Final
 
+HEAD: Final = """
+# From PyTorch
+
+    import tinygrad_nn.torch as torch
+    import tinygrad_nn.torch.nn as nn
+    import tinygrad_nn.torch.nn.functional as F
+    from tinygrad_nn.torch.utils.data import DataLoader
+
+A script for PyTorch runs when its imports are changed so, and one more line, `step = torch.compile(step)`, makes a
+native function of its training step: forward, backward and optimizer. Every module of the package has the names of its
+counterpart; what is natural is that of `tinygrad_nn` itself (`torch.nn.Linear is tg.nn.Linear`).
+
+This page lists what differs. It is written by `python -m tests.pytorch.names --write` from a comparison of PyTorch's
+public names and arguments with ours, and a test holds it to that. Names that are not in it are there, with PyTorch's
+arguments.
+"""
+
+MEANS: Final = """
+- **Devices.** There is one, the CPU. `device=`, `.to(device)` and `map_location=` take it; any other device is an
+  error that says so, and `torch.cuda.is_available()` is False.
+- **Dtypes.** There are five: `float32`, `float64`, `int32`, `int64`, `bool`. `float16` and `bfloat16` are other names
+  of `float32`, `uint8`, `int8` and `int16` of `int32`: nothing is rounded, nothing overflows early. Masks are `bool`;
+  what was a mask of `uint8` is an index.
+- **Mixed precision.** `torch.autocast` and `GradScaler` change nothing: numbers keep their precision, the scale is 1.
+- **`torch.compile(f)`** is `tg.jit(f)`: the whole function, with the gradients and the steps of optimizers in it,
+  becomes one native function. What cannot be compiled is an error that names the line, instead of a fall back to
+  Python. A module alone is compiled where no gradient flows through it; put the step into a function, which is much
+  faster.
+- **`torch.jit.script` and `torch.jit.trace`** compile as `torch.compile` does.
+- **Random numbers** are those of a counter-based generator, the same eager and compiled: of a seed they are other
+  numbers than PyTorch's, of the same distributions.
+- **`torch.empty`** is zeros, so that no run depends on what memory held before.
+- **Shapes** are tuples: `x.shape == (2, 3)`, `x.shape[0]`; `x.numel()` instead of `x.shape.numel()`.
+- **`x.numpy()`** cannot be written to; `x.numpy().copy()` can. `torch.from_numpy` of a smaller dtype is a copy.
+- **Losses** whose input and target have different shapes are an error, where PyTorch warns and broadcasts.
+- **`torch.save`** writes the format of `tg.save`, which carries no code, under any name; whole modules are pickled,
+  and read with `weights_only=False` alone. Files of PyTorch itself are read by neither.
+- **`inference_mode`** is `no_grad`. `channels_last` and other memory formats mean nothing.
+- **Errors** are ours: classes of `tinygrad_nn.errors`, which are also the Python classes that PyTorch raises most
+  often there (`ValueError`, `TypeError`, `IndexError`, `RuntimeError`).
+"""
+
 ARGUMENTS: Final = {
     "out": "results are new tensors",
     "layout": "tensors are dense",

@@ -14,6 +14,11 @@ def test_every_difference_has_a_reason_or_is_to_come() -> None:
     assert [str(one) for one, why in names.differences() if not why and str(one) not in pending] == []
 
 
+def test_the_page_is_that_of_the_code() -> None:
+    """If this fails: python -m tests.pytorch.names --write."""
+    assert names.PAGE.read_text(encoding="utf-8") == names.page()
+
+
 def test_many_names_are_compared() -> None:
     found = {area: names.public(area) for area in names.AREAS if not area.startswith(("torch.utils", "torch.dist"))}
     assert len(found["torch"]) > 400

@@ -63,8 +63,8 @@ UNARY: dict[str, Callable[[Any, Any], Any]] = {
     "to": lambda lib, x: x.to(lib.tensor(1.0)),
 }  # fmt: skip
 
-# Where PyTorch refuses and we do not: `1 - mask`, frac of integers; or has a quirk: square of a mask is int64.
-BEYOND_TORCH = {("1 - x", np.bool_), ("square", np.bool_), ("frac", np.int32), ("frac", np.int64)}
+# Where PyTorch refuses and we do not: `1 - mask`, frac of integers.
+BEYOND_TORCH = {("1 - x", np.bool_), ("frac", np.int32), ("frac", np.int64)}
 # Where PyTorch has no gradient, and where its gradient is NaN because the value is.
 NO_GRADIENT = {"x // 0.7", "7.5 // x", "-1.5 % x"}
 NO_GRADIENT_OF_NAN = {"logit", "logit eps"}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tinygrad_nn as tg
 from tests.tensor.parity import DTYPES, FLOATS, INF, INTS, MODERATE, NAN, SPECIAL, check, values
 
 # Called with (library, tensor, dim, keepdim); dim may be None.
@@ -192,3 +193,21 @@ def test_every_dtype_and_nothing(name: str, dtype: Any) -> None:
             grad = name not in INTEGERS and not (name.startswith(("var", "std")) and x.size < 6)
             if not beyond_torch(name, x):
                 check(lambda lib, x, d=dim: over_a_line(name)(lib, x, d), x, grad=grad, ulps=64)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("what", ["none equal", "some equal", "NaN", "zeros of both signs", "infinities"])
+def test_equal_elements_of_long_lines_stay_in_order(what: str, axis: int) -> None:
+    x = np.random.default_rng(0).normal(size=(3, 5000))
+    special = {"NaN": np.nan, "infinities": np.inf}.get(what, 0.0)
+    if what != "none equal":
+        x[1, ::7] = special
+    if what == "zeros of both signs":
+        x[1, ::14] = -0.0
+    if axis == 0:
+        x = np.ascontiguousarray(x.T)
+    found = tg.tensor(x).argsort(axis).numpy()
+    np.testing.assert_array_equal(found, np.argsort(x, axis, kind="stable"))
+    backwards = tg.tensor(x).argsort(axis, descending=True).numpy()
+    ordered = np.take_along_axis(x, backwards, axis)
+    np.testing.assert_array_equal(ordered, np.flip(np.sort(x, axis), axis))

@@ -62,16 +62,17 @@ class Traced:
     ("number") or ("array") that they hold. `updates` in the graph are in the order of `updated`, captures by position;
     `gradients` are (capture, position among the outputs, or None where the function left no gradient);
     `found_gradients` are captures whose gradient the function used or added to, with the one that was there (None:
-    there was none): without one it would be another function. `dependent` are the outputs that depend on an argument
-    that requires grad. `written` are the arguments, by their place among the leaves, that are written in place: the
-    function then returns what it returns and their new values; `passed` are those that are returned themselves, as
-    (place in what is returned, place among the leaves). `guards` know how modules and optimizers were built,
-    `beginning` how they were before the trace made any state, and `hooks` which hooks the captures had. `twins` are
-    tensors that held the value of a capture, here by position, and hold it afterwards too. `modes` are those that the
-    function leaves modules in, `found_modes` those that it found, `flags` are captures that require grad afterwards, or
-    no longer. `left` is what it leaves on arguments; their gradients it returns as well, behind the new values of those
-    that are written. `actions` change Python state after each call; the values that they have asked for (`ASKED`) are
-    the last ones returned.
+    there was none): without one it would be another function. `dependent` are the outputs through which a gradient can
+    be taken, `tails` their nodes, with backwards of their own, and those `of_arguments` depend on an argument that
+    requires grad. `written` are the arguments, by their place among the leaves, that are written in place: the function
+    then returns what it returns and their new values; `passed` are those that are returned themselves, as (place in
+    what is returned, place among the leaves). `guards` know how modules and optimizers were built, `beginning` how they
+    were before the trace made any state, and `hooks` which hooks the captures had. `twins` are tensors that held the
+    value of a capture, here by position, and hold it afterwards too. `modes` are those that the function leaves modules
+    in, `found_modes` those that it found, `flags` are captures that require grad afterwards, or no longer. `left` is
+    what it leaves on arguments; their gradients it returns as well, behind the new values of those that are written.
+    `actions` change Python state after each call; the values that they have asked for (`ASKED`) are the last ones
+    returned.
     """
 
     graph: Graph
@@ -90,6 +91,8 @@ class Traced:
     hooks: tuple[tuple[int, tuple[Any, ...]], ...] = ()
     twins: tuple[tuple[Core, int], ...] = ()
     plain: tuple[tuple[int, str], ...] = ()
+    tails: tuple[Node, ...] = ()
+    of_arguments: tuple[int, ...] = ()
     modes: tuple[tuple[Any, bool], ...] = ()
     found_modes: tuple[tuple[Any, bool], ...] = ()
     flags: tuple[tuple[int, bool], ...] = ()
@@ -229,8 +232,9 @@ class Tracer(Symbolic):
 
     keeps_scans = True
 
-    def __init__(self, equates: bool = False) -> None:
+    def __init__(self, equates: bool = False, searches: bool = False) -> None:
         self.start = next_serial()
+        self.searches = searches  # whether labels may be ignored ones
         self.equates = equates  # whether tensors may be taken for one
         self.captures: dict[int, tuple[Core, Node, Node]] = {}  # handle, its own node, the input
         self.numbers: dict[tuple[Any, ...], Node] = {}  # what was computed of them
@@ -406,15 +410,21 @@ class Tracer(Symbolic):
 
 
 def trace(
-    function: Callable[..., Any], tree: Tree, leaves: Sequence[Any], is_array: Sequence[bool], equates: bool = False
+    function: Callable[..., Any],
+    tree: Tree,
+    leaves: Sequence[Any],
+    is_array: Sequence[bool],
+    equates: bool = False,
+    searches: bool = False,
 ) -> Traced:
     """Run `function(*args, **kwargs)`, described by `tree` and `leaves`, with symbols for the leaves that are arrays.
-    Where it `equates`, counters that stand at one number and are counted together are one capture, with `twins`.
+    Where it `equates`, counters that stand at one number and are counted together are one capture, with `twins`; where
+    it `searches`, losses look for labels of -100, which count as ignored.
 
     A function that makes state of its own while it is traced is traced again, when the state exists.
     Raises TraceError for what cannot be compiled; the state of all tensors is as before.
     """
-    tracer = first = Tracer(equates)
+    tracer = first = Tracer(equates, searches)
     found: Traced | Core | None = None
     try:
         for _ in range(4):
@@ -426,7 +436,7 @@ def trace(
             if isinstance(found, Traced):
                 break
             tracer.undo()
-            tracer = Tracer(equates)
+            tracer = Tracer(equates, searches)
         else:
             got = f"a function that keeps a new tensor {found!r} in Python state at every call"
             raise TraceError(message("jit", got, "tensors made outside, or returned", "assign() to a tensor made once"))
@@ -544,17 +554,22 @@ def _check_numbers(tracer: Tracer, returned: Collection[int]) -> None:
         raise TraceError(message("item", got, "numbers that are calculated with or returned", hint))
 
 
-def _dependent(symbols: list[Node], outputs: Sequence[Node]) -> tuple[int, ...]:
-    """The outputs that depend on an argument that requires grad."""
+def _dependent(outputs: Sequence[Node]) -> tuple[int, ...]:
+    """The outputs through which a gradient can still be taken: no backward() has used their history up."""
+    return tuple(
+        k for k, node in enumerate(outputs) if node.needs_grad and not (node.slot is not None and node.slot.released)
+    )
+
+
+def _of_arguments(symbols: list[Node], outputs: Sequence[Node], dependent: Sequence[int]) -> tuple[int, ...]:
+    """Those that depend on an argument that requires grad."""
     differentiable = {symbol for symbol in symbols if symbol.needs_grad}
     if not differentiable:
         return ()
     return tuple(
         k
-        for k, node in enumerate(outputs)
-        if node.needs_grad
-        and not (node.slot is not None and node.slot.released)
-        and not differentiable.isdisjoint(reachable([node], lambda one: one.needs_grad))
+        for k in dependent
+        if not differentiable.isdisjoint(reachable([outputs[k]], lambda one: one.needs_grad))
     )
 
 
@@ -621,7 +636,7 @@ def _finish(
             raise _Apart
     captures = tuple(kept)
     outputs = [node for node in nodes if node is not None]
-    dependent = _dependent(symbols, outputs)
+    dependent = _dependent(outputs)
     results: list[tuple[str, Any]] = []
     for value, node in zip(values, nodes, strict=True):
         results.append(
@@ -685,6 +700,8 @@ def _finish(
         ),
         twins=tuple(twins),
         flags=tuple(flags),
+        tails=tuple(outputs[k] for k in dependent),
+        of_arguments=_of_arguments(symbols, outputs, dependent),
         found_modes=tuple((module, training) for module, training, _ in tracer.modules.values()),
         modes=tuple((one, one._training) for one, before, _ in tracer.modules.values() if one._training is not before),
     )

@@ -1,4 +1,11 @@
-"""Functions of tensors that layers and losses are made of: `from tinygrad_nn import functional as F`."""
+"""Functions of tensors that layers and losses are made of: `from tinygrad_nn import functional as F`.
+
+What is used seldom is loaded when it is first named.
+"""
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from .activation import celu as celu
 from .activation import celu_ as celu_
@@ -39,6 +46,7 @@ from .convolution import conv2d as conv2d
 from .convolution import conv3d as conv3d
 from .convolution import conv_transpose1d as conv_transpose1d
 from .convolution import conv_transpose2d as conv_transpose2d
+from .convolution import conv_transpose3d as conv_transpose3d
 from .convolution import fold as fold
 from .convolution import unfold as unfold
 from .dropout import alpha_dropout as alpha_dropout
@@ -54,6 +62,7 @@ from .layers import batch_norm as batch_norm
 from .layers import bilinear as bilinear
 from .layers import channel_shuffle as channel_shuffle
 from .layers import embedding as embedding
+from .layers import embedding_bag as embedding_bag
 from .layers import group_norm as group_norm
 from .layers import instance_norm as instance_norm
 from .layers import layer_norm as layer_norm
@@ -91,9 +100,46 @@ from .loss import triplet_margin_with_distance_loss as triplet_margin_with_dista
 from .padding import pad as pad
 from .pooling import adaptive_avg_pool1d as adaptive_avg_pool1d
 from .pooling import adaptive_avg_pool2d as adaptive_avg_pool2d
+from .pooling import adaptive_avg_pool3d as adaptive_avg_pool3d
 from .pooling import adaptive_max_pool1d as adaptive_max_pool1d
 from .pooling import adaptive_max_pool2d as adaptive_max_pool2d
+from .pooling import adaptive_max_pool3d as adaptive_max_pool3d
 from .pooling import avg_pool1d as avg_pool1d
 from .pooling import avg_pool2d as avg_pool2d
+from .pooling import avg_pool3d as avg_pool3d
+from .pooling import lp_pool1d as lp_pool1d
+from .pooling import lp_pool2d as lp_pool2d
+from .pooling import lp_pool3d as lp_pool3d
 from .pooling import max_pool1d as max_pool1d
 from .pooling import max_pool2d as max_pool2d
+from .pooling import max_pool3d as max_pool3d
+from .pooling import max_unpool1d as max_unpool1d
+from .pooling import max_unpool2d as max_unpool2d
+from .pooling import max_unpool3d as max_unpool3d
+
+if _TYPE_CHECKING:
+    from .ctc import ctc_loss as ctc_loss
+    from .resampling import affine_grid as affine_grid
+    from .resampling import grid_sample as grid_sample
+    from .resampling import interpolate as interpolate
+    from .resampling import upsample as upsample
+    from .resampling import upsample_bilinear as upsample_bilinear
+    from .resampling import upsample_nearest as upsample_nearest
+
+_NAMES = {  # by the module that is loaded when one of them is first asked for
+    "ctc": "ctc_loss",
+    "resampling": "affine_grid grid_sample interpolate upsample upsample_bilinear upsample_nearest",
+}
+_LAZY = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'tinygrad_nn.functional' has no attribute {name!r}")
+    value = getattr(_import_module(f".{_LAZY[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -267,6 +267,21 @@ def conv_transpose2d(
     return _conv_transpose("conv_transpose2d", input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+@takes_data
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Ints = 1,
+    padding: Ints = 0,
+    output_padding: Ints = 0,
+    groups: int = 1,
+    dilation: Ints = 1,
+) -> Tensor:
+    """The same over three axes: (N, in, D, H, W) or (in, D, H, W) with (in, out / groups, K, K, K)."""
+    return _conv_transpose("conv_transpose3d", input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
 # ---- unfold and fold ----------------------------------------------------------------------------------------------
 
 

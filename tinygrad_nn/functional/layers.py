@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache, reduce
 from math import prod
@@ -13,7 +14,7 @@ from ..ops.composite import LINEAR
 from ..ops.index import SCATTER_ADD, TAKE
 from ..ops.lookup import Called
 from ..ops.movement import PERMUTE, RESHAPE
-from ..support.settings import integer, number
+from ..support.settings import choice, integer, number
 from ..tensor import Tensor, no_grad
 from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
@@ -67,20 +68,107 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 
 
 @takes_data
-def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
-    """Rows of weight (V, E) by integer index (...): (..., E). The row `padding_idx` gets no gradient.
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """Rows of weight (V, E) by integer index (...): (..., E). The row `padding_idx` gets no gradient. With `max_norm`
+    longer rows that are looked up are made so short, in place; with `scale_grad_by_freq` the gradient of a row is
+    divided by how often it is looked up. `sparse` changes nothing: gradients are dense.
 
     Raises IndexOutOfRange naming row and number of an index outside of 0..V-1.
     """
     if weight.ndim != 2:
         raise ShapeError(message("embedding", f"weight of shape {weight.shape}", "(V, E)"))
-    if padding_idx is not None:
-        if not -weight.shape[0] <= padding_idx < weight.shape[0]:
-            got = f"padding_idx {padding_idx}"
-            raise ConfigError(message("embedding", got, f"one of {weight.shape[0]} rows"))
-        rows = weight.new_arange(weight.shape[0]).unsqueeze(1) == padding_idx % weight.shape[0]
-        weight = weight.detach().where(rows, weight)
-    return weight.apply(TAKE, input, axis=0, called=_EMBEDDING)
+    if max_norm is not None:
+        _shorten(input, weight, max_norm, norm_type)
+    table = _without_row("embedding", weight, padding_idx)
+    rows = table.apply(TAKE, input, axis=0, called=_EMBEDDING)
+    if not scale_grad_by_freq:
+        return rows
+    shares = (1 / _frequency(input, weight)).apply(TAKE, input, axis=0, called=_EMBEDDING).unsqueeze(-1)
+    still = rows.detach()
+    return still + (rows - still) * shares
+
+
+def _without_row(name: str, weight: Tensor, padding_idx: int | None) -> Tensor:
+    """The table, with no gradient for one row."""
+    if padding_idx is None:
+        return weight
+    if not -weight.shape[0] <= padding_idx < weight.shape[0]:
+        raise ConfigError(message(name, f"padding_idx {padding_idx}", f"one of {weight.shape[0]} rows"))
+    rows = weight.new_arange(weight.shape[0]).unsqueeze(1) == padding_idx % weight.shape[0]
+    return weight.detach().where(rows, weight)
+
+
+def _frequency(index: Tensor, weight: Tensor) -> Tensor:
+    """How often each row is looked up: (V,)."""
+    places = index.reshape(-1)
+    ones = weight.detach().new_ones(places.shape)
+    return ones.apply(SCATTER_ADD, places, axis=0, shape=weight.shape[:1], called=_EMBEDDING)
+
+
+def _shorten(index: Tensor, weight: Tensor, max_norm: float, norm_type: float) -> None:
+    """Make the rows that are looked up no longer than `max_norm`."""
+    with no_grad():
+        norms = weight.norm(norm_type, 1, keepdim=True)
+        long = (norms > max_norm) & (_frequency(index, weight) > 0).unsqueeze(1)
+        weight.assign((weight * (max_norm / (norms + 1e-7))).where(long, weight))
+
+
+@takes_data
+def embedding_bag(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """The sum, mean or maximum of the rows of each bag: indices (N, L), or (L,) in bags that begin at `offsets` (N,),
+    with weight (V, E) to (N, E). With `include_last_offset` the last offset is where the last bag ends. Rows
+    `padding_idx` do not count; a bag without rows gives zeros. `per_sample_weights`, one for each index, are for sums.
+    """
+    name = "embedding_bag"
+    choice(name, "mode", mode, ("sum", "mean", "max"))
+    if weight.ndim != 2 or input.ndim not in (1, 2) or (input.ndim == 2) != (offsets is None):
+        got = f"indices of shape {input.shape} {'without' if offsets is None else 'with'} offsets"
+        raise ShapeError(message(name, got, "(N, L), or (L,) with offsets (N,), and weights (V, E)"))
+    if per_sample_weights is not None and (mode != "sum" or per_sample_weights.shape != input.shape):
+        got = f"per_sample_weights of shape {per_sample_weights.shape} for {input.shape} with mode {mode!r}"
+        raise ShapeError(message(name, got, "one for each index, and mode 'sum'"))
+    if padding_idx is not None and not -weight.shape[0] <= padding_idx < weight.shape[0]:
+        raise ConfigError(message(name, f"padding_idx {padding_idx}", f"one of {weight.shape[0]} rows"))
+    rows = embedding(input, weight, None, max_norm, norm_type, scale_grad_by_freq)
+    live = None if padding_idx is None else (input != padding_idx % weight.shape[0]).unsqueeze(-1)
+    if per_sample_weights is not None:
+        rows = rows * per_sample_weights.unsqueeze(-1)
+    if offsets is not None:  # (L, E) becomes (N, L, E), each bag with its own rows
+        begins = offsets.narrow(0, 0, offsets.shape[0] - 1) if include_last_offset else offsets
+        bag = (input.new_arange(input.shape[0]).unsqueeze(1) >= begins).sum(1) - 1
+        own = (begins.new_arange(begins.shape[0]).unsqueeze(1) == bag).unsqueeze(-1)
+        live = own if live is None else own & live.unsqueeze(0)
+        rows = rows.unsqueeze(0).expand_to((begins.shape[0], *rows.shape))
+    counts = None if live is None else live.sum(1).to(rows.dtype)
+    if mode == "max":
+        if live is None:
+            return rows.amax(1) if rows.shape[1] == 0 else rows.max(1).values
+        top = rows.masked_fill(~live, -math.inf).max(1).values
+        return top if counts is None else top.masked_fill(counts == 0, 0)
+    total = rows.sum(1) if live is None else rows.masked_fill(~live, 0).sum(1)
+    if mode == "sum":
+        return total
+    return total / (float(max(rows.shape[1], 1)) if counts is None else counts.clamp(min=1))
 
 
 @takes_data

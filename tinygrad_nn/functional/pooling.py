@@ -1,4 +1,4 @@
-"""Pooling: the largest element, or the mean, of every window along the last one or two axes."""
+"""Pooling: the largest element, the mean or a norm of every window along the last one, two or three axes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..ops.index import TAKE
 from ..ops.movement import PERMUTE
 from ..ops.reduce import PEAK, PEAK_AT, SUM
 from ..support.memory import check_shape_fits
-from ..support.settings import integer, is_iterable
+from ..support.settings import integer, is_iterable, is_number, number
 from ..tensor import Tensor
 from ..tensor.creation import tensor
 from ..tensor.door import takes_data
@@ -151,6 +151,20 @@ def max_pool2d(
     return _max_pool("max_pool2d", 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
+@takes_data
+def max_pool3d(
+    input: Tensor,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The same over volumes: (N, C, D, H, W) or (C, D, H, W) to (N, C, D', H', W')."""
+    return _max_pool("max_pool3d", 3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
 def _means(
     name: str,
     rank: int,
@@ -218,6 +232,113 @@ def avg_pool2d(
     number of elements.
     """
     return _means("avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+@takes_data
+def avg_pool3d(
+    input: Tensor,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The same over volumes: (N, C, D, H, W) or (C, D, H, W) to (N, C, D', H', W')."""
+    return _means("avg_pool3d", 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def _norms(name: str, rank: int, x: Tensor, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Tensor:
+    """PyTorch's steps, so that signs and slopes at 0 are its own too."""
+    if is_number(norm_type):
+        number(name, "norm_type", norm_type, above=0)
+    taps = per_axis(name, "kernel_size", kernel_size, rank, 1)
+    means = _means(name, rank, x**norm_type, kernel_size, stride, 0, ceil_mode, True)
+    return (means.sign() * means.abs().relu() * math.prod(taps)) ** (1 / norm_type)
+
+
+@takes_data
+def lp_pool1d(
+    input: Tensor, norm_type: float, kernel_size: Ints, stride: Ints | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """(sum of x ** p) ** (1 / p) of every window: (N, C, L) or (C, L) to (N, C, L')."""
+    return _norms("lp_pool1d", 1, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+@takes_data
+def lp_pool2d(
+    input: Tensor, norm_type: float, kernel_size: Ints, stride: Ints | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, H', W')."""
+    return _norms("lp_pool2d", 2, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+@takes_data
+def lp_pool3d(
+    input: Tensor, norm_type: float, kernel_size: Ints, stride: Ints | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """The same over volumes: (N, C, D, H, W) or (C, D, H, W) to (N, C, D', H', W')."""
+    return _norms("lp_pool3d", 3, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def _unpooled(
+    name: str, rank: int, x: Tensor, indices: Tensor, kernel_size: Any, stride: Any, padding: Any, output_size: Any
+) -> Tensor:
+    """The inverse of max pooling, as far as there is one: each element at its place, zeros elsewhere."""
+    if x.ndim not in (rank + 1, rank + 2) or indices.shape != x.shape or indices.dtype.kind != "i":
+        got = f"shapes {x.shape} and {indices.shape} of {indices.dtype.name}"
+        raise ShapeError(message(name, got, f"(N, C, {AXES[rank]}) and equally many integers, as max pooling gives"))
+    taps, sides, steps, _ = window_settings(name, rank, kernel_size, stride, padding, 1)
+    usual = tuple(
+        (n - 1) * step - 2 * side + k for n, step, side, k in zip(x.shape[-rank:], steps, sides, taps, strict=True)
+    )
+    size = usual if output_size is None else tuple(output_size)[-rank:]
+    if len(size) != rank or any(abs(n - m) >= step for n, m, step in zip(size, usual, steps, strict=True)):
+        raise ShapeError(message(name, f"output_size {output_size}", f"about {usual}"))
+    lead = x.shape[:-rank]
+    flat = x.new_zeros((*lead, math.prod(size)))
+    count = (*lead, math.prod(x.shape[-rank:]))
+    placed = flat.scatter(len(lead), indices.reshape(count), x.reshape(count))
+    return placed.reshape((*lead, *size))
+
+
+@takes_data
+def max_unpool1d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    output_size: Any = None,
+) -> Tensor:
+    """Elements at the places that `max_pool1d` found them, zeros elsewhere: (N, C, L) or (C, L) to (N, C, L')."""
+    return _unpooled("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
+
+
+@takes_data
+def max_unpool2d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    output_size: Any = None,
+) -> Tensor:
+    """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, H', W')."""
+    return _unpooled("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
+
+
+@takes_data
+def max_unpool3d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    output_size: Any = None,
+) -> Tensor:
+    """The same over volumes: (N, C, D, H, W) or (C, D, H, W) to (N, C, D', H', W')."""
+    return _unpooled("max_unpool3d", 3, input, indices, kernel_size, stride, padding, output_size)
 
 
 # ---- windows of a number that is asked for ------------------------------------------------------------------------
@@ -333,3 +454,15 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Ints) -> Tensor:
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, *output_size), where None keeps an axis."""
     return _adaptive_means("adaptive_avg_pool2d", 2, input, output_size)
+
+
+@takes_data
+def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The same over volumes: (N, C, D, H, W) or (C, D, H, W) to (N, C, *output_size), where None keeps an axis."""
+    return _adaptive_max("adaptive_max_pool3d", 3, input, output_size, return_indices)
+
+
+@takes_data
+def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
+    """The same over volumes: (N, C, D, H, W) or (C, D, H, W) to (N, C, *output_size), where None keeps an axis."""
+    return _adaptive_means("adaptive_avg_pool3d", 3, input, output_size)

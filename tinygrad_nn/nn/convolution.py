@@ -52,9 +52,14 @@ class _Convolution(Module):
         self.padding_mode = choice(name, "padding_mode", padding_mode, MODES)
         channels = (self.in_channels, self.out_channels) if transposed else (self.out_channels, self.in_channels)
         shape = (channels[0], channels[1] // self.groups, *self.kernel_size)
-        bound = 1 / math.sqrt(max(math.prod(shape[1:]), 1))
-        self.weight = init.uniform_(Parameter(zeros(shape, dtype=dtype)), -bound, bound)
+        self.weight = Parameter(zeros(shape, dtype=dtype))
         self.bias = Parameter(zeros(self.out_channels, dtype=dtype)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """First values: uniform in +-1/sqrt of the elements of a kernel."""
+        bound = 1 / math.sqrt(max(math.prod(self.weight.shape[1:]), 1))
+        init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound)
 
@@ -217,6 +222,13 @@ class ConvTranspose2d(_ConvTranspose):
 
     rank = 2
     function = F.conv_transpose2d
+
+
+class ConvTranspose3d(_ConvTranspose):
+    """The same over volumes, with kernels (in, out / groups, K, K, K)."""
+
+    rank = 3
+    function = F.conv_transpose3d
 
 
 class Unfold(Module):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from .. import functional as F
 from ..errors import ConfigError, message
@@ -12,23 +13,106 @@ from ..tensor.door import taken
 from .module import Module
 
 
-class Dropout(Module):
-    """In training, elements become 0 with probability p and the rest grow by 1 / (1 - p): Srivastava et al., JMLR
-    2014.
-    """
+class _Dropout(Module):
+    """In training, a function that draws what is dropped."""
+
+    function: ClassVar[Callable[..., Tensor]]
 
     @flags
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
-        self.p, self.inplace = number("Dropout", "p", p, least=0, most=1), inplace
+        self.p, self.inplace = number(type(self).__name__, "p", p, least=0, most=1), inplace
 
     def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
-        return F.dropout(input, self.p, self.training)
+        return type(self).function(input, self.p, self.training, self.inplace)
 
     def extra_repr(self) -> str:
         """As torch's."""
         return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout(_Dropout):
+    """In training, elements become 0 with probability p and the rest grow by 1 / (1 - p): Srivastava et al., JMLR
+    2014.
+    """
+
+    function = F.dropout
+
+
+class Dropout1d(_Dropout):
+    """The same with whole channels: (N, C, L) or (C, L)."""
+
+    function = F.dropout1d
+
+
+class Dropout2d(_Dropout):
+    """The same with whole channels: (N, C, H, W), or (N, C, L)."""
+
+    function = F.dropout2d
+
+
+class Dropout3d(_Dropout):
+    """The same with whole channels: (N, C, D, H, W) or (C, D, H, W)."""
+
+    function = F.dropout3d
+
+
+class AlphaDropout(_Dropout):
+    """In training, elements become selu's lowest value; mean and variance stay: Klambauer et al., NeurIPS 2017."""
+
+    function = F.alpha_dropout
+
+
+class FeatureAlphaDropout(_Dropout):
+    """The same with whole channels: (N, C, ...)."""
+
+    function = F.feature_alpha_dropout
+
+
+class _Shuffle(Module):
+    """A function with one factor."""
+
+    function: ClassVar[Callable[..., Tensor]]
+    setting: ClassVar[str]
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same elements."""
+        return type(self).function(input, getattr(self, self.setting))
+
+    def extra_repr(self) -> str:
+        """As torch's."""
+        return f"{self.setting}={getattr(self, self.setting)}"
+
+
+class PixelShuffle(_Shuffle):
+    """`functional.pixel_shuffle` as a layer."""
+
+    function, setting = F.pixel_shuffle, "upscale_factor"
+
+    def __init__(self, upscale_factor: int) -> None:
+        super().__init__()
+        self.upscale_factor = integer("PixelShuffle", "upscale_factor", upscale_factor, least=1)
+
+
+class PixelUnshuffle(_Shuffle):
+    """`functional.pixel_unshuffle` as a layer."""
+
+    function, setting = F.pixel_unshuffle, "downscale_factor"
+
+    def __init__(self, downscale_factor: int) -> None:
+        super().__init__()
+        self.downscale_factor = integer("PixelUnshuffle", "downscale_factor", downscale_factor, least=1)
+
+
+class ChannelShuffle(_Shuffle):
+    """`functional.channel_shuffle` as a layer."""
+
+    function, setting = F.channel_shuffle, "groups"
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = integer("ChannelShuffle", "groups", groups, least=1)
 
 
 class Flatten(Module):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Self
 
 from .. import functional as F
-from ..errors import ConfigError, message
-from ..support.settings import Device, flags, integer
+from ..errors import ConfigError, ShapeError, message
+from ..support.settings import Device, choice, flags, integer, number
 from ..tensor import Tensor, no_grad
 from ..tensor.creation import zeros
+from ..tensor.door import taken
 from . import init
 from .module import Module
 from .parameter import Parameter
@@ -43,10 +44,14 @@ class Linear(Module):
         super().__init__()
         self.in_features = in_features = integer("Linear", "in_features", in_features, least=0)
         self.out_features = out_features = integer("Linear", "out_features", out_features, least=0)
-        bound = 1 / math.sqrt(in_features) if in_features > 0 else 0.0
         self.weight = Parameter(zeros(out_features, in_features, dtype=dtype))
-        init.uniform_(self.weight, -bound, bound)
         self.bias = Parameter(zeros(out_features, dtype=dtype)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """First values: uniform in +-1/sqrt(in_features)."""
+        bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0.0
+        init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound)
 
@@ -78,11 +83,14 @@ class Bilinear(Module):
         self.in1_features = in1_features = integer("Bilinear", "in1_features", in1_features, least=1)
         self.in2_features = in2_features = integer("Bilinear", "in2_features", in2_features, least=0)
         self.out_features = out_features = integer("Bilinear", "out_features", out_features, least=0)
-        bound = 1 / math.sqrt(in1_features)
-        self.weight = init.uniform_(
-            Parameter(zeros(out_features, in1_features, in2_features, dtype=dtype)), -bound, bound
-        )
+        self.weight = Parameter(zeros(out_features, in1_features, in2_features, dtype=dtype))
         self.bias = Parameter(zeros(out_features, dtype=dtype)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """First values: uniform in +-1/sqrt(in1_features)."""
+        bound = 1 / math.sqrt(self.in1_features)
+        init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound)
 
@@ -96,32 +104,172 @@ class Bilinear(Module):
         return f"{sizes}, bias={self.bias is not None}"
 
 
-class Embedding(Module):
-    """Rows of a table by integer index; normal(0, 1) at first, zeros at `padding_idx`, which gets no gradient."""
+class _Table(Module):
+    """What Embedding and EmbeddingBag share: a table of rows."""
 
     def __init__(
-        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, dtype: Any = None
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None,
+        max_norm: float | None,
+        norm_type: float,
+        scale_grad_by_freq: bool,
+        sparse: bool,
+        weight: Tensor | None,
+        freeze: bool,
+        dtype: Any,
     ) -> None:
         super().__init__()
-        self.num_embeddings = num_embeddings = integer("Embedding", "num_embeddings", num_embeddings, least=0)
-        self.embedding_dim = embedding_dim = integer("Embedding", "embedding_dim", embedding_dim, least=0)
+        name = type(self).__name__
+        self.num_embeddings = num_embeddings = integer(name, "num_embeddings", num_embeddings, least=0)
+        self.embedding_dim = embedding_dim = integer(name, "embedding_dim", embedding_dim, least=0)
         if padding_idx is not None:
-            padding_idx = integer("Embedding", "padding_idx", padding_idx)
+            padding_idx = integer(name, "padding_idx", padding_idx)
             if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ConfigError(message("Embedding", f"padding_idx {padding_idx}", f"one of {num_embeddings} rows"))
+                raise ConfigError(message(name, f"padding_idx {padding_idx}", f"one of {num_embeddings} rows"))
             padding_idx %= num_embeddings
         self.padding_idx = padding_idx
-        self.weight = init.normal_(Parameter(zeros(num_embeddings, embedding_dim, dtype=dtype)))
-        if padding_idx is not None:
-            with no_grad():
-                rows = self.weight.new_arange(num_embeddings).unsqueeze(1) == padding_idx
-                self.weight.assign(self.weight.masked_fill(rows, 0))
+        self.max_norm = None if max_norm is None else number(name, "max_norm", max_norm)
+        self.norm_type = number(name, "norm_type", norm_type, finite=False)
+        self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
+        if weight is None:
+            self.weight = Parameter(zeros(num_embeddings, embedding_dim, dtype=dtype), not freeze)
+            self.reset_parameters()
+        elif taken(name, weight).shape != (num_embeddings, embedding_dim):
+            expected = f"({num_embeddings}, {embedding_dim})"
+            raise ShapeError(message(name, f"a weight of shape {taken(name, weight).shape}", expected))
+        else:
+            self.weight = Parameter(taken(name, weight), not freeze)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """index (...) to (..., embedding_dim)."""
-        return F.embedding(input, self.weight, self.padding_idx)
+    def reset_parameters(self) -> None:
+        """First values: normal(0, 1), and zeros at `padding_idx`."""
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            with no_grad():
+                rows = self.weight.new_arange(self.num_embeddings).unsqueeze(1) == self.padding_idx
+                self.weight.assign(self.weight.masked_fill(rows, 0))
 
     def extra_repr(self) -> str:
         """As torch's."""
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+        text = f"{self.num_embeddings}, {self.embedding_dim}"
+        defaults = {
+            "padding_idx": None,
+            "max_norm": None,
+            "norm_type": 2.0,
+            "scale_grad_by_freq": False,
+            "sparse": False,
+        }
+        changed = {name: getattr(self, name) for name, value in defaults.items() if getattr(self, name) != value}
+        return ", ".join([text, *(f"{name}={value}" for name, value in changed.items())])
+
+
+class Embedding(_Table):
+    """Rows of a table by integer index; normal(0, 1) at first, zeros at `padding_idx`, which gets no gradient.
+
+    Rows that are looked up are first made as short as `max_norm`. Gradients are dense, with `sparse` too.
+    """
+
+    @flags
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+        _weight: Tensor | None = None,
+        _freeze: bool = False,
+        device: Device = None,
+        dtype: Any = None,
+    ) -> None:
+        settings = (padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, _weight, _freeze, dtype)
+        super().__init__(num_embeddings, embedding_dim, *settings)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """input (...) to (..., embedding_dim)."""
+        return F.embedding(
+            input, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.sparse
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        embeddings: Tensor,
+        freeze: bool = True,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+    ) -> Self:
+        """A layer with a given table (num_embeddings, embedding_dim), which is not trained unless `freeze` is False."""
+        table = taken("from_pretrained", embeddings)
+        if table.ndim != 2:
+            raise ShapeError(message("from_pretrained", f"shape {table.shape}", "(num_embeddings, embedding_dim)"))
+        rows, width = table.shape
+        settings = (padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+        return cls(rows, width, *settings, _weight=table, _freeze=freeze)
+
+
+class EmbeddingBag(_Table):
+    """Sums, means or maxima of rows of a table: bags (N, L), or (L,) in pieces that begin at `offsets`, to (N,
+    embedding_dim). A bag without rows gives zeros.
+    """
+
+    @flags
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        _weight: Tensor | None = None,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+        device: Device = None,
+        dtype: Any = None,
+    ) -> None:
+        settings = (padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, _weight, False, dtype)
+        super().__init__(num_embeddings, embedding_dim, *settings)
+        self.mode = choice("EmbeddingBag", "mode", mode, ("sum", "mean", "max"))
+        self.include_last_offset = include_last_offset
+
+    def forward(self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None) -> Tensor:
+        """One row for each bag."""
+        return F.embedding_bag(
+            input, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.mode,
+            self.sparse, per_sample_weights, self.include_last_offset, self.padding_idx,
+        )  # fmt: skip
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        embeddings: Tensor,
+        freeze: bool = True,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+    ) -> Self:
+        """A layer with a given table, which is not trained unless `freeze` is False."""
+        table = taken("from_pretrained", embeddings)
+        if table.ndim != 2:
+            raise ShapeError(message("from_pretrained", f"shape {table.shape}", "(num_embeddings, embedding_dim)"))
+        rows, width = table.shape
+        settings = (max_norm, norm_type, scale_grad_by_freq, mode, sparse, table, include_last_offset, padding_idx)
+        made = cls(rows, width, *settings)
+        made.weight.requires_grad_(not freeze)
+        return made
+
+    def extra_repr(self) -> str:
+        """As torch's."""
+        return f"{super().extra_repr()}, mode={self.mode!r}"

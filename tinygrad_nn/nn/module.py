@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, ClassVar, Final, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, Self, TypeVar
 
 from ..errors import ConfigError, GraphError, ShapeError, TraceError, UnknownName, message, printable
 from ..support.settings import Device, mapping, shown, typed, typed_as
@@ -18,7 +18,7 @@ from ..tensor.convert import CLASSES, placed
 from ..tensor.core import mode
 from ..tensor.creation import as_tensor
 from ..tensor.structure import Attributes, Handle, note, replaced
-from .parameter import Buffer, Parameter, Statistic, UninitializedParameter
+from .parameter import Buffer, Parameter, Statistic, UninitializedBuffer, UninitializedParameter
 from .summary import Summary, summarize
 
 T = TypeVar("T")
@@ -42,6 +42,16 @@ class IncompatibleKeys(NamedTuple):
     def __repr__(self) -> str:
         named = f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
         return named if any(self) else "<All keys matched successfully>"
+
+
+class Computed(Protocol):
+    """What stands for an attribute that is computed from others whenever it is read."""
+
+    def read(self, module: Module) -> Any:
+        """Its value."""
+
+    def write(self, module: Module, value: Any) -> None:
+        """Have it this value from now on."""
 
 
 KINDS: Final = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -87,6 +97,10 @@ class Module:
         self._training = trains
 
     def __setattr__(self, name: str, value: Any) -> None:
+        computed = vars(self).get("_computed")
+        if computed is not None and name in computed:
+            computed[name].write(self, value)
+            return
         object.__setattr__(self, name, value)
         replaced()
 
@@ -139,15 +153,30 @@ class Module:
             raise GraphError(
                 message(type(self).__name__, "a call of a module without forward", hint="define forward(self, x)")
             )
+        computed = vars(self).get("_computed")
+        if computed is not None and name in computed:
+            return computed[name].read(self)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def compute(self, name: str, how: Computed | None) -> None:
+        """Have an attribute computed from others whenever it is read; None ends that."""
+        computed = dict(vars(self).get("_computed", {}))
+        vars(self).pop(name, None)
+        computed.pop(name, None)
+        if how is not None:
+            computed[name] = how
+        object.__setattr__(self, "_computed", computed)
+        replaced()
 
     # ---- the tree ---------------------------------------------------------------------------------------------------
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """(name, module) of the direct children."""
-        for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield name, value
+        """(name, module) of the direct children, each once."""
+        seen: set[int] = set()
+        for name, child in self._modules.items():
+            if id(child) not in seen:
+                seen.add(id(child))
+                yield name, child
 
     def children(self) -> Iterator[Module]:
         """The direct children."""
@@ -171,7 +200,7 @@ class Module:
             yield path, module
             lead = f"{path}." if path else ""
             over = above if remove_duplicate else (*above, id(module))
-            stack += reversed([(lead + name, child, over) for name, child in module.named_children()])
+            stack += reversed([(lead + name, child, over) for name, child in module._modules.items()])
 
     @typed
     def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
@@ -219,7 +248,7 @@ class Module:
 
     @property
     def _modules(self) -> dict[str, Module]:
-        return dict(self.named_children())
+        return {name: value for name, value in vars(self).items() if isinstance(value, Module)}
 
     @property
     def _parameters(self) -> dict[str, Parameter | None]:
@@ -263,21 +292,21 @@ class Module:
     @typed
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
         """Set an attribute that belongs to the state and is not trained (None: an absent one)."""
-        setattr(self, _attribute("register_buffer", name), None if tensor is None else Buffer(tensor, persistent))
+        setattr(self, attribute("register_buffer", name), None if tensor is None else Buffer(tensor, persistent))
 
     def register_parameter(self, name: str, param: Any) -> None:
         """Set an attribute that is trained (None: an absent one)."""
         if param is not None and not isinstance(param, Parameter):
             got = f"a {type(param).__name__}"
             raise ConfigError(message("register_parameter", got, "a tg.nn.Parameter or None"))
-        setattr(self, _attribute("register_parameter", name), param)
+        setattr(self, attribute("register_parameter", name), param)
 
     def add_module(self, name: str, module: Any) -> None:
         """Set an attribute that is a sub-module."""
         if module is not None and (not isinstance(module, Module) or self in module.modules()):
             got = "a module that contains this one" if isinstance(module, Module) else f"a {type(module).__name__}"
             raise ConfigError(message("add_module", got, "another module, or None"))
-        setattr(self, _attribute("add_module", name), module)
+        setattr(self, attribute("add_module", name), module)
 
     register_module = add_module
 
@@ -479,7 +508,7 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        children = [(printable(name, keep=""), repr(child)) for name, child in self.named_children()]
+        children = [(printable(name, keep=""), repr(child)) for name, child in self._modules.items()]
         lines = [f"({name}): " + text.replace("\n", "\n  ") for name, text in children]
         extra = self.extra_repr()
         if not lines:
@@ -559,7 +588,11 @@ class BackwardWatch:
         return changed
 
 
-OPEN: Final = (Statistic, UninitializedParameter)  # as long as they have no elements they are loaded with any
+OPEN: Final = (
+    Statistic,
+    UninitializedParameter,
+    UninitializedBuffer,
+)  # as long as they have no elements they are loaded with any
 
 
 def _replace(tensor: Tensor, value: Tensor) -> None:
@@ -588,7 +621,7 @@ class _Built(Attributes):
         super().settle()
 
 
-def _attribute(owner: str, name: str) -> str:
+def attribute(owner: str, name: str) -> str:
     """A name for what belongs to a module: not one that the class needs for itself."""
     if not isinstance(name, str) or not name or "." in name:
         raise ConfigError(message(owner, f"the name {shown(name)}", "a name without dots"))

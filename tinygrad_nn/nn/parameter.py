@@ -59,3 +59,12 @@ class UninitializedParameter(Parameter):
 
     def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> None:
         super().__init__(zeros(0, dtype=dtype), requires_grad)
+
+
+class UninitializedBuffer(Buffer):
+    """The same for a buffer."""
+
+    __slots__ = ()
+
+    def __init__(self, requires_grad: bool = False, device: Any = None, dtype: Any = None) -> None:
+        super().__init__(zeros(0, dtype=dtype))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from .. import functional as F
 from ..errors import ConfigError, message
 from ..functional.pooling import output_sizes, window_settings
-from ..support.settings import flags, integer
+from ..support.settings import flags, integer, number
 from ..tensor import Tensor
 from ..tensor.shape import Ints
 from .module import Module
@@ -68,6 +68,96 @@ class MaxPool2d(_MaxPool):
     function = F.max_pool2d
 
 
+class MaxPool3d(_MaxPool):
+    """The largest of every window: (N, C, D, H, W) to (N, C, D', H', W')."""
+
+    rank = 3
+    function = F.max_pool3d
+
+
+class _MaxUnpool(Module):
+    """The inverse of max pooling by a function over `rank` axes."""
+
+    rank: ClassVar[int]
+    function: ClassVar[Callable[..., Tensor]]
+
+    def __init__(self, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0) -> None:
+        super().__init__()
+        taps, sides, steps, _ = window_settings(type(self).__name__, self.rank, kernel_size, stride, padding, 1)
+        self.kernel_size, self.stride, self.padding = taps, steps, sides
+
+    def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
+        """Elements at their places, zeros elsewhere."""
+        call = type(self).function
+        return call(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+    def extra_repr(self) -> str:
+        """As torch's."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """`functional.max_unpool1d` as a layer."""
+
+    rank = 1
+    function = F.max_unpool1d
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """`functional.max_unpool2d` as a layer."""
+
+    rank = 2
+    function = F.max_unpool2d
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """`functional.max_unpool3d` as a layer."""
+
+    rank = 3
+    function = F.max_unpool3d
+
+
+class _LPPool(Module):
+    """A norm of every window, by a function over so many axes."""
+
+    function: ClassVar[Callable[..., Tensor]]
+
+    @flags
+    def __init__(
+        self, norm_type: float, kernel_size: Ints, stride: Ints | None = None, ceil_mode: bool = False
+    ) -> None:
+        super().__init__()
+        self.norm_type = number(type(self).__name__, "norm_type", norm_type)
+        self.kernel_size, self.stride, self.ceil_mode = kernel_size, stride, ceil_mode
+
+    def forward(self, input: Tensor) -> Tensor:
+        """One number for each window."""
+        return type(self).function(input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
+
+    def extra_repr(self) -> str:
+        """As torch's."""
+        sizes = f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}"
+        return f"{sizes}, ceil_mode={self.ceil_mode}"
+
+
+class LPPool1d(_LPPool):
+    """`functional.lp_pool1d` as a layer."""
+
+    function = F.lp_pool1d
+
+
+class LPPool2d(_LPPool):
+    """`functional.lp_pool2d` as a layer."""
+
+    function = F.lp_pool2d
+
+
+class LPPool3d(_LPPool):
+    """`functional.lp_pool3d` as a layer."""
+
+    function = F.lp_pool3d
+
+
 class AvgPool1d(Module):
     """The mean of every window: (N, C, L) to (N, C, L')."""
 
@@ -94,8 +184,11 @@ class AvgPool1d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class AvgPool2d(Module):
-    """The mean of every window: (N, C, H, W) to (N, C, H', W')."""
+class _AvgPool(Module):
+    """The mean of every window, by a function over `rank` axes."""
+
+    rank: ClassVar[int]
+    function: ClassVar[Callable[..., Tensor]]
 
     @flags
     def __init__(
@@ -108,21 +201,36 @@ class AvgPool2d(Module):
         divisor_override: int | None = None,
     ) -> None:
         super().__init__()
-        window_settings("AvgPool2d", 2, kernel_size, stride, padding, 1)
+        name = type(self).__name__
+        window_settings(name, self.rank, kernel_size, stride, padding, 1)
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
         self.padding, self.ceil_mode, self.count_include_pad = padding, ceil_mode, count_include_pad
-        if divisor_override is not None and integer("AvgPool2d", "divisor_override", divisor_override) == 0:
-            raise ConfigError(message("AvgPool2d", "divisor_override 0", "a number that is not 0"))
+        if divisor_override is not None and integer(name, "divisor_override", divisor_override) == 0:
+            raise ConfigError(message(name, "divisor_override 0", "a number that is not 0"))
         self.divisor_override = divisor_override
 
     def forward(self, input: Tensor) -> Tensor:
         """One mean for each window."""
         windows = (self.kernel_size, self.stride, self.padding, self.ceil_mode)
-        return F.avg_pool2d(input, *windows, self.count_include_pad, self.divisor_override)
+        return type(self).function(input, *windows, self.count_include_pad, self.divisor_override)
 
     def extra_repr(self) -> str:
         """As torch's."""
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool2d(_AvgPool):
+    """The mean of every window: (N, C, H, W) to (N, C, H', W')."""
+
+    rank = 2
+    function = F.avg_pool2d
+
+
+class AvgPool3d(_AvgPool):
+    """The mean of every window: (N, C, D, H, W) to (N, C, D', H', W')."""
+
+    rank = 3
+    function = F.avg_pool3d
 
 
 class _Adaptive(Module):
@@ -159,6 +267,13 @@ class AdaptiveAvgPool2d(_Adaptive):
     function = F.adaptive_avg_pool2d
 
 
+class AdaptiveAvgPool3d(_Adaptive):
+    """The mean of each of so many windows: (N, C, D, H, W) to (N, C, *output_size), where None keeps an axis."""
+
+    rank = 3
+    function = F.adaptive_avg_pool3d
+
+
 class _AdaptiveMax(_Adaptive):
     """The same with places."""
 
@@ -184,3 +299,10 @@ class AdaptiveMaxPool2d(_AdaptiveMax):
 
     rank = 2
     function = F.adaptive_max_pool2d
+
+
+class AdaptiveMaxPool3d(_AdaptiveMax):
+    """The largest of each of so many windows: (N, C, D, H, W) to (N, C, *output_size), where None keeps an axis."""
+
+    rank = 3
+    function = F.adaptive_max_pool3d

@@ -81,6 +81,13 @@ def _run(values: list[Any], steps: list[Step]) -> None:
         values[result] = function(*[values[k] for k in places], **attrs)
 
 
+def stacks_of(body: Graph, length: int) -> tuple[Any, list[Any]]:
+    """Room for the value of a scan, and each output in it, (T, ...)."""
+    flat = np.empty(start_of(body, length, len(body.outputs)), body.outputs[0].dtype)
+    starts = [start_of(body, length, k) for k in range(len(body.outputs) + 1)]
+    return flat, [flat[starts[k] : starts[k + 1]].reshape((length, *node.shape)) for k, node in enumerate(body.outputs)]
+
+
 def run_steps(
     *operands: Any,
     body: Graph,
@@ -91,9 +98,7 @@ def run_steps(
     needs: tuple[int, ...],
 ) -> Any:
     """The loop, in Python; what does not change from step to step is computed once."""
-    flat = np.empty(start_of(body, length, len(body.outputs)), body.outputs[0].dtype)
-    starts = [start_of(body, length, k) for k in range(len(body.outputs) + 1)]
-    stacked = [flat[starts[k] : starts[k + 1]].reshape((length, *node.shape)) for k, node in enumerate(body.outputs)]
+    flat, stacked = stacks_of(body, length)
     values, once, each, outputs = _program(body, carries + xs)
     values[: len(operands)] = operands
     _run(values, once)

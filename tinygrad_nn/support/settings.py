@@ -220,11 +220,11 @@ def kinds(function: Callable[..., Any]) -> dict[str, Kind]:
 
 
 _SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {  # what an argument is called by PyTorch and NumPy, and here
-    "input": ("self", "x"),
+    "input": ("self", "x", "values"),
     "tensor": ("other", "self"),
     "src": ("source",),
-    **dict.fromkeys(("a", "x", "x1"), ("self",)),
-    **dict.fromkeys(("b", "y", "x2"), ("other",)),
+    **dict.fromkeys(("a", "x", "x1", "elements", "sorted_sequence"), ("self",)),
+    **dict.fromkeys(("b", "y", "x2"), ("other", "self")),
     "size": ("shape",),
     "split_size_or_sections": ("split_size",),
     "axis": ("dim", "dims"),

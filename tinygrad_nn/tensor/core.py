@@ -67,13 +67,13 @@ def bind(op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
                 if right is not None and b.needs_grad:
                     nodes = (nodes[0], _stretched(b, right))
             if attrs:
-                value = mode.quietly(op.numpy, a.value, b.value, **attrs)
+                value = mode.quietly(op.eager, a.value, b.value, **attrs)
             else:
-                value = mode.quietly(op.numpy, a.value, b.value)
+                value = mode.quietly(op.eager, a.value, b.value)
         elif count == 1:
             a = nodes[0]
             needs = a.needs_grad and op.differentiable and mode.grad
-            value = mode.quietly(op.numpy, a.value, **attrs) if attrs else mode.quietly(op.numpy, a.value)
+            value = mode.quietly(op.eager, a.value, **attrs) if attrs else mode.quietly(op.eager, a.value)
         else:
             needs = False
             for node in nodes:
@@ -88,7 +88,7 @@ def bind(op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> Node:
                         for node, stretch in zip(nodes, stretches, strict=True)
                     ]
                 )
-            value = mode.quietly(op.numpy, *[node.value for node in nodes], **attrs)
+            value = mode.quietly(op.eager, *[node.value for node in nodes], **attrs)
     except Exception as error:
         value = _inside(error, op, nodes, attrs)
     if needs:
@@ -100,7 +100,7 @@ def _inside(error: Exception, op: Op, nodes: tuple[Node, ...], attrs: Attrs) -> 
     """The value where NumPy is quiet already, as inside of another op; else the error of the application."""
     if mode.entered(error):
         try:
-            return op.numpy(*[node.value for node in nodes], **attrs)
+            return op.eager(*[node.value for node in nodes], **attrs)
         except Exception as own:
             error = own
     raise explain(error, op, nodes, attrs) from error

@@ -11,11 +11,12 @@ from typing import Literal, Self
 
 import numpy as np
 
-from ..errors import ConfigError, message
+from ..errors import ConfigError, DTypeError, message
 from ..graph.graph import DType, Op
 from ..ops import elementwise as e
 from ..ops import transcendental as t
-from ..ops.rules import BOOL
+from ..ops.movement import RESHAPE
+from ..ops.rules import BOOL, INT64
 from ..support.settings import shown, typed
 from .core import Core, Number, scalar
 from .logic import Logical
@@ -32,15 +33,21 @@ class Elementwise(Logical):
 
     # ---- arithmetic -----------------------------------------------------------------------------------------------
 
-    @typed
-    def add(self, other: Operand, *, alpha: Number = 1) -> Self:
-        """x + alpha * other."""
-        return self._answer("add", other, self.__add__(other if alpha == 1 else self._operand(other, "add") * alpha))
+    def _times(self, name: str, other: Operand, alpha: Number) -> Operand:
+        """alpha * other; a bool as alpha is for bools alone."""
+        if isinstance(alpha, bool) and self.node.dtype.kind != "b":
+            raise DTypeError(message(name, f"alpha {alpha} for dtype {self.node.dtype.name}", "a number"))
+        return other if alpha == 1 else self._operand(other, name) * alpha
 
     @typed
-    def sub(self, other: Operand, *, alpha: Number = 1) -> Self:
+    def add(self, other: Operand, *, alpha: Number | bool = 1) -> Self:
+        """x + alpha * other."""
+        return self._answer("add", other, self.__add__(self._times("add", other, alpha)))
+
+    @typed
+    def sub(self, other: Operand, *, alpha: Number | bool = 1) -> Self:
         """x - alpha * other."""
-        return self._answer("sub", other, self.__sub__(other if alpha == 1 else self._operand(other, "sub") * alpha))
+        return self._answer("sub", other, self.__sub__(self._times("sub", other, alpha)))
 
     def mul(self, other: Operand) -> Self:
         """x * other."""
@@ -106,11 +113,11 @@ class Elementwise(Logical):
 
     def sign(self) -> Self:
         """-1, 0 or 1; 0 for NaN."""
-        return self if self.node.dtype.kind == "b" else self.apply(e.SIGN)
+        return self.apply(RESHAPE, shape=self.node.shape) if self.node.dtype.kind == "b" else self.apply(e.SIGN)
 
     def square(self) -> Self:
-        """x * x."""
-        return self * self
+        """x * x; of bools as int64."""
+        return self * self if self.node.dtype.kind != "b" else (self & self).cast(INT64)
 
     def sqrt(self) -> Self:
         """Square root; NaN below 0."""
@@ -264,7 +271,7 @@ class Elementwise(Logical):
     # ---- rounding and limits --------------------------------------------------------------------------------------
 
     def _rounded(self, op: Op) -> Self:
-        return self if self.node.dtype.kind == "i" else self._number_unary(op)
+        return self.apply(RESHAPE, shape=self.node.shape) if self.node.dtype.kind == "i" else self._number_unary(op)
 
     def floor(self) -> Self:
         """Largest integer not above x; gradient 0."""

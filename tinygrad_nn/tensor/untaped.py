@@ -23,7 +23,7 @@ _new = object.__new__
 
 def _operator(op: Op, general: Callable[[Any, Operand], Any]) -> Callable[[Any, Operand], Any]:
     """The operator of an op, for two untaped floats of one dtype in one call; for others as the layers define it."""
-    numpy = op.numpy
+    numpy = op.eager
 
     def operator(self: Untaped, other: Operand) -> Untaped:
         if type(other) is Untaped:
@@ -77,11 +77,11 @@ class Untaped(Contracted):
         """Compute with the op's NumPy function."""
         result = _new(Untaped)
         if len(others) == 1:
-            result.value = op.numpy(self.value, others[0].node.value, **attrs)
+            result.value = op.eager(self.value, others[0].node.value, **attrs)
         elif others:
-            result.value = op.numpy(self.value, *[other.node.value for other in others], **attrs)
+            result.value = op.eager(self.value, *[other.node.value for other in others], **attrs)
         else:
-            result.value = op.numpy(self.value, **attrs)
+            result.value = op.eager(self.value, **attrs)
         return result  # type: ignore[return-value]
 
     def _binary(self, op: Op, other: Operand, swap: bool = False) -> Self:
@@ -94,7 +94,7 @@ class Untaped(Contracted):
             left, right = self._promoted(other)
             return right.apply(op, left) if swap else left.apply(op, right)
         result = _new(Untaped)
-        result.value = op.numpy(b, a) if swap else op.numpy(a, b)
+        result.value = op.eager(b, a) if swap else op.eager(a, b)
         return result  # type: ignore[return-value]
 
     def _placed(self, shape: Shape, bounds: StridedSlice) -> Self:

@@ -1,4 +1,4 @@
-"""`torch.compile`: `tg.jit` for functions, and a module whose calls are compiled for modules."""
+"""`torch.compile`: compiled where that can be done, and as it is where not; of a module, a module whose calls are."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..compiler import jit
+from ..compiler import compiled, jit
 from ..nn import Module
-from ..tensor.core import mode as state
 
 
 def compile(
@@ -21,8 +20,9 @@ def compile(
     options: Any = None,
     disable: bool = False,
 ) -> Any:
-    """A function or a module, compiled; without one, a decorator. The settings are taken and mean nothing: there is
-    one compiler, and what it cannot compile as a whole is an error.
+    """A function or a module, compiled; without one, a decorator. What cannot be compiled as a whole runs as it is, and
+    one RuntimeWarning says why; with `fullgraph` that is an error. The other settings are taken and mean nothing: there
+    is one compiler.
 
     >>> import tinygrad_nn.torch as torch
     >>> @torch.compile(mode="reduce-overhead")
@@ -32,27 +32,28 @@ def compile(
     tensor([2., 2.])
     """
     if model is None:
-        return partial(compile, disable=disable)
+        return partial(compile, fullgraph=fullgraph, disable=disable)
     if disable:
         return model
-    return OptimizedModule(model) if isinstance(model, Module) else jit(model)
+    if isinstance(model, Module):
+        return OptimizedModule(model)
+    return jit(model) if fullgraph else compiled(model)
 
 
 class OptimizedModule(Module):
-    """A module whose calls are compiled where nobody asks for gradients through them. In a compiled step, where most
-    time goes, it is compiled with the rest; alone, with gradients on, it runs eagerly.
+    """A module whose calls are compiled, and so are the gradients through them. In a compiled step, where most time
+    goes, it is compiled with the rest.
     """
 
     def __init__(self, module: Module) -> None:
         super().__init__()
         self._orig_mod = module
-        self._compiled: Callable[..., Any] = jit(lambda *args, **kwargs: module(*args, **kwargs))
+        self._compiled: Callable[..., Any] = compiled(module)
         self._training = module.training
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes."""
-        run = self._orig_mod if state.grad else self._compiled
-        return run(*args, **kwargs)
+        return self._compiled(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(vars(self)["_orig_mod"], name)

@@ -25,6 +25,8 @@ def door(name: str, *sources: str) -> tuple[Callable[[str], Any], Callable[[], l
     """`__getattr__` and `__dir__` of the module called `name`, which has what these parts of `tinygrad_nn` have."""
     own = vars(sys.modules[name])
     submodules = frozenset(found.name for found in iter_modules(own.get("__path__", ())) if found.name[0] != "_")
+    for submodule in submodules & own.keys():  # that of `tinygrad_nn`, which came with its other names
+        del own[submodule]
 
     def names() -> list[str]:
         found = {*own, *submodules} | {one for part in sources for one in dir(_part(part))}

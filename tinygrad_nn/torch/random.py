@@ -1,10 +1,6 @@
 """`torch.random`."""
 
-from typing import TYPE_CHECKING
-
+from ..random import *
 from ._door import door
-
-if TYPE_CHECKING:
-    from ..random import *
 
 __getattr__, __dir__ = door(__name__, "random")

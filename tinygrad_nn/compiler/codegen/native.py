@@ -94,7 +94,7 @@ def host() -> Target:
 def version() -> str:
     """What else object code depends on: LLVM's version, and how the machine calls itself."""
     parts = require("llvmlite.binding").llvm_version_info
-    return f"{'.'.join(map(str, parts))} {platform.machine()} {emit.LEVEL}"
+    return f"{'.'.join(map(str, parts))} {platform.machine()} {emit.LEVEL} {emit.OFF}"
 
 
 def object_code(text: str, target: Target, announce: Callable[[], None] = lambda: None) -> Object:
@@ -189,4 +189,5 @@ def _map(name: str, entry: str, address: int, code: bytes) -> None:
 def assembly(text: str, target: Target) -> str:
     """The machine code of IR as text."""
     binding = require("llvmlite.binding")
-    return str(_machine(target).emit_assembly(binding.parse_assembly(text)))
+    with _lock, emit.without_search(binding, target.triple):
+        return str(_machine(target).emit_assembly(binding.parse_assembly(text)))

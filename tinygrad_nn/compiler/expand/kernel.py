@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Final, NamedTuple
 
 from ...errors import GraphError, message
@@ -429,8 +430,8 @@ class Expansion:
     def number(self, index: Affine, env: Env, given: Sequence[Value] = ()) -> Value:
         """An index as a number: a vector where the lanes differ."""
         step = index.coefficient(self.vector) if self.lanes and self.vector is not None else 0
-        total, constant = self.sum(index.offset, index.terms, env)
-        base = self.b.add(total, self.b.whole(constant)) if constant else total
+        outer, constant, inner = self.parts(index.offset, index.terms, env)
+        base = self.total(outer, inner, constant)
         return self.counted_up(base, step) if step else base
 
     def counted_up(self, base: Value, step: int) -> Value:
@@ -439,9 +440,9 @@ class Expansion:
             return self.b.steps(int(base.data), step, self.lanes)
         return self.b.add(base, self.b.steps(0, step, self.lanes))
 
-    def sum(self, constant: int, terms: Sequence[tuple[Var, int]], env: Env) -> tuple[Value, int]:
-        """The variables times coefficients, what changes least first, and what is constant beside that: of iterations
-        that run together it alone differs.
+    def parts(self, constant: int, terms: Sequence[tuple[Var, int]], env: Env) -> tuple[Value, Value, Value]:
+        """A sum of variables times coefficients: what changes in outer loops, what is constant, and what changes in the
+        innermost of these loops. Of iterations that run together the constant alone differs.
         """
         b = self.b
         values: list[tuple[Value, int]] = []
@@ -455,11 +456,21 @@ class Expansion:
             values.append((base, coefficient))
         if len(values) > 1:
             values.sort(key=_depth)
-        total: Value | None = None
+        outer = inner = zero = b.whole(0)
+        inmost = values[-1][0].depth if values else 0
         for value, coefficient in values:
             term = value if coefficient == 1 else b.make("mul", INT64, 0, value, b.whole(coefficient))
-            total = term if total is None else b.make("add", INT64, 0, total, term)
-        return (b.whole(constant), 0) if total is None else (total, constant)
+            if value.depth < inmost:
+                outer = term if outer is zero else b.make("add", INT64, 0, outer, term)
+            else:
+                inner = term if inner is zero else b.make("add", INT64, 0, inner, term)
+        return outer, b.whole(constant), inner
+
+    def total(self, *values: Value) -> Value:
+        """The sum of indices."""
+        zero = self.b.whole(0)
+        terms = [value for value in values if value is not zero]
+        return reduce(self.b.add, terms) if terms else zero
 
     # ---- accesses -------------------------------------------------------------------------------------------------
 
@@ -501,33 +512,35 @@ class Expansion:
             room, covers,
         )  # fmt: skip
 
-    def place(self, site: Site, env: Env) -> tuple[Value, int, int, bool]:
-        """Where a site lies: its place in the buffer, what is to be added to that, how many lanes have places of their
-        own, and whether these are scattered. Other lanes lie in a row.
+    def place(self, site: Site, env: Env) -> tuple[tuple[Value, ...], int, bool]:
+        """Where a site lies: numbers of elements that are added to where its buffer begins, how many lanes have places
+        of their own, and whether these are scattered. Other lanes lie in a row.
         """
         b = self.b
-        offset, constant = self.sum(site.constant, site.terms, env)
-        if not 0 <= constant < self.schedule.layouts[site.buffer].size:  # no place that an address may have
-            offset, constant = b.add(offset, b.whole(constant)), 0
-        scattered = site.step not in (0, 1)
+        parts = self.parts(site.constant, site.terms, env)
+        dynamic, scattered = list[Value](), site.step not in (0, 1)
         for index, stride in site.dynamic:
             value = self.value(index, env)
             scattered = scattered or value.lanes > 0
-            term = value if stride == 1 else b.compute("mul", INT64, (value, b.whole(stride)))
-            offset = b.add(offset, term)
-        if not (self.lanes and (site.step or scattered)):
-            return offset, constant, 0, False
-        if scattered:
-            offset = b.add(offset, b.steps(0, site.step, self.lanes)) if site.step else offset
-        return b.splat(offset, self.lanes if scattered else 0), constant, self.lanes, scattered
+            dynamic.append(value if stride == 1 else b.compute("mul", INT64, (value, b.whole(stride))))
+        own = bool(self.lanes and (site.step or scattered))
+        if not (dynamic or (own and scattered) or not 0 <= parts[1].data < self.schedule.layouts[site.buffer].size):
+            return parts, self.lanes if own else 0, False
+        outer, constant, inner = parts
+        offset = self.total(outer, inner, constant, *dynamic)
+        if not (own and scattered):
+            return (offset,), self.lanes if own else 0, False
+        offset = b.add(offset, b.steps(0, site.step, self.lanes)) if site.step else offset
+        return (b.splat(offset, self.lanes),), self.lanes, True
 
-    def address(self, site: Site, offset: Value, constant: int = 0) -> Value:
-        """The address of a place, or of one for each lane."""
-        b, zero = self.b, self.b.whole(0)
-        address = b.start(site.buffer, site.begin)
-        for part in (b.whole(constant), offset):
-            if part is not zero:
-                address = b.make("address", site.buffer.dtype, part.lanes, address, part)
+    def address(self, site: Site, *offsets: Value) -> Value:
+        """The address of a place, or of one for each lane: so many elements, one number after the other, behind where
+        the buffer begins.
+        """
+        address, zero = self.b.start(site.buffer, site.begin), self.b.whole(0)
+        for offset in offsets:
+            if offset is not zero:
+                address = self.b.make("address", site.buffer.dtype, offset.lanes, address, offset)
         return address
 
     def guard(self, site: Site, env: Env) -> Value | None:
@@ -548,29 +561,28 @@ class Expansion:
         b, mask = self.b, self.guard(site, env)
         if mask is not None and mask.op == "const":  # never
             return b.const(0, site.buffer.dtype)
-        offset, constant, lanes, scattered = self.place(site, env)
+        offsets, lanes, scattered = self.place(site, env)
         if self.mask is not None and lanes and (scattered or self.reach > site.room):
             mask = self.mask if mask is None else b.both(mask, self.mask)
         if mask is not None and not lanes:
             if not mask.lanes:  # the first element in place of one that may not be there
-                whole = b.add(offset, b.whole(constant)) if constant else offset
-                safe = self.address(site, b.select(mask, whole, b.whole(0)))
+                safe = self.address(site, b.select(mask, self.total(*offsets), b.whole(0)))
                 return b.select(mask, b.load(safe, 0, None, site.moves), b.const(0, site.buffer.dtype))
             lanes, scattered = mask.lanes, True  # the same element in each lane that the guard lets pass
-            offset = b.splat(offset, lanes)
+            offsets = (b.splat(self.total(*offsets), lanes),)
         if mask is not None or scattered:
             mask = b.splat(b.const(True, BOOL) if mask is None else mask, lanes)
-        return b.load(self.address(site, offset, constant), lanes, mask, site.moves)
+        return b.load(self.address(site, *offsets), lanes, mask, site.moves)
 
     def write(self, site: Site, value: Value, env: Env) -> None:
         """Store an element, or a vector of them."""
         b, mask = self.b, None
-        offset, constant, lanes, scattered = self.place(site, env)
+        offsets, lanes, scattered = self.place(site, env)
         if self.mask is not None and lanes and (scattered or self.reach > site.room or not site.covers):
             mask = self.mask
         if scattered and mask is None:
             mask = b.const(True, BOOL, lanes)
-        b.store(self.address(site, offset, constant), b.splat(value, lanes), mask)
+        b.store(self.address(site, *offsets), b.splat(value, lanes), mask)
 
 
 Leaf = Callable[[Expansion, Any, Env, Sequence[Value]], Value]

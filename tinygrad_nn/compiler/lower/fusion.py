@@ -46,7 +46,7 @@ class Choice:
     operations  of an evaluation
     loads       what the loads of an evaluation cost
     far         what a vector costs more to load because of the size of the node
-    store       what a store costs: nothing where an operand with loops would be stored in its place
+    store       what a store costs: where an operand with loops would be stored in its place, less by the load of that
     """
 
     reads: float
@@ -204,8 +204,8 @@ def plan(graph: Graph, blas: int = 0, turned: Collection[Node] = ()) -> Plan:
             own = cost[node]
             often = evaluated[node] if own.operations <= CHEAP else reads[node]
             far = _far(node)
-            instead = any(operand.op.kind in HEAVY and len(users[operand]) == 1 for operand in node.inputs)
-            store = 0.0 if instead else STORE + 2 * far
+            instead = [operand for operand in node.inputs if operand.op.kind in HEAVY and len(users[operand]) == 1]
+            store = -(LOAD + _far(instead[0])) if instead else STORE + 2 * far
             choices[node] = choice = Choice(reads[node], often, own.operations, own.loads, far, store)
             if choice.is_stored is not (node in turned):
                 reasons[node] = str(choice)
@@ -292,10 +292,18 @@ def _own_loops(node: Node) -> bool:
 
 
 def streams(node: Node, plan: Plan) -> bool:
-    """Whether a node is a sum over steps of products that are large together, but each fits the caches."""
-    if node.op is not SUM or node.inputs[0].op is not MATMUL or node.inputs[0] in plan.stored:
+    """Whether a node is a sum over steps, and over rows of what a scan leaves at each, or of products that are large
+    together, but each fits the caches.
+    """
+    if node.op is not SUM:
         return False
     product = node.inputs[0]
+    if product.op is STACKED and product.inputs[0].op is SCAN:
+        size = prod(product.shape) * product.dtype.itemsize
+        rows = node.attrs["axis"][:1] == (0,) and len(node.attrs["axis"]) > 1 and not node.attrs["keepdims"]
+        return rows and size > SECOND and node.dtype.kind == "f" and is_fixed(product.shape)
+    if product.op is not MATMUL or product in plan.stored:
+        return False
     if node.attrs != {"axis": (0,), "keepdims": False} or len(product.shape) != 3 or node.dtype.kind != "f":
         return False
     read = sum(prod(x.shape) * x.dtype.itemsize for x in product.inputs)
@@ -383,9 +391,6 @@ class _Cost:
     loads: float = 0.0
 
 
-NOTHING: Final = _Cost()
-
-
 def _far(node: Node) -> float:
     """What a vector of a node costs more to load because it does not stay in the cache."""
     return FAR if prod(node.shape) * node.dtype.itemsize > SECOND else 0.0
@@ -397,12 +402,15 @@ def _costs(graph: Graph, inputs: frozenset[Node], users: Mapping[Node, list[tupl
 
     def of(operand: Node) -> _Cost:
         own = cost[operand]
-        kept = own == NOTHING or (own.operations > CHEAP and len(users[operand]) > 1)
-        return _Cost(0, LOAD + _far(operand)) if kept and operand.op.kind != "source" else own
+        kept = not own.operations or (own.operations > CHEAP and len(users[operand]) > 1)
+        if not kept or operand.op.kind == "source":
+            return own
+        moved = operand.op.kind == "movement" and not own.operations  # it is loaded from where it was
+        return _Cost(0, max(LOAD, own.loads) if moved else LOAD + _far(operand))
 
     for node in graph.nodes:
         if node in inputs or node.op.kind == "source":
-            cost[node] = NOTHING
+            cost[node] = _Cost()
             continue
         parts = [of(operand) for operand in dict.fromkeys(node.inputs)]
         loads = sum(part.loads for part in parts)
@@ -413,7 +421,7 @@ def _costs(graph: Graph, inputs: frozenset[Node], users: Mapping[Node, list[tupl
             serves = _serves(node)  # what is the same in a loop is computed before it
             cost[node] = _Cost(max(part.operations for part in parts) / serves + places, loads / serves)
         else:
-            cost[node] = NOTHING  # what has loops gets a buffer as soon as it would be repeated
+            cost[node] = _Cost()  # what has loops gets a buffer as soon as it would be repeated
     return cost
 
 

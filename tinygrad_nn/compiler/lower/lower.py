@@ -117,5 +117,5 @@ _RULES: Final[tuple[tuple[Callable[[Node, Plan, BufferView], bool], Kernels], ..
     (lambda node, plan, target: isinstance(node.op.emit, Concatenation), opaque.concatenation),
     (lambda node, plan, target: plan.multiplies(node), opaque.gemm),
     (lambda node, plan, target: node.op.kind == "contract" and len(parts(node)) > 1, opaque.in_parts),
-    (lambda node, plan, target: streams(node, plan) and not target.place, opaque.sum_of_products),
+    (lambda node, plan, target: streams(node, plan) and not target.place, opaque.sum_over_steps),
 )

@@ -147,14 +147,17 @@ def _part_stored(b: KernelBuilder, place: Access, node: Node, part: Part, index:
     return [Store(place, sum_of_part(b, node, part, index))]
 
 
-def sum_of_products(b: KernelBuilder, node: Node, target: BufferView) -> None:
-    """A sum of products over steps that together are too large for the caches: a product is added at each."""
-    product, zero = node.inputs[0], const(0, node.dtype)
+def sum_over_steps(b: KernelBuilder, node: Node, target: BufferView) -> None:
+    """A sum over steps that together are too large for the caches: what it sums of a step is added at each."""
+    (summed,), (_, *others), zero = node.inputs, node.attrs["axis"], const(0, node.dtype)
+    if others:
+        attrs = {"axis": tuple(others), "keepdims": False}
+        summed = Node(node.op, (summed,), attrs, (summed.shape[0], *node.shape), node.dtype, None)
     loops, index = b.loops(node.shape)
     b.kernel("sum_begin", node.shape, loops, lambda: [Store(target.access(index), zero)])
     b.close()
-    turn = Var(f"t_{target.buffer.name}", product.shape[0])
+    turn = Var(f"t_{target.buffer.name}", summed.shape[0])
     loops, at = b.loops(node.shape)
     place = (affine(turn), *at)
-    b.kernel("sum", node.shape, loops, lambda: [Store(target.access(at), element(b, product, place), add=True)])
+    b.kernel("sum", node.shape, loops, lambda: [Store(target.access(at), element(b, summed, place), add=True)])
     b.repeat([Repeat(turn, (Span(b.mark, len(b.kernels)),))])

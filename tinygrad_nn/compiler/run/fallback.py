@@ -14,9 +14,10 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from io import StringIO
+from types import MethodType
 from typing import Any, Final
 
-from ...errors import TraceError, message
+from ...errors import IndexOutOfRange, TraceError, message
 from ...support.settings import shown
 from ...tensor.context import user_level
 from ...tensor.core import mode
@@ -35,11 +36,13 @@ class Refused(Exception):
 class _Attempt(Jitted):
     """A jitted function that raises Refused in place of what stops a compilation, with all state as before."""
 
+    differentiable = True
+
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         self.refused: dict[Signature, int] = {}
 
-    def _slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any], again: bool = False) -> Any:
         if self.refused:
             try:
                 signature = describe(args, kwargs)[0]
@@ -47,7 +50,18 @@ class _Attempt(Jitted):
                 raise Refused(_reason(error)) from error
             if self.refused.get(signature, 0) > 1:
                 return self.function(*args, **kwargs)
-        return super()._slowly(args, kwargs)
+        return super()._slowly(args, kwargs, again)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As of every jitted function, but for labels of -100, which losses ignore from the first one on."""
+        try:
+            return super().__call__(*args, **kwargs)
+        except IndexOutOfRange as error:
+            if self.searches or not getattr(getattr(error, "lookup", None), "hint", ""):
+                raise
+        self.searches, self.last = True, None
+        self.entries.clear()
+        return super().__call__(*args, **kwargs)
 
     def _compile(self, signature: Signature, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:
         before, printed, out = Snapshot(self.function), StringIO(), sys.stdout
@@ -97,7 +111,7 @@ class Compiled:
         self.holds: Callable[[], bool] = bool  # of the world that was right the last time
         self.run: Callable[..., Any] = function
         self.eager, self.changed = False, 0
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the machine code, or the function."""
@@ -125,7 +139,7 @@ class Compiled:
             return functools.partial(self, instance)
         name = f"compiled {self.function.__name__}"
         if name not in own:
-            own[name] = type(self)(self.function.__get__(instance))
+            own[name] = type(self)(MethodType(self.function, instance))
         return own[name]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:

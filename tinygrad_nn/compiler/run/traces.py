@@ -16,7 +16,7 @@ from ..job import Batches, Epochs, Job, Part, Results
 from ..trace import Traced, trace
 from .jit import Jitted, describe
 
-RANKED: Final = 2048  # samples whose permutation is made natively: by ranks, which costs their square
+RANKED: Final = 1024  # samples whose permutation is made natively: by ranks, which costs their square
 
 
 def training_job(

@@ -232,7 +232,9 @@ def lanes_of(access: Access, vector: Var) -> tuple[int | None, bool]:
 
 
 def may_be_vector(kernel: Kernel, var: Var, folded: dict[Var, tuple[Var, ...]]) -> bool:
-    """Whether the iterations of a loop may lie in lanes: they write to different places, and what they share folds."""
+    """Whether the iterations of a loop may lie in lanes: they write to different places, and what they share folds.
+    Then `folded` says around which loops the lanes are folded.
+    """
     began: dict[Register, tuple[Var, ...]] = {}
     for one, around in kernel.statements:
         if isinstance(one, Let):
@@ -242,7 +244,12 @@ def may_be_vector(kernel: Kernel, var: Var, folded: dict[Var, tuple[Var, ...]]) 
         if isinstance(one, Assign) and var not in began[one.register]:
             if one.register.combine is None:
                 return False
+            outside = began[one.register]
             folded[var] = around[: around.index(var)]
+            if folded[var] != outside:
+                fold = (statement for statement in kernel.statements if around[len(outside)] in statement[1])
+                if all(isinstance(other, Assign) and loops == around for other, loops in fold):
+                    folded[var] = outside  # `outermost` moves the loop there
         if isinstance(one, Store) and not any(
             isinstance(index, Affine) and index.coefficient(var) for index in one.target.index
         ):

@@ -2,8 +2,9 @@
 parameter once over memory.
 
 Two kernels are fused when each takes only what the other made in its own iteration, of the lanes or of whole nests of
-equal loops: then every iteration of the second may run as soon as that of the first is done. What lies in between then
-stays in registers (`expand` hands a stored value on), and one kernel stores several results.
+equal loops: then every iteration of the second may run as soon as that of the first is done. Parts of a buffer that
+lie side by side never meet. What lies in between then stays in registers (`expand` hands a stored value on), and one
+kernel stores several results.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ def fits(first: Kernel, second: Kernel) -> bool:
         base = access.buffer.base or access.buffer
         common = common or (bool(base.shape) and (base in written or base in read))
         met = [*written.get(base, ()), *(read.get(base, ()) if is_write else ())]
+        met = [other for other in met if not _apart(other, access)]
         if not all(_same_lane(other, a, access, b) for other in met for a, b in loops):
             return False
     return common
@@ -193,6 +195,18 @@ def _same_lane(one: Access, a: Var, other: Access, b: Var) -> bool:
         isinstance(i, Affine) and isinstance(j, Affine) and i == affine(a) and j == affine(b)
         for i, j in zip(one.index, other.index, strict=True)
     )
+
+
+def _apart(one: Access, other: Access) -> bool:
+    """Whether two accesses never meet, as in parts of a buffer that are side by side."""
+    if one.buffer is not other.buffer:
+        return False
+    for i, j in zip(one.index, other.index, strict=True):
+        if isinstance(i, Affine) and isinstance(j, Affine):
+            (least, most), (low, high) = i.bounds(), j.bounds()
+            if most < low or high < least:
+                return True
+    return False
 
 
 def fused(first: Kernel, second: Kernel) -> Kernel:

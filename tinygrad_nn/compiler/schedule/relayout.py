@@ -21,16 +21,17 @@ from .memory import copy
 TRANSPOSE: Final = "transpose_"  # how the names of its kernels begin
 OVERHEAD: Final = 8.0  # of one more kernel, in loads
 CLEARLY: Final = 3.0  # times as much must be saved: the costs are rough
-FROM: Final = 2**14  # elements of a matrix whose axes are chosen as if each kernel might have a copy
+COUNTED: Final = 2.0  # times as much as a copy costs must be saved where the choice of axes counts on it
+FROM: Final = 2**14  # elements of a matrix from which axes are chosen as if each kernel might have a copy
 
 
 def prices(program: Program, width: int) -> dict[Buffer, float]:
-    """What a copy in another order has to save, for large matrices."""
+    """What a copy in another order costs, of large matrices from outside: weights, data."""
     based = {buffer.base for buffer in program.buffers}
     return {
-        buffer: CLEARLY * _cost(buffer, width)
-        for buffer in program.buffers
-        if buffer.role == "input" and buffer.base is None and buffer not in based and prod(buffer.shape) >= FROM
+        buffer: COUNTED * _cost(buffer, width)
+        for buffer in program.inputs
+        if len(buffer.shape) == 2 and prod(buffer.shape) >= FROM and buffer not in based
     }
 
 

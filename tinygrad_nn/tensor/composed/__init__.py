@@ -13,33 +13,180 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..contract import Contracted
-    from . import gamma, placing, special
+    from . import gamma, matrices, ordering, placing, rearranging, scanning, special, statistics
 
     class Composed(Contracted):
         """The methods that are composed of others."""
 
+        abs_ = Contracted.abs
+        absolute_ = Contracted.abs
+        acos_ = Contracted.acos
+        acosh_ = Contracted.acosh
+        addbmm = matrices.addbmm
+        addr = matrices.addr
+        adjoint = rearranging.adjoint
+        aminmax = ordering.aminmax
+        angle = special.angle
+        arccos = Contracted.acos
+        arccosh = Contracted.acosh
+        arcsin = Contracted.asin
+        arcsinh = Contracted.asinh
+        arctan = Contracted.atan
+        arctan2 = Contracted.atan2
+        arctanh = Contracted.atanh
+        argwhere = ordering.argwhere
+        asin_ = Contracted.asin
+        asinh_ = Contracted.asinh
+        atan2_ = Contracted.atan2
+        atan_ = Contracted.atan
+        atanh_ = Contracted.atanh
+        baddbmm = matrices.baddbmm
+        bincount = statistics.bincount
+        bitwise_and_ = Contracted.bitwise_and
+        bitwise_left_shift_ = Contracted.bitwise_left_shift
+        bitwise_not_ = Contracted.bitwise_not
+        bitwise_or_ = Contracted.bitwise_or
+        bitwise_right_shift_ = Contracted.bitwise_right_shift
+        bitwise_xor_ = Contracted.bitwise_xor
+        ceil_ = Contracted.ceil
+        clamp_max = clamp_max_ = special.clamp_max
+        clamp_min = clamp_min_ = special.clamp_min
+        clip_ = Contracted.clamp
         copysign = copysign_ = special.copysign
+        corrcoef = statistics.corrcoef
+        cos_ = Contracted.cos
+        cosh_ = Contracted.cosh
+        cov = statistics.cov
+        cross = statistics.cross
+        cummax = scanning.cummax
+        cummin = scanning.cummin
+        cumprod_ = Contracted.cumprod
+        cumsum_ = Contracted.cumsum
         deg2rad = deg2rad_ = special.deg2rad
+        diag = rearranging.diag
+        diag_embed = rearranging.diag_embed
+        diagflat = rearranging.diagflat
         diagonal_scatter = placing.diagonal_scatter
+        diff = scanning.diff
         digamma = digamma_ = gamma.digamma
+        dist = statistics.dist
+        divide = Contracted.div
+        dsplit = rearranging.dsplit
+        eq_ = Contracted.eq
+        erf_ = Contracted.erf
+        erfc_ = Contracted.erfc
+        erfinv = erfinv_ = special.erfinv
+        exp2_ = Contracted.exp2
+        expm1_ = Contracted.expm1
+        fix = Contracted.trunc
+        fliplr = rearranging.fliplr
+        flipud = rearranging.flipud
+        float_power = float_power_ = special.float_power
+        floor_ = Contracted.floor
+        floor_divide_ = Contracted.floor_divide
+        fmax = special.fmax
+        fmin = special.fmin
+        fmod_ = Contracted.fmod
+        frac_ = Contracted.frac
+        frexp = special.frexp
+        gcd = gcd_ = special.gcd
+        ge_ = Contracted.ge
+        ger = Contracted.outer
+        greater = Contracted.gt
+        greater_equal = Contracted.ge
+        gt_ = Contracted.gt
+        heaviside = heaviside_ = special.heaviside
+        histc = statistics.histc
+        histogram = statistics.histogram
+        hsplit = rearranging.hsplit
+        hypot = hypot_ = special.hypot
         index_add_ = Contracted.index_add
         index_copy = index_copy_ = placing.index_copy
         index_fill = index_fill_ = placing.index_fill
         index_put = index_put_ = placing.index_put
         index_reduce = index_reduce_ = placing.index_reduce
+        isneginf = special.isneginf
+        isposinf = special.isposinf
+        isreal = special.isreal
+        kron = rearranging.kron
+        kthvalue = ordering.kthvalue
+        lcm = lcm_ = special.lcm
+        ldexp = ldexp_ = special.ldexp
+        le_ = Contracted.le
+        less = Contracted.lt
+        less_equal = Contracted.le
         lgamma = lgamma_ = gamma.lgamma
+        log10_ = Contracted.log10
+        log1p_ = Contracted.log1p
+        log2_ = Contracted.log2
+        log_ = Contracted.log
+        logaddexp2 = special.logaddexp2
+        logcumsumexp = scanning.logcumsumexp
+        logical_and_ = Contracted.logical_and
+        logical_not_ = Contracted.logical_not
+        logical_or_ = Contracted.logical_or
+        logical_xor_ = Contracted.logical_xor
+        logit_ = Contracted.logit
+        lt_ = Contracted.lt
         masked_scatter = masked_scatter_ = placing.masked_scatter
+        median = ordering.median
+        mode = ordering.mode
+        moveaxis = Contracted.movedim
+        msort = ordering.msort
+        multiply = Contracted.mul
         mvlgamma = mvlgamma_ = gamma.mvlgamma
+        nan_to_num_ = Contracted.nan_to_num
+        nanmedian = ordering.nanmedian
+        nanquantile = ordering.nanquantile
+        narrow_copy = rearranging.narrow_copy
+        ne_ = Contracted.ne
+        negative = Contracted.neg
+        nextafter = nextafter_ = special.nextafter
+        not_equal = Contracted.ne
         polygamma = gamma.polygamma
+        positive = special.positive
         put = put_ = placing.put
+        quantile = ordering.quantile
         rad2deg = rad2deg_ = special.rad2deg
+        reciprocal_ = Contracted.reciprocal
+        remainder_ = Contracted.remainder
+        renorm = renorm_ = statistics.renorm
+        repeat_interleave = rearranging.repeat_interleave
+        reshape_as = rearranging.reshape_as
+        rot90 = rearranging.rot90
+        round_ = Contracted.round
+        rsqrt_ = Contracted.rsqrt
         scatter_ = Contracted.scatter
         scatter_add_ = Contracted.scatter_add
         scatter_reduce = scatter_reduce_ = placing.scatter_reduce
         select_scatter = placing.select_scatter
+        sgn = sgn_ = special.sgn
+        sigmoid_ = Contracted.sigmoid
+        sign_ = Contracted.sign
         signbit = special.signbit
+        sin_ = Contracted.sin
         sinc = sinc_ = special.sinc
+        sinh_ = Contracted.sinh
         slice_scatter = placing.slice_scatter
+        split_with_sizes = rearranging.split_with_sizes
+        square_ = Contracted.square
+        subtract = Contracted.sub
+        sum_to_size = rearranging.sum_to_size
+        swapdims = Contracted.transpose
+        tan_ = Contracted.tan
+        tanh_ = Contracted.tanh
+        tensor_split = rearranging.tensor_split
+        trace = rearranging.trace
+        tril_ = Contracted.tril
+        triu_ = Contracted.triu
+        true_divide_ = Contracted.div
+        trunc_ = Contracted.trunc
+        unique = ordering.unique
+        unique_consecutive = ordering.unique_consecutive
+        unsafe_chunk = rearranging.unsafe_chunk
+        unsafe_split = rearranging.unsafe_split
+        vdot = matrices.vdot
+        vsplit = rearranging.vsplit
         xlogy = xlogy_ = special.xlogy
 
         # `drawing` needs generators, which stand above `Tensor`.

@@ -1,10 +1,28 @@
-"""What is said of many numbers: moments, covariances, histograms."""
+"""What is said of many numbers: moments, covariances, counts and histograms, distances.
+
+What has as many elements as the data says (`bincount`) reads its values, so it does not compile.
+"""
 
 from __future__ import annotations
 
-from ...support.settings import typed
+import math
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from ...errors import ConfigError, DTypeError, IndexOutOfRange, ShapeError, message
+from ...ops.index import SCATTER_ADD
+from ...support.settings import integer, typed
 from ..contract import T
-from ..shape import Ints
+from ..core import Core, constant
+from ..operators import Operand
+from ..shape import Ints, normal_axis
+from .ordering import searchsorted
+
+_S = TypeVar("_S")
+
+
+# ---- moments ---------------------------------------------------------------------------------------------------------
 
 
 @typed
@@ -33,3 +51,180 @@ def var_mean(
     """(`var`, `mean`) over the same axes."""
     axes = None if isinstance(dim, bool) else dim
     return self.var(dim, unbiased, keepdim, correction=correction), self.mean(axes, keepdim)
+
+
+@typed
+def cov(self: T, *, correction: int = 1, fweights: Operand | None = None, aweights: Operand | None = None) -> T:
+    """Covariances of variables, which are rows, over observations, which are columns.
+
+    `fweights` says how often each observation was made, `aweights` how much it counts.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]).cov().tolist()
+    [[1.0, -1.0], [-1.0, 1.0]]
+    """
+    if self.ndim > 2:
+        raise ShapeError(message("cov", f"shape {self.shape}", "at most two axes"))
+    rows = self.as_float()
+    rows = rows if self.ndim == 2 else rows.reshape((1, -1))
+    count = rows.shape[1]
+    weights = [None if w is None else self._operand(w, "cov") for w in (fweights, aweights)]
+    for w, kind, words in zip(weights, "if", ("integers", "floats"), strict=True):
+        if w is not None and (w.dtype.kind != kind or w.shape != (count,)):
+            got = f"weights {w.shape}:{w.dtype.name} for {count} observations"
+            raise ShapeError(message("cov", got, f"{words}, one for each observation"))
+    given: list[T] = [w.cast(rows.dtype) for w in weights if w is not None]
+    if not given:
+        centred = rows - rows.mean(1, keepdim=True)
+        return _squeezed(centred @ centred.T / float(max(count - correction, 0)))
+    weight = given[0] * given[1] if len(given) == 2 else given[0]
+    total = weight.sum()
+    freedom = total - correction
+    if weights[1] is not None and correction:
+        freedom = total - (weight * given[-1]).sum() / total * correction
+    centred = rows - (rows * weight).sum(1, keepdim=True) / total
+    return _squeezed(centred @ (centred * weight).T / freedom.clamp(0))
+
+
+def _squeezed(matrix: T) -> T:
+    """The covariance of one variable is a number."""
+    return matrix if matrix.numel() != 1 else matrix.reshape(())
+
+
+def corrcoef(self: T) -> T:
+    """Correlation coefficients of variables, which are rows, over observations, which are columns."""
+    if self.ndim > 2:
+        raise ShapeError(message("corrcoef", f"shape {self.shape}", "at most two axes"))
+    matrix = cov(self)
+    if not matrix.ndim:
+        return matrix / matrix
+    scale = matrix.diagonal().sqrt()
+    return (matrix / scale.unsqueeze(1) / scale).clamp(-1, 1)
+
+
+# ---- distances -------------------------------------------------------------------------------------------------------
+
+
+@typed
+def dist(self: T, other: Operand, p: float = 2) -> T:
+    """The p-norm of x - other, which broadcast."""
+    return (self - self._operand(other, "dist")).norm(p)
+
+
+@typed
+def renorm(self: T, p: float, dim: int, maxnorm: float) -> T:
+    """The slices along one axis, those whose p-norm is larger than `maxnorm` shortened to it."""
+    x = self._floating("renorm")
+    if x.ndim < 2:
+        raise ShapeError(message("renorm", f"shape {x.shape}", "at least two axes"))
+    if p <= 0 or maxnorm < 0:
+        raise ConfigError(message("renorm", f"p {p} and maxnorm {maxnorm}", "p > 0 and maxnorm >= 0"))
+    axis = normal_axis("renorm", dim, x.ndim)
+    size = x.norm(p, tuple(a for a in range(x.ndim) if a != axis), keepdim=True)
+    return x * (maxnorm / (size + 1e-7)).where(size > maxnorm, size._stopped() * 0 + 1)
+
+
+@typed
+def cross(self: T, other: Operand, dim: int | None = None) -> T:
+    """Vector products along an axis of length 3, by default the first such one; the operands broadcast."""
+    x, y = self._promoted(other, "cross")
+    if x.ndim != y.ndim:
+        raise ShapeError(message("cross", f"shapes {x.shape} and {y.shape}", "as many axes"))
+    axis = dim if dim is not None else next((a for a, n in enumerate(x.shape) if n == 3), 0)
+    axis = normal_axis("cross", axis, x.ndim)
+    if not x.ndim or x.shape[axis] != 3 or y.shape[axis] != 3:
+        raise ShapeError(message("cross", f"shapes {x.shape} and {y.shape}", f"length 3 of axis {axis}"))
+    return x.roll(-1, axis) * y.roll(-2, axis) - x.roll(-2, axis) * y.roll(-1, axis)
+
+
+# ---- counts ----------------------------------------------------------------------------------------------------------
+
+
+class Histogram(NamedTuple, Generic[_S]):
+    """What `histogram` gives."""
+
+    hist: _S
+    bin_edges: _S
+
+
+@typed
+def bincount(self: T, weights: Operand | None = None, minlength: int = 0) -> T:
+    """How often 0, 1, ... up to the largest integer are there, or the sums of their `weights`. Without a gradient.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.bincount(tg.tensor([0, 2, 2]), minlength=5).tolist()
+    [1, 0, 2, 0, 0]
+    """
+    if self.ndim != 1 or self.dtype.kind != "i":
+        raise DTypeError(message("bincount", f"shape {self.shape} of {self.dtype.name}", "integers along one axis"))
+    integer("bincount", "minlength", minlength, least=0)
+    array = self._value("bincount")
+    if array.size and array.min() < 0:
+        raise IndexOutOfRange(message("bincount", f"the number {array.min()}", "no negative numbers"))
+    if weights is None:
+        return self.handle(constant(np.bincount(array, minlength=minlength).astype(np.int64)))  # type: ignore[no-any-return]
+    given = self._operand(weights, "bincount")
+    if given.shape != self.shape:
+        raise ShapeError(message("bincount", f"weights of shape {given.shape} for {self.shape}", "equal shapes"))
+    dtype = given.dtype if given.dtype == np.float32 else np.dtype(np.float64)
+    sums = np.bincount(array, given._value("bincount"), minlength).astype(dtype)
+    return self.handle(constant(sums))  # type: ignore[no-any-return]
+
+
+@typed
+def histc(self: T, bins: int = 100, min: float = 0, max: float = 0) -> T:
+    """How many elements are in each of `bins` equal parts of [min, max], by default from the least to the largest;
+    those outside do not count. Without a gradient.
+    """
+    x = self._floating("histc")._stopped().reshape(-1)
+    integer("histc", "bins", bins, least=1)
+    low, high = x._operand(float(min), "histc"), x._operand(float(max), "histc")
+    if min == max and x.numel():
+        low, high = x.amin(), x.amax()
+    elif min > max:
+        raise ConfigError(message("histc", f"min {min} and max {max}", "min <= max"))
+    same = low.eq(high)
+    low, high = (low - 1).where(same, low), (high + 1).where(same, high)
+    if not low.is_traced and not bool((low.isfinite() & high.isfinite()).all()):
+        raise ConfigError(message("histc", f"a range from {low} to {high}", "finite numbers"))
+    inside = (x >= low) & (x <= high)
+    place = ((x - low) / (high - low) * bins).masked_fill(~inside, 0).floor().long().clamp(0, bins - 1)
+    return inside.cast(x.dtype).apply(SCATTER_ADD, place, axis=0, shape=(bins,))
+
+
+@typed
+def histogram(
+    self: T, bins: Any, *, range: Any = None, weight: Operand | None = None, density: bool = False
+) -> Histogram[T]:
+    """(hist, bin_edges): how many elements, or what sum of weights, is in each bin, without a gradient.
+
+    `bins` is a number of equal parts of `range` (by default from the least to the largest), or the edges. Each bin has
+    its left edge, the last one both. With `density` the integral is 1.
+    """
+    x = self._floating("histogram")._stopped().reshape(-1)
+    if isinstance(bins, (Core, np.ndarray)):
+        edges = x._operand(bins, "histogram")._stopped()
+        if edges.ndim != 1 or edges.dtype != x.dtype:
+            got = f"edges {edges.shape}:{edges.dtype.name} for {x.dtype.name}"
+            raise ShapeError(message("histogram", got, "a line of numbers of one dtype"))
+    else:
+        count = integer("histogram", "bins", bins, least=1)
+        array = np.asarray(x._value("histogram")) if range is None and x.numel() else np.arange(2.0)
+        low, high = (array.min(), array.max()) if range is None else (float(range[0]), float(range[1]))
+        if not (math.isfinite(low) and math.isfinite(high)) or low > high:
+            raise ConfigError(message("histogram", f"a range from {low} to {high}", "finite numbers, in order"))
+        low, high = (low - 0.5, high + 0.5) if low == high else (low, high)
+        edges = x.handle(constant(np.linspace(low, high, count + 1).astype(x.dtype)))
+    count = edges.shape[0] - 1
+    inside = (x >= edges[0]) & (x <= edges[count])
+    place = (searchsorted(edges, x, right=True) - 1).clamp(0, count - 1)
+    weights = inside.cast(x.dtype)
+    if weight is not None:
+        given = x._operand(weight, "histogram")
+        if given.shape != self.shape or given.dtype != x.dtype:
+            raise ShapeError(message("histogram", f"weights of shape {given.shape} for {self.shape}", "equal ones"))
+        weights = weights * given._stopped().reshape(-1)
+    hist = weights.apply(SCATTER_ADD, place, axis=0, shape=(count,))
+    if density:
+        hist = hist / hist.sum() / (edges[1:] - edges[:-1])
+    return Histogram(hist, edges)

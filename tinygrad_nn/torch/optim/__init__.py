@@ -1,10 +1,6 @@
 """`torch.optim`."""
 
-from typing import TYPE_CHECKING
-
+from ...optim import *
 from .._door import door
-
-if TYPE_CHECKING:
-    from ...optim import *
 
 __getattr__, __dir__ = door(__name__, "optim")

@@ -1,10 +1,6 @@
 """`torch.nn.utils.rnn`."""
 
-from typing import TYPE_CHECKING
-
+from ....nn.utils.rnn import *
 from ..._door import door
-
-if TYPE_CHECKING:
-    from ....nn.utils.rnn import *
 
 __getattr__, __dir__ = door(__name__, "nn.utils.rnn")

@@ -1,10 +1,6 @@
 """`torch.utils.data`: datasets, samplers and loaders, which are those of `tinygrad_nn.data`."""
 
-from typing import TYPE_CHECKING
-
+from ....data import *
 from ..._door import door
-
-if TYPE_CHECKING:
-    from ....data import *
 
 __getattr__, __dir__ = door(__name__, "data")

@@ -154,3 +154,13 @@ def test_detach_in_place() -> None:
         assert not w.detach_().requires_grad
         with pytest.raises(RuntimeError, match="view"):
             (lib.ones(4, requires_grad=True) * 2)[:2].detach_()
+
+
+def test_a_range_is_an_index() -> None:
+    for lib in (tg, torch):
+        x, y = lib.arange(6).reshape(2, 3), lib.tensor([2, 0])
+        assert x[range(2), y].tolist() == [2, 3]
+        assert x[:, range(1, 3)].tolist() == [[1, 2], [4, 5]]
+        x[range(2), y] = 9
+        assert x.tolist() == [[0, 1, 9], [9, 4, 5]]
+    assert tg.jit(lambda x, y: x[range(2), y])(tg.arange(6).reshape(2, 3), tg.tensor([2, 0])).tolist() == [2, 3]

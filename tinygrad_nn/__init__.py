@@ -83,9 +83,27 @@ if _TYPE_CHECKING:
     from .recompute import checkpoint as checkpoint
     from .serialize import load as load
     from .serialize import save as save
+    from .tensor.assembling import atleast_1d as atleast_1d
+    from .tensor.assembling import atleast_2d as atleast_2d
+    from .tensor.assembling import atleast_3d as atleast_3d
+    from .tensor.assembling import block_diag as block_diag
+    from .tensor.assembling import broadcast_shapes as broadcast_shapes
+    from .tensor.assembling import broadcast_tensors as broadcast_tensors
+    from .tensor.assembling import cartesian_prod as cartesian_prod
+    from .tensor.assembling import chain_matmul as chain_matmul
+    from .tensor.assembling import column_stack as column_stack
+    from .tensor.assembling import combinations as combinations
+    from .tensor.assembling import dstack as dstack
+    from .tensor.assembling import logspace as logspace
+    from .tensor.assembling import row_stack as row_stack
+    from .tensor.assembling import tril_indices as tril_indices
+    from .tensor.assembling import triu_indices as triu_indices
+    from .tensor.assembling import vander as vander
     from .tensor.composed.gamma import *  # noqa: F403
+    from .tensor.composed.matrices import *  # noqa: F403
     from .tensor.composed.ordering import *  # noqa: F403
     from .tensor.composed.placing import *  # noqa: F403
+    from .tensor.composed.rearranging import *  # noqa: F403
     from .tensor.composed.scanning import *  # noqa: F403
     from .tensor.composed.special import *  # noqa: F403
     from .tensor.composed.statistics import *  # noqa: F403
@@ -242,7 +260,6 @@ if _TYPE_CHECKING:
     from .tensor.joining import cat as cat
     from .tensor.joining import concat as concat
     from .tensor.joining import concatenate as concatenate
-    from .tensor.joining import diag as diag
     from .tensor.joining import einsum as einsum
     from .tensor.joining import hstack as hstack
     from .tensor.joining import meshgrid as meshgrid
@@ -277,6 +294,10 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     """,
     "recompute": "checkpoint",
     "serialize": "load save",
+    "tensor.assembling": """
+        atleast_1d atleast_2d atleast_3d block_diag broadcast_shapes broadcast_tensors cartesian_prod chain_matmul
+        column_stack combinations dstack logspace row_stack tril_indices triu_indices vander
+    """,
     "tensor.functions": """
         abs absolute acos acosh add addcdiv addcmul addmm addmv all allclose amax amin any argmax argmin argsort
         asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift
@@ -290,7 +311,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
         take take_along_dim tan tanh tensordot tile topk transpose tril triu true_divide trunc unbind unflatten
         unsqueeze var where
     """,
-    "tensor.joining": "cat concat concatenate diag einsum hstack meshgrid stack vstack",
+    "tensor.joining": "cat concat concatenate einsum hstack meshgrid stack vstack",
     "testing": "testing",
     "transforms": "grad hessian hvp jacobian jvp value_and_grad vjp",
     "fitting.trouble": "NonFiniteWarning",

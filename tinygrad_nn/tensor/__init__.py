@@ -23,9 +23,14 @@ _METHODS: Final = {  # by file of `composed/`: methods, which are functions of t
     "ordering": """
         aminmax argwhere kthvalue median mode msort nanmedian nanquantile quantile unique unique_consecutive
     """,
+    "matrices": "addbmm addr baddbmm ger vdot",
     "placing": """
         diagonal_scatter index_copy index_fill index_put index_reduce masked_scatter put scatter_reduce
         select_scatter slice_scatter
+    """,
+    "rearranging": """
+        diag diag_embed diagflat dsplit fliplr flipud hsplit kron moveaxis narrow_copy repeat_interleave rot90
+        split_with_sizes swapdims tensor_split trace unsafe_chunk unsafe_split vsplit
     """,
     "scanning": "cummax cummin diff logcumsumexp",
     "special": """
@@ -36,6 +41,7 @@ _METHODS: Final = {  # by file of `composed/`: methods, which are functions of t
 }
 _FUNCTIONS: Final = {  # functions of the top level alone
     "drawing": "poisson standard_gamma",
+    "matrices": "cdist",
     "ordering": "bucketize isin searchsorted",
     "scanning": "cumulative_trapezoid gradient trapezoid trapz",
     "special": "entr erfcx expit log_ndtr ndtr rsub xlog1py",
@@ -44,6 +50,7 @@ _FUNCTIONS: Final = {  # functions of the top level alone
 _ALONE: Final = {  # methods alone
     "drawing": "bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_",
     "gamma": "polygamma",
+    "rearranging": "adjoint reshape_as sum_to_size",
 }
 _IN_PLACE: Final = """
     abs absolute acos acosh asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or

@@ -238,7 +238,7 @@ tensordot = contraction(Tensor.tensordot)
 def __getattr__(name: str) -> Any:
     if name not in FUNCTIONS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value = function(loaded(name))
+    globals()[name] = value = (contraction if FUNCTIONS[name] == "matrices" else function)(loaded(name))
     return value
 
 

@@ -17,7 +17,7 @@ from io import StringIO
 from types import MethodType
 from typing import Any, Final
 
-from ...errors import TraceError, message
+from ...errors import IndexOutOfRange, TraceError, message
 from ...support.settings import shown
 from ...tensor.context import user_level
 from ...tensor.core import mode
@@ -51,6 +51,17 @@ class _Attempt(Jitted):
             if self.refused.get(signature, 0) > 1:
                 return self.function(*args, **kwargs)
         return super()._slowly(args, kwargs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As of every jitted function, but for labels of -100, which losses ignore from the first one on."""
+        try:
+            return super().__call__(*args, **kwargs)
+        except IndexOutOfRange as error:
+            if self.searches or not getattr(getattr(error, "lookup", None), "hint", ""):
+                raise
+        self.searches, self.last = True, None
+        self.entries.clear()
+        return super().__call__(*args, **kwargs)
 
     def _compile(self, signature: Signature, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:
         before, printed, out = Snapshot(self.function), StringIO(), sys.stdout

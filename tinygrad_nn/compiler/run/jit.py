@@ -437,6 +437,7 @@ class Jitted:
     function under `tg.jit` again: it compiles at its first call.
     """
 
+    searches = False  # whether labels may be ignored ones, see `trace`
     differentiable = False  # whether results have a gradient with respect to tensors from outside
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -569,7 +570,7 @@ class Jitted:
     def _compile(self, signature: Signature, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:
         started = time.perf_counter()
         with uncollected():
-            traced = trace(self.function, signature.tree, leaves, is_array, equates=True)
+            traced = trace(self.function, signature.tree, leaves, is_array, equates=True, searches=self.searches)
         seconds = time.perf_counter() - started
         try:
             entry = Entry(traced, signature, f"tg.jit: {self.name}", seconds)

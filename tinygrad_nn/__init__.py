@@ -212,6 +212,7 @@ if _TYPE_CHECKING:
     from .tensor.functions import numel as numel
     from .tensor.functions import outer as outer
     from .tensor.functions import permute as permute
+    from .tensor.functions import polygamma as polygamma  # type: ignore[assignment]
     from .tensor.functions import pow as pow
     from .tensor.functions import prod as prod
     from .tensor.functions import ravel as ravel
@@ -306,7 +307,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
         index_add index_select inner isclose isfinite isinf isnan le lerp log log10 log1p log2 log_softmax
         logaddexp logical_and logical_not logical_or logical_xor logit logsumexp lt masked_fill masked_select
         matmul max maximum mean min minimum mm movedim mul mv nan_to_num nanmean nansum narrow ne neg nonzero
-        norm numel outer permute pow prod ravel reciprocal relu remainder reshape roll round rsqrt scatter
+        norm numel outer permute polygamma pow prod ravel reciprocal relu remainder reshape roll round rsqrt scatter
         scatter_add select sigmoid sign sin sinh softmax sort split sqrt square squeeze std sub sum swapaxes t
         take take_along_dim tan tanh tensordot tile topk transpose tril triu true_divide trunc unbind unflatten
         unsqueeze var where

@@ -217,6 +217,10 @@ CASES: dict[str, dict[str, tuple[Case, ...]]] = {
         "erfcx": (
             special("erfcx", X, smooth=True, ulps=64), special("erfcx", np.array([-3.0, 5, 8.6, 20, 1e5]), ulps=1024),
         ),
+        "erfinv": (
+            case("erfinv", X / 3.1, smooth=True), case("erfinv", np.array([0.0, 0.99999, 1e-20, -0.995]), smooth=True),
+            case("erfinv", np.array([1.0, -1.0, 1.5, NAN]), grad=False),
+        ),
         "expit": (special("expit", X, smooth=True), special("expit", NUMBERS)),
         "float_power": (
             case("float_power", POSITIVE, Y, smooth=True), case("float_power", NUMBERS, 2), case("float_power", X, 2.0),
@@ -261,6 +265,11 @@ CASES: dict[str, dict[str, tuple[Case, ...]]] = {
             case("logaddexp2", np.array([INF, -INF, 1e4, -INF]), np.array([1.0, -INF, -1e4, 2.0]), grad=False),
         ),
         "ndtr": (special("ndtr", X, smooth=True, ulps=512), special("ndtr", np.array([-1.0, 30, INF]))),
+        "ndtri": (
+            special("ndtri", POSITIVE / 3.1, smooth=True, ulps=64),
+            special("ndtri", np.array([1e-30, 1e-5, 0.999]), ulps=64),
+            special("ndtri", np.array([0.0, 1.0, -1.0, NAN]), grad=False),
+        ),
         "nextafter": (
             case("nextafter", X, Y), case("nextafter", *pairs(SPECIAL), ulps=0.5, grad=False),
             case("nextafter", *pairs(TINY), grad=False),

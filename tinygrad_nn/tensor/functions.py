@@ -87,6 +87,13 @@ def where(condition: Any, input: Operand | None = None, other: Operand | None = 
     )
 
 
+@named
+def polygamma(n: int, input: Any) -> Tensor:
+    """The n-th derivative of digamma."""
+    x = input if isinstance(input, Tensor) else Tensor.handle(constant(array_of("polygamma", input)))
+    return x.polygamma(n)
+
+
 masked_fill = function(Tensor.masked_fill)
 
 # ---- elementwise --------------------------------------------------------------------------------------------------

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         eq_ = Contracted.eq
         erf_ = Contracted.erf
         erfc_ = Contracted.erfc
+        erfinv = erfinv_ = special.erfinv
         exp2_ = Contracted.exp2
         expm1_ = Contracted.expm1
         fliplr = rearranging.fliplr

@@ -200,6 +200,12 @@ GOOD: dict[str, Callable[[], Any]] = {  # a good value for a parameter of this n
     "train": lambda: np.eye(3),
     "names": lambda: ("a", "b", "c"),
 }
+
+
+def cube() -> tg.Tensor:
+    return tg.ones(2, 3, 3)
+
+
 OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something else
     "F.cross_entropy": {"target": labels, "weight": vector},
     "F.nll_loss": {"target": labels, "weight": vector},
@@ -239,7 +245,40 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "Tensor.outer": {"self": vector, "vec2": vector},
     "Tensor.unflatten": {"dim": lambda: 1, "sizes": lambda: (1, 3)},
     "Tensor.movedim": {"source": lambda: 0},
-    "Tensor.index_add": {"index": labels, "source": matrix},
+    **{
+        key: {"index": labels, "source": matrix}
+        for key in ("Tensor.index_add", "Tensor.index_add_", "Tensor.index_copy", "Tensor.index_copy_")
+    },
+    **{key: {"index": labels, "value": lambda: 1.0} for key in ("Tensor.index_fill", "Tensor.index_fill_")},
+    **{key: {"indices": lambda: (labels(),), "values": matrix} for key in ("Tensor.index_put", "Tensor.index_put_")},
+    **{
+        key: {"index": labels, "source": matrix, "reduce": lambda: "mean"}
+        for key in ("Tensor.index_reduce", "Tensor.index_reduce_")
+    },
+    **{key: {"index": labels, "source": vector} for key in ("Tensor.put", "Tensor.put_")},
+    **{
+        key: {"src": lambda: 1.0, "reduce": lambda: "mean"}
+        for key in ("Tensor.scatter_reduce", "Tensor.scatter_reduce_")
+    },
+    "Tensor.scatter_": {"src": lambda: 1.0},
+    "Tensor.diagonal_scatter": {"src": vector},
+    "Tensor.select_scatter": {"src": vector, "index": lambda: 0},
+    **{key: {"batch1": cube, "batch2": cube} for key in ("Tensor.addbmm", "Tensor.baddbmm")},
+    "Tensor.addr": {"vec1": vector, "vec2": vector},
+    "Tensor.ger": {"self": vector, "vec2": vector},
+    "Tensor.vdot": {"self": vector, "other": vector},
+    "Tensor.dsplit": {"self": lambda: tg.ones(2, 3, 3), "indices_or_sections": lambda: 3},
+    **{key: {"indices_or_sections": lambda: 3} for key in ("Tensor.hsplit", "Tensor.vsplit")},
+    "Tensor.tensor_split": {"indices_or_sections": lambda: 2},
+    "Tensor.split_with_sizes": {"split_sizes": lambda: (1, 2)},
+    "Tensor.repeat_interleave": {"repeats": lambda: 2},
+    "Tensor.moveaxis": {"source": lambda: 0, "destination": lambda: 1},
+    "tg.broadcast_shapes": {"shapes": lambda: (2, 3)},
+    "tg.chain_matmul": {"matrices": matrix},
+    "tg.combinations": {"input": vector},
+    "tg.vander": {"x": vector},
+    "tg.logspace": {"start": lambda: 0.0, "end": lambda: 1.0, "steps": lambda: 3},
+    **{key: {"row": lambda: 3, "col": lambda: 3} for key in ("tg.tril_indices", "tg.triu_indices")},
     "Tensor.index_select": {"index": labels},
     "Tensor.take": {"index": labels},
     "Tensor.tensordot": {"dims": lambda: 1},

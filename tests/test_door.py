@@ -67,6 +67,12 @@ CALLS: dict[str, tuple[Any, ...]] = {
         f"max_unpool{rank}d": (part(2, *(2,) * rank), np.arange(2**rank)[None].repeat(2, 0).reshape(2, *(2,) * rank), 2)
         for rank in (1, 2, 3)
     },
+    "interpolate": (part(1, 2, 5), 3),
+    **dict.fromkeys(("upsample", "upsample_nearest"), (part(1, 2, 5), 3)),
+    "upsample_bilinear": (part(1, 2, 5, 4), 3),
+    "grid_sample": (part(1, 2, 5, 4), part(1, 3, 2, 2)),
+    "affine_grid": (part(2, 2, 3), (2, 1, 4, 3)),
+    "ctc_loss": (part(4, 1, 3), np.array([[1, 2]]), [4], [2]),
     "embedding_bag": (INTS, part(3, 2), np.array([0, 2])),
     "layer_norm": (X, (3,), part(3), part(3)),
     "group_norm": (part(2, 6, 4), 3, part(6), part(6)),
@@ -116,6 +122,31 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "index_select": (X, 0, INTS),
     "index_add": (X, 0, INTS, part(4, 3)),
     "take_along_dim": (X, INTS.reshape(4, 1), 1),
+    "addbmm": (part(4, 2), part(2, 4, 3), part(2, 3, 2)),
+    "baddbmm": (part(2, 4, 2), part(2, 4, 3), part(2, 3, 2)),
+    "addr": (X, part(4), part(3)),
+    "cdist": (X, part(2, 3)),
+    "cross": (X, part(4, 3), 1),
+    "ger": (part(3), part(2)),
+    "vdot": (part(3), part(3)),
+    "dsplit": (part(2, 3, 4), 2),
+    "hsplit": (X, 3),
+    **dict.fromkeys(("tensor_split", "repeat_interleave", "vsplit", "unsafe_split", "unsafe_chunk"), (X, 2)),
+    "kron": (X, part(2, 2)),
+    **dict.fromkeys(("moveaxis", "swapdims"), (X, 0, 1)),
+    "narrow_copy": (X, 0, 1, 2),
+    "reshape_as": (X, part(3, 4)),
+    "split_with_sizes": (X, (1, 3)),
+    "diagonal_scatter": (X, part(3)),
+    "index_copy": (X, 0, INTS, part(4, 3)),
+    "index_fill": (X, 0, INTS, 0.5),
+    "index_put": (X, (INTS,), part(4, 3)),
+    "index_reduce": (X, 0, INTS, part(4, 3), "mean"),
+    "masked_scatter": (X, X > 0.5, part(12)),
+    "put": (X, INTS, part(4)),
+    "scatter_reduce": (X, 1, INTS.reshape(4, 1), part(4, 1), "mean"),
+    "select_scatter": (X, part(3), 0, 1),
+    "slice_scatter": (X, part(4, 3)),
     "matmul": (X, part(3, 2)),
     "mm": (X, part(3, 2)),
     "bmm": (part(2, 4, 3), part(2, 3, 2)),
@@ -133,7 +164,10 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "rand_like": (X,),
     "bernoulli": (X,),
 }
-PRODUCTS = frozenset(("matmul", "mm", "bmm", "mv", "dot", "inner", "outer", "addmm", "addmv", "tensordot"))
+PRODUCTS = frozenset(
+    ("matmul", "mm", "bmm", "mv", "dot", "inner", "outer", "addmm", "addmv", "tensordot", "addbmm", "baddbmm", "addr",
+     "cdist", "ger", "vdot")
+)  # fmt: skip
 NO_DATA: dict[str, tuple[Any, str]] = {
     "text": ("text", "<U4"),
     "a dict": ({"a": 1}, "dict"),
@@ -204,8 +238,10 @@ def public(module: Any) -> dict[str, Callable[..., Any]]:
     return {name: one for name, one in found.items() if one.__module__.startswith("tinygrad_nn")}
 
 
-DRAWN = "tinygrad_nn.functional.dropout"  # random: no two calls agree
-FUNCTIONAL = {name: Call(name, one) for name, one in public(F).items() if one.__module__ != DRAWN and name[-1] != "_"}
+DRAWN = ("tinygrad_nn.functional.dropout", "tinygrad_nn.tensor.composed.drawing")  # random: no two calls agree
+FUNCTIONAL = {
+    name: Call(name, one) for name, one in public(F).items() if one.__module__ not in DRAWN and name[-1] != "_"
+}
 LIKE = {
     one.__name__: Call(one.__name__, one)
     for one in (tg.zeros_like, tg.ones_like, tg.full_like, masked_mean, unpad_sequence)
@@ -213,7 +249,7 @@ LIKE = {
 TOP = {
     name: Call(name, one)
     for name, one in public(functions).items()
-    if getattr(tg, name, None) is one and name not in ("max", "min")
+    if getattr(tg, name, None) is one and name not in ("max", "min") and one.__module__ not in DRAWN
 }
 OWN = ("apply", "assign", "type_as", "cat_with", "backward", "seed", "product", "factor", "promoted", "point_at")
 METHODS = {
@@ -221,6 +257,7 @@ METHODS = {
     for name, one in inspect.getmembers(tg.Tensor, inspect.isfunction)
     if not name.startswith("_")
     and name not in OWN
+    and one.__module__ not in DRAWN
     and any(is_tensor(p) for p in list(inspect.signature(one).parameters.values())[1:])
 }
 
@@ -344,6 +381,7 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("PixelShuffle", "PixelUnshuffle"), (2,)),
     "ChannelShuffle": (3,),
     "EmbeddingBag": (3, 2),
+    **dict.fromkeys(("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d"), (3,)),
     **{f"{kind}Pool3d": (2,) for kind in POOLS},
     **{f"MaxUnpool{rank}d": (2,) for rank in (1, 2, 3)},
     **{f"LPPool{rank}d": (2.0, 2) for rank in (1, 2, 3)},
@@ -394,6 +432,8 @@ INPUTS: dict[str, tuple[Any, ...]] = {
     "PixelUnshuffle": (part(3, 4, 2),),
     "ChannelShuffle": (part(2, 6, 4),),
     "EmbeddingBag": (np.array([[0, 2], [1, 1]]),),
+    **dict.fromkeys(("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d"), (part(1, 2, 5, 4),)),
+    "CTCLoss": (part(4, 1, 3), np.array([[1, 2]]), np.array([4]), np.array([2])),
     "Dropout1d": (part(2, 3, 4),),
     "Dropout2d": (part(2, 3, 4),),
     "Dropout3d": (part(2, 3, 4, 2),),

@@ -223,7 +223,8 @@ def test_a_variable_that_changes_all_the_time() -> None:
 
     def results() -> Any:
         nonlocal k
-        for _k in range(20):
+        for number in range(20):
+            k = number
             yield f(x).item()
 
     with pytest.warns(RuntimeWarning, match=r"another value of k at every call: 7, then 8.*pass it as an argument"):

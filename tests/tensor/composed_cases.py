@@ -60,6 +60,11 @@ def special(name: str, *operands: Any, **more: Any) -> Case:
     return one._replace(call=lambda lib, *tensors: one.call(getattr(lib, "special", lib), *tensors))
 
 
+def method(name: str, *operands: Any) -> Case:
+    """A call of what is a method alone."""
+    return Case(lambda lib, x, *more: getattr(x, name)(*more), operands, True, True, True, 4)
+
+
 ANGLES = values(3, 4, low=-400, high=400)
 X, Y, ROW = values(3, 4), values(3, 4, seed=1), values(4, seed=2)
 POSITIVE = values(3, 4, low=0.2, high=3)
@@ -72,6 +77,7 @@ SORTER, WEIGHTS, EDGES = np.array([1, 0, 2]), np.array([1, 2, 1, 3]), np.array([
 PLACES = np.array([[2, 0, 1, 2], [0, 0, 2, 1]])
 ROWS = np.array([2, 0])
 TWO = values(2, 4, seed=3)
+MM, BATCH, BATCH2 = values(3, 2), values(2, 3, 4, seed=5), values(2, 4, 2, seed=6)
 
 
 def placed(name: str, *args: Any, how: tuple[str, ...], **more: Any) -> tuple[Case, ...]:
@@ -83,6 +89,24 @@ def placed(name: str, *args: Any, how: tuple[str, ...], **more: Any) -> tuple[Ca
 
 
 CASES: dict[str, dict[str, tuple[Case, ...]]] = {
+    "matrices": {
+        "addbmm": (
+            case("addbmm", MM, BATCH, BATCH2, smooth=True), case("addbmm", MM, BATCH, BATCH2, beta=0.5, alpha=-2.0),
+            case("addbmm", np.array([[1, 2]]), np.ones((2, 3, 4), int), np.ones((2, 4, 2), int), beta=2),
+        ),
+        "addr": (case("addr", X, values(3), ROW, smooth=True), case("addr", ROW, values(3), ROW, beta=0.5, alpha=3)),
+        "baddbmm": (
+            case("baddbmm", MM, BATCH, BATCH2, smooth=True),
+            case("baddbmm", MM, BATCH, BATCH2, beta=0, alpha=3.0, grad=False),
+            case("baddbmm", np.full((2, 3, 2), np.nan), BATCH, BATCH2, beta=0, grad=False),
+        ),
+        "cdist": (
+            case("cdist", X, TWO, smooth=True, ulps=256), case("cdist", BATCH, X, p=1.0),
+            case("cdist", X, X, p=3.0, grad=False, ulps=256), case("cdist", X, TWO, p=float("inf")),
+            case("cdist", X, np.round(X), p=0.0, grad=False), case("cdist", X, X[:, :0]),
+        ),
+        "vdot": (case("vdot", ROW, values(4), smooth=True), case("vdot", NUMBERS, NUMBERS), case("vdot", ROW, X)),
+    },
     "gamma": {  # held against SciPy in test_gamma.py; PyTorch's polygamma has ten digits
         "digamma": (case("digamma", POSITIVE, smooth=True, grad=False, ulps=256),),
         "lgamma": (case("lgamma", POSITIVE + 2, smooth=True, ulps=256),),
@@ -129,6 +153,50 @@ CASES: dict[str, dict[str, tuple[Case, ...]]] = {
             case("slice_scatter", X, TWO, 0, 1, smooth=True), case("slice_scatter", X, values(3, 2), 1, 0, 4, 2),
             case("slice_scatter", X, values(3, 2), dim=1, start=-2),
         ),
+    },
+    "rearranging": {
+        "diag": (
+            case("diag", ROW, smooth=True), case("diag", ROW, 2), case("diag", ROW, -1), case("diag", X),
+            case("diag", X, -1), case("diag", NUMBERS > 0), case("diag", BATCH),
+        ),
+        "diag_embed": (
+            case("diag_embed", X, smooth=True), case("diag_embed", X, 1), case("diag_embed", X, -2, 0, 2),
+            case("diag_embed", X, dim1=1, dim2=0), case("diag_embed", X[:, :0]), case("diag_embed", X, 0, 1, 1),
+        ),
+        "diagflat": (case("diagflat", TWO, smooth=True), case("diagflat", np.array(2.0)), case("diagflat", ROW, -1)),
+        "dsplit": (case("dsplit", BATCH, 2, smooth=True), case("dsplit", BATCH, [1, 3]), case("dsplit", BATCH, 3)),
+        "fliplr": (case("fliplr", X, smooth=True), case("fliplr", ROW)),
+        "flipud": (case("flipud", X, smooth=True), case("flipud", NUMBERS)),
+        "hsplit": (case("hsplit", X, 2, smooth=True), case("hsplit", ROW, 4), case("hsplit", X, (1, 9))),
+        "kron": (
+            case("kron", X, TWO, smooth=True), case("kron", ROW, BATCH), case("kron", np.array(2.0), X),
+            case("kron", NUMBERS, NUMBERS > 0),
+        ),
+        "narrow_copy": (case("narrow_copy", X, 1, 1, 2, smooth=True),),
+        "repeat_interleave": (
+            case("repeat_interleave", X, 2, smooth=True), case("repeat_interleave", X, 3, 1),
+            case("repeat_interleave", X, np.array([1, 0, 2]), 0, compiles=False), case("repeat_interleave", X, -1),
+            case("repeat_interleave", X, np.array([1, 0, 2]), 0, output_size=3),
+            case("repeat_interleave", np.array([2, 0, 3]), compiles=False), case("repeat_interleave", X, ROWS, 0),
+            case("repeat_interleave", np.array(2.0), 2),
+        ),
+        "rot90": (
+            *(case("rot90", X, k, smooth=k == 1) for k in range(-1, 5)),
+            case("rot90", BATCH, 1, (2, 0)), case("rot90", X, 1, (0, 0)),
+        ),
+        "split_with_sizes": (case("split_with_sizes", X, [1, 3], 1, smooth=True),),
+        "tensor_split": (
+            case("tensor_split", X, 2, smooth=True), case("tensor_split", X, (1, 2), dim=1),
+            case("tensor_split", ROW, (3, 1)), case("tensor_split", X, 5), case("tensor_split", X, 0),
+            case("tensor_split", ROW, sections=3), case("tensor_split", ROW, indices=(1, -1)),
+        ),
+        "trace": (case("trace", X, smooth=True), case("trace", NUMBERS[None]), case("trace", ROW)),
+        "unsafe_chunk": (case("unsafe_chunk", X, 2, 1, smooth=True),),
+        "unsafe_split": (case("unsafe_split", X, 3, 1, smooth=True),),
+        "vsplit": (case("vsplit", X, 3, smooth=True), case("vsplit", X, 2), case("vsplit", ROW, 2)),
+        "adjoint": (method("adjoint", BATCH),),
+        "reshape_as": (method("reshape_as", X, np.ones((1, 4, 3), int)),),
+        "sum_to_size": (method("sum_to_size", BATCH, 1, 4), method("sum_to_size", X, 3, 4)),
     },
     "special": {
         "angle": (case("angle", X, smooth=True), case("angle", SPECIAL[1:]), case("angle", NUMBERS)),

@@ -19,8 +19,8 @@ OF_ALL = {"layout", "memory_format", "pin_memory", "device", "generator", "dtype
 NOT_HERE = {  # what PyTorch's list of overrides says beyond what is documented, or what a dense CPU tensor has not
     "logsumexp": {"names"}, "topk": {"descending"}, "where": {"x"}, "relu": {"inplace"}, "bmm": {"out_dtype"},
     "mm": {"out_dtype"}, "swapaxes": {"dim0", "dim1"}, "gather": {"sparse_grad"}, "isin": {"e", "te"},
-    "histogram": {"min", "max"},
-    "index_reduce": {"include_input"},  # which is include_self in truth
+    "histogram": {"min", "max"}, "split_with_sizes": {"split_size_or_sections"},
+    "diag_embed": {"diagonal"}, "index_reduce": {"include_input"}, "swapdims": {"axis0", "axis1"},  # which it refuses
     "max": {"names"},
 }  # fmt: skip
 

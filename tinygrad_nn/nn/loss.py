@@ -402,6 +402,20 @@ class TripletMarginWithDistanceLoss(Loss):
         return F.triplet_margin_with_distance_loss(anchor, positive, negative, **self.settings())
 
 
+class CTCLoss(Loss):
+    """`functional.ctc_loss` as a layer."""
+
+    @flags
+    def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
+        super().__init__(
+            blank=integer("CTCLoss", "blank", blank, least=0), reduction=reduction, zero_infinity=zero_infinity
+        )
+
+    def forward(self, log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any) -> Tensor:
+        """By `reduction`."""
+        return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, **self.settings())
+
+
 class CosineSimilarity(Loss):
     """`functional.cosine_similarity` as a layer."""
 

@@ -23,9 +23,14 @@ _METHODS: Final = {  # by file of `composed/`: methods, which are functions of t
     "ordering": """
         aminmax argwhere kthvalue median mode msort nanmedian nanquantile quantile unique unique_consecutive
     """,
+    "matrices": "addbmm addr baddbmm vdot",
     "placing": """
         diagonal_scatter index_copy index_fill index_put index_reduce masked_scatter put scatter_reduce
         select_scatter slice_scatter
+    """,
+    "rearranging": """
+        diag diag_embed diagflat dsplit fliplr flipud hsplit kron narrow_copy repeat_interleave rot90
+        split_with_sizes tensor_split trace unsafe_chunk unsafe_split vsplit
     """,
     "scanning": "cummax cummin diff logcumsumexp",
     "special": """
@@ -36,6 +41,7 @@ _METHODS: Final = {  # by file of `composed/`: methods, which are functions of t
 }
 _FUNCTIONS: Final = {  # functions of the top level alone
     "drawing": "poisson standard_gamma",
+    "matrices": "cdist",
     "ordering": "bucketize isin searchsorted",
     "scanning": "cumulative_trapezoid gradient trapezoid trapz",
     "special": "entr erfcx expit log_ndtr ndtr ndtri rsub xlog1py",
@@ -44,6 +50,7 @@ _FUNCTIONS: Final = {  # functions of the top level alone
 _ALONE: Final = {  # methods alone
     "drawing": "bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_",
     "gamma": "polygamma",
+    "rearranging": "adjoint reshape_as sum_to_size",
 }
 _IN_PLACE: Final = """
     abs absolute acos acosh asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or
@@ -54,6 +61,12 @@ _IN_PLACE: Final = """
     renorm round rsqrt scatter scatter_add scatter_reduce sgn sigmoid sign sin sinc sinh square tan tanh tril triu
     true_divide trunc xlogy
 """  # methods that there are with `_` behind their name too
+ALIASES: Final = {  # PyTorch's second names of methods, which are functions of the top level too
+    "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan", "arctan2": "atan2",
+    "arctanh": "atanh", "divide": "div", "fix": "trunc", "ger": "outer", "greater": "gt", "greater_equal": "ge",
+    "less": "lt", "less_equal": "le", "moveaxis": "movedim", "multiply": "mul", "negative": "neg", "not_equal": "ne",
+    "subtract": "sub", "swapdims": "transpose",
+}  # fmt: skip
 _BOTH: Final = {name: file for file, names in _METHODS.items() for name in names.split()}
 METHODS: Final = _BOTH | {name: file for file, names in _ALONE.items() for name in names.split()}
 FUNCTIONS: Final = _BOTH | {name: file for file, names in _FUNCTIONS.items() for name in names.split()}
@@ -96,3 +109,5 @@ for _name in METHODS:
     setattr(Tensor, _name, _Late(loaded, _name))
 for _name in IN_PLACE:
     setattr(Tensor, _name, _Late(_in_place, _name))
+for _name, _method in ALIASES.items():
+    setattr(Tensor, _name, getattr(Tensor, _method))

@@ -145,10 +145,7 @@ class Contracted(Indexed):
         return self._added("addmv", self._factor("addmv", mat), vec, (2, 1), beta, alpha)
 
     def _added(self, name: str, x: Self, y: Operand, ranks: tuple[int, int], beta: float, alpha: float) -> Self:
-        own = self._met(x)
-        check_floats(name, own, x)
-        product = x._product(name, x._ranked(name, y, *ranks))
-        return (own if beta == 1 else own * beta) + (product if alpha == 1 else product * alpha)
+        return blended(name, self, x._product(name, x._ranked(name, y, *ranks)), beta, alpha)
 
     def tensordot(self, other: Operand, dims: int | Sequence[Sequence[int]] = 2) -> Self:
         """Sums of products over the last `dims` axes of this and the first of the other, or over pairs of axes."""
@@ -189,3 +186,18 @@ class Contracted(Indexed):
 
 
 T = TypeVar("T", bound=Contracted)  # what the functions of `composed/` take and give
+
+
+def blended(name: str, own: T, product: T, beta: float, alpha: float) -> T:
+    """beta * own + alpha * product, where 0 * own is 0 whatever it is. Of integers the factors are, too."""
+    own = own._met(product)
+    check_floats(name, own, product)
+    if own.dtype.kind == product.dtype.kind == "i":
+        beta, alpha = int(beta), int(alpha)
+    if own.dtype.kind == product.dtype.kind == "b":
+        beta, alpha = bool(beta), bool(alpha)
+    if broadcast_shape(name, own.shape, product.shape) != product.shape:
+        got = f"shape {own.shape} beside a product of shape {product.shape}"
+        raise ShapeError(message(name, got, "what broadcasts to the product"))
+    scaled = product if alpha == 1 else product * alpha
+    return scaled if beta == 0 else (own if beta == 1 else own * beta) + scaled

@@ -9,11 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import ConfigError, DTypeError, ShapeError, message
-from ..support.memory import check_shape_fits
 from ..support.settings import is_whole, shown, typed
 from .creation import as_tensor
 from .door import Rule, converted, named
-from .shape import normal_axis, whole
+from .shape import normal_axis
 from .tensor import Tensor
 
 
@@ -27,7 +26,8 @@ def as_list(name: str, tensors: Any) -> list[Any]:
     return list(tensors)
 
 
-def _listed(name: str, tensors: Sequence[Any], rule: Rule = "operator") -> list[Tensor]:
+def tensors_of(name: str, tensors: Sequence[Any], rule: Rule = "operator") -> list[Tensor]:
+    """What is to be joined as tensors; raises ShapeError for nothing."""
     given = {f"operand {k}": x for k, x in enumerate(as_list(name, tensors))}
     if not given:
         raise ShapeError(message(name, "no tensors", "at least one"))
@@ -41,7 +41,7 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     >>> cat([[1, 2], [3]])
     tensor([1, 2, 3])
     """
-    first, *rest = _listed("cat", tensors)
+    first, *rest = tensors_of("cat", tensors)
     return first.cat_with(*rest, dim=dim)
 
 
@@ -51,7 +51,7 @@ concat = concatenate = cat
 @named
 def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new axis."""
-    listed = _listed("stack", tensors)
+    listed = tensors_of("stack", tensors)
     if len({x.shape for x in listed}) > 1:
         got = " and ".join(str(x.shape) for x in listed)
         raise ShapeError(message("stack", f"shapes {got}", "equal shapes", "cat joins along an axis there is"))
@@ -62,33 +62,14 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
 @named
 def hstack(tensors: Sequence[Any]) -> Tensor:
     """Side by side: along axis 1, vectors along axis 0."""
-    listed = [x.reshape(1) if x.ndim == 0 else x for x in _listed("hstack", tensors)]
+    listed = [x.reshape(1) if x.ndim == 0 else x for x in tensors_of("hstack", tensors)]
     return cat(listed, 0 if listed[0].ndim == 1 else 1)
 
 
 @named
 def vstack(tensors: Sequence[Any]) -> Tensor:
     """Below one another: along axis 0, vectors as rows."""
-    return cat([x.reshape((1, -1)) if x.ndim < 2 else x for x in _listed("vstack", tensors)], 0)
-
-
-@typed
-def diag(x: Any, diagonal: int = 0) -> Tensor:
-    """The matrix with a vector on its diagonal, or the diagonal of a matrix."""
-    values = as_tensor(x)
-    if values.ndim == 2:
-        return values.diagonal(diagonal)
-    if values.ndim != 1:
-        raise ShapeError(message("diag", f"shape {values.shape}", "a vector or a matrix"))
-    diagonal = whole("diag", "diagonal", diagonal)
-    n = values.shape[0] + abs(diagonal)
-    check_shape_fits("diag", (n, n), values.dtype.itemsize)
-    index = values.new_arange(n)
-    row = index.unsqueeze(1) if diagonal >= 0 else index.unsqueeze(1) + diagonal
-    column = index - diagonal if diagonal >= 0 else index
-    offsets = (max(diagonal, 0),)
-    spread = values._pad((n,), offsets).expand_to((n, n))
-    return spread.masked_fill(row != column, False if values.dtype.kind == "b" else 0)
+    return cat([x.reshape((1, -1)) if x.ndim < 2 else x for x in tensors_of("vstack", tensors)], 0)
 
 
 def meshgrid(*tensors: Any, indexing: Literal["ij", "xy"] = "ij") -> tuple[Tensor, ...]:
@@ -121,7 +102,7 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
         equation, operands = _lettered(equation, *operands)
     elif len(operands) == 1 and isinstance(one := operands[0], (list, tuple)):
         operands = tuple(one) if "," in equation or any(isinstance(x, (Tensor, np.ndarray)) for x in one) else operands
-    listed = _listed("einsum", operands, "product")
+    listed = tensors_of("einsum", operands, "product")
     inputs, output = _parsed(equation, listed)
     x, letters = _diagonal(listed[0], inputs[0], equation)
     for k, y in enumerate(listed[1:], start=1):

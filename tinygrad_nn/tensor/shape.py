@@ -227,6 +227,18 @@ class Shaped(Elementwise):
         """The last two axes exchanged."""
         return self.transpose(-2, -1)
 
+    @property
+    def H(self) -> Self:
+        """A matrix transposed."""
+        if self.ndim not in (0, 2):
+            raise ShapeError(message("H", f"shape {self.shape}", "a matrix", "use mH for the last two axes"))
+        return self.T
+
+    @property
+    def mH(self) -> Self:
+        """The last two axes exchanged."""
+        return self.mT
+
     def movedim(self, source: Ints, destination: Ints) -> Self:
         """Axes moved to other places; the others keep their order."""
         moved, places = (
@@ -250,7 +262,7 @@ class Shaped(Elementwise):
     def squeeze(self, dim: Ints | None = None, *, axis: Ints | None = None) -> Self:
         """Without the axes of length 1 (or those of them that are named)."""
         dim = dim if axis is None else axis
-        named = () if dim == () or dim == [] else normal_axes("squeeze", dim, self.ndim)
+        named = () if isinstance(dim, (tuple, list)) and not dim else normal_axes("squeeze", dim, self.ndim)
         return self._shared(RESHAPE, shape=tuple(n for a, n in enumerate(self.shape) if n != 1 or a not in named))
 
     def expand(self, *sizes: Any, size: Any = None) -> Self:

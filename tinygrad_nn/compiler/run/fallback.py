@@ -42,7 +42,7 @@ class _Attempt(Jitted):
         super().__init__(function)
         self.refused: dict[Signature, int] = {}
 
-    def _slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any], again: bool = False) -> Any:
         if self.refused:
             try:
                 signature = describe(args, kwargs)[0]
@@ -50,7 +50,7 @@ class _Attempt(Jitted):
                 raise Refused(_reason(error)) from error
             if self.refused.get(signature, 0) > 1:
                 return self.function(*args, **kwargs)
-        return super()._slowly(args, kwargs)
+        return super()._slowly(args, kwargs, again)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As of every jitted function, but for labels of -100, which losses ignore from the first one on."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..contract import Contracted
-    from . import gamma, ordering, placing, scanning, special, statistics
+    from . import gamma, matrices, ordering, placing, rearranging, scanning, special, statistics
 
     class Composed(Contracted):
         """The methods that are composed of others."""
@@ -22,14 +22,25 @@ if TYPE_CHECKING:
         absolute_ = Contracted.abs
         acos_ = Contracted.acos
         acosh_ = Contracted.acosh
+        addbmm = matrices.addbmm
+        addr = matrices.addr
+        adjoint = rearranging.adjoint
         aminmax = ordering.aminmax
         angle = special.angle
+        arccos = Contracted.acos
+        arccosh = Contracted.acosh
+        arcsin = Contracted.asin
+        arcsinh = Contracted.asinh
+        arctan = Contracted.atan
+        arctan2 = Contracted.atan2
+        arctanh = Contracted.atanh
         argwhere = ordering.argwhere
         asin_ = Contracted.asin
         asinh_ = Contracted.asinh
         atan2_ = Contracted.atan2
         atan_ = Contracted.atan
         atanh_ = Contracted.atanh
+        baddbmm = matrices.baddbmm
         bincount = statistics.bincount
         bitwise_and_ = Contracted.bitwise_and
         bitwise_left_shift_ = Contracted.bitwise_left_shift
@@ -52,16 +63,24 @@ if TYPE_CHECKING:
         cumprod_ = Contracted.cumprod
         cumsum_ = Contracted.cumsum
         deg2rad = deg2rad_ = special.deg2rad
+        diag = rearranging.diag
+        diag_embed = rearranging.diag_embed
+        diagflat = rearranging.diagflat
         diagonal_scatter = placing.diagonal_scatter
         diff = scanning.diff
         digamma = digamma_ = gamma.digamma
         dist = statistics.dist
+        divide = Contracted.div
+        dsplit = rearranging.dsplit
         eq_ = Contracted.eq
         erf_ = Contracted.erf
         erfc_ = Contracted.erfc
         erfinv = erfinv_ = special.erfinv
         exp2_ = Contracted.exp2
         expm1_ = Contracted.expm1
+        fix = Contracted.trunc
+        fliplr = rearranging.fliplr
+        flipud = rearranging.flipud
         float_power = float_power_ = special.float_power
         floor_ = Contracted.floor
         floor_divide_ = Contracted.floor_divide
@@ -72,10 +91,14 @@ if TYPE_CHECKING:
         frexp = special.frexp
         gcd = gcd_ = special.gcd
         ge_ = Contracted.ge
+        ger = Contracted.outer
+        greater = Contracted.gt
+        greater_equal = Contracted.ge
         gt_ = Contracted.gt
         heaviside = heaviside_ = special.heaviside
         histc = statistics.histc
         histogram = statistics.histogram
+        hsplit = rearranging.hsplit
         hypot = hypot_ = special.hypot
         index_add_ = Contracted.index_add
         index_copy = index_copy_ = placing.index_copy
@@ -85,10 +108,13 @@ if TYPE_CHECKING:
         isneginf = special.isneginf
         isposinf = special.isposinf
         isreal = special.isreal
+        kron = rearranging.kron
         kthvalue = ordering.kthvalue
         lcm = lcm_ = special.lcm
         ldexp = ldexp_ = special.ldexp
         le_ = Contracted.le
+        less = Contracted.lt
+        less_equal = Contracted.le
         lgamma = lgamma_ = gamma.lgamma
         log10_ = Contracted.log10
         log1p_ = Contracted.log1p
@@ -105,13 +131,18 @@ if TYPE_CHECKING:
         masked_scatter = masked_scatter_ = placing.masked_scatter
         median = ordering.median
         mode = ordering.mode
+        moveaxis = Contracted.movedim
         msort = ordering.msort
+        multiply = Contracted.mul
         mvlgamma = mvlgamma_ = gamma.mvlgamma
         nan_to_num_ = Contracted.nan_to_num
         nanmedian = ordering.nanmedian
         nanquantile = ordering.nanquantile
+        narrow_copy = rearranging.narrow_copy
         ne_ = Contracted.ne
+        negative = Contracted.neg
         nextafter = nextafter_ = special.nextafter
+        not_equal = Contracted.ne
         polygamma = gamma.polygamma
         positive = special.positive
         put = put_ = placing.put
@@ -120,6 +151,9 @@ if TYPE_CHECKING:
         reciprocal_ = Contracted.reciprocal
         remainder_ = Contracted.remainder
         renorm = renorm_ = statistics.renorm
+        repeat_interleave = rearranging.repeat_interleave
+        reshape_as = rearranging.reshape_as
+        rot90 = rearranging.rot90
         round_ = Contracted.round
         rsqrt_ = Contracted.rsqrt
         scatter_ = Contracted.scatter
@@ -134,15 +168,25 @@ if TYPE_CHECKING:
         sinc = sinc_ = special.sinc
         sinh_ = Contracted.sinh
         slice_scatter = placing.slice_scatter
+        split_with_sizes = rearranging.split_with_sizes
         square_ = Contracted.square
+        subtract = Contracted.sub
+        sum_to_size = rearranging.sum_to_size
+        swapdims = Contracted.transpose
         tan_ = Contracted.tan
         tanh_ = Contracted.tanh
+        tensor_split = rearranging.tensor_split
+        trace = rearranging.trace
         tril_ = Contracted.tril
         triu_ = Contracted.triu
         true_divide_ = Contracted.div
         trunc_ = Contracted.trunc
         unique = ordering.unique
         unique_consecutive = ordering.unique_consecutive
+        unsafe_chunk = rearranging.unsafe_chunk
+        unsafe_split = rearranging.unsafe_split
+        vdot = matrices.vdot
+        vsplit = rearranging.vsplit
         xlogy = xlogy_ = special.xlogy
 
         # `drawing` needs generators, which stand above `Tensor`.

@@ -19,7 +19,7 @@ from ..contract import T
 from ..core import broadcast_shape
 from ..index import Index
 from ..operators import Operand
-from ..shape import normal_axis
+from ..shape import normal_axis, whole
 
 Fold = Literal["sum", "prod", "mean", "amax", "amin"]
 _NOTHING: Final = {"sum": 0, "mean": 0, "prod": 1}
@@ -45,7 +45,7 @@ def scatter_reduce(self: T, dim: int, index: Index, src: Operand, reduce: Fold, 
 
 def _folded(x: T, axis: int, index: T, values: T, how: str, include: bool, called: Called) -> T:
     """What `scatter_reduce` gives."""
-    if how not in ("sum", "prod", "mean", "amax", "amin"):
+    if not isinstance(how, str) or how not in ("sum", "prod", "mean", "amax", "amin"):
         expected = "'sum', 'prod', 'mean', 'amax' or 'amin'"
         raise ConfigError(message(called.name, f"reduce {shown(how)}", expected))
     if 0 in index.shape:
@@ -177,7 +177,8 @@ def slice_scatter(
 ) -> T:
     """A copy with the elements start:end:step along one axis replaced by those of `src`."""
     axis = normal_axis("slice_scatter", dim, self.ndim)
-    key = (*(slice(None),) * axis, slice(start, end, step))
+    bounds = [None if one is None else whole("slice_scatter", "a bound", one) for one in (start, end, step)]
+    key = (*(slice(None),) * axis, slice(*bounds))
     return _replaced(self, "slice_scatter", self._operand(src), lambda x: x[key])
 
 

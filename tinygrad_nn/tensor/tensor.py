@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
 import numpy as np
 
-from ..errors import DTypeError, GraphError, ShapeError, message
+from ..errors import DTypeError, GraphError, ShapeError, TraceError, message
 from ..graph.graph import NO_ATTRS, Attrs, DType, GradSlot, Node, Op, Shape
 from ..graph.reverse import RELEASED, reverse
 from ..ops.movement import BROADCAST, RESHAPE
-from ..ops.source import CONSTANT
+from ..ops.source import CONSTANT, INPUT
 from ..support.settings import Device, check_device, is_whole, shown, typed
 from .arrays import array_of
 from .contract import Contracted
@@ -26,7 +26,20 @@ from .core import Core, bind, check_assigned, constant, mode, same, scalar, writ
 from .shape import as_shape, filled, normal_axis
 from .structure import Handle, replaced
 from .untaped import Untaped
-from .view import ALIAS, DETACHED, Strides, is_row_major, regrouped, row_major, scattered, strides_after, written
+from .view import (
+    ALIAS,
+    DETACHED,
+    MOVED,
+    Strides,
+    check_place,
+    has_moved,
+    is_row_major,
+    regrouped,
+    row_major,
+    scattered,
+    strides_after,
+    written,
+)
 
 if TYPE_CHECKING:
     from .composed import Composed
@@ -374,6 +387,23 @@ class Tensor(Composed):
         """The tensor whose elements a view shares; None for others."""
         return None
 
+    def _move(self, name: str, movement: Callable[[Tensor], Tensor]) -> Self:
+        """Be a movement of the same elements from now on, which may have another shape. Views made before end.
+
+        Raises GraphError for a leaf that requires grad, TraceError in a compiled function for what it did not make.
+        """
+        recorder = mode.recorder
+        old = self.node if recorder is None else recorder.lift(self)
+        _check_movable(name, self, old.op is INPUT or id(self) in getattr(recorder, "captures", ()))
+        with set_grad_enabled(not self.is_leaf):
+            node = movement(Tensor.handle(old)).node
+        if recorder is None:
+            self._point_at(node)
+        else:
+            recorder.assign(self, node)
+        has_moved(self, node.serial)
+        return self
+
     def contiguous(self) -> Tensor:
         """This tensor where its elements lie in row-major order, else a copy in which they do."""
         return self
@@ -406,22 +436,6 @@ class Tensor(Composed):
     def retains_grad(self) -> bool:
         """Whether this is no leaf, and its gradient is kept in `.grad` all the same."""
         return not self.is_leaf and self.node.slot is not None and self.node.slot.keep
-
-    def ndimension(self) -> int:
-        """Number of axes."""
-        return self.ndim
-
-    def nelement(self) -> int:
-        """Number of elements."""
-        return self.numel()
-
-    def is_nonzero(self) -> bool:
-        """Whether the only element is not 0."""
-        return bool(self)
-
-    def is_same_size(self, other: Tensor) -> bool:
-        """Whether another tensor has the same shape."""
-        return self.shape == other.shape
 
     def to_dense(self) -> Self:
         """This tensor, as all are dense."""
@@ -479,6 +493,15 @@ def constructed(name: str, data: tuple[Any, ...], dtype: DType) -> Any:
         hint = "use tensor(number)"
         raise DTypeError(message(name, f"the number {data[0]}", "sizes, or a list or an array of numbers", hint))
     return array_of(name, data[0], dtype, copy=True)
+
+
+def _check_movable(name: str, tensor: Tensor, outside: bool) -> None:
+    if tensor.requires_grad and tensor.is_leaf and mode.grad:
+        hint = "write under tg.no_grad(), or make a new tensor"
+        raise GraphError(message(name, "a leaf that requires grad, to get another shape", hint=hint))
+    if outside and mode.recorder is not None:
+        got = "a tensor that the compiled function did not make"
+        raise TraceError(message(name, got, "a tensor of its own", f"use {name[:-1]}, which makes a new one"))
 
 
 def _fixed(array: np.ndarray[Any, Any]) -> bool:
@@ -571,6 +594,9 @@ class View(Tensor):
             chain.append(parent)
             parent = parent._step[0]
         chain.reverse()
+        if MOVED:
+            for view in chain:
+                check_place(view._step[0], view.born)
         return chain
 
     def _renew(self) -> None:
@@ -655,6 +681,20 @@ class View(Tensor):
                 self._root.assign(value)
         finally:
             mode.grad = before
+        return self
+
+    def _move(self, name: str, movement: Callable[[Tensor], Tensor]) -> Self:
+        """As for any tensor. The root keeps its shape."""
+        _check_movable(name, self, self.born <= getattr(mode.recorder, "start", -1))
+        twin = _new(View)
+        _hold(twin, self.node)
+        twin._root, twin._seen, twin._step = self._root, self._seen, self._step
+        moved = movement(twin)
+        if type(moved) is not View:
+            raise GraphError(message(name, "a view whose elements do not lie in row-major order", hint="clone() it"))
+        _hold(self, moved.node)
+        self._root, self._seen, self._step = moved._root, moved._seen, moved._step
+        has_moved(self, moved.born)
         return self
 
     # ---- layout ---------------------------------------------------------------------------------------------------

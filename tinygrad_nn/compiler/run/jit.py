@@ -116,6 +116,7 @@ class Entry:
         ]
         self.outputs = self.compiled.outputs[: sum(kind == "output" for kind, _ in traced.results)]
         self.single = self.outputs[0] if traced.results == (("output", 0),) and traced.tree.type is None else None
+        self.read = traced.plain[0][1] if traced.plain else None  # how a single result is given, if not as a tensor
         self.moded = bool(traced.modules or traced.found_gradients or traced.modes)
         known = {id(one.handle): one for one in self.state}
         self.found = [(self.state[k], None if one is None else known[id(one)]) for k, one in traced.found_gradients]
@@ -215,8 +216,8 @@ class Entry:
             with HANDLES:
                 self.give_gradients()
         if self.single is not None:
-            if self.traced.plain:
-                return as_read(value, self.traced.plain[0][1])
+            if self.read is not None:
+                return as_read(value, self.read)
             return Tensor.handle(Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value))
         values = [
             Tensor.handle(constant(results[what])) if kind == "output" else what for kind, what in self.traced.results
@@ -486,11 +487,13 @@ class Jitted:
             arguments, k = entry.arguments, 0
             for arg in args:
                 kind = type(arg)
-                if kind is _ARRAY:
-                    value = arg
-                elif kind is Tensor or kind is View:
+                if kind is Tensor or kind is View:
                     node = arg.node
-                    value = None if node.needs_grad else node.value
+                    if node.needs_grad:
+                        break
+                    value = node.value
+                elif kind is _ARRAY:
+                    value = arg
                 else:
                     break
                 _, shape, dtype = arguments[k]
@@ -502,8 +505,9 @@ class Jitted:
                 if mode.grad is entry.grad and mode.dtype is entry.dtype:
                     result = entry.call(arrays)
                     if result is not GUARD_FAILURE:
-                        for action, args_of_it in entry.actions:
-                            action(*args_of_it)
+                        if entry.actions:
+                            for action, args_of_it in entry.actions:
+                                action(*args_of_it)
                         return result
         return self._slowly(args, kwargs)
 

@@ -265,12 +265,12 @@ TOP = {
     for name, one in public(functions).items()
     if getattr(tg, name, None) is one and name not in ("max", "min") and one.__module__ not in DRAWN
 }
-OWN = ("apply", "assign", "type_as", "cat_with", "backward", "seed", "product", "factor", "promoted", "point_at", "bincount")
+OWN = ("apply", "assign", "type_as", "cat_with", "backward", "seed", "product", "factor", "promoted", "point_at")
 METHODS = {
     name: Call(name, one, skip=1)
     for name, one in inspect.getmembers(tg.Tensor, inspect.isfunction)
     if not name.startswith("_")
-    and name not in OWN
+    and name not in (*OWN, "bincount")  # whose weights may be of any dtype
     and one.__module__ not in DRAWN
     and any(is_tensor(p) for p in list(inspect.signature(one).parameters.values())[1:])
 }

@@ -175,7 +175,10 @@ class StepLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
-        self.step_size = integer("StepLR", "step_size", step_size, least=1)
+        steps: Any = step_size
+        if isinstance(steps, float) and steps.is_integer():  # 1.0, as some have it
+            steps = int(steps)
+        self.step_size = integer("StepLR", "step_size", steps, least=1)
         self.gamma = number("StepLR", "gamma", gamma, least=0)
         super().__init__(optimizer, last_epoch)
 

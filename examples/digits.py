@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +50,10 @@ class Run:
 
 
 def read() -> tuple[np.ndarray, np.ndarray]:
-    """1797 digits: scikit-learn's own copy."""
-    loaded = require("sklearn.datasets", "data").load_digits()
-    return (loaded.images[:, None] / 16).astype(np.float32), loaded.target.astype(np.int64)
+    """1797 digits: scikit-learn's own copy, which lies among its files; to import all of it takes half a second."""
+    found = find_spec("sklearn") or require("sklearn", "data")
+    table = np.loadtxt(Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz", np.float32, delimiter=",")
+    return table[:, :-1].reshape(-1, 1, 8, 8) / 16, table[:, -1].astype(np.int64)
 
 
 def split(x: np.ndarray, y: np.ndarray, seed: int) -> Digits:

@@ -72,9 +72,10 @@ def test_in_place_of_a_product_is_stored_what_is_too_large_for_the_cache() -> No
 
 
 def test_a_row_that_is_broadcast_is_not_loaded_from_far() -> None:
-    _, made = planned(lambda x, b: ((x * b).exp(), (x * b).tanh()), tg.ones(4096, 64), tg.ones(64))
+    function = lambda x, w, b: [((x @ w) * b).exp(), ((x @ w) * b).tanh()]  # noqa: E731
+    _, made = planned(function, tg.ones(4096, 8), tg.ones(8, 64), tg.ones(64))
     (chosen,) = [choice for node, choice in made.choices.items() if node.op.name == "mul"]
-    assert FAR < chosen.loads < FAR + 2 * LOAD
+    assert FAR < chosen.loads <= FAR + 2 * LOAD
 
 
 def test_what_is_one_operand_twice_is_read_once() -> None:

@@ -263,3 +263,47 @@ def test_misuse_of_the_machinery() -> None:
     assert model.to("cpu", tg.float64)[0].weight.dtype == tg.float64
     assert model.half()[0].weight.dtype == model.bfloat16()[0].weight.dtype == tg.float32
     assert model.to(tg.ones(1))[0].weight.dtype == tg.float32
+
+
+def model_of(nn: Any) -> Any:
+    return nn.Sequential(nn.ReLU(), nn.Tanh())
+
+
+def containers(lib: Any) -> list[Any]:
+    """What containers of PyTorch or of ours do."""
+    nn = lib.nn
+    names = lambda model: [(name, type(part).__name__) for name, part in model.named_children()]  # noqa: E731
+    log: list[Any] = []
+    layers = nn.ModuleList([nn.ReLU()])
+    layers += [nn.Tanh(), nn.GELU()]
+    layers.insert(1, nn.Sigmoid())
+    log.append(names(layers))
+    log.append(type(layers.pop(1)).__name__)
+    del layers[0]
+    log += [names(layers), names(layers + nn.ModuleList([nn.ReLU()])), len(nn.ModuleList()), len(model_of(nn) * 2)]
+    model = nn.Sequential(nn.ReLU(), nn.Tanh())
+    model.insert(0, nn.GELU())
+    log += [names(model * 2), names(model + nn.Sequential(nn.SiLU())), names(model[1:])]
+    model.extend(nn.Sequential(nn.SiLU()))
+    log.append(names(model))
+    parts = nn.ModuleDict([["a", nn.ReLU()], ["b", nn.Tanh()]])
+    parts.update({"c": nn.GELU(), "a": nn.SiLU()})
+    log += [type(parts.pop("b")).__name__, names(parts), "c" in parts]
+    parts.clear()
+    log.append(len(parts))
+    several = nn.ParameterList([lib.ones(2), lib.zeros(3)])
+    several += [lib.ones(1)]
+    several[0] = nn.Parameter(lib.zeros(2))
+    log += [[tuple(p.shape) for p in several], len(several[1:]), [n for n, _ in several.named_parameters()]]
+    named = nn.ParameterDict({"x": lib.ones(2)})
+    named["y"] = lib.ones(1)
+    named |= {"z": lib.zeros(1)}
+    log += [list(named.keys()), list(named.state_dict()), tuple(named.pop("x").shape), "x" in named, named.get("q", 5)]
+    log += [isinstance(named["y"], nn.Parameter), len(named.copy()), list(dict(named.items()))]
+    return log
+
+
+def test_containers_are_torchs() -> None:
+    torch = pytest.importorskip("torch")
+    for mine, theirs in zip(containers(tg), containers(torch), strict=True):
+        assert mine == theirs

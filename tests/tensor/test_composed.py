@@ -14,9 +14,9 @@ import pytest
 
 import tinygrad_nn as tg
 from tests.tensor.composed_cases import CASES, PLACED, Case, case
-from tests.tensor.parity import FLOATS, check, flatten, values
+from tests.tensor.parity import FLOATS, check, flatten, torch, values
 from tinygrad_nn.errors import TinygradError
-from tinygrad_nn.tensor import FUNCTIONS, IN_PLACE, METHODS, composed
+from tinygrad_nn.tensor import ALIASES, FUNCTIONS, IN_PLACE, METHODS, composed
 
 BY_NAME = {name: cases for file in CASES.values() for name, cases in file.items()}
 ALL = [pytest.param(one, id=f"{name} {k}") for name, cases in BY_NAME.items() for k, one in enumerate(cases)]
@@ -25,12 +25,12 @@ COMPILED = [one for one in ALL if one.values[0].compiles]  # type: ignore[attr-d
 FILES = Path(composed.__file__ or "").parent
 
 
-DRAWN = "drawing"  # the file of what is random, which has tests of its own: tests/tensor/test_drawing.py
-OF_CASES = [name for name, file in METHODS.items() if file != DRAWN]
+ELSEWHERE = ("drawing",)  # files with tests of their own
+OF_CASES = [name for name, file in METHODS.items() if file not in ELSEWHERE]
 
 
 def test_every_function_has_a_case() -> None:
-    named = {name: file for name, file in (METHODS | FUNCTIONS).items() if file != DRAWN}
+    named = {name: file for name, file in (METHODS | FUNCTIONS).items() if file not in ELSEWHERE}
     assert {name: file for file, cases in CASES.items() for name in cases} == named
 
 
@@ -107,7 +107,7 @@ def called(name: str) -> Case:
     return case(name, x, *[0 if one == "dim" else y for one in required[1:]], **named)
 
 
-@pytest.mark.parametrize("name", IN_PLACE)
+@pytest.mark.parametrize("name", [name for name in IN_PLACE if METHODS.get(name[:-1]) not in ELSEWHERE])
 def test_in_place(name: str) -> None:
     one = (BY_NAME.get(name[:-1]) or PLACED.get(name[:-1]) or (called(name[:-1]),))[0]
     x, *operands = tensors(one)
@@ -136,17 +136,26 @@ def test_type_checkers_know_the_same_names() -> None:
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 found[ast.unparse(target)] = ast.unparse(node.value)
-    own = {name: f"{file}.{name}" for name, file in METHODS.items() if file != DRAWN}
+    own = {name: f"{file}.{name}" for name, file in METHODS.items() if file != "drawing"}
     own |= {name: f"{METHODS[name[:-1]]}.{name[:-1]}" for name in IN_PLACE if name[:-1] in METHODS}
     others = {name: getattr(tg.Tensor, name[:-1]).__name__ for name in IN_PLACE if name[:-1] not in METHODS}
-    own |= {name: f"Contracted.{called}" for name, called in others.items()}
+    own |= {name: f"Contracted.{called}" for name, called in (others | ALIASES).items()}
     assert found == own
     for path in FILES.glob("[a-z]*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         public = {one.name for one in tree.body if isinstance(one, ast.FunctionDef) and not one.name.startswith("_")}
-        assert public == {name for name, file in (METHODS | FUNCTIONS).items() if file == path.stem}
+        named = {name for name, file in (METHODS | FUNCTIONS).items() if file == path.stem}
+        assert public == named or (path.stem in ELSEWHERE and public > named)
     page = Path(tg.__file__).read_text(encoding="utf-8")
-    assert all(f"from .tensor.composed.{file} import *" in page for file in CASES)
+    assert all(f"from .tensor.composed.{file} import" in page for file in CASES)
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_second_names(name: str) -> None:
+    assert getattr(tg, name) is getattr(tg, ALIASES[name])
+    assert getattr(tg.Tensor, name) is getattr(tg.Tensor, ALIASES[name])
+    assert hasattr(torch, name)
+    assert hasattr(torch.Tensor, name)
 
 
 def test_files_are_loaded_at_the_first_use() -> None:

@@ -154,3 +154,47 @@ def test_detach_in_place() -> None:
         assert not w.detach_().requires_grad
         with pytest.raises(RuntimeError, match="view"):
             (lib.ones(4, requires_grad=True) * 2)[:2].detach_()
+
+
+def test_a_range_is_an_index() -> None:
+    for lib in (tg, torch):
+        x, y = lib.arange(6).reshape(2, 3), lib.tensor([2, 0])
+        assert x[range(2), y].tolist() == [2, 3]
+        assert x[:, range(1, 3)].tolist() == [[1, 2], [4, 5]]
+        x[range(2), y] = 9
+        assert x.tolist() == [[0, 1, 9], [9, 4, 5]]
+    assert tg.jit(lambda x, y: x[range(2), y])(tg.arange(6).reshape(2, 3), tg.tensor([2, 0])).tolist() == [2, 3]
+
+
+def test_data_of_another_shape_or_dtype() -> None:
+    for lib in (tg, torch):
+        layer = lib.nn.Linear(3, 2)
+        layer.weight.sum().backward()
+        layer.weight.data = lib.ones(4, 3)
+        layer.bias.data = layer.bias.data.double()
+        assert type(layer.weight) is lib.nn.Parameter
+        assert layer.weight.is_leaf
+        assert layer.weight.requires_grad
+        assert layer.bias.dtype == lib.float64
+        layer.weight.grad = None
+        assert (lib.ones(1, 3) @ layer.weight.T).tolist() == [[3, 3, 3, 3]]
+        (lib.ones(1, 3) @ layer.weight.T).sum().backward()
+        assert layer.weight.grad is not None
+    with pytest.raises(TinygradError, match="a leaf"):
+        (tg.ones(2, requires_grad=True) * 2).data = tg.ones(3)
+    with pytest.raises(TinygradError, match="equal shapes"):
+        tg.ones(4)[:2].data = tg.ones(3)
+
+
+def test_small_questions() -> None:
+    for lib in (tg, torch):
+        x = lib.ones(2, 3, requires_grad=True)
+        y = x * 2
+        assert not y.retains_grad
+        y.retain_grad()
+        assert y.retains_grad
+        assert not x.retains_grad
+        assert (x.ndimension(), x.nelement(), x.itemsize) == (2, 6, 4)
+        assert lib.tensor([3]).is_nonzero()
+        assert x.is_same_size(y)
+        assert not x.is_same_size(lib.ones(3, 2))

@@ -232,8 +232,9 @@ class Tracer(Symbolic):
 
     keeps_scans = True
 
-    def __init__(self, equates: bool = False) -> None:
+    def __init__(self, equates: bool = False, searches: bool = False) -> None:
         self.start = next_serial()
+        self.searches = searches  # whether labels may be ignored ones
         self.equates = equates  # whether tensors may be taken for one
         self.captures: dict[int, tuple[Core, Node, Node]] = {}  # handle, its own node, the input
         self.numbers: dict[tuple[Any, ...], Node] = {}  # what was computed of them
@@ -409,27 +410,35 @@ class Tracer(Symbolic):
 
 
 def trace(
-    function: Callable[..., Any], tree: Tree, leaves: Sequence[Any], is_array: Sequence[bool], equates: bool = False
+    function: Callable[..., Any],
+    tree: Tree,
+    leaves: Sequence[Any],
+    is_array: Sequence[bool],
+    equates: bool = False,
+    searches: bool = False,
+    leave: Callable[[Tracer], None] | None = None,
 ) -> Traced:
     """Run `function(*args, **kwargs)`, described by `tree` and `leaves`, with symbols for the leaves that are arrays.
-    Where it `equates`, counters that stand at one number and are counted together are one capture, with `twins`.
+    Where it `equates`, counters that stand at one number and are counted together are one capture, with `twins`; where
+    it `searches`, losses look for labels of -100, which count as ignored. `leave` is called when the function is over:
+    it may add to the actions.
 
     A function that makes state of its own while it is traced is traced again, when the state exists.
     Raises TraceError for what cannot be compiled; the state of all tensors is as before.
     """
-    tracer = first = Tracer(equates)
+    tracer = first = Tracer(equates, searches)
     found: Traced | Core | None = None
     try:
         for _ in range(4):
             with HANDLES:
                 try:
-                    found = _attempt(tracer, function, tree, leaves, is_array)
+                    found = _attempt(tracer, function, tree, leaves, is_array, leave)
                 except _Apart:
                     equates = False
             if isinstance(found, Traced):
                 break
             tracer.undo()
-            tracer = Tracer(equates)
+            tracer = Tracer(equates, searches)
         else:
             got = f"a function that keeps a new tensor {found!r} in Python state at every call"
             raise TraceError(message("jit", got, "tensors made outside, or returned", "assign() to a tensor made once"))
@@ -447,7 +456,12 @@ def forget(beginning: Sequence[Guard]) -> None:
 
 
 def _attempt(
-    tracer: Tracer, function: Callable[..., Any], tree: Tree, leaves: Sequence[Any], is_array: Sequence[bool]
+    tracer: Tracer,
+    function: Callable[..., Any],
+    tree: Tree,
+    leaves: Sequence[Any],
+    is_array: Sequence[bool],
+    leave: Callable[[Tracer], None] | None,
 ) -> Traced | Core:
     """A trace, or a tensor the function made and kept, in which case the trace means nothing."""
     handles: list[Any] = []
@@ -460,6 +474,8 @@ def _attempt(
                 held.note_structure()
             args, kwargs = unflatten(tree, handles)
             returned = function(*args, **kwargs)
+            if leave is not None:
+                leave(tracer)
             _check_containers(flatten((args, kwargs)), handles, tree)
             values, out_tree = flatten(returned)
             nodes = [tracer.lift(value) if isinstance(value, Tensor) else None for value in values]

@@ -1,4 +1,11 @@
-"""Functions of tensors that layers and losses are made of: `from tinygrad_nn import functional as F`."""
+"""Functions of tensors that layers and losses are made of: `from tinygrad_nn import functional as F`.
+
+What is used seldom is loaded when it is first named.
+"""
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from .activation import celu as celu
 from .activation import celu_ as celu_
@@ -109,3 +116,30 @@ from .pooling import max_pool3d as max_pool3d
 from .pooling import max_unpool1d as max_unpool1d
 from .pooling import max_unpool2d as max_unpool2d
 from .pooling import max_unpool3d as max_unpool3d
+
+if _TYPE_CHECKING:
+    from .ctc import ctc_loss as ctc_loss
+    from .resampling import affine_grid as affine_grid
+    from .resampling import grid_sample as grid_sample
+    from .resampling import interpolate as interpolate
+    from .resampling import upsample as upsample
+    from .resampling import upsample_bilinear as upsample_bilinear
+    from .resampling import upsample_nearest as upsample_nearest
+
+_NAMES = {  # by the module that is loaded when one of them is first asked for
+    "ctc": "ctc_loss",
+    "resampling": "affine_grid grid_sample interpolate upsample upsample_bilinear upsample_nearest",
+}
+_LAZY = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'tinygrad_nn.functional' has no attribute {name!r}")
+    value = getattr(_import_module(f".{_LAZY[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -21,7 +21,7 @@ from ..ops.movement import RESHAPE
 from ..support.settings import number
 from ..tensor import Tensor
 from ..tensor.contract import check_floats
-from ..tensor.core import broadcast_shape
+from ..tensor.core import broadcast_shape, mode
 from ..tensor.creation import tensor
 from ..tensor.door import takes_data
 from ..tensor.shape import Ints
@@ -246,6 +246,11 @@ def nll_loss(
     return _picked("nll_loss", -input, target, weight, ignore_index, reduction)
 
 
+def _searches() -> bool:
+    """Whether a function is traced for labels that are known to have the usual ignored one among them."""
+    return bool(getattr(mode.recorder, "searches", False))
+
+
 def _picked(
     name: str, costs: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str
 ) -> Tensor:
@@ -253,7 +258,7 @@ def _picked(
     axis = 0 if costs.ndim == 1 else 1
     _one_per_class(name, weight, costs.shape[axis])
     ignored = target == ignore_index
-    some = ignore_index != DEFAULT_IGNORE if target.is_traced else bool(ignored.any())
+    some = ignore_index != DEFAULT_IGNORE or _searches() if target.is_traced else bool(ignored.any())
     safe = target.masked_fill(ignored, 0) if some else target
     values = costs.apply(GATHER, safe.unsqueeze(axis), axis=axis, called=_called(name, axis)).squeeze(axis)
     if weight is None and not some:
@@ -298,7 +303,7 @@ def cross_entropy(
     if (
         weight is None
         and label_smoothing == 0
-        and (ignore_index == DEFAULT_IGNORE if target.is_traced else ignore_index < 0)
+        and (ignore_index == DEFAULT_IGNORE and not _searches() if target.is_traced else ignore_index < 0)
         and reduction == "mean"
         and len(input.shape) == 2
         and input.dtype.kind == "f"

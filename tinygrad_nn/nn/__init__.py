@@ -39,6 +39,7 @@ from .activation import Tanhshrink as Tanhshrink
 from .activation import Threshold as Threshold
 from .container import ModuleDict as ModuleDict
 from .container import ModuleList as ModuleList
+from .container import ParameterDict as ParameterDict
 from .container import ParameterList as ParameterList
 from .container import Sequential as Sequential
 from .convolution import Conv1d as Conv1d
@@ -70,11 +71,13 @@ from .loss import BCEWithLogitsLoss as BCEWithLogitsLoss
 from .loss import CosineEmbeddingLoss as CosineEmbeddingLoss
 from .loss import CosineSimilarity as CosineSimilarity
 from .loss import CrossEntropyLoss as CrossEntropyLoss
+from .loss import CTCLoss as CTCLoss
 from .loss import GaussianNLLLoss as GaussianNLLLoss
 from .loss import HingeEmbeddingLoss as HingeEmbeddingLoss
 from .loss import HuberLoss as HuberLoss
 from .loss import KLDivLoss as KLDivLoss
 from .loss import L1Loss as L1Loss
+from .loss import LinearCrossEntropyLoss as LinearCrossEntropyLoss
 from .loss import MarginRankingLoss as MarginRankingLoss
 from .loss import MSELoss as MSELoss
 from .loss import MultiLabelMarginLoss as MultiLabelMarginLoss
@@ -163,6 +166,9 @@ if _TYPE_CHECKING:
     from .padding import ZeroPad1d as ZeroPad1d
     from .padding import ZeroPad2d as ZeroPad2d
     from .padding import ZeroPad3d as ZeroPad3d
+    from .resampling import Upsample as Upsample
+    from .resampling import UpsamplingBilinear2d as UpsamplingBilinear2d
+    from .resampling import UpsamplingNearest2d as UpsamplingNearest2d
     from .transformer import MultiheadAttention as MultiheadAttention
     from .transformer import Transformer as Transformer
     from .transformer import TransformerDecoder as TransformerDecoder
@@ -181,6 +187,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
         ReflectionPad2d ReflectionPad3d ReplicationPad1d ReplicationPad2d ReplicationPad3d ZeroPad1d ZeroPad2d
         ZeroPad3d
     """,
+    "resampling": "Upsample UpsamplingBilinear2d UpsamplingNearest2d",
     "transformer": """
         MultiheadAttention Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
         TransformerEncoderLayer

@@ -1,14 +1,15 @@
-"""Modules that hold modules: Sequential, ModuleList, ModuleDict, ParameterList."""
+"""Modules that hold modules: Sequential, ModuleList, ModuleDict, ParameterList, ParameterDict."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
-from ..errors import ConfigError, IndexOutOfRange, UnknownName, message
-from ..support.settings import shown, typed
+from ..errors import ConfigError, DTypeError, IndexOutOfRange, UnknownName, message
+from ..support.settings import is_iterable, shown, typed
+from ..tensor import Tensor
 from ..tensor.shape import whole
-from .module import Module
+from .module import Module, attribute
 from .parameter import Parameter
 
 
@@ -46,22 +47,38 @@ class _Indexed(Module):
         return self._names()[_place(type(self).__name__, index, len(self))]
 
     def _names(self) -> list[str]:
-        return [name for name, _ in self.named_children()]
+        return list(self._modules)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.named_children())
+        return len(self._modules)
 
     def __iter__(self) -> Iterator[Module]:
-        return self.children()
+        return iter(self._modules.values())
 
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            chosen = list(self)[_part(type(self).__name__, index)]
-            return Sequential(*chosen) if isinstance(self, Sequential) else ModuleList(chosen)
+            chosen = list(self._modules.items())[_part(type(self).__name__, index)]
+            return Sequential(dict(chosen)) if isinstance(self, Sequential) else ModuleList(one for _, one in chosen)
         return getattr(self, self._at(index))
 
     def __setitem__(self, index: int, module: Module) -> None:
         setattr(self, self._at(index), _checked(type(self).__name__, module))
+
+    def __delitem__(self, index: int | slice) -> None:
+        kept = list(self)
+        if isinstance(index, slice):
+            del kept[_part(type(self).__name__, index)]
+        else:
+            del kept[_place(type(self).__name__, index, len(self))]
+        self._hold(kept)
+
+    def _hold(self, modules: Iterable[Any]) -> None:
+        """Have these modules and no others, numbered anew."""
+        several = [_checked(type(self).__name__, module) for module in modules]
+        for name in self._names():
+            delattr(self, name)
+        for k, module in enumerate(several):
+            setattr(self, str(k), module)
 
     def append(self, module: Module) -> Self:
         """Add a module at the end."""
@@ -71,9 +88,35 @@ class _Indexed(Module):
     @typed
     def extend(self, modules: Iterable[Module]) -> Self:
         """Add modules at the end."""
-        for module in modules:
+        for module in list(modules):
             self._append(module)
         return self
+
+    def insert(self, index: int, module: Module) -> Self:
+        """Put a module in front of the one at a place."""
+        listed: list[Module] = list(self)
+        listed.insert(whole(type(self).__name__, "index", index), _checked(type(self).__name__, module))
+        self._hold(listed)
+        return self
+
+    def pop(self, key: int | slice = -1) -> Any:
+        """Take a module out and return it."""
+        module = self[key]
+        del self[key]
+        return module
+
+    def __iadd__(self, modules: Iterable[Module]) -> Self:
+        return self.extend(modules)
+
+    def __add__(self, modules: Iterable[Module]) -> Self:
+        made = type(self)()
+        return made.extend([*self, *modules])
+
+    def __mul__(self, times: int) -> Self:
+        made = type(self)()
+        return made.extend(list(self) * whole(type(self).__name__, "times", times))
+
+    __rmul__ = __mul__
 
 
 class Sequential(_Indexed):
@@ -107,22 +150,22 @@ class ModuleList(_Indexed):
     """A list of modules, which finds their parameters."""
 
     @typed
-    def __init__(self, modules: Iterable[Module] = ()) -> None:
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
-        self.extend(modules)
+        self.extend(modules or ())
 
 
 class ModuleDict(Module):
     """A dict of modules, which finds their parameters."""
 
-    @typed
-    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
         super().__init__()
-        for name, module in (modules or {}).items():
-            self[name] = module
+        if modules is not None and not is_iterable(modules):
+            raise DTypeError(message("ModuleDict", f"modules {shown(modules)}", "a mapping of names to modules"))
+        self.update(modules or {})
 
     def __getitem__(self, name: str) -> Module:
-        children = dict(self.named_children())
+        children = self._modules
         if not isinstance(name, str) or name not in children:
             known = ", ".join(map(repr, children))
             raise UnknownName(message("ModuleDict", f"the key {shown(name)}", f"one of {known}"))
@@ -135,54 +178,187 @@ class ModuleDict(Module):
         self[name]
         delattr(self, name)
 
+    def clear(self) -> None:
+        """Forget all modules."""
+        for name in self.keys():
+            delattr(self, name)
+
+    def pop(self, key: str) -> Module:
+        """Take a module out and return it."""
+        module = self[key]
+        delattr(self, key)
+        return module
+
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+        """Add the modules of another dict, or of pairs, in the place of those with their names."""
+        for name, module in dict(modules).items():
+            self[name] = module
+
     def __contains__(self, name: str) -> bool:
-        return isinstance(name, str) and name in dict(self.named_children())
+        return isinstance(name, str) and name in self._modules
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
 
     def __len__(self) -> int:
-        return len(dict(self.named_children()))
+        return len(self._modules)
 
     def keys(self) -> list[str]:
         """The names."""
-        return [name for name, _ in self.named_children()]
+        return list(self._modules)
 
     def values(self) -> list[Module]:
         """The modules."""
-        return list(self.children())
+        return list(self._modules.values())
 
     def items(self) -> list[tuple[str, Module]]:
         """(name, module)."""
-        return list(self.named_children())
+        return list(self._modules.items())
+
+
+def _trained(value: Any) -> Any:
+    """A tensor as a parameter; whatever else as it is."""
+    return Parameter(value) if isinstance(value, Tensor) and not isinstance(value, Parameter) else value
 
 
 class ParameterList(Module):
-    """A list of parameters."""
+    """A list of parameters. A tensor becomes one; what is no tensor is kept as it is."""
 
     @typed
-    def __init__(self, values: Iterable[Any] = ()) -> None:
+    def __init__(self, values: Iterable[Any] | None = None) -> None:
         super().__init__()
-        for value in values:
-            self.append(value)
+        self._count = 0
+        self.extend(values or ())
 
     def append(self, value: Any) -> Self:
-        """Add a parameter at the end; a tensor becomes one."""
-        self.register_parameter(str(len(self)), value if isinstance(value, Parameter) else Parameter(value))
+        """Add a parameter at the end."""
+        setattr(self, str(self._count), _trained(value))
+        self._count += 1
         return self
 
-    def _own(self) -> list[Parameter]:
-        return [value for value in vars(self).values() if isinstance(value, Parameter)]
+    @typed
+    def extend(self, values: Iterable[Any]) -> Self:
+        """Add parameters at the end."""
+        for value in list(values):
+            self.append(value)
+        return self
+
+    def __iadd__(self, values: Iterable[Any]) -> Self:
+        return self.extend(values)
 
     def __len__(self) -> int:
-        return len(self._own())
+        return self._count
 
-    def __iter__(self) -> Iterator[Parameter]:
-        return iter(self._own())
+    def __iter__(self) -> Iterator[Any]:
+        return (vars(self)[str(k)] for k in range(self._count))
 
-    def __getitem__(self, index: int) -> Parameter:
-        return self._own()[_place("ParameterList", index, len(self))]
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return type(self)(list(self)[_part("ParameterList", index)])
+        return vars(self)[str(_place("ParameterList", index, self._count) % self._count)]
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        setattr(self, str(_place("ParameterList", index, self._count) % self._count), _trained(value))
 
     def extra_repr(self) -> str:
         """The shapes."""
-        return ", ".join(str(list(p.shape)) for p in self)
+        return ", ".join(str(list(p.shape)) for p in self if isinstance(p, Tensor))
+
+
+class ParameterDict(Module):
+    """A dict of parameters. A tensor becomes one; what is no tensor is kept as it is.
+
+    >>> import tinygrad_nn as tg
+    >>> factors = ParameterDict({"a": tg.ones(2), "b": tg.zeros(3)})
+    >>> list(factors), [name for name, _ in factors.named_parameters()]
+    (['a', 'b'], ['a', 'b'])
+    """
+
+    def __init__(self, parameters: Any = None) -> None:
+        super().__init__()
+        self._keys: dict[str, None] = {}
+        self.update(parameters or {})
+
+    def _known(self, key: Any) -> str:
+        if not isinstance(key, str) or key not in self._keys:
+            known = ", ".join(map(repr, self._keys))
+            raise UnknownName(message("ParameterDict", f"the key {shown(key)}", f"one of {known}"))
+        return key
+
+    def __getitem__(self, key: str) -> Any:
+        return vars(self)[self._known(key)]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        setattr(self, attribute("ParameterDict", key), _trained(value))
+        self._keys[key] = None
+
+    def __delitem__(self, key: str) -> None:
+        del self._keys[self._known(key)]
+        delattr(self, key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._keys))
+
+    def __or__(self, other: Any) -> ParameterDict:
+        made = self.copy()
+        made.update(other)
+        return made
+
+    def __ior__(self, other: Any) -> Self:
+        self.update(other)
+        return self
+
+    def keys(self) -> list[str]:
+        """The names."""
+        return list(self._keys)
+
+    def values(self) -> list[Any]:
+        """The parameters."""
+        return [vars(self)[key] for key in self._keys]
+
+    def items(self) -> list[tuple[str, Any]]:
+        """(name, parameter)."""
+        return [(key, vars(self)[key]) for key in self._keys]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A parameter, or `default`."""
+        return vars(self)[key] if key in self._keys else default
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """A parameter, which becomes `default` if there is none."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def pop(self, key: str) -> Any:
+        """Take a parameter out and return it."""
+        value = self[key]
+        del self[key]
+        return value
+
+    def clear(self) -> None:
+        """Forget all parameters."""
+        for key in self.keys():
+            del self[key]
+
+    def copy(self) -> ParameterDict:
+        """Another dict with the same parameters."""
+        return ParameterDict(self)
+
+    def update(self, parameters: Any) -> None:
+        """Add the parameters of another dict, or of pairs, in the place of those with their names."""
+        pairs = parameters.items() if hasattr(parameters, "items") else parameters
+        if not is_iterable(pairs):
+            raise DTypeError(message("ParameterDict", f"parameters {shown(parameters)}", "names with parameters"))
+        for key, value in list(pairs):
+            self[key] = value
+
+    def extra_repr(self) -> str:
+        """Names and shapes."""
+        return ", ".join(f"{key}: {list(p.shape)}" for key, p in self.items() if isinstance(p, Tensor))

@@ -171,10 +171,12 @@ class Module:
     # ---- the tree ---------------------------------------------------------------------------------------------------
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """(name, module) of the direct children."""
-        for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield name, value
+        """(name, module) of the direct children, each once."""
+        seen: set[int] = set()
+        for name, child in self._modules.items():
+            if id(child) not in seen:
+                seen.add(id(child))
+                yield name, child
 
     def children(self) -> Iterator[Module]:
         """The direct children."""
@@ -198,7 +200,7 @@ class Module:
             yield path, module
             lead = f"{path}." if path else ""
             over = above if remove_duplicate else (*above, id(module))
-            stack += reversed([(lead + name, child, over) for name, child in module.named_children()])
+            stack += reversed([(lead + name, child, over) for name, child in module._modules.items()])
 
     @typed
     def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
@@ -246,7 +248,7 @@ class Module:
 
     @property
     def _modules(self) -> dict[str, Module]:
-        return dict(self.named_children())
+        return {name: value for name, value in vars(self).items() if isinstance(value, Module)}
 
     @property
     def _parameters(self) -> dict[str, Parameter | None]:
@@ -290,21 +292,21 @@ class Module:
     @typed
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
         """Set an attribute that belongs to the state and is not trained (None: an absent one)."""
-        setattr(self, _attribute("register_buffer", name), None if tensor is None else Buffer(tensor, persistent))
+        setattr(self, attribute("register_buffer", name), None if tensor is None else Buffer(tensor, persistent))
 
     def register_parameter(self, name: str, param: Any) -> None:
         """Set an attribute that is trained (None: an absent one)."""
         if param is not None and not isinstance(param, Parameter):
             got = f"a {type(param).__name__}"
             raise ConfigError(message("register_parameter", got, "a tg.nn.Parameter or None"))
-        setattr(self, _attribute("register_parameter", name), param)
+        setattr(self, attribute("register_parameter", name), param)
 
     def add_module(self, name: str, module: Any) -> None:
         """Set an attribute that is a sub-module."""
         if module is not None and (not isinstance(module, Module) or self in module.modules()):
             got = "a module that contains this one" if isinstance(module, Module) else f"a {type(module).__name__}"
             raise ConfigError(message("add_module", got, "another module, or None"))
-        setattr(self, _attribute("add_module", name), module)
+        setattr(self, attribute("add_module", name), module)
 
     register_module = add_module
 
@@ -506,7 +508,7 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        children = [(printable(name, keep=""), repr(child)) for name, child in self.named_children()]
+        children = [(printable(name, keep=""), repr(child)) for name, child in self._modules.items()]
         lines = [f"({name}): " + text.replace("\n", "\n  ") for name, text in children]
         extra = self.extra_repr()
         if not lines:
@@ -619,7 +621,7 @@ class _Built(Attributes):
         super().settle()
 
 
-def _attribute(owner: str, name: str) -> str:
+def attribute(owner: str, name: str) -> str:
     """A name for what belongs to a module: not one that the class needs for itself."""
     if not isinstance(name, str) or not name or "." in name:
         raise ConfigError(message(owner, f"the name {shown(name)}", "a name without dots"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..support.settings import flags
 from ..tensor import Tensor
-from .optimizer import Optimizer, ParamGroup, State, counter, decayed, zeros_like
+from .optimizer import Optimizer, ParamGroup, State, counter, decayed, without_effect, zeros_like
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]]
 
@@ -39,7 +39,6 @@ class Adam(Optimizer):
     """
 
     untaped = True
-    decoupled = False
 
     @flags
     def __init__(
@@ -52,9 +51,22 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
     ) -> None:
+        without_effect("Adam", foreach=foreach, capturable=capturable, differentiable=differentiable, fused=fused)
         super().__init__(
-            params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, maximize=maximize
+            params,
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            amsgrad=amsgrad,
+            maximize=maximize,
+            decoupled_weight_decay=decoupled_weight_decay,
         )
 
     def initial_state(self, p: Tensor, group: ParamGroup) -> State:
@@ -66,7 +78,7 @@ class Adam(Optimizer):
         """One step."""
         beta1, beta2 = group["betas"]
         lr, step = group.live("lr"), state["step"] + 1
-        if self.decoupled:
+        if group["decoupled_weight_decay"]:
             p = p * (1 - lr * group["weight_decay"])
         else:
             g = decayed(p, g, group)
@@ -81,8 +93,6 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam whose weight decay does not pass through the moments: Loshchilov and Hutter, ICLR 2019."""
 
-    decoupled = True
-
     @flags
     def __init__(
         self,
@@ -94,8 +104,15 @@ class AdamW(Adam):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        without_effect("AdamW", foreach=foreach, capturable=capturable, differentiable=differentiable, fused=fused)
+        super().__init__(
+            params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True
+        )
 
 
 class Adamax(Optimizer):
@@ -113,7 +130,11 @@ class Adamax(Optimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        capturable: bool = False,
     ) -> None:
+        without_effect("Adamax", foreach=foreach, differentiable=differentiable, capturable=capturable)
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, maximize=maximize)
 
     def initial_state(self, p: Tensor, group: ParamGroup) -> State:
@@ -148,7 +169,11 @@ class NAdam(Optimizer):
         decoupled_weight_decay: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
     ) -> None:
+        without_effect("NAdam", foreach=foreach, capturable=capturable, differentiable=differentiable)
         super().__init__(
             params,
             lr=lr,
@@ -198,7 +223,11 @@ class RAdam(Optimizer):
         decoupled_weight_decay: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
     ) -> None:
+        without_effect("RAdam", foreach=foreach, capturable=capturable, differentiable=differentiable)
         super().__init__(
             params,
             lr=lr,

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..support.settings import flags
 from ..tensor import Tensor
-from .optimizer import Optimizer, ParamGroup, State, counter, decayed, zeros_like
+from .optimizer import Optimizer, ParamGroup, State, counter, decayed, without_effect, zeros_like
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]]
 
@@ -29,7 +29,11 @@ class RMSprop(Optimizer):
         centered: bool = False,
         *,
         maximize: bool = False,
+        capturable: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
     ) -> None:
+        without_effect("RMSprop", capturable=capturable, foreach=foreach, differentiable=differentiable)
         super().__init__(
             params,
             lr=lr,
@@ -83,7 +87,11 @@ class Adagrad(Optimizer):
         eps: float = 1e-10,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
+        without_effect("Adagrad", foreach=foreach, differentiable=differentiable, fused=fused)
         super().__init__(
             params,
             lr=lr,
@@ -121,7 +129,11 @@ class Adadelta(Optimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        capturable: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
     ) -> None:
+        without_effect("Adadelta", capturable=capturable, foreach=foreach, differentiable=differentiable)
         super().__init__(params, lr=lr, rho=rho, eps=eps, weight_decay=weight_decay, maximize=maximize)
 
     def initial_state(self, p: Tensor, group: ParamGroup) -> State:

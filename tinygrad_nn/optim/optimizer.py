@@ -21,11 +21,12 @@ from ..support.tables import html_table
 from ..tensor import Tensor, enable_grad
 from ..tensor.arrays import array_of
 from ..tensor.core import constant, forbid_tracing, mode
-from ..tensor.structure import Watched, WatchedList, begun, equate, note, replaced, same_object
+from ..tensor.structure import Handle, Watched, WatchedList, begun, equate, note, replaced, same_object
 from ..tensor.untaped import Untaped
 
 State = dict[str, Tensor]
-
+Hook = Callable[..., Any]
+Hooks = dict[int, Hook]
 
 RANGES: Final[Mapping[str, Mapping[str, Any]]] = {  # what torch allows, and finite
     "lr": {"least": 0},
@@ -38,6 +39,10 @@ RANGES: Final[Mapping[str, Mapping[str, Any]]] = {  # what torch allows, and fin
     "lr_decay": {"least": 0},
     "momentum_decay": {"least": 0},
     "initial_accumulator_value": {"least": 0},
+    "lambd": {},
+    "beta2_decay": {"most": 0},
+    "d": {"least": 1},
+    "t0": {},
 }
 
 
@@ -134,6 +139,16 @@ def check_setting(owner: str, key: str, value: Any, before: Any = None) -> None:
             raise ConfigError(message(owner, f"betas {shown(value)}", "two numbers"))
         for beta in value:
             number(owner, "beta", beta, least=0, below=1)
+    elif key == "eps" and isinstance(value, (tuple, list)):
+        for eps in _pair(owner, key, value):
+            number(owner, key, 0.0 if eps is None else eps, least=0)
+    elif key == "etas":
+        below, above = _pair(owner, key, value)
+        number(owner, "the first of etas", below, above=0, below=1)
+        number(owner, "the second of etas", above, above=1)
+    elif key == "step_sizes":
+        for size in _pair(owner, key, value):
+            number(owner, "a step size", size, above=0)
     elif key == "lr" and before is not None:
         number(owner, key, value)  # a schedule may round to just below 0
     elif key in RANGES:
@@ -142,6 +157,26 @@ def check_setting(owner: str, key: str, value: Any, before: Any = None) -> None:
         raise ConfigError(message(owner, f"{key} {shown(value)}", "True or False"))
     elif is_number(value):
         number(owner, key, value, least=0)
+
+
+def _pair(owner: str, key: str, value: Any) -> Any:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ConfigError(message(owner, f"{key} {shown(value)}", "two numbers"))
+    return value
+
+
+def without_effect(owner: str, *, differentiable: Any = False, **named: Any) -> None:
+    """Check what PyTorch asks about the way in which it computes a step: True, False and None change nothing here, but
+    `differentiable=True` would, and is refused.
+    """
+    for name, value in {**named, "differentiable": differentiable}.items():
+        if value not in (True, False, None) or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+            raise ConfigError(message(owner, f"{name} {shown(value)}", "True, False or None"))
+    if named.get("foreach") and named.get("fused"):
+        raise ConfigError(message(owner, "foreach and fused", "one of the two"))
+    if differentiable:
+        hint = "compute the new parameters with operators, and differentiate these"
+        raise ConfigError(message(owner, "differentiable=True", "False", hint))
 
 
 def _shown(value: Any) -> str:
@@ -228,8 +263,19 @@ def _comparable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+class States(Watched[Tensor, Any]):
+    """The state of each parameter; that of a new one is an empty dict."""
+
+    __slots__ = ()
+
+    def __missing__(self, p: Tensor) -> Any:
+        self[p] = {}
+        return self[p]
+
+
 class Optimizer:
-    """Base of the optimizers: `params` are tensors or groups (dicts with "params" and their own hyperparameters).
+    """Base of the optimizers: `params` are tensors or groups (dicts with "params" and their own hyperparameters), of
+    which `defaults`, a dict or keywords, has those that a group does not name.
 
     `untaped` is set where `update` uses nothing but the methods and operators of what it is given; unless somebody
     records, it is then run on values without a tape, which costs half. A subclass with another `update` has to say so
@@ -241,15 +287,23 @@ class Optimizer:
     state: dict[Tensor, State]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, Watched(value) if name == "state" else value)
+        object.__setattr__(self, name, States(value) if name == "state" else value)
         replaced()
 
     def __init_subclass__(cls) -> None:
         if "update" in vars(cls) and "untaped" not in vars(cls):
             cls.untaped = False
 
-    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], **defaults: Any) -> None:
-        self.defaults = defaults  # type: ignore[misc]
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        defaults: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        if defaults is not None and not isinstance(defaults, Mapping):
+            raise ConfigError(message(type(self).__name__, f"defaults {shown(defaults)}", "a dict of hyperparameters"))
+        self.defaults = {**(defaults or {}), **more}  # type: ignore[misc]
+        self._hooks: dict[str, Hooks] = {}
         self.param_groups: list[ParamGroup] = WatchedList()
         self.state = {}
         if isinstance(params, Tensor):
@@ -263,16 +317,23 @@ class Optimizer:
         for group in groups:
             self.add_param_group(group)
 
-    def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Add parameters with hyperparameters of their own. A tensor met before (tied weights) is taken once per
-        group.
+    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
+        """Add parameters, or pairs of a name and a parameter, with hyperparameters of their own. A tensor met before
+        (tied weights) is taken once per group.
         """
-        name = type(self).__name__
+        name, group = type(self).__name__, param_group
         if not isinstance(group, Mapping) or "params" not in group:
             got = f"a group that is {shown(group)}"
             raise ConfigError(message(name, got, "a dict with 'params', the parameters of the group"))
         given = group["params"]
         own = [given] if isinstance(given, Tensor) else _listed(name, lambda: f"params {shown(given)}", given)
+        names = [one[0] for one in own if isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], str)]
+        if names:
+            if len(names) != len(own):
+                raise ConfigError(message(name, "parameters with names and without", "names for all or for none"))
+            own = [p for _, p in own]
+        if self.param_groups and bool(names) != ("param_names" in self.param_groups[0]):
+            raise ConfigError(message(name, "groups with names and without", "names for all or for none"))
         params = list({id(p): p for p in own}.values())
         known = {p for other in self.param_groups for p in other["params"]}
         for p in params:
@@ -287,6 +348,8 @@ class Optimizer:
         values = {**self.defaults, **{key: value for key, value in group.items() if key != "params"}}
         values = {key: _plain(value) for key, value in values.items()} | {"params": params}
         self.check(values)
+        if names:
+            values["param_names"] = names
         self.param_groups.append(ParamGroup(values))
         replaced()
 
@@ -310,6 +373,20 @@ class Optimizer:
         """Update every parameter that has a gradient. A closure is called first, with gradients on, and its loss
         returned.
         """
+        if not self._hooks:
+            return self._stepped(closure)
+        args: Any = (closure,)
+        kwargs: dict[str, Any] = {}
+        for hook in self._hooked("step before"):
+            changed = hook(self, args, kwargs)
+            if changed is not None:
+                args, kwargs = changed
+        loss = self._stepped(*args, **kwargs)
+        for hook in self._hooked("step after"):
+            hook(self, args, kwargs)
+        return loss
+
+    def _stepped(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
         loss = None
         if closure is not None:
             if not callable(closure):
@@ -400,11 +477,66 @@ class Optimizer:
             message(type(self).__name__, "no update rule", "a subclass that defines update(p, g, state, group)")
         )
 
+    # ---- hooks ----------------------------------------------------------------------------------------------------
+
+    def register_step_pre_hook(self, hook: Hook) -> Handle:
+        """Call `hook(optimizer, args, kwargs)` before each step; a pair that it returns are the arguments instead."""
+        return self._register("step before", hook)
+
+    def register_step_post_hook(self, hook: Hook) -> Handle:
+        """Call `hook(optimizer, args, kwargs)` after each step."""
+        return self._register("step after", hook)
+
+    def register_state_dict_pre_hook(self, hook: Hook, prepend: bool = False) -> Handle:
+        """Call `hook(optimizer)` before `state_dict`."""
+        return self._register("state before", hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> Handle:
+        """Call `hook(optimizer, state_dict)` after it; what it returns, if not None, is the state."""
+        return self._register("state after", hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Hook, prepend: bool = False) -> Handle:
+        """Call `hook(optimizer, state_dict)` before `load_state_dict`, which loads what it returns, if not None."""
+        return self._register("load before", hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> Handle:
+        """Call `hook(optimizer)` after `load_state_dict`."""
+        return self._register("load after", hook, prepend)
+
+    def _register(self, place: str, hook: Hook, prepend: bool = False) -> Handle:
+        if not callable(hook):
+            raise ConfigError(message(type(self).__name__, f"hook {shown(hook)}", "a function"))
+        hooks = self._hooks.setdefault(place, {})
+        key = min(hooks, default=0) - 1 if prepend else max(hooks, default=0) + 1
+        hooks[key] = hook
+        replaced()
+
+        def take() -> None:
+            hooks.pop(key, None)
+            replaced()
+
+        return Handle(take)
+
+    def _hooked(self, place: str) -> list[Hook]:
+        hooks = self._hooks.get(place)
+        return [hooks[key] for key in sorted(hooks)] if hooks else []
+
+    # ---- state ----------------------------------------------------------------------------------------------------
+
     def state_dict(self) -> dict[str, Any]:
         """State and hyperparameters with parameters numbered, as torch's: {"state": ..., "param_groups": ...}."""
+        for hook in self._hooked("state before"):
+            hook(self)
+        found = self._state_dict()
+        for hook in self._hooked("state after"):
+            changed = hook(self, found)
+            found = found if changed is None else changed
+        return found
+
+    def _state_dict(self) -> dict[str, Any]:
         number = {p: k for k, p in enumerate(p for group in self.param_groups for p in group["params"])}
         groups = [{**group, "params": [number[p] for p in group["params"]]} for group in self.param_groups]
-        state = {number[p]: {key: value.clone() for key, value in own.items()} for p, own in self.state.items()}
+        state = {number[p]: {key: _copied(value) for key, value in own.items()} for p, own in self.state.items()}
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -412,6 +544,14 @@ class Optimizer:
 
         State that is there already keeps its tensors and gets other values, so a compiled step goes on with them.
         """
+        for hook in self._hooked("load before"):
+            changed = hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
+        self._load_state_dict(state_dict)
+        for hook in self._hooked("load after"):
+            hook(self)
+
+    def _load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         name = type(self).__name__
         state_dict = mapping(name, state_dict, "state", "param_groups")
         groups = state_dict["param_groups"]
@@ -429,7 +569,7 @@ class Optimizer:
             params.update((key, (p, ParamGroup(merged))) for key, p in pairs)
         if len(params) != sum(sizes[0]):
             raise ConfigError(message(name, "two parameters of one number", "what state_dict() gives"))
-        fresh: dict[Tensor, State] = {}
+        fresh: dict[Tensor, Any] = {}
         for key, values in states.items():
             if type(key) is not int or key not in params:
                 raise ConfigError(message(name, f"state of a parameter {shown(key)}", f"one of {shown(list(params))}"))
@@ -441,6 +581,8 @@ class Optimizer:
             if missing:
                 raise ConfigError(message(name, f"state of parameter {key} without {missing[0]!r}", "its whole state"))
             for field, value in fresh[p].items():
+                if is_number(value):  # of an optimizer of one's own
+                    continue
                 if value.shape != usual[field].shape if field in usual else value.shape not in ((), p.shape):
                     got = f"{field} of shape {value.shape} for parameter {key} of shape {p.shape}"
                     raise ShapeError(message(name, got, "equal shapes"))
@@ -480,12 +622,18 @@ def _listed(owner: str, got: Callable[[], str], given: Any) -> list[Any]:
         raise ConfigError(message(owner, got(), "an iterable of parameters", "pass model.parameters()")) from None
 
 
+def _copied(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
+
+
 def _numbered(group: Mapping[str, Any]) -> bool:
     return isinstance(group["params"], (list, tuple)) and all(type(key) is int for key in group["params"])
 
 
-def _as_state(owner: str, value: Any, usual: Tensor | None) -> Tensor:
-    """A loaded value in the dtype of such state."""
+def _as_state(owner: str, value: Any, usual: Tensor | None) -> Any:
+    """A loaded value in the dtype of such state; a number of an optimizer of one's own as it is."""
+    if usual is None and is_number(value):
+        return value
     array = array_of(owner, value)
     if array.dtype.kind == "b":
         raise DTypeError(message(owner, "state of dtype bool", "numbers"))
@@ -496,7 +644,9 @@ def _kept(before: State, values: State) -> State:
     """The values, in the tensors that hold such state already where there are any."""
     return {
         field: before[field].assign(value)
-        if field in before and (before[field].shape, before[field].dtype) == (value.shape, value.dtype)
+        if isinstance(before.get(field), Tensor)
+        and isinstance(value, Tensor)
+        and (before[field].shape, before[field].dtype) == (value.shape, value.dtype)
         else value
         for field, value in values.items()
     }

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import ConfigError, message
 from ..support.settings import flags
 from ..tensor import Tensor
-from .optimizer import Optimizer, ParamGroup, State, counter, decayed, zeros_like
+from .optimizer import Optimizer, ParamGroup, State, counter, decayed, without_effect, zeros_like
 
 
 class SGD(Optimizer):
@@ -37,7 +37,11 @@ class SGD(Optimizer):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
+        without_effect("SGD", foreach=foreach, differentiable=differentiable, fused=fused)
         super().__init__(
             params,
             lr=lr,

@@ -23,19 +23,19 @@ _METHODS: Final = {  # by file of `composed/`: methods, which are functions of t
     "ordering": """
         aminmax argwhere kthvalue median mode msort nanmedian nanquantile quantile unique unique_consecutive
     """,
-    "matrices": "addbmm addr baddbmm ger vdot",
+    "matrices": "addbmm addr baddbmm vdot",
     "placing": """
         diagonal_scatter index_copy index_fill index_put index_reduce masked_scatter put scatter_reduce
         select_scatter slice_scatter
     """,
     "rearranging": """
-        diag diag_embed diagflat dsplit fliplr flipud hsplit kron moveaxis narrow_copy repeat_interleave rot90
-        split_with_sizes swapdims tensor_split trace unsafe_chunk unsafe_split vsplit
+        diag diag_embed diagflat dsplit fliplr flipud hsplit kron narrow_copy repeat_interleave rot90
+        split_with_sizes tensor_split trace unsafe_chunk unsafe_split vsplit
     """,
     "scanning": "cummax cummin diff logcumsumexp",
     "special": """
-        angle clamp_max clamp_min copysign deg2rad float_power fmax fmin frexp gcd heaviside hypot isneginf isposinf
-        isreal lcm ldexp logaddexp2 nextafter positive rad2deg sgn signbit sinc xlogy
+        angle clamp_max clamp_min copysign deg2rad erfinv float_power fmax fmin frexp gcd heaviside hypot isneginf
+        isposinf isreal lcm ldexp logaddexp2 nextafter positive rad2deg sgn signbit sinc xlogy
     """,
     "statistics": "bincount corrcoef cov cross dist histc histogram renorm",
 }
@@ -44,7 +44,7 @@ _FUNCTIONS: Final = {  # functions of the top level alone
     "matrices": "cdist",
     "ordering": "bucketize isin searchsorted",
     "scanning": "cumulative_trapezoid gradient trapezoid trapz",
-    "special": "entr erfcx expit log_ndtr ndtr rsub xlog1py",
+    "special": "entr erfcx expit log_ndtr ndtr ndtri rsub xlog1py",
     "statistics": "std_mean var_mean",
 }
 _ALONE: Final = {  # methods alone
@@ -55,12 +55,18 @@ _ALONE: Final = {  # methods alone
 _IN_PLACE: Final = """
     abs absolute acos acosh asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or
     bitwise_right_shift bitwise_xor ceil clamp_max clamp_min clip copysign cos cosh cumprod cumsum deg2rad digamma
-    eq erf erfc exp2 expm1 float_power floor floor_divide fmod frac gcd ge gt heaviside hypot index_add index_copy
-    index_fill index_put index_reduce lcm ldexp le lgamma log log10 log1p log2 logical_and logical_not logical_or
-    logical_xor logit lt masked_scatter mvlgamma nan_to_num ne nextafter put rad2deg reciprocal remainder renorm
-    round rsqrt scatter scatter_add scatter_reduce sgn sigmoid sign sin sinc sinh square tan tanh tril triu
+    eq erf erfc erfinv exp2 expm1 float_power floor floor_divide fmod frac gcd ge gt heaviside hypot index_add
+    index_copy index_fill index_put index_reduce lcm ldexp le lgamma log log10 log1p log2 logical_and logical_not
+    logical_or logical_xor logit lt masked_scatter mvlgamma nan_to_num ne nextafter put rad2deg reciprocal remainder
+    renorm round rsqrt scatter scatter_add scatter_reduce sgn sigmoid sign sin sinc sinh square tan tanh tril triu
     true_divide trunc xlogy
 """  # methods that there are with `_` behind their name too
+ALIASES: Final = {  # PyTorch's second names of methods, which are functions of the top level too
+    "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan", "arctan2": "atan2",
+    "arctanh": "atanh", "divide": "div", "fix": "trunc", "ger": "outer", "greater": "gt", "greater_equal": "ge",
+    "less": "lt", "less_equal": "le", "moveaxis": "movedim", "multiply": "mul", "negative": "neg", "not_equal": "ne",
+    "subtract": "sub", "swapdims": "transpose",
+}  # fmt: skip
 _BOTH: Final = {name: file for file, names in _METHODS.items() for name in names.split()}
 METHODS: Final = _BOTH | {name: file for file, names in _ALONE.items() for name in names.split()}
 FUNCTIONS: Final = _BOTH | {name: file for file, names in _FUNCTIONS.items() for name in names.split()}
@@ -103,3 +109,5 @@ for _name in METHODS:
     setattr(Tensor, _name, _Late(loaded, _name))
 for _name in IN_PLACE:
     setattr(Tensor, _name, _Late(_in_place, _name))
+for _name, _method in ALIASES.items():
+    setattr(Tensor, _name, getattr(Tensor, _method))

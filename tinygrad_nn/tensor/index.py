@@ -356,7 +356,7 @@ def _as_numpy(key: Any) -> Any:
     parts = key if isinstance(key, tuple) else (key,)
     converted: list[Any] = []
     for part in parts:
-        if isinstance(part, (Core, list, np.ndarray)):
+        if isinstance(part, (Core, list, range, np.ndarray)):
             try:
                 array = np.asarray(part._value("getitem") if isinstance(part, Core) else part)
             except (TypeError, ValueError):

@@ -47,7 +47,7 @@ def mask_in(called: Called, x: Core, key: Any) -> tuple[Any, Core, int, int] | N
     come behind those; None without a mask that is traced.
     """
     parts = list(key) if isinstance(key, tuple) else [key]
-    lookups = [k for k, part in enumerate(parts) if isinstance(part, (Core, list, np.ndarray))]
+    lookups = [k for k, part in enumerate(parts) if isinstance(part, (Core, list, range, np.ndarray))]
     masks = [k for k in lookups if isinstance(parts[k], Core) and parts[k].dtype == BOOL and parts[k].is_traced]
     if not masks:
         return None
@@ -124,7 +124,7 @@ def written_out(called: Called, key: Any, shape: Shape) -> list[Any]:
                 got = f"an index of dtype {part.dtype.name}"
                 raise DTypeError(message(called.name, got, "integers or bools", "convert it with .long()"))
             parts.append(part)
-        elif isinstance(part, (Core, list, np.ndarray)):
+        elif isinstance(part, (Core, list, range, np.ndarray)):
             array = np.asarray(part._value(called.name) if isinstance(part, Core) else part)
             parts += array.nonzero() if array.dtype == bool else [array.astype(np.int64)]
         else:

@@ -151,9 +151,7 @@ class Shaped(Elementwise):
         kind = self.node.dtype if dtype is None else check_dtype(name, dtype)
         return self._new(name, filled(name, as_shape(name, size), value, kind), device, requires_grad)
 
-    def new_tensor(
-        self, data: Any, *, dtype: Any = None, device: Device = None, requires_grad: bool = False
-    ) -> Self:
+    def new_tensor(self, data: Any, *, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Self:
         """A tensor with a copy of `data`, of this dtype unless another is given."""
         kind = self.node.dtype if dtype is None else dtype
         return self._new("new_tensor", array_of("new_tensor", data, kind, copy=True), device, requires_grad)

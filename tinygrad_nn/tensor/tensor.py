@@ -336,8 +336,8 @@ class Tensor(Composed):
     @property
     def data(self) -> Tensor:
         """The same elements without their history, as PyTorch's: what is written to them is written here, and no
-        gradient knows. Assigning copies values of the same shape, for all views. `detach()` and `no_grad` say the same
-        more clearly.
+        gradient knows. Assigning copies values of the same shape, for all views; a leaf may get another shape or dtype.
+        `detach()` and `no_grad` say the same more clearly.
 
         >>> import tinygrad_nn as tg
         >>> w = tg.ones(3, requires_grad=True)
@@ -352,10 +352,22 @@ class Tensor(Composed):
     @data.setter
     def data(self, values: Tensor) -> None:
         given = self._operand(values, "data")
-        if given.shape != self.shape:
-            got = f"values of shape {given.shape} for a tensor of shape {self.shape}"
-            raise ShapeError(message("data", got, "equal shapes", "make another tensor"))
-        self.data.copy_(given)
+        if (
+            (given.shape, given.dtype) == (self.shape, self.dtype)
+            or self._base is not None
+            or mode.recorder is not None
+        ):
+            if given.shape != self.shape:
+                got = f"values of shape {given.shape} for a tensor of shape {self.shape}"
+                raise ShapeError(message("data", got, "equal shapes", "make another tensor"))
+            self.data.copy_(given)
+            return
+        needed = self.requires_grad  # a leaf of another shape or dtype, whose gradient is forgotten
+        if not self.is_leaf or (needed and given.dtype.kind != "f"):
+            got = f"values of shape {given.shape} and dtype {given.dtype.name} for one of shape {self.shape}"
+            raise ShapeError(message("data", got, "values of the same shape and dtype, or a leaf and floats"))
+        self.node = constant(np.array(given._value("data")))
+        self._as_leaf(needed)
 
     @property
     def _base(self) -> Tensor | None:
@@ -384,6 +396,36 @@ class Tensor(Composed):
     def element_size(self) -> int:
         """Bytes per element."""
         return self.dtype.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per element."""
+        return self.dtype.itemsize
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether this is no leaf, and its gradient is kept in `.grad` all the same."""
+        return not self.is_leaf and self.node.slot is not None and self.node.slot.keep
+
+    def ndimension(self) -> int:
+        """Number of axes."""
+        return self.ndim
+
+    def nelement(self) -> int:
+        """Number of elements."""
+        return self.numel()
+
+    def is_nonzero(self) -> bool:
+        """Whether the only element is not 0."""
+        return bool(self)
+
+    def is_same_size(self, other: Tensor) -> bool:
+        """Whether another tensor has the same shape."""
+        return self.shape == other.shape
+
+    def to_dense(self) -> Self:
+        """This tensor, as all are dense."""
+        return self
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is a float one."""

@@ -8,14 +8,17 @@ differs from PyTorch is listed in docs/from_pytorch.md.
 
 from typing import TYPE_CHECKING
 
+from ..tensor.functions import mm as spmm  # noqa: F401  tensors are dense
 from ._compile import compile as compile
 from ._door import door
 from ._files import load as load
 from ._files import save as save
 from ._system import *
 from ._typed import *
+from .amp import GradScaler as GradScaler
+from .amp import autocast as autocast
 
 if TYPE_CHECKING:
     from .. import *  # type: ignore[assignment]
 
-__getattr__, __dir__ = door(__name__, "")
+__getattr__, __dir__ = door(__name__, "", "functional")  # as PyTorch, which has many of `F` here too

@@ -49,4 +49,4 @@ def rosenbrock():
 
 
 for i in range(2):
-    losses.append(1 + float(solver.step(rosenbrock)))
+    losses.append(1 + solver.step(rosenbrock).item())

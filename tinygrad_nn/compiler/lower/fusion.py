@@ -391,9 +391,6 @@ class _Cost:
     loads: float = 0.0
 
 
-NOTHING: Final = _Cost()
-
-
 def _far(node: Node) -> float:
     """What a vector of a node costs more to load because it does not stay in the cache."""
     return FAR if prod(node.shape) * node.dtype.itemsize > SECOND else 0.0
@@ -405,12 +402,15 @@ def _costs(graph: Graph, inputs: frozenset[Node], users: Mapping[Node, list[tupl
 
     def of(operand: Node) -> _Cost:
         own = cost[operand]
-        kept = own == NOTHING or (own.operations > CHEAP and len(users[operand]) > 1)
-        return _Cost(0, LOAD + _far(operand)) if kept and operand.op.kind != "source" else own
+        kept = not own.operations or (own.operations > CHEAP and len(users[operand]) > 1)
+        if not kept or operand.op.kind == "source":
+            return own
+        moved = operand.op.kind == "movement" and not own.operations  # it is loaded from where it was
+        return _Cost(0, max(LOAD, own.loads) if moved else LOAD + _far(operand))
 
     for node in graph.nodes:
         if node in inputs or node.op.kind == "source":
-            cost[node] = NOTHING
+            cost[node] = _Cost()
             continue
         parts = [of(operand) for operand in dict.fromkeys(node.inputs)]
         loads = sum(part.loads for part in parts)
@@ -421,7 +421,7 @@ def _costs(graph: Graph, inputs: frozenset[Node], users: Mapping[Node, list[tupl
             serves = _serves(node)  # what is the same in a loop is computed before it
             cost[node] = _Cost(max(part.operations for part in parts) / serves + places, loads / serves)
         else:
-            cost[node] = NOTHING  # what has loops gets a buffer as soon as it would be repeated
+            cost[node] = _Cost()  # what has loops gets a buffer as soon as it would be repeated
     return cost
 
 

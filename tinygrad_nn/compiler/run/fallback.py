@@ -17,7 +17,7 @@ from io import StringIO
 from types import MethodType
 from typing import Any, Final
 
-from ...errors import TraceError, message
+from ...errors import IndexOutOfRange, TraceError, message
 from ...support.settings import shown
 from ...tensor.context import user_level
 from ...tensor.core import mode
@@ -38,11 +38,12 @@ class _Attempt(Jitted):
 
     differentiable = True
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], watch: Watch) -> None:
         super().__init__(function)
+        self.watch = watch
         self.refused: dict[Signature, int] = {}
 
-    def _slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any], again: bool = False) -> Any:
         if self.refused:
             try:
                 signature = describe(args, kwargs)[0]
@@ -50,10 +51,22 @@ class _Attempt(Jitted):
                 raise Refused(_reason(error)) from error
             if self.refused.get(signature, 0) > 1:
                 return self.function(*args, **kwargs)
-        return super()._slowly(args, kwargs)
+        return super()._slowly(args, kwargs, again)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As of every jitted function, but for labels of -100, which losses ignore from the first one on."""
+        try:
+            return super().__call__(*args, **kwargs)
+        except IndexOutOfRange as error:
+            if self.searches or not getattr(getattr(error, "lookup", None), "hint", ""):
+                raise
+        self.searches, self.last = True, None
+        self.entries.clear()
+        return super().__call__(*args, **kwargs)
 
     def _compile(self, signature: Signature, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:
         before, printed, out = Snapshot(self.function), StringIO(), sys.stdout
+        self.leave = before.leave
         try:
             if before.consumed:
                 hint = "take the next item outside, and pass it"
@@ -70,6 +83,7 @@ class _Attempt(Jitted):
         except BaseException:
             sys.stdout = out
             raise
+        self.watch.loosen(before.left)
         changes = before.changes()
         if changes or printed.tell():
             before.restore()
@@ -160,7 +174,8 @@ class Compiled:
             self._tell(message("jit", got, "variables that stay", hint))
             self.eager = True
             return False
-        watch, attempt = Watch(Snapshot(self.function)), _Attempt(self.function)
+        watch = Watch(Snapshot(self.function))
+        attempt = _Attempt(self.function, watch)
         self.worlds.append((watch, attempt))
         self.holds, self.run = watch.holds, attempt
         return True

@@ -32,11 +32,6 @@ def addr(self: T, vec1: Operand, vec2: Operand, *, beta: float = 1, alpha: float
     return blended("addr", self, x.outer(x._ranked("addr", vec2, 1, 1)), beta, alpha)
 
 
-def ger(self: T, vec2: Operand) -> T:
-    """Products of all pairs of two vectors: `outer` by its older name."""
-    return self.outer(vec2)
-
-
 def vdot(self: T, other: Operand) -> T:
     """Sum of products of two vectors."""
     return self._product("vdot", self._ranked("vdot", other, 1, 1))

@@ -320,7 +320,7 @@ def unique_consecutive(
     axis = 0 if dim is None else normal_axis("unique_consecutive", dim, self.ndim)
     rows = array.reshape(-1) if dim is None else array
     count = rows.shape[axis]
-    lines = np.moveaxis(rows, axis, 0).reshape(count, -1)
+    lines = np.moveaxis(rows, axis, 0).reshape(count, rows.size // max(count, 1))
     starts = np.ones(count, np.bool_)
     starts[1:] = (lines[1:] != lines[:-1]).any(1)
     places = np.flatnonzero(starts)

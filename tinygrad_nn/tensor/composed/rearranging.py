@@ -220,16 +220,6 @@ def narrow_copy(self: T, dim: int, start: int, length: int) -> T:
 # ---- shapes ---------------------------------------------------------------------------------------------------------
 
 
-def moveaxis(self: T, source: Ints, destination: Ints) -> T:
-    """Axes moved to other places; the others keep their order."""
-    return self.movedim(source, destination)
-
-
-def swapdims(self: T, dim0: int, dim1: int) -> T:
-    """Two axes exchanged."""
-    return self.transpose(dim0, dim1)
-
-
 def adjoint(self: T) -> T:
     """The last two axes exchanged."""
     return _ranked("adjoint", self, 2).transpose(-2, -1)

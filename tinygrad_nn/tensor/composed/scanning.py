@@ -70,7 +70,7 @@ def logcumsumexp(self: T, dim: int) -> T:
 @typed
 def diff(self: T, n: int = 1, dim: int = -1, prepend: Operand | None = None, append: Operand | None = None) -> T:
     """Differences of neighbours along one axis, `n` times; of bools whether they differ. `prepend` and `append` are
-    joined before and behind first.
+    joined before and behind first, if n is not 0.
 
     >>> import tinygrad_nn as tg
     >>> tg.tensor([1, 4, 9, 16]).diff(2).tolist()
@@ -81,8 +81,10 @@ def diff(self: T, n: int = 1, dim: int = -1, prepend: Operand | None = None, app
     axis = normal_axis("diff", dim, self.ndim)
     if n < 0:
         raise ConfigError(message("diff", f"n {n}", "n >= 0"))
+    if n == 0:
+        return self.clone()
     parts = [x if x is self else self._operand(x, "diff") for x in (prepend, self, append) if x is not None]
-    x = parts[0].cat_with(*parts[1:], dim=axis) if len(parts) > 1 else self.clone() if n == 0 else self
+    x = parts[0].cat_with(*parts[1:], dim=axis) if len(parts) > 1 else self
     for _ in range(min(n, x.shape[axis])):
         rest = max(x.shape[axis] - 1, 0)
         later, earlier = x.narrow(axis, x.shape[axis] - rest, rest), x.narrow(axis, 0, rest)

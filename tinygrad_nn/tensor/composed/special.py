@@ -310,6 +310,55 @@ def erfcx(self: T) -> T:
     return (series / (z * math.sqrt(math.pi))).where(far, (near * near).exp() * near.erfc())
 
 
+def erfinv(self: T) -> T:
+    """The inverse of erf; infinite at -1 and 1, NaN outside.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.tensor([0.0, 0.5, -1.0]).erfinv()
+    tensor([0.0000, 0.4769,   -inf])
+    """
+    y = self.as_float()
+    right = y >= 0
+    size = y.where(right, -y)  # and not abs, whose slope at 0 is 0
+    inside = size < 1
+    a = size.masked_fill(~inside, 0)
+    x = _inverse_erf(a, 1 - a).masked_fill(size.eq(1), math.inf).masked_fill((size > 1) | size.isnan(), math.nan)
+    return x.where(right, -x)
+
+
+def ndtri(self: T) -> T:
+    """The inverse of ndtr: quantiles of the standard normal distribution."""
+    p = self.as_float()
+    right = p >= 0.5
+    tail = (1 - p).where(right, p) * 2
+    inside = (tail > 0) & (tail <= 1)
+    tail = tail.masked_fill(~inside, 1)
+    x = (_inverse_erf(1 - tail, tail) * math.sqrt(2)).masked_fill(p.eq(0) | p.eq(1), math.inf)
+    x = x.masked_fill((p < 0) | (p > 1) | p.isnan(), math.nan)
+    return x.where(right, -x)
+
+
+def _inverse_erf(a: T, tail: T) -> T:
+    """x with erf(x) = a and erfc(x) = tail, both from 0 to 1.
+
+    A first value within some thousandths (S. Winitzki, A handy approximation for the error function and its inverse,
+    2008; for small tails erfc(x) ~ exp(-x * x) / (x * sqrt(pi))), then Halley's method twice, which makes of an error e
+    one of the order of e ** 9; so gradients may go through these two steps alone.
+    """
+    near, far = a._stopped(), tail._stopped()
+    low = near < 0.5
+    log = (-near * near).masked_fill(~low, 0).log1p().where(low, (far * (2 - far)).masked_fill(low, 1).log())
+    b, c = log * 0.5 + 2 / (math.pi * 0.147), log / 0.147
+    x = (-c / ((b * b - c).sqrt() + b)).sqrt()
+    deep = x > 4
+    x = (-(far * x * math.sqrt(math.pi)).masked_fill(~deep, 0.5).log()).sqrt().where(deep, x)
+    for _ in range(2):
+        gap = (x.erf() - a).where(low, tail - x.erfc())
+        step = gap * (x * x).exp() * (math.sqrt(math.pi) / 2)
+        x = x - step / (x * step + 1)
+    return x
+
+
 def expit(self: T) -> T:
     """1 / (1 + exp(-x)), as `sigmoid`."""
     return self.sigmoid()

@@ -209,7 +209,7 @@ def histogram(
             raise ShapeError(message("histogram", got, "a line of numbers of one dtype"))
     else:
         count = integer("histogram", "bins", bins, least=1)
-        array = np.asarray(x._value("histogram")) if range is None and x.numel() else np.zeros(1)
+        array = np.asarray(x._value("histogram")) if range is None and x.numel() else np.arange(2.0)
         low, high = (array.min(), array.max()) if range is None else (float(range[0]), float(range[1]))
         if not (math.isfinite(low) and math.isfinite(high)) or low > high:
             raise ConfigError(message("histogram", f"a range from {low} to {high}", "finite numbers, in order"))

@@ -1,10 +1,3 @@
 """`torch.distributions.constraints`."""
 
-from typing import TYPE_CHECKING
-
-from .._door import door
-
-if TYPE_CHECKING:
-    from ...distributions.constraints import *
-
-__getattr__, __dir__ = door(__name__, "distributions.constraints")
+from ...distributions.constraints import *

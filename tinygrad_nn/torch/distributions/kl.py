@@ -1,10 +1,3 @@
 """`torch.distributions.kl`."""
 
-from typing import TYPE_CHECKING
-
-from .._door import door
-
-if TYPE_CHECKING:
-    from ...distributions.kl import *
-
-__getattr__, __dir__ = door(__name__, "distributions.kl")
+from ...distributions.kl import *

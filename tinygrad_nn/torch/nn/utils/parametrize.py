@@ -1,10 +1,6 @@
 """`torch.nn.utils.parametrize`."""
 
-from typing import TYPE_CHECKING
-
+from ....nn.utils.parametrize import *
 from ..._door import door
-
-if TYPE_CHECKING:
-    from ....nn.utils.parametrize import *
 
 __getattr__, __dir__ = door(__name__, "nn.utils.parametrize")

@@ -1,0 +1,62 @@
+"""`functional.interpolate` as layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import functional as F
+from ..errors import ConfigError, message
+from ..functional.resampling import RANKS
+from ..support.settings import choice
+from ..tensor import Tensor
+from .module import Module
+
+
+class Upsample(Module):
+    """`functional.interpolate` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Upsample(scale_factor=2, mode="bilinear")(tg.ones(4, 3, 8, 8)).shape
+    (4, 3, 16, 16)
+    """
+
+    def __init__(
+        self,
+        size: Any = None,
+        scale_factor: Any = None,
+        mode: str = "nearest",
+        align_corners: bool | None = None,
+        recompute_scale_factor: bool | None = None,
+    ) -> None:
+        super().__init__()
+        if (size is None) == (scale_factor is None):
+            got = f"size {size} and scale_factor {scale_factor}"
+            raise ConfigError(message(type(self).__name__, got, "one of them"))
+        self.size, self.scale_factor = size, scale_factor
+        self.mode = choice(type(self).__name__, "mode", mode, RANKS)
+        self.align_corners, self.recompute_scale_factor = align_corners, recompute_scale_factor
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, ...) with other lengths."""
+        return F.interpolate(
+            input, self.size, self.scale_factor, self.mode, self.align_corners, self.recompute_scale_factor
+        )
+
+    def extra_repr(self) -> str:
+        """As torch's."""
+        text = f"size={self.size}" if self.scale_factor is None else f"scale_factor={self.scale_factor}"
+        return f"{text}, mode={self.mode!r}"
+
+
+class UpsamplingNearest2d(Upsample):
+    """Upsample by the nearest element."""
+
+    def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
+        super().__init__(size, scale_factor, "nearest")
+
+
+class UpsamplingBilinear2d(Upsample):
+    """Upsample by bilinear weights, corners upon corners."""
+
+    def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
+        super().__init__(size, scale_factor, "bilinear", True)

@@ -1,0 +1,3 @@
+"""`torch.nn.modules.module`."""
+
+from ....nn.module import Module as Module

@@ -250,4 +250,3 @@ def kron(self: T, other: Operand) -> T:
     own, others = ((1,) * (rank - len(shape)) + shape for shape in (x.shape, y.shape))
     blocks = x.reshape([n for m in own for n in (m, 1)]) * y.reshape([n for m in others for n in (1, m)])
     return blocks.reshape([n * m for n, m in zip(own, others, strict=True)])
-

@@ -524,6 +524,32 @@ _ANNEAL: dict[str, Callable[[float, float, float], float]] = {
 }
 
 
+class SWALR(LRScheduler):
+    """To a rate of its own for each group in `anneal_epochs` steps, where it stays: for averages of weights."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        swa_lr: float | list[float],
+        anneal_epochs: int = 10,
+        anneal_strategy: Literal["cos", "linear"] = "cos",
+        last_epoch: int = -1,
+    ) -> None:
+        self.swa_lrs = _each("SWALR", "swa_lr", swa_lr, checked_optimizer(self, optimizer))
+        self.anneal_epochs = integer("SWALR", "anneal_epochs", anneal_epochs, least=0)
+        self.anneal_strategy = choice("SWALR", "anneal_strategy", anneal_strategy, _ANNEAL)
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, t: int, group: ParamGroup, base: float) -> float:
+        """Relative to the current rate."""
+        step = t if self.anneal_epochs else max(1, t)
+        parts = [max(0.0, min(1.0, one / max(1, self.anneal_epochs))) for one in (step - 1, step)]
+        before, now = (_ANNEAL[self.anneal_strategy](0.0, 1.0, part) for part in parts)
+        goal = _own(self.swa_lrs, group, self.optimizer)
+        start = goal if before == 1 else (group["lr"] - before * goal) / (1 - before)
+        return float(goal * now + start * (1 - now))
+
+
 def _schedules(given: Iterable[Any]) -> list[LRScheduler]:
     if not isinstance(given, (list, tuple)):
         raise ConfigError(message("SequentialLR", f"schedulers {named(given)}", "a list of schedules"))

@@ -87,11 +87,10 @@ def where(condition: Any, input: Operand | None = None, other: Operand | None = 
     )
 
 
-@named
-def polygamma(n: int, input: Any) -> Tensor:
-    """The n-th derivative of digamma."""
-    x = input if isinstance(input, Tensor) else Tensor.handle(constant(array_of("polygamma", input)))
-    return x.polygamma(n)
+@takes_operands
+def polygamma(n: int, input: Tensor) -> Tensor:
+    """The nth derivative of digamma."""
+    return input.polygamma(n)
 
 
 masked_fill = function(Tensor.masked_fill)

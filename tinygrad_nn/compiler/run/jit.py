@@ -461,6 +461,7 @@ class Jitted:
     function under `tg.jit` again: it compiles at its first call.
     """
 
+    leave: Callable[[Any], None] | None = None  # see `trace`
     searches = False  # whether labels may be ignored ones, see `trace`
     differentiable = False  # whether results have a gradient with respect to tensors from outside
 
@@ -600,7 +601,8 @@ class Jitted:
     def _compile(self, signature: Signature, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:
         started = time.perf_counter()
         with uncollected():
-            traced = trace(self.function, signature.tree, leaves, is_array, equates=True, searches=self.searches)
+            tree, how = signature.tree, {"searches": self.searches, "leave": self.leave}
+            traced = trace(self.function, tree, leaves, is_array, equates=True, **how)  # type: ignore[arg-type]
         seconds = time.perf_counter() - started
         try:
             entry = Entry(traced, signature, f"tg.jit: {self.name}", seconds)

@@ -25,7 +25,7 @@ def places(call: Call) -> list[int]:
 
 MIXED = [
     (name, place)
-    for name in [*FUNCTIONAL, *sorted(PRODUCTS)]
+    for name in [*FUNCTIONAL, *sorted(name for name in PRODUCTS if hasattr(tg.Tensor, name))]
     for place in places(FUNCTIONAL.get(name) or Call(name, getattr(tg.Tensor, name)))
     if len(places(FUNCTIONAL.get(name) or Call(name, getattr(tg.Tensor, name)))) > 1
 ]

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -201,3 +202,64 @@ def test_printing() -> None:
     finally:
         ours.set_printoptions(profile="default")
     assert "0.3333" in repr(x)
+
+
+# ---- derivatives of functions ----------------------------------------------------------------------------------------
+
+
+def f(lib: Any) -> Any:
+    return lambda x, y: (x.sin() * y).sum() * x.exp().mean()
+
+
+def plain(value: Any) -> Any:
+    return [plain(one) for one in value] if isinstance(value, (tuple, list)) else value.tolist()
+
+
+@pytest.mark.parametrize("name", ["jacobian", "hessian", "vjp", "jvp", "hvp", "vhp"])
+def test_derivatives_at_inputs(name: str) -> None:
+    def both(lib: Any, root: Any) -> Any:
+        x, y = (lib.tensor(values, dtype=lib.float64) for values in ([0.1, 0.5], [1.0, -2.0]))
+        more = {} if name in ("jacobian", "hessian") else {"v": None if name == "vjp" else (y, x)}
+        alone = {} if name in ("jacobian", "hessian") else {"v": None if name == "vjp" else y}
+        call = getattr(root.autograd.functional, name)
+        return plain([call(f(lib), (x, y), **more), call(lambda x: (x**3).sum() * x[0], x, **alone)])
+
+    for a, b in zip(both(tg, ours), both(torch, torch), strict=True):
+        np.testing.assert_allclose(np.hstack([np.ravel(v) for v in a]), np.hstack([np.ravel(v) for v in b]), rtol=1e-9)
+
+
+def test_functional_call_and_vmap() -> None:
+    model = ours.nn.Sequential(ours.nn.Linear(2, 3), ours.nn.Tanh(), ours.nn.Linear(3, 1))
+    params = {name: p.detach() for name, p in model.named_parameters()}
+
+    def loss(params: Any, x: Any, y: Any) -> Any:
+        return ((ours.func.functional_call(model, params, (x.unsqueeze(0),)).squeeze() - y) ** 2).sum()
+
+    x, y = tg.randn(5, 2), tg.randn(5)
+    value = loss(params, x[0], y[0])
+    grads, again = ours.func.grad_and_value(loss)(params, x[0], y[0])
+    assert again.item() == pytest.approx(value.item())
+    assert grads["0.weight"].shape == (3, 2)
+    other = {name: p * 0 for name, p in params.items()}
+    assert ours.func.functional_call(model, other, x).tolist() == [[0]] * 5
+    assert model[0].weight.tolist() == params["0.weight"].tolist()
+    each = ours.func.vmap(lambda a, b: loss(params, a, b))(x, y)
+    assert each.tolist() == [loss(params, a, b).item() for a, b in zip(x, y, strict=True)]
+    assert ours.func.vmap(lambda a, b: a * b, in_dims=(0, None), out_dims=1)(x, y[:2]).shape == (2, 5)
+
+
+def test_backward_of_several_and_anomalies() -> None:
+    x = tg.tensor([2.0], requires_grad=True)
+    y = x * x
+    ours.autograd.backward([y, 3 * y], [tg.tensor([1.0]), tg.tensor([2.0])])
+    assert x.grad.tolist() == [28]
+    with pytest.raises(RuntimeError, match="inf"), ours.autograd.set_detect_anomaly(True):
+        tg.tensor([0.0]).log()
+    with ours.autograd.set_detect_anomaly(False):
+        assert tg.tensor([0.0]).log().item() == -np.inf
+    with pytest.raises(TinygradError, match="grad_tensors"):
+        ours.autograd.backward([y], [None, None])
+    with pytest.raises(TinygradError, match="the name 'nothing'"):
+        ours.func.functional_call(ours.nn.Linear(1, 1), {"nothing": x}, x)
+    with pytest.raises(TinygradError, match="in_dims"):
+        ours.func.vmap(lambda a: a, in_dims=(None,))(x)

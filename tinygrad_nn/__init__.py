@@ -18,6 +18,7 @@ from .dtypes import int32 as int32
 from .dtypes import int64 as int64
 from .dtypes import long as long
 from .support.settings import device as device
+from .tensor import ALIASES as _ALIASES
 from .tensor import FUNCTIONS as _FUNCTIONS
 from .tensor import Tensor as Tensor
 from .tensor import enable_grad as enable_grad
@@ -35,6 +36,7 @@ from .tensor.creation import full as full
 from .tensor.creation import full_like as full_like
 from .tensor.creation import get_default_dtype as get_default_dtype
 from .tensor.creation import linspace as linspace
+from .tensor.creation import logspace as logspace
 from .tensor.creation import ones as ones
 from .tensor.creation import ones_like as ones_like
 from .tensor.creation import set_default_dtype as set_default_dtype
@@ -94,7 +96,6 @@ if _TYPE_CHECKING:
     from .tensor.assembling import column_stack as column_stack
     from .tensor.assembling import combinations as combinations
     from .tensor.assembling import dstack as dstack
-    from .tensor.assembling import logspace as logspace
     from .tensor.assembling import row_stack as row_stack
     from .tensor.assembling import tril_indices as tril_indices
     from .tensor.assembling import triu_indices as triu_indices
@@ -121,6 +122,13 @@ if _TYPE_CHECKING:
     from .tensor.functions import amax as amax
     from .tensor.functions import amin as amin
     from .tensor.functions import any as any
+    from .tensor.functions import arccos as arccos
+    from .tensor.functions import arccosh as arccosh
+    from .tensor.functions import arcsin as arcsin
+    from .tensor.functions import arcsinh as arcsinh
+    from .tensor.functions import arctan as arctan
+    from .tensor.functions import arctan2 as arctan2
+    from .tensor.functions import arctanh as arctanh
     from .tensor.functions import argmax as argmax
     from .tensor.functions import argmin as argmin
     from .tensor.functions import argsort as argsort
@@ -150,6 +158,7 @@ if _TYPE_CHECKING:
     from .tensor.functions import detach as detach
     from .tensor.functions import diagonal as diagonal
     from .tensor.functions import div as div
+    from .tensor.functions import divide as divide
     from .tensor.functions import dot as dot
     from .tensor.functions import eq as eq
     from .tensor.functions import equal as equal
@@ -158,6 +167,7 @@ if _TYPE_CHECKING:
     from .tensor.functions import exp as exp
     from .tensor.functions import exp2 as exp2
     from .tensor.functions import expm1 as expm1
+    from .tensor.functions import fix as fix
     from .tensor.functions import flatten as flatten
     from .tensor.functions import flip as flip
     from .tensor.functions import floor as floor
@@ -166,6 +176,9 @@ if _TYPE_CHECKING:
     from .tensor.functions import frac as frac
     from .tensor.functions import gather as gather
     from .tensor.functions import ge as ge
+    from .tensor.functions import ger as ger
+    from .tensor.functions import greater as greater
+    from .tensor.functions import greater_equal as greater_equal
     from .tensor.functions import gt as gt
     from .tensor.functions import index_add as index_add
     from .tensor.functions import index_select as index_select
@@ -176,6 +189,8 @@ if _TYPE_CHECKING:
     from .tensor.functions import isnan as isnan
     from .tensor.functions import le as le
     from .tensor.functions import lerp as lerp
+    from .tensor.functions import less as less
+    from .tensor.functions import less_equal as less_equal
     from .tensor.functions import log as log
     from .tensor.functions import log1p as log1p
     from .tensor.functions import log2 as log2
@@ -198,8 +213,10 @@ if _TYPE_CHECKING:
     from .tensor.functions import min as min
     from .tensor.functions import minimum as minimum
     from .tensor.functions import mm as mm
+    from .tensor.functions import moveaxis as moveaxis
     from .tensor.functions import movedim as movedim
     from .tensor.functions import mul as mul
+    from .tensor.functions import multiply as multiply
     from .tensor.functions import mv as mv
     from .tensor.functions import nan_to_num as nan_to_num
     from .tensor.functions import nanmean as nanmean
@@ -207,8 +224,10 @@ if _TYPE_CHECKING:
     from .tensor.functions import narrow as narrow
     from .tensor.functions import ne as ne
     from .tensor.functions import neg as neg
+    from .tensor.functions import negative as negative
     from .tensor.functions import nonzero as nonzero
     from .tensor.functions import norm as norm
+    from .tensor.functions import not_equal as not_equal
     from .tensor.functions import numel as numel
     from .tensor.functions import outer as outer
     from .tensor.functions import permute as permute
@@ -238,8 +257,10 @@ if _TYPE_CHECKING:
     from .tensor.functions import squeeze as squeeze
     from .tensor.functions import std as std
     from .tensor.functions import sub as sub
+    from .tensor.functions import subtract as subtract
     from .tensor.functions import sum as sum
     from .tensor.functions import swapaxes as swapaxes
+    from .tensor.functions import swapdims as swapdims
     from .tensor.functions import t as t
     from .tensor.functions import take as take
     from .tensor.functions import take_along_dim as take_along_dim
@@ -266,6 +287,7 @@ if _TYPE_CHECKING:
     from .tensor.joining import meshgrid as meshgrid
     from .tensor.joining import stack as stack
     from .tensor.joining import vstack as vstack
+    from .tensor.printing import set_printoptions as set_printoptions
     from .transforms import grad as grad
     from .transforms import hessian as hessian
     from .transforms import hvp as hvp
@@ -297,7 +319,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "serialize": "load save",
     "tensor.assembling": """
         atleast_1d atleast_2d atleast_3d block_diag broadcast_shapes broadcast_tensors cartesian_prod chain_matmul
-        column_stack combinations dstack logspace row_stack tril_indices triu_indices vander
+        column_stack combinations dstack row_stack tril_indices triu_indices vander
     """,
     "tensor.functions": """
         abs absolute acos acosh add addcdiv addcmul addmm addmv all allclose amax amin any argmax argmin argsort
@@ -314,11 +336,12 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     """,
     "tensor.joining": "cat concat concatenate einsum hstack meshgrid stack vstack",
     "testing": "testing",
+    "tensor.printing": "set_printoptions",
     "transforms": "grad hessian hvp jacobian jvp value_and_grad vjp",
     "fitting.trouble": "NonFiniteWarning",
     "viz": "draw",
 }
-_LAZY = dict.fromkeys(_FUNCTIONS, "tensor.functions")  # what `tensor/composed/` has
+_LAZY = dict.fromkeys((*_ALIASES, *_FUNCTIONS), "tensor.functions")  # what `tensor/composed/` has
 _LAZY |= {name: module for module, names in _NAMES.items() for name in names.split()}
 
 

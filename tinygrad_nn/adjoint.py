@@ -420,7 +420,6 @@ def _cotangents(
 _LEFT: Final = ("output", "began")  # stacks that are made of what the scan left
 
 CALLS: Final = 150  # of NumPy functions, from which on a loop is worth the compilation of its step
-COMPILED: Final = "tinygrad_nn.compiler.run.loop"  # stands above, and is asked for as an optional package is
 
 
 def eager_steps(*operands: Any, body: Graph, length: int, **attrs: Any) -> Any:
@@ -428,12 +427,14 @@ def eager_steps(*operands: Any, body: Graph, length: int, **attrs: Any) -> Any:
 
     Which of the two depends on shapes alone, so that a program always computes the same.
     """
-    run = require(COMPILED).run_steps if length * len(body.nodes) >= CALLS else run_steps
-    return run(*operands, body=body, length=length, **attrs)
+    if length * len(body.nodes) < CALLS:
+        return run_steps(*operands, body=body, length=length, **attrs)
+    compiled = require("tinygrad_nn.compiler.run.loop")  # which stands above, and wants an optional package
+    return compiled.run_steps(*operands, body=body, length=length, **attrs)
 
 
 SCAN: Final = Op(
-    "scan", "control", scan_shape, scan_dtype, run_steps, _cotangents, follows=scan_follows, eager=eager_steps
+    "scan", "control", scan_shape, scan_dtype, run_steps, _cotangents, follows=scan_follows, faster=eager_steps
 )
 
 

@@ -87,6 +87,22 @@ def grad(
     return results
 
 
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Sequence[Tensor] | None = None,
+) -> None:
+    """Accumulate the gradients of several tensors in `.grad`, as each one's `backward` does."""
+    roots = as_tuple(tensors, "tensors", "backward")
+    seeds = [grad_tensors] * len(roots) if grad_tensors is None or isinstance(grad_tensors, Tensor) else grad_tensors
+    if len(seeds) != len(roots):
+        raise ShapeError(message("backward", f"{len(seeds)} grad_tensors for {len(roots)} tensors", "one each"))
+    for k, (root, seed) in enumerate(zip(roots, seeds, strict=True)):
+        root.backward(seed, True if k + 1 < len(roots) else retain_graph, create_graph, inputs)
+
+
 class Context:
     """What a Function's forward leaves for its backward: saved tensors, and any attribute set on it."""
 

@@ -18,6 +18,7 @@ from .support.pytree import flatten, mapped, unflatten
 from .support.settings import is_whole, shown, typed
 from .tensor.core import mode
 from .tensor.creation import as_tensor
+from .tensor.joining import stack
 from .tensor.shape import several
 from .tensor.tensor import Tensor, enable_grad
 
@@ -275,3 +276,36 @@ def hvp(function: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Tens
     v = tangents[0] if isinstance(tangents, tuple) else tangents
     (value, _), (_, product) = jvp(value_and_grad(function), (x,), (v,))
     return value, product
+
+
+@typed
+def grad_and_value(func: Callable[..., Any], argnums: Any = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """A function that returns (gradient, value)."""
+    both = value_and_grad(func, argnums, has_aux)
+    return lambda *args, **kwargs: both(*args, **kwargs)[::-1]
+
+
+@typed
+def vmap(func: Callable[..., Any], in_dims: Any = 0, out_dims: int = 0, **settings: Any) -> Callable[..., Any]:
+    """A function applied to each part along an axis, one after the other, and the results stacked. Raises ShapeError
+    where nothing has such an axis.
+
+    >>> import tinygrad_nn as tg
+    >>> vmap(lambda a, b: a @ b)(tg.ones(3, 2), tg.ones(3, 2)).tolist()
+    [2.0, 2.0, 2.0]
+    """
+
+    def call(*args: Any) -> Any:
+        dims = in_dims if isinstance(in_dims, tuple) else (in_dims,) * len(args)
+        if len(dims) != len(args) or all(dim is None for dim in dims):
+            raise ShapeError(
+                message("vmap", f"in_dims {shown(in_dims)}", "an axis or None for each argument, one axis")
+            )
+        parts = [arg if dim is None else arg.unbind(dim) for arg, dim in zip(args, dims, strict=True)]
+        count = next(len(part) for part, dim in zip(parts, dims, strict=True) if dim is not None)
+        rows = [func(*(p if d is None else p[k] for p, d in zip(parts, dims, strict=True))) for k in range(count)]
+        if isinstance(rows[0], tuple):
+            return tuple(stack(list(column), out_dims) for column in zip(*rows, strict=True))
+        return stack(rows, out_dims)
+
+    return call

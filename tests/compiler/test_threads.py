@@ -244,6 +244,16 @@ def test_each_thread_has_what_it_packs_for_itself(eager_to_split: None, monkeypa
         stolen.verify()
 
 
+def test_what_a_kernel_keeps_of_each_row_goes_with_the_rows(eager_to_split: None) -> None:
+    """The largest of each row is read by nobody else, and is no scratch: threads need no copies of it."""
+    values = (tg.tensor(np.random.default_rng(0).normal(size=(6, 5, 32)).astype(np.float32)),)
+    program = tg.jit(lambda x: x.softmax(-1)).entry(values, {}).compiled.stages.program
+    planned = schedule(program, 64, threads=2).verify()
+    (crew,) = planned.program.regions
+    assert isinstance(crew, Crew)
+    assert all(one.split is not None and not own_of(one, crew.var) for one in planned.program.kernels)
+
+
 def test_large_products_are_packed_by_each_thread(led: list[int]) -> None:
     function, values = product(96, 530, 257)
     call = lambda: [one.numpy().tobytes() for one in function(*values)]  # noqa: E731

@@ -3,6 +3,7 @@
     python -m tests.functional.samples                  # a table: operation, samples passed, the first that fails
     python -m tests.functional.samples gather linalg    # operations whose name contains one of these
     python -m tests.functional.samples --errors         # what PyTorch refuses is refused, with an error of ours
+    python -m tests.functional.samples --sharing        # what PyTorch copies is a copy, and its views are views
     python -m tests.functional.samples --absent         # operations that we do not have
 
 A sample that needs what is left out on purpose (complex numbers, half floats, sparse tensors, memory formats) is not
@@ -143,7 +144,11 @@ def flat(value: Any) -> list[Any]:
 
 
 def _array(value: Any) -> Any:
-    return value.detach().numpy() if isinstance(value, (torch.Tensor, tg.Tensor)) else value
+    return value.detach().numpy(force=True) if isinstance(value, torch.Tensor) else _value(value)
+
+
+def _value(value: Any) -> Any:
+    return value.detach().numpy() if isinstance(value, tg.Tensor) else value
 
 
 def _close(mine: Any, theirs: Any, values: bool) -> str:
@@ -191,6 +196,8 @@ def _difference(op: Any, mine: Callable[..., Any], sample: Any) -> str:
         if isinstance(out, torch.Tensor) and (out.dtype not in DTYPES or out.layout is not torch.strided):
             raise LeftOut(str(out.dtype))
     result = mine(*args, **kwargs)
+    if isinstance(expected, torch.Size):
+        return "" if result == tuple(expected) else f"{result} for {expected}"
     if isinstance(result, Iterator):
         result = tuple(result)
     values = op.name not in RANDOM and not sample.kwargs.get("dropout_p")
@@ -229,7 +236,7 @@ def _gradients(sample: Any, made: dict[int, Any], outputs: Sequence[Any], found:
     for k, (key, expected) in enumerate(zip(leaves, theirs, strict=True)):
         leaf = made[key]
         own = np.zeros(leaf.shape, np.dtype(leaf.dtype)) if leaf.grad is None else leaf.grad.numpy()
-        other = np.zeros(leaf.shape, np.dtype(leaf.dtype)) if expected is None else expected.numpy()
+        other = np.zeros(leaf.shape, np.dtype(leaf.dtype)) if expected is None else expected.numpy(force=True)
         if told := _close(own, other, True):
             return f"gradient {k}: {told}"
     return ""
@@ -259,13 +266,13 @@ def words(sample: Any) -> str:
     return ", ".join(parts + [f"{key}={_short(value)}" for key, value in sample.kwargs.items()])
 
 
-def _samples(op: Any, dtypes: Sequence[Any], most: int | None) -> Iterator[Any]:
+def _samples(op: Any, dtypes: Sequence[Any], most: int | None, grad: bool = True) -> Iterator[Any]:
     """Samples of an operation; `most` of each dtype, from all over the list."""
     for dtype in dtypes:
         if dtype in op.supported_dtypes("cpu"):
-            grad = op.supports_autograd and dtype.is_floating_point
             torch.manual_seed(0)
-            listed = list(op.sample_inputs("cpu", dtype, requires_grad=grad))
+            wanted = grad and op.supports_autograd and dtype.is_floating_point
+            listed = list(op.sample_inputs("cpu", dtype, requires_grad=wanted))
             step = 1 if most is None else max(1, math.ceil(len(listed) / most))
             yield from listed[::step]
 
@@ -288,6 +295,46 @@ def run(op: Any, dtypes: Sequence[Any] = tuple(DTYPES), most: int | None = None)
             else:
                 outcome.passed += 1
     return outcome if outcome.count else None
+
+
+def sharing(op: Any, most: int = 3) -> Outcome | None:
+    """Whether the same operands are written by writing to a result: a view is one, and a copy a copy."""
+    outcome = Outcome(full_name(op))
+    mine = ours(op)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for sample in () if mine is None else _samples(op, (torch.float64, torch.int64, torch.bool), most, grad=False):
+            try:
+                made: dict[int, Any] = {}
+                args = [converted(one, made) for one in (sample.input, *sample.args)]
+                kwargs = _kwargs(sample.kwargs, made)
+                operands = {id(one): one for one in _tensors((sample.input, sample.args, sample.kwargs))}
+                theirs = _written(op.op(sample.input, *sample.args, **sample.kwargs), list(operands.values()))
+                found = _written(mine(*args, **kwargs), [made[key] for key in operands])
+            except (LeftOut, TinygradError, RuntimeError, TypeError, AttributeError):  # told by the samples themselves
+                continue
+            if found == theirs:
+                outcome.passed += 1
+            else:
+                outcome.failures.append((words(sample), f"writes to results reach {found}, there {theirs}"))
+    return outcome if outcome.count else None
+
+
+def _written(result: Any, operands: list[Any]) -> list[tuple[int, int]]:
+    """Which operand changes when which result is written."""
+    found = []
+    for k, out in enumerate(flat(result)):
+        if isinstance(out, (torch.Tensor, tg.Tensor)) and 0 not in out.shape:
+            before = [np.array(one.numpy()) for one in operands]
+            try:
+                out.copy_(~out if str(out.dtype).endswith("bool") else out + 1)
+            except RuntimeError:  # elements that are one element cannot be written
+                found.append((k, -1))
+                continue
+            after = [one.numpy() for one in operands]
+            changed = (np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(before, after, strict=True))
+            found += [(k, position) for position, same in enumerate(changed) if not same]
+    return found
 
 
 def run_errors(op: Any) -> Outcome | None:
@@ -333,6 +380,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--errors", action="store_true", help="wrong input instead of samples")
+    parser.add_argument("--sharing", action="store_true", help="what is a view and what a copy")
     parser.add_argument("--absent", action="store_true", help="the operations that we do not have")
     parser.add_argument("--most", type=int, help="samples of each dtype of an operation")
     parser.add_argument("--failing", action="store_true", help="leave out what passes")
@@ -345,7 +393,7 @@ def main() -> None:
         return
     outcomes = []
     for op in listed:
-        outcome = run_errors(op) if given.errors else run(op, most=given.most)
+        outcome = run_errors(op) if given.errors else sharing(op) if given.sharing else run(op, most=given.most)
         if outcome is None:
             continue
         outcomes.append(outcome)

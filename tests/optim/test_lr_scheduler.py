@@ -30,6 +30,13 @@ SCHEDULES: list[tuple[str, dict[str, Any]]] = [
     ),
     ("OneCycleLR", {"max_lr": 0.5, "total_steps": 21, "three_phase": True, "cycle_momentum": False}),
     ("LambdaLR", {"lr_lambda": lambda t: 1 / (1 + t)}),
+    ("MultiplicativeLR", {"lr_lambda": lambda t: 1 - 0.01 * t}),
+    ("OneCycleLR", {"max_lr": 0.5, "total_steps": 21}),
+    ("OneCycleLR", {"max_lr": 0.5, "total_steps": 21, "three_phase": True, "anneal_strategy": "linear"}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.5, "step_size_up": 4}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.5, "step_size_up": 4, "step_size_down": 2, "mode": "triangular2"}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.5, "step_size_up": 3, "mode": "exp_range", "gamma": 0.9}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.5, "step_size_up": 3, "scale_fn": lambda x: 1 / (1 + x)}),
 ]
 
 
@@ -50,12 +57,16 @@ def rates(opt: Any) -> list[float]:
     return [float(group["lr"]) for group in opt.param_groups]
 
 
-def walk(opt: Any, schedule: Any, steps: int) -> np.ndarray:
-    seen = [rates(opt)]
+def rates_and_momenta(opt: Any) -> list[float]:
+    return rates(opt) + [float(group["momentum"]) for group in opt.param_groups]
+
+
+def walk(opt: Any, schedule: Any, steps: int, of: Any = rates) -> np.ndarray:
+    seen = [of(opt)]
     for _ in range(steps):
         opt.step()
         schedule.step()
-        seen.append(rates(opt))
+        seen.append(of(opt))
     return np.array(seen)
 
 
@@ -63,8 +74,8 @@ def walk(opt: Any, schedule: Any, steps: int) -> np.ndarray:
 def test_equals_torch(name: str, options: dict[str, Any]) -> None:
     torch = pytest.importorskip("torch")
     opt, other = make_pair()
-    mine = walk(opt, getattr(ours, name)(opt, **options), 20)
-    theirs = walk(other, getattr(torch.optim.lr_scheduler, name)(other, **options), 20)
+    mine = walk(opt, getattr(ours, name)(opt, **options), 20, rates_and_momenta)
+    theirs = walk(other, getattr(torch.optim.lr_scheduler, name)(other, **options), 20, rates_and_momenta)
     np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-15)
 
 
@@ -190,3 +201,75 @@ def test_one_cycle_ends() -> None:
     schedule.step()
     with pytest.raises(ConfigError, match="at most total_steps = 3"):
         schedule.step()
+
+
+def test_momentum_and_lists_for_each_group() -> None:
+    torch = pytest.importorskip("torch")
+    for name, options in (
+        ("CyclicLR", {"base_lr": [0.01, 0.02], "max_lr": [0.5, 0.1], "step_size_up": 3}),
+        ("OneCycleLR", {"max_lr": [0.5, 0.1], "total_steps": 12, "base_momentum": [0.5, 0.6]}),
+    ):
+        walks = []
+        for lib in (tg, torch):
+            groups = [{"params": [lib.zeros(1, requires_grad=True)]}, {"params": [lib.zeros(1, requires_grad=True)]}]
+            opt = lib.optim.Adam(groups, lr=0.1)
+            schedule = getattr(lib.optim.lr_scheduler, name)(opt, **options)
+            walks.append([])
+            for _ in range(10):
+                opt.step()
+                schedule.step()
+                walks[-1].append([[group["lr"], *group["betas"]] for group in opt.param_groups])
+        np.testing.assert_allclose(walks[0], walks[1], rtol=1e-12)
+
+
+def test_steps_to_a_place_chains_and_schedules_of_ones_own() -> None:
+    torch = pytest.importorskip("torch")
+    walks: list[list[Any]] = []
+    for lib, pair in zip((tg, torch), make_pair(), strict=True):
+        schedules = lib.optim.lr_scheduler
+
+        class Own(schedules.LRScheduler):  # type: ignore[misc, name-defined]
+            def get_lr(self) -> list[float]:
+                return [base / (1 + self.last_epoch) for base in self.base_lrs]
+
+        seen = []
+        restarts = schedules.CosineAnnealingWarmRestarts(pair, T_0=3, T_mult=2)
+        for place in (0.5, 2.25, 3.0, 4.5, 11.0):
+            restarts.step(place)
+            seen.append(restarts.get_last_lr())
+        own = Own(pair)
+        own.step()
+        seen.append(own.get_last_lr())
+        chain = schedules.ChainedScheduler([schedules.ExponentialLR(pair, 0.9), schedules.StepLR(pair, 2)])
+        for _ in range(4):
+            chain.step()
+            seen.append(chain.get_last_lr())
+        state = chain.state_dict()
+        chain.load_state_dict(state)
+        walks.append(seen)
+    np.testing.assert_allclose(walks[0], walks[1], rtol=1e-12)
+
+
+WRONG_CYCLES: list[tuple[Any, str]] = [
+    (lambda o: ours.CyclicLR(o, 0.1, 0.5, mode="sine"), "sine"),
+    (lambda o: ours.CyclicLR(o, [0.1], 0.5), "1 of base_lr for 2 groups"),
+    (lambda o: ours.CyclicLR(o, 0.1, 0.5, step_size_up=0), "step_size_up 0"),
+    (lambda o: ours.CyclicLR(o, 0.1, 0.5, scale_fn=3), "scale_fn 3"),
+    (lambda o: ours.CyclicLR(tg.optim.Adagrad([tg.zeros(1)]), 0.1, 0.5), "no momentum"),
+    (lambda o: ours.OneCycleLR(tg.optim.Adagrad([tg.zeros(1)]), 0.1, 10), "no momentum"),
+    (lambda o: ours.OneCycleLR(o, [0.1], 10), "1 of max_lr for 2 groups"),
+    (lambda o: ours.ChainedScheduler([]), "schedulers"),
+    (lambda o: ours.ChainedScheduler([ours.ReduceLROnPlateau(o)]), "schedules that count steps"),
+    (lambda o: ours.ChainedScheduler([ours.StepLR(o, 1)], make_pair()[0]), "another optimizer"),
+    (lambda o: ours.ChainedScheduler([ours.StepLR(o, 1)]).load_state_dict({"_schedulers": []}), "1 schedules"),
+    (lambda o: ours.MultiplicativeLR(o, [len]), "1 functions for 2 groups"),
+    (lambda o: ours.StepLR(o, 1).step(-1), "epoch -1"),
+    (lambda o: ours.CosineAnnealingWarmRestarts(o, 2).step(-0.5), "epoch -0.5"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(WRONG_CYCLES)))
+def test_wrong_cycles_and_chains(number: int) -> None:
+    make, words = WRONG_CYCLES[number]
+    with pytest.raises(ConfigError, match=words):
+        make(make_pair()[0])

@@ -14,9 +14,9 @@ import pytest
 
 import tinygrad_nn as tg
 from tests.tensor.composed_cases import CASES, PLACED, Case, case
-from tests.tensor.parity import FLOATS, check, flatten, values
+from tests.tensor.parity import FLOATS, check, flatten, torch, values
 from tinygrad_nn.errors import TinygradError
-from tinygrad_nn.tensor import FUNCTIONS, IN_PLACE, METHODS, composed
+from tinygrad_nn.tensor import ALIASES, FUNCTIONS, IN_PLACE, METHODS, composed
 
 BY_NAME = {name: cases for file in CASES.values() for name, cases in file.items()}
 ALL = [pytest.param(one, id=f"{name} {k}") for name, cases in BY_NAME.items() for k, one in enumerate(cases)]
@@ -25,7 +25,7 @@ COMPILED = [one for one in ALL if one.values[0].compiles]  # type: ignore[attr-d
 FILES = Path(composed.__file__ or "").parent
 
 
-ELSEWHERE = ("drawing", "gamma")  # files with tests of their own
+ELSEWHERE = ("drawing",)  # files with tests of their own
 OF_CASES = [name for name, file in METHODS.items() if file not in ELSEWHERE]
 
 
@@ -139,7 +139,7 @@ def test_type_checkers_know_the_same_names() -> None:
     own = {name: f"{file}.{name}" for name, file in METHODS.items() if file != "drawing"}
     own |= {name: f"{METHODS[name[:-1]]}.{name[:-1]}" for name in IN_PLACE if name[:-1] in METHODS}
     others = {name: getattr(tg.Tensor, name[:-1]).__name__ for name in IN_PLACE if name[:-1] not in METHODS}
-    own |= {name: f"Contracted.{called}" for name, called in others.items()}
+    own |= {name: f"Contracted.{called}" for name, called in (others | ALIASES).items()}
     assert found == own
     for path in FILES.glob("[a-z]*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -147,7 +147,15 @@ def test_type_checkers_know_the_same_names() -> None:
         named = {name for name, file in (METHODS | FUNCTIONS).items() if file == path.stem}
         assert public == named or (path.stem in ELSEWHERE and public > named)
     page = Path(tg.__file__).read_text(encoding="utf-8")
-    assert all(f"from .tensor.composed.{file} import *" in page for file in CASES)
+    assert all(f"from .tensor.composed.{file} import" in page for file in CASES)
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_second_names(name: str) -> None:
+    assert getattr(tg, name) is getattr(tg, ALIASES[name])
+    assert getattr(tg.Tensor, name) is getattr(tg.Tensor, ALIASES[name])
+    assert hasattr(torch, name)
+    assert hasattr(torch.Tensor, name)
 
 
 def test_files_are_loaded_at_the_first_use() -> None:

@@ -122,7 +122,7 @@ class Op:
     domain  operands on which the op is defined and smooth, so that it is tested without new test code
     linear  in its float operands together: a sum of results is the result of the sums, and the gradient rules read
             neither `out` nor the values of `inputs`
-    eager   `(*arrays, **attrs) -> array`, how eager code computes it where there is a faster way. None: `numpy`
+    faster  `(*arrays, **attrs) -> array`, how eager code computes it where there is a faster way. None: `numpy`
     composed    of a composite, `(*tensors, **attrs) -> tensor`, what it is in other ops. It is one node in eager code
             alone: who records symbols records those
     differentiable  whether any operand gets a gradient
@@ -167,13 +167,14 @@ class Op:
     words: Callable[..., str] | None = None
     quiet: bool = False
     composed: Callable[..., Any] | None = None
-    eager: Any = None
+    faster: Callable[..., Any] | None = None
+    eager: Callable[..., Any] = field(init=False)
     differentiable: bool = field(init=False)
 
     def __post_init__(self) -> None:
         rules = self.vjp if isinstance(self.vjp, tuple) else (self.vjp,)
         object.__setattr__(self, "differentiable", any(rule is not None for rule in rules))
-        object.__setattr__(self, "eager", self.eager or self.numpy)
+        object.__setattr__(self, "eager", self.faster or self.numpy)
 
     def __repr__(self) -> str:
         return f"Op({self.name})"

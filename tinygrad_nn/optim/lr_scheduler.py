@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from ..errors import ConfigError, message
-from ..support.settings import check_kinds, choice, flags, integer, number
+from ..support.settings import check_kinds, choice, flags, integer, mapping, number
 from ..support.settings import shown as named
 from ..tensor.context import deferred
 from .optimizer import Optimizer, ParamGroup, outdate
@@ -45,17 +45,23 @@ class LRScheduler:
         """The learning rate of a group at step t, given its first one."""
         raise ConfigError(message(type(self).__name__, "no schedule", "a subclass that defines rate(t, group, base)"))
 
-    def step(self) -> None:
-        """Go on to the next step. In a compiled function that is done when a call is over."""
-        if deferred(type(self).__name__, self.step):
+    def step(self, epoch: int | None = None) -> None:
+        """Go on to the next step, or to another one. In a compiled function that is done when a call is over."""
+        if deferred(type(self).__name__, self.step, *(() if epoch is None else (epoch,))):
             outdate(self.optimizer)
             return
-        self.last_epoch += 1
+        if epoch is not None:
+            integer(type(self).__name__, "epoch", epoch, least=0)
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         self._write()
 
+    def get_lr(self) -> list[float]:
+        """The rates of this step, group by group. A schedule of one's own defines this, or `rate`."""
+        return [self.rate(self.last_epoch, group, base) for group, base in self._groups()]
+
     def _write(self) -> None:
-        for group, base in self._groups():
-            group["lr"] = self.rate(self.last_epoch, group, base)
+        for (group, _), rate in zip(self._groups(), self.get_lr(), strict=False):
+            group["lr"] = rate
 
     def _groups(self) -> list[tuple[ParamGroup, float]]:
         """The groups with their first rates; for one that was added since, the rate it came with."""
@@ -130,17 +136,28 @@ class LambdaLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _write(self) -> None:
-        groups, given = self._groups(), self._functions
+        self._scale([base for _, base in self._groups()])
+
+    def _scale(self, rates: Sequence[float]) -> None:
+        name, groups, given = type(self).__name__, self.optimizer.param_groups, self._functions
         functions = [given] * len(groups) if callable(given) else given
         if len(functions) < len(groups):
-            raise ConfigError(message("LambdaLR", f"{len(functions)} functions for {len(groups)} groups", "one each"))
-        for (group, base), function in zip(groups, functions, strict=False):
+            raise ConfigError(message(name, f"{len(functions)} functions for {len(groups)} groups", "one each"))
+        for group, rate, function in zip(groups, rates, functions, strict=False):
             factor = function(self.last_epoch)
-            group["lr"] = base * number("LambdaLR", f"factor of step {self.last_epoch}", factor, least=0)
+            group["lr"] = rate * number(name, f"factor of step {self.last_epoch}", factor, least=0)
 
     def state_dict(self) -> dict[str, Any]:
         """The counters; the functions are the caller's to restore."""
         return {key: value for key, value in super().state_dict().items() if key != "_functions"}
+
+
+class MultiplicativeLR(LambdaLR):
+    """The rate times function(t) at every step but the first; one function, or one per group."""
+
+    def _write(self) -> None:
+        if self.last_epoch > 0:
+            self._scale([group["lr"] for group, _ in self._groups()])
 
 
 class StepLR(LRScheduler):
@@ -295,23 +312,144 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             length *= self.T_mult
         return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * position / length)) / 2
 
+    def step(self, epoch: float | None = None) -> None:
+        """Go on to the next step, or to a place between two: `step(epoch + batch / batches)`."""
+        if epoch is None:
+            super().step()
+            return
+        if deferred(type(self).__name__, self.step, epoch):
+            outdate(self.optimizer)
+            return
+        number(type(self).__name__, "epoch", epoch, least=0)
+        self.last_epoch = math.floor(epoch)
+        for group, base in self._groups():
+            group["lr"] = self.rate(epoch, group, base)  # type: ignore[arg-type]
 
-class OneCycleLR(LRScheduler):
-    """Up to `max_lr`, then down far below the start: Smith and Topin, "Super-convergence", arXiv:1708.07120. Only the
-    rate cycles.
+
+def _momenta(owner: str, optimizer: Optimizer) -> str:
+    """The hyperparameter that is the momentum of an optimizer, or has it in front."""
+    found = next((name for name in ("betas", "momentum") if name in optimizer.defaults), None)
+    if found is None:
+        got = f"cycle_momentum=True and {type(optimizer).__name__}, which has no momentum"
+        raise ConfigError(message(owner, got, "an optimizer with momentum or betas", "pass cycle_momentum=False"))
+    return found
+
+
+def _set_momentum(group: ParamGroup, momentum: float) -> None:
+    if "betas" in group:
+        group["betas"] = (momentum, *group["betas"][1:])
+    else:
+        group["momentum"] = momentum
+
+
+def _each(owner: str, name: str, value: Any, optimizer: Optimizer) -> list[float]:
+    """One number for each group, given one for all or a list."""
+    count = len(optimizer.param_groups)
+    values = list(value) if isinstance(value, (list, tuple)) else [value] * count
+    if len(values) != count:
+        raise ConfigError(message(owner, f"{len(values)} of {name} for {count} groups", "one each"))
+    return [number(owner, name, one, least=0) for one in values]
+
+
+def _own(values: Sequence[float], group: ParamGroup, optimizer: Optimizer) -> float:
+    """The value of a group; that of the last one for a group which was added since."""
+    place = next(k for k, one in enumerate(optimizer.param_groups) if one is group)
+    return values[min(place, len(values) - 1)]
+
+
+class CyclicLR(LRScheduler):
+    """The rate goes up from `base_lr` to `max_lr` and down again, over and over; the momentum, if `cycle_momentum`, the
+    other way. `mode` "triangular2" halves each cycle, "exp_range" shrinks by gamma each step, and `scale_fn` is a
+    function of one's own, of the cycle or of the steps (`scale_mode`). Smith, "Cyclical learning rates", WACV 2017.
     """
 
     @flags
     def __init__(
         self,
         optimizer: Optimizer,
-        max_lr: float,
+        base_lr: float | list[float],
+        max_lr: float | list[float],
+        step_size_up: int = 2000,
+        step_size_down: int | None = None,
+        mode: Literal["triangular", "triangular2", "exp_range"] = "triangular",
+        gamma: float = 1.0,
+        scale_fn: Callable[[float], float] | None = None,
+        scale_mode: Literal["cycle", "iterations"] = "cycle",
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.8,
+        max_momentum: float = 0.9,
+        last_epoch: int = -1,
+    ) -> None:
+        name = "CyclicLR"
+        checked_optimizer(self, optimizer)
+        low, self.max_lrs = _each(name, "base_lr", base_lr, optimizer), _each(name, "max_lr", max_lr, optimizer)
+        up = integer(name, "step_size_up", step_size_up, least=1)
+        down = up if step_size_down is None else integer(name, "step_size_down", step_size_down, least=1)
+        self.total_size, self.step_ratio = float(up + down), up / (up + down)
+        if scale_fn is not None and not callable(scale_fn):
+            raise ConfigError(message(name, f"scale_fn {named(scale_fn)}", "a function"))
+        self.mode = choice(name, "mode", mode, ("triangular", "triangular2", "exp_range"))
+        self.gamma = number(name, "gamma", gamma, least=0)
+        self.scale_mode = choice(name, "scale_mode", scale_mode, ("cycle", "iterations"))
+        if scale_fn is None:
+            self.scale_mode = "iterations" if mode == "exp_range" else "cycle"
+        self._scale_fn = scale_fn
+        self.cycle_momentum = cycle_momentum
+        if cycle_momentum:
+            _momenta(name, optimizer)
+            self.base_momentums = _each(name, "base_momentum", base_momentum, optimizer)
+            self.max_momentums = _each(name, "max_momentum", max_momentum, optimizer)
+        if last_epoch == -1:
+            for group, rate in zip(optimizer.param_groups, low, strict=True):
+                group["lr"] = rate
+        super().__init__(optimizer, last_epoch)
+        self.base_lrs = low
+
+    def scale_fn(self, x: float) -> float:
+        """The height of a cycle, or of a step."""
+        if self._scale_fn is not None:
+            return float(self._scale_fn(x))
+        heights: dict[str, float] = {"triangular": 1.0, "triangular2": 0.5 ** (x - 1), "exp_range": self.gamma**x}
+        return heights[self.mode]
+
+    def _height(self, t: int) -> float:
+        """How far up step t is, from 0 to 1."""
+        cycle = math.floor(1 + t / self.total_size)
+        x = 1.0 + t / self.total_size - cycle
+        part = x / self.step_ratio if x <= self.step_ratio else (x - 1) / (self.step_ratio - 1)
+        return part * self.scale_fn(cycle if self.scale_mode == "cycle" else t)
+
+    def rate(self, t: int, group: ParamGroup, base: float) -> float:
+        """From the base."""
+        return base + (_own(self.max_lrs, group, self.optimizer) - base) * self._height(t)
+
+    def _write(self) -> None:
+        super()._write()
+        if self.cycle_momentum:
+            height = self._height(self.last_epoch)
+            for group in self.optimizer.param_groups:
+                least, most = (_own(v, group, self.optimizer) for v in (self.base_momentums, self.max_momentums))
+                _set_momentum(group, most - (most - least) * height)
+
+
+class OneCycleLR(LRScheduler):
+    """Up to `max_lr`, then down far below the start, and the momentum the other way: Smith and Topin,
+    "Super-convergence", arXiv:1708.07120.
+    """
+
+    @flags
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        max_lr: float | list[float],
         total_steps: int | None = None,
         epochs: int | None = None,
         steps_per_epoch: int | None = None,
         pct_start: float = 0.3,
         anneal_strategy: Literal["cos", "linear"] = "cos",
-        cycle_momentum: bool = False,
+        cycle_momentum: bool = True,
+        base_momentum: float | list[float] = 0.85,
+        max_momentum: float | list[float] = 0.95,
         div_factor: float = 25.0,
         final_div_factor: float = 1e4,
         three_phase: bool = False,
@@ -328,47 +466,85 @@ class OneCycleLR(LRScheduler):
             if value is not None:
                 integer("OneCycleLR", name, value, least=1)
         total_steps = integer("OneCycleLR", "total_steps", total_steps, least=1)
-        number("OneCycleLR", "max_lr", max_lr, least=0)
+        self.max_lrs = _each("OneCycleLR", "max_lr", max_lr, optimizer)
         number("OneCycleLR", "pct_start", pct_start, least=0, most=1)
         number("OneCycleLR", "div_factor", div_factor, above=0)
         number("OneCycleLR", "final_div_factor", final_div_factor, above=0)
         choice("OneCycleLR", "anneal_strategy", anneal_strategy, _ANNEAL)
+        self.cycle_momentum = cycle_momentum
         if cycle_momentum:
-            raise ConfigError(
-                message("OneCycleLR", "cycle_momentum=True", "False", "only the learning rate is cycled here")
-            )
+            _momenta("OneCycleLR", optimizer)
+            self.base_momentums = _each("OneCycleLR", "base_momentum", base_momentum, optimizer)
+            self.max_momentums = _each("OneCycleLR", "max_momentum", max_momentum, optimizer)
         self.total_steps, self.anneal_strategy = total_steps, anneal_strategy
-        first, last = max_lr / div_factor, max_lr / div_factor / final_div_factor
+        first, last = 1 / div_factor, 1 / div_factor / final_div_factor  # of max_lr
         up = float(pct_start * total_steps) - 1
-        if three_phase:
+        if three_phase:  # the end of a phase, and between which parts of max_lr it goes
             self.phases = [
-                (up, first, max_lr),
-                (2 * float(pct_start * total_steps) - 2, max_lr, first),
+                (up, first, 1.0),
+                (2 * float(pct_start * total_steps) - 2, 1.0, first),
                 (total_steps - 1, first, last),
             ]
         else:
-            self.phases = [(up, first, max_lr), (total_steps - 1, max_lr, last)]
-        for group in optimizer.param_groups:
-            group["initial_lr"] = first
+            self.phases = [(up, first, 1.0), (total_steps - 1, 1.0, last)]
+        for group, most in zip(optimizer.param_groups, self.max_lrs, strict=True):
+            group["initial_lr"] = most / div_factor
         super().__init__(optimizer, last_epoch)
+
+    def _phase(self, t: int) -> tuple[int, float]:
+        """The phase of step t, and how far it has come."""
+        if t >= self.total_steps:
+            raise ConfigError(message("OneCycleLR", f"step {t + 1}", f"at most total_steps = {self.total_steps} steps"))
+        turn = next((k for k, (end, _, _) in enumerate(self.phases) if t <= end), len(self.phases) - 1)
+        start, end = self.phases[turn - 1][0] if turn else 0.0, self.phases[turn][0]
+        return turn, (t - start) / (end - start) if end != start else 1.0  # a phase of one step is at its end
 
     def rate(self, t: int, group: ParamGroup, base: float) -> float:
         """From the phases."""
-        if t >= self.total_steps:
-            raise ConfigError(message("OneCycleLR", f"step {t + 1}", f"at most total_steps = {self.total_steps} steps"))
-        start, (end, low, high) = 0.0, self.phases[0]
-        for phase in self.phases[1:]:
-            if t <= end:
-                break
-            start, (end, low, high) = end, phase
-        part = (t - start) / (end - start) if end != start else 1.0  # a phase of one step is at its end
-        return _ANNEAL[self.anneal_strategy](low, high, part)
+        turn, part = self._phase(t)
+        (_, low, high), most = self.phases[turn], _own(self.max_lrs, group, self.optimizer)
+        return _ANNEAL[self.anneal_strategy](low * most, high * most, part)
+
+    def _write(self) -> None:
+        super()._write()
+        if self.cycle_momentum:
+            turn, part = self._phase(self.last_epoch)
+            for group in self.optimizer.param_groups:
+                least, most = (_own(v, group, self.optimizer) for v in (self.base_momentums, self.max_momentums))
+                ends = {0: (most, least), 1: (least, most)}.get(turn, (most, most))
+                _set_momentum(group, _ANNEAL[self.anneal_strategy](*ends, part))
 
 
 _ANNEAL: dict[str, Callable[[float, float, float], float]] = {
     "cos": lambda start, end, part: end + (start - end) / 2.0 * (math.cos(math.pi * part) + 1),
     "linear": lambda start, end, part: (end - start) * part + start,
 }
+
+
+class SWALR(LRScheduler):
+    """To a rate of its own for each group in `anneal_epochs` steps, where it stays: for averages of weights."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        swa_lr: float | list[float],
+        anneal_epochs: int = 10,
+        anneal_strategy: Literal["cos", "linear"] = "cos",
+        last_epoch: int = -1,
+    ) -> None:
+        self.swa_lrs = _each("SWALR", "swa_lr", swa_lr, checked_optimizer(self, optimizer))
+        self.anneal_epochs = integer("SWALR", "anneal_epochs", anneal_epochs, least=0)
+        self.anneal_strategy = choice("SWALR", "anneal_strategy", anneal_strategy, _ANNEAL)
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, t: int, group: ParamGroup, base: float) -> float:
+        """Relative to the current rate."""
+        step = t if self.anneal_epochs else max(1, t)
+        parts = [max(0.0, min(1.0, one / max(1, self.anneal_epochs))) for one in (step - 1, step)]
+        before, now = (_ANNEAL[self.anneal_strategy](0.0, 1.0, part) for part in parts)
+        goal = _own(self.swa_lrs, group, self.optimizer)
+        start = goal if before == 1 else (group["lr"] - before * goal) / (1 - before)
+        return float(goal * now + start * (1 - now))
 
 
 def _schedules(given: Iterable[Any]) -> list[LRScheduler]:
@@ -404,7 +580,7 @@ class SequentialLR(LRScheduler):
         self.schedulers[0].last_epoch = -1
         self.schedulers[0].step()
 
-    def step(self) -> None:
+    def step(self) -> None:  # type: ignore[override]
         """Step the schedule whose turn it is; the first step of a later one starts it from the base rate."""
         if deferred(type(self).__name__, self.step):
             outdate(self.optimizer)
@@ -438,3 +614,38 @@ class SequentialLR(LRScheduler):
                 scheduler.load_state_dict(state)
             raise
         self.last_epoch, self.milestones = state_dict["last_epoch"], state_dict["milestones"]
+
+
+class ChainedScheduler:
+    """Several schedules of one optimizer, stepped together."""
+
+    def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
+        name, listed = "ChainedScheduler", list(schedulers) if isinstance(schedulers, (list, tuple)) else []
+        if not listed or not all(isinstance(one, (LRScheduler, ChainedScheduler)) for one in listed):
+            raise ConfigError(message(name, f"schedulers {named(schedulers)}", "a list of schedules that count steps"))
+        self.optimizer = checked_optimizer(self, listed[0].optimizer if optimizer is None else optimizer)
+        if any(scheduler.optimizer is not self.optimizer for scheduler in listed):
+            raise ConfigError(message(name, "schedules of another optimizer", "all on the same optimizer"))
+        self._schedulers = listed
+
+    def step(self) -> None:
+        """Step each of them."""
+        for scheduler in self._schedulers:
+            scheduler.step()
+
+    def get_last_lr(self) -> list[float]:
+        """The learning rate of every group now."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of the schedules."""
+        return {"_schedulers": [scheduler.state_dict() for scheduler in self._schedulers]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state_dict."""
+        states = mapping("ChainedScheduler", state_dict, "_schedulers")["_schedulers"]
+        if not isinstance(states, (list, tuple)) or len(states) != len(self._schedulers):
+            got = f"a state of {named(states)}"
+            raise ConfigError(message("ChainedScheduler", got, f"{len(self._schedulers)} schedules"))
+        for scheduler, state in zip(self._schedulers, states, strict=True):
+            scheduler.load_state_dict(state)

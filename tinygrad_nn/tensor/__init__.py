@@ -23,14 +23,14 @@ _METHODS: Final = {  # by file of `composed/`: methods, which are functions of t
     "ordering": """
         aminmax argwhere kthvalue median mode msort nanmedian nanquantile quantile unique unique_consecutive
     """,
-    "matrices": "addbmm addr baddbmm ger vdot",
+    "matrices": "addbmm addr baddbmm vdot",
     "placing": """
         diagonal_scatter index_copy index_fill index_put index_reduce masked_scatter put scatter_reduce
         select_scatter slice_scatter
     """,
     "rearranging": """
-        diag diag_embed diagflat dsplit fliplr flipud hsplit kron moveaxis narrow_copy repeat_interleave rot90
-        split_with_sizes swapdims tensor_split trace unsafe_chunk unsafe_split vsplit
+        diag diag_embed diagflat dsplit fliplr flipud hsplit kron narrow_copy repeat_interleave rot90
+        split_with_sizes tensor_split trace unsafe_chunk unsafe_split vsplit
     """,
     "scanning": "cummax cummin diff logcumsumexp",
     "special": """
@@ -65,6 +65,12 @@ _IN_PLACE: Final = """
     true_divide trunc xlogy
 """  # methods that there are with `_` behind their name too
 _RESHAPING: Final = "squeeze swapaxes swapdims t transpose unsqueeze"  # those that give the handle another shape
+ALIASES: Final = {  # PyTorch's second names of methods, which are functions of the top level too
+    "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan", "arctan2": "atan2",
+    "arctanh": "atanh", "divide": "div", "fix": "trunc", "ger": "outer", "greater": "gt", "greater_equal": "ge",
+    "less": "lt", "less_equal": "le", "moveaxis": "movedim", "multiply": "mul", "negative": "neg", "not_equal": "ne",
+    "subtract": "sub", "swapdims": "transpose",
+}  # fmt: skip
 _BOTH: Final = {name: file for file, names in _METHODS.items() for name in names.split()}
 METHODS: Final = _BOTH | {name: file for file, names in _ALONE.items() for name in names.split()}
 FUNCTIONS: Final = _BOTH | {name: file for file, names in _FUNCTIONS.items() for name in names.split()}
@@ -110,3 +116,5 @@ for _name in METHODS:
     setattr(Tensor, _name, _Late(loaded, _name))
 for _name in IN_PLACE:
     setattr(Tensor, _name, _Late(_in_place, _name))
+for _name, _method in ALIASES.items():
+    setattr(Tensor, _name, getattr(Tensor, _method))

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..errors import ConfigError, ShapeError, message
 from ..support.memory import check_shape_fits
-from ..support.settings import typed
-from .core import broadcast_shape, check_dtype, constant, mode
+from ..support.settings import Device, typed
+from .core import broadcast_shape, check_dtype, constant
 from .creation import as_tensor
 from .joining import cat, meshgrid, stack, tensors_of
 from .shape import as_shape, whole
@@ -100,7 +100,7 @@ def cartesian_prod(*tensors: Any) -> Tensor:
         if x.ndim != 1:
             raise ShapeError(message("cartesian_prod", f"shape {x.shape}", "vectors"))
     if len(given) == 1:
-        return given[0].clone()
+        return given[0].view_as(given[0])
     return stack([grid.reshape(-1) for grid in meshgrid(*given, indexing="ij")], -1)
 
 
@@ -176,13 +176,13 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
 
 
 @typed
-def tril_indices(row: int, col: int, offset: int = 0, dtype: Any = None) -> Tensor:
+def tril_indices(row: int, col: int, offset: int = 0, dtype: Any = None, device: Device = None) -> Tensor:
     """Rows and columns (2, n) of the elements of a (row, col) matrix on and below a diagonal."""
     return _triangle("tril_indices", row, col, offset, dtype, np.tril_indices)
 
 
 @typed
-def triu_indices(row: int, col: int, offset: int = 0, dtype: Any = None) -> Tensor:
+def triu_indices(row: int, col: int, offset: int = 0, dtype: Any = None, device: Device = None) -> Tensor:
     """Rows and columns (2, n) of the elements of a (row, col) matrix on and above a diagonal."""
     return _triangle("triu_indices", row, col, offset, dtype, np.triu_indices)
 
@@ -195,16 +195,3 @@ def _triangle(name: str, row: int, col: int, offset: int, dtype: Any, places: An
     check_shape_fits(name, (rows, columns), 8)
     offset = max(-rows, min(whole(name, "offset", offset), columns))
     return Tensor.handle(constant(np.array(places(rows, offset, columns), wanted).reshape(2, -1)))
-
-
-@typed
-def logspace(
-    start: float, end: float, steps: int, base: float = 10.0, dtype: Any = None, requires_grad: bool = False
-) -> Tensor:
-    """`steps` powers of a base, whose exponents go evenly from start to end."""
-    (count,) = as_shape("logspace", (whole("logspace", "steps", steps),))
-    wanted = mode.dtype if dtype is None else check_dtype("logspace", dtype)
-    with np.errstate(all="ignore"):
-        numbers = np.power(float(base), np.linspace(float(start), float(end), count)).astype(wanted)
-    result: Tensor = Tensor.handle(constant(numbers))
-    return result.requires_grad_() if requires_grad else result

@@ -194,6 +194,8 @@ def blended(name: str, own: T, product: T, beta: float, alpha: float) -> T:
     check_floats(name, own, product)
     if own.dtype.kind == product.dtype.kind == "i":
         beta, alpha = int(beta), int(alpha)
+    if own.dtype.kind == product.dtype.kind == "b":
+        beta, alpha = bool(beta), bool(alpha)
     if broadcast_shape(name, own.shape, product.shape) != product.shape:
         got = f"shape {own.shape} beside a product of shape {product.shape}"
         raise ShapeError(message(name, got, "what broadcasts to the product"))

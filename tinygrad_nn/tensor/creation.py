@@ -139,8 +139,36 @@ def linspace(
     start: float, end: float, steps: int, dtype: Any = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
     """`steps` numbers from start to end, both included, evenly spaced."""
-    _bound("linspace", start), _bound("linspace", end), as_shape("linspace", (whole("linspace", "steps", steps),))
-    return _finish(np.linspace(start, end, steps).astype(_dtype("linspace", dtype)), requires_grad)
+    wanted = _dtype("linspace", dtype)
+    return _finish(_even("linspace", start, end, steps, wanted).astype(wanted), requires_grad)
+
+
+@typed
+def logspace(
+    start: float,
+    end: float,
+    steps: int,
+    base: float = 10.0,
+    dtype: Any = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`steps` powers of a base, whose exponents go evenly from start to end."""
+    wanted = _dtype("logspace", dtype)
+    exponents = _even("logspace", start, end, steps, wanted)
+    with np.errstate(all="ignore"):
+        return _finish(np.power(float(base), exponents).astype(wanted), requires_grad)
+
+
+def _even(name: str, start: float, end: float, steps: int, dtype: DType) -> Any:
+    """Evenly spaced numbers, counted from the nearer end; those of an integer dtype between integers."""
+    first, last = _bound(name, start), _bound(name, end)
+    (count,) = as_shape(name, (whole(name, "steps", steps),))
+    if dtype.kind == "f":
+        return np.linspace(first, last, count)
+    first, last, place = int(first), int(last), np.arange(count)
+    step = (last - first) / max(count - 1, 1)
+    return np.where(place < count // 2, first + step * place, last - step * (count - 1 - place))
 
 
 @typed

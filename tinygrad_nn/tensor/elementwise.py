@@ -15,6 +15,7 @@ from ..errors import ConfigError, DTypeError, message
 from ..graph.graph import DType, Op
 from ..ops import elementwise as e
 from ..ops import transcendental as t
+from ..ops.movement import RESHAPE
 from ..ops.rules import BOOL, INT64
 from ..support.settings import shown, typed
 from .core import Core, Number, scalar
@@ -112,7 +113,7 @@ class Elementwise(Logical):
 
     def sign(self) -> Self:
         """-1, 0 or 1; 0 for NaN."""
-        return self if self.node.dtype.kind == "b" else self.apply(e.SIGN)
+        return self.apply(RESHAPE, shape=self.node.shape) if self.node.dtype.kind == "b" else self.apply(e.SIGN)
 
     def square(self) -> Self:
         """x * x; of bools as int64."""
@@ -270,7 +271,7 @@ class Elementwise(Logical):
     # ---- rounding and limits --------------------------------------------------------------------------------------
 
     def _rounded(self, op: Op) -> Self:
-        return self if self.node.dtype.kind == "i" else self._number_unary(op)
+        return self.apply(RESHAPE, shape=self.node.shape) if self.node.dtype.kind == "i" else self._number_unary(op)
 
     def floor(self) -> Self:
         """Largest integer not above x; gradient 0."""

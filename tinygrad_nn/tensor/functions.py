@@ -7,10 +7,10 @@ documentation, where `self` is the first argument.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from ..errors import ConfigError, message
-from . import FUNCTIONS, loaded
+from . import ALIASES, FUNCTIONS, loaded
 from .arrays import array_of
 from .core import Core, constant
 from .door import named, takes_data, takes_operands
@@ -87,11 +87,10 @@ def where(condition: Any, input: Operand | None = None, other: Operand | None = 
     )
 
 
-@named
-def polygamma(n: int, input: Any) -> Tensor:
-    """The n-th derivative of digamma."""
-    x = input if isinstance(input, Tensor) else Tensor.handle(constant(array_of("polygamma", input)))
-    return x.polygamma(n)
+@takes_operands
+def polygamma(n: int, input: Tensor) -> Tensor:
+    """The nth derivative of digamma."""
+    return input.polygamma(n)
 
 
 masked_fill = function(Tensor.masked_fill)
@@ -241,13 +240,23 @@ tensordot = contraction(Tensor.tensordot)
 
 # ---- composed ------------------------------------------------------------------------------------------------------
 
+if TYPE_CHECKING:  # PyTorch's second names
+    arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh = acos, acosh, asin, asinh, atan, atan2, atanh
+    divide, fix, ger, multiply, negative, subtract = div, trunc, outer, mul, neg, sub
+    greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
+    moveaxis, swapdims = movedim, transpose
+
 
 def __getattr__(name: str) -> Any:
-    if name not in FUNCTIONS:
+    if name in ALIASES:
+        value = globals()[ALIASES[name]]
+    elif name in FUNCTIONS:
+        value = (contraction if FUNCTIONS[name] == "matrices" else function)(loaded(name))
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value = (contraction if FUNCTIONS[name] == "matrices" else function)(loaded(name))
+    globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *FUNCTIONS})
+    return sorted({*globals(), *ALIASES, *FUNCTIONS})

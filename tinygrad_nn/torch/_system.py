@@ -8,12 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..errors import ConfigError, message
 from ..support.settings import CPU, Device, check_device
 from ..tensor import Tensor
 from ..tensor.core import mode
 from ..tensor.creation import set_default_dtype
-from ..tensor.tensor import PRINTED
 
 __all__ = [  # noqa: RUF022
     "Size", "are_deterministic_algorithms_enabled", "channels_last", "contiguous_format", "e", "finfo",
@@ -21,7 +19,7 @@ __all__ = [  # noqa: RUF022
     "iinfo", "inf", "is_complex", "is_floating_point", "is_grad_enabled",
     "is_inference_mode_enabled", "is_tensor", "nan", "newaxis", "pi", "preserve_format",
     "set_default_device", "set_default_tensor_type", "set_deterministic_debug_mode",
-    "set_float32_matmul_precision", "set_flush_denormal", "set_num_interop_threads", "set_printoptions",
+    "set_float32_matmul_precision", "set_flush_denormal", "set_num_interop_threads",
     "set_warn_always", "sparse_coo", "strided", "typename", "use_deterministic_algorithms",
     "__version__",
 ]  # fmt: skip
@@ -72,31 +70,6 @@ def set_default_tensor_type(t: Any) -> None:
 def typename(obj: Any) -> str:
     """The type of a thing, with the module where it is."""
     return f"{type(obj).__module__}.{type(obj).__qualname__}"
-
-
-def set_printoptions(
-    precision: int | None = None,
-    threshold: float | None = None,
-    edgeitems: int | None = None,
-    linewidth: int | None = None,
-    profile: str | None = None,
-    sci_mode: bool | None = None,
-) -> None:
-    """How tensors are printed; a profile sets all of it."""
-    if profile not in (None, *_PROFILES):
-        raise ConfigError(message("set_printoptions", f"profile {profile!r}", " or ".join(_PROFILES)))
-    given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "max_line_width": linewidth}
-    PRINTED.update(_PROFILES.get(profile, {}))
-    PRINTED.update({name: value for name, value in given.items() if value is not None})
-    if sci_mode is not None:
-        PRINTED["suppress_small"] = not sci_mode
-
-
-_PROFILES: Final[dict[Any, dict[str, Any]]] = {
-    "default": {"precision": 4, "threshold": 1000, "edgeitems": 3, "max_line_width": 80},
-    "short": {"precision": 2, "threshold": 1000, "edgeitems": 2, "max_line_width": 80},
-    "full": {"precision": 4, "threshold": 2**62, "edgeitems": 3, "max_line_width": 80},
-}
 
 
 # ---- settings that change nothing: everything is deterministic, in full precision, one operation at a time -----------

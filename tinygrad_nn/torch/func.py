@@ -1,6 +1,9 @@
-"""`torch.func`: functions of functions."""
+"""`torch.func`: functions of functions, and modules as functions of their parameters."""
 
+from ..nn.utils.stateless import functional_call as functional_call
 from ..transforms import *
+from ..transforms import jacobian
 from ._door import door
 
 __getattr__, __dir__ = door(__name__, "transforms")
+jacrev = jacfwd = jacobian

@@ -1,10 +1,5 @@
 """`torch.linalg`."""
 
-from typing import TYPE_CHECKING
-
 from ._door import door
-
-if TYPE_CHECKING:
-    from .. import *
 
 __getattr__, __dir__ = door(__name__, "")

@@ -88,6 +88,7 @@ class Entry:
 
     def __init__(self, traced: Traced, signature: Signature, owner: str, seconds: float) -> None:
         self.traced, self.signature, self.grad, self.dtype = traced, signature, signature.grad, signature.dtype
+        self.kind, self.actions = replace(signature, variant=0), traced.actions
         self.through: Differentiable | None = None  # where results have a gradient
         self.plain = self.simple = False  # whether a call needs no more than arrays in their order, and may come so
         self.seconds = seconds  # that the trace took
@@ -105,6 +106,7 @@ class Entry:
         for handle, position in traced.twins:
             self.state[position].twins.append(handle)
         self.handles = [STRUCTURE, *(handle for one in self.state for handle in one.handles)]
+        self.owners: list[Any] = [None, *(one for one in self.state for _ in one.handles)]
         self.nodes: list[Any] = [None] * len(self.handles)
         self.changing: list[Any] = []
         self.given: list[tuple[Any, Any, Any]] = []
@@ -126,7 +128,9 @@ class Entry:
         with HANDLES:
             if self.lost or self.signature.threads != get_num_threads():
                 return False
-            return self.takes_modes(rebind=True) and built(self.traced) and all(one.fits() for one in self.state)
+            unchanged = self.nodes[0] is STRUCTURE.node  # since it was asked the last time
+            same = unchanged or built(self.traced)
+            return same and self.takes_modes(rebind=True) and all(one.fits() for one in self.state)
 
     def takes_modes(self, rebind: bool = False) -> bool:
         """Whether the modules a function asked have the mode, and tensors the gradient, that it found. A gradient that
@@ -145,7 +149,26 @@ class Entry:
                     return False
                 gradient.handle = now
                 self.handles = [STRUCTURE, *(handle for one in self.state for handle in one.handles)]
-                self.nodes = [None] * len(self.handles)
+                self.nodes = [self.nodes[0], *[None] * (len(self.handles) - 1)]
+        return True
+
+    def refresh(self, now: list[Any]) -> bool:
+        """Bring in what others changed, if that are values of tensors that a call only reads, such as a learning rate.
+        The caller holds the lock of the arena, so nothing may be waited for.
+        """
+        changed = [k for k, (node, known) in enumerate(zip(now, self.nodes, strict=True)) if node is not known]
+        for k in changed:
+            one = self.owners[k]
+            node = now[k]
+            known = one is not None and not one.changes and not one.twins and one.node is not None
+            if not known or type(node) is not Node or (node.shape, node.dtype, node.needs_grad) != one.type:
+                return False
+            if node.value is None or is_shared(node.value):
+                return False
+        for k in changed:
+            one, node = self.owners[k], now[k]
+            one.view[...] = node.value
+            one.node = self.nodes[k] = node
         return True
 
     def leave_modes(self) -> None:
@@ -159,7 +182,8 @@ class Entry:
         Where nobody touched the state since the last call, this is all there is: its speed is a promise.
         """
         with self.compiled.lock:
-            renew = [handle.node for handle in self.handles] != self.nodes
+            now = [handle.node for handle in self.handles]
+            renew = now != self.nodes and not self.refresh(now)
             for node in self.changing:
                 if node._array is not None:
                     renew = True
@@ -437,6 +461,7 @@ class Jitted:
     function under `tg.jit` again: it compiles at its first call.
     """
 
+    leave: Callable[[Any], None] | None = None  # see `trace`
     searches = False  # whether labels may be ignored ones, see `trace`
     differentiable = False  # whether results have a gradient with respect to tensors from outside
 
@@ -477,6 +502,8 @@ class Jitted:
                 if mode.grad is entry.grad and mode.dtype is entry.dtype:
                     result = entry.call(arrays)
                     if result is not GUARD_FAILURE:
+                        for action, args_of_it in entry.actions:
+                            action(*args_of_it)
                         return result
         return self._slowly(args, kwargs)
 
@@ -518,12 +545,16 @@ class Jitted:
         twin.of = None if self.of is None else (copy.deepcopy(self.of[0], memo), self.of[1])
         return twin
 
-    def _slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any], again: bool = False) -> Any:
         if mode.recorder is not None or not usable():
             return self.function(*args, **kwargs)
         signature, arrays, leaves, is_array = describe(args, kwargs)
         with self.lock:
-            signature, entry = self._found(signature)
+            entry = self.last
+            if again or entry is None or entry.kind != signature:  # else the call finds out whether it fits
+                signature, entry = self._found(signature)
+            else:
+                signature = entry.signature
             if entry is None:
                 if self.last is not None and config().debug:
                     why = signature.differences(self.last.signature) or "state of another type, mode or gradient"
@@ -542,13 +573,13 @@ class Jitted:
                 forget(traced.beginning)
             raise
         if result is GUARD_FAILURE:
-            return self._slowly(args, kwargs)
+            return self._slowly(args, kwargs, again=True)
         entry.used = True
         if through is not None:
             values, tree = flatten(result)
             through.results(values, operands)
             result = unflatten(tree, values)
-        return result if entry.simple else conclude(entry, result, leaves)
+        return result if entry.simple and not entry.actions else conclude(entry, result, leaves)
 
     def _found(self, signature: Signature) -> tuple[Signature, Entry | None]:
         """The entry for calls of a kind, under its own signature; or the signature for a new one. One that does not fit
@@ -570,7 +601,8 @@ class Jitted:
     def _compile(self, signature: Signature, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:
         started = time.perf_counter()
         with uncollected():
-            traced = trace(self.function, signature.tree, leaves, is_array, equates=True, searches=self.searches)
+            tree, how = signature.tree, {"searches": self.searches, "leave": self.leave}
+            traced = trace(self.function, tree, leaves, is_array, equates=True, **how)  # type: ignore[arg-type]
         seconds = time.perf_counter() - started
         try:
             entry = Entry(traced, signature, f"tg.jit: {self.name}", seconds)
@@ -582,7 +614,7 @@ class Jitted:
             entry.through = Differentiable(traced, differentiable, f"tg.jit: {self.name}")
         given, named = signature.tree.parts
         entry.simple = not named.names and all(part.type is None for part in given.parts)
-        after = differentiable or traced.written or traced.left or traced.flags or traced.actions
+        after = differentiable or traced.left or traced.flags or traced.returns_more
         entry.simple = entry.simple and all(is_array) and not after
         self._keep(signature, entry)
         self.traces += 1

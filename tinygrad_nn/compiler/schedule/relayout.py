@@ -21,6 +21,7 @@ from .memory import copy
 TRANSPOSE: Final = "transpose_"  # how the names of its kernels begin
 OVERHEAD: Final = 8.0  # of one more kernel, in loads
 CLEARLY: Final = 3.0  # times as much must be saved: the costs are rough
+COUNTED: Final = 2.0  # times as much as a copy costs must be saved where the choice of axes counts on it
 FROM: Final = 2**14  # elements of a matrix from which axes are chosen as if each kernel might have a copy
 
 
@@ -28,7 +29,7 @@ def prices(program: Program, width: int) -> dict[Buffer, float]:
     """What a copy in another order costs, of large matrices from outside: weights, data."""
     based = {buffer.base for buffer in program.buffers}
     return {
-        buffer: _cost(buffer, width)
+        buffer: COUNTED * _cost(buffer, width)
         for buffer in program.inputs
         if len(buffer.shape) == 2 and prod(buffer.shape) >= FROM and buffer not in based
     }

@@ -75,6 +75,8 @@ def split(placed: Placed, width: int, threads: int, may_share: MayShare) -> Plac
         else:
             blocks = ceil(product.target.shape[product.shared] / BLOCK)
             var = Var("part", blocks) if blocks > 1 and may_share(product, threads) else None
+        if var is not None:
+            scratch = [one for one in scratch if not _in_shares(kernel, one, var, placed)]
         if var is not None and scratch:
             placed, kernel = _with_own(placed, kernel, scratch, crew)
         kernels.append(replace(kernel, split=var))
@@ -124,17 +126,18 @@ def may_split(kernel: Kernel, var: Var, placed: Placed, scratch: Collection[Buff
             return False
         if isinstance(one, Assign) and var in around and var not in began[one.register]:
             return False
+    return all(
+        _in_shares(kernel, target, var, placed) or (target in scratch and _is_own(kernel, target, var))
+        for target in {access.buffer for access, writes, _ in kernel.accesses if writes}
+    )
+
+
+def _in_shares(kernel: Kernel, target: Buffer, var: Var, placed: Placed) -> bool:
+    """Whether no iteration of a loop touches what another one writes to a buffer."""
     within = {one for _, around in kernel.statements for one in around}
-    for target in {access.buffer for access, writes, _ in kernel.accesses if writes}:
-        if target in scratch:
-            if not _is_own(kernel, target, var):
-                return False
-            continue
-        touching = [one for one, _, _ in kernel.accesses if _overlap(placed.bytes(one.buffer), placed.bytes(target))]
-        alike = {(placed.offsets[one.buffer], placed.layouts[one.buffer].strides) for one in touching}
-        if len(alike) > 1 or not any(_apart(touching, axis, var, within) for axis in range(len(target.shape))):
-            return False
-    return True
+    touching = [one for one, _, _ in kernel.accesses if _overlap(placed.bytes(one.buffer), placed.bytes(target))]
+    alike = {(placed.offsets[one.buffer], placed.layouts[one.buffer].strides) for one in touching}
+    return len(alike) == 1 and any(_apart(touching, axis, var, within) for axis in range(len(target.shape)))
 
 
 def product_of(kernel: Kernel) -> Gemm | None:

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
         adjoint = rearranging.adjoint
         aminmax = ordering.aminmax
         angle = special.angle
+        arccos = Contracted.acos
+        arccosh = Contracted.acosh
+        arcsin = Contracted.asin
+        arcsinh = Contracted.asinh
+        arctan = Contracted.atan
+        arctan2 = Contracted.atan2
+        arctanh = Contracted.atanh
         argwhere = ordering.argwhere
         asin_ = Contracted.asin
         asinh_ = Contracted.asinh
@@ -63,6 +70,7 @@ if TYPE_CHECKING:
         diff = scanning.diff
         digamma = digamma_ = gamma.digamma
         dist = statistics.dist
+        divide = Contracted.div
         dsplit = rearranging.dsplit
         eq_ = Contracted.eq
         erf_ = Contracted.erf
@@ -71,6 +79,7 @@ if TYPE_CHECKING:
         exp2_ = Contracted.exp2
         expm1_ = Contracted.expm1
         fill_diagonal_ = older.fill_diagonal_
+        fix = Contracted.trunc
         fliplr = rearranging.fliplr
         flipud = rearranging.flipud
         float_power = float_power_ = special.float_power
@@ -83,7 +92,9 @@ if TYPE_CHECKING:
         frexp = special.frexp
         gcd = gcd_ = special.gcd
         ge_ = Contracted.ge
-        ger = matrices.ger
+        ger = Contracted.outer
+        greater = Contracted.gt
+        greater_equal = Contracted.ge
         gt_ = Contracted.gt
         heaviside = heaviside_ = special.heaviside
         histc = statistics.histc
@@ -105,6 +116,8 @@ if TYPE_CHECKING:
         lcm = lcm_ = special.lcm
         ldexp = ldexp_ = special.ldexp
         le_ = Contracted.le
+        less = Contracted.lt
+        less_equal = Contracted.le
         lgamma = lgamma_ = gamma.lgamma
         log10_ = Contracted.log10
         log1p_ = Contracted.log1p
@@ -121,8 +134,9 @@ if TYPE_CHECKING:
         masked_scatter = masked_scatter_ = placing.masked_scatter
         median = ordering.median
         mode = ordering.mode
-        moveaxis = rearranging.moveaxis
+        moveaxis = Contracted.movedim
         msort = ordering.msort
+        multiply = Contracted.mul
         mvlgamma = mvlgamma_ = gamma.mvlgamma
         nan_to_num_ = Contracted.nan_to_num
         nanmedian = ordering.nanmedian
@@ -132,7 +146,9 @@ if TYPE_CHECKING:
         ne_ = Contracted.ne
         nelement = older.nelement
         new = older.new
+        negative = Contracted.neg
         nextafter = nextafter_ = special.nextafter
+        not_equal = Contracted.ne
         polygamma = gamma.polygamma
         positive = special.positive
         put = put_ = placing.put
@@ -166,10 +182,10 @@ if TYPE_CHECKING:
         squeeze_ = Contracted.squeeze
         storage = older.storage
         stride = older.stride
+        subtract = Contracted.sub
         sum_to_size = rearranging.sum_to_size
         swapaxes_ = Contracted.swapaxes
-        swapdims = rearranging.swapdims
-        swapdims_ = rearranging.swapdims
+        swapdims = swapdims_ = Contracted.transpose
         t_ = Contracted.t
         tan_ = Contracted.tan
         tanh_ = Contracted.tanh

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ...errors import ShapeError, message
+from ...ops.rules import BOOL
 from ...support.settings import typed
 from ..contract import T, blended
+from ..core import scalar
 from ..operators import Operand
 
 
@@ -30,11 +32,6 @@ def addr(self: T, vec1: Operand, vec2: Operand, *, beta: float = 1, alpha: float
     return blended("addr", self, x.outer(x._ranked("addr", vec2, 1, 1)), beta, alpha)
 
 
-def ger(self: T, vec2: Operand) -> T:
-    """Products of all pairs of two vectors: `outer` by its older name."""
-    return self.outer(vec2)
-
-
 def vdot(self: T, other: Operand) -> T:
     """Sum of products of two vectors."""
     return self._product("vdot", self._ranked("vdot", other, 1, 1))
@@ -55,4 +52,6 @@ def cdist(self: T, x2: Operand, p: float = 2.0, compute_mode: str = "") -> T:
     differences = self.unsqueeze(-2) - y.unsqueeze(-3)
     if not self.shape[-1]:
         return differences.sum(-1)
-    return differences.norm(float(p), -1)
+    found = differences.norm(float(p), -1)
+    never = found.handle(scalar(False, BOOL))
+    return found if found.requires_grad == differences.requires_grad else differences.sum(-1).where(never, found)

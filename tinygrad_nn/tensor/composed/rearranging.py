@@ -203,13 +203,13 @@ def split_with_sizes(self: T, split_sizes: Sequence[int], dim: int = 0) -> tuple
 
 
 def unsafe_split(self: T, split_size: Ints, dim: int = 0) -> tuple[T, ...]:
-    """The parts that `split` gives, as copies."""
-    return tuple(part.clone() for part in self.split(split_size, dim))
+    """The parts that `split` gives."""
+    return self.split(split_size, dim)
 
 
 def unsafe_chunk(self: T, chunks: int, dim: int = 0) -> tuple[T, ...]:
-    """The parts that `chunk` gives, as copies."""
-    return tuple(part.clone() for part in self.chunk(chunks, dim))
+    """The parts that `chunk` gives."""
+    return self.chunk(chunks, dim)
 
 
 def narrow_copy(self: T, dim: int, start: int, length: int) -> T:
@@ -218,16 +218,6 @@ def narrow_copy(self: T, dim: int, start: int, length: int) -> T:
 
 
 # ---- shapes ---------------------------------------------------------------------------------------------------------
-
-
-def moveaxis(self: T, source: Ints, destination: Ints) -> T:
-    """Axes moved to other places; the others keep their order."""
-    return self.movedim(source, destination)
-
-
-def swapdims(self: T, dim0: int, dim1: int) -> T:
-    """Two axes exchanged."""
-    return self.transpose(dim0, dim1)
 
 
 def adjoint(self: T) -> T:
@@ -248,7 +238,9 @@ def sum_to_size(self: T, *size: Any) -> T:
         got = f"size {wanted} for shape {self.shape}"
         raise ShapeError(message("sum_to_size", got, "what broadcasts to the shape"))
     axes = (*range(lead), *(lead + a for a, m in enumerate(wanted) if m == 1 != self.shape[lead + a]))
-    return (self.sum(axes, True, self.dtype) if axes else self.view_as(self)).reshape(wanted)
+    if not wanted:
+        return self.sum()
+    return (self.sum(axes, True) if axes else self).reshape(wanted)
 
 
 def kron(self: T, other: Operand) -> T:

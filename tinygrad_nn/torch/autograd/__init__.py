@@ -1,7 +1,9 @@
 """`torch.autograd`."""
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from ...anomaly import detect_anomaly
 from ...tensor import Tensor
 from .._door import door
 
@@ -25,3 +27,8 @@ class _Variable:
 
 
 Variable = _Variable()
+
+
+def set_detect_anomaly(mode: bool, check_nan: bool = True) -> Any:
+    """`detect_anomaly`, or nothing, as a context; alone it changes nothing."""
+    return detect_anomaly() if mode else nullcontext()

@@ -149,3 +149,9 @@ def test_new_is_of_the_same_dtype() -> None:
     same(lambda lib: seen(lib.ones(2, 3).new()))
     same(lambda lib: tuple(lib.ones(2, 3).new(lib.zeros(4, 5).size()).shape))
     assert tg.ones(2, dtype=tg.float64).new(3).dtype == tg.float64
+
+
+@pytest.mark.parametrize("value", [1.5, [1.5], [[1.5]]])
+def test_tensors_of_one_element_in_a_list_are_numbers(value: Any) -> None:
+    same(lambda lib: seen(lib.tensor([[lib.tensor(value)], [lib.tensor([2.0])]])))
+    same(lambda lib: seen(lib.tensor([lib.tensor(value), lib.tensor([[2.0]])])))

@@ -64,13 +64,13 @@ _IN_PLACE: Final = """
     renorm round rsqrt scatter scatter_add scatter_reduce sgn sigmoid sign sin sinc sinh square tan tanh tril triu
     true_divide trunc xlogy
 """  # methods that there are with `_` behind their name too
+_RESHAPING: Final = "squeeze swapaxes swapdims t transpose unsqueeze"  # those that give the handle another shape
 ALIASES: Final = {  # PyTorch's second names of methods, which are functions of the top level too
     "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan", "arctan2": "atan2",
     "arctanh": "atanh", "divide": "div", "fix": "trunc", "ger": "outer", "greater": "gt", "greater_equal": "ge",
     "less": "lt", "less_equal": "le", "moveaxis": "movedim", "multiply": "mul", "negative": "neg", "not_equal": "ne",
     "subtract": "sub", "swapdims": "transpose",
 }  # fmt: skip
-_RESHAPING: Final = "squeeze swapaxes swapdims t transpose unsqueeze"  # those that give the handle another shape
 _BOTH: Final = {name: file for file, names in _METHODS.items() for name in names.split()}
 METHODS: Final = _BOTH | {name: file for file, names in _ALONE.items() for name in names.split()}
 FUNCTIONS: Final = _BOTH | {name: file for file, names in _FUNCTIONS.items() for name in names.split()}

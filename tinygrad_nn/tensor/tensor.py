@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 import numpy as np
 
 from ..errors import DTypeError, GraphError, ShapeError, TraceError, message
-from ..graph.graph import NO_ATTRS, Attrs, DType, GradSlot, Node, Op, Shape
+from ..graph.graph import NO_ATTRS, Attrs, GradSlot, Node, Op, Shape
 from ..graph.reverse import RELEASED, reverse
 from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.source import CONSTANT, INPUT
-from ..support.settings import Device, check_device, is_whole, shown, typed
-from .arrays import array_of
+from ..support.settings import Device, check_device, shown, typed
 from .contract import Contracted
 from .core import Core, bind, check_assigned, constant, mode, same, scalar, writing
-from .shape import as_shape, filled, normal_axis
+from .shape import constructed, normal_axis
 from .structure import Handle, replaced
 from .untaped import Untaped
 from .view import (
@@ -483,16 +482,6 @@ class Tensor(Composed):
     def _check_exported(self, name: str) -> None:
         if self.node.needs_grad:
             raise GraphError(message(name, "a tensor that requires grad", hint="use x.detach()"))
-
-
-def constructed(name: str, data: tuple[Any, ...], dtype: DType) -> Any:
-    """The array of a class of tensors that is called: `Tensor([1, 2])` has these numbers, `Tensor(1, 2)` this shape."""
-    if len(data) != 1 or is_whole(data[0]):
-        return filled(name, as_shape(name, data or (0,)), 0, dtype)
-    if isinstance(data[0], float):
-        hint = "use tensor(number)"
-        raise DTypeError(message(name, f"the number {data[0]}", "sizes, or a list or an array of numbers", hint))
-    return array_of(name, data[0], dtype, copy=True)
 
 
 def _check_movable(name: str, tensor: Tensor, outside: bool) -> None:

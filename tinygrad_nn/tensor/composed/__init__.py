@@ -78,8 +78,8 @@ if TYPE_CHECKING:
         erfinv = erfinv_ = special.erfinv
         exp2_ = Contracted.exp2
         expm1_ = Contracted.expm1
-        fix = Contracted.trunc
         fill_diagonal_ = older.fill_diagonal_
+        fix = Contracted.trunc
         fliplr = rearranging.fliplr
         flipud = rearranging.flipud
         float_power = float_power_ = special.float_power
@@ -144,9 +144,9 @@ if TYPE_CHECKING:
         narrow_copy = rearranging.narrow_copy
         ndimension = older.ndimension
         ne_ = Contracted.ne
-        negative = Contracted.neg
         nelement = older.nelement
         new = older.new
+        negative = Contracted.neg
         nextafter = nextafter_ = special.nextafter
         not_equal = Contracted.ne
         polygamma = gamma.polygamma
@@ -179,14 +179,13 @@ if TYPE_CHECKING:
         slice_scatter = placing.slice_scatter
         split_with_sizes = rearranging.split_with_sizes
         square_ = Contracted.square
-        subtract = Contracted.sub
-        sum_to_size = rearranging.sum_to_size
-        swapdims = Contracted.transpose
         squeeze_ = Contracted.squeeze
         storage = older.storage
         stride = older.stride
+        subtract = Contracted.sub
+        sum_to_size = rearranging.sum_to_size
         swapaxes_ = Contracted.swapaxes
-        swapdims_ = Contracted.transpose
+        swapdims = swapdims_ = Contracted.transpose
         t_ = Contracted.t
         tan_ = Contracted.tan
         tanh_ = Contracted.tanh

@@ -14,8 +14,7 @@ from ...errors import GraphError, ShapeError, message
 from ..contract import T
 from ..core import Core, constant
 from ..operators import Operand
-from ..shape import as_ints, as_shape
-from ..tensor import constructed
+from ..shape import as_ints, as_shape, constructed
 from ..view import row_major
 
 

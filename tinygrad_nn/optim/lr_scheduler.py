@@ -103,7 +103,7 @@ class LRScheduler:
         integer(type(self).__name__, "last_epoch", self.last_epoch, least=-1)
         for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             number(type(self).__name__, "base_lr", base)
-            if type(self)._write is LRScheduler._write:
+            if type(self).rate is not LRScheduler.rate:
                 number(type(self).__name__, "lr", self.rate(max(self.last_epoch, 1), group, base))
 
 

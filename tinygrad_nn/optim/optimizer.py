@@ -139,7 +139,7 @@ def check_setting(owner: str, key: str, value: Any, before: Any = None) -> None:
             raise ConfigError(message(owner, f"betas {shown(value)}", "two numbers"))
         for beta in value:
             number(owner, "beta", beta, least=0, below=1)
-    elif key == "eps" and owner == "Adafactor":
+    elif key == "eps" and owner in ("Adafactor", "ParamGroup") and not is_number(value):
         for eps in _pair(owner, key, value):
             number(owner, key, 0.0 if eps is None else eps, least=0)
     elif key == "etas":

@@ -13,6 +13,7 @@ from ...ops.index import TAKE
 from ...ops.lookup import Called
 from ...ops.movement import PAD, RESHAPE
 from ...support.memory import check_shape_fits
+from ...support.memory import check_fits
 from ...support.settings import shown, typed
 from ..contract import T
 from ..index import Index
@@ -175,6 +176,7 @@ def _parts(name: str, x: T, given: Any, axis: int, even: bool = False) -> tuple[
         if count < 1 or (even and length % count):
             got, expected = f"{shown(count)} parts of an axis of {length}", "a number that divides it"
             raise ShapeError(message(name, got, expected if even else "at least 1"))
+        check_fits(name, f"{shown(count)} parts", 400 * count)  # what a tensor takes in Python, about
         short, longer = divmod(length, count)
         cuts = [k * short + min(k, longer) for k in range(count + 1)]
     key = (slice(None),) * axis

@@ -12,8 +12,7 @@ from ...errors import ShapeError, message
 from ...ops.index import TAKE
 from ...ops.lookup import Called
 from ...ops.movement import PAD, RESHAPE
-from ...support.memory import check_shape_fits
-from ...support.memory import check_fits
+from ...support.memory import check_fits, check_shape_fits
 from ...support.settings import shown, typed
 from ..contract import T
 from ..index import Index

@@ -198,3 +198,12 @@ def test_small_questions() -> None:
         assert lib.tensor([3]).is_nonzero()
         assert x.is_same_size(y)
         assert not x.is_same_size(lib.ones(3, 2))
+
+
+def test_a_size_is_a_size_and_a_tuple_is_data() -> None:
+    x = tg.ones(2, 3)
+    assert x.size() == x.shape == (2, 3)
+    assert x.size().numel() == 6
+    assert tg.Tensor(x.size()).shape == tg.zeros(x.size()).shape == tg.randn(x.size()).shape == (2, 3)
+    assert tg.Tensor((2, 3)).tolist() == torch.Tensor((2, 3)).tolist()
+    assert tg.jit(lambda x: x.view(x.size()) * x.size(0))(x).tolist() == [[2.0] * 3] * 2

@@ -108,8 +108,23 @@ def filled(name: str, shape: Shape, value: Any, dtype: Any) -> np.ndarray[Any, A
         raise DTypeError(message(name, f"value {value}", f"a number that {np.dtype(dtype).name} can hold")) from None
 
 
+class Size(tuple[int, ...]):
+    """A shape, as `x.size()` gives it; `x.shape` is a plain tuple, which is equal to it."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """Number of elements of such a tensor."""
+        return math.prod(self)
+
+    def __repr__(self) -> str:
+        return f"torch.Size({list(self)})"
+
+
 def constructed(name: str, data: tuple[Any, ...], dtype: DType) -> Any:
     """The array of a class of tensors that is called: `Tensor([1, 2])` has these numbers, `Tensor(1, 2)` this shape."""
+    if len(data) == 1 and isinstance(data[0], Size):
+        data = data[0]
     if len(data) != 1 or is_whole(data[0]):
         return filled(name, as_shape(name, data or (0,)), 0, dtype)
     if isinstance(data[0], float):

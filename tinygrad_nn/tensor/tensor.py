@@ -22,7 +22,7 @@ from ..ops.source import CONSTANT, INPUT
 from ..support.settings import Device, check_device, shown, typed
 from .contract import Contracted
 from .core import Core, bind, check_assigned, constant, mode, same, scalar, writing
-from .shape import constructed, normal_axis
+from .shape import Size, constructed, normal_axis
 from .structure import Handle, replaced
 from .untaped import Untaped
 from .view import (
@@ -414,7 +414,7 @@ class Tensor(Composed):
     def size(self, dim: int | None = None) -> Any:
         """The shape, or one length."""
         if dim is None:
-            return self.shape
+            return Size(self.shape)
         axis = normal_axis("size", dim, self.ndim)
         return self._length(axis, "size")
 

@@ -74,6 +74,28 @@ def test_grad_of_several_outputs_with_cotangents() -> None:
     assert (gx.tolist(), gy.tolist()) == ([3.0, 10.0], [1.0, 10.0])
 
 
+def lists(gradients: tuple[tg.Tensor | None, ...]) -> list[Any]:
+    return [None if one is None else one.tolist() for one in gradients]
+
+
+def test_several_cotangents_at_once() -> None:
+    x = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = tg.tensor([4.0, 5.0, 6.0], requires_grad=True)
+    of_one = tg.autograd.grad(x**2, [x, y], tg.eye(3), is_grads_batched=True, allow_unused=True, only_inputs=True)
+    assert lists(of_one) == [[[2, 0, 0], [0, 4, 0], [0, 0, 6]], None]
+    of_two = tg.autograd.grad([x * y, x + y], [x, y], [tg.eye(3), tg.ones(3, 3)], is_grads_batched=True)
+    assert lists(of_two) == [[[5, 1, 1], [1, 6, 1], [1, 1, 7]], [[2, 1, 1], [1, 3, 1], [1, 1, 4]]]
+
+
+def test_zeros_instead_of_none() -> None:
+    x, y = tg.ones(2, requires_grad=True), tg.ones(3, requires_grad=True)
+    assert lists(tg.autograd.grad(x.sum(), [x, y], materialize_grads=True)) == [[1, 1], [0, 0, 0]]
+    with pytest.raises(GraphError, match="one of them"):
+        tg.autograd.grad(x.sum(), [x, y], materialize_grads=True, allow_unused=False)
+    with pytest.raises(GraphError, match="only_inputs"):
+        tg.autograd.grad(x.sum(), x, only_inputs=False)
+
+
 def test_grad_of_an_intermediate() -> None:
     x = leaf(3.0)
     y = x * 2

@@ -265,12 +265,12 @@ TOP = {
     for name, one in public(functions).items()
     if getattr(tg, name, None) is one and name not in ("max", "min") and one.__module__ not in DRAWN
 }
-OWN = ("apply", "assign", "type_as", "cat_with", "backward", "seed", "product", "factor", "promoted", "point_at", "bincount")
+OWN = ("apply", "assign", "type_as", "cat_with", "backward", "seed", "product", "factor", "promoted", "point_at")
 METHODS = {
     name: Call(name, one, skip=1)
     for name, one in inspect.getmembers(tg.Tensor, inspect.isfunction)
     if not name.startswith("_")
-    and name not in OWN
+    and name not in (*OWN, "bincount")  # whose weights may be of any dtype
     and one.__module__ not in DRAWN
     and any(is_tensor(p) for p in list(inspect.signature(one).parameters.values())[1:])
 }
@@ -398,6 +398,7 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("PixelShuffle", "PixelUnshuffle"), (2,)),
     "ChannelShuffle": (3,),
     "EmbeddingBag": (3, 2),
+    "LinearCrossEntropyLoss": (3, 5),
     **dict.fromkeys(("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d"), (3,)),
     **{f"{kind}Pool3d": (2,) for kind in POOLS},
     **{f"MaxUnpool{rank}d": (2,) for rank in (1, 2, 3)},
@@ -467,7 +468,7 @@ INPUTS: dict[str, tuple[Any, ...]] = {
     "LSTM": (part(5, 4, 3), (part(1, 4, 2), part(1, 4, 2))),
     **dict.fromkeys(("RNNCell", "GRUCell"), (X, part(4, 2))),
     "LSTMCell": (X, (part(4, 2), part(4, 2))),
-    **dict.fromkeys(("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss"), (X, INTS)),
+    **dict.fromkeys(("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss", "LinearCrossEntropyLoss"), (X, INTS)),
     **{name: CALLS[function][:3] for name, function in (
         ("CosineEmbeddingLoss", "cosine_embedding_loss"), ("MultiLabelMarginLoss", "multilabel_margin_loss"),
     )},

@@ -182,7 +182,7 @@ def test_small_objects() -> None:
     assert repr(callbacks.LogLines(3, 10)) == "LogLines(every=3, level=10)"
     assert repr(callbacks.JsonLines("run.jsonl")) == "JsonLines('run.jsonl')"
     assert repr(callbacks.Checkpoint("run.npz", keep=2)) == "Checkpoint('run.npz', every=1, keep=2)"
-    assert repr(tg.jit(nn.Tanh())).startswith("tg.jit: Tanh(x), ")
+    assert repr(tg.jit(nn.Tanh())).startswith("tg.jit: Tanh(input), ")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from .errors import DTypeError, GraphError, ShapeError, TraceError, message
 from .graph.graph import NO_ATTRS, Node, Op, Shape
 from .support.settings import shown, typed
 from .tensor.core import Core, constant, mode
+from .tensor.joining import stack
 from .tensor.tensor import Tensor, no_grad, walk
 
 Tensors = Tensor | Sequence[Tensor]
@@ -33,13 +34,17 @@ def grad(
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    allow_unused: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """Gradients of `outputs` with respect to `inputs`, as torch.autograd.grad; no `.grad` is touched.
 
-    `grad_outputs` are the cotangents to start from (1 for outputs of one element). With `create_graph` the result can
-    be differentiated again. Raises GraphError for an input that the outputs do not depend on, unless `allow_unused`:
-    then None.
+    `grad_outputs` are the cotangents to start from (1 for outputs of one element); with `is_grads_batched` several of
+    each, along a first axis that the results have too. With `create_graph` the result can be differentiated again.
+    Raises GraphError for an input that the outputs do not depend on, unless `allow_unused`: then None; or
+    `materialize_grads`: then zeros. `only_inputs` is True for all that PyTorch takes.
 
     >>> import tinygrad_nn as tg
     >>> x = tg.tensor(3.0, requires_grad=True)
@@ -47,6 +52,10 @@ def grad(
     >>> tg.autograd.grad(g, x)[0].item()
     18.0
     """
+    if not only_inputs:
+        raise GraphError(message("grad", "only_inputs=False", "True", "backward() leaves gradients in every leaf"))
+    if materialize_grads and allow_unused is False:
+        raise GraphError(message("grad", "allow_unused=False and materialize_grads", "one of them", "leave one out"))
     roots, wanted = as_tuple(outputs, "outputs"), as_tuple(inputs, "inputs")
     several = isinstance(grad_outputs, (list, tuple))
     given: tuple[Any, ...] = tuple(grad_outputs) if several else (grad_outputs,)  # type: ignore[arg-type]
@@ -60,10 +69,18 @@ def grad(
     if not any(root.requires_grad for root in roots):
         raise GraphError(message("grad", "outputs that depend on nothing that requires grad"))
     retain = create_graph if retain_graph is None else retain_graph
+    if is_grads_batched:
+        rows: Any = [
+            grad(roots, wanted, row, True, create_graph, True, allow_unused, False, materialize_grads)
+            for row in zip(*seeds, strict=True)
+        ]
+        return tuple(None if parts[0] is None else stack(parts) for parts in zip(*rows, strict=True))
     starts = [root._seed(seed) for root, seed in zip(roots, seeds, strict=True)]
     nodes = [tensor.node for tensor in wanted]
     found = walk(roots, starts, nodes, retain, create_graph)
     results = tuple(found.get(node) for node in nodes)
+    if materialize_grads:
+        return tuple(x.new_zeros(x.shape) if g is None else g for x, g in zip(wanted, results, strict=True))
     if None in results and not allow_unused:
         hint = "pass allow_unused=True to get None"
         raise GraphError(message("grad", f"input {results.index(None)}, which the outputs do not depend on", hint=hint))

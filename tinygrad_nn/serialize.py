@@ -76,7 +76,9 @@ def save(value: Any, path: StrPath) -> None:
     >>> path = tempfile.mkdtemp() + "/model.npz"
     >>> model = tg.nn.Linear(2, 1)
     >>> tg.save({"model": model, "epoch": 3}, path)
-    >>> model.load_state_dict(tg.load(path)["model"]); tg.load(path)["epoch"]
+    >>> model.load_state_dict(tg.load(path)["model"])
+    <All keys matched successfully>
+    >>> tg.load(path)["epoch"]
     3
     """
     write_atomic(own_path("save", path), packed(value), "save")

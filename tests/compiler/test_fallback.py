@@ -97,10 +97,6 @@ def best(t: Trainer, x: tg.Tensor) -> Any:
     return loss
 
 
-def keep(t: Trainer, x: tg.Tensor) -> Any:
-    t.last = t.train(x).detach()
-
-
 def carry(t: Trainer, x: tg.Tensor) -> Any:
     t.hidden = (t.hidden * 0.5 + t.model(x).mean(0)).detach()
     return t.hidden.sum()
@@ -144,7 +140,6 @@ RUN_AS_THEY_ARE = {
     count: r"changes self\.count",
     decide: r"\[bool\] got a read of the traced value .* at test_fallback.py:\d+: if loss > 0.2:",
     best: "kept in Python state",
-    keep: r"changes self\.last",
     carry: r"changes self\.hidden",
     fetch: r"uses the iterator self\.batches.*take the next item outside",
     foreign: r"draws numbers from random",
@@ -258,6 +253,33 @@ def test_what_is_made_once_is_compiled_afterwards() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert [f(tg.ones(3)).tolist() for _ in range(3)] == [[1, 2, 3]] * 3
+
+
+def test_attributes_that_hold_what_a_call_computed() -> None:
+    class Layer(nn.Linear):
+        def forward(self, x: tg.Tensor) -> tg.Tensor:
+            self.out = super().forward(x)
+            return self.out.tanh()
+
+    class Remembers(nn.Linear):
+        before: Any = None
+
+        def forward(self, x: tg.Tensor) -> tg.Tensor:
+            self.out = super().forward(x if self.before is None else x + self.before)
+            self.before = self.out.detach()
+            return self.out
+
+    for kind, told in ((Layer, 0), (Remembers, 1)):
+        found = []
+        for wrap in (compiled, lambda f: f):
+            tg.manual_seed(0)
+            layer = kind(3, 3)
+            f = wrap(layer)
+            with warnings.catch_warnings(record=True) as notes:
+                warnings.simplefilter("always")
+                found.append([(f(data(2, 3, seed=k)).tolist(), layer.out.tolist()) for k in range(4)])
+            assert len(notes) == (told if wrap is compiled else 0), [str(note.message) for note in notes]
+        np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-6)
 
 
 def test_prints_are_seen(capsys: Any) -> None:

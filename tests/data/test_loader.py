@@ -9,6 +9,7 @@ import time
 import traceback
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -374,3 +375,9 @@ def test_ctrl_c_ends_the_wait() -> None:
     with pytest.raises(KeyboardInterrupt):
         list(data.DataLoader(Stuck(), num_workers=1))
     go_on.set()
+
+
+def test_draws_with_replacement_are_made_as_they_are_needed() -> None:
+    endless = data.RandomSampler(range(7), replacement=True, num_samples=10**10)
+    assert set(islice(endless, 2000)) == set(range(7))
+    assert len(list(data.RandomSampler(range(7), replacement=True, num_samples=1500))) == 1500

@@ -309,6 +309,8 @@ def sharing(op: Any, most: int = 3) -> Outcome | None:
                 args = [converted(one, made) for one in (sample.input, *sample.args)]
                 kwargs = _kwargs(sample.kwargs, made)
                 operands = {id(one): one for one in _tensors((sample.input, sample.args, sample.kwargs))}
+                if not all(one.is_contiguous() for one in operands.values()):
+                    continue  # here they are, so more can be a view
                 theirs = _written(op.op(sample.input, *sample.args, **sample.kwargs), list(operands.values()))
                 found = _written(mine(*args, **kwargs), [made[key] for key in operands])
             except (LeftOut, TinygradError, RuntimeError, TypeError, AttributeError):  # told by the samples themselves

@@ -24,7 +24,6 @@ with warnings.catch_warnings():
 ABSENT = {
     "FractionalMaxPool2d": "windows of random sizes, which no public script was found to use",
     "FractionalMaxPool3d": "windows of random sizes, which no public script was found to use",
-    "LinearCrossEntropyLoss": "a layer for pieces of a product that do not fit a device; linear_cross_entropy is there",
 }
 DRAWN = {"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout", "RReLU"}
 MODULES = {info.name.replace("nn.", ""): info for info in module_db}
@@ -57,7 +56,7 @@ class Inputs:
             return str(value).removeprefix("torch.")
         if callable(value):
             return getattr(F, value.__name__)
-        return value
+        return None if type(value).__name__ == "LinearCrossEntropyOptions" else value
 
     def layer(self, layer: Any) -> Any:
         norm, linear = layer.norm1, layer.linear1

@@ -222,6 +222,7 @@ def test_momentum_and_lists_for_each_group() -> None:
         np.testing.assert_allclose(walks[0], walks[1], rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:Detected call of")  # PyTorch's, for schedules alone
 def test_steps_to_a_place_chains_and_schedules_of_ones_own() -> None:
     torch = pytest.importorskip("torch")
     walks: list[list[Any]] = []

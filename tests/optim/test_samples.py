@@ -91,7 +91,7 @@ def test_steps(name: str, words: str, kwargs: dict[str, Any], compiled: bool) ->
     run = tg.jit(step) if compiled and name != "LBFGS" else step
     for _ in range(2 if name == "LBFGS" else 5):
         loss, expected = run(), their_step()
-        np.testing.assert_allclose(float(loss), float(expected), rtol=0.05 if name == "Muon" else 1e-5)
+        np.testing.assert_allclose(loss.item(), expected.item(), rtol=0.05 if name == "Muon" else 1e-5)
         close(ours, theirs, name, dtype)
 
 

@@ -107,14 +107,17 @@ def forms(value: Any, name: str, method: bool) -> list[Form]:
     kinds = {one.kind for one in signature.parameters.values()}
     if kinds <= {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} and kinds:
         return _documented(value, name)
-    return [{key: one for key, one in signature.parameters.items() if not (method and key == "self")}]
+    own = {key: one for key, one in signature.parameters.items() if not (method and key == "self")}
+    return [{"input" if key == "self" else key: one for key, one in own.items()}]  # which our functions take as well
 
 
 def _operator(name: str, method: bool) -> list[Form]:
     """What PyTorch's own table of operators says, in which the tensor of a method is `self`, as that of a function."""
     found: list[Form] = []
-    for schema in torch._C._jit_get_schemas_for_operator(f"aten::{name}"):
-        if "out" in schema.overload_name or any(_UNNATURAL.search(str(one.type)) for one in schema.arguments):
+    schemas = torch._C._jit_get_schemas_for_operator(f"aten::{name}")
+    of_tensors = [one for one in schemas if any("Tensor" in str(argument.type) for argument in one.arguments)]
+    for schema in of_tensors or schemas:  # the others are for numbers inside of PyTorch's compiler
+        if any(one.is_out or _UNNATURAL.search(str(one.type)) for one in schema.arguments):
             continue
         form: Form = {}
         for one in schema.arguments:

@@ -54,6 +54,8 @@ ARGUMENTS: Final = {
     "layout": "tensors are dense",
     "memory_format": "elements lie in one order",
     "names": "axes have no names",
+    "pin_memory": "there is no device to copy to",
+    "out_dtype": "products have the dtype of their operands",
     "_stacklevel": "for PyTorch's own warnings",
     "async": "an old name of non_blocking",
     "pickle_load_args": "files are no pickles",

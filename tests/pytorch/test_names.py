@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import tinygrad_nn as tg
 from tests.pytorch import names, reasons
 
 
@@ -32,6 +33,13 @@ def test_what_differs_on_purpose_does_differ() -> None:
     tables = [(area, text.split()) for area, table in reasons.DIFFERENT.items() for text in table.values()]
     found = {str(one).partition(":")[0] for one, _ in names.differences()}
     assert [f"{area}.{name}" for area, listed in tables for name in listed if f"{area}.{name}" not in found] == []
+
+
+def test_functions_of_methods_take_input_by_its_name() -> None:
+    x = tg.tensor([1.0, -2.0])
+    for name in ("abs", "sum", "clamp", "softmax", "sort", "quantile"):
+        more = {"clamp": {"min": 0}, "softmax": {"dim": 0}, "quantile": {"q": 0.5}}.get(name, {})
+        assert str(getattr(tg, name)(input=x, **more)) == str(getattr(tg, name)(x, **more))
 
 
 # ---- shown able to find something ------------------------------------------------------------------------------------

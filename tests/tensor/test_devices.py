@@ -164,3 +164,46 @@ def test_a_range_is_an_index() -> None:
         x[range(2), y] = 9
         assert x.tolist() == [[0, 1, 9], [9, 4, 5]]
     assert tg.jit(lambda x, y: x[range(2), y])(tg.arange(6).reshape(2, 3), tg.tensor([2, 0])).tolist() == [2, 3]
+
+
+def test_data_of_another_shape_or_dtype() -> None:
+    for lib in (tg, torch):
+        layer = lib.nn.Linear(3, 2)
+        layer.weight.sum().backward()
+        layer.weight.data = lib.ones(4, 3)
+        layer.bias.data = layer.bias.data.double()
+        assert type(layer.weight) is lib.nn.Parameter
+        assert layer.weight.is_leaf
+        assert layer.weight.requires_grad
+        assert layer.bias.dtype == lib.float64
+        layer.weight.grad = None
+        assert (lib.ones(1, 3) @ layer.weight.T).tolist() == [[3, 3, 3, 3]]
+        (lib.ones(1, 3) @ layer.weight.T).sum().backward()
+        assert layer.weight.grad is not None
+    with pytest.raises(TinygradError, match="a leaf"):
+        (tg.ones(2, requires_grad=True) * 2).data = tg.ones(3)
+    with pytest.raises(TinygradError, match="equal shapes"):
+        tg.ones(4)[:2].data = tg.ones(3)
+
+
+def test_small_questions() -> None:
+    for lib in (tg, torch):
+        x = lib.ones(2, 3, requires_grad=True)
+        y = x * 2
+        assert not y.retains_grad
+        y.retain_grad()
+        assert y.retains_grad
+        assert not x.retains_grad
+        assert (x.ndimension(), x.nelement(), x.itemsize) == (2, 6, 4)
+        assert lib.tensor([3]).is_nonzero()
+        assert x.is_same_size(y)
+        assert not x.is_same_size(lib.ones(3, 2))
+
+
+def test_a_size_is_a_size_and_a_tuple_is_data() -> None:
+    x = tg.ones(2, 3)
+    assert x.size() == x.shape == (2, 3)
+    assert x.size().numel() == 6
+    assert tg.Tensor(x.size()).shape == tg.zeros(x.size()).shape == tg.randn(x.size()).shape == (2, 3)
+    assert tg.Tensor((2, 3)).tolist() == torch.Tensor((2, 3)).tolist()
+    assert tg.jit(lambda x: x.view(x.size()) * x.size(0))(x).tolist() == [[2.0] * 3] * 2

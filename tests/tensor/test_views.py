@@ -254,7 +254,7 @@ def test_data_is_written_and_assigned_behind_the_back_of_gradients() -> None:
     model.load_state_dict(start)
     np.testing.assert_allclose([tg.jit(step)(x).item() for _ in range(3)], wanted, rtol=1e-12)
     with pytest.raises(ShapeError, match=r"\[data\] got values of shape \(2,\) for a tensor of shape \(1, 2\)"):
-        model.weight.data = tg.zeros(2)
+        model.weight[:].data = tg.zeros(2)
 
 
 def test_a_leaf_made_of_a_tensor_that_is_gone_is_one_of_its_own() -> None:

@@ -44,7 +44,7 @@ def test_a_seed_is_a_program() -> None:
 def test_programs_hold_all_kinds_of_ops_gradients_and_state() -> None:
     names: set[str] = set()
     updates = 0
-    for number in range(400):
+    for number in range(500):
         graph, values = generate((12, number))
         graph.verify()
         assert len(values) == len(graph.inputs)

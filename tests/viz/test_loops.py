@@ -52,9 +52,8 @@ def test_an_rnn_is_a_frame_with_its_step_drawn_once() -> None:
     assert sorted(titles(drawing, "RNN, 10 steps")) == ["W_ih x[t]", "add", "h", "matmul", "tanh"]
     assert backs(drawing) == [("tanh", "h", "t-1")]
     assert arrows_to(drawing, "h") == [("0", "h_0")]
-    assert {"x: input", "weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "output, every t", "h_n"} <= set(
-        titles(drawing)
-    )
+    named = {"input: input", "weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "output, every t", "h_n"}
+    assert named <= set(titles(drawing))
     matmul = next(box for box in drawing.description.boxes if box.title == "matmul" and len(box.group) == 2)
     read = {a.tail: a.label for a in drawing.description.arrows if a.head == matmul.key}
     names = {box.key: box.title for box in drawing.description.boxes}
@@ -79,8 +78,8 @@ def test_an_lstm_has_two_states() -> None:
 
 def test_given_states_are_named() -> None:
     drawing = tg.draw(nn.LSTM(3, 5), tg.ones(10, 2, 3), (tg.rand(1, 2, 5), tg.rand(1, 2, 5)))
-    assert arrows_to(drawing, "h") == [("state 0: input", "h_0")]
-    assert arrows_to(drawing, "c") == [("state 1: input", "c_0")]
+    assert arrows_to(drawing, "h") == [("hx 0: input", "h_0")]
+    assert arrows_to(drawing, "c") == [("hx 1: input", "c_0")]
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,7 @@ def test_constants_are_one_number_or_one_box() -> None:
 
 def test_arrays_are_inputs() -> None:
     drawing = tg.draw(nn.Linear(3, 2), np.ones((4, 3), np.float32))
-    assert ("x: input", "[4, 3] float32") in [(box.title, box.shape) for box in drawing.description.boxes]
+    assert ("input: input", "[4, 3] float32") in [(box.title, box.shape) for box in drawing.description.boxes]
 
 
 def test_several_results_are_named() -> None:

@@ -416,10 +416,12 @@ def trace(
     is_array: Sequence[bool],
     equates: bool = False,
     searches: bool = False,
+    leave: Callable[[Tracer], None] | None = None,
 ) -> Traced:
     """Run `function(*args, **kwargs)`, described by `tree` and `leaves`, with symbols for the leaves that are arrays.
     Where it `equates`, counters that stand at one number and are counted together are one capture, with `twins`; where
-    it `searches`, losses look for labels of -100, which count as ignored.
+    it `searches`, losses look for labels of -100, which count as ignored. `leave` is called when the function is over:
+    it may add to the actions.
 
     A function that makes state of its own while it is traced is traced again, when the state exists.
     Raises TraceError for what cannot be compiled; the state of all tensors is as before.
@@ -430,7 +432,7 @@ def trace(
         for _ in range(4):
             with HANDLES:
                 try:
-                    found = _attempt(tracer, function, tree, leaves, is_array)
+                    found = _attempt(tracer, function, tree, leaves, is_array, leave)
                 except _Apart:
                     equates = False
             if isinstance(found, Traced):
@@ -454,7 +456,12 @@ def forget(beginning: Sequence[Guard]) -> None:
 
 
 def _attempt(
-    tracer: Tracer, function: Callable[..., Any], tree: Tree, leaves: Sequence[Any], is_array: Sequence[bool]
+    tracer: Tracer,
+    function: Callable[..., Any],
+    tree: Tree,
+    leaves: Sequence[Any],
+    is_array: Sequence[bool],
+    leave: Callable[[Tracer], None] | None,
 ) -> Traced | Core:
     """A trace, or a tensor the function made and kept, in which case the trace means nothing."""
     handles: list[Any] = []
@@ -467,6 +474,8 @@ def _attempt(
                 held.note_structure()
             args, kwargs = unflatten(tree, handles)
             returned = function(*args, **kwargs)
+            if leave is not None:
+                leave(tracer)
             _check_containers(flatten((args, kwargs)), handles, tree)
             values, out_tree = flatten(returned)
             nodes = [tracer.lift(value) if isinstance(value, Tensor) else None for value in values]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from ..errors import ConfigError, message
 from ..random import Generator, multinomial, randint, randperm
@@ -15,6 +15,7 @@ from ..support.settings import flags, integer, is_whole, shown
 from ..tensor.creation import as_tensor
 
 T = TypeVar("T", covariant=True)
+_AT_ONCE: Final = 1024  # so many draws with replacement: there may be more to come than memory holds
 
 
 class Sampler(Generic[T]):
@@ -77,7 +78,8 @@ class RandomSampler(Sampler[int]):
         if n == 0:
             return
         if self.replacement:
-            yield from randint(n, size=(count,), generator=self.generator).tolist()
+            for start in range(0, count, _AT_ONCE):
+                yield from randint(n, size=(min(_AT_ONCE, count - start),), generator=self.generator).tolist()
             return
         while count > 0:
             yield from randperm(n, generator=self.generator).tolist()[:count]

@@ -8,7 +8,6 @@ import math
 from typing import Any, ClassVar
 
 from ..errors import ShapeError, message
-from ..ops.rules import FLOAT64
 from ..tensor import Tensor, no_grad
 from ..tensor.composed.drawing import standard_gamma
 from ..tensor.generator import exponential, normal, uniform
@@ -80,7 +79,7 @@ class Normal(LocationScale):
 
     def icdf(self, value: Tensor) -> Tensor:
         """By its inverse."""
-        return self.loc + self.scale * _erfinv(value * 2 - 1) * math.sqrt(2)
+        return self.loc + self.scale * (value * 2 - 1).erfinv() * math.sqrt(2)
 
     def entropy(self) -> Tensor:
         """1 / 2 + log(scale root(2 pi))."""
@@ -361,7 +360,7 @@ class HalfNormal(Distribution):
 
     def icdf(self, value: Tensor) -> Tensor:
         """By its inverse."""
-        return self.scale * _erfinv(value) * math.sqrt(2)
+        return self.scale * value.erfinv() * math.sqrt(2)
 
     def entropy(self) -> Tensor:
         """That of the normal distribution less log(2)."""
@@ -582,31 +581,3 @@ class StudentT(Distribution):
 def _check_axis(owner: str, name: str, value: Tensor) -> None:
     if value.ndim < 1:
         raise ShapeError(message(owner, f"{name} of no axis", "one axis or more"))
-
-
-_CENTRE = (
-    2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503, -0.00417768164,
-    0.246640727, 1.50140941,
-)  # fmt: skip
-_TAIL = (
-    -0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613, 0.00943887047,
-    1.00167406, 2.83297682,
-)  # fmt: skip
-
-
-def _erfinv(x: Tensor) -> Tensor:
-    """The inverse of erf: Giles, "Approximating the erfinv function", 2010, and two steps of Newton's in float64."""
-    wide = x.to(FLOAT64)
-    inside = wide.clamp(-1 + 1e-16, 1 - 1e-16)
-    w = -((1 - inside) * (1 + inside)).log()
-    near, far = w - 2.5, w.clamp(min=5.0).sqrt() - 3
-    centre, tail = near * 0 + _CENTRE[0], far * 0 + _TAIL[0]
-    for one, other in zip(_CENTRE[1:], _TAIL[1:], strict=True):
-        centre, tail = centre * near + one, tail * far + other
-    size = (centre.where(w < 5, tail) * inside).abs()
-    for _ in range(2):
-        size = size + (size.erfc() - (1 - inside.abs())) * (size * size).exp() * (0.5 * math.sqrt(math.pi))
-    found = size * inside.sign()
-    edge = wide.abs().eq(1)
-    found = found.masked_fill(edge & (wide > 0), math.inf).masked_fill(edge & (wide < 0), -math.inf)
-    return found.masked_fill(wide.abs() > 1, math.nan).masked_fill(wide.isnan(), math.nan).to(x.dtype)

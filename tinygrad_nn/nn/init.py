@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import ConfigError, ShapeError, message
 from ..random import Generator, rand, randn
-from ..support.settings import number, typed
+from ..support.settings import integer, number, typed
 from ..tensor import Tensor, no_grad
 from ..tensor.creation import as_tensor, eye, full_like
 from ..tensor.door import fills
@@ -191,6 +191,33 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
     q, r = np.linalg.qr(random)
     q = q * np.sign(np.diag(r))  # makes the distribution uniform
     return _set(tensor, as_tensor((gain * (q if rows >= columns else q.T)).reshape(tensor.shape)))
+
+
+@fills
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """Kernels (out, in / groups, K, ...) that pass on as many channels of each group as there are."""
+    if tensor.ndim not in (3, 4, 5) or tensor.shape[0] % integer("dirac_", "groups", groups, least=1):
+        got = f"shape {tensor.shape} in {groups} groups"
+        raise ShapeError(message("dirac_", got, "(out, in / groups, K, ...) of 3 to 5 axes, groups that divide out"))
+    values = np.zeros(tensor.shape)
+    each = tensor.shape[0] // groups
+    middle = tuple(n // 2 for n in tensor.shape[2:])
+    for group in range(groups):
+        for channel in range(min(each, tensor.shape[1])):
+            values[(group * each + channel, channel, *middle)] = 1
+    return _set(tensor, as_tensor(values))
+
+
+@fills
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
+    """Normal, with zeros in a share `sparsity` of each column's rows: Martens, ICML 2010."""
+    if tensor.ndim != 2:
+        raise ShapeError(message("sparse_", f"shape {tensor.shape}", "a matrix"))
+    count = math.ceil(number("sparse_", "sparsity", sparsity, least=0, most=1) * tensor.shape[0])
+    number("sparse_", "std", std, least=0)
+    ranks = rand(tensor.shape, dtype="float64", generator=generator).argsort(0).argsort(0)
+    values = randn(tensor.shape, dtype=tensor.dtype, generator=generator) * std
+    return _set(tensor, values.masked_fill(ranks < count, 0))
 
 
 @typed

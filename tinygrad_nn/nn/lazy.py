@@ -25,10 +25,10 @@ class _Lazy(Module):
     becomes: ClassVar[Any]
     feature: ClassVar[int]
 
-    def _begin(self, least: int, *settings: Any) -> None:
+    def _begin(self, least: int, *settings: Any, **more: Any) -> None:
         """Be such a layer without features; one for `least` of them could be made."""
-        self._rest = settings
-        for name, value in vars(self.becomes(least, *settings)).items():
+        self._rest = settings, more
+        for name, value in vars(self.becomes(least, *settings, **more)).items():
             if isinstance(value, Parameter):
                 value = UninitializedParameter(value.requires_grad, dtype=value.dtype)
             elif isinstance(value, Buffer) and value.ndim:
@@ -49,7 +49,8 @@ class _Lazy(Module):
         if not -x.ndim <= self.feature < x.ndim:
             raise ShapeError(message(name, f"shape {x.shape}", f"what {self.becomes.__name__} takes"))
         training = self.training
-        made = self.becomes(x.shape[self.feature], *self._rest)
+        settings, more = self._rest
+        made = self.becomes(x.shape[self.feature], *settings, **more)
         for key, value in vars(made).items():
             own = vars(self).get(key)
             if not isinstance(own, (UninitializedParameter, UninitializedBuffer)):
@@ -131,8 +132,10 @@ class _LazyNorm(_Lazy):
         track_running_stats: bool = True,
         device: Device = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        self._begin(1, eps, momentum, affine, track_running_stats, device, dtype)
+        self._begin(1, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
 
 class LazyConv1d(_LazyConv, Conv1d):

@@ -5,15 +5,17 @@ Settings that are tensors (class weights) become buffers, so they move with the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from .. import functional as F
 from ..errors import ConfigError, message
 from ..functional.loss import by_flags
-from ..support.settings import choice, flags, integer, number, shown
+from ..support.settings import Device, choice, flags, integer, number, shown
 from ..tensor import Tensor
 from ..tensor.creation import as_tensor
+from .linear import Linear
 from .module import Module
 from .parameter import Buffer
 
@@ -414,6 +416,45 @@ class CTCLoss(Loss):
     def forward(self, log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any) -> Tensor:
         """By `reduction`."""
         return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, **self.settings())
+
+
+class LinearCrossEntropyLoss(Loss):
+    """`functional.linear_cross_entropy` as a layer with the weights, `linear`, of (num_classes, *out_features) scores.
+    `options`, how PyTorch cuts the product into pieces, change nothing here.
+    """
+
+    @flags
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        out_features: Sequence[int] = (),
+        bias: bool = False,
+        device: Device = None,
+        dtype: Any = None,
+        reduction: str = "mean",
+        weight: Tensor | None = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+        options: Any = None,
+    ) -> None:
+        super().__init__(weight=weight, reduction=reduction, label_smoothing=label_smoothing)
+        name = type(self).__name__
+        self.ignore_index = None if ignore_index is None else integer(name, "ignore_index", ignore_index)
+        self.num_classes = integer(name, "num_classes", num_classes, least=1)
+        self.out_features = tuple(integer(name, "out_features", n, least=0) for n in out_features)
+        count = math.prod(self.out_features, start=num_classes)
+        self.linear = Linear(in_features, count, bias=bias, dtype=dtype)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        outer, bias = (self.num_classes, *self.out_features), self.linear.bias
+        weight = self.linear.weight.reshape((*outer, self.linear.in_features))
+        rest = {**self.settings(), "ignore_index": self.ignore_index}
+        return F.linear_cross_entropy(
+            input, weight, target, linear_bias=None if bias is None else bias.reshape(outer), **rest
+        )
 
 
 class CosineSimilarity(Loss):

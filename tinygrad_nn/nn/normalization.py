@@ -18,6 +18,14 @@ from .module import Module
 from .parameter import Buffer, Parameter
 
 
+def _reset(*pairs: tuple[Tensor | None, float]) -> None:
+    """Tensors, as far as they are there, hold one value each."""
+    with no_grad():
+        for one, value in pairs:
+            if one is not None:
+                one.fill_(value)
+
+
 def _sizes(owner: str, normalized_shape: Any) -> tuple[int, ...]:
     vector = isinstance(normalized_shape, (np.ndarray, Tensor)) and normalized_shape.ndim == 1
     if isinstance(normalized_shape, range):
@@ -48,6 +56,10 @@ class LayerNorm(Module):
         self.weight = Parameter(ones(self.normalized_shape, dtype=dtype)) if elementwise_affine else None
         self.bias = Parameter(zeros(self.normalized_shape, dtype=dtype)) if elementwise_affine and bias else None
 
+    def reset_parameters(self) -> None:
+        """First values again."""
+        _reset((self.weight, 1), (self.bias, 0))
+
     def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -76,6 +88,10 @@ class RMSNorm(Module):
         self.eps = None if eps is None else number("RMSNorm", "eps", eps, least=0)
         self.elementwise_affine = elementwise_affine
         self.weight = Parameter(ones(self.normalized_shape, dtype=dtype)) if elementwise_affine else None
+
+    def reset_parameters(self) -> None:
+        """First values again."""
+        _reset((self.weight, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
@@ -121,18 +137,12 @@ class _Running(Module):
 
     def reset_running_stats(self) -> None:
         """Forget what was seen."""
-        with no_grad():
-            for buffer, value in ((self.running_mean, 0), (self.running_var, 1), (self.num_batches_tracked, 0)):
-                if buffer is not None:
-                    buffer.fill_(value)
+        _reset((self.running_mean, 0), (self.running_var, 1), (self.num_batches_tracked, 0))
 
     def reset_parameters(self) -> None:
         """First values again."""
         self.reset_running_stats()
-        with no_grad():
-            for parameter, value in ((self.weight, 1), (self.bias, 0)):
-                if parameter is not None:
-                    parameter.fill_(value)
+        _reset((self.weight, 1), (self.bias, 0))
 
     def _checked(self, input: Tensor) -> Tensor:
         x = taken(type(self).__name__, input, self.weight, self.running_mean)
@@ -288,6 +298,10 @@ class GroupNorm(Module):
         self.eps, self.affine = number("GroupNorm", "eps", eps, least=0), affine
         self.weight = Parameter(ones(num_channels, dtype=dtype)) if affine else None
         self.bias = Parameter(zeros(num_channels, dtype=dtype)) if affine and bias else None
+
+    def reset_parameters(self) -> None:
+        """First values again."""
+        _reset((self.weight, 1), (self.bias, 0))
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, ...), the same shape."""

@@ -103,7 +103,7 @@ class LRScheduler:
         integer(type(self).__name__, "last_epoch", self.last_epoch, least=-1)
         for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             number(type(self).__name__, "base_lr", base)
-            if type(self)._write is LRScheduler._write:
+            if type(self).rate is not LRScheduler.rate:
                 number(type(self).__name__, "lr", self.rate(max(self.last_epoch, 1), group, base))
 
 
@@ -175,7 +175,10 @@ class StepLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
-        self.step_size = integer("StepLR", "step_size", step_size, least=1)
+        steps: Any = step_size
+        if isinstance(steps, float) and steps.is_integer():  # 1.0, as some have it
+            steps = int(steps)
+        self.step_size = integer("StepLR", "step_size", steps, least=1)
         self.gamma = number("StepLR", "gamma", gamma, least=0)
         super().__init__(optimizer, last_epoch)
 
@@ -520,6 +523,32 @@ _ANNEAL: dict[str, Callable[[float, float, float], float]] = {
     "cos": lambda start, end, part: end + (start - end) / 2.0 * (math.cos(math.pi * part) + 1),
     "linear": lambda start, end, part: (end - start) * part + start,
 }
+
+
+class SWALR(LRScheduler):
+    """To a rate of its own for each group in `anneal_epochs` steps, where it stays: for averages of weights."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        swa_lr: float | list[float],
+        anneal_epochs: int = 10,
+        anneal_strategy: Literal["cos", "linear"] = "cos",
+        last_epoch: int = -1,
+    ) -> None:
+        self.swa_lrs = _each("SWALR", "swa_lr", swa_lr, checked_optimizer(self, optimizer))
+        self.anneal_epochs = integer("SWALR", "anneal_epochs", anneal_epochs, least=0)
+        self.anneal_strategy = choice("SWALR", "anneal_strategy", anneal_strategy, _ANNEAL)
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, t: int, group: ParamGroup, base: float) -> float:
+        """Relative to the current rate."""
+        step = t if self.anneal_epochs else max(1, t)
+        parts = [max(0.0, min(1.0, one / max(1, self.anneal_epochs))) for one in (step - 1, step)]
+        before, now = (_ANNEAL[self.anneal_strategy](0.0, 1.0, part) for part in parts)
+        goal = _own(self.swa_lrs, group, self.optimizer)
+        start = goal if before == 1 else (group["lr"] - before * goal) / (1 - before)
+        return float(goal * now + start * (1 - now))
 
 
 def _schedules(given: Iterable[Any]) -> list[LRScheduler]:

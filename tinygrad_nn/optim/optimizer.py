@@ -139,7 +139,7 @@ def check_setting(owner: str, key: str, value: Any, before: Any = None) -> None:
             raise ConfigError(message(owner, f"betas {shown(value)}", "two numbers"))
         for beta in value:
             number(owner, "beta", beta, least=0, below=1)
-    elif key == "eps" and isinstance(value, (tuple, list)):
+    elif key == "eps" and owner in ("Adafactor", "ParamGroup") and not is_number(value):
         for eps in _pair(owner, key, value):
             number(owner, key, 0.0 if eps is None else eps, least=0)
     elif key == "etas":
@@ -440,6 +440,15 @@ class Optimizer:
         for values in counters.values():
             equate(values)
 
+    def _as_state(self, value: Any, usual: Tensor | None) -> Any:
+        """A loaded value in the dtype of such state; a number of an optimizer whose `step` is one's own as it is."""
+        if type(self).update is Optimizer.update and is_number(value):
+            return value
+        array = array_of(type(self).__name__, value)
+        if array.dtype.kind == "b":
+            raise DTypeError(message(type(self).__name__, "state of dtype bool", "numbers"))
+        return Tensor.handle(constant(np.array(array, array.dtype if usual is None else usual.dtype)))
+
     def _completed(self, p: Tensor, group: ParamGroup, state: State) -> bool:
         """Whether state was missing, which then begins now; a counter of steps is past the first one."""
         missing = {field: value for field, value in self.initial_state(p, group).items() if field not in state}
@@ -578,7 +587,7 @@ class Optimizer:
             p, group = params[key]
             given = {field: value for field, value in mapping(name, values).items() if value is not None}
             usual = self.initial_state(p, group)
-            fresh[p] = {field: _as_state(name, value, usual.get(field)) for field, value in given.items()}
+            fresh[p] = {field: self._as_state(value, usual.get(field)) for field, value in given.items()}
             missing = sorted(set(usual) - set(fresh[p]))
             if missing:
                 raise ConfigError(message(name, f"state of parameter {key} without {missing[0]!r}", "its whole state"))
@@ -630,16 +639,6 @@ def _copied(value: Any) -> Any:
 
 def _numbered(group: Mapping[str, Any]) -> bool:
     return isinstance(group["params"], (list, tuple)) and all(type(key) is int for key in group["params"])
-
-
-def _as_state(owner: str, value: Any, usual: Tensor | None) -> Any:
-    """A loaded value in the dtype of such state; a number of an optimizer of one's own as it is."""
-    if usual is None and is_number(value):
-        return value
-    array = array_of(owner, value)
-    if array.dtype.kind == "b":
-        raise DTypeError(message(owner, "state of dtype bool", "numbers"))
-    return Tensor.handle(constant(np.array(array, array.dtype if usual is None else usual.dtype)))
 
 
 def _kept(before: State, values: State) -> State:

@@ -236,6 +236,7 @@ _SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {  # what an argument is calle
     "dim": ("dims",),
     "dims": ("dim",),
     "keepdims": ("keepdim",),
+    **{f"{a}{k}": (f"{b}{k}",) for a, b in (("axis", "dim"), ("dim", "axis")) for k in (0, 1)},
 }
 
 

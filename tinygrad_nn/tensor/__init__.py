@@ -50,6 +50,9 @@ _FUNCTIONS: Final = {  # functions of the top level alone
 _ALONE: Final = {  # methods alone
     "drawing": "bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_",
     "gamma": "polygamma",
+    "older": """
+        fill_diagonal_ is_nonzero is_same_size ndimension nelement new resize_ resize_as_ share_memory_ storage stride
+    """,
     "rearranging": "adjoint reshape_as sum_to_size",
 }
 _IN_PLACE: Final = """
@@ -61,6 +64,7 @@ _IN_PLACE: Final = """
     renorm round rsqrt scatter scatter_add scatter_reduce sgn sigmoid sign sin sinc sinh square tan tanh tril triu
     true_divide trunc xlogy
 """  # methods that there are with `_` behind their name too
+_RESHAPING: Final = "squeeze swapaxes swapdims t transpose unsqueeze"  # those that give the handle another shape
 ALIASES: Final = {  # PyTorch's second names of methods, which are functions of the top level too
     "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan", "arctan2": "atan2",
     "arctanh": "atanh", "divide": "div", "fix": "trunc", "ger": "outer", "greater": "gt", "greater_equal": "ge",
@@ -70,7 +74,7 @@ ALIASES: Final = {  # PyTorch's second names of methods, which are functions of 
 _BOTH: Final = {name: file for file, names in _METHODS.items() for name in names.split()}
 METHODS: Final = _BOTH | {name: file for file, names in _ALONE.items() for name in names.split()}
 FUNCTIONS: Final = _BOTH | {name: file for file, names in _FUNCTIONS.items() for name in names.split()}
-IN_PLACE: Final = tuple(f"{name}_" for name in _IN_PLACE.split())
+IN_PLACE: Final = tuple(f"{name}_" for name in f"{_IN_PLACE} {_RESHAPING}".split())
 
 
 def loaded(name: str) -> Any:
@@ -81,9 +85,12 @@ def loaded(name: str) -> Any:
 def _in_place(name: str) -> Any:
     """The method that writes what another one gives."""
     method = getattr(Tensor, name[:-1])
+    moves = name[:-1] in _RESHAPING.split()
 
     @functools.wraps(method)
     def call(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if moves:
+            return self._move(name, lambda x: method(x, *args, **kwargs))
         return self._write(name, method(self, *args, **kwargs))
 
     call.__name__, call.__qualname__ = name, f"Tensor.{name}"

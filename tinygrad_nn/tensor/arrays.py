@@ -6,6 +6,7 @@ have one.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -127,8 +128,13 @@ def _fits(array: Any, dtype: DType) -> bool:
 
 
 def _plain(name: str, data: Any, depth: int = 1) -> Any:
-    """Lists whose entries are tensors, with the tensors as arrays; raises ShapeError for a list that holds itself."""
+    """Lists whose entries are tensors, with the tensors as arrays; raises ShapeError for a list that holds itself.
+
+    As in PyTorch, tensors of one element each are numbers, whatever their shape.
+    """
     _check_depth(name, depth)
+    if data and all(isinstance(part, Core) and math.prod(part.shape) == 1 for part in data):
+        return [part.detach()._value().reshape(())[()] for part in data]
     return [
         part.detach()._value()
         if isinstance(part, Core)

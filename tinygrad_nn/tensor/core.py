@@ -280,7 +280,7 @@ class Core:
         old = self.node
         slot = old.slot
         if slot is not None and slot.owner >= 0 and not new.needs_grad:
-            leaf = Node(CONSTANT, (), NO_ATTRS, old.shape, old.dtype, new.value, old.needs_grad)
+            leaf = Node(CONSTANT, (), NO_ATTRS, new.shape, old.dtype, new.value, old.needs_grad)
             leaf.slot = slot
             slot.owner = leaf.serial
             self.node = leaf

@@ -168,7 +168,7 @@ def _even(name: str, start: float, end: float, steps: int, dtype: DType) -> Any:
         return np.linspace(first, last, count)
     first, last, place = int(first), int(last), np.arange(count)
     step = (last - first) / max(count - 1, 1)
-    return np.where(place < count // 2, first + step * place, last - step * (count - 1 - place))
+    return np.where((place < count // 2) | (count == 1), first + step * place, last - step * (count - 1 - place))
 
 
 @typed

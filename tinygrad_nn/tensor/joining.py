@@ -82,7 +82,7 @@ def meshgrid(*tensors: Any, indexing: Literal["ij", "xy"] = "ij") -> tuple[Tenso
     ]
     shape = tuple(x.shape[0] for x in listed)
     last = len(listed) - 1
-    grids = [x.reshape((1,) * k + (-1,) + (1,) * (last - k)).expand_to(shape) for k, x in enumerate(listed)]
+    grids = [x.reshape((1,) * k + (-1,) + (1,) * (last - k)).broadcast_to(shape) for k, x in enumerate(listed)]
     if indexing == "xy" and len(listed) > 1:
         grids = [grid.transpose(0, 1) for grid in grids]
     return tuple(grids)

@@ -14,10 +14,10 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import DTypeError, IndexOutOfRange, ShapeError, TraceError, message
-from ..graph.graph import Shape
+from ..graph.graph import DType, Shape
 from ..ops.movement import BROADCAST, CAT, PAD, PERMUTE, RESHAPE, SLICE, StridedSlice
 from ..support.memory import check_shape_fits
-from ..support.settings import Device, check_device, shown, typed
+from ..support.settings import Device, check_device, is_whole, shown, typed
 from .arrays import MOST_AXES, array_of
 from .core import Core, check_dtype, constant, stretch
 from .elementwise import Elementwise
@@ -106,6 +106,31 @@ def filled(name: str, shape: Shape, value: Any, dtype: Any) -> np.ndarray[Any, A
         raise ShapeError(message(name, f"size {shape}, which needs {needed:.3g} bytes", "what memory holds")) from None
     except OverflowError:
         raise DTypeError(message(name, f"value {value}", f"a number that {np.dtype(dtype).name} can hold")) from None
+
+
+class Size(tuple[int, ...]):
+    """A shape, as `x.size()` gives it; `x.shape` is a plain tuple, which is equal to it."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """Number of elements of such a tensor."""
+        return math.prod(self)
+
+    def __repr__(self) -> str:
+        return f"torch.Size({list(self)})"
+
+
+def constructed(name: str, data: tuple[Any, ...], dtype: DType) -> Any:
+    """The array of a class of tensors that is called: `Tensor([1, 2])` has these numbers, `Tensor(1, 2)` this shape."""
+    if len(data) == 1 and isinstance(data[0], Size):
+        data = data[0]
+    if len(data) != 1 or is_whole(data[0]):
+        return filled(name, as_shape(name, data or (0,)), 0, dtype)
+    if isinstance(data[0], float):
+        hint = "use tensor(number)"
+        raise DTypeError(message(name, f"the number {data[0]}", "sizes, or a list or an array of numbers", hint))
+    return array_of(name, data[0], dtype, copy=True)
 
 
 class Shaped(Elementwise):

@@ -14,19 +14,31 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
 import numpy as np
 
-from ..errors import DTypeError, GraphError, ShapeError, message
-from ..graph.graph import NO_ATTRS, Attrs, DType, GradSlot, Node, Op, Shape
+from ..errors import DTypeError, GraphError, ShapeError, TraceError, message
+from ..graph.graph import NO_ATTRS, Attrs, GradSlot, Node, Op, Shape
 from ..graph.reverse import RELEASED, reverse
 from ..ops.movement import BROADCAST, RESHAPE
-from ..ops.source import CONSTANT
-from ..support.settings import Device, check_device, is_whole, shown, typed
-from .arrays import array_of
+from ..ops.source import CONSTANT, INPUT
+from ..support.settings import Device, check_device, shown, typed
 from .contract import Contracted
 from .core import Core, bind, check_assigned, constant, mode, same, scalar, writing
-from .shape import as_shape, filled, normal_axis
+from .shape import Size, constructed, normal_axis
 from .structure import Handle, replaced
 from .untaped import Untaped
-from .view import ALIAS, DETACHED, Strides, is_row_major, regrouped, row_major, scattered, strides_after, written
+from .view import (
+    ALIAS,
+    DETACHED,
+    MOVED,
+    Strides,
+    check_place,
+    has_moved,
+    is_row_major,
+    regrouped,
+    row_major,
+    scattered,
+    strides_after,
+    written,
+)
 
 if TYPE_CHECKING:
     from .composed import Composed
@@ -336,8 +348,8 @@ class Tensor(Composed):
     @property
     def data(self) -> Tensor:
         """The same elements without their history, as PyTorch's: what is written to them is written here, and no
-        gradient knows. Assigning copies values of the same shape, for all views. `detach()` and `no_grad` say the same
-        more clearly.
+        gradient knows. Assigning copies values of the same shape, for all views; a leaf may get another shape or dtype.
+        `detach()` and `no_grad` say the same more clearly.
 
         >>> import tinygrad_nn as tg
         >>> w = tg.ones(3, requires_grad=True)
@@ -352,15 +364,44 @@ class Tensor(Composed):
     @data.setter
     def data(self, values: Tensor) -> None:
         given = self._operand(values, "data")
-        if given.shape != self.shape:
-            got = f"values of shape {given.shape} for a tensor of shape {self.shape}"
-            raise ShapeError(message("data", got, "equal shapes", "make another tensor"))
-        self.data.copy_(given)
+        if (
+            (given.shape, given.dtype) == (self.shape, self.dtype)
+            or self._base is not None
+            or mode.recorder is not None
+        ):
+            if given.shape != self.shape:
+                got = f"values of shape {given.shape} for a tensor of shape {self.shape}"
+                raise ShapeError(message("data", got, "equal shapes", "make another tensor"))
+            self.data.copy_(given)
+            return
+        needed = self.requires_grad  # a leaf of another shape or dtype, whose gradient is forgotten
+        if not self.is_leaf or (needed and given.dtype.kind != "f"):
+            got = f"values of shape {given.shape} and dtype {given.dtype.name} for one of shape {self.shape}"
+            raise ShapeError(message("data", got, "values of the same shape and dtype, or a leaf and floats"))
+        self.node = constant(np.array(given._value("data")))
+        self._as_leaf(needed)
 
     @property
     def _base(self) -> Tensor | None:
         """The tensor whose elements a view shares; None for others."""
         return None
+
+    def _move(self, name: str, movement: Callable[[Tensor], Tensor]) -> Self:
+        """Be a movement of the same elements from now on, which may have another shape. Views made before end.
+
+        Raises GraphError for a leaf that requires grad, TraceError in a compiled function for what it did not make.
+        """
+        recorder = mode.recorder
+        old = self.node if recorder is None else recorder.lift(self)
+        _check_movable(name, self, old.op is INPUT or id(self) in getattr(recorder, "captures", ()))
+        with set_grad_enabled(not self.is_leaf):
+            node = movement(Tensor.handle(old)).node
+        if recorder is None:
+            self._point_at(node)
+        else:
+            recorder.assign(self, node)
+        has_moved(self, node.serial)
+        return self
 
     def contiguous(self) -> Tensor:
         """This tensor where its elements lie in row-major order, else a copy in which they do."""
@@ -373,7 +414,7 @@ class Tensor(Composed):
     def size(self, dim: int | None = None) -> Any:
         """The shape, or one length."""
         if dim is None:
-            return self.shape
+            return Size(self.shape)
         axis = normal_axis("size", dim, self.ndim)
         return self._length(axis, "size")
 
@@ -384,6 +425,20 @@ class Tensor(Composed):
     def element_size(self) -> int:
         """Bytes per element."""
         return self.dtype.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per element."""
+        return self.dtype.itemsize
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether this is no leaf, and its gradient is kept in `.grad` all the same."""
+        return not self.is_leaf and self.node.slot is not None and self.node.slot.keep
+
+    def to_dense(self) -> Self:
+        """This tensor, as all are dense."""
+        return self
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is a float one."""
@@ -429,14 +484,13 @@ class Tensor(Composed):
             raise GraphError(message(name, "a tensor that requires grad", hint="use x.detach()"))
 
 
-def constructed(name: str, data: tuple[Any, ...], dtype: DType) -> Any:
-    """The array of a class of tensors that is called: `Tensor([1, 2])` has these numbers, `Tensor(1, 2)` this shape."""
-    if len(data) != 1 or is_whole(data[0]):
-        return filled(name, as_shape(name, data or (0,)), 0, dtype)
-    if isinstance(data[0], float):
-        hint = "use tensor(number)"
-        raise DTypeError(message(name, f"the number {data[0]}", "sizes, or a list or an array of numbers", hint))
-    return array_of(name, data[0], dtype, copy=True)
+def _check_movable(name: str, tensor: Tensor, outside: bool) -> None:
+    if tensor.requires_grad and tensor.is_leaf and mode.grad:
+        hint = "write under tg.no_grad(), or make a new tensor"
+        raise GraphError(message(name, "a leaf that requires grad, to get another shape", hint=hint))
+    if outside and mode.recorder is not None:
+        got = "a tensor that the compiled function did not make"
+        raise TraceError(message(name, got, "a tensor of its own", f"use {name[:-1]}, which makes a new one"))
 
 
 def _fixed(array: np.ndarray[Any, Any]) -> bool:
@@ -529,6 +583,9 @@ class View(Tensor):
             chain.append(parent)
             parent = parent._step[0]
         chain.reverse()
+        if MOVED:
+            for view in chain:
+                check_place(view._step[0], view.born)
         return chain
 
     def _renew(self) -> None:
@@ -613,6 +670,20 @@ class View(Tensor):
                 self._root.assign(value)
         finally:
             mode.grad = before
+        return self
+
+    def _move(self, name: str, movement: Callable[[Tensor], Tensor]) -> Self:
+        """As for any tensor. The root keeps its shape."""
+        _check_movable(name, self, self.born <= getattr(mode.recorder, "start", -1))
+        twin = _new(View)
+        _hold(twin, self.node)
+        twin._root, twin._seen, twin._step = self._root, self._seen, self._step
+        moved = movement(twin)
+        if type(moved) is not View:
+            raise GraphError(message(name, "a view whose elements do not lie in row-major order", hint="clone() it"))
+        _hold(self, moved.node)
+        self._root, self._seen, self._step = moved._root, moved._seen, moved._step
+        has_moved(self, moved.born)
         return self
 
     # ---- layout ---------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ handles; the handle itself is `tensor.View`. Strides count elements of the base,
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeVar
@@ -28,6 +29,21 @@ FEW: Final = 8  # a part smaller than one in so many is written element by eleme
 # Two ways to share all elements, which no graph ever sees: without the history, and with it.
 DETACHED: Final = Op("detach", "movement", lambda x: x, lambda x: x, numpy=lambda x: x)
 ALIAS: Final = Op("alias", "movement", lambda x: x, lambda x: x, numpy=lambda x: x)
+
+MOVED: Final[dict[int, tuple[weakref.ref[Core], int]]] = {}  # tensors that got another shape in place, and since when
+
+
+def has_moved(tensor: Core, serial: int) -> None:
+    """From this serial on, the tensor has another shape."""
+    key = id(tensor)
+    MOVED[key] = weakref.ref(tensor, lambda _: MOVED.pop(key, None)), serial
+
+
+def check_place(parent: Core, born: int) -> None:
+    """Raises GraphError if a tensor has got another shape since a view of it was made."""
+    if id(parent) in MOVED and MOVED[id(parent)][1] > born:
+        got = f"a view of a tensor that has got the shape {parent.node.shape} in place since"
+        raise GraphError(message("view", got, hint="make the view after resize_, unsqueeze_ and their like"))
 
 
 @lru_cache(maxsize=4096)

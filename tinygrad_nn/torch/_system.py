@@ -12,6 +12,7 @@ from ..support.settings import CPU, Device, check_device
 from ..tensor import Tensor
 from ..tensor.core import mode
 from ..tensor.creation import set_default_dtype
+from ..tensor.shape import Size as Size
 
 __all__ = [  # noqa: RUF022
     "Size", "are_deterministic_algorithms_enabled", "channels_last", "contiguous_format", "e", "finfo",
@@ -29,17 +30,6 @@ pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
 strided, sparse_coo = "torch.strided", "torch.sparse_coo"
 contiguous_format, preserve_format, channels_last = (f"torch.{n}_format" for n in ("contiguous", "preserve", "last"))
 iinfo = np.iinfo
-
-
-class Size(tuple[int, ...]):
-    """A shape. Those of tensors are plain tuples, which are equal to it."""
-
-    def numel(self) -> int:
-        """Number of elements of such a tensor."""
-        return math.prod(self)
-
-    def __repr__(self) -> str:
-        return f"torch.Size({list(self)})"
 
 
 def finfo(type: Any = None) -> Any:

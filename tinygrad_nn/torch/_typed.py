@@ -7,7 +7,8 @@ from typing import Any
 from ..ops.rules import BOOL, FLOAT32, FLOAT64, INT32, INT64
 from ..support.settings import check_device
 from ..tensor.core import constant
-from ..tensor.tensor import Tensor, constructed
+from ..tensor.shape import constructed
+from ..tensor.tensor import Tensor
 
 __all__ = [  # noqa: RUF022
     "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor",

@@ -12,14 +12,9 @@ def script(obj: Any, *settings: Any, **more: Any) -> Any:
     return compile(obj)
 
 
-def trace(func: Any, example_inputs: Any = None, *settings: Any, **more: Any) -> Any:
-    """The function or module, compiled at its first call."""
-    return compile(func)
-
-
 def ignore(obj: Any = None, **settings: Any) -> Any:
     """The function itself, also as a decorator with settings."""
     return obj if callable(obj) else lambda function: function
 
 
-export = unused = ignore
+trace, export, unused = script, ignore, ignore

@@ -38,8 +38,9 @@ class _Attempt(Jitted):
 
     differentiable = True
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], watch: Watch) -> None:
         super().__init__(function)
+        self.watch = watch
         self.refused: dict[Signature, int] = {}
 
     def _slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any], again: bool = False) -> Any:
@@ -65,6 +66,7 @@ class _Attempt(Jitted):
 
     def _compile(self, signature: Signature, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:
         before, printed, out = Snapshot(self.function), StringIO(), sys.stdout
+        self.leave = before.leave
         try:
             if before.consumed:
                 hint = "take the next item outside, and pass it"
@@ -81,6 +83,7 @@ class _Attempt(Jitted):
         except BaseException:
             sys.stdout = out
             raise
+        self.watch.loosen(before.left)
         changes = before.changes()
         if changes or printed.tell():
             before.restore()
@@ -171,7 +174,8 @@ class Compiled:
             self._tell(message("jit", got, "variables that stay", hint))
             self.eager = True
             return False
-        watch, attempt = Watch(Snapshot(self.function)), _Attempt(self.function)
+        watch = Watch(Snapshot(self.function))
+        attempt = _Attempt(self.function, watch)
         self.worlds.append((watch, attempt))
         self.holds, self.run = watch.holds, attempt
         return True

@@ -116,6 +116,7 @@ class Entry:
         ]
         self.outputs = self.compiled.outputs[: sum(kind == "output" for kind, _ in traced.results)]
         self.single = self.outputs[0] if traced.results == (("output", 0),) and traced.tree.type is None else None
+        self.read = traced.plain[0][1] if traced.plain else None  # how a single result is given, if not as a tensor
         self.moded = bool(traced.modules or traced.found_gradients or traced.modes)
         known = {id(one.handle): one for one in self.state}
         self.found = [(self.state[k], None if one is None else known[id(one)]) for k, one in traced.found_gradients]
@@ -215,8 +216,8 @@ class Entry:
             with HANDLES:
                 self.give_gradients()
         if self.single is not None:
-            if self.traced.plain:
-                return as_read(value, self.traced.plain[0][1])
+            if self.read is not None:
+                return as_read(value, self.read)
             return Tensor.handle(Node(CONSTANT, (), NO_ATTRS, value.shape, value.dtype, value))
         values = [
             Tensor.handle(constant(results[what])) if kind == "output" else what for kind, what in self.traced.results
@@ -461,6 +462,7 @@ class Jitted:
     function under `tg.jit` again: it compiles at its first call.
     """
 
+    leave: Callable[[Any], None] | None = None  # see `trace`
     searches = False  # whether labels may be ignored ones, see `trace`
     differentiable = False  # whether results have a gradient with respect to tensors from outside
 
@@ -485,11 +487,13 @@ class Jitted:
             arguments, k = entry.arguments, 0
             for arg in args:
                 kind = type(arg)
-                if kind is _ARRAY:
-                    value = arg
-                elif kind is Tensor or kind is View:
+                if kind is Tensor or kind is View:
                     node = arg.node
-                    value = None if node.needs_grad else node.value
+                    if node.needs_grad:
+                        break
+                    value = node.value
+                elif kind is _ARRAY:
+                    value = arg
                 else:
                     break
                 _, shape, dtype = arguments[k]
@@ -501,8 +505,9 @@ class Jitted:
                 if mode.grad is entry.grad and mode.dtype is entry.dtype:
                     result = entry.call(arrays)
                     if result is not GUARD_FAILURE:
-                        for action, args_of_it in entry.actions:
-                            action(*args_of_it)
+                        if entry.actions:
+                            for action, args_of_it in entry.actions:
+                                action(*args_of_it)
                         return result
         return self._slowly(args, kwargs)
 
@@ -600,7 +605,8 @@ class Jitted:
     def _compile(self, signature: Signature, leaves: Sequence[Any], is_array: Sequence[bool]) -> Entry:
         started = time.perf_counter()
         with uncollected():
-            traced = trace(self.function, signature.tree, leaves, is_array, equates=True, searches=self.searches)
+            tree, how = signature.tree, {"searches": self.searches, "leave": self.leave}
+            traced = trace(self.function, tree, leaves, is_array, equates=True, **how)  # type: ignore[arg-type]
         seconds = time.perf_counter() - started
         try:
             entry = Entry(traced, signature, f"tg.jit: {self.name}", seconds)

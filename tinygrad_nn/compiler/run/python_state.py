@@ -20,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from ...tensor import Tensor
+from ...tensor.tensor import View
 
 _PACKAGE: Final = __name__.partition(".")[0]
 _PLAIN: Final = (bool, int, float, str, type(None))
@@ -98,11 +99,13 @@ class Snapshot:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.places: list[Place] = []
         self.consumed = ""  # the path of an iterator, of which nobody can say where it stands
+        self.left: list[tuple[dict[str, Any], str, Any]] = []
         self._seen: set[int] = set()
         self._names: set[str] = set()  # in all of the code
         self._objects: list[tuple[str, Any]] = []  # whose attributes of such names are used
         self._used: set[tuple[int, str]] = set()
-        self._stack: list[tuple[str, Any]] = [("", function)]
+        own = "" if isinstance(function, (FunctionType, MethodType, partial)) else type(function).__name__
+        self._stack: list[tuple[str, Any]] = [(own, function)]
         while (self._stack or self._use_names()) and len(self._seen) < ALL:
             path, value = self._stack.pop(0)
             if id(value) not in self._seen and not isinstance(value, _LEAVES):
@@ -187,8 +190,30 @@ class Snapshot:
                 self._use(path, value, name)
         return bool(self._stack)
 
+    def leave(self, tracer: Any) -> None:
+        """When a trace is over: tensors that it put into attributes are put there after every call, unless it read
+        those that were there. Such attributes are `left`.
+        """
+        read = {id(handle) for handle, *_ in tracer.captures.values()}
+        for place in self.places:
+            held = place.holder
+            if not isinstance(held, dict) or not place.path or not place.dotted:
+                continue
+            for key, value in place.now().items():
+                was = place.before.get(key, _MISSING)
+                root = was._base if type(was) is View else was
+                fresh = value is not was and type(value) in (Tensor, View) and value.is_traced
+                if fresh and read.isdisjoint((id(root), id(value))):
+                    tracer.defer(held.__setitem__, (key, value))
+                    self.left.append((held, key, was))
+
     def changes(self) -> list[tuple[str, Any, Any]]:
         """What has another value now: (path, before, now)."""
+        for held, key, was in self.left:
+            if was is _MISSING:
+                held.pop(key, None)
+            else:
+                held[key] = was
         found = [change for place in self.places for change in place.changes()]
         if random.getstate() != self._random:
             found.append(("random", None, None))
@@ -210,6 +235,7 @@ class Watch:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.places = [place for place in snapshot.places if not place.guarded and not _is_data(place)]
+        self.kinds: list[tuple[dict[str, Any], str, type]] = []
         self.cells = [place.holder for place in self.places if isinstance(place.holder, CellType)]
         self.contents = [place.before[""] for place in self.places if isinstance(place.holder, CellType)]
         self.dicts = [
@@ -219,6 +245,16 @@ class Watch:
         ]
         self.lists = [(place.holder, place.before) for place in self.places if isinstance(place.holder, (list, deque))]
 
+    def loosen(self, left: list[tuple[dict[str, Any], str, Any]]) -> None:
+        """Attributes that every call writes count by what kind of thing they are."""
+        for held, key, was in left:
+            self.kinds.append((held, key, type(was)))
+            self.dicts = [
+                (one, tuple(name for name in names if one is not held or name != key), values)
+                for one, names, values in self.dicts
+            ]
+        self.dicts = [(one, names, [one.get(name, _MISSING) for name in names]) for one, names, _ in self.dicts]
+
     def holds(self) -> bool:
         """Whether all is as it was. Called before every call: lists that hold the same objects are equal at once."""
         try:
@@ -226,6 +262,7 @@ class Watch:
                 [cell.cell_contents for cell in self.cells] == self.contents
                 and all([held[key] for key in keys] == values for held, keys, values in self.dicts)
                 and all(list(held) == values for held, values in self.lists)
+                and all(type(held.get(key, _MISSING)) is kind for held, key, kind in self.kinds)
             )
         except Exception:  # of tensors or arrays that are compared because they are others, of a name that is gone
             return not any(True for place in self.places for _ in place.changes())

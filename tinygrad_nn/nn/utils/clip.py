@@ -86,7 +86,6 @@ def clip_grad_norm_(
     return total
 
 
-@typed
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
     """Limit every element of every gradient to [-clip_value, clip_value]; `foreach` changes nothing."""
     number("clip_grad_value_", "clip_value", clip_value, least=0, finite=False)

@@ -23,14 +23,14 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
 
 @takes_data
 @typed
-def vector_to_parameters(vector: Tensor, parameters: Iterable[Tensor]) -> None:
+def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     """Write a vector into the parameters it was made of."""
     listed = listed_tensors("vector_to_parameters", parameters)
-    if vector.ndim != 1 or vector.numel() != sum(p.numel() for p in listed):
+    if vec.ndim != 1 or vec.numel() != sum(p.numel() for p in listed):
         expected = f"({sum(p.numel() for p in listed)},)"
-        raise ShapeError(message("vector_to_parameters", f"shape {vector.shape}", expected))
+        raise ShapeError(message("vector_to_parameters", f"shape {vec.shape}", expected))
     start = 0
     with no_grad():
         for p in listed:
-            p.assign(vector.detach().narrow(0, start, p.numel()).reshape(p.shape).to(p.dtype))
+            p.assign(vec.detach().narrow(0, start, p.numel()).reshape(p.shape).to(p.dtype))
             start += p.numel()

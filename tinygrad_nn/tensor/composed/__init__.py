@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..contract import Contracted
-    from . import gamma, matrices, ordering, placing, rearranging, scanning, special, statistics
+    from . import gamma, matrices, older, ordering, placing, rearranging, scanning, special, statistics
 
     class Composed(Contracted):
         """The methods that are composed of others."""
@@ -78,6 +78,7 @@ if TYPE_CHECKING:
         erfinv = erfinv_ = special.erfinv
         exp2_ = Contracted.exp2
         expm1_ = Contracted.expm1
+        fill_diagonal_ = older.fill_diagonal_
         fix = Contracted.trunc
         fliplr = rearranging.fliplr
         flipud = rearranging.flipud
@@ -105,6 +106,8 @@ if TYPE_CHECKING:
         index_fill = index_fill_ = placing.index_fill
         index_put = index_put_ = placing.index_put
         index_reduce = index_reduce_ = placing.index_reduce
+        is_nonzero = older.is_nonzero
+        is_same_size = older.is_same_size
         isneginf = special.isneginf
         isposinf = special.isposinf
         isreal = special.isreal
@@ -139,7 +142,10 @@ if TYPE_CHECKING:
         nanmedian = ordering.nanmedian
         nanquantile = ordering.nanquantile
         narrow_copy = rearranging.narrow_copy
+        ndimension = older.ndimension
         ne_ = Contracted.ne
+        nelement = older.nelement
+        new = older.new
         negative = Contracted.neg
         nextafter = nextafter_ = special.nextafter
         not_equal = Contracted.ne
@@ -153,6 +159,8 @@ if TYPE_CHECKING:
         renorm = renorm_ = statistics.renorm
         repeat_interleave = rearranging.repeat_interleave
         reshape_as = rearranging.reshape_as
+        resize_ = older.resize_
+        resize_as_ = older.resize_as_
         rot90 = rearranging.rot90
         round_ = Contracted.round
         rsqrt_ = Contracted.rsqrt
@@ -161,6 +169,7 @@ if TYPE_CHECKING:
         scatter_reduce = scatter_reduce_ = placing.scatter_reduce
         select_scatter = placing.select_scatter
         sgn = sgn_ = special.sgn
+        share_memory_ = older.share_memory_
         sigmoid_ = Contracted.sigmoid
         sign_ = Contracted.sign
         signbit = special.signbit
@@ -170,13 +179,19 @@ if TYPE_CHECKING:
         slice_scatter = placing.slice_scatter
         split_with_sizes = rearranging.split_with_sizes
         square_ = Contracted.square
+        squeeze_ = Contracted.squeeze
+        storage = older.storage
+        stride = older.stride
         subtract = Contracted.sub
         sum_to_size = rearranging.sum_to_size
-        swapdims = Contracted.transpose
+        swapaxes_ = Contracted.swapaxes
+        swapdims = swapdims_ = Contracted.transpose
+        t_ = Contracted.t
         tan_ = Contracted.tan
         tanh_ = Contracted.tanh
         tensor_split = rearranging.tensor_split
         trace = rearranging.trace
+        transpose_ = Contracted.transpose
         tril_ = Contracted.tril
         triu_ = Contracted.triu
         true_divide_ = Contracted.div
@@ -185,6 +200,7 @@ if TYPE_CHECKING:
         unique_consecutive = ordering.unique_consecutive
         unsafe_chunk = rearranging.unsafe_chunk
         unsafe_split = rearranging.unsafe_split
+        unsqueeze_ = Contracted.unsqueeze
         vdot = matrices.vdot
         vsplit = rearranging.vsplit
         xlogy = xlogy_ = special.xlogy

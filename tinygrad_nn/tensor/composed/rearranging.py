@@ -175,7 +175,7 @@ def _parts(name: str, x: T, given: Any, axis: int, even: bool = False) -> tuple[
         if count < 1 or (even and length % count):
             got, expected = f"{shown(count)} parts of an axis of {length}", "a number that divides it"
             raise ShapeError(message(name, got, expected if even else "at least 1"))
-        check_fits(name, f"{shown(count)} parts", 1000 * count)
+        check_fits(name, f"{shown(count)} parts", 400 * count)  # what a tensor takes in Python, about
         short, longer = divmod(length, count)
         cuts = [k * short + min(k, longer) for k in range(count + 1)]
     key = (slice(None),) * axis
@@ -251,4 +251,3 @@ def kron(self: T, other: Operand) -> T:
     own, others = ((1,) * (rank - len(shape)) + shape for shape in (x.shape, y.shape))
     blocks = x.reshape([n for m in own for n in (m, 1)]) * y.reshape([n for m in others for n in (1, m)])
     return blocks.reshape([n * m for n, m in zip(own, others, strict=True)])
-

@@ -1,6 +1,3 @@
 """`torch.nn.modules`."""
 
 from ....nn import *
-from ..._door import door
-
-__getattr__, __dir__ = door(__name__, "nn")

@@ -1,32 +1,19 @@
-"""THE op table: every primitive of the project, by name. One block per op, in the file of its kind.
-
-A new op is one block in one of these files and its name in that file's OPS. See docs/adding_an_op.md.
-Outside of the table are scan.STACKED and adjoint.SCAN: their attributes hold a program, which no case describes.
-"""
+"""The ops, a file for each kind. `TABLE`, with all of them, is loaded when it is asked for: compilers and tests do."""
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from . import (
-    composite,
-    contract,
-    control,
-    conv,
-    elementwise,
-    index,
-    movement,
-    random,
-    reduce,
-    source,
-    transcendental,
-)
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-_PRIMITIVES = (source, elementwise, transcendental, reduce, movement, contract, conv, index, control, random)
-TABLE = MappingProxyType(
-    {
-        op.name: op
-        for module in (*_PRIMITIVES, composite)
-        for op in module.OPS
-    }
-)
+    from ..graph.graph import Op
+
+    TABLE: Mapping[str, Op]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "TABLE":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(f"{__name__}.table").TABLE

@@ -10,7 +10,7 @@ from ..errors import DTypeError, message
 from ..graph.graph import DType
 from ..ops.movement import RESHAPE
 from ..ops.rules import BOOL, FLOAT32, FLOAT64, INT32, INT64
-from ..support.settings import CPU, Device, check_device, names_device, typed
+from ..support.settings import CPU, Device, check_device, names_device, shown
 from ..support.settings import device as _device
 from .core import Core, check_dtype
 
@@ -45,7 +45,6 @@ class Converted(Core):
 
     __slots__ = ()
 
-    @typed
     def to(
         self,
         *target: Any,
@@ -62,6 +61,9 @@ class Converted(Core):
         """
         if len(target) == 1 and isinstance(target[0], np.dtype) and not copy:  # as most code inside of the package
             return self.cast(check_dtype("to", target[0]))
+        for name, flag in (("non_blocking", non_blocking), ("copy", copy)):
+            if not isinstance(flag, (bool, np.bool_)):
+                raise DTypeError(message("to", f"{name} {shown(flag)}", "True or False"))
         kind, copied = placed("to", target, dtype, device)
         result = self if kind is None else self.cast(kind)
         return result.apply(RESHAPE, shape=self.node.shape) if result is self and (copy or copied) else result

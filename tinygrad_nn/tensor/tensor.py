@@ -235,9 +235,10 @@ class Tensor(Composed):
         """
         if self.node.needs_grad:
             raise GraphError(message("numpy", "a tensor that requires grad", hint="use x.detach().numpy()"))
-        later = getattr(mode.recorder, "array", None)
-        if later is not None and self.is_traced:
-            return later(self)  # type: ignore[no-any-return]  # it stands for the array, and may be returned
+        if mode.recorder is not None and self.is_traced:
+            later = getattr(mode.recorder, "array", None)
+            if later is not None:
+                return later(self)  # type: ignore[no-any-return]  # it stands for the array, and may be returned
         array: np.ndarray[Any, Any] = np.asarray(self._value("numpy")).view()
         array.flags.writeable = False
         return array
@@ -253,6 +254,8 @@ class Tensor(Composed):
 
         While a function is traced it stands for that number: it may be calculated with, and returned.
         """
+        if mode.recorder is None and self.numel() == 1:
+            return self._value("item").item()
         number = getattr(mode.recorder, "number", None)
         if number is not None and self.numel() == 1 and self.is_traced:
             return number(self)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from ...errors import ConfigError, ShapeError, message
-from ...ops.composite import SCATTER_EXTREME, lowest, meetings
 from ...ops.index import INDEX_ADD, PLACE, SCATTER, SCATTER_ADD
 from ...ops.lookup import Called
 from ...ops.movement import RESHAPE
+from ...ops.scattering import SCATTER_EXTREME, lowest, meetings
 from ...support.settings import shown, typed
 from ..contract import T
 from ..core import broadcast_shape

@@ -50,6 +50,7 @@ if _TYPE_CHECKING:
     from . import data as data
     from . import distributions as distributions
     from . import functional as functional
+    from . import linalg as linalg
     from . import metrics as metrics
     from . import nn as nn
     from . import optim as optim
@@ -100,6 +101,7 @@ if _TYPE_CHECKING:
     from .tensor.assembling import tril_indices as tril_indices
     from .tensor.assembling import triu_indices as triu_indices
     from .tensor.assembling import vander as vander
+    from .tensor.composed.factoring import *  # noqa: F403
     from .tensor.composed.gamma import *  # noqa: F403
     from .tensor.composed.matrices import *  # noqa: F403
     from .tensor.composed.ordering import *  # noqa: F403
@@ -307,6 +309,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "fitting": "fit",
     "functional": "functional",
     "history": "History",
+    "linalg": "linalg",
     "loops": "scan",
     "metrics": "metrics",
     "nn": "nn",

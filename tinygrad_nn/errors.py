@@ -45,6 +45,10 @@ class GraphError(TinygradError, RuntimeError):
     """A graph that breaks an invariant, or a backward pass that has nothing to walk."""
 
 
+class LinAlgError(TinygradError, RuntimeError):
+    """A matrix that has no inverse, or not the factor that is asked for."""
+
+
 class TraceError(TinygradError, RuntimeError):
     """A traced value read as if it had been computed."""
 

@@ -88,7 +88,68 @@ def placed(name: str, *args: Any, how: tuple[str, ...], **more: Any) -> tuple[Ca
     return (*products, *whole, *ties)
 
 
+def symmetric(name: str, *operands: Any, **more: Any) -> Case:
+    """Of a function for symmetric matrices, which are made of any."""
+    one = case(name, *operands, **more)
+    return one._replace(call=lambda lib, *tensors: one.call(lib, *tensors[:-1], tensors[-1] + tensors[-1].mT))
+
+
+def by_factor(name: str, *operands: Any, upper: bool = False, **more: Any) -> Case:
+    """Of a function whose last operand is a triangle."""
+    one = case(name, *operands, upper=upper, **more)
+
+    def call(lib: Any, *tensors: Any) -> Any:
+        return one.call(lib, *tensors[:-1], tensors[-1].triu() if upper else tensors[-1].tril())
+
+    return one._replace(call=call)
+
+
+SQUARE, SQUARES = values(3, 3, seed=7), values(2, 3, 3, seed=8)
+DEFINITE = SQUARES @ SQUARES.swapaxes(-1, -2) + np.eye(3)
+FACTOR = values(3, 3, low=1, seed=9)
+
 CASES: dict[str, dict[str, tuple[Case, ...]]] = {
+    "factoring": {  # more in tests/test_linalg.py
+        "cholesky": (
+            symmetric("cholesky", DEFINITE, smooth=True, ulps=512),
+            symmetric("cholesky", DEFINITE[0], upper=True, smooth=True, ulps=512),
+            case("cholesky", -DEFINITE, compiles=False), case("cholesky", X), case("cholesky", NUMBERS),
+        ),
+        "cholesky_inverse": (
+            by_factor("cholesky_inverse", FACTOR, smooth=True, ulps=512),
+            by_factor("cholesky_inverse", FACTOR, upper=True, ulps=512), case("cholesky_inverse", X),
+        ),
+        "cholesky_solve": (
+            by_factor("cholesky_solve", SQUARE[:, :2], FACTOR, smooth=True, ulps=512),
+            by_factor("cholesky_solve", SQUARES, FACTOR, upper=True, ulps=512), case("cholesky_solve", X.T, FACTOR),
+        ),
+        "det": (
+            case("det", SQUARES, smooth=True, compiles=False, ulps=256), case("det", X),
+            case("det", np.eye(2, dtype=int)), case("det", X[:0, :0], compiles=False),
+        ),
+        "inverse": (
+            case("inverse", SQUARES, smooth=True, compiles=False, ulps=512), case("inverse", X),
+            case("inverse", np.ones((2, 2)), compiles=False), case("inverse", NUMBERS),
+        ),
+        "logdet": (
+            case("logdet", SQUARES, compiles=False, grad=False, ulps=256), case("logdet", X),
+            case("logdet", DEFINITE, smooth=True, compiles=False, ulps=256),
+        ),
+        "matrix_exp": (
+            case("matrix_exp", SQUARES, smooth=True, compiles=False, ulps=512),
+            case("matrix_exp", SQUARE * 10, compiles=False, ulps=4096, grad=False), case("matrix_exp", X),
+        ),
+        "matrix_power": (
+            case("matrix_power", SQUARES, 5, smooth=True, ulps=256), case("matrix_power", SQUARES, 0, grad=False),
+            case("matrix_power", SQUARE, -2, smooth=True, compiles=False, ulps=4096),
+            case("matrix_power", SQUARE, 1), case("matrix_power", X, 2),
+        ),
+        "pinverse": (
+            case("pinverse", X, smooth=True, compiles=False, ulps=512), case("pinverse", ROW),
+            case("pinverse", np.outer(ROW, ROW), 1e-3, compiles=False, grad=False, ulps=512),
+        ),
+        "slogdet": (of("slogdet", SQUARES, smooth=True, compiles=False, ulps=256), of("slogdet", X)),
+    },
     "matrices": {
         "addbmm": (
             case("addbmm", MM, BATCH, BATCH2, smooth=True), case("addbmm", MM, BATCH, BATCH2, beta=0.5, alpha=-2.0),

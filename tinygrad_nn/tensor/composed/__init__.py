@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..contract import Contracted
-    from . import gamma, matrices, older, ordering, placing, rearranging, scanning, special, statistics
+    from . import factoring, gamma, matrices, older, ordering, placing, rearranging, scanning, special, statistics
 
     class Composed(Contracted):
         """The methods that are composed of others."""
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
         bitwise_right_shift_ = Contracted.bitwise_right_shift
         bitwise_xor_ = Contracted.bitwise_xor
         ceil_ = Contracted.ceil
+        cholesky = factoring.cholesky
+        cholesky_inverse = factoring.cholesky_inverse
+        cholesky_solve = factoring.cholesky_solve
         clamp_max = clamp_max_ = special.clamp_max
         clamp_min = clamp_min_ = special.clamp_min
         clip_ = Contracted.clamp
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
         cumprod_ = Contracted.cumprod
         cumsum_ = Contracted.cumsum
         deg2rad = deg2rad_ = special.deg2rad
+        det = factoring.det
         diag = rearranging.diag
         diag_embed = rearranging.diag_embed
         diagflat = rearranging.diagflat
@@ -106,6 +110,7 @@ if TYPE_CHECKING:
         index_fill = index_fill_ = placing.index_fill
         index_put = index_put_ = placing.index_put
         index_reduce = index_reduce_ = placing.index_reduce
+        inverse = factoring.inverse
         is_nonzero = older.is_nonzero
         is_same_size = older.is_same_size
         isneginf = special.isneginf
@@ -125,6 +130,7 @@ if TYPE_CHECKING:
         log_ = Contracted.log
         logaddexp2 = special.logaddexp2
         logcumsumexp = scanning.logcumsumexp
+        logdet = factoring.logdet
         logical_and_ = Contracted.logical_and
         logical_not_ = Contracted.logical_not
         logical_or_ = Contracted.logical_or
@@ -132,6 +138,8 @@ if TYPE_CHECKING:
         logit_ = Contracted.logit
         lt_ = Contracted.lt
         masked_scatter = masked_scatter_ = placing.masked_scatter
+        matrix_exp = factoring.matrix_exp
+        matrix_power = factoring.matrix_power
         median = ordering.median
         mode = ordering.mode
         moveaxis = Contracted.movedim
@@ -149,6 +157,7 @@ if TYPE_CHECKING:
         negative = Contracted.neg
         nextafter = nextafter_ = special.nextafter
         not_equal = Contracted.ne
+        pinverse = factoring.pinverse
         polygamma = gamma.polygamma
         positive = special.positive
         put = put_ = placing.put
@@ -177,6 +186,7 @@ if TYPE_CHECKING:
         sinc = sinc_ = special.sinc
         sinh_ = Contracted.sinh
         slice_scatter = placing.slice_scatter
+        slogdet = factoring.slogdet
         split_with_sizes = rearranging.split_with_sizes
         square_ = Contracted.square
         squeeze_ = Contracted.squeeze

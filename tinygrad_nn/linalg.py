@@ -1,0 +1,304 @@
+"""`tg.linalg`: systems, factors and norms of matrices, with PyTorch's names. Batches lie in the leading axes.
+
+Eager code computes them by NumPy's LAPACK and has their gradients to every order. Compiled functions take Cholesky
+factors, triangular systems, powers and norms that are sums; the others are refused there, by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .errors import ConfigError, ShapeError, message
+from .errors import LinAlgError as LinAlgError
+from .support.settings import choice, typed
+from .tensor.assembling import multiplied
+from .tensor.door import takes_operands
+from .tensor.factors import (
+    cholesky_factor,
+    determinant,
+    eigen,
+    exponential,
+    inverted,
+    log_determinant,
+    matrices,
+    orthogonal,
+    power,
+    pseudoinverse,
+    singular,
+    solved,
+    solved_triangle,
+)
+from .tensor.joining import tensors_of
+from .tensor.shape import normal_axis
+from .tensor.tensor import Tensor
+
+
+class Slogdet(NamedTuple):
+    """What `slogdet` gives."""
+
+    sign: Tensor
+    logabsdet: Tensor
+
+
+class Eigh(NamedTuple):
+    """What `eigh` gives."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+class SVD(NamedTuple):
+    """What `svd` gives."""
+
+    U: Tensor
+    S: Tensor
+    Vh: Tensor
+
+
+class QR(NamedTuple):
+    """What `qr` gives."""
+
+    Q: Tensor
+    R: Tensor
+
+
+# ---- systems --------------------------------------------------------------------------------------------------------
+
+
+@takes_operands
+def inv(A: Tensor) -> Tensor:
+    """The inverse of square matrices; raises LinAlgError for a singular one.
+
+    >>> inv([[2.0, 0.0], [0.0, 4.0]])
+    tensor([[0.5000, 0.0000],
+            [0.0000, 0.2500]])
+    """
+    return inverted("inv", A)
+
+
+@takes_operands
+@typed
+def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
+    """X with A @ X = B, or X @ A = B; B may be a vector, or a batch of them where its shape is A's without an axis.
+
+    Raises LinAlgError for a singular matrix.
+    """
+    if B.ndim == 1 or (B.ndim == A.ndim - 1 and B.shape == A.shape[:-1]):
+        if not left:
+            raise ShapeError(message("solve", f"vectors {B.shape} and left=False", "matrices", "solve with A.mT"))
+        return solved("solve", A, B.unsqueeze(-1)).squeeze(-1)
+    return solved("solve", A, B) if left else solved("solve", A.mT, B.mT).mT
+
+
+@takes_operands
+@typed
+def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
+    """X with A @ X = B, or X @ A = B, of a triangle of A, whose diagonal counts as 1 if `unitriangular`."""
+    if left:
+        return solved_triangle("solve_triangular", A, B, upper, unitriangular)
+    return solved_triangle("solve_triangular", A.mT, B.mT, not upper, unitriangular).mT
+
+
+@takes_operands
+def det(A: Tensor) -> Tensor:
+    """The determinant of square matrices."""
+    return determinant("det", A)
+
+
+@takes_operands
+def slogdet(A: Tensor) -> Slogdet:
+    """(sign, logarithm of the absolute value) of the determinant: 0 and -inf of a singular matrix."""
+    return Slogdet(*log_determinant("slogdet", A))
+
+
+@takes_operands
+@typed
+def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
+    """The lower (or upper) factor of positive definite matrices; raises LinAlgError for others."""
+    return cholesky_factor("cholesky", A, upper)
+
+
+@takes_operands
+@typed
+def matrix_power(A: Tensor, n: int) -> Tensor:
+    """The nth power of square matrices; a negative one is that of the inverse."""
+    return power("matrix_power", A, n)
+
+
+@takes_operands
+def matrix_exp(A: Tensor) -> Tensor:
+    """The exponential of square matrices."""
+    return exponential("matrix_exp", A)
+
+
+def multi_dot(tensors: Sequence[Any]) -> Tensor:
+    """The product of two matrices or more, in the cheapest order; the first and the last may be vectors."""
+    given = tensors_of("multi_dot", tensors)
+    if len(given) < 2:
+        raise ShapeError(message("multi_dot", f"{len(given)} tensor", "two or more"))
+    row, column = given[0].ndim == 1, given[-1].ndim == 1
+    listed = [
+        given[0].unsqueeze(0) if row else given[0], *given[1:-1], given[-1].unsqueeze(1) if column else given[-1]
+    ]  # fmt: skip
+    for x, following in zip(listed, [*listed[1:], None], strict=True):
+        if x.ndim != 2 or (following is not None and x.shape[-1] != following.shape[0]):
+            got = " and ".join(str(x.shape) for x in given)
+            raise ShapeError(message("multi_dot", f"shapes {got}", "matrices that can be multiplied"))
+    product = multiplied("multi_dot", listed)
+    product = product.squeeze(0) if row else product
+    return product.squeeze(-1) if column else product
+
+
+# ---- factors --------------------------------------------------------------------------------------------------------
+
+
+@takes_operands
+def eigh(A: Tensor, UPLO: str = "L") -> Eigh:
+    """(eigenvalues in rising order, eigenvectors) of symmetric matrices, of which the lower or upper triangle is read.
+
+    The gradient of eigenvectors is inf or NaN where eigenvalues are equal.
+    """
+    return Eigh(*eigen("eigh", A, choice("eigh", "UPLO", UPLO, ("L", "U")) == "L"))
+
+
+@takes_operands
+def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
+    """The eigenvalues of symmetric matrices, in rising order."""
+    return eigen("eigvalsh", A, choice("eigvalsh", "UPLO", UPLO, ("L", "U")) == "L")[0]
+
+
+@takes_operands
+@typed
+def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> SVD:
+    """(U, S, Vh) with A = U @ diag(S) @ Vh, S falling; U and Vh are square unless `full_matrices` is False.
+
+    The gradient of U and Vh is inf or NaN where singular values are equal; columns beyond those have none.
+    `driver` says nothing here.
+    """
+    return SVD(*singular("svd", A, full_matrices))
+
+
+@takes_operands
+@typed
+def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
+    """The singular values, falling."""
+    return singular("svdvals", A, False)[1]
+
+
+@takes_operands
+def qr(A: Tensor, mode: str = "reduced") -> QR:
+    """(Q, R) with A = Q @ R; Q is square if `mode` is "complete", empty if it is "r"."""
+    chosen = choice("qr", "mode", mode, ("reduced", "complete", "r"))
+    q, r = orthogonal("qr", A, chosen == "complete")
+    return QR(q.new_zeros(0) if chosen == "r" else q, r)
+
+
+@takes_operands
+@typed
+def pinv(A: Tensor, rcond: float | None = None, hermitian: bool = False, *, atol: float | None = None,
+         rtol: float | None = None) -> Tensor:  # fmt: skip
+    """The pseudo-inverse; singular values up to max(atol, rtol * the largest) count as 0."""
+    return pseudoinverse("pinv", A, rcond if rtol is None else rtol, atol or 0.0, hermitian)
+
+
+@takes_operands
+@typed
+def matrix_rank(A: Tensor, tol: float | None = None, hermitian: bool = False, *, atol: float | None = None,
+                rtol: float | None = None) -> Tensor:  # fmt: skip
+    """How many singular values are larger than max(atol, rtol * the largest), by default eps * the longer side."""
+    least = atol if tol is None else tol
+    values = singular("matrix_rank", A.detach(), False)[1]
+    if tol is not None:
+        rtol = 0.0
+    elif rtol is None:
+        rtol = 0.0 if least else max(A.shape[-2:]) * float(np.finfo(A.dtype).eps)
+    bound = (values.narrow(-1, 0, min(1, values.shape[-1])) * rtol).clamp_min(least or 0.0)
+    return (values > bound).sum(-1)
+
+
+# ---- norms and products ---------------------------------------------------------------------------------------------
+
+
+@takes_operands
+def vector_norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """(sum |x| ** ord) ** (1 / ord) over the axes, of all elements where no axis is given."""
+    return x.norm(float(ord), dim, keepdim, dtype)
+
+
+@takes_operands
+def matrix_norm(
+    A: Tensor, ord: float | str = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
+    """Norms of matrices: "fro", "nuc", inf, -inf (sums of rows), 1, -1 (of columns), 2, -2 (singular values)."""
+    if A.ndim < 2 or not isinstance(dim, (tuple, list)) or len(dim) != 2:
+        raise ShapeError(message("matrix_norm", f"shape {A.shape} and dim {dim}", "two axes of a matrix or a batch"))
+    rows, columns = (normal_axis("matrix_norm", one, A.ndim) for one in dim)
+    if rows == columns:
+        raise ShapeError(message("matrix_norm", f"axis {rows} twice", "two axes"))
+    x = A._floating("matrix_norm", dtype)
+    if ord == "fro":
+        return x.norm(2.0, (rows, columns), keepdim)
+    if ord not in ("nuc", math.inf, -math.inf, 1, -1, 2, -2):
+        expected = "'fro', 'nuc', inf, -inf, 1, -1, 2 or -2"
+        raise ConfigError(message("matrix_norm", f"ord {ord!r}", expected))
+    x = x.movedim((rows, columns), (-2, -1))
+    if ord == "nuc" or abs(float(ord)) == 2:
+        values = singular("matrix_norm", x, False)[1]
+        found = values.sum(-1) if ord == "nuc" else values.amax(-1) if ord == 2 else values.amin(-1)
+    else:
+        sums = x.abs().sum(-1 if abs(float(ord)) == math.inf else -2)
+        found = sums.amax(-1) if float(ord) > 0 else sums.amin(-1)
+    if not keepdim:
+        return found
+    first, second = sorted((rows, columns))
+    return found.unsqueeze(first).unsqueeze(second)
+
+
+@takes_operands
+def norm(
+    A: Tensor, ord: float | str | None = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
+    """`vector_norm` of all elements or along one axis, `matrix_norm` for two axes, or for an `ord` of a matrix."""
+    if ord is None:
+        return vector_norm(A, 2, dim, keepdim, dtype=dtype)
+    if isinstance(dim, (tuple, list)) and len(dim) == 2:
+        return matrix_norm(A, ord, dim, keepdim, dtype=dtype)
+    if dim is None and (A.ndim == 2 or isinstance(ord, str)):
+        return matrix_norm(A, ord, (0, 1) if A.ndim == 2 else None, keepdim, dtype=dtype)
+    if isinstance(ord, str):
+        raise ConfigError(message("norm", f"ord {ord!r} over one axis", "a number"))
+    return vector_norm(A, ord, dim, keepdim, dtype=dtype)
+
+
+@takes_operands
+def cond(A: Tensor, p: float | str | None = None) -> Tensor:
+    """The condition number: the largest singular value over the smallest, or norm(A) * norm(inv(A))."""
+    if p is None or p in (2, -2):
+        values = singular("cond", A, False)[1]
+        return values.amin(-1) / values.amax(-1) if p == -2 else values.amax(-1) / values.amin(-1)
+    return matrix_norm(matrices("cond", A), p) * matrix_norm(inverted("cond", A), p)
+
+
+@takes_operands
+@typed
+def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
+    """Vector products along an axis of length 3; the operands broadcast."""
+    return input.cross(other, dim)
+
+
+@takes_operands
+@typed
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """Sums of products along an axis; the operands broadcast."""
+    return (x * y).sum(dim)
+
+
+@takes_operands
+@typed
+def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """The diagonals of matrices, by default of the last two axes."""
+    return A.diagonal(offset, dim1, dim2)

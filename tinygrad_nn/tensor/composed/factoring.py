@@ -1,0 +1,87 @@
+"""Inverses, determinants, powers and factors of matrices that are methods; `tinygrad_nn.linalg` has the others."""
+
+from __future__ import annotations
+
+from typing import Generic, NamedTuple, TypeVar
+
+from ...support.settings import typed
+from ..contract import T
+from ..factors import (
+    cholesky_factor,
+    determinant,
+    exponential,
+    identity,
+    inverted,
+    log_determinant,
+    power,
+    pseudoinverse,
+    solved_by_factor,
+)
+
+_S = TypeVar("_S")
+
+
+class SlogdetResult(NamedTuple, Generic[_S]):
+    """What `slogdet` gives."""
+
+    sign: _S
+    logabsdet: _S
+
+
+def inverse(self: T) -> T:
+    """The inverse of square matrices (..., n, n); raises LinAlgError for a singular one."""
+    return inverted("inverse", self)
+
+
+def det(self: T) -> T:
+    """The determinant of square matrices (..., n, n). The second derivative is for those with an inverse."""
+    return determinant("det", self)
+
+
+def slogdet(self: T) -> SlogdetResult[T]:
+    """(sign, logarithm of the absolute value) of the determinant: 0 and -inf of a singular matrix."""
+    return SlogdetResult(*log_determinant("slogdet", self))
+
+
+def logdet(self: T) -> T:
+    """The logarithm of the determinant: NaN of a negative one, -inf of 0."""
+    sign, found = log_determinant("logdet", self)
+    return found.masked_fill(sign < 0, float("nan"))
+
+
+@typed
+def cholesky(self: T, upper: bool = False) -> T:
+    """The lower (or upper) factor of symmetric positive definite matrices, of which that triangle is read.
+
+    Raises LinAlgError for others; compiled, their factor is NaN.
+    """
+    return cholesky_factor("cholesky", self, upper)
+
+
+@typed
+def cholesky_inverse(self: T, upper: bool = False) -> T:
+    """The inverse of the matrices of which these are the Cholesky"""
+    return solved_by_factor("cholesky_inverse", self, identity(self), upper)
+
+
+@typed
+def cholesky_solve(self: T, L: T, upper: bool = False) -> T:
+    """x with a @ x = self, by the Cholesky factor of a."""
+    return solved_by_factor("cholesky_solve", L, self, upper)
+
+
+@typed
+def matrix_power(self: T, n: int) -> T:
+    """The nth power of square matrices, by squaring; a negative one is that of the inverse."""
+    return power("matrix_power", self, n)
+
+
+def matrix_exp(self: T) -> T:
+    """The exponential of square matrices (..., n, n)."""
+    return exponential("matrix_exp", self)
+
+
+@typed
+def pinverse(self: T, rcond: float = 1e-15) -> T:
+    """The pseudo-inverse; singular values up to rcond * the largest count as 0."""
+    return pseudoinverse("pinverse", self, rcond)

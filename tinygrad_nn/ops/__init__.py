@@ -1,4 +1,4 @@
-"""The ops, a file for each kind. `TABLE`, with all of them but those of loops and of `linalg`, is loaded when asked for."""
+"""The ops, a file for each kind. `TABLE`, of all but those of loops and of `linalg`, is loaded when it is asked for."""
 
 from __future__ import annotations
 

@@ -135,6 +135,12 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "heaviside": (X, part(3)),
     "histogram": (X, 4),
     "kthvalue": (X, 2),
+    "cholesky_solve": (X, np.eye(4) + 1),
+    **dict.fromkeys(
+        ("cholesky", "cholesky_inverse", "det", "inverse", "logdet", "matrix_exp", "slogdet"), (np.eye(4) + 1,)
+    ),
+    "matrix_power": (SQUARE, 2),
+    "resize_as": (X, part(2, 2)),
     "bincount": (INTS,),
     "diff": (X, 1, -1, X, X),
     **dict.fromkeys(("softmax", "log_softmax", "unsqueeze"), (X, 1)),
@@ -313,7 +319,7 @@ def test_compiled_layers_do_with_arrays_what_eager_ones_do(name: str) -> None:
         same(tg.jit(call.function)(*arguments), call.function(*arguments))
 
 
-OF_ONE_DTYPE = {"heaviside", "quantile", "nanquantile"}  # operands that an array of another one does not join
+OF_ONE_DTYPE = {"heaviside", "quantile", "nanquantile", "cholesky_solve"}  # operands that an array of another one does not join
 
 
 @pytest.mark.parametrize("name", [name for name in TOP if name not in OF_ONE_DTYPE])

@@ -614,6 +614,7 @@ def linear_cross_entropy(
 ) -> Tensor:
     """`cross_entropy` of `linear`: (N, in) or (in,) with weights (C, ..., in) and a bias (C, ...)."""
     name = "linear_cross_entropy"
+    check_floats(name, input, linear_weight, linear_bias)
     if input.ndim not in (1, 2) or linear_weight.ndim < 2 or input.shape[-1] != linear_weight.shape[-1]:
         got = f"shapes {input.shape} and {linear_weight.shape}"
         raise ShapeError(message(name, got, "(N, in) or (in,), and (C, ..., in)"))

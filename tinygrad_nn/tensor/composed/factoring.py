@@ -17,6 +17,7 @@ from ..factors import (
     pseudoinverse,
     solved_by_factor,
 )
+from ..operators import Operand
 
 _S = TypeVar("_S")
 
@@ -65,9 +66,9 @@ def cholesky_inverse(self: T, upper: bool = False) -> T:
 
 
 @typed
-def cholesky_solve(self: T, L: T, upper: bool = False) -> T:
+def cholesky_solve(self: T, L: Operand, upper: bool = False) -> T:
     """x with a @ x = self, by the Cholesky factor of a."""
-    return solved_by_factor("cholesky_solve", L, self, upper)
+    return solved_by_factor("cholesky_solve", self._factor("cholesky_solve", L), self, upper)
 
 
 @typed

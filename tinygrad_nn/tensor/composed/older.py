@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import GraphError, ShapeError, message
 from ..contract import T
-from ..core import Core, constant
+from ..core import constant
 from ..operators import Operand
 from ..shape import as_ints, as_shape, constructed
 from ..view import row_major
@@ -28,9 +28,9 @@ def ndimension(self: T) -> int:
     return self.ndim
 
 
-def is_same_size(self: T, other: Core) -> bool:
+def is_same_size(self: T, other: Operand) -> bool:
     """Whether another tensor has the same shape."""
-    return self.shape == other.shape
+    return self.shape == self._operand(other, "is_same_size").shape
 
 
 def is_nonzero(self: T) -> bool:
@@ -104,9 +104,9 @@ def resize_(self: Any, *sizes: Any, memory_format: Any = None) -> Any:
     return self._move("resize_", movement)
 
 
-def resize_as_(self: T, the_template: Core, *, memory_format: Any = None) -> T:
+def resize_as_(self: T, the_template: Operand, *, memory_format: Any = None) -> T:
     """`resize_` to the shape of another tensor."""
-    return resize_(self, the_template.shape)  # type: ignore[no-any-return]
+    return resize_(self, self._operand(the_template, "resize_as_").shape)  # type: ignore[no-any-return]
 
 
 def fill_diagonal_(self: T, fill_value: Operand, wrap: bool = False) -> T:

@@ -319,7 +319,7 @@ def test_compiled_layers_do_with_arrays_what_eager_ones_do(name: str) -> None:
         same(tg.jit(call.function)(*arguments), call.function(*arguments))
 
 
-OF_ONE_DTYPE = {"heaviside", "quantile", "nanquantile", "cholesky_solve"}  # operands that an array of another one does not join
+OF_ONE_DTYPE = {"heaviside", "quantile", "nanquantile", "cholesky_solve"}  # which no array of another one joins
 
 
 @pytest.mark.parametrize("name", [name for name in TOP if name not in OF_ONE_DTYPE])

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import ConfigError, ShapeError, message
 from ..support.settings import choice, integer, is_iterable, number
 from ..tensor import Tensor
+from ..tensor.contract import check_floats
 from ..tensor.creation import tensor
 from ..tensor.door import takes_data
 from .pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
@@ -206,6 +207,7 @@ def grid_sample(
     "reflection". Jaderberg et al., NeurIPS 2015.
     """
     name, rank = "grid_sample", input.ndim - 2
+    check_floats(name, input, grid)
     choice(name, "mode", mode, ("bilinear", "nearest"))
     choice(name, "padding_mode", padding_mode, ("zeros", "border", "reflection"))
     if rank not in (2, 3) or grid.ndim != input.ndim or grid.shape[-1] != rank or grid.shape[0] != input.shape[0]:

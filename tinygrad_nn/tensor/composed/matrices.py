@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...errors import ShapeError, message
 from ...ops.rules import BOOL
 from ...support.settings import typed
-from ..contract import T, blended
+from ..contract import T, blended, check_floats
 from ..core import scalar
 from ..operators import Operand
 
@@ -29,7 +29,9 @@ def baddbmm(self: T, batch1: Operand, batch2: Operand, *, beta: float = 1, alpha
 def addr(self: T, vec1: Operand, vec2: Operand, *, beta: float = 1, alpha: float = 1) -> T:
     """beta * self + alpha * the products of all pairs of two vectors."""
     x = self._factor("addr", vec1)
-    return blended("addr", self, x.outer(x._ranked("addr", vec2, 1, 1)), beta, alpha)
+    y = x._ranked("addr", vec2, 1, 1)
+    check_floats("addr", self, x, y)
+    return blended("addr", self, x.outer(y), beta, alpha)
 
 
 def vdot(self: T, other: Operand) -> T:

@@ -31,10 +31,11 @@ MEANS: Final = """
   of `float32`, `uint8`, `int8` and `int16` of `int32`: nothing is rounded, nothing overflows early. Masks are `bool`;
   what was a mask of `uint8` is an index.
 - **Mixed precision.** `torch.autocast` and `GradScaler` change nothing: numbers keep their precision, the scale is 1.
-- **`torch.compile(f)`** is `tg.jit(f)`: the whole function, with the gradients and the steps of optimizers in it,
-  becomes one native function. What cannot be compiled is an error that names the line, instead of a fall back to
-  Python. A module alone is compiled where no gradient flows through it; put the step into a function, which is much
-  faster.
+- **`torch.compile(f)`** makes one native function of the whole function, with the gradients and the steps of optimizers
+  in it. What cannot be compiled runs as it is, after one warning that names the line and what to write instead
+  (`tg.jit(f)` refuses it). A module alone is compiled with its gradients; put the step into a function, which is much
+  faster. A schedule that changes the momentum (`OneCycleLR`, `CyclicLR` by default) has a step compiled again each
+  time: pass `cycle_momentum=False`.
 - **`torch.jit.script` and `torch.jit.trace`** compile as `torch.compile` does.
 - **Random numbers** are those of a counter-based generator, the same eager and compiled: of a seed they are other
   numbers than PyTorch's, of the same distributions.

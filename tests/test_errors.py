@@ -18,6 +18,7 @@ ALSO = {
     "UnknownName": KeyError,
     "DivisionByZero": ZeroDivisionError,
     "GraphError": RuntimeError,
+    "LinAlgError": RuntimeError,
     "NonFiniteError": FloatingPointError,
     "TraceError": RuntimeError,
     "DataError": ValueError,

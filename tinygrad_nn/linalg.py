@@ -73,9 +73,8 @@ class QR(NamedTuple):
 def inv(A: Tensor) -> Tensor:
     """The inverse of square matrices; raises LinAlgError for a singular one.
 
-    >>> inv([[2.0, 0.0], [0.0, 4.0]])
-    tensor([[0.5000, 0.0000],
-            [0.0000, 0.2500]])
+    >>> inv([[2.0, 0.0], [0.0, 4.0]]).tolist()
+    [[0.5, 0.0], [0.0, 0.25]]
     """
     return inverted("inv", A)
 

@@ -291,12 +291,16 @@ def typed_as(error: type[TinygradError], *but: str) -> Callable[[Callable[P, R]]
     )
 
 
+_HINTED: Final = ("size_average", "reduce")
+
+
 def flags(init: Callable[P, R]) -> Callable[P, R]:
     """A constructor that refuses flags which are neither True nor False, devices that are not there and generators that
-    are none; its sizes and rates have checks of their own.
+    are none; its sizes and rates have checks of their own, and so have the flags of losses, which go with a hint.
     """
     checked = (kind_of("bool"), kind_of("Device"), kind_of("bool | None"), kind_of("Generator | None"))
-    return _checked(init, {name: kind for name, kind in kinds(init).items() if kind in checked}, ConfigError)
+    found = {name: kind for name, kind in kinds(init).items() if kind in checked and name not in _HINTED}
+    return _checked(init, found, ConfigError)
 
 
 def _checked(function: Callable[P, R], checks: Mapping[str, Kind], error: type[TinygradError]) -> Callable[P, R]:

@@ -9,11 +9,13 @@ trace, it is compiled for that one too, a few times.
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from io import StringIO
+from pathlib import Path
 from types import MethodType
 from typing import Any, Final
 
@@ -26,6 +28,7 @@ from .jit import Entry, Jitted, Signature, describe, usable
 from .python_state import Snapshot, Watch
 
 WORLDS: Final = 8  # values of the variables around it that a function is compiled for
+_PACKAGE: Final = f"{Path(__file__).parents[2]}{os.sep}"
 KINDS: Final = 8  # values of plain arguments (ints, strings) for which it is
 
 
@@ -213,7 +216,7 @@ def _reason(error: Exception) -> str:
     """What went wrong, with the line of the user's code."""
     if isinstance(error, TraceError):
         return str(error)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "tinygrad_nn" not in frame.filename]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_PACKAGE)]
     place = f" at {frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
     return f"{type(error).__name__}: {error}{place}"
 

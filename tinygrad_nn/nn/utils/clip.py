@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...errors import DTypeError, GraphError, TraceError, message
-from ...support.settings import number, shown, typed
+from ...errors import ConfigError, DTypeError, GraphError, TraceError, message
+from ...support.settings import number, shown, typed, typed_as
 from ...tensor import Tensor, no_grad
 from ...tensor.creation import zeros
 from ...tensor.door import listed_tensors
@@ -86,6 +86,7 @@ def clip_grad_norm_(
     return total
 
 
+@typed_as(ConfigError, "parameters", "clip_value")
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
     """Limit every element of every gradient to [-clip_value, clip_value]; `foreach` changes nothing."""
     number("clip_grad_value_", "clip_value", clip_value, least=0, finite=False)

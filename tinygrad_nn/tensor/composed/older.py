@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from ...errors import GraphError, ShapeError, message
+from ...support.settings import typed
 from ..contract import T
 from ..core import constant
 from ..operators import Operand
-from ..shape import as_ints, as_shape, constructed
+from ..shape import as_ints, as_shape, constructed, normal_axis
 from ..view import row_major
 
 
@@ -43,6 +44,7 @@ def share_memory_(self: T) -> T:
     return self
 
 
+@typed
 def stride(self: T, dim: int | None = None) -> Any:
     """How many elements further the next one of each axis, or of one, lies.
 
@@ -51,7 +53,7 @@ def stride(self: T, dim: int | None = None) -> Any:
     ((3, 1), (1, 3))
     """
     strides = getattr(self, "_strides", lambda: None)() or row_major(self.shape)
-    return strides if dim is None else strides[dim]
+    return strides if dim is None else strides[normal_axis("stride", dim, self.ndim)]
 
 
 def storage(self: Any) -> Any:
@@ -109,6 +111,7 @@ def resize_as_(self: T, the_template: Operand, *, memory_format: Any = None) -> 
     return resize_(self, self._operand(the_template, "resize_as_").shape)  # type: ignore[no-any-return]
 
 
+@typed
 def fill_diagonal_(self: T, fill_value: Operand, wrap: bool = False) -> T:
     """One value where all indices are equal; with `wrap` a tall matrix has such diagonals below one another.
 

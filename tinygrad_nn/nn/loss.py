@@ -443,7 +443,7 @@ class LinearCrossEntropyLoss(Loss):
         name = type(self).__name__
         self.ignore_index = None if ignore_index is None else integer(name, "ignore_index", ignore_index)
         self.num_classes = integer(name, "num_classes", num_classes, least=1)
-        if not isinstance(out_features, Sequence):
+        if not isinstance(out_features, (list, tuple)):
             raise ConfigError(message(name, f"out_features {shown(out_features)}", "a sequence of integers"))
         self.out_features = tuple(integer(name, "out_features", n, least=0) for n in out_features)
         count = math.prod(self.out_features, start=num_classes)

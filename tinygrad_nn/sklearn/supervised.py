@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from .. import functional as F
 from ..tensor import Tensor
+from ..tensor.creation import as_tensor
 from .network import Network, estimator
 
 
@@ -123,12 +124,12 @@ class Classification(ClassifierMixin, Supervised):
 
     def predict_proba(self, X: Any) -> Any:
         """The probability of each class, (samples, classes); of each label where a sample may have several."""
-        outputs = _tensor_of(self._outputs(self._checked_x(X)))
+        outputs = as_tensor(self._outputs(self._checked_x(X)))
         return (outputs.sigmoid() if self._multilabel else outputs.softmax(1)).numpy()
 
     def predict_log_proba(self, X: Any) -> Any:
         """Logarithms of the probabilities."""
-        outputs = _tensor_of(self._outputs(self._checked_x(X)))
+        outputs = as_tensor(self._outputs(self._checked_x(X)))
         return (-(-outputs).logaddexp(0) if self._multilabel else outputs.log_softmax(1)).numpy()
 
     def predict(self, X: Any) -> Any:
@@ -228,7 +229,3 @@ class Regressor(Regression):
     >>> model.score(X, 2 * X[:, 0]) > 0.99
     True
     """
-
-
-def _tensor_of(outputs: Any) -> Tensor:
-    return Tensor(outputs)

@@ -93,16 +93,17 @@ class Trainer:
             optimizer.zero_grad()
             share = weight.sum().clamp(min=_TINY)
             loss = (losses(module(x), target) * weight).sum() / share
-            if decayed:
-                squares = sum(((p * p).sum() for p in decayed[1:]), (decayed[0] * decayed[0]).sum())
-                loss = loss + squares * (0.5 * penalty / share)
-            loss.backward()
+            penalised = loss
+            for p in decayed:
+                penalised = penalised + (p * p).sum() * (0.5 * penalty / share)
+            penalised.backward()  # its value is asked for by nobody, so it is not computed
             optimizer.step()
             if patient:
                 total.assign(total + loss.detach() * float(len(x)))
             return loss
 
         self.step = jit(step)
+        self.step.flushes = True
         self.watch = Watch(self, held, recipe.score, dtype) if patient else None
 
     def train(

@@ -20,6 +20,7 @@ import numpy as np
 
 from ...errors import GraphError, message
 from ...graph.graph import Array, tail_of
+from ...support.denormals import flushing
 from ...support.fork import new_lock
 from ...support.interrupt import PATIENCE, Deferred, beside
 from ...tensor.context import HANDLES
@@ -73,6 +74,8 @@ class Training:
         times, self.made, self.epochs = self.stages.timings, made, job.epochs
         self.spent = Spent(traced, times.lower + times.generate, times.machine, times.cached)
         self.function = callable_from(self.code, self.image.threads)
+        if step.flushes and self.image.threads == 1:  # helpers are everybody's
+            self.function = flushing(self.function)
         self.arena = self.image.arena()
         self.lock = new_lock()
         self.view = self.arena.view

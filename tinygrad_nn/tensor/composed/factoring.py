@@ -61,7 +61,7 @@ def cholesky(self: T, upper: bool = False) -> T:
 
 @typed
 def cholesky_inverse(self: T, upper: bool = False) -> T:
-    """The inverse of the matrices of which these are the Cholesky"""
+    """The inverse of the matrices of which these are the Cholesky factors."""
     return solved_by_factor("cholesky_inverse", self, identity(self), upper)
 
 

@@ -10,12 +10,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from .errors import ConfigError, ShapeError, message
 from .errors import LinAlgError as LinAlgError
 from .support.settings import choice, typed
 from .tensor.assembling import multiplied
+from .tensor.composed.factoring import SlogdetResult
 from .tensor.door import takes_operands
 from .tensor.factors import (
     cholesky_factor,
@@ -28,6 +27,7 @@ from .tensor.factors import (
     orthogonal,
     power,
     pseudoinverse,
+    rank,
     singular,
     solved,
     solved_triangle,
@@ -35,13 +35,6 @@ from .tensor.factors import (
 from .tensor.joining import tensors_of
 from .tensor.shape import normal_axis
 from .tensor.tensor import Tensor
-
-
-class Slogdet(NamedTuple):
-    """What `slogdet` gives."""
-
-    sign: Tensor
-    logabsdet: Tensor
 
 
 class Eigh(NamedTuple):
@@ -109,9 +102,9 @@ def det(A: Tensor) -> Tensor:
 
 
 @takes_operands
-def slogdet(A: Tensor) -> Slogdet:
+def slogdet(A: Tensor) -> SlogdetResult[Tensor]:
     """(sign, logarithm of the absolute value) of the determinant: 0 and -inf of a singular matrix."""
-    return Slogdet(*log_determinant("slogdet", A))
+    return SlogdetResult(*log_determinant("slogdet", A))
 
 
 @takes_operands
@@ -209,14 +202,9 @@ def pinv(A: Tensor, rcond: float | None = None, hermitian: bool = False, *, atol
 def matrix_rank(A: Tensor, tol: float | None = None, hermitian: bool = False, *, atol: float | None = None,
                 rtol: float | None = None) -> Tensor:  # fmt: skip
     """How many singular values are larger than max(atol, rtol * the largest), by default eps * the longer side."""
-    least = atol if tol is None else tol
-    values = singular("matrix_rank", A.detach(), False)[1]
     if tol is not None:
-        rtol = 0.0
-    elif rtol is None:
-        rtol = 0.0 if least else max(A.shape[-2:]) * float(np.finfo(A.dtype).eps)
-    bound = (values.narrow(-1, 0, min(1, values.shape[-1])) * rtol).clamp_min(least or 0.0)
-    return (values > bound).sum(-1)
+        rtol, atol = 0.0, tol
+    return rank("matrix_rank", A.detach(), rtol, atol or 0.0)
 
 
 # ---- norms and products ---------------------------------------------------------------------------------------------

@@ -140,11 +140,13 @@ def pseudoinverse(name: str, x: T, rtol: float | None, atol: float = 0.0, hermit
     return computed(name, linalg.PINV, x, rtol=rtol, atol=atol, hermitian=hermitian)
 
 
+def rank(name: str, x: T, rtol: float | None, atol: float) -> T:
+    """How many singular values are larger than max(atol, rtol * the largest)."""
+    values = singular(name, x, False)[1]
+    bound = linalg.bound(x, values._value(), rtol, atol)[..., None]
+    return (values > values.handle(constant(bound))).sum(-1)  # type: ignore[no-any-return]
+
+
 def exponential(name: str, x: T) -> T:
     """The exponential of square matrices."""
     return computed(name, linalg.MATRIX_EXP, matrices(name, x))
-
-
-def numbers(like: T, array: Any) -> T:
-    """An array as a tensor."""
-    return like.handle(constant(array))  # type: ignore[no-any-return]

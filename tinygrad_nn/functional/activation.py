@@ -150,9 +150,8 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 @takes_data
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * relu6(x + 3) / 6: Howard et al., ICCV 2019."""
-    bent = input.masked_fill(
-        (input <= -3) | (input >= 3), 0.0
-    )  # elsewhere the square would overflow, and its slope be NaN
+    # Elsewhere the square would overflow, and its slope be NaN.
+    bent = input.masked_fill((input <= -3) | (input >= 3), 0.0)
     result = (bent * (bent + 3) / 6).where(input > -3, 0.0).where(input < 3, input)
     return input._write("hardswish", result) if inplace else result
 
@@ -172,10 +171,8 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 @takes_data
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x, and 0 within [-lambd, lambd]."""
-    within = (input >= -lambd) & (input <= lambd)
-    return input.where(
-        (input < -lambd) | (input > lambd), (input * 0.0).masked_fill(within, 0.0)
-    )  # the slope at NaN is 0
+    within, beyond = (input >= -lambd) & (input <= lambd), (input < -lambd) | (input > lambd)
+    return input.where(beyond, (input * 0.0).masked_fill(within, 0.0))  # the slope at NaN is 0
 
 
 @takes_data

@@ -8,10 +8,10 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 
 from ...errors import DTypeError, message
-from ...ops.rules import BOOL, FLOAT64, INT32
+from ...ops.rules import FLOAT64, INT32
 from ...support.settings import typed
 from ..contract import T
-from ..core import Number, scalar
+from ..core import Number
 from ..operators import Operand
 
 _S = TypeVar("_S")
@@ -27,8 +27,7 @@ class Parts(NamedTuple, Generic[_S]):
 def _flat(result: T, *operands: T) -> T:
     """A result with slope 0 in operands on which it depends in steps."""
     for operand in operands:
-        if operand.requires_grad:
-            result = operand.where(operand.handle(scalar(False, BOOL)), result)
+        result = operand._level(result)
     return result
 
 

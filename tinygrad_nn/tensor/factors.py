@@ -93,7 +93,8 @@ def determinant(name: str, x: T) -> T:
 def log_determinant(name: str, x: T) -> tuple[T, T]:
     """Sign and logarithm of the absolute value of the determinant: 0 and -inf of a singular matrix."""
     x = matrices(name, x)
-    return computed(name, linalg.DET_SIGN, x), computed(name, linalg.LOGABSDET, x)
+    size = computed(name, linalg.LOGABSDET, x)
+    return size._level(computed(name, linalg.DET_SIGN, x)), size
 
 
 def power(name: str, x: T, n: int) -> T:
@@ -109,7 +110,7 @@ def power(name: str, x: T, n: int) -> T:
         n //= 2
         square = square @ square if n else square
     if result is None:
-        return identity(x).expand_to(x.shape).clone()
+        return x._level(identity(x).expand_to(x.shape).clone())
     return result.clone() if result is x else result
 
 

@@ -29,7 +29,6 @@ from .tensor.factors import (
     orthogonal,
     power,
     pseudoinverse,
-    rank,
     singular,
     solved,
     solved_triangle,

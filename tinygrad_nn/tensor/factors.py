@@ -13,7 +13,7 @@ from ..graph.graph import Op
 from ..ops import linalg
 from .context import user_line
 from .contract import T, check_floats
-from .core import Core, broadcast_shape, constant
+from .core import Core, broadcast_shape
 
 
 def matrices(name: str, x: T, *, square: bool = True) -> T:
@@ -139,13 +139,6 @@ def pseudoinverse(name: str, x: T, rtol: float | None, atol: float = 0.0, hermit
     """The pseudo-inverse; singular values up to max(atol, rtol * the largest) count as 0."""
     x = matrices(name, x, square=hermitian)
     return computed(name, linalg.PINV, x, rtol=rtol, atol=atol, hermitian=hermitian)
-
-
-def rank(name: str, x: T, rtol: float | None, atol: float) -> T:
-    """How many singular values are larger than max(atol, rtol * the largest)."""
-    values = singular(name, x, False)[1]
-    bound = linalg.bound(x, values._value(), rtol, atol)[..., None]
-    return (values > values.handle(constant(bound))).sum(-1)  # type: ignore[no-any-return]
 
 
 def exponential(name: str, x: T) -> T:

@@ -39,6 +39,7 @@ def with_lanes(value: Program | TrainingProgram) -> Program | TrainingProgram:
         control=Control(*(new(getattr(value.control, one.name)) for one in fields(Control))),
         state=tuple((handle, new(buffer), changes) for handle, buffer, changes in value.state),
         sources=tuple(tuple(map(new, columns)) for columns in value.sources),
+        apart=frozenset(wider.values()),
     )
 
 

@@ -16,8 +16,9 @@ import numpy as np
 
 from ..callbacks import TerminateOnNaN
 from ..compiler.run.jit import Jitted, usable
+from ..compiler.run.memory import NEVER
 from ..compiler.run.threads import get_num_threads
-from ..compiler.run.training import NEVER, Spent, Training
+from ..compiler.run.training import Spent, Training
 from ..data.batching import gather
 from ..errors import ConfigError, message
 from ..history import History

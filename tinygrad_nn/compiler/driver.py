@@ -284,7 +284,12 @@ STAGES: Final = (
         ((2, lambda made: "\n".join(f"-- graph\n{part.graph}" for part in made.made["merge"].parts)),),
     ),
     Stage("rewrite", rewrite_parts, Job.verify),
-    Stage("plan", lambda job, context: plan_parts(job, context.target.products), Planned.verify, ((4, _reasons),)),
+    Stage(
+        "plan",
+        lambda job, context: plan_parts(job, context.target.products, context.target.plain),
+        Planned.verify,
+        ((4, _reasons),),
+    ),
     Stage("lower", lambda planned, context: lower_parts(planned), Lowered.verify),
     Stage("assemble", assemble, lambda value: value.verify()),
     Stage("legalize", legalize, Program.verify),
@@ -292,7 +297,12 @@ STAGES: Final = (
     Stage(
         "schedule",
         lambda program, context: schedule(
-            program, context.target.width, context.target.registers, context.target.threads, may_share
+            program,
+            context.target.width,
+            context.target.registers,
+            context.target.threads,
+            may_share,
+            not context.target.plain,
         ),
         Schedule.verify,
         ((4, lambda made: f"-- loops\n{made.schedule.program}"),),

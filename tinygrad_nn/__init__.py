@@ -305,6 +305,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "compiler": "explain get_num_threads jit set_num_threads",
     "data": "data",
     "distributions": "distributions",
+    "export": "export",
     "fitting": "fit",
     "functional": "functional",
     "history": "History",

@@ -48,6 +48,7 @@ if _TYPE_CHECKING:
     from . import callbacks as callbacks
     from . import data as data
     from . import distributions as distributions
+    from . import export as export
     from . import functional as functional
     from . import linalg as linalg
     from . import metrics as metrics

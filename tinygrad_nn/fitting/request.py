@@ -12,6 +12,7 @@ from .orders import orders
 from .results import Scores
 from .trouble import Health
 
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
     """The step, its data as columns and their batches, and how it is to be trained."""

@@ -86,6 +86,9 @@ if _TYPE_CHECKING:
     from .recompute import checkpoint as checkpoint
     from .serialize import load as load
     from .serialize import save as save
+    from .sweeping import Sweep as Sweep
+    from .sweeping import cross_validate as cross_validate
+    from .sweeping import sweep as sweep
     from .tensor.assembling import atleast_1d as atleast_1d
     from .tensor.assembling import atleast_2d as atleast_2d
     from .tensor.assembling import atleast_3d as atleast_3d
@@ -320,6 +323,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     """,
     "recompute": "checkpoint",
     "serialize": "load save",
+    "sweeping": "Sweep cross_validate sweep",
     "tensor.assembling": """
         atleast_1d atleast_2d atleast_3d block_diag broadcast_shapes broadcast_tensors cartesian_prod chain_matmul
         column_stack combinations dstack row_stack tril_indices triu_indices vander

@@ -46,16 +46,18 @@ class NonFiniteWarning(RuntimeWarning):
 class Place:
     """Where training is: the epoch from 1, the batch from 0, the rows of the data that are in it, and their arrays.
 
-    Without a batch it is the evaluation after the epoch.
+    Without a batch it is the evaluation after the epoch. `model` is the number of one of many.
     """
 
     epoch: int
     batch: int | None = None
     rows: Array | None = None
     columns: tuple[Array, ...] = ()
+    model: int | None = None
 
     def __str__(self) -> str:
-        return f"epoch {self.epoch}, " + ("evaluation" if self.batch is None else f"batch {self.batch}")
+        of = "" if self.model is None else f"model {self.model}, "
+        return f"{of}epoch {self.epoch}, " + ("evaluation" if self.batch is None else f"batch {self.batch}")
 
     def tensors(self, chosen: slice | list[int] = slice(None)) -> tuple[Tensor, ...]:
         """The arguments of the step, for all rows of the batch or some."""

@@ -65,6 +65,7 @@ if _TYPE_CHECKING:
     from .fitting.trouble import NonFiniteWarning as NonFiniteWarning
     from .history import History as History
     from .loops import scan as scan
+    from .nn.ensemble import ensemble as ensemble
     from .random import Generator as Generator
     from .random import bernoulli as bernoulli
     from .random import default_generator as default_generator
@@ -312,6 +313,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "loops": "scan",
     "metrics": "metrics",
     "nn": "nn",
+    "nn.ensemble": "ensemble",
     "optim": "optim",
     "random": """
         Generator default_generator get_rng_state initial_seed manual_seed normal rand rand_like randint randint_like

@@ -7,6 +7,7 @@ out. Models are counted setting by setting, in it share by share, in that seed b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import product
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..data.split import kfold
+from ..data.split import KFold, kfold
 from ..data.streams import stream
 from ..errors import ConfigError, DataError, message
 from ..graph.graph import Array
@@ -155,7 +156,8 @@ def shares(folds: Any, by: Any, count: int, labels: Any, seed: int) -> list[Shar
         size = count if rows is None else len(rows)
         own = None if labels is None else labels if rows is None else labels[rows]
         where = "" if label is None else f" of {label!r}"
-        for fold, pair in enumerate(_pairs(folds, size, own, seed, where)):
+        chosen = _of_rows(folds, rows, count)
+        for fold, pair in enumerate(_pairs(chosen, size, own, seed, where)):
             if pair is None:
                 found.append(Share(len(found), rows, None, None, label))
                 continue
@@ -179,6 +181,18 @@ def _groups(by: Any, count: int) -> list[tuple[Any, Array | None]]:
     order = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes))[:-1]
     return list(zip(values.tolist(), np.split(order, ends), strict=True))
+
+
+def _of_rows(folds: Any, rows: Array | None, count: int) -> Any:
+    """Folds for some of the rows: labels and groups are those of all."""
+    if not isinstance(folds, KFold) or rows is None:
+        return folds
+    found = copy(folds)
+    for name in ("stratify", "groups"):
+        given = getattr(folds, name)
+        if given is not None and len(given) == count:
+            setattr(found, name, np.asarray(given)[rows])
+    return found
 
 
 def _pairs(folds: Any, count: int, labels: Any, seed: int, where: str) -> Sequence[tuple[Array, Array] | None]:

@@ -262,7 +262,7 @@ class NativeGroup(Group):
         rows = plan.rows(order)[broken.batch]
         batch = tuple(np.stack([column[row] for row in rows]) for column in columns)
         share = trial.share.rows
-        return Place(epoch, broken.batch, rows if share is None else share[rows], batch, trial.number)
+        return Place(epoch, broken.batch, rows if share is None else share[rows], batch, model=trial.number)
 
     def load(self, kept: Any, trial: Trial) -> None:
         """Let the tensors hold what training left of a model."""

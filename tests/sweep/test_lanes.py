@@ -1,0 +1,143 @@
+"""Models side by side in the lanes of vectors: near the numbers of `fit`, and none disturbs another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_nn as tg
+from tests.sweep.test_arenas import SETTINGS, X, Y, _generators, _held, recipe
+from tinygrad_nn.compiler.run.lanes import chosen, in_lanes
+from tinygrad_nn.compiler.run.many import Broken, Model, Varying, arenas
+from tinygrad_nn.compiler.run.training import Training
+from tinygrad_nn.errors import IndexOutOfRange
+from tinygrad_nn.random import order_generator, randperm
+
+LANES = 4
+
+
+def shared_values(training: Training, varying: Varying) -> dict[int, Any]:
+    return {k: one.handle.node.value for k, one in enumerate(training.state) if k not in varying.state}
+
+
+def near(found: Any, wanted: Any, ulps: float) -> None:
+    """Whether numbers are as near as that, in units of the last place of the largest of them."""
+    assert found.shape == wanted.shape
+    assert found.dtype == wanted.dtype
+    if found.dtype.kind != "f":
+        np.testing.assert_array_equal(found, wanted)
+        return
+    unit = float(np.spacing(np.max(np.abs(wanted), initial=0).astype(wanted.dtype)))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=ulps * unit, equal_nan=True)
+
+
+@pytest.mark.parametrize("given", SETTINGS, ids=lambda given: "-".join(map(str, given.values())))
+def test_lanes_are_near_arenas(given: Any) -> None:
+    """One epoch: then the order of sums has not yet led them apart. The second group is not full. The bias before a
+    BatchNorm has a gradient of 0 but for roundings, of which Adam would make whole steps.
+    """
+    given = {**given, "optimizer": "SGD"}
+    data, dtype = (X.astype(given["dtype"]), Y), given["dtype"]
+    one = recipe(given["optimizer"], given["dropout"], dtype)
+    order = order_generator(0)
+    permute = (lambda: randperm(23, generator=order)) if given["shuffle"] else None
+    training = Training(one.step, [data], given["batch"], one.scores, given["shuffle"], permute, True)
+    generators = [k for k, held in enumerate(training.state) if id(held.handle) in _generators(order)]
+    varying = Varying.of(training, generators)
+    models = []
+    for seed in range(LANES + 2):
+        tg.manual_seed(seed)
+        order.set_state(order_generator(seed).get_state())
+        fresh = recipe(given["optimizer"], given["dropout"], dtype)
+        values = {id(p): q.detach().numpy() for p, q in zip(_held(one.model), _held(fresh.model), strict=True)}
+        state = [values.get(id(h), h.node.value) for h in (training.state[k].handle for k in varying.state)]
+        models.append(Model([np.array(value) for value in state]))
+    shared = shared_values(training, varying)
+    (arena,) = arenas(training, varying, shared, [data], 1)
+    (beside,) = in_lanes(training, varying, shared, [data], 1, LANES)
+    assert beside.lanes == LANES
+    for group in (models[:LANES], models[LANES:]):
+        for lane, model in enumerate(group):
+            beside.bring(lane, model)
+        assert beside.run(1, 1, [True]) == 1
+        for lane, model in enumerate(group):
+            arena.bring(0, model)
+            arena.run(1, 1, [True])
+            wanted, found = arena.take(0, 1), beside.take(lane, 1)
+            near(found.history, wanted.history, 4 if dtype == "float64" else 4 * 2**29)
+            np.testing.assert_array_equal(found.scores, wanted.scores)
+            for value, exact in zip(found.state, wanted.state, strict=True):
+                near(value, exact, 4)
+
+
+def ready(columns: Any = ()) -> tuple[Training, Varying, list[Any], Any]:
+    """A run of three classes, what its models begin with, and a runner for them."""
+    one = recipe("SGD", 0.0, "float32")
+    training = Training(one.step, [(X, Y)], 5, one.scores, False, None, True)
+    varying = Varying.of(training, (), columns)
+    begin = [np.array(training.state[k].handle.node.value) for k in varying.state]
+    return (
+        training,
+        varying,
+        begin,
+        in_lanes(training, varying, shared_values(training, varying), [(X, Y)], 1, LANES)[0],
+    )
+
+
+def test_a_model_that_diverges_disturbs_no_other() -> None:
+    _, _, begin, runner = ready()
+    for lane in range(LANES):
+        runner.bring(lane, Model(begin))
+    runner.run(3, 1, [True] * 3)
+    calm = [runner.take(lane, 3) for lane in range(LANES)]
+    for lane in range(LANES):
+        runner.bring(lane, Model([value * (np.nan if lane == 2 and value.dtype.kind == "f" else 1) for value in begin]))
+    runner.run(3, 1, [True] * 3)
+    for lane in range(LANES):
+        taken = runner.take(lane, 3)
+        if lane == 2:
+            assert np.isnan(taken.history).all()
+            continue
+        np.testing.assert_array_equal(taken.history, calm[lane].history)
+        for value, before in zip(taken.state, calm[lane].state, strict=True):
+            np.testing.assert_array_equal(value, before)
+
+
+def test_labels_that_differ_between_models_are_each_ones_own() -> None:
+    training, varying, begin, runner = ready([(0, 1)])
+    labels = [np.roll(Y, lane) for lane in range(LANES)]
+    (arena,) = arenas(training, varying, shared_values(training, varying), [(X, Y)], 1)
+    for lane in range(LANES):
+        runner.bring(lane, Model(begin, [labels[lane]]))
+    runner.run(1, 1, [True])
+    for lane in range(LANES):
+        arena.bring(0, Model(begin, [labels[lane]]))
+        arena.run(1, 1, [True])
+        for value, exact in zip(runner.take(lane, 1).state, arena.take(0, 1).state, strict=True):
+            near(value, exact, 4)
+    bad = labels[3].copy()
+    bad[12] = 7
+    runner.bring(3, Model(begin, [bad]))
+    with pytest.raises(Broken) as found:
+        runner.run(2, 1, [False, True])
+    assert (found.value.lane, found.value.epoch, found.value.batch) == (3, 0, 2)
+    assert isinstance(found.value.error, IndexOutOfRange)
+    assert "got 7" in str(found.value.error) or " 7" in str(found.value.error)
+
+
+def test_a_stopped_run_counts_its_epochs_and_goes_on() -> None:
+    *_, begin, runner = ready()
+    runner.bring(0, Model(begin))
+    runner.stop()
+    assert runner.run(3, 1, [False] * 3) == 0
+    runner.go_on()
+    assert runner.run(3, 1, [False] * 3) == 3
+
+
+def test_the_choice_counts_cycles_and_says_so() -> None:
+    training, varying, *_ = ready()
+    choice = chosen(training, varying)
+    assert choice.share > 0
+    assert ("one model after the other" in choice.why) == (choice.lanes == 1)

@@ -124,7 +124,7 @@ def test_labels_that_differ_between_models_are_each_ones_own() -> None:
         runner.run(2, 1, [False, True])
     assert (found.value.lane, found.value.epoch, found.value.batch) == (3, 0, 2)
     assert isinstance(found.value.error, IndexOutOfRange)
-    assert "got 7" in str(found.value.error) or " 7" in str(found.value.error)
+    assert "label 7 in row 2" in str(found.value.error)
 
 
 def test_a_stopped_run_counts_its_epochs_and_goes_on() -> None:

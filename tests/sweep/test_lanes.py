@@ -9,6 +9,8 @@ import pytest
 
 import tinygrad_nn as tg
 from tests.sweep.test_arenas import SETTINGS, X, Y, _generators, _held, recipe
+from tinygrad_nn import functional as F
+from tinygrad_nn import nn, optim
 from tinygrad_nn.compiler.run.lanes import chosen, in_lanes
 from tinygrad_nn.compiler.run.many import Broken, Model, Varying, arenas
 from tinygrad_nn.compiler.run.training import Training
@@ -16,6 +18,14 @@ from tinygrad_nn.errors import IndexOutOfRange
 from tinygrad_nn.random import order_generator, randperm
 
 LANES = 4
+NOT_COMPILED = "LBFGS"
+ONLY_MATRICES = "Muon"
+OPTIMIZERS = [
+    name
+    for name, one in vars(optim).items()
+    if isinstance(one, type) and issubclass(one, optim.Optimizer) and name not in ("Optimizer", NOT_COMPILED)
+]
+rng = np.random.default_rng(0)
 
 
 def shared_values(training: Training, varying: Varying) -> dict[int, Any]:
@@ -141,3 +151,111 @@ def test_the_choice_counts_cycles_and_says_so() -> None:
     choice = chosen(training, varying)
     assert choice.share > 0
     assert ("one model after the other" in choice.why) == (choice.lanes == 1)
+
+
+class Sequences(nn.Module):
+    """The last step of a recurrent layer, judged."""
+
+    def __init__(self, kind: Any, **options: Any) -> None:
+        super().__init__()
+        self.layer = kind(3, 5, batch_first=True, **options)
+        self.out = nn.Linear(10 if "bidirectional" in options else 5, 3)
+
+    def forward(self, x: Any) -> Any:
+        return self.out(self.layer(x)[0][:, -1])
+
+
+class Words(nn.Module):
+    """Tokens that attend to each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.norm = nn.Embedding(7, 8), nn.LayerNorm(8)
+        self.attention, self.out = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, x: Any) -> Any:
+        h = self.norm(self.embedding(x))
+        return self.out((h + self.attention(h, h, h)[0]).mean(1))
+
+
+class Sorted(nn.Module):
+    """What is sorted, gathered and summed up along an axis, in another order for each model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.out = nn.Linear(3, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Any) -> Any:
+        h = self.inner(x)
+        return self.out(h.sort(1)[0].cumsum(1) + h.gather(1, h.argsort(1)).cummax(1)[0])
+
+
+FLOATS, LONG = rng.normal(size=(9, 7, 3)), rng.normal(size=(5, 40, 3))
+PICTURES, WORDS = rng.normal(size=(9, 1, 8, 8)), rng.integers(0, 7, (10, 6))
+LAYERS: dict[str, tuple[Any, Any]] = {
+    "RNN": (lambda: Sequences(nn.RNN), FLOATS),
+    "GRU": (lambda: Sequences(nn.GRU), FLOATS),
+    "LSTM of both directions": (lambda: Sequences(nn.LSTM, bidirectional=True), FLOATS),
+    "LSTM of 40 steps": (lambda: Sequences(nn.LSTM), LONG),
+    "pictures": (
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, 3)
+        ),
+        PICTURES,
+    ),
+    "attention": (Words, WORDS),
+    "sorts": (Sorted, X),
+}
+
+
+def side_by_side(model: nn.Module, opt: Any, x: Any, ulps: float) -> None:
+    """An epoch of models with other numbers each, in lanes and one after the other."""
+
+    @tg.jit
+    def step(x: Any, y: Any) -> Any:
+        opt.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        opt.step()
+        return loss
+
+    data, draw = (x, Y[: len(x)]), np.random.default_rng(1)
+    training = Training(step, [data], 4, None, False, None, True)
+    varying = Varying.of(training)
+    begin = [np.asarray(training.state[k].handle.node.value) for k in varying.state]
+    models = [
+        Model([one * draw.uniform(0.8, 1.2, one.shape) if one.dtype.kind == "f" else one for one in begin])
+        for _ in range(LANES)
+    ]
+    shared = shared_values(training, varying)
+    (arena,), (beside,) = (
+        arenas(training, varying, shared, [data], 1),
+        in_lanes(training, varying, shared, [data], 1, LANES),
+    )
+    for lane, one in enumerate(models):
+        beside.bring(lane, one)
+    beside.run(1, 1, [False])
+    for lane, one in enumerate(models):
+        arena.bring(0, one)
+        arena.run(1, 1, [False])
+        wanted, found = arena.take(0, 1), beside.take(lane, 1)
+        near(found.history, wanted.history, ulps)
+        for value, exact in zip(found.state, wanted.state, strict=True):
+            near(value, exact, ulps)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_kind_of_kernel(name: str) -> None:
+    make, x = LAYERS[name]
+    tg.manual_seed(0)
+    model = make().to("float64")
+    side_by_side(model, optim.SGD(model.parameters(), lr=0.05), x.astype("float64") if x.dtype.kind == "f" else x, 8)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer(name: str) -> None:
+    """What divides by the root of small squares enlarges what it is given."""
+    tg.manual_seed(0)
+    bias = name != ONLY_MATRICES
+    model = nn.Sequential(nn.Linear(3, 6, bias), nn.Tanh(), nn.Linear(6, 3, bias)).to("float64")
+    side_by_side(model, getattr(optim, name)(model.parameters(), lr=0.01), X.astype("float64"), 64)

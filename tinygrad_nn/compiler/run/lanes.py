@@ -61,8 +61,10 @@ def chosen(training: Training, varying: Varying, target: Target | None = None) -
     count = natural(training, varying, target)
     if count == 1:
         return Choice(1, "one model after the other: a vector holds one number")
-    sources = sum(prod(at.shape) * at.dtype.itemsize for columns in training.made.sources for at in columns)
-    size = (training.image.size - sources) * count
+    made = training.made
+    places = [*(at for columns in made.sources for at in columns), *(at for _, at in made.control)]
+    around = sum(prod(at.shape) * at.dtype.itemsize for at in places)
+    size = (training.image.size - around) * count
     if size > ROOM:
         return Choice(
             1, f"one model after the other: {count} of them take {size / 2**20:.0f} MB, more than the caches hold"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import tinygrad_nn as tg
 from tests.sweep.test_arenas import SETTINGS, X, Y, _generators, _held, recipe
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
-from tinygrad_nn.compiler.run.lanes import chosen, in_lanes
+from tinygrad_nn.compiler.codegen.native import host
+from tinygrad_nn.compiler.run.lanes import chosen, impossible, in_lanes, natural
 from tinygrad_nn.compiler.run.many import Broken, Model, Varying, arenas
 from tinygrad_nn.compiler.run.training import Training
 from tinygrad_nn.errors import IndexOutOfRange
@@ -148,9 +150,71 @@ def test_a_stopped_run_counts_its_epochs_and_goes_on() -> None:
 
 def test_the_choice_counts_cycles_and_says_so() -> None:
     training, varying, *_ = ready()
-    choice = chosen(training, varying)
-    assert choice.share > 0
-    assert ("one model after the other" in choice.why) == (choice.lanes == 1)
+    many = chosen(training, varying, 1000, 1000)
+    assert many.lanes == natural(training, varying, host()) > 1
+    assert 0 < many.share * 1.15 < 1
+    assert f"{many.lanes} models in the float32 lanes of a vector take" in many.why
+    for models, epochs, why in ((1, 1000, "there is but one"), (10, 1, "so short"), (50, 50, "so short")):
+        few = chosen(training, varying, models, epochs)
+        assert few.lanes == 1
+        assert few.why.startswith("one model after the other: ")
+        assert why in few.why
+    assert chosen(training, varying, 1000, 1000, replace(host(), width=4)).lanes == 1
+
+
+def test_a_model_that_fills_the_caches_is_trained_alone() -> None:
+    model = nn.Sequential(nn.Linear(3, 500), nn.ReLU(), nn.Linear(500, 500), nn.ReLU(), nn.Linear(500, 3))
+    opt = optim.Adam(model.parameters())
+
+    @tg.jit
+    def step(x: Any, y: Any) -> Any:
+        opt.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        opt.step()
+        return loss
+
+    training = Training(step, [(X, Y)], 23, None, False, None, True)
+    choice = chosen(training, Varying.of(training), 1000, 1000)
+    assert choice.lanes == 1
+    assert "more than the caches hold" in choice.why
+
+
+def test_samples_of_several_lengths_lie_in_lanes_if_their_order_is_one() -> None:
+    model = nn.Linear(3, 3)
+    opt = optim.SGD(model.parameters(), lr=0.1)
+
+    @tg.jit
+    def step(x: Any, y: Any) -> Any:
+        opt.zero_grad()
+        loss = F.mse_loss(model(x), y)
+        loss.backward()
+        opt.step()
+        return loss
+
+    sets = [tuple(rng.normal(size=(2, 6, n, 3)).astype(np.float32)) for n in (2, 4)]
+    training = Training(step, sets, 3, None, True, None, True)
+    assert "several lengths" in chosen(training, Varying.of(training), 1000, 1000).why
+    steady = Training(step, sets, 3, None, False, None, True)
+    assert impossible(steady) is None
+
+    def arrange(epochs: int) -> Any:
+        if epochs:  # in order: one epoch is as the other
+            yield np.array([[3, 4, 5], [0, 1, 2], [0, 1, 2], [3, 4, 5]]), np.array([1, 2, 0, 3])
+
+    varying = Varying.of(steady)
+    begin = [np.asarray(steady.state[k].handle.node.value) for k in varying.state]
+    shared = shared_values(steady, varying)
+    (arena,), (beside,) = arenas(steady, varying, shared, sets, 1), in_lanes(steady, varying, shared, sets, 1, LANES)
+    models = [Model([one * (k + 1) for one in begin], (), arrange) for k in range(LANES)]
+    for lane, one in enumerate(models):
+        beside.bring(lane, one)
+    assert beside.run(2, 1, [False, False]) == 2
+    for lane, one in enumerate(models):
+        arena.bring(0, one)
+        arena.run(2, 1, [False, False])
+        for found, exact in zip(beside.take(lane, 2).state, arena.take(0, 2).state, strict=True):
+            near(found, exact, 8)
 
 
 class Sequences(nn.Module):

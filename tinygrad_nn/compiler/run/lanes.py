@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
+from math import ceil, prod
 from typing import Final
 
 import numpy as np
@@ -32,16 +32,20 @@ from .training import Training
 
 CLEARLY: Final = 1.15  # times as fast models must be in lanes: the count is rough
 ROOM: Final = 2 * (SECOND + THIRD)  # bytes that all models together may have: one that needs more is no small model
+WORTH: Final = 5e8  # cycles that must be saved to be worth the compilation of another program,
+LOOK: Final = 2e8  # and that a run must take at the least to be worth a look
+NODE: Final = 20.0  # cycles that an operation takes at the least, and one for each of its elements that a vector holds
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How many models train at a time, in lanes of the vectors if these are several, and why: a sentence. In lanes a
-    model takes the `share` of the time that it takes alone; 0.0 where nobody had to count.
+    """How many models train at a time, in lanes of the vectors if these are several, and why: a sentence. An epoch of
+    one model alone takes about so many `cycles`, and of one in lanes that `share` of them; 0 where nobody counted.
     """
 
     lanes: int
     why: str
+    cycles: float = 0.0
     share: float = 0.0
 
 
@@ -52,30 +56,35 @@ def impossible(training: Training) -> str | None:
     return None
 
 
-def chosen(training: Training, varying: Varying, target: Target | None = None) -> Choice:
-    """Arenas or lanes for the models of a run, whichever takes fewer cycles on this machine."""
+def chosen(training: Training, varying: Varying, models: int, epochs: int, target: Target | None = None) -> Choice:
+    """One after the other or in lanes, whichever takes fewer cycles for so many models of a run."""
     target = target or native.host()
+    alone, count = "one model after the other", natural(training, varying, target)
     reason = impossible(training)
-    if reason is not None:
-        return Choice(1, f"one model after the other: {reason}")
-    count = natural(training, varying, target)
-    if count == 1:
-        return Choice(1, "one model after the other: a vector holds one number")
+    if reason is None and count == 1:
+        reason = "a vector holds one number"
+    if reason is None and models == 1:
+        reason = "there is but one"
     made = training.made
     places = [*(at for columns in made.sources for at in columns), *(at for _, at in made.control)]
     around = sum(prod(at.shape) * at.dtype.itemsize for at in places)
     size = (training.image.size - around) * count
-    if size > ROOM:
-        return Choice(
-            1, f"one model after the other: {count} of them take {size / 2**20:.0f} MB, more than the caches hold"
-        )
-    share = _share(training, varying, count, target)
+    if reason is None and size > ROOM:
+        reason = f"{count} of them take {size / 2**20:.0f} MB, more than the caches hold"
+    if reason is None and _least(training, count) * models * epochs < LOOK:
+        reason = "the run is so short that another program does not pay"
+    if reason is not None:
+        return Choice(1, f"{alone}: {reason}")
+    one, share = _counted(training, varying, count, target)
     kind = _dtype(training, varying).name
-    if share * CLEARLY < 1.0:
-        why = f"{count} models in the {kind} lanes of a vector take {share * count:.1f} times the cycles of one alone"
-        return Choice(count, why, share)
-    why = f"one model fills the vectors: {count} in their {kind} lanes would take {share * count:.1f} times its cycles"
-    return Choice(1, f"one model after the other: {why}", share)
+    much = f"{count} models in the {kind} lanes of a vector take {share * count:.1f} times the cycles of one alone"
+    used = share * count * ceil(models / count) / models  # the last group may not be full
+    if used * CLEARLY >= 1.0:
+        idle = f", and there are {models}" if models < count else ""
+        return Choice(1, f"{alone}: {much}{idle}", one, share)
+    if (1.0 - used) * one * models * epochs < WORTH:
+        return Choice(1, f"{alone}: the run is so short that another program does not pay", one, share)
+    return Choice(count, f"{count} models at a time: {much}", one, share)
 
 
 def natural(training: Training, varying: Varying, target: Target) -> int:
@@ -93,19 +102,28 @@ def _dtype(training: Training, varying: Varying) -> DType:
     return max(sizes, key=sizes.__getitem__)
 
 
-def _share(training: Training, varying: Varying, count: int, target: Target) -> float:
-    """The cycles of a model in lanes as a part of those of one alone; on disk, as it takes as long as to compile."""
+def _least(training: Training, lanes: int) -> float:
+    """About the cycles that an epoch takes at the least."""
+    parts = ((part, 1 if part.batches is None else part.batches.rounds) for part in training.job.parts)
+    return sum(rounds * sum(NODE + prod(node.shape) / lanes for node in part.graph.nodes) for part, rounds in parts)
+
+
+def _counted(training: Training, varying: Varying, count: int, target: Target) -> tuple[float, float]:
+    """The cycles of an epoch of one model alone, and those of one in lanes as a part of them; kept on disk, since to
+    count takes as long as to compile.
+    """
     job = job_of(training, varying, count)
     key = key_of(job, target)
-    name = None if key is None else disk.key("share", key, native.version())
+    name = None if key is None else disk.key("cycles", key, native.version())
     known = None if name is None else disk.load(name, "measured")
     if known is None:
-        pairs = (job, target), (training.job, replace(training.target, threads=1))
-        many, one = (cycles(build(each, machine, last="expand").made["expand"]) for each, machine in pairs)
-        known = repr(many / (count * max(one, 1.0))).encode()
+        pairs = (training.job, replace(training.target, threads=1)), (job, target)
+        one, many = (cycles(build(each, machine, last="expand").made["expand"]) for each, machine in pairs)
+        known = f"{one} {many / (count * max(one, 1.0))}".encode()
         if name is not None:
             disk.save(name, known, "measured")
-    return float(known)
+    one, share = map(float, known.split())
+    return one, share
 
 
 def job_of(training: Training, varying: Varying, count: int) -> Job:

@@ -329,8 +329,13 @@ def _checked(function: Callable[P, R], checks: Mapping[str, Kind], error: type[T
                 check.check(owner(args), name, value, error)
         return function(*args, **kwargs)
 
+    return framed(call, function)
+
+
+def framed(call: Callable[P, R], function: Callable[P, R]) -> Callable[P, R]:
+    """A wrapper whose frame has the name of the function in tracebacks and reports."""
     named: Any = call
-    named.__code__ = named.__code__.replace(co_name=function.__name__)  # what tracebacks and reports call the frame
+    named.__code__ = named.__code__.replace(co_name=function.__name__)
     return call
 
 

@@ -1,4 +1,5 @@
-"""The checks of settings: what layers, losses, optimizers, schedules and callbacks refuse when they are made.
+"""The checks of settings: what layers, losses, optimizers, schedules and callbacks refuse when they are made, and
+functions by the annotations of their parameters (`typed`); the other names of parameters (`Names`); the device.
 
 A setting that cannot work is an error where it is given, by the name the user called, and not at the first step that
 stumbles over it. Each check returns the value, so that it can stand in an assignment.

@@ -1,4 +1,4 @@
-"""Functions of several tensors that no single one owns: cat, stack, meshgrid, einsum."""
+"""Functions of several tensors that no single one owns: cat, stack and their like, meshgrid, einsum."""
 
 from __future__ import annotations
 

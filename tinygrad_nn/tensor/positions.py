@@ -1,4 +1,4 @@
-"""`x[key]` where the key has positions or masks that are not known yet: inside of a function that is traced.
+"""Keys of `x[key]` written out, and those with positions or masks that are not known yet: in a traced function.
 
 Positions that stand side by side are one lookup of whole slices; `x[arange(n), y]` picks one element of each line; for
 all others NumPy says, of positions, which element stands where, and what the traced indices add to that is arithmetic.

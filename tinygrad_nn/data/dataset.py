@@ -135,7 +135,7 @@ class ChainDataset(IterableDataset[Any]):
             yield from _iterable(dataset)
 
     def __len__(self) -> int:
-        return sum(len(_iterable(dataset)) for dataset in self.datasets)  # type: ignore[arg-type]
+        return sum(len(_iterable(dataset)) for dataset in self.datasets)
 
 
 class StackDataset(Dataset[Any]):
@@ -215,7 +215,7 @@ def _check_sized(owner: str, dataset: Any) -> None:
         raise DataError(message(owner, f"a dataset {shown(dataset)}", "one with __getitem__ and __len__"))
 
 
-def _iterable(dataset: Any) -> IterableDataset[Any]:
+def _iterable(dataset: Any) -> Any:
     if not isinstance(dataset, IterableDataset):
         raise DataError(message("ChainDataset", f"a {type(dataset).__name__}", "IterableDatasets"))
     return dataset

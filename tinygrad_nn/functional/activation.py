@@ -126,7 +126,9 @@ def softsign(input: Tensor) -> Tensor:
 
 @takes_data
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """x limited to [min_val, max_val], with slope 0 at the ends."""
+    """x limited to [min_val, max_val], with slope 0 at the ends. Of integers the limits are integers too."""
+    if input.dtype.kind == "i":
+        min_val, max_val = int(min_val), int(max_val)
     inside = (input > min_val) & (input < max_val)
     limited = input.detach().clamp(min_val, max_val)
     result = input.where(inside, limited)

@@ -63,7 +63,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     out, in1, in2 = weight.shape
     rows1, rows2 = input1.reshape((-1, in1)), input2.reshape((-1, in2))
     half = rows1.matmul(weight.permute(1, 0, 2).reshape((in1, out * in2))).reshape((-1, out, in2))
-    values = (half * rows2.unsqueeze(1)).sum(-1).reshape((*input1.shape[:-1], out))
+    values = (half * rows2.unsqueeze(1)).sum(-1, dtype=half.dtype).reshape((*input1.shape[:-1], out))
     return values if bias is None else values + bias
 
 
@@ -285,7 +285,7 @@ def batch_norm(
 
 def _channels(values: Tensor, x: Tensor) -> Tensor:
     """One value for each channel of x (axis 1)."""
-    return _inside(values, (1, values.numel(), *(1,) * (x.ndim - 2)))
+    return _inside(values, (1, values.numel(), *(1,) * (x.ndim - 2)) if x.ndim > 1 else (values.numel(),))
 
 
 @takes_data

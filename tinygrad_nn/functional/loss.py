@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -398,10 +398,11 @@ def gaussian_nll_loss(
     input: Tensor, target: Tensor, var: Tensor, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:
     """(log v + (x - t)**2 / v) / 2 with v = max(var, eps), whose gradient ignores the limit; `full` adds log(2 pi) /
-    2.
+    2. Targets and variances may broadcast to the input's shape.
     """
-    _same("gaussian_nll_loss", input, target)
     shape = input.shape
+    if broadcast_shape("gaussian_nll_loss", shape, target.shape) != shape:
+        _same("gaussian_nll_loss", input, target)
     if var.shape != shape and var.shape == shape[:-1]:
         var = var.unsqueeze(-1)
     elif var.ndim not in (0, len(shape)) or any(n not in (1, m) for n, m in zip(var.shape, shape, strict=False)):
@@ -454,8 +455,9 @@ def multi_margin_loss(
     """sum over the other classes of max(0, margin - x[y] + x[j]) ** p, over C."""
     if p not in (1, 2):
         raise ConfigError(message("multi_margin_loss", f"p {p}", "1 or 2"))
-    single = input.ndim == 1
-    input, target = (input.unsqueeze(0), target.reshape(1)) if single else (input, target)
+    single = input.ndim < 2
+    if single and target.numel() == 1:
+        input, target = input.reshape((1, -1)), target.reshape(1)
     _labels("multi_margin_loss", input, target)
     check_floats("multi_margin_loss", input, weight)
     _one_per_class("multi_margin_loss", weight, input.shape[1])
@@ -567,6 +569,8 @@ def multilabel_margin_loss(
     name = "multilabel_margin_loss"
     if target.dtype.kind != "i":
         raise DTypeError(message(name, f"labels of dtype {target.dtype.name}", "int64", "convert with y.long()"))
+    if input.ndim == 0 and target.numel() == 1:
+        input, target = input.reshape(1), target.reshape(1)
     _same(name, input, target)
     if input.ndim not in (1, 2):
         raise ShapeError(message(name, f"shape {input.shape}", "(N, C) or (C,)"))
@@ -609,8 +613,11 @@ def linear_cross_entropy(
     reduction: str = "mean",
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
+    options: Any = None,
 ) -> Tensor:
-    """`cross_entropy` of `linear`: (N, in) or (in,) with weights (C, ..., in) and a bias (C, ...)."""
+    """`cross_entropy` of `linear`: (N, in) or (in,) with weights (C, ..., in) and a bias (C, ...). PyTorch's `options`
+    say how it computes that in parts; they change nothing here.
+    """
     name = "linear_cross_entropy"
     check_floats(name, input, linear_weight, linear_bias)
     if input.ndim not in (1, 2) or linear_weight.ndim < 2 or input.shape[-1] != linear_weight.shape[-1]:

@@ -48,6 +48,7 @@ if _TYPE_CHECKING:
     from . import callbacks as callbacks
     from . import data as data
     from . import distributions as distributions
+    from . import export as export
     from . import functional as functional
     from . import linalg as linalg
     from . import metrics as metrics
@@ -305,6 +306,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "compiler": "explain get_num_threads jit set_num_threads",
     "data": "data",
     "distributions": "distributions",
+    "export": "export",
     "fitting": "fit",
     "functional": "functional",
     "history": "History",

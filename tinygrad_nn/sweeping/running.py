@@ -20,6 +20,7 @@ import numpy as np
 
 from ..callbacks import EarlyStopping
 from ..compiler.run.jit import Jitted, usable
+from ..compiler.run.lanes import chosen, impossible, in_lanes, natural
 from ..compiler.run.many import Broken, Model, Runner, Taken, Varying, arenas
 from ..compiler.run.training import Training
 from ..data.batching import Batches
@@ -235,8 +236,24 @@ class NativeGroup(Group):
 
     def runners(self, count: int) -> list[Runner]:
         """As many as threads are wanted, and why these."""
-        self.why = "arenas: the code of the single run, model after model"
-        return arenas(self.training, self.varying, self.shared, self.sets, count)
+        lanes = self._lanes()
+        given = self.training, self.varying, self.shared, self.sets
+        return arenas(*given, count) if lanes == 1 else in_lanes(*given, count, lanes, "sweep")
+
+    def _lanes(self) -> int:
+        """How many models train at a time."""
+        how, alone = self.how.how, "arenas: the code of the single run, model after model"
+        reason = "early stopping ends them one by one" if self.callbacks else impossible(self.training)
+        if how == "arenas" or reason is not None:
+            self.why = alone + (f", as {reason}" if how != "arenas" else "")
+            return 1
+        if how == "lanes":
+            lanes = natural(self.training, self.varying, self.training.target)
+            self.why = f"lanes: {lanes} models at a time"
+            return lanes
+        choice = chosen(self.training, self.varying, len(self.trials), self.how.epochs)
+        self.why = f"{'arenas' if choice.lanes == 1 else 'lanes'}: {choice.why}"
+        return choice.lanes
 
     def bytes(self) -> tuple[int, int]:
         """Of the memory of a thread, and of what a model leaves."""

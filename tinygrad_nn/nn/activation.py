@@ -11,7 +11,8 @@ from ..support.settings import check_device, choice, flags, integer, number
 from ..tensor import Tensor
 from ..tensor.creation import full
 from ..tensor.door import taken
-from .module import Module
+from . import init as initial
+from .module import Module, drawn
 from .parameter import Parameter
 
 
@@ -358,9 +359,14 @@ class PReLU(Module):
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
         self.num_parameters = num_parameters = integer("PReLU", "num_parameters", num_parameters, least=0)
-        number("PReLU", "init", init)
+        self.init = number("PReLU", "init", init)
         check_device("PReLU", device)
         self.weight = Parameter(full((num_parameters,), float(init), dtype=dtype))
+
+    @drawn
+    def reset_parameters(self) -> None:
+        """The slope it began with."""
+        initial.constant_(self.weight, self.init)
 
     def forward(self, input: Tensor) -> Tensor:
         """The same shape."""

@@ -62,6 +62,7 @@ class Training:
         job = training_job(step, sets, batch, evaluate, shuffle, permute)
         traced = time.perf_counter() - started
         target = for_threads(machine(part.graph for part in job.parts))
+        self.job, self.target = job, target
         self.stages = build(job, target, "" if quiet else f"fit: {step.name}")
         self.image, self.code, made = self.stages.image, self.stages.code, self.stages.image.run
         if made is None or job.epochs is None:

@@ -11,7 +11,7 @@ from ...errors import DTypeError, message
 from ...ops.rules import BOOL, FLOAT64, INT32
 from ...support.settings import typed
 from ..contract import T
-from ..core import Number, scalar
+from ..core import Number, is_plainly, scalar
 from ..operators import Operand
 
 _S = TypeVar("_S")
@@ -133,7 +133,7 @@ def clamp_max(self: T, max: Operand) -> T:
 @typed
 def rsub(self: T, other: Operand, *, alpha: Number = 1) -> T:
     """other - alpha * x."""
-    scaled = self if alpha == 1 else self * alpha
+    scaled = self if is_plainly(alpha, 1) else self * alpha
     return self._answer("rsub", other, scaled.__rsub__(other))
 
 

@@ -57,6 +57,10 @@ class TraceError(TinygradError, RuntimeError):
     """A traced value read as if it had been computed."""
 
 
+class ExportError(TinygradError, ValueError):
+    """A function or a file that cannot be carried over to another form."""
+
+
 class DataError(TinygradError, ValueError):
     """A file or a table that cannot be used as data."""
 

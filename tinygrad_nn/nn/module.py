@@ -597,11 +597,8 @@ class BackwardWatch:
         return changed
 
 
-OPEN: Final = (
-    Statistic,
-    UninitializedParameter,
-    UninitializedBuffer,
-)  # as long as they have no elements they are loaded with any
+# As long as they have no elements they are loaded with any.
+OPEN: Final = (Statistic, UninitializedParameter, UninitializedBuffer)
 
 
 def _replace(tensor: Tensor, value: Tensor) -> None:

@@ -31,6 +31,14 @@ class Elementwise(Logical):
     def _unary(self, op: Op) -> Self:
         return self.apply(op) if self.node.dtype.kind == "f" else self.as_float().apply(op)
 
+    def _flat_in(self, *operands: Self) -> Self:
+        """A result with slope 0 in operands on which it depends in steps."""
+        result = self
+        for operand in operands:
+            if operand.requires_grad:
+                result = operand.where(operand.handle(scalar(False, BOOL)), result)
+        return result
+
     # ---- arithmetic -----------------------------------------------------------------------------------------------
 
     def _times(self, name: str, other: Operand, alpha: Number) -> Operand:
@@ -74,11 +82,7 @@ class Elementwise(Logical):
         x, y = self._promoted(other, "div")
         if x.node.dtype.kind != "f":
             return (x - x.fmod(y)) // y
-        quotient = (x.detach() / y.detach()).trunc()  # a step: its slope is 0, also where that of x / y is infinite
-        for operand in (x, y):
-            if operand.requires_grad:
-                quotient = operand.where(quotient.handle(scalar(False, BOOL)), quotient)
-        return quotient
+        return (x.detach() / y.detach()).trunc()._flat_in(x, y)  # also where the slope of x / y is infinite
 
     true_divide = div
 

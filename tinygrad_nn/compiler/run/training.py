@@ -11,28 +11,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Final
-
-import numpy as np
+from typing import Any
 
 from ...errors import GraphError, message
-from ...graph.graph import Array, tail_of
+from ...graph.graph import Array
 from ...support.fork import new_lock
 from ...support.interrupt import PATIENCE, Deferred, beside
 from ...tensor.context import HANDLES
 from ..driver import build
-from ..loopir.faults import raise_fault
 from ..lower.training_loop import STOPPED
 from ..trace import forget
 from .crossover import machine
 from .jit import Jitted, State, built_as_traced, upload, write_back
+from .memory import NEVER, RunMemory
 from .threads import callable_from, for_threads
 from .traces import named, training_job
-
-NEVER: Final = 2**62  # a batch that does not come
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +69,9 @@ class Training:
         times, self.made, self.epochs = self.stages.timings, made, job.epochs
         self.spent = Spent(traced, times.lower + times.generate, times.machine, times.cached)
         self.function = callable_from(self.code, self.image.threads)
-        self.arena = self.image.arena()
+        self.memory = memory = RunMemory(self.image, job.epochs, shuffle)
+        self.arena, self.view, self.bring, self.arrange = memory.arena, memory.view, memory.bring, memory.arrange
         self.lock = new_lock()
-        self.view = self.arena.view
         self.bring(sets)
         parts = [job.traces[k].traced for k, _ in made.parts]
         traces = [traced for traced in parts if traced is not None]
@@ -85,27 +81,16 @@ class Training:
         self.names = named("step", steps[0])[0]
         self.score_names = named("evaluate", self.traces[-1])[0] if self.evaluates else ()
         handles = job.handles
-        self.state = [State(handles[k], self.view(at), changes) for k, at, changes in made.state]
+        pairs = zip(made.state, memory.state, strict=True)
+        self.state = [State(handles[k], view, changes) for (k, _, changes), view in pairs]
         self.cleared = [one.captures[k].handle for one in steps for k, _ in one.gradients]
         self.capacity, self.rounds = made.capacity, made.rounds
-        control = {name: self.view(at) for name, at in made.control}
-        self.history, self.scores = control["history"], control["scores"]
-        self.flags, self.count = control["evaluated"], control["epochs"]
-        self.now, self.stop, self.sound = control["now"], control["stop"], control["sound"]
-        self.stop[...] = NEVER
-        permuted = job.epochs.permuted
-        self.shuffled = shuffle and not permuted
+        self.history, self.scores, self.sound = memory.history, memory.scores, memory.sound
+        self.now, self.stop, self.cases = memory.now, memory.stop, memory.cases
+        self.shuffled, self.own_order = memory.shuffled, memory.own_order
         self.pace = math.inf  # seconds of an epoch, when that was last measured
         self.lost = False  # whether Ctrl-C ended a call in the middle of a batch
         self.used = False  # whether there was a batch that came to its end
-        orders = control.get("order")
-        self.own_order = orders if permuted else None  # made natively
-        self.orders = None if permuted else orders
-        self.variants = control.get("variants")
-        self.place: tuple[int, int | None] = (0, None)  # of the last error: epoch of the call, and batch if it was one
-        last = [(k, one.rounds - 1 - n, one.short) for k, one in enumerate(made.steps) for n in range(one.rounds)]
-        # of every batch, set by set: the step that is for it, and whether it is a short one
-        self.cases = np.array([(k, not left and short is not None) for k, left, short in last], np.int64)
 
     def __repr__(self) -> str:
         spent = self.spent
@@ -117,21 +102,10 @@ class Training:
             f"{self.image.size:,} B, compile {compiled}"
         )
 
-    def bring(self, sets: Sequence[Sequence[Array]]) -> None:
-        """Put data in the arena, of the shapes the run was made for."""
-        for places, columns in zip(self.made.sources, sets, strict=True):
-            for at, column in zip(places, columns, strict=True):
-                self.view(at)[: len(column)] = column
-
-    def arrange(self, epochs: Iterable[tuple[Array, Array]]) -> None:
-        """The batches of the coming epochs: for each the samples by their place in their set, short ones filled up, and
-        the number that each batch has when they are counted set by set.
-        """
-        for k, (rows, numbers) in enumerate(epochs):
-            if self.orders is not None:
-                self.orders[k] = rows.reshape(-1)
-            if self.variants is not None:
-                self.variants[k] = self.cases[numbers]
+    @property
+    def place(self) -> tuple[int, int | None]:
+        """Of the last error: the epoch of the call, and the batch if it was one."""
+        return self.memory.place
 
     def changes(self, handle: Any) -> bool:
         """Whether the run gives this tensor new values."""
@@ -170,9 +144,7 @@ class Training:
                         if one.changes:
                             one.handle.node.value  # noqa: B018  kept, whatever becomes of the memory
                     upload(self.state)
-                self.count[...] = epochs
-                self.flags[:epochs] = evaluated
-                self.now[...] = 0
+                self.memory.prepare(epochs, evaluated)
                 code = self._call(seconds, interrupted, stop)
         finally:
             with HANDLES, self.lock:
@@ -185,7 +157,7 @@ class Training:
                 for traced in () if self.used else self.traces:
                     forget(traced.beginning)
         if 0 < code != STOPPED:
-            self._fail(code, first)
+            self.memory.fail(code, first)
         return epochs if code == 0 else int(self.now[0])
 
     def _call(self, seconds: float, interrupted: Deferred, stop: int) -> int:
@@ -207,23 +179,3 @@ class Training:
 
     def _directly(self) -> int:
         return int(self.function(self.arena.address))
-
-    def _fail(self, code: int, first: int) -> None:
-        fault, at = self.image.faults[code - 1]
-        epoch, batch = self.now.tolist()
-        evaluating = code in range(*self.made.evaluating)
-        self.place = epoch, None if evaluating else batch
-        where = {"epoch": epoch + first} | ({} if evaluating else {"batch": batch})
-        if at is None:
-            raise_fault(fault, None, where)
-            return
-        lengths = at.shape
-        if not evaluating and self._is_short(epoch, batch):  # behind its rows stands what was left from before
-            lengths = tuple(tail_of(n) or n for n in lengths)
-        raise_fault(fault, self.view(at)[tuple(map(slice, lengths))], where)
-
-    def _is_short(self, epoch: int, batch: int) -> bool:
-        """Whether a batch is the short one of a body that serves both."""
-        if self.variants is not None:
-            return bool(self.variants[epoch % len(self.variants), batch, 1])
-        return batch == self.rounds - 1 and bool(self.cases[-1, 1])

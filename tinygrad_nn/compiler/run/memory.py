@@ -1,0 +1,90 @@
+"""The memory of a training run: an arena with the data, the state and what Python fills in and reads in it.
+
+A run may have several of them, with the same machine code: one for each thread that trains models of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from ...errors import GraphError, message
+from ...graph.graph import Array, tail_of
+from ..image import Image
+from ..job import Epochs
+from ..loopir.faults import raise_fault
+
+NEVER: Final = 2**62  # a batch that does not come
+
+
+class RunMemory:
+    """An arena of a run. `epochs` stand around its parts; `state` are the values of its tensors from outside."""
+
+    def __init__(self, image: Image, epochs: Epochs, shuffle: bool) -> None:
+        made = image.run
+        if made is None:
+            raise GraphError(message("fit", "a compilation of a call", "one of a run"))
+        self.image, self.made, self.rounds = image, made, made.rounds
+        self.arena = image.arena()
+        self.address, self.view = self.arena.address, self.arena.view
+        self.state = [self.view(at) for _, at, _ in made.state]
+        control = {name: self.view(at) for name, at in made.control}
+        self.history, self.scores = control["history"], control["scores"]
+        self.flags, self.count = control["evaluated"], control["epochs"]
+        self.now, self.stop, self.sound = control["now"], control["stop"], control["sound"]
+        self.stop[...] = NEVER
+        permuted = epochs.permuted
+        self.shuffled = shuffle and not permuted
+        orders = control.get("order")
+        self.own_order = orders if permuted else None  # made natively
+        self.orders = None if permuted else orders
+        self.variants = control.get("variants")
+        self.place: tuple[int, int | None] = (0, None)  # of the last error: epoch of the call, and batch if it was one
+        last = [(k, one.rounds - 1 - n, one.short) for k, one in enumerate(made.steps) for n in range(one.rounds)]
+        # of every batch, set by set: the step that is for it, and whether it is a short one
+        self.cases = np.array([(k, not left and short is not None) for k, left, short in last], np.int64)
+
+    def bring(self, sets: Sequence[Sequence[Array]]) -> None:
+        """Put data in the arena, of the shapes the run was made for."""
+        for places, columns in zip(self.made.sources, sets, strict=True):
+            for at, column in zip(places, columns, strict=True):
+                self.view(at)[: len(column)] = column
+
+    def arrange(self, epochs: Iterable[tuple[Array, Array]]) -> None:
+        """The batches of the coming epochs: for each the samples by their place in their set, short ones filled up, and
+        the number that each batch has when they are counted set by set.
+        """
+        for k, (rows, numbers) in enumerate(epochs):
+            if self.orders is not None:
+                self.orders[k] = rows.reshape(-1)
+            if self.variants is not None:
+                self.variants[k] = self.cases[numbers]
+
+    def prepare(self, epochs: int, evaluated: Array | Sequence[bool]) -> None:
+        """Fill in how many epochs come, and which of them are evaluated."""
+        self.count[...] = epochs
+        self.flags[:epochs] = evaluated
+        self.now[...] = 0
+
+    def fail(self, code: int, first: int) -> None:
+        """Raise the error of a check that did not hold, in a call whose first epoch has this number."""
+        fault, at = self.image.faults[code - 1]
+        epoch, batch = self.now.tolist()
+        evaluating = code in range(*self.made.evaluating)
+        self.place = epoch, None if evaluating else batch
+        where: dict[str, Any] = {"epoch": epoch + first} | ({} if evaluating else {"batch": batch})
+        if at is None:
+            raise_fault(fault, None, where)
+            return
+        lengths = at.shape
+        if not evaluating and self._is_short(epoch, batch):  # behind its rows stands what was left from before
+            lengths = tuple(tail_of(n) or n for n in lengths)
+        raise_fault(fault, self.view(at)[tuple(map(slice, lengths))], where)
+
+    def _is_short(self, epoch: int, batch: int) -> bool:
+        """Whether a batch is the short one of a body that serves both."""
+        if self.variants is not None:
+            return bool(self.variants[epoch % len(self.variants), batch, 1])
+        return batch == self.rounds - 1 and bool(self.cases[-1, 1])

@@ -92,7 +92,7 @@ class Generated(Chunks):
             got = f"{shown(function)}"
             hint = "it is called for every epoch: pass a generator function, and not what it returns"
             raise DataError(message("chunks", got, "a function that returns chunks of data", hint))
-        self.function = function
+        self.function, self.samples = function, 0
         self.starts: list[int] = []  # of the chunks that have been read
         self._begun: tuple[Iterator[Any], Iterator[Any]] | None = None
         first, others = self._next_epoch()

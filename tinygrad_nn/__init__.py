@@ -3,9 +3,7 @@
 Public names only. Tensors load at once; what is built on them (nn, optim, cat, exp, ...) loads when it is first named.
 """
 
-from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
 
 from . import errors as errors
 from .dtypes import bool as bool
@@ -17,6 +15,7 @@ from .dtypes import int as int
 from .dtypes import int32 as int32
 from .dtypes import int64 as int64
 from .dtypes import long as long
+from .support import late as _late
 from .support.settings import device as device
 from .tensor import ALIASES as _ALIASES
 from .tensor import FUNCTIONS as _FUNCTIONS
@@ -49,6 +48,7 @@ if _TYPE_CHECKING:
     from . import callbacks as callbacks
     from . import data as data
     from . import distributions as distributions
+    from . import export as export
     from . import functional as functional
     from . import linalg as linalg
     from . import metrics as metrics
@@ -306,6 +306,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "compiler": "explain get_num_threads jit set_num_threads",
     "data": "data",
     "distributions": "distributions",
+    "export": "export",
     "fitting": "fit",
     "functional": "functional",
     "history": "History",
@@ -344,18 +345,5 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "fitting.trouble": "NonFiniteWarning",
     "viz": "draw",
 }
-_LAZY = dict.fromkeys((*_ALIASES, *_FUNCTIONS), "tensor.functions")  # what `tensor/composed/` has
-_LAZY |= {name: module for module, names in _NAMES.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> _Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'tinygrad_nn' has no attribute {name!r}")
-    module = _import_module(f".{_LAZY[name]}", __name__)
-    value = module if _LAZY[name] == name else getattr(module, name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+_NAMES["tensor.functions"] += " ".join((*_ALIASES, *_FUNCTIONS))  # what `tensor/composed/` has
+__getattr__, __dir__ = _late(__name__, _NAMES)

@@ -287,7 +287,7 @@ STAGES: Final = (
     Stage("rewrite", rewrite_parts, Job.verify),
     Stage(
         "plan",
-        lambda job, context: plan_parts(job, NEVER if job.lanes else context.target.products),
+        lambda job, context: plan_parts(job, NEVER if job.lanes else context.target.products, context.target.plain),
         Planned.verify,
         ((4, _reasons),),
     ),
@@ -299,7 +299,12 @@ STAGES: Final = (
     Stage(
         "schedule",
         lambda program, context: schedule(
-            program, context.target.width, context.target.registers, context.target.threads, may_share
+            program,
+            context.target.width,
+            context.target.registers,
+            context.target.threads,
+            may_share,
+            not context.target.plain,
         ),
         Schedule.verify,
         ((4, lambda made: f"-- loops\n{made.schedule.program}"),),

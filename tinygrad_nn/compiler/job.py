@@ -53,12 +53,17 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Epochs:
-    """What stands around the parts of a run: shape and dtype of each column of each set of data, and what is done."""
+    """What stands around the parts of a run: shape and dtype of each column of each set of data, and what is done.
+
+    Of an epoch `in_pieces` the sets hold only some of the samples at a time: Python says how many batches there are of
+    them, and which is short; the sums of the epoch go on from piece to piece, and it divides them.
+    """
 
     sets: tuple[tuple[tuple[Shape, DType], ...], ...]
     shuffle: bool
     evaluated: bool
     permuted: bool  # whether the order of samples is the last part's result
+    in_pieces: bool = False
 
     @property
     def samples(self) -> int:

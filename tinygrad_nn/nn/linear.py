@@ -6,7 +6,8 @@ import math
 from typing import Any, Self
 
 from .. import functional as F
-from ..errors import ConfigError, ShapeError, message
+from ..errors import ShapeError, message
+from ..functional.layers import padding_row
 from ..support.settings import Device, choice, flags, integer, number
 from ..tensor import Tensor, no_grad
 from ..tensor.creation import zeros
@@ -124,12 +125,7 @@ class _Table(Module):
         name = type(self).__name__
         self.num_embeddings = num_embeddings = integer(name, "num_embeddings", num_embeddings, least=0)
         self.embedding_dim = embedding_dim = integer(name, "embedding_dim", embedding_dim, least=0)
-        if padding_idx is not None:
-            padding_idx = integer(name, "padding_idx", padding_idx)
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ConfigError(message(name, f"padding_idx {padding_idx}", f"one of {num_embeddings} rows"))
-            padding_idx %= num_embeddings
-        self.padding_idx = padding_idx
+        self.padding_idx = None if padding_idx is None else padding_row(name, padding_idx, num_embeddings)
         self.max_norm = None if max_norm is None else number(name, "max_norm", max_norm)
         self.norm_type = number(name, "norm_type", norm_type, finite=False)
         self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
@@ -162,6 +158,14 @@ class _Table(Module):
         }
         changed = {name: getattr(self, name) for name, value in defaults.items() if getattr(self, name) != value}
         return ", ".join([text, *(f"{name}={value}" for name, value in changed.items())])
+
+
+def _given(embeddings: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+    """A table for `from_pretrained`, and its shape. Raises ShapeError."""
+    table = taken("from_pretrained", embeddings)
+    if table.ndim != 2:
+        raise ShapeError(message("from_pretrained", f"shape {table.shape}", "(num_embeddings, embedding_dim)"))
+    return table, table.shape
 
 
 class Embedding(_Table):
@@ -206,10 +210,7 @@ class Embedding(_Table):
         sparse: bool = False,
     ) -> Self:
         """A layer with a given table (num_embeddings, embedding_dim), which is not trained unless `freeze` is False."""
-        table = taken("from_pretrained", embeddings)
-        if table.ndim != 2:
-            raise ShapeError(message("from_pretrained", f"shape {table.shape}", "(num_embeddings, embedding_dim)"))
-        rows, width = table.shape
+        table, (rows, width) = _given(embeddings)
         settings = (padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
         return cls(rows, width, *settings, _weight=table, _freeze=freeze)
 
@@ -261,10 +262,7 @@ class EmbeddingBag(_Table):
         padding_idx: int | None = None,
     ) -> Self:
         """A layer with a given table, which is not trained unless `freeze` is False."""
-        table = taken("from_pretrained", embeddings)
-        if table.ndim != 2:
-            raise ShapeError(message("from_pretrained", f"shape {table.shape}", "(num_embeddings, embedding_dim)"))
-        rows, width = table.shape
+        table, (rows, width) = _given(embeddings)
         settings = (max_norm, norm_type, scale_grad_by_freq, mode, sparse, table, include_last_offset, padding_idx)
         made = cls(rows, width, *settings)
         made.weight.requires_grad_(not freeze)

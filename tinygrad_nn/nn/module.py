@@ -415,9 +415,16 @@ class Module:
             else:
                 parameter.grad = parameter.new_zeros(parameter.shape)
 
-    def to(self, *target: Any, dtype: Any = None, device: Device = None, non_blocking: Any = False) -> Self:
+    def to(
+        self,
+        *target: Any,
+        dtype: Any = None,
+        device: Device = None,
+        non_blocking: Any = False,
+        memory_format: Any = None,
+    ) -> Self:
         """Parameters and buffers of a float dtype in another one, or in that of a tensor, which forgets gradients; a
-        device has to be the CPU: `model.to("cpu")`, `model.to(tg.float64)`.
+        device has to be the CPU: `model.to("cpu")`, `model.to(tg.float64)`. There is one memory format.
         """
         wanted, _ = placed("to", target, dtype, device)
         if wanted is not None and wanted.kind != "f":
@@ -590,11 +597,8 @@ class BackwardWatch:
         return changed
 
 
-OPEN: Final = (
-    Statistic,
-    UninitializedParameter,
-    UninitializedBuffer,
-)  # as long as they have no elements they are loaded with any
+# As long as they have no elements they are loaded with any.
+OPEN: Final = (Statistic, UninitializedParameter, UninitializedBuffer)
 
 
 def _replace(tensor: Tensor, value: Tensor) -> None:

@@ -284,7 +284,24 @@ def _joined(parts: list[Tensor], dim: int) -> Tensor:
     return first.cat_with(*rest, dim=dim) if rest else first
 
 
-class RNN(_Recurrent):
+class _Plain(_Recurrent):
+    """One whose state is a single tensor."""
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Tensor | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Any, Tensor]:
+        """Outputs of the last layer at every step, packed as the input is, and the last state of every layer and
+        direction.
+        """
+        initial = None if hx is None else (hx,)
+        outputs, (h,) = self._either(input, initial, lengths)
+        return outputs, h
+
+
+class RNN(_Plain):
     """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu, or sigmoid (which torch lacks): Elman, Cognitive Science 1990.
 
     forward(x, h0, lengths) returns (outputs, last state); x is (time, batch, input), (batch, time, input) with
@@ -315,37 +332,11 @@ class RNN(_Recurrent):
         self.kind = self.nonlinearity = choice("RNN", "nonlinearity", nonlinearity, get_args(Nonlinearity))
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype=dtype)
 
-    def forward(
-        self,
-        input: Tensor | PackedSequence,
-        hx: Tensor | None = None,
-        lengths: Tensor | Sequence[int] | None = None,
-    ) -> tuple[Any, Tensor]:
-        """Outputs of the last layer at every step, packed as the input is, and the last state of every layer and
-        direction.
-        """
-        initial = None if hx is None else (hx,)
-        outputs, (h,) = self._either(input, initial, lengths)
-        return outputs, h
 
-
-class GRU(_Recurrent):
+class GRU(_Plain):
     """Gated recurrent unit; settings and shapes as RNN."""
 
     kind = "gru"
-
-    def forward(
-        self,
-        input: Tensor | PackedSequence,
-        hx: Tensor | None = None,
-        lengths: Tensor | Sequence[int] | None = None,
-    ) -> tuple[Any, Tensor]:
-        """Outputs of the last layer at every step, packed as the input is, and the last state of every layer and
-        direction.
-        """
-        initial = None if hx is None else (hx,)
-        outputs, (h,) = self._either(input, initial, lengths)
-        return outputs, h
 
 
 class LSTM(_Recurrent):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import functional as F
 from ..errors import ConfigError, DTypeError, ShapeError, message
@@ -205,12 +205,12 @@ def _activation(owner: str, activation: Activation) -> Callable[[Tensor], Tensor
     return F.relu if choice(owner, "activation", activation, ("relu", "gelu")) == "relu" else F.gelu
 
 
-class TransformerEncoderLayer(Module):
-    """Attention of a sequence to itself, then two linear layers at each place; each with what it got added to it.
-
-    (S, N, E), or (N, S, E) with `batch_first`, or (S, E), the same shape. `norm_first` normalises in front of a part
-    and not behind it.
+class _Layer(Module):
+    """What the layers of encoders and decoders share: attentions, then two linear layers at each place. Each of these
+    parts has a norm and a dropout of its number.
     """
+
+    attentions: ClassVar[tuple[str, ...]]
 
     @flags
     def __init__(
@@ -228,15 +228,36 @@ class TransformerEncoderLayer(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
+        for name in self.attentions:
+            heads = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
+            setattr(self, name, heads)
         self.linear1 = Linear(d_model, dim_feedforward, bias=bias, dtype=dtype)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias=bias, dtype=dtype)
         self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.dropout1, self.dropout2 = Dropout(dropout), Dropout(dropout)
-        self.activation = _activation("TransformerEncoderLayer", activation)
+        numbers = range(1, len(self.attentions) + 2)
+        for k in numbers:
+            setattr(self, f"norm{k}", LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype))
+        for k in numbers:
+            setattr(self, f"dropout{k}", Dropout(dropout))
+        self.activation = _activation(type(self).__name__, activation)
+
+    def _attended(self, x: Tensor, mask: Tensor | None, padding: Tensor | None, is_causal: bool) -> Tensor:
+        out, _ = self.self_attn(x, x, x, padding, False, mask, is_causal=is_causal)
+        return self.dropout1(out)  # type: ignore[no-any-return]
+
+    def _fed(self, x: Tensor, dropout: Module) -> Tensor:
+        return dropout(self.linear2(self.dropout(self.activation(self.linear1(x)))))  # type: ignore[no-any-return]
+
+
+class TransformerEncoderLayer(_Layer):
+    """Attention of a sequence to itself, then two linear layers at each place; each with what it got added to it.
+
+    (S, N, E), or (N, S, E) with `batch_first`, or (S, E), the same shape. `norm_first` normalises in front of a part
+    and not behind it.
+    """
+
+    attentions = ("self_attn",)
 
     def forward(
         self,
@@ -250,48 +271,15 @@ class TransformerEncoderLayer(Module):
         masks = (src_mask, src_key_padding_mask, is_causal)
         if self.norm_first:
             x = x + self._attended(self.norm1(x), *masks)
-            return x + self._fed(self.norm2(x))
+            return x + self._fed(self.norm2(x), self.dropout2)
         x = self.norm1(x + self._attended(x, *masks))
-        return self.norm2(x + self._fed(x))  # type: ignore[no-any-return]
-
-    def _attended(self, x: Tensor, mask: Tensor | None, padding: Tensor | None, is_causal: bool) -> Tensor:
-        out, _ = self.self_attn(x, x, x, padding, False, mask, is_causal=is_causal)
-        return self.dropout1(out)  # type: ignore[no-any-return]
-
-    def _fed(self, x: Tensor) -> Tensor:
-        return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))  # type: ignore[no-any-return]
+        return self.norm2(x + self._fed(x, self.dropout2))  # type: ignore[no-any-return]
 
 
-class TransformerDecoderLayer(Module):
+class TransformerDecoderLayer(_Layer):
     """Attention of a sequence to itself and then to another one (`memory`), then two linear layers at each place."""
 
-    @flags
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = F.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: Device = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
-        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
-        self.linear1 = Linear(d_model, dim_feedforward, bias=bias, dtype=dtype)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias=bias, dtype=dtype)
-        self.norm_first = norm_first
-        for k in "123":
-            setattr(self, f"norm{k}", LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype))
-        for k in "123":
-            setattr(self, f"dropout{k}", Dropout(dropout))
-        self.activation = _activation("TransformerDecoderLayer", activation)
+    attentions = ("self_attn", "multihead_attn")
 
     def forward(
         self,
@@ -312,23 +300,16 @@ class TransformerDecoderLayer(Module):
         if self.norm_first:
             x = x + self._attended(self.norm1(x), *own)
             x = x + self._looked_up(self.norm2(x), memory, *other)
-            return x + self._fed(self.norm3(x))
+            return x + self._fed(self.norm3(x), self.dropout3)
         x = self.norm1(x + self._attended(x, *own))
         x = self.norm2(x + self._looked_up(x, memory, *other))
-        return self.norm3(x + self._fed(x))  # type: ignore[no-any-return]
-
-    def _attended(self, x: Tensor, mask: Tensor | None, padding: Tensor | None, is_causal: bool) -> Tensor:
-        out, _ = self.self_attn(x, x, x, padding, False, mask, is_causal=is_causal)
-        return self.dropout1(out)  # type: ignore[no-any-return]
+        return self.norm3(x + self._fed(x, self.dropout3))  # type: ignore[no-any-return]
 
     def _looked_up(
         self, x: Tensor, memory: Tensor, mask: Tensor | None, padding: Tensor | None, is_causal: bool
     ) -> Tensor:
         out, _ = self.multihead_attn(x, memory, memory, padding, False, mask, is_causal=is_causal)
         return self.dropout2(out)  # type: ignore[no-any-return]
-
-    def _fed(self, x: Tensor) -> Tensor:
-        return self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x)))))  # type: ignore[no-any-return]
 
 
 class TransformerEncoder(Module):

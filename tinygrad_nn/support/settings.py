@@ -307,8 +307,11 @@ def _checked(function: Callable[P, R], checks: Mapping[str, Kind], error: type[T
     code = function.__code__
     names = code.co_varnames[: code.co_argcount]
     unchecked = next((k for k, name in enumerate(names) if name in checks), len(names))  # so many come before
-    owner = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+    constructs = function.__name__ == "__init__"  # which may be inherited: an error names the class that is made
     known = Names(function)
+
+    def owner(args: tuple[Any, ...]) -> str:
+        return type(args[0]).__name__ if constructs else function.__name__
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -319,11 +322,11 @@ def _checked(function: Callable[P, R], checks: Mapping[str, Kind], error: type[T
         for name, value in zip(names, args):  # noqa: B905
             check = checks.get(name)
             if check is not None and value.__class__ not in check.classes:
-                check.check(owner, name, value, error)
+                check.check(owner(args), name, value, error)
         for name, value in kwargs.items():
             check = checks.get(name)
             if check is not None and value.__class__ not in check.classes:
-                check.check(owner, name, value, error)
+                check.check(owner(args), name, value, error)
         return function(*args, **kwargs)
 
     named: Any = call

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, TypeVar, overload
 
 import numpy as np
 
-from ..errors import ConfigError, DTypeError, IndexOutOfRange, ShapeError, TinygradError, message
+from ..errors import ConfigError, DTypeError, IndexOutOfRange, NotIterable, ShapeError, TinygradError, message
 from ..graph.graph import Shape
 from ..ops.index import GATHER, INDEX_ADD, PLACE, SCATTER, SCATTER_ADD, TAKE, TAKEN
 from ..ops.lookup import Called, out_of_range
@@ -21,7 +21,7 @@ from ..ops.movement import RESHAPE
 from ..support.settings import shown, typed
 from .arrays import array_of
 from .context import uncounted
-from .core import Core, Number, broadcast_shape, constant, mode, writing
+from .core import Core, Number, broadcast_shape, constant, is_plainly, mode, writing
 from .inplace import InPlace
 from .operators import Operand
 from .positions import block_of, is_traced, lines_of, mask_in, masked_write, places_of, written_out
@@ -130,7 +130,7 @@ class Indexed(InPlace):
         """A copy with alpha times the slices of `source` added at the slices that `index` names."""
         axis = normal_axis("index_add", dim, self.ndim)
         values = self._operand(source, "index_add")
-        values = (values if alpha == 1 else values * alpha).cast(self.dtype)._as_line()
+        values = (values if is_plainly(alpha, 1) else values * alpha).cast(self.dtype)._as_line()
         at, whole = self._positions("index_add", index)._as_line(), self._as_line()
         expected = (*whole.shape[:axis], *at.shape, *whole.shape[axis + 1 :])
         if values.shape != expected:
@@ -141,7 +141,7 @@ class Indexed(InPlace):
 
     def masked_select(self, mask: Index) -> Self:
         """The elements where a mask holds, along one axis; the two broadcast. Reads the mask's values."""
-        condition = self._mask("masked_select", mask)
+        condition = self._condition("masked_select", mask)
         shape = broadcast_shape("masked_select", self.shape, condition.shape)
         return self.expand_to(shape)[condition.expand_to(shape)]
 
@@ -284,7 +284,7 @@ class Indexed(InPlace):
 
     def __iter__(self) -> Iterator[Self]:
         if not self.shape:
-            raise ShapeError(message("iter", "a 0-d tensor", "at least one axis"))
+            raise NotIterable(message("iter", "a 0-d tensor", "at least one axis"))
         return iter(self.unbind(0))
 
     def __contains__(self, value: Any) -> bool:

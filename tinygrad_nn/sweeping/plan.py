@@ -12,6 +12,7 @@ from ..config import tell
 from ..errors import ConfigError, message
 from ..fitting import columns_of
 from ..fitting.running import bar
+from ..nn import Module
 from ..random import manual_seed
 from ..support.interrupt import deferred
 from ..support.memory import check_fits
@@ -145,6 +146,20 @@ class Plan:
             self.groups[trial.number] = group
         group.load(kept, trial)
         return source.parts.returned
+
+    def states(self, kept: Sequence[tuple[Trial, Any]], model: Module) -> Iterator[dict[str, Any]]:
+        """What training left of a module in models; all tensors are as they were when each is there."""
+        for trial, state in kept:
+            source = self.source(trial.settings)
+            reached = {id(one) for one in source.reached.leaves.values()}
+            if reached.isdisjoint(map(id, model.parameters())):
+                got = f"a {type(model).__name__} that the step does not reach"
+                hint = "of a builder take copies of what load(k) returns"
+                raise ConfigError(message("states", got, "a module that it trains", hint))
+            with source.restored():
+                self.load(trial, state)
+                found = model.state_dict()
+            yield found
 
 
 def _shape(data: Data, trial: Trial, judged: bool) -> Any:

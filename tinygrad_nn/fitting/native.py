@@ -310,7 +310,8 @@ class NativeWatch:
         found = self.found
         if found is not None:
             epoch = found.place.epoch - self.first
-            last = (epoch + 1) * rounds if found.place.batch is None else epoch * rounds + found.place.batch - self.offset
+            at = found.place.batch
+            last = (epoch + 1) * rounds if at is None else epoch * rounds + at - self.offset
         if not self._bad_after(last):
             if found is None or found.place.batch is None:  # it was the evaluation
                 return self._whole(last // rounds)

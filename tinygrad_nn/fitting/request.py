@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..data.batching import Batches, gather
+from ..data.batching import gather
 from ..random import Generator, randperm
 from .orders import orders
 from .results import Scores
@@ -18,8 +18,8 @@ class Request:
     """The step, its data as columns and their batches, and how it is to be trained."""
 
     step: Any  # a function, or one under `tg.jit`
-    columns: tuple[Any, ...]
-    plan: Batches
+    columns: tuple[Any, ...]  # none of data in chunks
+    plan: Any  # Batches of columns, or the Feed of data in chunks
     epochs: int
     evaluate: Scores | None
     eval_every: int

@@ -83,7 +83,8 @@ class Ensemble(Module):
 
 
 def ensemble(models: Any, model: Module | None = None, output: Callable[[Any], Any] | None = None) -> Ensemble:
-    """One module of several trained models, given as modules, or as states (as `state_dict()` gives them) of a `model`.
+    """One module of several trained models, given as modules, as states (as `state_dict()` gives them) of a `model`, or
+    as the `Sweep` that trained this `model` (`sweep.states(model, numbers)` are some of them).
 
     Called, it gives `Prediction(mean, spread)`; `output` is applied to what each model gives, before the mean, such as
     a softmax. It has copies of the models and is no longer trained; it compiles, and is saved and loaded as any module.
@@ -96,14 +97,18 @@ def ensemble(models: Any, model: Module | None = None, output: Callable[[Any], A
     >>> mean.shape, spread.shape
     ((3, 1), (3, 1))
     """
+    if model is not None and not isinstance(model, Module):
+        raise ConfigError(message("ensemble", f"model {shown(model)}", "a module that the states are of"))
+    if callable(getattr(models, "states", None)):
+        if model is None:
+            raise ConfigError(message("ensemble", "a sweep, and no model", "the module that it trained"))
+        models = models.states(model)
     if isinstance(models, (Module, Mapping, str)) or not isinstance(models, Iterable):
         got = f"models {shown(models)}"
         raise ConfigError(message("ensemble", got, "a list of models, or of their states", "ensemble([model])"))
     listed = list(models)
     if not listed:
         raise ConfigError(message("ensemble", "no models", "one at least"))
-    if model is not None and not isinstance(model, Module):
-        raise ConfigError(message("ensemble", f"model {shown(model)}", "a module that the states are of"))
     if output is not None and not callable(output):
         raise ConfigError(message("ensemble", f"output {shown(output)}", "a function of what a model gives"))
     return Ensemble([_made(k, one, model) for k, one in enumerate(listed)], output)

@@ -127,7 +127,7 @@ def sweep(
     due = asked.due
     results = Results(len(models), asked.epochs, np.flatnonzero(due) + 1)
     check_fits("sweep", f"{len(models):,} models of {epochs:,} epochs", 8 * len(models) * asked.epochs)
-    found = Sweep(models, results, plan.load, by if isinstance(by, str) else "by")
+    found = Sweep(models, results, plan, by if isinstance(by, str) else "by")
     kept = None
     if store is not None:
         given = {"epochs": epochs, "batch_size": batch_size, "shuffle": shuffle, "eval_every": eval_every, "how": how}

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..data.split import KFold, kfold
+from ..data.split import KFold
 from ..data.streams import stream
 from ..errors import ConfigError, DataError, message
 from ..graph.graph import Array
@@ -213,24 +213,16 @@ def _pairs(folds: Any, count: int, labels: Any, seed: int, where: str) -> Sequen
     """Pairs of the rows that train and those held out."""
     if folds is None:
         return [None]
-    if isinstance(folds, str):
-        if folds != "loo":
-            raise ConfigError(
-                message("sweep", f"folds={folds!r}", "a number, tg.data.KFold(...), 'loo' or pairs of rows")
-            )
-        if count < 2:
-            raise DataError(message("sweep", f"folds='loo' and {count} rows{where}", "at least 2"))
-        rows = np.arange(count)
-        return _complete([(np.delete(rows, k), rows[k : k + 1]) for k in range(count)], labels, where)
-    if is_whole(folds):
-        if not 2 <= folds <= count:
-            got = f"folds={folds} for {count:,} rows{where}"
-            raise DataError(message("sweep", got, f"2 <= folds <= {count:,}", "fewer folds, or more rows"))
-        return _complete(kfold(count, int(folds), seed=seed), labels, where)
+    if is_whole(folds) and not 2 <= folds <= count:
+        got = f"folds={folds} for {count:,} rows{where}"
+        raise DataError(message("sweep", got, f"2 <= folds <= {count:,}", "fewer folds, or more rows"))
+    if is_whole(folds) or (isinstance(folds, str) and folds == "loo"):
+        folds = KFold(folds, seed=seed)
+    if isinstance(folds, KFold):
+        return _complete(list(folds.split(count)), labels, where)
     if not is_iterable(folds):
-        raise ConfigError(
-            message("sweep", f"folds={shown(folds)}", "a number, tg.data.KFold(...), 'loo' or pairs of rows")
-        )
+        expected = "a number, tg.data.KFold(...), 'loo' or pairs of rows"
+        raise ConfigError(message("sweep", f"folds={shown(folds)}", expected))
     found = [_checked_pair(pair, k, count) for k, pair in enumerate(folds)]
     if not found:
         raise ConfigError(message("sweep", "no folds", "at least one"))

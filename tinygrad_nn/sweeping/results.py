@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
 from ..errors import ConfigError, UnknownName, message, printable
 from ..graph.graph import Array
 from ..history import StrPath, direction
+from ..nn import Module
 from ..support.extras import require
 from ..support.files import write_figure
 from ..support.settings import choice, is_whole, shown
@@ -95,6 +96,16 @@ class Best(NamedTuple):
     usual: Summary
 
 
+class Loads(Protocol):
+    """Who puts what is kept of a model into the tensors it was trained in."""
+
+    def load(self, trial: Trial, kept: Any) -> Any:
+        """Do so, and return what the model is made from."""
+
+    def states(self, kept: Sequence[tuple[Trial, Any]], model: Module) -> Iterator[dict[str, Any]]:
+        """The states of a module in models."""
+
+
 class Sweep:
     """The models of a sweep: `s["test_acc"]` has a row per model, with an entry per epoch (of a score: per evaluation).
 
@@ -104,8 +115,8 @@ class Sweep:
     ended early, `interrupted` whether Ctrl-C ended the sweep.
     """
 
-    def __init__(self, trials: Sequence[Trial], results: Results, load: Callable[[Trial, Any], Any], by: str) -> None:
-        self.trials, self._results, self._load, self._by = trials, results, load, by
+    def __init__(self, trials: Sequence[Trial], results: Results, plan: Loads, by: str) -> None:
+        self.trials, self._results, self._plan, self._by = trials, results, plan, by
         self.metadata: dict[str, Any] = {}
         self.explanation: list[str] = []
         self.interrupted = False
@@ -231,7 +242,21 @@ class Sweep:
         number = self._number(model.model if isinstance(model, Best) else model)
         if number not in self._results.states:
             raise ConfigError(message("load", f"model {number}, which was not trained", "one that was"))
-        return self._load(self.trials[number], self._results.states[number])
+        return self._plan.load(self.trials[number], self._results.states[number])
+
+    def states(self, model: Module, models: Iterable[int] | None = None) -> Iterator[dict[str, Any]]:
+        """What training left of a module in these models, or in all that were trained, as its `state_dict()`; all
+        tensors stay as they are. `tg.ensemble(found, model)` makes one predictor of them.
+
+        Raises ConfigError for a module that the step does not reach.
+        """
+        if not isinstance(model, Module):
+            raise ConfigError(message("states", f"model {shown(model)}", "a module that the step trains"))
+        trained = sorted(self._results.states) if models is None else [self._number(one) for one in models]
+        missing = next((one for one in trained if one not in self._results.states), None)
+        if missing is not None:
+            raise ConfigError(message("states", f"model {missing}, which was not trained", "ones that were"))
+        return self._plan.states([(self.trials[one], self._results.states[one]) for one in trained], model)
 
     def _number(self, model: Any) -> int:
         if not is_whole(model) or not -len(self) <= model < len(self):

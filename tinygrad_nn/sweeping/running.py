@@ -20,6 +20,7 @@ import numpy as np
 
 from ..callbacks import EarlyStopping
 from ..compiler.run.jit import Jitted, usable
+from ..compiler.run.lanes import chosen, impossible, in_lanes, natural
 from ..compiler.run.many import Broken, Model, Runner, Taken, Varying, arenas
 from ..compiler.run.training import Training
 from ..data.batching import Batches
@@ -75,14 +76,14 @@ class Group:
         self.size = first.settings.get("batch_size", how.batch_size)
         self.columns = data.train(first.share, first.settings)
         self.plan = Batches(self.columns, self.size, op="sweep")
-        evaluate = source.parts.evaluate or how.evaluate
+        evaluate = source.parts.evaluate
         self.held: list[Tensor] = []
         if evaluate is not None and evaluation_takes(evaluate, len(data.columns)):
             self.held = tensors_of(data.held(first.share, first.settings))
             given, self_held = evaluate, self.held
             evaluate = lambda: given(*self_held)  # noqa: E731
         self.evaluate = evaluate
-        self.callbacks = [*how.callbacks, *source.parts.callbacks]
+        self.callbacks = source.parts.callbacks
         self.states: dict[str, Any] = {}
         self.why = ""
 
@@ -100,13 +101,13 @@ class Group:
         raise NotImplementedError
 
 
-def slowly_because(source: Source, callbacks: Sequence[Any]) -> str:
+def slowly_because(source: Source) -> str:
     """Why models have to be trained by one call of `fit` after the other; nothing where they need not."""
     if not isinstance(source.step, Jitted):
         return "the step is not under tg.jit"
     if mode.recorder is not None or not usable():
         return "there is no compiler"
-    others = [one for one in callbacks if type(one) is not EarlyStopping]
+    others = [one for one in source.parts.callbacks if type(one) is not EarlyStopping]
     return f"the callback {getattr(others[0], '__name__', type(others[0]).__name__)} is Python's" if others else ""
 
 
@@ -235,8 +236,24 @@ class NativeGroup(Group):
 
     def runners(self, count: int) -> list[Runner]:
         """As many as threads are wanted, and why these."""
-        self.why = "arenas: the code of the single run, model after model"
-        return arenas(self.training, self.varying, self.shared, self.sets, count)
+        lanes = self._lanes()
+        given = self.training, self.varying, self.shared, self.sets
+        return arenas(*given, count) if lanes == 1 else in_lanes(*given, count, lanes, "sweep")
+
+    def _lanes(self) -> int:
+        """How many models train at a time."""
+        how, alone = self.how.how, "arenas: the code of the single run, model after model"
+        reason = "early stopping ends them one by one" if self.callbacks else impossible(self.training)
+        if how == "arenas" or reason is not None:
+            self.why = alone + (f", as {reason}" if how != "arenas" else "")
+            return 1
+        if how == "lanes":
+            lanes = natural(self.training, self.varying, self.training.target)
+            self.why = f"lanes: {lanes} models at a time"
+            return lanes
+        choice = chosen(self.training, self.varying, len(self.trials), self.how.epochs)
+        self.why = f"{'arenas' if choice.lanes == 1 else 'lanes'}: {choice.why}"
+        return choice.lanes
 
     def bytes(self) -> tuple[int, int]:
         """Of the memory of a thread, and of what a model leaves."""

@@ -126,7 +126,8 @@ def own_path(op: str, path: StrPath, other_too: str = "") -> Path:
     if other is not None and suffix != other_too:
         got = f"{path}, whose extension stands for another format ({other})"
         expected = f"a name such as model.npz{f' or model{other_too}' if other_too else ''}"
-        raise DataError(message(op, got, expected, _CONVERTED if other == "PyTorch" else "tg.save has no other formats"))
+        hint = _CONVERTED if other == "PyTorch" else "tg.save has no other formats"
+        raise DataError(message(op, got, expected, hint))
     return found
 
 

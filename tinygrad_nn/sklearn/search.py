@@ -108,18 +108,21 @@ class SearchCV(BaseSearchCV):
         candidates = self._candidates()
         models = [self._model(one) for one in candidates]
         X, y, weight, groups = indexable(X, y, params.get("sample_weight"), params.get("groups"))
+        judged = self._get_routed_params_for_fit(params).scorer.score  # whether scores are weighted too
         cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         folds = list(cv.split(X, y, groups))
         runs = None if not folds else _prepared(models, X, y, weight, folds)
         if runs is None:
             return super().fit(X, y, **params)
-        return self._swept(candidates, models, runs, folds, X, y, weight)
+        return self._swept(candidates, models, runs, folds, X, y, weight, judged)
 
-    def _swept(self, candidates: Any, models: Any, runs: Any, folds: list[Pair], X: Any, y: Any, weight: Any) -> Any:
+    def _swept(
+        self, candidates: Any, models: Any, runs: Any, folds: list[Pair], X: Any, y: Any, weight: Any, judged: Any
+    ) -> Any:
         """The same by sweeps."""
         scorers, refit_metric = self._get_scorers()
         self.n_splits_ = len(folds)
-        parts = [[(_safe_indexing(X, rows), _safe_indexing(y, rows)) for rows in pair] for pair in folds]
+        parts = [[_part(X, y, judged, rows) for rows in pair] for pair in folds]
         out: list[Any] = [None] * (len(candidates) * len(folds))
         for run in runs:
             started = time.perf_counter()
@@ -156,24 +159,29 @@ class SearchCV(BaseSearchCV):
             return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return integer("SearchCV", "n_jobs", self.n_jobs, least=1)
 
-    def _judged(self, model: Any, scorers: Any, parts: Sequence[Pair], seconds: float) -> dict[str, Any]:
+    def _judged(self, model: Any, scorers: Any, parts: Sequence[Any], seconds: float) -> dict[str, Any]:
         """What scikit-learn notes of a model that was fitted: parts are the rows that train, and those held out."""
         started = time.perf_counter()
-        (train_x, train_y), (test_x, test_y) = parts
+        (*train, train_judged), (*test, test_judged) = parts
         sound = all(np.isfinite(tensor.node.value).all() for tensor in model.module_.parameters())
         if not sound and self.error_score == "raise":
             raise ValueError("Solver produced non-finite parameter weights.")
-        scores = scorers(model, test_x, test_y) if sound else self.error_score
+        scores = scorers(model, *test, **test_judged) if sound else self.error_score
         found = {
             "test_scores": scores,
-            "n_test_samples": _num_samples(test_x),
+            "n_test_samples": _num_samples(test[0]),
             "fit_time": seconds,
             "score_time": time.perf_counter() - started,
             "fit_error": None,
         }
         if self.return_train_score:
-            found["train_scores"] = scorers(model, train_x, train_y) if sound else self.error_score
+            found["train_scores"] = scorers(model, *train, **train_judged) if sound else self.error_score
         return found
+
+
+def _part(X: Any, y: Any, judged: Mapping[str, Any], rows: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """Some rows of the data, and of what scorers are given besides."""
+    return _safe_indexing(X, rows), _safe_indexing(y, rows), {k: _safe_indexing(v, rows) for k, v in judged.items()}
 
 
 class Run:

@@ -172,7 +172,7 @@ class Classification(ClassifierMixin, Supervised):
         if len(self.classes_) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs samples of at least 2 classes in the data, but the data contains only one"
-                f" class: {self.classes_[0]!r}"
+                f" class: {self.classes_[0]}"
             )
         sizes = self._inputs(), len(self.classes_)
         if self._multilabel:

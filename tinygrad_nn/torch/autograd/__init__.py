@@ -1,10 +1,12 @@
 """`torch.autograd`."""
 
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...anomaly import detect_anomaly
 from ...tensor import Tensor
+from ...testing.gradcheck import gradients_agree as gradcheck
 from .._door import door
 
 if TYPE_CHECKING:
@@ -32,3 +34,6 @@ Variable = _Variable()
 def set_detect_anomaly(mode: bool, check_nan: bool = True) -> Any:
     """`detect_anomaly`, or nothing, as a context; alone it changes nothing."""
     return detect_anomaly() if mode else nullcontext()
+
+
+gradgradcheck = partial(gradcheck, order=2)

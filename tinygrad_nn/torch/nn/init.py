@@ -4,6 +4,7 @@
 
 from ...nn.init import *
 from ...nn.init import constant_ as constant
+from ...nn.init import dirac_ as dirac
 from ...nn.init import kaiming_normal_ as kaiming_normal
 from ...nn.init import kaiming_uniform_ as kaiming_uniform
 from ...nn.init import normal_ as normal

@@ -185,7 +185,7 @@ def pieces(part: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def train(model: Gpt, writer: Writer, text: Text, options: argparse.Namespace) -> None:
     """AdamW on pieces from anywhere in the text. Ten times on the way the losses are printed, and a sample."""
     optimizer = optim.AdamW(model.parameters(), lr=options.lr)
-    rate = optim.lr_scheduler.OneCycleLR(optimizer, options.lr, options.steps + 1, pct_start=0.1, cycle_momentum=False)
+    rate = optim.lr_scheduler.OneCycleLR(optimizer, options.lr, options.steps + 1, pct_start=0.1)
     rng = np.random.default_rng(options.seed)
     judged = pieces(text.test, np.linspace(0, len(text.test) - CONTEXT - 1, 4 * BATCH).astype(int))
 

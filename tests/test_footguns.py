@@ -306,12 +306,18 @@ def test_momentum() -> None:
     p, opt, step = setup(momentum=0.5)
     f = tg.jit(step)
     f(X)
+    for momentum in (0.25, 0.75, 0.5):
+        before, opt.param_groups[0]["momentum"] = p.item(), momentum
+        velocity = opt.state[p]["momentum_buffer"].item()
+        f(X)
+        assert p.item() == before - 0.5 * (momentum * velocity + 6)
+    assert f.traces == 2
     opt.param_groups[0]["momentum"] = 0.0
     before = p.item()
     f(X)
     assert p.item() == before - 0.5 * 6
     f(X)
-    assert f.traces == 2
+    assert f.traces == 3
 
 
 def test_hyperparameter_inside() -> None:

@@ -16,6 +16,7 @@ from .errors import ConfigError, ShapeError, message
 from .errors import LinAlgError as LinAlgError
 from .support.settings import choice, integer, typed
 from .tensor.assembling import multiplied
+from .tensor.composed.factoring import SlogdetResult
 from .tensor.door import takes_operands
 from .tensor.factors import (
     cholesky_factor,
@@ -42,13 +43,6 @@ from .tensor.joining import tensors_of
 from .tensor.operators import Operand
 from .tensor.shape import Ints, normal_axes, normal_axis
 from .tensor.tensor import Tensor
-
-
-class Slogdet(NamedTuple):
-    """What `slogdet` gives."""
-
-    sign: Tensor
-    logabsdet: Tensor
 
 
 class Eigh(NamedTuple):
@@ -116,9 +110,9 @@ def det(A: Tensor) -> Tensor:
 
 
 @takes_operands
-def slogdet(A: Tensor) -> Slogdet:
+def slogdet(A: Tensor) -> SlogdetResult[Tensor]:
     """(sign, logarithm of the absolute value) of the determinant: 0 and -inf of a singular matrix."""
-    return Slogdet(*log_determinant("slogdet", A))
+    return SlogdetResult(*log_determinant("slogdet", A))
 
 
 @takes_operands

@@ -367,7 +367,7 @@ def test_the_program_means_what_it_does(make: Callable[[], Work]) -> None:
         else:
             for one in training.state:
                 one.upload()
-            training.count[...], training.flags[:2] = 2, [False, True]
+            training.memory.prepare(2, [False, True])
             if lanes:
                 assert Machine(verify(expand(planned, lanes)), training.arena).run() == 0
             else:

@@ -282,7 +282,7 @@ def page() -> str:
         elif why and one.argument not in reasons.ARGUMENTS:
             otherwise.append(f"- `{one.area}.{one.name}`: `{one.argument}` {one.what}; {why}")
     lines = [reasons.HEAD.strip(), "", "## What means something else", "", reasons.MEANS.strip()]
-    lines += ["", "## Arguments that nothing takes", ""]
+    lines += ["", "## Arguments that are left out", ""]
     lines += [f"- `{name}`: {why}" for name, why in reasons.ARGUMENTS.items()]
     lines += ["", "## Defaults", "", *dict.fromkeys(otherwise), "", "## Names that are not there", ""]
     for why, areas in sorted(absent.items()):

@@ -34,8 +34,7 @@ MEANS: Final = """
 - **`torch.compile(f)`** makes one native function of the whole function, with the gradients and the steps of optimizers
   in it. What cannot be compiled runs as it is, after one warning that names the line and what to write instead
   (`tg.jit(f)` refuses it). A module alone is compiled with its gradients; put the step into a function, which is much
-  faster. A schedule that changes the momentum (`OneCycleLR`, `CyclicLR` by default) has a step compiled again each
-  time: pass `cycle_momentum=False`.
+  faster.
 - **`torch.jit.script` and `torch.jit.trace`** compile as `torch.compile` does.
 - **Random numbers** are those of a counter-based generator, the same eager and compiled: of a seed they are other
   numbers than PyTorch's, of the same distributions.
@@ -51,7 +50,7 @@ MEANS: Final = """
 """
 
 ARGUMENTS: Final = {
-    "out": "results are new tensors",
+    "out": "what is made of sizes and numbers is a new tensor; functions of tensors take it",
     "layout": "tensors are dense",
     "memory_format": "elements lie in one order",
     "names": "axes have no names",

@@ -8,6 +8,7 @@ would have to read is an error. All handles hold their own nodes again when the 
 
 from __future__ import annotations
 
+import operator
 import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
@@ -209,6 +210,47 @@ class _Read(_Number):
         return _Read(super().__neg__().node)
 
 
+def _compared(name: str) -> Callable[[_Setting, Any], Any]:
+    def compare(self: _Setting, other: Any) -> Any:
+        if isinstance(other, Core):
+            return getattr(Tensor, name)(self, other)
+        return getattr(float, name)(float(self), other)
+
+    return compare
+
+
+class _Setting(_Read):
+    """A hyperparameter that varies. Python may ask for its value, or whether it is 0: that is then part of the code."""
+
+    __slots__ = ("ask", "value")
+
+    def __init__(self, node: Node, value: float, ask: Callable[[bool], None]) -> None:
+        super().__init__(node)
+        self.value, self.ask = value, ask
+
+    def __bool__(self) -> bool:
+        self.ask(True)
+        return bool(self.value)
+
+    def __float__(self) -> float:
+        self.ask(False)
+        return float(self.value)
+
+    def __int__(self) -> int:
+        return int(float(self))
+
+    def __index__(self) -> int:
+        self.ask(False)
+        return operator.index(self.value)  # type: ignore[arg-type]
+
+    def __format__(self, spec: str) -> str:
+        return format(float(self), spec)
+
+    __lt__, __le__, __gt__, __ge__ = map(_compared, ("__lt__", "__le__", "__gt__", "__ge__"))
+    __eq__, __ne__ = map(_compared, ("__eq__", "__ne__"))
+    __hash__ = object.__hash__
+
+
 class _ReadArray(_Array):
     """An array that was read from a tensor, and is returned as an array."""
 
@@ -334,12 +376,9 @@ class Tracer(Symbolic):
         """A hyperparameter will be another one."""
         self.settings[id(group), key] = OUTDATED
 
-    def read_setting(self, group: Any, key: str) -> Any:
-        """What a function that is traced reads of a group: a learning rate is a number that may change."""
-        value = self.changed_setting(group, key)
-        if value is None and key == "lr" and key in group:
-            value = group.live(key)
-        return group._values[key] if value is None else self.number(value) if isinstance(value, Tensor) else value
+    def setting(self, tensor: Tensor, value: float, ask: Callable[[bool], None]) -> Tensor:
+        """A hyperparameter that may be another number at each call."""
+        return _Setting(self.lift(tensor), value, ask)
 
     def begin_state(self, make: Callable[[], dict[str, Core]]) -> dict[str, Core]:
         """State that is made where it is missing, as if it had been there before."""

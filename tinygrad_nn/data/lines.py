@@ -8,10 +8,13 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import os
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+
+from ..errors import DataError, message
 
 BLOCK: Final = 1 << 17  # bytes looked at in one go: they stay in the cache
 _MARK: Final = codecs.BOM_UTF8
@@ -98,3 +101,66 @@ def _lines(raw: bytes, start: int, separator: str, cells: int) -> int:
     if not raw.endswith(b"\n"):
         seen += 1
     return seen // cells if seen % cells == 0 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Where in a file lines 0, `every`, 2 `every` ... begin, where the last one ends, how many `rows` there are, and
+    whether there is a quote anywhere.
+    """
+
+    starts: tuple[int, ...]
+    end: int
+    rows: int
+    quoted: bool
+
+
+def line_starts(path: str | os.PathLike[str], start: int, every: int) -> Lines:
+    """The lines from a place of a file on; a line break in quotes is none, and blank lines at the end are not there.
+    Little of the file is in memory at a time. Raises DataError for a quote that is never closed.
+    """
+    with open(path, "rb") as file:
+        end = _content_end(file, start)
+        if end <= start:
+            return Lines((), start, 0, False)
+        starts, rows, inside, at, quoted = [start], 1, np.uint8(0), start, False
+        file.seek(start)
+        while at < end and (block := file.read(min(2 * BLOCK, end - at))):
+            data = np.frombuffer(block, np.uint8)
+            ends = data == _LINE
+            if inside or b'"' in block:
+                parity = (np.cumsum(data == _QUOTE, dtype=np.uint8) + inside) & 1
+                ends &= parity == 0
+                inside, quoted = parity[-1], True
+            count = int(np.count_nonzero(ends))
+            if rows + count > len(starts) * every:
+                places = np.flatnonzero(ends)[len(starts) * every - rows :: every]
+                starts += (at + 1 + places).tolist()
+            rows += count
+            at += len(block)
+    if inside:
+        raise DataError(message("scan", f"{path}, with a quote that is never closed", "quotes in pairs"))
+    return Lines(tuple(starts), end, rows, quoted)
+
+
+def _content_end(file: io.BufferedIOBase, start: int) -> int:
+    """Where the last line that is not blank ends, without its line break."""
+    end = file.seek(0, os.SEEK_END)
+    while end > start:
+        begin = max(start, end - BLOCK)
+        file.seek(begin)
+        content = file.read(end - begin).rstrip(b"\r\n")
+        if content:
+            return begin + len(content)
+        end = begin
+    return start
+
+
+def last_line_end(text: bytes, quoted: bool) -> int:
+    """Where the last whole line of a text ends, which begins with a line; 0 if there is none."""
+    if not quoted or b'"' not in text:
+        return text.rfind(b"\n") + 1
+    data = np.frombuffer(text, np.uint8)
+    outside = np.cumsum(data == _QUOTE, dtype=np.uint8) & 1 == 0
+    ends = np.flatnonzero((data == _LINE) & outside)
+    return int(ends[-1]) + 1 if len(ends) else 0

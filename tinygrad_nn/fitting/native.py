@@ -16,8 +16,9 @@ import numpy as np
 
 from ..callbacks import TerminateOnNaN
 from ..compiler.run.jit import Jitted, usable
+from ..compiler.run.memory import NEVER
 from ..compiler.run.threads import get_num_threads
-from ..compiler.run.training import NEVER, Spent, Training
+from ..compiler.run.training import Spent, Training
 from ..data.batching import gather
 from ..errors import ConfigError, message
 from ..history import History
@@ -29,6 +30,7 @@ from .results import FROM_DATA, Scores, evaluated, numbers_of, scores_of
 from .running import Fit, bar, ended
 from .trouble import Gradients, Journal, Place, Unsound, first_unsound, locate, written
 
+Rows = Callable[[int], tuple[Any, ...]]  # of a batch the numbers of its rows, their arrays, and what they are called
 Native = tuple[Any, Training, Generator | None]  # what it was made for, the run, and the generator of its order
 
 
@@ -87,7 +89,7 @@ def run_native(native: Native, asked: Request, run: Fit) -> Native:
     may have changed data, or what the function was made for, which is then prepared again; returns the last one.
     """
     _, training, generator = native
-    watch = _NativeWatch(training, asked)
+    watch = NativeWatch(training, asked)
     callbacks, evaluate, eval_every = asked.callbacks, asked.evaluate, asked.eval_every
     history, epochs = run.history, run.epochs
     curious, begun = asked.curious, False
@@ -107,7 +109,7 @@ def run_native(native: Native, asked: Request, run: Fit) -> Native:
                     with interrupted.limited():
                         native = prepared_again(asked, generator)
                     training = native[1]
-                    watch = _NativeWatch(training, asked)
+                    watch = NativeWatch(training, asked)
                     watch.interrupted = interrupted
             begun = True
             first = run.epoch + 1
@@ -119,7 +121,7 @@ def run_native(native: Native, asked: Request, run: Fit) -> Native:
             due = (numbers % eval_every == 0) | (numbers == epochs) if evaluate is not None else np.zeros(size, bool)
             watch.begin(first, due)
             if training.shuffled:
-                training.arrange(asked.plan.table(watch.drawn(asked.order(generator))) for _ in range(size))
+                training.arrange(asked.plan.table(watch.drawn(order)) for order in asked.orders(generator, size))
             started = time.perf_counter()
             done = watch.run(pace)
             pace = (time.perf_counter() - started) / max(done, 1)
@@ -175,7 +177,7 @@ class _Columns:
         return logs | {name: column[place] for name, column in self.scores.items() if place >= 0}
 
 
-class _NativeWatch:
+class NativeWatch:
     """Looks at what native calls left, and finds the batch in which something went wrong."""
 
     def __init__(self, training: Training, asked: Request) -> None:
@@ -185,9 +187,12 @@ class _NativeWatch:
         self.state = [one.handle for one in training.state if one.changes]
         self.interrupted = Deferred()
 
-    def begin(self, first: int, due: Any) -> None:
-        """A call for some epochs comes: orders are drawn for it, and the state may have to be taken back."""
-        self.first, self.due = first, due
+    def begin(self, first: int, due: Any, rounds: int = 0, before: int = 0, rows: Rows | None = None) -> None:
+        """A call for some epochs comes: orders are drawn for it, and the state may have to be taken back. Or it is for
+        a piece of an epoch, of `rounds` batches after those `before`, whose rows and their arrays `rows` knows.
+        """
+        self.first, self.due, self.rounds, self.offset = first, due, rounds or self.training.rounds, before
+        self.rows = rows
         self.orders: list[Any] = []
         self.marks: list[Any] = []
         self.found: Unsound | None = None
@@ -258,6 +263,8 @@ class _NativeWatch:
         """Where this batch of the call is, with its data."""
         if batch is None:
             return Place(self.first + epoch)
+        if self.rows is not None:
+            return Place(self.first + epoch, batch + self.offset, *self.rows(batch))
         order = np.arange(self.plan.samples)
         if self.training.own_order is not None:
             order = self.training.own_order[0, : self.plan.samples]
@@ -281,7 +288,7 @@ class _NativeWatch:
         if not bad.size:
             return None
         epoch = int(bad[0])
-        sound = np.where(np.isfinite(means[epoch]), training.rounds, training.sound[epoch])
+        sound = np.where(np.isfinite(means[epoch]), self.offset + self.rounds, training.sound[epoch])
         column = int(sound.argmin())
         place = Place(self.first + epoch, int(sound[column]))
         return Unsound(training.names[column], float(means[epoch, column]), place)
@@ -299,11 +306,12 @@ class _NativeWatch:
 
     def _traced_back(self, done: int) -> int:
         """Go to where the state is that before the batch that went wrong; the whole epochs before it."""
-        rounds, last = self.training.rounds, done * self.training.rounds
+        rounds, last = self.rounds, done * self.rounds
         found = self.found
         if found is not None:
             epoch = found.place.epoch - self.first
-            last = (epoch + 1) * rounds if found.place.batch is None else epoch * rounds + found.place.batch
+            at = found.place.batch
+            last = (epoch + 1) * rounds if at is None else epoch * rounds + at - self.offset
         if not self._bad_after(last):
             if found is None or found.place.batch is None:  # it was the evaluation
                 return self._whole(last // rounds)
@@ -330,7 +338,7 @@ class _NativeWatch:
 
     def _again(self, batches: int) -> int:
         """Run so many batches from the beginning of the call, up to the next one; the whole epochs among them."""
-        epochs = batches // self.training.rounds
+        epochs = batches // self.rounds
         if epochs == len(self.due):
             return self._whole(epochs)
         self._anew()

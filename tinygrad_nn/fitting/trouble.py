@@ -46,16 +46,20 @@ class NonFiniteWarning(RuntimeWarning):
 class Place:
     """Where training is: the epoch from 1, the batch from 0, the rows of the data that are in it, and their arrays.
 
-    Without a batch it is the evaluation after the epoch.
+    Without a batch it is the evaluation after the epoch. Of rows that come from files, `called` gives the number of one
+    in its file, and the file. `model` is the number of one of many.
     """
 
     epoch: int
     batch: int | None = None
     rows: Array | None = None
     columns: tuple[Array, ...] = ()
+    called: Callable[[int], tuple[int, str]] | None = None
+    model: int | None = None
 
     def __str__(self) -> str:
-        return f"epoch {self.epoch}, " + ("evaluation" if self.batch is None else f"batch {self.batch}")
+        of = "" if self.model is None else f"model {self.model}, "
+        return f"{of}epoch {self.epoch}, " + ("evaluation" if self.batch is None else f"batch {self.batch}")
 
     def tensors(self, chosen: slice | list[int] = slice(None)) -> tuple[Tensor, ...]:
         """The arguments of the step, for all rows of the batch or some."""
@@ -72,7 +76,10 @@ def locate(error: TinygradError, place: Place) -> None:
         return
     own = lookup.own_place()
     known = own if place.rows is None else _in_data(lookup.values, lookup.place, own, place)
-    if known:
+    if known and place.called is not None:
+        row, source = place.called(known[0])
+        where = f" in {row_words((row, *known[1:]))} of {source} ({place})"
+    elif known:
         where = f" in {row_words(known)} ({place})"
     else:
         where = f" at position {list(own)} ({place})" if own else f" ({place})"
@@ -312,7 +319,8 @@ def _report(found: Unsound, origin: Origin | None, rows: tuple[int, ...]) -> str
     place = found.place
     if place.rows is not None and rows:
         every = len(rows) == len(place.rows) > 1
-        got += f", {_rows(rows) if not every else f'in every row of the batch ({_rows(rows)})'}"
+        listed = _rows(rows, place)
+        got += f", {listed if not every else f'in every row of the batch ({listed})'}"
     state = "the state is that before the batch" if place.batch is not None else "the state is that after the epoch"
     if origin is None:
         hint = f"an eager replay of it finds no operation that makes one of finite numbers; {state}"
@@ -320,6 +328,9 @@ def _report(found: Unsound, origin: Origin | None, rows: tuple[int, ...]) -> str
     return message("fit", f"{got}: {origin}", "finite numbers", f"{origin.hint}; {state}")
 
 
-def _rows(rows: Sequence[int]) -> str:
+def _rows(rows: Sequence[int], place: Place) -> str:
+    if place.called is not None:
+        named = [f"row {row} of {source}" for row, source in map(place.called, rows[:SHOWN])]
+        return ", ".join(named) + (f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
     shown = ", ".join(map(str, rows[:SHOWN])) + (f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
     return f"row{'s' * (len(rows) > 1)} {shown} of the data"

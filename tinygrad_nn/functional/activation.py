@@ -143,9 +143,8 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 @takes_data
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * relu6(x + 3) / 6: Howard et al., ICCV 2019."""
-    bent = input.masked_fill(
-        (input <= -3) | (input >= 3), 0.0
-    )  # elsewhere the square would overflow, and its slope be NaN
+    # Elsewhere the square would overflow, and its slope be NaN.
+    bent = input.masked_fill((input <= -3) | (input >= 3), 0.0)
     result = (bent * (bent + 3) / 6).where(input > -3, 0.0).where(input < 3, input)
     return input._write("hardswish", result) if inplace else result
 

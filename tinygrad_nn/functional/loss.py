@@ -54,11 +54,15 @@ def _weighted(
     name: str, values: Tensor, weight: Tensor, reduction: str, size_average: bool | None, reduce: bool | None
 ) -> Tensor:
     """The same with a weight for each value; a mean is one of weighted values."""
-    if weight.shape != values.shape:
-        raise ShapeError(message(name, f"a weight of shape {weight.shape} for shape {values.shape}", "equal shapes"))
+    _check_weight(name, values, weight)
     weighted = values * weight
     reduction = by_flags(reduction, size_average, reduce)
     return weighted.sum() / weight.sum() if reduction == "mean" else _reduced(name, weighted, reduction)
+
+
+def _check_weight(name: str, values: Tensor, weight: Tensor) -> None:
+    if weight.shape != values.shape:
+        raise ShapeError(message(name, f"a weight of shape {weight.shape} for shape {values.shape}", "equal shapes"))
 
 
 def _same(name: str, x: Tensor, y: Tensor) -> None:
@@ -135,10 +139,10 @@ def huber_loss(
     size = d.abs()
     near = d.masked_fill(size >= delta, 0.0)  # elsewhere the square would overflow, and its slope be NaN
     values = (0.5 * near * near).where(size < delta, delta * (size - 0.5 * delta))
-    if weight is not None and weight.shape != values.shape:
-        got = f"a weight of shape {weight.shape} for shape {values.shape}"
-        raise ShapeError(message("huber_loss", got, "equal shapes"))
-    return _reduced("huber_loss", values if weight is None else values * weight, reduction)
+    if weight is not None:
+        _check_weight("huber_loss", values, weight)
+        values = values * weight
+    return _reduced("huber_loss", values, reduction)
 
 
 @takes_data
@@ -155,14 +159,8 @@ def binary_cross_entropy(
     if input.dtype != target.dtype:
         check_floats("binary_cross_entropy", input, target)
     if not input.is_traced and bool(((input.detach() < 0) | (input.detach() > 1)).any()):
-        raise ConfigError(
-            message(
-                "binary_cross_entropy",
-                "values outside of [0, 1]",
-                "probabilities",
-                "use binary_cross_entropy_with_logits",
-            )
-        )
+        hint = "use binary_cross_entropy_with_logits"
+        raise ConfigError(message("binary_cross_entropy", "values outside of [0, 1]", "probabilities", hint))
     values = -(target * _limited_log(input) + (1 - target) * _limited_log(1 - input))
     return _reduced(
         "binary_cross_entropy", values if weight is None else values * weight, reduction, size_average, reduce

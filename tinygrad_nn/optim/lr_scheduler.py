@@ -329,13 +329,14 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             group["lr"] = self.rate(epoch, group, base)  # type: ignore[arg-type]
 
 
-def _momenta(owner: str, optimizer: Optimizer) -> str:
-    """The hyperparameter that is the momentum of an optimizer, or has it in front."""
+def _vary_momenta(owner: str, optimizer: Optimizer) -> None:
+    """Say that the momentum of an optimizer, or what has it in front, will vary."""
     found = next((name for name in ("betas", "momentum") if name in optimizer.defaults), None)
     if found is None:
         got = f"cycle_momentum=True and {type(optimizer).__name__}, which has no momentum"
         raise ConfigError(message(owner, got, "an optimizer with momentum or betas", "pass cycle_momentum=False"))
-    return found
+    for group in optimizer.param_groups:
+        group.vary(found)
 
 
 def _set_momentum(group: ParamGroup, momentum: float) -> None:
@@ -401,7 +402,7 @@ class CyclicLR(LRScheduler):
         momenta = [_each(name, "base_momentum", base_momentum, optimizer)]
         momenta.append(_each(name, "max_momentum", max_momentum, optimizer))
         if cycle_momentum:
-            _momenta(name, optimizer)
+            _vary_momenta(name, optimizer)
             self.base_momentums, self.max_momentums = momenta
         if integer(name, "last_epoch", last_epoch, least=-1) == -1:
             for group, rate in zip(optimizer.param_groups, low, strict=True):
@@ -477,7 +478,7 @@ class OneCycleLR(LRScheduler):
         choice("OneCycleLR", "anneal_strategy", anneal_strategy, _ANNEAL)
         self.cycle_momentum = cycle_momentum
         if cycle_momentum:
-            _momenta("OneCycleLR", optimizer)
+            _vary_momenta("OneCycleLR", optimizer)
             self.base_momentums = _each("OneCycleLR", "base_momentum", base_momentum, optimizer)
             self.max_momentums = _each("OneCycleLR", "max_momentum", max_momentum, optimizer)
         self.total_steps, self.anneal_strategy = total_steps, anneal_strategy
@@ -497,7 +498,7 @@ class OneCycleLR(LRScheduler):
 
     def _phase(self, t: int) -> tuple[int, float]:
         """The phase of step t, and how far it has come."""
-        if t >= self.total_steps:
+        if t > self.total_steps:  # the call after the last batch goes on past the end, as in PyTorch
             raise ConfigError(message("OneCycleLR", f"step {t + 1}", f"at most total_steps = {self.total_steps} steps"))
         turn = next((k for k, (end, _, _) in enumerate(self.phases) if t <= end), len(self.phases) - 1)
         start, end = self.phases[turn - 1][0] if turn else 0.0, self.phases[turn][0]

@@ -24,9 +24,11 @@ from ..tensor.core import constant, forbid_tracing, mode
 from ..tensor.structure import Handle, Watched, WatchedList, begun, equate, note, replaced, same_object
 from ..tensor.untaped import Untaped
 
+Params = Iterable[Tensor] | Iterable[dict[str, Any]]
 State = dict[str, Tensor]
 Hook = Callable[..., Any]
 Hooks = dict[int, Hook]
+Live = tuple[str, DType, int | None]  # a hyperparameter, its dtype, and which of its numbers
 
 RANGES: Final[Mapping[str, Mapping[str, Any]]] = {  # what torch allows, and finite
     "lr": {"least": 0},
@@ -50,16 +52,21 @@ class ParamGroup(MutableMapping[str, Any]):
     """Parameters that share hyperparameters, as a mapping like torch's: `group["lr"] *= 0.5`.
 
     Numbers read back as Python numbers; `live` gives the same number as a 0-d Tensor that follows later assignments.
+    In a function that is traced, a number that varies is read as such a Tensor, and any other is part of the code.
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = {key: _watched(key, value) for key, value in values.items()}
-        self._live: dict[tuple[str, DType], Tensor] = {}
+        self._live: dict[Live, Tensor] = {}
+        self._varying = {"lr"}
         self._frozen: set[str] = set()  # what is part of compiled code
+        self._chosen: set[str] = set()  # of which compiled code knows whether it is 0
 
     def __getitem__(self, key: str) -> Any:
-        read = getattr(mode.recorder, "read_setting", None)
-        return self._values[key] if read is None else read(self, key)
+        if mode.recorder is None:
+            return self._values[key]
+        guard = note(self, ReadGroup)
+        return self._values[key] if guard is None else guard[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
         change = getattr(mode.recorder, "change_setting", None)
@@ -67,18 +74,23 @@ class ParamGroup(MutableMapping[str, Any]):
             change(self, key, value)
             return
         forbid_tracing(type(self).__name__, f"a change of {key!r}", "set it outside of the function, between calls")
-        plain = _plain(value)
-        check_setting(type(self).__name__, key, plain, self._values.get(key))
+        plain, before = _plain(value), self._values.get(key)
+        check_setting(type(self).__name__, key, plain, before)
+        if key in self._frozen and key not in self._varying and _may_vary(plain) and not same_object(plain, before):
+            self._vary(key)
         self._values[key] = _watched(key, plain)
-        live = [(tensor, dtype) for (name, dtype), tensor in self._live.items() if name == key]
-        for tensor, dtype in live:
-            tensor.assign(_number(plain, dtype))
-        if key in self._frozen or not live:
+        live = [(place, tensor) for place, tensor in self._live.items() if place[0] == key]
+        for (_, dtype, part), tensor in live:
+            tensor.assign(_number(plain if part is None else plain[part], dtype))
+        if key in self._frozen or not live or (key in self._chosen and _is_zero(plain) != _is_zero(before)):
             replaced()
 
     def __delitem__(self, key: str) -> None:
         del self._values[key]
         replaced()
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -90,16 +102,41 @@ class ParamGroup(MutableMapping[str, Any]):
         settings = sorted(self._values.items(), key=lambda setting: str(setting[0]))
         return "\n".join(printable(f"    {key}: {value}", keep="") for key, value in settings if key != "params")
 
-    def live(self, key: str, dtype: DType = FLOAT64) -> Tensor:
-        """A hyperparameter as a 0-d Tensor."""
+    def vary(self, *names: str) -> None:
+        """From here on compiled steps take these as numbers that change, as they always take the learning rate. A
+        schedule says so of the momentum that it cycles, and the first change after a step was compiled of any number.
+        Whether it is 0 stays part of the code. Raises ConfigError for what is no number (or several: betas).
+
+        >>> import tinygrad_nn as tg
+        >>> opt = tg.optim.SGD([tg.ones(2, requires_grad=True)], momentum=0.9)
+        >>> opt.param_groups[0].vary("momentum", "weight_decay")
+        """
+        for name in names:
+            if name not in self._values:
+                known = ", ".join(sorted(key for key, value in self._values.items() if _may_vary(value)))
+                raise ConfigError(message("vary", f"a hyperparameter {shown(name)}", f"some of {known}"))
+            if not _may_vary(self._values[name]):
+                raise ConfigError(message("vary", f"{name} {shown(self._values[name])}", "a number, or several"))
+        for name in set(names) - self._varying:
+            self._vary(name)
+            replaced()
+
+    def _vary(self, key: str) -> None:
+        self._varying.add(key)
+        self._frozen.discard(key)  # such code is made anew, see ReadGroup.holds
+
+    def live(self, key: str, dtype: DType = FLOAT64, part: int | None = None) -> Tensor:
+        """A hyperparameter as a 0-d Tensor; of several numbers (betas) one `part`."""
         changed = getattr(mode.recorder, "changed_setting", None)
         value = None if changed is None else changed(self, key)
         if value is not None:
+            value = value if part is None else value[part]
             return value.cast(dtype) if isinstance(value, Tensor) else _number(value, dtype)
-        tensor = self._live.get((key, dtype))
+        tensor = self._live.get((key, dtype, part))
         if tensor is None:
-            made = begun(lambda: {key: _number(self._values[key], dtype)})
-            tensor = self._live[key, dtype] = made[key]
+            own = self._values[key] if part is None else self._values[key][part]
+            made = begun(lambda: {key: _number(own, dtype)})
+            tensor = self._live[key, dtype, part] = made[key]
         return tensor
 
 
@@ -111,22 +148,23 @@ class PlainGroup(dict[str, Any]):
     def __init__(self, group: ParamGroup) -> None:
         super().__init__(group._values)
         self._group = group
-        self._untaped: dict[tuple[str, DType], Untaped] = {}
+        self._untaped: dict[Live, Untaped] = {}
 
-    def live(self, key: str, dtype: DType = FLOAT64) -> Any:
+    def live(self, key: str, dtype: DType = FLOAT64, part: int | None = None) -> Any:
         """A hyperparameter as a 0-d untaped value."""
-        found = self._untaped.get((key, dtype))
+        found = self._untaped.get((key, dtype, part))
         if found is None:
-            found = self._untaped[key, dtype] = Untaped.handle(self._group.live(key, dtype).node)
+            found = self._untaped[key, dtype, part] = Untaped.handle(self._group.live(key, dtype, part).node)
         return found
 
 
 def outdate(optimizer: Optimizer) -> None:
-    """A function that is traced changes the learning rates of an optimizer when a call is over: from here on it cannot
-    know them.
+    """A function that is traced steps a schedule of an optimizer when a call is over: from here on it cannot know the
+    learning rates, and what else varies.
     """
     for group in optimizer.param_groups:
-        mode.recorder.outdate(group, "lr")  # type: ignore[union-attr]
+        for key in group._varying:
+            mode.recorder.outdate(group, key)  # type: ignore[union-attr]
 
 
 def check_setting(owner: str, key: str, value: Any, before: Any = None) -> None:
@@ -197,34 +235,82 @@ def _number(value: float, dtype: DType) -> Tensor:
     return Tensor.handle(constant(np.asarray(value, dtype)))
 
 
+def _may_vary(value: Any) -> bool:
+    """Whether it is a number, or several."""
+    parts = value if isinstance(value, (list, tuple)) else (value,)
+    return bool(parts) and all(is_number(part) and not isinstance(part, (bool, np.bool_)) for part in parts)
+
+
+def _is_zero(value: Any) -> tuple[bool, ...]:
+    """Whether a number is 0; each of several."""
+    return tuple(not part for part in (value if isinstance(value, (list, tuple)) else (value,)))
+
+
 class ReadGroup(ParamGroup):
-    """The same group, seen by a function that is traced: what is read as a number is frozen."""
+    """The same group, seen by a function that is traced, and what that knows of it: the numbers that it read, unless
+    they vary; of those that vary what was asked in Python, which most often is whether they are 0.
+    """
 
     def __init__(self, group: ParamGroup) -> None:
         self._group, self._values, self._live = group, group._values, group._live
         self.read: set[str] = set()
+        self.asked: dict[str, Callable[[Any], Any]] = {}
+        self.found = self._now()
 
     def __getitem__(self, key: str) -> Any:
-        changed = getattr(mode.recorder, "changed_setting", None)
-        value = None if changed is None else changed(self._group, key)
-        if value is not None:
-            return value
+        recorder: Any = mode.recorder
+        if not hasattr(recorder, "changed_setting"):  # while state begins
+            return self._values[key]
+        changed = recorder.changed_setting(self._group, key)
+        if changed is not None:
+            return recorder.number(changed) if isinstance(changed, Tensor) else changed
+        value = self._values[key]
+        if key in self._group._varying and _may_vary(value):
+            if not isinstance(value, (list, tuple)):
+                return recorder.setting(self.live(key), value, partial(self._ask, key))
+            parts = [self.live(key, part=k) for k in range(len(value))]
+            return tuple(recorder.setting(*pair, partial(self._ask, key)) for pair in zip(parts, value, strict=True))
         self.read.add(key)
         self._group._frozen.add(key)
-        return self._values[key]
+        return value
 
-    def live(self, key: str, dtype: DType = FLOAT64) -> Tensor:
+    def _ask(self, key: str, whether_zero: bool) -> None:
+        if not whether_zero:
+            self.asked[key] = _comparable
+            self._group._frozen.add(key)
+        elif key not in self.asked:
+            self.asked[key] = _is_zero
+            self._group._chosen.add(key)
+
+    def live(self, key: str, dtype: DType = FLOAT64, part: int | None = None) -> Tensor:
         """A hyperparameter as a 0-d Tensor."""
-        return self._group.live(key, dtype)
+        return self._group.live(key, dtype, part)
+
+    def settle(self) -> None:
+        """Compare from now on."""
+        self.found = self._now()
+
+    def holds(self) -> bool:
+        """Whether what is part of the code is the same."""
+        return self.read.isdisjoint(self._group._varying) and same_object(self._now(), self.found)
+
+    def forget(self) -> None:
+        """A group makes no state."""
+
+    def _now(self) -> tuple[Any, ...]:
+        values = self._values
+        read = [_comparable(values[key]) if key in values else None for key in sorted(self.read)]
+        asked = [ask(values[key]) if key in values else None for key, ask in sorted(self.asked.items())]
+        return tuple(values["params"]), *read, *asked
 
 
 class Built:
-    """How an optimizer was when a step was traced: its groups, what was read of them, and the tensors of its state."""
+    """How an optimizer was when a step was traced: its groups, and the tensors of its state."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self.known = {p: set(own) for p, own in optimizer.state.items()}
-        self.groups = [ReadGroup(group) for group in optimizer.param_groups]
+        self.groups = [note(group, ReadGroup) or group for group in optimizer.param_groups]
         self.found = self._now()
 
     def settle(self) -> None:
@@ -232,12 +318,8 @@ class Built:
         self.found = self._now()
 
     def holds(self) -> bool:
-        """Whether groups, hyperparameters and state are the same."""
-        groups = self.optimizer.param_groups
-        same_groups = len(groups) == len(self.groups) and all(
-            group is read._group for group, read in zip(groups, self.groups, strict=True)
-        )
-        return same_groups and same_object(self._now(), self.found)
+        """Whether groups and state are the same; hyperparameters are the groups' business."""
+        return same_object(self._now(), self.found)
 
     def forget(self) -> None:
         """Take the state away that was made since then."""
@@ -248,12 +330,9 @@ class Built:
                 del own[field]
 
     def _now(self) -> tuple[Any, ...]:
-        found: list[Any] = []
-        for group in self.groups:
-            values = group._values
-            found.append(tuple(values["params"]))
-            found += [_comparable(values[key]) if key in values else None for key in sorted(group.read - {"params"})]
-            for p in values["params"]:
+        found: list[Any] = list(self.optimizer.param_groups)
+        for group in self.optimizer.param_groups:
+            for p in group._values["params"]:
                 state = self.optimizer.state.get(p)
                 found.append(() if state is None else tuple(item for pair in state.items() for item in pair))
         return tuple(found)
@@ -296,7 +375,7 @@ class Optimizer:
 
     def __init__(
         self,
-        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        params: Params,
         defaults: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> None:
@@ -313,13 +392,13 @@ class Optimizer:
         listed = _listed(type(self).__name__, lambda: f"a {type(params).__name__}", params)
         if not listed:
             raise ConfigError(message(type(self).__name__, "no parameters", hint="pass model.parameters()"))
-        groups = listed if isinstance(listed[0], dict) else [{"params": listed}]
+        groups = listed if isinstance(listed[0], Mapping) else [{"params": listed}]
         for group in groups:
             self.add_param_group(group)
 
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:
         """Add parameters, or pairs of a name and a parameter, with hyperparameters of their own. A tensor met before
-        (tied weights) is taken once per group.
+        (tied weights) is taken once per group. A group of another optimizer is shared with it.
         """
         name, group = type(self).__name__, param_group
         if not isinstance(group, Mapping) or "params" not in group:
@@ -350,7 +429,10 @@ class Optimizer:
         self.check(values)
         if names:
             values["param_names"] = names
-        self.param_groups.append(ParamGroup(values))
+        if isinstance(group, ParamGroup):
+            for key, value in values.items():
+                group.setdefault(key, value)
+        self.param_groups.append(group if isinstance(group, ParamGroup) else ParamGroup(values))
         replaced()
 
     def check(self, values: Mapping[str, Any]) -> None:

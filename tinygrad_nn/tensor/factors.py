@@ -14,7 +14,7 @@ from ..ops import linalg
 from ..ops.rules import INT32
 from .context import user_line
 from .contract import T, check_floats
-from .core import Core, broadcast_shape, constant
+from .core import Core, broadcast_shape
 
 
 def matrices(name: str, x: T, *, square: bool = True) -> T:
@@ -219,8 +219,3 @@ def solved_by_lu(name: str, data: T, pivots: T, b: T, adjoint: bool = False) -> 
 def exponential(name: str, x: T) -> T:
     """The exponential of square matrices."""
     return computed(name, linalg.MATRIX_EXP, matrices(name, x))
-
-
-def numbers(like: T, array: Any) -> T:
-    """An array as a tensor."""
-    return like.handle(constant(array))  # type: ignore[no-any-return]

@@ -133,6 +133,9 @@ def gradients_agree(
         return False
 
 
+second_gradients_agree = functools.partial(gradients_agree, order=2)
+
+
 def gradcheck_step(
     step: Callable[..., Any],
     batch: Any = (),

@@ -184,7 +184,7 @@ class Reached:
             found.setdefault(id(tensor), (tensor, "parameter" if tensor.requires_grad else "constant", name))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                for (key, _), live in group._live.items():
+                for (key, _, _), live in group._live.items():
                     found[id(live)] = (live, "constant", key)
             for owner, state in optimizer.state.items():
                 of = found[id(owner)][2] if id(owner) in found else "a parameter"

@@ -58,6 +58,7 @@ class Control:
     scores   what the evaluation returned after an epoch, where `evaluated` is 1
     order    the samples of an epoch, one batch after the other
     variants the step of each batch, and whether it is short
+    batches  how many there are of this piece of an epoch
     """
 
     epochs: Buffer
@@ -69,12 +70,13 @@ class Control:
     evaluated: Buffer
     order: Buffer | None
     variants: Buffer | None
+    batches: Buffer | None
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:
         """All that there are."""
         found = (self.history, self.sound, self.scores, self.evaluated, self.epochs, self.now, self.stop)
-        return (*found, *(buffer for buffer in (self.order, self.variants) if buffer is not None))
+        return (*found, *(buffer for buffer in (self.order, self.variants, self.batches) if buffer is not None))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +86,7 @@ class TrainingProgram:
     state    the tensors that the parts reach, with their buffers, and whether the run changes them
     sources  the columns of each set of data
     evaluating  the codes of the faults of the evaluation
+    apart    the buffers in which each model has a part of its own, along the last axis
     """
 
     job: Job
@@ -93,6 +96,7 @@ class TrainingProgram:
     sources: tuple[tuple[Buffer, ...], ...]
     capacity: int
     evaluating: range
+    apart: frozenset[Buffer] = frozenset()
 
     @property
     def rounds(self) -> int:
@@ -150,7 +154,8 @@ def training_program(lowered: Lowered) -> TrainingProgram:
         regions += line.part(programs[-1])
         regions += line.span([_ordered(job.epochs.samples, programs[-1].outputs[0], places.control.order)])
     regions += _batches(line, job.steps, programs[:count], inputs, places)
-    regions += line.span(_means(places, len(job.steps[0].results)))
+    if not job.epochs.in_pieces:
+        regions += line.span(_means(places, len(job.steps[0].results)))
     if job.epochs.evaluated:
         inner = [*line.part(programs[count])]
         inner += line.span(_scored(places, job.parts[count].results, programs[count].outputs))
@@ -184,8 +189,10 @@ def make_places(job: Job, epochs: Epochs) -> Places:
     ragged, width = len(epochs.sets) > 1, max(batches_of(step).rows for step in steps)
     whole = rounds * width
     per_epoch = epochs.shuffle and not epochs.permuted
-    capacity = max(1, min(CAPACITY, ORDERS // whole)) if per_epoch else CAPACITY
+    permutations = whole * (job.lanes.count if job.lanes is not None and job.lanes.order else 1)
+    capacity = max(1, min(CAPACITY, ORDERS // permutations)) if per_epoch else CAPACITY
     epoch = Var("epoch", capacity)
+    told = ragged or (epochs.in_pieces and (len(steps) > 1 or batches_of(steps[0]).short is not None))
     scores = job.parts[len(steps)].results if epochs.evaluated else ()
     shape = (capacity, max(1, len(steps[0].results)))
     rows = capacity if per_epoch else 1
@@ -199,7 +206,8 @@ def make_places(job: Job, epochs: Epochs) -> Places:
         scores=Buffer("scores", (capacity, max(1, len(scores))), FLOAT64, "input", True),
         evaluated=Buffer("evaluated", (capacity,), INT64, "input", True),
         order=order,
-        variants=Buffer("variants", (rows, rounds, 2), INT64, "input", True) if ragged else None,
+        variants=Buffer("variants", (rows, rounds, 2), INT64, "input", True) if told else None,
+        batches=Buffer("batches", (), INT64, "input") if epochs.in_pieces else None,
     )
     is_input = len(steps) == 1 and rounds == 1 and not epochs.shuffle
     data = () if is_input else tuple(_columns(columns, whole if order is None else None) for columns in epochs.sets)
@@ -236,9 +244,12 @@ class Line:
 def _batches(
     line: Line, steps: Sequence[Part], programs: Sequence[Program], inputs: Sequence[Sequence[Buffer]], places: Places
 ) -> list[Region]:
-    """Every batch of an epoch: step after step, each for its own; or in one loop, where each says which it is for."""
+    """Every batch of an epoch, or of a piece of it: step after step, each for its own; or in one loop, where each says
+    which it is for.
+    """
     regions: list[Region] = []
     variants, any_batch, before = places.control.variants, Var("batch", places.rounds), 0
+    batches = None if places.control.batches is None else Access(places.control.batches, ())
     for case, (step, program, given) in enumerate(zip(steps, programs, inputs, strict=True)):
         own = batches_of(step)
         batch_index = any_batch if variants is not None else Var("batch", own.rounds)
@@ -249,12 +260,12 @@ def _batches(
             *line.span(_totals(places, step, number, program.outputs)),
         ]
         if variants is None:
-            regions.append(Repeat(batch_index, tuple(inner), None, own.short is not None))
+            regions.append(Repeat(batch_index, tuple(inner), batches, own.short is not None))
             before += own.rounds
         else:
             which, short = (Access(variants, (places.row, affine(batch_index), Affine(k))) for k in (0, 1))
             regions.append(When(which, case, tuple(inner), short))
-    return regions if variants is None else [Repeat(any_batch, tuple(regions))]
+    return regions if variants is None else [Repeat(any_batch, tuple(regions), batches)]
 
 
 def _mark(places: Places, number: Affine) -> Kernel:
@@ -299,10 +310,11 @@ def _totals(places: Places, step: Part, number: Affine, outputs: Sequence[Buffer
     statements: list[Statement] = []
     for column, result in enumerate(step.results):
         place = Access(control.history, (affine(places.epoch), Affine(column)))
-        first = param(number, INT64).eq(0)
         count = Access(control.sound, place.index)
-        before_it = first.where(const(0, INT64), param(count, INT64))
-        sofar = first.where(const(0.0, FLOAT64), param(place, FLOAT64))
+        sofar, before_it = param(place, FLOAT64), param(count, INT64)
+        if control.batches is None:  # else Python says what the sums are at the beginning of a piece
+            first = param(number, INT64).eq(0)
+            sofar, before_it = first.where(const(0.0, FLOAT64), sofar), first.where(const(0, INT64), before_it)
         total = Register(f"total{column}", FLOAT64)
         value = param(total, FLOAT64)
         statements += [

@@ -26,11 +26,13 @@ def training_job(
     evaluate: Callable[[], Any] | None,
     shuffle: bool,
     permute: Callable[[], Any] | None,
+    short: int | None = None,
 ) -> Job:
     """The step for each set of samples, then the evaluation if it can be compiled, then the permutation if it is made
-    natively. Raises TraceError for what cannot be trained.
+    natively. With `short` the one set is the room for a piece of an epoch, whose last batch has so many samples, or is
+    no other if these are 0. Raises TraceError for what cannot be trained.
     """
-    steps = [_step(step, number, columns, min(batch, len(columns[0]))) for number, columns in enumerate(sets)]
+    steps = [_step(step, number, columns, min(batch, len(columns[0])), short) for number, columns in enumerate(sets)]
     traces = [part.traced for whole in steps for part in (whole, whole.last) if part is not None]
     names, *others = dict.fromkeys(named("step", traced)[0] for traced in traces if traced is not None)
     if others:
@@ -39,7 +41,7 @@ def training_job(
     scored = _traced_evaluation(evaluate) if evaluate is not None else None
     evaluation = [] if scored is None else [Part(scored.graph, scored, named("evaluate", scored)[1])]
     shapes = tuple(tuple((column.shape, column.dtype) for column in columns) for columns in sets)
-    epochs = Epochs(shapes, shuffle, scored is not None, False)
+    epochs = Epochs(shapes, shuffle, scored is not None, False, short is not None)
     permutation = []
     if permute is not None and shuffle and len(sets) == 1 and epochs.samples <= RANKED:
         traced = _nullary(permute)
@@ -47,9 +49,10 @@ def training_job(
     return Job((*steps, *evaluation, *permutation), epochs=replace(epochs, permuted=bool(permutation)))
 
 
-def _step(step: Jitted, number: int, columns: Sequence[Array], batch: int) -> Part:
+def _step(step: Jitted, number: int, columns: Sequence[Array], batch: int, short: int | None) -> Part:
     """The step for whole batches, with the one for the short last batch if there is such."""
     rounds, rest = divmod(len(columns[0]), batch)
+    rest = rest if short is None else short
     whole = _part(step, [column[:batch] for column in columns], Batches(number, batch, rounds))
     if not rest:
         return whole
@@ -70,7 +73,7 @@ def _traced_evaluation(evaluate: Callable[[], Any]) -> Traced | None:
         if config().debug:
             say(f"fit: evaluate() is run by Python: {error}")
         return None
-    return None if traced.updated else traced
+    return traced
 
 
 def _nullary(function: Callable[[], Any]) -> Traced:

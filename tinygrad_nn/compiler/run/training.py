@@ -11,28 +11,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, Final
-
-import numpy as np
+from typing import Any
 
 from ...errors import GraphError, message
-from ...graph.graph import Array, tail_of
+from ...graph.graph import Array
+from ...support.denormals import flushing
 from ...support.fork import new_lock
 from ...support.interrupt import PATIENCE, Deferred, beside
 from ...tensor.context import HANDLES
 from ..driver import build
-from ..loopir.faults import raise_fault
 from ..lower.training_loop import STOPPED
 from ..trace import forget
 from .crossover import machine
 from .jit import Jitted, State, built_as_traced, upload, write_back
+from .memory import NEVER, RunMemory
 from .threads import callable_from, for_threads
 from .traces import named, training_job
-
-NEVER: Final = 2**62  # a batch that does not come
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,8 @@ class Training:
     """A training run, ready to be called for some epochs.
 
     `sets` are the samples of each length, as the arguments of the step. With several of them, and when it is `shuffled`
-    by Python, `arrange` has to say which samples the batches are made of.
+    by Python, `arrange` has to say which samples the batches are made of. With `short` the one set is the room for a
+    piece of an epoch, whose last batch may have so many samples; `memory.take_up` then says what there is of it.
     """
 
     def __init__(
@@ -61,11 +60,13 @@ class Training:
         shuffle: bool,
         permute: Callable[[], Any] | None = None,
         quiet: bool = False,
+        short: int | None = None,
     ) -> None:
         started = time.perf_counter()
-        job = training_job(step, sets, batch, evaluate, shuffle, permute)
+        job = training_job(step, sets, batch, evaluate, shuffle, permute, short)
         traced = time.perf_counter() - started
         target = for_threads(machine(part.graph for part in job.parts))
+        self.job, self.target = job, target
         self.stages = build(job, target, "" if quiet else f"fit: {step.name}")
         self.image, self.code, made = self.stages.image, self.stages.code, self.stages.image.run
         if made is None or job.epochs is None:
@@ -73,10 +74,12 @@ class Training:
         times, self.made, self.epochs = self.stages.timings, made, job.epochs
         self.spent = Spent(traced, times.lower + times.generate, times.machine, times.cached)
         self.function = callable_from(self.code, self.image.threads)
-        self.arena = self.image.arena()
-        self.lock = new_lock()
-        self.view = self.arena.view
-        self.bring(sets)
+        if step.flushes and self.image.threads == 1:  # helpers are everybody's
+            self.function = flushing(self.function)
+        self.handles = [job.handles[k] for k, _, _ in made.state]
+        self._work_in(RunMemory(self.image, job.epochs, shuffle))
+        if short is None:
+            self.bring(sets)
         parts = [job.traces[k].traced for k, _ in made.parts]
         traces = [traced for traced in parts if traced is not None]
         steps = traces[: len(made.steps)]
@@ -84,28 +87,27 @@ class Training:
         self.traces = traces[: len(steps) + self.evaluates]  # nothing changes the permutation
         self.names = named("step", steps[0])[0]
         self.score_names = named("evaluate", self.traces[-1])[0] if self.evaluates else ()
-        handles = job.handles
-        self.state = [State(handles[k], self.view(at), changes) for k, at, changes in made.state]
         self.cleared = [one.captures[k].handle for one in steps for k, _ in one.gradients]
         self.capacity, self.rounds = made.capacity, made.rounds
-        control = {name: self.view(at) for name, at in made.control}
-        self.history, self.scores = control["history"], control["scores"]
-        self.flags, self.count = control["evaluated"], control["epochs"]
-        self.now, self.stop, self.sound = control["now"], control["stop"], control["sound"]
-        self.stop[...] = NEVER
-        permuted = job.epochs.permuted
-        self.shuffled = shuffle and not permuted
         self.pace = math.inf  # seconds of an epoch, when that was last measured
         self.lost = False  # whether Ctrl-C ended a call in the middle of a batch
         self.used = False  # whether there was a batch that came to its end
-        orders = control.get("order")
-        self.own_order = orders if permuted else None  # made natively
-        self.orders = None if permuted else orders
-        self.variants = control.get("variants")
-        self.place: tuple[int, int | None] = (0, None)  # of the last error: epoch of the call, and batch if it was one
-        last = [(k, one.rounds - 1 - n, one.short) for k, one in enumerate(made.steps) for n in range(one.rounds)]
-        # of every batch, set by set: the step that is for it, and whether it is a short one
-        self.cases = np.array([(k, not left and short is not None) for k, left, short in last], np.int64)
+
+    def _work_in(self, memory: RunMemory) -> None:
+        """Let this be the memory of the run."""
+        self.memory, self.lock = memory, new_lock()
+        self.arena, self.view, self.bring, self.arrange = memory.arena, memory.view, memory.bring, memory.arrange
+        changing = (changes for _, _, changes in self.made.state)
+        self.state = list(map(State, self.handles, memory.state, changing))
+        self.history, self.scores, self.sound = memory.history, memory.scores, memory.sound
+        self.now, self.stop, self.cases = memory.now, memory.stop, memory.cases
+        self.shuffled, self.own_order = memory.shuffled, memory.own_order
+
+    def twin(self) -> Training:
+        """The same run, in memory of its own: while it works, the data of the next call can be brought to the other."""
+        other = copy(self)
+        other._work_in(RunMemory(self.image, self.epochs, self.memory.shuffled))
+        return other
 
     def __repr__(self) -> str:
         spent = self.spent
@@ -117,21 +119,10 @@ class Training:
             f"{self.image.size:,} B, compile {compiled}"
         )
 
-    def bring(self, sets: Sequence[Sequence[Array]]) -> None:
-        """Put data in the arena, of the shapes the run was made for."""
-        for places, columns in zip(self.made.sources, sets, strict=True):
-            for at, column in zip(places, columns, strict=True):
-                self.view(at)[: len(column)] = column
-
-    def arrange(self, epochs: Iterable[tuple[Array, Array]]) -> None:
-        """The batches of the coming epochs: for each the samples by their place in their set, short ones filled up, and
-        the number that each batch has when they are counted set by set.
-        """
-        for k, (rows, numbers) in enumerate(epochs):
-            if self.orders is not None:
-                self.orders[k] = rows.reshape(-1)
-            if self.variants is not None:
-                self.variants[k] = self.cases[numbers]
+    @property
+    def place(self) -> tuple[int, int | None]:
+        """Of the last error: the epoch of the call, and the batch if it was one."""
+        return self.memory.place
 
     def changes(self, handle: Any) -> bool:
         """Whether the run gives this tensor new values."""
@@ -170,9 +161,7 @@ class Training:
                         if one.changes:
                             one.handle.node.value  # noqa: B018  kept, whatever becomes of the memory
                     upload(self.state)
-                self.count[...] = epochs
-                self.flags[:epochs] = evaluated
-                self.now[...] = 0
+                self.memory.prepare(epochs, evaluated)
                 code = self._call(seconds, interrupted, stop)
         finally:
             with HANDLES, self.lock:
@@ -185,7 +174,7 @@ class Training:
                 for traced in () if self.used else self.traces:
                     forget(traced.beginning)
         if 0 < code != STOPPED:
-            self._fail(code, first)
+            self.memory.fail(code, first)
         return epochs if code == 0 else int(self.now[0])
 
     def _call(self, seconds: float, interrupted: Deferred, stop: int) -> int:
@@ -207,23 +196,3 @@ class Training:
 
     def _directly(self) -> int:
         return int(self.function(self.arena.address))
-
-    def _fail(self, code: int, first: int) -> None:
-        fault, at = self.image.faults[code - 1]
-        epoch, batch = self.now.tolist()
-        evaluating = code in range(*self.made.evaluating)
-        self.place = epoch, None if evaluating else batch
-        where = {"epoch": epoch + first} | ({} if evaluating else {"batch": batch})
-        if at is None:
-            raise_fault(fault, None, where)
-            return
-        lengths = at.shape
-        if not evaluating and self._is_short(epoch, batch):  # behind its rows stands what was left from before
-            lengths = tuple(tail_of(n) or n for n in lengths)
-        raise_fault(fault, self.view(at)[tuple(map(slice, lengths))], where)
-
-    def _is_short(self, epoch: int, batch: int) -> bool:
-        """Whether a batch is the short one of a body that serves both."""
-        if self.variants is not None:
-            return bool(self.variants[epoch % len(self.variants), batch, 1])
-        return batch == self.rounds - 1 and bool(self.cases[-1, 1])

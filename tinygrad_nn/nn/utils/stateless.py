@@ -35,10 +35,13 @@ def functional_call(
         absent = [path for path in own_state if path not in given] if strict else []
         if absent:
             raise ConfigError(message("functional_call", f"no tensor for {', '.join(absent)}", "one for each path"))
-    for path in given:
-        if not isinstance(vars(modules.get(path.rpartition(".")[0], module)).get(path.rpartition(".")[2]), Tensor):
+    places = []
+    for path, one in given.items():
+        parent, _, name = path.rpartition(".")
+        own = vars(modules[parent]) if parent in modules else {}
+        if not isinstance(own.get(name), Tensor):
             raise ConfigError(message("functional_call", f"the name {path!r}", "the path of a parameter or buffer"))
-    places = [(vars(modules[path.rpartition(".")[0]]), path.rpartition(".")[2], one) for path, one in given.items()]
+        places.append((own, name, one))
     before = [(own, name, own[name]) for own, name, _ in places]
     try:
         for own, name, one in places:

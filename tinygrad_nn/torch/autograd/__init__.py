@@ -1,12 +1,12 @@
 """`torch.autograd`."""
 
 from contextlib import nullcontext
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...anomaly import detect_anomaly
 from ...tensor import Tensor
-from ...testing.gradcheck import gradients_agree as gradcheck
+from ...testing.gradcheck import gradients_agree as gradcheck  # noqa: F401
+from ...testing.gradcheck import second_gradients_agree as gradgradcheck  # noqa: F401
 from .._door import door
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ...autograd import *
     from ...tensor import *
 
-__getattr__, __dir__ = door(__name__, "autograd", "anomaly", "tensor", "testing")
+__getattr__, __dir__ = door(__name__, "autograd", "anomaly", "tensor", "testing", files="function variable")
 
 
 class _Variable:
@@ -34,6 +34,3 @@ Variable = _Variable()
 def set_detect_anomaly(mode: bool, check_nan: bool = True) -> Any:
     """`detect_anomaly`, or nothing, as a context; alone it changes nothing."""
     return detect_anomaly() if mode else nullcontext()
-
-
-gradgradcheck = partial(gradcheck, order=2)

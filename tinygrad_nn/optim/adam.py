@@ -19,6 +19,13 @@ def _moments(g: Tensor, state: State, group: ParamGroup) -> tuple[Tensor, Tensor
     return m + (g - m) * (1 - beta1), v * beta2 + (g * g) * (1 - beta2)
 
 
+def _corrected(step: Tensor, group: ParamGroup) -> tuple[Tensor, Tensor]:
+    """The rate with both corrections of bias, and `eps` with that of the root."""
+    beta1, beta2 = group["betas"]
+    root = (1 - beta2**step).sqrt()
+    return group.live("lr") * root / (1 - beta1**step), root * group["eps"]
+
+
 def _moment_state(p: Tensor) -> State:
     return {"step": counter(), "exp_avg": zeros_like(p), "exp_avg_sq": zeros_like(p)}
 
@@ -76,7 +83,6 @@ class Adam(Optimizer):
 
     def update(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> tuple[Tensor, State]:
         """One step."""
-        beta1, beta2 = group["betas"]
         lr, step = group.live("lr"), state["step"] + 1
         if group["decoupled_weight_decay"]:
             p = p * (1 - lr * group["weight_decay"])
@@ -86,8 +92,8 @@ class Adam(Optimizer):
         changed = {"step": step, "exp_avg": m, "exp_avg_sq": v}
         if group["amsgrad"]:
             v = changed["max_exp_avg_sq"] = state["max_exp_avg_sq"].maximum(v)
-        root = (1 - beta2**step).sqrt()
-        return p - (lr * root / (1 - beta1**step)) * (m / (v.sqrt() + root * group["eps"])), changed
+        rate, floor = group.of_step(step, _corrected)
+        return p - rate * (m / (v.sqrt() + floor)), changed
 
 
 class AdamW(Adam):

@@ -23,8 +23,8 @@ class MixtureSameFamily(Distribution):
 
     def __init__(
         self,
-        mixture_distribution: Categorical,
-        component_distribution: Distribution,
+        mixture_distribution: Any,
+        component_distribution: Any,
         validate_args: bool | None = None,
     ) -> None:
         if not isinstance(mixture_distribution, Categorical):

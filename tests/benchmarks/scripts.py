@@ -93,7 +93,8 @@ def main() -> None:
     warnings.filterwarnings("default", "compile: ")  # it runs as it is, not compiled
     names = [name for name in SCRIPTS if not options.parts or any(part in name for part in options.parts)]
     eager, compiled = {}, {}
-    print(f"{'script':16} {'PyTorch us':>11} {'ours us':>9} {'compiled us':>12} {'ours / its':>13} {'its / ours':>17}")
+    columns = f"{'PyTorch us':>11} {'ours us':>9} {'compiled us':>12} {'ours / it':>13} {'it / compiled':>17}"
+    print(f"{'script':16} {columns}")
     for name in names:
         theirs, own, fast = measured(name, options.dtype, options.rounds)
         eager[name], note = own / theirs, ""

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ..errors import ConfigError, ShapeError, message
+from ..ops.composite import LEAKY_RELU
 from ..tensor import Tensor
 from ..tensor.door import takes_data
 from ..tensor.shape import normal_axis
@@ -23,7 +24,8 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 @takes_data
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where it is positive, else slope * x."""
-    result = input.where(input > 0, input * negative_slope)
+    input._floating("leaky_relu")
+    result = input.apply(LEAKY_RELU, slope=float(negative_slope))
     return input._write("leaky_relu", result) if inplace else result
 
 

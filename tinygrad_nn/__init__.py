@@ -48,12 +48,14 @@ if _TYPE_CHECKING:
     from . import callbacks as callbacks
     from . import data as data
     from . import distributions as distributions
+    from . import export as export
     from . import functional as functional
     from . import linalg as linalg
     from . import metrics as metrics
     from . import nn as nn
     from . import optim as optim
     from . import random as random
+    from . import sklearn as sklearn
     from . import testing as testing
     from .anomaly import detect_anomaly as detect_anomaly
     from .autograd import Function as Function
@@ -309,6 +311,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "compiler": "explain get_num_threads jit set_num_threads",
     "data": "data",
     "distributions": "distributions",
+    "export": "export",
     "fitting": "fit",
     "functional": "functional",
     "history": "History",
@@ -324,6 +327,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     """,
     "recompute": "checkpoint",
     "serialize": "load save",
+    "sklearn": "sklearn",
     "sweeping": "Sweep cross_validate sweep",
     "tensor.assembling": """
         atleast_1d atleast_2d atleast_3d block_diag broadcast_shapes broadcast_tensors cartesian_prod chain_matmul

@@ -6,5 +6,6 @@ inside of a comment.
 """
 
 from .c import c
+from .wasm import wasm
 
-__all__ = ("c",)
+__all__ = ("c", "wasm")

@@ -38,6 +38,7 @@ LIMIT: Final = 2**31 - 1  # elements that an index of C's counts
 
 HEAD: Final = """#if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize ("no-tree-loop-distribute-patterns") /* no calls of memset and its like */
+#pragma GCC optimize ("no-trapping-math") /* what is not needed may be calculated too: that makes vectors */
 #endif
 #if defined(__GNUC__)
 #define @INLINE static inline __attribute__((always_inline))
@@ -61,7 +62,9 @@ HEAD: Final = """#if defined(__GNUC__) && !defined(__clang__)
 #define @LANES8 8
 #endif
 #define @INF (1.0 / 0.0)
-#define @NAN (0.0 / 0.0)"""
+#define @NAN (0.0 / 0.0)
+#define @INFf (1.0f / 0.0f)
+#define @NANf (0.0f / 0.0f)"""
 
 ULP: Final = """
 /* How far results lie from those expected, in units of the last digit of the largest of these. */

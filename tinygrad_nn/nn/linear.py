@@ -1,4 +1,4 @@
-"""Layers of one matrix product: Linear, Bilinear, Embedding; and Identity."""
+"""Layers of one matrix product: Linear, Bilinear; tables of rows: Embedding, EmbeddingBag; and Identity."""
 
 from __future__ import annotations
 

@@ -30,9 +30,9 @@ def literal(value: Any, dtype: DType) -> str:
         return f"({lowest + 1}{suffix} - 1)" if number == lowest else f"{number}{suffix}"
     suffix = "f" if dtype == FLOAT32 else ""
     if value != value:
-        return "@NAN"
+        return f"@NAN{suffix}"
     if value in (float("inf"), float("-inf")):
-        return "@INF" if value > 0 else "-@INF"
+        return f"@INF{suffix}" if value > 0 else f"-@INF{suffix}"
     if float(value) == int(value) and abs(value) < 2**20:
         sign = "-" if str(value).startswith("-") else ""
         return f"{sign}{abs(int(value))}.0{suffix}"
@@ -195,7 +195,7 @@ _OF_FLOATS: Final[Mapping[str, str]] = {
     "rem": """@INLINE {T} @rem_{S}({T} x, {T} y) {{
     {T} rest = @abs_{S}(x);
     const {T} step = @abs_{S}(y);
-    if (!(rest - rest == {zero}) || y != y || step == {zero}) return @NAN;
+    if (!(rest - rest == {zero}) || y != y || step == {zero}) return @NAN{f};
     while (rest >= step) {{
         {T} part = step;
         while (rest * {half} >= part) part += part;
@@ -239,7 +239,7 @@ _ROOT: Final = """#if defined(__ARM_FP) && (__ARM_FP & {itemsize}) && defined(__
     guess *= {three} - {half} * y * guess * guess;
     {more}root = y * guess;
     root = root + @fma_{S}(-root, root, y) * ({half} * guess);
-    return x > {zero} && x < ({T})@INF ? (small ? root * {down} : root) : x == {zero} || x > {zero} ? x : ({T})@NAN;
+    return x > {zero} && x < @INF{f} ? (small ? root * {down} : root) : x == {zero} || x > {zero} ? x : @NAN{f};
 }}
 #endif"""
 

@@ -358,11 +358,17 @@ class _Function:
             f"{indent}for (; {var} + {wide_lanes} <= {stop}; {var} += {wide_lanes})",
             f"{indent}    {part}({var}, {wide_lanes}{arguments});",
         ]
-        if loop.var.tail is not None or loop.var.extent % self.lanes:
-            lines += [
-                f"{indent}if ({wide_lanes} > 1)",
-                f"{indent}    for (; {var} < {stop}; {var}++) {part}({var}, 1{arguments});",
-            ]
+        rest = self.lanes if loop.var.tail is not None else loop.var.extent % self.lanes
+        if rest:
+            half = f"{wide_lanes} / 2"
+            lines.append(f"{indent}if ({wide_lanes} > 1) {{")
+            if rest >= self.lanes // 2:
+                lines.append(
+                    f"{indent}    for (; {var} + {half} <= {stop}; {var} += {half}) {part}({var}, {half}{arguments});"
+                )
+            if rest != self.lanes // 2:
+                lines.append(f"{indent}    for (; {var} < {stop}; {var}++) {part}({var}, 1{arguments});")
+            lines.append(f"{indent}}}")
         return [f"{indent}{{", *("    " + line for line in (*lines, *after)), f"{indent}}}"]
 
     def crossing(self, body: Sequence[Statement]) -> frozenset[Register]:
@@ -436,6 +442,8 @@ class _Function:
         for node in reversed(nodes):
             for arg in () if is_itself(node) or not (node is root or uses[node]) else node.args:
                 uses[arg] += 1
+        # What C may leave undone is done before, so that compilers see no branches in a loop over lanes.
+        chosen = {arg for node in nodes if scope.lane and node.op == "where" for arg in node.args[1:]}
         texts: dict[Expr, str] = {}
         for node in nodes:
             if node.op == "const":
@@ -447,7 +455,12 @@ class _Function:
             else:
                 texts[node] = OPERATIONS[node.op](node, [texts[arg] for arg in node.args])
                 simple = False
-            if node is not root and not simple and uses[node] and (uses[node] > 1 or len(texts[node]) > LONG):
+            if (
+                node is not root
+                and not simple
+                and uses[node]
+                and (uses[node] > 1 or len(texts[node]) > LONG or node in chosen)
+            ):
                 kind = "int" if node.dtype.kind == "b" else TYPES[node.dtype]
                 self.temporaries += 1
                 name = self.names.of(("temporary", self.temporaries), f"t{self.temporaries}")

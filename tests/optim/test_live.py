@@ -5,6 +5,7 @@ and of PyTorch; and what such numbers choose is chosen anew.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -302,6 +303,36 @@ def test_one_s_own_optimizer() -> None:
             f()
         found.append(p.tolist())
     np.testing.assert_allclose(*found, rtol=1e-12)
+
+
+def test_python_may_calculate_with_a_number_that_varies() -> None:
+    """What it computes of numbers has a value, which is part of the code once it is asked for, and else is live."""
+    group = Run(tg, "Adam", {"betas": (0.5, 0.9)}).group
+    group.vary("betas", "weight_decay")
+
+    def f(x: Tensor) -> Any:
+        (first, second), decay = group["betas"], group["weight_decay"]
+        rest = [x * -first, x * (1 - second**3) / abs(-decay - 1), x * (first + second) ** 0.5, x * (2 // second)]
+        return rest, first * second
+
+    def g(x: Tensor) -> Any:
+        first, second = group["betas"]
+        slow = "slow" if 1 - second < 0.2 else "fast"
+        return x * math.sqrt(1 - first**2), slow, f"{-first:.2f}", max(first, 0.6)
+
+    x = tg.ones(2, dtype=tg.float64)
+    compiled, decided = tg.jit(f), tg.jit(g)
+    for betas in ((0.5, 0.9), (0.75, 0.95), (0.25, 0.5), (0.75, 0.5)):
+        group["betas"] = betas
+        (found, product), (expected, number) = compiled(x), f(x)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-14)
+        assert type(product) is float
+        assert product == number
+        one, *words = decided(x)
+        other, *others = g(x)
+        assert (one.tolist(), words) == (other.tolist(), others)
+    assert (compiled.traces, decided.traces) == (1, 4)
 
 
 def test_states_go_along() -> None:

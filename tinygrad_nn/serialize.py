@@ -100,8 +100,8 @@ def save(value: Any, path: StrPath, metadata: Mapping[str, str] | None = None) -
 
 def load(path: StrPath) -> Any:
     """Read what `save` wrote: the same nesting, a state_dict where an object with one was given, transformers as they
-    were. Of a `.safetensors` file the tensors by name, a dict with `metadata`; float16 and bfloat16 are float32 then, and
-    small integers int32.
+    were. Of a `.safetensors` file the tensors by name, a dict with `metadata`; float16 and bfloat16 are float32 then,
+    and small integers int32.
 
     Raises DataError for a file that is missing, damaged or not ours.
     """

@@ -15,6 +15,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import Tensor, nn, optim
 from tinygrad_nn.errors import ConfigError
+from tinygrad_nn.fitting import native
 
 X = np.random.default_rng(0).normal(size=(6, 3))
 Y = np.random.default_rng(1).normal(size=(6, 2))
@@ -181,20 +182,52 @@ def test_zero_chooses_the_code(name: str, key: str, values: tuple[float, ...]) -
     assert compiled.step.traces == sum(a != b for a, b in zip((None, *used), used, strict=False))
 
 
+@pytest.fixture
+def compiled_runs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The native runs of `tg.fit`, each of which was compiled."""
+    made: list[Any] = []
+
+    class Counted(native.Training):
+        def __init__(self, *args: Any) -> None:
+            made.append(self)
+            super().__init__(*args)
+
+    monkeypatch.setattr(native, "Training", Counted)
+    return made
+
+
+def fitted(run: Run, *callbacks: Any) -> list[float]:
+    tg.manual_seed(0)
+    data = tuple(one.numpy() for one in run.data)
+    return list(tg.fit(run.step, data, epochs=12, batch_size=3, callbacks=callbacks, progress=False)["loss"])
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize(("name", "options"), [("SGD", {"momentum": 0.9}), ("Adam", {})])
-def test_fit_with_a_schedule_after_every_epoch(name: str, options: Any, schedule: str) -> None:
+def test_fit_with_a_schedule_after_every_epoch(
+    name: str, options: Any, schedule: str, compiled_runs: list[Any]
+) -> None:
     seen = []
     for jit in (tg.jit, lambda f: f):
         run = Run(tg, name, options, jit)
-        rates = SCHEDULES[schedule](tg, run.opt)
-        data = tuple(one.numpy() for one in run.data)
-        tg.manual_seed(0)
-        schedule_rates = tg.callbacks.Schedule(rates)
-        history = tg.fit(run.step, data, epochs=12, batch_size=3, callbacks=[schedule_rates], progress=False)
-        seen.append(history["loss"] + run.go(1))
-        assert getattr(run.step, "traces", 1) <= 2, "one for the batches, one for the last call"
+        seen.append(fitted(run, tg.callbacks.Schedule(SCHEDULES[schedule](tg, run.opt))))
     near(seen[0], seen[1])
+    assert len(compiled_runs) == 1
+
+
+def test_fit_with_a_callback_that_changes_numbers(compiled_runs: list[Any]) -> None:
+    """The first change is compiled, and no other."""
+    seen = []
+    for jit in (tg.jit, lambda f: f):
+        run = Run(tg, "AdamW", {}, jit)
+
+        def change(fit: Any, logs: Any, group: Any = run.group) -> None:
+            group["betas"] = 0.9 - 0.02 * fit.epoch, 0.99
+            group["weight_decay"] *= 1.5
+
+        seen.append(fitted(run, change))
+    near(seen[0], seen[1])
+    assert len(compiled_runs) == 2
 
 
 def test_a_schedule_inside_of_the_step() -> None:

@@ -8,6 +8,7 @@ the first; `state_dict` has it under both.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial, wraps
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, Self, TypeVar
 
@@ -84,6 +85,7 @@ class Module:
     _load_pre_hooks: Hooks = ()
     _whole: ClassVar[bool] = False  # whether reset_parameters, defined in the class, is that of all its parts
     _given: bool = False  # whether the parameters are what somebody gave it, and not drawn
+    _foreign: tuple[str, ...] = ()  # parameters that took the place of what it drew
     forward: ClassVar[Callable[..., Any]]
 
     def __init__(self) -> None:
@@ -109,6 +111,9 @@ class Module:
         if computed is not None and name in computed:
             computed[name].write(self, value)
             return
+        before = vars(self).get(name) if isinstance(value, Parameter) else None
+        if isinstance(before, Parameter) and before is not value and name not in self._foreign:
+            object.__setattr__(self, "_foreign", (*self._foreign, name))
         object.__setattr__(self, name, value)
         replaced()
 
@@ -439,7 +444,7 @@ class Module:
 
         Each part has its own `reset_parameters`, parts before what they are part of. Write one for parameters of your
         own, and for what `__init__` does to those of layers. What is not trained needs none. A tensor that two parts
-        share holds what the later one draws. Raises ConfigError, and changes nothing, where a parameter would stay.
+        share is drawn by the one that made it. Raises ConfigError, and changes nothing, where a parameter would stay.
 
         >>> import tinygrad_nn as tg
         >>> class Scaled(tg.nn.Module):
@@ -458,7 +463,8 @@ class Module:
             for part in _parts(self):
                 reset = type(part).reset_parameters
                 if reset is not Module.reset_parameters and not part._given:
-                    drawn(reset)(part)
+                    with part._foreign_aside():
+                        drawn(reset)(part)
             own = type(self).reset_parameters is Module.reset_parameters  # else it goes on, and knows what is to do
             for name, one in self.named_parameters() if own else ():
                 if one.node is nodes[id(one)] and one.requires_grad and one.numel():
@@ -470,6 +476,20 @@ class Module:
                 if tensor.node is not node:
                     tensor._point_at(node)
             raise
+
+    @contextmanager
+    def _foreign_aside(self) -> Iterator[None]:
+        """Within the block parameters that others draw have doubles, which are drawn as they were when it was made."""
+        own = vars(self)
+        aside = {name: own[name] for name in self._foreign if isinstance(own.get(name), Parameter)}
+        for name, one in aside.items():
+            own[name] = Parameter(one.detach())
+            if hasattr(one, "made"):
+                own[name].made = one.made
+        try:
+            yield
+        finally:
+            own.update(aside)
 
     def _maker(self, name: str) -> str:
         """The class that has a parameter among its attributes."""

@@ -454,6 +454,7 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "utils.remove_spectral_norm": {"module": lambda: nn.utils.spectral_norm(nn.Linear(3, 3))},
     "utils.skip_init": {"module_cls": lambda: nn.ReLU, "args": lambda: False},
     "utils.clip_grads_with_norm_": {"total_norm": lambda: tg.tensor(1.0)},
+    "tg.ensemble": {"models": lambda: [nn.Linear(3, 3)]},
     "optim.Muon": {"params": lambda: [nn.Parameter(matrix())]},
     "lr_scheduler.CyclicLR": {"base_lr": lambda: 0.1, "cycle_momentum": lambda: False},
     "lr_scheduler.ChainedScheduler": {"schedulers": lambda: [lr_scheduler.StepLR(sgd(), 2)]},
@@ -463,6 +464,7 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "data.BatchSampler": {"sampler": lambda: range(3), "drop_last": lambda: False},
     "data.Subset": {"dataset": lambda: range(3), "indices": lambda: [0, 2]},
     "data.SubsetRandomSampler": {"indices": lambda: [0, 2]},
+    "data.chunks": {"function": lambda: lambda: [[1.0]]},
     "data.DataLoader": {"dataset": lambda: range(3)},
     "data.default_collate": {"batch": lambda: [1.0, 2.0]},
     **{f"Linear.{name}": {"target": lambda: ""} for name in ("get_submodule",)},
@@ -504,11 +506,12 @@ INSIDE = {
     "EarlyStopping.end", "optim.ParamGroup", "optim.Optimizer", "lr_scheduler.LRScheduler", "tg.Function", "tg.Tensor",
     "tg.History", "tg.NonFiniteWarning", "nn.Identity", "tg.load", "tg.save", "History.plot", "History.get",
     "tg.set_default_dtype", "tg.set_grad_enabled", "tg.checkpoint", "optim.minimize",
-    "lr_scheduler.SequentialLR", "History.to_csv", "data.read_csv", "callbacks.Checkpoint", "tg.explain",
+    "lr_scheduler.SequentialLR", "History.to_csv", "data.read_csv", "data.scan", "callbacks.Checkpoint", "tg.explain",
     "callbacks.monitored", "callbacks.shown",
     "nn.RNNBase", "nn.RNNCellBase",  # bases: their subclasses say which cell it is
     "Linear.compute",  # what nn.utils makes of a parametrized attribute
-    "data.Dataset", "data.IterableDataset", "data.Sampler",  # users derive from them; nothing is given to these
+    # users derive from them; nothing is given to these
+    "data.Chunks", "data.Dataset", "data.IterableDataset", "data.Sampler",
     "nn.Module", "Linear.forward", "Sequential.forward", "History.has", "Tensor.cuda", "Linear.cuda",
 }  # fmt: skip
 
@@ -574,6 +577,7 @@ ELSEWHERE: list[tuple[str, Callable[..., Any], dict[str, Callable[[], Any]]]] = 
     ("save", tg.save, {"value": lambda: {"a": tg.ones(2)}, "path": lambda: "own.tgnn"}),
     ("load", tg.load, {"path": saved_file}),
     ("read_csv", data.read_csv, {"path": csv_file}),
+    ("scan", data.scan, {"files": csv_file, "features": lambda: ["a"]}),
     ("Checkpoint", callbacks.Checkpoint, {"path": lambda: "own.npz"}),
     ("to_csv", of(history, "to_csv"), {"path": lambda: "own.csv"}),
     ("Sequences.to_csv", of(sequences, "to_csv"), {"path": lambda: "own.csv"}),
@@ -607,6 +611,7 @@ OWN_CODE = {
     ("lr_scheduler.CyclicLR", "scale_fn"),
     ("tg.draw", "target"),
     ("tg.scan", "fn"),
+    ("data.chunks", "function"),
     ("lr_scheduler.LambdaLR", "lr_lambda"),
 }
 OWN_KINDS = ("class", "function", "dict", "none", "empty", "ragged", "list")

@@ -55,6 +55,7 @@ if _TYPE_CHECKING:
     from . import nn as nn
     from . import optim as optim
     from . import random as random
+    from . import sklearn as sklearn
     from . import testing as testing
     from .anomaly import detect_anomaly as detect_anomaly
     from .autograd import Function as Function
@@ -66,6 +67,7 @@ if _TYPE_CHECKING:
     from .fitting.trouble import NonFiniteWarning as NonFiniteWarning
     from .history import History as History
     from .loops import scan as scan
+    from .nn.ensemble import ensemble as ensemble
     from .random import Generator as Generator
     from .random import bernoulli as bernoulli
     from .random import default_generator as default_generator
@@ -86,6 +88,9 @@ if _TYPE_CHECKING:
     from .recompute import checkpoint as checkpoint
     from .serialize import load as load
     from .serialize import save as save
+    from .sweeping import Sweep as Sweep
+    from .sweeping import cross_validate as cross_validate
+    from .sweeping import sweep as sweep
     from .tensor.assembling import atleast_1d as atleast_1d
     from .tensor.assembling import atleast_2d as atleast_2d
     from .tensor.assembling import atleast_3d as atleast_3d
@@ -314,6 +319,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "loops": "scan",
     "metrics": "metrics",
     "nn": "nn",
+    "nn.ensemble": "ensemble",
     "optim": "optim",
     "random": """
         Generator default_generator get_rng_state initial_seed manual_seed normal rand rand_like randint randint_like
@@ -321,6 +327,8 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     """,
     "recompute": "checkpoint",
     "serialize": "load save",
+    "sklearn": "sklearn",
+    "sweeping": "Sweep cross_validate sweep",
     "tensor.assembling": """
         atleast_1d atleast_2d atleast_3d block_diag broadcast_shapes broadcast_tensors cartesian_prod chain_matmul
         column_stack combinations dstack row_stack tril_indices triu_indices vander

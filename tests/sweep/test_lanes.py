@@ -194,7 +194,7 @@ def test_samples_of_several_lengths_lie_in_lanes_if_their_order_is_one() -> None
     steady = Training(step, sets, 3, None, False, None, True)
     assert impossible(steady) is None
 
-    def arrange(epochs: int) -> Any:
+    def arrange(first: int, epochs: int) -> Any:
         if epochs:  # in order: one epoch is as the other
             yield np.array([[3, 4, 5], [0, 1, 2], [0, 1, 2], [3, 4, 5]]), np.array([1, 2, 0, 3])
 

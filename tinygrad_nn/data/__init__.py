@@ -10,6 +10,8 @@ from .batching import Batches as Batches
 from .batching import as_columns as as_columns
 from .batching import batches as batches
 from .batching import gather as gather
+from .chunks import Chunks as Chunks
+from .chunks import chunks as chunks
 from .collate import default_collate as default_collate
 from .collate import default_convert as default_convert
 from .dataset import ChainDataset as ChainDataset
@@ -35,9 +37,11 @@ from .sampler import Sampler as Sampler
 from .sampler import SequentialSampler as SequentialSampler
 from .sampler import SubsetRandomSampler as SubsetRandomSampler
 from .sampler import WeightedRandomSampler as WeightedRandomSampler
+from .scan import scan as scan
 from .sequences import Sequences as Sequences
 from .sequences import cut as cut
 from .sequences import sliding_windows as sliding_windows
+from .split import KFold as KFold
 from .split import kfold as kfold
 from .split import split_indices as split_indices
 from .split import train_test_split as train_test_split

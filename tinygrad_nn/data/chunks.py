@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import DataError, message
 from ..support.arrays import Array
-from ..support.settings import shown
+from ..support.settings import integer, shown
 from ..tensor.arrays import array_of
 from .batching import as_columns
 
@@ -45,14 +45,13 @@ class Chunk(NamedTuple):
 
 
 class Chunks(ABC):
-    """Data in chunks, of at most `largest` rows.
-
-    With `sizes`, the rows of each chunk, they can be had in any order, and as often as one likes; without, they come
-    one after the other, and nobody knows how many there are.
+    """Data in chunks, of at most `largest` rows, `samples` in all. With `count`, the number of chunks, they can be had
+    in any order; without, they come one after the other.
     """
 
-    sizes: tuple[int, ...] | None = None
     largest: int
+    samples: int
+    count: int | None = None
 
     @abstractmethod
     def types(self, dtype: Any) -> tuple[Type, ...]:
@@ -69,11 +68,6 @@ class Chunks(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """What tells other data from this, without reading all of it."""
-
-    @property
-    def samples(self) -> int | None:
-        """The rows of all chunks, where they are known."""
-        return None if self.sizes is None else sum(self.sizes)
 
     def __iter__(self) -> Iterator[tuple[Array, ...]]:
         """The arguments of the step, chunk by chunk: for an evaluation, say."""
@@ -93,30 +87,37 @@ def into(column: Array, chosen: slice) -> Array:
 class Generated(Chunks):
     """Chunks that a function makes, one after the other; see `chunks`."""
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, rows: int | None = None) -> None:
         if not callable(function):
             got = f"{shown(function)}"
             hint = "it is called for every epoch: pass a generator function, and not what it returns"
             raise DataError(message("chunks", got, "a function that returns chunks of data", hint))
-        self.function = function
+        self.function, self.samples = function, 0
         self.starts: list[int] = []  # of the chunks that have been read
         self._begun: tuple[Iterator[Any], Iterator[Any]] | None = None
         first, others = self._next_epoch()
         columns = self._columns(first, 0, np.float32)
         self.first: list[Type] = [(one.shape[1:], one.dtype) for one in columns]
         self.largest, self._print = len(columns[0]), _digest(columns)
-        self._begun = iter([first]), others
+        if rows is not None:
+            self.samples = integer("chunks", "rows", rows, least=1)
+            self._begun = iter([first]), others
+            return
+        self.samples = len(columns[0])
+        for number, given in enumerate(others, 1):
+            count = len(self._columns(given, number, np.float32)[0])
+            self.samples, self.largest = self.samples + count, max(self.largest, count)
 
     def __repr__(self) -> str:
         name = getattr(self.function, "__name__", type(self.function).__name__)
-        return f"chunks({name}): the first has {self.largest:,} rows"
+        return f"chunks({name}): {self.samples:,} rows, at most {self.largest:,} at a time"
 
     def types(self, dtype: Any) -> tuple[Type, ...]:
         """What the first chunk says."""
         return tuple((shape, np.dtype(dtype) if kind.kind == "f" else kind) for shape, kind in self.first)
 
     def each(self, dtype: Any, order: Sequence[int] | None = None) -> Iterator[Chunk]:
-        """Those of a new call of the function, large ones in parts of as many rows as the first one has."""
+        """Those of a new call of the function, in parts where one is larger than was known."""
         if self._begun is None:
             first, others = self._next_epoch()
             self._begun = iter([first]), others
@@ -137,6 +138,9 @@ class Generated(Chunks):
                 del some
             start += count
             del columns
+        if start != self.samples:
+            hint = "it has to give the same rows whenever it is called"
+            raise DataError(message("chunks", f"{start:,} rows in an epoch", f"{self.samples:,}", hint))
 
     def place(self, row: int) -> tuple[int, str]:
         """The row in its chunk."""
@@ -194,15 +198,17 @@ def _digest(columns: Sequence[Array]) -> str:
     return digest.hexdigest()
 
 
-def chunks(function: Callable[[], Iterable[Any]]) -> Chunks:
+def chunks(function: Callable[[], Iterable[Any]], rows: int | None = None) -> Chunks:
     """Data for `fit` from a function that returns chunks one after the other, as a generator function does.
 
-    It is called for every epoch. Each chunk is what `fit` takes as data: a tuple with one item per argument of the
-    step, or a single item; all have the samples' shapes and dtypes of the first one. They are read in a thread while
-    the step runs on the chunk before. With `shuffle` the rows of a chunk come in another order in every epoch, the
-    chunks as the function makes them. Batches go across the borders of chunks.
+    It is called for every epoch, and once before to count the rows, unless `rows` says how many there are (then no
+    chunk should be larger than the first). Each chunk is what `fit` takes as data: a tuple with one item per argument
+    of the step, or a single item; all have the samples' shapes and dtypes of the first one. They are read in a thread
+    while the step runs on the chunk before. With `shuffle` the rows of a chunk come in another order in every epoch,
+    the chunks as the function makes them. Batches go across the borders of chunks.
 
-    Raises DataError, naming chunk and row, for chunks that do not fit together, and for what `fit` refuses.
+    Raises DataError, naming chunk and row, for chunks that do not fit together, for what `fit` refuses, and for other
+    rows than were counted.
 
     >>> def numbers():
     ...     for start in (0, 3, 6):
@@ -210,4 +216,4 @@ def chunks(function: Callable[[], Iterable[Any]]) -> Chunks:
     >>> [x.tolist() for (x,) in chunks(numbers)]
     [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0], [6.0, 7.0, 8.0]]
     """
-    return Generated(function)
+    return Generated(function, rows)

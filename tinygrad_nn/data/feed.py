@@ -79,16 +79,15 @@ class Feed:
     def __init__(self, chunks: Chunks, batch_size: Any, dtype: Any) -> None:
         self.chunks, self.dtype = chunks, np.dtype(dtype)
         self.types, self.samples = chunks.types(dtype), chunks.samples
-        most = self.samples
         whole = isinstance(batch_size, (int, np.integer)) and not isinstance(batch_size, bool)
-        if not whole or batch_size < 1 or (most is not None and batch_size > most):
-            got = f"batch_size={shown(batch_size)} for data in chunks"
-            expected = "an integer of at least 1" if most is None else f"an integer from 1 to {most:,}"
+        if not whole or not 1 <= batch_size <= self.samples:
+            got = f"batch_size={shown(batch_size)} for {self.samples:,} samples in chunks"
+            expected = f"an integer from 1 to {self.samples:,}"
             hint = "all rows as one batch have to be in memory: pass them as arrays" if batch_size is None else ""
             raise DataError(message("fit", got, expected, hint))
         self.batch = int(batch_size)
         self.capacity = self.batch * -(-(chunks.largest + self.batch - 1) // self.batch)
-        self.short = None if most is None else most % self.batch
+        self.short = self.samples % self.batch
         row = sum(int(np.prod(shape)) * kind.itemsize for shape, kind in self.types)
         check_fits("fit", f"two pieces of {self.capacity:,} rows", 2 * self.capacity * row)
 
@@ -173,8 +172,8 @@ class _Filling:
         """All chunks, into one piece after the other."""
         feed = self.feed
         order = None
-        if self.key is not None and feed.chunks.sizes is not None:
-            order = stream("order of chunks", self.key).permutation(len(feed.chunks.sizes)).tolist()
+        if self.key is not None and feed.chunks.count is not None:
+            order = stream("order of chunks", self.key).permutation(feed.chunks.count).tolist()
         for chunk in feed.chunks.each(feed.dtype, order):
             if self.filled + chunk.rows > feed.capacity:
                 self.hand_over(last=False)

@@ -39,8 +39,8 @@ class Scan(Chunks):
         self.starts = [0, *accumulate(file.rows for file in files)]
         places = [(k, low) for k, file in enumerate(files) for low in range(0, file.rows, chunk_rows)]
         self.chunks = [(k, low, min(chunk_rows, files[k].rows - low)) for k, low in places]
-        sizes = tuple(rows for _, _, rows in self.chunks)
-        self.sizes, self.largest = sizes, max(sizes)
+        self.count, self.samples = len(self.chunks), self.starts[-1]
+        self.largest = max(rows for _, _, rows in self.chunks)
         self._seen = [_status(file.path) for file in files]
 
     def __repr__(self) -> str:

@@ -20,6 +20,8 @@ from ..callbacks import Checkpoint
 from ..compiler.run.jit import Jitted
 from ..config import tell
 from ..data.batching import Batches, as_columns
+from ..data.chunks import Chunks
+from ..data.feed import Feed
 from ..data.weighting import sample_weights
 from ..errors import ConfigError, message
 from ..graph.graph import DType
@@ -32,6 +34,7 @@ from ..tensor.arrays import array_of
 from ..tensor.core import mode
 from .eager import run_eager
 from .native import prepared, run_native, times
+from .pieces import prepared_pieces, run_pieces
 from .reach import Reached
 from .request import Request
 from .results import Scores
@@ -63,11 +66,12 @@ def fit(
     """Call `step(*batch)` for every batch of every epoch and return the History.
 
     `data` is a tuple with one item per argument of step (arrays, tensors, data frames, lists of sequences), or a
-    single item; samples lie along the first axis. `step` trains and returns its loss, or a dict of values; the
-    history holds their mean over samples, per epoch. `batch_size=None` is the whole set; the last batch may be
-    shorter. Sequences of a list may differ in length: a batch begins with the first sample that is not taken yet and
-    goes on with the next ones of its length, until it is full or there are no more. `evaluate()` returns a dict of
-    scores and runs, without gradients, after every `eval_every` epochs.
+    single item; samples lie along the first axis. More data than memory comes from `data.scan` or `data.chunks`.
+    `step` trains and returns its loss, or a dict of values; the history holds their mean over samples, per epoch.
+    `batch_size=None` is the whole set; the last batch may be shorter. Sequences of a list may differ in length: a batch
+    begins with the first sample that is not taken yet and goes on with the next ones of its length, until it is full or
+    there are no more. `evaluate()` returns a dict of scores and runs, without gradients, after every `eval_every`
+    epochs.
     Fractional numbers in arrays (NumPy's are float64), frames and lists get the dtype of the parameters that step names
     (of models, optimizers, tensors), or the default where there are none, or of both dtypes. Tensors keep theirs.
     `seed` fixes the order. With `sample_weight` (one per sample) or `class_weight` (label -> weight, or "balanced";
@@ -105,14 +109,19 @@ def fit(
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ConfigError(message("fit", f"{name}={shown(value)}", "an integer of at least 1"))
     check_fits("fit", f"a history of {epochs:,} epochs", int(epochs) * _BYTES)
-    callbacks = _checked_callbacks(step, evaluate, callbacks)
-    dtype = _trained_dtype(step)
-    columns = tuple(map(_of_known_dtype, as_columns(data, dtype=dtype, arrays=True)))
-    weights = sample_weights(columns, sample_weight, class_weight, dtype)
-    if weights is not None:
-        columns = (*columns, weights)
-    count = len(columns[0])
-    plan = Batches(columns, batch_size)
+    callbacks = checked_callbacks(step, evaluate, callbacks)
+    feed, columns = None, tuple[Any, ...]()
+    if isinstance(data, Chunks):
+        _check_no_weights(sample_weight, class_weight)
+        plan: Batches | Feed = (feed := Feed(data, batch_size, trained_dtype(step)))
+        count, size = feed.samples, feed.batch
+    else:
+        columns, dtype = columns_of(step, data)
+        weights = sample_weights(columns, sample_weight, class_weight, dtype)
+        if weights is not None:
+            columns = (*columns, weights)
+        plan = Batches(columns, batch_size)
+        count, size = plan.samples, plan.size
     history = History(run_metadata(seed, epochs=epochs, batch_size=batch_size, samples=count, shuffle=shuffle))
     evaluates = evaluate is not None
     run = Fit(history, epochs, evaluates, irregular=evaluates and epochs % eval_every != 0)
@@ -121,34 +130,53 @@ def fit(
     callbacks = sorted(callbacks, key=lambda callback: getattr(callback, "after_others", False))
     keepers = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
     if keepers or not (resume is None or resume is False):
-        given: dict[str, Any] = {"seed": seed, "batch_size": plan.size, "shuffle": shuffle, "eval_every": eval_every}
-        given["data"] = fingerprint(columns)
+        given: dict[str, Any] = {"seed": seed, "batch_size": size, "shuffle": shuffle, "eval_every": eval_every}
+        given["data"] = fingerprint(columns) if feed is None else feed.chunks.fingerprint()
         named = {name: value for keeper in keepers for name, value in keeper.state.items()}
         run.progress = Progress(_roots(step, evaluate, callbacks), named, given, generator)
         run.go_on_from(located(resume, [keeper.path for keeper in keepers]))
     run.restore()
     asked = Request(step, columns, plan, epochs, evaluate, eval_every, shuffle, generator, health, progress, callbacks)
-    native = None if run.over else prepared(asked)
-    if native is not None and run.progress is not None:
-        run.progress.order = native[2]
-        run.progress.check_reaches([one.handle for one in native[1].state if one.changes])
+    native = None if run.over or feed is not None else prepared(asked)
+    pair = None if run.over or feed is None else prepared_pieces(asked, feed)
+    training = native[1] if native is not None else pair.training if pair is not None else None
+    if training is not None and run.progress is not None:
+        run.progress.order = generator if native is None else native[2]
+        run.progress.check_reaches([one.handle for one in training.state if one.changes])
     asked.every_hook("begin", run)
     run.restore(begun=True)
-    if native is not None and isinstance(step, Jitted):
+    if feed is not None:
+        run_pieces(pair, asked, feed, run)
+    elif native is not None and isinstance(step, Jitted):
         native = run_native(native, asked, run)
-        step.runs[:] = [] if native[1].lost else [native]  # one: data may be large
+        training = native[1]
+        step.runs[:] = [] if training.lost else [native]  # one: data may be large
     elif not run.over:
         run_eager(asked, run)
     asked.every_hook("end", run)
     history.metadata["seconds"] = run.seconds
-    if native is not None:
-        history.metadata["compile"] = asdict(native[1].spent)
+    if training is not None:
+        history.metadata["compile"] = asdict(training.spent)
         if progress:
-            tell(times(native[1], run.seconds - run.before))
+            tell(times(training, run.seconds - run.before))
     return history
 
 
-def _trained_dtype(step: Callable[..., Any]) -> DType:
+def _check_no_weights(sample_weight: Any, class_weight: Any) -> None:
+    """Raise ConfigError for weights beside chunks."""
+    for name, value in (("sample_weight", sample_weight), ("class_weight", class_weight)):
+        if value is not None:
+            hint = "data.scan(..., weight='column'), or one more array in every chunk"
+            raise ConfigError(message("fit", f"{name} beside data in chunks", "weights that are in the chunks", hint))
+
+
+def columns_of(step: Callable[..., Any], data: Any) -> tuple[tuple[Any, ...], DType]:
+    """The data as columns, as a step meets them; and the dtype of fractional numbers among them."""
+    dtype = trained_dtype(step)
+    return tuple(map(_of_known_dtype, as_columns(data, dtype=dtype, arrays=True))), dtype
+
+
+def trained_dtype(step: Callable[..., Any]) -> DType:
     """The float dtype of all parameters that a step reaches, else the default: what data must have to meet them."""
     dtypes = {leaf.dtype for leaf in Reached({"": step}, {}).leaves.values() if leaf.requires_grad}
     return dtypes.pop() if len(dtypes) == 1 else mode.dtype
@@ -173,7 +201,7 @@ def _roots(step: Any, evaluate: Any, callbacks: Sequence[Any]) -> dict[str, Any]
     return roots
 
 
-def _checked_callbacks(step: Any, evaluate: Any, callbacks: Any) -> Sequence[Any]:
+def checked_callbacks(step: Any, evaluate: Any, callbacks: Any) -> Sequence[Any]:
     """The callbacks; ConfigError for what could not be called later, in the middle of training."""
     if not is_iterable(callbacks) or isinstance(callbacks, (Mapping, range)):
         raise ConfigError(message("fit", f"callbacks={shown(callbacks)}", "a list of functions", "put it in a list"))

@@ -23,7 +23,7 @@ from .trouble import Gradients, Journal, Place, first_unsound, locate, written
 def run_eager(asked: Request, run: Fit) -> None:
     """Call the step for every batch."""
     history, epochs, evaluate = run.history, run.epochs, asked.evaluate
-    step, feed = _Watched(asked), _Feed(asked)
+    step, feed = Watched(asked), _Feed(asked)
     with deferred() as interrupted, bar(epochs, asked.progress, run.epoch) as advance, ended(run):
         step.interrupted = interrupted
         for epoch in range(run.epoch + 1, epochs + 1):
@@ -46,7 +46,7 @@ def run_eager(asked: Request, run: Fit) -> None:
                 break
 
 
-class _Watched:
+class Watched:
     """A step that is called batch by batch, with an eye on what goes wrong in it."""
 
     def __init__(self, asked: Request) -> None:
@@ -54,7 +54,9 @@ class _Watched:
         self.interrupted = Deferred()
 
     def __call__(self, epoch: int, batch: int, rows: Any, arguments: tuple[Tensor, ...]) -> dict[str, float]:
-        """The numbers it returns."""
+        """The numbers it returns. `rows` are the numbers of the samples, or a function that gives them and what they
+        are called.
+        """
         raises = self.health.raises
         journal = Journal(written_by_machine_code() if raises else ())
         if raises:
@@ -102,7 +104,8 @@ class _Watched:
 
 
 def _place(epoch: int, batch: int, rows: Any, arguments: tuple[Tensor, ...]) -> Place:
-    return Place(epoch, batch, rows, tuple(argument.numpy() for argument in arguments))
+    numbers, *called = rows() if callable(rows) else (rows,)
+    return Place(epoch, batch, numbers, tuple(argument.numpy() for argument in arguments), *called)
 
 
 class _Feed:

@@ -121,7 +121,7 @@ def run_native(native: Native, asked: Request, run: Fit) -> Native:
             due = (numbers % eval_every == 0) | (numbers == epochs) if evaluate is not None else np.zeros(size, bool)
             watch.begin(first, due)
             if training.shuffled:
-                training.arrange(asked.plan.table(watch.drawn(asked.order(generator))) for _ in range(size))
+                training.arrange(asked.plan.table(watch.drawn(order)) for order in asked.orders(generator, size))
             started = time.perf_counter()
             done = watch.run(pace)
             pace = (time.perf_counter() - started) / max(done, 1)
@@ -310,7 +310,8 @@ class NativeWatch:
         found = self.found
         if found is not None:
             epoch = found.place.epoch - self.first
-            last = (epoch + 1) * rounds if found.place.batch is None else epoch * rounds + found.place.batch - self.offset
+            at = found.place.batch
+            last = (epoch + 1) * rounds if at is None else epoch * rounds + at - self.offset
         if not self._bad_after(last):
             if found is None or found.place.batch is None:  # it was the evaluation
                 return self._whole(last // rounds)

@@ -1,4 +1,4 @@
-"""What layers compute: linear maps, embeddings, normalisation."""
+"""What layers compute: linear maps, embeddings, normalisation, channels in another order."""
 
 from __future__ import annotations
 

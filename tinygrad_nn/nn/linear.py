@@ -1,4 +1,4 @@
-"""Layers of one matrix product: Linear, Bilinear, Embedding; and Identity."""
+"""Layers of one matrix product: Linear, Bilinear; tables of rows: Embedding, EmbeddingBag; and Identity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..tensor import Tensor, no_grad
 from ..tensor.creation import zeros
 from ..tensor.door import taken
 from . import init
-from .module import Module
+from .module import Module, drawn
 from .parameter import Parameter
 
 
@@ -49,6 +49,7 @@ class Linear(Module):
         self.bias = Parameter(zeros(out_features, dtype=dtype)) if bias else None
         self.reset_parameters()
 
+    @drawn
     def reset_parameters(self) -> None:
         """First values: uniform in +-1/sqrt(in_features)."""
         bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0.0
@@ -88,6 +89,7 @@ class Bilinear(Module):
         self.bias = Parameter(zeros(out_features, dtype=dtype)) if bias else None
         self.reset_parameters()
 
+    @drawn
     def reset_parameters(self) -> None:
         """First values: uniform in +-1/sqrt(in1_features)."""
         bound = 1 / math.sqrt(self.in1_features)
@@ -136,8 +138,9 @@ class _Table(Module):
             expected = f"({num_embeddings}, {embedding_dim})"
             raise ShapeError(message(name, f"a weight of shape {taken(name, weight).shape}", expected))
         else:
-            self.weight = Parameter(taken(name, weight), not freeze)
+            self.weight, self._given = Parameter(taken(name, weight), not freeze), True
 
+    @drawn
     def reset_parameters(self) -> None:
         """First values: normal(0, 1), and zeros at `padding_idx`."""
         init.normal_(self.weight)

@@ -21,7 +21,7 @@ from ..tensor.contract import check_floats
 from ..tensor.creation import zeros
 from ..tensor.door import taken
 from . import init
-from .module import Module
+from .module import Module, drawn
 from .parameter import Parameter
 from .utils.rnn import PackedSequence, length_mask, padded
 
@@ -155,11 +155,13 @@ class _Recurrent(Module):
                 setattr(self, f"{key}_{suffix}", Parameter(zeros(shape, dtype=dtype)))
         self.reset_parameters()
 
+    @drawn
     def reset_parameters(self) -> None:
         """First values: uniform in +-1/sqrt(hidden_size)."""
         bound = 1 / math.sqrt(self.hidden_size)
-        for parameter in self.parameters():
-            init.uniform_(parameter, -bound, bound)
+        for weights in self.all_weights:
+            for one in weights:
+                init.uniform_(one, -bound, bound)
 
     def flatten_parameters(self) -> None:
         """Nothing: the parameters need no one block of memory here."""
@@ -379,11 +381,13 @@ class _Cell(Module):
             setattr(self, name, None if shape is None else Parameter(zeros(shape, dtype=dtype)))
         self.reset_parameters()
 
+    @drawn
     def reset_parameters(self) -> None:
         """First values: uniform in +-1/sqrt(hidden_size)."""
         bound = 1 / math.sqrt(self.hidden_size) if self.hidden_size else 0.0
-        for parameter in self.parameters():
-            init.uniform_(parameter, -bound, bound)
+        for one in (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh):
+            if one is not None:
+                init.uniform_(one, -bound, bound)
 
     def _step(self, x: Tensor, state: State | None) -> State:
         name = type(self).__name__

@@ -21,7 +21,7 @@ from . import init
 from .container import ModuleList
 from .dropout import Dropout
 from .linear import Linear
-from .module import Module
+from .module import Module, drawn
 from .normalization import LayerNorm
 from .parameter import Parameter
 
@@ -58,6 +58,7 @@ class MultiheadAttention(Module):
     v_proj_weight: Parameter
     bias_k: Parameter | None
     bias_v: Parameter | None
+    _whole = True
 
     @flags
     def __init__(
@@ -94,15 +95,33 @@ class MultiheadAttention(Module):
             "v_proj_weight": None if same else (width, self.vdim),
         }
         for key, shape in shapes.items():
-            value = None if shape is None else init.xavier_uniform_(Parameter(zeros(shape, dtype=dtype)))
-            setattr(self, key, value)
+            setattr(self, key, None if shape is None else Parameter(zeros(shape, dtype=dtype)))
         self.in_proj_bias = Parameter(zeros(3 * width, dtype=dtype)) if bias else None
         for key in ("bias_k", "bias_v"):
-            value = init.xavier_normal_(Parameter(zeros(1, 1, width, dtype=dtype))) if add_bias_kv else None
-            setattr(self, key, value)
+            setattr(self, key, Parameter(zeros(1, 1, width, dtype=dtype)) if add_bias_kv else None)
+        self._draw()
         self.out_proj = Linear(width, width, bias=bias, dtype=dtype)
-        if self.out_proj.bias is not None:
-            init.zeros_(self.out_proj.bias)
+        self._clear()
+
+    def _draw(self) -> None:
+        for weight in (self.in_proj_weight, self.q_proj_weight, self.k_proj_weight, self.v_proj_weight):
+            if weight is not None:
+                init.xavier_uniform_(weight)
+        for bias in (self.bias_k, self.bias_v):
+            if bias is not None:
+                init.xavier_normal_(bias)
+
+    def _clear(self) -> None:
+        for bias in (self.in_proj_bias, self.out_proj.bias):
+            if bias is not None:
+                init.zeros_(bias)
+
+    @drawn
+    def reset_parameters(self) -> None:
+        """First values: matrices that project are xavier_uniform, biases of keys and values xavier_normal, others 0."""
+        self._draw()
+        self.out_proj.reset_parameters()
+        self._clear()
 
     def forward(
         self,
@@ -312,10 +331,31 @@ class TransformerDecoderLayer(_Layer):
         return self.dropout2(out)  # type: ignore[no-any-return]
 
 
+def _reset_copies(layers: ModuleList, norm: Module | None) -> None:
+    """Draw the first of some layers again, of which the others are copies, and what comes behind them."""
+    for k, layer in enumerate(layers):
+        if k == 0:
+            layer.reset_parameters()
+        else:
+            layer.load_state_dict(layers[0].state_dict())
+    if norm is not None:
+        norm.reset_parameters()
+
+
+@drawn
+def _draw_matrices(part: Module) -> None:
+    """The matrices of one module, by xavier_uniform."""
+    for parameter in part.parameters(recurse=False):
+        if parameter.ndim > 1:
+            init.xavier_uniform_(parameter)
+
+
 class TransformerEncoder(Module):
     """`num_layers` copies of an encoder layer one after another, and `norm` behind them. `enable_nested_tensor` and
     `mask_check` change nothing here: places that are padding are computed like all others.
     """
+
+    _whole = True
 
     @flags
     def __init__(
@@ -330,6 +370,10 @@ class TransformerEncoder(Module):
         self.num_layers = integer("TransformerEncoder", "num_layers", num_layers, least=0)
         self.layers = ModuleList([copy.deepcopy(encoder_layer) for _ in range(num_layers)])
         self.norm = norm
+
+    def reset_parameters(self) -> None:
+        """Layers are copies of one that is drawn again."""
+        _reset_copies(self.layers, self.norm)
 
     def forward(
         self,
@@ -348,11 +392,17 @@ class TransformerEncoder(Module):
 class TransformerDecoder(Module):
     """`num_layers` copies of a decoder layer one after another, and `norm` behind them."""
 
+    _whole = True
+
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
         super().__init__()
         self.num_layers = integer("TransformerDecoder", "num_layers", num_layers, least=0)
         self.layers = ModuleList([copy.deepcopy(decoder_layer) for _ in range(num_layers)])
         self.norm = norm
+
+    def reset_parameters(self) -> None:
+        """Layers are copies of one that is drawn again."""
+        _reset_copies(self.layers, self.norm)
 
     def forward(
         self,
@@ -390,6 +440,8 @@ class Transformer(Module):
     (3, 2, 8)
     """
 
+    _whole = True
+
     @flags
     def __init__(
         self,
@@ -420,10 +472,18 @@ class Transformer(Module):
             norm = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
             custom_decoder = TransformerDecoder(other, num_decoder_layers, norm)
         self.encoder, self.decoder = custom_encoder, custom_decoder
-        for parameter in self.parameters():
-            if parameter.ndim > 1:
-                init.xavier_uniform_(parameter)
+        self._draw()
         self.d_model, self.nhead, self.batch_first = d_model, nhead, batch_first
+
+    def _draw(self) -> None:
+        for part in self.modules():
+            _draw_matrices(part)
+
+    def reset_parameters(self) -> None:
+        """First values: matrices are xavier_uniform, the others those of their layers."""
+        self.encoder.reset_parameters()
+        self.decoder.reset_parameters()
+        self._draw()
 
     def forward(
         self,

@@ -24,6 +24,7 @@ from ..tensor.core import constant, forbid_tracing, mode
 from ..tensor.structure import Handle, Watched, WatchedList, begun, equate, note, replaced, same_object
 from ..tensor.untaped import Untaped
 
+Params = Iterable[Tensor] | Iterable[dict[str, Any]]
 State = dict[str, Tensor]
 Hook = Callable[..., Any]
 Hooks = dict[int, Hook]
@@ -374,7 +375,7 @@ class Optimizer:
 
     def __init__(
         self,
-        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        params: Params,
         defaults: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 
 def late(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package: `names` are those, by submodule, with which it is loaded when one of
-    them is first asked for. One that is called as its submodule is the submodule itself.
+    """`__getattr__` and `__dir__` of a package that has names of its submodules, by submodule, and loads one of these
+    when the first of its names is asked for. A name that a submodule itself has stands for the submodule.
 
     >>> get, _ = late("tinygrad_nn", {"history": "history History"})
     >>> get("history").History is get("History")

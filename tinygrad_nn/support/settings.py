@@ -1,4 +1,5 @@
-"""The checks of settings: what layers, losses, optimizers, schedules and callbacks refuse when they are made.
+"""The checks of settings: what layers, losses, optimizers, schedules and callbacks refuse when they are made, and
+functions by the annotations of their parameters (`typed`); the other names of parameters (`Names`); the device.
 
 A setting that cannot work is an error where it is given, by the name the user called, and not at the first step that
 stumbles over it. Each check returns the value, so that it can stand in an assignment.
@@ -329,8 +330,13 @@ def _checked(function: Callable[P, R], checks: Mapping[str, Kind], error: type[T
                 check.check(owner(args), name, value, error)
         return function(*args, **kwargs)
 
+    return framed(call, function)
+
+
+def framed(call: Callable[P, R], function: Callable[P, R]) -> Callable[P, R]:
+    """A wrapper whose frame has the name of the function in tracebacks and reports."""
     named: Any = call
-    named.__code__ = named.__code__.replace(co_name=function.__name__)  # what tracebacks and reports call the frame
+    named.__code__ = named.__code__.replace(co_name=function.__name__)
     return call
 
 

@@ -142,7 +142,8 @@ class Elementwise(Logical):
         if isinstance(weight, (int, float)):
             return x + step * weight if weight < 0.5 else y - step * (1 - weight)
         w = x._operand(weight, "lerp")
-        return (x + step * w).where(w < 0.5, y - step * (1 - w))
+        near = x.handle(w.node) < 0.5  # a hyperparameter would be asked for its value, and that be frozen
+        return (x + step * w).where(near, y - step * (1 - w))
 
     @typed
     def addcmul(self, tensor1: Core, tensor2: Operand, *, value: Number = 1) -> Self:

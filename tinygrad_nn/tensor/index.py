@@ -24,7 +24,7 @@ from .context import uncounted
 from .core import Core, Number, broadcast_shape, constant, is_plainly, mode, writing
 from .inplace import InPlace
 from .operators import Operand
-from .positions import block_of, is_traced, lines_of, mask_in, masked_write, places_of, written_out
+from .positions import block_of, for_every_axis, is_traced, lines_of, mask_in, masked_write, places_of, written_out
 from .shape import normal_axis
 
 Index = Core | int | np.ndarray[Any, Any] | Sequence[Any]
@@ -323,12 +323,7 @@ def _expanded(key: Any, shape: Shape) -> list[Any] | None:
                 return None
     if any(isinstance(part, (bool, np.bool_)) or not isinstance(part, _PLAIN) for part in parts):
         return None
-    used = sum(1 for part in parts if part is not None and part is not Ellipsis)
-    if used > len(shape) or sum(part is Ellipsis for part in parts) > 1:
-        raise IndexOutOfRange(message("getitem", f"{used} indices for shape {shape}", f"at most {len(shape)}"))
-    rest = [slice(None)] * (len(shape) - used)
-    at = next((k for k, part in enumerate(parts) if part is Ellipsis), None)
-    return [*parts, *rest] if at is None else [*parts[:at], *rest, *parts[at + 1 :]]
+    return for_every_axis("getitem", parts, shape)
 
 
 def _check_bounds(parts: Sequence[Any], shape: Shape, called: Called) -> None:

@@ -178,7 +178,7 @@ def adam_step(x, y):
 
 
 if COMPILED:
-    sam_step, lion_step = torch.compile(sam_step), torch.compile(lion_step)
+    lion_step = torch.compile(lion_step)
 losses = []
 for i in range(10):
     rows = torch.arange(i * 6, i * 6 + 16) % 64

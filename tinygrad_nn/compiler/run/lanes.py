@@ -153,6 +153,7 @@ class InLanes:
         """As `Arena`: `shared` are the values of the tensors that do not vary, by their numbers, `sets` the data."""
         self.lanes = lanes
         self.memory = memory = RunMemory(made.image, training.epochs, training.memory.shuffled)
+        self.code = made.code  # machine code lives as long as somebody holds this
         self.function, self.capacity, self.address = made.code.function, memory.made.capacity, memory.address
         apart = set(varying.columns)
         self.columns: list[Array] = []
@@ -181,7 +182,7 @@ class InLanes:
     def run(self, epochs: int, first: int, evaluated: Array | Sequence[bool]) -> int:
         """Train for some epochs; how many were completed. Raises Broken."""
         memory = self.memory
-        self.arrange(epochs)
+        self.arrange(first, epochs)
         memory.prepare(epochs, evaluated)
         code = int(self.function(self.address))
         if code == 0:
@@ -190,15 +191,15 @@ class InLanes:
             self.fail(code, first)
         return int(memory.now[0])
 
-    def arrange(self, epochs: int) -> None:
+    def arrange(self, first: int, epochs: int) -> None:
         """The samples of the batches, where Python says which: for each model, or for all of them the same."""
         memory, given = self.memory, self.arranges
         if memory.orders is None or memory.orders.ndim < 3:
             if given[0] is not None:
-                memory.arrange(given[0](epochs))
+                memory.arrange(given[0](first, epochs))
             return
         for lane, arrange in enumerate(given):
-            for k, (rows, _) in enumerate(() if arrange is None else arrange(epochs)):
+            for k, (rows, _) in enumerate(() if arrange is None else arrange(first, epochs)):
                 memory.orders[k, :, lane] = rows.reshape(-1)
 
     def fail(self, code: int, first: int) -> None:

@@ -40,7 +40,8 @@ class RunMemory:
         orders = control.get("order")
         self.own_order = orders if permuted else None  # made natively
         self.orders = None if permuted else orders
-        self.variants = control.get("variants")
+        self.variants, self.batches = control.get("variants"), control.get("batches")
+        self.sofar: tuple[Any, Any] = 0.0, 0  # before a piece of an epoch: its sums, and how many batches were sound
         self.place: tuple[int, int | None] = (0, None)  # of the last error: epoch of the call, and batch if it was one
         last = [(k, one.rounds - 1 - n, one.short) for k, one in enumerate(made.steps) for n in range(one.rounds)]
         # of every batch, set by set: the step that is for it, and whether it is a short one
@@ -62,11 +63,30 @@ class RunMemory:
             if self.variants is not None:
                 self.variants[k] = self.cases[numbers]
 
+    @property
+    def room(self) -> list[Array]:
+        """Where the samples lie, for who brings them piece by piece."""
+        return [self.view(at) for at in self.made.sources[0]]
+
+    def take_up(self, batches: int, has_short: bool, sofar: tuple[Any, Any]) -> None:
+        """The next call is for so many batches of an epoch, of which the last may be short; `sofar` are its sums before
+        them, and how many batches were sound.
+        """
+        if self.batches is None or batches > self.rounds:
+            raise GraphError(message("fit", f"{batches} batches at once", "a run made for pieces of that size"))
+        self.batches[...], self.sofar = batches, sofar
+        if self.variants is not None:
+            self.variants[0, :batches] = self.cases[0]
+            if has_short:
+                self.variants[0, batches - 1] = self.cases[-1]
+
     def prepare(self, epochs: int, evaluated: Array | Sequence[bool]) -> None:
         """Fill in how many epochs come, and which of them are evaluated."""
         self.count[...] = epochs
         self.flags[:epochs] = evaluated
         self.now[...] = 0
+        if self.batches is not None:
+            self.history[0], self.sound[0] = self.sofar
 
     def fail(self, code: int, first: int, lane: int | None = None) -> None:
         """Raise the error of a check that did not hold, in a call whose first epoch has this number; of a model in a

@@ -13,11 +13,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 from ...errors import GraphError, message
 from ...graph.graph import Array
+from ...support.denormals import flushing
 from ...support.fork import new_lock
 from ...support.interrupt import PATIENCE, Deferred, beside
 from ...tensor.context import HANDLES
@@ -45,7 +47,8 @@ class Training:
     """A training run, ready to be called for some epochs.
 
     `sets` are the samples of each length, as the arguments of the step. With several of them, and when it is `shuffled`
-    by Python, `arrange` has to say which samples the batches are made of.
+    by Python, `arrange` has to say which samples the batches are made of. With `short` the one set is the room for a
+    piece of an epoch, whose last batch may have so many samples; `memory.take_up` then says what there is of it.
     """
 
     def __init__(
@@ -57,9 +60,10 @@ class Training:
         shuffle: bool,
         permute: Callable[[], Any] | None = None,
         quiet: bool = False,
+        short: int | None = None,
     ) -> None:
         started = time.perf_counter()
-        job = training_job(step, sets, batch, evaluate, shuffle, permute)
+        job = training_job(step, sets, batch, evaluate, shuffle, permute, short)
         traced = time.perf_counter() - started
         target = for_threads(machine(part.graph for part in job.parts))
         self.job, self.target = job, target
@@ -70,10 +74,12 @@ class Training:
         times, self.made, self.epochs = self.stages.timings, made, job.epochs
         self.spent = Spent(traced, times.lower + times.generate, times.machine, times.cached)
         self.function = callable_from(self.code, self.image.threads)
-        self.memory = memory = RunMemory(self.image, job.epochs, shuffle)
-        self.arena, self.view, self.bring, self.arrange = memory.arena, memory.view, memory.bring, memory.arrange
-        self.lock = new_lock()
-        self.bring(sets)
+        if step.flushes and self.image.threads == 1:  # helpers are everybody's
+            self.function = flushing(self.function)
+        self.handles = [job.handles[k] for k, _, _ in made.state]
+        self._work_in(RunMemory(self.image, job.epochs, shuffle))
+        if short is None:
+            self.bring(sets)
         parts = [job.traces[k].traced for k, _ in made.parts]
         traces = [traced for traced in parts if traced is not None]
         steps = traces[: len(made.steps)]
@@ -81,17 +87,27 @@ class Training:
         self.traces = traces[: len(steps) + self.evaluates]  # nothing changes the permutation
         self.names = named("step", steps[0])[0]
         self.score_names = named("evaluate", self.traces[-1])[0] if self.evaluates else ()
-        handles = job.handles
-        pairs = zip(made.state, memory.state, strict=True)
-        self.state = [State(handles[k], view, changes) for (k, _, changes), view in pairs]
         self.cleared = [one.captures[k].handle for one in steps for k, _ in one.gradients]
         self.capacity, self.rounds = made.capacity, made.rounds
-        self.history, self.scores, self.sound = memory.history, memory.scores, memory.sound
-        self.now, self.stop, self.cases = memory.now, memory.stop, memory.cases
-        self.shuffled, self.own_order = memory.shuffled, memory.own_order
         self.pace = math.inf  # seconds of an epoch, when that was last measured
         self.lost = False  # whether Ctrl-C ended a call in the middle of a batch
         self.used = False  # whether there was a batch that came to its end
+
+    def _work_in(self, memory: RunMemory) -> None:
+        """Let this be the memory of the run."""
+        self.memory, self.lock = memory, new_lock()
+        self.arena, self.view, self.bring, self.arrange = memory.arena, memory.view, memory.bring, memory.arrange
+        changing = (changes for _, _, changes in self.made.state)
+        self.state = list(map(State, self.handles, memory.state, changing))
+        self.history, self.scores, self.sound = memory.history, memory.scores, memory.sound
+        self.now, self.stop, self.cases = memory.now, memory.stop, memory.cases
+        self.shuffled, self.own_order = memory.shuffled, memory.own_order
+
+    def twin(self) -> Training:
+        """The same run, in memory of its own: while it works, the data of the next call can be brought to the other."""
+        other = copy(self)
+        other._work_in(RunMemory(self.image, self.epochs, self.memory.shuffled))
+        return other
 
     def __repr__(self) -> str:
         spent = self.spent

@@ -32,7 +32,7 @@ LATENCY: Final[Mapping[str, float]] = {
     "quotient": 25.0, "remainder": 25.0,
 }  # fmt: skip
 STORED: Final = 5.0  # cycles from a store to a load of the same place
-BYTES: Final = ((FIRST, 0.0), (SECOND, 1 / 256), (SECOND + THIRD, 1 / 32))  # cycles a byte where all fits so many,
+BYTES: Final = ((FIRST, 0.0), (SECOND, 1 / 256), (SECOND + THIRD, 1 / 24))  # cycles a byte where all fits so many,
 FAR: Final = 1 / 8  # and where it does not
 
 

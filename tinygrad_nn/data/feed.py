@@ -198,6 +198,7 @@ class _Filling:
                     target[self.filled + part.rows.start : self.filled + part.rows.stop] = part.values
                 else:
                     target[places[part.rows]] = part.values
+                del part  # while the next one is decoded
             if kept is not None and chunk.number is not None and kept.wants(chunk.number, self.again):
                 kept.write(chunk.number, columns, places)
         self.stretches.append(Stretch(self.filled, chunk.rows, chunk.start, chunk.rows, 0, self.key))

@@ -98,10 +98,11 @@ class Scan(Chunks):
                     names = one.names[columns] if one.is_matrix else one.names
                     values = numbers_of(frame.select(names), one.type_in(dtype)[1], file.path, low + before)
                     rows_of_it = slice(before, before + frame.height)
-                    if one.is_matrix:
-                        yield Part(argument, rows_of_it, columns, values)
-                    else:
-                        yield Part(argument, rows_of_it, slice(None), values[:, 0])
+                    if not one.is_matrix:
+                        columns, values = slice(None), values[:, 0]
+                    yield Part(argument, rows_of_it, columns, values)
+                    del values
+                del frame  # while the next one is decoded
         except (pl.exceptions.PolarsError, OSError) as error:
             self._check_unchanged(number)
             raise _unreadable(file.path, error) from error

@@ -538,8 +538,7 @@ INSIDE = {
     "callbacks.monitored", "callbacks.shown",
     "nn.RNNBase", "nn.RNNCellBase",  # bases: their subclasses say which cell it is
     "Linear.compute",  # what nn.utils makes of a parametrized attribute
-    # users derive from them; nothing is given to these
-    "data.Chunks", "data.Dataset", "data.IterableDataset", "data.Sampler",
+    "data.Chunks", "data.Dataset", "data.IterableDataset", "data.Sampler",  # users derive from them
     "Linear.get_extra_state", "Linear.set_extra_state",  # which users define
     "nn.Module", "Linear.forward", "Sequential.forward", "History.has", "Tensor.cuda", "Linear.cuda",
 }  # fmt: skip

@@ -124,7 +124,7 @@ def test_what_was_finished_before_an_error_is_kept() -> None:
     labels[30] = 9
     one = recipe()
     pairs = [(np.arange(10), [11]), (np.arange(5, 15), [11]), (np.arange(21, 31), [11]), (np.arange(8), [11])]
-    with pytest.raises(IndexOutOfRange, match="row 30 .model 2") as found:
+    with pytest.raises(IndexOutOfRange, match=r"row 30 .model 2") as found:
         tg.sweep(one.step, (X, labels), 2, folds=pairs, how="arenas", progress=False)
     sweep: Any = found.value.sweep  # type: ignore[attr-defined]
     assert np.isfinite(sweep["loss"][:2]).all()
@@ -189,7 +189,7 @@ def test_the_folder_of_another_sweep_is_refused(tmp_path: Path) -> None:
         run(tmp_path / "one", data=(X + 1, Y))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("dear")
-    with pytest.raises(ConfigError, match="letter.txt"):
+    with pytest.raises(ConfigError, match=r"letter\.txt"):
         run(tmp_path / "other")
     part = next((tmp_path / "one").glob("part-*.npz"))
     part.write_bytes(b"no")
@@ -209,7 +209,7 @@ def test_a_full_disk_leaves_what_was_written(tmp_path: Path, monkeypatch: pytest
         write(path, content, family)
 
     monkeypatch.setattr(files, "_write_atomic", full)
-    with pytest.raises(FileError, match="No space left.*started again goes on"):
+    with pytest.raises(FileError, match=r"No space left.*started again goes on"):
         run(tmp_path / "full")
     monkeypatch.setattr(files, "_write_atomic", write)
     assert len(list((tmp_path / "full").glob("part-*.npz"))) == 1

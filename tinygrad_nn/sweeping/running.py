@@ -151,6 +151,9 @@ class NativeGroup(Group):
         source.set_states(self.states)
         source.apply(self.settings(self.trials[0]))
         self._begin(self.trials[0])
+        if not training.fits():
+            got = "init that puts other tensors, modules or hooks in the place of those there were"
+            raise ConfigError(message("sweep", got, "new values for the same tensors", "a builder may make anything"))
         live = {
             id(tensor)
             for name in self.names
@@ -162,6 +165,7 @@ class NativeGroup(Group):
         keys |= {id(one.counter) for one in (self.order, default_generator)}
         differing = {*journal.before, *live, *keys, *map(id, self.held)}
         found = [k for k, one in enumerate(training.state) if id(one.handle) in differing]
+        self._check_seeds({id(one.handle) for one in training.state})
         several = len({trial.share.number for trial in self.trials}) > 1 or any(
             name in self.trials[0].settings for name in ("columns", "sample_weight", "class_weight")
         )
@@ -179,6 +183,14 @@ class NativeGroup(Group):
         }
         self.several = several
         self.sets_of_share: tuple[Any, list[Array], Batches] | None = None
+
+    def _check_seeds(self, held: set[int]) -> None:
+        """Raise ConfigError where models of different seeds would be the same."""
+        source, several = self.source, len({trial.seed for trial in self.trials}) > 1
+        drawn = self.how.shuffle or id(default_generator.counter) in held
+        if several and not drawn and source.init is None and source.build is None:
+            got = "several seeds, of which none changes anything"
+            raise ConfigError(message("sweep", got, "something that is drawn", "init=model.reset_parameters"))
 
     def _begin(self, trial: Trial) -> None:
         """Let the tensors hold what a model begins with."""

@@ -345,3 +345,16 @@ def test_gamma_numbers(shape: float) -> None:
     scipy_stats = pytest.importorskip("scipy.stats")
     drawn = ours.Gamma(tg.tensor(shape, dtype=tg.float64), 2.0).sample((4000,)).numpy()
     assert scipy_stats.kstest(drawn, scipy_stats.gamma(shape, scale=0.5).cdf).pvalue > 1e-3
+
+
+def test_gradients_of_gamma_numbers_are_implicit() -> None:
+    """Those of PyTorch, which has four digits; of each number at one place of the distribution function."""
+    shapes = np.array([0.05, 0.3, 1, 2.5, 7, 30, 49, 60, 300, 5000]).repeat(20)
+    a = tg.tensor(shapes, requires_grad=True)
+    drawn = ours.Gamma(a, 1.0).rsample()
+    drawn.sum().backward()
+    expected = torch._standard_gamma_grad(torch.tensor(shapes), torch.tensor(drawn.detach().numpy()))
+    np.testing.assert_allclose(a.grad.numpy(), expected.numpy(), rtol=2e-3)
+    one = tg.tensor(2.0, dtype=tg.float64, requires_grad=True)
+    ours.Beta(one, tg.tensor(1.5, dtype=tg.float64)).rsample((20000,)).mean().backward()
+    np.testing.assert_allclose(one.grad.item(), 1.5 / 3.5**2, rtol=0.02)

@@ -2,6 +2,7 @@
 
     python examples/titanic.py --data titanic.csv
     python examples/titanic.py --kfold 5                              cross-validation instead
+    python examples/titanic.py --sweep                                1000 splits at four learning rates instead
     python examples/titanic.py --save titanic.npz                     keep the model of the first run
     python examples/titanic.py --load titanic.npz --predict 3 female 22 7.25     class, sex, age, fare
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ ASKED = {name: kind for name, kind in COLUMNS.items() if name != "Survived"}
 FALLBACK = {"Age": 29.7, "Fare": 32.2}  # the article's means, for a training part where nobody's is known
 PARTS = (0.6, 0.2, 0.2)
 OPTIMIZERS = {"sgd": optim.SGD, "adam": optim.Adam, "rmsprop": optim.RMSprop}
-GRID = {"lr": (0.01, 0.1, 0.3, 1.0), "l2": (0.0, 0.001, 0.01)}
+RATES = (0.01, 0.1, 0.3, 1.0)
+GRID = {"lr": RATES, "l2": (0.0, 0.001, 0.01)}
 CURVE = {
     "train_mae": "train MAE", "validation_mae": "validation MAE",
     "train_loss": "train loss", "validation_loss": "validation loss",
@@ -174,8 +176,8 @@ def build(width: int, hidden: Sequence[int] = ()) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def train(model: nn.Module, parts: Titanic, options: argparse.Namespace) -> tg.History:
-    """Gradient descent on binary cross-entropy; error and cross-entropy of two parts after every epoch."""
+def steps(model: nn.Module, options: argparse.Namespace) -> Callable[[tg.Tensor, tg.Tensor], dict[str, tg.Tensor]]:
+    """Gradient descent on binary cross-entropy: the step of one model, and of thousands."""
     opt = OPTIMIZERS[options.optimizer](model.parameters(), lr=options.lr, weight_decay=options.l2)
 
     def step(x: tg.Tensor, y: tg.Tensor) -> dict[str, tg.Tensor]:
@@ -189,15 +191,26 @@ def train(model: nn.Module, parts: Titanic, options: argparse.Namespace) -> tg.H
         opt.step()
         return {"train_mae": (logits.sigmoid() - y).abs().mean(), "train_loss": loss}
 
+    return step
+
+
+def judge(model: nn.Module, x: tg.Tensor, y: tg.Tensor) -> dict[str, tg.Tensor]:
+    """Scores of the validation part."""
+    logits = model(x)
+    return {
+        "validation_mae": (logits.sigmoid() - y).abs().mean(),
+        "validation_loss": F.binary_cross_entropy_with_logits(logits, y),
+        "validation_accuracy": tg.metrics.accuracy(logits.sigmoid(), y),
+    }
+
+
+def train(model: nn.Module, parts: Titanic, options: argparse.Namespace) -> tg.History:
+    """Train by `steps`; error and cross-entropy of two parts after every epoch."""
+    step = steps(model, options)
     x, y = tg.tensor(parts.validation.x), tg.tensor(parts.validation.y)
 
     def scores() -> dict[str, tg.Tensor]:
-        logits = model(x)
-        return {
-            "validation_mae": (logits.sigmoid() - y).abs().mean(),
-            "validation_loss": F.binary_cross_entropy_with_logits(logits, y),
-            "validation_accuracy": tg.metrics.accuracy(logits.sigmoid(), y),
-        }
+        return judge(model, x, y)
 
     batches = {"batch_size": options.batch_size, "shuffle": options.batch_size is not None}
     return common.fit(step, (parts.train.x, parts.train.y), options, evaluate=scores, **batches)
@@ -332,6 +345,60 @@ def grid_search(table: Any, options: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
+def sweep(table: Any, options: argparse.Namespace) -> str:
+    """Many splits of the passengers at several learning rates: a model for each, all in one run. The rate is chosen by
+    the validation parts; only its models see the test parts.
+    """
+    splits = [prepare(table, common.with_seed(options, options.seed + k)) for k in range(options.sweep)]
+    if len({one.names for one in splits}) > 1:
+        got = "features that differ from split to split"
+        raise tg.errors.ConfigError(tg.errors.message("--sweep", got, "the same ones", "more passengers, no products"))
+    tg.manual_seed(options.seed)
+    model = build(len(splits[0].names), options.hidden)
+    step = steps(model, options)
+    parts = [part for one in splits for part in (one.train, one.validation)]
+    count, judged = (len(part.y) for part in parts[:2])
+    found = tg.sweep(
+        tg.jit(step) if options.jit else step,
+        (np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts])),
+        options.epochs,
+        options.batch_size,
+        options.batch_size is not None,
+        lambda x, y: judge(model, x, y),
+        max(1, options.epochs // 20),
+        options.seed,
+        sys.stderr.isatty(),
+        by=np.repeat(np.arange(len(splits)), count + judged),
+        folds=[(np.arange(count), np.arange(count, count + judged))],
+        init=model.reset_parameters,
+        grid={"lr": RATES},
+    )
+    if found.interrupted:
+        raise KeyboardInterrupt
+    if options.plot:
+        path = options.out / "titanic_sweep.png"
+        found.plot("validation_loss", path=path)
+        print(f"wrote {path}")
+    losses = {lr: found["validation_loss"][found["lr"] == lr] for lr in RATES}
+    lines = [f"{len(found)} models: {len(splits)} splits at each learning rate", ""]
+    lines += [f"validation loss, {common.over(splits, 'splits')}"]
+    lines += ["epoch" + "".join(f"{f'lr {lr:g}':>18}" for lr in RATES)]
+    for place in range(1 - len(found.evaluated) % 2, len(found.evaluated), 2):
+        cells = "".join(f"{common.spread(loss[:, place], 4):>18}" for loss in losses.values())
+        lines.append(f"{found.evaluated[place]:5d}{cells}")
+    best, second = sorted(RATES, key=lambda lr: losses[lr][:, -1].mean())[:2]
+    gain, scores = losses[second][:, -1] - losses[best][:, -1], []
+    for k in np.flatnonzero(found["lr"] == best).tolist():
+        found.load(k)
+        scores.append(accuracy(model, splits[k % len(splits)].test))
+    error = gain.std(ddof=1) / np.sqrt(len(gain))
+    lines += ["", f"lr {best:g} against lr {second:g}, on the same splits: lower by {gain.mean():.5f} with a standard"]
+    lines += [f"error of {error:.5f}, and in {np.mean(gain > 0):.0%} of them"]
+    lines += [f"test accuracy with lr {best:g}: {common.spread(scores)} over {len(scores)} splits"]
+    lines += [f"time: {len(found)} models of {options.epochs} epochs in {found.metadata['seconds']:.2f} s"]
+    return "\n".join(lines)
+
+
 def plot_boundary(parts: Titanic, options: argparse.Namespace, path: Path) -> None:
     """The decision boundary of a model of two features, trained with the same settings, with the test passengers."""
     unknown = [name for name in options.features if name not in parts.names]
@@ -400,6 +467,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     p.add_argument("--predict", nargs="+", metavar="X", help="a CSV file, or class, sex, age and fare; ? is unknown")
     p.add_argument("--kfold", type=common.whole(2), metavar="K", help="cross-validate instead")
     p.add_argument("--grid", action="store_true", help="search learning rate, L2 penalty and epochs instead")
+    p.add_argument("--sweep", type=common.whole(2), nargs="?", const=1000, metavar="SPLITS",
+                   help="train on so many splits (1000) at four rates instead; --plot loss writes titanic_sweep.png")
     p.add_argument("--report", action="store_true", help="also precision, recall and F1 of both classes")
     p.add_argument("--paper", action="store_true", help="split and statistics of the article")
     p.add_argument("--plot", choices=["loss", "boundary"], help="write titanic_loss.png or titanic_boundary.png")
@@ -427,14 +496,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parse(argv)
     common.check(options)
     if options.epochs == 0:
-        common.refuse(options, "with --epochs 0, which tries nothing", "grid")
-    if options.kfold or options.grid:
-        others = ["save", "load", "predict", "plot", "draw", "report", "gradcheck"]
-        if options.kfold:
-            others.append("grid")
-        common.refuse(options, "with --kfold or --grid, which train other models", *others)
+        common.refuse(options, "with --epochs 0, which tries nothing", "grid", "sweep")
+    if instead := [name for name in ("kfold", "sweep", "grid") if getattr(options, name)]:
+        others = ["save", "load", "predict", "draw", "report", "gradcheck", *instead[1:]]
+        others.append("paper" if instead == ["sweep"] and options.plot != "boundary" else "plot")
+        common.refuse(options, "with --kfold, --grid or --sweep, which train other models", *others)
         table = read(options.data, options.seed)
-        print(cross_validate(table, options) if options.kfold else grid_search(table, options))
+        print({"kfold": cross_validate, "sweep": sweep, "grid": grid_search}[instead[0]](table, options))
         return
     passengers = common.given(options.predict, ASKED)
     table = read(options.data, options.seed)

@@ -454,6 +454,7 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "utils.remove_spectral_norm": {"module": lambda: nn.utils.spectral_norm(nn.Linear(3, 3))},
     "utils.skip_init": {"module_cls": lambda: nn.ReLU, "args": lambda: False},
     "utils.clip_grads_with_norm_": {"total_norm": lambda: tg.tensor(1.0)},
+    "tg.ensemble": {"models": lambda: [nn.Linear(3, 3)]},
     "optim.Muon": {"params": lambda: [nn.Parameter(matrix())]},
     "lr_scheduler.CyclicLR": {"base_lr": lambda: 0.1, "cycle_momentum": lambda: False},
     "lr_scheduler.ChainedScheduler": {"schedulers": lambda: [lr_scheduler.StepLR(sgd(), 2)]},
@@ -509,7 +510,8 @@ INSIDE = {
     "callbacks.monitored", "callbacks.shown",
     "nn.RNNBase", "nn.RNNCellBase",  # bases: their subclasses say which cell it is
     "Linear.compute",  # what nn.utils makes of a parametrized attribute
-    "data.Chunks", "data.Dataset", "data.IterableDataset", "data.Sampler",  # users derive from them
+    # users derive from them; nothing is given to these
+    "data.Chunks", "data.Dataset", "data.IterableDataset", "data.Sampler",
     "nn.Module", "Linear.forward", "Sequential.forward", "History.has", "Tensor.cuda", "Linear.cuda",
 }  # fmt: skip
 

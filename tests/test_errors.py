@@ -17,6 +17,7 @@ ALSO = {
     "IndexOutOfRange": IndexError,
     "UnknownName": KeyError,
     "DivisionByZero": ZeroDivisionError,
+    "NotIterable": TypeError,
     "GraphError": RuntimeError,
     "LinAlgError": RuntimeError,
     "NonFiniteError": FloatingPointError,

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from tests.compiler.pressing import press_ctrl_c
 from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn import functional as F
 from tinygrad_nn.errors import ConfigError, DataError, ShapeError
+from tinygrad_nn.fitting import orders as orders_module
+from tinygrad_nn.fitting.orders import orders
+from tinygrad_nn.random import Generator
 
 X = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
 Y = (X @ np.array([1.0, -2.0, 0.5], np.float32)).reshape(-1, 1)
@@ -359,3 +363,21 @@ def test_a_line_that_was_cut_off_does_not_spoil_the_next(tmp_path: Path) -> None
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line.get("epoch") for line in lines] == [None, 1, None, 1]
     assert lines[1]["loss"] == 2.0
+
+
+@pytest.mark.parametrize("samples", [1, 2, 7, 1437])
+def test_orders_of_many_epochs_are_those_of_randperm(samples: int) -> None:
+    """Drawn in calls of any size, for the first time and again."""
+    for _ in range(2):
+        one, many = Generator(5), Generator(5)
+        wanted = [tg.randperm(samples, generator=one).tolist() for _ in range(60)]
+        found = [order.tolist() for count in (1, 50, 9) for order in orders(samples, many, count)]
+        assert found == wanted
+        assert many.get_state().tolist() == one.get_state().tolist()
+
+
+def test_orders_that_are_kept_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orders_module, "KEPT", 40)
+    monkeypatch.setattr(orders_module, "_known", OrderedDict())
+    list(orders(7, Generator(1), 30))
+    assert len(orders_module._known) == 5

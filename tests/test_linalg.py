@@ -48,6 +48,7 @@ CALLS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "cross": (lambda m, x, y: m.cross(x, y), (SQUARES, values(1, 3, 3, seed=11))),
     "vecdot": (lambda m, x, y: m.vecdot(x, y, dim=0), (SQUARE, SQUARES)),
     "diagonal": (lambda m, x: m.diagonal(x, offset=1), (SQUARES,)),
+    "vander": (lambda m, x: (m.vander(x, N=5), m.vander(x)), (TALL,)),
 }
 
 
@@ -81,6 +82,21 @@ def test_ranks() -> None:
     x = tg.tensor(np.stack([np.outer([1.0, 2, 3], [1.0, 0, 2]), np.eye(3), np.zeros((3, 3))]))
     assert tg.linalg.matrix_rank(x).tolist() == [1, 3, 0]
     assert tg.linalg.matrix_rank(x, atol=2.0).tolist() == [1, 0, 0]
+    assert tg.linalg.matrix_rank(x, atol=tg.tensor([9.0, 0.5, 0.0])).tolist() == [0, 3, 0]
+    assert tg.linalg.matrix_rank(x, rtol=tg.tensor([1e-9, 1.0, 0.0])).tolist() == [1, 0, 0]
+
+
+def test_nothing_in_a_batch() -> None:
+    x = tg.zeros(0, 3, 2)
+    assert [part.shape for part in tg.linalg.svd(x)] == [(0, 3, 3), (0, 2), (0, 2, 2)]
+    assert [part.shape for part in tg.linalg.qr(x)] == [(0, 3, 2), (0, 2, 2)]
+    assert tg.linalg.eigh(x[:, :2]).eigenvalues.shape == (0, 2)
+
+
+def test_gradients_of_steps_are_zero() -> None:
+    x = tg.tensor(SQUARE, requires_grad=True)
+    (tg.linalg.slogdet(x).sign + tg.linalg.matrix_power(x, 0).sum() + x.norm(0)).backward()
+    assert not x.grad.numpy().any()
 
 
 SINGULAR = np.stack([np.eye(2), np.ones((2, 2))])

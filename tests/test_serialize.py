@@ -200,7 +200,7 @@ def test_an_object_by_itself(tmp_path: Path) -> None:
     assert tg.load(tmp_path / "model").keys() == {"weight", "bias"}
 
 
-@pytest.mark.parametrize("name", ["m.safetensors", "m.pt", "m.PTH", "m.onnx", "m.h5", "m.pkl", "m.json", "m.npy"])
+@pytest.mark.parametrize("name", ["m.gguf", "m.pt", "m.PTH", "m.onnx", "m.h5", "m.pkl", "m.json", "m.npy"])
 def test_extensions_of_other_formats_are_refused(name: str, tmp_path: Path) -> None:
     for call in (lambda path: tg.save({}, path), tg.load):
         with pytest.raises(DataError, match=rf"{name}, whose extension stands for another format"):

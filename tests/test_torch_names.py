@@ -37,6 +37,19 @@ from tinygrad_nn.torch.nn.utils import clip_grad_norm_, parameters_to_vector
 from tinygrad_nn.torch.nn.utils.rnn import pad_sequence
 from tinygrad_nn.torch.optim.lr_scheduler import StepLR
 from tinygrad_nn.torch.utils.checkpoint import checkpoint
+import tinygrad_nn.torch.distributed as dist
+from tinygrad_nn.torch.amp import GradScaler, autocast
+from tinygrad_nn.torch.autograd.function import Function
+from tinygrad_nn.torch.cuda.amp import GradScaler, autocast
+from tinygrad_nn.torch.distributions.multivariate_normal import MultivariateNormal
+from tinygrad_nn.torch.nn.modules.linear import Linear
+from tinygrad_nn.torch.nn.modules.loss import _Loss, _WeightedLoss
+from tinygrad_nn.torch.nn.modules.batchnorm import _BatchNorm
+from tinygrad_nn.torch.nn.parallel import DataParallel
+from tinygrad_nn.torch.nn.parameter import Parameter
+from tinygrad_nn.torch.optim.adam import Adam
+from tinygrad_nn.torch.optim.optimizer import Optimizer
+from tinygrad_nn.torch.utils.data.dataloader import default_collate
 """
 
 
@@ -55,6 +68,38 @@ def test_a_line_of_imports_finds_what_pytorch_has_there(line: str) -> None:
 def test_a_module_is_one_of_pytorchs(name: str) -> None:
     importlib.import_module(name)
     importlib.import_module(name.removeprefix("tinygrad_nn."))
+
+
+def test_what_stands_for_small_files_is_named_as_they_are() -> None:
+    for name in MODULES:
+        importlib.import_module(name)
+    placed = [name for name in sys.modules if name.startswith(f"{ours.__name__}.") and "._" not in name]
+    assert len(placed) > len(MODULES) + 70
+    for name in placed:
+        importlib.import_module(name.removeprefix("tinygrad_nn."))
+
+
+def test_subclasses_are_written_on_the_bases_of_losses_and_norms() -> None:
+    class Halved(ours.nn.modules.loss._WeightedLoss):
+        def forward(self, input: Any, target: Any) -> Any:
+            return ours.nn.functional.nll_loss(input, target, self.weight, reduction=self.reduction) / 2
+
+    scores, labels, weight = ours.randn(4, 3), ours.tensor([0, 1, 2, 1]), ours.tensor([1.0, 2.0, 3.0])
+    expected = ours.nn.NLLLoss(weight, reduction="sum")(scores, labels) / 2
+    assert Halved(weight, reduction="sum")(scores, labels).item() == expected.item()
+    assert isinstance(ours.nn.BatchNorm2d(3), ours.nn.modules.batchnorm._BatchNorm)
+    assert isinstance(ours.nn.Conv1d(3, 3, 1), ours.nn.modules.conv._ConvNd)
+    assert not isinstance(ours.nn.ConvTranspose1d(3, 3, 1), ours.nn.Conv1d)
+    with pytest.raises(TinygradError, match="reduction"):
+        Halved(reduction="half")
+
+
+def test_a_parallel_module_is_the_module_itself_under_a_name_more() -> None:
+    module = ours.nn.Linear(3, 2)
+    wrapped = ours.nn.DataParallel(module, device_ids=None)
+    x = ours.randn(4, 3)
+    assert (wrapped(x) == module(x)).all()
+    assert list(wrapped.state_dict()) == list(torch.nn.DataParallel(torch.nn.Linear(3, 2)).state_dict())
 
 
 def test_every_module_is_reached_from_the_first_without_its_import() -> None:
@@ -259,7 +304,8 @@ def test_backward_of_several_and_anomalies() -> None:
         assert tg.tensor([0.0]).log().item() == -np.inf
     with pytest.raises(TinygradError, match="grad_tensors"):
         ours.autograd.backward([y], [None, None])
-    with pytest.raises(TinygradError, match="the name 'nothing'"):
-        ours.func.functional_call(ours.nn.Linear(1, 1), {"nothing": x}, x)
+    for name in ("nothing", "nothing.weight"):
+        with pytest.raises(TinygradError, match=f"the name '{name}'"):
+            ours.func.functional_call(ours.nn.Linear(1, 1), {name: x}, x)
     with pytest.raises(TinygradError, match="in_dims"):
         ours.func.vmap(lambda a: a, in_dims=(None,))(x)

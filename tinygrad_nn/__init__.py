@@ -3,9 +3,7 @@
 Public names only. Tensors load at once; what is built on them (nn, optim, cat, exp, ...) loads when it is first named.
 """
 
-from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
 
 from . import errors as errors
 from .dtypes import bool as bool
@@ -17,6 +15,7 @@ from .dtypes import int as int
 from .dtypes import int32 as int32
 from .dtypes import int64 as int64
 from .dtypes import long as long
+from .support import late as _late
 from .support.settings import device as device
 from .tensor import ALIASES as _ALIASES
 from .tensor import FUNCTIONS as _FUNCTIONS
@@ -49,12 +48,14 @@ if _TYPE_CHECKING:
     from . import callbacks as callbacks
     from . import data as data
     from . import distributions as distributions
+    from . import export as export
     from . import functional as functional
     from . import linalg as linalg
     from . import metrics as metrics
     from . import nn as nn
     from . import optim as optim
     from . import random as random
+    from . import sklearn as sklearn
     from . import testing as testing
     from .anomaly import detect_anomaly as detect_anomaly
     from .autograd import Function as Function
@@ -66,6 +67,7 @@ if _TYPE_CHECKING:
     from .fitting.trouble import NonFiniteWarning as NonFiniteWarning
     from .history import History as History
     from .loops import scan as scan
+    from .nn.ensemble import ensemble as ensemble
     from .random import Generator as Generator
     from .random import bernoulli as bernoulli
     from .random import default_generator as default_generator
@@ -86,6 +88,9 @@ if _TYPE_CHECKING:
     from .recompute import checkpoint as checkpoint
     from .serialize import load as load
     from .serialize import save as save
+    from .sweeping import Sweep as Sweep
+    from .sweeping import cross_validate as cross_validate
+    from .sweeping import sweep as sweep
     from .tensor.assembling import atleast_1d as atleast_1d
     from .tensor.assembling import atleast_2d as atleast_2d
     from .tensor.assembling import atleast_3d as atleast_3d
@@ -306,6 +311,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "compiler": "explain get_num_threads jit set_num_threads",
     "data": "data",
     "distributions": "distributions",
+    "export": "export",
     "fitting": "fit",
     "functional": "functional",
     "history": "History",
@@ -313,6 +319,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "loops": "scan",
     "metrics": "metrics",
     "nn": "nn",
+    "nn.ensemble": "ensemble",
     "optim": "optim",
     "random": """
         Generator default_generator get_rng_state initial_seed manual_seed normal rand rand_like randint randint_like
@@ -320,6 +327,8 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     """,
     "recompute": "checkpoint",
     "serialize": "load save",
+    "sklearn": "sklearn",
+    "sweeping": "Sweep cross_validate sweep",
     "tensor.assembling": """
         atleast_1d atleast_2d atleast_3d block_diag broadcast_shapes broadcast_tensors cartesian_prod chain_matmul
         column_stack combinations dstack row_stack tril_indices triu_indices vander
@@ -344,18 +353,5 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "fitting.trouble": "NonFiniteWarning",
     "viz": "draw",
 }
-_LAZY = dict.fromkeys((*_ALIASES, *_FUNCTIONS), "tensor.functions")  # what `tensor/composed/` has
-_LAZY |= {name: module for module, names in _NAMES.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> _Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'tinygrad_nn' has no attribute {name!r}")
-    module = _import_module(f".{_LAZY[name]}", __name__)
-    value = module if _LAZY[name] == name else getattr(module, name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+_NAMES["tensor.functions"] += " ".join((*_ALIASES, *_FUNCTIONS))  # what `tensor/composed/` has
+__getattr__, __dir__ = _late(__name__, _NAMES)

@@ -15,6 +15,10 @@ class ShapeError(TinygradError, ValueError):
     """Shapes that do not fit the operation."""
 
 
+class NotIterable(ShapeError, TypeError):
+    """A 0-d tensor as if it were a sequence. Libraries that take both ask by TypeError."""
+
+
 class TooLarge(ShapeError, MemoryError):
     """Sizes that need more memory than the machine has."""
 
@@ -51,6 +55,10 @@ class LinAlgError(TinygradError, RuntimeError):
 
 class TraceError(TinygradError, RuntimeError):
     """A traced value read as if it had been computed."""
+
+
+class ExportError(TinygradError, ValueError):
+    """A function or a file that cannot be carried over to another form."""
 
 
 class DataError(TinygradError, ValueError):

@@ -236,8 +236,7 @@ class History(Mapping[str, Any]):
         """
         found = {}
         for name in self:
-            words = set(name.lower().split("_"))
-            sign = 1 if words & _SMALLER else -1 if words & _LARGER else 0
+            sign = direction(name)
             values = sign * self[name]
             if sign and not np.isnan(values).all():
                 place = int(np.nanargmin(values))
@@ -288,6 +287,12 @@ class History(Mapping[str, Any]):
 
     def _repr_html_(self) -> str:
         return html_text(self._head()) + (html_table(self._table(list(self))) if self.epochs else "")
+
+
+def direction(name: str) -> int:
+    """1 where the name of a column says that less is better, -1 where more is, 0 where it does not say."""
+    words = set(name.lower().split("_"))
+    return 1 if words & _SMALLER else -1 if words & _LARGER else 0
 
 
 def _numbers(name: str, values: Any, kinds: str = "iuf") -> list[Any]:

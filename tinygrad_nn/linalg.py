@@ -14,8 +14,9 @@ import numpy as np
 
 from .errors import ConfigError, ShapeError, message
 from .errors import LinAlgError as LinAlgError
-from .support.settings import choice, typed
+from .support.settings import choice, integer, typed
 from .tensor.assembling import multiplied
+from .tensor.composed.factoring import SlogdetResult
 from .tensor.door import takes_operands
 from .tensor.factors import (
     cholesky_factor,
@@ -33,15 +34,9 @@ from .tensor.factors import (
     solved_triangle,
 )
 from .tensor.joining import tensors_of
+from .tensor.operators import Operand
 from .tensor.shape import normal_axis
 from .tensor.tensor import Tensor
-
-
-class Slogdet(NamedTuple):
-    """What `slogdet` gives."""
-
-    sign: Tensor
-    logabsdet: Tensor
 
 
 class Eigh(NamedTuple):
@@ -109,9 +104,9 @@ def det(A: Tensor) -> Tensor:
 
 
 @takes_operands
-def slogdet(A: Tensor) -> Slogdet:
+def slogdet(A: Tensor) -> SlogdetResult[Tensor]:
     """(sign, logarithm of the absolute value) of the determinant: 0 and -inf of a singular matrix."""
-    return Slogdet(*log_determinant("slogdet", A))
+    return SlogdetResult(*log_determinant("slogdet", A))
 
 
 @takes_operands
@@ -206,17 +201,33 @@ def pinv(A: Tensor, rcond: float | None = None, hermitian: bool = False, *, atol
 
 @takes_operands
 @typed
-def matrix_rank(A: Tensor, tol: float | None = None, hermitian: bool = False, *, atol: float | None = None,
-                rtol: float | None = None) -> Tensor:  # fmt: skip
-    """How many singular values are larger than max(atol, rtol * the largest), by default eps * the longer side."""
-    least = atol if tol is None else tol
+def matrix_rank(A: Tensor, tol: Operand | None = None, hermitian: bool = False, *, atol: Operand | None = None,
+                rtol: Operand | None = None) -> Tensor:  # fmt: skip
+    """How many singular values are larger than max(atol, rtol * the largest), by default eps * the longer side. Bounds
+    may be tensors, one for each matrix.
+    """
     values = singular("matrix_rank", A.detach(), False)[1]
-    if tol is not None:
-        rtol = 0.0
-    elif rtol is None:
-        rtol = 0.0 if least else max(A.shape[-2:]) * float(np.finfo(A.dtype).eps)
-    bound = (values.narrow(-1, 0, min(1, values.shape[-1])) * rtol).clamp_min(least or 0.0)
+    least = values.new_tensor(0.0 if atol is None and tol is None else atol if tol is None else tol)
+    share = values.new_tensor(0.0 if rtol is None else rtol)
+    if tol is None and rtol is None:
+        share = share.where(least > 0, max(A.shape[-2:]) * float(np.finfo(A.dtype).eps))
+    largest = values.narrow(-1, 0, min(1, values.shape[-1]))
+    bound = (largest * share.unsqueeze(-1)).maximum(least.unsqueeze(-1))
     return (values > bound).sum(-1)
+
+
+@takes_operands
+@typed
+def vander(x: Tensor, *, N: int | None = None) -> Tensor:
+    """The powers 0, 1, ..., N - 1 of each element in a row of its own; N is the length of x by default.
+
+    >>> vander([2, 3], N=3).tolist()
+    [[1, 2, 4], [1, 3, 9]]
+    """
+    x = x if x.ndim else x.reshape(1)
+    count = integer("vander", "N", x.shape[-1] if N is None else N, least=2)
+    powers = x.unsqueeze(-1).expand_to((*x.shape, count - 1)).cumprod(-1)
+    return powers.new_ones((*x.shape, 1)).cat_with(powers, dim=-1)
 
 
 # ---- norms and products ---------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 """`tg.save` and `tg.load`: a training in one `.npz` file, without pickle. Models, optimizers, fitted preprocessing,
-tensors, arrays, and metadata in nested dicts and lists.
+tensors, arrays, and metadata in nested dicts and lists. Tensors by name also go to and from `.safetensors`.
 
 The structure is JSON inside of the archive and the arrays are plain `.npy` members under names of our own, so nothing
 that is read can carry code and no name in a file becomes a path. A file is written whole or not at all, and each
@@ -16,13 +16,14 @@ import os
 import re
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from . import safetensors
 from .errors import DataError, FileError, message
 from .nn.preprocessing import KINDS
 from .ops.rules import DTYPES
@@ -43,13 +44,17 @@ _HEADER: Final = re.compile(
 )
 _PLAIN: Final = (str, int, float, bool, type(None))
 _FITTED: Final = {kind.__name__: kind for kind in KINDS}
+SAFE: Final = ".safetensors"
+_CONVERTED: Final = """where PyTorch is, convert it in two lines:
+    from safetensors.torch import save_file
+    save_file(torch.load("model.pt", weights_only=True), "model.safetensors")"""
 _OTHERS: Final = {
     **dict.fromkeys((".pt", ".pth"), "PyTorch"),
     **dict.fromkeys((".pkl", ".pickle", ".joblib"), "pickle"),
     **dict.fromkeys((".h5", ".hdf5", ".keras"), "Keras"),
     **dict.fromkeys((".tflite", ".pb"), "TensorFlow"),
     **dict.fromkeys((".yaml", ".yml", ".toml", ".txt"), "text"),
-    ".safetensors": "safetensors",
+    SAFE: "safetensors",
     ".onnx": "ONNX",
     ".gguf": "GGUF",
     ".msgpack": "MessagePack",
@@ -62,12 +67,15 @@ _OTHERS: Final = {
 }
 
 
-def save(value: Any, path: StrPath) -> None:
+def save(value: Any, path: StrPath, metadata: Mapping[str, str] | None = None) -> None:
     """Write a training to a file: `tg.save({"model": model, "optimizer": opt, "scaler": scaler, "epoch": 3}, path)`.
 
     `value` is any nesting of dicts, lists and tuples of tensors, arrays, numbers, strings, paths, None, fitted
     transformers of `tg.nn`, and objects with a `state_dict()` (modules, optimizers, schedules, generators,
     histories), whose state is written. Keys are strings, integers, or tuples of them.
+
+    A path that ends in `.safetensors` gets that format, which others read too: `value` is a module, or tensors by name,
+    and `metadata` are strings.
 
     Raises DataError, before anything is written, for values of another type and for a path with the extension of
     another format; FileError where it cannot write, and the old file is still there.
@@ -81,31 +89,45 @@ def save(value: Any, path: StrPath) -> None:
     >>> tg.load(path)["epoch"]
     3
     """
-    write_atomic(own_path("save", path), packed(value), "save")
+    target = own_path("save", path, SAFE)
+    if target.suffix.lower() == SAFE:
+        write_atomic(target, safetensors.packed(value, metadata), "save")
+        return
+    if metadata is not None:
+        raise DataError(message("save", "metadata", f"a path that ends in {SAFE}", "else put them into the value"))
+    write_atomic(target, packed(value), "save")
 
 
 def load(path: StrPath) -> Any:
     """Read what `save` wrote: the same nesting, a state_dict where an object with one was given, transformers as they
-    were.
+    were. Of a `.safetensors` file the tensors by name, a dict with `metadata`; float16 and bfloat16 are float32 then,
+    and small integers int32.
 
     Raises DataError for a file that is missing, damaged or not ours.
     """
-    source = own_path("load", path)
+    source = own_path("load", path, SAFE)
+    if source.suffix.lower() == SAFE:
+        return safetensors.unpacked(read(source, "load", "a safetensors file"), str(path))
     return unpacked(read(source, "load", OURS), str(path))
 
 
-def own_path(op: str, path: StrPath) -> Path:
-    """A path that may hold a file of ours; DataError where its extension says that it holds something else."""
+def own_path(op: str, path: StrPath, other_too: str = "") -> Path:
+    """A path that may hold a file of ours; DataError where its extension says that it holds something else, but for
+    one.
+    """
     if not isinstance(path, (str, os.PathLike)):
         raise DataError(message(op, f"a {type(path).__name__} as the path", "a string or a Path"))
     try:
         found = Path(path)
     except TypeError:  # a PathLike of bytes
         raise DataError(message(op, f"the path {os.fspath(path)!r}", "a string or a Path")) from None
-    other = _OTHERS.get(found.suffix.lower())
-    if other is not None:
+    suffix = found.suffix.lower()
+    other = _OTHERS.get(suffix)
+    if other is not None and suffix != other_too:
         got = f"{path}, whose extension stands for another format ({other})"
-        raise DataError(message(op, got, "a name such as model.npz", "this is the format of tg.save, and no other"))
+        expected = f"a name such as model.npz{f' or model{other_too}' if other_too else ''}"
+        hint = _CONVERTED if other == "PyTorch" else "tg.save has no other formats"
+        raise DataError(message(op, got, expected, hint))
     return found
 
 

@@ -184,6 +184,7 @@ BROKEN: list[tuple[str, Callable[[Any], Any], str, bool]] = [
     ("lower", lambda value: replace(value, programs=(without_buffers(value.programs[0]),)), "does not have", False),
     ("assemble", without_buffers, "does not have", True),
     ("assemble", other_control, "history, no inputs of the program", True),
+    ("lanes", without_buffers, "does not have", True),
     ("legalize", without_buffers, "does not have", False),
     ("rows", without_buffers, "does not have", False),
     ("schedule", one_place_for_two, "bytes are in use", True),

@@ -138,3 +138,22 @@ def test_wrong_masks() -> None:
     ):
         with pytest.raises(error, match=text):
             tg.jit(lambda x, m, write=write: write(x, m))(x, mask)
+
+
+FLOATS = (0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, -np.nan, 1e-45, -1e-45, 3.5)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "bool"])
+def test_orders_of_equal_and_of_extreme_numbers_are_those_of_numpy(dtype: str, descending: bool) -> None:
+    """Sorts compare integers in the place of floats, where equal ones, zeros of both signs and NaN have to be one."""
+    draw, kind = np.random.default_rng(0), np.dtype(dtype)
+    choices: Any = FLOATS if kind.kind == "f" else (False, True)
+    if kind.kind == "i":
+        ends = np.iinfo(kind)
+        choices = (ends.min, ends.min + 1, -1, 0, 1, ends.max - 1, ends.max)
+    for shape, axis in (((9,), 0), ((4, 7), 1), ((7, 3), 0), ((1,), 0)):
+        order = tg.jit(lambda x, axis=axis: x.argsort(axis, descending=descending))
+        for _ in range(4):
+            x = draw.choice(np.array(choices, kind), shape)
+            np.testing.assert_array_equal(order(x).numpy(), tg.tensor(x).argsort(axis, descending=descending).numpy())

@@ -143,6 +143,52 @@ def test_an_evaluation_in_eval_mode() -> None:
         np.testing.assert_allclose(runs[0][column], runs[1][column], rtol=1e-9)
 
 
+@pytest.mark.parametrize("ranked", [0, 2048], ids=["by Python", "native"])
+def test_an_evaluation_that_changes_state(ranked: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps the best weights, counts, adds to a tensor of the step, and draws from the generator of the order."""
+    monkeypatch.setattr(traces, "RANKED", ranked)
+    runs = []
+    for compiled in (True, False):
+        work = small()
+        x, y = tg.tensor(X), tg.tensor(Y)
+        best, seen = tg.tensor(np.inf, dtype=x.dtype), tg.tensor(0)
+        weights = list(work.model.parameters())
+        kept = [weight.detach().clone() for weight in weights]
+
+        def scores(
+            work: Work = work,
+            x: Any = x,
+            y: Any = y,
+            best: Any = best,
+            seen: Any = seen,
+            weights: Any = weights,
+            kept: Any = kept,
+        ) -> dict[str, Any]:
+            value = F.mse_loss(work.model(x), y) * (0.5 + tg.rand((), dtype=x.dtype))
+            for weight, copy in zip(weights, kept, strict=True):
+                copy.assign(weight.detach().where(value < best, copy))
+            weights[0].assign(weights[0] * 0.999)
+            best.assign(best.minimum(value))
+            seen.assign(seen + 1)
+            return {"value": value, "seen": seen}
+
+        work.scores = scores
+        tg.manual_seed(2)
+        work.step = tg.jit(work.step) if compiled else work.step
+        history = work.fit(False, 11, batch_size=4, eval_every=3, seed=None)
+        left = [tensor.numpy() for tensor in (best, seen, *kept)]
+        runs.append((work, history, left, tg.random.default_generator.get_state().tolist()))
+    (native, found, left, drawn), (eager, wanted, expected, also) = runs
+    training: Any = native.step
+    assert training.runs[0][1].evaluates
+    assert found["seen"].tolist() == wanted["seen"].tolist() == [1, 2, 3, 4]
+    np.testing.assert_allclose(found["value"], wanted["value"], rtol=1e-9)
+    for one, other in zip(left, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+    assert drawn == also
+    equal(native, eager)
+
+
 # ---- state ----------------------------------------------------------------------------------------------------------
 
 

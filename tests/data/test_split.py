@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_nn import data
-from tinygrad_nn.data import kfold, split_indices, train_test_split
+from tinygrad_nn.data import KFold, kfold, split_indices, train_test_split
 from tinygrad_nn.data.split import take
 from tinygrad_nn.data.streams import stream
 from tinygrad_nn.errors import DataError
@@ -149,5 +149,102 @@ def test_take() -> None:
     (lambda: kfold(6, 3, stratify=list("aaaaab")), r"\[kfold\] got no row of class 'b' \(1 in all\) in part "),
 ])
 def test_refusals(call: Any, expected: str) -> None:
+    with pytest.raises(DataError, match=expected):
+        call()
+
+
+def classes_of(labels: Any, rows: Any) -> list[int]:
+    return np.bincount(np.asarray(labels)[rows], minlength=max(labels) + 1).tolist()
+
+
+def test_a_splitter_gives_the_folds_of_the_function() -> None:
+    labels = [0, 1, 2] * 7
+    for settings in ({}, {"shuffle": False}, {"seed": 3}, {"stratify": labels}, {"groups": np.arange(21) // 2}):
+        splitter = KFold(4, **settings)
+        for pairs in (splitter.split(21), splitter.split(np.zeros((21, 2)), labels), splitter.split(labels)):
+            expected = kfold(21, 4, **settings)
+            assert [[a.tolist(), b.tolist()] for a, b in pairs] == [[a.tolist(), b.tolist()] for a, b in expected]
+        assert splitter.get_n_splits() == 4
+    again = KFold(3, stratify=labels)
+    assert [fold.tolist() for _, fold in again] == [fold.tolist() for _, fold in again.split(21)]
+
+
+def test_leave_one_out() -> None:
+    pairs = list(KFold("loo").split(4))
+    assert [fold.tolist() for _, fold in pairs] == [[0], [1], [2], [3]]
+    assert [train.tolist() for train, _ in pairs] == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]
+    assert KFold("loo").get_n_splits([7, 8, 9]) == 3
+    whole = KFold("loo", groups=["b", "a", "b", "c"])
+    assert [fold.tolist() for _, fold in whole] == [[1], [0, 2], [3]]
+    assert whole.get_n_splits() == 3
+    first = next(KFold("loo").split(20_000))  # one fold at a time: all of them are 3 GB
+    assert first[0].tolist() == list(range(1, 20_000))
+
+
+@given(sizes=st.lists(st.integers(1, 9), min_size=6, max_size=30), k=st.integers(2, 6), seed=st.integers(0, 100),
+       shuffle=st.booleans())
+def test_a_group_is_in_one_fold(sizes: list[int], k: int, seed: int, shuffle: bool) -> None:
+    groups = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    folds = kfold(len(groups), k, seed=seed, shuffle=shuffle, groups=groups)
+    assert sorted(np.concatenate([fold for _, fold in folds]).tolist()) == list(range(len(groups)))
+    counts = [len(fold) for _, fold in folds]
+    for train, fold in folds:
+        assert len(fold)
+        assert set(groups[train]).isdisjoint(groups[fold])
+        assert shuffle or fold.tolist() == sorted(fold.tolist())
+    assert max(counts) - min(counts) <= max(sizes)  # as alike as whole groups allow
+
+
+def test_groups_and_classes_at_once() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), 5)
+    labels = np.where(groups % 3 == 0, 0, rng.integers(0, 3, 300))
+    folds = kfold(300, 5, groups=groups, stratify=labels)
+    for train, fold in folds:
+        assert set(groups[train]).isdisjoint(groups[fold])
+        assert np.all(np.abs(np.array(classes_of(labels, fold)) - np.bincount(labels) / 5) <= 8)
+    assert [f.tolist() for _, f in folds] == [f.tolist() for _, f in kfold(300, 5, groups=groups, stratify=labels)]
+    other = kfold(300, 5, seed=1, groups=groups, stratify=labels)
+    assert [f.tolist() for _, f in folds] != [f.tolist() for _, f in other]
+
+
+def test_a_splitter_is_a_cv_of_scikit_learn() -> None:
+    selection = pytest.importorskip("sklearn.model_selection")
+    linear = pytest.importorskip("sklearn.linear_model")
+    x, y = np.arange(30.0).reshape(30, 1), np.arange(30) % 2
+    for cv in (KFold(3), KFold("loo"), KFold(3, stratify=y), KFold(3, groups=np.arange(30) // 4)):
+        scores = selection.cross_val_score(linear.LogisticRegression(), x, y, cv=cv)
+        assert len(scores) == cv.get_n_splits(x)
+
+
+def test_how_a_splitter_is_shown() -> None:
+    assert repr(KFold(3, stratify=[0, 1], seed=4)) == "KFold(3, shuffle=True, seed=4, stratify=...)"
+
+
+@pytest.mark.parametrize(("call", "expected"), [
+    (lambda: KFold(1), r"\[KFold\] got k=1; expected 2 <= k <= number of rows, or 'loo'"),
+    (lambda: KFold("lou"), "got k='lou'"),
+    (lambda: KFold(2.5), r"got k=2\.5"),
+    (lambda: KFold(True), "got k=True"),
+    (lambda: KFold(3, seed=-1), "got seed=-1"),
+    (lambda: KFold(3, shuffle="no"), "shuffle"),
+    (lambda: KFold(3, shuffle=False, stratify=[0, 1]), "got stratify with shuffle=False"),
+    (lambda: KFold("loo", stratify=[0, 1]), "got stratify with 'loo'"),
+    (lambda: kfold(4, "loo", stratify=[0, 1, 0, 1]), "got stratify with 'loo'"),
+    (lambda: list(KFold(5).split(4)), r"\[KFold\] got k=5 for 4 rows"),
+    (lambda: list(KFold("loo").split(1)), "got 1 rows; expected at least 2 rows"),
+    (lambda: list(KFold(2).split(None)), "got None; expected data with a length"),
+    (lambda: list(KFold(2).split(np.float64(3))), "expected data with a length"),
+    (lambda: list(KFold(2)), "got folds of unknown data; expected a call of split"),
+    (lambda: list(KFold(2).split([1, 2, 3], [1, 2])), "got 2 targets for 3 rows"),
+    (lambda: list(KFold(2, stratify=[0, 1, 0]).split(4)), r"got stratify of shape \(3,\)"),
+    (lambda: list(KFold(2, groups=[0, 1, 0]).split(4)), r"got groups of shape \(3,\); expected one label for each"),
+    (lambda: list(KFold(3, groups=[0, 1, 0, 1])), "got 2 groups for k=3; expected at least as many groups as folds"),
+    (lambda: list(KFold("loo", groups=[1, 1, 1])), "got 1 groups for k='loo'"),
+    (lambda: list(KFold(2, groups=[0, 0, 1, 1], stratify=[0, 0, 0, 1])), r"got no row of class 1 \(1 in all\) in "),
+    (lambda: kfold(4, "two"), "got k='two' for 4 rows"),
+    (lambda: kfold(4, 2, shuffle=False, groups=[0, 1, 2, 3], stratify=[0, 1, 0, 1]), "got stratify with shuffle=False"),
+])  # fmt: skip
+def test_refusals_of_folds(call: Any, expected: str) -> None:
     with pytest.raises(DataError, match=expected):
         call()

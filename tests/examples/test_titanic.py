@@ -165,6 +165,40 @@ def test_the_grid_has_epochs_a_criterion_without_ties_and_a_tested_winner(
     assert re.fullmatch(r"its test accuracy 0\.\d{3} ± 0\.\d{3} over 2 seeds", lines[-1])
 
 
+def test_a_sweep_is_as_many_runs(csv: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its numbers are those of runs with these seeds, which begin with the first weights of the first one."""
+    pytest.importorskip("matplotlib")
+    flags = ["--data", csv, "--epochs", "40", "--hidden", "3"]
+    titanic.main([*flags, "--sweep", "3", "--plot", "loss", "--out", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert (tmp_path / "titanic_sweep.png").stat().st_size > 10_000
+    assert lines[1] == "12 models: 3 splits at each learning rate"
+    assert lines[4].split() == ["epoch", "lr", "0.01", "lr", "0.1", "lr", "0.3", "lr", "1"]
+    last = next(line for line in lines if line.startswith("   40"))
+    table, rates, found = titanic.read(csv), titanic.RATES, []
+    for lr in rates:
+        options = titanic.parse([*flags, "--lr", str(lr)])
+        ends, scores = [], []
+        for seed in (42, 43, 44):
+            parts = titanic.prepare(table, titanic.common.with_seed(options, seed))
+            tg.manual_seed(42)
+            model = titanic.build(len(parts.names), [3])
+            ends.append(titanic.train(model, parts, options)["validation_loss"][-1])
+            scores.append(titanic.accuracy(model, parts.test))
+        found.append((np.mean(ends), titanic.common.spread(ends, 4), titanic.common.spread(scores)))
+    assert re.findall(r"0\.\d{4} ± 0\.\d{4}", last) == [text for _, text, _ in found]
+    best = min(range(4), key=lambda k: found[k][0])
+    assert lines[-2] == f"test accuracy with lr {rates[best]:g}: {found[best][2]} over 3 splits"
+    assert lines[-4].startswith(f"lr {rates[best]:g} against lr ")
+
+
+def test_a_sweep_wants_the_same_features_in_every_split(csv: str, tmp_path: Path) -> None:
+    few = tmp_path / "few.csv"
+    few.write_text("".join(Path(csv).read_text(encoding="utf-8").splitlines(keepends=True)[:20]), encoding="utf-8")
+    with pytest.raises(tg.errors.ConfigError, match=r"\[--sweep\] got features that differ from split to split"):
+        titanic.main(["--data", str(few), "--epochs", "2", "--sweep", "20"])
+
+
 def test_a_saved_model_is_the_trained_one(csv: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved, flags = str(tmp_path / "model.npz"), ["--data", csv, "--predict", csv]
     titanic.main([*flags, "--save", saved, "--hidden", "4", "--polynomial", "2", "--epochs", "30", "--runs", "2"])
@@ -192,11 +226,16 @@ def test_a_saved_model_is_the_trained_one(csv: str, tmp_path: Path, capsys: pyte
         (["--predict", "third", "male", "3", "8"], r"got 'third' for Pclass; expected a whole number"),
         (["--plot", "boundary", "--features", "Age", "Deck"], r"got the feature 'Deck'; expected two of Age"),
         (["--kfold", "900"], r"\[kfold\] got k=900 for 891 rows"),
-        (["--kfold", "3", "--save", "model.npz"], r"\[--save\] got it with --kfold or --grid, which train"),
+        (["--kfold", "3", "--save", "model.npz"], r"\[--save\] got it with --kfold, --grid or --sweep, which"),
         (["--grid", "--epochs", "0"], r"\[--grid\] got it with --epochs 0, which tries nothing"),
         (["--plot", "loss", "--epochs", "0"], r"\[--plot\] got it with --epochs 0, which records nothing"),
+        (["--sweep", "--epochs", "0"], r"\[--sweep\] got it with --epochs 0, which tries nothing"),
+        (["--sweep", "3", "--save", "model.npz"], r"\[--save\] got it with --kfold, --grid or --sweep"),
+        (["--sweep", "3", "--paper"], r"\[--paper\] got it with"),
+        (["--sweep", "3", "--plot", "boundary"], r"\[--plot\] got it with"),
+        (["--sweep", "3", "--kfold", "3"], r"\[--sweep\] got it with"),
         (["--kfold", "3", "--grid"], r"\[--grid\] got it with --kfold"),
-        (["--grid", "--predict", "3", "male", "?", "8"], r"\[--predict\] got it with --kfold or --grid"),
+        (["--grid", "--predict", "3", "male", "?", "8"], r"\[--predict\] got it with --kfold, --grid or --sweep"),
         (["--load", "model.npz", "--plot", "loss"], r"\[--plot\] got it with --load, which trains nothing"),
     ],
 )

@@ -42,7 +42,13 @@ _RANDOM: Final = """
     nn.functional.fractional_max_pool3d
 """
 RANDOM: Final = frozenset(_RANDOM.split())  # what is drawn is not what PyTorch draws: shapes and dtypes are compared
-TIES: Final = {"kthvalue": 1, "topk": 1, "mode": 0, "sort": 0}  # and where `dim` stands among the arguments
+TIES: Final = {
+    "argsort": 0,
+    "kthvalue": 1,
+    "topk": 1,
+    "mode": 0,
+    "sort": 0,
+}  # and where `dim` stands among the arguments
 TOLERANCES: Final = {np.dtype(np.float64): (1e-7, 1e-9), np.dtype(np.float32): (2e-4, 2e-5)}
 
 
@@ -120,6 +126,8 @@ def converted(value: Any, made: dict[int, Any] | None = None) -> Any:
         if value not in DTYPES:
             raise LeftOut(str(value))
         return DTYPES[value]
+    if isinstance(value, torch.nn.PairwiseDistance):
+        return tg.nn.PairwiseDistance(value.norm, value.eps, value.keepdim)
     if isinstance(value, (complex, torch.memory_format, torch.Generator)) or value in (
         torch.sparse_coo,
         torch.sparse_csr,
@@ -209,8 +217,8 @@ def _difference(op: Any, mine: Callable[..., Any], sample: Any) -> str:
     if len(found) != len(outputs):
         return f"{len(found)} results for {len(outputs)}"
     for k, (a, b) in enumerate(zip(found, outputs, strict=True)):
-        if k == 1 and op.name in TIES and not sample.kwargs.get("stable"):
-            told = _close(a, b, False) or _points_elsewhere(op.name, sample, found)
+        if k == len(found) - 1 and op.name in TIES and not sample.kwargs.get("stable"):
+            told = _close(a, b, False) or _points_elsewhere(op.name, sample, _with_values(sample, outputs, found))
         else:
             told = _close(a, b, values)
         if told:
@@ -219,15 +227,24 @@ def _difference(op: Any, mine: Callable[..., Any], sample: Any) -> str:
     return _gradients(sample, made, outputs, found) if values and doubles else ""
 
 
+def _with_values(sample: Any, outputs: Sequence[Any], found: Sequence[Any]) -> Sequence[Any]:
+    """Values and indices; where there are indices alone, the values that PyTorch's point to."""
+    if len(found) == 2:
+        return found
+    given = sample.input.reshape(outputs[0].shape)
+    dim = sample.kwargs.get("dim", sample.args[0] if sample.args else -1)
+    return torch.take_along_dim(given, outputs[0], dim) if given.ndim else given, found[0]
+
+
 def _points_elsewhere(name: str, sample: Any, found: Sequence[Any]) -> str:
     """Whether indices point to the values beside them: which of equal elements is chosen is nobody's promise."""
-    values, indices = (_array(one) for one in found)
     given, place = np.atleast_1d(_array(sample.input)), TIES[name]
     dim = sample.kwargs.get("dim", sample.args[place] if len(sample.args) > place else -1)
+    values, indices = (_array(one) for one in found)
     if values.ndim < given.ndim:
         values, indices = np.expand_dims(values, dim), np.expand_dims(indices, dim)
     placed = np.sort(indices, dim)
-    if name in ("sort", "topk") and not np.diff(placed, axis=dim).all():
+    if name in ("argsort", "sort", "topk") and not np.diff(placed, axis=dim).all():
         return "an index twice"
     pointed = np.take_along_axis(given, indices, dim)
     return "" if np.array_equal(pointed, values, equal_nan=given.dtype.kind == "f") else "indices point to other values"
@@ -291,7 +308,7 @@ def _samples(op: Any, dtypes: Sequence[Any], most: int | None, grad: bool = True
         if dtype in op.supported_dtypes("cpu"):
             torch.manual_seed(0)
             wanted = grad and op.supports_autograd and dtype.is_floating_point
-            listed = list(op.sample_inputs("cpu", dtype, requires_grad=wanted))
+            listed = list(op.sample_inputs_func(op, "cpu", dtype, wanted))  # `sample_inputs` looks long for who calls
             step = 1 if most is None else max(1, math.ceil(len(listed) / most))
             yield from listed[::step]
 

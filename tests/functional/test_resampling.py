@@ -64,14 +64,14 @@ def test_interpolate(array: Any, options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("padding_mode", ["zeros", "border", "reflection"])
-@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
 def test_grid_sample(mode: str, padding_mode: str, align_corners: bool) -> None:
     torch = pytest.importorskip("torch")
     settings = {"mode": mode, "padding_mode": padding_mode, "align_corners": align_corners}
-    for x, size in ((PICTURE, (3, 5)), (VOLUME, (2, 3, 2))):
+    for x, size in ((PICTURE, (3, 5)), (VOLUME, (2, 3, 2)))[: 1 if mode == "bicubic" else 2]:
         grid = RNG.uniform(-1.6, 1.6, (1, *size, len(size)))
         theirs = torch.nn.functional.grid_sample
-        given = (x, grid) if mode == "bilinear" else (x,)  # of the nearest element the grid has no gradient
+        given = (x,) if mode == "nearest" else (x, grid)  # of the nearest element the grid has no gradient
         mine, other = tg.tensor(grid), torch.tensor(grid)
         agree(
             lambda x, g=mine: F.grid_sample(x, g, **settings),
@@ -122,6 +122,7 @@ def test_second_derivatives() -> None:
     scores = tg.tensor(RNG.normal(size=(4, 1, 3)), requires_grad=True)
     assert tg.testing.gradcheck(lambda x: F.interpolate(x, (2, 5), mode="bicubic") ** 2, (x,))
     assert tg.testing.gradcheck(lambda x, grid: F.grid_sample(x, grid), (x, grid))
+    assert tg.testing.gradcheck(lambda x, grid: F.grid_sample(x, grid, "bicubic"), (x, grid))
     assert tg.testing.gradcheck(lambda x: F.ctc_loss(x.log_softmax(2), tg.tensor([[1, 2]]), [4], [2]), (scores,))
 
 
@@ -135,6 +136,7 @@ def test_misuse() -> None:
         (lambda: F.interpolate(x, 3, antialias=True), ConfigError, r"got antialias=True with mode 'nearest'"),
         (lambda: F.interpolate(x, (3, 3)), ConfigError, r"got 2 numbers for 1 axes"),
         (lambda: F.grid_sample(x, x), ShapeError, r"\[grid_sample\] got shapes"),
+        (lambda: F.grid_sample(VOLUME, np.zeros((1, 1, 1, 1, 3)), "bicubic"), ConfigError, r"got mode 'bicubic' for"),
         (lambda: F.affine_grid(x, (1, 1, 2, 2)), ShapeError, r"\[affine_grid\] got theta of shape \(1, 2, 5\)"),
         (lambda: F.ctc_loss(x, [[1], [1]], [7, 1], [1, 1]), ShapeError, r"\[ctc_loss\] got input_lengths \[7, 1\]"),
         (lambda: F.ctc_loss(x, [[1], [1]], [1, 1], [1, 1], 9), ConfigError, r"\[ctc_loss\] got blank 9"),

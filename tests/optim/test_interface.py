@@ -217,3 +217,58 @@ def test_what_is_refused(number: int) -> None:
     call, kind, words = WRONG[number]
     with pytest.raises(kind, match=words):
         call()
+
+
+def test_an_optimizer_shares_the_groups_of_another() -> None:
+    weight = tg.ones(2, requires_grad=True)
+    outer = tg.optim.Optimizer([weight], {"lr": 0.5, "rho": 0.1})
+    inner = tg.optim.SGD(outer.param_groups, momentum=0.9)
+    assert inner.param_groups[0] is outer.param_groups[0]
+    assert dict(inner.param_groups[0]).items() >= {"lr": 0.5, "rho": 0.1, "momentum": 0.9, "nesterov": False}.items()
+    outer.param_groups[0]["lr"] = 0.25
+    weight.grad = tg.ones(2)
+    inner.step()
+    assert weight.tolist() == [0.75, 0.75]
+    with pytest.raises(ConfigError, match="momentum"):
+        tg.optim.SGD(tg.optim.Optimizer([weight], {"lr": 0.1, "momentum": -1.0}).param_groups)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda p, g, lr: p.add_(g, alpha=-lr),
+        lambda p, g, lr: p.sub_(g, alpha=lr),
+        lambda p, g, lr: p.addcmul_(g, g, value=-lr),
+        lambda p, g, lr: p.addcdiv_(g, g.abs() + 1, value=-lr),
+        lambda p, g, lr: p.lerp_(g, lr),
+        lambda p, g, lr: p.copy_(p.addmv(g.diag(), g, beta=1 - lr, alpha=-lr)),
+        lambda p, g, lr: p.data.mul_(1 - lr).add_(-lr * g),
+    ],
+)
+def test_a_rate_that_changes_may_stand_wherever_a_number_may(use: Callable[..., Any]) -> None:
+    class Own(tg.optim.Optimizer):
+        def __init__(self, params: Any, lr: float) -> None:
+            super().__init__(params, {"lr": lr})
+
+        @tg.no_grad()
+        def step(self, closure: Any = None) -> None:
+            for group in self.param_groups:
+                for p in group["params"]:
+                    use(p, p.grad, group["lr"])
+
+    def trained(compiled: bool) -> np.ndarray[Any, Any]:
+        w = weight()
+        opt = Own([w], 0.1)
+
+        def step() -> None:
+            opt.zero_grad()
+            (w * w).sum().backward()
+            opt.step()
+
+        run = tg.jit(step) if compiled else step
+        for lr in (0.1, 0.2, 0.0, 1.0):
+            opt.param_groups[0]["lr"] = lr
+            run()
+        return w.detach().numpy()
+
+    np.testing.assert_allclose(trained(True), trained(False), rtol=1e-5)

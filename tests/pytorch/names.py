@@ -29,6 +29,7 @@ from typing import Any, Final
 import pytest
 
 from tests.pytorch import reasons
+from tinygrad_nn.support.settings import Names
 
 torch = pytest.importorskip("torch")
 
@@ -98,12 +99,16 @@ Form = dict[str, inspect.Parameter]  # the arguments of one way to call a functi
 FIRST: Final = frozenset(("self", "input"))  # the tensor of which something is a method, and a function
 
 
-def forms(value: Any, name: str, method: bool) -> list[Form]:
+OPERATORS: Final = {"torch.linalg": "linalg_", "torch.special": "special_"}  # how the names of an area's begin
+
+
+def forms(value: Any, name: str, area: str) -> list[Form]:
     """The ways in which a function or a class is called; none where nothing says them."""
+    method = isinstance(found(area), type)
     try:
         signature = inspect.signature(value)
     except (ValueError, TypeError):
-        return _operator(name, method) or _documented(value, name)
+        return _operator(f"{OPERATORS.get(area, '')}{name}", method) or _documented(value, name)
     kinds = {one.kind for one in signature.parameters.values()}
     if kinds <= {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} and kinds:
         return _documented(value, name)
@@ -116,7 +121,9 @@ def _operator(name: str, method: bool) -> list[Form]:
     found: list[Form] = []
     schemas = torch._C._jit_get_schemas_for_operator(f"aten::{name}")
     of_tensors = [one for one in schemas if any("Tensor" in str(argument.type) for argument in one.arguments)]
-    for schema in of_tensors or schemas:  # the others are for numbers inside of PyTorch's compiler
+    for schema in of_tensors:  # the others are for numbers inside of PyTorch's compiler
+        if any(one.name in ("self", "a", "b") and str(one.type).startswith("List") for one in schema.arguments):
+            continue  # for lists inside of it
         if any(one.is_out or _UNNATURAL.search(str(one.type)) for one in schema.arguments):
             continue
         form: Form = {}
@@ -192,11 +199,12 @@ def compare(area: str) -> Iterator[Finding]:
 
 
 def _arguments(area: str, name: str, theirs: Any, mine: Any) -> Iterator[Finding]:
-    method = isinstance(found(area), type)
-    expected, own = forms(theirs, name, method), forms(mine, name, method)
+    expected, own = forms(theirs, name, area), forms(mine, name, area)
     if not expected or not own or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in own[0].values()):
         return
     (taken,) = own
+    if inspect.unwrap(mine) is not mine:  # it goes through the door, which knows other names of arguments
+        expected = [_as_ours(mine, form, taken) for form in expected]
     every = {key: one for form in reversed(expected) for key, one in form.items()}
     rest = next((one.name for one in taken.values() if one.kind is inspect.Parameter.VAR_POSITIONAL), None)
     for key, one in every.items():
@@ -220,10 +228,23 @@ def _arguments(area: str, name: str, theirs: Any, mine: Any) -> Iterator[Finding
             yield Finding(area, name, key, "is asked for here alone")
 
 
+def _as_ours(mine: Any, form: Form, taken: Form) -> Form:
+    """Arguments by the names that a function of ours gives to them, where it takes them by PyTorch's too."""
+    unknown = {key: one for key, one in form.items() if key not in taken}
+    known = {key: None for key in form if key in taken}
+    called = {}
+    for key in unknown:
+        _, kwargs = Names(mine).own((), {**known, key: True})
+        called[key] = next((own for own, value in kwargs.items() if value), key)
+    called = {key: "input" if own == "self" else own for key, own in called.items()}
+    return {called.get(key, key): one for key, one in form.items()}
+
+
 def _differ(one: Any, other: Any) -> bool:
     """Whether two defaults are two values; those that are no plain values say nothing."""
     plain = (bool, int, float, str, type(None))
-    return isinstance(one, plain) and isinstance(other, plain) and one != other
+    named = any(isinstance(x, str) and (x == "cpu" or x.startswith("torch.")) for x in (one, other))
+    return isinstance(one, plain) and isinstance(other, plain) and one != other and not named
 
 
 @functools.cache
@@ -261,7 +282,7 @@ def page() -> str:
         elif why and one.argument not in reasons.ARGUMENTS:
             otherwise.append(f"- `{one.area}.{one.name}`: `{one.argument}` {one.what}; {why}")
     lines = [reasons.HEAD.strip(), "", "## What means something else", "", reasons.MEANS.strip()]
-    lines += ["", "## Arguments that nothing takes", ""]
+    lines += ["", "## Arguments that are left out", ""]
     lines += [f"- `{name}`: {why}" for name, why in reasons.ARGUMENTS.items()]
     lines += ["", "## Defaults", "", *dict.fromkeys(otherwise), "", "## Names that are not there", ""]
     for why, areas in sorted(absent.items()):

@@ -50,7 +50,7 @@ MEANS: Final = """
 """
 
 ARGUMENTS: Final = {
-    "out": "results are new tensors",
+    "out": "what is made of sizes and numbers is a new tensor; functions of tensors take it",
     "layout": "tensors are dense",
     "memory_format": "elements lie in one order",
     "names": "axes have no names",

@@ -144,6 +144,11 @@ CASES: dict[str, dict[str, tuple[Case, ...]]] = {
             case("matrix_power", SQUARE, -2, smooth=True, compiles=False, ulps=4096),
             case("matrix_power", SQUARE, 1), case("matrix_power", X, 2),
         ),
+        "nuclear_norm": (
+            case("nuclear_norm", X, smooth=True, compiles=False, ulps=256), case("nuclear_norm", X[0]),
+            case("nuclear_norm", SQUARES, dim=(0, 2), keepdim=True, compiles=False, ulps=256),
+            Case(lambda lib, x: x.norm("nuc"), (X,), True, True, False, 256),
+        ),
         "pinverse": (
             case("pinverse", X, smooth=True, compiles=False, ulps=512), case("pinverse", ROW),
             case("pinverse", np.outer(ROW, ROW), 1e-3, compiles=False, grad=False, ulps=512),
@@ -172,7 +177,11 @@ CASES: dict[str, dict[str, tuple[Case, ...]]] = {
         "digamma": (case("digamma", POSITIVE, smooth=True, grad=False, ulps=256),),
         "lgamma": (case("lgamma", POSITIVE + 2, smooth=True, ulps=256),),
         "mvlgamma": (case("mvlgamma", POSITIVE + 4, p=2, smooth=True, ulps=256),),
-        "polygamma": (Case(lambda lib, x: x.polygamma(0), (POSITIVE,), True, False, True, 256),),
+        "polygamma": (
+            *(Case(lambda lib, x, n=n: x.polygamma(n), (POSITIVE,), True, False, True, 256) for n in (0, 2)),
+            Case(lambda lib, x: x.polygamma(3), (-POSITIVE,), True, True, True, 4096),
+            Case(lambda lib, x: x.polygamma(2), (np.array([0, -1, -2, 3]),), False, False, True, 256),
+        ),
     },
     "placing": {
         "diagonal_scatter": (

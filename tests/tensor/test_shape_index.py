@@ -210,6 +210,7 @@ WRONG: list[tuple[Any, type[TinygradError], str]] = [
     (lambda: tg.zeros(2, requires_grad=True).__setitem__(0, 1.0), GraphError, "written in place; hint"),
     (lambda: tg.zeros(2).__setitem__(slice(None), tg.zeros(3)), ShapeError, r"a value of shape \(3,\) for \(2,\)"),
     (lambda: iter(tg.tensor(1.0)), ShapeError, "a 0-d tensor"),
+    (lambda: iter(tg.tensor(1.0)), TypeError, "a 0-d tensor"),  # by which libraries tell a number from a list
 ]
 
 

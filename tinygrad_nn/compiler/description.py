@@ -23,7 +23,7 @@ from ..adjoint import SCAN
 from ..graph.graph import Graph, Length, Node, Op
 from ..ops import TABLE
 from ..ops.scan import STACKED
-from .job import Job, Part
+from .job import Job, Lanes, Part
 
 _NAMES: Final[Mapping[Op, str]] = {op: op.name for op in (*TABLE.values(), SCAN, STACKED)}
 SHORT: Final = 64  # bytes of an array that are written as they are; of a longer one their hash is
@@ -37,12 +37,20 @@ def described(job: Job) -> str | None:
     """The description of a job; None where something in it is foreign."""
     numbers = {id(handle): k for k, handle in enumerate(job.handles)}
     try:
-        lines = [_value((job.arguments, job.epochs))]
+        lines = [_value((job.arguments, job.epochs)), _lanes(job.lanes, numbers)]
         for part in job.traces:
             lines += [_part(part, numbers), *_graph(part.graph)]
     except _Foreign:
         return None
     return "\n".join(lines)
+
+
+def _lanes(lanes: Lanes | None, numbers: Mapping[int, int]) -> str:
+    """How many models there are, and what each has for itself."""
+    if lanes is None:
+        return ""
+    own = tuple(numbers[id(handle)] for handle in lanes.handles)
+    return _value((lanes.count, own, lanes.columns, lanes.order))
 
 
 def _part(part: Part, numbers: Mapping[int, int]) -> str:

@@ -33,6 +33,7 @@ from .job import Batches, Job, Part
 from .loopir.ir import BLOCK, Gemm
 from .loopir.program import Program
 from .lower.fusion import Decision, Plan
+from .lower.lanes import with_lanes
 from .lower.legalize import legal
 from .lower.parts import Lowered, Planned, lower_parts, plan_parts
 from .lower.training_loop import TrainingProgram, training_program
@@ -43,7 +44,7 @@ from .recall import Known, key_of, recall, remember
 from .schedule.rows import block_runs, in_blocks
 from .schedule.schedule import Schedule, schedule
 from .schedule.steps import join_steps, joined
-from .target import Target
+from .target import NEVER, Target
 
 RECOGNISE: Final = "recognise"  # what the seconds of a job that was recognised are called
 
@@ -145,7 +146,7 @@ class Compilation:
     @property
     def training(self) -> TrainingProgram:
         """The program of a run, with what is where."""
-        training: TrainingProgram = self.made["assemble"]
+        training: TrainingProgram = self.made["lanes"]
         return training
 
     @property
@@ -284,15 +285,26 @@ STAGES: Final = (
         ((2, lambda made: "\n".join(f"-- graph\n{part.graph}" for part in made.made["merge"].parts)),),
     ),
     Stage("rewrite", rewrite_parts, Job.verify),
-    Stage("plan", lambda job, context: plan_parts(job, context.target.products), Planned.verify, ((4, _reasons),)),
+    Stage(
+        "plan",
+        lambda job, context: plan_parts(job, NEVER if job.lanes else context.target.products, context.target.plain),
+        Planned.verify,
+        ((4, _reasons),),
+    ),
     Stage("lower", lambda planned, context: lower_parts(planned), Lowered.verify),
     Stage("assemble", assemble, lambda value: value.verify()),
+    Stage("lanes", lambda program, context: with_lanes(program), lambda value: value.verify()),
     Stage("legalize", legalize, Program.verify),
     Stage("rows", lambda program, context: in_blocks(join_steps(program)), Program.verify, ((4, _loops),)),
     Stage(
         "schedule",
         lambda program, context: schedule(
-            program, context.target.width, context.target.registers, context.target.threads, may_share
+            program,
+            context.target.width,
+            context.target.registers,
+            context.target.threads,
+            may_share,
+            not context.target.plain,
         ),
         Schedule.verify,
         ((4, lambda made: f"-- loops\n{made.schedule.program}"),),
@@ -350,7 +362,7 @@ def _whole(job: Job, start: Compilation, owner: str) -> Compilation:
 
 def _image(job: Job, made: Mapping[str, Any], known: Image | None) -> Image:
     """The image of what was made, which has to be the one that is known."""
-    image = image_of(job, made["merge"], made["assemble"], made["schedule"])
+    image = image_of(job, made["merge"], made["lanes"], made["schedule"])
     if known is not None and written(known) != written(image):
         raise GraphError(message("compile", "two programs for one description", hint="see compiler/description.py"))
     return image

@@ -44,6 +44,7 @@ class Run:
     parts: tuple[tuple[int, Batches | None], ...]
     capacity: int
     evaluating: tuple[int, int]  # the codes of the faults of the evaluation: from the first up to the second
+    apart: tuple[int, ...]  # the codes of those whose numbers each of many models has for itself
 
     @property
     def steps(self) -> tuple[Batches, ...]:
@@ -124,6 +125,7 @@ def _run(job: Job, merged: Job, training: TrainingProgram, planned: Schedule) ->
         tuple((traces[id(part.traced)], part.batches) for part in merged.parts),
         training.capacity,
         (training.evaluating.start, training.evaluating.stop),
+        tuple(code for code, fault in enumerate(training.program.faults, 1) if fault.buffer in training.apart),
     )
 
 

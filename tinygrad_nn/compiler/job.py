@@ -4,6 +4,7 @@ Invariants, checked by `Job.verify`
 - A call is one part; a run has the steps first, each with the batches it is for, then the evaluation, then the
   permutation, if it has them. All steps return as many numbers.
 - The inputs of a part are its arguments, then what its trace reached from outside.
+- What differs between the lanes of a run is among its tensors and its data.
 """
 
 from __future__ import annotations
@@ -71,12 +72,25 @@ class Epochs:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Lanes:
+    """So many models that a run trains side by side, and what each has for itself: tensors from outside, columns of
+    the sets of data, the order of the samples. What follows from these each has for itself too.
+    """
+
+    count: int
+    handles: tuple[Core, ...]
+    columns: tuple[tuple[bool, ...], ...] = ()
+    order: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """Graphs to compile. A call copies so many `arguments` in; a run has epochs."""
+    """Graphs to compile. A call copies so many `arguments` in; a run has epochs, and may have many models in lanes."""
 
     parts: tuple[Part, ...]
     arguments: int = 0
     epochs: Epochs | None = None
+    lanes: Lanes | None = None
 
     @property
     def steps(self) -> tuple[Part, ...]:
@@ -109,6 +123,10 @@ class Job:
         if len(self.parts) != count or not ordered or bool(steps) != (self.epochs is not None):
             got = f"{len(self.parts)} parts, {len(steps)} of them steps"
             raise GraphError(message("job", got, f"{count}, the steps first"))
+        if self.lanes is not None:
+            known = set(map(id, self.handles))
+            if self.epochs is None or self.lanes.count < 1 or not known.issuperset(map(id, self.lanes.handles)):
+                raise GraphError(message("job", f"{self.lanes.count} lanes", "a run, and tensors that it reaches"))
         if len({len(step.results) for step in steps}) > 1:
             raise GraphError(message("job", f"steps that return {[len(step.results) for step in steps]} numbers"))
         for part in self.parts:

@@ -26,6 +26,7 @@ class Target:
     blas     whether its code may call the BLAS of this process
     blas_from  multiply-adds of a product from which that was measured to be faster; 0 where nobody looked
     threads  how many of them run its code together, at most
+    plain    whether what comes from outside and what is returned lies in row-major order, and nothing is padded
     """
 
     triple: str
@@ -37,6 +38,7 @@ class Target:
     blas: bool = False
     blas_from: int = 0
     threads: int = 1
+    plain: bool = False
 
     @property
     def registers(self) -> int:

@@ -41,6 +41,7 @@ from .scan import scan as scan
 from .sequences import Sequences as Sequences
 from .sequences import cut as cut
 from .sequences import sliding_windows as sliding_windows
+from .split import KFold as KFold
 from .split import kfold as kfold
 from .split import split_indices as split_indices
 from .split import train_test_split as train_test_split

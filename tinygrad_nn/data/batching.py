@@ -135,6 +135,10 @@ class Batches:
         """The same for compiled code: of every batch the rows within its set, filled up with zeros, and the number it
         has when the batches are counted set by set.
         """
+        if len(self.sets) == 1:
+            filled = np.zeros((len(self.sizes), self.size), np.int64)
+            filled.reshape(-1)[: self.samples] = order
+            return filled, np.arange(len(self.sizes))
         rows, numbers = self._set_by_set(order)
         filled = np.zeros((len(self.sizes), self.size), np.int64)
         filled[np.arange(self.size) < self.sizes[:, None]] = self.places[rows]

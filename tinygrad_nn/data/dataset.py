@@ -135,7 +135,7 @@ class ChainDataset(IterableDataset[Any]):
             yield from _iterable(dataset)
 
     def __len__(self) -> int:
-        return sum(_length(dataset) for dataset in self.datasets)
+        return sum(len(_iterable(dataset)) for dataset in self.datasets)
 
 
 class StackDataset(Dataset[Any]):
@@ -190,10 +190,8 @@ def random_split(dataset: Any, lengths: Sequence[int | float], generator: Genera
     [7, 2, 1]
     """
     _check_sized("random_split", dataset)
-    if not is_iterable(lengths):
-        raise DataError(message("random_split", f"lengths {shown(lengths)}", "counts or fractions, none below 0"))
-    total, wanted = len(dataset), list(lengths)
-    if not all(is_number(length) and length >= 0 for length in wanted):
+    total, wanted = len(dataset), list(lengths) if is_iterable(lengths) else []
+    if not is_iterable(lengths) or not all(is_number(length) and length >= 0 for length in wanted):
         raise DataError(message("random_split", f"lengths {shown(lengths)}", "counts or fractions, none below 0"))
     if math.isclose(sum(wanted), 1) and sum(wanted) <= 1:
         counts = [math.floor(total * fraction) for fraction in wanted]
@@ -217,11 +215,7 @@ def _check_sized(owner: str, dataset: Any) -> None:
         raise DataError(message(owner, f"a dataset {shown(dataset)}", "one with __getitem__ and __len__"))
 
 
-def _iterable(dataset: Any) -> IterableDataset[Any]:
+def _iterable(dataset: Any) -> Any:
     if not isinstance(dataset, IterableDataset):
         raise DataError(message("ChainDataset", f"a {type(dataset).__name__}", "IterableDatasets"))
     return dataset
-
-
-def _length(dataset: Any) -> int:
-    return len(_iterable(dataset))  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ of the seed alone (`streams.py`); nothing here touches a global state.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import DataError, message
 from ..support.arrays import Array
 from ..support.memory import check_fits
-from ..support.settings import is_number, shown, typed_as
+from ..support.settings import is_number, is_whole, shown, typed_as
 from .streams import stream
 
 
@@ -74,31 +74,80 @@ def split_indices(
     return tuple(rng.permutation(part) for part in _stratified("split", stratify, n, cuts, rng))
 
 
+class KFold:
+    """Folds: `split(data)` gives k pairs (training rows, validation rows), in which each row validates once, and folds
+    differ by at most one row. With labels or groups of the rows it is such pairs itself.
+
+    `k` is a number, or "loo": each row by itself (leave one out), or each group. `stratify` (a label for each row)
+    gives each fold every class in its share, to within two rows. `groups` (likewise) puts all rows of a group into one
+    fold; folds are then as alike as groups allow. The same seed gives the same folds. It is a `cv` of scikit-learn too.
+    Raises DataError, as `split` does: fewer than 2 folds, more folds than rows or groups, a class without a row in some
+    fold, labels of another length than the data.
+
+    >>> [fold.tolist() for _, fold in KFold(2, shuffle=False).split(range(5))]
+    [[0, 1, 2], [3, 4]]
+    >>> [fold.tolist() for _, fold in KFold(2, groups=["a", "b", "a", "c", "c", "c"])]
+    [[4, 5, 3], [2, 1, 0]]
+    >>> [(train.tolist(), fold.tolist()) for train, fold in KFold("loo").split(3)]
+    [([1, 2], [0]), ([0, 2], [1]), ([0, 1], [2])]
+    """
+
+    @typed_as(DataError, "seed")
+    def __init__(
+        self, k: Any = 5, *, shuffle: bool = True, seed: int = 0, stratify: Any = None, groups: Any = None
+    ) -> None:
+        self.k, self.shuffle, self.seed = _count("KFold", k), shuffle, seed
+        self.stratify, self.groups = stratify, groups
+        stream("KFold", seed)
+        if stratify is not None:
+            _check_shuffled("KFold", shuffle)
+            if k == "loo":
+                raise DataError(message("KFold", "stratify with 'loo'", "a number of folds", "or stratify=None"))
+
+    def split(self, data: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Array, Array]]:
+        """(training rows, validation rows) of each fold, for data (anything with a length) or a number of rows; `y`,
+        which scikit-learn passes, has to be as long, and `groups` take the place of those given before.
+        """
+        n = data if is_whole(data) else _length("KFold", data)
+        if y is not None and _length("KFold", y) != n:
+            raise DataError(message("KFold", f"{_length('KFold', y)} targets for {n} rows", "one for each"))
+        own = self.groups if groups is None else groups
+        return _pairs(_folds("KFold", n, self.k, self.seed, self.shuffle, self.stratify, own))
+
+    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+        """The folds of the rows that the labels or groups are of."""
+        known = self.stratify if self.groups is None else self.groups
+        if known is None:
+            hint = "for train, validation in folds.split(x)"
+            raise DataError(message("KFold", "folds of unknown data", "a call of split", hint))
+        return self.split(known)
+
+    def get_n_splits(self, data: Any = None, y: Any = None, groups: Any = None) -> int:
+        """How many folds there are, as scikit-learn asks."""
+        if self.k != "loo":
+            return int(self.k)
+        own = self.groups if groups is None else groups
+        return _length("KFold", data) if own is None else len(np.unique(np.asarray(own)))
+
+    def __repr__(self) -> str:
+        given = "".join(f", {name}=..." for name in ("stratify", "groups") if getattr(self, name) is not None)
+        return f"KFold({self.k!r}, shuffle={self.shuffle}, seed={self.seed}{given})"
+
+
 @typed_as(DataError, "seed")
 def kfold(
-    n: int, k: int = 5, *, seed: int = 0, shuffle: bool = True, stratify: Any = None
+    n: int, k: Any = 5, *, seed: int = 0, shuffle: bool = True, stratify: Any = None, groups: Any = None
 ) -> list[tuple[Array, Array]]:
-    """k pairs (training rows, validation rows); each of the n rows validates once, folds differ by at most one row.
-
-    `stratify` (n labels) gives each fold every class in its share, to within two rows. Raises DataError unless
-    2 <= k <= n, and for a class with fewer members than folds.
+    """The folds of n rows as a list, see `KFold`.
 
     >>> kfold(4, 2, shuffle=False)
     [(array([2, 3]), array([0, 1])), (array([0, 1]), array([2, 3]))]
     >>> [fold.tolist() for _, fold in kfold(4, 2, stratify=["a", "a", "b", "b"])]
     [[0, 3], [2, 1]]
     """
-    if not 2 <= k <= n:
-        raise DataError(message("kfold", f"k={k} for {n} rows", "2 <= k <= number of rows", "k=5 and k=10 are usual"))
-    check_fits("kfold", f"{shown(n)} rows", 8 * n * k)
-    rng = stream("kfold", seed)
-    if stratify is None:
-        folds = np.array_split(rng.permutation(n) if shuffle else np.arange(n), k)
-    else:
-        _check_shuffled("kfold", shuffle)
-        cuts = np.cumsum([len(part) for part in np.array_split(np.arange(n), k)])[:-1].tolist()
-        folds = [rng.permutation(part) for part in _stratified("kfold", stratify, n, cuts, rng)]
-    return [(np.concatenate(folds[:i] + folds[i + 1 :]), fold) for i, fold in enumerate(folds)]
+    folds = _folds("kfold", n, k, seed, shuffle, stratify, groups)
+    check_fits("kfold", f"{len(folds)} folds of {shown(n)} rows", 8 * n * len(folds))
+    return list(_pairs(folds))
 
 
 def take(column: Any, rows: Iterable[int]) -> Any:
@@ -146,6 +195,108 @@ def _cuts(n: int, sizes: Sequence[float]) -> list[int]:
     return bounds[1:-1]
 
 
+def _count(op: str, k: Any, n: int | None = None) -> Any:
+    """A number of folds (of n rows), or "loo"."""
+    if isinstance(k, str) and k == "loo":
+        return k
+    if not is_whole(k) or not 2 <= k <= (k if n is None else n):
+        got = f"k={shown(k)}" if n is None else f"k={shown(k)} for {n} rows"
+        raise DataError(message(op, got, "2 <= k <= number of rows, or 'loo'", "k=5 and k=10 are usual"))
+    return int(k)
+
+
+def _length(op: str, data: Any) -> int:
+    """How many rows there are."""
+    if not hasattr(data, "__len__") or getattr(data, "shape", None) == ():
+        raise DataError(message(op, shown(data), "data with a length, or a number of rows"))
+    return len(data)
+
+
+def _folds(op: str, n: int, k: Any, seed: int, shuffle: bool, stratify: Any, groups: Any) -> list[Array]:
+    """The validation rows of each fold."""
+    if n < 2:
+        raise DataError(message(op, f"{shown(n)} rows", "at least 2 rows", "check what was read"))
+    check_fits(op, f"{shown(n)} rows", 16 * n)
+    k = _count(op, k, n)
+    if k == "loo" and stratify is not None:
+        raise DataError(message(op, "stratify with 'loo'", "a number of folds", "or stratify=None"))
+    if k == "loo" and groups is None:
+        return np.split(np.arange(n), n)
+    rng = stream("kfold", seed)
+    if groups is not None:
+        return _grouped(op, groups, n, k, shuffle, stratify, rng)
+    if stratify is None:
+        return np.array_split(rng.permutation(n) if shuffle else np.arange(n), k)
+    _check_shuffled(op, shuffle)
+    cuts = np.cumsum([len(part) for part in np.array_split(np.arange(n), k)])[:-1].tolist()
+    return [rng.permutation(part) for part in _stratified(op, stratify, n, cuts, rng)]
+
+
+def _pairs(folds: list[Array]) -> Iterator[tuple[Array, Array]]:
+    """Each fold with the rows of all others before it."""
+    order, stop = np.concatenate(folds), 0
+    for fold in folds:
+        start, stop = stop, stop + len(fold)
+        yield np.concatenate((order[:start], order[stop:])), fold
+
+
+def _grouped(
+    op: str, groups: Any, n: int, k: Any, shuffle: bool, stratify: Any, rng: np.random.Generator
+) -> list[Array]:
+    """Folds of whole groups. The largest come first, each to the fold with the fewest rows of its classes, weighed by
+    how rare these are, and of those to the smallest one.
+    """
+    names, codes, sizes = _coded(op, "groups", groups, n)
+    count = len(names)
+    if count < (2 if k == "loo" else k):
+        got, hint = f"{count} groups for k={k!r}", "every group is in one fold"
+        raise DataError(message(op, got, "at least as many groups as folds, and 2", hint))
+    if k == "loo":
+        return [np.flatnonzero(codes == group) for group in range(count)]
+    classes, labels = 1, np.zeros(n, np.int64)
+    if stratify is not None:
+        _check_shuffled(op, shuffle)
+        kinds, labels, _ = _coded(op, "stratify", stratify, n)
+        classes = len(kinds)
+    held = np.zeros((count, classes))
+    np.add.at(held, (codes, labels), 1)
+    weights = held / held.sum(0) ** 2
+    order = rng.permutation(count) if shuffle else np.arange(count)
+    full, place = np.zeros((k, classes)), np.empty(count, np.int64)
+    for group in order[np.argsort(-sizes[order], kind="stable")]:
+        place[group] = np.lexsort((full.sum(1), full @ weights[group]))[0]
+        full[place[group]] += held[group]
+    parts = [np.flatnonzero(place[codes] == fold) for fold in range(k)]
+    if stratify is not None:
+        _check_classes(op, kinds.tolist(), labels, parts, "groups")
+    return [rng.permutation(part) for part in parts] if shuffle else parts
+
+
+def _coded(op: str, name: str, labels: Any, n: int) -> tuple[Array, Array, Array]:
+    """The different labels, which one each row has, and how many rows each has."""
+    if isinstance(labels, range) and labels[n:]:
+        labels = None
+    try:
+        classes, codes, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+    except (TypeError, ValueError) as error:
+        got = f"{name} {shown(labels)}: {error}"
+        raise DataError(message(op, got, "one label per row, all of a kind")) from error
+    if codes.shape != (n,):
+        expected = f"one label for each of {n} rows"
+        raise DataError(message(op, f"{name} of shape {codes.shape}", expected, "pass the label column"))
+    return classes, codes, counts
+
+
+def _check_classes(op: str, classes: list[Any], codes: Array, parts: list[Array], others: str) -> None:
+    """Raise DataError for a class without a row in some part."""
+    for number, part in enumerate(parts):
+        absent = np.setdiff1d(np.arange(len(classes)), codes[part])
+        if absent.size:
+            count = int((codes == absent[0]).sum())
+            got = f"no row of class {classes[absent[0]]!r} ({count} in all) in part {number}"
+            raise DataError(message(op, got, "every class in every part", f"use larger parts, or {others}=None"))
+
+
 def _check_shuffled(op: str, shuffle: bool) -> None:
     if not shuffle:
         raise DataError(message(op, "stratify with shuffle=False", "shuffle=True", "stratifying reorders the rows"))
@@ -157,32 +308,10 @@ def _stratified(op: str, labels: Any, n: int, cuts: list[int], rng: np.random.Ge
     A member ranked r (at random) of a class of m gets the position (r + 1/2) / m; sorting all rows by position spreads
     every class evenly, so any cut takes the same share of each.
     """
-    if isinstance(labels, range) and labels[n:]:
-        labels = None
-    try:
-        classes, codes, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
-    except (TypeError, ValueError) as error:
-        got = f"stratify {shown(labels)}: {error}"
-        raise DataError(message(op, got, "one label per row, all of a kind")) from error
-    if codes.shape != (n,):
-        raise DataError(
-            message(
-                op, f"stratify of shape {codes.shape}", f"one label for each of {n} rows", "pass the label column"
-            )
-        )
+    classes, codes, counts = _coded(op, "stratify", labels, n)
     position = np.empty(n)
     for code, count in enumerate(counts):
         position[codes == code] = (rng.permutation(count) + 0.5) / count
     parts = np.split(np.argsort(position, kind="stable"), cuts)
-    for number, part in enumerate(parts):
-        absent = np.setdiff1d(np.arange(len(classes)), codes[part])
-        if absent.size:
-            raise DataError(
-                message(
-                    op,
-                    f"no row of class {classes.tolist()[absent[0]]!r} ({counts[absent[0]]} in all) in part {number}",
-                    "every class in every part",
-                    "use larger parts, or stratify=None",
-                )
-            )
+    _check_classes(op, classes.tolist(), codes, parts, "stratify")
     return parts

@@ -323,7 +323,8 @@ class _Classes(_Chances):
             drawn = drawing.multinomial(rows, samples, True).reshape((rows.shape[0], math.prod(sizes), count))
             return drawn.permute((1, 0, 2)).reshape((*sizes, *self._batch_shape, count))
 
-    def _entropy(self) -> Tensor:
+    def entropy(self) -> Tensor:
+        """-sum p log(p)."""
         logits = self.logits.clamp(min=float(np.finfo(self._param.dtype).min))
         return -(logits * self.probs).sum(-1)
 
@@ -377,10 +378,6 @@ class Categorical(_Classes):
         index = value.to(INT64).expand(shape).unsqueeze(-1)
         return logits.expand((*shape, logits.shape[-1])).gather(-1, index).squeeze(-1)
 
-    def entropy(self) -> Tensor:
-        """-sum p log(p)."""
-        return self._entropy()
-
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """0, 1, ..."""
         return _counted(self, self._param.shape[-1], expand)
@@ -424,10 +421,6 @@ class OneHotCategorical(_Classes):
         shape = np.broadcast_shapes(value.shape, logits.shape)
         index = value.expand(shape).argmax(-1, keepdim=True)
         return logits.expand(shape).gather(-1, index).squeeze(-1)
-
-    def entropy(self) -> Tensor:
-        """-sum p log(p)."""
-        return self._entropy()
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """The rows of the unit matrix."""
@@ -481,7 +474,7 @@ class Multinomial(_Classes):
         counts = self._param.new_arange(self.total_count + 1).to(self._param.dtype)[1:]
         own = Binomial(self.total_count, self.probs.unsqueeze(-1), validate_args=False)
         spread = own.log_prob(counts).exp() * (counts + 1).lgamma()
-        return self._entropy() * self.total_count - math.lgamma(self.total_count + 1) + spread.sum(-1).sum(-1)
+        return super().entropy() * self.total_count - math.lgamma(self.total_count + 1) + spread.sum(-1).sum(-1)
 
 
 def _one_hot(places: Tensor, like: Tensor) -> Tensor:

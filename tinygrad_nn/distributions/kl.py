@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import DTypeError, ShapeError, message
 from ..tensor import Tensor
+from ..tensor.factors import solved_triangle
 from .continuous import Beta, Dirichlet, Exponential, Gamma, Laplace, Normal, Uniform
 from .discrete import Bernoulli, Categorical, Geometric, OneHotCategorical, Poisson
 from .distribution import Distribution, sum_rightmost
@@ -126,7 +127,7 @@ def _multivariate(p: MultivariateNormal, q: MultivariateNormal) -> Tensor:
         raise ShapeError(message("kl_divergence", got, "equal shapes"))
     a, b = p._unbroadcasted_scale_tril, q._unbroadcasted_scale_tril
     logs = b.diagonal(0, -2, -1).log().sum(-1) - a.diagonal(0, -2, -1).log().sum(-1)
-    columns = solve_lower(b.unsqueeze(-3), a.transpose(-1, -2))  # of the columns of a
+    columns = solved_triangle("kl_divergence", b, a, False)
     z = solve_lower(b, q.loc - p.loc)
     return logs + ((columns * columns).sum(-1).sum(-1) + (z * z).sum(-1) - p.event_shape[0]) * 0.5
 

@@ -1,7 +1,7 @@
 """The normal distribution of vectors, and batches of distributions taken as one (`Independent`).
 
-Factors and triangular systems go column by column, so gradients and compilation come with them: for some dozens of
-dimensions, not for thousands.
+Factors and triangular systems are those of `tensor/factors.py`; compiled they go column by column, which is for some
+dozens of dimensions, not for thousands.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 from ..errors import ConfigError, DTypeError, ShapeError, message
 from ..support.settings import integer
 from ..tensor import Tensor
+from ..tensor.factors import cholesky_factor, identity, solved_triangle
 from ..tensor.generator import normal
-from ..tensor.joining import cat, stack
 from . import constraints
 from .distribution import HALF_LOG_TWO_PI, Distribution, sum_rightmost
 
@@ -68,7 +68,8 @@ class MultivariateNormal(Distribution):
         if name == "scale_tril":
             factor = matrix
         else:
-            factor = cholesky(matrix) if name == "covariance_matrix" else _of_precision(matrix)
+            covariance = name == "covariance_matrix"
+            factor = cholesky_factor("MultivariateNormal", matrix) if covariance else _of_precision(matrix)
         batch = np.broadcast_shapes(loc.shape[:-1], matrix.shape[:-2])
         self.loc, self._unbroadcasted_scale_tril = loc.expand((*batch, n)), factor
         super().__init__(batch, (n,), validate_args)
@@ -139,43 +140,23 @@ class MultivariateNormal(Distribution):
         return f"MultivariateNormal(loc: {self.loc.shape}, {self._given}: {shape})"
 
 
-def cholesky(matrix: Tensor) -> Tensor:
-    """The lower factor of a symmetric positive definite matrix; NaN where it is none. Column by column."""
-    a = (matrix + matrix.transpose(-1, -2)) * 0.5
-    n, columns = a.shape[-1], list[Tensor]()
-    for j in range(n):
-        column = a.narrow(-2, j, n - j).select(-1, j)
-        if columns:
-            left = stack([done.narrow(-1, j, n - j) for done in columns], -1)  # (..., n - j, j)
-            column = column - (left @ left.select(-2, 0).unsqueeze(-1)).squeeze(-1)
-        column = column / column.narrow(-1, 0, 1).sqrt()
-        zeros = column.new_zeros((*column.shape[:-1], j))
-        columns.append(cat([zeros, column], -1) if j else column)
-    return stack(columns, -1)
-
-
 def solve_lower(factor: Tensor, right: Tensor) -> Tensor:
-    """x with factor @ x = right, of a lower triangle (..., n, n) and vectors (..., n). Row by row."""
-    found: list[Tensor] = []
-    for i in range(factor.shape[-1]):
-        rest = right.select(-1, i)
-        if found:
-            rest = rest - (factor.select(-2, i).narrow(-1, 0, i) * stack(found, -1)).sum(-1)
-        found.append(rest / factor.select(-2, i).select(-1, i))
-    return stack(found, -1)
+    """x with factor @ x = right, of a lower triangle (..., n, n) and vectors (..., n); of one triangle all at once."""
+    if factor.ndim > 2:
+        return solved_triangle("MultivariateNormal", factor, right.unsqueeze(-1), False).squeeze(-1)
+    columns = right.reshape((-1, factor.shape[-1])).mT
+    return solved_triangle("MultivariateNormal", factor, columns, False).mT.reshape(right.shape)
 
 
 def _inverse(factor: Tensor) -> Tensor:
     """The inverse of a lower triangle."""
-    n = factor.shape[-1]
-    unit = (factor.new_arange(n).unsqueeze(-1) == factor.new_arange(n)).to(factor.dtype)
-    return solve_lower(factor.unsqueeze(-3), unit).transpose(-1, -2)
+    return solved_triangle("MultivariateNormal", factor, identity(factor), False)
 
 
 def _of_precision(precision: Tensor) -> Tensor:
     """The lower factor of the inverse: that of the matrix read backwards, inverted."""
-    flipped = cholesky(precision.flip((-2, -1)))
-    return _inverse(flipped.flip((-2, -1)).transpose(-1, -2))
+    flipped = cholesky_factor("MultivariateNormal", precision.flip((-2, -1)))
+    return _inverse(flipped.flip((-2, -1)).mT)
 
 
 class Independent(Distribution):

@@ -331,16 +331,11 @@ class AffineTransform(Transform):
         size = self.scale.abs().log() if isinstance(self.scale, Tensor) else math.log(abs(self.scale))
         return sum_rightmost(x * 0 + size, self.event_dim)
 
-    def _whole(self, shape: Shape) -> Shape:
-        return np.broadcast_shapes(shape, np.shape(self.loc), np.shape(self.scale))
-
     def forward_shape(self, shape: Shape) -> Shape:
         """With what loc and scale broadcast to."""
-        return self._whole(shape)
+        return np.broadcast_shapes(shape, np.shape(self.loc), np.shape(self.scale))
 
-    def inverse_shape(self, shape: Shape) -> Shape:
-        """With what loc and scale broadcast to."""
-        return self._whole(shape)
+    inverse_shape = forward_shape
 
 
 class AbsTransform(Transform):

@@ -109,15 +109,14 @@ def fit(
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ConfigError(message("fit", f"{name}={shown(value)}", "an integer of at least 1"))
     check_fits("fit", f"a history of {epochs:,} epochs", int(epochs) * _BYTES)
-    callbacks = _checked_callbacks(step, evaluate, callbacks)
-    dtype = _trained_dtype(step)
+    callbacks = checked_callbacks(step, evaluate, callbacks)
     feed, columns = None, tuple[Any, ...]()
     if isinstance(data, Chunks):
         _check_no_weights(sample_weight, class_weight)
-        plan: Batches | Feed = (feed := Feed(data, batch_size, dtype))
+        plan: Batches | Feed = (feed := Feed(data, batch_size, trained_dtype(step)))
         count, size = feed.samples, feed.batch
     else:
-        columns = tuple(map(_of_known_dtype, as_columns(data, dtype=dtype, arrays=True)))
+        columns, dtype = columns_of(step, data)
         weights = sample_weights(columns, sample_weight, class_weight, dtype)
         if weights is not None:
             columns = (*columns, weights)
@@ -171,7 +170,13 @@ def _check_no_weights(sample_weight: Any, class_weight: Any) -> None:
             raise ConfigError(message("fit", f"{name} beside data in chunks", "weights that are in the chunks", hint))
 
 
-def _trained_dtype(step: Callable[..., Any]) -> DType:
+def columns_of(step: Callable[..., Any], data: Any) -> tuple[tuple[Any, ...], DType]:
+    """The data as columns, as a step meets them; and the dtype of fractional numbers among them."""
+    dtype = trained_dtype(step)
+    return tuple(map(_of_known_dtype, as_columns(data, dtype=dtype, arrays=True))), dtype
+
+
+def trained_dtype(step: Callable[..., Any]) -> DType:
     """The float dtype of all parameters that a step reaches, else the default: what data must have to meet them."""
     dtypes = {leaf.dtype for leaf in Reached({"": step}, {}).leaves.values() if leaf.requires_grad}
     return dtypes.pop() if len(dtypes) == 1 else mode.dtype
@@ -196,7 +201,7 @@ def _roots(step: Any, evaluate: Any, callbacks: Sequence[Any]) -> dict[str, Any]
     return roots
 
 
-def _checked_callbacks(step: Any, evaluate: Any, callbacks: Any) -> Sequence[Any]:
+def checked_callbacks(step: Any, evaluate: Any, callbacks: Any) -> Sequence[Any]:
     """The callbacks; ConfigError for what could not be called later, in the middle of training."""
     if not is_iterable(callbacks) or isinstance(callbacks, (Mapping, range)):
         raise ConfigError(message("fit", f"callbacks={shown(callbacks)}", "a list of functions", "put it in a list"))

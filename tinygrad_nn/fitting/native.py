@@ -121,7 +121,7 @@ def run_native(native: Native, asked: Request, run: Fit) -> Native:
             due = (numbers % eval_every == 0) | (numbers == epochs) if evaluate is not None else np.zeros(size, bool)
             watch.begin(first, due)
             if training.shuffled:
-                training.arrange(asked.plan.table(watch.drawn(asked.order(generator))) for _ in range(size))
+                training.arrange(asked.plan.table(watch.drawn(order)) for order in asked.orders(generator, size))
             started = time.perf_counter()
             done = watch.run(pace)
             pace = (time.perf_counter() - started) / max(done, 1)

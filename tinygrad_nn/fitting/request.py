@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..data.batching import gather
 from ..random import Generator, randperm
+from .orders import orders
 from .results import Scores
 from .trouble import Health
 
@@ -40,6 +41,12 @@ class Request:
     def order(self, generator: Generator | None) -> Any:
         """The samples in the order of the next epoch."""
         return randperm(self.plan.samples, generator=generator).numpy()
+
+    def orders(self, generator: Generator | None, epochs: int) -> Iterator[Any]:
+        """The same for the coming epochs."""
+        if generator is None:
+            return (self.order(None) for _ in range(epochs))
+        return orders(self.plan.samples, generator, epochs)
 
     def every_hook(self, name: str, run: Any) -> None:
         """Call `begin` or `end` on the callbacks that have it."""

@@ -94,7 +94,9 @@ def ended(run: Fit) -> Iterator[None]:
 
 
 @contextmanager
-def bar(epochs: int, wanted: bool, done: int) -> Iterator[Callable[[Mapping[str, float], int], None]]:
+def bar(
+    epochs: int, wanted: bool, done: int, unit: str = "epoch"
+) -> Iterator[Callable[[Mapping[str, float], int], None]]:
     """A progress bar where tqdm (extra `ui`) is installed, else nothing."""
     try:
         tqdm = require("tqdm", "ui").tqdm if wanted else None
@@ -103,7 +105,7 @@ def bar(epochs: int, wanted: bool, done: int) -> Iterator[Callable[[Mapping[str,
     if tqdm is None:
         yield lambda logs, count: None
         return
-    with tqdm(total=epochs, initial=done, unit="epoch", mininterval=0.1, leave=False) as bar:
+    with tqdm(total=epochs, initial=done, unit=unit, mininterval=0.1, leave=False) as bar:
 
         def advance(logs: Mapping[str, float], count: int) -> None:
             bar.update(count)

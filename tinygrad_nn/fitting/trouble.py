@@ -47,7 +47,7 @@ class Place:
     """Where training is: the epoch from 1, the batch from 0, the rows of the data that are in it, and their arrays.
 
     Without a batch it is the evaluation after the epoch. Of rows that come from files, `called` gives the number of one
-    in its file, and the file.
+    in its file, and the file. `model` is the number of one of many.
     """
 
     epoch: int
@@ -55,9 +55,11 @@ class Place:
     rows: Array | None = None
     columns: tuple[Array, ...] = ()
     called: Callable[[int], tuple[int, str]] | None = None
+    model: int | None = None
 
     def __str__(self) -> str:
-        return f"epoch {self.epoch}, " + ("evaluation" if self.batch is None else f"batch {self.batch}")
+        of = "" if self.model is None else f"model {self.model}, "
+        return f"{of}epoch {self.epoch}, " + ("evaluation" if self.batch is None else f"batch {self.batch}")
 
     def tensors(self, chosen: slice | list[int] = slice(None)) -> tuple[Tensor, ...]:
         """The arguments of the step, for all rows of the batch or some."""

@@ -126,7 +126,9 @@ def softsign(input: Tensor) -> Tensor:
 
 @takes_data
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """x limited to [min_val, max_val], with slope 0 at the ends."""
+    """x limited to [min_val, max_val], with slope 0 at the ends. Of integers the limits are integers too."""
+    if input.dtype.kind == "i":
+        min_val, max_val = int(min_val), int(max_val)
     inside = (input > min_val) & (input < max_val)
     limited = input.detach().clamp(min_val, max_val)
     result = input.where(inside, limited)
@@ -150,9 +152,8 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 @takes_data
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * relu6(x + 3) / 6: Howard et al., ICCV 2019."""
-    bent = input.masked_fill(
-        (input <= -3) | (input >= 3), 0.0
-    )  # elsewhere the square would overflow, and its slope be NaN
+    # Elsewhere the square would overflow, and its slope be NaN.
+    bent = input.masked_fill((input <= -3) | (input >= 3), 0.0)
     result = (bent * (bent + 3) / 6).where(input > -3, 0.0).where(input < 3, input)
     return input._write("hardswish", result) if inplace else result
 
@@ -172,10 +173,8 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 @takes_data
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x, and 0 within [-lambd, lambd]."""
-    within = (input >= -lambd) & (input <= lambd)
-    return input.where(
-        (input < -lambd) | (input > lambd), (input * 0.0).masked_fill(within, 0.0)
-    )  # the slope at NaN is 0
+    within, beyond = (input >= -lambd) & (input <= lambd), (input < -lambd) | (input > lambd)
+    return input.where(beyond, (input * 0.0).masked_fill(within, 0.0))  # the slope at NaN is 0
 
 
 @takes_data

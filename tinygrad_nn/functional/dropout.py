@@ -108,8 +108,8 @@ def feature_alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, generator: Generator | None = None
 ) -> Tensor:
     """`alpha_dropout` of whole channels: (N, C, ...)."""
-    if input.ndim < 2:
-        raise ShapeError(message("feature_alpha_dropout", f"shape {input.shape}", "(N, C, ...)"))
+    if input.ndim < 2 and training:
+        raise ShapeError(message("feature_alpha_dropout", f"shape {input.shape} in training", "(N, C, ...)"))
     shape = (*input.shape[:2], *(1,) * (input.ndim - 2))
     result = _floored("feature_alpha_dropout", input, p, training, shape, generator)
     return input._write("feature_alpha_dropout", result) if inplace else result

@@ -1,4 +1,4 @@
-"""What layers compute: linear maps, embeddings, normalisation."""
+"""What layers compute: linear maps, embeddings, normalisation, channels in another order."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     out, in1, in2 = weight.shape
     rows1, rows2 = input1.reshape((-1, in1)), input2.reshape((-1, in2))
     half = rows1.matmul(weight.permute(1, 0, 2).reshape((in1, out * in2))).reshape((-1, out, in2))
-    values = (half * rows2.unsqueeze(1)).sum(-1).reshape((*input1.shape[:-1], out))
+    values = (half * rows2.unsqueeze(1)).sum(-1, dtype=half.dtype).reshape((*input1.shape[:-1], out))
     return values if bias is None else values + bias
 
 
@@ -96,13 +96,19 @@ def embedding(
     return still + (rows - still) * shares
 
 
+def padding_row(name: str, padding_idx: int, count: int) -> int:
+    """The row of a table that stands for padding, one of so many. Raises ConfigError."""
+    row = integer(name, "padding_idx", padding_idx)
+    if not -count <= row < count:
+        raise ConfigError(message(name, f"padding_idx {row}", f"one of {count} rows"))
+    return row % count
+
+
 def _without_row(name: str, weight: Tensor, padding_idx: int | None) -> Tensor:
     """The table, with no gradient for one row."""
     if padding_idx is None:
         return weight
-    if not -weight.shape[0] <= padding_idx < weight.shape[0]:
-        raise ConfigError(message(name, f"padding_idx {padding_idx}", f"one of {weight.shape[0]} rows"))
-    rows = weight.new_arange(weight.shape[0]).unsqueeze(1) == padding_idx % weight.shape[0]
+    rows = weight.new_arange(weight.shape[0]).unsqueeze(1) == padding_row(name, padding_idx, weight.shape[0])
     return weight.detach().where(rows, weight)
 
 
@@ -147,10 +153,9 @@ def embedding_bag(
     if per_sample_weights is not None and (mode != "sum" or per_sample_weights.shape != input.shape):
         got = f"per_sample_weights of shape {per_sample_weights.shape} for {input.shape} with mode {mode!r}"
         raise ShapeError(message(name, got, "one for each index, and mode 'sum'"))
-    if padding_idx is not None and not -weight.shape[0] <= padding_idx < weight.shape[0]:
-        raise ConfigError(message(name, f"padding_idx {padding_idx}", f"one of {weight.shape[0]} rows"))
+    padding = None if padding_idx is None else padding_row(name, padding_idx, weight.shape[0])
     rows = embedding(input, weight, None, max_norm, norm_type, scale_grad_by_freq)
-    live = None if padding_idx is None else (input != padding_idx % weight.shape[0]).unsqueeze(-1)
+    live = None if padding is None else (input != padding).unsqueeze(-1)
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.unsqueeze(-1)
     if offsets is not None:  # (L, E) becomes (N, L, E), each bag with its own rows
@@ -280,7 +285,7 @@ def batch_norm(
 
 def _channels(values: Tensor, x: Tensor) -> Tensor:
     """One value for each channel of x (axis 1)."""
-    return _inside(values, (1, values.numel(), *(1,) * (x.ndim - 2)))
+    return _inside(values, (1, values.numel(), *(1,) * (x.ndim - 2)) if x.ndim > 1 else (values.numel(),))
 
 
 @takes_data

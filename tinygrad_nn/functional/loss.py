@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -54,11 +54,15 @@ def _weighted(
     name: str, values: Tensor, weight: Tensor, reduction: str, size_average: bool | None, reduce: bool | None
 ) -> Tensor:
     """The same with a weight for each value; a mean is one of weighted values."""
-    if weight.shape != values.shape:
-        raise ShapeError(message(name, f"a weight of shape {weight.shape} for shape {values.shape}", "equal shapes"))
+    _check_weight(name, values, weight)
     weighted = values * weight
     reduction = by_flags(reduction, size_average, reduce)
     return weighted.sum() / weight.sum() if reduction == "mean" else _reduced(name, weighted, reduction)
+
+
+def _check_weight(name: str, values: Tensor, weight: Tensor) -> None:
+    if weight.shape != values.shape:
+        raise ShapeError(message(name, f"a weight of shape {weight.shape} for shape {values.shape}", "equal shapes"))
 
 
 def _same(name: str, x: Tensor, y: Tensor) -> None:
@@ -135,10 +139,10 @@ def huber_loss(
     size = d.abs()
     near = d.masked_fill(size >= delta, 0.0)  # elsewhere the square would overflow, and its slope be NaN
     values = (0.5 * near * near).where(size < delta, delta * (size - 0.5 * delta))
-    if weight is not None and weight.shape != values.shape:
-        got = f"a weight of shape {weight.shape} for shape {values.shape}"
-        raise ShapeError(message("huber_loss", got, "equal shapes"))
-    return _reduced("huber_loss", values if weight is None else values * weight, reduction)
+    if weight is not None:
+        _check_weight("huber_loss", values, weight)
+        values = values * weight
+    return _reduced("huber_loss", values, reduction)
 
 
 @takes_data
@@ -155,14 +159,8 @@ def binary_cross_entropy(
     if input.dtype != target.dtype:
         check_floats("binary_cross_entropy", input, target)
     if not input.is_traced and bool(((input.detach() < 0) | (input.detach() > 1)).any()):
-        raise ConfigError(
-            message(
-                "binary_cross_entropy",
-                "values outside of [0, 1]",
-                "probabilities",
-                "use binary_cross_entropy_with_logits",
-            )
-        )
+        hint = "use binary_cross_entropy_with_logits"
+        raise ConfigError(message("binary_cross_entropy", "values outside of [0, 1]", "probabilities", hint))
     values = -(target * _limited_log(input) + (1 - target) * _limited_log(1 - input))
     return _reduced(
         "binary_cross_entropy", values if weight is None else values * weight, reduction, size_average, reduce
@@ -400,10 +398,11 @@ def gaussian_nll_loss(
     input: Tensor, target: Tensor, var: Tensor, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:
     """(log v + (x - t)**2 / v) / 2 with v = max(var, eps), whose gradient ignores the limit; `full` adds log(2 pi) /
-    2.
+    2. Targets and variances may broadcast to the input's shape.
     """
-    _same("gaussian_nll_loss", input, target)
     shape = input.shape
+    if broadcast_shape("gaussian_nll_loss", shape, target.shape) != shape:
+        _same("gaussian_nll_loss", input, target)
     if var.shape != shape and var.shape == shape[:-1]:
         var = var.unsqueeze(-1)
     elif var.ndim not in (0, len(shape)) or any(n not in (1, m) for n, m in zip(var.shape, shape, strict=False)):
@@ -456,8 +455,9 @@ def multi_margin_loss(
     """sum over the other classes of max(0, margin - x[y] + x[j]) ** p, over C."""
     if p not in (1, 2):
         raise ConfigError(message("multi_margin_loss", f"p {p}", "1 or 2"))
-    single = input.ndim == 1
-    input, target = (input.unsqueeze(0), target.reshape(1)) if single else (input, target)
+    single = input.ndim < 2
+    if single and target.numel() == 1:
+        input, target = input.reshape((1, -1)), target.reshape(1)
     _labels("multi_margin_loss", input, target)
     check_floats("multi_margin_loss", input, weight)
     _one_per_class("multi_margin_loss", weight, input.shape[1])
@@ -569,6 +569,8 @@ def multilabel_margin_loss(
     name = "multilabel_margin_loss"
     if target.dtype.kind != "i":
         raise DTypeError(message(name, f"labels of dtype {target.dtype.name}", "int64", "convert with y.long()"))
+    if input.ndim == 0 and target.numel() == 1:
+        input, target = input.reshape(1), target.reshape(1)
     _same(name, input, target)
     if input.ndim not in (1, 2):
         raise ShapeError(message(name, f"shape {input.shape}", "(N, C) or (C,)"))
@@ -611,8 +613,11 @@ def linear_cross_entropy(
     reduction: str = "mean",
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
+    options: Any = None,
 ) -> Tensor:
-    """`cross_entropy` of `linear`: (N, in) or (in,) with weights (C, ..., in) and a bias (C, ...)."""
+    """`cross_entropy` of `linear`: (N, in) or (in,) with weights (C, ..., in) and a bias (C, ...). PyTorch's `options`
+    say how it computes that in parts; they change nothing here.
+    """
     name = "linear_cross_entropy"
     check_floats(name, input, linear_weight, linear_bias)
     if input.ndim not in (1, 2) or linear_weight.ndim < 2 or input.shape[-1] != linear_weight.shape[-1]:

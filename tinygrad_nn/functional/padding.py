@@ -25,7 +25,7 @@ _MODES: dict[str, tuple[Callable[[Any, int], Any], Callable[[int], int]]] = {
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
     """Pad axes: `pad` holds (before, after) of the last axis, then of the one before, ..., as in PyTorch.
 
-    Modes are "constant" (negative numbers cut), "reflect" (without the edge), "replicate" and "circular".
+    Modes are "constant", "reflect" (without the edge), "replicate" and "circular"; negative numbers cut.
     Raises ConfigError for other modes, ShapeError for padding that does not fit.
 
     >>> import tinygrad_nn as tg
@@ -45,6 +45,9 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         if (before or after) and mode == "constant":
             result = _constant(result, axis, before, after, value)
         elif before or after:
+            if mode == "circular" and min(before, after) < 0:  # what goes round is what was not cut
+                result = _constant(result, axis, min(before, 0), min(after, 0), value)
+                before, after = max(before, 0), max(after, 0)
             result = _own(result, axis, before, after, mode)
     return input.clone() if result is input else result
 
@@ -62,8 +65,8 @@ def _constant(x: Tensor, axis: int, before: int, after: int, value: float) -> Te
 def _own(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
     n = x.shape[axis]
     place, longest = _MODES[mode]
-    if min(before, after) < 0 or n == 0 or max(before, after) > longest(n):
+    if n == 0 or max(before, after) > longest(n) or n + before + after < 1:
         got = f"padding ({before}, {after}) for an axis of {n} in mode {mode!r}"
-        raise ShapeError(message("pad", got, "numbers from 0 to what the axis offers"))
+        raise ShapeError(message("pad", got, "not more than the axis offers, and something that remains"))
     positions = place(np.arange(-before, n + after), n)
     return x.index_select(axis, tensor(positions.astype(np.int64)))

@@ -176,8 +176,10 @@ def _means(
     count_include_pad: bool,
     divisor: int | None = None,
 ) -> Tensor:
+    if x.node.dtype.kind != "f":  # as in PyTorch: a quotient of integers, cut off
+        means = _means(name, rank, x.double(), kernel_size, stride, padding, ceil_mode, count_include_pad, divisor)
+        return means.trunc().cast(x.node.dtype)
     taps, sides, windows = windows_of(name, x, rank, kernel_size, stride, padding, 1, ceil_mode)
-    x = x if x.node.dtype.kind == "f" else x.float()
     others = NAMES[: x.ndim - rank]
     sums = x.apply(CONV, x.new_ones(taps), roles=f"{others},->{others}", windows=windows)
     if divisor is not None:

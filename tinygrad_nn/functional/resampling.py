@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache, reduce
+from itertools import product
 from operator import mul
 from typing import Any, Final
 
@@ -29,11 +30,19 @@ RANKS: Final = {
 AREAS: Final = {1: adaptive_avg_pool1d, 2: adaptive_avg_pool2d, 3: adaptive_avg_pool3d}
 
 
+def _near(x: Any, a: float) -> Any:
+    """Keys' kernel at distances up to 1: IEEE Trans. ASSP 1981."""
+    return ((a + 2) * x - (a + 3)) * x * x + 1
+
+
+def _far(x: Any, a: float) -> Any:
+    """The same from 1 to 2."""
+    return ((x - 5) * x + 8) * x * a - 4 * a
+
+
 def _cubic(x: Any, a: float) -> Any:
-    """Keys' kernel: IEEE Trans. ASSP 1981."""
     x = np.abs(x)
-    near, far = ((a + 2) * x - (a + 3)) * x * x + 1, ((x - 5) * x + 8) * x * a - 4 * a
-    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+    return np.where(x <= 1, _near(x, a), np.where(x < 2, _far(x, a), 0.0))
 
 
 def _triangle(x: Any) -> Any:
@@ -194,6 +203,24 @@ def _reflected(x: Tensor, low: float, high: float) -> Tensor:
     return (extra + low).where(flips % 2 == 0, span - extra + low)
 
 
+def _bounded(x: Tensor, n: int, padding_mode: str, aligned: bool) -> Tensor:
+    """Places beside an axis of n, led back to it unless zeros are there."""
+    if padding_mode == "reflection":
+        x = _reflected(x, 0, n - 1) if aligned else _reflected(x, -0.5, n - 0.5)
+    return x if padding_mode == "zeros" else x.clamp(0, n - 1)
+
+
+# How far the elements that count are from the one in front of a place, and their weights by how far that is behind it.
+_GRID: Final[dict[str, dict[int, Any]]] = {
+    "nearest": {0: None},
+    "bilinear": {0: lambda t: 1 - t, 1: lambda t: t},
+    "bicubic": {
+        -1: lambda t: _far(t + 1, -0.75), 0: lambda t: _near(t, -0.75),
+        1: lambda t: _near(1 - t, -0.75), 2: lambda t: _far(2 - t, -0.75),
+    },
+}  # fmt: skip
+
+
 @takes_data
 def grid_sample(
     input: Tensor,
@@ -203,39 +230,39 @@ def grid_sample(
     align_corners: bool | None = None,
 ) -> Tensor:
     """Pictures at the places of a grid: (N, C, H, W) and (N, H', W', 2), each (x, y) from -1 to 1, to (N, C, H', W');
-    the same for volumes. Modes are "bilinear" and "nearest"; beside the picture are "zeros", its "border", or its
-    "reflection". Jaderberg et al., NeurIPS 2015.
+    the same for volumes. Modes are "bilinear", "nearest" and, for pictures, "bicubic"; beside the picture are "zeros",
+    its "border", or its "reflection". Jaderberg et al., NeurIPS 2015.
     """
     name, rank = "grid_sample", input.ndim - 2
     check_floats(name, input, grid)
-    choice(name, "mode", mode, ("bilinear", "nearest"))
+    choice(name, "mode", mode, _GRID)
     choice(name, "padding_mode", padding_mode, ("zeros", "border", "reflection"))
     if rank not in (2, 3) or grid.ndim != input.ndim or grid.shape[-1] != rank or grid.shape[0] != input.shape[0]:
         got = f"shapes {input.shape} and {grid.shape}"
         raise ShapeError(
             message(name, got, "(N, C, H, W) and (N, H', W', 2), or (N, C, D, H, W) and (N, D', H', W', 3)")
         )
+    if rank == 3 and mode == "bicubic":
+        raise ConfigError(message(name, f"mode 'bicubic' for shape {input.shape}", "pictures (N, C, H, W)"))
     lines, lead, aligned = input.shape[2:], input.shape[:2], bool(align_corners)
     flat = input.reshape((*lead, math.prod(lines)))
     wanted = grid.shape[1:-1]
-    places = []
-    for k, n in enumerate(lines):
-        x = _unnormalized(grid.select(-1, rank - 1 - k), n, aligned)
-        if padding_mode == "reflection":
-            x = _reflected(x, 0, n - 1) if aligned else _reflected(x, -0.5, n - 0.5)
-        places.append(x if padding_mode == "zeros" else x.clamp(0, n - 1))
+    places = [_unnormalized(grid.select(-1, rank - 1 - k), n, aligned) for k, n in enumerate(lines)]
+    if mode != "bicubic":  # which sees each of its elements beyond the ends in another place
+        places = [_bounded(x, n, padding_mode, aligned) for x, n in zip(places, lines, strict=True)]
     firsts = [x.detach().round() if mode == "nearest" else x.detach().floor() for x in places]
     result: Tensor | None = None
-    for corner in np.ndindex(*((1 if mode == "nearest" else 2),) * rank):
+    for steps in product(_GRID[mode], repeat=rank):
         index: Any = 0
         inside: Any = True
         weights = []
-        for x, first, n, step in zip(places, firsts, lines, corner, strict=True):
+        for x, first, n, step in zip(places, firsts, lines, steps, strict=True):
             at = first + step
+            at = _bounded(at, n, padding_mode, aligned) if mode == "bicubic" else at
             inside = (at >= 0) & (at <= n - 1) & inside
             index = index * n + at.clamp(0, n - 1).nan_to_num().long()
-            if mode == "bilinear":
-                weights.append(x - first if step else 1 - (x - first))
+            if mode != "nearest":
+                weights.append(_GRID[mode][step](x - first))
         rows = index.reshape((lead[0], 1, math.prod(wanted))).expand_to((*lead, math.prod(wanted)))
         part = flat.gather(2, rows).reshape((*lead, *wanted)).where(inside.unsqueeze(1), 0)
         part = part * reduce(mul, weights).unsqueeze(1) if weights else part

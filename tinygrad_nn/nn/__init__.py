@@ -3,10 +3,9 @@
 What is used seldom is loaded when it is first named.
 """
 
-from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
 
+from ..support import late as _late
 from . import init as init
 from . import utils as utils
 from .activation import CELU as CELU
@@ -193,16 +192,4 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
         TransformerEncoderLayer
     """,
 }
-_LAZY = {name: module for module, names in _NAMES.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> _Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'tinygrad_nn.nn' has no attribute {name!r}")
-    value = getattr(_import_module(f".{_LAZY[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+__getattr__, __dir__ = _late(__name__, _NAMES)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from .. import functional as F
 from ..errors import ConfigError, ShapeError, message
@@ -10,7 +11,8 @@ from ..support.settings import check_device, choice, flags, integer, number
 from ..tensor import Tensor
 from ..tensor.creation import full
 from ..tensor.door import taken
-from .module import Module
+from . import init as initial
+from .module import Module, drawn
 from .parameter import Parameter
 
 
@@ -32,113 +34,116 @@ def _not_zero(owner: str, name: str, value: Any) -> Any:
     return value
 
 
+class _Plain(Activation):
+    """Base of those without settings."""
+
+    function: ClassVar[Callable[..., Tensor]]
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return type(self).function(input)
+
+
 class _InPlace(Activation):
     """Base of those whose only setting is whether they write to their input."""
+
+    function: ClassVar[Callable[..., Tensor]]
 
     @flags
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
         self.inplace = inplace
 
-    def extra_repr(self) -> str:
-        """As torch's."""
-        return "inplace=True" if self.inplace else ""
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return type(self).function(input, self.inplace)
+
+
+class _AlongAxis(Activation):
+    """Base of those whose only setting is an axis."""
+
+    function: ClassVar[Callable[..., Tensor]]
+    settings = ("dim",)
+
+    def __init__(self, dim: int | None = None) -> None:
+        super().__init__()
+        self.dim = None if dim is None else integer(type(self).__name__, "dim", dim)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return type(self).function(input, self.dim)
 
 
 class ReLU(_InPlace):
     """`functional.relu` as a layer."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The same shape."""
-        return F.relu(input, self.inplace)
+    function = F.relu
 
 
-class Sigmoid(Activation):
+class Sigmoid(_Plain):
     """`functional.sigmoid` as a layer."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The same shape."""
-        return F.sigmoid(input)
+    function = F.sigmoid
 
 
-class Tanh(Activation):
+class Tanh(_Plain):
     """`functional.tanh` as a layer."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The same shape."""
-        return F.tanh(input)
+    function = F.tanh
 
 
 class SiLU(_InPlace):
     """`functional.silu` as a layer."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The same shape."""
-        return F.silu(input, self.inplace)
+    function = F.silu
 
 
 class Mish(_InPlace):
     """`functional.mish` as a layer."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The same shape."""
-        return F.mish(input, self.inplace)
+    function = F.mish
 
 
 class SELU(_InPlace):
     """`functional.selu` as a layer."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The same shape."""
-        return F.selu(input, self.inplace)
+    function = F.selu
 
 
-class LogSigmoid(Activation):
+class LogSigmoid(_Plain):
     """`functional.logsigmoid` as a layer."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The same shape."""
-        return F.logsigmoid(input)
+    function = F.logsigmoid
 
 
-class Softsign(Activation):
+class Softsign(_Plain):
     """`functional.softsign` as a layer."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The same shape."""
-        return F.softsign(input)
+    function = F.softsign
 
 
-class Tanhshrink(Activation):
+class Tanhshrink(_Plain):
     """`functional.tanhshrink` as a layer."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The same shape."""
-        return F.tanhshrink(input)
+    function = F.tanhshrink
 
 
 class ReLU6(_InPlace):
     """`functional.relu6` as a layer."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The same shape."""
-        return F.relu6(input, self.inplace)
+    function = F.relu6
 
 
 class Hardsigmoid(_InPlace):
     """`functional.hardsigmoid` as a layer."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The same shape."""
-        return F.hardsigmoid(input, self.inplace)
+    function = F.hardsigmoid
 
 
 class Hardswish(_InPlace):
     """`functional.hardswish` as a layer."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The same shape."""
-        return F.hardswish(input, self.inplace)
+    function = F.hardswish
 
 
 class LeakyReLU(Activation):
@@ -303,46 +308,22 @@ class GLU(Activation):
         return F.glu(input, self.dim)
 
 
-class Softmax(Activation):
+class Softmax(_AlongAxis):
     """`functional.softmax` as a layer."""
 
-    settings = ("dim",)
-
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = None if dim is None else integer("Softmax", "dim", dim)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """The same shape."""
-        return F.softmax(input, self.dim)
+    function = F.softmax
 
 
-class LogSoftmax(Activation):
+class LogSoftmax(_AlongAxis):
     """`functional.log_softmax` as a layer."""
 
-    settings = ("dim",)
-
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = None if dim is None else integer("LogSoftmax", "dim", dim)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """The same shape."""
-        return F.log_softmax(input, self.dim)
+    function = F.log_softmax
 
 
-class Softmin(Activation):
+class Softmin(_AlongAxis):
     """`functional.softmin` as a layer."""
 
-    settings = ("dim",)
-
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = None if dim is None else integer("Softmin", "dim", dim)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """The same shape."""
-        return F.softmin(input, self.dim)
+    function = F.softmin
 
 
 class Softmax2d(Activation):
@@ -378,9 +359,14 @@ class PReLU(Module):
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
         self.num_parameters = num_parameters = integer("PReLU", "num_parameters", num_parameters, least=0)
-        number("PReLU", "init", init)
+        self.init = number("PReLU", "init", init)
         check_device("PReLU", device)
         self.weight = Parameter(full((num_parameters,), float(init), dtype=dtype))
+
+    @drawn
+    def reset_parameters(self) -> None:
+        """The slope it began with."""
+        initial.constant_(self.weight, self.init)
 
     def forward(self, input: Tensor) -> Tensor:
         """The same shape."""

@@ -64,6 +64,8 @@ class AveragedModel(Module):
     2.0
     """
 
+    _whole = True
+
     @flags
     def __init__(
         self,
@@ -85,6 +87,12 @@ class AveragedModel(Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the averaged model gives."""
         return self.module(*args, **kwargs)
+
+    def reset_parameters(self) -> None:
+        """Draw the copy again; it is a mean of nothing yet."""
+        count: Any = self.n_averaged
+        self.module.reset_parameters()
+        count.zero_()
 
     def update_parameters(self, model: Module) -> None:
         """Take another state of the model into the mean."""

@@ -14,7 +14,7 @@ from ..tensor import Tensor
 from ..tensor.creation import zeros
 from ..tensor.shape import Ints
 from . import init
-from .module import Module
+from .module import Module, drawn
 from .parameter import Parameter
 
 MODES = ("zeros", "reflect", "replicate", "circular")
@@ -56,6 +56,7 @@ class _Convolution(Module):
         self.bias = Parameter(zeros(self.out_channels, dtype=dtype)) if bias else None
         self.reset_parameters()
 
+    @drawn
     def reset_parameters(self) -> None:
         """First values: uniform in +-1/sqrt of the elements of a kernel."""
         bound = 1 / math.sqrt(max(math.prod(self.weight.shape[1:]), 1))

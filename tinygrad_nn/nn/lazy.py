@@ -35,6 +35,9 @@ class _Lazy(Module):
                 value = UninitializedBuffer(dtype=value.dtype)
             setattr(self, name, value)
 
+    def reset_parameters(self) -> None:
+        """Nothing, as long as there are no parameters to draw."""
+
     def has_uninitialized_params(self) -> bool:
         """Whether parameters have no elements yet."""
         return any(isinstance(one, UninitializedParameter) and not one.numel() for one in self.parameters())

@@ -1,4 +1,4 @@
-"""Layers of one matrix product: Linear, Bilinear, Embedding; and Identity."""
+"""Layers of one matrix product: Linear, Bilinear; tables of rows: Embedding, EmbeddingBag; and Identity."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 from typing import Any, Self
 
 from .. import functional as F
-from ..errors import ConfigError, ShapeError, message
+from ..errors import ShapeError, message
+from ..functional.layers import padding_row
 from ..support.settings import Device, choice, flags, integer, number
 from ..tensor import Tensor, no_grad
 from ..tensor.creation import zeros
 from ..tensor.door import taken
 from . import init
-from .module import Module
+from .module import Module, drawn
 from .parameter import Parameter
 
 
@@ -48,6 +49,7 @@ class Linear(Module):
         self.bias = Parameter(zeros(out_features, dtype=dtype)) if bias else None
         self.reset_parameters()
 
+    @drawn
     def reset_parameters(self) -> None:
         """First values: uniform in +-1/sqrt(in_features)."""
         bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0.0
@@ -87,6 +89,7 @@ class Bilinear(Module):
         self.bias = Parameter(zeros(out_features, dtype=dtype)) if bias else None
         self.reset_parameters()
 
+    @drawn
     def reset_parameters(self) -> None:
         """First values: uniform in +-1/sqrt(in1_features)."""
         bound = 1 / math.sqrt(self.in1_features)
@@ -124,12 +127,7 @@ class _Table(Module):
         name = type(self).__name__
         self.num_embeddings = num_embeddings = integer(name, "num_embeddings", num_embeddings, least=0)
         self.embedding_dim = embedding_dim = integer(name, "embedding_dim", embedding_dim, least=0)
-        if padding_idx is not None:
-            padding_idx = integer(name, "padding_idx", padding_idx)
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ConfigError(message(name, f"padding_idx {padding_idx}", f"one of {num_embeddings} rows"))
-            padding_idx %= num_embeddings
-        self.padding_idx = padding_idx
+        self.padding_idx = None if padding_idx is None else padding_row(name, padding_idx, num_embeddings)
         self.max_norm = None if max_norm is None else number(name, "max_norm", max_norm)
         self.norm_type = number(name, "norm_type", norm_type, finite=False)
         self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
@@ -140,8 +138,9 @@ class _Table(Module):
             expected = f"({num_embeddings}, {embedding_dim})"
             raise ShapeError(message(name, f"a weight of shape {taken(name, weight).shape}", expected))
         else:
-            self.weight = Parameter(taken(name, weight), not freeze)
+            self.weight, self._given = Parameter(taken(name, weight), not freeze), True
 
+    @drawn
     def reset_parameters(self) -> None:
         """First values: normal(0, 1), and zeros at `padding_idx`."""
         init.normal_(self.weight)
@@ -162,6 +161,14 @@ class _Table(Module):
         }
         changed = {name: getattr(self, name) for name, value in defaults.items() if getattr(self, name) != value}
         return ", ".join([text, *(f"{name}={value}" for name, value in changed.items())])
+
+
+def _given(embeddings: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+    """A table for `from_pretrained`, and its shape. Raises ShapeError."""
+    table = taken("from_pretrained", embeddings)
+    if table.ndim != 2:
+        raise ShapeError(message("from_pretrained", f"shape {table.shape}", "(num_embeddings, embedding_dim)"))
+    return table, table.shape
 
 
 class Embedding(_Table):
@@ -206,10 +213,7 @@ class Embedding(_Table):
         sparse: bool = False,
     ) -> Self:
         """A layer with a given table (num_embeddings, embedding_dim), which is not trained unless `freeze` is False."""
-        table = taken("from_pretrained", embeddings)
-        if table.ndim != 2:
-            raise ShapeError(message("from_pretrained", f"shape {table.shape}", "(num_embeddings, embedding_dim)"))
-        rows, width = table.shape
+        table, (rows, width) = _given(embeddings)
         settings = (padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
         return cls(rows, width, *settings, _weight=table, _freeze=freeze)
 
@@ -261,10 +265,7 @@ class EmbeddingBag(_Table):
         padding_idx: int | None = None,
     ) -> Self:
         """A layer with a given table, which is not trained unless `freeze` is False."""
-        table = taken("from_pretrained", embeddings)
-        if table.ndim != 2:
-            raise ShapeError(message("from_pretrained", f"shape {table.shape}", "(num_embeddings, embedding_dim)"))
-        rows, width = table.shape
+        table, (rows, width) = _given(embeddings)
         settings = (max_norm, norm_type, scale_grad_by_freq, mode, sparse, table, include_last_offset, padding_idx)
         made = cls(rows, width, *settings)
         made.weight.requires_grad_(not freeze)

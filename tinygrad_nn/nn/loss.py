@@ -62,59 +62,26 @@ class Loss(Module):
         return {name: getattr(self, name) for name in self._names}
 
 
-class MSELoss(Loss):
-    """`functional.mse_loss` as a layer."""
+class _Targeted(Loss):
+    """A loss of an input and a target, by a function."""
 
-    @flags
+    function: ClassVar[Callable[..., Tensor]]
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """By `reduction`."""
+        return type(self).function(input, target, **self.settings())
+
+
+class _Reduced(_Targeted):
+    """One whose only setting is the reduction."""
+
     def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
         super().__init__(size_average=size_average, reduce=reduce, reduction=reduction)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """By `reduction`."""
-        return F.mse_loss(input, target, **self.settings())
 
+class _Weighted(_Targeted):
+    """One that has weights beside the reduction."""
 
-class L1Loss(Loss):
-    """`functional.l1_loss` as a layer."""
-
-    @flags
-    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
-        super().__init__(size_average=size_average, reduce=reduce, reduction=reduction)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """By `reduction`."""
-        return F.l1_loss(input, target, **self.settings())
-
-
-class SmoothL1Loss(Loss):
-    """`functional.smooth_l1_loss` as a layer."""
-
-    @flags
-    def __init__(
-        self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean", beta: float = 1.0
-    ) -> None:
-        super().__init__(size_average=size_average, reduce=reduce, reduction=reduction, beta=beta)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """By `reduction`."""
-        return F.smooth_l1_loss(input, target, **self.settings())
-
-
-class HuberLoss(Loss):
-    """`functional.huber_loss` as a layer."""
-
-    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
-        super().__init__(reduction=reduction, delta=delta)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """By `reduction`."""
-        return F.huber_loss(input, target, **self.settings())
-
-
-class BCELoss(Loss):
-    """`functional.binary_cross_entropy` as a layer."""
-
-    @flags
     def __init__(
         self,
         weight: Tensor | None = None,
@@ -124,15 +91,65 @@ class BCELoss(Loss):
     ) -> None:
         super().__init__(weight=weight, size_average=size_average, reduce=reduce, reduction=reduction)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+
+class _Ranked(Loss):
+    """A loss of two inputs and a target with a margin, by a function."""
+
+    function: ClassVar[Callable[..., Tensor]]
+
+    def __init__(
+        self, margin: float = 0.0, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+    ) -> None:
+        super().__init__(margin=margin, size_average=size_average, reduce=reduce, reduction=reduction)
+
+    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
         """By `reduction`."""
-        return F.binary_cross_entropy(input, target, **self.settings())
+        return type(self).function(input1, input2, target, **self.settings())
 
 
-class BCEWithLogitsLoss(Loss):
+class MSELoss(_Reduced):
+    """`functional.mse_loss` as a layer."""
+
+    function = F.mse_loss
+
+
+class L1Loss(_Reduced):
+    """`functional.l1_loss` as a layer."""
+
+    function = F.l1_loss
+
+
+class SmoothL1Loss(_Targeted):
+    """`functional.smooth_l1_loss` as a layer."""
+
+    function = F.smooth_l1_loss
+
+    def __init__(
+        self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean", beta: float = 1.0
+    ) -> None:
+        super().__init__(size_average=size_average, reduce=reduce, reduction=reduction, beta=beta)
+
+
+class HuberLoss(_Targeted):
+    """`functional.huber_loss` as a layer."""
+
+    function = F.huber_loss
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction=reduction, delta=delta)
+
+
+class BCELoss(_Weighted):
+    """`functional.binary_cross_entropy` as a layer."""
+
+    function = F.binary_cross_entropy
+
+
+class BCEWithLogitsLoss(_Targeted):
     """`functional.binary_cross_entropy_with_logits` as a layer."""
 
-    @flags
+    function = F.binary_cross_entropy_with_logits
+
     def __init__(
         self,
         weight: Tensor | None = None,
@@ -145,15 +162,12 @@ class BCEWithLogitsLoss(Loss):
             weight=weight, size_average=size_average, reduce=reduce, reduction=reduction, pos_weight=pos_weight
         )
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """By `reduction`."""
-        return F.binary_cross_entropy_with_logits(input, target, **self.settings())
 
-
-class CrossEntropyLoss(Loss):
+class CrossEntropyLoss(_Targeted):
     """`functional.cross_entropy` as a layer."""
 
-    @flags
+    function = F.cross_entropy
+
     def __init__(
         self,
         weight: Tensor | None = None,
@@ -172,15 +186,12 @@ class CrossEntropyLoss(Loss):
             label_smoothing=label_smoothing,
         )
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """By `reduction`."""
-        return F.cross_entropy(input, target, **self.settings())
 
-
-class NLLLoss(Loss):
+class NLLLoss(_Targeted):
     """`functional.nll_loss` as a layer."""
 
-    @flags
+    function = F.nll_loss
+
     def __init__(
         self,
         weight: Tensor | None = None,
@@ -193,14 +204,11 @@ class NLLLoss(Loss):
             weight=weight, ignore_index=ignore_index, size_average=size_average, reduce=reduce, reduction=reduction
         )
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """By `reduction`."""
-        return F.nll_loss(input, target, **self.settings())
 
-
-class KLDivLoss(Loss):
+class KLDivLoss(_Targeted):
     """`functional.kl_div` as a layer."""
 
+    function = F.kl_div
     reductions = ("mean", "sum", "none", "batchmean")
 
     @flags
@@ -212,10 +220,6 @@ class KLDivLoss(Loss):
         log_target: bool = False,
     ) -> None:
         super().__init__(size_average=size_average, reduce=reduce, reduction=reduction, log_target=log_target)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """By `reduction`."""
-        return F.kl_div(input, target, **self.settings())
 
 
 class PoissonNLLLoss(Loss):
@@ -240,36 +244,28 @@ class PoissonNLLLoss(Loss):
         return F.poisson_nll_loss(log_input, target, **{**self.settings(), "log_input": self.log_input})
 
 
-class HingeEmbeddingLoss(Loss):
+class HingeEmbeddingLoss(_Targeted):
     """`functional.hinge_embedding_loss` as a layer."""
 
-    @flags
+    function = F.hinge_embedding_loss
+
     def __init__(
         self, margin: float = 1.0, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
     ) -> None:
         super().__init__(margin=margin, size_average=size_average, reduce=reduce, reduction=reduction)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """By `reduction`."""
-        return F.hinge_embedding_loss(input, target, **self.settings())
 
-
-class SoftMarginLoss(Loss):
+class SoftMarginLoss(_Reduced):
     """`functional.soft_margin_loss` as a layer."""
 
-    @flags
-    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
-        super().__init__(size_average=size_average, reduce=reduce, reduction=reduction)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """By `reduction`."""
-        return F.soft_margin_loss(input, target, **self.settings())
+    function = F.soft_margin_loss
 
 
-class MultiMarginLoss(Loss):
+class MultiMarginLoss(_Targeted):
     """`functional.multi_margin_loss` as a layer."""
 
-    @flags
+    function = F.multi_margin_loss
+
     def __init__(
         self,
         p: int = 1,
@@ -285,10 +281,6 @@ class MultiMarginLoss(Loss):
             p=p, margin=margin, weight=weight, size_average=size_average, reduce=reduce, reduction=reduction
         )
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """By `reduction`."""
-        return F.multi_margin_loss(input, target, **self.settings())
-
 
 class GaussianNLLLoss(Loss):
     """`functional.gaussian_nll_loss` as a layer."""
@@ -302,18 +294,10 @@ class GaussianNLLLoss(Loss):
         return F.gaussian_nll_loss(input, target, var, **self.settings())
 
 
-class MarginRankingLoss(Loss):
+class MarginRankingLoss(_Ranked):
     """`functional.margin_ranking_loss` as a layer."""
 
-    @flags
-    def __init__(
-        self, margin: float = 0.0, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
-    ) -> None:
-        super().__init__(margin=margin, size_average=size_average, reduce=reduce, reduction=reduction)
-
-    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
-        """By `reduction`."""
-        return F.margin_ranking_loss(input1, input2, target, **self.settings())
+    function = F.margin_ranking_loss
 
 
 class TripletMarginLoss(Loss):
@@ -340,48 +324,22 @@ class TripletMarginLoss(Loss):
         return F.triplet_margin_loss(anchor, positive, negative, **self.settings())
 
 
-class CosineEmbeddingLoss(Loss):
+class CosineEmbeddingLoss(_Ranked):
     """`functional.cosine_embedding_loss` as a layer."""
 
-    @flags
-    def __init__(
-        self, margin: float = 0.0, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
-    ) -> None:
-        super().__init__(margin=margin, size_average=size_average, reduce=reduce, reduction=reduction)
-
-    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
-        """By `reduction`."""
-        return F.cosine_embedding_loss(input1, input2, target, **self.settings())
+    function = F.cosine_embedding_loss
 
 
-class MultiLabelMarginLoss(Loss):
+class MultiLabelMarginLoss(_Reduced):
     """`functional.multilabel_margin_loss` as a layer."""
 
-    @flags
-    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
-        super().__init__(size_average=size_average, reduce=reduce, reduction=reduction)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """By `reduction`."""
-        return F.multilabel_margin_loss(input, target, **self.settings())
+    function = F.multilabel_margin_loss
 
 
-class MultiLabelSoftMarginLoss(Loss):
+class MultiLabelSoftMarginLoss(_Weighted):
     """`functional.multilabel_soft_margin_loss` as a layer."""
 
-    @flags
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(weight=weight, size_average=size_average, reduce=reduce, reduction=reduction)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """By `reduction`."""
-        return F.multilabel_soft_margin_loss(input, target, **self.settings())
+    function = F.multilabel_soft_margin_loss
 
 
 class TripletMarginWithDistanceLoss(Loss):

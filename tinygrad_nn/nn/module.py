@@ -8,7 +8,7 @@ the first; `state_dict` has it under both.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import partial, wraps
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, Self, TypeVar
 
 from ..errors import ConfigError, DTypeError, GraphError, ShapeError, TraceError, UnknownName, message, printable
@@ -21,6 +21,7 @@ from ..tensor.structure import Attributes, Handle, note, replaced
 from .parameter import Buffer, Parameter, Statistic, UninitializedBuffer, UninitializedParameter
 from .summary import Summary, summarize
 
+M = TypeVar("M", bound="Module")
 T = TypeVar("T")
 Hooks = tuple["Hook", ...]
 
@@ -76,6 +77,8 @@ class Module:
     _forward_pre_hooks: Hooks = ()
     _backward_hooks: Hooks = ()
     _backward_pre_hooks: Hooks = ()
+    _whole: ClassVar[bool] = False  # whether reset_parameters, defined in the class, is that of all its parts
+    _given: bool = False  # whether the parameters are what somebody gave it, and not drawn
     forward: ClassVar[Callable[..., Any]]
 
     def __init__(self) -> None:
@@ -388,6 +391,48 @@ class Module:
                 stack.append((child, child.children()))
         return self
 
+    def reset_parameters(self) -> None:
+        """Draw the parameters of all parts again, and begin their running statistics anew. After `manual_seed` that is
+        what a new model begins with, as far as its parts draw when they are made.
+
+        Each part has its own `reset_parameters`, parts before what they are part of. Write one for parameters of your
+        own, and for what `__init__` does to those of layers. What is not trained needs none. A tensor that two parts
+        share holds what the later one draws. Raises ConfigError, and changes nothing, where a parameter would stay.
+
+        >>> import tinygrad_nn as tg
+        >>> class Scaled(tg.nn.Module):
+        ...     def __init__(self):
+        ...         self.layer, self.scale = tg.nn.Linear(2, 3), tg.nn.Parameter(tg.ones(3))
+        ...         self.reset_parameters()
+        ...     def reset_parameters(self):
+        ...         tg.nn.init.normal_(self.scale)
+        >>> model = tg.nn.Sequential(Scaled(), tg.nn.BatchNorm1d(3))
+        >>> _ = tg.manual_seed(0)
+        >>> model.reset_parameters()
+        """
+        before = [(tensor, tensor.node) for tensor in (*self.parameters(), *self.buffers())]
+        nodes = {id(tensor): node for tensor, node in before}
+        try:
+            for part in _parts(self):
+                reset = type(part).reset_parameters
+                if reset is not Module.reset_parameters and not part._given:
+                    drawn(reset)(part)
+            own = type(self).reset_parameters is Module.reset_parameters  # else it goes on, and knows what is to do
+            for name, one in self.named_parameters() if own else ():
+                if one.node is nodes[id(one)] and one.requires_grad and one.numel():
+                    got = f"the parameter {name!r}, which no reset_parameters() of a part draws"
+                    hint = f"define reset_parameters(self) in the class that makes it, {self._maker(name)}"
+                    raise ConfigError(message("reset_parameters", got, "a module that can draw its own", hint))
+        except BaseException:
+            for tensor, node in before:
+                if tensor.node is not node:
+                    tensor._point_at(node)
+            raise
+
+    def _maker(self, name: str) -> str:
+        """The class that has a parameter among its attributes."""
+        return type(self.get_submodule(name.rpartition(".")[0])).__name__
+
     @typed
     def train(self, mode: bool = True) -> Self:
         """Switch to training mode (dropout drops, statistics run)."""
@@ -415,9 +460,16 @@ class Module:
             else:
                 parameter.grad = parameter.new_zeros(parameter.shape)
 
-    def to(self, *target: Any, dtype: Any = None, device: Device = None, non_blocking: Any = False) -> Self:
+    def to(
+        self,
+        *target: Any,
+        dtype: Any = None,
+        device: Device = None,
+        non_blocking: Any = False,
+        memory_format: Any = None,
+    ) -> Self:
         """Parameters and buffers of a float dtype in another one, or in that of a tensor, which forgets gradients; a
-        device has to be the CPU: `model.to("cpu")`, `model.to(tg.float64)`.
+        device has to be the CPU: `model.to("cpu")`, `model.to(tg.float64)`. There is one memory format.
         """
         wanted, _ = placed("to", target, dtype, device)
         if wanted is not None and wanted.kind != "f":
@@ -521,6 +573,58 @@ class Module:
         return self.summary()._repr_html_()
 
 
+def _parts(whole: Module) -> list[Module]:
+    """The modules below, each once, parts before what they are part of; not those that another one resets."""
+    seen, found = {whole}, []
+    stack = [(whole, whole.children())]
+    while stack:
+        module, rest = stack[-1]
+        child = next((one for one in rest if one not in seen), None)
+        if child is None:
+            found.append(module)
+            stack.pop()
+        else:
+            seen.add(child)
+            stack.append((child, iter(()) if child._whole else child.children()))
+    return found[:-1]
+
+
+def drawn(reset: Callable[[M], None]) -> Callable[[M], None]:
+    """A `reset_parameters` that writes plain parameters in the dtype in which the module was made, so that its numbers
+    are those of then. What has another dtype by now, or is computed from others, takes them over.
+    """
+
+    @wraps(reset)
+    def method(self: M) -> None:
+        made = next((one.made for one in self.parameters() if hasattr(one, "made")), None)
+        others: list[tuple[Module, str, Tensor]] = []
+        with no_grad():
+            for part in self.modules():
+                own = vars(part)
+                others += [(part, name, getattr(part, name)) for name in own.get("_computed", ()) if name not in own]
+                if made is not None:
+                    named = part.named_parameters(recurse=False, remove_duplicate=False)
+                    others += [(part, name, one) for name, one in named if one.dtype != made]
+            twins = {id(value): Parameter(value.detach().to(made or value.dtype)) for _, _, value in others}
+            nodes = {key: one.node for key, one in twins.items()}
+            for part, name, value in others:
+                vars(part)[name] = twins[id(value)]
+            try:
+                reset(self)
+            finally:
+                for part, name, value in others:
+                    vars(part)[name] = value
+                    if name in vars(part).get("_computed", ()):
+                        del vars(part)[name]
+            for part, name, value in others:
+                if twins[id(value)].node is not nodes[id(value)]:
+                    new = twins[id(value)].detach().to(value.dtype)
+                    how = vars(part).get("_computed", {}).get(name)
+                    value.assign(new) if how is None else how.write(part, new)
+
+    return method
+
+
 class BackwardWatch:
     """Backward hooks of one call: gradients are caught on both sides of a module, and handed over together."""
 
@@ -590,16 +694,15 @@ class BackwardWatch:
         return changed
 
 
-OPEN: Final = (
-    Statistic,
-    UninitializedParameter,
-    UninitializedBuffer,
-)  # as long as they have no elements they are loaded with any
+# As long as they have no elements they are loaded with any.
+OPEN: Final = (Statistic, UninitializedParameter, UninitializedBuffer)
 
 
 def _replace(tensor: Tensor, value: Tensor) -> None:
     """Give a parameter or buffer another shape or dtype."""
     needed = tensor.requires_grad
+    if isinstance(tensor, Parameter) and not hasattr(tensor, "made"):
+        tensor.made = tensor.dtype
     tensor.node = value.detach().node
     tensor.requires_grad_(needed)
 

@@ -14,7 +14,7 @@ from ..tensor import Tensor, no_grad
 from ..tensor.arrays import MOST_AXES
 from ..tensor.creation import ones, zeros
 from ..tensor.door import taken
-from .module import Module
+from .module import Module, drawn
 from .parameter import Buffer, Parameter
 
 
@@ -56,6 +56,7 @@ class LayerNorm(Module):
         self.weight = Parameter(ones(self.normalized_shape, dtype=dtype)) if elementwise_affine else None
         self.bias = Parameter(zeros(self.normalized_shape, dtype=dtype)) if elementwise_affine and bias else None
 
+    @drawn
     def reset_parameters(self) -> None:
         """First values again."""
         _reset((self.weight, 1), (self.bias, 0))
@@ -89,6 +90,7 @@ class RMSNorm(Module):
         self.elementwise_affine = elementwise_affine
         self.weight = Parameter(ones(self.normalized_shape, dtype=dtype)) if elementwise_affine else None
 
+    @drawn
     def reset_parameters(self) -> None:
         """First values again."""
         _reset((self.weight, 1))
@@ -139,6 +141,7 @@ class _Running(Module):
         """Forget what was seen."""
         _reset((self.running_mean, 0), (self.running_var, 1), (self.num_batches_tracked, 0))
 
+    @drawn
     def reset_parameters(self) -> None:
         """First values again."""
         self.reset_running_stats()
@@ -299,6 +302,7 @@ class GroupNorm(Module):
         self.weight = Parameter(ones(num_channels, dtype=dtype)) if affine else None
         self.bias = Parameter(zeros(num_channels, dtype=dtype)) if affine and bias else None
 
+    @drawn
     def reset_parameters(self) -> None:
         """First values again."""
         _reset((self.weight, 1), (self.bias, 0))

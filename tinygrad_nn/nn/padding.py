@@ -86,54 +86,54 @@ class ZeroPad3d(_Pad):
 
 
 class ReflectionPad1d(_Pad):
-    """The elements next to the edge, mirrored of lines: (..., L)."""
+    """The elements next to the edge, mirrored, on both sides of lines: (..., L)."""
 
     rank, mode = 1, "reflect"
 
 
 class ReflectionPad2d(_Pad):
-    """The elements next to the edge, mirrored of pictures: (..., H, W)."""
+    """The elements next to the edge, mirrored, on both sides of pictures: (..., H, W)."""
 
     rank, mode = 2, "reflect"
 
 
 class ReflectionPad3d(_Pad):
-    """The elements next to the edge, mirrored of volumes: (..., D, H, W)."""
+    """The elements next to the edge, mirrored, on both sides of volumes: (..., D, H, W)."""
 
     rank, mode = 3, "reflect"
 
 
 class ReplicationPad1d(_Pad):
-    """The element at the edge, again and again of lines: (..., L)."""
+    """The element at the edge again and again, on both sides of lines: (..., L)."""
 
     rank, mode = 1, "replicate"
 
 
 class ReplicationPad2d(_Pad):
-    """The element at the edge, again and again of pictures: (..., H, W)."""
+    """The element at the edge again and again, on both sides of pictures: (..., H, W)."""
 
     rank, mode = 2, "replicate"
 
 
 class ReplicationPad3d(_Pad):
-    """The element at the edge, again and again of volumes: (..., D, H, W)."""
+    """The element at the edge again and again, on both sides of volumes: (..., D, H, W)."""
 
     rank, mode = 3, "replicate"
 
 
 class CircularPad1d(_Pad):
-    """The elements from the other end of lines: (..., L)."""
+    """On both sides the elements from the other end of lines: (..., L)."""
 
     rank, mode = 1, "circular"
 
 
 class CircularPad2d(_Pad):
-    """The elements from the other end of pictures: (..., H, W)."""
+    """On both sides the elements from the other end of pictures: (..., H, W)."""
 
     rank, mode = 2, "circular"
 
 
 class CircularPad3d(_Pad):
-    """The elements from the other end of volumes: (..., D, H, W)."""
+    """On both sides the elements from the other end of volumes: (..., D, H, W)."""
 
     rank, mode = 3, "circular"

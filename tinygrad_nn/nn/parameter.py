@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..graph.graph import DType
 from ..support.settings import flags
 from ..tensor import Tensor
 from ..tensor.core import constant
@@ -18,7 +19,9 @@ class Parameter(Tensor):
     True
     """
 
-    __slots__ = ()
+    __slots__ = ("made",)
+
+    made: DType  # the dtype it was drawn in, where it has another one now
 
     @flags
     def __init__(self, data: Any, requires_grad: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Pooling layers over lines and pictures."""
+"""Pooling layers over lines, pictures and volumes: the largest element, the mean or a norm of every window."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from ..tensor.contract import check_floats
 from ..tensor.creation import zeros
 from ..tensor.door import taken
 from . import init
-from .module import Module
+from .module import Module, drawn
 from .parameter import Parameter
 from .utils.rnn import PackedSequence, length_mask, padded
 
@@ -155,11 +155,13 @@ class _Recurrent(Module):
                 setattr(self, f"{key}_{suffix}", Parameter(zeros(shape, dtype=dtype)))
         self.reset_parameters()
 
+    @drawn
     def reset_parameters(self) -> None:
         """First values: uniform in +-1/sqrt(hidden_size)."""
         bound = 1 / math.sqrt(self.hidden_size)
-        for parameter in self.parameters():
-            init.uniform_(parameter, -bound, bound)
+        for weights in self.all_weights:
+            for one in weights:
+                init.uniform_(one, -bound, bound)
 
     def flatten_parameters(self) -> None:
         """Nothing: the parameters need no one block of memory here."""
@@ -284,7 +286,24 @@ def _joined(parts: list[Tensor], dim: int) -> Tensor:
     return first.cat_with(*rest, dim=dim) if rest else first
 
 
-class RNN(_Recurrent):
+class _Plain(_Recurrent):
+    """One whose state is a single tensor."""
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Tensor | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Any, Tensor]:
+        """Outputs of the last layer at every step, packed as the input is, and the last state of every layer and
+        direction.
+        """
+        initial = None if hx is None else (hx,)
+        outputs, (h,) = self._either(input, initial, lengths)
+        return outputs, h
+
+
+class RNN(_Plain):
     """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu, or sigmoid (which torch lacks): Elman, Cognitive Science 1990.
 
     forward(x, h0, lengths) returns (outputs, last state); x is (time, batch, input), (batch, time, input) with
@@ -315,37 +334,11 @@ class RNN(_Recurrent):
         self.kind = self.nonlinearity = choice("RNN", "nonlinearity", nonlinearity, get_args(Nonlinearity))
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype=dtype)
 
-    def forward(
-        self,
-        input: Tensor | PackedSequence,
-        hx: Tensor | None = None,
-        lengths: Tensor | Sequence[int] | None = None,
-    ) -> tuple[Any, Tensor]:
-        """Outputs of the last layer at every step, packed as the input is, and the last state of every layer and
-        direction.
-        """
-        initial = None if hx is None else (hx,)
-        outputs, (h,) = self._either(input, initial, lengths)
-        return outputs, h
 
-
-class GRU(_Recurrent):
+class GRU(_Plain):
     """Gated recurrent unit; settings and shapes as RNN."""
 
     kind = "gru"
-
-    def forward(
-        self,
-        input: Tensor | PackedSequence,
-        hx: Tensor | None = None,
-        lengths: Tensor | Sequence[int] | None = None,
-    ) -> tuple[Any, Tensor]:
-        """Outputs of the last layer at every step, packed as the input is, and the last state of every layer and
-        direction.
-        """
-        initial = None if hx is None else (hx,)
-        outputs, (h,) = self._either(input, initial, lengths)
-        return outputs, h
 
 
 class LSTM(_Recurrent):
@@ -388,11 +381,13 @@ class _Cell(Module):
             setattr(self, name, None if shape is None else Parameter(zeros(shape, dtype=dtype)))
         self.reset_parameters()
 
+    @drawn
     def reset_parameters(self) -> None:
         """First values: uniform in +-1/sqrt(hidden_size)."""
         bound = 1 / math.sqrt(self.hidden_size) if self.hidden_size else 0.0
-        for parameter in self.parameters():
-            init.uniform_(parameter, -bound, bound)
+        for one in (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh):
+            if one is not None:
+                init.uniform_(one, -bound, bound)
 
     def _step(self, x: Tensor, state: State | None) -> State:
         name = type(self).__name__

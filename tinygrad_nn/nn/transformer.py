@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import functional as F
 from ..errors import ConfigError, DTypeError, ShapeError, message
@@ -21,7 +21,7 @@ from . import init
 from .container import ModuleList
 from .dropout import Dropout
 from .linear import Linear
-from .module import Module
+from .module import Module, drawn
 from .normalization import LayerNorm
 from .parameter import Parameter
 
@@ -58,6 +58,7 @@ class MultiheadAttention(Module):
     v_proj_weight: Parameter
     bias_k: Parameter | None
     bias_v: Parameter | None
+    _whole = True
 
     @flags
     def __init__(
@@ -94,15 +95,33 @@ class MultiheadAttention(Module):
             "v_proj_weight": None if same else (width, self.vdim),
         }
         for key, shape in shapes.items():
-            value = None if shape is None else init.xavier_uniform_(Parameter(zeros(shape, dtype=dtype)))
-            setattr(self, key, value)
+            setattr(self, key, None if shape is None else Parameter(zeros(shape, dtype=dtype)))
         self.in_proj_bias = Parameter(zeros(3 * width, dtype=dtype)) if bias else None
         for key in ("bias_k", "bias_v"):
-            value = init.xavier_normal_(Parameter(zeros(1, 1, width, dtype=dtype))) if add_bias_kv else None
-            setattr(self, key, value)
+            setattr(self, key, Parameter(zeros(1, 1, width, dtype=dtype)) if add_bias_kv else None)
+        self._draw()
         self.out_proj = Linear(width, width, bias=bias, dtype=dtype)
-        if self.out_proj.bias is not None:
-            init.zeros_(self.out_proj.bias)
+        self._clear()
+
+    def _draw(self) -> None:
+        for weight in (self.in_proj_weight, self.q_proj_weight, self.k_proj_weight, self.v_proj_weight):
+            if weight is not None:
+                init.xavier_uniform_(weight)
+        for bias in (self.bias_k, self.bias_v):
+            if bias is not None:
+                init.xavier_normal_(bias)
+
+    def _clear(self) -> None:
+        for bias in (self.in_proj_bias, self.out_proj.bias):
+            if bias is not None:
+                init.zeros_(bias)
+
+    @drawn
+    def reset_parameters(self) -> None:
+        """First values: matrices that project are xavier_uniform, biases of keys and values xavier_normal, others 0."""
+        self._draw()
+        self.out_proj.reset_parameters()
+        self._clear()
 
     def forward(
         self,
@@ -205,12 +224,12 @@ def _activation(owner: str, activation: Activation) -> Callable[[Tensor], Tensor
     return F.relu if choice(owner, "activation", activation, ("relu", "gelu")) == "relu" else F.gelu
 
 
-class TransformerEncoderLayer(Module):
-    """Attention of a sequence to itself, then two linear layers at each place; each with what it got added to it.
-
-    (S, N, E), or (N, S, E) with `batch_first`, or (S, E), the same shape. `norm_first` normalises in front of a part
-    and not behind it.
+class _Layer(Module):
+    """What the layers of encoders and decoders share: attentions, then two linear layers at each place. Each of these
+    parts has a norm and a dropout of its number.
     """
+
+    attentions: ClassVar[tuple[str, ...]]
 
     @flags
     def __init__(
@@ -228,15 +247,36 @@ class TransformerEncoderLayer(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
+        for name in self.attentions:
+            heads = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
+            setattr(self, name, heads)
         self.linear1 = Linear(d_model, dim_feedforward, bias=bias, dtype=dtype)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias=bias, dtype=dtype)
         self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.dropout1, self.dropout2 = Dropout(dropout), Dropout(dropout)
-        self.activation = _activation("TransformerEncoderLayer", activation)
+        numbers = range(1, len(self.attentions) + 2)
+        for k in numbers:
+            setattr(self, f"norm{k}", LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype))
+        for k in numbers:
+            setattr(self, f"dropout{k}", Dropout(dropout))
+        self.activation = _activation(type(self).__name__, activation)
+
+    def _attended(self, x: Tensor, mask: Tensor | None, padding: Tensor | None, is_causal: bool) -> Tensor:
+        out, _ = self.self_attn(x, x, x, padding, False, mask, is_causal=is_causal)
+        return self.dropout1(out)  # type: ignore[no-any-return]
+
+    def _fed(self, x: Tensor, dropout: Module) -> Tensor:
+        return dropout(self.linear2(self.dropout(self.activation(self.linear1(x)))))  # type: ignore[no-any-return]
+
+
+class TransformerEncoderLayer(_Layer):
+    """Attention of a sequence to itself, then two linear layers at each place; each with what it got added to it.
+
+    (S, N, E), or (N, S, E) with `batch_first`, or (S, E), the same shape. `norm_first` normalises in front of a part
+    and not behind it.
+    """
+
+    attentions = ("self_attn",)
 
     def forward(
         self,
@@ -250,48 +290,15 @@ class TransformerEncoderLayer(Module):
         masks = (src_mask, src_key_padding_mask, is_causal)
         if self.norm_first:
             x = x + self._attended(self.norm1(x), *masks)
-            return x + self._fed(self.norm2(x))
+            return x + self._fed(self.norm2(x), self.dropout2)
         x = self.norm1(x + self._attended(x, *masks))
-        return self.norm2(x + self._fed(x))  # type: ignore[no-any-return]
-
-    def _attended(self, x: Tensor, mask: Tensor | None, padding: Tensor | None, is_causal: bool) -> Tensor:
-        out, _ = self.self_attn(x, x, x, padding, False, mask, is_causal=is_causal)
-        return self.dropout1(out)  # type: ignore[no-any-return]
-
-    def _fed(self, x: Tensor) -> Tensor:
-        return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))  # type: ignore[no-any-return]
+        return self.norm2(x + self._fed(x, self.dropout2))  # type: ignore[no-any-return]
 
 
-class TransformerDecoderLayer(Module):
+class TransformerDecoderLayer(_Layer):
     """Attention of a sequence to itself and then to another one (`memory`), then two linear layers at each place."""
 
-    @flags
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = F.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: Device = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
-        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
-        self.linear1 = Linear(d_model, dim_feedforward, bias=bias, dtype=dtype)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias=bias, dtype=dtype)
-        self.norm_first = norm_first
-        for k in "123":
-            setattr(self, f"norm{k}", LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype))
-        for k in "123":
-            setattr(self, f"dropout{k}", Dropout(dropout))
-        self.activation = _activation("TransformerDecoderLayer", activation)
+    attentions = ("self_attn", "multihead_attn")
 
     def forward(
         self,
@@ -312,14 +319,10 @@ class TransformerDecoderLayer(Module):
         if self.norm_first:
             x = x + self._attended(self.norm1(x), *own)
             x = x + self._looked_up(self.norm2(x), memory, *other)
-            return x + self._fed(self.norm3(x))
+            return x + self._fed(self.norm3(x), self.dropout3)
         x = self.norm1(x + self._attended(x, *own))
         x = self.norm2(x + self._looked_up(x, memory, *other))
-        return self.norm3(x + self._fed(x))  # type: ignore[no-any-return]
-
-    def _attended(self, x: Tensor, mask: Tensor | None, padding: Tensor | None, is_causal: bool) -> Tensor:
-        out, _ = self.self_attn(x, x, x, padding, False, mask, is_causal=is_causal)
-        return self.dropout1(out)  # type: ignore[no-any-return]
+        return self.norm3(x + self._fed(x, self.dropout3))  # type: ignore[no-any-return]
 
     def _looked_up(
         self, x: Tensor, memory: Tensor, mask: Tensor | None, padding: Tensor | None, is_causal: bool
@@ -327,14 +330,32 @@ class TransformerDecoderLayer(Module):
         out, _ = self.multihead_attn(x, memory, memory, padding, False, mask, is_causal=is_causal)
         return self.dropout2(out)  # type: ignore[no-any-return]
 
-    def _fed(self, x: Tensor) -> Tensor:
-        return self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x)))))  # type: ignore[no-any-return]
+
+def _reset_copies(layers: ModuleList, norm: Module | None) -> None:
+    """Draw the first of some layers again, of which the others are copies, and what comes behind them."""
+    for k, layer in enumerate(layers):
+        if k == 0:
+            layer.reset_parameters()
+        else:
+            layer.load_state_dict(layers[0].state_dict())
+    if norm is not None:
+        norm.reset_parameters()
+
+
+@drawn
+def _draw_matrices(part: Module) -> None:
+    """The matrices of one module, by xavier_uniform."""
+    for parameter in part.parameters(recurse=False):
+        if parameter.ndim > 1:
+            init.xavier_uniform_(parameter)
 
 
 class TransformerEncoder(Module):
     """`num_layers` copies of an encoder layer one after another, and `norm` behind them. `enable_nested_tensor` and
     `mask_check` change nothing here: places that are padding are computed like all others.
     """
+
+    _whole = True
 
     @flags
     def __init__(
@@ -349,6 +370,10 @@ class TransformerEncoder(Module):
         self.num_layers = integer("TransformerEncoder", "num_layers", num_layers, least=0)
         self.layers = ModuleList([copy.deepcopy(encoder_layer) for _ in range(num_layers)])
         self.norm = norm
+
+    def reset_parameters(self) -> None:
+        """Layers are copies of one that is drawn again."""
+        _reset_copies(self.layers, self.norm)
 
     def forward(
         self,
@@ -367,11 +392,17 @@ class TransformerEncoder(Module):
 class TransformerDecoder(Module):
     """`num_layers` copies of a decoder layer one after another, and `norm` behind them."""
 
+    _whole = True
+
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
         super().__init__()
         self.num_layers = integer("TransformerDecoder", "num_layers", num_layers, least=0)
         self.layers = ModuleList([copy.deepcopy(decoder_layer) for _ in range(num_layers)])
         self.norm = norm
+
+    def reset_parameters(self) -> None:
+        """Layers are copies of one that is drawn again."""
+        _reset_copies(self.layers, self.norm)
 
     def forward(
         self,
@@ -409,6 +440,8 @@ class Transformer(Module):
     (3, 2, 8)
     """
 
+    _whole = True
+
     @flags
     def __init__(
         self,
@@ -439,10 +472,18 @@ class Transformer(Module):
             norm = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
             custom_decoder = TransformerDecoder(other, num_decoder_layers, norm)
         self.encoder, self.decoder = custom_encoder, custom_decoder
-        for parameter in self.parameters():
-            if parameter.ndim > 1:
-                init.xavier_uniform_(parameter)
+        self._draw()
         self.d_model, self.nhead, self.batch_first = d_model, nhead, batch_first
+
+    def _draw(self) -> None:
+        for part in self.modules():
+            _draw_matrices(part)
+
+    def reset_parameters(self) -> None:
+        """First values: matrices are xavier_uniform, the others those of their layers."""
+        self.encoder.reset_parameters()
+        self.decoder.reset_parameters()
+        self._draw()
 
     def forward(
         self,

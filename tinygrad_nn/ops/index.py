@@ -409,6 +409,19 @@ def _before(x: Expr, y: Expr, tie: Expr, axis: int, descending: bool) -> Expr:
     return ordered | (equal & tie)
 
 
+def _key(x: Expr, axis: int, descending: bool) -> Expr | None:
+    """An integer in the place of a number: the bits of a float rise with it, and fall where it is negative."""
+    if x.dtype == INT64:
+        return None
+    if x.dtype.kind != "f":
+        return ~x.to(INT64) if descending else x.to(INT64)
+    bits = x.eq(0).where(0, x).bits()
+    most = np.iinfo(bits.dtype).max
+    rising = bits ^ ((bits >> (8 * x.dtype.itemsize - 1)) & most)
+    key = x.eq(x).where(rising, most - 1).to(INT64)
+    return ~key if descending else key
+
+
 ARGSORT = Op(
     "argsort",
     "index",
@@ -416,7 +429,7 @@ ARGSORT = Op(
     dtype=_argsort_dtype,
     numpy=_argsort,
     vjp=(None,),
-    emit=CountingSort(_before),
+    emit=CountingSort(_before, _key),
     domain=tuple(
         Case((Arg(shape=(2, 5), apart=True),), {"axis": axis, "descending": down})
         for axis, down in ((0, False), (1, True))

@@ -222,7 +222,7 @@ def parts(flat: Any, *shapes: Shape) -> list[Any]:
 
 def _flat(batch: Shape, arrays: Any) -> Any:
     """The inverse of `parts`, of arrays."""
-    return np.concatenate([np.reshape(x, (*batch, -1) if x.size else (*batch, 0)) for x in arrays], -1)
+    return np.concatenate([np.reshape(x, (*batch, math.prod(x.shape[len(batch) :]))) for x in arrays], -1)
 
 
 def _size(shapes: tuple[Shape, ...]) -> int:
@@ -273,13 +273,16 @@ def _eigh(x: Any, lower: bool) -> Any:
 
 
 def _eigh_vjp(g: Any, out: Any, x: Any, lower: bool) -> Any:
-    """Vectors of equal eigenvalues have no derivative; where none is asked for, it is 0."""
+    """Symmetric, though one triangle is read. Vectors of equal eigenvalues have no derivative; where none is asked for,
+    it is 0.
+    """
     n = x.shape[-1]
     (gw, gv), (w, v) = parts(g, (n,), (n, n)), parts(out, (n,), (n, n))
     inner = transposed(v) @ gv
     apart = w.unsqueeze(-2) - w.unsqueeze(-1)
     inner = (inner / apart.masked_fill((inner.eq(0) & apart.eq(0)) | unit(x), 1)).masked_fill(unit(x), 0)
-    return v @ (inner + gw.unsqueeze(-1) * unit(x).to(x.dtype)) @ transposed(v)
+    inner = (inner + transposed(inner)) * 0.5 + gw.unsqueeze(-1) * unit(x).to(x.dtype)
+    return v @ inner @ transposed(v)
 
 
 def unit(x: Any) -> Any:

@@ -124,9 +124,14 @@ class Concatenation:
 
 @dataclass(frozen=True, slots=True)
 class CountingSort:
-    """How an op orders a line: `before(x, y, tie, **attrs)`, `tie` being whether x stands before y in the operand."""
+    """How an op orders a line: `before(x, y, tie, **attrs)`, `tie` being whether x stands before y in the operand.
+
+    `key(x, **attrs)` is an int64 above the smallest one that rises in that order, and is equal where only `tie` counts;
+    None of a dtype that has no such.
+    """
 
     before: Callable[..., Expr]
+    key: Callable[..., Expr | None]
 
 
 @dataclass(frozen=True, slots=True)

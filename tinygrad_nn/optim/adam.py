@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 from ..support.settings import flags
 from ..tensor import Tensor
-from .optimizer import Optimizer, ParamGroup, State, counter, decayed, without_effect, zeros_like
-
-Params = Iterable[Tensor] | Iterable[dict[str, Any]]
+from .optimizer import Optimizer, ParamGroup, Params, State, counter, decayed, without_effect, zeros_like
 
 
 def _moments(g: Tensor, state: State, group: ParamGroup) -> tuple[Tensor, Tensor]:
@@ -17,6 +12,13 @@ def _moments(g: Tensor, state: State, group: ParamGroup) -> tuple[Tensor, Tensor
     beta1, beta2 = group["betas"]
     m, v = state["exp_avg"], state["exp_avg_sq"]
     return m + (g - m) * (1 - beta1), v * beta2 + (g * g) * (1 - beta2)
+
+
+def _decayed(p: Tensor, g: Tensor, lr: Tensor, group: ParamGroup) -> tuple[Tensor, Tensor]:
+    """The parameter and the gradient, with the weight decay in one of them: past the moments, or through them."""
+    if group["decoupled_weight_decay"]:
+        return p * (1 - lr * group["weight_decay"]), g
+    return p, decayed(p, g, group)
 
 
 def _moment_state(p: Tensor) -> State:
@@ -78,10 +80,7 @@ class Adam(Optimizer):
         """One step."""
         beta1, beta2 = group["betas"]
         lr, step = group.live("lr"), state["step"] + 1
-        if group["decoupled_weight_decay"]:
-            p = p * (1 - lr * group["weight_decay"])
-        else:
-            g = decayed(p, g, group)
+        p, g = _decayed(p, g, lr, group)
         m, v = _moments(g, state, group)
         changed = {"step": step, "exp_avg": m, "exp_avg_sq": v}
         if group["amsgrad"]:
@@ -193,10 +192,7 @@ class NAdam(Optimizer):
         """One step."""
         beta1, beta2 = group["betas"]
         lr, step = group.live("lr"), state["step"] + 1
-        if group["decoupled_weight_decay"]:
-            p = p * (1 - lr * group["weight_decay"])
-        else:
-            g = decayed(p, g, group)
+        p, g = _decayed(p, g, lr, group)
         mu = beta1 * (1 - 0.5 * 0.96 ** (step * group["momentum_decay"]))
         mu_next = beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * group["momentum_decay"]))
         product = state["mu_product"] * mu
@@ -246,10 +242,7 @@ class RAdam(Optimizer):
         """One step: plain momentum until the variance of the rate is tractable (rho > 5)."""
         beta1, beta2 = group["betas"]
         lr, step = group.live("lr"), state["step"] + 1
-        if group["decoupled_weight_decay"]:
-            p = p * (1 - lr * group["weight_decay"])
-        else:
-            g = decayed(p, g, group)
+        p, g = _decayed(p, g, lr, group)
         m, v = _moments(g, state, group)
         correction = 1 - beta2**step
         limit = 2 / (1 - beta2) - 1

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 from ..support.settings import flags
 from ..tensor import Tensor
-from .optimizer import Optimizer, ParamGroup, State, counter, decayed, without_effect, zeros_like
-
-Params = Iterable[Tensor] | Iterable[dict[str, Any]]
+from .optimizer import Optimizer, ParamGroup, Params, State, counter, decayed, without_effect, zeros_like
 
 
 class RMSprop(Optimizer):

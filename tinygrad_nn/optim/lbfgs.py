@@ -7,7 +7,7 @@ step itself looks at numbers, so it cannot be compiled.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +18,7 @@ from ..support.settings import choice, integer, mapping, number, shown
 from ..tensor import Tensor, enable_grad, no_grad
 from ..tensor.arrays import array_of
 from ..tensor.core import constant, forbid_tracing
-from .optimizer import Optimizer
+from .optimizer import Optimizer, Params
 
 ENOUGH: Final = 1e-4  # of the decrease that the slope promises (Wolfe's first condition)
 FLATTER: Final = 0.9  # the slope has to become (the second)
@@ -69,7 +69,7 @@ class LBFGS(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        params: Params,
         lr: float = 1,
         max_iter: int = 20,
         max_eval: int | None = None,

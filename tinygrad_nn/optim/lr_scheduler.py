@@ -498,7 +498,7 @@ class OneCycleLR(LRScheduler):
 
     def _phase(self, t: int) -> tuple[int, float]:
         """The phase of step t, and how far it has come."""
-        if t >= self.total_steps:
+        if t > self.total_steps:  # the call after the last batch goes on past the end, as in PyTorch
             raise ConfigError(message("OneCycleLR", f"step {t + 1}", f"at most total_steps = {self.total_steps} steps"))
         turn = next((k for k, (end, _, _) in enumerate(self.phases) if t <= end), len(self.phases) - 1)
         start, end = self.phases[turn - 1][0] if turn else 0.0, self.phases[turn][0]

@@ -24,6 +24,7 @@ from ..tensor.core import constant, forbid_tracing, mode
 from ..tensor.structure import Handle, Watched, WatchedList, begun, equate, note, replaced, same_object
 from ..tensor.untaped import Untaped
 
+Params = Iterable[Tensor] | Iterable[dict[str, Any]]
 State = dict[str, Tensor]
 Hook = Callable[..., Any]
 Hooks = dict[int, Hook]
@@ -87,6 +88,9 @@ class ParamGroup(MutableMapping[str, Any]):
     def __delitem__(self, key: str) -> None:
         del self._values[key]
         replaced()
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -371,7 +375,7 @@ class Optimizer:
 
     def __init__(
         self,
-        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        params: Params,
         defaults: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> None:
@@ -388,13 +392,13 @@ class Optimizer:
         listed = _listed(type(self).__name__, lambda: f"a {type(params).__name__}", params)
         if not listed:
             raise ConfigError(message(type(self).__name__, "no parameters", hint="pass model.parameters()"))
-        groups = listed if isinstance(listed[0], dict) else [{"params": listed}]
+        groups = listed if isinstance(listed[0], Mapping) else [{"params": listed}]
         for group in groups:
             self.add_param_group(group)
 
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:
         """Add parameters, or pairs of a name and a parameter, with hyperparameters of their own. A tensor met before
-        (tied weights) is taken once per group.
+        (tied weights) is taken once per group. A group of another optimizer is shared with it.
         """
         name, group = type(self).__name__, param_group
         if not isinstance(group, Mapping) or "params" not in group:
@@ -425,7 +429,10 @@ class Optimizer:
         self.check(values)
         if names:
             values["param_names"] = names
-        self.param_groups.append(ParamGroup(values))
+        if isinstance(group, ParamGroup):
+            for key, value in values.items():
+                group.setdefault(key, value)
+        self.param_groups.append(group if isinstance(group, ParamGroup) else ParamGroup(values))
         replaced()
 
     def check(self, values: Mapping[str, Any]) -> None:

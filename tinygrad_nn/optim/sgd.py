@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigError, message
 from ..support.settings import flags
 from ..tensor import Tensor
-from .optimizer import Optimizer, ParamGroup, State, counter, decayed, without_effect, zeros_like
+from .optimizer import Optimizer, ParamGroup, Params, State, counter, decayed, without_effect, zeros_like
 
 
 class SGD(Optimizer):
@@ -29,7 +29,7 @@ class SGD(Optimizer):
     @flags
     def __init__(
         self,
-        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        params: Params,
         lr: float = 1e-3,
         momentum: float = 0.0,
         dampening: float = 0.0,

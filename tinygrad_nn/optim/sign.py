@@ -5,7 +5,7 @@ ASGD, which averages where it has been.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -13,9 +13,7 @@ import numpy as np
 from ..errors import ConfigError, message
 from ..support.settings import choice, flags, integer
 from ..tensor import Tensor
-from .optimizer import Optimizer, ParamGroup, State, counter, decayed, without_effect, zeros_like
-
-Params = Iterable[Tensor] | Iterable[dict[str, Any]]
+from .optimizer import Optimizer, ParamGroup, Params, State, counter, decayed, without_effect, zeros_like
 
 
 class ASGD(Optimizer):

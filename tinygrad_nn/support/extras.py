@@ -19,6 +19,7 @@ EXTRAS: Final = MappingProxyType(
         "ui": ("tqdm", "matplotlib"),
         "draw": ("pygraphviz",),
         "blas": ("scipy",),
+        "sklearn": ("sklearn",),
         "test": ("pytest", "hypothesis"),
     }
 )

@@ -60,7 +60,7 @@ def beside(function: Callable[..., R], *args: Any, watching: Callable[[], Any] =
             running = thread.is_alive()
             watching()
     except BaseException:
-        _leave_without_cleaning()
+        leave_without_cleaning()
         raise
     if errors:
         raise errors[0]
@@ -68,7 +68,7 @@ def beside(function: Callable[..., R], *args: Any, watching: Callable[[], Any] =
 
 
 @cache
-def _leave_without_cleaning() -> None:
+def leave_without_cleaning() -> None:
     """Let the program end, when it does, before the destructors of C++, which crash where LLVM still runs."""
     library: Any = ctypes.CDLL(None) if hasattr(signal, "pthread_kill") else None
     if hasattr(library, "on_exit"):  # which hands on the exit code

@@ -1,4 +1,5 @@
-"""The checks of settings: what layers, losses, optimizers, schedules and callbacks refuse when they are made.
+"""The checks of settings: what layers, losses, optimizers, schedules and callbacks refuse when they are made, and
+functions by the annotations of their parameters (`typed`); the other names of parameters (`Names`); the device.
 
 A setting that cannot work is an error where it is given, by the name the user called, and not at the first step that
 stumbles over it. Each check returns the value, so that it can stand in an assignment.
@@ -307,8 +308,11 @@ def _checked(function: Callable[P, R], checks: Mapping[str, Kind], error: type[T
     code = function.__code__
     names = code.co_varnames[: code.co_argcount]
     unchecked = next((k for k, name in enumerate(names) if name in checks), len(names))  # so many come before
-    owner = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+    constructs = function.__name__ == "__init__"  # which may be inherited: an error names the class that is made
     known = Names(function)
+
+    def owner(args: tuple[Any, ...]) -> str:
+        return type(args[0]).__name__ if constructs else function.__name__
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -319,15 +323,20 @@ def _checked(function: Callable[P, R], checks: Mapping[str, Kind], error: type[T
         for name, value in zip(names, args):  # noqa: B905
             check = checks.get(name)
             if check is not None and value.__class__ not in check.classes:
-                check.check(owner, name, value, error)
+                check.check(owner(args), name, value, error)
         for name, value in kwargs.items():
             check = checks.get(name)
             if check is not None and value.__class__ not in check.classes:
-                check.check(owner, name, value, error)
+                check.check(owner(args), name, value, error)
         return function(*args, **kwargs)
 
+    return framed(call, function)
+
+
+def framed(call: Callable[P, R], function: Callable[P, R]) -> Callable[P, R]:
+    """A wrapper whose frame has the name of the function in tracebacks and reports."""
     named: Any = call
-    named.__code__ = named.__code__.replace(co_name=function.__name__)  # what tracebacks and reports call the frame
+    named.__code__ = named.__code__.replace(co_name=function.__name__)
     return call
 
 

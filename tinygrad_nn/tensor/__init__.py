@@ -20,7 +20,8 @@ from .tensor import set_grad_enabled as set_grad_enabled
 _METHODS: Final = {  # by file of `composed/`: methods, which are functions of the top level too
     "drawing": "bernoulli multinomial",
     "factoring": """
-        cholesky cholesky_inverse cholesky_solve det inverse logdet matrix_exp matrix_power pinverse slogdet
+        cholesky cholesky_inverse cholesky_solve det inverse logdet matrix_exp matrix_power nuclear_norm pinverse
+        slogdet
     """,
     "gamma": "digamma lgamma mvlgamma",
     "ordering": """

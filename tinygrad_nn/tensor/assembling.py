@@ -15,7 +15,7 @@ from ..support.memory import check_shape_fits
 from ..support.settings import Device, typed
 from .core import broadcast_shape, check_dtype, constant
 from .creation import as_tensor
-from .joining import cat, meshgrid, stack, tensors_of
+from .joining import cat, meshgrid, stack, tensors_of, vstack
 from .shape import as_shape, whole
 from .tensor import Tensor
 
@@ -59,9 +59,7 @@ def dstack(tensors: Sequence[Any]) -> Tensor:
     return cat(list(atleast_3d(*tensors_of("dstack", tensors), as_tensor(0.0))[:-1]), 2)
 
 
-def row_stack(tensors: Sequence[Any]) -> Tensor:
-    """Below one another: `vstack` by its older name."""
-    return cat([x.reshape(1, -1) if x.ndim < 2 else x for x in tensors_of("row_stack", tensors)], 0)
+row_stack = vstack  # by its older name
 
 
 def block_diag(*tensors: Any) -> Tensor:

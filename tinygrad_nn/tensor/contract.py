@@ -12,7 +12,7 @@ from ..ops.contract import MATMUL
 from ..ops.movement import RESHAPE
 from ..support.settings import shown, typed
 from .arrays import beside
-from .core import Core, broadcast_shape, constant
+from .core import Core, broadcast_shape, constant, is_plainly
 from .index import Indexed
 from .operators import Operand
 from .shape import normal_axis, several, whole
@@ -199,5 +199,5 @@ def blended(name: str, own: T, product: T, beta: float, alpha: float) -> T:
     if broadcast_shape(name, own.shape, product.shape) != product.shape:
         got = f"shape {own.shape} beside a product of shape {product.shape}"
         raise ShapeError(message(name, got, "what broadcasts to the product"))
-    scaled = product if alpha == 1 else product * alpha
-    return scaled if beta == 0 else (own if beta == 1 else own * beta) + scaled
+    scaled = product if is_plainly(alpha, 1) else product * alpha
+    return scaled if is_plainly(beta, 0) else (own if is_plainly(beta, 1) else own * beta) + scaled

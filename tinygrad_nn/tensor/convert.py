@@ -1,4 +1,4 @@
-"""Conversion of dtypes."""
+"""Conversion of dtypes; and of devices, of which there is one."""
 
 from __future__ import annotations
 

@@ -201,6 +201,11 @@ def number_dtype(value: Number) -> DType:
     return BOOL if isinstance(value, bool) else INT64 if isinstance(value, int) else mode.dtype
 
 
+def is_plainly(value: Any, number: int) -> bool:
+    """Whether it is this number: a tensor in its place, as a rate in a compiled step, has a value that may change."""
+    return isinstance(value, (int, float)) and value == number
+
+
 class Core:
     """A handle on a node: what everything else in `tensor` is written in terms of."""
 

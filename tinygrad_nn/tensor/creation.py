@@ -105,23 +105,29 @@ def eye(n: int, m: int | None = None, dtype: Any = None, device: Device = None, 
 
 @typed
 def arange(
-    start: float,
-    end: float | None = None,
-    step: float = 1,
+    start: float | bool | None = None,
+    end: float | bool | None = None,
+    step: float | bool = 1,
     dtype: Any = None,
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """start, start + step, ... below end; int64 where all are integers."""
-    first, last = (0, start) if end is None else (start, end)
-    first, last, step = (_bound("arange", v) for v in (first, last, step))
-    if step == 0:
-        raise ShapeError(message("arange", "step 0", "a step that is not 0"))
+    """start, start + step, ... below end; int64 where all are integers. Those of an integer dtype go from the whole
+    part of start by that of step.
+    """
+    first, last = (0, start) if end is None else (0 if start is None else start, end)
+    first, last, step = (_bound("arange", v + 0 if isinstance(v, bool) else v) for v in (first, last, step))
     kind = INT64 if all(isinstance(v, (int, np.integer)) for v in (first, last, step)) else mode.dtype
     wanted = check_dtype("arange", kind if dtype is None else dtype)
-    check_shape_fits("arange", (max(0, math.ceil((last - first) / step)),), 8)
-    numbers = np.arange(first, last, step).astype(wanted)
-    return _finish(numbers, requires_grad)
+    if wanted == INT64:  # and of int32 as many as there were floats
+        first, last, step = int(first), int(last), int(step)
+    if step == 0:
+        raise ShapeError(message("arange", "step 0", "a step that is not 0"))
+    count = max(0, math.ceil((last - first) / step))
+    check_shape_fits("arange", (count,), 8)
+    if wanted.kind == "i" and not isinstance(first + step, int):
+        return _finish((int(first) + int(step) * np.arange(count)).astype(wanted), requires_grad)
+    return _finish(np.arange(first, last, step).astype(wanted), requires_grad)
 
 
 def _bound(name: str, value: Any) -> Any:
@@ -197,7 +203,7 @@ def ones_like(input: Tensor, dtype: Any = None, device: Device = None, requires_
 
 @takes_operands
 def full_like(
-    input: Tensor, fill_value: float, dtype: Any = None, device: Device = None, requires_grad: bool = False
+    input: Tensor, fill_value: float | bool, dtype: Any = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
     """One value in another tensor's shape and dtype."""
     return full(input.shape, fill_value, dtype=input.dtype if dtype is None else dtype, requires_grad=requires_grad)

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, ParamSpec, TypeVar
 import numpy as np
 
 from ..errors import DTypeError, GraphError, message
-from ..support.settings import Names, kinds, shown
+from ..support.settings import Names, framed, kinds, shown
 from .arrays import array_of, beside
 from .core import Core, constant, mode
 from .tensor import Tensor
@@ -85,9 +85,7 @@ def takes_data(function: Callable[P, R], rule: Rule = "layer") -> Callable[P, R]
         listed = [made.get(key, value) for key, value in zip(names, args, strict=False)]
         return function(*listed, *args[len(names) :], **{key: made.get(key, value) for key, value in kwargs.items()})  # type: ignore[arg-type]
 
-    named: Any = call
-    named.__code__ = named.__code__.replace(co_name=function.__name__)  # what tracebacks and reports call the frame
-    return call
+    return framed(call, function)
 
 
 def named(function: Callable[P, R]) -> Callable[P, R]:
@@ -103,9 +101,7 @@ def named(function: Callable[P, R]) -> Callable[P, R]:
                 return _written(function.__name__, out, function(*args, **kwargs))  # type: ignore[no-any-return]
         return function(*args, **kwargs)
 
-    wrapper: Any = call
-    wrapper.__code__ = wrapper.__code__.replace(co_name=function.__name__)
-    return call
+    return framed(call, function)
 
 
 def _written(name: str, out: Any, result: Any) -> Any:

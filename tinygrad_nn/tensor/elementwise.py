@@ -18,7 +18,7 @@ from ..ops import transcendental as t
 from ..ops.movement import RESHAPE
 from ..ops.rules import BOOL, INT64
 from ..support.settings import shown, typed
-from .core import Core, Number, scalar
+from .core import Core, Number, is_plainly, scalar
 from .logic import Logical
 from .operators import Operand as Operand
 
@@ -31,13 +31,21 @@ class Elementwise(Logical):
     def _unary(self, op: Op) -> Self:
         return self.apply(op) if self.node.dtype.kind == "f" else self.as_float().apply(op)
 
+    def _flat_in(self, *operands: Self) -> Self:
+        """A result with slope 0 in operands on which it depends in steps."""
+        result = self
+        for operand in operands:
+            if operand.requires_grad:
+                result = operand.where(operand.handle(scalar(False, BOOL)), result)
+        return result
+
     # ---- arithmetic -----------------------------------------------------------------------------------------------
 
     def _times(self, name: str, other: Operand, alpha: Number) -> Operand:
         """alpha * other; a bool as alpha is for bools alone."""
         if isinstance(alpha, bool) and self.node.dtype.kind != "b":
             raise DTypeError(message(name, f"alpha {alpha} for dtype {self.node.dtype.name}", "a number"))
-        return other if alpha == 1 else self._operand(other, name) * alpha
+        return other if is_plainly(alpha, 1) else self._operand(other, name) * alpha
 
     @typed
     def add(self, other: Operand, *, alpha: Number | bool = 1) -> Self:
@@ -74,11 +82,7 @@ class Elementwise(Logical):
         x, y = self._promoted(other, "div")
         if x.node.dtype.kind != "f":
             return (x - x.fmod(y)) // y
-        quotient = (x.detach() / y.detach()).trunc()  # a step: its slope is 0, also where that of x / y is infinite
-        for operand in (x, y):
-            if operand.requires_grad:
-                quotient = operand.where(quotient.handle(scalar(False, BOOL)), quotient)
-        return quotient
+        return (x.detach() / y.detach()).trunc()._flat_in(x, y)  # also where the slope of x / y is infinite
 
     true_divide = div
 
@@ -138,18 +142,21 @@ class Elementwise(Logical):
         if isinstance(weight, (int, float)):
             return x + step * weight if weight < 0.5 else y - step * (1 - weight)
         w = x._operand(weight, "lerp")
-        return (x + step * w).where(w < 0.5, y - step * (1 - w))
+        near = x.handle(w.node) < 0.5  # a hyperparameter would be asked for its value, and that be frozen
+        return (x + step * w).where(near, y - step * (1 - w))
 
     @typed
     def addcmul(self, tensor1: Core, tensor2: Operand, *, value: Number = 1) -> Self:
         """x + value * tensor1 * tensor2."""
-        scaled = self._operand(tensor1, "addcmul") if value == 1 else self._operand(tensor1, "addcmul") * value
+        factor = self._operand(tensor1, "addcmul")
+        scaled = factor if is_plainly(value, 1) else factor * value
         return self + self._answer("addcmul", tensor2, scaled.__mul__(tensor2))
 
     @typed
     def addcdiv(self, tensor1: Core, tensor2: Operand, *, value: Number = 1) -> Self:
         """x + value * tensor1 / tensor2; integers are divided as floats."""
-        scaled = self._operand(tensor1, "addcdiv") if value == 1 else self._operand(tensor1, "addcdiv") * value
+        above = self._operand(tensor1, "addcdiv")
+        scaled = above if is_plainly(value, 1) else above * value
         return self + self._answer("addcdiv", tensor2, scaled.__truediv__(tensor2))
 
     # ---- exponentials and logarithms ------------------------------------------------------------------------------

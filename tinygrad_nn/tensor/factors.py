@@ -13,7 +13,7 @@ from ..graph.graph import Op
 from ..ops import linalg
 from .context import user_line
 from .contract import T, check_floats
-from .core import Core, broadcast_shape, constant
+from .core import Core, broadcast_shape
 
 
 def matrices(name: str, x: T, *, square: bool = True) -> T:
@@ -93,7 +93,8 @@ def determinant(name: str, x: T) -> T:
 def log_determinant(name: str, x: T) -> tuple[T, T]:
     """Sign and logarithm of the absolute value of the determinant: 0 and -inf of a singular matrix."""
     x = matrices(name, x)
-    return computed(name, linalg.DET_SIGN, x), computed(name, linalg.LOGABSDET, x)
+    size = computed(name, linalg.LOGABSDET, x)
+    return size._level(computed(name, linalg.DET_SIGN, x)), size
 
 
 def power(name: str, x: T, n: int) -> T:
@@ -109,7 +110,7 @@ def power(name: str, x: T, n: int) -> T:
         n //= 2
         square = square @ square if n else square
     if result is None:
-        return identity(x).expand_to(x.shape).clone()
+        return x._level(identity(x).expand_to(x.shape).clone())
     return result.clone() if result is x else result
 
 
@@ -143,8 +144,3 @@ def pseudoinverse(name: str, x: T, rtol: float | None, atol: float = 0.0, hermit
 def exponential(name: str, x: T) -> T:
     """The exponential of square matrices."""
     return computed(name, linalg.MATRIX_EXP, matrices(name, x))
-
-
-def numbers(like: T, array: Any) -> T:
-    """An array as a tensor."""
-    return like.handle(constant(array))  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, TypeVar, overload
 
 import numpy as np
 
-from ..errors import ConfigError, DTypeError, IndexOutOfRange, ShapeError, TinygradError, message
+from ..errors import ConfigError, DTypeError, IndexOutOfRange, NotIterable, ShapeError, TinygradError, message
 from ..graph.graph import Shape
 from ..ops.index import GATHER, INDEX_ADD, PLACE, SCATTER, SCATTER_ADD, TAKE, TAKEN
 from ..ops.lookup import Called, out_of_range
@@ -21,10 +21,10 @@ from ..ops.movement import RESHAPE
 from ..support.settings import shown, typed
 from .arrays import array_of
 from .context import uncounted
-from .core import Core, Number, broadcast_shape, constant, mode, writing
+from .core import Core, Number, broadcast_shape, constant, is_plainly, mode, writing
 from .inplace import InPlace
 from .operators import Operand
-from .positions import block_of, is_traced, lines_of, mask_in, masked_write, places_of, written_out
+from .positions import block_of, for_every_axis, is_traced, lines_of, mask_in, masked_write, places_of, written_out
 from .shape import normal_axis
 
 Index = Core | int | np.ndarray[Any, Any] | Sequence[Any]
@@ -130,7 +130,7 @@ class Indexed(InPlace):
         """A copy with alpha times the slices of `source` added at the slices that `index` names."""
         axis = normal_axis("index_add", dim, self.ndim)
         values = self._operand(source, "index_add")
-        values = (values if alpha == 1 else values * alpha).cast(self.dtype)._as_line()
+        values = (values if is_plainly(alpha, 1) else values * alpha).cast(self.dtype)._as_line()
         at, whole = self._positions("index_add", index)._as_line(), self._as_line()
         expected = (*whole.shape[:axis], *at.shape, *whole.shape[axis + 1 :])
         if values.shape != expected:
@@ -141,7 +141,7 @@ class Indexed(InPlace):
 
     def masked_select(self, mask: Index) -> Self:
         """The elements where a mask holds, along one axis; the two broadcast. Reads the mask's values."""
-        condition = self._mask("masked_select", mask)
+        condition = self._condition("masked_select", mask)
         shape = broadcast_shape("masked_select", self.shape, condition.shape)
         return self.expand_to(shape)[condition.expand_to(shape)]
 
@@ -284,7 +284,7 @@ class Indexed(InPlace):
 
     def __iter__(self) -> Iterator[Self]:
         if not self.shape:
-            raise ShapeError(message("iter", "a 0-d tensor", "at least one axis"))
+            raise NotIterable(message("iter", "a 0-d tensor", "at least one axis"))
         return iter(self.unbind(0))
 
     def __contains__(self, value: Any) -> bool:
@@ -323,12 +323,7 @@ def _expanded(key: Any, shape: Shape) -> list[Any] | None:
                 return None
     if any(isinstance(part, (bool, np.bool_)) or not isinstance(part, _PLAIN) for part in parts):
         return None
-    used = sum(1 for part in parts if part is not None and part is not Ellipsis)
-    if used > len(shape) or sum(part is Ellipsis for part in parts) > 1:
-        raise IndexOutOfRange(message("getitem", f"{used} indices for shape {shape}", f"at most {len(shape)}"))
-    rest = [slice(None)] * (len(shape) - used)
-    at = next((k for k, part in enumerate(parts) if part is Ellipsis), None)
-    return [*parts, *rest] if at is None else [*parts[:at], *rest, *parts[at + 1 :]]
+    return for_every_axis("getitem", parts, shape)
 
 
 def _check_bounds(parts: Sequence[Any], shape: Shape, called: Called) -> None:

@@ -111,7 +111,7 @@ class InPlace(Reduced):
         values = self._operand(source, "copy_").cast(self.node.dtype).expand_to(self.node.shape)
         if is_literal(values.node):  # which stands for a number in the code, and this tensor may change
             values = self.handle(constant(values.node.value))
-        return self._write("copy_", values)
+        return self._write("copy_", self._level(values) if mode.grad else values)
 
     def fill_(self, value: Operand) -> Self:
         """One value, converted to this dtype, everywhere."""

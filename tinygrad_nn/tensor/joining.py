@@ -1,9 +1,10 @@
-"""Functions of several tensors that no single one owns: cat, stack, meshgrid, einsum."""
+"""Functions of several tensors that no single one owns: cat, stack and their like, meshgrid, einsum."""
 
 from __future__ import annotations
 
 import string
 from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -193,16 +194,9 @@ def _pair(x: Tensor, xs: str, y: Tensor, ys: str, needed: set[str]) -> tuple[Ten
 
     def matrix(t: Tensor, own: str, first: list[str], second: list[str]) -> Tensor:
         order = tuple(own.index(c) for c in (*batch, *first, *second))
-        shape = (*(sizes[c] for c in batch), _product(sizes, first), _product(sizes, second))
+        shape = (*(sizes[c] for c in batch), prod(sizes[c] for c in first), prod(sizes[c] for c in second))
         return t.permute(order).reshape(shape)
 
     product = matrix(x, xs, rows, summed)._product("einsum", matrix(y, ys, summed, columns))
     letters = [*batch, *rows, *columns]
     return product.reshape(tuple(sizes[c] for c in letters)), "".join(letters)
-
-
-def _product(sizes: dict[str, int], letters: list[str]) -> int:
-    result = 1
-    for letter in letters:
-        result *= sizes[letter]
-    return result

@@ -246,7 +246,7 @@ class Operators(Converted):
 
     # ---- choice ---------------------------------------------------------------------------------------------------
 
-    def _mask(self, name: str, mask: Any) -> Self:
+    def _condition(self, name: str, mask: Any) -> Self:
         """A bool tensor, or DTypeError: np.where would take any dtype."""
         condition = mask if isinstance(mask, Core) else self._operand(mask, name)
         if condition.node.dtype.kind != "b":
@@ -259,12 +259,12 @@ class Operators(Converted):
         The gradient of the element not taken is 0, and NaN or infinity there does no harm.
         """
         left, right = self._promoted(other, "where")
-        return self._mask("where", condition).apply(e.WHERE, left, right)
+        return self._condition("where", condition).apply(e.WHERE, left, right)
 
     def masked_fill(self, mask: Core | np.ndarray[Any, Any], value: Operand) -> Self:
         """A copy with `value` where `mask` (bool) holds; the dtype stays."""
         fill = self._operand(value, "masked_fill").cast(self.node.dtype)
-        return self._mask("masked_fill", mask).apply(e.WHERE, fill, self)
+        return self._condition("masked_fill", mask).apply(e.WHERE, fill, self)
 
 
 # x ** 2 and its like as plain arithmetic: cheaper than pow, and with the gradient 0 ** 1 that pow would compute.

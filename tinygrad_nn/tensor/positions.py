@@ -1,4 +1,4 @@
-"""`x[key]` where the key has positions or masks that are not known yet: inside of a function that is traced.
+"""Keys of `x[key]` written out, and those with positions or masks that are not known yet: in a traced function.
 
 Positions that stand side by side are one lookup of whole slices; `x[arange(n), y]` picks one element of each line; for
 all others NumPy says, of positions, which element stands where, and what the traced indices add to that is arithmetic.
@@ -129,9 +129,14 @@ def written_out(called: Called, key: Any, shape: Shape) -> list[Any]:
             parts += array.nonzero() if array.dtype == bool else [array.astype(np.int64)]
         else:
             parts.append(part)
-    used = sum(part is not None and part is not Ellipsis for part in parts)
+    return for_every_axis(called.name, parts, shape)
+
+
+def for_every_axis(name: str, parts: list[Any], shape: Shape) -> list[Any]:
+    """The parts of a key with slices for the axes that it does not name: where an Ellipsis stands, or at the end."""
+    used = sum(1 for part in parts if part is not None and part is not Ellipsis)
     if used > len(shape) or sum(part is Ellipsis for part in parts) > 1:
-        raise IndexOutOfRange(message(called.name, f"{used} indices for shape {shape}", f"at most {len(shape)}"))
+        raise IndexOutOfRange(message(name, f"{used} indices for shape {shape}", f"at most {len(shape)}"))
     at = next((k for k, part in enumerate(parts) if part is Ellipsis), len(parts))
     return [*parts[:at], *[ALL] * (len(shape) - used), *parts[at + 1 :]]
 

@@ -19,9 +19,9 @@ from ..ops.composite import LOG_SOFTMAX, SOFTMAX
 from ..ops.control import CUMPROD, CUMSUM
 from ..ops.index import ARGSORT, GATHER
 from ..ops.reduce import ARGMAX, ARGMIN, MAX, MIN, PROD, SUM
-from ..ops.rules import INT64
+from ..ops.rules import BOOL, INT64
 from ..support.settings import shown, typed
-from .core import Core, check_dtype
+from .core import Core, check_dtype, scalar
 from .operators import Operand
 from .shape import Ints, Shaped, normal_axes, normal_axis, whole
 
@@ -174,6 +174,10 @@ class Reduced(Shaped):
         """Square root of `var`, with gradient 0 where that is 0."""
         return self.var(dim, unbiased, keepdim, correction=correction)._off_zero(lambda v: v.sqrt())
 
+    def _level(self, result: Self) -> Self:
+        """A result of this shape that depends on this tensor in steps: with the gradient 0, where there is one."""
+        return self.where(self.handle(scalar(False, BOOL)), result) if self.requires_grad else result
+
     @typed
     def norm(
         self, p: float | str | None = "fro", dim: Ints | None = None, keepdim: bool = False, dtype: Any = None
@@ -187,14 +191,16 @@ class Reduced(Shaped):
         x = self._floating("norm", dtype)
         if p is None or p == "fro":
             p = 2.0
+        if p == "nuc":
+            return x.nuclear_norm(dim, keepdim)  # type: ignore[attr-defined, no-any-return]  # in `composed/`
         if isinstance(p, str):
-            raise ConfigError(message("norm", f"p={p!r}", "a number, 'fro' or None"))
+            raise ConfigError(message("norm", f"p={p!r}", "a number, 'fro', 'nuc' or None"))
         if p == math.inf:
             return x.abs().amax(dim, keepdim)
         if p == -math.inf:
             return x.abs().amin(dim, keepdim)
         if p == 0:
-            return x.bool().sum(dim, keepdim).cast(x.dtype)
+            return x._level(x.bool().cast(x.dtype)).sum(dim, keepdim)
         if p == 1:
             return x.abs().sum(dim, keepdim)
         if p == 2:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..tensor.creation import as_tensor as asarray  # noqa: F401
 from ..tensor.functions import mm as spmm  # noqa: F401  tensors are dense
 from ..transforms import vmap as vmap
+from . import cuda as cuda
 from ._compile import compile as compile
 from ._door import door
 from ._files import load as load
@@ -23,4 +24,5 @@ from .amp import autocast as autocast
 if TYPE_CHECKING:
     from .. import *  # type: ignore[assignment]
 
-__getattr__, __dir__ = door(__name__, "", "functional")  # as PyTorch, which has many of `F` here too
+# as PyTorch, which has many of `F` here too
+__getattr__, __dir__ = door(__name__, "", "functional", "random", files="random special")

@@ -2,7 +2,8 @@
 
 A name is looked up when it is first asked for and kept from then on. One that there is not says so with the nearest
 one that there is, and with the page that lists every difference from PyTorch: as AttributeError, in
-`from tinygrad_nn.torch.x import y` as ImportError.
+`from tinygrad_nn.torch.x import y` as ImportError. PyTorch's small files, as `torch.optim.adam`, are here the module
+above them, so that an import from there finds what it names.
 """
 
 from __future__ import annotations
@@ -21,9 +22,14 @@ PAGE: Final = "docs/from_pytorch.md"
 _ROOT: Final = __name__.partition(".")[0]
 
 
-def door(name: str, *sources: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of the module called `name`, which has what these parts of `tinygrad_nn` have."""
-    own = vars(sys.modules[name])
+def door(name: str, *sources: str, files: str = "") -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of the module called `name`, which has what these parts of `tinygrad_nn` have, and
+    stands for what PyTorch has below it in `files`.
+    """
+    module = sys.modules[name]
+    own = vars(module)
+    for file in files.split():
+        place(f"{name}.{file}", module)
     submodules = frozenset(found.name for found in iter_modules(own.get("__path__", ())) if found.name[0] != "_")
     for submodule in submodules & own.keys():  # that of `tinygrad_nn`, which came with its other names
         del own[submodule]
@@ -47,6 +53,13 @@ def door(name: str, *sources: str) -> tuple[Callable[[str], Any], Callable[[], l
         raise _missing(name, wanted, names())
 
     return get, names
+
+
+def place(name: str, module: Any) -> None:
+    """Let imports of `name` find this module: Python looks there before it looks for a file."""
+    sys.modules[name] = module
+    above, _, short = name.rpartition(".")
+    vars(sys.modules[above])[short] = module
 
 
 def _part(part: str) -> Any:

@@ -15,7 +15,7 @@ from ..tensor.creation import set_default_dtype
 from ..tensor.shape import Size as Size
 
 __all__ = [  # noqa: RUF022
-    "Size", "are_deterministic_algorithms_enabled", "channels_last", "contiguous_format", "e", "finfo",
+    "Size", "are_deterministic_algorithms_enabled", "channels_last", "contiguous_format", "dtype", "e", "finfo",
     "get_default_device", "get_device", "get_float32_matmul_precision", "get_num_interop_threads",
     "iinfo", "inf", "is_complex", "is_floating_point", "is_grad_enabled",
     "is_inference_mode_enabled", "is_tensor", "nan", "newaxis", "pi", "preserve_format",
@@ -29,7 +29,7 @@ __version__: Final = "2.13.0"
 pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
 strided, sparse_coo = "torch.strided", "torch.sparse_coo"
 contiguous_format, preserve_format, channels_last = (f"torch.{n}_format" for n in ("contiguous", "preserve", "last"))
-iinfo = np.iinfo
+iinfo, dtype = np.iinfo, np.dtype
 
 
 def finfo(type: Any = None) -> Any:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from ._door import place
+
 
 class Backend:
     """One library. Its attributes may be set, and mean nothing."""
@@ -24,4 +26,5 @@ class Backend:
         return part
 
 
-cudnn, mps, cuda, mkl, mkldnn, openmp, opt_einsum, xeon = (Backend() for _ in range(8))
+for _name in ("cudnn", "mps", "cuda", "mkl", "mkldnn", "openmp", "opt_einsum", "xeon"):
+    place(f"{__name__}.{_name}", Backend())

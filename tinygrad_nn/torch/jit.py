@@ -1,7 +1,5 @@
 """`torch.jit`: whoever scripts or traces a function wants it fast, so it is compiled as by `torch.compile`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ._compile import compile

@@ -1,7 +1,5 @@
 """`torch.testing`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

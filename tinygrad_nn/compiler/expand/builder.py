@@ -106,7 +106,7 @@ class Builder:
             if one.lanes > lanes:
                 lanes = one.lanes
         if lanes:
-            if op == "where" and not args[0].lanes:
+            if op == "where" and not args[0].lanes and args[0].depth < len(self.levels) - 1:
                 args = (args[0], self.splat(args[1], lanes), self.splat(args[2], lanes))
             else:
                 args = [one if one.lanes else self.splat(one, lanes) for one in args]

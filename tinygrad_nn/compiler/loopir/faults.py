@@ -25,6 +25,13 @@ def raise_code(program: Program, code: int, read: Callable[[Buffer], Any]) -> No
     raise_fault(fault, None if fault.buffer is None else read(fault.buffer))
 
 
+def holds(fault: Fault, values: Any) -> bool:
+    """Whether nothing is wrong with these numbers."""
+    if fault.size is None:
+        return bool(np.all(values != 0))
+    return bool(np.all((values >= fault.low) & (values < fault.size)))
+
+
 def raise_fault(fault: Fault, values: Any, where: Attrs = NO_ATTRS) -> None:
     """Name the first number that is out of range, or divisor that is 0, and where it was."""
     if fault.size is None:

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...graph.scalar import Expr, walk
-from .ir import Access, Affine, Assign, Buffer, Guard, Let, Loop, Statement, Store, Var, affine
+from .ir import Access, Affine, Assign, Buffer, Check, Guard, Let, Loop, Statement, Store, Var, affine
 
 
 @dataclass(frozen=True, slots=True)
 class Substitution:
-    """What stands for what. The buffers of a Gemm and the conditions of a Check stay.
+    """What stands for what. The buffers of a Gemm stay.
 
     `variables` have another place for theirs, `loops` run over another variable; where `places` has a buffer, the index
-    on that axis is this one whatever it was.
+    on that axis is this one whatever it was; where `appended` has one, this index comes behind its others.
     """
 
     variables: Mapping[Var, Var | Affine] = field(default_factory=dict)
@@ -23,6 +23,7 @@ class Substitution:
     expressions: Mapping[Expr, Expr] = field(default_factory=dict)
     loops: Mapping[Var, Var] = field(default_factory=dict)
     places: Mapping[Buffer, tuple[int, Affine]] = field(default_factory=dict)
+    appended: Mapping[Buffer, Affine] = field(default_factory=dict)
 
     def statement(self, one: Statement) -> Statement:
         """A statement, with all inside of it."""
@@ -32,6 +33,8 @@ class Substitution:
             return replace(one, value=self.expression(one.value))
         if isinstance(one, Store):
             return replace(one, target=self._access(one.target), value=self.expression(one.value))
+        if isinstance(one, Check):
+            return replace(one, condition=self.expression(one.condition))
         return one
 
     def expression(self, root: Expr) -> Expr:
@@ -59,6 +62,8 @@ class Substitution:
         if access.buffer in self.places:
             axis, place = self.places[access.buffer]
             index = (*index[:axis], place, *index[axis + 1 :])
+        if access.buffer in self.appended:
+            index = (*index, self.appended[access.buffer])
         guards = tuple(Guard(self._affine(guard.index), guard.low, guard.high) for guard in access.guards)
         return Access(self.buffers.get(access.buffer, access.buffer), index, guards)
 

@@ -111,8 +111,19 @@ def sort(b: KernelBuilder, node: Node, target: BufferView) -> None:
     axis, operand, emit = node.attrs["axis"], node.inputs[0], node.op.emit
     ranks = b.add(Buffer(f"{target.buffer.name}r", node.shape, INT64))
     loops, index = b.loops(node.shape)
-    other = Var(f"o{len(b.made)}", node.shape[axis])
+    length = node.shape[axis]
+    keyed = emit.key(param(0, operand.dtype), **node.attrs) is not None and length > 1
+    other = Var(f"o{len(b.made)}", length - 1 if keyed else length)
     count = Register("rank", INT64, 0, add)
+    if keyed:
+        keys = b.add(Buffer(f"{target.buffer.name}k", (*node.shape[:axis], 2 * length, *node.shape[axis + 1 :]), INT64))
+        b.kernel(f"{node.op.name}_keys", node.shape, loops, lambda: _keys(b, node, keys, index))
+
+    def smaller() -> list[Statement]:
+        """Behind an element are those that stand behind it, then those before it."""
+        following = param(Access(keys, (*index[:axis], index[axis] + affine(other) + 1, *index[axis + 1 :])), INT64)
+        before = following < param(Access(keys, index), INT64)
+        return [Assign(count, param(count, INT64) + before.to(INT64))]
 
     def inner() -> list[Statement]:
         x = element(b, operand, (*index[:axis], affine(other), *index[axis + 1 :]))
@@ -121,7 +132,7 @@ def sort(b: KernelBuilder, node: Node, target: BufferView) -> None:
         return [Assign(count, param(count, INT64) + before.to(INT64))]
 
     def outer() -> list[Statement]:
-        counted = Loop(other, b.block(inner))
+        counted = Loop(other, b.block(smaller if keyed else inner))
         return [Let(count, const(0, INT64)), counted, Store(Access(ranks, index), param(count, INT64))]
 
     b.kernel(f"{node.op.name}_ranks", node.shape, loops, outer)
@@ -132,6 +143,14 @@ def sort(b: KernelBuilder, node: Node, target: BufferView) -> None:
         return [Store(target.access((*at[:axis], position, *at[axis + 1 :])), param(at[axis], INT64))]
 
     b.kernel(node.op.name, node.shape, loops, write)
+
+
+def _keys(b: KernelBuilder, node: Node, keys: Buffer, index: Place) -> list[Statement]:
+    """The keys of a line twice, one less the second time: an element of equal key that stands before comes first."""
+    axis, operand = node.attrs["axis"], node.inputs[0]
+    key = node.op.emit.key(element(b, operand, index), **node.attrs)
+    again = (*index[:axis], index[axis] + node.shape[axis], *index[axis + 1 :])
+    return [Store(Access(keys, index), key), Store(Access(keys, again), key - 1)]
 
 
 def in_parts(b: KernelBuilder, node: Node, target: BufferView) -> None:

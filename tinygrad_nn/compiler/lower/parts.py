@@ -7,7 +7,7 @@ from math import prod
 from typing import Any, Final
 
 from ...errors import GraphError, message
-from ...graph.graph import Node
+from ...graph.graph import Graph, Node
 from ..job import Job, Part
 from ..loopir.ir import Buffer
 from ..loopir.program import Fault, Program
@@ -76,9 +76,16 @@ def captured(part: Part, program: Program) -> dict[int, tuple[Any, Buffer]]:
     return {id(one.handle): (one.handle, buffer) for one, buffer in zip(part.captures, inputs, strict=True)}
 
 
-def plan_parts(job: Job, blas: int) -> Planned:
-    """A plan for each part. What one part needs row-major is so in all of them."""
+def plan_parts(job: Job, blas: int, plain: bool = False) -> Planned:
+    """A plan for each part. What one part needs row-major is so in all of them; where it has to be `plain`, all that
+    comes from outside and goes there.
+    """
     plans = [plan(part.graph, blas) for part in job.parts]
+    if plain:
+        plans = [
+            replace(one, row_major=one.row_major | {*part.graph.inputs, *part.graph.outputs, *_values(part.graph)})
+            for part, one in zip(job.parts, plans, strict=True)
+        ]
     if job.epochs is None:  # arguments are copied in at every call: large ones as they lie
         large = {node for node in job.parts[0].graph.inputs[: job.arguments] if prod(node.shape) >= LARGE}
         return Planned(job, (replace(plans[0], row_major=plans[0].row_major | large),))
@@ -90,6 +97,11 @@ def plan_parts(job: Job, blas: int) -> Planned:
         shared = {capture.node for capture in part.captures if id(capture.handle) in handles}
         together.append(replace(one, row_major=one.row_major | shared))
     return Planned(job, tuple(together))
+
+
+def _values(graph: Graph) -> tuple[Node, ...]:
+    """The new values of the state."""
+    return tuple(new for _, new in graph.updates)
 
 
 def lower_parts(planned: Planned) -> Lowered:

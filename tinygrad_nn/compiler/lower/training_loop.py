@@ -86,6 +86,7 @@ class TrainingProgram:
     state    the tensors that the parts reach, with their buffers, and whether the run changes them
     sources  the columns of each set of data
     evaluating  the codes of the faults of the evaluation
+    apart    the buffers in which each model has a part of its own, along the last axis
     """
 
     job: Job
@@ -95,6 +96,7 @@ class TrainingProgram:
     sources: tuple[tuple[Buffer, ...], ...]
     capacity: int
     evaluating: range
+    apart: frozenset[Buffer] = frozenset()
 
     @property
     def rounds(self) -> int:
@@ -187,7 +189,8 @@ def make_places(job: Job, epochs: Epochs) -> Places:
     ragged, width = len(epochs.sets) > 1, max(batches_of(step).rows for step in steps)
     whole = rounds * width
     per_epoch = epochs.shuffle and not epochs.permuted
-    capacity = max(1, min(CAPACITY, ORDERS // whole)) if per_epoch else CAPACITY
+    permutations = whole * (job.lanes.count if job.lanes is not None and job.lanes.order else 1)
+    capacity = max(1, min(CAPACITY, ORDERS // permutations)) if per_epoch else CAPACITY
     epoch = Var("epoch", capacity)
     told = ragged or (epochs.in_pieces and (len(steps) > 1 or batches_of(steps[0]).short is not None))
     scores = job.parts[len(steps)].results if epochs.evaluated else ()

@@ -465,6 +465,7 @@ class Jitted:
     leave: Callable[[Any], None] | None = None  # see `trace`
     searches = False  # whether labels may be ignored ones, see `trace`
     differentiable = False  # whether results have a gradient with respect to tensors from outside
+    flushes = False  # whether a training run of it takes denormal numbers for 0
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function

@@ -19,7 +19,7 @@ from ..lower.training_loop import STOPPED
 from .memory import NEVER, RunMemory
 from .training import Training
 
-Arrange = Callable[[int], Iterator[tuple[Array, Array]]]  # the batches of the next epochs, so many, as `Batches.table`
+Arrange = Callable[[int, int], Iterator[tuple[Array, Array]]]  # of a first epoch, from 1, and so many: `Batches.table`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,7 +140,7 @@ class Arena:
         """Train for some epochs; how many were completed. Raises Broken."""
         memory = self.memory
         if self.arrange is not None:
-            memory.arrange(self.arrange(epochs))
+            memory.arrange(self.arrange(first, epochs))
         memory.prepare(epochs, evaluated)
         code = self.function(self.address)
         if code == 0:

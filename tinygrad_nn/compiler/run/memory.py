@@ -88,20 +88,31 @@ class RunMemory:
         if self.batches is not None:
             self.history[0], self.sound[0] = self.sofar
 
-    def fail(self, code: int, first: int) -> None:
-        """Raise the error of a check that did not hold, in a call whose first epoch has this number."""
-        fault, at = self.image.faults[code - 1]
+    def fail(self, code: int, first: int, lane: int | None = None) -> None:
+        """Raise the error of a check that did not hold, in a call whose first epoch has this number; of a model in a
+        `lane`, where each has numbers of its own.
+        """
         epoch, batch = self.now.tolist()
-        evaluating = code in range(*self.made.evaluating)
+        evaluating = self._evaluates(code)
         self.place = epoch, None if evaluating else batch
         where: dict[str, Any] = {"epoch": epoch + first} | ({} if evaluating else {"batch": batch})
+        values = self.checked(code)
+        fault, _ = self.image.faults[code - 1]
+        raise_fault(fault, values if values is None or lane is None else values[..., lane], where)
+
+    def checked(self, code: int) -> Array | None:
+        """The numbers that a check looked at in the batch where the run is; None where they are nowhere stored."""
+        _, at = self.image.faults[code - 1]
         if at is None:
-            raise_fault(fault, None, where)
-            return
+            return None
         lengths = at.shape
-        if not evaluating and self._is_short(epoch, batch):  # behind its rows stands what was left from before
+        epoch, batch = self.now.tolist()
+        if not self._evaluates(code) and self._is_short(epoch, batch):  # behind its rows stands what was left before
             lengths = tuple(tail_of(n) or n for n in lengths)
-        raise_fault(fault, self.view(at)[tuple(map(slice, lengths))], where)
+        return self.view(at)[tuple(map(slice, lengths))]
+
+    def _evaluates(self, code: int) -> bool:
+        return code in range(*self.made.evaluating)
 
     def _is_short(self, epoch: int, batch: int) -> bool:
         """Whether a batch is the short one of a body that serves both."""

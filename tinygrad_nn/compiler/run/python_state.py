@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
+from dis import get_instructions
 from functools import partial
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
@@ -152,7 +153,7 @@ class Snapshot:
             self._stack.append((name, _content(cell)))
         names = tuple(dict.fromkeys(_names(function.__code__)))
         self._names.update(names)
-        known = tuple(name for name in names if name in function.__globals__)
+        known = tuple(name for name in dict.fromkeys(_globals(function.__code__)) if name in function.__globals__)
         if known:
             self._hold("", function.__globals__, known)
             self._stack += [(name, function.__globals__[name]) for name in known]
@@ -288,9 +289,25 @@ def _same(a: Any, b: Any) -> bool:
     return a is b or (type(a) is type(b) and isinstance(a, _PLAIN) and bool(a == b or a != a))
 
 
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """Code, with that of the functions defined in it."""
+    waiting = [code]
+    while waiting:
+        code = waiting.pop()
+        yield code
+        waiting += [const for const in code.co_consts if isinstance(const, CodeType)]
+
+
 def _names(code: CodeType) -> Iterator[str]:
-    """The names that code uses, with those of functions defined in it."""
-    yield from code.co_names
-    for const in code.co_consts:
-        if isinstance(const, CodeType):
-            yield from _names(const)
+    """The names that code uses: of globals and of attributes."""
+    return (name for one in _codes(code) for name in one.co_names)
+
+
+def _globals(code: CodeType) -> Iterator[str]:
+    """Those that are of globals: `optimizer.step` is none of them."""
+    return (
+        instruction.argval
+        for one in _codes(code)
+        for instruction in get_instructions(one)
+        if instruction.opname.endswith(("_GLOBAL", "_NAME"))
+    )

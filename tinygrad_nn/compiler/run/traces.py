@@ -73,7 +73,7 @@ def _traced_evaluation(evaluate: Callable[[], Any]) -> Traced | None:
         if config().debug:
             say(f"fit: evaluate() is run by Python: {error}")
         return None
-    return None if traced.updated else traced
+    return traced
 
 
 def _nullary(function: Callable[[], Any]) -> Traced:

@@ -19,6 +19,7 @@ from typing import Any
 
 from ...errors import GraphError, message
 from ...graph.graph import Array
+from ...support.denormals import flushing
 from ...support.fork import new_lock
 from ...support.interrupt import PATIENCE, Deferred, beside
 from ...tensor.context import HANDLES
@@ -65,6 +66,7 @@ class Training:
         job = training_job(step, sets, batch, evaluate, shuffle, permute, short)
         traced = time.perf_counter() - started
         target = for_threads(machine(part.graph for part in job.parts))
+        self.job, self.target = job, target
         self.stages = build(job, target, "" if quiet else f"fit: {step.name}")
         self.image, self.code, made = self.stages.image, self.stages.code, self.stages.image.run
         if made is None or job.epochs is None:
@@ -72,6 +74,8 @@ class Training:
         times, self.made, self.epochs = self.stages.timings, made, job.epochs
         self.spent = Spent(traced, times.lower + times.generate, times.machine, times.cached)
         self.function = callable_from(self.code, self.image.threads)
+        if step.flushes and self.image.threads == 1:  # helpers are everybody's
+            self.function = flushing(self.function)
         self.handles = [job.handles[k] for k, _, _ in made.state]
         self._work_in(RunMemory(self.image, job.epochs, shuffle))
         if short is None:

@@ -181,11 +181,13 @@ def profile(kernel: Kernel, width: int) -> Profile:
         work.append(Work(operations, around, folding))
     variables = dict.fromkeys(var for part in work for var in part.around)
     folded: dict[Var, tuple[Var, ...]] = {}
-    candidates = [var for var in variables if may_be_vector(kernel, var, folded)]
+    given = kernel.vector  # of many models it is the loop over these
+    candidates = [given] if given else [var for var in variables if may_be_vector(kernel, var, folded)]
     sizes = [access.buffer.dtype.itemsize for access, _, _ in kernel.accesses if access.buffer.dtype.kind == "f"]
     itemsize = max(sizes, default=8)
     lanes = width // itemsize
-    costs = {var: _cost(kernel, work, var, folded.get(var) if var else None, lanes) for var in (*candidates, None)}
+    choices = (*candidates, *(() if given else (None,)))
+    costs = {var: _cost(kernel, work, var, folded.get(var) if var else None, lanes) for var in choices}
     buffers = tuple(dict.fromkeys(access.buffer for access, _, _ in kernel.accesses))
     written = frozenset(access.buffer for access, written, _ in kernel.accesses if written)
     return Profile(buffers, written, costs, itemsize, sum(part.operations for part in work))

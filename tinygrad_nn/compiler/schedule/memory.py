@@ -42,7 +42,7 @@ def layout(buffer: Buffer, inner: int, width: int) -> Layout:
     if rank == 0:
         return Layout((), 1, -1, 1)
     order = [axis for axis in range(rank) if axis != inner] + [inner]
-    lanes = 1 if buffer.row_major or buffer.shape[inner] <= 1 else width // buffer.dtype.itemsize
+    lanes = 1 if buffer.row_major or buffer.shape[inner] <= 1 else max(1, width // buffer.dtype.itemsize)
     if lanes > 1 and buffer.shape[inner] >= LONG * lanes:
         lanes *= 4  # so many vectors may be taken at a time
     pitch = ceil(buffer.shape[inner] / lanes) * lanes

@@ -81,9 +81,16 @@ def _never(one: Gemm, threads: int) -> bool:
 
 
 def schedule(
-    program: Program, width: int, registers: int = 16, threads: int = 1, may_share: MayShare = _never
+    program: Program,
+    width: int,
+    registers: int = 16,
+    threads: int = 1,
+    may_share: MayShare = _never,
+    padded: bool = True,
 ) -> Schedule:
-    """Choose for so many registers of `width` bytes, and for so many threads at most."""
+    """Choose for so many registers of `width` bytes, and for so many threads at most. Lines of memory are `padded` to
+    whole vectors.
+    """
     program = replace(program, kernels=late_updates(program))
     profiles = {kernel: profile(kernel, width) for kernel in program.kernels}
     loose = dict.fromkeys(operands(program), 0.0)
@@ -105,7 +112,7 @@ def schedule(
         kernels.append(replace(shaped, jam=jam, wide=1 if jam else together(shaped, width)))
     program, axes = pack(replace(program, kernels=tuple(kernels)), inner, width)
     program = fuse_loops(program)
-    layouts = {buffer: layout(buffer, axes[buffer], width) for buffer in program.buffers}
+    layouts = {buffer: layout(buffer, axes[buffer], width if padded else 1) for buffer in program.buffers}
     program, offsets, size = place(program, layouts)
     meeting, placed = None, Placed(program, layouts, offsets, size)
     divided = split(placed, width, threads, may_share) if threads > 1 else None

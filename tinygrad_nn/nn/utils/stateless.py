@@ -19,11 +19,13 @@ def functional_call(
     """What a module computes with these tensors, by path, in place of its own."""
     dicts = parameter_and_buffer_dicts
     given = dict(dicts) if isinstance(dicts, Mapping) else {key: one for part in dicts for key, one in part.items()}
-    modules = dict(module.named_modules())
-    for path in given:
-        if not isinstance(vars(modules.get(path.rpartition(".")[0], module)).get(path.rpartition(".")[2]), Tensor):
+    modules, places = dict(module.named_modules()), []
+    for path, one in given.items():
+        parent, _, name = path.rpartition(".")
+        own = vars(modules[parent]) if parent in modules else {}
+        if not isinstance(own.get(name), Tensor):
             raise ConfigError(message("functional_call", f"the name {path!r}", "the path of a parameter or buffer"))
-    places = [(vars(modules[path.rpartition(".")[0]]), path.rpartition(".")[2], one) for path, one in given.items()]
+        places.append((own, name, one))
     before = [(own, name, own[name]) for own, name, _ in places]
     try:
         for own, name, one in places:

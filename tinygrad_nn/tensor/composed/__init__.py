@@ -157,6 +157,7 @@ if TYPE_CHECKING:
         negative = Contracted.neg
         nextafter = nextafter_ = special.nextafter
         not_equal = Contracted.ne
+        nuclear_norm = factoring.nuclear_norm
         pinverse = factoring.pinverse
         polygamma = gamma.polygamma
         positive = special.positive

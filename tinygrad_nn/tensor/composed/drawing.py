@@ -45,7 +45,7 @@ def bernoulli_(self: T, p: Any = 0.5, *, generator: Generator | None = None) -> 
 def normal_(self: T, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> T:
     """Normal numbers of a mean and a standard deviation."""
     shift, scale = number("normal_", "mean", mean), number("normal_", "std", std, least=0)
-    return _fill("normal_", self, normal(self.shape, _float("normal_", self), generator) * scale + shift)
+    return self._write("normal_", normal(self.shape, _float("normal_", self), generator) * scale + shift)
 
 
 @typed
@@ -53,7 +53,7 @@ def log_normal_(self: T, mean: float = 1.0, std: float = 2.0, *, generator: Gene
     """Numbers whose logarithms are normal, of this mean and standard deviation."""
     shift, scale = number("log_normal_", "mean", mean), number("log_normal_", "std", std, above=0)
     drawn = normal(self.shape, _float("log_normal_", self), generator)
-    return _fill("log_normal_", self, (drawn * scale + shift).exp())
+    return self._write("log_normal_", (drawn * scale + shift).exp())
 
 
 @typed
@@ -61,14 +61,14 @@ def uniform_(self: T, from_: float = 0.0, to: float = 1.0, *, generator: Generat
     """Uniform numbers in [from, to)."""
     low = number("uniform_", "from", from_)
     width = number("uniform_", "to", to, least=low) - low
-    return _fill("uniform_", self, uniform(self.shape, _float("uniform_", self), generator) * width + low)
+    return self._write("uniform_", uniform(self.shape, _float("uniform_", self), generator) * width + low)
 
 
 @typed
 def exponential_(self: T, lambd: float = 1.0, *, generator: Generator | None = None) -> T:
     """Exponential numbers of the rate lambd, all above 0."""
     rate = number("exponential_", "lambd", lambd, above=0)
-    return _fill("exponential_", self, exponential(self.shape, _float("exponential_", self), generator) / rate)
+    return self._write("exponential_", exponential(self.shape, _float("exponential_", self), generator) / rate)
 
 
 @typed
@@ -76,7 +76,7 @@ def cauchy_(self: T, median: float = 0.0, sigma: float = 1.0, *, generator: Gene
     """Numbers of the Cauchy distribution."""
     shift, scale = number("cauchy_", "median", median), number("cauchy_", "sigma", sigma, above=0)
     u = uniform(self.shape, _float("cauchy_", self), generator)
-    return _fill("cauchy_", self, ((u - 0.5) * math.pi).tan() * scale + shift)
+    return self._write("cauchy_", ((u - 0.5) * math.pi).tan() * scale + shift)
 
 
 @typed
@@ -85,7 +85,7 @@ def geometric_(self: T, p: float, *, generator: Generator | None = None) -> T:
     chance = number("geometric_", "p", p, above=0, below=1)
     dtype = self.dtype if self.dtype.kind == "f" else FLOAT64
     trials = (exponential(self.shape, dtype, generator) / -math.log1p(-chance)).ceil()
-    return _fill("geometric_", self, trials.to(self.dtype))
+    return self._write("geometric_", trials.to(self.dtype))
 
 
 @typed
@@ -99,7 +99,7 @@ def random_(self: T, from_: int = 0, to: int | None = None, *, generator: Genera
     if first >= last:
         raise ConfigError(message("random_", f"from {first} and to {last}", "from < to"))
     u = uniform(self.shape, FLOAT64, generator)
-    return _fill("random_", self, ((u * float(last - first)).floor().to(INT64) + first).to(self.dtype))
+    return self._write("random_", ((u * float(last - first)).floor().to(INT64) + first).to(self.dtype))
 
 
 @typed
@@ -210,7 +210,3 @@ def _chances(name: str, p: Any, like: T) -> T:
 def _beside(self: T, drawn: Any) -> T:
     """A tensor, or a node, as a tensor of this one's kind."""
     return self.handle(getattr(drawn, "node", drawn))  # type: ignore[no-any-return]
-
-
-def _fill(name: str, self: T, drawn: Any) -> T:
-    return self._write(name, drawn)

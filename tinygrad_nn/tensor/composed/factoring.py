@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, NamedTuple, TypeVar
 
+from ...errors import ShapeError, message
 from ...support.settings import typed
 from ..contract import T
 from ..factors import (
@@ -15,9 +16,11 @@ from ..factors import (
     log_determinant,
     power,
     pseudoinverse,
+    singular,
     solved_by_factor,
 )
 from ..operators import Operand
+from ..shape import Ints, normal_axes
 
 _S = TypeVar("_S")
 
@@ -61,7 +64,7 @@ def cholesky(self: T, upper: bool = False) -> T:
 
 @typed
 def cholesky_inverse(self: T, upper: bool = False) -> T:
-    """The inverse of the matrices of which these are the Cholesky"""
+    """The inverse of the matrices of which these are the Cholesky factors."""
     return solved_by_factor("cholesky_inverse", self, identity(self), upper)
 
 
@@ -80,6 +83,16 @@ def matrix_power(self: T, n: int) -> T:
 def matrix_exp(self: T) -> T:
     """The exponential of square matrices (..., n, n)."""
     return exponential("matrix_exp", self)
+
+
+@typed
+def nuclear_norm(self: T, dim: Ints | None = None, keepdim: bool = False) -> T:
+    """The sum of the singular values of matrices (of two axes), or of the matrices in two axes of a tensor."""
+    axes = normal_axes("nuclear_norm", dim, self.ndim)
+    if len(axes) != 2:
+        raise ShapeError(message("nuclear_norm", f"shape {self.shape} and dim {dim}", "two axes"))
+    values = singular("nuclear_norm", self.movedim(axes, (-2, -1)), False)[1].sum(-1)
+    return values.unsqueeze(min(axes)).unsqueeze(max(axes)) if keepdim else values
 
 
 @typed

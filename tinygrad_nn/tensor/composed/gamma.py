@@ -69,7 +69,7 @@ def _digamma(x: T) -> T:
 
 
 def polygamma(self: T, n: int) -> T:
-    """The nth derivative of digamma. For n above 1 of x above 0, NaN elsewhere.
+    """The nth derivative of digamma; infinite at 0, -1, -2, ...
 
     >>> import tinygrad_nn as tg
     >>> tg.tensor([1.0]).polygamma(1)
@@ -78,14 +78,24 @@ def polygamma(self: T, n: int) -> T:
     order = integer("polygamma", "n", n, least=0)
     if order == 0:
         return digamma(self)
-    return _wide(self, lambda x: _trigamma(x) if order == 1 else _polygamma(order, x).masked_fill(x <= 0, math.nan))
+    return _wide(self, lambda x: _mirrored(order, x))
 
 
-def _trigamma(x: T) -> T:
+def _mirrored(order: int, x: T) -> T:
+    """Left of 1/2 by reflection, to which the derivatives of pi * cot(pi * x) belong: polynomials in the cotangent."""
     left = x < 0.5
-    value = _polygamma(1, _right(x))
-    sine = _sin_pi(x.masked_fill(~left, 0.25))
-    return (math.pi**2 / (sine * sine) - value).where(left, value)
+    value = _polygamma(order, _right(x))
+    inside = x.masked_fill(~left, 0.25)
+    nearest = inside - inside.round()
+    pole = nearest.eq(0)
+    cotangent = 1 / (nearest.masked_fill(pole, 0.25) * math.pi).tan()
+    slope = [0.0, 1.0]  # of the powers of the cotangent, whose own derivative is -pi * (1 + cot ** 2)
+    for _ in range(order):
+        rising = [k * factor for k, factor in enumerate(slope)][1:]
+        slope = [-(a + b) for a, b in zip([*rising, 0.0, 0.0], [0.0, 0.0, *rising], strict=True)]
+    sign = (-1.0) ** order
+    mirrored = value * sign - _polynomial(cotangent, slope) * math.pi ** (order + 1)
+    return mirrored.masked_fill(pole, -sign * math.inf).where(left, value)
 
 
 def _polygamma(order: int, x: T) -> T:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from ...errors import ShapeError, message
-from ...ops.rules import BOOL
 from ...support.settings import typed
 from ..contract import T, blended, check_floats
-from ..core import scalar
 from ..operators import Operand
 
 
@@ -55,5 +53,4 @@ def cdist(self: T, x2: Operand, p: float = 2.0, compute_mode: str = "") -> T:
     if not self.shape[-1]:
         return differences.sum(-1)
     found = differences.norm(float(p), -1)
-    never = found.handle(scalar(False, BOOL))
-    return found if found.requires_grad == differences.requires_grad else differences.sum(-1).where(never, found)
+    return found if found.requires_grad == differences.requires_grad else found._flat_in(differences.sum(-1))

@@ -154,7 +154,7 @@ def masked_scatter(self: T, mask: Index, source: Operand) -> T:
     Raises ShapeError where the source has too few.
     """
     values = self._operand(source, "masked_scatter").cast(self.dtype).flatten()
-    condition = self._mask("masked_scatter", mask)
+    condition = self._condition("masked_scatter", mask)
     shape = broadcast_shape("masked_scatter", self.shape, condition.shape)
     condition = condition.expand_to(shape)
     rank = condition.flatten().cumsum(0) - 1

@@ -8,10 +8,10 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 
 from ...errors import DTypeError, message
-from ...ops.rules import BOOL, FLOAT64, INT32
+from ...ops.rules import FLOAT64, INT32
 from ...support.settings import typed
 from ..contract import T
-from ..core import Number, scalar
+from ..core import Number, is_plainly
 from ..operators import Operand
 
 _S = TypeVar("_S")
@@ -22,14 +22,6 @@ class Parts(NamedTuple, Generic[_S]):
 
     mantissa: _S
     exponent: _S
-
-
-def _flat(result: T, *operands: T) -> T:
-    """A result with slope 0 in operands on which it depends in steps."""
-    for operand in operands:
-        if operand.requires_grad:
-            result = operand.where(operand.handle(scalar(False, BOOL)), result)
-    return result
 
 
 def signbit(self: T) -> T:
@@ -56,7 +48,7 @@ def copysign(self: T, other: Operand) -> T:
     """
     x, y = _floats("copysign", self, other)
     size = x.abs()
-    return _flat((-size).where(signbit(y), size), y)
+    return (-size).where(signbit(y), size)._flat_in(y)
 
 
 def sgn(self: T) -> T:
@@ -74,7 +66,7 @@ def positive(self: T) -> T:
 def angle(self: T) -> T:
     """0, and pi where x is negative; NaN for NaN. The gradient is 0."""
     x = self.as_float()
-    return _flat((x._stopped() * 0).masked_fill(x < 0, math.pi).masked_fill(x.isinf() & (x > 0), 0), x)
+    return (x._stopped() * 0).masked_fill(x < 0, math.pi).masked_fill(x.isinf() & (x > 0), 0)._flat_in(x)
 
 
 def isneginf(self: T) -> T:
@@ -133,7 +125,7 @@ def clamp_max(self: T, max: Operand) -> T:
 @typed
 def rsub(self: T, other: Operand, *, alpha: Number = 1) -> T:
     """other - alpha * x."""
-    scaled = self if alpha == 1 else self * alpha
+    scaled = self if is_plainly(alpha, 1) else self * alpha
     return self._answer("rsub", other, scaled.__rsub__(other))
 
 
@@ -178,7 +170,7 @@ def nextafter(self: T, other: Operand) -> T:
     found = y.where(x.eq(y), moved).masked_fill(x.isnan() | y.isnan(), math.nan)
     if a.requires_grad:
         found = found + (a - x).masked_fill(x.eq(y) | ~x.isfinite(), 0)
-    return _flat(found, b)
+    return found._flat_in(b)
 
 
 def deg2rad(self: T) -> T:

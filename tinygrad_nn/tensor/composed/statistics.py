@@ -73,7 +73,7 @@ def cov(self: T, *, correction: int = 1, fweights: Operand | None = None, aweigh
         if w is not None and (w.dtype.kind != kind or w.shape != (count,)):
             got = f"weights {w.shape}:{w.dtype.name} for {count} observations"
             raise ShapeError(message("cov", got, f"{words}, one for each observation"))
-    given: list[T] = [w.cast(rows.dtype) for w in weights if w is not None]
+    given: list[T] = [w for w in weights if w is not None]
     if not given:
         centred = rows - rows.mean(1, keepdim=True)
         return _squeezed(centred @ centred.T / float(max(count - correction, 0)))

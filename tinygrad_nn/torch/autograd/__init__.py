@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ...autograd import *
     from ...tensor import *
 
-__getattr__, __dir__ = door(__name__, "autograd", "anomaly", "tensor", "testing")
+__getattr__, __dir__ = door(__name__, "autograd", "anomaly", "tensor", "testing", files="function variable")
 
 
 class _Variable:

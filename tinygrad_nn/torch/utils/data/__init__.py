@@ -3,4 +3,4 @@
 from ....data import *
 from ..._door import door
 
-__getattr__, __dir__ = door(__name__, "data")
+__getattr__, __dir__ = door(__name__, "data", files="dataloader dataset sampler")

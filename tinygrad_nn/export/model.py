@@ -1,0 +1,157 @@
+"""What is exported: the trace of a function, with names for what it takes, returns, reads and changes.
+
+Invariants
+- The inputs of the graph are the arguments, then `reached`, in order.
+- A function that is exported only computes: it changes tensors or nothing, reads no values, and returns tensors.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..compiler.run.jit import Jitted, describe
+from ..compiler.run.traces import without_gradients
+from ..compiler.trace import Traced, trace
+from ..errors import ExportError, message
+from ..graph.graph import Array, Graph
+from ..nn import Module
+from ..support.settings import shown
+from ..tensor import Tensor, no_grad
+from ..tensor.core import Core, mode
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A tensor that a function reaches from outside: its name, itself, and whether the function changes it."""
+
+    name: str
+    handle: Core
+    changes: bool
+
+    @property
+    def value(self) -> Array:
+        """What it holds now."""
+        return np.asarray(self.handle.node.value)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exported:
+    """A function as a graph. `arguments` and `results` are the names of what it takes and returns; `example` is what it
+    was traced with.
+    """
+
+    graph: Graph
+    arguments: tuple[str, ...]
+    results: tuple[str, ...]
+    reached: tuple[Reached, ...]
+    example: tuple[Array, ...]
+
+    @property
+    def state(self) -> tuple[Reached, ...]:
+        """What it changes."""
+        return tuple(one for one in self.reached if one.changes)
+
+
+def exported(op: str, function: Any, example: Sequence[Any]) -> Exported:
+    """The trace of a module, a function or a jitted step, called with an `example`.
+
+    Raises ExportError for what cannot live outside of Python, TraceError for what cannot be traced.
+    """
+    if not callable(function):
+        raise ExportError(
+            message(op, shown(function), "a module, a function or a step, then an example of its arguments")
+        )
+    own = function.function if isinstance(function, Jitted) else function
+    signature, arrays, leaves, is_array = describe(tuple(map(as_argument, example)), {})
+    if not all(is_array):
+        got = f"an argument {shown(next(leaf for leaf, one in zip(leaves, is_array, strict=True) if not one))}"
+        raise ExportError(message(op, got, "arrays or tensors", "bind other arguments: lambda x: f(x, 3)"))
+    traced = traced_for(op, function, own, signature.tree, leaves, is_array)
+    check(op, traced)
+    names = names_of(own)
+    reached = tuple(
+        Reached(names.get(id(capture.handle), f"c{k}"), capture.handle, k in traced.updated)
+        for k, capture in enumerate(traced.captures)
+    )
+    arguments = tuple(argument_names(own, len(arrays)))
+    results = tuple(f"{name}" for name in result_names(traced))
+    return Exported(without_gradients(traced), arguments, results, reached, tuple(np.asarray(one) for one in arrays))
+
+
+def as_argument(value: Any) -> Any:
+    """What is given as an example: tensors stay, all else is data as it would be in a call."""
+    return value if isinstance(value, Tensor) else np.asarray(value, mode.dtype if isinstance(value, float) else None)
+
+
+def traced_for(op: str, function: Any, own: Any, tree: Any, leaves: Sequence[Any], is_array: Sequence[bool]) -> Traced:
+    """A step is traced as it is, all else without gradients."""
+    if isinstance(function, Jitted):
+        return trace(own, tree, leaves, is_array)
+    with no_grad():
+        return trace(own, tree, leaves, is_array)
+
+
+def check(op: str, traced: Traced) -> None:
+    """Raise ExportError for what a file cannot do."""
+    if traced.written:
+        raise ExportError(message(op, "a function that writes its arguments", "one that returns new values"))
+    if traced.actions or traced.modes:
+        got = "a function that changes Python state, as a schedule or a mode"
+        raise ExportError(message(op, got, "one that changes tensors alone", "do that between calls"))
+    if any(kind != "output" for kind, _ in traced.results) or not traced.results:
+        raise ExportError(message(op, "a function that returns no tensor, or other values too", "tensors alone"))
+
+
+def names_of(function: Any) -> Mapping[int, str]:
+    """The names of tensors that a function reaches, by identity, as its modules call them."""
+    found: dict[int, str] = {}
+    for prefix, module in modules_of(function):
+        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+            found.setdefault(id(tensor), f"{prefix}{name}")
+    return found
+
+
+def modules_of(function: Any) -> Iterator[tuple[str, Module]]:
+    """Modules that a function is, belongs to, or finds in its variables; several have a prefix."""
+    if isinstance(function, Module):
+        yield "", function
+        return
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, Module):
+        yield "", owner
+    try:
+        variables = inspect.getclosurevars(function)
+    except (TypeError, ValueError):
+        return
+    held = {**variables.globals, **variables.nonlocals}
+    modules = [(name, value) for name, value in held.items() if isinstance(value, Module)]
+    for name, module in modules:
+        yield ("" if len(modules) == 1 else f"{name}."), module
+
+
+def argument_names(function: Any, count: int) -> list[str]:
+    """Names for so many arguments: those of the signature, as far as it has some."""
+    called: Callable[..., Any] = function.forward if isinstance(function, Module) else function
+    try:
+        parameters = [one for one in inspect.signature(called).parameters.values() if one.kind < one.KEYWORD_ONLY]
+    except (TypeError, ValueError):
+        parameters = []
+    plain = [one.name for one in parameters if one.kind is not one.VAR_POSITIONAL]
+    if len(plain) == count:
+        return plain
+    return ["x"] if count == 1 else [f"x{k}" for k in range(count)]
+
+
+def result_names(traced: Traced) -> list[str]:
+    """Names for what is returned: the keys of a dict, or numbers."""
+    count = len(traced.results)
+    tree = traced.tree
+    names = getattr(tree, "names", ()) or ()
+    if len(names) == count and all(isinstance(name, str) for name in names):
+        return [str(name) for name in names]
+    return ["out"] if count == 1 else [f"out{k}" for k in range(count)]

@@ -1,0 +1,465 @@
+"""WebAssembly: a model, a step or a whole training run as a module that imports its memory and nothing else.
+
+LLVM writes an object of one memory and no other imports; what a linker would add is its export and the numbers that lie
+in memory from the beginning, constants and state. Beside it stands an ES module, for pages and for Node, which puts
+arrays where the code finds them, and its types.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ..compiler.codegen.c.printer import identifier
+from ..compiler.driver import build
+from ..compiler.image import Image, image_of
+from ..compiler.job import Job, Part
+from ..compiler.run.jit import Jitted
+from ..compiler.run.memory import RunMemory
+from ..compiler.run.traces import named, training_job
+from ..compiler.schedule.arena import Strided
+from ..compiler.target import TARGETS
+from ..errors import ExportError, message
+from ..random import randperm
+from ..support.files import as_path, write_atomic
+from ..support.settings import shown
+from .model import as_argument, exported, names_of
+
+BASE: Final = 1024  # bytes before the arena: an address of 0 would be no pointer
+PAGE: Final = 65536
+STACK: Final = 65536  # bytes behind the arena
+SECTIONS: Final = {"type": 1, "import": 2, "function": 3, "memory": 5, "global": 6, "export": 7, "code": 10, "data": 11}
+SYMBOLS: Final = 8  # the part of the section "linking" that has them
+GAP: Final = 16  # zeros in memory from which another segment begins
+
+
+def wasm(
+    f: Any, *example: Any, path: Any, data: Sequence[Any] | None = None, evaluate: Any = None, shuffle: bool = False
+) -> Path:
+    """Write a module, a function or a jitted step as WebAssembly: `path`, and beside it `.js` and `.d.ts`.
+
+    With `data` it is the training run of the step on these columns, in batches as long as the `example`, with the
+    scores of `evaluate()` after each epoch. Returns the path. Raises ExportError, and FileError where it cannot be
+    written.
+
+    >>> import tempfile
+    >>> from tinygrad_nn import nn
+    >>> target = wasm(nn.Linear(2, 1), np.zeros((3, 2)), path=Path(tempfile.mkdtemp()) / "line.wasm")
+    >>> target.read_bytes()[:4]
+    b'\\x00asm'
+    """
+    target = as_path("export.wasm", path)
+    made = called(f, example) if data is None else trained(f, example, data, evaluate, shuffle)
+    binary = linked(made.code, made.memory, BASE + len(made.memory))
+    script = text(made, target.name)
+    for ending, content in ((".d.ts", types(made)), (".js", script)):
+        write_atomic(target.with_suffix(ending), content.encode(), "export.wasm")
+    write_atomic(target, binary, "export.wasm")
+    return target
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """An object, the bytes of its arena as they are at the beginning, and what lies where, by name.
+
+    A run has besides the numbers that a call fills in and reads, the epochs of one call at most, and the names of what
+    it leaves of an epoch.
+    """
+
+    code: bytes
+    memory: bytes
+    arguments: Mapping[str, Strided]
+    results: Mapping[str, Strided]
+    state: Mapping[str, Strided]
+    faults: Sequence[str]
+    control: Mapping[str, Strided] | None = None
+    capacity: int = 0
+    history: Sequence[str] = ()
+    scores: Sequence[str] = ()
+
+
+def called(f: Any, example: Sequence[Any]) -> Made:
+    """A function that is called."""
+    part = exported("export.wasm", f, example)
+    job = Job((Part(part.graph),), len(part.graph.inputs))
+    code, image = compiled(job)
+    arena = image.arena()
+    count = len(part.arguments)
+    for at, one in zip(image.inputs[count:], part.reached, strict=True):
+        arena.view(at)[...] = one.value
+    state = unique([one.name for one in part.reached])
+    return Made(
+        code,
+        arena.memory.tobytes()[: image.size],
+        dict(zip(unique(part.arguments), image.inputs, strict=False)),
+        dict(zip(unique(part.results), image.outputs, strict=True)),
+        dict(zip(state, image.inputs[count:], strict=True)),
+        faults(image),
+    )
+
+
+def trained(f: Any, example: Sequence[Any], data: Sequence[Any], evaluate: Any, shuffle: bool) -> Made:
+    """A run of epochs."""
+    if not isinstance(f, Jitted):
+        raise ExportError(message("export.wasm", f"{shown(f)} with data", "a step: step = tg.jit(step)"))
+    columns = [np.asarray(as_argument(column)) for column in data]
+    batch = len(np.asarray(example[0])) if example else len(columns[0])
+    if len({len(column) for column in columns}) != 1 or not columns:
+        raise ExportError(message("export.wasm", f"columns of lengths {[len(one) for one in columns]}", "equal ones"))
+
+    def permute() -> Any:
+        return randperm(len(columns[0]))
+
+    job = training_job(f, [columns], batch, evaluate, shuffle, permute)
+    if job.epochs is None or (shuffle and not job.epochs.permuted):
+        got = f"{len(columns[0])} shuffled samples"
+        raise ExportError(message("export.wasm", got, "at most 1,024", "shuffle=False, and another order from outside"))
+    if evaluate is not None and not job.epochs.evaluated:
+        raise ExportError(message("export.wasm", "an evaluate() that reads values", "one that returns tensors alone"))
+    code, image = compiled(job)
+    memory = RunMemory(image, job.epochs, shuffle)
+    memory.bring([columns])
+    for (number, _, _), view in zip(memory.made.state, memory.state, strict=True):
+        view[...] = job.handles[number].node.value
+    if not job.epochs.permuted and "order" in dict(memory.made.control):
+        raise ExportError(message("export.wasm", "samples in an order from outside", "shuffle=False"))
+    known = names_of(f.function)
+    names = unique([known.get(id(job.handles[k]), f"c{k}") for k, _, _ in memory.made.state])
+    step, *others = [part for part in job.parts if part.traced is not None]
+    scores = named("evaluate", others[0].traced)[0] if job.epochs.evaluated and others[0].traced else ()
+    arguments = dict(zip(unique([f"data{k}" for k in range(len(columns))]), memory.made.sources[0], strict=True))
+    if step.traced is None:
+        raise ExportError(message("export.wasm", "a step without a trace"))
+    return Made(
+        code,
+        memory.arena.memory.tobytes()[: image.size],
+        arguments,
+        {},
+        {name: at for name, (_, at, _) in zip(names, memory.made.state, strict=True)},
+        faults(image),
+        dict(memory.made.control),
+        memory.made.capacity,
+        [str(one) for one in named("step", step.traced)[0]],
+        [str(one) for one in scores],
+    )
+
+
+def compiled(job: Job) -> tuple[bytes, Image]:
+    """The object of a job, and where everything lies."""
+    made = build(job, replace(TARGETS["wasm32"]), last="emit")
+    return made.object.code, image_of(job, made.made["merge"], made.made["assemble"], made.made["schedule"])
+
+
+def faults(image: Image) -> list[str]:
+    """What each number that is returned means."""
+    return [
+        f"[{fault.called.name}] a divisor of 0" if fault.size is None else
+        f"[{fault.called.name}] an index outside of {fault.low}..{fault.size - 1}"
+        for fault, _ in image.faults
+    ]  # fmt: skip
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """The names, numbered where they repeat."""
+    found: dict[str, None] = {}
+    for name in names:
+        own, number = name, 1
+        while own in found:
+            number += 1
+            own = f"{name}_{number}"
+        found[own] = None
+    return list(found)
+
+
+# ---- the binary ---------------------------------------------------------------------------------------------------
+
+
+def linked(code: bytes, memory: bytes, stack: int) -> bytes:
+    """An object as a module: its memory comes from outside, its function `run` can be called, its data is in it."""
+    parts = {kind: content for kind, content in sections(code) if kind}
+    custom = [content for kind, content in sections(code) if not kind]
+    pages = -(-(stack + STACK) // PAGE)
+    imports, has_stack = imported(parts.pop(SECTIONS["import"]), pages)
+    run = symbol(custom, "run")
+    parts[SECTIONS["import"]] = imports
+    if has_stack:
+        parts[SECTIONS["global"]] = b"\x01\x7f\x01\x41" + signed(stack + STACK) + b"\x0b"
+    parts[SECTIONS["export"]] = b"\x01" + text_of("run") + b"\x00" + unsigned(run)
+    segments = [*data_segments(memory)]
+    if segments:
+        parts[SECTIONS["data"]] = unsigned(len(segments)) + b"".join(
+            b"\x00\x41" + signed(BASE + at) + b"\x0b" + unsigned(len(content)) + content for at, content in segments
+        )
+    body = b"".join(bytes([kind]) + unsigned(len(parts[kind])) + parts[kind] for kind in sorted(parts))
+    return code[:8] + body
+
+
+def sections(code: bytes) -> Iterator[tuple[int, bytes]]:
+    """Number and content of each section."""
+    at = 8
+    while at < len(code):
+        size, begin = number(code, at + 1)
+        yield code[at], code[begin : begin + size]
+        at = begin + size
+
+
+def imported(content: bytes, pages: int) -> tuple[bytes, bool]:
+    """The imports, of which the memory stays, with a size; whether there was a stack pointer among them."""
+    count, at = number(content, 0)
+    has_stack = False
+    for _ in range(count):
+        module, at = string(content, at)
+        name, at = string(content, at)
+        kind, at = content[at], at + 1
+        if kind == 2:  # a memory: flags, and the least number of pages
+            flags, at = number(content, at)
+            for _ in range(1 + flags % 2):
+                _, at = number(content, at)
+        elif kind == 3 and name == "__stack_pointer":
+            has_stack, at = True, at + 2
+        elif kind == 1 and name == "__indirect_function_table":
+            _, at = number(content, at + 1)
+            _, at = number(content, at)
+        else:
+            got = f"code that calls {module}.{name}"
+            raise ExportError(message("export.wasm", got, "operations that WebAssembly has"))
+    memory = text_of("env") + text_of("memory") + b"\x02\x00" + unsigned(pages)
+    return b"\x01" + memory, has_stack
+
+
+def symbol(custom: Sequence[bytes], wanted: str) -> int:
+    """The number of the function of this name, from the section for linkers."""
+    for content in custom:
+        name, at = string(content, 0)
+        if name != "linking":
+            continue
+        _, at = number(content, at)
+        while at < len(content):
+            kind, (size, begin) = content[at], number(content, at + 1)
+            at = begin + size
+            if kind == SYMBOLS:
+                return _function(content, begin, wanted)
+    raise ExportError(message("export.wasm", f"an object without the function {wanted}"))
+
+
+def _function(content: bytes, at: int, wanted: str) -> int:
+    count, at = number(content, at)
+    for _ in range(count):
+        kind, (flags, at) = content[at], number(content, at + 1)
+        if kind in (0, 2):  # functions, globals: an index, and a name where they are defined
+            index, at = number(content, at)
+            name = ""
+            if not flags & 0x10 or flags & 0x40:
+                name, at = string(content, at)
+            if kind == 0 and name == wanted:
+                return index
+        elif kind == 3:  # a section
+            _, at = number(content, at)
+        else:
+            break
+    raise ExportError(message("export.wasm", f"an object without the function {wanted}"))
+
+
+def data_segments(memory: bytes) -> Iterator[tuple[int, bytes]]:
+    """Stretches of memory that are not 0, with where they begin."""
+    used = np.flatnonzero(np.frombuffer(memory, np.uint8))
+    if not used.size:
+        return
+    for run in np.split(used, np.flatnonzero(np.diff(used) > GAP) + 1):
+        begin, end = int(run[0]), int(run[-1]) + 1
+        yield begin, memory[begin:end]
+
+
+def number(content: bytes, at: int) -> tuple[int, int]:
+    """A number in 7 bits a byte, and where the next thing begins."""
+    value = shift = 0
+    while True:
+        byte = content[at]
+        at += 1
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return value, at
+
+
+def string(content: bytes, at: int) -> tuple[str, int]:
+    """A string behind its length, and where the next thing begins."""
+    size, at = number(content, at)
+    return content[at : at + size].decode(), at + size
+
+
+def unsigned(value: int) -> bytes:
+    """A number in 7 bits a byte."""
+    found = bytearray()
+    while value >= 128:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])
+
+
+def signed(value: int) -> bytes:
+    """One that is not negative, as a signed number is written."""
+    found = bytearray()
+    while value >= 64:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])
+
+
+def text_of(name: str) -> bytes:
+    """A string behind its length."""
+    return unsigned(len(name.encode())) + name.encode()
+
+
+# ---- the ES module ------------------------------------------------------------------------------------------------
+
+SCRIPT: Final = """// Made by tinygrad_nn.
+const layout = @LAYOUT;
+const kinds = {
+  float32: Float32Array, float64: Float64Array, int32: Int32Array, int64: BigInt64Array, bool: Uint8Array,
+};
+
+/** The bytes of the module beside this file, in a page and in Node. */
+async function bytesBeside() {
+  const url = new URL(@FILE, import.meta.url);
+  if (url.protocol !== "file:") return await (await fetch(url)).arrayBuffer();
+  return await (await import("node:fs/promises")).readFile(url);
+}
+
+/** What was exported, with memory of its own. `source` are the bytes of the module, if they are at hand. */
+export async function load(source) {
+  const memory = new WebAssembly.Memory({ initial: layout.pages });
+  const { instance } = await WebAssembly.instantiate(source ?? (await bytesBeside()), { env: { memory } });
+  return new Model(memory, instance.exports.run);
+}
+
+class Model {
+  constructor(memory, code) {
+    this.memory = memory;
+    this.code = code;
+  }
+
+  /** The elements of an array by name, in row-major order. */
+  get(name) {
+    const { at, shape, strides, dtype } = find(name), from = new kinds[dtype](this.memory.buffer, at);
+    const found = new (dtype === "int64" ? Float64Array : kinds[dtype])(size(shape));
+    walk(shape, strides, (k, place) => (found[k] = Number(from[place])));
+    return found;
+  }
+
+  /** Put numbers in an array by name. */
+  set(name, values) {
+    const { at, shape, strides, dtype } = find(name), to = new kinds[dtype](this.memory.buffer, at);
+    const given = typeof values === "number" ? [values] : values;
+    if (given.length !== size(shape)) throw new RangeError(`${name}: ${given.length} numbers for shape [${shape}]`);
+    walk(shape, strides, (k, place) => (to[place] = dtype === "int64" ? BigInt(given[k]) : given[k]));
+  }
+
+  call() {
+    const code = this.code(layout.base);
+    if (code > 0 && code <= layout.faults.length) throw new RangeError(layout.faults[code - 1]);
+  }
+@METHODS}
+
+const size = (shape) => shape.reduce((a, b) => a * b, 1);
+
+function find(name) {
+  const one = layout.arrays[name];
+  if (!one) throw new RangeError(`no array ${name}; there are ${Object.keys(layout.arrays).join(", ")}`);
+  return one;
+}
+
+function walk(shape, strides, visit) {
+  for (let k = 0, count = size(shape); k < count; k++) {
+    let place = 0;
+    for (let axis = shape.length - 1, rest = k; axis >= 0; axis--) {
+      place += (rest % shape[axis]) * strides[axis];
+      rest = Math.floor(rest / shape[axis]);
+    }
+    visit(k, place);
+  }
+}
+"""
+CALL: Final = """
+  /** The results, by name, for one array of numbers for each of @NAMES. */
+  run(...values) {
+    values.forEach((one, k) => this.set(layout.arguments[k], one));
+    this.call();
+    return Object.fromEntries(layout.results.map((name) => [name, this.get(name)]));
+  }
+"""
+TRAIN: Final = """
+  /** So many epochs more; what each left, by name. */
+  train(epochs) {
+    const names = [...layout.history, ...layout.scores];
+    const found = Object.fromEntries(names.map((name) => [name, new Float64Array(epochs)]));
+    for (let done = 0; done < epochs; ) {
+      const count = Math.min(epochs - done, layout.capacity);
+      this.set("control.epochs", count);
+      this.set("control.now", [0, 0]);
+      new BigInt64Array(this.memory.buffer, find("control.evaluated").at, count).fill(1n);
+      this.call();
+      for (const [table, columns] of [["history", layout.history], ["scores", layout.scores]]) {
+        const { at, strides } = find(`control.${table}`), rows = new Float64Array(this.memory.buffer, at);
+        columns.forEach((name, k) => {
+          for (let e = 0; e < count; e++) found[name][done + e] = rows[e * strides[0] + k * strides[1]];
+        });
+      }
+      done += count;
+    }
+    return found;
+  }
+"""
+
+
+def text(made: Made, file: str) -> str:
+    """The ES module."""
+    arrays = {**made.arguments, **made.results, **made.state}
+    arrays |= {f"control.{name}": at for name, at in (made.control or {}).items()}
+    layout = {
+        "base": BASE,
+        "pages": -(-(BASE + len(made.memory) + STACK) // PAGE),
+        "faults": list(made.faults),
+        "arguments": list(made.arguments),
+        "results": list(made.results),
+        "state": list(made.state),
+        "capacity": made.capacity,
+        "history": list(made.history),
+        "scores": list(made.scores),
+        "arrays": {name: described(at) for name, at in arrays.items()},
+    }
+    methods = TRAIN if made.control else CALL.replace("@NAMES", ", ".join(map(identifier, made.arguments)))
+    found = SCRIPT.replace("@METHODS", methods).replace("@FILE", safe(file))
+    return found.replace("@LAYOUT", safe(layout))
+
+
+def described(at: Strided) -> dict[str, Any]:
+    """Where an array lies, for the script."""
+    steps = [step // at.dtype.itemsize for step in at.strides]
+    return {"at": BASE + at.start, "shape": [int(n) for n in at.shape], "strides": steps, "dtype": at.dtype.name}
+
+
+def safe(value: Any) -> str:
+    """JSON that may stand in a script, in a page too."""
+    return json.dumps(value, ensure_ascii=True).replace("<", "\\u003c").replace("-->", "--\\u003e")
+
+
+def types(made: Made) -> str:
+    """The types of the ES module."""
+    own = (
+        "  train(epochs: number): Record<string, Float64Array>;"
+        if made.control
+        else "  run(...values: ArrayLike<number>[]): Record<string, ArrayLike<number>>;"
+    )
+    lines = ["// Made by tinygrad_nn.", "export interface Model {", "  readonly memory: WebAssembly.Memory;"]
+    lines += [
+        "  get(name: string): ArrayLike<number>;",
+        "  set(name: string, values: number | ArrayLike<number>): void;",
+    ]
+    lines += [own, "}", "export function load(source?: BufferSource): Promise<Model>;", ""]
+    return "\n".join(lines)

@@ -1,0 +1,166 @@
+"""`tg.sweep`: many models, trained natively, by one definition of model and step.
+
+What varies is state: parameters (`init`, `seeds`), settings of optimizers (`grid`, `random`), rows and features of the
+data (`folds`, `by`, `columns`, weights). What changes shapes goes through a builder, and is compiled once per shape.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import ConfigError, message
+from ..fitting import checked_callbacks
+from ..fitting.trouble import REACTIONS, NonFiniteWarning, Reaction
+from ..serialize import StrPath
+from ..support.memory import check_fits
+from ..support.settings import choice, flags, integer, shown
+from ..tensor.context import user_level
+from .plan import Plan
+from .request import all_trials, points, seeds_of, shares
+from .results import Results
+from .results import Sweep as Sweep
+from .running import How
+from .shares import taken_apart
+from .store import Store, described
+
+
+@flags
+def sweep(
+    step: Callable[..., Any],
+    data: Any,
+    epochs: int = 1,
+    batch_size: int | None = None,
+    shuffle: bool = True,
+    evaluate: Callable[..., Any] | None = None,
+    eval_every: int = 1,
+    seed: int | None = None,
+    progress: bool = True,
+    callbacks: Sequence[Any] = (),
+    *,
+    init: Callable[[], Any] | None = None,
+    seeds: Any = None,
+    grid: Mapping[str, Any] | None = None,
+    random: Mapping[str, Any] | None = None,
+    trials: int = 20,
+    folds: Any = None,
+    by: Any = None,
+    how: Literal["auto", "arenas", "lanes"] = "auto",
+    workers: int = 1,
+    store: StrPath | None = None,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | str | None = None,
+    on_nonfinite: Reaction = "ignore",
+) -> Sweep:
+    """Train many models as `tg.fit` trains one, and return what they left, as a `Sweep`.
+
+    The first arguments are those of `tg.fit`, and mean the same. There is a model for each of the settings, each share
+    of the data and each seed. One of seed `s` is what these lines make, bit for bit where `how` is "arenas":
+
+        tg.manual_seed(s); init(); tg.fit(step, data, ..., seed=s)
+
+    with optimizers that begin anew. When the sweep is over all tensors are as they were; `load(k)` of the result puts
+    model k into them.
+
+    - `seeds`: numbers, one per model; without them the only one is `seed`, or 0. `init` gives parameters new values
+      (`model.reset_parameters`).
+    - `grid`: names and lists of values, of which every combination is a setting; `random`: names and what to draw from
+      (a list, (low, high), (low, high, "log"), a function of a NumPy generator), `trials` times. A name is a setting of
+      the optimizers ("lr", "betas", ...; "opt.lr" for that of the variable opt), "batch_size", "columns" (the features
+      that are used: numbers or truth values; others are 0), "sample_weight", "class_weight", or a builder's argument.
+    - A builder in the place of `step` is a function of settings alone, each in `grid` or with a default. It returns the
+      step, or (step, evaluate), or a dict of "step" with what else `fit` takes, and "init". Without "init" it is called
+      again for every seed. What changes shapes, as the size of a layer does, has to come in this way.
+    - `folds`: a number, `tg.data.KFold(...)`, "loo" (each row is held out once) or pairs of rows; models are trained on
+      some rows, and `evaluate(*columns)` is given those held out. `by`: a column's name, or one value for each row; a
+      value's rows have models of their own.
+    - `how`: "arenas" trains model after model by the code of the single run; "lanes" several at once, in the lanes of
+      vectors; "auto" chooses, and `tg.explain(result)` says why. `workers` threads train at the same time.
+    - `store`: a folder to which finished models are written, and from which a sweep that is started again goes on.
+
+    A model that diverges has NaN in its columns; with `on_nonfinite="warn"` a warning counts them. EarlyStopping among
+    `callbacks` ends models one by one. Other callbacks, and a step without `tg.jit`, are run by one call of `fit` after
+    the other. Ctrl-C ends the sweep and keeps what is finished.
+
+    Raises ConfigError for settings that nothing has, DataError for shares that cannot be, IndexOutOfRange naming model,
+    epoch, batch and row; an error in the middle has what was finished as its attribute `sweep`.
+
+    >>> import tinygrad_nn as tg
+    >>> model = tg.nn.Linear(1, 1)
+    >>> opt = tg.optim.SGD(model.parameters(), lr=0.1)
+    >>> @tg.jit
+    ... def step(x, y):
+    ...     opt.zero_grad()
+    ...     loss = ((model(x) - y) ** 2).mean()
+    ...     loss.backward()
+    ...     opt.step()
+    ...     return loss
+    >>> x = tg.linspace(0, 1, 8).reshape(8, 1)
+    >>> found = sweep(step, (x, 2 * x), 20, init=model.reset_parameters, seeds=range(3), grid={"lr": [0.1, 0.5]},
+    ...               progress=False)
+    >>> found["loss"].shape, found.best("loss").settings["lr"]
+    ((6, 20), 0.5)
+    """
+    begun = time.perf_counter()
+    for name, value in (("epochs", epochs), ("eval_every", eval_every), ("workers", workers)):
+        integer("sweep", name, value, least=1)
+    choice("sweep", "how", how, ("auto", "arenas", "lanes"))
+    if not isinstance(on_nonfinite, str) or on_nonfinite not in REACTIONS or on_nonfinite == "raise":
+        hint = "tg.fit with the settings of that model" if on_nonfinite == "raise" else ""
+        raise ConfigError(message("sweep", f"on_nonfinite={shown(on_nonfinite)}", "'ignore' or 'warn'", hint))
+    if init is not None and not callable(init):
+        raise ConfigError(message("sweep", f"init={shown(init)}", "a function, such as model.reset_parameters"))
+    callbacks = checked_callbacks(step, None, callbacks)
+    checked_callbacks(step, evaluate, ())
+    numbers = seeds_of(seeds, seed)
+    settings = points(grid, random, trials, numbers[0])
+    asked = How(int(epochs), batch_size, shuffle, evaluate, int(eval_every), callbacks, how, int(workers))
+    rows, groups_of_rows = taken_apart(data, by)
+    plan = Plan(step, init, asked, settings, rows, (sample_weight, class_weight), numbers)
+    first = plan.data(plan.source(settings[0]))
+    parts = shares(folds, groups_of_rows, first.count, first.labels, numbers[0])
+    models = all_trials(settings, parts, numbers)
+    due = asked.due
+    results = Results(len(models), asked.epochs, np.flatnonzero(due) + 1)
+    check_fits("sweep", f"{len(models):,} models of {epochs:,} epochs", 8 * len(models) * asked.epochs)
+    found = Sweep(models, results, plan, by if isinstance(by, str) else "by")
+    kept = None
+    if store is not None:
+        given = {"epochs": epochs, "batch_size": batch_size, "shuffle": shuffle, "eval_every": eval_every, "how": how}
+        kept = Store(store, described(models, first.columns, given))
+        for one in kept.finished():
+            results.record(one)
+        results.listen = kept.add
+    try:
+        plan.run(models, results, found, progress)
+    except Exception as error:
+        error.sweep = found  # type: ignore[attr-defined]
+        raise
+    finally:
+        if kept is not None:
+            kept.write()
+        found.metadata["seconds"] = time.perf_counter() - begun
+    if on_nonfinite == "warn":
+        _warn(found)
+    return found
+
+
+def cross_validate(step: Callable[..., Any], data: Any, epochs: int = 1, *, folds: Any = 5, **options: Any) -> Sweep:
+    """`tg.sweep` over `folds`: each is held out once, and `evaluate(*columns)` is given its rows.
+
+    The result's `summary("test_acc")` has mean, spread and the number of folds.
+    """
+    return sweep(step, data, epochs, folds=folds, **options)
+
+
+def _warn(found: Sweep) -> None:
+    table = [found.last(name) for name in found.columns]
+    bad = [k for k in range(len(found)) if found.epochs[k] and not all(np.isfinite(one[k]) for one in table)]
+    if bad:
+        listed = ", ".join(map(str, bad[:8])) + (f" and {len(bad) - 8} more" if len(bad) > 8 else "")
+        got = f"{len(bad):,} of {len(found):,} models that diverged: {listed}"
+        warnings.warn(NonFiniteWarning(message("sweep", got, "finite numbers")), stacklevel=user_level())

@@ -1,3 +1,0 @@
-"""`torch.autograd.variable`."""
-
-from . import Variable as Variable

@@ -1,3 +1,0 @@
-"""`torch.distributions.bernoulli`."""
-
-from ...distributions import *

@@ -1,3 +1,0 @@
-"""`torch.distributions.categorical`."""
-
-from ...distributions import *

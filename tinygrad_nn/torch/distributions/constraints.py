@@ -1,3 +1,0 @@
-"""`torch.distributions.constraints`."""
-
-from ...distributions.constraints import *

@@ -1,3 +1,0 @@
-"""`torch.distributions.distribution`."""
-
-from ...distributions import *

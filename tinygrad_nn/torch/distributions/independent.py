@@ -1,3 +1,0 @@
-"""`torch.distributions.independent`."""
-
-from ...distributions import *

@@ -1,3 +1,0 @@
-"""`torch.distributions.kl`."""
-
-from ...distributions.kl import *

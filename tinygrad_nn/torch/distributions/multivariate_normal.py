@@ -1,3 +1,0 @@
-"""`torch.distributions.multivariate_normal`."""
-
-from ...distributions import *

@@ -1,3 +1,0 @@
-"""`torch.distributions.normal`."""
-
-from ...distributions import *

@@ -1,3 +1,0 @@
-"""`torch.distributions.transformed_distribution`."""
-
-from ...distributions import *

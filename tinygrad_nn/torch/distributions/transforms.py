@@ -1,3 +1,0 @@
-"""`torch.distributions.transforms`."""
-
-from ...distributions.transforms import *

@@ -1,3 +1,0 @@
-"""`torch.distributions.uniform`."""
-
-from ...distributions import *

@@ -1,3 +1,0 @@
-"""`torch.nn.modules.module`."""
-
-from ....nn.module import Module as Module

@@ -1,3 +1,0 @@
-"""`torch.nn.parameter`."""
-
-from ...nn.parameter import *

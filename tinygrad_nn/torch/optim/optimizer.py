@@ -1,3 +1,0 @@
-"""`torch.optim.optimizer`."""
-
-from ...optim.optimizer import *

@@ -1,6 +1,0 @@
-"""`torch.random`."""
-
-from ..random import *
-from ._door import door
-
-__getattr__, __dir__ = door(__name__, "random")

@@ -1,5 +1,0 @@
-"""`torch.special`."""
-
-from ._door import door
-
-__getattr__, __dir__ = door(__name__, "")

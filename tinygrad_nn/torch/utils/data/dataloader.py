@@ -1,3 +1,0 @@
-"""`torch.utils.data.dataloader`."""
-
-from ....data import *

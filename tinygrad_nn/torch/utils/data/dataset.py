@@ -1,3 +1,0 @@
-"""`torch.utils.data.dataset`."""
-
-from ....data import *

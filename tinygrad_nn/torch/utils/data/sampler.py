@@ -1,3 +1,0 @@
-"""`torch.utils.data.sampler`."""
-
-from ....data import *

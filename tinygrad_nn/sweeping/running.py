@@ -26,6 +26,7 @@ from ..compiler.run.training import Training
 from ..data.batching import Batches
 from ..errors import ConfigError, message
 from ..fitting import fit
+from ..fitting.orders import orders
 from ..fitting.results import FROM_DATA
 from ..fitting.resume import Progress
 from ..fitting.trouble import Place, locate
@@ -76,14 +77,14 @@ class Group:
         self.size = first.settings.get("batch_size", how.batch_size)
         self.columns = data.train(first.share, first.settings)
         self.plan = Batches(self.columns, self.size, op="sweep")
-        evaluate = source.parts.evaluate or how.evaluate
+        evaluate = source.parts.evaluate
         self.held: list[Tensor] = []
         if evaluate is not None and evaluation_takes(evaluate, len(data.columns)):
             self.held = tensors_of(data.held(first.share, first.settings))
             given, self_held = evaluate, self.held
             evaluate = lambda: given(*self_held)  # noqa: E731
         self.evaluate = evaluate
-        self.callbacks = [*how.callbacks, *source.parts.callbacks]
+        self.callbacks = source.parts.callbacks
         self.states: dict[str, Any] = {}
         self.why = ""
 
@@ -101,13 +102,13 @@ class Group:
         raise NotImplementedError
 
 
-def slowly_because(source: Source, callbacks: Sequence[Any]) -> str:
+def slowly_because(source: Source) -> str:
     """Why models have to be trained by one call of `fit` after the other; nothing where they need not."""
     if not isinstance(source.step, Jitted):
         return "the step is not under tg.jit"
     if mode.recorder is not None or not usable():
         return "there is no compiler"
-    others = [one for one in callbacks if type(one) is not EarlyStopping]
+    others = [one for one in source.parts.callbacks if type(one) is not EarlyStopping]
     return f"the callback {getattr(others[0], '__name__', type(others[0]).__name__)} is Python's" if others else ""
 
 
@@ -150,6 +151,9 @@ class NativeGroup(Group):
         source.set_states(self.states)
         source.apply(self.settings(self.trials[0]))
         self._begin(self.trials[0])
+        if not training.fits():
+            got = "init that puts other tensors, modules or hooks in the place of those there were"
+            raise ConfigError(message("sweep", got, "new values for the same tensors", "a builder may make anything"))
         live = {
             id(tensor)
             for name in self.names
@@ -161,6 +165,7 @@ class NativeGroup(Group):
         keys |= {id(one.counter) for one in (self.order, default_generator)}
         differing = {*journal.before, *live, *keys, *map(id, self.held)}
         found = [k for k, one in enumerate(training.state) if id(one.handle) in differing]
+        self._check_seeds({id(one.handle) for one in training.state})
         several = len({trial.share.number for trial in self.trials}) > 1 or any(
             name in self.trials[0].settings for name in ("columns", "sample_weight", "class_weight")
         )
@@ -178,6 +183,14 @@ class NativeGroup(Group):
         }
         self.several = several
         self.sets_of_share: tuple[Any, list[Array], Batches] | None = None
+
+    def _check_seeds(self, held: set[int]) -> None:
+        """Raise ConfigError where models of different seeds would be the same."""
+        source, several = self.source, len({trial.seed for trial in self.trials}) > 1
+        drawn = self.how.shuffle or id(default_generator.counter) in held
+        if several and not drawn and source.init is None and source.build is None:
+            got = "several seeds, of which none changes anything"
+            raise ConfigError(message("sweep", got, "something that is drawn", "init=model.reset_parameters"))
 
     def _begin(self, trial: Trial) -> None:
         """Let the tensors hold what a model begins with."""
@@ -229,8 +242,8 @@ class NativeGroup(Group):
         def arrange(first: int, count: int) -> Iterator[tuple[Array, Array]]:
             at = np.array(begin + (first - 1) * width, np.int64)
             generator.counter.assign(Tensor.handle(constant(at)))
-            for _ in range(count):
-                yield plan.table(randperm(plan.samples, generator=generator).numpy())
+            for order in orders(plan.samples, generator, count):
+                yield plan.table(order)
 
         return arrange
 

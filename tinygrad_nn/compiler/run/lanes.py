@@ -16,6 +16,7 @@ import numpy as np
 
 from ...errors import TinygradError
 from ...graph.graph import Array, DType
+from ...support.denormals import flushing
 from ..codegen import cache as disk
 from ..codegen import native
 from ..driver import Compilation, build
@@ -30,10 +31,10 @@ from .many import Arrange, Broken, Model, Runner, Taken, Varying
 from .memory import NEVER, RunMemory
 from .training import Training
 
-CLEARLY: Final = 1.15  # times as fast models must be in lanes: the count is rough
+CLEARLY: Final = 1.1  # times as fast models must be in lanes: the count is rough
 ROOM: Final = 2 * (SECOND + THIRD)  # bytes that all models together may have: one that needs more is no small model
-WORTH: Final = 5e8  # cycles that must be saved to be worth the compilation of another program,
-LOOK: Final = 2e8  # and that a run must take at the least to be worth a look
+WORTH: Final = 3e8  # cycles that must be saved to be worth the compilation of another program,
+LOOK: Final = 1e8  # and that a run must take at the least to be worth a look
 NODE: Final = 20.0  # cycles that an operation takes at the least, and one for each of its elements that a vector holds
 
 
@@ -153,7 +154,10 @@ class InLanes:
         """As `Arena`: `shared` are the values of the tensors that do not vary, by their numbers, `sets` the data."""
         self.lanes = lanes
         self.memory = memory = RunMemory(made.image, training.epochs, training.memory.shuffled)
+        self.code = made.code  # machine code lives as long as somebody holds this
         self.function, self.capacity, self.address = made.code.function, memory.made.capacity, memory.address
+        if training.flushes:
+            self.function = flushing(self.function)
         apart = set(varying.columns)
         self.columns: list[Array] = []
         for number, (places, columns) in enumerate(zip(memory.made.sources, sets, strict=True)):

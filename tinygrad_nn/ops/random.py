@@ -17,20 +17,20 @@ from .rules import INT32, INT64
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
+_FACTORS = np.array([[_M0], [_M1]])
+_ROUNDS = np.arange(10, dtype=np.uint64)[:, None] * np.array([_W0, _W1], np.uint64)  # what is added to the key
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 def _philox(key: Any, counter: Any, shape: Shape) -> Any:
     count = math.prod(shape)
     blocks = np.uint64(int(counter) & 0xFFFFFFFFFFFFFFFF) + np.arange((count + 3) // 4, dtype=np.uint64)
-    x0, x1 = blocks & _LOW, blocks >> _HALF
-    x2 = x3 = np.zeros_like(blocks)
-    k0, k1 = (int(word) & 0xFFFFFFFF for word in key)
-    for _ in range(10):
-        p0, p1 = _M0 * x0, _M1 * x2
-        x0, x1, x2, x3 = (p1 >> _HALF) ^ x1 ^ np.uint64(k0), p1 & _LOW, (p0 >> _HALF) ^ x3 ^ np.uint64(k1), p0 & _LOW
-        k0, k1 = (k0 + _W0) & 0xFFFFFFFF, (k1 + _W1) & 0xFFFFFFFF
-    words = np.stack((x0, x1, x2, x3), axis=-1).reshape(-1)[:count].astype(np.uint32)
+    even, odd = np.zeros((2, 2, len(blocks)), np.uint64)  # words 0 and 2 of each block, words 1 and 3
+    even[0], odd[0] = blocks & _LOW, blocks >> _HALF
+    for keys in (_ROUNDS + (key.astype(np.uint64) & _LOW)) & _LOW:
+        products = (_FACTORS * even)[::-1]
+        even, odd = (products >> _HALF) ^ odd ^ keys[:, None], products & _LOW
+    words = np.stack((even[0], odd[0], even[1], odd[1]), axis=-1).reshape(-1)[:count].astype(np.uint32)
     return words.view(np.int32).reshape(shape)
 
 

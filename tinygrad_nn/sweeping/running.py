@@ -79,7 +79,7 @@ class Group:
         self.plan = Batches(self.columns, self.size, op="sweep")
         evaluate = source.parts.evaluate
         self.held: list[Tensor] = []
-        if evaluate is not None and evaluation_takes(evaluate, len(data.columns)):
+        if evaluate is not None and evaluation_takes(evaluate, len(data.columns), first.share.held is not None):
             self.held = tensors_of(data.held(first.share, first.settings))
             given, self_held = evaluate, self.held
             evaluate = lambda: given(*self_held)  # noqa: E731

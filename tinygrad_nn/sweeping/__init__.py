@@ -100,10 +100,9 @@ def sweep(
     ...     opt.step()
     ...     return loss
     >>> x = tg.linspace(0, 1, 8).reshape(8, 1)
-    >>> found = sweep(step, (x, 2 * x), 20, init=model.reset_parameters, seeds=range(3), grid={"lr": [0.1, 0.5]},
-    ...               progress=False)
-    >>> found["loss"].shape, found.best("loss").settings["lr"]
-    ((6, 20), 0.5)
+    >>> found = sweep(step, (x, 2 * x), 20, init=model.reset_parameters, seeds=range(3), progress=False)
+    >>> found["loss"].shape
+    (3, 20)
     """
     begun = time.perf_counter()
     for name, value in (("epochs", epochs), ("eval_every", eval_every), ("workers", workers)):

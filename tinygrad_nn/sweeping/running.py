@@ -133,6 +133,12 @@ class NativeGroup(Group):
         step: Any = source.step
         self.training = Training(step, self.sets, self.plan.size, self.evaluate, how.shuffle, permute, quiet=True)
         self.states = source.states()
+        known = set(map(id, source.optimizers.values()))
+        for guard in (guard for traced in self.training.traces for guard in traced.guards):
+            optimizer = getattr(guard, "optimizer", None)
+            if optimizer is not None and id(optimizer) not in known and optimizer.state:
+                got = f"a step with a {type(optimizer).__name__} which no variable that it names leads to"
+                raise ConfigError(message("sweep", got, "optimizers that can be found, to begin anew for each model"))
 
     @property
     def is_whole(self) -> bool:

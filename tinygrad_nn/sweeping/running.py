@@ -8,6 +8,7 @@ finished leaves nothing.
 from __future__ import annotations
 
 import queue
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
@@ -585,7 +586,7 @@ class SlowGroup(Group):
                 on_nonfinite="ignore",
             )
         except FROM_DATA as error:
-            error.args = (_with_model(str(error), trial.number),)
+            error.args = (_with_model(str(error), trial),)
             raise
         self.states = self.states or source.states()
         kept = self.progress.take(History(), 0, None)
@@ -613,8 +614,12 @@ def _as_data(column: Any) -> Any:
     return Tensor.handle(constant(column)) if isinstance(column, np.ndarray) else column
 
 
-def _with_model(text: str, number: int) -> str:
-    return text.replace("(epoch ", f"(model {number}, epoch ", 1)
+def _with_model(text: str, trial: Trial) -> str:
+    """The message of an error in `fit`, with the model, and with the row that the user's data has."""
+    rows = trial.share.rows
+    if rows is not None:
+        text = re.sub(r"(?<=\brow )\d+", lambda found: str(int(rows[int(found[0])])), text, count=1)
+    return text.replace("(epoch ", f"(model {trial.number}, epoch ", 1)
 
 
 def run_slowly(group: SlowGroup, results: Results, interrupted: Deferred, advance: Callable[..., None]) -> None:

@@ -100,8 +100,8 @@ def save(value: Any, path: StrPath, metadata: Mapping[str, str] | None = None) -
 
 def load(path: StrPath) -> Any:
     """Read what `save` wrote: the same nesting, a state_dict where an object with one was given, transformers as they
-    were. Of a `.safetensors` file the tensors by name, a dict with `metadata`; float16 and bfloat16 are float32 then, and
-    small integers int32.
+    were. Of a `.safetensors` file the tensors by name, a dict with `metadata`; float16 and bfloat16 are float32 then,
+    and small integers int32.
 
     Raises DataError for a file that is missing, damaged or not ours.
     """
@@ -126,7 +126,8 @@ def own_path(op: str, path: StrPath, other_too: str = "") -> Path:
     if other is not None and suffix != other_too:
         got = f"{path}, whose extension stands for another format ({other})"
         expected = f"a name such as model.npz{f' or model{other_too}' if other_too else ''}"
-        raise DataError(message(op, got, expected, _CONVERTED if other == "PyTorch" else "tg.save has no other formats"))
+        hint = _CONVERTED if other == "PyTorch" else "tg.save has no other formats"
+        raise DataError(message(op, got, expected, hint))
     return found
 
 

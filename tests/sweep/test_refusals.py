@@ -27,7 +27,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"grid": {"hidden": [8, 16]}}, ConfigError, r"setting 'hidden'.*def build\(hidden\)"),
     ({"grid": {"op.lr": [0.1]}}, ConfigError, "setting 'op.lr'"),
     ({"grid": {"params": [1]}}, ConfigError, "setting 'params'"),
-    ({"grid": {"lr": ["0.1"]}}, ConfigError, "lr='0.1'.*a number"),
+    ({"grid": {"lr": ["0.1"]}}, ConfigError, "lr='0.1'.*a finite number"),
     ({"grid": {"lr": [True]}}, ConfigError, "lr=True"),
     ({"grid": {"lr": [None]}}, ConfigError, "lr=None"),
     ({"grid": {"lr": [0.1, -1.0]}}, ConfigError, "lr=-1.0"),
@@ -124,8 +124,8 @@ def test_what_was_finished_before_an_error_is_kept() -> None:
     labels = Y.copy()
     labels[30] = 9
     one = recipe()
-    pairs = [(np.arange(10), [20]), (np.arange(5, 15), [20]), (np.arange(21, 31), [20]), (np.arange(8), [20])]
-    with pytest.raises(IndexOutOfRange, match=r"row 30 \(model 2") as found:
+    pairs = [(np.arange(10), [11]), (np.arange(5, 15), [11]), (np.arange(21, 31), [11]), (np.arange(8), [11])]
+    with pytest.raises(IndexOutOfRange, match=r"row 30 .model 2") as found:
         tg.sweep(one.step, (X, labels), 2, folds=pairs, how="arenas", progress=False)
     sweep: Any = found.value.sweep  # type: ignore[attr-defined]
     assert np.isfinite(sweep["loss"][:2]).all()
@@ -190,7 +190,7 @@ def test_the_folder_of_another_sweep_is_refused(tmp_path: Path) -> None:
         run(tmp_path / "one", data=(X + 1, Y))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("dear")
-    with pytest.raises(ConfigError, match="letter"):
+    with pytest.raises(ConfigError, match=r"letter\.txt"):
         run(tmp_path / "other")
     part = next((tmp_path / "one").glob("part-*.npz"))
     part.write_bytes(b"no")
@@ -245,7 +245,7 @@ def test_ctrl_c_keeps_what_is_finished(compiled: bool, long: bool) -> None:
         nonlocal count
         one.model.reset_parameters()
         count += 1
-        if count == (1 if long else 40) and not pressed.is_set():
+        if count == (1 if long else 4) and not pressed.is_set():
             pressed.set()
             threading.Timer(1.0 if long else 0.0, os.kill, (os.getpid(), signal.SIGINT)).start()
 

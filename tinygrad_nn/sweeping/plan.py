@@ -144,6 +144,8 @@ class Plan:
                 source.vary(self.several)
                 group = next(iter(self._groups(source, [trial])))
                 group.prepare(journal)
+                if isinstance(group, NativeGroup):
+                    group.keep()
             self.groups[trial.number] = group
         group.load(kept, trial)
         return source.parts.returned

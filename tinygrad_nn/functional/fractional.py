@@ -27,6 +27,8 @@ def _pooled(
         got = f"{lines} places for {sizes} windows of {taps}"
         raise ShapeError(message(name, got, "at least as many as windows and the rest of one"))
     samples = uniform((*lead, rank), x.dtype, None) if drawn is None else drawn
+    if whole is not x and samples.ndim and samples.shape[0]:
+        samples = samples.narrow(0, 0, 1)  # those of the first picture
     if samples.shape != (*lead, rank) or samples.dtype != x.dtype:
         got = f"_random_samples {samples.shape}:{samples.dtype.name}"
         raise ShapeError(message(name, got, f"{(*lead, rank)} of {x.dtype.name}"))

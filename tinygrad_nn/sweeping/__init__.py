@@ -125,9 +125,8 @@ def sweep(
     first = plan.data(plan.source(settings[0]))
     parts = shares(folds, groups_of_rows, first.count, first.labels, numbers[0])
     models = all_trials(settings, parts, numbers)
-    due = asked.due
-    results = Results(len(models), asked.epochs, np.flatnonzero(due) + 1)
     check_fits("sweep", f"{len(models):,} models of {epochs:,} epochs", 8 * len(models) * asked.epochs)
+    results = Results(len(models), asked.epochs, np.flatnonzero(asked.due) + 1)
     found = Sweep(models, results, plan, by if isinstance(by, str) else "by")
     kept = None
     if store is not None:

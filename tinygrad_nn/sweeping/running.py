@@ -8,6 +8,7 @@ finished leaves nothing.
 from __future__ import annotations
 
 import queue
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
@@ -150,6 +151,9 @@ class NativeGroup(Group):
         source.set_states(self.states)
         source.apply(self.settings(self.trials[0]))
         self._begin(self.trials[0])
+        if not training.fits():
+            got = "init that puts other tensors, modules or hooks in the place of those there were"
+            raise ConfigError(message("sweep", got, "new values for the same tensors", "a builder may make anything"))
         live = {
             id(tensor)
             for name in self.names
@@ -161,6 +165,7 @@ class NativeGroup(Group):
         keys |= {id(one.counter) for one in (self.order, default_generator)}
         differing = {*journal.before, *live, *keys, *map(id, self.held)}
         found = [k for k, one in enumerate(training.state) if id(one.handle) in differing]
+        self._check_seeds({id(one.handle) for one in training.state})
         several = len({trial.share.number for trial in self.trials}) > 1 or any(
             name in self.trials[0].settings for name in ("columns", "sample_weight", "class_weight")
         )
@@ -178,6 +183,14 @@ class NativeGroup(Group):
         }
         self.several = several
         self.sets_of_share: tuple[Any, list[Array], Batches] | None = None
+
+    def _check_seeds(self, held: set[int]) -> None:
+        """Raise ConfigError where models of different seeds would be the same."""
+        source, several = self.source, len({trial.seed for trial in self.trials}) > 1
+        drawn = self.how.shuffle or id(default_generator.counter) in held
+        if several and not drawn and source.init is None and source.build is None:
+            got = "several seeds, of which none changes anything"
+            raise ConfigError(message("sweep", got, "something that is drawn", "init=model.reset_parameters"))
 
     def _begin(self, trial: Trial) -> None:
         """Let the tensors hold what a model begins with."""
@@ -572,7 +585,7 @@ class SlowGroup(Group):
                 on_nonfinite="ignore",
             )
         except FROM_DATA as error:
-            error.args = (_with_model(str(error), trial.number),)
+            error.args = (_with_model(str(error), trial),)
             raise
         self.states = self.states or source.states()
         kept = self.progress.take(History(), 0, None)
@@ -600,8 +613,12 @@ def _as_data(column: Any) -> Any:
     return Tensor.handle(constant(column)) if isinstance(column, np.ndarray) else column
 
 
-def _with_model(text: str, number: int) -> str:
-    return text.replace("(epoch ", f"(model {number}, epoch ", 1)
+def _with_model(text: str, trial: Trial) -> str:
+    """The message of an error in `fit`, with the model, and with the row that the user's data has."""
+    rows = trial.share.rows
+    if rows is not None:
+        text = re.sub(r"(?<=\brow )\d+", lambda found: str(int(rows[int(found[0])])), text, count=1)
+    return text.replace("(epoch ", f"(model {trial.number}, epoch ", 1)
 
 
 def run_slowly(group: SlowGroup, results: Results, interrupted: Deferred, advance: Callable[..., None]) -> None:

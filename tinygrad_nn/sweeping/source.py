@@ -51,7 +51,7 @@ def parts_of(returned: Any) -> Parts:
         return Parts(returned, *returned)
     if callable(returned) and not isinstance(returned, (type, Module)):
         return Parts(returned, returned)
-    raise ConfigError(message("sweep", f"a builder that returns {shown(returned)}", BUILT))
+    raise ConfigError(message("sweep", f"a builder that returns a {type(returned).__name__}", BUILT))
 
 
 def takes(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
@@ -114,13 +114,14 @@ class Source:
             if not found:
                 known = [*arguments, *self.known(), *DATA]
                 hint = nearest(name, known)
-                if not hint and not is_built:
+                if not hint and not is_built and name.isidentifier():
                     hint = f"what builds the model goes in a function: def build({name}): ... return step"
                 raise ConfigError(message("sweep", f"the setting {name!r}", f"one of {', '.join(known)}", hint))
             for point in points:
                 for optimizer, group, key in found:
                     try:
-                        check_setting(type(optimizer).__name__, key, point[name], group[key])
+                        usual = None if key == "lr" else group[key]  # a schedule may round to just below 0, nobody else
+                        check_setting(type(optimizer).__name__, key, point[name], usual)
                     except TinygradError as error:
                         got = f"the setting {name}={shown(point[name])}"
                         raise ConfigError(message("sweep", got, str(error).partition("expected ")[2])) from None

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...errors import TinygradError
 from ...graph.graph import Array, DType
+from ...support.denormals import flushing
 from ..codegen import cache as disk
 from ..codegen import native
 from ..driver import Compilation, build
@@ -155,6 +156,8 @@ class InLanes:
         self.memory = memory = RunMemory(made.image, training.epochs, training.memory.shuffled)
         self.code = made.code  # machine code lives as long as somebody holds this
         self.function, self.capacity, self.address = made.code.function, memory.made.capacity, memory.address
+        if training.flushes:
+            self.function = flushing(self.function)
         apart = set(varying.columns)
         self.columns: list[Array] = []
         for number, (places, columns) in enumerate(zip(memory.made.sources, sets, strict=True)):

@@ -26,6 +26,7 @@ from .tensor import no_grad as no_grad
 from .tensor import set_grad_enabled as set_grad_enabled
 from .tensor.creation import arange as arange
 from .tensor.creation import as_tensor as as_tensor
+from .tensor.creation import asarray as asarray
 from .tensor.creation import empty as empty
 from .tensor.creation import empty_like as empty_like
 from .tensor.creation import eye as eye
@@ -106,8 +107,10 @@ if _TYPE_CHECKING:
     from .tensor.assembling import tril_indices as tril_indices
     from .tensor.assembling import triu_indices as triu_indices
     from .tensor.assembling import vander as vander
+    from .tensor.composed.bessel import *  # noqa: F403
     from .tensor.composed.factoring import *  # noqa: F403
     from .tensor.composed.gamma import *  # noqa: F403
+    from .tensor.composed.incomplete import *  # noqa: F403
     from .tensor.composed.matrices import *  # noqa: F403
     from .tensor.composed.ordering import *  # noqa: F403
     from .tensor.composed.placing import *  # noqa: F403
@@ -295,11 +298,15 @@ if _TYPE_CHECKING:
     from .tensor.joining import stack as stack
     from .tensor.joining import vstack as vstack
     from .tensor.printing import set_printoptions as set_printoptions
+    from .tensor.results import can_cast as can_cast
+    from .tensor.results import promote_types as promote_types
+    from .tensor.results import result_type as result_type
     from .transforms import grad as grad
     from .transforms import hessian as hessian
     from .transforms import hvp as hvp
     from .transforms import jacobian as jacobian
     from .transforms import jvp as jvp
+    from .transforms import linearize as linearize
     from .transforms import value_and_grad as value_and_grad
     from .transforms import vjp as vjp
     from .viz import draw as draw
@@ -341,15 +348,16 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
         index_add index_select inner isclose isfinite isinf isnan le lerp log log10 log1p log2 log_softmax
         logaddexp logical_and logical_not logical_or logical_xor logit logsumexp lt masked_fill masked_select
         matmul max maximum mean min minimum mm movedim mul mv nan_to_num nanmean nansum narrow ne neg nonzero
-        norm numel outer permute polygamma pow prod ravel reciprocal relu remainder reshape roll round rsqrt scatter
-        scatter_add select sigmoid sign sin sinh softmax sort split sqrt square squeeze std sub sum swapaxes t
-        take take_along_dim tan tanh tensordot tile topk transpose tril triu true_divide trunc unbind unflatten
-        unsqueeze var where
+        norm numel outer permute polygamma pow prod ravel reciprocal relu remainder reshape roll round rsqrt
+        scatter scatter_add select sigmoid sign sin sinh softmax sort split sqrt square squeeze std sub sum
+        swapaxes t take take_along_dim tan tanh tensordot tile topk transpose tril triu true_divide trunc unbind
+        unflatten unsqueeze var where
     """,
     "tensor.joining": "cat concat concatenate einsum hstack meshgrid stack vstack",
+    "tensor.results": "can_cast promote_types result_type",
     "testing": "testing",
     "tensor.printing": "set_printoptions",
-    "transforms": "grad hessian hvp jacobian jvp value_and_grad vjp",
+    "transforms": "grad hessian hvp jacobian jvp linearize value_and_grad vjp",
     "fitting.trouble": "NonFiniteWarning",
     "viz": "draw",
 }

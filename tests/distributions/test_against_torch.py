@@ -246,6 +246,32 @@ def test_independent() -> None:
         close(ours.kl_divergence(mine, mine.expand(mine.batch_shape)), theirs.kl_divergence(other, other))
 
 
+@pytest.mark.parametrize("vectors", [False, True])
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_mixtures(vectors: bool, batch: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    weights, means = rng.uniform(0.1, 1, (*batch, 4)), rng.normal(size=(*batch, 4, 2))
+    found = []
+    for d, lib in ((ours, tg), (theirs, torch)):
+        p, loc = lib.tensor(weights, requires_grad=True), lib.tensor(means, requires_grad=True)
+        part = d.Independent(d.Normal(loc, 0.5), 1) if vectors else d.Normal(loc[..., 0], 0.5)
+        mixture = d.MixtureSameFamily(d.Categorical(p), part)
+        value = lib.tensor(means[..., 1, :] if vectors else means[..., 1, 1])
+        density = mixture.log_prob(value)
+        density.sum().backward()
+        drawn, more = mixture.sample((7,)), mixture.expand((5, *batch))
+        shapes = [tuple(one) for one in (drawn.shape, more.batch_shape, more.event_shape, more.sample().shape)]
+        values = [density, mixture.mean, mixture.variance, more.log_prob(value), p.grad, loc.grad]
+        found.append((shapes, values if vectors else [*values, mixture.cdf(value)]))
+    assert found[0][0] == found[1][0]
+    for own, other in zip(found[0][1], found[1][1], strict=True):
+        close(own, other)
+    far = ours.MixtureSameFamily(ours.Categorical(tg.tensor([1.0, 3.0])), ours.Normal(tg.tensor([-9.0, 9.0]), 0.1))
+    drawn = far.sample((4000,))
+    assert (drawn > 0).float().mean().item() == pytest.approx(0.75, abs=0.03)
+    assert ((drawn.abs() - 9).abs() < 1).all()
+
+
 TRANSFORMS: dict[str, tuple[Callable[[Any, Any], Any], np.ndarray]] = {
     "affine": (lambda d, t: d.AffineTransform(t(LOC[0]), t(SCALE)), LOC),
     "falling": (lambda d, t: d.AffineTransform(1.0, -2.0), LOC),
@@ -319,3 +345,16 @@ def test_gamma_numbers(shape: float) -> None:
     scipy_stats = pytest.importorskip("scipy.stats")
     drawn = ours.Gamma(tg.tensor(shape, dtype=tg.float64), 2.0).sample((4000,)).numpy()
     assert scipy_stats.kstest(drawn, scipy_stats.gamma(shape, scale=0.5).cdf).pvalue > 1e-3
+
+
+def test_gradients_of_gamma_numbers_are_implicit() -> None:
+    """Those of PyTorch, which has four digits; of each number at one place of the distribution function."""
+    shapes = np.array([0.05, 0.3, 1, 2.5, 7, 30, 49, 60, 300, 5000]).repeat(20)
+    a = tg.tensor(shapes, requires_grad=True)
+    drawn = ours.Gamma(a, 1.0).rsample()
+    drawn.sum().backward()
+    expected = torch._standard_gamma_grad(torch.tensor(shapes), torch.tensor(drawn.detach().numpy()))
+    np.testing.assert_allclose(a.grad.numpy(), expected.numpy(), rtol=2e-3)
+    one = tg.tensor(2.0, dtype=tg.float64, requires_grad=True)
+    ours.Beta(one, tg.tensor(1.5, dtype=tg.float64)).rsample((20000,)).mean().backward()
+    np.testing.assert_allclose(one.grad.item(), 1.5 / 3.5**2, rtol=0.02)

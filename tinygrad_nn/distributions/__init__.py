@@ -25,6 +25,7 @@ from .discrete import Poisson as Poisson
 from .distribution import Distribution as Distribution
 from .kl import kl_divergence as kl_divergence
 from .kl import register_kl as register_kl
+from .mixture import MixtureSameFamily as MixtureSameFamily
 from .multivariate import Independent as Independent
 from .multivariate import MultivariateNormal as MultivariateNormal
 from .transformed import LogNormal as LogNormal

@@ -6,8 +6,9 @@ NumPy meaning computes the same in the same order, so that the values are equal 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from .contract import MATMUL
 from .index import GATHER, GATHERED, SCATTER_ADD
 from .lookup import Called
 from .reduce import MAX, SUM
-from .rules import check_index, check_kinds, of_sum, same_dtype, same_shape, ulps
+from .rules import check_index, check_kinds, of_sum, roundoff, same_dtype, same_shape, ulps
 
 WIDE = Arg(-4.0, 4.0, shape=(3, 4))
 LINES = (
@@ -178,4 +179,116 @@ LABEL_ENTROPY = Op(
     error=ulps(16),
 )
 
-OPS = (LINEAR, SOFTMAX, LOG_SOFTMAX, LABEL_ENTROPY)
+
+def _mean(x: Any, axis: tuple[int, ...]) -> Any:
+    return SUM.numpy(x, axis=axis, keepdims=True) / float(_length(x.shape, axis))
+
+
+def _length(shape: Shape, axis: tuple[int, ...]) -> int:
+    return math.prod(shape[one] for one in axis)
+
+
+def _standardized(x: Any, axis: tuple[int, ...], eps: float) -> Any:
+    d = x - _mean(x, axis)
+    return d / np.sqrt(_mean(d * d, axis) + eps)
+
+
+def _deviation(x: Any, axis: tuple[int, ...], eps: float) -> tuple[Any, Any]:
+    """The distance from the mean, and the root of its mean square."""
+    d = x - x.mean(axis, keepdim=True)
+    return d, ((d * d).mean(axis, keepdim=True) + eps).sqrt()
+
+
+def _standardized_composed(x: Any, axis: tuple[int, ...], eps: float) -> Any:
+    d, root = _deviation(x, axis, eps)
+    return d / root
+
+
+def _standardized_vjp(g: Any, out: Any, x: Any, axis: tuple[int, ...], eps: float) -> Any:
+    along = out * (g * out).mean(axis, keepdim=True)
+    return (g - g.mean(axis, keepdim=True) - along) / _deviation(x, axis, eps)[1]
+
+
+def _standardized_error(out: Any, x: Any, axis: tuple[int, ...], eps: float) -> Any:
+    """What sums in another order change of the mean, beside the deviation."""
+    scale = np.abs(x).max(axis, keepdims=True, initial=0) / np.sqrt(_mean((x - _mean(x, axis)) ** 2, axis) + eps)
+    return 2 * (_length(x.shape, axis) + 8) * roundoff(out) * (np.abs(out) + scale)
+
+
+# (x - mean) / sqrt(variance + eps) over some axes: what layers, batches and groups are normalized by.
+STANDARDIZED = Op(
+    "standardized",
+    "composite",
+    shape=same_shape("standardized"),
+    dtype=same_dtype("standardized", "f"),
+    numpy=_standardized,
+    vjp=(_standardized_vjp,),
+    composed=_standardized_composed,
+    domain=(
+        Case((WIDE,), {"axis": (1,), "eps": 1e-5}),
+        Case((WIDE,), {"axis": (0, 1), "eps": 1e-3}),
+        Case((Arg(shape=(2, 3, 4)),), {"axis": (0, 2), "eps": 1e-5}),
+    ),
+    error=_standardized_error,
+)
+
+
+def _leaky_relu(x: Any, slope: float) -> Any:
+    low = x * slope
+    return np.maximum(x, low) if 0 < slope <= 1 else np.where(x > 0, x, low)
+
+
+# x where it is positive, else slope * x.
+LEAKY_RELU = Op(
+    "leaky_relu",
+    "composite",
+    shape=same_shape("leaky_relu"),
+    dtype=same_dtype("leaky_relu", "f"),
+    numpy=_leaky_relu,
+    vjp=(lambda g, out, x, slope: g.where(x > 0, g * slope),),
+    composed=lambda x, slope: x.where(x > 0, x * slope),
+    domain=tuple(Case((Arg(kinks=(0.0,)),), {"slope": slope}) for slope in (0.2, 0.0, -0.5)),
+)
+
+
+def _limited_log(x: Any) -> Any:
+    return np.maximum(np.log(np.maximum(x, 0)), -100)
+
+
+def _limited_log_composed(x: Any) -> Any:
+    """max(log x, -100), with slope 0 at 0; NaN stays NaN."""
+    zero = x <= 0
+    return x.masked_fill(zero, 1.0).log().clamp(min=-100).masked_fill(zero, -100.0)
+
+
+def _slope_of_log(x: Any) -> Any:
+    """1 / x, and 0 where the logarithm is limited."""
+    return x.masked_fill(x < _LEAST, math.inf).reciprocal()
+
+
+_LEAST: Final = math.exp(-100)
+
+
+def _probability_entropy_vjp(g: Any, out: Any, x: Any, target: Any, wanted: Collection[int]) -> Mapping[int, Any]:
+    found = {}
+    if 0 in wanted:
+        found[0] = g * ((1 - target) * _slope_of_log(1 - x) - target * _slope_of_log(x))
+    if 1 in wanted:
+        found[1] = g * (_limited_log_composed(1 - x) - _limited_log_composed(x))
+    return found
+
+
+# -(t log x + (1 - t) log(1 - x)) of a probability x and its target t, with logarithms from -100 on.
+PROBABILITY_ENTROPY = Op(
+    "probability_entropy",
+    "composite",
+    shape=same_shape("probability_entropy"),
+    dtype=same_dtype("probability_entropy", "f"),
+    numpy=lambda x, target: -(target * _limited_log(x) + (1 - target) * _limited_log(1 - x)),
+    vjp=_probability_entropy_vjp,
+    composed=lambda x, t: -(t * _limited_log_composed(x) + (1 - t) * _limited_log_composed(1 - x)),
+    domain=(Case((Arg(0.1, 0.9, shape=(3, 4)), Arg(0.1, 0.9, shape=(3, 4)))),),
+    error=ulps(16),
+)
+
+OPS = (LINEAR, SOFTMAX, LOG_SOFTMAX, LABEL_ENTROPY, STANDARDIZED, LEAKY_RELU, PROBABILITY_ENTROPY)

@@ -44,7 +44,7 @@ def sweep(
     *,
     init: Callable[[], Any] | None = None,
     seeds: Any = None,
-    grid: Mapping[str, Any] | None = None,
+    grid: Mapping[str, Any] | list[Mapping[str, Any]] | None = None,
     random: Mapping[str, Any] | None = None,
     trials: int = 20,
     folds: Any = None,
@@ -68,10 +68,11 @@ def sweep(
 
     - `seeds`: numbers, one per model; without them the only one is `seed`, or 0. `init` gives parameters new values
       (`model.reset_parameters`).
-    - `grid`: names and lists of values, of which every combination is a setting; `random`: names and what to draw from
-      (a list, (low, high), (low, high, "log"), a function of a NumPy generator), `trials` times. A name is a setting of
-      the optimizers ("lr", "betas", ...; "opt.lr" for that of the variable opt), "batch_size", "columns" (the features
-      that are used: numbers or truth values; others are 0), "sample_weight", "class_weight", or a builder's argument.
+    - `grid`: names and lists of values, of which every combination is a setting, or a list of settings; `random`:
+      names and what to draw from (a list, (low, high), (low, high, "log"), a function of a NumPy generator), `trials`
+      times. A name is a setting of the optimizers ("lr", "betas", ...; "opt.lr" for that of the variable opt),
+      "batch_size", "columns" (the features that are used: numbers or truth values; others are 0), "sample_weight",
+      "class_weight", or a builder's argument.
     - A builder in the place of `step` is a function of settings alone, each in `grid` or with a default. It returns the
       step, or (step, evaluate), or a dict of "step" with what else `fit` takes, and "init". Without "init" it is called
       again for every seed. What changes shapes, as the size of a layer does, has to come in this way.

@@ -60,7 +60,9 @@ def nearest(name: Any, known: Iterable[str]) -> str:
 
 
 def points(grid: Any, random: Any, trials: int, seed: int) -> list[dict[str, Any]]:
-    """The settings of a sweep: all of a grid, each with all that were drawn at random."""
+    """The settings of a sweep: all of a grid, or those it lists, each with all that were drawn at random."""
+    if isinstance(grid, list) and grid and all(isinstance(one, Mapping) for one in grid):
+        return _listed(grid, random)
     axes = {name: _values(name, values) for name, values in _named("grid", grid).items()}
     found = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     if random is None:
@@ -74,6 +76,18 @@ def points(grid: Any, random: Any, trials: int, seed: int) -> list[dict[str, Any
         {name: draw(rng) for name, draw in drawn_from.items()} for _ in range(integer("sweep", "trials", trials, 1))
     ]
     return [{**point, **more} for point in found for more in drawn]
+
+
+def _listed(settings: list[Any], random: Any) -> list[dict[str, Any]]:
+    """Settings that are given one by one, each with the same names."""
+    if random is not None:
+        raise ConfigError(message("sweep", "a list of settings beside random", "one of them"))
+    names = set(_named("grid", settings[0]))
+    for one in settings:
+        if set(_named("grid", one)) != names:
+            got = f"settings of {', '.join(sorted(names))} and of {', '.join(sorted(one))}"
+            raise ConfigError(message("sweep", got, "the same names in each"))
+    return [dict(one) for one in settings]
 
 
 def _named(what: str, given: Any) -> Mapping[str, Any]:

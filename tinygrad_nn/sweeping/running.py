@@ -27,6 +27,7 @@ from ..compiler.run.training import Training
 from ..data.batching import Batches
 from ..errors import ConfigError, message
 from ..fitting import fit
+from ..fitting.orders import orders
 from ..fitting.results import FROM_DATA
 from ..fitting.resume import Progress
 from ..fitting.trouble import Place, locate
@@ -242,8 +243,8 @@ class NativeGroup(Group):
         def arrange(first: int, count: int) -> Iterator[tuple[Array, Array]]:
             at = np.array(begin + (first - 1) * width, np.int64)
             generator.counter.assign(Tensor.handle(constant(at)))
-            for _ in range(count):
-                yield plan.table(randperm(plan.samples, generator=generator).numpy())
+            for order in orders(plan.samples, generator, count):
+                yield plan.table(order)
 
         return arrange
 

@@ -31,10 +31,10 @@ from .many import Arrange, Broken, Model, Runner, Taken, Varying
 from .memory import NEVER, RunMemory
 from .training import Training
 
-CLEARLY: Final = 1.15  # times as fast models must be in lanes: the count is rough
+CLEARLY: Final = 1.1  # times as fast models must be in lanes: the count is rough
 ROOM: Final = 2 * (SECOND + THIRD)  # bytes that all models together may have: one that needs more is no small model
-WORTH: Final = 5e8  # cycles that must be saved to be worth the compilation of another program,
-LOOK: Final = 2e8  # and that a run must take at the least to be worth a look
+WORTH: Final = 3e8  # cycles that must be saved to be worth the compilation of another program,
+LOOK: Final = 1e8  # and that a run must take at the least to be worth a look
 NODE: Final = 20.0  # cycles that an operation takes at the least, and one for each of its elements that a vector holds
 
 

@@ -77,8 +77,8 @@ def sweep(
       step, or (step, evaluate), or a dict of "step" with what else `fit` takes, and "init". Without "init" it is called
       again for every seed. What changes shapes, as the size of a layer does, has to come in this way.
     - `folds`: a number, `tg.data.KFold(...)`, "loo" (each row is held out once) or pairs of rows; models are trained on
-      some rows, and `evaluate(*columns)` is given those held out. `by`: a column's name, or one value for each row; a
-      value's rows have models of their own.
+      some rows, and `evaluate(*columns)` is given those held out, if it can take them. `by`: a column's name, or one
+      value for each row; a value's rows have models of their own.
     - `how`: "arenas" trains model after model by the code of the single run; "lanes" several at once, in the lanes of
       vectors; "auto" chooses, and `tg.explain(result)` says why. `workers` threads train at the same time.
     - `store`: a folder to which finished models are written, and from which a sweep that is started again goes on.
@@ -101,10 +101,9 @@ def sweep(
     ...     opt.step()
     ...     return loss
     >>> x = tg.linspace(0, 1, 8).reshape(8, 1)
-    >>> found = sweep(step, (x, 2 * x), 20, init=model.reset_parameters, seeds=range(3), grid={"lr": [0.1, 0.5]},
-    ...               progress=False)
-    >>> found["loss"].shape, found.best("loss").settings["lr"]
-    ((6, 20), 0.5)
+    >>> found = sweep(step, (x, 2 * x), 20, init=model.reset_parameters, seeds=range(3), progress=False)
+    >>> found["loss"].shape
+    (3, 20)
     """
     begun = time.perf_counter()
     for name, value in (("epochs", epochs), ("eval_every", eval_every), ("workers", workers), ("trials", trials)):
@@ -150,12 +149,20 @@ def sweep(
     return found
 
 
-def cross_validate(step: Callable[..., Any], data: Any, epochs: int = 1, *, folds: Any = 5, **options: Any) -> Sweep:
+def cross_validate(
+    step: Callable[..., Any],
+    data: Any,
+    epochs: int = 1,
+    batch_size: int | None = None,
+    *,
+    folds: Any = 5,
+    **options: Any,
+) -> Sweep:
     """`tg.sweep` over `folds`: each is held out once, and `evaluate(*columns)` is given its rows.
 
     The result's `summary("test_acc")` has mean, spread and the number of folds.
     """
-    return sweep(step, data, epochs, folds=folds, **options)
+    return sweep(step, data, epochs, batch_size, folds=folds, **options)
 
 
 def _warn(found: Sweep) -> None:

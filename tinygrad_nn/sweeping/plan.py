@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -58,13 +59,17 @@ class Plan:
         key = repr(own)
         if key not in self.sources:
             if self.arguments is None:
-                self.sources[key] = Source(Parts(self.step, self.step, self.how.evaluate, self.init), None)
+                how = self.how
+                parts = Parts(self.step, self.step, how.evaluate, self.init, tuple(how.callbacks))
+                self.sources[key] = Source(parts, None)
             else:
                 build = partial(self.step, **own)
                 with _unseeded():
                     manual_seed(self.seeds[0])
                     parts = parts_of(build())
-                self.sources[key] = Source(parts, build)
+                given: dict[str, Any] = {"evaluate": parts.evaluate or self.how.evaluate}
+                given["callbacks"] = (*parts.callbacks, *self.how.callbacks)
+                self.sources[key] = Source(replace(parts, **given), build)
         return self.sources[key]
 
     def data(self, source: Source) -> Data:
@@ -108,12 +113,11 @@ class Plan:
     def _groups(self, source: Source, trials: Sequence[Trial]) -> Iterator[NativeGroup | SlowGroup]:
         """Groups of one shape and structure, each when its turn has come."""
         data = self.data(source)
-        evaluate = source.parts.evaluate or self.how.evaluate
-        judged = evaluation_takes(evaluate, len(data.columns))
+        judged = evaluation_takes(source.parts.evaluate, len(data.columns))
         shapes: dict[Any, list[Trial]] = {}
         for trial in trials:
             shapes.setdefault(_shape(data, trial, judged), []).append(trial)
-        why = slowly_because(source, [*self.how.callbacks, *source.parts.callbacks])
+        why = slowly_because(source)
         for own in shapes.values():
             if why:
                 yield SlowGroup(source, own, data, self.how, self.names, why)

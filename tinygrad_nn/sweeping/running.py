@@ -76,14 +76,14 @@ class Group:
         self.size = first.settings.get("batch_size", how.batch_size)
         self.columns = data.train(first.share, first.settings)
         self.plan = Batches(self.columns, self.size, op="sweep")
-        evaluate = source.parts.evaluate or how.evaluate
+        evaluate = source.parts.evaluate
         self.held: list[Tensor] = []
         if evaluate is not None and evaluation_takes(evaluate, len(data.columns)):
             self.held = tensors_of(data.held(first.share, first.settings))
             given, self_held = evaluate, self.held
             evaluate = lambda: given(*self_held)  # noqa: E731
         self.evaluate = evaluate
-        self.callbacks = [*how.callbacks, *source.parts.callbacks]
+        self.callbacks = source.parts.callbacks
         self.states: dict[str, Any] = {}
         self.why = ""
 
@@ -101,13 +101,13 @@ class Group:
         raise NotImplementedError
 
 
-def slowly_because(source: Source, callbacks: Sequence[Any]) -> str:
+def slowly_because(source: Source) -> str:
     """Why models have to be trained by one call of `fit` after the other; nothing where they need not."""
     if not isinstance(source.step, Jitted):
         return "the step is not under tg.jit"
     if mode.recorder is not None or not usable():
         return "there is no compiler"
-    others = [one for one in callbacks if type(one) is not EarlyStopping]
+    others = [one for one in source.parts.callbacks if type(one) is not EarlyStopping]
     return f"the callback {getattr(others[0], '__name__', type(others[0]).__name__)} is Python's" if others else ""
 
 

@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import MethodType, SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, Protocol, overload
 
 import numpy as np
 
@@ -719,18 +719,33 @@ def jit(function: Callable[..., Any]) -> Jitted:
     return Jitted(function)
 
 
-def explain(function: Any, *args: Any, **kwargs: Any) -> Explanation:
+class Explains(Protocol):
+    """What says itself how it was done."""
+
+    def explain(self) -> str:
+        """In words."""
+
+
+@overload
+def explain(function: Explains) -> str: ...
+@overload
+def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation: ...
+def explain(function: Any, *args: Any, **kwargs: Any) -> Explanation | str:
     """A table of the kernels a function is compiled to for these arguments, with the time each takes, and one of the
     values between them: which are stored, which are computed again where they are read, and why.
 
     Columns: kernel, the ops it came from, its loops, vector axis and lanes, scalar operations, bytes it touches,
-    nanoseconds, share of the whole, percent of the peak that a loop of multiply-adds reaches on this machine.
+    nanoseconds, share of the whole, percent of the peak that a loop of multiply-adds reaches on this machine. Of what
+    explains itself, such as the result of `tg.sweep`, what that says.
 
     >>> import tinygrad_nn as tg
     >>> table = explain(tg.jit(lambda x: x.exp().sum()), tg.ones(1000))
     >>> table.rows[0].sources
     ('sum', 'exp')
     """
+    explains = getattr(function, "explain", None)
+    if explains is not None and not isinstance(function, type):
+        return str(explains())
     jitted = function if isinstance(function, Jitted) else jit(function)
     entry = jitted.entry(args, kwargs)
     compiled = entry.compiled

@@ -153,6 +153,7 @@ class InLanes:
         """As `Arena`: `shared` are the values of the tensors that do not vary, by their numbers, `sets` the data."""
         self.lanes = lanes
         self.memory = memory = RunMemory(made.image, training.epochs, training.memory.shuffled)
+        self.code = made.code  # machine code lives as long as somebody holds this
         self.function, self.capacity, self.address = made.code.function, memory.made.capacity, memory.address
         apart = set(varying.columns)
         self.columns: list[Array] = []

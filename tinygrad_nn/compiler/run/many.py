@@ -117,6 +117,7 @@ class Arena:
         """
         self.varying, self.capacity = varying, training.capacity
         self.memory = memory or RunMemory(training.image, training.epochs, training.memory.shuffled)
+        self.code = training.code  # machine code lives as long as somebody holds this
         self.function, self.address = training.function, self.memory.address
         self.memory.bring(sets)
         for k, value in shared.items():

@@ -22,8 +22,6 @@ with warnings.catch_warnings():
     from torch.testing._internal.common_modules import module_db
 
 ABSENT = {
-    "FractionalMaxPool2d": "windows of random sizes, which no public script was found to use",
-    "FractionalMaxPool3d": "windows of random sizes, which no public script was found to use",
 }
 DRAWN = {"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout", "RReLU"}
 MODULES = {info.name.replace("nn.", ""): info for info in module_db}

@@ -18,7 +18,7 @@ from .contract import MATMUL
 from .index import GATHER, GATHERED, SCATTER_ADD
 from .lookup import Called
 from .reduce import MAX, SUM
-from .rules import check_index, check_kinds, of_sum, roundoff, same_dtype, same_shape, ulps
+from .rules import FLOAT32, FLOAT64, check_index, check_kinds, of_sum, roundoff, same_dtype, same_shape, ulps
 
 WIDE = Arg(-4.0, 4.0, shape=(3, 4))
 LINES = (
@@ -291,4 +291,90 @@ PROBABILITY_ENTROPY = Op(
     error=ulps(16),
 )
 
-OPS = (LINEAR, SOFTMAX, LOG_SOFTMAX, LABEL_ENTROPY, STANDARDIZED, LEAKY_RELU, PROBABILITY_ENTROPY)
+def _fractions_shape(words: Shape, dtype: DType) -> Shape:
+    if dtype == FLOAT64 and words[:1] != (2,):
+        raise ShapeError(message("fractions", f"words of shape {words}", "two for each number, along axis 0"))
+    return words if dtype == FLOAT32 else words[1:]
+
+
+def _fractions_dtype(words: DType, dtype: DType) -> DType:
+    check_kinds("fractions", (words,), ("i",))
+    return dtype
+
+
+def _fractions(words: Any, dtype: DType) -> Any:
+    if dtype == FLOAT32:
+        return ((words >> 8) & 0xFFFFFF).astype(FLOAT32) * 2.0**-24
+    high, low = ((words[0] >> 5) & 0x7FFFFFF).astype(FLOAT64), ((words[1] >> 6) & 0x3FFFFFF).astype(FLOAT64)
+    return (high * 2.0**26 + low) * 2.0**-53
+
+
+def _fractions_composed(words: Any, dtype: DType) -> Any:
+    if dtype == FLOAT32:
+        return ((words >> 8) & 0xFFFFFF).to(FLOAT32) * 2.0**-24
+    shape = words.shape[1:]
+    high = ((words.narrow(0, 0, 1).reshape(shape) >> 5) & 0x7FFFFFF).to(FLOAT64)
+    low = ((words.narrow(0, 1, 1).reshape(shape) >> 6) & 0x3FFFFFF).to(FLOAT64)
+    return (high * 2.0**26 + low) * 2.0**-53
+
+
+WORDS = Arg(-(2**31), 2**31, dtype="int", shape=(2, 3))
+
+# Random words as numbers in [0, 1): multiples of 2 ** -24, or of 2 ** -53, which take two words each.
+FRACTIONS = Op(
+    "fractions",
+    "composite",
+    shape=_fractions_shape,
+    dtype=_fractions_dtype,
+    numpy=_fractions,
+    vjp=(None,),
+    composed=_fractions_composed,
+    domain=(Case((WORDS,), {"dtype": FLOAT32}), Case((WORDS,), {"dtype": FLOAT64})),
+)
+
+
+def _gaussian_composed(pair: Any) -> Any:
+    shape = pair.shape[1:]
+    u, v = pair.narrow(0, 0, 1).reshape(shape), pair.narrow(0, 1, 1).reshape(shape)
+    return ((1.0 - u).log() * -2.0).sqrt() * (v * (2.0 * math.pi)).cos()
+
+
+def _gaussian(pair: Any) -> Any:
+    return np.sqrt(np.log(1.0 - pair[0]) * -2.0) * np.cos(pair[1] * (2.0 * math.pi))
+
+
+def _gaussian_shape(pair: Shape) -> Shape:
+    if pair[:1] != (2,):
+        raise ShapeError(message("gaussian", f"shape {pair}", "two numbers for each, along axis 0"))
+    return pair[1:]
+
+
+def _gaussian_error(out: Any, pair: Any) -> Any:
+    """Of an angle, which is up to 2 pi, beside that of the result."""
+    return 16 * roundoff(out) * (np.abs(out) + 2 * math.pi * np.sqrt(-2 * np.log(1 - pair[0])))
+
+
+# Two numbers in [0, 1) as a normal one: Box and Muller (1958).
+GAUSSIAN = Op(
+    "gaussian",
+    "composite",
+    shape=_gaussian_shape,
+    dtype=same_dtype("gaussian", "f"),
+    numpy=_gaussian,
+    vjp=(None,),
+    composed=_gaussian_composed,
+    domain=(Case((Arg(0.01, 0.99, shape=(2, 3)),)),),
+    error=_gaussian_error,
+)
+
+OPS = (
+    LINEAR,
+    SOFTMAX,
+    LOG_SOFTMAX,
+    LABEL_ENTROPY,
+    STANDARDIZED,
+    LEAKY_RELU,
+    PROBABILITY_ENTROPY,
+    FRACTIONS,
+    GAUSSIAN,
+)

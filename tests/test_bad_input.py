@@ -339,6 +339,8 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "tg.jvp": {"primals": lambda: (vector(),), "tangents": lambda: (vector(),)},
     "tg.scan": {"init": lambda: tg.zeros(3), "xs": matrix, "length": lambda: 3},
     "tg.fit": {"step": lambda: step, "data": vector, "progress": lambda: False},
+    "tg.sweep": {"step": lambda: step, "data": vector, "progress": lambda: False},
+    "tg.cross_validate": {"step": lambda: step, "data": vector, "folds": lambda: 3, "options": lambda: None},
     "tg.cat": {"dim": lambda: 0},
     "tg.full": {"size": lambda: (2,)},
     "nn.Unflatten": {"unflattened_size": lambda: (1, 3)},

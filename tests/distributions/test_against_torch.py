@@ -369,7 +369,7 @@ def test_gradients_of_gamma_numbers_are_implicit() -> None:
 
 
 @pytest.mark.parametrize("event", [False, True])
-def test_mixtures(event: bool) -> None:
+def test_gradients_and_samples_of_mixtures(event: bool) -> None:
     logits, loc, scale = RNG.normal(size=(2, 3)), RNG.normal(size=(2, 3, 4)), RNG.uniform(0.5, 1.5, (2, 3, 4))
     value = RNG.normal(size=(2, 4) if event else 2)
 
@@ -396,7 +396,7 @@ def test_mixtures(event: bool) -> None:
     if not event:
         close(a.cdf(tg.tensor(value)), b.cdf(torch.tensor(value)))
     assert a.expand((5, 2)).sample().shape == tuple(b.expand((5, 2)).sample().shape)
-    with pytest.raises(tg.errors.ShapeError, match="one component for each part"):
+    with pytest.raises(tg.errors.ShapeError, match="a weight for each component"):
         ours.MixtureSameFamily(ours.Categorical(tg.ones(2)), ours.Normal(tg.zeros(3), 1.0))
     with pytest.raises(tg.errors.DTypeError, match="a Categorical"):
         ours.MixtureSameFamily(ours.Normal(0.0, 1.0), ours.Normal(tg.zeros(3), 1.0))

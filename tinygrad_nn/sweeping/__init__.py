@@ -109,8 +109,8 @@ def sweep(
     for name, value in (("epochs", epochs), ("eval_every", eval_every), ("workers", workers), ("trials", trials)):
         integer("sweep", name, value, least=1)
     choice("sweep", "how", how, ("auto", "arenas", "lanes"))
-    if not isinstance(on_nonfinite, str) or on_nonfinite not in REACTIONS or on_nonfinite == "raise":
-        raises = isinstance(on_nonfinite, str) and on_nonfinite == "raise"
+    raises = isinstance(on_nonfinite, str) and on_nonfinite == "raise"
+    if not isinstance(on_nonfinite, str) or on_nonfinite not in REACTIONS or raises:
         hint = "tg.fit with the settings of that model" if raises else ""
         raise ConfigError(message("sweep", f"on_nonfinite={shown(on_nonfinite)}", "'ignore' or 'warn'", hint))
     if init is not None and not callable(init):

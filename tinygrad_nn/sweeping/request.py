@@ -182,7 +182,7 @@ def _groups(by: Any, count: int) -> list[tuple[Any, Array | None]]:
     """The rows of each value of a column."""
     try:
         given = by.numpy() if hasattr(by, "numpy") else np.asarray(by) if is_iterable(by) else None
-    except ValueError:  # lists of several lengths
+    except ValueError:  # a ragged list
         given = None
     if given is None or given.shape != (count,):
         got = f"by of shape {given.shape}" if given is not None else f"by={shown(by)}"

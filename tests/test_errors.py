@@ -28,6 +28,7 @@ ALSO = {
     "MissingName": AttributeError,
     "MissingImport": ImportError,
     "ConfigError": ValueError,
+    "WorkerError": RuntimeError,
     "GradcheckError": AssertionError,
 }
 CLASSES = dict(inspect.getmembers(errors, inspect.isclass))

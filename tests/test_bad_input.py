@@ -221,6 +221,22 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "F.conv_transpose2d": {"weight": lambda: tg.ones(3, 2, 2, 2), "bias": None, "input": lambda: tg.ones(3, 4, 4)},
     **{f"nn.{name}": {"output_size": lambda: 2} for name in dir(nn) if name.startswith("Adaptive")},
     "nn.Fold": {"output_size": lambda: (5, 4)},
+    "F.conv_tbc": {"input": lambda: tg.ones(4, 2, 3), "weight": lambda: tg.ones(2, 3, 2), "bias": lambda: tg.ones(2)},
+    "F.multi_head_attention_forward": {
+        **dict.fromkeys(("query", "key", "value"), lambda: tg.ones(2, 3, 4)), "embed_dim_to_check": lambda: 4,
+        "num_heads": lambda: 2, "in_proj_weight": lambda: tg.ones(12, 4), "in_proj_bias": lambda: tg.ones(12),
+        "bias_k": lambda: None, "bias_v": lambda: None, "add_zero_attn": lambda: False, "dropout_p": lambda: 0.0,
+        "out_proj_weight": lambda: tg.ones(4, 4), "out_proj_bias": lambda: tg.ones(4),
+    },
+    **{
+        f"F.fractional_max_pool{rank}d": {
+            "input": lambda rank=rank: tg.ones(1, 2, *[6] * rank), "kernel_size": lambda: 2, "output_size": lambda: 2,
+        }
+        for rank in (2, 3)
+    },
+    **{f"nn.FractionalMaxPool{rank}d": {"output_size": lambda: 2, "kernel_size": lambda: 2} for rank in (2, 3)},
+    "nn.AdaptiveLogSoftmaxWithLoss": {"n_classes": lambda: 9, "cutoffs": lambda: [2, 5], "in_features": lambda: 8},
+    "tg.linearize": {"function": lambda: step},
     "F.unfold": {"input": lambda: tg.ones(3, 4, 4), "kernel_size": lambda: 2},
     "F.fold": {"input": lambda: tg.ones(8, 12), "output_size": lambda: (5, 4), "kernel_size": lambda: 2},
     "F.embedding": {"input": labels, "weight": matrix},
@@ -240,10 +256,18 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
         for kind in (("max", "avg") if name == "kernel_size" else ("adaptive_max", "adaptive_avg"))
     },
     "F.hinge_embedding_loss": {"target": lambda: matrix().sign()},
-    "Tensor.addmv": {"mat": matrix, "self": vector},
+    **{key: {"mat": matrix, "vec": vector, "self": vector} for key in ("Tensor.addmv", "Tensor.addmv_")},
     "Tensor.mv": {"vec": vector},
     "Tensor.bmm": {"self": lambda: tg.ones(2, 3, 3), "mat2": lambda: tg.ones(2, 3, 3)},
-    "Tensor.dot": {"self": vector, "other": vector},
+    "Tensor.dot": {"self": vector, "tensor": vector},
+    "Tensor.lu_solve": {"LU_data": matrix, "LU_pivots": lambda: tg.tensor([1, 2, 3])},
+    "tg.lu_unpack": {"self": matrix, "LU_pivots": lambda: tg.tensor([1, 2, 3])},
+    "tg.unravel_index": {"self": labels, "shape": lambda: (2, 3)},
+    "Tensor.prelu": {"weight": lambda: tg.tensor([0.2])},
+    "tg.result_type": {"tensor1": matrix, "tensor2": matrix},
+    "tg.promote_types": {"type1": lambda: tg.float32, "type2": lambda: tg.int64},
+    "tg.can_cast": {"from_": lambda: tg.float32, "to": lambda: tg.int64},
+    "tg.asarray": {"obj": matrix},
     "Tensor.outer": {"self": vector, "vec2": vector},
     "Tensor.unflatten": {"dim": lambda: 1, "sizes": lambda: (1, 3)},
     "Tensor.movedim": {"source": lambda: 0},
@@ -265,8 +289,9 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "Tensor.scatter_": {"src": lambda: 1.0},
     "Tensor.diagonal_scatter": {"src": vector},
     "Tensor.select_scatter": {"src": vector, "index": lambda: 0},
-    **{key: {"batch1": cube, "batch2": cube} for key in ("Tensor.addbmm", "Tensor.baddbmm")},
-    "Tensor.addr": {"vec1": vector, "vec2": vector},
+    **{key: {"batch1": cube, "batch2": cube} for key in ("Tensor.addbmm", "Tensor.addbmm_", "Tensor.baddbmm")},
+    "Tensor.baddbmm_": {"self": cube, "batch1": cube, "batch2": cube},
+    **{key: {"vec1": vector, "vec2": vector} for key in ("Tensor.addr", "Tensor.addr_")},
     "Tensor.ger": {"self": vector, "vec2": vector},
     "Tensor.vdot": {"self": vector, "other": vector},
     "Tensor.dsplit": {"self": lambda: tg.ones(2, 3, 3), "indices_or_sections": lambda: 3},
@@ -301,14 +326,14 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "Tensor.min": {"dim": lambda: 0},
     "Tensor.roll": {"dims": lambda: 0},
     "Tensor.norm": {"p": lambda: 2},
-    "Tensor.broadcast_to": {"shape": lambda: (2, 3, 3)},
+    "Tensor.broadcast_to": {"size": lambda: (2, 3, 3)},
     "Tensor.new_full": {"fill_value": lambda: 1.0},
     "Tensor.fill_": {"value": lambda: 1.0},
     "tg.arange": {"end": lambda: 3.0},
     "tg.linspace": {"end": lambda: 3.0},
     "tg.bernoulli": {"p": matrix},
     "tg.from_numpy": {"ndarray": lambda: np.eye(2)},
-    "tg.from_dlpack": {"source": lambda: np.eye(2)},
+    "tg.from_dlpack": {"ext_tensor": lambda: np.eye(2)},
     "tg.vjp": {"function": lambda: step},
     "tg.hvp": {"primals": lambda: vector(), "tangents": lambda: vector()},
     "tg.jvp": {"primals": lambda: (vector(),), "tangents": lambda: (vector(),)},
@@ -359,7 +384,10 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "Linear.add_module": {"name": lambda: "a", "module": lambda: nn.ReLU()},
     "Linear.register_buffer": {"name": lambda: "a", "tensor": vector},
     "Linear.register_parameter": {"name": lambda: "a", "param": lambda: nn.Parameter(vector())},
-    "Linear.register_forward_hook": {"hook": lambda: lambda *a: None},
+    **{
+        f"Linear.register_{kind}_hook": {"hook": lambda: lambda *a: None}
+        for kind in ("forward", "state_dict_pre", "state_dict_post", "load_state_dict_pre", "load_state_dict_post")
+    },
     "Linear.register_forward_pre_hook": {"hook": lambda: lambda *a: None},
     "Linear.apply": {"fn": lambda: lambda m: None},
     "Sequential.append": {"module": lambda: nn.ReLU()},
@@ -406,7 +434,7 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "F.affine_grid": {"theta": lambda: tg.ones(1, 2, 3), "size": lambda: (1, 1, 2, 2)},
     **{f"F.{kind}_pool{rank}d": {
         "input": lambda rank=rank: tg.ones(1, 2, *[6] * rank), "kernel_size": lambda: 2, "norm_type": lambda: 2.0}
-       for kind in ("lp", "fractional_max") for rank in (1, 2, 3)},
+       for kind in ("lp",) for rank in (1, 2, 3)},
     **{f"F.max_unpool{rank}d": {
         "input": lambda rank=rank: tg.ones(1, 2, *[2] * rank), "kernel_size": lambda: 2,
         "indices": lambda rank=rank: tg.zeros(1, 2, *[2] * rank, dtype="int64")} for rank in (1, 2, 3)},
@@ -455,6 +483,8 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "utils.skip_init": {"module_cls": lambda: nn.ReLU, "args": lambda: False},
     "utils.clip_grads_with_norm_": {"total_norm": lambda: tg.tensor(1.0)},
     "tg.ensemble": {"models": lambda: [nn.Linear(3, 3)]},
+    "tg.sweep": {"step": lambda: step, "data": matrix, "progress": lambda: False},
+    "tg.cross_validate": {"step": lambda: step, "data": matrix, "folds": lambda: 2},
     "optim.Muon": {"params": lambda: [nn.Parameter(matrix())]},
     "lr_scheduler.CyclicLR": {"base_lr": lambda: 0.1, "cycle_momentum": lambda: False},
     "lr_scheduler.ChainedScheduler": {"schedulers": lambda: [lr_scheduler.StepLR(sgd(), 2)]},
@@ -504,14 +534,14 @@ INSIDE = {
     *(f"metrics.{name}" for name in ("CalibrationTable", "OperatingPoint", "PrecisionRecallCurve", "RocCurve")),
     "Adam.check", "Adam.initial_state", "Adam.update", "StepLR.rate", "callbacks.Run", "EarlyStopping.begin",
     "EarlyStopping.end", "optim.ParamGroup", "optim.Optimizer", "lr_scheduler.LRScheduler", "tg.Function", "tg.Tensor",
-    "tg.History", "tg.NonFiniteWarning", "nn.Identity", "tg.load", "tg.save", "History.plot", "History.get",
+    "tg.History", "tg.Sweep", "tg.NonFiniteWarning", "nn.Identity", "tg.load", "tg.save", "History.plot", "History.get",
     "tg.set_default_dtype", "tg.set_grad_enabled", "tg.checkpoint", "optim.minimize",
     "lr_scheduler.SequentialLR", "History.to_csv", "data.read_csv", "data.scan", "callbacks.Checkpoint", "tg.explain",
     "callbacks.monitored", "callbacks.shown",
     "nn.RNNBase", "nn.RNNCellBase",  # bases: their subclasses say which cell it is
     "Linear.compute",  # what nn.utils makes of a parametrized attribute
-    # users derive from them; nothing is given to these
-    "data.Chunks", "data.Dataset", "data.IterableDataset", "data.Sampler",
+    "data.Chunks", "data.Dataset", "data.IterableDataset", "data.Sampler",  # users derive from them
+    "Linear.get_extra_state", "Linear.set_extra_state",  # which users define
     "nn.Module", "Linear.forward", "Sequential.forward", "History.has", "Tensor.cuda", "Linear.cuda",
 }  # fmt: skip
 
@@ -602,6 +632,8 @@ LEGAL = {("data.StackDataset", "*0", "dict")}  # a dict is a dataset, whose indi
 # What a user's own function raises, or gives, on being called with what it was not written for.
 OWN_CODE = {
     ("tg.vjp", "*0"),
+    ("tg.linearize", "*0"),
+    ("tg.linearize", "function"),
     ("tg.scan", "init"),
     ("tg.scan", "xs"),
     *((name, "function") for name in ("tg.vjp", "tg.jvp", "tg.hvp")),
@@ -615,6 +647,13 @@ OWN_CODE = {
     ("lr_scheduler.LambdaLR", "lr_lambda"),
 }
 OWN_KINDS = ("class", "function", "dict", "none", "empty", "ragged", "list")
+
+
+@pytest.fixture(autouse=True)
+def printed_as_before() -> Iterator[None]:
+    """Wrong calls of `set_printoptions` come between right ones."""
+    yield
+    tg.set_printoptions(profile="default")
 
 
 class Odd:

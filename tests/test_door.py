@@ -49,6 +49,13 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "linear": (X, part(2, 3), part(2)),
     "bilinear": (X, part(4, 2), part(5, 3, 2), part(5)),
     "conv1d": (part(2, 3, 7), part(4, 3, 3), part(4)),
+    "conv_tbc": (part(7, 2, 3), part(3, 3, 4), part(4)),
+    "fractional_max_pool2d": (part(2, 3, 7, 6), 2, 3, None, False, part(2, 3, 2)),
+    "fractional_max_pool3d": (part(2, 3, 7, 6, 5), 2, 3, None, False, part(2, 3, 3)),
+    "multi_head_attention_forward": (
+        part(3, 2, 4), part(5, 2, 4), part(5, 2, 4), 4, 2, part(12, 4), part(12), part(1, 1, 4), part(1, 1, 4), False,
+        0, part(4, 4), part(4),
+    ),
     "conv2d": (part(2, 3, 5, 4), part(4, 3, 3, 2), part(4)),
     "conv3d": (part(3, 3, 4, 3), part(4, 3, 2, 2, 2), part(4)),
     "conv_transpose1d": (part(2, 3, 7), part(3, 4, 3), part(4)),
@@ -135,6 +142,11 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "heaviside": (X, part(3)),
     "histogram": (X, 4),
     "kthvalue": (X, 2),
+    "histogramdd": (X, 2),
+    "is_nonzero": (part(1),),
+    "lu_solve": (part(4, 2), SQUARE + 1, np.array([1, 2, 3, 4])),
+    "lu_unpack": (SQUARE, np.array([1, 2, 3, 4])),
+    "unravel_index": (INTS, (2, 3)),
     "cholesky_solve": (X, np.eye(4) + 1),
     **dict.fromkeys(
         ("cholesky", "cholesky_inverse", "det", "inverse", "logdet", "matrix_exp", "slogdet"), (np.eye(4) + 1,)
@@ -239,8 +251,11 @@ def tensor(value: Any, float_dtype: Any = tg.float32) -> Any:
 
 
 def flat(result: Any) -> Iterator[Any]:
-    for one in result if isinstance(result, (tuple, list)) else (result,):
-        yield (np.asarray(one.detach().numpy()) if isinstance(one, tg.Tensor) else one)
+    if isinstance(result, (tuple, list)):
+        for one in result:
+            yield from flat(one)
+    else:
+        yield np.asarray(result.detach().numpy()) if isinstance(result, tg.Tensor) else result
 
 
 def same(found: Any, wanted: Any, dtype: bool = True) -> None:
@@ -269,7 +284,7 @@ LIKE = {
 TOP = {
     name: Call(name, one)
     for name, one in public(functions).items()
-    if getattr(tg, name, None) is one and name not in ("max", "min") and one.__module__ not in DRAWN
+    if getattr(tg, name, None) is one and name not in ("max", "min", "nonzero_static") and one.__module__ not in DRAWN
 }
 OWN = ("apply", "assign", "type_as", "cat_with", "backward", "seed", "product", "factor", "promoted", "point_at")
 METHODS = {
@@ -319,7 +334,8 @@ def test_compiled_layers_do_with_arrays_what_eager_ones_do(name: str) -> None:
         same(tg.jit(call.function)(*arguments), call.function(*arguments))
 
 
-OF_ONE_DTYPE = {"heaviside", "quantile", "nanquantile", "cholesky_solve"}  # which no array of another one joins
+# Which no array of another dtype joins.
+OF_ONE_DTYPE = {"heaviside", "quantile", "nanquantile", "cholesky_solve", "lu_solve", "prelu"}
 
 
 @pytest.mark.parametrize("name", [name for name in TOP if name not in OF_ONE_DTYPE])
@@ -394,6 +410,11 @@ def test_what_is_no_second_operand(name: str, kind: str) -> None:
 
 SETTINGS: dict[str, tuple[Any, ...]] = {
     "Linear": (3, 2),
+    "AdaptiveLogSoftmaxWithLoss": (8, 20, (4, 10)),
+    **{
+        f"FractionalMaxPool{rank}d": (2, 3, None, False, tg.tensor(part(2, 3, rank), dtype=tg.float32))
+        for rank in (2, 3)
+    },
     "Bilinear": (3, 2, 5),
     **dict.fromkeys(("Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d"), (3, 4, 2)),
     "ConvTranspose3d": (3, 4, 2),
@@ -432,6 +453,9 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"), (3, 2)),
 }
 INPUTS: dict[str, tuple[Any, ...]] = {
+    "AdaptiveLogSoftmaxWithLoss": (part(4, 8), INTS),
+    "FractionalMaxPool2d": (part(2, 3, 7, 6),),
+    "FractionalMaxPool3d": (part(2, 3, 7, 6, 5),),
     "Bilinear": (X, part(4, 2)),
     **dict.fromkeys(("Conv1d", "ConvTranspose1d"), (part(2, 3, 7),)),
     **dict.fromkeys(("Conv2d", "ConvTranspose2d", "Unfold"), (part(3, 5, 4),)),

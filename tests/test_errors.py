@@ -29,6 +29,7 @@ ALSO = {
     "MissingImport": ImportError,
     "ConfigError": ValueError,
     "WorkerError": RuntimeError,
+    "ExportError": ValueError,
     "GradcheckError": AssertionError,
 }
 CLASSES = dict(inspect.getmembers(errors, inspect.isclass))

@@ -26,6 +26,7 @@ from .tensor import no_grad as no_grad
 from .tensor import set_grad_enabled as set_grad_enabled
 from .tensor.creation import arange as arange
 from .tensor.creation import as_tensor as as_tensor
+from .tensor.creation import asarray as asarray
 from .tensor.creation import empty as empty
 from .tensor.creation import empty_like as empty_like
 from .tensor.creation import eye as eye
@@ -88,7 +89,6 @@ if _TYPE_CHECKING:
     from .recompute import checkpoint as checkpoint
     from .serialize import load as load
     from .serialize import save as save
-    from .sweeping import Sweep as Sweep
     from .sweeping import cross_validate as cross_validate
     from .sweeping import sweep as sweep
     from .tensor.assembling import atleast_1d as atleast_1d
@@ -106,8 +106,10 @@ if _TYPE_CHECKING:
     from .tensor.assembling import tril_indices as tril_indices
     from .tensor.assembling import triu_indices as triu_indices
     from .tensor.assembling import vander as vander
+    from .tensor.composed.bessel import *  # noqa: F403
     from .tensor.composed.factoring import *  # noqa: F403
     from .tensor.composed.gamma import *  # noqa: F403
+    from .tensor.composed.incomplete import *  # noqa: F403
     from .tensor.composed.matrices import *  # noqa: F403
     from .tensor.composed.ordering import *  # noqa: F403
     from .tensor.composed.placing import *  # noqa: F403
@@ -295,11 +297,15 @@ if _TYPE_CHECKING:
     from .tensor.joining import stack as stack
     from .tensor.joining import vstack as vstack
     from .tensor.printing import set_printoptions as set_printoptions
+    from .tensor.results import can_cast as can_cast
+    from .tensor.results import promote_types as promote_types
+    from .tensor.results import result_type as result_type
     from .transforms import grad as grad
     from .transforms import hessian as hessian
     from .transforms import hvp as hvp
     from .transforms import jacobian as jacobian
     from .transforms import jvp as jvp
+    from .transforms import linearize as linearize
     from .transforms import value_and_grad as value_and_grad
     from .transforms import vjp as vjp
     from .viz import draw as draw
@@ -328,7 +334,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "recompute": "checkpoint",
     "serialize": "load save",
     "sklearn": "sklearn",
-    "sweeping": "Sweep cross_validate sweep",
+    "sweeping": "cross_validate sweep",
     "tensor.assembling": """
         atleast_1d atleast_2d atleast_3d block_diag broadcast_shapes broadcast_tensors cartesian_prod chain_matmul
         column_stack combinations dstack row_stack tril_indices triu_indices vander
@@ -341,15 +347,16 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
         index_add index_select inner isclose isfinite isinf isnan le lerp log log10 log1p log2 log_softmax
         logaddexp logical_and logical_not logical_or logical_xor logit logsumexp lt masked_fill masked_select
         matmul max maximum mean min minimum mm movedim mul mv nan_to_num nanmean nansum narrow ne neg nonzero
-        norm numel outer permute polygamma pow prod ravel reciprocal relu remainder reshape roll round rsqrt scatter
-        scatter_add select sigmoid sign sin sinh softmax sort split sqrt square squeeze std sub sum swapaxes t
-        take take_along_dim tan tanh tensordot tile topk transpose tril triu true_divide trunc unbind unflatten
-        unsqueeze var where
+        norm numel outer permute polygamma pow prod ravel reciprocal relu remainder reshape roll round rsqrt
+        scatter scatter_add select sigmoid sign sin sinh softmax sort split sqrt square squeeze std sub sum
+        swapaxes t take take_along_dim tan tanh tensordot tile topk transpose tril triu true_divide trunc unbind
+        unflatten unsqueeze var where
     """,
     "tensor.joining": "cat concat concatenate einsum hstack meshgrid stack vstack",
+    "tensor.results": "can_cast promote_types result_type",
     "testing": "testing",
     "tensor.printing": "set_printoptions",
-    "transforms": "grad hessian hvp jacobian jvp value_and_grad vjp",
+    "transforms": "grad hessian hvp jacobian jvp linearize value_and_grad vjp",
     "fitting.trouble": "NonFiniteWarning",
     "viz": "draw",
 }

@@ -22,20 +22,26 @@ from .tensor.factors import (
     cholesky_factor,
     determinant,
     eigen,
+    eliminated,
     exponential,
+    identity,
     inverted,
     log_determinant,
+    lower_and_upper,
     matrices,
     orthogonal,
+    permutation,
     power,
     pseudoinverse,
     singular,
     solved,
+    solved_by_lu,
     solved_triangle,
+    stepwise_cholesky,
 )
 from .tensor.joining import tensors_of
 from .tensor.operators import Operand
-from .tensor.shape import normal_axis
+from .tensor.shape import Ints, normal_axes, normal_axis
 from .tensor.tensor import Tensor
 
 
@@ -217,6 +223,12 @@ def matrix_rank(A: Tensor, tol: Operand | None = None, hermitian: bool = False, 
 
 
 @takes_operands
+def matmul(input: Tensor, other: Tensor) -> Tensor:
+    """Matrix products, as `tg.matmul`."""
+    return input.matmul(other)
+
+
+@takes_operands
 @typed
 def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """The powers 0, 1, ..., N - 1 of each element in a row of its own; N is the length of x by default.
@@ -228,6 +240,228 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     count = integer("vander", "N", x.shape[-1] if N is None else N, least=2)
     powers = x.unsqueeze(-1).expand_to((*x.shape, count - 1)).cumprod(-1)
     return powers.new_ones((*x.shape, 1)).cat_with(powers, dim=-1)
+
+
+class LUFactor(NamedTuple):
+    """What `lu_factor` gives: both factors in one matrix, and with which row, from 1, each was exchanged."""
+
+    LU: Tensor
+    pivots: Tensor
+
+
+class LUFactorEx(NamedTuple):
+    """What `lu_factor_ex` gives."""
+
+    LU: Tensor
+    pivots: Tensor
+    info: Tensor
+
+
+class LU(NamedTuple):
+    """What `lu` gives."""
+
+    P: Tensor
+    L: Tensor
+    U: Tensor
+
+
+class CholeskyEx(NamedTuple):
+    """What `cholesky_ex` gives."""
+
+    L: Tensor
+    info: Tensor
+
+
+class InvEx(NamedTuple):
+    """What `inv_ex` gives."""
+
+    inverse: Tensor
+    info: Tensor
+
+
+class SolveEx(NamedTuple):
+    """What `solve_ex` gives."""
+
+    result: Tensor
+    info: Tensor
+
+
+class Lstsq(NamedTuple):
+    """What `lstsq` gives."""
+
+    solution: Tensor
+    residuals: Tensor
+    rank: Tensor
+    singular_values: Tensor
+
+
+@takes_operands
+@typed
+def lu_factor(A: Tensor, *, pivot: bool = True) -> LUFactor:
+    """L and U in one matrix, and with which row each was exchanged, of A = P @ L @ U. Compiles.
+
+    >>> lu_factor([[0.0, 2.0], [4.0, 2.0]])
+    LUFactor(LU=tensor([[4., 2.],
+            [0., 2.]]), pivots=tensor([2, 2], dtype=int32))
+    """
+    return LUFactor(*eliminated("lu_factor", A, pivot))
+
+
+@takes_operands
+@typed
+def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> LUFactorEx:
+    """`lu_factor`, and the number, from 1, of the first 0 on U's diagonal, or 0."""
+    data, pivots = eliminated("lu_factor_ex", A, pivot)
+    return LUFactorEx(data, pivots, _checked("lu_factor_ex", _first_zero(data), check_errors, "a factor U without 0"))
+
+
+@takes_operands
+@typed
+def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
+    """X with A @ X = B, or X @ A = B, of what `lu_factor` gave of A; with `adjoint` of A's transpose."""
+    if left:
+        return solved_by_lu("lu_solve", LU, pivots, B, adjoint)
+    return solved_by_lu("lu_solve", LU, pivots, B.mT, not adjoint).mT
+
+
+@takes_operands
+@typed
+def lu(A: Tensor, *, pivot: bool = True) -> LU:
+    """(P, L, U) with A = P @ L @ U: a permutation, which is empty without `pivot`, and triangular matrices."""
+    data, pivots = eliminated("lu", A, pivot)
+    return LU(permutation("lu", pivots, data) if pivot else data.new_zeros(0), *lower_and_upper(data))
+
+
+@takes_operands
+@typed
+def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> CholeskyEx:
+    """`cholesky`, and the number, from 1, of the first leading minor that is not positive, or 0: from there on the
+    factor is NaN.
+    """
+    name = "cholesky_ex"
+    factor = stepwise_cholesky(name, A, upper)
+    wrong = ~(factor.detach().diagonal(0, -2, -1) > 0)
+    return CholeskyEx(factor, _checked(name, _first_true(wrong), check_errors, "positive definite matrices"))
+
+
+def _first_zero(data: Tensor) -> Tensor:
+    return _first_true(data.detach().diagonal(0, -2, -1).eq(0))
+
+
+def _first_true(flags: Tensor) -> Tensor:
+    """The number, from 1, of the first that holds along the last axis, or 0."""
+    if not flags.shape[-1]:
+        return flags.sum(-1).int()
+    return (flags.int().argmax(-1) + 1).masked_fill(~flags.any(-1), 0).int()
+
+
+def _checked(name: str, info: Tensor, check_errors: bool, expected: str) -> Tensor:
+    if check_errors and not info.is_traced and bool(info.any()):
+        raise LinAlgError(message(name, f"info {info.tolist()}", expected))
+    return info
+
+
+def _regular(name: str, A: Tensor, check_errors: bool) -> tuple[Tensor, Tensor]:
+    """A, with NaN in the place of singular matrices, and the numbers of their first pivots that are 0."""
+    info = _first_zero(eliminated(name, A.detach())[0])
+    one = identity(A).expand_to(A.shape)
+    return A.where(info.eq(0).unsqueeze(-1).unsqueeze(-1), one), _checked(name, info, check_errors, "an inverse")
+
+
+@takes_operands
+@typed
+def inv_ex(A: Tensor, *, check_errors: bool = False) -> InvEx:
+    """`inv`, and the number, from 1, of the first pivot that is 0, or 0: the inverse of a singular matrix is NaN."""
+    regular, info = _regular("inv_ex", A, check_errors)
+    found = inverted("inv_ex", regular)
+    return InvEx(found.masked_fill(info.ne(0).unsqueeze(-1).unsqueeze(-1), math.nan), info)
+
+
+@takes_operands
+@typed
+def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> SolveEx:
+    """`solve`, and the number, from 1, of the first pivot that is 0, or 0: solutions by a singular matrix are NaN."""
+    regular, info = _regular("solve_ex", A, check_errors)
+    found = solve(regular, B, left=left)
+    wrong = info.ne(0)
+    return SolveEx(found.masked_fill(wrong.reshape((*wrong.shape, *(1,) * (found.ndim - wrong.ndim))), math.nan), info)
+
+
+@takes_operands
+@typed
+def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Lstsq:
+    """The X of least |A @ X - B|, and of these the least X: (solution, residuals, rank, singular_values).
+
+    Residuals are sums of squares, where A has more rows than columns, all of them independent. `driver` chooses what
+    else is given, as in PyTorch: singular values with "gelsd" and "gelss", no rank with "gels", no residuals with
+    "gelsy", the default.
+    """
+    name = "lstsq"
+    used = choice(name, "driver", "gelsy" if driver is None else driver, ("gelsy", "gels", "gelsd", "gelss"))
+    m, n = matrices(name, A, square=False).shape[-2:]
+    vectors = B.ndim == A.ndim - 1 and B.shape == A.shape[:-1]
+    right = B.unsqueeze(-1) if vectors else B
+    found = pseudoinverse(name, A, rcond) @ right
+    values = singular(name, A.detach(), False)[1]
+    rank = matrix_rank(A) if rcond is None else matrix_rank(A, rtol=rcond)
+    empty = A.new_zeros(0)
+    residuals = found.reshape(-1).narrow(0, 0, 0)
+    if m > n and used != "gelsy" and (used == "gels" or (not rank.is_traced and bool(rank.eq(n).all()))):
+        gaps = A @ found - right
+        residuals = (gaps * gaps).sum(-2)
+    return Lstsq(
+        found.squeeze(-1) if vectors else found,
+        residuals,
+        empty.long() if used == "gels" else rank,
+        values if used in ("gelsd", "gelss") else empty,
+    )
+
+
+@takes_operands
+@typed
+def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
+    """The inverse of the map that `tensordot` over the axes from `ind` on is.
+
+    >>> tensorinv(Tensor.reshape(inv([[2.0, 0.0], [0.0, 4.0]]), (2, 1, 2)), 1).shape
+    (1, 2, 2)
+    """
+    first = integer("tensorinv", "ind", ind, least=1)
+    rows, columns = A.shape[:first], A.shape[first:]
+    if math.prod(rows) != math.prod(columns):
+        raise ShapeError(message("tensorinv", f"shape {A.shape} and ind {ind}", "as many elements before it as behind"))
+    return inverted("tensorinv", A.reshape((math.prod(rows), -1))).reshape((*columns, *rows))
+
+
+@takes_operands
+@typed
+def tensorsolve(A: Tensor, other: Tensor, dims: Ints | None = None) -> Tensor:
+    """X with tensordot(A, X, X.ndim) = other; the axes `dims` of A are moved behind the others first."""
+    moved = normal_axes("tensorsolve", dims, A.ndim) if dims is not None else ()
+    A = A.movedim(moved, range(A.ndim - len(moved), A.ndim)) if moved else A
+    shape = A.shape[other.ndim :]
+    if math.prod(shape) != other.numel() or A.numel() != other.numel() ** 2:
+        expected = "a square map to the shape of other"
+        raise ShapeError(message("tensorsolve", f"shapes {A.shape} and {other.shape}", expected))
+    return solved("tensorsolve", A.reshape((other.numel(), -1)), other.reshape((-1, 1))).reshape(shape)
+
+
+@takes_operands
+@typed
+def householder_product(input: Tensor, tau: Tensor) -> Tensor:
+    """The first columns of the product of reflections 1 - tau * v @ v.T, whose v lie below the diagonal, with a 1 on
+    it.
+    """
+    m, n = matrices("householder_product", input, square=False).shape[-2:]
+    k = tau.shape[-1] if tau.ndim else 0
+    if not k <= n <= m or tau.shape[:-1] != input.shape[:-2]:
+        got = f"shapes {input.shape} and {tau.shape}"
+        raise ShapeError(message("householder_product", got, "(..., m, n) and (..., k) with k <= n <= m"))
+    place = input.new_arange(m).unsqueeze(-1)
+    found = input._level(place.eq(input.new_arange(n)).to(input.dtype).expand_to(input.shape))
+    for i in range(k - 1, -1, -1):
+        v = input.narrow(-1, i, 1).masked_fill(place < i, 0).masked_fill(place.eq(i), 1)
+        found = found - tau.narrow(-1, i, 1).unsqueeze(-1) * (v @ (v.mT @ found))
+    return found
 
 
 # ---- norms and products ---------------------------------------------------------------------------------------------

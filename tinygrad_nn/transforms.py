@@ -19,7 +19,7 @@ from .support.settings import is_whole, shown, typed
 from .tensor.core import mode
 from .tensor.creation import as_tensor
 from .tensor.joining import stack
-from .tensor.shape import several
+from .tensor.shape import normal_axis, several
 from .tensor.tensor import Tensor, enable_grad
 
 Argnums = int | Sequence[int]
@@ -182,14 +182,18 @@ def _listed(name: str, given: Any) -> tuple[Any, ...]:
 
 
 @typed
-def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-    """(outputs, tangents of the outputs): the directional derivative, exact; 0 for integers and bools.
+def jvp(
+    function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], *, has_aux: bool = False
+) -> tuple[Any, ...]:
+    """(outputs, tangents of the outputs): the directional derivative, exact; 0 for integers and bools. With `has_aux`
+    the function returns a pair, whose second part comes third.
 
     >>> import tinygrad_nn as tg
     >>> value, tangent = tg.jvp(lambda x: x.sin(), (tg.tensor(0.0),), (tg.tensor(2.0),))
     >>> tangent.item()
     2.0
     """
+    function, left = _aside("jvp", function, has_aux)
     recording = mode.grad
     with enable_grad():
         fresh = _fresh(_listed("jvp", primals))
@@ -208,25 +212,55 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
         along = [as_tensor(v).to(x.dtype) for v, x in zip(directions, leaves, strict=True)]
         pushed = iter(_pull(pulled, cotangents, along, connected))
         results = [next(pushed) if root.dtype.kind == "f" else root.new_zeros(root.shape) for root in roots]
-    return _plain(outputs, connected), unflatten(out_tree, results)
+    return (_plain(outputs, connected), unflatten(out_tree, results), *_plain(left, connected))
+
+
+def _aside(name: str, function: Callable[..., Any], has_aux: bool) -> tuple[Callable[..., Any], list[Any]]:
+    """A function without the second part of what it returns, and where that is left."""
+    left: list[Any] = []
+
+    def alone(*args: Any, **kwargs: Any) -> Any:
+        pair = function(*args, **kwargs)
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise GraphError(message(name, f"a function that returned {shown(pair)}", "a pair (value, aux)"))
+        left[:] = pair[1:]
+        return pair[0]
+
+    return (alone if has_aux else function), left
 
 
 @typed
-def jacobian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
+def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+    """(outputs, push): `push(*tangents)` returns the tangents of the outputs.
+
+    >>> import tinygrad_nn as tg
+    >>> value, push = tg.linearize(lambda x: x * x, tg.tensor(3.0))
+    >>> push(tg.tensor(2.0)).item()
+    12.0
+    """
+    return function(*map(as_tensor, primals)), lambda *tangents: jvp(function, primals, tangents)[1]
+
+
+@typed
+def jacobian(
+    function: Callable[..., Any], argnums: int = 0, has_aux: bool = False
+) -> Callable[..., Any]:
     """A function that returns d output / d argument, of shape output.shape + argument.shape. One backward walk per
-    output element.
+    output element. With `has_aux` the function returns a pair, and so does the other: (derivative, aux).
 
     >>> import tinygrad_nn as tg
     >>> tg.jacobian(lambda x: x * x)(tg.tensor([1.0, 2.0])).tolist()
     [[2.0, 0.0], [0.0, 4.0]]
     """
 
-    def wrapped(*args: Any, **kwargs: Any) -> Tensor:
+    alone, left = _aside("jacobian", function, has_aux)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
         recording = mode.grad
         with enable_grad():
             (place,) = _places("jacobian", argnums, len(args))
             x = _fresh(args[place])
-            out = function(*args[:place], x, *args[place + 1 :], **kwargs)
+            out = alone(*args[:place], x, *args[place + 1 :], **kwargs)
             if not isinstance(x, Tensor) or not isinstance(out, Tensor):
                 got = f"{type(x).__name__} -> {type(out).__name__}"
                 raise GraphError(
@@ -237,10 +271,11 @@ def jacobian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Te
             eye = _eye(out, count)
             rows = [_pull([out], [x], [eye.narrow(0, k, 1).reshape(out.shape)], connected)[0] for k in range(count)]
             if not rows:
-                return out.new_zeros(out.shape + x.shape)
-            first, *rest = [row.unsqueeze(0) for row in rows]
-            stacked: Tensor = _plain(first.cat_with(*rest, dim=0).reshape(out.shape + x.shape), connected)
-            return stacked
+                stacked = out.new_zeros(out.shape + x.shape)
+            else:
+                first, *rest = [row.unsqueeze(0) for row in rows]
+                stacked = _plain(first.cat_with(*rest, dim=0).reshape(out.shape + x.shape), connected)
+            return (stacked, *_plain(left, connected)) if has_aux else stacked
 
     return wrapped
 
@@ -251,7 +286,7 @@ def _eye(like: Tensor, count: int) -> Tensor:
 
 
 @typed
-def hessian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
+def hessian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
     """A function that returns the second derivatives of a scalar function, of shape argument.shape twice.
 
     >>> import tinygrad_nn as tg
@@ -287,8 +322,8 @@ def grad_and_value(func: Callable[..., Any], argnums: Any = 0, has_aux: bool = F
 
 @typed
 def vmap(func: Callable[..., Any], in_dims: Any = 0, out_dims: int = 0, **settings: Any) -> Callable[..., Any]:
-    """A function applied to each part along an axis, one after the other, and the results stacked. Raises ShapeError
-    where nothing has such an axis.
+    """A function applied to each part along an axis, one after the other, and the results stacked. Arguments and
+    results are tensors, or structures of them. Raises ShapeError where nothing has such an axis.
 
     >>> import tinygrad_nn as tg
     >>> vmap(lambda a, b: a @ b)(tg.ones(3, 2), tg.ones(3, 2)).tolist()
@@ -301,11 +336,16 @@ def vmap(func: Callable[..., Any], in_dims: Any = 0, out_dims: int = 0, **settin
             raise ShapeError(
                 message("vmap", f"in_dims {shown(in_dims)}", "an axis or None for each argument, one axis")
             )
-        parts = [arg if dim is None else arg.unbind(dim) for arg, dim in zip(args, dims, strict=True)]
-        count = next(len(part) for part, dim in zip(parts, dims, strict=True) if dim is not None)
-        rows = [func(*(p if d is None else p[k] for p, d in zip(parts, dims, strict=True))) for k in range(count)]
-        if isinstance(rows[0], tuple):
-            return tuple(stack(list(column), out_dims) for column in zip(*rows, strict=True))
-        return stack(rows, out_dims)
+        mapped_over = [(leaf, dim) for arg, dim in zip(args, dims, strict=True) if dim is not None
+                       for leaf in flatten(arg)[0]]  # fmt: skip
+        counts = {as_tensor(leaf).shape[normal_axis("vmap", dim, as_tensor(leaf).ndim)] for leaf, dim in mapped_over}
+        if len(counts) != 1 or counts == {0}:
+            raise ShapeError(message("vmap", f"lengths {sorted(counts)}", "one length, at least 1, of all axes"))
+
+        def part(arg: Any, dim: int | None, k: int) -> Any:
+            return arg if dim is None else mapped(lambda leaf: as_tensor(leaf).select(dim, k), arg)
+
+        rows = [func(*(part(arg, dim, k) for arg, dim in zip(args, dims, strict=True))) for k in range(*counts)]
+        return mapped(lambda *leaves: stack(leaves, out_dims), *rows)
 
     return call

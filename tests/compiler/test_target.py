@@ -27,7 +27,14 @@ from tinygrad_nn.config import config
 from tinygrad_nn.errors import ConfigError, GraphError
 from tinygrad_nn.graph.scalar import FLOAT32, FLOAT64, evaluate, param, walk
 
-MACHINES = {"aarch64": (2, 183), "thumbv7em": (1, 40), "riscv32": (1, 243)}  # class (64 or 32 bits) and machine of ELF
+MACHINES = {  # class (64 or 32 bits) and machine of ELF
+    "aarch64-linux": (2, 183),
+    "cortex-m0": (1, 40),
+    "cortex-m4": (1, 40),
+    "cortex-m7": (1, 40),
+    "riscv32": (1, 243),
+    "riscv64": (2, 243),
+}
 
 
 def functions_of_elf(code: bytes) -> dict[str, int]:
@@ -152,7 +159,7 @@ def test_the_symbol_is_missing_where_the_function_has_another_name() -> None:
 
 def test_pointers_have_the_size_of_the_target() -> None:
     text = "define ptr @run(ptr %p) {\n  %q = getelementptr ptr, ptr %p, i64 1\n  ret ptr %q\n}\n"
-    added = {"wasm32": b"\x41\x04\x6a", "aarch64": b"\x00\x20\x00\x91", "thumbv7em": b"\x04\x30"}  # 4, 8, 4
+    added = {"wasm32": b"\x41\x04\x6a", "aarch64-linux": b"\x00\x20\x00\x91", "cortex-m4": b"\x04\x30"}  # 4, 8, 4
     for name, instruction in added.items():
         assert instruction in native.object_code(text, TARGETS[name]).code
 
@@ -171,7 +178,7 @@ def test_what_ends_the_child_ends_nothing_else() -> None:
 
 def test_code_for_another_machine_is_not_run() -> None:
     with pytest.raises(GraphError, match="to run here") as caught:
-        build(small(), TARGETS["aarch64"])
+        build(small(), TARGETS["aarch64-linux"])
     assert caught.value.__notes__ == ["in the stage load"]
 
 
@@ -289,11 +296,11 @@ def test_each_dtype_is_fused_where_the_target_can() -> None:
         job = Job((Part(graph),))
         programs = {name: build(job, target, last="rows").program for name, target in TARGETS.items()}
         assert not has_fma(programs["wasm32"])
-        assert np.dtype(dtype) in has_fma(programs["aarch64"])
-        assert (np.dtype(np.float64) in has_fma(programs["thumbv7em"])) is False
-        assert (np.dtype(dtype) in has_fma(programs["thumbv7em"])) == (dtype is np.float32)
+        assert np.dtype(dtype) in has_fma(programs["aarch64-linux"])
+        assert (np.dtype(np.float64) in has_fma(programs["cortex-m4"])) is False
+        assert (np.dtype(dtype) in has_fma(programs["cortex-m4"])) == (dtype is np.float32)
         values = [x.astype(dtype)]
-        (expected,), _ = interp.run(programs["aarch64"], values)
+        (expected,), _ = interp.run(programs["aarch64-linux"], values)
         for program in programs.values():
             (found,), _ = interp.run(program.verify(), values)
             np.testing.assert_allclose(found, expected, rtol=4 * np.finfo(dtype).eps)

@@ -360,3 +360,79 @@ def test_the_thread_ends_when_nobody_wants_the_rest() -> None:
     reader.thread.join(10)
     assert not reader.thread.is_alive()
     assert threading.active_count() >= 1
+
+
+# ---- what is kept decoded -----------------------------------------------------------------------------------------
+
+
+def batches_of(data: Any, keys: list[int | None]) -> Any:
+    """The batches of epochs after which others come."""
+    feed = Feed(data, 7, np.float32)
+    reader = Reader(feed, buffers := feed.buffers())
+    found = []
+    for key in keys:
+        reader.ask(key, again=True)
+    for _ in keys:
+        while True:
+            piece = reader.next()
+            assert piece is not None
+            found.append([column[: piece.rows].copy() for column in buffers[piece.buffer]])
+            reader.done(piece)
+            if piece.last:
+                break
+    reader.close()
+    return found
+
+
+@pytest.mark.parametrize("keys", [[None] * 3, [3, 3, None, 4], [None, 4, 4]])
+def test_what_is_kept_has_the_same_bits(keys: list[int | None], tmp_path: Path) -> None:
+    path = write(table(100), tmp_path / "a.parquet")
+    given: dict[str, Any] = {"features": ["a", "n"], "target": "y", "chunk_rows": 16}
+    kept, decoded = (tg.data.scan(path, **given, cache=cache) for cache in (tmp_path, False))
+    for one, other in zip(batches_of(kept, keys), batches_of(decoded, keys), strict=True):
+        assert all(map(np.array_equal, one, other))
+    room = kept.kept(np.float32)
+    assert room is not None
+    assert room.there == set(range(7))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+    path.unlink()
+    with pytest.raises(FileError, match=r"a\.parquet: No such file"):
+        batches_of(kept, [None])
+
+
+def test_nothing_is_kept_where_there_is_no_room_or_no_second_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(table(100), tmp_path / "a.parquet")
+    data = tg.data.scan(path, features="a", chunk_rows=16)
+    list(data)
+    room = data.kept(np.float32)
+    assert room is not None
+    assert room.file is None
+    for name in ("_write", "finalize"):  # a full disk, and no room for the file
+
+        def full(*given: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(f"tinygrad_nn.data.kept.{name}", full)
+            data = tg.data.scan(path, features="a", chunk_rows=16, cache=tmp_path)
+            rows = [column for piece in batches_of(data, [None, None]) for column in piece]
+        assert np.concatenate(rows).tolist() == table(100)["a"].to_list() * 2
+        room = data.kept(np.float32)
+        assert room is not None
+        assert room.given_up
+        assert not room.there
+        if room.file is not None:
+            room.file.close()
+    monkeypatch.setattr("tinygrad_nn.data.kept._ROOM", 1e18)
+    data = tg.data.scan(path, features="a", chunk_rows=16, cache=tmp_path)
+    assert len(batches_of(data, [None, None])) > 2
+    monkeypatch.setattr("tinygrad_nn.data.kept._IN_MEMORY", {"tmpfs", "ext4", "xfs", "overlay", "btrfs", ""})
+    assert len(batches_of(tg.data.scan(path, features="a", chunk_rows=16), [None, None])) > 2
+
+
+def test_the_folder_of_the_cache_exists(tmp_path: Path) -> None:
+    path = write(table(10), tmp_path / "a.parquet")
+    with pytest.raises(ConfigError, match=r"^\[scan\] got cache '.*nowhere'; expected a folder that exists"):
+        tg.data.scan(path, features="a", cache=tmp_path / "nowhere")

@@ -53,6 +53,10 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: d.MultivariateNormal(tg.zeros(2), tg.eye(2)).log_prob(tg.zeros(3)), ShapeError, r"\(3,\)"),
     (lambda: d.Independent(d.Normal(tg.zeros(2), 1.0), 2), ConfigError, "at most 1"),
     (lambda: d.Independent(tg.zeros(2), 1), DTypeError, "Tensor"),
+    (lambda: d.MixtureSameFamily(d.Normal(0.0, 1.0), d.Normal(tg.zeros(2), 1.0)), DTypeError, "mixture.*Normal"),
+    (lambda: d.MixtureSameFamily(d.Categorical(tg.ones(2)), tg.zeros(2)), DTypeError, "component.*Tensor"),
+    (lambda: d.MixtureSameFamily(d.Categorical(tg.ones(2)), d.Normal(tg.zeros(3), 1.0)), ShapeError, r"\(3,\)"),
+    (lambda: d.MixtureSameFamily(d.Categorical(tg.ones(2)), d.Normal(0.0, 1.0)), ShapeError, r"\(\)"),
     (lambda: d.TransformedDistribution(d.Normal(0.0, 1.0), [3]), ConfigError, "transforms"),
     (lambda: d.TransformedDistribution(3, []), DTypeError, "int"),
     (lambda: d.ExpTransform(cache_size=2), ConfigError, "cache_size 2"),
@@ -63,7 +67,7 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: d.kl_divergence(d.Normal(0.0, 1.0), 3), DTypeError, "int"),
     (lambda: d.register_kl(int, d.Normal), DTypeError, "int"),
     (lambda: d.Distribution().mean, NotImplementedError, "mean"),
-    (lambda: d.Gamma(1.0, 1.0).rsample(), NotImplementedError, "rsample"),
+    (lambda: d.Poisson(1.0).rsample(), NotImplementedError, "rsample"),
     (lambda: d.Distribution.set_default_validate_args(3), ConfigError, "value 3"),
 ]
 

@@ -90,10 +90,10 @@ def test_a_false_line_is_found() -> None:
 
 def names_of(name: str, folder: Path) -> dict[str, Any]:
     """What the code of a tutorial takes for granted."""
-    known: dict[str, Any] = {"tg": tg, "nn": nn, "optim": optim, "F": F, "data": data}
-    if name == "iris":
+    known: dict[str, Any] = {"__name__": "__main__", "tg": tg, "nn": nn, "optim": optim, "F": F, "data": data}
+    if name in ("iris", "seeds"):
         x, y = load("iris").read(str(folder / "iris.csv"))
-        return known | {"x": x, "y": y}
+        return known | {"x": x, "y": y, "np": np}
     if name == "fraud":
         parts = load("fraud").prepare(data.synthetic.payments(40), 0, scale_targets=False)
         x, y = np.stack(parts.test.x), np.stack(parts.test.y)
@@ -119,6 +119,12 @@ def test_code_runs_from_top_to_end(name: str, folder: Path) -> None:
     if name == "iris":
         assert known["history"]["test_accuracy"][-1] >= 0.9
         assert Path("iris.png").exists()
+    if name == "seeds":
+        assert known["gain"].mean() > 2 * known["gain"].std(ddof=1) / 10
+        chance = known["chance"].numpy()
+        assert np.mean(chance.argmax(1) == known["y"]) > 0.95
+        doubtful = known["doubtful"].numpy()
+        assert chance[doubtful].max(1).mean() < chance.max(1).mean()
     if name == "titanic":
         assert known["near"].item() < 1e-12 < 0.01 < known["far"].item()
     if name == "forecast":

@@ -39,7 +39,7 @@ _RANDOM: Final = """
     new_empty new_empty_strided normal rand rand_like randint randint_like randn randn_like uniform resize_ resize_as_
     nn.functional.alpha_dropout nn.functional.dropout nn.functional.dropout2d nn.functional.dropout3d
     nn.functional.feature_alpha_dropout nn.functional.rrelu nn.functional.fractional_max_pool2d
-    nn.functional.fractional_max_pool3d
+    nn.functional.fractional_max_pool3d nn.functional.multi_head_attention_forward
 """
 RANDOM: Final = frozenset(_RANDOM.split())  # what is drawn is not what PyTorch draws: shapes and dtypes are compared
 TIES: Final = {

@@ -40,6 +40,17 @@ class Scaled(nn.Module):
         nn.init.normal_(self.scale)
 
 
+class Tied(nn.Module):
+    """A tensor in two parts: the one that made it comes first, or last."""
+
+    def __init__(self, last: bool) -> None:
+        self.table, self.head = nn.Embedding(5, 3), nn.Linear(3, 5)
+        if last:
+            self.table.weight = self.head.weight
+        else:
+            self.head.weight = self.table.weight
+
+
 class Whole(nn.Module):
     """All parts again, then its own: what `super()` is for."""
 
@@ -96,6 +107,8 @@ MODELS: dict[str, Make] = {
     "parts in parts": Attention,
     "parameters of its own in others": lambda: nn.Sequential(nn.Linear(2, 2), Scaled(), nn.ModuleList([Scaled()])),
     "parts and its own in others": lambda: nn.Sequential(Whole(), nn.Dropout(), nn.Linear(3, 1)),
+    "tied, made first": lambda: nn.Sequential(Tied(False), nn.Linear(2, 2)),
+    "tied, made last": lambda: nn.Sequential(Tied(True), nn.Linear(2, 2)),
     "frozen": lambda: nn.Sequential(nn.Linear(2, 3).requires_grad_(False), nn.Linear(3, 2)),
     "nothing to draw": lambda: nn.Sequential(nn.ReLU(), nn.Dropout()),
     "weight_norm": lambda: parametrizations.weight_norm(nn.Linear(2, 3)),
@@ -308,6 +321,19 @@ def test_parameters_that_nobody_draws() -> None:
     free.reset_parameters()
     assert free[0].token.tolist() == [1.0, 1.0]
     assert free[0].layer.weight.tolist() != before
+
+
+def test_a_parameter_in_the_place_of_what_was_drawn() -> None:
+    """Nobody knows how to draw it again; asked for itself, a layer draws as always."""
+    layer = nn.Linear(2, 2)
+    layer.weight = nn.Parameter(tg.eye(2))
+    refused(nn.Sequential(nn.Linear(2, 2), layer), "the parameter '1.weight', .* Linear")
+    layer.reset_parameters()
+    assert layer.weight.tolist() != [[1.0, 0.0], [0.0, 1.0]]
+    model = nn.Sequential(Tied(False))
+    assert model[0].head.weight is model[0].table.weight
+    model.reset_parameters()
+    assert model[0].head.weight is model[0].table.weight
 
 
 def test_a_draw_that_fails_changes_nothing() -> None:

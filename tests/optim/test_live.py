@@ -5,6 +5,7 @@ and of PyTorch; and what such numbers choose is chosen anew.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import Tensor, nn, optim
 from tinygrad_nn.errors import ConfigError
+from tinygrad_nn.fitting import native
 
 X = np.random.default_rng(0).normal(size=(6, 3))
 Y = np.random.default_rng(1).normal(size=(6, 2))
@@ -180,20 +182,52 @@ def test_zero_chooses_the_code(name: str, key: str, values: tuple[float, ...]) -
     assert compiled.step.traces == sum(a != b for a, b in zip((None, *used), used, strict=False))
 
 
+@pytest.fixture
+def compiled_runs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The native runs of `tg.fit`, each of which was compiled."""
+    made: list[Any] = []
+
+    class Counted(native.Training):
+        def __init__(self, *args: Any) -> None:
+            made.append(self)
+            super().__init__(*args)
+
+    monkeypatch.setattr(native, "Training", Counted)
+    return made
+
+
+def fitted(run: Run, *callbacks: Any) -> list[float]:
+    tg.manual_seed(0)
+    data = tuple(one.numpy() for one in run.data)
+    return list(tg.fit(run.step, data, epochs=12, batch_size=3, callbacks=callbacks, progress=False)["loss"])
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize(("name", "options"), [("SGD", {"momentum": 0.9}), ("Adam", {})])
-def test_fit_with_a_schedule_after_every_epoch(name: str, options: Any, schedule: str) -> None:
+def test_fit_with_a_schedule_after_every_epoch(
+    name: str, options: Any, schedule: str, compiled_runs: list[Any]
+) -> None:
     seen = []
     for jit in (tg.jit, lambda f: f):
         run = Run(tg, name, options, jit)
-        rates = SCHEDULES[schedule](tg, run.opt)
-        data = tuple(one.numpy() for one in run.data)
-        tg.manual_seed(0)
-        schedule_rates = tg.callbacks.Schedule(rates)
-        history = tg.fit(run.step, data, epochs=12, batch_size=3, callbacks=[schedule_rates], progress=False)
-        seen.append(history["loss"] + run.go(1))
-        assert getattr(run.step, "traces", 1) <= 2, "one for the batches, one for the last call"
+        seen.append(fitted(run, tg.callbacks.Schedule(SCHEDULES[schedule](tg, run.opt))))
     near(seen[0], seen[1])
+    assert len(compiled_runs) == 1
+
+
+def test_fit_with_a_callback_that_changes_numbers(compiled_runs: list[Any]) -> None:
+    """The first change is compiled, and no other."""
+    seen = []
+    for jit in (tg.jit, lambda f: f):
+        run = Run(tg, "AdamW", {}, jit)
+
+        def change(fit: Any, logs: Any, group: Any = run.group) -> None:
+            group["betas"] = 0.9 - 0.02 * fit.epoch, 0.99
+            group["weight_decay"] *= 1.5
+
+        seen.append(fitted(run, change))
+    near(seen[0], seen[1])
+    assert len(compiled_runs) == 2
 
 
 def test_a_schedule_inside_of_the_step() -> None:
@@ -302,6 +336,36 @@ def test_one_s_own_optimizer() -> None:
             f()
         found.append(p.tolist())
     np.testing.assert_allclose(*found, rtol=1e-12)
+
+
+def test_python_may_calculate_with_a_number_that_varies() -> None:
+    """What it computes of numbers has a value, which is part of the code once it is asked for, and else is live."""
+    group = Run(tg, "Adam", {"betas": (0.5, 0.9)}).group
+    group.vary("betas", "weight_decay")
+
+    def f(x: Tensor) -> Any:
+        (first, second), decay = group["betas"], group["weight_decay"]
+        rest = [x * -first, x * (1 - second**3) / abs(-decay - 1), x * (first + second) ** 0.5, x * (2 // second)]
+        return rest, first * second
+
+    def g(x: Tensor) -> Any:
+        first, second = group["betas"]
+        slow = "slow" if 1 - second < 0.2 else "fast"
+        return x * math.sqrt(1 - first**2), slow, f"{-first:.2f}", max(first, 0.6)
+
+    x = tg.ones(2, dtype=tg.float64)
+    compiled, decided = tg.jit(f), tg.jit(g)
+    for betas in ((0.5, 0.9), (0.75, 0.95), (0.25, 0.5), (0.75, 0.5)):
+        group["betas"] = betas
+        (found, product), (expected, number) = compiled(x), f(x)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-14)
+        assert type(product) is float
+        assert product == number
+        one, *words = decided(x)
+        other, *others = g(x)
+        assert (one.tolist(), words) == (other.tolist(), others)
+    assert (compiled.traces, decided.traces) == (1, 4)
 
 
 def test_states_go_along() -> None:

@@ -59,6 +59,7 @@ ARGUMENTS: Final = {
     "_stacklevel": "for PyTorch's own warnings",
     "async": "an old name of non_blocking",
     "pickle_load_args": "files are no pickles",
+    "_disable_byteorder_record": "for PyTorch's own files",
 }
 
 PATTERNS: Final = {  # whole names
@@ -68,7 +69,7 @@ PATTERNS: Final = {  # whole names
     r"|sspaddmm|dense_dim|indices|values": "tensors are dense",
     r".*quantize.*|.*quantized.*|q_.*|qscheme|int_repr|.*mkldnn.*|fake_.*": "numbers are not quantised",
     r".*cuda.*|.*(ipu|xpu|mtia|hpu|maia|vulkan|xla|mps)$|record_stream|Stream|Event": "there is one device, the CPU",
-    r".*complex.*|.*conj.*|angle|imag|real|isreal|polar|H|mH|adjoint|cdouble|cfloat|chalf|resolve_.*"
+    r".*complex.*|.*conj.*|view_as_real|eigvals|angle|imag|real|isreal|polar|H|mH|adjoint|cdouble|cfloat|chalf|resolve_.*"
     r"|is_neg": "numbers are real",
     r".*stft|.*_window": "there are no Fourier transforms, which are complex",
     r"(airy|bessel|chebyshev|hermite|laguerre|legendre|modified|scaled|shifted|spherical)_.*|scaled_grouped_mm|scaled_mm"
@@ -86,18 +87,78 @@ PATTERNS: Final = {  # whole names
     r"fuse_.*|convert_conv.*|skip_init|swap_in_.*|replace_all_batch_norm.*": "speed is left to the compiler",
     r"DataParallel|SyncBatchNorm": "training runs on one machine; its threads are used by `set_num_threads`",
     r"(map|map2|apply)_": "Python for each number; write it in operations",
+    r"ldl_.*|lobpcg|svd_lowrank|pca_lowrank": "for matrices too large to be factored; `svd`, `eigh`, `solve` are there",
+    r"cond|while_loop": "`if` and `while` are Python's; in a compiled function `torch.where` and `tg.scan`",
+    r"segment_reduce": "not finished in PyTorch; `scatter_reduce` does the same",
+    r"grouped_mm": "for products of experts on a GPU; `bmm` does the same",
+    r"SparseAdam|layout": "tensors are dense",
+    r"DistributedSampler": "training runs on one machine; its threads are used by `set_num_threads`",
+    r"(Iter|Map)DataPipe": "removed, or deprecated in PyTorch itself",
+    r"register_post_accumulate_grad_hook": "put what is to follow behind `backward()`; a compiled step has no gradients"
+    " to save the memory of",
+    r"transfer_parametrizations_and_params": "a part of PyTorch's inside",
     r"volatile|reinforce|(sy)?meig|symeig|eig|lstsq|solve|lu|matrix_rank|chain_matmul|qr|geqrf|orgqr|ormqr|ger"
-    r"|triangular_solve|register_backward_hook": "removed, or deprecated in PyTorch itself",
+    r"|triangular_solve|register_backward_hook|range|clip_grad_norm|index": "removed, or deprecated in PyTorch itself",
 }
 
-ABSENT: Final[dict[str, str]] = {}  # by reason: names
+ABSENT: Final = {  # by reason: names
+    "no training script was found to need it": """
+        ContinuousBernoulli FisherSnedecor GeneralizedPareto Kumaraswamy LKJCholesky LogisticNormal
+        LowRankMultivariateNormal VonMises Wishart
+        CatTransform CorrCholeskyTransform CumulativeDistributionTransform LowerCholeskyTransform
+        PositiveDefiniteTransform ReshapeTransform SoftmaxTransform StackTransform StickBreakingTransform
+        biject_to transform_to
+    """,
+    "`gumbel_softmax` draws them": "RelaxedBernoulli RelaxedOneHotCategorical",
+    "entropies and divergences have formulas of their own": "ExponentialFamily",
+}
 
 DIFFERENT: Final[dict[str, dict[str, str]]] = {  # by area: by reason: name, or name(argument)
     "torch": {
         "the default of PyTorch stands for the same": """
-            compile(backend) save(pickle_protocol) meshgrid(indexing) nan_to_num(nan)
+            arange(start) asarray(requires_grad) compile(backend) save(pickle_protocol) meshgrid(indexing)
+            nan_to_num(nan)
         """,
+        "a setting of PyTorch's compiler": """
+            compile(name) compile(recompile_limit) compile(isolate_recompiles) compile(shapes_spec)
+        """,
+        "it is given by its place": """
+            set_num_threads(int) set_num_threads(n) result_type(scalar) result_type(tensor) result_type(other)
+            result_type(tensor1) result_type(tensor2)
+        """,
+        "sections come before indices by their names, one of which is given": "tensor_split",
     },
-    "torch.Tensor": {"the default of PyTorch stands for the same": "nan_to_num(nan)"},
-    "torch.nn.functional": {"the default of PyTorch stands for the same": "pad(value)"},
+    "torch.Tensor": {
+        "the default of PyTorch stands for the same": "nan_to_num(nan) nan_to_num_(nan)",
+        "it is given by its place": "copy_(other)",
+        "sections come before indices by their names, one of which is given": "tensor_split",
+        "all orders of PyTorch are understood": "to",
+        "the documentation names what is `**kwargs`": "type(kwargs)",
+    },
+    "torch.nn": {
+        "of nothing there is none": "Buffer(data) Parameter(data)",
+        "a class says which of the cells it is of": "RNNBase(mode)",
+        "it belongs to the state": "UninitializedBuffer(persistent)",
+    },
+    "torch.nn.functional": {
+        "the default of PyTorch stands for the same": "pad(value)",
+        "of PyTorch's inside, and not in its documentation": "elu_(scale) elu_(input_scale)",
+    },
+    "torch.nn.utils.rnn": {"`pack_padded_sequence` gives both": "PackedSequence(batch_sizes)"},
+    "torch.nn.Module": {
+        "`torch.compile(model)` gives the compiled one": "compile",
+        "a class defines it, or a call of the module says that it has to": "forward",
+        "they are given by their names": "state_dict(args)",
+    },
+    "torch.func": {
+        "one walk for each element, of any size": """
+            jacrev(chunk_size) jacrev(_preallocate_and_copy) jacfwd(randomness)
+        """,
+        "where nothing depends on an input the derivative is 0": "jvp(strict)",
+        "of functions that take `func` by its name too": "vjp(function) linearize(function)",
+    },
+    "torch.autograd": {
+        "deprecated in PyTorch itself": "backward(grad_variables)",
+        "that is what it is for": "detect_anomaly(check_nan)",
+    },
 }

@@ -25,7 +25,7 @@ def test_many_names_are_compared() -> None:
     assert len(found["torch"]) > 400
     assert len(found["torch.nn"]) > 150
     assert min(map(len, found.values())) > 2
-    counted = [name for name, value in found["torch"].items() if names.forms(value, name, False)]
+    counted = [name for name, value in found["torch"].items() if names.forms(value, name, "torch")]
     assert len(counted) > 400
 
 

@@ -33,11 +33,10 @@ class Recipe:
         return {"test_acc": tg.metrics.accuracy(logits, y), "test_loss": F.cross_entropy(logits, y)}
 
 
-def recipe() -> Recipe:
+def recipe(jit: Any = tg.jit) -> Recipe:
     model = nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 3))
     opt = optim.SGD(model.parameters(), lr=0.2, momentum=0.5)
 
-    @tg.jit
     def step(x: Any, y: Any) -> Any:
         opt.zero_grad()
         loss = F.cross_entropy(model(x), y)
@@ -45,7 +44,7 @@ def recipe() -> Recipe:
         opt.step()
         return loss
 
-    return Recipe(model, step)
+    return Recipe(model, jit(step))
 
 
 FOLDS: dict[str, tuple[Any, KFold]] = {
@@ -140,10 +139,11 @@ def test_folds_that_cannot_be(folds: Any, error: Any, words: str) -> None:
         tg.cross_validate(one.step, (X, y), 2, folds=folds, evaluate=one.scores, progress=False)
 
 
-def test_an_ensemble_of_a_sweep() -> None:
-    one = recipe()
+@pytest.mark.parametrize("jit", [tg.jit, lambda function: function])
+def test_an_ensemble_of_a_sweep(jit: Any) -> None:
+    one = recipe(jit)
     found = tg.sweep(one.step, (X, Y), 4, seeds=range(5), init=one.model.reset_parameters, progress=False)
-    one.step(X, Y)
+    one.step(tg.tensor(X), tg.tensor(Y))
     before = {key: value.tolist() for key, value in one.model.state_dict().items()}
     made = tg.ensemble(found, one.model, output=lambda y: y.softmax(-1))
     states = list(found.states(one.model))

@@ -108,7 +108,29 @@ SQUARE, SQUARES = values(3, 3, seed=7), values(2, 3, 3, seed=8)
 DEFINITE = SQUARES @ SQUARES.swapaxes(-1, -2) + np.eye(3)
 FACTOR = values(3, 3, low=1, seed=9)
 
+EDGES = np.array([0.0, 0, 1, INF, 1, -1, INF, 0, NAN]), np.array([0.0, 1, 0, 1, INF, 1, INF, INF, 1])
+LU = SQUARES, np.array([[2, 3, 3], [1, 3, 3]], np.int32)
+
 CASES: dict[str, dict[str, tuple[Case, ...]]] = {
+    "bessel": {
+        "i0": (case("i0", X * 8, smooth=True, ulps=64), case("i0", SPECIAL, grad=False), case("i0", NUMBERS)),
+        "i0e": (special("i0e", X * 8, smooth=True, ulps=64), special("i0e", NUMBERS)),
+        "i1": (special("i1", X * 8, smooth=True, ulps=64), special("i1", NUMBERS)),
+        "i1e": (special("i1e", X * 8, smooth=True, ulps=64), special("i1e", NUMBERS)),
+    },
+    "incomplete": {  # held against SciPy in test_gamma.py; PyTorch has nine digits, and no slope in the first operand
+        "igamma": (
+            case("igamma", POSITIVE * 40, X * X * 20, smooth=True, grad=False, ulps=1e8),
+            case("igamma", *EDGES, grad=False),
+            case("igamma", NUMBERS, NUMBERS),
+        ),
+        "igammac": (
+            case("igammac", POSITIVE * 40, X * X * 20, smooth=True, grad=False, ulps=1e8),
+            case("igammac", *EDGES, grad=False),
+        ),
+        "gammainc": (special("gammainc", POSITIVE, X * X, smooth=True, grad=False, ulps=512),),
+        "gammaincc": (special("gammaincc", POSITIVE, X * X, smooth=True, grad=False, ulps=4096),),
+    },
     "factoring": {  # more in tests/test_linalg.py
         "cholesky": (
             symmetric("cholesky", DEFINITE, smooth=True, ulps=512),
@@ -130,6 +152,15 @@ CASES: dict[str, dict[str, tuple[Case, ...]]] = {
         "inverse": (
             case("inverse", SQUARES, smooth=True, compiles=False, ulps=512), case("inverse", X),
             case("inverse", np.ones((2, 2)), compiles=False), case("inverse", NUMBERS),
+        ),
+        "lu_solve": (
+            case("lu_solve", SQUARES[:, :, :2], *LU, smooth=True, ulps=512), case("lu_solve", X, *LU),
+            case("lu_solve", SQUARE, LU[0], LU[1][0].astype(float)),
+        ),
+        "lu_unpack": (
+            of("lu_unpack", *LU, smooth=True), of("lu_unpack", X, LU[1][0]),
+            of("lu_unpack", *LU, unpack_data=False, grad=False), of("lu_unpack", *LU, unpack_pivots=False),
+            of("lu_unpack", X[0], LU[1][0]),
         ),
         "logdet": (
             case("logdet", SQUARES, compiles=False, grad=False, ulps=256), case("logdet", X),
@@ -153,6 +184,16 @@ CASES: dict[str, dict[str, tuple[Case, ...]]] = {
             case("pinverse", X, smooth=True, compiles=False, ulps=512), case("pinverse", ROW),
             case("pinverse", np.outer(ROW, ROW), 1e-3, compiles=False, grad=False, ulps=512),
         ),
+        "qr": (
+            Case(lambda lib, x: tuple(part ** 2 for part in lib.qr(x)), (X,), True, True, False, 4096),
+            Case(lambda lib, x: tuple(part ** 2 for part in lib.qr(x, some=False)), (X.T,), False, False, False, 512),
+        ),
+        "svd": (
+            Case(lambda lib, x: tuple(part ** 2 for part in lib.svd(x)), (X,), True, True, False, 65536),
+            Case(lambda lib, x: lib.svd(x, compute_uv=False)[1], (X,), False, False, False, 512),
+            Case(lambda lib, x: tuple(abs(p)[..., :3] for p in lib.svd(x, False)), (X,), False, False, False, 4096),
+            case("svd", ROW), case("svd", NUMBERS),
+        ),
         "slogdet": (of("slogdet", SQUARES, smooth=True, compiles=False, ulps=256), of("slogdet", X)),
     },
     "matrices": {
@@ -162,7 +203,7 @@ CASES: dict[str, dict[str, tuple[Case, ...]]] = {
         ),
         "addr": (case("addr", X, values(3), ROW, smooth=True), case("addr", ROW, values(3), ROW, beta=0.5, alpha=3)),
         "baddbmm": (
-            case("baddbmm", MM, BATCH, BATCH2, smooth=True),
+            case("baddbmm", values(2, 3, 2), BATCH, BATCH2, smooth=True), case("baddbmm", MM, BATCH, BATCH2),
             case("baddbmm", MM, BATCH, BATCH2, beta=0, alpha=3.0, grad=False),
             case("baddbmm", np.full((2, 3, 2), np.nan), BATCH, BATCH2, beta=0, grad=False),
         ),
@@ -174,6 +215,8 @@ CASES: dict[str, dict[str, tuple[Case, ...]]] = {
         "vdot": (case("vdot", ROW, values(4), smooth=True), case("vdot", NUMBERS, NUMBERS), case("vdot", ROW, X)),
     },
     "gamma": {  # held against SciPy in test_gamma.py; PyTorch's polygamma has ten digits
+        "gammaln": (special("gammaln", POSITIVE + 2, smooth=True, ulps=256),),
+        "psi": (special("psi", POSITIVE, smooth=True, grad=False, ulps=256),),
         "digamma": (case("digamma", POSITIVE, smooth=True, grad=False, ulps=256),),
         "lgamma": (case("lgamma", POSITIVE + 2, smooth=True, ulps=256),),
         "mvlgamma": (case("mvlgamma", POSITIVE + 4, p=2, smooth=True, ulps=256),),
@@ -269,6 +312,11 @@ CASES: dict[str, dict[str, tuple[Case, ...]]] = {
         "sum_to_size": (method("sum_to_size", BATCH, 1, 4), method("sum_to_size", X, 3, 4)),
     },
     "special": {
+        "hardshrink": (case("hardshrink", X, smooth=True), case("hardshrink", SPECIAL, 1.0)),
+        "prelu": (
+            case("prelu", X, np.array([0.3]), smooth=True), case("prelu", X, ROW), case("prelu", X, values(3)),
+            case("prelu", SPECIAL, np.array(0.5), grad=False),
+        ),
         "angle": (case("angle", X, smooth=True), case("angle", SPECIAL[1:]), case("angle", NUMBERS)),
         "clamp_max": (case("clamp_max", X, 0.5, smooth=True), case("clamp_max", X, ROW)),
         "clamp_min": (case("clamp_min", X, 0.5, smooth=True), case("clamp_min", NUMBERS, NUMBERS[::-1].copy())),
@@ -364,6 +412,14 @@ CASES: dict[str, dict[str, tuple[Case, ...]]] = {
         ),
     },
     "ordering": {
+        "nonzero_static": (
+            *(case("nonzero_static", np.array([[0, 3, 0], [1, 0, 5]]), size=n) for n in (0, 2, 3, 8)),
+            case("nonzero_static", X, size=20, fill_value=7), case("nonzero_static", np.array(3), size=2),
+            case("nonzero_static", X[:0], size=2), case("nonzero_static", X, size=-1),
+        ),
+        "unravel_index": (
+            case("unravel_index", np.array([[5, 0], [23, 7]]), shape=(2, 3, 4)), case("unravel_index", X, shape=(2, 3)),
+        ),
         "aminmax": (
             of("aminmax", X, smooth=True), of("aminmax", X, dim=1, keepdim=True, smooth=True), of("aminmax", NUMBERS),
             of("aminmax", WITH_NAN, dim=0),
@@ -466,6 +522,15 @@ CASES: dict[str, dict[str, tuple[Case, ...]]] = {
         },
     },
     "statistics": {
+        "histogramdd": (
+            *(Case(lambda lib, x, more=more: (lambda found: (found.hist, *found.bin_edges))(lib.histogramdd(x, **more)),
+                   (BATCH,), False, False, False, 16) for more in (
+                {"bins": 3}, {"bins": [2, 1, 3, 2], "density": True}, {"bins": [2, 2, 2, 2], "range": [-2.0, 2.0] * 4},
+                {"bins": [2, 2]}, {"bins": 0},
+            )),
+            Case(lambda lib, x, w: lib.histogramdd(x, [2, 3], weight=w)[0], (X[:, :2], values(3)), False, False, False,
+                 4),
+        ),
         "bincount": (
             case("bincount", np.array([0, 2, 2]), compiles=False),
             case("bincount", np.array([0, 2]), minlength=5, compiles=False),
@@ -512,6 +577,8 @@ CASES: dict[str, dict[str, tuple[Case, ...]]] = {
 
 # Methods that are not in `composed/` and have a form that writes.
 PLACED: dict[str, tuple[Case, ...]] = {
+    "addmm": (case("addmm", MM, X, values(4, 2)),),
+    "addmv": (case("addmv", values(3), X, ROW),),
     "index_add": (case("index_add", X, 0, ROWS, TWO, alpha=2.0),),
     "scatter": (case("scatter", X, 0, PLACES, TWO),),
     "scatter_add": (case("scatter_add", X, 0, PLACES, TWO),),

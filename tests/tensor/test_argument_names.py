@@ -21,7 +21,7 @@ NOT_HERE = {  # what PyTorch's list of overrides says beyond what is documented,
     "mm": {"out_dtype"}, "swapaxes": {"dim0", "dim1"}, "gather": {"sparse_grad"}, "isin": {"e", "te"},
     "histogram": {"min", "max"}, "split_with_sizes": {"split_size_or_sections"},
     "diag_embed": {"diagonal"}, "index_reduce": {"include_input"}, "swapdims": {"axis0", "axis1"},  # which it refuses
-    "max": {"names"}, "cholesky_solve": {"input1", "input2"},
+    "max": {"names"}, "cholesky_solve": {"input1", "input2"}, "nuclear_norm": {"p"},
 }  # fmt: skip
 
 

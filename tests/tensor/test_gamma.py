@@ -56,6 +56,24 @@ def test_mvlgamma_and_in_place() -> None:
     y = tg.tensor(x)
     assert y.lgamma_() is y
     np.testing.assert_allclose(y.numpy(), [math.lgamma(2.5), math.lgamma(7.0)], rtol=1e-13)
+    z = tg.tensor(x)
+    assert z.polygamma_(1) is z
+    np.testing.assert_array_equal(z.numpy(), tg.tensor(x).polygamma(1).numpy())
+
+
+def test_incomplete_gamma_functions() -> None:
+    rng = np.random.default_rng(0)
+    a = 10 ** rng.uniform(-3, 4, 1000)
+    x = a * np.exp(rng.normal(size=1000) * np.minimum(3, 3 / np.sqrt(a)))
+    for name in ("gammainc", "gammaincc"):
+        found = getattr(tg, name)(tg.tensor(a), tg.tensor(x)).numpy()
+        np.testing.assert_allclose(found, getattr(scipy.special, name)(a, x), rtol=1e-8, atol=1e-10)
+
+
+def test_bessel_functions() -> None:
+    x = np.concatenate([np.linspace(-60, 60, 241), [700.0, -650.0, 1e-9]])
+    for name in ("i0", "i0e", "i1", "i1e"):
+        np.testing.assert_allclose(getattr(tg, name)(tg.tensor(x)).numpy(), getattr(scipy.special, name)(x), rtol=2e-15)
 
 
 def test_what_is_refused() -> None:

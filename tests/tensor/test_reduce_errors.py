@@ -46,7 +46,7 @@ WRONG: dict[str, tuple[Callable[[Any], Any], type[TinygradError], str]] = {
     "log_softmax of masks": (lambda x: x.bool().log_softmax(0), DTypeError, r"\[log_softmax\] got dtype bool"),
     "argmax of masks": (lambda x: x.bool().argmax(), DTypeError, r"\[argmax\] got dtype bool; expected a number"),
     "a dtype": (lambda x: x.sum(dtype="float16"), DTypeError, r"\[sum\] got dtype float16; expected bool, int32"),
-    "norm p": (lambda x: x.norm("nuc"), ConfigError, r"\[norm\] got p='nuc'; expected a number, 'fro' or None"),
+    "norm p": (lambda x: x.norm("max"), ConfigError, r"\[norm\] got p='max'; expected a number, 'fro', 'nuc' or None"),
     "topk": (lambda x: x.topk(4), IndexOutOfRange, r"\[topk\] got k=4 for an axis of 3; expected 0 <= k <= its length"),
     "topk below 0": (lambda x: x.topk(-1), IndexOutOfRange, r"\[topk\] got k=-1"),
 }

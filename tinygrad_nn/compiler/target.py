@@ -58,9 +58,12 @@ class Target:
 TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
     {
         "wasm32": Target("wasm32-unknown-unknown", "generic", "+simd128,+nontrapping-fptoint", 16, False),
-        "aarch64": Target("aarch64-unknown-linux-gnu", "generic", "+neon", 16, True),
-        "thumbv7em": Target("thumbv7em-none-eabihf", "cortex-m4", "+vfp4d16sp", 8, True, float64=False),
+        "aarch64-linux": Target("aarch64-unknown-linux-gnu", "generic", "+neon", 16, True),
+        "cortex-m0": Target("thumbv6m-none-eabi", "cortex-m0", "", 8, False, float64=False),
+        "cortex-m4": Target("thumbv7em-none-eabihf", "cortex-m4", "+vfp4d16sp", 8, True, float64=False),
+        "cortex-m7": Target("thumbv7em-none-eabihf", "cortex-m7", "+fp-armv8d16", 8, True),
         "riscv32": Target("riscv32-unknown-none-elf", "generic-rv32", "+m,+f,+d", 8, True),
+        "riscv64": Target("riscv64-unknown-linux-gnu", "generic-rv64", "+m,+a,+f,+d,+c", 8, True),
     }
 )
 """Other machines that objects are written for: a fixed list, since LLVM's assertions end the process for some."""

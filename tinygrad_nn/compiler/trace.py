@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import TraceError, message
 from ..graph.graph import NO_ATTRS, Attrs, DType, GradSlot, Graph, Node, Op, next_serial, reachable, with_operands
-from ..ops.elementwise import CAST
+from ..ops.elementwise import CAST, NEG
 from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.rules import BOOL, FLOAT64
 from ..ops.source import CONSTANT, INPUT
@@ -220,13 +220,40 @@ def _compared(name: str) -> Callable[[_Setting, Any], Any]:
 
 
 class _Setting(_Read):
-    """A hyperparameter that varies. Python may ask for its value, or whether it is 0: that is then part of the code."""
+    """A hyperparameter that varies, or what is computed of such ones and of numbers. Python may ask for its value, or
+    whether it is 0: that is then part of the code.
+    """
 
     __slots__ = ("ask", "value")
 
     def __init__(self, node: Node, value: float, ask: Callable[[bool], None]) -> None:
         super().__init__(node)
         self.value, self.ask = value, ask
+
+    def as_float(self) -> Any:
+        return self
+
+    def _binary(self, op: Op, other: Any, swap: bool = False) -> Any:
+        result = super()._binary(op, other, swap)
+        if not isinstance(other, (int, float, _Setting)) or result.node.dtype != FLOAT64:
+            return result
+        values = [self.value, other.value if isinstance(other, _Setting) else other]
+        asks = [one.ask for one in (self, other) if isinstance(one, _Setting)]
+        return self._computed(op, result.node, asks, *(values[::-1] if swap else values))
+
+    def _number_unary(self, op: Op) -> Any:
+        return self._computed(op, super()._number_unary(op).node, [self.ask], self.value)
+
+    def __neg__(self) -> Any:
+        return self._computed(NEG, super().__neg__().node, [self.ask], self.value)
+
+    def _computed(self, op: Op, node: Node, asks: list[Callable[[bool], None]], *values: float) -> _Setting:
+        def ask(whether_zero: bool) -> None:
+            for one in asks:
+                one(False)
+
+        with np.errstate(all="ignore"):
+            return _Setting(node, float(op.numpy(*map(np.float64, values))), ask)
 
     def __bool__(self) -> bool:
         self.ask(True)

@@ -37,11 +37,14 @@ class Part(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """So many rows, the first of which has the number `start`, in parts that come in any order."""
+    """So many rows, the first of which has the number `start`, in parts that come in any order. A chunk with a `number`
+    is the same whenever it comes.
+    """
 
     start: int
     rows: int
     parts: Iterator[Part]
+    number: int | None = None
 
 
 class Chunks(ABC):
@@ -60,6 +63,10 @@ class Chunks(ABC):
     @abstractmethod
     def each(self, dtype: Any, order: Sequence[int] | None = None) -> Iterator[Chunk]:
         """The chunks, in this order."""
+
+    def kept(self, dtype: Any) -> Any:
+        """Where decoded chunks are kept for the next epoch (`kept.Kept`), if they are."""
+        return None
 
     @abstractmethod
     def place(self, row: int) -> tuple[int, str]:

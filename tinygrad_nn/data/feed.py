@@ -85,8 +85,9 @@ class Feed:
             expected = f"an integer from 1 to {self.samples:,}"
             hint = "all rows as one batch have to be in memory: pass them as arrays" if batch_size is None else ""
             raise DataError(message("fit", got, expected, hint))
-        self.batch = int(batch_size)
-        self.capacity = self.batch * -(-(chunks.largest + self.batch - 1) // self.batch)
+        self.batch, self.kept = int(batch_size), chunks.kept(dtype)
+        most = min(chunks.largest + self.batch - 1, self.samples)
+        self.capacity = self.batch * -(-most // self.batch)
         self.short = self.samples % self.batch
         row = sum(int(np.prod(shape)) * kind.itemsize for shape, kind in self.types)
         check_fits("fit", f"two pieces of {self.capacity:,} rows", 2 * self.capacity * row)
@@ -104,7 +105,7 @@ class Reader:
 
     def __init__(self, feed: Feed, buffers: Buffers) -> None:
         self.feed, self.buffers = feed, buffers
-        self.asked: SimpleQueue[tuple[int | None] | None] = SimpleQueue()
+        self.asked: SimpleQueue[tuple[int | None, bool] | None] = SimpleQueue()
         self.ready: SimpleQueue[Piece | BaseException] = SimpleQueue()
         self.free: SimpleQueue[int] = SimpleQueue()
         self.closed = False
@@ -113,9 +114,9 @@ class Reader:
         self.thread = threading.Thread(target=self._work, name="tinygrad_nn reader", daemon=True)
         self.thread.start()
 
-    def ask(self, key: int | None) -> None:
-        """For another epoch: in the order of this key, or in that of the data."""
-        self.asked.put((key,))
+    def ask(self, key: int | None, again: bool = False) -> None:
+        """For another epoch: in the order of this key, or in that of the data. It may not be the last one: `again`."""
+        self.asked.put((key, again))
 
     def next(self, interrupted: Callable[[], bool] = bool) -> Piece | None:
         """The next piece, or the error that was met; None where somebody interrupted."""
@@ -161,8 +162,8 @@ class Reader:
 class _Filling:
     """An epoch, on its way into the buffers."""
 
-    def __init__(self, reader: Reader, key: int | None) -> None:
-        self.reader, self.feed, self.key = reader, reader.feed, key
+    def __init__(self, reader: Reader, key: int | None, again: bool) -> None:
+        self.reader, self.feed, self.key, self.again = reader, reader.feed, key, again
         self.buffer: int | None = None
         self.filled, self.first = 0, 0  # rows in the buffer, and the number of the first batch in it
         self.stretches: list[Stretch] = []
@@ -182,16 +183,24 @@ class _Filling:
 
     def append(self, chunk: Chunk) -> None:
         """Put the rows of a chunk behind those that are there."""
-        columns = self.open()
-        places = None if self.key is None else self.filled + _places(self.key, chunk.start, chunk.rows)
-        for part in chunk.parts:
-            if self.reader.closed:
-                raise _Closed
-            target = into(columns[part.argument], part.columns)
-            if places is None:
-                target[self.filled + part.rows.start : self.filled + part.rows.stop] = part.values
-            else:
-                target[places[part.rows]] = part.values
+        columns, kept = self.open(), self.feed.kept
+        places: Array | slice = slice(self.filled, self.filled + chunk.rows)
+        if self.key is not None:
+            places = self.filled + _places(self.key, chunk.start, chunk.rows)
+        if kept is not None and chunk.number is not None and kept.has(chunk.number):
+            kept.read(chunk.number, columns, places)
+        else:
+            for part in chunk.parts:
+                if self.reader.closed:
+                    raise _Closed
+                target = into(columns[part.argument], part.columns)
+                if isinstance(places, slice):
+                    target[self.filled + part.rows.start : self.filled + part.rows.stop] = part.values
+                else:
+                    target[places[part.rows]] = part.values
+                del part  # while the next one is decoded
+            if kept is not None and chunk.number is not None and kept.wants(chunk.number, self.again):
+                kept.write(chunk.number, columns, places)
         self.stretches.append(Stretch(self.filled, chunk.rows, chunk.start, chunk.rows, 0, self.key))
         self.filled += chunk.rows
 

@@ -24,9 +24,9 @@ from .chunks import Type
 from .lines import last_line_end, line_starts
 from .table import Frame
 
-_SHARE: Final = 3  # the part of a chunk that is decoded at a time is one of so many
+_SHARE: Final = 8  # the part of a chunk that is decoded at a time is one of so many
 _LEAST: Final = 2**20  # bytes that are decoded at a time at least
-_MOST: Final = 2**24  # and of text at most
+_MOST: Final = 2**22  # and of text at most
 _HEAD: Final = 2**18  # bytes at the beginning of a CSV file that say what its columns are
 _ROWS: Final = 2**14  # rows that are looked at in one go for what is not finite
 
@@ -90,6 +90,7 @@ class Parquet:
                     got = f"{frame.height:,} rows of {self.path} from row {low:,} on"
                     raise DataError(message("scan", got, f"{rows:,}, as it had when it was opened"))
                 yield 0, frame, [(number, slice(start, stop))]
+                del frame
                 start = stop
 
     def _bytes(self, name: str, rows: int) -> int:
@@ -128,7 +129,7 @@ class Csv:
                 kinds[name] = own if kinds.get(name, "f") == "f" else kinds[name]
         places = [(number, slice(0, len(one.names))) for number, one in enumerate(arguments)]
         starts, number, before, left = (*self.lines.starts, self.lines.end), low // self.every, 0, b""
-        size = min(max((starts[number + 1] - starts[number]) // 8, _LEAST), _MOST)
+        size = min(max((starts[number + 1] - starts[number]) // (4 * _SHARE), _LEAST), _MOST)
         with self.path.open("rb") as file:
             file.seek(starts[number])
             todo = starts[number + 1] - starts[number]
@@ -141,8 +142,10 @@ class Csv:
                 text, left = text[:end], text[end:]
                 if text:
                     frame = self._frame(text, kinds, low + before)
+                    rows_of_it = frame.height
                     yield before, frame, places
-                    before += frame.height
+                    before += rows_of_it
+                    del frame
         if before != rows:
             got = f"{before:,} rows in {self.path} from row {low:,} on, on {rows:,} lines"
             raise DataError(message("scan", got, "a row on every line", "read_csv finds the line"))

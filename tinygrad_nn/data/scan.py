@@ -22,6 +22,7 @@ from ..support import extras
 from ..support.files import as_path, check_regular
 from ..support.settings import integer, is_iterable, shown
 from .chunks import Chunk, Chunks, Part, Type
+from .kept import Kept
 from .readers import Argument, Csv, File, Parquet, numbers_of
 from .table import StrPath
 
@@ -34,13 +35,16 @@ _KINDS: Final = {float: "f", int: "i"}
 class Scan(Chunks):
     """Files as data in chunks; see `scan`."""
 
-    def __init__(self, files: Sequence[File], arguments: Sequence[Argument], chunk_rows: int) -> None:
+    def __init__(
+        self, files: Sequence[File], arguments: Sequence[Argument], chunk_rows: int, cache: Path | bool
+    ) -> None:
         self.files, self.arguments, self.chunk_rows = tuple(files), tuple(arguments), chunk_rows
         self.starts = [0, *accumulate(file.rows for file in files)]
         places = [(k, low) for k, file in enumerate(files) for low in range(0, file.rows, chunk_rows)]
         self.chunks = [(k, low, min(chunk_rows, files[k].rows - low)) for k, low in places]
         self.count, self.samples = len(self.chunks), self.starts[-1]
         self.largest = max(rows for _, _, rows in self.chunks)
+        self.cache, self._kept = cache, dict[Any, Kept]()
         self._seen = [_status(file.path) for file in files]
 
     def __repr__(self) -> str:
@@ -56,7 +60,15 @@ class Scan(Chunks):
         """Those of the files, one after the other; chunks end where a file does."""
         for number in range(len(self.chunks)) if order is None else order:
             file, low, rows = self.chunks[number]
-            yield Chunk(self.starts[file] + low, rows, self._parts(file, low, rows, np.dtype(dtype)))
+            self._check_unchanged(file)
+            yield Chunk(self.starts[file] + low, rows, self._parts(file, low, rows, np.dtype(dtype)), number)
+
+    def kept(self, dtype: Any) -> Kept | None:
+        """As long as this object is there."""
+        if self.cache is False:
+            return None
+        folder = None if self.cache is True else self.cache
+        return self._kept.setdefault(np.dtype(dtype), Kept(folder, self.types(dtype), [one[2] for one in self.chunks]))
 
     def place(self, row: int) -> tuple[int, str]:
         """The row in its file."""
@@ -79,7 +91,6 @@ class Scan(Chunks):
         """The parts of a chunk, unless the file is not what it was."""
         pl = extras.require("polars", "data")
         file = self.files[number]
-        self._check_unchanged(number)
         try:
             for before, frame, places in file.frames(self.arguments, low, rows):
                 for argument, columns in places:
@@ -87,10 +98,11 @@ class Scan(Chunks):
                     names = one.names[columns] if one.is_matrix else one.names
                     values = numbers_of(frame.select(names), one.type_in(dtype)[1], file.path, low + before)
                     rows_of_it = slice(before, before + frame.height)
-                    if one.is_matrix:
-                        yield Part(argument, rows_of_it, columns, values)
-                    else:
-                        yield Part(argument, rows_of_it, slice(None), values[:, 0])
+                    if not one.is_matrix:
+                        columns, values = slice(None), values[:, 0]
+                    yield Part(argument, rows_of_it, columns, values)
+                    del values
+                del frame  # while the next one is decoded
         except (pl.exceptions.PolarsError, OSError) as error:
             self._check_unchanged(number)
             raise _unreadable(file.path, error) from error
@@ -113,6 +125,7 @@ def scan(
     chunk_rows: int = CHUNK_ROWS,
     dtype: type | Mapping[str, type] | None = None,
     separator: str = ",",
+    cache: bool | StrPath = True,
 ) -> Scan:
     """Parquet and CSV files as data for `fit` that need not fit into memory (extra `data`).
 
@@ -124,6 +137,9 @@ def scan(
     At most three chunks of `chunk_rows` rows are in memory. Chunks end where a file ends, batches do not. With
     `shuffle` both the chunks and the rows in each come in another order in every epoch, so larger chunks mix better;
     rows that the file has sorted should be mixed before. Of a Parquet file whole row groups are read fastest.
+
+    From its second epoch on a fit reads numbers that it decoded before: it keeps them in a temporary file, as long as
+    there is twice the room on the disk. `cache` is the folder for that file, or False for none.
 
     Raises DataError, naming file, row and column: for no files, empty ones, missing columns, text, missing values, NaN
     and inf, and for a file that changes while it is in use.
@@ -140,6 +156,9 @@ def scan(
         raise ConfigError(message("scan", f"separator {shown(separator)}", "one character", "as in separator=';'"))
     if weight is not None and not isinstance(weight, str):
         raise ConfigError(message("scan", f"weight {shown(weight)}", "the name of a column"))
+    folder = cache if isinstance(cache, bool) else as_path("scan", cache)
+    if isinstance(folder, Path) and not folder.is_dir():
+        raise ConfigError(message("scan", f"cache {str(folder)!r}", "a folder that exists, True or False"))
     given = [_names(what, one) for what, one in (("features", features), ("target", target), ("weight", weight))]
     wanted = [one for one in given if one is not None]
     columns = tuple(dict.fromkeys(name for names, _ in wanted for name in names))
@@ -150,7 +169,7 @@ def scan(
     for names, is_matrix in wanted:
         found = set().union(*(kinds[name] for name in names))
         arguments.append(Argument(names, is_matrix, found.pop() if len(found) == 1 else "f"))
-    return Scan(opened, arguments, chunk_rows)
+    return Scan(opened, arguments, chunk_rows, folder)
 
 
 def _names(what: str, given: Any) -> tuple[tuple[str, ...], bool] | None:

@@ -8,7 +8,7 @@ import math
 from typing import Any, ClassVar
 
 from ..errors import ShapeError, message
-from ..tensor import Tensor, no_grad
+from ..tensor import Tensor
 from ..tensor.composed.drawing import standard_gamma
 from ..tensor.generator import exponential, normal, uniform
 from ..tensor.joining import stack
@@ -368,10 +368,11 @@ class HalfNormal(Distribution):
 
 
 class Gamma(Distribution):
-    """x ** (concentration - 1) exp(-rate x), normalised. Samples, by rejection, have no gradient."""
+    """x ** (concentration - 1) exp(-rate x), normalised."""
 
     arg_constraints: ClassVar = {"concentration": constraints.positive, "rate": constraints.positive}
     support = constraints.nonnegative
+    has_rsample = True
     _event_axes: ClassVar = {"concentration": 0, "rate": 0}
 
     def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None) -> None:
@@ -393,16 +394,20 @@ class Gamma(Distribution):
         """concentration / rate ** 2."""
         return self.concentration / (self.rate * self.rate)
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         """A standard gamma number / rate."""
-        with no_grad():
-            return standard_gamma(self.concentration.expand(self._extended_shape(sample_shape))) / self.rate
+        return standard_gamma(self.concentration.expand(self._extended_shape(sample_shape))) / self.rate
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Of the density."""
         self._validate_sample(value)
         a, b = self.concentration, self.rate
         return a.xlogy(b) + (a - 1).xlogy(value) - b * value - a.lgamma()
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """By the incomplete gamma function."""
+        self._validate_sample(value)
+        return self.concentration.igamma(self.rate * value)
 
     def entropy(self) -> Tensor:
         """By lgamma and digamma."""
@@ -426,10 +431,11 @@ class Chi2(Gamma):
 
 
 class Dirichlet(Distribution):
-    """Numbers that sum to 1, the product of x ** (concentration - 1). Samples have no gradient."""
+    """Numbers that sum to 1, the product of x ** (concentration - 1)."""
 
     arg_constraints: ClassVar = {"concentration": constraints.independent(constraints.positive, 1)}
     support = constraints.simplex
+    has_rsample = True
     _event_axes: ClassVar = {"concentration": 1}
 
     def __init__(self, concentration: Tensor, validate_args: bool | None = None) -> None:
@@ -457,11 +463,10 @@ class Dirichlet(Distribution):
         total = self.concentration.sum(-1, keepdim=True)
         return self.concentration * (total - self.concentration) / (total * total * (total + 1))
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Gamma numbers, divided by their sum."""
-        with no_grad():
-            drawn = standard_gamma(self.concentration.expand(self._extended_shape(sample_shape)))
-            return drawn / drawn.sum(-1, keepdim=True)
+        drawn = standard_gamma(self.concentration.expand(self._extended_shape(sample_shape)))
+        return drawn / drawn.sum(-1, keepdim=True)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Of the density."""
@@ -477,10 +482,11 @@ class Dirichlet(Distribution):
 
 
 class Beta(Distribution):
-    """x ** (concentration1 - 1) (1 - x) ** (concentration0 - 1), normalised. Samples have no gradient."""
+    """x ** (concentration1 - 1) (1 - x) ** (concentration0 - 1), normalised."""
 
     arg_constraints: ClassVar = {"concentration1": constraints.positive, "concentration0": constraints.positive}
     support = constraints.unit_interval
+    has_rsample = True
     _event_axes: ClassVar = {"concentration1": 0, "concentration0": 0}
 
     def __init__(self, concentration1: Any, concentration0: Any, validate_args: bool | None = None) -> None:
@@ -506,12 +512,11 @@ class Beta(Distribution):
         total = self.concentration1 + self.concentration0
         return self.concentration1 * self.concentration0 / (total * total * (total + 1))
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         """The share of the first of two gamma numbers."""
         shape = self._extended_shape(sample_shape)
-        with no_grad():
-            first = standard_gamma(self.concentration1.expand(shape))
-            return first / (first + standard_gamma(self.concentration0.expand(shape)))
+        first = standard_gamma(self.concentration1.expand(shape))
+        return first / (first + standard_gamma(self.concentration0.expand(shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Of the density."""
@@ -529,10 +534,11 @@ class Beta(Distribution):
 
 
 class StudentT(Distribution):
-    """Student's distribution of df degrees of freedom, moved and scaled. Samples have no gradient."""
+    """Student's distribution of df degrees of freedom, moved and scaled."""
 
     arg_constraints: ClassVar = {"df": constraints.positive, "loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
+    has_rsample = True
     _event_axes: ClassVar = {"df": 0, "loc": 0, "scale": 0}
 
     def __init__(self, df: Any, loc: Any = 0.0, scale: Any = 1.0, validate_args: bool | None = None) -> None:
@@ -555,12 +561,11 @@ class StudentT(Distribution):
         found = self.scale * self.scale * self.df / (self.df - 2)
         return found.masked_fill(self.df <= 2, math.inf).masked_fill(self.df <= 1, math.nan)
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         """A normal number / the root of a chi2 one / df."""
         shape = self._extended_shape(sample_shape)
-        with no_grad():
-            chi2 = standard_gamma((self.df * 0.5).expand(shape)) * 2
-            return self.loc + self.scale * normal(shape, self.df.dtype, None) * (self.df / chi2).sqrt()
+        chi2 = standard_gamma((self.df * 0.5).expand(shape)) * 2
+        return self.loc + self.scale * normal(shape, self.df.dtype, None) * (self.df / chi2).sqrt()
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Of the density."""

@@ -6,6 +6,7 @@ inside of a comment.
 """
 
 from .c import c
+from .object import object
 from .wasm import wasm
 
-__all__ = ("c", "wasm")
+__all__ = ("c", "object", "wasm")

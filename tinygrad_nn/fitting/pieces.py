@@ -107,11 +107,12 @@ class _Keys:
         """This epoch begins."""
         key = fresh_seed(self.asked.generator) if self.asked.shuffle else None
         if self.known < epoch:
-            self.reader.ask(key)
+            self.reader.ask(key, epoch < epochs)
         self.known = epoch
         certain = not self.asked.shuffle or self.asked.generator is not None
         if epoch < epochs and certain:
-            self.reader.ask(_following(self.asked.generator) if self.asked.shuffle else None)
+            key = _following(self.asked.generator) if self.asked.shuffle else None
+            self.reader.ask(key, epoch + 1 < epochs)
             self.known = epoch + 1
 
 

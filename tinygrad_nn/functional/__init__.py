@@ -43,6 +43,7 @@ from .attention import scaled_dot_product_attention as scaled_dot_product_attent
 from .convolution import conv1d as conv1d
 from .convolution import conv2d as conv2d
 from .convolution import conv3d as conv3d
+from .convolution import conv_tbc as conv_tbc
 from .convolution import conv_transpose1d as conv_transpose1d
 from .convolution import conv_transpose2d as conv_transpose2d
 from .convolution import conv_transpose3d as conv_transpose3d
@@ -118,6 +119,9 @@ from .pooling import max_unpool3d as max_unpool3d
 
 if _TYPE_CHECKING:
     from .ctc import ctc_loss as ctc_loss
+    from .fractional import fractional_max_pool2d as fractional_max_pool2d
+    from .fractional import fractional_max_pool3d as fractional_max_pool3d
+    from .heads import multi_head_attention_forward as multi_head_attention_forward
     from .resampling import affine_grid as affine_grid
     from .resampling import grid_sample as grid_sample
     from .resampling import interpolate as interpolate
@@ -127,6 +131,8 @@ if _TYPE_CHECKING:
 
 _NAMES = {  # by the module that is loaded when one of them is first asked for
     "ctc": "ctc_loss",
+    "fractional": "fractional_max_pool2d fractional_max_pool3d",
+    "heads": "multi_head_attention_forward",
     "resampling": "affine_grid grid_sample interpolate upsample upsample_bilinear upsample_nearest",
 }
 __getattr__, __dir__ = _late(__name__, _NAMES)

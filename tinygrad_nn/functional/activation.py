@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from ..errors import ConfigError, ShapeError, message
+from ..ops.composite import LEAKY_RELU
 from ..tensor import Tensor
-from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
 from ..tensor.shape import normal_axis
 
@@ -24,22 +24,15 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 @takes_data
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where it is positive, else slope * x."""
-    result = input.where(input > 0, input * negative_slope)
+    input._floating("leaky_relu")
+    result = input.apply(LEAKY_RELU, slope=float(negative_slope))
     return input._write("leaky_relu", result) if inplace else result
 
 
 @takes_data
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """leaky_relu with a learned slope: one, or one per channel (axis 1)."""
-    check_floats("prelu", input, weight)
-    if weight.numel() == 1 and weight.ndim < 2:
-        weight = weight.reshape(())
-    elif weight.ndim == 1 and input.ndim > 1 and weight.numel() == input.shape[1]:
-        weight = weight.reshape((-1, *(1,) * (input.ndim - 2)))
-    else:
-        got = f"slopes of shape {weight.shape} for shape {input.shape}"
-        raise ShapeError(message("prelu", got, "1, or one per channel (axis 1)"))
-    return input.where(input > 0, input * weight)
+    return input.prelu(weight)
 
 
 @takes_data
@@ -173,8 +166,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 @takes_data
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x, and 0 within [-lambd, lambd]."""
-    within, beyond = (input >= -lambd) & (input <= lambd), (input < -lambd) | (input > lambd)
-    return input.where(beyond, (input * 0.0).masked_fill(within, 0.0))  # the slope at NaN is 0
+    return input.hardshrink(lambd)
 
 
 @takes_data

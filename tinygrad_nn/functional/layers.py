@@ -10,7 +10,7 @@ from operator import add
 from typing import Final
 
 from ..errors import ConfigError, ShapeError, message
-from ..ops.composite import LINEAR
+from ..ops.composite import LINEAR, STANDARDIZED
 from ..ops.index import SCATTER_ADD, TAKE
 from ..ops.lookup import Called
 from ..ops.movement import PERMUTE, RESHAPE
@@ -222,8 +222,7 @@ def layer_norm(
     """(x - mean) / sqrt(var + eps) over the last axes, times weight, plus bias."""
     axes = _last_axes("layer_norm", input, normalized_shape)
     check_floats("layer_norm", input, weight, bias)
-    d = input - input.mean(axes, keepdim=True)
-    out = d / ((d * d).mean(axes, keepdim=True) + eps).sqrt()
+    out = input.apply(STANDARDIZED, axis=axes, eps=eps)
     out = out if weight is None else out * weight
     return out if bias is None else out + bias
 
@@ -264,21 +263,20 @@ def batch_norm(
             raise ShapeError(
                 message("batch_norm", f"shape {input.shape} in training", "more than one value per channel")
             )
-        mean = input.mean(axes, keepdim=True)
-        d = input - mean
-        var = (d * d).mean(axes, keepdim=True)
+        out = input.apply(STANDARDIZED, axis=axes, eps=eps)
         if running_mean is not None and running_var is not None and count:
             with no_grad():
-                unbiased = var.detach().reshape(-1) * (count / (count - 1))
-                running_mean.assign(running_mean * (1 - momentum) + mean.detach().reshape(-1) * momentum)
+                mean = input.mean(axes, keepdim=True)
+                d = input - mean
+                unbiased = _inside((d * d).mean(axes), running_var.shape) * (count / (count - 1))
+                running_mean.assign(running_mean * (1 - momentum) + _inside(mean, running_mean.shape) * momentum)
                 running_var.assign(running_var * (1 - momentum) + unbiased * momentum)
     else:
         if running_mean is None or running_var is None:
             raise ConfigError(
                 message("batch_norm", "no running statistics outside of training", "running_mean and running_var")
             )
-        d, var = input - _channels(running_mean, input), _channels(running_var, input)
-    out = d / (var + eps).sqrt()
+        out = (input - _channels(running_mean, input)) / (_channels(running_var, input) + eps).sqrt()
     out = out if weight is None else out * _channels(weight, input)
     return out if bias is None else out + _channels(bias, input)
 
@@ -305,8 +303,7 @@ def group_norm(
             message("group_norm", f"shape {input.shape} in {groups} groups", "more than one value in each")
         )
     rows = _inside(input, (input.shape[0], groups, prod(input.shape[1:]) // groups))
-    d = rows - rows.mean(2, keepdim=True)
-    out = _inside(d / ((d * d).mean(2, keepdim=True) + eps).sqrt(), input.shape)
+    out = _inside(rows.apply(STANDARDIZED, axis=(2,), eps=eps), input.shape)
     out = out if weight is None else out * _channels(weight, input)
     return out if bias is None else out + _channels(bias, input)
 
@@ -333,15 +330,14 @@ def instance_norm(
     if input.ndim < 3 or count == 1:
         raise ShapeError(message("instance_norm", f"shape {input.shape}", "(N, C, ...) with more than one place"))
     axes = tuple(range(2, input.ndim))
-    mean = input.mean(axes, keepdim=True)
-    d = input - mean
-    var = (d * d).mean(axes, keepdim=True)
     if running_mean is not None and running_var is not None and input.numel():
         with no_grad():
-            unbiased = var.detach().mean(0).reshape(-1) * (count / (count - 1))
-            running_mean.assign(running_mean * (1 - momentum) + mean.detach().mean(0).reshape(-1) * momentum)
+            mean = input.mean(axes, keepdim=True)
+            d = input - mean
+            unbiased = (d * d).mean(axes).mean(0) * (count / (count - 1))
+            running_mean.assign(running_mean * (1 - momentum) + mean.mean(0).reshape(-1) * momentum)
             running_var.assign(running_var * (1 - momentum) + unbiased * momentum)
-    out = d / (var + eps).sqrt()
+    out = input.apply(STANDARDIZED, axis=axes, eps=eps)
     out = out if weight is None else out * _channels(weight, input)
     return out if bias is None else out + _channels(bias, input)
 

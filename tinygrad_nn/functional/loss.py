@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import ConfigError, DTypeError, IndexOutOfRange, ShapeError, message
-from ..ops.composite import LABEL_ENTROPY
+from ..ops.composite import LABEL_ENTROPY, PROBABILITY_ENTROPY
 from ..ops.index import GATHER, TAKE
 from ..ops.lookup import Called
 from ..ops.movement import RESHAPE
@@ -158,19 +158,14 @@ def binary_cross_entropy(
     _same("binary_cross_entropy", input, target)
     if input.dtype != target.dtype:
         check_floats("binary_cross_entropy", input, target)
-    if not input.is_traced and bool(((input.detach() < 0) | (input.detach() > 1)).any()):
+    if not input.is_traced and bool(((input.node.value < 0) | (input.node.value > 1)).any()):
         hint = "use binary_cross_entropy_with_logits"
         raise ConfigError(message("binary_cross_entropy", "values outside of [0, 1]", "probabilities", hint))
-    values = -(target * _limited_log(input) + (1 - target) * _limited_log(1 - input))
+    x, t = input._floating("binary_cross_entropy")._promoted(target, "binary_cross_entropy")
+    values = x.apply(PROBABILITY_ENTROPY, t)
     return _reduced(
         "binary_cross_entropy", values if weight is None else values * weight, reduction, size_average, reduce
     )
-
-
-def _limited_log(x: Tensor) -> Tensor:
-    """max(log x, -100), with slope 0 at 0; NaN stays NaN."""
-    zero = x <= 0
-    return x.masked_fill(zero, 1.0).log().clamp(min=-100).masked_fill(zero, -100.0)
 
 
 @takes_data

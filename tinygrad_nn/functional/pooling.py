@@ -93,13 +93,13 @@ def _places(windows: tuple[Window, ...], taps: Sizes, lines: Sizes) -> list[Any]
 
 def _largest(x: Tensor, seen: Tensor, places: list[Any], return_indices: bool) -> Any:
     """The largest of every window, and where in the picture it is."""
-    rank = len(places)
-    axis = tuple(range(x.ndim, x.ndim + rank))
+    axis = tuple(range(x.ndim, seen.ndim))
     largest = seen.apply(PEAK, axis=axis, keepdims=False)
     if not return_indices:
         return largest
     rest = seen.detach().apply(PEAK_AT, axis=axis, keepdims=False).long()
     index: Any = 0
+    rank = len(places)
     for a, (at, n) in enumerate(zip(places, x.shape[-rank:], strict=True)):
         tap = rest // math.prod(one.shape[1] for one in places[a + 1 :]) % at.shape[1]
         row = x.new_arange(at.shape[0]).reshape((at.shape[0], *(1,) * (rank - 1 - a))) * at.shape[1]
@@ -112,8 +112,8 @@ def _max_pool(
     return_indices: bool,
 ) -> Any:  # fmt: skip
     taps, _, windows = windows_of(name, x, rank, kernel_size, stride, padding, dilation, ceil_mode)
-    places = _places(windows, taps, x.shape[-rank:])
     apart = any(w.dilation > 1 and (w.start or ceil_mode) for w in windows)  # then the nearest one may be in no window
+    places = _places(windows, taps, x.shape[-rank:]) if apart or return_indices else []
     return _largest(x, _at(x, places) if apart else _seen(x, windows, taps), places, return_indices)
 
 

@@ -137,6 +137,9 @@ from .rnn import RNNCell as RNNCell
 from .rnn import RNNCellBase as RNNCellBase
 
 if _TYPE_CHECKING:
+    from .adaptive import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
+    from .fractional import FractionalMaxPool2d as FractionalMaxPool2d
+    from .fractional import FractionalMaxPool3d as FractionalMaxPool3d
     from .lazy import LazyBatchNorm1d as LazyBatchNorm1d
     from .lazy import LazyBatchNorm2d as LazyBatchNorm2d
     from .lazy import LazyBatchNorm3d as LazyBatchNorm3d
@@ -176,6 +179,8 @@ if _TYPE_CHECKING:
     from .transformer import TransformerEncoderLayer as TransformerEncoderLayer
 
 _NAMES = {  # by the module that is loaded when one of them is first asked for
+    "adaptive": "AdaptiveLogSoftmaxWithLoss",
+    "fractional": "FractionalMaxPool2d FractionalMaxPool3d",
     "lazy": """
         LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d LazyConvTranspose1d
         LazyConvTranspose2d LazyConvTranspose3d LazyInstanceNorm1d LazyInstanceNorm2d LazyInstanceNorm3d

@@ -8,6 +8,7 @@ the first; `state_dict` has it under both.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial, wraps
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, Self, TypeVar
 
@@ -55,6 +56,7 @@ class Computed(Protocol):
         """Have it this value from now on."""
 
 
+EXTRA: Final = "_extra_state"  # how keys of what `get_extra_state` gives end
 KINDS: Final = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -77,8 +79,13 @@ class Module:
     _forward_pre_hooks: Hooks = ()
     _backward_hooks: Hooks = ()
     _backward_pre_hooks: Hooks = ()
+    _state_hooks: Hooks = ()
+    _state_pre_hooks: Hooks = ()
+    _load_hooks: Hooks = ()
+    _load_pre_hooks: Hooks = ()
     _whole: ClassVar[bool] = False  # whether reset_parameters, defined in the class, is that of all its parts
     _given: bool = False  # whether the parameters are what somebody gave it, and not drawn
+    _foreign: tuple[str, ...] = ()  # parameters that took the place of what it drew
     forward: ClassVar[Callable[..., Any]]
 
     def __init__(self) -> None:
@@ -104,6 +111,9 @@ class Module:
         if computed is not None and name in computed:
             computed[name].write(self, value)
             return
+        before = vars(self).get(name) if isinstance(value, Parameter) else None
+        if isinstance(before, Parameter) and before is not value and name not in self._foreign:
+            object.__setattr__(self, "_foreign", (*self._foreign, name))
         object.__setattr__(self, name, value)
         replaced()
 
@@ -289,9 +299,13 @@ class Module:
         return self._reached("get_buffer", target, Buffer)
 
     @typed
-    def set_submodule(self, target: str, module: Any) -> None:
-        """Put a module at a path, whose parent has to be there. Raises UnknownName."""
+    def set_submodule(self, target: str, module: Any, strict: bool = False) -> None:
+        """Put a module at a path, whose parent has to be there, and with `strict` a module at the path too. Raises
+        UnknownName.
+        """
         path, _, name = target.rpartition(".")
+        if strict:
+            self._reached("set_submodule", target, Module)
         self._reached("set_submodule", path, Module).add_module(name, module)
 
     @typed
@@ -337,12 +351,30 @@ class Module:
         Unlike torch's they are those of now: later changes of the module do not reach them. With `keep_vars` they are
         the parameters and buffers themselves; with `destination` they are put into that dict.
         """
+        reached = self.named_modules(None, prefix.removesuffix("."), False)
+        tree = [(f"{path}." if path else "", module) for path, module in reached]
+        for lead, module in tree:
+            for hook in module._state_pre_hooks:
+                hook.function(module, lead, keep_vars)
         state = self._state(prefix.removesuffix("."))
-        found = state if keep_vars else {path: tensor.detach().clone() for path, tensor in state.items()}
-        if destination is None:
-            return found
+        found: dict[str, Any] = dict(state) if keep_vars else {
+            path: tensor.detach().clone() for path, tensor in state.items()
+        }  # fmt: skip
+        found |= {f"{lead}{EXTRA}": one.get_extra_state() for lead, one in tree if _has_extra(one)}
+        destination = found if destination is None else destination
         destination.update(found)
+        for lead, module in reversed(tree):  # those below first
+            for hook in module._state_hooks:
+                hook.function(module, destination, lead, {})
         return destination
+
+    def get_extra_state(self) -> Any:
+        """More that belongs to the state of a class that defines this and `set_extra_state`, under `_extra_state`."""
+        raise ConfigError(message("get_extra_state", f"a {type(self).__name__}", "a class that defines it"))
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take over what `get_extra_state` gave."""
+        raise ConfigError(message("set_extra_state", f"a {type(self).__name__}", "a class that defines it"))
 
     @typed
     def load_state_dict(
@@ -354,11 +386,19 @@ class Module:
         them is. Raises ShapeError listing missing and unexpected keys (if `strict`) and shapes that differ.
         """
         mapping("load_state_dict", state_dict)
+        state_dict, told = dict(state_dict), list[str]()
+        missing, unexpected = list[str](), list[str]()
+        tree = [(f"{path}." if path else "", module) for path, module in self.named_modules(None, "", False)]
+        for lead, module in tree:
+            for hook in module._load_pre_hooks:
+                hook.function(module, state_dict, lead, {}, True, missing, unexpected, told)
+        more = {f"{lead}{EXTRA}": module for lead, module in tree if _has_extra(module)}
         own = self._state()
         reached = {id(tensor) for key, tensor in own.items() if key in state_dict}
-        missing = [key for key, tensor in own.items() if key not in state_dict and id(tensor) not in reached]
-        unexpected = [key for key in state_dict if key not in own]
-        faults = [f"missing key {key!r}" for key in missing if strict]
+        missing += [key for key, tensor in own.items() if key not in state_dict and id(tensor) not in reached]
+        missing += [key for key in more if key not in state_dict]
+        unexpected += [key for key in state_dict if key not in own and key not in more]
+        faults = told + [f"missing key {key!r}" for key in missing if strict]
         faults += [f"unexpected key {key!r}" for key in unexpected if strict]
         values = {key: as_tensor(value).detach().clone() for key, value in state_dict.items() if key in own}
         open_ones = {key for key, value in own.items() if isinstance(value, OPEN) and not value.numel()}
@@ -375,7 +415,14 @@ class Module:
                     _replace(tensor, value)
                 else:
                     tensor.assign(value)
-        return IncompatibleKeys(missing, unexpected)
+        for key, module in more.items():
+            if key in state_dict:
+                module.set_extra_state(state_dict[key])
+        keys = IncompatibleKeys(missing, unexpected)
+        for _, module in reversed(tree):
+            for hook in module._load_hooks:
+                hook.function(module, keys)
+        return keys
 
     @typed
     def apply(self, fn: Callable[[Module], Any]) -> Self:
@@ -397,7 +444,7 @@ class Module:
 
         Each part has its own `reset_parameters`, parts before what they are part of. Write one for parameters of your
         own, and for what `__init__` does to those of layers. What is not trained needs none. A tensor that two parts
-        share holds what the later one draws. Raises ConfigError, and changes nothing, where a parameter would stay.
+        share is drawn by the one that made it. Raises ConfigError, and changes nothing, where a parameter would stay.
 
         >>> import tinygrad_nn as tg
         >>> class Scaled(tg.nn.Module):
@@ -416,7 +463,8 @@ class Module:
             for part in _parts(self):
                 reset = type(part).reset_parameters
                 if reset is not Module.reset_parameters and not part._given:
-                    drawn(reset)(part)
+                    with part._foreign_aside():
+                        drawn(reset)(part)
             own = type(self).reset_parameters is Module.reset_parameters  # else it goes on, and knows what is to do
             for name, one in self.named_parameters() if own else ():
                 if one.node is nodes[id(one)] and one.requires_grad and one.numel():
@@ -428,6 +476,20 @@ class Module:
                 if tensor.node is not node:
                     tensor._point_at(node)
             raise
+
+    @contextmanager
+    def _foreign_aside(self) -> Iterator[None]:
+        """Within the block parameters that others draw have doubles, which are drawn as they were when it was made."""
+        own = vars(self)
+        aside = {name: own[name] for name in self._foreign if isinstance(own.get(name), Parameter)}
+        for name, one in aside.items():
+            own[name] = Parameter(one.detach())
+            if hasattr(one, "made"):
+                own[name].made = one.made
+        try:
+            yield
+        finally:
+            own.update(aside)
 
     def _maker(self, name: str) -> str:
         """The class that has a parameter among its attributes."""
@@ -478,6 +540,11 @@ class Module:
             if tensor.dtype.kind == "f" and tensor.dtype != wanted:
                 _replace(tensor, tensor.detach().to(wanted))
         return self
+
+    @typed
+    def to_empty(self, *, device: Device = None, recurse: bool = True) -> Self:
+        """This module: it has memory for its values already, and there is no other device."""
+        return self.to(device)
 
     def type(self, dst_type: Any) -> Self:
         """`to`, by another name."""
@@ -551,6 +618,28 @@ class Module:
         """
         return self._register("_backward_pre_hooks", Hook(hook), prepend)
 
+    @typed_as(ConfigError)
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call `hook(module, prefix, keep_vars)` before `state_dict` looks at the module."""
+        return self._register("_state_pre_hooks", Hook(hook), False)
+
+    @typed_as(ConfigError)
+    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call `hook(module, state_dict, prefix, {})`, which may change the dict, after those of modules below."""
+        return self._register("_state_hooks", Hook(hook), False)
+
+    @typed_as(ConfigError)
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call `hook(module, state_dict, prefix, {}, strict, missing_keys, unexpected_keys, error_msgs)` before
+        `load_state_dict` compares a copy of the dict with the module; what it changes there counts.
+        """
+        return self._register("_load_pre_hooks", Hook(hook), False)
+
+    @typed_as(ConfigError)
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call `hook(module, incompatible_keys)` after values were taken over."""
+        return self._register("_load_hooks", Hook(hook), False)
+
     # ---- looking at it ----------------------------------------------------------------------------------------------
 
     def summary(self, *inputs: Any) -> Summary:
@@ -571,6 +660,11 @@ class Module:
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
+
+
+def _has_extra(module: Module) -> bool:
+    """Whether a class has more state than tensors."""
+    return type(module).get_extra_state is not Module.get_extra_state
 
 
 def _parts(whole: Module) -> list[Module]:

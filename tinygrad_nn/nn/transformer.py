@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .. import functional as F
-from ..errors import ConfigError, DTypeError, ShapeError, message
+from ..errors import ConfigError, ShapeError, message
+from ..functional.heads import attended, projected
 from ..support.settings import Device, choice, flags, integer, number
 from ..tensor import Tensor
 from ..tensor.creation import full, zeros
@@ -26,18 +27,6 @@ from .normalization import LayerNorm
 from .parameter import Parameter
 
 Activation = str | Callable[[Tensor], Tensor]
-
-
-def _added(name: str, mask: Tensor | None, x: Tensor) -> Tensor | None:
-    """A mask as what is added to scores."""
-    if mask is None:
-        return None
-    mask = taken(name, mask)
-    if mask.dtype.kind == "b":
-        return x.new_zeros(mask.shape).masked_fill(mask, -math.inf)
-    if mask.dtype.kind != "f":
-        raise DTypeError(message(name, f"a mask of dtype {mask.dtype.name}", "bool, or floats"))
-    return mask.to(x.dtype)
 
 
 class MultiheadAttention(Module):
@@ -150,72 +139,23 @@ class MultiheadAttention(Module):
             q, k, v = (x.unsqueeze(1) for x in (q, k, v))
         elif self.batch_first:
             q, k, v = (x.transpose(0, 1) for x in (q, k, v))
-        steps, count, width = q.shape
-        if k.shape[:2] != v.shape[:2] or k.shape[1] != count:
-            got = f"shapes {query.shape}, {key.shape} and {value.shape}"
-            raise ShapeError(message(name, got, "one number of sequences, and a value for each key"))
-        plain = is_causal and key_padding_mask is None and not need_weights
-        masks = () if plain else (self._attention_mask(attn_mask, q, k), self._padding_mask(key_padding_mask, q, k))
-        given = [mask for mask in masks if mask is not None]
-        mask = given[0] + given[1] if len(given) == 2 else given[0] if given else None
-        more: list[tuple[Tensor, Tensor]] = []
-        if self.bias_k is not None and self.bias_v is not None:
-            more.append((self.bias_k, self.bias_v))
-        if self.add_zero_attn:
-            more.append((k.new_zeros(1, 1, 1), v.new_zeros(1, 1, 1)))
-        for own_k, own_v in more:
-            k = k.cat_with(own_k.expand_to((1, count, width)), dim=0)
-            v = v.cat_with(own_v.expand_to((1, count, width)), dim=0)
-            mask = mask if mask is None else F.pad(mask, (0, 1))
-        q, k, v = (x.reshape(-1, count, self.num_heads, self.head_dim).permute(1, 2, 0, 3) for x in (q, k, v))
-        drop = self.dropout if self.training else 0.0
-        weights = None
-        if need_weights:
-            scores = (q * math.sqrt(1 / self.head_dim)).matmul(k.mT)
-            weights = F.dropout((scores if mask is None else scores + mask).softmax(-1), drop)
-            out = weights.matmul(v)
-            weights = weights.mean(1) if average_attn_weights else weights
-            weights = weights.squeeze(0) if single else weights
-        else:
-            out = F.scaled_dot_product_attention(q, k, v, mask, drop, plain)
-        out = self.out_proj(out.permute(2, 0, 1, 3).reshape(steps, count, width))
+        out, weights = attended(
+            name, q, k, v, self.num_heads, self.bias_k, self.bias_v, self.add_zero_attn,
+            self.dropout if self.training else 0.0, key_padding_mask, need_weights, attn_mask, average_attn_weights,
+            is_causal,
+        )  # fmt: skip
+        weights = weights.squeeze(0) if weights is not None and single else weights
+        out = self.out_proj(out)
         return (out.squeeze(1) if single else out.transpose(0, 1) if self.batch_first else out), weights
 
     def _projected(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
         """Queries, keys and values of all heads; those of one tensor by one product."""
-        whole, bias = self.in_proj_weight, self.in_proj_bias
-        weights: tuple[Tensor, ...]
-        if whole is None:
-            weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-        elif key is query and value is query:
-            return F.linear(query, whole, bias).chunk(3, -1)
-        else:
-            weights = whole.chunk(3)
-        biases = (None, None, None) if bias is None else bias.chunk(3)
-        inputs = (query, key, value)
-        return tuple(F.linear(x, w, b) for x, w, b in zip(inputs, weights, biases, strict=True))
-
-    def _attention_mask(self, mask: Tensor | None, q: Tensor, k: Tensor) -> Tensor | None:
-        """(L, S), or (N, heads, L, S)."""
-        added = _added("MultiheadAttention", mask, q)
-        steps, count, keys = q.shape[0], q.shape[1], k.shape[0]
-        if added is None or added.shape == (steps, keys):
-            return added
-        if added.shape != (count * self.num_heads, steps, keys):
-            expected = f"{(steps, keys)}, or {(count * self.num_heads, steps, keys)}"
-            raise ShapeError(message("MultiheadAttention", f"an attn_mask of shape {added.shape}", expected))
-        return added.reshape(count, self.num_heads, steps, keys)
-
-    def _padding_mask(self, mask: Tensor | None, q: Tensor, k: Tensor) -> Tensor | None:
-        """(N, 1, 1, S)."""
-        added = _added("MultiheadAttention", mask, q)
-        if added is None:
-            return None
-        count, keys = q.shape[1], k.shape[0]
-        if added.shape != (count, keys) and not (count == 1 and added.shape == (keys,)):
-            got = f"a key_padding_mask of shape {added.shape}"
-            raise ShapeError(message("MultiheadAttention", got, f"{(count, keys)}"))
-        return added.reshape(count, 1, 1, keys)
+        weights = (
+            (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+            if self.in_proj_weight is None
+            else self.in_proj_weight
+        )
+        return projected(query, key, value, weights, self.in_proj_bias)
 
 
 def _activation(owner: str, activation: Activation) -> Callable[[Tensor], Tensor]:

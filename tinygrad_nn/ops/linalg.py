@@ -239,7 +239,7 @@ def _cholesky_vjp(g: Any, out: Any, x: Any, called: str) -> Any:
     return (found + transposed(found)) * 0.5
 
 
-def _column_by_column(x: Any, called: str) -> Any:
+def stepwise(x: Any, called: str) -> Any:
     """NaN where there is no factor. The gradient is symmetric, as that of the rule."""
     x, n, columns = (x + transposed(x)) * 0.5, x.shape[-1], list[Any]()
     for j in range(n):
@@ -263,7 +263,7 @@ CHOLESKY = Op(
         "cholesky", lambda x, called: np.linalg.cholesky(x), "a matrix without the factor", "a positive definite one"
     ),
     vjp=(_cholesky_vjp,),
-    composed=_column_by_column,
+    composed=stepwise,
 )
 
 

@@ -14,6 +14,13 @@ def _moments(g: Tensor, state: State, group: ParamGroup) -> tuple[Tensor, Tensor
     return m + (g - m) * (1 - beta1), v * beta2 + (g * g) * (1 - beta2)
 
 
+def _corrected(step: Tensor, group: ParamGroup) -> tuple[Tensor, Tensor]:
+    """The rate with both corrections of bias, and `eps` with that of the root."""
+    beta1, beta2 = group["betas"]
+    root = (1 - beta2**step).sqrt()
+    return group.live("lr") * root / (1 - beta1**step), root * group["eps"]
+
+
 def _decayed(p: Tensor, g: Tensor, lr: Tensor, group: ParamGroup) -> tuple[Tensor, Tensor]:
     """The parameter and the gradient, with the weight decay in one of them: past the moments, or through them."""
     if group["decoupled_weight_decay"]:
@@ -78,15 +85,14 @@ class Adam(Optimizer):
 
     def update(self, p: Tensor, g: Tensor, state: State, group: ParamGroup) -> tuple[Tensor, State]:
         """One step."""
-        beta1, beta2 = group["betas"]
         lr, step = group.live("lr"), state["step"] + 1
         p, g = _decayed(p, g, lr, group)
         m, v = _moments(g, state, group)
         changed = {"step": step, "exp_avg": m, "exp_avg_sq": v}
         if group["amsgrad"]:
             v = changed["max_exp_avg_sq"] = state["max_exp_avg_sq"].maximum(v)
-        root = (1 - beta2**step).sqrt()
-        return p - (lr * root / (1 - beta1**step)) * (m / (v.sqrt() + root * group["eps"])), changed
+        rate, floor = group.of_step(step, _corrected)
+        return p - rate * (m / (v.sqrt() + floor)), changed
 
 
 class AdamW(Adam):

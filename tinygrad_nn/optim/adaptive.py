@@ -23,9 +23,9 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         centered: bool = False,
         *,
-        maximize: bool = False,
         capturable: bool = False,
         foreach: bool | None = None,
+        maximize: bool = False,
         differentiable: bool = False,
     ) -> None:
         without_effect("RMSprop", capturable=capturable, foreach=foreach, differentiable=differentiable)

@@ -125,6 +125,10 @@ class ParamGroup(MutableMapping[str, Any]):
         self._varying.add(key)
         self._frozen.discard(key)  # such code is made anew, see ReadGroup.holds
 
+    def of_step(self, step: Tensor, make: Callable[[Tensor, ParamGroup], Any]) -> Any:
+        """What is made of a counter of steps and the hyperparameters."""
+        return make(step, self)
+
     def live(self, key: str, dtype: DType = FLOAT64, part: int | None = None) -> Tensor:
         """A hyperparameter as a 0-d Tensor; of several numbers (betas) one `part`."""
         changed = getattr(mode.recorder, "changed_setting", None)
@@ -143,12 +147,13 @@ class ParamGroup(MutableMapping[str, Any]):
 class PlainGroup(dict[str, Any]):
     """The same group, seen by an update that is run on values without a tape: what it is in this step."""
 
-    __slots__ = ("_group", "_untaped")
+    __slots__ = ("_group", "_made", "_untaped")
 
     def __init__(self, group: ParamGroup) -> None:
         super().__init__(group._values)
         self._group = group
         self._untaped: dict[Live, Untaped] = {}
+        self._made: dict[tuple[float, DType], Any] = {}
 
     def live(self, key: str, dtype: DType = FLOAT64, part: int | None = None) -> Any:
         """A hyperparameter as a 0-d untaped value."""
@@ -156,6 +161,13 @@ class PlainGroup(dict[str, Any]):
         if found is None:
             found = self._untaped[key, dtype, part] = Untaped.handle(self._group.live(key, dtype, part).node)
         return found
+
+    def of_step(self, step: Any, make: Callable[[Any, Any], Any]) -> Any:
+        """As for a ParamGroup; parameters that are at the same step share it."""
+        key = step.value.item(), step.value.dtype
+        if key not in self._made:
+            self._made[key] = make(step, self)
+        return self._made[key]
 
 
 def outdate(optimizer: Optimizer) -> None:

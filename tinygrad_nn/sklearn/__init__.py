@@ -11,6 +11,7 @@ from ..support.extras import require as _require
 
 if _TYPE_CHECKING:
     from .autoencoder import Transformer as Transformer
+    from .search import SearchCV as SearchCV
     from .sequences import SequenceClassifier as SequenceClassifier
     from .sequences import SequenceRegressor as SequenceRegressor
     from .supervised import Classifier as Classifier
@@ -19,6 +20,7 @@ if _TYPE_CHECKING:
 _NAMES = {
     "Classifier": "supervised",
     "Regressor": "supervised",
+    "SearchCV": "search",
     "SequenceClassifier": "sequences",
     "SequenceRegressor": "sequences",
     "Transformer": "autoencoder",

@@ -199,53 +199,59 @@ class Network(BaseEstimator):
         """Train on these columns (the weights of the samples are the last one), from new weights where it is the
         `first` time. `sizes` are those of input and output.
         """
-        random = check_random_state(self.random_state)
-        seed = int(random.randint(np.iinfo(np.int32).max))
+        recipe, settings = self._run(losses, score, len(columns[0]), incremental)
         if first:
-            with working_with(Generator(seed)):
-                self.module_ = self._build(*sizes)
-            if next(self.module_.parameters()).dtype != self._dtype:
-                self.module_.to(self._dtype)
-            self.n_iter_, self.t_ = 0, 0
-            self.loss_curve_: list[float] = []
-            self._state: list[Any] | None = None
+            self._begin(sizes, settings.seed)
             self._check_outputs(columns[0], sizes[1])
         self.module_.train()
-        samples = len(columns[0])
-        batch = min(200 if self.batch_size == "auto" else int(self.batch_size), samples)
-        patient = (
-            not incremental and (self.early_stopping or self.n_iter_no_change < self.max_iter) and self.tol != -math.inf
-        )
-        solver = self.solver if callable(self.solver) else Descent(self.solver, float(self.momentum))
-        recipe = Recipe(losses, solver, self.alpha > 0, patient, score)
-        settings = Settings(
-            epochs=1 if incremental else int(self.max_iter),
-            batch=batch,
-            shuffle=bool(self.shuffle),
-            seed=seed,
-            rate=float(self.learning_rate_init),
-            penalty=float(self.alpha),
-            tolerance=float(self.tol),
-            patience=float(self.n_iter_no_change),
-        )
-        with borrowed(self.module_, recipe, columns, held, batch) as trainer:
+        with borrowed(self.module_, recipe, columns, held, settings.batch) as trainer:
             result = trainer.train(self.module_, columns, held, settings, self._state if incremental else None)
         self.module_.eval()
-        self._state = result.optimizer
-        epochs = len(result.losses)
-        self.n_iter_ = self.n_iter_ + epochs if incremental else epochs
-        self.t_ += epochs * samples
-        self.loss_curve_ = [*self.loss_curve_, *result.losses]
-        self.loss_ = self.loss_curve_[-1]
-        self.best_loss_ = min(self.loss_curve_)
-        self.validation_scores_ = result.scores if score is not None else None
-        self.best_validation_score_ = max(result.scores) if score is not None else None
-        self.n_outputs_ = sizes[1]
+        self._state: list[Any] | None = result.optimizer
+        self._record(result.losses, result.scores if score is not None else None, len(columns[0]), incremental)
         if not all(np.isfinite(p.node.value).all() for p in self.module_.parameters()):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
                 " preprocessed."
             )
+
+    def _run(
+        self, losses: Losses, score: Score | None, samples: int, incremental: bool = False
+    ) -> tuple[Recipe, Settings]:
+        """What decides about the code of a run on so many samples, and its numbers."""
+        patient = not incremental and self.tol != -math.inf
+        patient = patient and (self.early_stopping or self.n_iter_no_change < self.max_iter)
+        solver = self.solver if callable(self.solver) else Descent(self.solver, float(self.momentum))
+        return Recipe(losses, solver, self.alpha > 0, patient, score), Settings(
+            epochs=1 if incremental else int(self.max_iter),
+            batch=min(200 if self.batch_size == "auto" else int(self.batch_size), samples),
+            shuffle=bool(self.shuffle),
+            seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
+            rate=float(self.learning_rate_init),
+            penalty=float(self.alpha),
+            tolerance=float(self.tol),
+            patience=float(self.n_iter_no_change),
+        )
+
+    def _begin(self, sizes: tuple[int, int], seed: int) -> None:
+        """Make the network, and forget earlier runs."""
+        with working_with(Generator(seed)):
+            self.module_ = self._build(*sizes)
+        if next(self.module_.parameters()).dtype != self._dtype:
+            self.module_.to(self._dtype)
+        self.n_iter_, self.t_, self.n_outputs_ = 0, 0, sizes[1]
+        self.loss_curve_: list[float] = []
+        self._state = None
+
+    def _record(self, losses: list[float], scores: list[float] | None, samples: int, incremental: bool) -> None:
+        """Note how a run went."""
+        epochs = len(losses)
+        self.n_iter_ = self.n_iter_ + epochs if incremental else epochs
+        self.t_ += epochs * samples
+        self.loss_curve_ = [*self.loss_curve_, *losses]
+        self.loss_, self.best_loss_ = losses[-1], min(self.loss_curve_)
+        self.validation_scores_ = scores
+        self.best_validation_score_ = None if scores is None else max(scores)
 
     def _check_outputs(self, x: Any, n_out: int) -> None:
         """Raise ConfigError where a network of the user's has other outputs than it was asked for."""
@@ -258,11 +264,11 @@ class Network(BaseEstimator):
             got = f"outputs of shape {shape} for one sample from the module"
             raise ConfigError(message(type(self).__name__, got, f"(1, {n_out})", "its last layer has n_out outputs"))
 
-    def _chosen_dtype(self, x: Any) -> Any:
-        """The dtype to train in."""
+    def _chosen_dtype(self, x: Any, samples: int | None = None) -> Any:
+        """The dtype to train in, on so many of the samples."""
         if self.dtype != "auto":
             return np.dtype(self.dtype)
-        wide = len(x) <= SMALL and np.asarray(x[0]).dtype == np.float64
+        wide = (samples or len(x)) <= SMALL and np.asarray(x[0]).dtype == np.float64
         return np.dtype(np.float64 if wide else np.float32)
 
     def _weights(self, sample_weight: Any, x: Any) -> Any:

@@ -68,18 +68,26 @@ class Supervised(Network):
         return self._fit(X, y, sample_weight, first=first, incremental=False)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, first: bool, incremental: bool) -> Any:
-        X, y = self._checked(X, y, first)
-        if first:
-            self.dtype_ = self._chosen_dtype(X).name
-        target, sizes, losses, score = self._targets(y, first, incremental)
-        weights = self._weights(sample_weight, X) * self._class_weights(y)
-        columns, held = [self._cast(X), target, weights], ()
+        columns, sizes, losses, score = self._columns(X, y, sample_weight, first, incremental)
+        held: Any = ()
         if self.early_stopping and not incremental:
             columns, held = self._split(columns)
         else:
             score = None
         self._train(columns, held, sizes, losses, score, first=first, incremental=incremental)
         return self
+
+    def _columns(
+        self, X: Any, y: Any, sample_weight: Any, first: bool, incremental: bool, samples: int | None = None
+    ) -> Any:
+        """The columns of checked data: inputs, targets, weights; the numbers of inputs and outputs, the loss, and the
+        score of early stopping. So many `samples` of them train, or all.
+        """
+        X, y = self._checked(X, y, first)
+        if first:
+            self.dtype_ = self._chosen_dtype(X, samples).name
+        target, *others = self._targets(y, first, incremental)
+        return [self._cast(X), target, self._weights(sample_weight, X) * self._class_weights(y)], *others
 
     def _split(self, columns: Any) -> Any:
         """The columns to train on, and those that are held out: of every class its share."""
@@ -164,7 +172,7 @@ class Classification(ClassifierMixin, Supervised):
         if len(self.classes_) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs samples of at least 2 classes in the data, but the data contains only one"
-                f" class: {self.classes_[0]!r}"
+                f" class: {self.classes_[0]}"
             )
         sizes = self._inputs(), len(self.classes_)
         if self._multilabel:

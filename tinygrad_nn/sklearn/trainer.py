@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -30,7 +31,7 @@ from ..tensor.generator import Generator, working_with
 from ..tensor.joining import cat
 
 KEPT: Final = 32  # free trainers
-LARGE: Final = 2**23  # bytes of data from which a trainer is not kept: its arena holds them
+LARGE: Final = 2**21  # bytes of data from which a trainer is not kept: its arena holds them
 LOOK: Final = 1e-3  # seconds of training that may be in vain, so that a look at a short run costs little
 Losses = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> a loss per sample
 Score = Callable[[Tensor, Tensor, Tensor], Tensor]  # (outputs, targets, weights) -> what should grow
@@ -83,27 +84,30 @@ class Trainer:
         self.tensors = weights_of(module)
         self.noise = Generator()
         dtype = next(module.parameters()).dtype
-        self.penalty = penalty = _number(0.0, dtype)
-        self.total = total = _number(0.0, dtype)
+        for group in optimizer.param_groups:
+            group["penalty"] = 0.0
+        self.total, self.count = total, count = _number(0.0, dtype), _number(0.0, dtype)
         decayed = [p for p in module.parameters() if len(p.shape) > 1] if recipe.penalised else []
         patient, losses = recipe.patient, recipe.losses
 
         def step(x: Tensor, *rest: Tensor) -> Tensor:
             weight, target = rest[-1], rest[0] if len(rest) == 2 else x
             optimizer.zero_grad()
-            share = weight.sum().clamp(min=_TINY)
+            total_weight = weight.sum()
+            share = total_weight.where(total_weight > 0, 1.0)  # in a batch without weight there is nothing to divide
             loss = (losses(module(x), target) * weight).sum() / share
             penalised = loss
+            penalty = optimizer.param_groups[0].live("penalty", dtype)
             for p in decayed:
                 penalised = penalised + (p * p).sum() * (0.5 * penalty / share)
             penalised.backward()  # its value is asked for by nobody, so it is not computed
             optimizer.step()
             if patient:
                 total.assign(total + loss.detach() * float(len(x)))
+                count.assign(count + float(len(x)))
             return loss
 
-        self.step = jit(step)
-        self.step.flushes = True
+        self.step = _flushing(step)
         self.watch = Watch(self, held, recipe.score, dtype) if patient else None
 
     def train(
@@ -115,23 +119,19 @@ class Trainer:
         state: Sequence[Any] | None,
     ) -> Result:
         """Train a module on these columns, from its weights on and from this state of the optimizer."""
-        own = weights_of(module)
-        for mine, given in zip(self.tensors, own, strict=True):
-            put(mine, given.node.value)
+        own, watch = weights_of(module), self.watch
+        self.begin([tensor.node.value for tensor in own], settings)
         self._restart(state)
-        self.noise.manual_seed(settings.seed)
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.rate
-        put(self.penalty, settings.penalty)
-        put(self.total, 0.0)
-        watch = self.watch
+            group["lr"], group["penalty"] = settings.rate, settings.penalty
         if watch is not None:
-            watch.prepare(held, settings, len(columns[0]))
+            for mine, value in zip(watch.held, held, strict=True):
+                put(mine, value)
         history: History
         with working_with(self.noise):
             history = fit(
                 self.step,
-                tuple(map(_as_given, columns)),
+                tuple(map(as_given, columns)),
                 epochs=settings.epochs,
                 batch_size=settings.batch,
                 shuffle=settings.shuffle and settings.batch < len(columns[0]),
@@ -143,12 +143,34 @@ class Trainer:
             )
         last, scores = history.epochs, []
         if watch is not None:
-            last, scores = watch.last(history), history["score"].tolist()
-        found = self.tensors if watch is None else watch.kept
-        for given, mine in zip(own, found, strict=True):
-            put(given, mine.node.value)
+            last, scores = watch.last(history["waited"]), history["score"].tolist()
+        self.hand_over(module)
         state = [value.node.value.copy() for values in self.optimizer.state.values() for value in values.values()]
         return Result(history["loss"][:last].tolist(), scores[:last], state)
+
+    def begin(self, weights: Sequence[Any], settings: Settings) -> None:
+        """Let the tensors hold what a run begins with, but for the optimizer's and the data."""
+        for mine, value in zip(self.tensors, weights, strict=True):
+            put(mine, value)
+        self.noise.manual_seed(settings.seed)
+        put(self.total, 0.0)
+        put(self.count, 0.0)
+        if self.watch is not None:
+            self.watch.begin_with(weights, settings)
+
+    def hand_over(self, module: Module) -> None:
+        """Give a module the weights that the run found."""
+        for given, mine in zip(weights_of(module), self.watch.kept if self.watch else self.tensors, strict=True):
+            put(given, mine.node.value)
+
+    def sweepable(self) -> Any:
+        """The step, so that `tg.sweep` finds what it trains: it looks at arguments, not into our functions."""
+        step = self.step
+
+        def with_parts(module: Module, optimizer: Optimizer, *columns: Tensor) -> Any:
+            return step(*columns)
+
+        return _flushing(partial(with_parts, self.module, self.optimizer))
 
     def _restart(self, state: Sequence[Any] | None) -> None:
         """Give the optimizer the state of an earlier run, or that of a new one."""
@@ -171,16 +193,9 @@ class Watch:
     def __init__(self, trainer: Trainer, held: Sequence[Any], score: Score | None, dtype: Any) -> None:
         self.tensors, self.held = trainer.tensors, [_like(one) for one in held]
         self.kept = [_like(tensor.node.value) for tensor in trainer.tensors]
-        self.best, self.waited, self.patience, self.tolerance, self.samples = (_number(0.0, dtype) for _ in range(5))
-        self.due = 1
-        module, total, held_out = trainer.module, trainer.total, self.held
-        best, waited, patience, tolerance, samples = (
-            self.best,
-            self.waited,
-            self.patience,
-            self.tolerance,
-            self.samples,
-        )
+        self.numbers = best, waited, patience, tolerance = [_number(0.0, dtype) for _ in range(4)]
+        self.allowed, self.due = 0.0, 1
+        module, total, count, held_out = trainer.module, trainer.total, trainer.count, self.held
         pairs = list(zip(trainer.tensors, self.kept, strict=True))
 
         def held_score() -> Tensor:
@@ -191,7 +206,7 @@ class Watch:
             return score(outputs[0] if len(outputs) == 1 else cat(outputs), target, weight)  # type: ignore[misc]
 
         def evaluate() -> dict[str, Tensor]:
-            value = -(total / samples) if score is None else held_score()
+            value = -(total / count) if score is None else held_score()
             over = waited > patience
             better = value > best
             counted = (waited + 1).where(value < best + tolerance, waited * 0)
@@ -201,21 +216,17 @@ class Watch:
             best.assign(value.where(better, best))
             waited.assign(waited.where(over, counted))
             total.assign(total * 0)
+            count.assign(count * 0)
             return {"score": value, "waited": counted}
 
         self.evaluate = evaluate
 
-    def prepare(self, held: Sequence[Any], settings: Settings, samples: int) -> None:
-        """Before a run on so many samples, with the weights it begins with in their tensors."""
-        for mine, given in zip(self.held, held, strict=True):
-            put(mine, given)
-        for tensor, kept in zip(self.tensors, self.kept, strict=True):
-            put(kept, tensor.node.value)
-        put(self.best, -math.inf)
-        put(self.waited, 0.0)
-        put(self.patience, settings.patience)
-        put(self.tolerance, settings.tolerance)
-        put(self.samples, samples)
+    def begin_with(self, weights: Sequence[Any], settings: Settings) -> None:
+        """Let the tensors hold what a run from these weights begins with."""
+        for kept, value in zip(self.kept, weights, strict=True):
+            put(kept, value)
+        for number, value in zip(self.numbers, (-math.inf, 0.0, settings.patience, settings.tolerance), strict=True):
+            put(number, value)
         self.allowed = settings.patience
         self.due = int(min(settings.patience, settings.epochs)) + 1
 
@@ -229,13 +240,12 @@ class Watch:
             run.stop("no progress")
         self.due = run.epoch + max(int(self.allowed - logs["waited"]) + 1, int(LOOK * run.epoch / run.seconds))
 
-    def last(self, history: History) -> int:
-        """The epoch after which there was no progress for too long, or the last one."""
-        ends = np.flatnonzero(history["waited"] > self.allowed)
-        return int(ends[0]) + 1 if ends.size else history.epochs
+    def last(self, waited: Any) -> int:
+        """The epoch after which there was no progress for too long, or the last one, by a column of the history."""
+        ends = np.flatnonzero(waited > self.allowed)
+        return int(ends[0]) + 1 if ends.size else len(waited)
 
 
-_TINY: Final = 1e-30  # of the weights of a batch, where all of them are 0
 _free: Final[OrderedDict[Hashable, list[Trainer]]] = OrderedDict()
 _lock: Final = new_lock()
 
@@ -290,6 +300,13 @@ def _word(value: Any) -> Hashable:
     return (type(value), value)
 
 
+def _flushing(step: Any) -> Any:
+    """A jitted step whose runs take denormal numbers for 0: moments of weights that do not change end in such."""
+    jitted: Any = jit(step)
+    jitted.flushes = True
+    return jitted
+
+
 def weights_of(module: Module) -> list[Tensor]:
     """All that a module learns, running statistics too."""
     return [*module.parameters(), *module.buffers()]
@@ -309,9 +326,9 @@ def _like(array: Any) -> Tensor:
     return Tensor.handle(constant(np.zeros(array.shape, array.dtype)))
 
 
-def _as_given(column: Any) -> Any:
+def as_given(column: Any) -> Any:
     """A column as `fit` takes it without a change of dtype."""
-    return list(map(_as_given, column)) if isinstance(column, list) else Tensor.handle(constant(column))
+    return list(map(as_given, column)) if isinstance(column, list) else Tensor.handle(constant(column))
 
 
 def _form(column: Any) -> Hashable:

@@ -226,8 +226,16 @@ def kinds(function: Callable[..., Any]) -> dict[str, Kind]:
 
 
 _SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {  # what an argument is called by PyTorch and NumPy, and here
-    "input": ("self", "x", "values"),
+    "input": ("self", "x", "values", "A", "tensor"),
     "tensor": ("other", "self"),
+    "other": ("tensor",),
+    "element": ("self",),
+    "test_element": ("test_elements",),
+    "L": ("input2",),
+    "func": ("function", "fn"),
+    **dict.fromkeys(("indices", "sections", "tensor_indices_or_sections"), ("indices_or_sections", "self")),
+    "LU_data": ("self",),
+    "shape": ("size",),
     "src": ("source",),
     **dict.fromkeys(("a", "x", "x1", "elements", "sorted_sequence"), ("self",)),
     **dict.fromkeys(("b", "y", "x2"), ("other", "self")),

@@ -128,7 +128,8 @@ class Plan:
 
     def _shapes(self, source: Source, trials: Sequence[Trial]) -> list[list[Trial]]:
         data = self.data(source)
-        judged = evaluation_takes(source.parts.evaluate, len(data.columns))
+        held = trials[0].share.held is not None
+        judged = evaluation_takes(source.parts.evaluate, len(data.columns), held)
         shapes: dict[Any, list[Trial]] = {}
         for trial in trials:
             shapes.setdefault(_shape(data, trial, judged), []).append(trial)
@@ -168,6 +169,8 @@ class Plan:
                 source.vary(self.several)
                 group = next(iter(self._groups(source, [trial], [trial.number])))
                 group.prepare(journal)
+                if isinstance(group, NativeGroup):
+                    group.keep()
             self.groups[trial.number] = group
         group.load(kept, trial)
         return source.parts.returned

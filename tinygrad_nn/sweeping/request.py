@@ -60,7 +60,9 @@ def nearest(name: Any, known: Iterable[str]) -> str:
 
 
 def points(grid: Any, random: Any, trials: int, seed: int) -> list[dict[str, Any]]:
-    """The settings of a sweep: all of a grid, each with all that were drawn at random."""
+    """The settings of a sweep: all of a grid, or those it lists, each with all that were drawn at random."""
+    if isinstance(grid, list) and grid and all(isinstance(one, Mapping) for one in grid):
+        return _listed(grid, random)
     axes = {name: _values(name, values) for name, values in _named("grid", grid).items()}
     found = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     if random is None:
@@ -74,6 +76,18 @@ def points(grid: Any, random: Any, trials: int, seed: int) -> list[dict[str, Any
         {name: draw(rng) for name, draw in drawn_from.items()} for _ in range(integer("sweep", "trials", trials, 1))
     ]
     return [{**point, **more} for point in found for more in drawn]
+
+
+def _listed(settings: list[Any], random: Any) -> list[dict[str, Any]]:
+    """Settings that are given one by one, each with the same names."""
+    if random is not None:
+        raise ConfigError(message("sweep", "a list of settings beside random", "one of them"))
+    names = set(_named("grid", settings[0]))
+    for one in settings:
+        if set(_named("grid", one)) != names:
+            got = f"settings of {', '.join(sorted(names))} and of {', '.join(sorted(one))}"
+            raise ConfigError(message("sweep", got, "the same names in each"))
+    return [dict(one) for one in settings]
 
 
 def _named(what: str, given: Any) -> Mapping[str, Any]:
@@ -138,9 +152,9 @@ def seeds_of(seeds: Any, seed: Any) -> list[int]:
     listed = list(seeds)
     if not listed:
         raise ConfigError(message("sweep", "no seeds", "at least one, as K = 0 models train nothing"))
-    wrong = next((one for one in listed if not is_whole(one)), None)
-    if wrong is not None:
-        raise ConfigError(message("sweep", f"the seed {shown(wrong)}", "integers"))
+    wrong = [one for one in listed if not is_whole(one)]
+    if wrong:
+        raise ConfigError(message("sweep", f"the seed {shown(wrong[0])}", "integers"))
     if len(set(listed)) < len(listed):
         raise ConfigError(message("sweep", "a seed twice", "seeds that differ, as equal ones give the same model"))
     return [int(one) for one in listed]
@@ -168,7 +182,10 @@ def shares(folds: Any, by: Any, count: int, labels: Any, seed: int) -> list[Shar
 
 def _groups(by: Any, count: int) -> list[tuple[Any, Array | None]]:
     """The rows of each value of a column."""
-    given = by.numpy() if hasattr(by, "numpy") else np.asarray(by) if is_iterable(by) else None
+    try:
+        given = by.numpy() if hasattr(by, "numpy") else np.asarray(by) if is_iterable(by) else None
+    except ValueError:  # a ragged list
+        given = None
     if given is None or given.shape != (count,):
         got = f"by of shape {given.shape}" if given is not None else f"by={shown(by)}"
         raise DataError(message("sweep", got, f"one value for each of {count:,} rows, or the name of a column"))

@@ -8,6 +8,7 @@ finished leaves nothing.
 from __future__ import annotations
 
 import queue
+import re
 import threading
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from copy import copy
@@ -22,10 +23,12 @@ from ..callbacks import EarlyStopping
 from ..compiler.run.jit import Jitted, usable
 from ..compiler.run.lanes import chosen, impossible, in_lanes, natural
 from ..compiler.run.many import Broken, Model, Runner, Taken, Varying, arenas
+from ..compiler.run.threads import get_num_threads
 from ..compiler.run.training import Training
 from ..data.batching import Batches
 from ..errors import ConfigError, message
 from ..fitting import fit
+from ..fitting.orders import orders
 from ..fitting.results import FROM_DATA
 from ..fitting.resume import Progress
 from ..fitting.trouble import Place, locate
@@ -78,7 +81,7 @@ class Group:
         self.plan = Batches(self.columns, self.size, op="sweep")
         evaluate = source.parts.evaluate
         self.held: list[Tensor] = []
-        if evaluate is not None and evaluation_takes(evaluate, len(data.columns)):
+        if evaluate is not None and evaluation_takes(evaluate, len(data.columns), first.share.held is not None):
             self.held = tensors_of(data.held(first.share, first.settings))
             given, self_held = evaluate, self.held
             evaluate = lambda: given(*self_held)  # noqa: E731
@@ -136,13 +139,42 @@ class NativeGroup(Group):
             return randperm(samples, generator=order)
 
         step: Any = source.step
+        self.training: Training
+        types = [(column.shape, column.dtype) for columns in self.sets for column in columns]
+        self.key = (
+            types,
+            self.plan.size,
+            source.parts.evaluate,
+            len(self.held),
+            how.shuffle,
+            mode.dtype,
+            get_num_threads(),
+        )
+        kept = step.swept.pop() if step.swept else None
+        if kept is not None and kept[0] == self.key:
+            source.set_states(kept[2])
+            if kept[1].fits():
+                _, self.training, self.states, self.order, self.held, self.evaluate = kept
+                return
+            source.set_states({name: {} for name in source.optimizers})
         self.training = Training(step, self.sets, self.plan.size, self.evaluate, how.shuffle, permute, quiet=True)
         self.states = source.states()
+        known = set(map(id, source.optimizers.values()))
+        for guard in (guard for traced in self.training.traces for guard in traced.guards):
+            optimizer = getattr(guard, "optimizer", None)
+            if optimizer is not None and id(optimizer) not in known and any(optimizer.state.values()):
+                got = f"a step with a {type(optimizer).__name__} which no variable that it names leads to"
+                raise ConfigError(message("sweep", got, "optimizers that can be found, to begin anew for each model"))
 
     @property
     def is_whole(self) -> bool:
         """Whether the evaluation, if there is one, is part of the machine code."""
         return self.evaluate is None or self.training.evaluates
+
+    def keep(self) -> None:
+        """Keep what was compiled with the step, to the next sweep."""
+        step: Any = self.source.step
+        step.swept[:] = [(self.key, self.training, self.states, self.order, self.held, self.evaluate)]
 
     def fits(self, trial: Trial) -> bool:
         """Whether the machine code is right for the settings of a model."""
@@ -156,6 +188,9 @@ class NativeGroup(Group):
         source.set_states(self.states)
         source.apply(self.settings(self.trials[0]))
         self._begin(self.trials[0])
+        if not training.fits():
+            got = "init that puts other tensors, modules or hooks in the place of those there were"
+            raise ConfigError(message("sweep", got, "new values for the same tensors", "a builder may make anything"))
         live = {
             id(tensor)
             for name in self.names
@@ -167,6 +202,7 @@ class NativeGroup(Group):
         keys |= {id(one.counter) for one in (self.order, default_generator)}
         differing = {*journal.before, *live, *keys, *map(id, self.held)}
         found = [k for k, one in enumerate(training.state) if id(one.handle) in differing]
+        self._check_seeds({id(one.handle) for one in training.state})
         several = len({trial.share.number for trial in self.trials}) > 1 or any(
             name in self.trials[0].settings for name in ("columns", "sample_weight", "class_weight")
         )
@@ -184,6 +220,14 @@ class NativeGroup(Group):
         }
         self.several = several
         self.sets_of_share: tuple[Any, list[Array], Batches] | None = None
+
+    def _check_seeds(self, held: set[int]) -> None:
+        """Raise ConfigError where models of different seeds would be the same."""
+        source, several = self.source, len({trial.seed for trial in self.trials}) > 1
+        drawn = self.how.shuffle or id(default_generator.counter) in held
+        if several and not drawn and source.init is None and source.build is None:
+            got = "several seeds, of which none changes anything"
+            raise ConfigError(message("sweep", got, "something that is drawn", "init=model.reset_parameters"))
 
     def _begin(self, trial: Trial) -> None:
         """Let the tensors hold what a model begins with."""
@@ -235,8 +279,8 @@ class NativeGroup(Group):
         def arrange(first: int, count: int) -> Iterator[tuple[Array, Array]]:
             at = np.array(begin + (first - 1) * width, np.int64)
             generator.counter.assign(Tensor.handle(constant(at)))
-            for _ in range(count):
-                yield plan.table(randperm(plan.samples, generator=generator).numpy())
+            for order in orders(plan.samples, generator, count):
+                yield plan.table(order)
 
         return arrange
 
@@ -433,6 +477,8 @@ def run_native(group: NativeGroup, results: Records, interrupted: Deferred, adva
         if not over:
             threads.stop()
         threads.end(None if over else PATIENCE)
+        if over:
+            group.keep()
         while threads.done.qsize():  # what was finished in the meantime
             found = threads.done.get_nowait()
             for one in found if isinstance(found, list) else ():
@@ -578,7 +624,7 @@ class SlowGroup(Group):
                 on_nonfinite="ignore",
             )
         except FROM_DATA as error:
-            error.args = (_with_model(str(error), trial.number),)
+            error.args = (_with_model(str(error), trial),)
             raise
         self.states = self.states or source.states()
         kept = self.progress.take(History(), 0, None)
@@ -606,8 +652,12 @@ def _as_data(column: Any) -> Any:
     return Tensor.handle(constant(column)) if isinstance(column, np.ndarray) else column
 
 
-def _with_model(text: str, number: int) -> str:
-    return text.replace("(epoch ", f"(model {number}, epoch ", 1)
+def _with_model(text: str, trial: Trial) -> str:
+    """The message of an error in `fit`, with the model, and with the row that the user's data has."""
+    rows = trial.share.rows
+    if rows is not None:
+        text = re.sub(r"(?<=\brow )\d+", lambda found: str(int(rows[int(found[0])])), text, count=1)
+    return text.replace("(epoch ", f"(model {trial.number}, epoch ", 1)
 
 
 def run_slowly(group: SlowGroup, results: Records, interrupted: Deferred, advance: Callable[..., None]) -> None:

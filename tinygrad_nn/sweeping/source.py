@@ -51,7 +51,7 @@ def parts_of(returned: Any) -> Parts:
         return Parts(returned, *returned)
     if callable(returned) and not isinstance(returned, (type, Module)):
         return Parts(returned, returned)
-    raise ConfigError(message("sweep", f"a builder that returns {shown(returned)}", BUILT))
+    raise ConfigError(message("sweep", f"a builder that returns a {type(returned).__name__}", BUILT))
 
 
 def takes(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
@@ -114,13 +114,14 @@ class Source:
             if not found:
                 known = [*arguments, *self.known(), *DATA]
                 hint = nearest(name, known)
-                if not hint and not is_built:
+                if not hint and not is_built and name.isidentifier():
                     hint = f"what builds the model goes in a function: def build({name}): ... return step"
                 raise ConfigError(message("sweep", f"the setting {name!r}", f"one of {', '.join(known)}", hint))
             for point in points:
                 for optimizer, group, key in found:
                     try:
-                        check_setting(type(optimizer).__name__, key, point[name], group[key])
+                        usual = None if key == "lr" else group[key]  # a schedule may round to just below 0, nobody else
+                        check_setting(type(optimizer).__name__, key, point[name], usual)
                     except TinygradError as error:
                         got = f"the setting {name}={shown(point[name])}"
                         raise ConfigError(message("sweep", got, str(error).partition("expected ")[2])) from None
@@ -272,22 +273,19 @@ def _check_kind(name: str, value: Any, usual: Any) -> None:
         raise ConfigError(message("sweep", f"the setting {name}={shown(value)}", f"a value such as {shown(usual)}"))
 
 
-def evaluation_takes(evaluate: Callable[..., Any] | None, count: int) -> bool:
-    """Whether an evaluation is given the rows held out: it has as many arguments as there are columns of data."""
-    if evaluate is None:
-        return False
-    taken = takes(evaluate)
+def evaluation_takes(evaluate: Callable[..., Any] | None, count: int, held: bool) -> bool:
+    """Whether an evaluation is given rows: where some are `held` out, one that can take as many arguments as there are
+    columns of data, else one that has to.
+    """
+    taken = None if evaluate is None else takes(evaluate)
     if taken is None:
         return False
-    needed = [
-        one
-        for one in taken
-        if one.default is one.empty and one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
-    ]
+    own = [one for one in taken if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    needed = [one for one in own if one.default is one.empty]
     several = any(one.kind is one.VAR_POSITIONAL for one in taken)
-    if not needed and not several:
-        return False
-    if len(needed) != count and not several:
+    if len(needed) <= count and (several or len(own) >= count) and (held or needed):
+        return True
+    if needed:
         got = f"evaluate with {len(needed)} arguments for {count} columns of data"
         raise ConfigError(message("sweep", got, f"none, or {count}: the rows held out"))
-    return True
+    return False

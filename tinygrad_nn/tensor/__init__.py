@@ -19,13 +19,17 @@ from .tensor import set_grad_enabled as set_grad_enabled
 
 _METHODS: Final = {  # by file of `composed/`: methods, which are functions of the top level too
     "drawing": "bernoulli multinomial",
+    "bessel": "i0",
     "factoring": """
-        cholesky cholesky_inverse cholesky_solve det inverse logdet matrix_exp matrix_power nuclear_norm pinverse
-        slogdet
+        cholesky cholesky_inverse cholesky_solve det inverse logdet lu_solve matrix_exp matrix_power nuclear_norm
+        pinverse qr slogdet svd
     """,
     "gamma": "digamma lgamma mvlgamma",
+    "incomplete": "igamma igammac",
+    "older": "is_nonzero",
     "ordering": """
-        aminmax argwhere kthvalue median mode msort nanmedian nanquantile quantile unique unique_consecutive
+        aminmax argwhere kthvalue median mode msort nanmedian nanquantile nonzero_static quantile unique
+        unique_consecutive
     """,
     "matrices": "addbmm addr baddbmm vdot",
     "placing": """
@@ -38,35 +42,41 @@ _METHODS: Final = {  # by file of `composed/`: methods, which are functions of t
     """,
     "scanning": "cummax cummin diff logcumsumexp",
     "special": """
-        angle clamp_max clamp_min copysign deg2rad erfinv float_power fmax fmin frexp gcd heaviside hypot isneginf
-        isposinf isreal lcm ldexp logaddexp2 nextafter positive rad2deg sgn signbit sinc xlogy
+        angle clamp_max clamp_min copysign deg2rad erfinv float_power fmax fmin frexp gcd hardshrink heaviside hypot
+        isneginf isposinf isreal lcm ldexp logaddexp2 nextafter positive prelu rad2deg sgn signbit sinc xlogy
     """,
     "statistics": "bincount corrcoef cov cross dist histc histogram renorm",
 }
 _FUNCTIONS: Final = {  # functions of the top level alone
+    "bessel": "i0e i1 i1e",
     "drawing": "poisson standard_gamma",
+    "factoring": "lu_unpack",
+    "gamma": "gammaln psi",
+    "incomplete": "gammainc gammaincc",
     "matrices": "cdist",
-    "ordering": "bucketize isin searchsorted",
+    "ordering": "bucketize isin searchsorted unravel_index",
     "scanning": "cumulative_trapezoid gradient trapezoid trapz",
     "special": "entr erfcx expit log_ndtr ndtr ndtri rsub xlog1py",
-    "statistics": "std_mean var_mean",
+    "statistics": "histogramdd std_mean var_mean",
 }
 _ALONE: Final = {  # methods alone
     "drawing": "bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_",
     "gamma": "polygamma",
     "older": """
-        fill_diagonal_ is_nonzero is_same_size ndimension nelement new resize_ resize_as_ share_memory_ storage stride
+        fill_diagonal_ is_same_size ndimension nelement new resize_ resize_as_ share_memory_ storage stride
     """,
     "rearranging": "adjoint reshape_as sum_to_size",
 }
 _IN_PLACE: Final = """
-    abs absolute acos acosh asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not bitwise_or
-    bitwise_right_shift bitwise_xor ceil clamp_max clamp_min clip copysign cos cosh cumprod cumsum deg2rad digamma
-    eq erf erfc erfinv exp2 expm1 float_power floor floor_divide fmod frac gcd ge gt heaviside hypot index_add
-    index_copy index_fill index_put index_reduce lcm ldexp le lgamma log log10 log1p log2 logical_and logical_not
-    logical_or logical_xor logit lt masked_scatter mvlgamma nan_to_num ne nextafter put rad2deg reciprocal remainder
-    renorm round rsqrt scatter scatter_add scatter_reduce sgn sigmoid sign sin sinc sinh square tan tanh tril triu
-    true_divide trunc xlogy
+    abs absolute acos acosh addbmm addmm addmv addr arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh
+    atan atan2 atanh baddbmm bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor
+    ceil clamp_max clamp_min clip copysign cos cosh cumprod cumsum deg2rad digamma divide eq erf erfc erfinv exp2
+    expm1 fix float_power floor floor_divide fmod frac gcd ge greater greater_equal gt heaviside hypot i0 igamma
+    igammac index_add index_copy index_fill index_put index_reduce lcm ldexp le less less_equal lgamma log log10
+    log1p log2 logical_and logical_not logical_or logical_xor logit lt masked_scatter multiply mvlgamma nan_to_num
+    ne negative nextafter not_equal polygamma put rad2deg reciprocal remainder renorm round rsqrt scatter
+    scatter_add scatter_reduce sgn sigmoid sign sin sinc sinh square subtract tan tanh tril triu true_divide trunc
+    xlogy
 """  # methods that there are with `_` behind their name too
 _RESHAPING: Final = "squeeze swapaxes swapdims t transpose unsqueeze"  # those that give the handle another shape
 ALIASES: Final = {  # PyTorch's second names of methods, which are functions of the top level too

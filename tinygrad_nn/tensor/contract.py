@@ -107,9 +107,9 @@ class Contracted(Indexed):
         """Matrix times vector."""
         return self._product("mv", self._ranked("mv", vec, 2, 1))
 
-    def dot(self, other: Operand) -> Self:
+    def dot(self, tensor: Operand) -> Self:
         """Sum of products of two vectors."""
-        return self._product("dot", self._ranked("dot", other, 1, 1))
+        return self._product("dot", self._ranked("dot", tensor, 1, 1))
 
     def _ranked(self, name: str, other: Operand, first: int, second: int) -> Self:
         """The other operand, if both have so many axes."""

@@ -61,14 +61,30 @@ def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
     return _finish(shared(array_of("from_numpy", ndarray)), False)
 
 
-def from_dlpack(source: Any) -> Tensor:
-    """A tensor on the memory of anything that exports DLPack (NumPy, PyTorch, JAX on the CPU)."""
+@typed
+def from_dlpack(ext_tensor: Any, *, device: Device = None, copy: bool | None = None) -> Tensor:
+    """A tensor on the memory of anything that exports DLPack (NumPy, PyTorch, JAX on the CPU), or a copy."""
     try:
-        array = np.from_dlpack(source)
+        array = np.from_dlpack(ext_tensor)
     except (AttributeError, TypeError, BufferError) as error:
         expected = "what exports DLPack on the CPU: a tensor of PyTorch or JAX, an array"
-        raise DTypeError(message("from_dlpack", f"a {type(source).__name__}", expected)) from error
-    return from_numpy(array)
+        raise DTypeError(message("from_dlpack", f"a {type(ext_tensor).__name__}", expected)) from error
+    return from_numpy(array.copy() if copy else array)
+
+
+@typed
+def asarray(
+    obj: Any, *, dtype: Any = None, device: Device = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
+    """`obj` as a tensor, on its memory where it is an array or a tensor of that dtype, unless `copy`.
+
+    Raises ConfigError with `copy=False` where a copy is needed.
+    """
+    shares = isinstance(obj, (Tensor, np.ndarray)) and (dtype is None or obj.dtype == check_dtype("asarray", dtype))
+    if copy is False and not shares:
+        raise ConfigError(message("asarray", f"{shown(obj)} and copy=False", "an array or a tensor of that dtype"))
+    found = tensor(obj, dtype=dtype) if copy else as_tensor(obj, dtype=dtype)
+    return found.detach().requires_grad_() if requires_grad else found
 
 
 @typed
@@ -213,9 +229,9 @@ def _dtype(name: str, dtype: Any) -> DType:
     return mode.dtype if dtype is None else check_dtype(name, dtype)
 
 
-def set_default_dtype(dtype: Any) -> None:
+def set_default_dtype(d: Any) -> None:
     """The dtype of Python floats and of new float tensors from now on, in every thread."""
-    wanted = check_dtype("set_default_dtype", dtype)
+    wanted = check_dtype("set_default_dtype", d)
     if wanted.kind != "f":
         raise DTypeError(message("set_default_dtype", f"dtype {wanted.name}", "a float dtype"))
     Mode.dtype = wanted

@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import DTypeError, ShapeError, TraceError, message
 from ..graph.graph import Op
 from ..ops import linalg
+from ..ops.rules import INT32
 from .context import user_line
 from .contract import T, check_floats
 from .core import Core, broadcast_shape
@@ -70,6 +71,13 @@ def cholesky_factor(name: str, x: T, upper: bool = False) -> T:
     """
     x = matrices(name, x)
     factor = computed(name, linalg.CHOLESKY, x.mT if upper else x, called=name)
+    return factor.mT if upper else factor
+
+
+def stepwise_cholesky(name: str, x: T, upper: bool = False) -> T:
+    """The same with NaN from where there is no factor, instead of an error."""
+    x = matrices(name, x)
+    factor: T = linalg.stepwise(x.mT if upper else x, name)
     return factor.mT if upper else factor
 
 
@@ -139,6 +147,73 @@ def pseudoinverse(name: str, x: T, rtol: float | None, atol: float = 0.0, hermit
     """The pseudo-inverse; singular values up to max(atol, rtol * the largest) count as 0."""
     x = matrices(name, x, square=hermitian)
     return computed(name, linalg.PINV, x, rtol=rtol, atol=atol, hermitian=hermitian)
+
+
+def eliminated(name: str, x: T, pivot: bool = True) -> tuple[T, T]:
+    """L below the diagonal (where it has ones) and U from there on, in one matrix, with P @ L @ U = x; and with which
+    row, from 1, each one was exchanged in its turn. Without `pivot` no row is.
+    """
+    m, n = matrices(name, x, square=False).shape[-2:]
+    rows = x.new_arange(m)
+    pivots = []
+    for j in range(min(m, n)):
+        at = rows.narrow(0, j, 1).expand_to((*x.shape[:-2], 1))
+        if pivot:
+            column = x._stopped().narrow(-2, j, m - j).narrow(-1, j, 1).squeeze(-1)
+            at = column.abs().argmax(-1, keepdim=True) + j
+            order = at.where(rows.eq(j), rows.masked_fill(rows.eq(at), j))
+            x = x.gather(-2, order.unsqueeze(-1).expand_to(x.shape))
+        pivots.append(at + 1)
+        if j + 1 < m:
+            above, below = x.narrow(-2, 0, j + 1), x.narrow(-2, j + 1, m - j - 1)
+            top = above.narrow(-2, j, 1)
+            corner = top.narrow(-1, j, 1)
+            share = below.narrow(-1, j, 1) / corner.masked_fill(corner.eq(0), 1)  # of zeros, where that is one
+            parts = [below.narrow(-1, 0, j), share]
+            if j + 1 < n:
+                parts.append(below.narrow(-1, j + 1, n - j - 1) - share * top.narrow(-1, j + 1, n - j - 1))
+            x = above.cat_with(parts[0].cat_with(*parts[1:], dim=-1), dim=-2)
+    empty = rows.narrow(0, 0, 0).expand_to((*x.shape[:-2], 0))
+    return x, (empty.cat_with(*pivots, dim=-1) if pivots else empty).cast(INT32)
+
+
+def lower_and_upper(x: T) -> tuple[T, T]:
+    """The two factors that lie in one matrix."""
+    m, n = x.shape[-2:]
+    k = min(m, n)
+    lower, upper = x.narrow(-1, 0, k).tril(-1), x.narrow(-2, 0, k).triu()
+    return lower + x.new_arange(m).unsqueeze(-1).eq(x.new_arange(k)).to(x.dtype), upper
+
+
+def order_of(name: str, pivots: T, m: int) -> T:
+    """The order of m rows after the exchanges of an elimination."""
+    if pivots.dtype.kind != "i" or not pivots.ndim or pivots.shape[-1] > m:
+        raise ShapeError(message(name, f"pivots {pivots.shape}:{pivots.dtype.name}", "integers, one for each row"))
+    places = pivots.new_arange(m)
+    order = places.expand_to((*pivots.shape[:-1], m))
+    for j in range(pivots.shape[-1]):
+        at = pivots.narrow(-1, j, 1).long() - 1
+        here, there = order.narrow(-1, j, 1), order.gather(-1, at)
+        order = there.where(places.eq(j), here.where(places.eq(at), order))
+    return order
+
+
+def permutation(name: str, pivots: T, x: T) -> T:
+    """The matrix P, of x's dtype, whose product with the rows after an elimination are those of before."""
+    order = order_of(name, pivots, x.shape[-2])
+    return order.new_arange(x.shape[-2]).unsqueeze(-1).eq(order.unsqueeze(-2)).to(x.dtype)
+
+
+def solved_by_lu(name: str, data: T, pivots: T, b: T, adjoint: bool = False) -> T:
+    """x with a @ x = b, or a.mT @ x = b, by what an elimination of a gave."""
+    data, b = together(name, data, b)
+    n = data.shape[-1]
+    order = order_of(name, pivots, n).expand_to((*b.shape[:-2], n)).unsqueeze(-1).expand_to(b.shape)
+    if not adjoint:
+        b = b.gather(-2, order)
+        return solved_triangle(name, data, solved_triangle(name, data, b, False, True), True)
+    b = solved_triangle(name, data.mT, solved_triangle(name, data.mT, b, False), True, True)
+    return b.gather(-2, order.argsort(-2))
 
 
 def exponential(name: str, x: T) -> T:

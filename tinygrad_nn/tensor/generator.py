@@ -18,8 +18,9 @@ import numpy as np
 
 from ..errors import ConfigError, DTypeError, ShapeError, message
 from ..graph.graph import DType, Shape
+from ..ops.composite import FRACTIONS, GAUSSIAN
 from ..ops.random import PHILOX
-from ..ops.rules import FLOAT32, FLOAT64, INT64
+from ..ops.rules import FLOAT32, INT64
 from ..support.settings import check_kinds, is_whole, shown
 from .core import constant, forbid_tracing
 from .shape import as_shape
@@ -128,20 +129,13 @@ def working_with(generator: Generator) -> Iterator[None]:
 
 def uniform(shape: Shape, dtype: DType, generator: Generator | None) -> Tensor:
     """Numbers in [0, 1), all multiples of 2 ** -24 (float32) or 2 ** -53 (float64)."""
-    source = source_of(generator)
-    if dtype == FLOAT32:
-        return ((source.bits(shape) >> 8) & 0xFFFFFF).to(FLOAT32) * 2.0**-24
-    words = source.bits((2, *shape))
-    high = ((words.narrow(0, 0, 1).reshape(shape) >> 5) & 0x7FFFFFF).to(FLOAT64)
-    low = ((words.narrow(0, 1, 1).reshape(shape) >> 6) & 0x3FFFFFF).to(FLOAT64)
-    return (high * 2.0**26 + low) * 2.0**-53
+    words = source_of(generator).bits(shape if dtype == FLOAT32 else (2, *shape))
+    return words.apply(FRACTIONS, dtype=dtype)
 
 
 def normal(shape: Shape, dtype: DType, generator: Generator | None) -> Tensor:
     """Normal numbers of mean 0 and variance 1."""
-    pair = uniform((2, *shape), dtype, generator)
-    u, v = pair.narrow(0, 0, 1).reshape(shape), pair.narrow(0, 1, 1).reshape(shape)
-    return ((1.0 - u).log() * -2.0).sqrt() * (v * (2.0 * math.pi)).cos()
+    return uniform((2, *shape), dtype, generator).apply(GAUSSIAN)
 
 
 def exponential(shape: Shape, dtype: DType, generator: Generator | None) -> Tensor:

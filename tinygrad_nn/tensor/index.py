@@ -59,8 +59,10 @@ class Indexed(InPlace):
             raise ShapeError(message(name, f"an index of shape {at.shape} for {self.shape}", "as many axes"))
         return at
 
-    def gather(self, dim: int, index: Index) -> Self:
-        """out[i][j] = x[index[i][j]][j] for dim 0, and so on, as torch.gather: in the shape of the index."""
+    def gather(self, dim: int, index: Index, *, sparse_grad: Any = False) -> Self:
+        """out[i][j] = x[index[i][j]][j] for dim 0, and so on, as torch.gather: in the shape of the index. Gradients are
+        dense, whatever `sparse_grad` says.
+        """
         axis = normal_axis("gather", dim, self.ndim)
         at = self._aligned("gather", index)
         if 0 in at.shape and at.ndim != self.ndim:

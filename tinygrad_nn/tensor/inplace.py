@@ -106,9 +106,9 @@ class InPlace(Reduced):
 
     # ---- values ---------------------------------------------------------------------------------------------------
 
-    def copy_(self, source: Operand) -> Self:
+    def copy_(self, src: Operand, non_blocking: Any = False) -> Self:
         """The values of another tensor, broadcast and converted to this dtype."""
-        values = self._operand(source, "copy_").cast(self.node.dtype).expand_to(self.node.shape)
+        values = self._operand(src, "copy_").cast(self.node.dtype).expand_to(self.node.shape)
         if is_literal(values.node):  # which stands for a number in the code, and this tensor may change
             values = self.handle(constant(values.node.value))
         return self._write("copy_", self._level(values) if mode.grad else values)

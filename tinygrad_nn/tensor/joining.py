@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import ConfigError, DTypeError, ShapeError, message
+from ..ops.movement import RESHAPE
 from ..support.settings import is_whole, shown, typed
 from .creation import as_tensor
 from .door import Rule, converted, named
@@ -57,7 +58,8 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
         got = " and ".join(str(x.shape) for x in listed)
         raise ShapeError(message("stack", f"shapes {got}", "equal shapes", "cat joins along an axis there is"))
     a = normal_axis("stack", dim, listed[0].ndim + 1)
-    return cat([x.unsqueeze(a) for x in listed], a)
+    first, *rest = [x.apply(RESHAPE, shape=(*x.shape[:a], 1, *x.shape[a:])) for x in listed]
+    return first.cat_with(*rest, dim=a)
 
 
 @named

@@ -391,9 +391,9 @@ class Shaped(Elementwise):
             raise ShapeError(message("t", f"shape {self.shape}", "at most two axes", "use transpose(a, b)"))
         return self.T
 
-    def broadcast_to(self, shape: Sequence[int]) -> Self:
+    def broadcast_to(self, size: Sequence[int]) -> Self:
         """Stretched to a shape by NumPy's rule; the result reads this tensor's elements and cannot be written."""
-        wanted = as_shape("broadcast_to", (shape,))
+        wanted = as_shape("broadcast_to", (size,))
         return self if self.node.shape == wanted else self._shared(BROADCAST, **stretch("expand", self.shape, wanted))
 
     def expand_as(self, other: Operand) -> Self:

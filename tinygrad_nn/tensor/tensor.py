@@ -229,11 +229,11 @@ class Tensor(Composed):
 
     # ---- exchange ---------------------------------------------------------------------------------------------------
 
-    def numpy(self) -> np.ndarray[Any, Any]:
-        """The value as a read-only NumPy array, without a copy. Raises GraphError where a gradient flows: detach
-        first.
+    def numpy(self, *, force: Any = False) -> np.ndarray[Any, Any]:
+        """The value as a read-only NumPy array, without a copy. Raises GraphError where a gradient flows, unless
+        `force`: detach first.
         """
-        if self.node.needs_grad:
+        if self.node.needs_grad and not force:
             raise GraphError(message("numpy", "a tensor that requires grad", hint="use x.detach().numpy()"))
         if mode.recorder is not None and self.is_traced:
             later = getattr(mode.recorder, "array", None)
@@ -439,9 +439,9 @@ class Tensor(Composed):
         """Whether this is no leaf, and its gradient is kept in `.grad` all the same."""
         return not self.is_leaf and self.node.slot is not None and self.node.slot.keep
 
-    def to_dense(self) -> Self:
-        """This tensor, as all are dense."""
-        return self
+    def to_dense(self, dtype: Any = None, *, masked_grad: Any = None) -> Self:
+        """This tensor, as all are dense, in a dtype."""
+        return self if dtype is None else self.to(dtype)
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is a float one."""

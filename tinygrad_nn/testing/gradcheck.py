@@ -119,6 +119,23 @@ def gradcheck(
         raise error.with_traceback(_users(error.__traceback__)) from None
 
 
+def gradients_agree(
+    func: Callable[..., Any], inputs: Any, *, raise_exception: bool = True, order: int = 1, **settings: Any
+) -> bool:
+    """What PyTorch calls gradcheck: True, or, unless `raise_exception`, False. Steps and tolerances follow from the
+    function, whatever `settings` say of them.
+    """
+    try:
+        return bool(gradcheck(func, inputs, order=order))
+    except GradcheckError:
+        if raise_exception:
+            raise
+        return False
+
+
+second_gradients_agree = functools.partial(gradients_agree, order=2)
+
+
 def gradcheck_step(
     step: Callable[..., Any],
     batch: Any = (),

@@ -8,7 +8,6 @@ differs from PyTorch is listed in docs/from_pytorch.md.
 
 from typing import TYPE_CHECKING
 
-from ..tensor.creation import as_tensor as asarray  # noqa: F401
 from ..tensor.functions import mm as spmm  # noqa: F401  tensors are dense
 from ..transforms import vmap as vmap
 from . import cuda as cuda

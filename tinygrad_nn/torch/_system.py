@@ -16,12 +16,11 @@ from ..tensor.shape import Size as Size
 
 __all__ = [  # noqa: RUF022
     "Size", "are_deterministic_algorithms_enabled", "channels_last", "contiguous_format", "dtype", "e", "finfo",
-    "get_default_device", "get_device", "get_float32_matmul_precision", "get_num_interop_threads",
-    "iinfo", "inf", "is_complex", "is_floating_point", "is_grad_enabled",
-    "is_inference_mode_enabled", "is_tensor", "nan", "newaxis", "pi", "preserve_format",
-    "set_default_device", "set_default_tensor_type", "set_deterministic_debug_mode",
-    "set_float32_matmul_precision", "set_flush_denormal", "set_num_interop_threads",
-    "set_warn_always", "sparse_coo", "strided", "typename", "use_deterministic_algorithms",
+    "get_default_device", "get_deterministic_debug_mode", "get_device", "get_float32_matmul_precision",
+    "get_num_interop_threads", "iinfo", "inf", "is_complex", "is_floating_point", "is_grad_enabled",
+    "is_inference_mode_enabled", "is_tensor", "nan", "newaxis", "pi", "preserve_format", "set_default_device",
+    "set_default_tensor_type", "set_deterministic_debug_mode", "set_float32_matmul_precision", "set_flush_denormal",
+    "set_num_interop_threads", "set_warn_always", "sparse_coo", "strided", "typename", "use_deterministic_algorithms",
     "__version__",
 ]  # fmt: skip
 
@@ -74,7 +73,7 @@ use_deterministic_algorithms = set_deterministic_debug_mode = set_warn_always = 
 are_deterministic_algorithms_enabled = always(True)
 set_float32_matmul_precision, get_float32_matmul_precision = always(None), always("highest")
 set_num_interop_threads, get_num_interop_threads, set_flush_denormal = always(None), always(1), always(False)
-get_device, get_default_device, is_complex = always(-1), always(CPU), always(False)
+get_device, get_default_device, is_complex, get_deterministic_debug_mode = map(always, (-1, CPU, False, 0))
 
 
 def set_default_device(device: Device) -> None:

@@ -2,4 +2,4 @@
 
 from ._door import door
 
-__getattr__, __dir__ = door(__name__, "linalg", "")
+__getattr__, __dir__ = door(__name__, "linalg")

@@ -21,7 +21,7 @@ from .code import Block, Call, Check, Expanded, Gemm, Loop, Part, Statement, Sto
 
 PORTS: Final = 2.0  # operations that begin in a cycle, and as many loads
 WINDOW: Final = 300  # steps that a processor looks ahead
-SCALAR: Final = 0.5  # operations that one on scalars counts: there are more units for those
+SCALAR: Final = 0.1  # operations that one on scalars counts: there are other units for those
 LANE: Final = 1.5  # of a scattered load or store, for each lane
 STEPS: Final[Mapping[str, float]] = {  # of other operations than 1
     "div": 12.0, "sqrt": 16.0, "address": 0.0, "start": 0.0, "const": 0.0, "steps": 0.0, "given": 0.0, "quotient": 25.0,
@@ -32,7 +32,7 @@ LATENCY: Final[Mapping[str, float]] = {
     "quotient": 25.0, "remainder": 25.0,
 }  # fmt: skip
 STORED: Final = 5.0  # cycles from a store to a load of the same place
-BYTES: Final = ((FIRST, 0.0), (SECOND, 1 / 256), (SECOND + THIRD, 1 / 32))  # cycles a byte where all fits so many,
+BYTES: Final = ((FIRST, 0.0), (SECOND, 1 / 256), (SECOND + THIRD, 1 / 24))  # cycles a byte where all fits so many,
 FAR: Final = 1 / 8  # and where it does not
 
 

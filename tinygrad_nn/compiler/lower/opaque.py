@@ -123,13 +123,13 @@ def sort(b: KernelBuilder, node: Node, target: BufferView) -> None:
         """Behind an element are those that stand behind it, then those before it."""
         following = param(Access(keys, (*index[:axis], index[axis] + affine(other) + 1, *index[axis + 1 :])), INT64)
         before = following < param(Access(keys, index), INT64)
-        return [Assign(count, param(count, INT64) + before.to(INT64))]
+        return [Assign(count, before.where(param(count, INT64) + 1, param(count, INT64)))]
 
     def inner() -> list[Statement]:
         x = element(b, operand, (*index[:axis], affine(other), *index[axis + 1 :]))
         tie = param(affine(other), INT64) < param(index[axis], INT64)
         before = emit.before(x, element(b, operand, index), tie, **node.attrs)
-        return [Assign(count, param(count, INT64) + before.to(INT64))]
+        return [Assign(count, before.where(param(count, INT64) + 1, param(count, INT64)))]
 
     def outer() -> list[Statement]:
         counted = Loop(other, b.block(smaller if keyed else inner))

@@ -79,7 +79,7 @@ def cut_concatenations(graph: Graph) -> Graph:
                 parts.append(x)
             begin += x.shape[axis]
         others = all((0, 1, n) == b for a, (n, b) in enumerate(zip(cat.shape, bounds, strict=True)) if a != axis)
-        if step != 1 or not others or sum(x.shape[axis] for x in parts) != length:
+        if step != 1 or not others or not parts or sum(x.shape[axis] for x in parts) != length:
             return None
         return apply(CAT, tuple(parts), cat.attrs)
 

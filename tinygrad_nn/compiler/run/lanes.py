@@ -16,6 +16,7 @@ import numpy as np
 
 from ...errors import TinygradError
 from ...graph.graph import Array, DType
+from ...support.denormals import flushing
 from ..codegen import cache as disk
 from ..codegen import native
 from ..driver import Compilation, build
@@ -24,16 +25,16 @@ from ..job import Job
 from ..job import Lanes as Apart
 from ..loopir.faults import holds
 from ..lower.training_loop import STOPPED
-from ..recall import key_of
+from ..recall import entry_of, key_of
 from ..target import SECOND, THIRD, Target
 from .many import Arrange, Broken, Model, Runner, Taken, Varying
 from .memory import NEVER, RunMemory
 from .training import Training
 
-CLEARLY: Final = 1.15  # times as fast models must be in lanes: the count is rough
+CLEARLY: Final = 1.1  # times as fast models must be in lanes: the count is rough
 ROOM: Final = 2 * (SECOND + THIRD)  # bytes that all models together may have: one that needs more is no small model
-WORTH: Final = 5e8  # cycles that must be saved to be worth the compilation of another program,
-LOOK: Final = 2e8  # and that a run must take at the least to be worth a look
+WORTH: Final = 3e8  # cycles that must be saved to be worth the compilation of another program,
+LOOK: Final = 1e8  # and that a run must take at the least to be worth a look
 NODE: Final = 20.0  # cycles that an operation takes at the least, and one for each of its elements that a vector holds
 
 
@@ -109,12 +110,12 @@ def _least(training: Training, lanes: int) -> float:
 
 
 def _counted(training: Training, varying: Varying, count: int, target: Target) -> tuple[float, float]:
-    """The cycles of an epoch of one model alone, and those of one in lanes as a part of them; kept on disk, since to
-    count takes as long as to compile.
+    """The cycles of an epoch of one model alone, and those of one in lanes as a part of them; kept on disk beside the
+    program, since to count takes as long as to compile.
     """
     job = job_of(training, varying, count)
     key = key_of(job, target)
-    name = None if key is None else disk.key("cycles", key, native.version())
+    name = None if key is None else entry_of(key)
     known = None if name is None else disk.load(name, "measured")
     if known is None:
         pairs = (training.job, replace(training.target, threads=1)), (job, target)
@@ -155,6 +156,8 @@ class InLanes:
         self.memory = memory = RunMemory(made.image, training.epochs, training.memory.shuffled)
         self.code = made.code  # machine code lives as long as somebody holds this
         self.function, self.capacity, self.address = made.code.function, memory.made.capacity, memory.address
+        if training.flushes:
+            self.function = flushing(self.function)
         apart = set(varying.columns)
         self.columns: list[Array] = []
         for number, (places, columns) in enumerate(zip(memory.made.sources, sets, strict=True)):

@@ -74,7 +74,8 @@ class Training:
         times, self.made, self.epochs = self.stages.timings, made, job.epochs
         self.spent = Spent(traced, times.lower + times.generate, times.machine, times.cached)
         self.function = callable_from(self.code, self.image.threads)
-        if step.flushes and self.image.threads == 1:  # helpers are everybody's
+        self.flushes = step.flushes and self.image.threads == 1  # helpers are everybody's
+        if self.flushes:
             self.function = flushing(self.function)
         self.handles = [job.handles[k] for k, _, _ in made.state]
         self._work_in(RunMemory(self.image, job.epochs, shuffle))

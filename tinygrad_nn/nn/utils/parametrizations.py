@@ -1,14 +1,18 @@
-"""Parametrizations to use: weights of a norm of their own (`weight_norm`), and of spectral norm 1 (`spectral_norm`)."""
+"""Parametrizations to use: weights of a norm of their own (`weight_norm`), of spectral norm 1 (`spectral_norm`), and
+with orthonormal columns (`orthogonal`).
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ... import functional as F
-from ...errors import ConfigError, message
+from ... import linalg
+from ...errors import ConfigError, ShapeError, message
 from ...random import randn
-from ...support.settings import integer, number, shown
+from ...support.settings import choice, integer, number, shown
 from ...tensor import Tensor, no_grad
+from ...tensor.creation import eye
 from ...tensor.shape import normal_axis
 from ..convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from ..module import Module
@@ -122,3 +126,109 @@ def spectral_norm(
     axis = default_axis(module) if dim is None else dim
     made: Any = _SpectralNorm(weight, n_power_iterations, axis, eps)
     return register_parametrization(module, name, made)
+
+
+class _Orthogonal(Module):
+    """A matrix with orthonormal columns (or rows, of a wide one), of any matrix that is trained.
+
+    By the exponential or Cayley's transform of a skew-symmetric matrix, or by reflections; times a fixed orthogonal
+    matrix, `base`, where there is one, so that training may start from any: Lezcano Casado, NeurIPS 2019.
+    """
+
+    def __init__(self, weight: Tensor, orthogonal_map: str, use_trivialization: bool) -> None:
+        super().__init__()
+        if weight.shape[-2] < weight.shape[-1]:
+            rows, columns = weight.shape[-1], weight.shape[-2]
+        else:
+            rows, columns = weight.shape[-2:]
+        self.shape, self.rows, self.columns = weight.shape, rows, columns
+        self.orthogonal_map = orthogonal_map
+        if use_trivialization:
+            self.register_buffer("base", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The orthogonal matrix."""
+        wide = x.shape[-2] < x.shape[-1]
+        x = x.mT if wide else x
+        if self.orthogonal_map == "householder":
+            below = x.tril(-1)
+            tau = 2 / ((below * below).sum(-2) + 1)
+            found = linalg.householder_product(below, tau) * x.diagonal(0, -2, -1).trunc().unsqueeze(-2)
+        else:
+            lower = x.tril()
+            if self.rows != self.columns:
+                lower = lower.cat_with(x.new_zeros((*x.shape[:-1], self.rows - self.columns)), dim=-1)
+            skew = lower - lower.mT
+            if self.orthogonal_map == "matrix_exp":
+                found = linalg.matrix_exp(skew)
+            else:
+                one = eye(self.rows, dtype=x.dtype).expand_to(skew.shape)
+                found = linalg.solve(one - skew * 0.5, one + skew * 0.5)
+            found = found.narrow(-1, 0, self.columns)
+        base = getattr(self, "base", None)
+        if base is not None:
+            found = base @ found
+        return found.mT if wide else found
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """What gives the orthogonal matrix that is nearest to the directions of this one's columns."""
+        name = "orthogonal"
+        if weight.shape != self.shape:
+            raise ShapeError(message(name, f"a weight of shape {weight.shape}", f"shape {self.shape}"))
+        wide = weight.shape[-2] < weight.shape[-1]
+        q = weight.mT if wide else weight
+        if not hasattr(self, "base"):
+            if self.orthogonal_map != "householder":
+                got = f"a weight for the map {self.orthogonal_map!r} with use_trivialization=False"
+                raise NotImplementedError(message(name, got, "use_trivialization=True"))
+            return _reflections(q).mT if wide else _reflections(q)
+        if self.rows != self.columns:
+            more = randn(*q.shape[:-1], self.rows - self.columns, dtype=q.dtype)
+            q = q.cat_with(more, dim=-1)
+        whole, r = linalg.qr(q)
+        self.base = Buffer(whole * r.diagonal(0, -2, -1).sign().unsqueeze(-2))
+        return -eye(weight.shape[-2], weight.shape[-1], dtype=weight.dtype).expand_to(weight.shape).clone()
+
+
+def _reflections(q: Tensor) -> Tensor:
+    """Directions below the diagonal, and signs on it, of the reflections that make a matrix of this one's directions.
+
+    Golub and Van Loan, Matrix computations, 5.2: each reflection brings a column upon its first element.
+    """
+    columns = q.shape[-1]
+    place = q.new_arange(q.shape[-2]).unsqueeze(-1)
+    found = eye(q.shape[-2], columns, dtype=q.dtype).expand_to(q.shape)
+    for j in range(columns):
+        column = q.narrow(-1, j, 1).masked_fill(place < j, 0)
+        first = column.narrow(-2, j, 1)
+        norm = column.norm(2, -2, keepdim=True)
+        sign = first.sign() + first.eq(0).to(q.dtype)
+        v = column.where(place.ne(j), first + sign * norm)
+        v = v / v.narrow(-2, j, 1).masked_fill(norm.eq(0), 1)
+        tau = 2 / (v * v).sum(-2, keepdim=True).clamp_min(1.0)
+        q = q - tau * (v @ (v.mT @ q))
+        signs = place.eq(j).to(q.dtype) * -sign
+        found = (v * (place > j).to(q.dtype) + signs).where(q.new_arange(columns).eq(j), found)
+    return found
+
+
+def orthogonal(
+    module: Module, name: str = "weight", orthogonal_map: str | None = None, *, use_trivialization: bool = True
+) -> Module:
+    """Keep a weight orthogonal: its columns (or rows, of a wide one) orthonormal. Returns the module.
+
+    `orthogonal_map` is "matrix_exp", "cayley" or "householder", by default the first for square matrices and the last
+    for others. With `use_trivialization` training starts from the weight's own directions.
+
+    >>> import tinygrad_nn as tg
+    >>> layer = orthogonal(tg.nn.Linear(3, 3))
+    >>> tg.allclose(layer.weight @ layer.weight.T, tg.eye(3), atol=1e-6)
+    True
+    """
+    weight = checked_weight("orthogonal", module, name)
+    if weight.ndim < 2:
+        raise ShapeError(message("orthogonal", f"a weight of shape {weight.shape}", "a matrix"))
+    usual = "matrix_exp" if weight.shape[-2] == weight.shape[-1] else "householder"
+    chosen = choice("orthogonal", "orthogonal_map", orthogonal_map or usual, ("matrix_exp", "cayley", "householder"))
+    made: Any = _Orthogonal(weight, chosen, use_trivialization)
+    return register_parametrization(module, name, made, unsafe=True)

@@ -221,6 +221,22 @@ def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
     return unpad_sequence(*pad_packed_sequence(packed_sequences))
 
 
+def invert_permutation(permutation: Tensor | None) -> Tensor | None:
+    """The permutation that undoes one; None of None.
+
+    >>> import tinygrad_nn as tg
+    >>> invert_permutation(tg.tensor([2, 0, 1])).tolist()
+    [1, 2, 0]
+    """
+    if permutation is None:
+        return None
+    order = taken("invert_permutation", permutation)
+    if order.ndim != 1 or order.dtype.kind != "i":
+        got = f"shape {order.shape}:{order.dtype.name}"
+        raise ShapeError(message("invert_permutation", got, "integers along one axis"))
+    return order.argsort()
+
+
 @takes_data
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of the values where `mask` holds; the mask's axes are the first axes of the values. 0 / 0 is NaN.

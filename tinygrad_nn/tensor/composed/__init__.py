@@ -13,7 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..contract import Contracted
-    from . import factoring, gamma, matrices, older, ordering, placing, rearranging, scanning, special, statistics
+    from . import (
+        bessel,
+        factoring,
+        gamma,
+        incomplete,
+        matrices,
+        older,
+        ordering,
+        placing,
+        rearranging,
+        scanning,
+        special,
+        statistics,
+    )
 
     class Composed(Contracted):
         """The methods that are composed of others."""
@@ -22,25 +35,27 @@ if TYPE_CHECKING:
         absolute_ = Contracted.abs
         acos_ = Contracted.acos
         acosh_ = Contracted.acosh
-        addbmm = matrices.addbmm
-        addr = matrices.addr
+        addbmm = addbmm_ = matrices.addbmm
+        addmm_ = Contracted.addmm
+        addmv_ = Contracted.addmv
+        addr = addr_ = matrices.addr
         adjoint = rearranging.adjoint
         aminmax = ordering.aminmax
         angle = special.angle
-        arccos = Contracted.acos
-        arccosh = Contracted.acosh
-        arcsin = Contracted.asin
-        arcsinh = Contracted.asinh
-        arctan = Contracted.atan
-        arctan2 = Contracted.atan2
-        arctanh = Contracted.atanh
+        arccos = arccos_ = Contracted.acos
+        arccosh = arccosh_ = Contracted.acosh
+        arcsin = arcsin_ = Contracted.asin
+        arcsinh = arcsinh_ = Contracted.asinh
+        arctan = arctan_ = Contracted.atan
+        arctan2 = arctan2_ = Contracted.atan2
+        arctanh = arctanh_ = Contracted.atanh
         argwhere = ordering.argwhere
         asin_ = Contracted.asin
         asinh_ = Contracted.asinh
         atan2_ = Contracted.atan2
         atan_ = Contracted.atan
         atanh_ = Contracted.atanh
-        baddbmm = matrices.baddbmm
+        baddbmm = baddbmm_ = matrices.baddbmm
         bincount = statistics.bincount
         bitwise_and_ = Contracted.bitwise_and
         bitwise_left_shift_ = Contracted.bitwise_left_shift
@@ -74,7 +89,7 @@ if TYPE_CHECKING:
         diff = scanning.diff
         digamma = digamma_ = gamma.digamma
         dist = statistics.dist
-        divide = Contracted.div
+        divide = divide_ = Contracted.div
         dsplit = rearranging.dsplit
         eq_ = Contracted.eq
         erf_ = Contracted.erf
@@ -83,7 +98,7 @@ if TYPE_CHECKING:
         exp2_ = Contracted.exp2
         expm1_ = Contracted.expm1
         fill_diagonal_ = older.fill_diagonal_
-        fix = Contracted.trunc
+        fix = fix_ = Contracted.trunc
         fliplr = rearranging.fliplr
         flipud = rearranging.flipud
         float_power = float_power_ = special.float_power
@@ -97,14 +112,18 @@ if TYPE_CHECKING:
         gcd = gcd_ = special.gcd
         ge_ = Contracted.ge
         ger = Contracted.outer
-        greater = Contracted.gt
-        greater_equal = Contracted.ge
+        greater = greater_ = Contracted.gt
+        greater_equal = greater_equal_ = Contracted.ge
         gt_ = Contracted.gt
+        hardshrink = special.hardshrink
         heaviside = heaviside_ = special.heaviside
         histc = statistics.histc
         histogram = statistics.histogram
         hsplit = rearranging.hsplit
         hypot = hypot_ = special.hypot
+        i0 = i0_ = bessel.i0
+        igamma = igamma_ = incomplete.igamma
+        igammac = igammac_ = incomplete.igammac
         index_add_ = Contracted.index_add
         index_copy = index_copy_ = placing.index_copy
         index_fill = index_fill_ = placing.index_fill
@@ -121,8 +140,8 @@ if TYPE_CHECKING:
         lcm = lcm_ = special.lcm
         ldexp = ldexp_ = special.ldexp
         le_ = Contracted.le
-        less = Contracted.lt
-        less_equal = Contracted.le
+        less = less_ = Contracted.lt
+        less_equal = less_equal_ = Contracted.le
         lgamma = lgamma_ = gamma.lgamma
         log10_ = Contracted.log10
         log1p_ = Contracted.log1p
@@ -137,6 +156,7 @@ if TYPE_CHECKING:
         logical_xor_ = Contracted.logical_xor
         logit_ = Contracted.logit
         lt_ = Contracted.lt
+        lu_solve = factoring.lu_solve
         masked_scatter = masked_scatter_ = placing.masked_scatter
         matrix_exp = factoring.matrix_exp
         matrix_power = factoring.matrix_power
@@ -144,7 +164,7 @@ if TYPE_CHECKING:
         mode = ordering.mode
         moveaxis = Contracted.movedim
         msort = ordering.msort
-        multiply = Contracted.mul
+        multiply = multiply_ = Contracted.mul
         mvlgamma = mvlgamma_ = gamma.mvlgamma
         nan_to_num_ = Contracted.nan_to_num
         nanmedian = ordering.nanmedian
@@ -152,16 +172,19 @@ if TYPE_CHECKING:
         narrow_copy = rearranging.narrow_copy
         ndimension = older.ndimension
         ne_ = Contracted.ne
+        negative = negative_ = Contracted.neg
         nelement = older.nelement
         new = older.new
-        negative = Contracted.neg
         nextafter = nextafter_ = special.nextafter
-        not_equal = Contracted.ne
+        nonzero_static = ordering.nonzero_static
+        not_equal = not_equal_ = Contracted.ne
         nuclear_norm = factoring.nuclear_norm
         pinverse = factoring.pinverse
-        polygamma = gamma.polygamma
+        polygamma = polygamma_ = gamma.polygamma
         positive = special.positive
+        prelu = special.prelu
         put = put_ = placing.put
+        qr = factoring.qr
         quantile = ordering.quantile
         rad2deg = rad2deg_ = special.rad2deg
         reciprocal_ = Contracted.reciprocal
@@ -193,8 +216,9 @@ if TYPE_CHECKING:
         squeeze_ = Contracted.squeeze
         storage = older.storage
         stride = older.stride
-        subtract = Contracted.sub
+        subtract = subtract_ = Contracted.sub
         sum_to_size = rearranging.sum_to_size
+        svd = factoring.svd
         swapaxes_ = Contracted.swapaxes
         swapdims = swapdims_ = Contracted.transpose
         t_ = Contracted.t

@@ -18,6 +18,7 @@ from ..contract import T
 from ..core import constant
 from ..generator import Generator, exponential, normal, uniform
 from .gamma import lgamma
+from .incomplete import igamma
 
 _FEW: Final = 60  # counts beyond which a rate of 10 has less than the last digit of 1
 _ROUNDS: Final = 24  # of which each is accepted at least 3 times in 4
@@ -166,6 +167,9 @@ def poisson(self: T, generator: Generator | None = None) -> T:
 def standard_gamma(self: T, generator: Generator | None = None) -> T:
     """Numbers of the gamma distribution of the shape x and scale 1, by rejection: Marsaglia and Tsang, "A simple method
     for generating gamma variables", 2000, of which so many rounds are made that one of them is accepted.
+
+    The gradient is that of the number at one place of the distribution function: Figurnov et al., Implicit
+    reparameterization gradients, NeurIPS 2018.
     """
     own = _float("standard_gamma", self)
     alpha = self.detach().to(FLOAT64)
@@ -177,7 +181,12 @@ def standard_gamma(self: T, generator: Generator | None = None) -> T:
     low = (1 - u.narrow(0, 0, _ROUNDS)).log() < x * x * 0.5 + d - d * cube + d * cube.clamp(min=1e-300).log()
     drawn = d * _first((root > 0) & low, cube)
     boost = ((1 - u.select(0, _ROUNDS)).log() / alpha).exp()
-    return (drawn * boost).where(alpha < 1, drawn).to(own).clamp(min=float(np.finfo(own).tiny))
+    found = (drawn * boost).where(alpha < 1, drawn).clamp(min=float(np.finfo(own).tiny))
+    if self.requires_grad:
+        below = igamma(self.to(FLOAT64), found)
+        density = ((alpha - 1) * found.log() - found - lgamma(alpha)).exp().clamp(min=1e-300)
+        found = found + (below.detach() - below) / density
+    return found.to(own)
 
 
 def _first(accepted: T, values: T) -> T:

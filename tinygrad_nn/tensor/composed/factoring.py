@@ -14,10 +14,15 @@ from ..factors import (
     identity,
     inverted,
     log_determinant,
+    lower_and_upper,
+    matrices,
+    orthogonal,
+    permutation,
     power,
     pseudoinverse,
     singular,
     solved_by_factor,
+    solved_by_lu,
 )
 from ..operators import Operand
 from ..shape import Ints, normal_axes
@@ -30,6 +35,29 @@ class SlogdetResult(NamedTuple, Generic[_S]):
 
     sign: _S
     logabsdet: _S
+
+
+class SVDResult(NamedTuple, Generic[_S]):
+    """What `svd` gives."""
+
+    U: _S
+    S: _S
+    V: _S
+
+
+class QRResult(NamedTuple, Generic[_S]):
+    """What `qr` gives."""
+
+    Q: _S
+    R: _S
+
+
+class LUUnpacked(NamedTuple, Generic[_S]):
+    """What `lu_unpack` gives."""
+
+    P: _S
+    L: _S
+    U: _S
 
 
 def inverse(self: T) -> T:
@@ -69,9 +97,9 @@ def cholesky_inverse(self: T, upper: bool = False) -> T:
 
 
 @typed
-def cholesky_solve(self: T, L: Operand, upper: bool = False) -> T:
+def cholesky_solve(self: T, input2: Operand, upper: bool = False) -> T:
     """x with a @ x = self, by the Cholesky factor of a."""
-    return solved_by_factor("cholesky_solve", self._factor("cholesky_solve", L), self, upper)
+    return solved_by_factor("cholesky_solve", self._factor("cholesky_solve", input2), self, upper)
 
 
 @typed
@@ -99,3 +127,38 @@ def nuclear_norm(self: T, dim: Ints | None = None, keepdim: bool = False) -> T:
 def pinverse(self: T, rcond: float = 1e-15) -> T:
     """The pseudo-inverse; singular values up to rcond * the largest count as 0."""
     return pseudoinverse("pinverse", self, rcond)
+
+
+@typed
+def svd(self: T, some: bool = True, compute_uv: bool = True) -> SVDResult[T]:
+    """(U, S, V) with x = U @ diag(S) @ V.mT; U and V are square unless `some`, zeros without `compute_uv`."""
+    u, s, v = singular("svd", self, not some)
+    if not compute_uv:
+        m, n = self.shape[-2:]
+        u, v = self.new_zeros((*self.shape[:-2], m, m)), self.new_zeros((*self.shape[:-2], n, n))
+    return SVDResult(u, s, v.mT)
+
+
+@typed
+def qr(self: T, some: bool = True) -> QRResult[T]:
+    """(Q, R) with x = Q @ R; Q is square unless `some`."""
+    return QRResult(*orthogonal("qr", self, not some))
+
+
+@typed
+def lu_solve(self: T, LU_data: Operand, LU_pivots: Operand) -> T:
+    """x with a @ x = self, by what `linalg.lu_factor` gives of a."""
+    return solved_by_lu("lu_solve", self._factor("lu_solve", LU_data), self._operand(LU_pivots, "lu_solve"), self)
+
+
+@typed
+def lu_unpack(
+    self: T, LU_pivots: Operand, unpack_data: bool = True, unpack_pivots: bool = True
+) -> LUUnpacked[T]:
+    """(P, L, U) with a = P @ L @ U, of what `linalg.lu_factor` gives of a; nothing in place of what is not wanted."""
+    matrices("lu_unpack", self, square=False)
+    empty = self.new_zeros(0)
+    lower, upper = lower_and_upper(self) if unpack_data else (empty, empty)
+    if not unpack_pivots:
+        return LUUnpacked(empty, lower, upper)
+    return LUUnpacked(permutation("lu_unpack", self._operand(LU_pivots, "lu_unpack"), self), lower, upper)

@@ -7,13 +7,12 @@ Left of 1/2 the reflection x -> 1 - x comes before (Abramowitz and Stegun 6.1.17
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Final
 
 from ...errors import ConfigError, message
-from ...ops.rules import FLOAT64
 from ...support.settings import integer
 from ..contract import T
+from ._series import polynomial, wide
 
 _SHIFT: Final = 8
 _BERNOULLI: Final = (  # B2, B4, ...
@@ -28,7 +27,7 @@ def lgamma(self: T) -> T:
     >>> tg.tensor([5.0, 0.0]).lgamma().exp()
     tensor([24., inf])
     """
-    return _wide(self, _lgamma)
+    return wide(self, _lgamma)
 
 
 def _lgamma(x: T) -> T:
@@ -38,7 +37,7 @@ def _lgamma(x: T) -> T:
     for i in range(1, _SHIFT):
         product = product * (right + i)
     inverse = 1 / (y * y)
-    series = _polynomial(inverse, [b / (2 * k * (2 * k - 1)) for k, b in enumerate(_BERNOULLI, 1)]) / y
+    series = polynomial(inverse, [b / (2 * k * (2 * k - 1)) for k, b in enumerate(_BERNOULLI, 1)]) / y
     value = (y - 0.5) * (y.log() - 1) + (series + (0.5 * math.log(2 * math.pi) - 0.5))
     value = value - product.masked_fill(~low, 1.0).log()
     inside = x.masked_fill(~left, 0.25)
@@ -46,9 +45,14 @@ def _lgamma(x: T) -> T:
     return mirrored.where(left, value).masked_fill(x.isinf(), math.inf)
 
 
+def gammaln(self: T) -> T:
+    """As `lgamma`."""
+    return lgamma(self)
+
+
 def digamma(self: T) -> T:
     """The derivative of lgamma: NaN at the poles below 0, -inf at 0, inf at -0."""
-    return _wide(self, _digamma)
+    return wide(self, _digamma)
 
 
 def _digamma(x: T) -> T:
@@ -58,7 +62,7 @@ def _digamma(x: T) -> T:
     for i in range(1, _SHIFT):
         terms = terms + 1 / (right + i)
     inverse = 1 / (y * y)
-    series = _polynomial(inverse, [b / (2 * k) for k, b in enumerate(_BERNOULLI, 1)]) * inverse
+    series = polynomial(inverse, [b / (2 * k) for k, b in enumerate(_BERNOULLI, 1)]) * inverse
     value = y.log() - 0.5 / y - series - terms.masked_fill(~low, 0.0)
     inside = x.masked_fill(~left, 0.25)
     nearest = inside - inside.round()
@@ -66,6 +70,11 @@ def _digamma(x: T) -> T:
     pole = nearest.eq(0) & (inside < 0)
     mirrored = mirrored.masked_fill(pole | x.eq(-math.inf), math.nan)
     return mirrored.where(left, value).where(x.ne(0), -1 / x)
+
+
+def psi(self: T) -> T:
+    """As `digamma`."""
+    return digamma(self)
 
 
 def polygamma(self: T, n: int) -> T:
@@ -78,7 +87,7 @@ def polygamma(self: T, n: int) -> T:
     order = integer("polygamma", "n", n, least=0)
     if order == 0:
         return digamma(self)
-    return _wide(self, lambda x: _mirrored(order, x))
+    return wide(self, lambda x: _mirrored(order, x))
 
 
 def _mirrored(order: int, x: T) -> T:
@@ -94,7 +103,7 @@ def _mirrored(order: int, x: T) -> T:
         rising = [k * factor for k, factor in enumerate(slope)][1:]
         slope = [-(a + b) for a, b in zip([*rising, 0.0, 0.0], [0.0, 0.0, *rising], strict=True)]
     sign = (-1.0) ** order
-    mirrored = value * sign - _polynomial(cotangent, slope) * math.pi ** (order + 1)
+    mirrored = value * sign - polynomial(cotangent, slope) * math.pi ** (order + 1)
     return mirrored.masked_fill(pole, -sign * math.inf).where(left, value)
 
 
@@ -110,7 +119,7 @@ def _polygamma(order: int, x: T) -> T:
         rising *= (s + 2 * k - 1) * (s + 2 * k)
     inverse = 1 / (y * y)
     power = y**-s
-    total = total + y ** (1 - s) / (s - 1) + power * (0.5 + _polynomial(inverse, factors) / y)
+    total = total + y ** (1 - s) / (s - 1) + power * (0.5 + polynomial(inverse, factors) / y)
     return total * ((-1.0) ** (order + 1) * math.factorial(order))
 
 
@@ -127,12 +136,6 @@ def mvlgamma(self: T, p: int) -> T:
     return terms + dimensions * (dimensions - 1) / 4 * math.log(math.pi)
 
 
-def _wide(x: T, function: Callable[[T], T]) -> T:
-    """The function in float64, its value in the dtype of the operand."""
-    own = x.as_float()
-    return function(own.to(FLOAT64)).to(own.dtype)
-
-
 def _right(x: T) -> T:
     """x, reflected at 1/2 where it lies left of it."""
     return (1 - x).where(x < 0.5, x)
@@ -142,14 +145,6 @@ def _shifted(right: T) -> tuple[T, T]:
     """An argument of at least 8, and whether it was shifted for that."""
     low = right < _SHIFT
     return (right + _SHIFT).where(low, right), low
-
-
-def _polynomial(x: T, factors: list[float]) -> T:
-    """The factors times rising powers of x."""
-    total = x * factors[-1]
-    for factor in factors[-2:0:-1]:
-        total = (total + factor) * x
-    return total + factors[0]
 
 
 def _sin_pi(x: T) -> T:

@@ -38,7 +38,9 @@ def vdot(self: T, other: Operand) -> T:
 
 
 @typed
-def cdist(self: T, x2: Operand, p: float = 2.0, compute_mode: str = "") -> T:
+def cdist(
+    self: T, x2: Operand, p: float = 2.0, compute_mode: str | None = "use_mm_for_euclid_dist_if_necessary"
+) -> T:
     """Distances (..., n, m) of all rows of (..., n, k) from those of (..., m, k): p-norms of their differences.
 
     Every pair is subtracted, so `compute_mode`, which trades digits for speed, changes nothing. The gradient is 0 where

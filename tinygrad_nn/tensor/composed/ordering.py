@@ -14,12 +14,12 @@ import numpy as np
 from ...errors import ConfigError, DTypeError, IndexOutOfRange, ShapeError, message
 from ...ops.index import GATHER
 from ...ops.rules import INT32
-from ...support.settings import choice, typed
+from ...support.settings import choice, integer, typed
 from ..contract import T
 from ..core import Core, constant
 from ..operators import Operand
 from ..reduce import ValuesIndices
-from ..shape import normal_axis
+from ..shape import Ints, as_ints, normal_axis
 from .scanning import cummax
 
 _S = TypeVar("_S")
@@ -42,6 +42,46 @@ def aminmax(self: T, *, dim: int | None = None, keepdim: bool = False) -> Extrem
 def argwhere(self: T) -> T:
     """The positions of what is not 0, one row for each: (count, axes)."""
     return self.nonzero()
+
+
+@typed
+def nonzero_static(self: T, *, size: int, fill_value: int = -1) -> T:
+    """The first `size` positions of what is not 0, one row for each; `fill_value` where there are not so many. Its
+    shape does not depend on values, so it compiles.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.tensor([0, 3, 4]).nonzero_static(size=3).tolist()
+    [[1], [2], [-1]]
+    """
+    count = integer("nonzero_static", "size", size, least=0)
+    flags = self.bool().reshape(-1)
+    places = self.new_arange(max(count, flags.shape[0]))
+    order = places.narrow(0, flags.shape[0], places.shape[0] - flags.shape[0])
+    order = (~flags).cast(INT32).argsort(0).cat_with(order, dim=0).narrow(0, 0, count)
+    rows = unravel_index(order.clamp(max=max(flags.shape[0] - 1, 0)), self.shape) if self.ndim and self.numel() else ()
+    there = (places.narrow(0, 0, count) < flags.cast(INT32).sum()).unsqueeze(-1)
+    if not rows:
+        return order.reshape((count, 1)).expand_to((count, self.ndim)).masked_fill(~there | there, fill_value)
+    return rows[0].unsqueeze(-1).cat_with(*[row.unsqueeze(-1) for row in rows[1:]], dim=-1).where(there, fill_value)
+
+
+def unravel_index(self: T, shape: Ints) -> tuple[T, ...]:
+    """The position along each axis of a tensor of that shape, of indices into its elements in a row.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.unravel_index(tg.tensor([5, 2]), (2, 3))
+    (tensor([1, 0]), tensor([2, 2]))
+    """
+    sizes = as_ints("unravel_index", (shape,))
+    if self.dtype.kind != "i":
+        raise DTypeError(message("unravel_index", f"dtype {self.dtype.name}", "integers"))
+    rest, found = self.long(), list[T]()
+    for n in reversed(sizes):
+        found.append(rest % n)
+        rest = rest // n
+    if not self.is_traced and self.numel() and not bool(rest.eq(0).all()):
+        raise IndexOutOfRange(message("unravel_index", f"an index outside of shape {sizes}", "one inside"))
+    return tuple(reversed(found))
 
 
 @typed

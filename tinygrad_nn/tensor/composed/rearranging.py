@@ -182,17 +182,20 @@ def _parts(name: str, x: T, given: Any, axis: int, even: bool = False) -> tuple[
     return tuple(x[(*key, slice(a, b))] for a, b in pairwise(cuts))
 
 
+@typed
 def hsplit(self: T, indices_or_sections: Any) -> tuple[T, ...]:
     """Views of parts side by side: along axis 1, of vectors along axis 0."""
     axis = 0 if _ranked("hsplit", self, 1).ndim == 1 else 1
     return _parts("hsplit", self, indices_or_sections, axis, even=True)
 
 
+@typed
 def vsplit(self: T, indices_or_sections: Any) -> tuple[T, ...]:
     """Views of parts below one another: along axis 0."""
     return _parts("vsplit", _ranked("vsplit", self, 2), indices_or_sections, 0, even=True)
 
 
+@typed
 def dsplit(self: T, indices_or_sections: Any) -> tuple[T, ...]:
     """Views of parts behind one another: along axis 2."""
     return _parts("dsplit", _ranked("dsplit", self, 3), indices_or_sections, 2, even=True)

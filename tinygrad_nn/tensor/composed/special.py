@@ -7,10 +7,10 @@ from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from ...errors import DTypeError, message
+from ...errors import DTypeError, ShapeError, message
 from ...ops.rules import FLOAT64, INT32
 from ...support.settings import typed
-from ..contract import T
+from ..contract import T, check_floats
 from ..core import Number, is_plainly
 from ..operators import Operand
 
@@ -354,3 +354,28 @@ def _inverse_erf(a: T, tail: T) -> T:
 def expit(self: T) -> T:
     """1 / (1 + exp(-x)), as `sigmoid`."""
     return self.sigmoid()
+
+
+# ---- activations that are methods ------------------------------------------------------------------------------------
+
+
+@typed
+def hardshrink(self: T, lambd: float = 0.5) -> T:
+    """x, and 0 within [-lambd, lambd]."""
+    within = (self >= -lambd) & (self <= lambd)
+    outside = (self < -lambd) | (self > lambd)
+    return self.where(outside, (self * 0.0).masked_fill(within, 0.0))  # the slope at NaN is 0
+
+
+def prelu(self: T, weight: Operand) -> T:
+    """`leaky_relu` with a learned slope: one, or one per channel (axis 1)."""
+    slopes = self._factor("prelu", weight)
+    check_floats("prelu", self, slopes)
+    if slopes.numel() == 1 and slopes.ndim < 2:
+        slopes = slopes.reshape(())
+    elif slopes.ndim == 1 and self.ndim > 1 and slopes.numel() == self.shape[1]:
+        slopes = slopes.reshape((-1, *(1,) * (self.ndim - 2)))
+    else:
+        got = f"slopes of shape {slopes.shape} for shape {self.shape}"
+        raise ShapeError(message("prelu", got, "1, or one per channel (axis 1)"))
+    return self.where(self > 0, self * slopes)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import ConfigError, DTypeError, IndexOutOfRange, ShapeError, message
 from ...ops.index import SCATTER_ADD
-from ...support.settings import integer, number, shown, typed
+from ...support.settings import integer, is_iterable, is_whole, number, shown, typed
 from ..contract import T
 from ..core import Core, constant
 from ..operators import Operand
@@ -140,6 +140,13 @@ def cross(self: T, other: Operand, dim: int | None = None) -> T:
 # ---- counts ----------------------------------------------------------------------------------------------------------
 
 
+class HistogramDD(NamedTuple, Generic[_S]):
+    """What `histogramdd` gives."""
+
+    hist: _S
+    bin_edges: tuple[_S, ...]
+
+
 class Histogram(NamedTuple, Generic[_S]):
     """What `histogram` gives."""
 
@@ -235,3 +242,46 @@ def histogram(
     if density:
         hist = hist / hist.sum() / (edges[1:] - edges[:-1])
     return Histogram(hist, edges)
+
+
+@typed
+def histogramdd(
+    self: T, bins: Any, *, range: Any = None, weight: Operand | None = None, density: bool = False
+) -> HistogramDD[T]:
+    """(hist, bin_edges) of points (..., D): how many, or what sum of weights, is in each box, without a gradient.
+
+    `bins` is a number of equal parts of each axis, one number for each, or edges for each; `range` has the two ends of
+    each axis, one after another. With `density` the integral is 1.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.histogramdd(tg.tensor([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]]), [2, 2]).hist.tolist()
+    [[0.0, 1.0], [1.0, 1.0]]
+    """
+    name = "histogramdd"
+    if self.ndim < 2:
+        raise ShapeError(message(name, f"shape {self.shape}", "points (..., D)"))
+    points = self._floating(name)._stopped().reshape((-1, self.shape[-1]))
+    rank = points.shape[1]
+    given = [bins] * rank if is_whole(bins) else list(bins) if is_iterable(bins) else []
+    flat = list(range) if isinstance(range, (tuple, list)) else []
+    ends = [None] * rank if range is None else list(zip(flat[::2], flat[1::2], strict=False))
+    if len(given) != rank or len(ends) != rank or not rank:
+        raise ShapeError(message(name, f"{shown(bins)} and range {shown(range)} for {rank} axes", "one for each"))
+    lines = points.unbind(1)
+    edges = [histogram(x, b, range=r).bin_edges for x, b, r in zip(lines, given, ends, strict=True)]
+    counts = [e.shape[0] - 1 for e in edges]
+    weights, place = points.new_ones(points.shape[0]), points.new_zeros(points.shape[0]).long()
+    for x, e, n in zip(lines, edges, counts, strict=True):
+        weights = weights.masked_fill((x < e[0]) | (x > e[n]), 0)
+        place = place * n + (searchsorted(e, x, right=True) - 1).clamp(0, n - 1)
+    if weight is not None:
+        own = points._operand(weight, name)
+        if own.numel() != points.shape[0] or own.dtype != points.dtype:
+            raise ShapeError(message(name, f"weights of shape {own.shape} for {self.shape}", "one for each point"))
+        weights = weights * own._stopped().reshape(-1)
+    hist = weights.apply(SCATTER_ADD, place, axis=0, shape=(math.prod(counts),)).reshape(tuple(counts))
+    if density:
+        hist = hist / hist.sum()
+        for axis, e in enumerate(edges):
+            hist = hist / (e[1:] - e[:-1]).reshape((-1, *(1,) * (rank - 1 - axis)))
+    return HistogramDD(hist, tuple(edges))

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...anomaly import detect_anomaly
 from ...tensor import Tensor
+from ...testing.gradcheck import gradients_agree as gradcheck  # noqa: F401
+from ...testing.gradcheck import second_gradients_agree as gradgradcheck  # noqa: F401
 from .._door import door
 
 if TYPE_CHECKING:

@@ -1,0 +1,223 @@
+"""Object code for a fixed list of machines, with a C header; for this one a shared library and a loader of 20 lines.
+
+The code is that of the compiler, in an arena of the caller's: `NAME_init` puts constants, weights and state there,
+`NAME_run` copies its arguments in, calls it, and copies the results out. It calls nothing but, where a processor has no
+float arithmetic, what every C compiler brings for it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ..compiler.codegen import native
+from ..compiler.codegen.c.operations import TYPES
+from ..compiler.codegen.c.printer import identifier
+from ..compiler.driver import build
+from ..compiler.image import image_of
+from ..compiler.job import Job, Part
+from ..compiler.schedule.arena import Strided
+from ..compiler.target import TARGETS, Target
+from ..errors import ExportError, message
+from ..support.files import as_path, write_atomic
+from ..support.settings import shown
+from .model import exported
+from .wasm import data_segments, unique
+
+HOST: Final = "host"
+COPY: Final = """
+define internal void @copied(ptr %to, ptr %from, i64 %count) #0 {
+entry:
+  br label %again
+again:
+  %k = phi i64 [0, %entry], [%next, %more]
+  %done = icmp uge i64 %k, %count
+  br i1 %done, label %end, label %more
+more:
+  %a = getelementptr i8, ptr %from, i64 %k
+  %b = getelementptr i8, ptr %to, i64 %k
+  %one = load i8, ptr %a
+  store i8 %one, ptr %b
+  %next = add i64 %k, 1
+  br label %again
+end:
+  ret void
+}
+
+define internal void @cleared(ptr %to, i64 %count) #0 {
+entry:
+  br label %again
+again:
+  %k = phi i64 [0, %entry], [%next, %more]
+  %done = icmp uge i64 %k, %count
+  br i1 %done, label %end, label %more
+more:
+  %b = getelementptr i8, ptr %to, i64 %k
+  store i8 0, ptr %b
+  %next = add i64 %k, 1
+  br label %again
+end:
+  ret void
+}
+"""
+LOADER: Final = '''"""Made by tinygrad_nn; needs NumPy alone."""
+import ctypes
+import pathlib
+
+import numpy as np
+
+library = ctypes.CDLL(str(pathlib.Path(__file__).resolve().with_name(@FILE)))
+arguments, results = @ARGUMENTS, @RESULTS
+state = np.zeros(@BYTES // 8 + 1, np.float64)
+library.@NAME_init(state.ctypes.data_as(ctypes.c_void_p))
+
+
+def run(*values):
+    """The results for one array for each of the arguments."""
+    given = [np.ascontiguousarray(one, dtype) for one, (_, shape, dtype) in zip(values, arguments, strict=True)]
+    for one, (name, shape, _) in zip(given, arguments, strict=True):
+        if one.shape != tuple(shape):
+            raise ValueError(f"{name} has shape {one.shape}; expected {tuple(shape)}")
+    found = [np.empty(shape, dtype) for _, shape, dtype in results]
+    pointers = [one.ctypes.data_as(ctypes.c_void_p) for one in (*given, *found, state)]
+    if library.@NAME_run(*pointers):
+        raise IndexError("a label or an index out of range")
+    return found[0] if len(found) == 1 else found
+'''
+
+
+def object(f: Any, *example: Any, path: Any, target: str = HOST, name: str = "model") -> Path:
+    """Write a module, a function or a jitted step as object code for a `target`, and its header beside it.
+
+    Targets are those of `tinygrad_nn.compiler.target.TARGETS`. For `"host"`, this machine, the file is a shared
+    library, which takes a C compiler to link, with a loader in Python. Returns the path. Raises ExportError, and
+    FileError where it cannot be written.
+
+    >>> import tempfile
+    >>> from tinygrad_nn import nn
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> object(nn.Linear(2, 1), np.zeros((3, 2)), path=folder / "line.o", target="cortex-m4").read_bytes()[1:4]
+    b'ELF'
+    """
+    file, own = as_path("export.object", path), identifier(str(name))
+    if target != HOST and target not in TARGETS:
+        raise ExportError(message("export.object", f"target={shown(target)}", f"one of {', '.join((HOST, *TARGETS))}"))
+    machine = native.host() if target == HOST else TARGETS[target]
+    part = exported("export.object", f, example)
+    job = Job((Part(part.graph),), len(part.graph.inputs))
+    made = build(job, plain(machine), last="print")
+    image = image_of(job, made.made["merge"], made.made["assemble"], made.made["schedule"])
+    arena, count = image.arena(), len(part.arguments)
+    for at, one in zip(image.inputs[count:], part.reached, strict=True):
+        arena.view(at)[...] = one.value
+    taken = [identifier(one) for one in (*part.arguments, *part.results)]
+    names = unique(taken)
+    inputs, outputs = image.inputs[:count], image.outputs
+    wrapped = wrappers(own, arena.memory.tobytes()[: image.size], inputs, outputs)
+    text = made.llvm.replace("define i32 @run(", "define internal i32 @run(", 1)
+    code = native.object_code(text + wrapped, machine).code
+    arguments, results = list(zip(names, inputs, strict=False)), list(zip(names[count:], outputs, strict=True))
+    write_atomic(file.with_suffix(".h"), header(own, image.size, arguments, results).encode(), "export.object")
+    if target == HOST:
+        code = shared(code)
+        write_atomic(file.with_suffix(".py"), loader(own, file.name, image.size, arguments, results), "export.object")
+    write_atomic(file, code, "export.object")
+    return file
+
+
+def plain(target: Target) -> Target:
+    """The same machine, with arrays as C has them."""
+    return replace(target, plain=True)
+
+
+def wrappers(name: str, memory: bytes, inputs: Sequence[Strided], outputs: Sequence[Strided]) -> str:
+    """The functions that callers see, in LLVM's words, and what lies in memory at the beginning."""
+    lines, constants = [f"define void @{name}_init(ptr %s) #0 {{"], list[str]()
+    lines.append(f"  call void @cleared(ptr %s, i64 {len(memory)})")
+    for k, (at, content) in enumerate(data_segments(memory)):
+        letters = "".join(f"\\{byte:02X}" for byte in content)
+        constants.append(f'@begin{k} = private constant [{len(content)} x i8] c"{letters}"')
+        lines.append(f"  %a{k} = getelementptr i8, ptr %s, i64 {at}")
+        lines.append(f"  call void @copied(ptr %a{k}, ptr @begin{k}, i64 {len(content)})")
+    lines += ["  ret void", "}", ""]
+    parameters = [f"ptr %x{k}" for k in range(len(inputs))] + [f"ptr %y{k}" for k in range(len(outputs))]
+    lines.append(f"define i32 @{name}_run({', '.join([*parameters, 'ptr %s'])}) #0 {{")
+    for k, one in enumerate(inputs):
+        lines.append(f"  %i{k} = getelementptr i8, ptr %s, i64 {one.start}")
+        lines.append(f"  call void @copied(ptr %i{k}, ptr %x{k}, i64 {size(one)})")
+    lines.append("  %code = call i32 @run(ptr %s)")
+    for k, one in enumerate(outputs):
+        lines.append(f"  %o{k} = getelementptr i8, ptr %s, i64 {one.start}")
+        lines.append(f"  call void @copied(ptr %y{k}, ptr %o{k}, i64 {size(one)})")
+    return "\n".join([*constants, COPY, *lines, "  ret i32 %code", "}", ""])
+
+
+def size(at: Strided) -> int:
+    """Bytes of an array without gaps."""
+    return int(np.prod(at.shape, dtype=np.int64)) * at.dtype.itemsize
+
+
+def header(
+    name: str, room: int, arguments: Sequence[tuple[str, Strided]], results: Sequence[tuple[str, Strided]]
+) -> str:
+    """What C callers read."""
+    guard, named = f"{name.upper()}_H", [*arguments, *results]
+    parameters = [
+        f"{'const ' if k < len(arguments) else ''}{TYPES[at.dtype]} *{one}" for k, (one, at) in enumerate(named)
+    ]
+    shapes = ", ".join(f"{one} {at.dtype.name} {[int(n) for n in at.shape]}" for one, at in named)
+    return "\n".join(
+        [
+            "/* Made by tinygrad_nn. */", f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", "",
+            "#ifdef __cplusplus", 'extern "C" {', "#endif", "",
+            f"#define {name.upper()}_ARENA_BYTES {8 * -(-room // 8)} /* memory that a call needs: {name}_state */",
+            f"typedef struct {{ uint64_t words[{max(1, -(-room // 8))}]; }} {name}_state;", "",
+            "/* Weights, constants and state as they were in Python: comes first. */",
+            f"void {name}_init({name}_state *s);", "",
+            f"/* {shapes}. Returns 0, or the number of a check. */",
+            f"int {name}_run({', '.join([*parameters, f'{name}_state *s'])});", "",
+            "#ifdef __cplusplus", "}", "#endif", "", "#endif", "",
+        ]
+    )  # fmt: skip
+
+
+def loader(
+    name: str, file: str, room: int, arguments: Sequence[tuple[str, Strided]], results: Sequence[tuple[str, Strided]]
+) -> bytes:
+    """A Python module that calls the shared library beside it."""
+    texts = {
+        "@FILE": json.dumps(file),
+        "@ARGUMENTS": repr([(one, [int(n) for n in at.shape], at.dtype.name) for one, at in arguments]),
+        "@RESULTS": repr([(one, [int(n) for n in at.shape], at.dtype.name) for one, at in results]),
+        "@BYTES": str(room),
+        "@NAME": name,
+    }
+    found = LOADER
+    for key, text in texts.items():
+        found = found.replace(key, text)
+    return found.encode()
+
+
+def shared(code: bytes) -> bytes:
+    """The shared library of an object, by the C compiler that is there."""
+    linker = next((found for one in ("cc", "gcc", "clang") if (found := shutil.which(one))), None)
+    if linker is None:
+        got = "no C compiler to link a shared library with"
+        raise ExportError(message("export.object", got, "one of cc, gcc and clang", "apt install gcc, or export.c"))
+    with tempfile.TemporaryDirectory() as folder:
+        source, library = Path(folder) / "code.o", Path(folder) / "code.so"
+        source.write_bytes(code)
+        done = subprocess.run(
+            [linker, "-shared", "-nostdlib", "-o", str(library), str(source)], capture_output=True, text=True
+        )
+        if done.returncode:
+            raise ExportError(message("export.object", f"an object that {linker} does not link: {done.stderr[:300]}"))
+        return library.read_bytes()

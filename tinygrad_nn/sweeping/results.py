@@ -35,6 +35,13 @@ class Finished:
     state: Any
 
 
+class Records(Protocol):
+    """Who is told of each model that is finished."""
+
+    def record(self, one: Finished) -> None:
+        """Keep what training left of a model."""
+
+
 @dataclass(eq=False)
 class Results:
     """The columns of all models as matrices, NaN where there is nothing; and the states."""

@@ -205,7 +205,7 @@ def test_folds_hold_their_rows_out(compiled: bool) -> None:
     one = recipe(compiled=compiled)
     folds = tg.data.KFold(4, stratify=Y, seed=3)
     found = tg.cross_validate(one.step, (X, Y), 4, folds=folds, batch_size=8, how="arenas", progress=False,
-                              evaluate=lambda x, y: one.scores(x, y), init=one.model.reset_parameters)  # fmt: skip
+                              evaluate=one.scores, init=one.model.reset_parameters)  # fmt: skip
     assert found["fold"].tolist() == [0, 1, 2, 3]
     for k, (train, held) in enumerate(folds.split(X)):
         tg.manual_seed(0)
@@ -219,7 +219,7 @@ def test_folds_hold_their_rows_out(compiled: bool) -> None:
 
 def test_each_row_is_left_out_once() -> None:
     one = recipe()
-    found = tg.cross_validate(one.step, (X, Y), 3, folds="loo", evaluate=lambda x, y: one.scores(x, y),
+    found = tg.cross_validate(one.step, (X, Y), 3, folds="loo", evaluate=one.scores,
                               init=one.model.reset_parameters, progress=False)  # fmt: skip
     assert len(found) == 31
     assert set(np.unique(found["acc"])) <= {0.0, 1.0}

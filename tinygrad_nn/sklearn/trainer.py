@@ -31,7 +31,7 @@ from ..tensor.generator import Generator, working_with
 from ..tensor.joining import cat
 
 KEPT: Final = 32  # free trainers
-LARGE: Final = 2**23  # bytes of data from which a trainer is not kept: its arena holds them
+LARGE: Final = 2**21  # bytes of data from which a trainer is not kept: its arena holds them
 LOOK: Final = 1e-3  # seconds of training that may be in vain, so that a look at a short run costs little
 Losses = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> a loss per sample
 Score = Callable[[Tensor, Tensor, Tensor], Tensor]  # (outputs, targets, weights) -> what should grow
@@ -93,7 +93,8 @@ class Trainer:
         def step(x: Tensor, *rest: Tensor) -> Tensor:
             weight, target = rest[-1], rest[0] if len(rest) == 2 else x
             optimizer.zero_grad()
-            share = weight.sum().clamp(min=_TINY)
+            total_weight = weight.sum()
+            share = total_weight.where(total_weight > 0, 1.0)  # in a batch without weight there is nothing to divide
             loss = (losses(module(x), target) * weight).sum() / share
             penalised = loss
             penalty = optimizer.param_groups[0].live("penalty", dtype)
@@ -245,7 +246,6 @@ class Watch:
         return int(ends[0]) + 1 if ends.size else len(waited)
 
 
-_TINY: Final = 1e-30  # of the weights of a batch, where all of them are 0
 _free: Final[OrderedDict[Hashable, list[Trainer]]] = OrderedDict()
 _lock: Final = new_lock()
 

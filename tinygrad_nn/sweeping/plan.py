@@ -113,7 +113,8 @@ class Plan:
     def _groups(self, source: Source, trials: Sequence[Trial]) -> Iterator[NativeGroup | SlowGroup]:
         """Groups of one shape and structure, each when its turn has come."""
         data = self.data(source)
-        judged = evaluation_takes(source.parts.evaluate, len(data.columns))
+        held = trials[0].share.held is not None
+        judged = evaluation_takes(source.parts.evaluate, len(data.columns), held)
         shapes: dict[Any, list[Trial]] = {}
         for trial in trials:
             shapes.setdefault(_shape(data, trial, judged), []).append(trial)
@@ -143,6 +144,8 @@ class Plan:
                 source.vary(self.several)
                 group = next(iter(self._groups(source, [trial])))
                 group.prepare(journal)
+                if isinstance(group, NativeGroup):
+                    group.keep()
             self.groups[trial.number] = group
         group.load(kept, trial)
         return source.parts.returned

@@ -152,9 +152,9 @@ def seeds_of(seeds: Any, seed: Any) -> list[int]:
     listed = list(seeds)
     if not listed:
         raise ConfigError(message("sweep", "no seeds", "at least one, as K = 0 models train nothing"))
-    wrong = next((one for one in listed if not is_whole(one)), None)
-    if wrong is not None:
-        raise ConfigError(message("sweep", f"the seed {shown(wrong)}", "integers"))
+    wrong = [one for one in listed if not is_whole(one)]
+    if wrong:
+        raise ConfigError(message("sweep", f"the seed {shown(wrong[0])}", "integers"))
     if len(set(listed)) < len(listed):
         raise ConfigError(message("sweep", "a seed twice", "seeds that differ, as equal ones give the same model"))
     return [int(one) for one in listed]
@@ -182,7 +182,10 @@ def shares(folds: Any, by: Any, count: int, labels: Any, seed: int) -> list[Shar
 
 def _groups(by: Any, count: int) -> list[tuple[Any, Array | None]]:
     """The rows of each value of a column."""
-    given = by.numpy() if hasattr(by, "numpy") else np.asarray(by) if is_iterable(by) else None
+    try:
+        given = by.numpy() if hasattr(by, "numpy") else np.asarray(by) if is_iterable(by) else None
+    except ValueError:  # a ragged list
+        given = None
     if given is None or given.shape != (count,):
         got = f"by of shape {given.shape}" if given is not None else f"by={shown(by)}"
         raise DataError(message("sweep", got, f"one value for each of {count:,} rows, or the name of a column"))

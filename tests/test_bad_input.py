@@ -898,5 +898,8 @@ def test_milestones_of_a_state_are_steps(milestones: Any) -> None:
 
 
 @pytest.mark.parametrize(("label", "function"), list(subjects()), ids=lambda v: v if isinstance(v, str) else "")
-def test_wrong_arguments_are_refused_in_our_words(label: str, function: Callable[..., Any]) -> None:
+def test_wrong_arguments_are_refused_in_our_words(
+    label: str, function: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where files go whose path is legal
     assert list(faults(label, function)) == []

@@ -64,8 +64,8 @@ def sweep(
 
         tg.manual_seed(s); init(); tg.fit(step, data, ..., seed=s)
 
-    with optimizers that begin anew. When the sweep is over all tensors are as they were; `load(k)` of the result puts
-    model k into them.
+    with optimizers that begin anew, and with those settings as numbers that `vary`, not as constants of the code. When
+    the sweep is over all tensors are as they were; `load(k)` of the result puts model k into them.
 
     - `seeds`: numbers, one per model; without them the only one is `seed`, or 0. `init` gives parameters new values
       (`model.reset_parameters`).

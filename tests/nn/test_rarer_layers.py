@@ -171,11 +171,7 @@ def test_misuse() -> None:
     cases: list[tuple[Any, type[TinygradError], str]] = [
         (lambda: F.fractional_max_pool2d(x, 2), ConfigError, "output_size None and output_ratio None"),
         (lambda: F.fractional_max_pool2d(x, 3, 5), ShapeError, r"\(6, 6\) places for \(5, 5\) windows"),
-        (
-            lambda: F.fractional_max_pool2d(x, 2, 3, _random_samples=tg.ones(1, 3, 2)),
-            ShapeError,
-            r"\(1, 3, 2\); .*1, 2, 2",
-        ),
+        (lambda: F.fractional_max_pool2d(x, 2, 3, _random_samples=tg.ones(1, 3, 2)), ShapeError, "1, 3, 2.*1, 2, 2"),
         (lambda: F.fractional_max_pool2d(x, 2, 3, _random_samples=tg.ones(0, 2, 2)), ShapeError, "or more of them"),
         (lambda: F.fractional_max_pool2d(x, 2, 3, _random_samples=tg.ones(())), ShapeError, r"shape \(\)"),
         (lambda: F.fractional_max_pool2d(x, 2, 3, _random_samples=tg.ones(1, 2, 2).long()), DTypeError, "int64"),

@@ -141,18 +141,16 @@ def confusion(runs: Sequence[Run]) -> list[str]:
 def report(runs: Sequence[Run]) -> str:
     """The text about the trained models."""
     iris, scores = runs[0].iris, [accuracy(run.model, run.iris) for run in runs]
-    return "\n".join(
-        [
-            f"{len(iris.y)} flowers to train and {len(iris.test_y)} to test, split anew in each run",
-            "",
-            *common.curve([run.history for run in runs], CURVE),
-            "",
-            *confusion(runs),
-            "",
-            f"test accuracy {common.spread(scores)} over {len(runs)} seed{'s' * (len(runs) > 1)}"
-            f" (lowest {min(scores):.3f}, highest {max(scores):.3f})",
-        ]
-    )
+    return "\n".join([
+        f"{len(iris.y)} flowers to train and {len(iris.test_y)} to test, split anew in each run",
+        "",
+        *common.curve([run.history for run in runs], CURVE),
+        "",
+        *confusion(runs),
+        "",
+        f"test accuracy {common.spread(scores)} over {len(runs)} seed{'s' * (len(runs) > 1)}"
+        f" (lowest {min(scores):.3f}, highest {max(scores):.3f})",
+    ])
 
 
 def asked(values: Sequence[str] | None) -> np.ndarray:

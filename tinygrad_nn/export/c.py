@@ -42,6 +42,7 @@ LIMIT: Final = 2**31 - 1  # elements that an index of C's counts
 HEAD: Final = """#if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize ("no-tree-loop-distribute-patterns") /* no calls of memset and its like */
 #pragma GCC optimize ("no-trapping-math") /* what is not needed may be calculated too: that makes vectors */
+#pragma GCC optimize ("fp-contract=off") /* a product and a sum are rounded each, whatever -std says */
 #endif
 #if defined(__GNUC__)
 #define @INLINE static inline __attribute__((always_inline))

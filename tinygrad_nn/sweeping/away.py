@@ -10,6 +10,7 @@ Dask is asked itself rather than through joblib, which waits for ever for a task
 
 from __future__ import annotations
 
+import math
 import queue
 import time
 import warnings
@@ -36,6 +37,8 @@ from .results import Results, Sweep
 
 LEAST: Final = 0.5  # seconds of work in a task, at least,
 USUAL: Final = 1.0  # and as long as there is much to do: docs/scaling.md has the figures
+HANDED: Final = 0.004  # seconds that handing out a task and taking what comes back takes here
+PROBES: Final = 64  # tasks that are away at most as long as nobody knows how long a model takes
 FIRST: Final = 16  # models in a task as long as nobody knows how long one takes; also, as many as lanes can be
 TRIES: Final = 3  # times in a row that workers may die without anything being finished
 ABSENT: Final = 30.0  # seconds that a sweep waits for workers
@@ -58,7 +61,10 @@ class Pool(Protocol):
 class Tasks:
     """The models that are waiting, and those that are on their way: an iterator over tasks, each of them numbers."""
 
-    def __init__(self, waiting: Array, classes: Array, workers: int) -> None:
+    def __init__(
+        self, waiting: Array, classes: Array, workers: int, least: float = LEAST, handed: float = HANDED
+    ) -> None:
+        self.least, self.handed = least, handed
         self.waiting, self.classes, self.workers = (
             waiting[np.argsort(classes[waiting], kind="stable")],
             classes,
@@ -92,8 +98,20 @@ class Tasks:
             return min(FIRST, even)
         usual = sum(self.seconds.values()) / len(self.seconds)
         of_one = max(self.seconds.get(int(self.classes[self.waiting[self.at]]), usual), 1e-9)
-        size = int(max(LEAST / of_one, min(USUAL / of_one, even))) + 1
+        size = int(max(self._least(left * of_one) / of_one, min(USUAL / of_one, even))) + 1
         return -(-size // FIRST) * FIRST if size > FIRST else size
+
+    def _least(self, work: float) -> float:
+        """Seconds of a task with which neither this process, which hands them out, nor the last one of them is what all
+        wait for, when so many seconds of work are left.
+        """
+        return max(self.least, min(self.handed * self.workers, math.sqrt(self.handed * work)))
+
+    @property
+    def room(self) -> int:
+        """How many tasks may be away: two for each worker, one that it has and one that waits there."""
+        most = max(2, 2 * self.workers)
+        return most if self.seconds else min(most, PROBES)
 
     def settle(self, outcome: Outcome) -> bool:
         """Take what came back; whether anybody waited for it."""
@@ -145,7 +163,7 @@ class Dask:
                     seen = now if tasks.workers else seen
                     if now - seen > ABSENT:
                         raise _gone(f"no worker for {ABSENT:.0f} s", tasks.left())
-                while len(running) < max(2, 2 * tasks.workers):
+                while len(running) < tasks.room:
                     task = next(tasks, None)
                     if task is None:
                         break

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import tinygrad_nn as tg
 from tests.tensor.parity import DTYPES, FLOATS, INF, INTS, MODERATE, NAN, SPECIAL, check, values
@@ -105,7 +106,9 @@ WHOLE: dict[str, Callable[..., Any]] = {
 # INTEGERS have no gradient in PyTorch. OWN_GRADIENT_OF_NAN differ where the result is NaN or infinite: our gradient
 # tells which element would change it, theirs is 0 or NaN for all. TIES_UNDEFINED leave the order of ties open.
 # For ANY_AXES PyTorch, too, takes () for all axes, and more than two.
+# STEPS have the gradient None in PyTorch, and 0 here.
 INTEGERS = {"sum int32", "cumprod dtype"}
+STEPS = {"norm 0"}
 OWN_GRADIENT_OF_NAN = ("nanmean", "var", "std", "norm", "prod", "cumprod")
 TIES_UNDEFINED = ("topk",)
 ANY_AXES = {"sum", "mean", "nansum", "amax", "amin", "norm 3"}
@@ -121,7 +124,7 @@ def test_over_axes(name: str, dtype: Any) -> None:
                 continue  # not in PyTorch; no finite value
             for keepdim in (False, True):
                 x = values(*shape).astype(dtype)
-                check(lambda lib, x, d=dim, k=keepdim: OVER_AXES[name](lib, x, d, k), x, grad=name not in INTEGERS)
+                check(lambda lib, x, d=dim, k=keepdim: OVER_AXES[name](lib, x, d, k), x, grad=name not in INTEGERS | STEPS)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -165,10 +168,22 @@ def test_special_numbers(name: str, dtype: Any) -> None:
     if name in INTEGERS:
         return  # NaN and inf as integers are undefined in PyTorch
     for line in lines(MODERATE if dtype == np.float32 else SPECIAL):
-        grad = not name.startswith(TIES_UNDEFINED)
+        grad = not name.startswith(TIES_UNDEFINED) and name not in STEPS
         if name.startswith(OWN_GRADIENT_OF_NAN):
             grad = bool(np.isfinite(line).all())
         check(over_a_line(name), line.astype(dtype), grad=grad, ulps=64, grad_ulps=256)
+
+
+@pytest.mark.parametrize("dim", [None, 0, (0, 1)])
+def test_what_has_steps_has_the_gradient_0(dim: Any) -> None:
+    x = tg.tensor(values(3, 4), requires_grad=True)
+    theirs = torch.tensor(x.tolist(), requires_grad=True)
+    found, expected = x.norm(0, dim), theirs.norm(0, dim)
+    assert found.requires_grad is expected.requires_grad is True
+    found.sum().backward()
+    expected.sum().backward()
+    assert theirs.grad is None
+    assert x.grad.tolist() == np.zeros((3, 4)).tolist()
 
 
 def beyond_torch(name: str, x: Any) -> bool:
@@ -190,7 +205,7 @@ def test_every_dtype_and_nothing(name: str, dtype: Any) -> None:
         if dtype in INTS and shape:
             x = (np.arange(x.size).reshape(shape) % 4 - 1).astype(dtype)
         for dim in range(max(len(shape), 1)):
-            grad = name not in INTEGERS and not (name.startswith(("var", "std")) and x.size < 6)
+            grad = name not in INTEGERS | STEPS and not (name.startswith(("var", "std")) and x.size < 6)
             if not beyond_torch(name, x):
                 check(lambda lib, x, d=dim: over_a_line(name)(lib, x, d), x, grad=grad, ulps=64)
 

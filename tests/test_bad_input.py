@@ -650,6 +650,12 @@ OWN_KINDS = ("class", "function", "dict", "none", "empty", "ragged", "list")
 
 
 @pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any text is the name of a file."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
 def printed_as_before() -> Iterator[None]:
     """Wrong calls of `set_printoptions` come between right ones."""
     yield

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import tinygrad_nn as tg
-from tests.tensor.parity import DTYPES, FLOATS, INF, INTS, MODERATE, NAN, SPECIAL, check, values
+from tests.tensor.parity import DTYPES, FLOATS, INF, INTS, MODERATE, NAN, SPECIAL, check, torch, values
 
 # Called with (library, tensor, dim, keepdim); dim may be None.
 OVER_AXES: dict[str, Callable[..., Any]] = {
@@ -103,12 +102,12 @@ WHOLE: dict[str, Callable[..., Any]] = {
     "norm nuclear": lambda lib, x: x.norm("nonsense"),
 }
 
-# INTEGERS have no gradient in PyTorch. OWN_GRADIENT_OF_NAN differ where the result is NaN or infinite: our gradient
+# INTEGERS have no gradient in PyTorch. A COUNT has one of zeros here and none there, though it has a grad_fn: see its
+# own test. OWN_GRADIENT_OF_NAN differ where the result is NaN or infinite: our gradient
 # tells which element would change it, theirs is 0 or NaN for all. TIES_UNDEFINED leave the order of ties open.
 # For ANY_AXES PyTorch, too, takes () for all axes, and more than two.
-# STEPS have the gradient None in PyTorch, and 0 here.
 INTEGERS = {"sum int32", "cumprod dtype"}
-STEPS = {"norm 0"}
+COUNT = {"norm 0"}
 OWN_GRADIENT_OF_NAN = ("nanmean", "var", "std", "norm", "prod", "cumprod")
 TIES_UNDEFINED = ("topk",)
 ANY_AXES = {"sum", "mean", "nansum", "amax", "amin", "norm 3"}
@@ -123,8 +122,28 @@ def test_over_axes(name: str, dtype: Any) -> None:
             if (dim is None and name == "logsumexp") or (name == "var 2" and dim is not None):
                 continue  # not in PyTorch; no finite value
             for keepdim in (False, True):
-                x, grad = values(*shape).astype(dtype), name not in INTEGERS | STEPS
+                x = values(*shape).astype(dtype)
+                grad = name not in INTEGERS | COUNT
                 check(lambda lib, x, d=dim, k=keepdim: OVER_AXES[name](lib, x, d, k), x, grad=grad)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("dim", [*DIMS, ()])
+def test_a_count_has_a_gradient_of_zeros(dim: Any, dtype: Any) -> None:
+    """With `backward` PyTorch leaves None; that there is a way back at all its sample inputs ask for."""
+    numbers = np.array([[[0.0, 1.0], [NAN, -INF]], [[-0.0, 2.0], [3.0, 0.0]]], dtype)
+    x, other = tg.tensor(numbers, requires_grad=True), torch.tensor(numbers, requires_grad=True)
+    found, theirs = x.norm(0, dim), other.norm(0, dim)
+    assert found.requires_grad
+    assert theirs.requires_grad
+    assert found.tolist() == theirs.tolist()
+    (found * 3).sum().backward()
+    assert x.grad is not None
+    np.testing.assert_array_equal(x.grad.numpy(), np.zeros_like(numbers))
+    (theirs * 3).sum().backward()
+    assert other.grad is None
+    compiled = tg.jit(lambda x: tg.autograd.grad(x.norm(0, dim).sum(), x))(x)[0]
+    np.testing.assert_array_equal(compiled.numpy(), np.zeros_like(numbers))
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -168,22 +187,10 @@ def test_special_numbers(name: str, dtype: Any) -> None:
     if name in INTEGERS:
         return  # NaN and inf as integers are undefined in PyTorch
     for line in lines(MODERATE if dtype == np.float32 else SPECIAL):
-        grad = not name.startswith(TIES_UNDEFINED) and name not in STEPS
-        if name.startswith(OWN_GRADIENT_OF_NAN) and name not in STEPS:
-            grad = bool(np.isfinite(line).all())
+        grad = name not in COUNT and not name.startswith(TIES_UNDEFINED)
+        if name.startswith(OWN_GRADIENT_OF_NAN):
+            grad = grad and bool(np.isfinite(line).all())
         check(over_a_line(name), line.astype(dtype), grad=grad, ulps=64, grad_ulps=256)
-
-
-@pytest.mark.parametrize("dim", [None, 0, (0, 1)])
-def test_what_has_steps_has_the_gradient_0(dim: Any) -> None:
-    x = tg.tensor(values(3, 4), requires_grad=True)
-    theirs = torch.tensor(x.tolist(), requires_grad=True)
-    found, expected = x.norm(0, dim), theirs.norm(0, dim)
-    assert found.requires_grad is expected.requires_grad is True
-    found.sum().backward()
-    expected.sum().backward()
-    assert theirs.grad is None
-    assert x.grad.tolist() == np.zeros((3, 4)).tolist()
 
 
 def beyond_torch(name: str, x: Any) -> bool:
@@ -205,7 +212,7 @@ def test_every_dtype_and_nothing(name: str, dtype: Any) -> None:
         if dtype in INTS and shape:
             x = (np.arange(x.size).reshape(shape) % 4 - 1).astype(dtype)
         for dim in range(max(len(shape), 1)):
-            grad = name not in INTEGERS | STEPS and not (name.startswith(("var", "std")) and x.size < 6)
+            grad = name not in INTEGERS | COUNT and not (name.startswith(("var", "std")) and x.size < 6)
             if not beyond_torch(name, x):
                 check(lambda lib, x, d=dim: over_a_line(name)(lib, x, d), x, grad=grad, ulps=64)
 

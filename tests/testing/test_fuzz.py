@@ -15,8 +15,11 @@ from tinygrad_nn.compiler.loopir.ir import Assign
 from tinygrad_nn.compiler.lower import lower
 from tinygrad_nn.graph.graph import NO_ATTRS, Graph, Node
 from tinygrad_nn.ops import TABLE
+from tinygrad_nn.ops.index import PLACE
+from tinygrad_nn.ops.rules import INT32, INT64
 from tinygrad_nn.ops.source import INPUT
 from tinygrad_nn.testing import agreement
+from tinygrad_nn.testing.builder import Builder, Step
 from tinygrad_nn.testing.fuzz import fuzz, judge, main, minimise
 from tinygrad_nn.testing.programs import generate
 
@@ -125,3 +128,10 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 
 def test_the_plugin_does_not_load_the_fuzzer() -> None:
     assert "fuzz" not in (Path(tg.__file__).parent / "testing" / "plugin.py").read_text()
+
+
+def test_a_value_that_was_refused_has_the_dtype_of_its_op() -> None:
+    builder = Builder(np.random.default_rng(0))
+    positions = builder.given((2,), INT32, 5, 6)
+    assert builder.add(Step(PLACE, (positions,), {"size": 3}))
+    assert builder.values[-1].dtype == INT64

@@ -21,8 +21,8 @@ _METHODS: Final = {  # by file of `composed/`: methods, which are functions of t
     "drawing": "bernoulli multinomial",
     "bessel": "i0",
     "factoring": """
-        cholesky cholesky_inverse cholesky_solve det inverse logdet lu_solve matrix_exp matrix_power nuclear_norm
-        pinverse qr slogdet svd
+        cholesky cholesky_inverse cholesky_solve det inverse logdet lu_solve matrix_exp matrix_power pinverse qr
+        slogdet svd
     """,
     "gamma": "digamma lgamma mvlgamma",
     "incomplete": "igamma igammac",
@@ -50,7 +50,7 @@ _METHODS: Final = {  # by file of `composed/`: methods, which are functions of t
 _FUNCTIONS: Final = {  # functions of the top level alone
     "bessel": "i0e i1 i1e",
     "drawing": "poisson standard_gamma",
-    "factoring": "lu_unpack",
+    "factoring": "lu_unpack nuclear_norm",
     "gamma": "gammaln psi",
     "incomplete": "gammainc gammaincc",
     "matrices": "cdist",

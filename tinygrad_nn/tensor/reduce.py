@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar, overload
 
 import numpy as np
 
-from ..errors import ConfigError, DTypeError, IndexOutOfRange, message
+from ..errors import ConfigError, DTypeError, IndexOutOfRange, ShapeError, message
 from ..graph.graph import DType, Op
 from ..ops.composite import LOG_SOFTMAX, SOFTMAX
 from ..ops.control import CUMPROD, CUMSUM
@@ -184,15 +184,15 @@ class Reduced(Shaped):
     ) -> Self:
         """(sum |x| ** p) ** (1 / p) over the axes; the default is 2.
 
-        inf and -inf give the largest and smallest |x|, 0 counts the x that are not 0. The gradient is 0 where it has
-        no direction (norm 0, element 0). Raises DTypeError for integers and bools, ConfigError for another `p`,
-        ShapeError for the infinite norms of nothing.
+        inf and -inf give the largest and smallest |x|, 0 counts the x that are not 0, "nuc" adds the singular values of
+        matrices. The gradient is 0 where it has no direction (norm 0, element 0). Raises DTypeError for integers and
+        bools, ConfigError for another `p`, ShapeError for the infinite norms of nothing.
         """
         x = self._floating("norm", dtype)
         if p is None or p == "fro":
             p = 2.0
         if p == "nuc":
-            return x.nuclear_norm(dim, keepdim)  # type: ignore[attr-defined, no-any-return]  # in `composed/`
+            return x._nuclear("norm", dim, keepdim)
         if isinstance(p, str):
             raise ConfigError(message("norm", f"p={p!r}", "a number, 'fro', 'nuc' or None"))
         if p == math.inf:
@@ -210,6 +210,14 @@ class Reduced(Shaped):
             total = (x.abs().masked_fill(zero, math.inf) ** p).sum(dim, keepdim)
             return (total ** (1 / p)).masked_fill(zero.any(dim, keepdim) & ~total.isnan(), 0)
         return x.abs()._off_zero(lambda size: size**p).sum(dim, keepdim)._off_zero(lambda total: total ** (1 / p))
+
+    def _nuclear(self, name: str, dim: Ints | None, keepdim: bool) -> Self:
+        """The sum of the singular values of the matrices in two axes."""
+        x, axes = self._floating(name), normal_axes(name, dim, self.ndim)
+        if len(axes) != 2:
+            raise ShapeError(message(name, f"shape {self.shape} and dim {dim}", "two axes"))
+        values: Self = x.movedim(axes, (-2, -1)).svd().S.sum(-1)  # type: ignore[attr-defined]  # in `composed/`
+        return values.unsqueeze(min(axes)).unsqueeze(max(axes)) if keepdim else values
 
     # ---- truth ------------------------------------------------------------------------------------------------------
 

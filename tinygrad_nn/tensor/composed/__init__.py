@@ -178,7 +178,6 @@ if TYPE_CHECKING:
         nextafter = nextafter_ = special.nextafter
         nonzero_static = ordering.nonzero_static
         not_equal = not_equal_ = Contracted.ne
-        nuclear_norm = factoring.nuclear_norm
         pinverse = factoring.pinverse
         polygamma = polygamma_ = gamma.polygamma
         positive = special.positive

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Generic, NamedTuple, TypeVar
 
-from ...errors import ShapeError, message
 from ...support.settings import typed
 from ..contract import T
 from ..factors import (
@@ -25,7 +24,7 @@ from ..factors import (
     solved_by_lu,
 )
 from ..operators import Operand
-from ..shape import Ints, normal_axes
+from ..shape import Ints
 
 _S = TypeVar("_S")
 
@@ -116,11 +115,7 @@ def matrix_exp(self: T) -> T:
 @typed
 def nuclear_norm(self: T, dim: Ints | None = None, keepdim: bool = False) -> T:
     """The sum of the singular values of matrices (of two axes), or of the matrices in two axes of a tensor."""
-    axes = normal_axes("nuclear_norm", dim, self.ndim)
-    if len(axes) != 2:
-        raise ShapeError(message("nuclear_norm", f"shape {self.shape} and dim {dim}", "two axes"))
-    values = singular("nuclear_norm", self.movedim(axes, (-2, -1)), False)[1].sum(-1)
-    return values.unsqueeze(min(axes)).unsqueeze(max(axes)) if keepdim else values
+    return self._nuclear("nuclear_norm", dim, keepdim)
 
 
 @typed

@@ -20,6 +20,7 @@ EXTRAS: Final = MappingProxyType(
         "draw": ("pygraphviz",),
         "blas": ("scipy",),
         "sklearn": ("sklearn",),
+        "export": ("onnx", "onnxruntime"),
         "test": ("pytest", "hypothesis"),
     }
 )

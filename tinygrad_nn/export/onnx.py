@@ -255,15 +255,21 @@ def _merged(texts: Sequence[Text], sizes: tuple[int, ...], axis: int) -> Text | 
         all_values = [one.constants[name] for one in texts]
         if not _differ(all_values):
             continue
-        if any((one.dtype, one.shape) != (np.dtype(np.int64), value.shape) or one.ndim != 1 for one in all_values):
+        if any(one.dtype != value.dtype or one.shape != value.shape for one in all_values):
             return None
-        slope = (all_values[1] - value) // (sizes[1] - sizes[0])
-        base = value - slope * sizes[0]
-        if any((one != base + slope * n).any() for one, n in zip(all_values, sizes, strict=True)):
+        if value.dtype.kind == "b" or any((abs(one) > 2**52).any() or (one % 1 != 0).any() for one in all_values):
+            return None  # of floats those are computed too that count elements, as a mean does
+        counts = [one.astype(np.int64).reshape(-1) for one in all_values]
+        slope = (counts[1] - counts[0]) // (sizes[1] - sizes[0])
+        base = counts[0] - slope * sizes[0]
+        if any((one != base + slope * n).any() for one, n in zip(counts, sizes, strict=True)):
             return None
         del constants[name]
-        part = writer.call("Mul", (size, writer.constant(slope, f"{name}/each")))
-        writer.calls.append(Call("Add", (*part, writer.constant(base, f"{name}/fixed")), (name,)))
+        each, fixed = writer.constant(slope, f"{name}/each"), writer.constant(base, f"{name}/fixed")
+        flat = writer.call("Add", [*writer.call("Mul", [size, each]), fixed])
+        typed = writer.call("Cast", flat, to=value.dtype)
+        shape = writer.constant(np.array(value.shape, np.int64), f"{name}/shape")
+        writer.calls.append(Call("Reshape", (*typed, shape), (name,)))
     inputs = _open([one.inputs for one in texts], sizes)
     outputs = _open([one.outputs for one in texts], sizes)
     return Text(inputs, outputs, {**constants, **writer.constants}, (*writer.calls, *first.calls))

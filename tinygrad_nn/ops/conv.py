@@ -355,7 +355,7 @@ def _conv_onnx(to: Any, x: Any, y: Any, roles: str, windows: Windows) -> Any:
 
 def _turned_round(to: Any, x: Any, axes: Sequence[int]) -> Any:
     many = len(axes)
-    return to("Slice", x, [-1] * many, [-(2**62)] * many, axes, [-1] * many) if axes else x
+    return to("Slice", x, [-1] * many, [-(2**40)] * many, axes, [-1] * many) if axes else x
 
 
 # Sums of products of x and y over the axes that the result lacks and over the taps of y.

@@ -478,7 +478,7 @@ def _vary_place(rng: np.random.Generator, x: Shape) -> Case:
 
 def _place_onnx(to: Any, index: Any, size: int, called: Called = PLACED) -> Any:
     wide = to("Cast", index, to=INT64)
-    return to("Where", to("Less", index, 0), to("Add", wide, [size]), wide)
+    return to("Where", to("Less", index, 0), to("Add", wide, to("Squeeze", [size], [0])), wide)
 
 
 # Positions on an axis of `size`, those that are negative counted from its end, as positions counted from its beginning.

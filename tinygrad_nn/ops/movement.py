@@ -310,7 +310,7 @@ def _slice_onnx(to: Any, x: Any, bounds: StridedSlice) -> Any:
     return to("Slice", x, [one.start for one in slices], ends, cut, [one.step or 1 for one in slices])
 
 
-_FIRST = -(2**62)
+_FIRST = -(2**40)
 
 
 def _pad_onnx(to: Any, x: Any, shape: Shape, bounds: StridedSlice) -> Any:

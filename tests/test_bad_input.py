@@ -483,6 +483,8 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "utils.skip_init": {"module_cls": lambda: nn.ReLU, "args": lambda: False},
     "utils.clip_grads_with_norm_": {"total_norm": lambda: tg.tensor(1.0)},
     "tg.ensemble": {"models": lambda: [nn.Linear(3, 3)]},
+    "tg.sweep": {"step": lambda: step, "data": matrix, "progress": lambda: False},
+    "tg.cross_validate": {"step": lambda: step, "data": matrix, "folds": lambda: 2},
     "optim.Muon": {"params": lambda: [nn.Parameter(matrix())]},
     "lr_scheduler.CyclicLR": {"base_lr": lambda: 0.1, "cycle_momentum": lambda: False},
     "lr_scheduler.ChainedScheduler": {"schedulers": lambda: [lr_scheduler.StepLR(sgd(), 2)]},
@@ -532,7 +534,7 @@ INSIDE = {
     *(f"metrics.{name}" for name in ("CalibrationTable", "OperatingPoint", "PrecisionRecallCurve", "RocCurve")),
     "Adam.check", "Adam.initial_state", "Adam.update", "StepLR.rate", "callbacks.Run", "EarlyStopping.begin",
     "EarlyStopping.end", "optim.ParamGroup", "optim.Optimizer", "lr_scheduler.LRScheduler", "tg.Function", "tg.Tensor",
-    "tg.History", "tg.NonFiniteWarning", "nn.Identity", "tg.load", "tg.save", "History.plot", "History.get",
+    "tg.History", "tg.Sweep", "tg.NonFiniteWarning", "nn.Identity", "tg.load", "tg.save", "History.plot", "History.get",
     "tg.set_default_dtype", "tg.set_grad_enabled", "tg.checkpoint", "optim.minimize",
     "lr_scheduler.SequentialLR", "History.to_csv", "data.read_csv", "data.scan", "callbacks.Checkpoint", "tg.explain",
     "callbacks.monitored", "callbacks.shown",
@@ -645,6 +647,12 @@ OWN_CODE = {
     ("lr_scheduler.LambdaLR", "lr_lambda"),
 }
 OWN_KINDS = ("class", "function", "dict", "none", "empty", "ragged", "list")
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any text is the name of a file."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(autouse=True)
@@ -890,5 +898,8 @@ def test_milestones_of_a_state_are_steps(milestones: Any) -> None:
 
 
 @pytest.mark.parametrize(("label", "function"), list(subjects()), ids=lambda v: v if isinstance(v, str) else "")
-def test_wrong_arguments_are_refused_in_our_words(label: str, function: Callable[..., Any]) -> None:
+def test_wrong_arguments_are_refused_in_our_words(
+    label: str, function: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where files go whose path is legal
     assert list(faults(label, function)) == []

@@ -82,3 +82,18 @@ def test_fit_does_not_draw_what_manual_seed_draws(jitted: bool) -> None:
     tg.fit(tg.jit(step) if jitted else step, np.arange(16, dtype=np.float32), seed=7, progress=False)
     orders = [tg.randperm(16, generator=make(7)).tolist() for make in (order_generator, tg.Generator)]
     assert seen.tolist() == orders[0] != orders[1]
+
+
+def test_small_draws_are_parts_of_a_large_one() -> None:
+    """Small ones are cut from words made ahead; wherever they begin, and where the counter begins anew."""
+    key = np.array([3, 2**32 - 1])
+    for first in (0, 120, 2**32 - 40, 2**63 - 4):
+        whole = PHILOX.numpy(key, np.int64(first), (4096,))
+        for block in (0, 1, 7, 8, 127, 128, 300):
+            for count in (1, 5, 32, 512):
+                part = PHILOX.numpy(key, np.array(first + block, np.uint64).astype(np.int64), (count,))
+                np.testing.assert_array_equal(part, whole[4 * block : 4 * block + count])
+    drawn = PHILOX.numpy(key, np.int64(0), (4,))
+    again = drawn.copy()
+    drawn[:] = 0
+    np.testing.assert_array_equal(PHILOX.numpy(key, np.int64(0), (4,)), again)

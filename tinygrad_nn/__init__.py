@@ -89,7 +89,6 @@ if _TYPE_CHECKING:
     from .recompute import checkpoint as checkpoint
     from .serialize import load as load
     from .serialize import save as save
-    from .sweeping import Sweep as Sweep
     from .sweeping import cross_validate as cross_validate
     from .sweeping import sweep as sweep
     from .tensor.assembling import atleast_1d as atleast_1d
@@ -335,7 +334,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "recompute": "checkpoint",
     "serialize": "load save",
     "sklearn": "sklearn",
-    "sweeping": "Sweep cross_validate sweep",
+    "sweeping": "cross_validate sweep",
     "tensor.assembling": """
         atleast_1d atleast_2d atleast_3d block_diag broadcast_shapes broadcast_tensors cartesian_prod chain_matmul
         column_stack combinations dstack row_stack tril_indices triu_indices vander

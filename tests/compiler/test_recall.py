@@ -749,7 +749,7 @@ def test_another_state_of_the_package_is_another_name(
 
     def name() -> str | None:
         recall._state.cache_clear()
-        return recall._entry("key")
+        return recall.entry_of("key")
 
     before = name()
     assert before == name()
@@ -783,7 +783,7 @@ def test_while_the_package_is_changed_nothing_is_kept_on_disk(tmp_path: Path, mo
         change()
         recall._state.cache_clear()
         assert recall._state() is None
-        assert recall._entry("key") is None
+        assert recall.entry_of("key") is None
     monkeypatch.undo()
     recall._state.cache_clear()
 

@@ -21,8 +21,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from torch.testing._internal.common_modules import module_db
 
-ABSENT = {
-}
+ABSENT: dict[str, str] = {}
 DRAWN = {"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout", "RReLU"}
 MODULES = {info.name.replace("nn.", ""): info for info in module_db}
 TAKEN = 6  # samples of a module for each mode, of which the first is compiled as well

@@ -103,11 +103,13 @@ PATTERNS: Final = {  # whole names
 
 ABSENT: Final = {  # by reason: names
     "no training script was found to need it": """
-        ContinuousBernoulli FisherSnedecor GeneralizedPareto LKJCholesky LowRankMultivariateNormal VonMises Wishart
+        ContinuousBernoulli FisherSnedecor GeneralizedPareto Kumaraswamy LKJCholesky LogisticNormal
+        LowRankMultivariateNormal VonMises Wishart
         CatTransform CorrCholeskyTransform CumulativeDistributionTransform LowerCholeskyTransform
         PositiveDefiniteTransform ReshapeTransform SoftmaxTransform StackTransform StickBreakingTransform
         biject_to transform_to
     """,
+    "`gumbel_softmax` draws them": "RelaxedBernoulli RelaxedOneHotCategorical",
     "entropies and divergences have formulas of their own": "ExponentialFamily",
 }
 

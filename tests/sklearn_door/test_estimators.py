@@ -126,8 +126,11 @@ def test_denormal_numbers_are_those_of_others_afterwards() -> None:
 # ---- how long -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("look", [0.0, 1e9], ids=["in time", "too late"])
 @pytest.mark.parametrize("batch", ["auto", 32])
-def test_training_ends_where_scikit_learn_would_end_it(batch: Any) -> None:
+def test_training_ends_where_scikit_learn_ends_it(batch: Any, look: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the machine code went on for longer."""
+    monkeypatch.setattr(trainer, "LOOK", look)
     model = fitted(max_iter=400, tol=2e-3, n_iter_no_change=4, batch_size=batch)
     longer = fitted(max_iter=400, tol=-np.inf, batch_size=batch)
     assert model.n_iter_ == stops(longer.loss_curve_, 4, 2e-3) < 400
@@ -188,6 +191,13 @@ def test_a_weight_of_two_is_a_sample_twice() -> None:
     one = Classifier(**settings).fit(X, LABELS, sample_weight=weights)
     other = Classifier(**settings).fit(X[twice], LABELS[twice])
     np.testing.assert_allclose(one.predict_proba(X), other.predict_proba(X), rtol=1e-8)
+
+
+def test_batches_without_weight_do_no_harm() -> None:
+    weights = np.where(np.arange(len(X)) < 50, 0.0, 1.0)
+    model = Classifier(**{**SETTINGS, "batch_size": 25, "shuffle": False}).fit(X, LABELS, sample_weight=weights)
+    assert np.isfinite(model.loss_curve_).all()
+    assert model.score(X[50:], LABELS[50:]) > 0.8
 
 
 def test_class_weights_are_weights_of_samples() -> None:

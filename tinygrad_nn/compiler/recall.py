@@ -78,7 +78,7 @@ def remember(key: str, image: Image, made: Object, code: Code, on_disk: bool = T
     constants = tuple((at, one if isinstance(one, np.dtype) else np.array(one)) for at, one in image.constants)
     own = replace(image, constants=constants)
     _keep(key, Known(own, code, size))
-    name = _entry(key) if on_disk else None
+    name = entry_of(key) if on_disk else None
     if name is not None:
         disk.save(name, f"{made.key}\n{written(own)}".encode(), "image")
 
@@ -98,7 +98,7 @@ def _keep(key: str, known: Known) -> None:
 
 
 def _from_disk(key: str, target: Target) -> Known | None:
-    name = _entry(key)
+    name = entry_of(key)
     content = None if name is None else disk.load(name, "image")
     if content is None:
         return None
@@ -116,7 +116,7 @@ def _from_disk(key: str, target: Target) -> Known | None:
         return None
 
 
-def _entry(key: str) -> str | None:
+def entry_of(key: str) -> str | None:
     """The name on disk: of a program as this state of the package makes it."""
     state = _state()
     return None if state is None else disk.key(key, state, native.version(), np.__version__)

@@ -20,7 +20,9 @@ from .discrete import Binomial as Binomial
 from .discrete import Categorical as Categorical
 from .discrete import Geometric as Geometric
 from .discrete import Multinomial as Multinomial
+from .discrete import NegativeBinomial as NegativeBinomial
 from .discrete import OneHotCategorical as OneHotCategorical
+from .discrete import OneHotCategoricalStraightThrough as OneHotCategoricalStraightThrough
 from .discrete import Poisson as Poisson
 from .distribution import Distribution as Distribution
 from .kl import kl_divergence as kl_divergence
@@ -28,6 +30,10 @@ from .kl import register_kl as register_kl
 from .mixture import MixtureSameFamily as MixtureSameFamily
 from .multivariate import Independent as Independent
 from .multivariate import MultivariateNormal as MultivariateNormal
+from .positive import HalfCauchy as HalfCauchy
+from .positive import InverseGamma as InverseGamma
+from .positive import Pareto as Pareto
+from .positive import Weibull as Weibull
 from .transformed import LogNormal as LogNormal
 from .transformed import TransformedDistribution as TransformedDistribution
 from .transforms import AbsTransform as AbsTransform

@@ -404,6 +404,11 @@ class Gamma(Distribution):
         a, b = self.concentration, self.rate
         return a.xlogy(b) + (a - 1).xlogy(value) - b * value - a.lgamma()
 
+    def cdf(self, value: Tensor) -> Tensor:
+        """By the incomplete gamma function."""
+        self._validate_sample(value)
+        return self.concentration.igamma(self.rate * value)
+
     def entropy(self) -> Tensor:
         """By lgamma and digamma."""
         a = self.concentration

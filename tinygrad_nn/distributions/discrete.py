@@ -244,6 +244,61 @@ class Binomial(_Chances):
         return _counted(self, int(counts[0]) + 1, expand).to(self._param.dtype)
 
 
+class NegativeBinomial(_Chances):
+    """The successes before total_count failures."""
+
+    support = constraints.nonnegative_integer
+
+    def __init__(
+        self, total_count: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None
+    ) -> None:
+        self._take(probs, logits)
+        count, param = broadcast_all("NegativeBinomial", total_count=total_count, parameter=self._param)
+        self.total_count = count.to(param.dtype)
+        if self._probs is None:
+            self._logits = param
+        else:
+            self._probs = param
+        super().__init__(param.shape, (), validate_args)
+        if self._validate_args:
+            self._check("total_count", constraints.nonnegative, self.total_count)
+
+    def expand(self, batch_shape: Any) -> Self:
+        """The same with another batch shape."""
+        new = super().expand(batch_shape)
+        new.total_count = self.total_count.expand(new._batch_shape)
+        return new
+
+    @property
+    def mean(self) -> Tensor:
+        """total_count times the odds."""
+        return self.total_count * self.logits.exp()
+
+    @property
+    def mode(self) -> Tensor:
+        """The whole part of (total_count - 1) times the odds, at least 0."""
+        return ((self.total_count - 1) * self.logits.exp()).floor().clamp(min=0)
+
+    @property
+    def variance(self) -> Tensor:
+        """mean / (1 - probs)."""
+        return self.mean / (-self.logits).sigmoid()
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """A Poisson number of a gamma number."""
+        with no_grad():
+            rate = drawing.standard_gamma(self.total_count.expand(self._extended_shape(sample_shape)))
+            return drawing.poisson(rate * self.logits.exp())
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Of the probability."""
+        self._validate_sample(value)
+        n, x = self.total_count, self.logits
+        found = -n * x.logaddexp(x * 0) - value * (-x).logaddexp(x * 0)
+        ways = (n + value).lgamma() - (value + 1).lgamma() - n.lgamma()
+        return found + ways.masked_fill((n + value).eq(0), 0)
+
+
 class Poisson(Distribution):
     """Counts of mean `rate`."""
 
@@ -427,6 +482,17 @@ class OneHotCategorical(_Classes):
         classes = self._param.shape[-1]
         places = self._param.new_arange(classes).reshape((classes, *([1] * len(self._batch_shape))))
         return _one_hot(places.expand((classes, *self._batch_shape)) if expand else places, self._param)
+
+
+class OneHotCategoricalStraightThrough(OneHotCategorical):
+    """The same, whose samples have the gradient of the probabilities: Bengio et al., arXiv:1308.3432."""
+
+    has_rsample = True
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """Vectors with a single 1."""
+        chances = self.probs
+        return self.sample(sample_shape) + (chances - chances.detach())
 
 
 class Multinomial(_Classes):

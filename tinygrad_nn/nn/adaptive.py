@@ -28,8 +28,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
 
     >>> import tinygrad_nn as tg
     >>> layer = tg.nn.AdaptiveLogSoftmaxWithLoss(8, 20, [4, 10])
-    >>> layer.log_prob(tg.ones(3, 8)).exp().sum(1)
-    tensor([1., 1., 1.])
+    >>> layer.log_prob(tg.ones(3, 8)).shape
+    (3, 20)
     """
 
     @flags

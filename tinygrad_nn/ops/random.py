@@ -7,12 +7,13 @@ Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. T
 from __future__ import annotations
 
 import math
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 import numpy as np
 
 from ..errors import DTypeError, ShapeError, message
-from ..graph.graph import Arg, Case, DType, Op, Shape
+from ..graph.graph import Arg, Array, Case, DType, Op, Shape
 from .rules import INT32, INT64
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -20,18 +21,38 @@ _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 _FACTORS = np.array([[_M0], [_M1]])
 _ROUNDS = np.arange(10, dtype=np.uint64)[:, None] * np.array([_W0, _W1], np.uint64)  # what is added to the key
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+AHEAD: Final = 128  # blocks
 
 
 def _philox(key: Any, counter: Any, shape: Shape) -> Any:
-    count = math.prod(shape)
-    blocks = np.uint64(int(counter) & 0xFFFFFFFFFFFFFFFF) + np.arange((count + 3) // 4, dtype=np.uint64)
-    even, odd = np.zeros((2, 2, len(blocks)), np.uint64)  # words 0 and 2 of each block, words 1 and 3
+    """Small draws are cut from `AHEAD` blocks, which take no longer to make than one."""
+    count, first = math.prod(shape), int(counter) & 0xFFFFFFFFFFFFFFFF
+    k0, k1 = (int(word) & 0xFFFFFFFF for word in key)
+    blocks = (count + 3) // 4
+    if blocks > AHEAD:
+        return _words(k0, k1, first, blocks)[:count].reshape(shape)
+    number, start = divmod(first, AHEAD)
+    words = _window(k0, k1, number)
+    if start + blocks > AHEAD:
+        words = np.concatenate((words, _window(k0, k1, number + 1)))
+    return words[4 * start : 4 * start + count].reshape(shape).copy()
+
+
+@lru_cache(maxsize=16)
+def _window(k0: int, k1: int, number: int) -> Array:
+    return _words(k0, k1, number * AHEAD & 0xFFFFFFFFFFFFFFFF, AHEAD)
+
+
+def _words(k0: int, k1: int, first: int, count: int) -> Array:
+    """The words of so many blocks."""
+    blocks = np.uint64(first) + np.arange(count, dtype=np.uint64)
+    even, odd = np.zeros((2, 2, count), np.uint64)  # words 0 and 2 of each block, words 1 and 3
     even[0], odd[0] = blocks & _LOW, blocks >> _HALF
-    for keys in (_ROUNDS + (key.astype(np.uint64) & _LOW)) & _LOW:
+    for keys in (_ROUNDS + np.array([k0, k1], np.uint64)) & _LOW:
         products = (_FACTORS * even)[::-1]
         even, odd = (products >> _HALF) ^ odd ^ keys[:, None], products & _LOW
-    words = np.stack((even[0], odd[0], even[1], odd[1]), axis=-1).reshape(-1)[:count].astype(np.uint32)
-    return words.view(np.int32).reshape(shape)
+    words = np.stack((even[0], odd[0], even[1], odd[1]), axis=-1).reshape(-1)
+    return words.astype(np.uint32).view(np.int32)
 
 
 def _shape(key: Shape, counter: Shape, shape: Shape) -> Shape:

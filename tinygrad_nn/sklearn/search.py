@@ -103,7 +103,8 @@ class SearchCV(BaseSearchCV):
 
         `params` are `sample_weight` and, for the folds, `groups`.
         """
-        if not isinstance(self.estimator, Supervised) or not set(params) <= {"sample_weight", "groups"} or y is None:
+        known = isinstance(self.estimator, Supervised) and set(params) <= {"sample_weight", "groups"} and y is not None
+        if not known or hasattr(self.cv, "__next__"):  # folds that can be asked for once
             return super().fit(X, y, **params)
         candidates = self._candidates()
         models = [self._model(one) for one in candidates]
@@ -127,6 +128,8 @@ class SearchCV(BaseSearchCV):
         for run in runs:
             started = time.perf_counter()
             found = run.sweep(folds, self._workers())
+            if found.interrupted:
+                raise KeyboardInterrupt
             each = (time.perf_counter() - started) / (len(run.numbers) * len(folds))
             for k, (number, fold) in enumerate((n, f) for n in run.numbers for f in range(len(folds))):
                 run.hand_over(found, k, models[number], len(folds[fold][0]))

@@ -31,7 +31,7 @@ from ..tensor.generator import Generator, working_with
 from ..tensor.joining import cat
 
 KEPT: Final = 32  # free trainers
-LARGE: Final = 2**23  # bytes of data from which a trainer is not kept: its arena holds them
+LARGE: Final = 2**21  # bytes of data from which a trainer is not kept: its arena holds them
 LOOK: Final = 1e-3  # seconds of training that may be in vain, so that a look at a short run costs little
 Losses = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> a loss per sample
 Score = Callable[[Tensor, Tensor, Tensor], Tensor]  # (outputs, targets, weights) -> what should grow
@@ -93,7 +93,8 @@ class Trainer:
         def step(x: Tensor, *rest: Tensor) -> Tensor:
             weight, target = rest[-1], rest[0] if len(rest) == 2 else x
             optimizer.zero_grad()
-            share = weight.sum().clamp(min=_TINY)
+            total_weight = weight.sum()
+            share = total_weight.where(total_weight > 0, 1.0)  # in a batch without weight there is nothing to divide
             loss = (losses(module(x), target) * weight).sum() / share
             penalised = loss
             penalty = optimizer.param_groups[0].live("penalty", dtype)
@@ -193,7 +194,7 @@ class Watch:
         self.tensors, self.held = trainer.tensors, [_like(one) for one in held]
         self.kept = [_like(tensor.node.value) for tensor in trainer.tensors]
         self.numbers = best, waited, patience, tolerance = [_number(0.0, dtype) for _ in range(4)]
-        self.allowed, self.due = 0.0, 1
+        self.allowed, self.due, self.pace, self.seen = 0.0, 1, math.inf, (0, 0.0)
         module, total, count, held_out = trainer.module, trainer.total, trainer.count, self.held
         pairs = list(zip(trainer.tensors, self.kept, strict=True))
 
@@ -227,6 +228,7 @@ class Watch:
         for number, value in zip(self.numbers, (-math.inf, 0.0, settings.patience, settings.tolerance), strict=True):
             put(number, value)
         self.allowed = settings.patience
+        self.pace, self.seen = math.inf, (0, 0.0)  # seconds of an epoch, and where the run was when last looked at
         self.due = int(min(settings.patience, settings.epochs)) + 1
 
     def pause(self, run: Any) -> int:
@@ -237,7 +239,10 @@ class Watch:
         """See whether the run is over."""
         if logs["waited"] > self.allowed:
             run.stop("no progress")
-        self.due = run.epoch + max(int(self.allowed - logs["waited"]) + 1, int(LOOK * run.epoch / run.seconds))
+        epoch, seconds = self.seen
+        self.pace = min(self.pace, (run.seconds - seconds) / (run.epoch - epoch))
+        self.seen = run.epoch, run.seconds
+        self.due = run.epoch + max(int(self.allowed - logs["waited"]) + 1, int(LOOK / max(self.pace, 1e-7)))
 
     def last(self, waited: Any) -> int:
         """The epoch after which there was no progress for too long, or the last one, by a column of the history."""
@@ -245,7 +250,6 @@ class Watch:
         return int(ends[0]) + 1 if ends.size else len(waited)
 
 
-_TINY: Final = 1e-30  # of the weights of a batch, where all of them are 0
 _free: Final[OrderedDict[Hashable, list[Trainer]]] = OrderedDict()
 _lock: Final = new_lock()
 

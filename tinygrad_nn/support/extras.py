@@ -21,6 +21,7 @@ EXTRAS: Final = MappingProxyType(
         "blas": ("scipy",),
         "sklearn": ("sklearn",),
         "export": ("onnx", "onnxruntime"),
+        "sweep": ("joblib", "distributed", "cloudpickle"),
         "test": ("pytest", "hypothesis"),
     }
 )

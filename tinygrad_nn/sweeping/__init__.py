@@ -20,6 +20,7 @@ from ..serialize import StrPath
 from ..support.memory import check_fits
 from ..support.settings import choice, flags, integer, shown
 from ..tensor.context import user_level
+from .away import check_sendable, is_away, pool, run_away
 from .plan import Plan
 from .request import all_trials, points, seeds_of, shares
 from .results import Results
@@ -50,7 +51,7 @@ def sweep(
     folds: Any = None,
     by: Any = None,
     how: Literal["auto", "arenas", "lanes"] = "auto",
-    workers: int = 1,
+    workers: Any = 1,
     store: StrPath | None = None,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | str | None = None,
@@ -63,8 +64,8 @@ def sweep(
 
         tg.manual_seed(s); init(); tg.fit(step, data, ..., seed=s)
 
-    with optimizers that begin anew. When the sweep is over all tensors are as they were; `load(k)` of the result puts
-    model k into them.
+    with optimizers that begin anew, and with those settings as numbers that `vary`, not as constants of the code. When
+    the sweep is over all tensors are as they were; `load(k)` of the result puts model k into them.
 
     - `seeds`: numbers, one per model; without them the only one is `seed`, or 0. `init` gives parameters new values
       (`model.reset_parameters`).
@@ -77,10 +78,13 @@ def sweep(
       step, or (step, evaluate), or a dict of "step" with what else `fit` takes, and "init". Without "init" it is called
       again for every seed. What changes shapes, as the size of a layer does, has to come in this way.
     - `folds`: a number, `tg.data.KFold(...)`, "loo" (each row is held out once) or pairs of rows; models are trained on
-      some rows, and `evaluate(*columns)` is given those held out. `by`: a column's name, or one value for each row; a
-      value's rows have models of their own.
+      some rows, and `evaluate(*columns)` is given those held out, if it can take them. `by`: a column's name, or one
+      value for each row; a value's rows have models of their own.
     - `how`: "arenas" trains model after model by the code of the single run; "lanes" several at once, in the lanes of
       vectors; "auto" chooses, and `tg.explain(result)` says why. `workers` threads train at the same time.
+      Processes do so, here or on other machines, with "loky" (all cores), "dask" (the cluster of the client there is,
+      or a client), "ray", or "joblib" (what `joblib.parallel_config` says); for these `step` is a builder that makes
+      model, evaluation and callbacks itself. Extra `sweep`; docs/scaling.md says when it pays.
     - `store`: a folder to which finished models are written, and from which a sweep that is started again goes on.
 
     A model that diverges has NaN in its columns; with `on_nonfinite="warn"` a warning counts them. EarlyStopping among
@@ -101,17 +105,19 @@ def sweep(
     ...     opt.step()
     ...     return loss
     >>> x = tg.linspace(0, 1, 8).reshape(8, 1)
-    >>> found = sweep(step, (x, 2 * x), 20, init=model.reset_parameters, seeds=range(3), grid={"lr": [0.1, 0.5]},
-    ...               progress=False)
-    >>> found["loss"].shape, found.best("loss").settings["lr"]
-    ((6, 20), 0.5)
+    >>> found = sweep(step, (x, 2 * x), 20, init=model.reset_parameters, seeds=range(3), progress=False)
+    >>> found["loss"].shape
+    (3, 20)
     """
     begun = time.perf_counter()
-    for name, value in (("epochs", epochs), ("eval_every", eval_every), ("workers", workers)):
+    away = is_away(workers)
+    threads = 1 if away else workers
+    for name, value in (("epochs", epochs), ("eval_every", eval_every), ("workers", threads), ("trials", trials)):
         integer("sweep", name, value, least=1)
     choice("sweep", "how", how, ("auto", "arenas", "lanes"))
-    if not isinstance(on_nonfinite, str) or on_nonfinite not in REACTIONS or on_nonfinite == "raise":
-        hint = "tg.fit with the settings of that model" if on_nonfinite == "raise" else ""
+    raises = isinstance(on_nonfinite, str) and on_nonfinite == "raise"
+    if not isinstance(on_nonfinite, str) or on_nonfinite not in REACTIONS or raises:
+        hint = "tg.fit with the settings of that model" if raises else ""
         raise ConfigError(message("sweep", f"on_nonfinite={shown(on_nonfinite)}", "'ignore' or 'warn'", hint))
     if init is not None and not callable(init):
         raise ConfigError(message("sweep", f"init={shown(init)}", "a function, such as model.reset_parameters"))
@@ -119,15 +125,19 @@ def sweep(
     checked_callbacks(step, evaluate, ())
     numbers = seeds_of(seeds, seed)
     settings = points(grid, random, trials, numbers[0])
-    asked = How(int(epochs), batch_size, shuffle, evaluate, int(eval_every), callbacks, how, int(workers))
+    asked = How(
+        int(epochs), batch_size, shuffle, evaluate, int(eval_every), callbacks, how, 1 if away else int(workers)
+    )
     rows, groups_of_rows = taken_apart(data, by)
     plan = Plan(step, init, asked, settings, rows, (sample_weight, class_weight), numbers)
+    if away:
+        check_sendable(plan, workers)
+    processes = pool(workers) if away else None
     first = plan.data(plan.source(settings[0]))
     parts = shares(folds, groups_of_rows, first.count, first.labels, numbers[0])
     models = all_trials(settings, parts, numbers)
-    due = asked.due
-    results = Results(len(models), asked.epochs, np.flatnonzero(due) + 1)
     check_fits("sweep", f"{len(models):,} models of {epochs:,} epochs", 8 * len(models) * asked.epochs)
+    results = Results(len(models), asked.epochs, np.flatnonzero(asked.due) + 1)
     found = Sweep(models, results, plan, by if isinstance(by, str) else "by")
     kept = None
     if store is not None:
@@ -137,25 +147,39 @@ def sweep(
             results.record(one)
         results.listen = kept.add
     try:
-        plan.run(models, results, found, progress)
+        try:
+            if processes is None:
+                wanted = {trial.number for trial in models} - results.states.keys()
+                plan.run(models, wanted, results, found, progress)
+            else:
+                run_away(plan, parts, models, results, found, progress, processes)
+        finally:
+            if kept is not None:
+                kept.write()
     except Exception as error:
         error.sweep = found  # type: ignore[attr-defined]
         raise
     finally:
-        if kept is not None:
-            kept.write()
         found.metadata["seconds"] = time.perf_counter() - begun
     if on_nonfinite == "warn":
         _warn(found)
     return found
 
 
-def cross_validate(step: Callable[..., Any], data: Any, epochs: int = 1, *, folds: Any = 5, **options: Any) -> Sweep:
+def cross_validate(
+    step: Callable[..., Any],
+    data: Any,
+    epochs: int = 1,
+    batch_size: int | None = None,
+    *,
+    folds: Any = 5,
+    **options: Any,
+) -> Sweep:
     """`tg.sweep` over `folds`: each is held out once, and `evaluate(*columns)` is given its rows.
 
     The result's `summary("test_acc")` has mean, spread and the number of folds.
     """
-    return sweep(step, data, epochs, folds=folds, **options)
+    return sweep(step, data, epochs, batch_size, folds=folds, **options)
 
 
 def _warn(found: Sweep) -> None:

@@ -72,9 +72,7 @@ def points(grid: Any, random: Any, trials: int, seed: int) -> list[dict[str, Any
     if twice:
         raise ConfigError(message("sweep", f"{twice[0]!r} in grid and in random", "it in one of them"))
     rng = stream("sweep", seed)
-    drawn = [
-        {name: draw(rng) for name, draw in drawn_from.items()} for _ in range(integer("sweep", "trials", trials, 1))
-    ]
+    drawn = [{name: draw(rng) for name, draw in drawn_from.items()} for _ in range(trials)]
     return [{**point, **more} for point in found for more in drawn]
 
 
@@ -149,12 +147,12 @@ def seeds_of(seeds: Any, seed: Any) -> list[int]:
     if is_whole(seeds) or not is_iterable(seeds):
         hint = f"seeds=range({seeds})" if is_whole(seeds) else ""
         raise ConfigError(message("sweep", f"seeds={shown(seeds)}", "a sequence of integers", hint))
-    listed = list(seeds)
+    listed = seeds.tolist() if isinstance(seeds, np.ndarray) else list(seeds)
     if not listed:
         raise ConfigError(message("sweep", "no seeds", "at least one, as K = 0 models train nothing"))
-    wrong = next((one for one in listed if not is_whole(one)), None)
-    if wrong is not None:
-        raise ConfigError(message("sweep", f"the seed {shown(wrong)}", "integers"))
+    wrong = [one for one in listed if not is_whole(one)]
+    if wrong:
+        raise ConfigError(message("sweep", f"the seed {shown(wrong[0])}", "integers"))
     if len(set(listed)) < len(listed):
         raise ConfigError(message("sweep", "a seed twice", "seeds that differ, as equal ones give the same model"))
     return [int(one) for one in listed]
@@ -182,7 +180,10 @@ def shares(folds: Any, by: Any, count: int, labels: Any, seed: int) -> list[Shar
 
 def _groups(by: Any, count: int) -> list[tuple[Any, Array | None]]:
     """The rows of each value of a column."""
-    given = by.numpy() if hasattr(by, "numpy") else np.asarray(by) if is_iterable(by) else None
+    try:
+        given = by.numpy() if hasattr(by, "numpy") else np.asarray(by) if is_iterable(by) else None
+    except ValueError:  # a ragged list
+        given = None
     if given is None or given.shape != (count,):
         got = f"by of shape {given.shape}" if given is not None else f"by={shown(by)}"
         raise DataError(message("sweep", got, f"one value for each of {count:,} rows, or the name of a column"))

@@ -8,8 +8,9 @@ finished leaves nothing.
 from __future__ import annotations
 
 import queue
+import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from ..callbacks import EarlyStopping
 from ..compiler.run.jit import Jitted, usable
 from ..compiler.run.lanes import chosen, impossible, in_lanes, natural
 from ..compiler.run.many import Broken, Model, Runner, Taken, Varying, arenas
+from ..compiler.run.threads import get_num_threads
 from ..compiler.run.training import Training
 from ..data.batching import Batches
 from ..errors import ConfigError, message
@@ -38,7 +40,7 @@ from ..tensor import no_grad
 from ..tensor.core import constant, mode
 from ..tensor.tensor import Tensor
 from .request import Trial
-from .results import Finished, Results
+from .results import Finished, Records
 from .shares import Data, sets_of, tensors_of
 from .source import Source, evaluation_takes
 
@@ -79,7 +81,7 @@ class Group:
         self.plan = Batches(self.columns, self.size, op="sweep")
         evaluate = source.parts.evaluate
         self.held: list[Tensor] = []
-        if evaluate is not None and evaluation_takes(evaluate, len(data.columns)):
+        if evaluate is not None and evaluation_takes(evaluate, len(data.columns), first.share.held is not None):
             self.held = tensors_of(data.held(first.share, first.settings))
             given, self_held = evaluate, self.held
             evaluate = lambda: given(*self_held)  # noqa: E731
@@ -87,6 +89,12 @@ class Group:
         self.callbacks = source.parts.callbacks
         self.states: dict[str, Any] = {}
         self.why = ""
+        self.count = len(trials)  # of all models of this structure, of which only some may be wanted
+
+    def only(self, wanted: Container[int]) -> None:
+        """Leave out models that are not wanted."""
+        self.count = len(self.trials)
+        self.trials = [trial for trial in self.trials if trial.number in wanted]
 
     def explained(self) -> str:
         """How these models are trained, and why so."""
@@ -131,13 +139,42 @@ class NativeGroup(Group):
             return randperm(samples, generator=order)
 
         step: Any = source.step
+        self.training: Training
+        types = [(column.shape, column.dtype) for columns in self.sets for column in columns]
+        self.key = (
+            types,
+            self.plan.size,
+            source.parts.evaluate,
+            len(self.held),
+            how.shuffle,
+            mode.dtype,
+            get_num_threads(),
+        )
+        kept = step.swept.pop() if step.swept else None
+        if kept is not None and kept[0] == self.key:
+            source.set_states(kept[2])
+            if kept[1].fits():
+                _, self.training, self.states, self.order, self.held, self.evaluate = kept
+                return
+            source.set_states({name: {} for name in source.optimizers})
         self.training = Training(step, self.sets, self.plan.size, self.evaluate, how.shuffle, permute, quiet=True)
         self.states = source.states()
+        known = set(map(id, source.optimizers.values()))
+        for guard in (guard for traced in self.training.traces for guard in traced.guards):
+            optimizer = getattr(guard, "optimizer", None)
+            if optimizer is not None and id(optimizer) not in known and any(optimizer.state.values()):
+                got = f"a step with a {type(optimizer).__name__} which no variable that it names leads to"
+                raise ConfigError(message("sweep", got, "optimizers that can be found, to begin anew for each model"))
 
     @property
     def is_whole(self) -> bool:
         """Whether the evaluation, if there is one, is part of the machine code."""
         return self.evaluate is None or self.training.evaluates
+
+    def keep(self) -> None:
+        """Keep what was compiled with the step, to the next sweep."""
+        step: Any = self.source.step
+        step.swept[:] = [(self.key, self.training, self.states, self.order, self.held, self.evaluate)]
 
     def fits(self, trial: Trial) -> bool:
         """Whether the machine code is right for the settings of a model."""
@@ -264,7 +301,7 @@ class NativeGroup(Group):
             lanes = natural(self.training, self.varying, self.training.target)
             self.why = f"lanes: {lanes} models at a time"
             return lanes
-        choice = chosen(self.training, self.varying, len(self.trials), self.how.epochs)
+        choice = chosen(self.training, self.varying, self.count, self.how.epochs)
         self.why = f"{'arenas' if choice.lanes == 1 else 'lanes'}: {choice.why}"
         return choice.lanes
 
@@ -396,7 +433,7 @@ def _finished(group: NativeGroup, trial: Trial, taken: Sequence[Taken], due: Arr
     )
 
 
-def run_native(group: NativeGroup, results: Results, interrupted: Deferred, advance: Callable[..., None]) -> None:
+def run_native(group: NativeGroup, results: Records, interrupted: Deferred, advance: Callable[..., None]) -> None:
     """Train the models of a group. Raises the first error of a model; those that are finished stay so."""
     runners = group.runners(min(group.how.workers, len(group.trials)))
     lanes = runners[0].lanes
@@ -440,6 +477,8 @@ def run_native(group: NativeGroup, results: Results, interrupted: Deferred, adva
         if not over:
             threads.stop()
         threads.end(None if over else PATIENCE)
+        if over:
+            group.keep()
         while threads.done.qsize():  # what was finished in the meantime
             found = threads.done.get_nowait()
             for one in found if isinstance(found, list) else ():
@@ -585,7 +624,7 @@ class SlowGroup(Group):
                 on_nonfinite="ignore",
             )
         except FROM_DATA as error:
-            error.args = (_with_model(str(error), trial.number),)
+            error.args = (_with_model(str(error), trial),)
             raise
         self.states = self.states or source.states()
         kept = self.progress.take(History(), 0, None)
@@ -613,11 +652,15 @@ def _as_data(column: Any) -> Any:
     return Tensor.handle(constant(column)) if isinstance(column, np.ndarray) else column
 
 
-def _with_model(text: str, number: int) -> str:
-    return text.replace("(epoch ", f"(model {number}, epoch ", 1)
+def _with_model(text: str, trial: Trial) -> str:
+    """The message of an error in `fit`, with the model, and with the row that the user's data has."""
+    rows = trial.share.rows
+    if rows is not None:
+        text = re.sub(r"(?<=\brow )\d+", lambda found: str(int(rows[int(found[0])])), text, count=1)
+    return text.replace("(epoch ", f"(model {trial.number}, epoch ", 1)
 
 
-def run_slowly(group: SlowGroup, results: Results, interrupted: Deferred, advance: Callable[..., None]) -> None:
+def run_slowly(group: SlowGroup, results: Records, interrupted: Deferred, advance: Callable[..., None]) -> None:
     """Train the models of a group by `fit`."""
     for trial in group.trials:
         if interrupted():

@@ -475,6 +475,7 @@ class Jitted:
         self.name: str = getattr(function, "__name__", type(function).__name__)
         self.lock = new_lock()
         self.runs: list[Any] = []  # the last native training run, with what it was made for, while it is not running
+        self.swept: list[Any] = []  # the same of the last sweep
         self.attribute: str | None = None  # its name in a class
         self.of: tuple[Any, str] | None = None  # the instance whose method it is, and the name there
         functools.update_wrapper(self, function)

@@ -25,7 +25,7 @@ from ..job import Job
 from ..job import Lanes as Apart
 from ..loopir.faults import holds
 from ..lower.training_loop import STOPPED
-from ..recall import key_of
+from ..recall import entry_of, key_of
 from ..target import SECOND, THIRD, Target
 from .many import Arrange, Broken, Model, Runner, Taken, Varying
 from .memory import NEVER, RunMemory
@@ -110,12 +110,12 @@ def _least(training: Training, lanes: int) -> float:
 
 
 def _counted(training: Training, varying: Varying, count: int, target: Target) -> tuple[float, float]:
-    """The cycles of an epoch of one model alone, and those of one in lanes as a part of them; kept on disk, since to
-    count takes as long as to compile.
+    """The cycles of an epoch of one model alone, and those of one in lanes as a part of them; kept on disk beside the
+    program, since to count takes as long as to compile.
     """
     job = job_of(training, varying, count)
     key = key_of(job, target)
-    name = None if key is None else disk.key("cycles", key, native.version())
+    name = None if key is None else entry_of(key)
     known = None if name is None else disk.load(name, "measured")
     if known is None:
         pairs = (training.job, replace(training.target, threads=1)), (job, target)

@@ -119,6 +119,7 @@ class Arena:
         self.memory = memory or RunMemory(training.image, training.epochs, training.memory.shuffled)
         self.code = training.code  # machine code lives as long as somebody holds this
         self.function, self.address = training.function, self.memory.address
+        self.memory.stop[...] = NEVER
         self.memory.bring(sets)
         for k, value in shared.items():
             self.memory.state[k][...] = value

@@ -96,6 +96,8 @@ MODELS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
     "depthwise": (lambda: nn.Conv2d(3, 3, (2, 3), groups=3, stride=(1, 2)), (2, 3, 6, 7)),
     "transposed": (lambda: nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1, output_padding=1), (2, 3, 5, 4)),
     "transposed, dilated": (lambda: nn.ConvTranspose1d(2, 4, 3, stride=3, dilation=2, groups=2), (2, 2, 5)),
+    "bilinear": (lambda: nn.Upsample(scale_factor=2, mode="bilinear"), (2, 3, 4, 5)),
+    "across channels": (lambda: nn.LocalResponseNorm(2), (2, 4, 3)),
     "rnn": (lambda: recurrent(nn.RNN, batch_first=True), (4, 30, 3)),
     "lstm": (lambda: recurrent(nn.LSTM, batch_first=True), (4, 30, 3)),
     "gru, two ways": (lambda: recurrent(nn.GRU, num_layers=2, bidirectional=True), (30, 2, 3)),

@@ -123,10 +123,12 @@ class Writer:
         return name
 
     def constant(self, value: Array, name: str = "") -> str:
-        """The name of a constant. One whose elements are equal may be as long as the batch."""
-        if not name and value.size > 1 and value.tobytes() == value.reshape(-1)[:1].tobytes() * value.size:
-            one = self.constant(value.reshape(-1)[0:1].reshape(()))
-            return self.call("Expand", (one, self.constant(np.array(value.shape, np.int64), "/shape")))[0]
+        """The name of a constant. What it repeats along an axis, perhaps that of the batch, is said once."""
+        if not name and value.size != 1:
+            once = _said_once(value)
+            if once.shape != value.shape:
+                whole = self.constant(np.array(value.shape, np.int64), "/shape")
+                return self.call("Expand", (self.constant(once, f"/constant{len(self.taken)}"), whole))[0]
         own = self.fresh(name or f"/constant{len(self.taken)}")
         self.constants[own] = np.array(value, order="C")
         return own
@@ -195,6 +197,16 @@ class Form:
         left = (*graph.outputs[:carries], *graph.outputs)
         outputs = tuple((inner.call("Identity", [names[node]])[0], node.dtype) for node in left)
         return Body(tuple((own[node], node.dtype) for node in moving), outputs, tuple(inner.calls))
+
+
+def _said_once(value: Array) -> Array:
+    """An array without the axes along which it repeats itself, bit by bit; they have length 1."""
+    bits = np.ascontiguousarray(value).view(f"u{value.itemsize}")
+    for axis, n in enumerate(value.shape):
+        first = (slice(None),) * axis + (slice(0, 1),)
+        if n > 1 and (bits == bits[first]).all():
+            bits, value = bits[first], value[first]
+    return value
 
 
 def text_of(made: Exported) -> Text:

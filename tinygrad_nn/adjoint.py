@@ -27,6 +27,7 @@ from .ops.scan import (
     run_steps,
     scan_dtype,
     scan_follows,
+    scan_onnx,
     scan_shape,
     stacked_output,
     start_of,
@@ -434,7 +435,15 @@ def eager_steps(*operands: Any, body: Graph, length: int, **attrs: Any) -> Any:
 
 
 SCAN: Final = Op(
-    "scan", "control", scan_shape, scan_dtype, run_steps, _cotangents, follows=scan_follows, faster=eager_steps
+    "scan",
+    "control",
+    scan_shape,
+    scan_dtype,
+    run_steps,
+    _cotangents,
+    follows=scan_follows,
+    faster=eager_steps,
+    onnx=scan_onnx,
 )
 
 

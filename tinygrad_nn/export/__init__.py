@@ -7,6 +7,7 @@ inside of a comment.
 
 from .c import c
 from .object import object
+from .onnx import onnx
 from .wasm import wasm
 
-__all__ = ("c", "object", "wasm")
+__all__ = ("c", "object", "onnx", "wasm")

@@ -64,6 +64,14 @@ def _vary(rng: np.random.Generator, x: Shape) -> Case | None:
     return Case((Arg(shape=x), Arg(shape=y)), {"tx": tx, "ty": ty})
 
 
+def _onnx(to: Any, x: Any, y: Any, tx: bool, ty: bool) -> Any:
+    if len(x.shape) == 2 and x.dtype.kind == "f":
+        return to("Gemm", x, y, transA=int(tx), transB=int(ty))
+    axes = len(x.shape)
+    order = [*range(axes - 2), axes - 1, axes - 2]
+    return to("MatMul", *(to("Transpose", z, perm=tuple(order)) if turned else z for z, turned in ((x, tx), (y, ty))))
+
+
 # x @ y on the last two axes; `tx` and `ty` read an operand transposed, so x @ W.T and both gradients are one node each.
 MATMUL = Op(
     "matmul",
@@ -85,6 +93,7 @@ MATMUL = Op(
     vary=_vary,
     error=of_sum(_matmul, lambda x, y, tx, ty: x.shape[-2 if tx else -1]),
     open_zero=True,
+    onnx=_onnx,
 )
 
 OPS = (MATMUL,)

@@ -35,6 +35,11 @@ def _cumsum(x: Any, axis: int, reverse: bool) -> Any:
     return np.cumsum(x, axis, dtype)
 
 
+def _cumsum_onnx(to: Any, x: Any, axis: int, reverse: bool) -> Any:
+    numbers = x if x.dtype == to.dtype else to("Cast", x, to=to.dtype)
+    return to("CumSum", numbers, np.array(axis), reverse=int(reverse))
+
+
 LINES = Arg(shape=(3, 4))
 EMPTY = Arg(shape=(3, 0, 2))
 
@@ -54,6 +59,7 @@ CUMSUM: Op = Op(
     ),
     linear=True,
     vary=vary_axis("reverse"),
+    onnx=_cumsum_onnx,
 )
 
 

@@ -301,6 +301,63 @@ def _terms(x: Any, y: Any, roles: str, windows: Windows) -> int:
     return max(prod(part.lengths) for part in _conv_parts(x.shape, y.shape, roles, windows))
 
 
+def _conv_onnx(to: Any, x: Any, y: Any, roles: str, windows: Windows) -> Any:
+    """Conv of (batch, channels of all groups, places) and (results of all groups, channels, taps).
+
+    What x is spread by are zeros between its elements; negative steps turn y, or the result, round.
+    """
+    if x.dtype.kind != "f" or 0 in (*x.shape, *y.shape, *to.shape):
+        return None
+    left, right, result = _roles(roles)
+    rank, sizes = len(windows), _sizes(roles, x.shape, y.shape, windows)
+    both = [name for name in left if name in right and name in result]
+    batch = [name for name in left if name not in right]
+    summed = [name for name in left if name not in result]
+    free = [name for name in right if name not in left]
+    lines, taps = x.shape[len(left) :], y.shape[len(right) :]
+    groups, inner = prod(sizes[name] for name in both), prod(sizes[name] for name in summed)
+    rows, columns = prod(sizes[name] for name in batch), prod(sizes[name] for name in free)
+
+    def ordered(z: Any, own: str, order: Sequence[str], shape: Shape) -> Any:
+        perm = (*(own.index(name) for name in order), *range(len(own), len(own) + rank))
+        moved = z if perm == tuple(range(len(perm))) else to("Transpose", z, perm=perm)
+        return to("Reshape", moved, shape, allowzero=1)
+
+    a = ordered(x, left, [*batch, *both, *summed], (rows, groups * inner, *lines))
+    b = ordered(y, right, [*both, *free, *summed], (groups * columns, inner, *taps))
+    strides, dilations, before, after, turned, back = [], [], [], [], [], []
+    for axis, (window, n, count) in enumerate(zip(windows, lines, taps, strict=True), 2):
+        length, stride, dilation, start, spread = map(int, window)
+        if spread > 1:
+            wide = to("Pad", a, [*(0 for _ in range(rank + 2)), *(int(k == axis) for k in range(rank + 2))])
+            sources = np.full(spread * (n - 1) + 1, n, np.int64)
+            sources[::spread] = np.arange(n)
+            a, n = to("Gather", wide, sources, axis=axis), len(sources)
+        if dilation < 0:
+            start, dilation = start + dilation * (count - 1), -dilation
+            turned.append(axis)
+        if stride < 0:
+            start, stride = start + stride * (length - 1), -stride
+            back.append(axis)
+        strides.append(stride)
+        dilations.append(dilation)
+        before.append(-start)
+        after.append(stride * (length - 1) + dilation * (count - 1) + start + 1 - n)
+    if any((*before, *after)):
+        a = to("Pad", a, [0, 0, *before, 0, 0, *after])
+    out = to("Conv", a, _turned_round(to, b, turned), group=groups, strides=tuple(strides), dilations=tuple(dilations))
+    out = _turned_round(to, out, back)
+    made = [*batch, *both, *free]
+    whole = to("Reshape", out, (*(sizes[name] for name in made), *(w.length for w in windows)), allowzero=1)
+    order = (*(made.index(name) for name in result), *range(len(made), len(made) + rank))
+    return to("Transpose", whole, perm=order)
+
+
+def _turned_round(to: Any, x: Any, axes: Sequence[int]) -> Any:
+    many = len(axes)
+    return to("Slice", x, [-1] * many, [-(2**40)] * many, axes, [-1] * many) if axes else x
+
+
 # Sums of products of x and y over the axes that the result lacks and over the taps of y.
 CONV: Op = Op(
     "conv",
@@ -327,6 +384,7 @@ CONV: Op = Op(
     open_zero=True,
     follows=_conv_follows,
     words=_conv_words,
+    onnx=_conv_onnx,
 )
 
 
@@ -366,6 +424,16 @@ def _vary_windows(rng: np.random.Generator, x: Shape) -> Case | None:
     return Case((Arg(shape=x),), {"windows": (Window(count, stride, dilation),), "taps": (taps,)})
 
 
+def _windows_onnx(to: Any, x: Any, windows: Windows, taps: tuple[int, ...]) -> Any:
+    """Each axis is picked from by a table of places and taps; then all taps are moved behind all places."""
+    named, rank, name = len(x.shape) - len(windows), len(windows), x.name
+    for k, (window, count) in enumerate(zip(windows, taps, strict=True)):
+        places = window.stride * np.arange(window.length)[:, None] + window.dilation * np.arange(count) + window.start
+        name = to("Gather", name, places.astype(np.int64), axis=named + 2 * k)
+    order = (*range(named), *range(named, named + 2 * rank, 2), *range(named + 1, named + 2 * rank, 2))
+    return to("Transpose", name, perm=order)
+
+
 # Axes of x as two: element (..., k..., j...) is x[..., stride * k + dilation * j + start, ...]. All lie inside of x.
 WINDOWS: Op = Op(
     "windows",
@@ -386,6 +454,7 @@ WINDOWS: Op = Op(
     view=True,
     follows=lambda varies, out, x, windows, taps: not any(map(varies, (*x[-len(windows) :], *taps))),
     words=lambda x, windows, taps: f"windows {' x '.join(map(str, taps))}",
+    onnx=_windows_onnx,
 )
 
 

@@ -50,6 +50,7 @@ ADD = binary(
     emit=lambda x, y: x | y if x.dtype == BOOL else x + y,
     kinds=ANY,
     linear=True,
+    onnx=lambda to, x, y: to("Or" if x.dtype == BOOL else "Add", x, y),
 )
 
 SUB = binary(
@@ -58,6 +59,7 @@ SUB = binary(
     vjp=(lambda g, out, x, y: g, lambda g, out, x, y: -g),
     emit=lambda x, y: x - y,
     linear=True,
+    onnx="Sub",
 )
 
 MUL = binary(
@@ -66,6 +68,7 @@ MUL = binary(
     vjp=(lambda g, out, x, y: g * y, lambda g, out, x, y: g * x),
     emit=lambda x, y: x & y if x.dtype == BOOL else x * y,
     kinds=ANY,
+    onnx=lambda to, x, y: to("And" if x.dtype == BOOL else "Mul", x, y),
 )
 
 DIV = binary(
@@ -76,11 +79,14 @@ DIV = binary(
     args=(REAL, AWAY_FROM_ZERO),
     kinds=("f",),
     hint="the divisor reached 0: add a small eps",
+    onnx="Div",
 )
 
-NEG = unary("neg", np.negative, lambda g, out, x: -g, lambda x: -x, kinds=NUMBER, linear=True)
+NEG = unary("neg", np.negative, lambda g, out, x: -g, lambda x: -x, kinds=NUMBER, linear=True, onnx="Neg")
 
-ABS = unary("abs", np.abs, lambda g, out, x: g * x.sign(), lambda x: x.abs(), Arg(kinks=(0.0,)), kinds=NUMBER)
+ABS = unary(
+    "abs", np.abs, lambda g, out, x: g * x.sign(), lambda x: x.abs(), Arg(kinks=(0.0,)), kinds=NUMBER, onnx="Abs"
+)
 
 # sign(NaN) is 0, as in PyTorch: a difference of two comparisons.
 SIGN = unary(
@@ -90,12 +96,20 @@ SIGN = unary(
     emit=lambda x: (x > 0).to(x.dtype) - (x < 0).to(x.dtype),
     arg=Arg(kinks=(0.0,)),
     kinds=NUMBER,
+    onnx=lambda to, x: to("Sub", *(to("Cast", to(sign, x, 0), to=x.dtype) for sign in ("Greater", "Less"))),
 )
 
-FLOOR = unary("floor", np.floor, zero, lambda x: x.floor(), Arg(kinks="integers"))
-CEIL = unary("ceil", np.ceil, zero, lambda x: x.ceil(), Arg(kinks="integers"))
-TRUNC = unary("trunc", np.trunc, zero, lambda x: x.trunc(), Arg(kinks="integers"))
-ROUND = unary("round", np.rint, zero, lambda x: x.round(), Arg(kinks="halves"))
+FLOOR = unary("floor", np.floor, zero, lambda x: x.floor(), Arg(kinks="integers"), onnx="Floor")
+CEIL = unary("ceil", np.ceil, zero, lambda x: x.ceil(), Arg(kinks="integers"), onnx="Ceil")
+TRUNC = unary(
+    "trunc",
+    np.trunc,
+    zero,
+    lambda x: x.trunc(),
+    Arg(kinks="integers"),
+    onnx=lambda to, x: to("Mul", to("Sign", x), to("Floor", to("Abs", x))),
+)
+ROUND = unary("round", np.rint, zero, lambda x: x.round(), Arg(kinks="halves"), onnx="Round")
 
 # The gradient passes where out > 0 and, as in PyTorch, where the input is NaN.
 RELU = unary(
@@ -106,6 +120,7 @@ RELU = unary(
     arg=Arg(kinks=(0.0,)),
     kinds=NUMBER,
     open_zero=True,
+    onnx=lambda to, x: to("Relu", x) if x.dtype.kind == "f" else to("Max", x, 0),
 )
 
 
@@ -135,6 +150,7 @@ MAXIMUM = binary(
     args=(Arg(apart=True), Arg(apart=True)),
     kinds=ANY,
     open_zero=True,
+    onnx=lambda to, x, y: to("Or" if x.dtype == BOOL else "Max", x, y),
 )
 
 MINIMUM = binary(
@@ -145,6 +161,7 @@ MINIMUM = binary(
     args=(Arg(apart=True), Arg(apart=True)),
     kinds=ANY,
     open_zero=True,
+    onnx=lambda to, x, y: to("And" if x.dtype == BOOL else "Min", x, y),
 )
 
 # x limited to [low, high], `high` where they cross. As in PyTorch the gradient passes at a bound, and a bound in force
@@ -163,6 +180,7 @@ CLAMP = Op(
     emit=lambda x, low, high: MINIMUM.emit(MAXIMUM.emit(x, low), high),
     domain=(Case((Arg(apart=True), Arg(apart=True), Arg(apart=True))),),
     open_zero=True,
+    onnx=lambda to, x, low, high: None if x.dtype == BOOL else to("Min", to("Max", x, low), high),
 )
 
 
@@ -212,6 +230,20 @@ def _floor_divide(x: Any, y: Any) -> Any:
     return y.eq(0).where(x / y, quotient.eq(0).where(quotient.copysign(x / y), whole))
 
 
+def _remainder_onnx(to: Any, x: Any, y: Any) -> Any:
+    """ONNX has that of Python for integers, that of C for floats."""
+    if x.dtype.kind == "i":
+        return to("Mod", x, y)
+    rest = to("Mod", x, y, fmod=1)
+    moves = to("And", to("Xor", to("Less", rest, 0), to("Less", y, 0)), to("Not", to("Equal", rest, 0)))
+    return to("Where", moves, to("Add", rest, y), rest)
+
+
+def _floor_divide_onnx(to: Any, x: Any, y: Any) -> Any:
+    exact = to("Div", to("Sub", x, _remainder_onnx(to, x, y)), y)
+    return exact if x.dtype.kind == "i" else to("Where", to("Equal", y, 0), to("Div", x, y), to("Round", exact))
+
+
 # Remainder with the sign of the divisor (Python, `%`) and of the dividend (C, fmod).
 REMAINDER = binary(
     "remainder",
@@ -220,6 +252,7 @@ REMAINDER = binary(
     emit=_remainder,
     args=(Arg(2.1, 2.9), Arg(0.8, 1.0)),
     divides=True,
+    onnx=_remainder_onnx,
 )
 
 FMOD = binary(
@@ -229,6 +262,7 @@ FMOD = binary(
     emit=lambda x, y: x.rem(y),
     args=(Arg(-2.9, -2.1), Arg(0.8, 1.0)),
     divides=True,
+    onnx=lambda to, x, y: to("Mod", x, y, fmod=1),
 )
 
 FLOOR_DIVIDE = binary(
@@ -238,17 +272,33 @@ FLOOR_DIVIDE = binary(
     emit=_floor_divide,
     args=(Arg(2.1, 2.9), Arg(0.8, 1.0)),
     divides=True,
+    onnx=_floor_divide_onnx,
 )
 
-EQ = predicate("eq", np.equal, lambda x, y: x.eq(y))
-NE = predicate("ne", np.not_equal, lambda x, y: x.ne(y))
-LT = predicate("lt", np.less, lambda x, y: ~x & y if x.dtype == BOOL else x < y)
-LE = predicate("le", np.less_equal, lambda x, y: ~x | y if x.dtype == BOOL else x <= y)
+EQ = predicate("eq", np.equal, lambda x, y: x.eq(y), onnx="Equal")
+NE = predicate("ne", np.not_equal, lambda x, y: x.ne(y), onnx=lambda to, x, y: to("Not", to("Equal", x, y)))
+LT = predicate(
+    "lt",
+    np.less,
+    lambda x, y: ~x & y if x.dtype == BOOL else x < y,
+    onnx=lambda to, x, y: to("And", to("Not", x), y) if x.dtype == BOOL else to("Less", x, y),
+)
+LE = predicate(
+    "le",
+    np.less_equal,
+    lambda x, y: ~x | y if x.dtype == BOOL else x <= y,
+    onnx=lambda to, x, y: to("Or", to("Not", x), y) if x.dtype == BOOL else to("LessOrEqual", x, y),
+)
 
 
-def _bits(name: str, numpy: Rule, emit: Rule, arity: int = 2, kinds: tuple[str, ...] = BITS) -> Op:
-    case = Case((SMALL_INT,) * arity)
-    return Op(name, "elementwise", same_shape(name), same_dtype(name, *kinds), numpy, (None,) * arity, emit, (case,))
+def _bits(name: str, numpy: Rule, emit: Rule, arity: int = 2, kinds: tuple[str, ...] = BITS, **more: Any) -> Op:
+    shape, dtype, case = same_shape(name), same_dtype(name, *kinds), Case((SMALL_INT,) * arity)
+    return Op(name, "elementwise", shape, dtype, numpy, (None,) * arity, emit, (case,), **more)
+
+
+def _of_bits(logical: str) -> Rule:
+    """The operator of ONNX, which has one for truth and one for integers."""
+    return lambda to, *xs: to(logical if xs[0].dtype == BOOL else f"Bitwise{logical}", *xs)
 
 
 def _shift(numpy: Rule) -> Rule:
@@ -263,12 +313,18 @@ def _shift(numpy: Rule) -> Rule:
     return meaning
 
 
-BITWISE_AND = _bits("bitwise_and", np.bitwise_and, lambda x, y: x & y)
-BITWISE_OR = _bits("bitwise_or", np.bitwise_or, lambda x, y: x | y)
-BITWISE_XOR = _bits("bitwise_xor", np.bitwise_xor, lambda x, y: x ^ y)
-BITWISE_NOT = _bits("bitwise_not", np.invert, lambda x: ~x, arity=1)
+BITWISE_AND = _bits("bitwise_and", np.bitwise_and, lambda x, y: x & y, onnx=_of_bits("And"))
+BITWISE_OR = _bits("bitwise_or", np.bitwise_or, lambda x, y: x | y, onnx=_of_bits("Or"))
+BITWISE_XOR = _bits("bitwise_xor", np.bitwise_xor, lambda x, y: x ^ y, onnx=_of_bits("Xor"))
+BITWISE_NOT = _bits("bitwise_not", np.invert, lambda x: ~x, arity=1, onnx=_of_bits("Not"))
 SHIFT_LEFT = _bits("shift_left", _shift(np.left_shift), lambda x, y: x << y, kinds=("i",))
 SHIFT_RIGHT = _bits("shift_right", _shift(np.right_shift), lambda x, y: x >> y, kinds=("i",))
+
+
+def _where_onnx(to: Any, condition: Any, x: Any, y: Any) -> Any:
+    if x.dtype != BOOL:
+        return to("Where", condition, x, y)
+    return to("Or", to("And", condition, x), to("And", to("Not", condition), y))
 
 
 def _where_dtype(*dtypes: DType, **attrs: Any) -> DType:
@@ -292,6 +348,7 @@ WHERE = Op(
     ),
     emit=lambda condition, x, y: condition.where(x, y),
     domain=(Case((Arg(dtype="bool"), REAL, REAL)),),
+    onnx=_where_onnx,
 )
 
 
@@ -324,6 +381,7 @@ CAST = Op(
     linear=True,
     vary=lambda rng, x: Case((REAL,), {"dtype": pick(rng, DTYPES)}),
     quiet=True,
+    onnx=lambda to, x, dtype: to("Cast", x, to=dtype),
 )
 
 OPS = (

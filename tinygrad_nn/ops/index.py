@@ -168,6 +168,7 @@ TAKE: Op = Op(
     ),
     linear=True,
     vary=_vary_take,
+    onnx=lambda to, x, index, axis, called=TAKEN: to("Gather", x, index, axis=axis),
 )
 
 # Zeros with `size` slices along the axis, to which the values are added at their index: the adjoint of take.
@@ -261,6 +262,13 @@ def _scatter_one(
     return read.position(1, line).eq(read.number(at[axis])).where(read(0, line), 0)
 
 
+def _scatter_add_onnx(to: Any, values: Any, index: Any, axis: int, shape: Shape, called: Called = SCATTER_ADDED) -> Any:
+    if values.dtype == BOOL:
+        return None
+    zeros = to("Expand", np.zeros((), values.dtype), shape)
+    return to("ScatterElements", zeros, index, values, axis=axis, reduction="add")
+
+
 PICKS = Arg(0, 3, dtype="int", shape=(2, 4))
 
 # out[i, j] = x[index[i, j], j] (for axis 0), as torch.gather.
@@ -284,6 +292,7 @@ GATHER: Op = Op(
     ),
     linear=True,
     vary=_vary_gather,
+    onnx=lambda to, x, index, axis, called=GATHERED: to("GatherElements", x, index, axis=axis),
 )
 
 # Zeros of `shape` to which values are added at their index: the adjoint of gather.
@@ -319,6 +328,7 @@ SCATTER_ADD: Op = Op(
     linear=True,
     vary=_vary_scatter_add,
     error=_error_of(_scatter_add),
+    onnx=_scatter_add_onnx,
 )
 
 
@@ -364,6 +374,7 @@ SCATTER: Op = Op(
     domain=(Case((Arg(shape=(3, 2)), Arg(0, 3, dtype="int", shape=(1, 2)), Arg(shape=(1, 2))), {"axis": 0}),),
     linear=True,
     vary=_vary_scatter,
+    onnx=lambda to, x, index, values, axis, called=SCATTERED: to("ScatterElements", x, index, values, axis=axis),
 )
 
 
@@ -422,6 +433,12 @@ def _key(x: Expr, axis: int, descending: bool) -> Expr | None:
     return ~key if descending else key
 
 
+def _argsort_onnx(to: Any, x: Any, axis: int, descending: bool) -> Any:
+    """All elements as the largest, or smallest; of equal ones the first stands first."""
+    numbers = to("Cast", x, to=INT64) if x.dtype == BOOL else x
+    return to("TopK", numbers, [x.shape[axis]], axis=axis, largest=int(descending), count=2)[1]
+
+
 ARGSORT = Op(
     "argsort",
     "index",
@@ -435,6 +452,7 @@ ARGSORT = Op(
         for axis, down in ((0, False), (1, True))
     ),
     vary=vary_axis("descending"),
+    onnx=_argsort_onnx,
 )
 
 
@@ -458,6 +476,11 @@ def _vary_place(rng: np.random.Generator, x: Shape) -> Case:
     return Case((Arg(-size, size, dtype="int", shape=x),), {"size": size})
 
 
+def _place_onnx(to: Any, index: Any, size: int, called: Called = PLACED) -> Any:
+    wide = to("Cast", index, to=INT64)
+    return to("Where", to("Less", index, 0), to("Add", wide, to("Squeeze", [size], [0])), wide)
+
+
 # Positions on an axis of `size`, those that are negative counted from its end, as positions counted from its beginning.
 PLACE: Op = Op(
     "place",
@@ -470,6 +493,7 @@ PLACE: Op = Op(
     domain=(Case((Arg(-3, 3, dtype="int", shape=(2, 4)),), {"size": 3}),),
     vary=_vary_place,
     follows=lambda varies, out, index, size, called=PLACED: not varies(size),
+    onnx=_place_onnx,
 )
 
 OPS = (TAKE, INDEX_ADD, GATHER, SCATTER_ADD, SCATTER, ARGSORT, PLACE)

@@ -84,6 +84,11 @@ def _always(varies: Any, out: Shape, *shapes: Shape, **attrs: Any) -> bool:
     return True
 
 
+def _broadcast_onnx(to: Any, x: Any, shape: Shape, axes: tuple[int, ...]) -> Any:
+    whole = to("Unsqueeze", x, axes) if axes else x
+    return to("Expand", whole, shape)
+
+
 # The result has `shape`; `axes` are its axes that x lacks, the others are x's own, in order, each equal or stretched
 # from 1.
 BROADCAST = Op(
@@ -107,6 +112,7 @@ BROADCAST = Op(
     view=True,
     follows=_always,
     quiet=True,
+    onnx=_broadcast_onnx,
 )
 
 
@@ -154,6 +160,7 @@ RESHAPE: Op = Op(
     vary=_reshape_vary,
     follows=_reshape_follows,
     quiet=True,
+    onnx=lambda to, x, shape: to("Reshape", x, shape, allowzero=1),
 )
 
 
@@ -193,6 +200,7 @@ PERMUTE = Op(
     view=True,
     follows=_always,
     words=_permute_words,
+    onnx=lambda to, x, order: to("Transpose", x, perm=order) if order else to("Identity", x),
 )
 
 
@@ -292,6 +300,36 @@ def _slice_words(x: Shape, bounds: StridedSlice) -> str:
     return f"slice [{', '.join(parts)}]"
 
 
+def _slice_onnx(to: Any, x: Any, bounds: StridedSlice) -> Any:
+    """Ends before the first element are as far off as can be: -1 would be the last one."""
+    cut = [a for a, (bound, n) in enumerate(zip(bounds, x.shape, strict=True)) if bound != (0, 1, n)]
+    if not cut:
+        return to("Identity", x)
+    slices = [as_slices(bounds)[a] for a in cut]
+    ends = [_FIRST if one.stop is None else one.stop for one in slices]
+    return to("Slice", x, [one.start for one in slices], ends, cut, [one.step or 1 for one in slices])
+
+
+_FIRST = -(2**40)
+
+
+def _pad_onnx(to: Any, x: Any, shape: Shape, bounds: StridedSlice) -> Any:
+    """Axes whose elements are moved apart or turned round pick them, and zeros from behind the last one."""
+    apart = [a for a, (_, step, length) in enumerate(bounds) if step != 1 and length > 1]
+    for a in apart:
+        start, step, length = bounds[a]
+        sources = np.full(shape[a], length, np.int64)
+        sources[start + step * np.arange(length)] = np.arange(length)
+        wide = to("Pad", x, [*(0 for _ in x.shape), *(int(b == a) for b in range(len(x.shape)))])
+        x = x._replace(name=to("Gather", wide, sources, axis=a))
+    before = [0 if a in apart else start for a, (start, _, _) in enumerate(bounds)]
+    after = [
+        0 if a in apart else n - start - length
+        for a, (n, (start, _, length)) in enumerate(zip(shape, bounds, strict=True))
+    ]
+    return to("Pad", x, [*before, *after])
+
+
 _CUTS: tuple[tuple[Shape, StridedSlice], ...] = (
     ((4, 5), ((1, 1, 2), (4, -2, 3))),
     ((7,), ((0, 3, 3),)),
@@ -314,6 +352,7 @@ SLICE: Op = Op(
     view=True,
     follows=_cut_follows,
     words=_slice_words,
+    onnx=_slice_onnx,
 )
 
 # The adjoint of slice: zeros of `shape` with x written at `bounds`.
@@ -333,6 +372,7 @@ PAD: Op = Op(
     vary=_pad_vary,
     cost=1,
     follows=_cut_follows,
+    onnx=_pad_onnx,
 )
 
 
@@ -391,6 +431,7 @@ CAT = Op(
     linear=True,
     vary=_cat_vary,
     follows=lambda varies, out, *shapes, axis: not any(varies(shape[axis]) for shape in (out, *shapes)),
+    onnx=lambda to, *xs, axis: to("Concat", *xs, axis=axis),
 )
 
 OPS = (BROADCAST, RESHAPE, PERMUTE, SLICE, PAD, CAT)

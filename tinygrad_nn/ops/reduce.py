@@ -107,6 +107,20 @@ def _above(x: Expr, y: Expr) -> Expr:
     return x & ~y if x.dtype == BOOL else x > y
 
 
+def _reduced_onnx(kind: str) -> Rule:
+    """A reduction of ONNX's; truth is counted or compared as integers."""
+
+    def rule(to: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+        own = INT32 if to.dtype == BOOL else to.dtype
+        numbers = x if x.dtype == own else to("Cast", x, to=own)
+        if not axis:
+            return to("Cast", numbers, to=to.dtype)
+        found = to(kind, numbers, axis, keepdims=int(keepdims))
+        return found if own == to.dtype else to("Cast", found, to=to.dtype)
+
+    return rule
+
+
 SUM = Op(
     "sum",
     "reduce",
@@ -119,6 +133,7 @@ SUM = Op(
     linear=True,
     vary=_vary,
     error=of_sum(_accumulate(np.add), _count),
+    onnx=_reduced_onnx("ReduceSum"),
 )
 
 
@@ -154,6 +169,7 @@ PROD = Op(
     domain=tuple(Case((PLAIN,), attrs) for attrs in VARIANTS),
     vary=_vary,
     error=_prod_error,
+    onnx=_reduced_onnx("ReduceProd"),
 )
 
 _ZEROS = {dtype: np.zeros((), dtype) for dtype in (FLOAT32, FLOAT64)}  # NumPy adds arrays quicker than numbers
@@ -190,6 +206,7 @@ MAX = Op(
     domain=tuple(Case((APART,), attrs) for attrs in VARIANTS),
     vary=_vary,
     open_zero=True,
+    onnx=_reduced_onnx("ReduceMax"),
 )
 
 MIN = Op(
@@ -203,6 +220,7 @@ MIN = Op(
     domain=tuple(Case((APART,), attrs) for attrs in VARIANTS),
     vary=_vary,
     open_zero=True,
+    onnx=_reduced_onnx("ReduceMin"),
 )
 
 
@@ -212,7 +230,17 @@ def _vary_line(rng: np.random.Generator, x: Shape) -> Case | None:
     return Case((Arg(shape=x),), {"axis": (int(rng.integers(len(x))),), "keepdims": chance(rng, 0.5)})
 
 
-def _arg(name: str, numpy: Rule, better: Callable[[Expr, Expr], Expr]) -> Op:
+def _arg_onnx(kind: str) -> Rule:
+    """The place of an extreme along one axis, of the first of several."""
+
+    def rule(to: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+        numbers = x if x.dtype != BOOL else to("Cast", x, to=INT32)
+        return to(kind, numbers, axis=axis[0], keepdims=int(keepdims))
+
+    return rule
+
+
+def _arg(name: str, numpy: Rule, better: Callable[[Expr, Expr], Expr], onnx: str) -> Op:
     """Index of the first extreme along one axis; NaN counts as the extreme."""
     return Op(
         name,
@@ -224,11 +252,12 @@ def _arg(name: str, numpy: Rule, better: Callable[[Expr, Expr], Expr]) -> Op:
         emit=lambda x, best: better(x, best) | (x.ne(x) & best.eq(best)),
         domain=(Case((APART,), {"axis": (1,), "keepdims": False}), Case((APART,), {"axis": (2,), "keepdims": True})),
         vary=_vary_line,
+        onnx=_arg_onnx(onnx),
     )
 
 
-ARGMAX = _arg("argmax", np.argmax, lambda x, best: _above(x, best))
-ARGMIN = _arg("argmin", np.argmin, lambda x, best: _above(best, x))
+ARGMAX = _arg("argmax", np.argmax, lambda x, best: _above(x, best), "ArgMax")
+ARGMIN = _arg("argmin", np.argmin, lambda x, best: _above(best, x), "ArgMin")
 
 
 # ---- the largest of a window --------------------------------------------------------------------------------------
@@ -283,6 +312,7 @@ PEAK = Op(
     domain=MAX.domain,
     vary=_vary,
     open_zero=True,
+    onnx=_reduced_onnx("ReduceMax"),
 )
 
 # Where that is, counted along all axes together. Of several NaN it is the last one, as in PyTorch.

@@ -265,7 +265,15 @@ def binary(
     return Op(name, "elementwise", shape, dtype, numpy, vjp, emit, domain, **more)
 
 
-def predicate(name: str, numpy: Rule, emit: Rule, arity: int = 2, kinds: tuple[str, ...] = ANY, arg: Arg = REAL) -> Op:
-    """An elementwise question: bool, no gradient."""
-    case = Case((arg,) * arity)
-    return Op(name, "elementwise", same_shape(name), gives_bool(name, *kinds), numpy, (None,) * arity, emit, (case,))
+def predicate(
+    name: str,
+    numpy: Rule,
+    emit: Rule,
+    arity: int = 2,
+    kinds: tuple[str, ...] = ANY,
+    arg: Arg = REAL,
+    **more: Any,
+) -> Op:
+    """An elementwise question: bool, no gradient; `more` are fields of Op."""
+    shape, dtype, case = same_shape(name), gives_bool(name, *kinds), Case((arg,) * arity)
+    return Op(name, "elementwise", shape, dtype, numpy, (None,) * arity, emit, (case,), **more)

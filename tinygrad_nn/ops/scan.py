@@ -151,7 +151,27 @@ STACKED = Op(
     linear=True,
     relays=True,
     follows=lambda varies, out, x, **attrs: not varies(out[0]),
+    onnx=lambda to, x, k, start, shape: x.name[k],
 )
+
+
+def scan_onnx(
+    to: Any, *operands: Any, body: Graph, length: int, carries: int, xs: int, reverse: bool, needs: tuple[int, ...]
+) -> Any:
+    """The names of all outputs, of all steps. ONNX has no loop without entries that stacks results."""
+    moving, fixed = operands[: carries + xs], operands[carries + xs :]
+    if not xs:
+        return None
+    made = to(
+        "Scan",
+        *moving,
+        count=carries + len(body.outputs),
+        body=to.body(body, fixed, carries),
+        num_scan_inputs=xs,
+        scan_input_directions=(int(reverse),) * xs,
+        scan_output_directions=(int(reverse),) * len(body.outputs),
+    )
+    return made[carries:]
 
 
 def stacked_output(scanned: Any, body: Graph, length: int, k: int) -> Any:
@@ -168,4 +188,3 @@ def last(stacked: Any, first: Any, reverse: bool) -> Any:
 def scan_follows(varies: Any, out: Shape, *shapes: Shape, length: int, carries: int, xs: int, **attrs: Any) -> bool:
     """No step is missing, and no entry."""
     return not any(map(varies, (length, *(shape[0] for shape in shapes[carries : carries + xs]))))
-

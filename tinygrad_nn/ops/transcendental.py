@@ -42,6 +42,22 @@ def _unary(name: str, numpy: Rule, vjp: Rule, emit: Rule, arg: Arg = REAL, **mor
     return unary(name, numpy, vjp, emit, arg, error=ERROR, **more)
 
 
+def _expm1_onnx(to: Any, x: Any) -> Any:
+    """Near 0 by 2 t / (1 - t), t being tanh(x / 2), which loses no digits there."""
+    t = to("Tanh", to("Mul", x, 0.5))
+    near = to("Div", to("Add", t, t), to("Sub", 1, t))
+    return to("Where", to("Less", to("Abs", x), 1), near, to("Sub", to("Exp", x), 1))
+
+
+def _log1p_onnx(to: Any, x: Any) -> Any:
+    """log(u) x / (u - 1), u being 1 + x as rounded: Kahan's. It is x where u is 1, and log(u) where x is large."""
+    u = to("Add", x, 1)
+    rest = to("Sub", u, 1)
+    safe = to("Where", to("Equal", rest, 0), to("Add", to("Abs", x), 1), rest)
+    near = to("Where", to("Equal", rest, 0), x, to("Mul", to("Log", u), to("Div", x, safe)))
+    return to("Where", to("Less", x, 1), near, to("Log", u))
+
+
 SQRT = unary(
     "sqrt",
     np.sqrt,
@@ -49,6 +65,7 @@ SQRT = unary(
     lambda x: x.sqrt(),
     POSITIVE,
     hint="the operand is negative, or 0 where the slope is infinite: add a small eps inside",
+    onnx="Sqrt",
 )
 EXP = _unary(
     "exp",
@@ -56,9 +73,10 @@ EXP = _unary(
     lambda g, out, x: g * out,
     libm.exp,
     hint="the operand is too large: subtract the maximum first, as logsumexp does",
+    onnx="Exp",
 )
-EXP2 = _unary("exp2", np.exp2, lambda g, out, x: g * (out * math.log(2)), libm.exp2)
-EXPM1 = _unary("expm1", np.expm1, lambda g, out, x: g * (out + 1), libm.expm1)
+EXP2 = _unary("exp2", np.exp2, lambda g, out, x: g * (out * math.log(2)), libm.exp2, onnx=lambda to, x: to("Pow", 2, x))
+EXPM1 = _unary("expm1", np.expm1, lambda g, out, x: g * (out + 1), libm.expm1, onnx=_expm1_onnx)
 LOG = _unary(
     "log",
     np.log,
@@ -66,25 +84,48 @@ LOG = _unary(
     libm.log,
     POSITIVE,
     hint="the operand reached 0 or below: clamp it, or work with log_softmax / logsigmoid",
+    onnx="Log",
 )
-LOG2 = _unary("log2", np.log2, lambda g, out, x: g / (x * math.log(2)), libm.log2, POSITIVE)
-LOG10 = _unary("log10", np.log10, lambda g, out, x: g / (x * math.log(10)), libm.log10, POSITIVE)
-LOG1P = _unary("log1p", np.log1p, lambda g, out, x: g / (x + 1), libm.log1p, Arg(-0.7, 3.0))
-SIN = _unary("sin", np.sin, lambda g, out, x: g * x.cos(), libm.sin, limit=PERIODIC)
-COS = _unary("cos", np.cos, lambda g, out, x: -g * x.sin(), libm.cos, limit=PERIODIC)
-TAN = _unary("tan", np.tan, lambda g, out, x: g * (out * out + 1), libm.tan, Arg(-1.2, 1.2), limit=PERIODIC)
-ASIN = _unary("asin", np.arcsin, lambda g, out, x: g * (1 - x * x).rsqrt(), libm.asin, INSIDE_ONE)
-ACOS = _unary("acos", np.arccos, lambda g, out, x: -g * (1 - x * x).rsqrt(), libm.acos, INSIDE_ONE)
-ATAN = _unary("atan", np.arctan, lambda g, out, x: g / (x * x + 1), libm.atan)
-SINH = _unary("sinh", np.sinh, lambda g, out, x: g * x.cosh(), libm.sinh)
-COSH = _unary("cosh", np.cosh, lambda g, out, x: g * x.sinh(), libm.cosh)
-TANH = _unary("tanh", np.tanh, lambda g, out, x: g * (1 - out * out), libm.tanh)
-ASINH = _unary("asinh", np.arcsinh, lambda g, out, x: g * (x * x + 1).rsqrt(), libm.asinh)
-ACOSH = _unary("acosh", np.arccosh, lambda g, out, x: g * (x * x - 1).rsqrt(), libm.acosh, Arg(1.3, 3.0))
-ATANH = _unary("atanh", np.arctanh, lambda g, out, x: g / (1 - x * x), libm.atanh, INSIDE_ONE)
-SIGMOID = _unary("sigmoid", _sigmoid, lambda g, out, x: g * (out * (1 - out)), libm.sigmoid)
-ERF = _unary("erf", _elementwise(math.erf), lambda g, out, x: g * ((-x * x).exp() * TWO_OVER_SQRT_PI), libm.erf)
-ERFC = _unary("erfc", _elementwise(math.erfc), lambda g, out, x: g * ((-x * x).exp() * -TWO_OVER_SQRT_PI), libm.erfc)
+LOG2 = _unary(
+    "log2",
+    np.log2,
+    lambda g, out, x: g / (x * math.log(2)),
+    libm.log2,
+    POSITIVE,
+    onnx=lambda to, x: to("Div", to("Log", x), math.log(2)),
+)
+LOG10 = _unary(
+    "log10",
+    np.log10,
+    lambda g, out, x: g / (x * math.log(10)),
+    libm.log10,
+    POSITIVE,
+    onnx=lambda to, x: to("Div", to("Log", x), math.log(10)),
+)
+LOG1P = _unary("log1p", np.log1p, lambda g, out, x: g / (x + 1), libm.log1p, Arg(-0.7, 3.0), onnx=_log1p_onnx)
+SIN = _unary("sin", np.sin, lambda g, out, x: g * x.cos(), libm.sin, limit=PERIODIC, onnx="Sin")
+COS = _unary("cos", np.cos, lambda g, out, x: -g * x.sin(), libm.cos, limit=PERIODIC, onnx="Cos")
+TAN = _unary("tan", np.tan, lambda g, out, x: g * (out * out + 1), libm.tan, Arg(-1.2, 1.2), limit=PERIODIC, onnx="Tan")
+ASIN = _unary("asin", np.arcsin, lambda g, out, x: g * (1 - x * x).rsqrt(), libm.asin, INSIDE_ONE, onnx="Asin")
+ACOS = _unary("acos", np.arccos, lambda g, out, x: -g * (1 - x * x).rsqrt(), libm.acos, INSIDE_ONE, onnx="Acos")
+ATAN = _unary("atan", np.arctan, lambda g, out, x: g / (x * x + 1), libm.atan, onnx="Atan")
+SINH = _unary("sinh", np.sinh, lambda g, out, x: g * x.cosh(), libm.sinh, onnx="Sinh")
+COSH = _unary("cosh", np.cosh, lambda g, out, x: g * x.sinh(), libm.cosh, onnx="Cosh")
+TANH = _unary("tanh", np.tanh, lambda g, out, x: g * (1 - out * out), libm.tanh, onnx="Tanh")
+ASINH = _unary("asinh", np.arcsinh, lambda g, out, x: g * (x * x + 1).rsqrt(), libm.asinh, onnx="Asinh")
+ACOSH = _unary("acosh", np.arccosh, lambda g, out, x: g * (x * x - 1).rsqrt(), libm.acosh, Arg(1.3, 3.0), onnx="Acosh")
+ATANH = _unary("atanh", np.arctanh, lambda g, out, x: g / (1 - x * x), libm.atanh, INSIDE_ONE, onnx="Atanh")
+SIGMOID = _unary("sigmoid", _sigmoid, lambda g, out, x: g * (out * (1 - out)), libm.sigmoid, onnx="Sigmoid")
+ERF = _unary(
+    "erf", _elementwise(math.erf), lambda g, out, x: g * ((-x * x).exp() * TWO_OVER_SQRT_PI), libm.erf, onnx="Erf"
+)
+ERFC = _unary(
+    "erfc",
+    _elementwise(math.erfc),
+    lambda g, out, x: g * ((-x * x).exp() * -TWO_OVER_SQRT_PI),
+    libm.erfc,
+    onnx=lambda to, x: to("Sub", 1, to("Erf", x)),
+)
 
 
 def _pow(x: Any, y: Any) -> Any:
@@ -120,6 +161,7 @@ POW = binary(
     args=(POSITIVE, REAL),
     error=ERROR,
     hint="a base of 0 or below, or a result too large",
+    onnx=lambda to, x, y: to("Pow", x, y) if x.dtype.kind == "f" else None,
 )
 
 
@@ -145,6 +187,11 @@ def _logaddexp(x: Any, y: Any) -> Any:
     return (x > y).where(x, y) + libm.log1p(libm.exp(-distance))
 
 
+def _logaddexp_onnx(to: Any, x: Any, y: Any) -> Any:
+    distance = to("Where", to("Equal", x, y), 0, to("Abs", to("Sub", x, y)))
+    return to("Add", to("Max", x, y), _log1p_onnx(to, to("Exp", to("Neg", distance))))
+
+
 # A primitive because its composite has a kink where x = y: softplus and logsigmoid are built on it, and a model that
 # starts at 0 needs their second derivative there.
 LOGADDEXP = binary(
@@ -154,6 +201,7 @@ LOGADDEXP = binary(
     emit=_logaddexp,
     kinds=("f",),
     error=lambda out, x, y: np.maximum(ERROR(out), ERROR(np.minimum(np.maximum(np.abs(x), np.abs(y)), 1))),
+    onnx=_logaddexp_onnx,
 )
 
 OPS = (

@@ -19,11 +19,12 @@ from ..compiler.run.jit import Jitted, describe
 from ..compiler.run.traces import without_gradients
 from ..compiler.trace import Traced, trace
 from ..errors import ExportError, message
-from ..graph.graph import Array, Graph
+from ..fitting import trained_dtype
+from ..graph.graph import Array, DType, Graph
 from ..nn import Module
 from ..support.settings import shown
 from ..tensor import Tensor, no_grad
-from ..tensor.core import Core, mode
+from ..tensor.core import Core
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,8 @@ def exported(op: str, function: Any, example: Sequence[Any]) -> Exported:
             message(op, shown(function), "a module, a function or a step, then an example of its arguments")
         )
     own = function.function if isinstance(function, Jitted) else function
-    signature, arrays, leaves, is_array = describe(tuple(map(as_argument, example)), {})
+    dtype = trained_dtype(own)
+    signature, arrays, leaves, is_array = describe(tuple(as_argument(one, dtype) for one in example), {})
     if not all(is_array):
         got = f"an argument {shown(next(leaf for leaf, one in zip(leaves, is_array, strict=True) if not one))}"
         raise ExportError(message(op, got, "arrays or tensors", "bind other arguments: lambda x: f(x, 3)"))
@@ -90,9 +92,12 @@ def exported(op: str, function: Any, example: Sequence[Any]) -> Exported:
     return Exported(without_gradients(traced), arguments, results, reached, given, place_of(own))
 
 
-def as_argument(value: Any) -> Any:
-    """What is given as an example: tensors stay, all else is data as it would be in a call."""
-    return value if isinstance(value, Tensor) else np.asarray(value, mode.dtype if isinstance(value, float) else None)
+def as_argument(value: Any, dtype: DType) -> Any:
+    """What is given as an example: tensors keep their dtype, fractional numbers of all else take that of the model."""
+    if isinstance(value, Tensor):
+        return value
+    array = np.asarray(value)
+    return array.astype(dtype) if array.dtype.kind == "f" else array
 
 
 def traced_for(op: str, function: Any, own: Any, tree: Any, leaves: Sequence[Any], is_array: Sequence[bool]) -> Traced:

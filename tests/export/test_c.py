@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import locale
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -19,8 +20,11 @@ from tinygrad_nn.compiler.codegen.c.operations import TYPES
 from tinygrad_nn.compiler.codegen.c.printer import print_c
 from tinygrad_nn.compiler.driver import build
 from tinygrad_nn.compiler.job import Job, Part
+from tinygrad_nn.compiler.schedule.schedule import Schedule
 from tinygrad_nn.errors import ExportError
 from tinygrad_nn.export.c import HEAD, C, c
+from tinygrad_nn.export.folding import folded
+from tinygrad_nn.graph.graph import Graph
 from tinygrad_nn.testing import agreement
 from tinygrad_nn.testing.programs import generate
 
@@ -37,35 +41,45 @@ def gcc(*arguments: str) -> str:
     return found.stdout
 
 
-@pytest.mark.parametrize("number", range(PROGRAMS))
-def test_random_programs_agree_with_numpy(number: int, tmp_path: Path) -> None:
+def printed(number: int) -> tuple[Schedule, list[np.ndarray[Any, Any]], Graph, str]:
+    """A random program: its schedule, inputs, graph and C, a function `pNUMBER_run`."""
     graph, values = generate((150, number))
     planned = build(Job((Part(graph),)), C, last="schedule").schedule
     places = {b: f"({TYPES[b.dtype]} *)(arena + {planned.offsets[b]})" for b in planned.program.buffers}
-    printed = print_c(planned, places)
-    begin = ["int run(char *arena) {", "    (void)arena;", "    int code;" * printed.fails]
-    entry = [*begin, *printed.calls, "    return 0;", "}"]
-    text = "\n".join(["#include <stdint.h>", HEAD, *printed.helpers, *printed.functions, *entry, ""])
-    source, library = tmp_path / "program.c", tmp_path / "program.so"
-    source.write_text(text.replace("@", "p_"))
-    flags = FLAGS[number % len(FLAGS)].split()
-    gcc(*STRICT.split(), *flags, "-shared", "-fPIC", "-nostdlib", "-Wl,-z,defs", str(source), "-o", str(library))
-    function = ctypes.CDLL(str(library)).run
-    function.argtypes = [ctypes.c_void_p]
-    arena = planned.arena()
-    for buffer, value in zip(planned.program.inputs, values, strict=True):
-        np.copyto(arena.view(planned.at(buffer)), value)
-    code = function(arena.address)
-    try:
-        wanted = agreement.expected(graph, values)
-    except agreement.REFUSED:
-        assert code
-        return
-    assert code == 0
-    found = [*planned.program.outputs, *(old for old, _ in planned.program.updates)]
-    for buffer, one in zip(found, wanted, strict=True):
-        verdict = agreement.compare(np.array(arena.view(planned.at(buffer))), one)
-        assert not verdict.bad, verdict.first
+    source = print_c(planned, places)
+    begin = ["int @run(char *arena);", "int @run(char *arena) {", "    (void)arena;", "    int code;" * source.fails]
+    entry = [*begin, *source.calls, "    return 0;", "}"]
+    text = "\n".join([HEAD, *source.helpers, *source.functions, *entry, ""])
+    return planned, list(values), graph, text.replace("@", f"p{number}_")
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_random_programs_agree_with_numpy(flags: str, tmp_path: Path) -> None:
+    numbers = range(FLAGS.index(flags), PROGRAMS, len(FLAGS))
+    programs = [printed(number) for number in numbers]
+    source, library = tmp_path / "programs.c", tmp_path / "programs.so"
+    source.write_text("\n".join(["#include <stdint.h>", *(text for *_, text in programs)]))
+    gcc(
+        *STRICT.split(), *flags.split(), "-shared", "-fPIC", "-nostdlib", "-Wl,-z,defs", str(source), "-o", str(library)
+    )
+    loaded = ctypes.CDLL(str(library))
+    for number, (planned, values, graph, _) in zip(numbers, programs, strict=True):
+        function = loaded[f"p{number}_run"]
+        function.argtypes = [ctypes.c_void_p]
+        arena = planned.arena()
+        for buffer, value in zip(planned.program.inputs, values, strict=True):
+            np.copyto(arena.view(planned.at(buffer)), value)
+        code = function(arena.address)
+        try:
+            wanted = agreement.expected(graph, values)
+        except agreement.REFUSED:
+            assert code, number
+            continue
+        assert code == 0, number
+        found = [*planned.program.outputs, *(old for old, _ in planned.program.updates)]
+        for buffer, one in zip(found, wanted, strict=True):
+            verdict = agreement.compare(np.array(arena.view(planned.at(buffer))), one)
+            assert not verdict.bad, (number, verdict.first)
 
 
 def batch(*shape: int) -> np.ndarray[Any, Any]:
@@ -118,8 +132,8 @@ def test_models_pass_their_own_test(kind: str, tmp_path: Path) -> None:
         selftest(source, "model", flags)
 
 
-@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
-def test_training_goes_on_in_c(optimizer: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("optimizer", "level"), [("SGD", "-O3 -march=native"), ("Adam", "-Os")])
+def test_training_goes_on_in_c(optimizer: str, level: str, tmp_path: Path) -> None:
     tg.manual_seed(4)
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
     opt = getattr(optim, optimizer)(model.parameters(), lr=0.05)
@@ -134,7 +148,7 @@ def test_training_goes_on_in_c(optimizer: str, tmp_path: Path) -> None:
         return loss
 
     source = c(model, x, path=tmp_path / "m.c", train=(step, x, y))
-    for flags in ("-O3 -march=native", "-O0", "-Os", SANITIZED):
+    for flags in (level, SANITIZED):
         selftest(source, "model", flags)
     library = tmp_path / "m.so"
     gcc(*STRICT.split(), "-O2", "-shared", "-fPIC", str(source), "-o", str(library))
@@ -156,6 +170,53 @@ def test_training_goes_on_in_c(optimizer: str, tmp_path: Path) -> None:
     assert bytes(state)[: 4 * 67] == before[: 4 * 67]
 
 
+def scaled(x: np.ndarray[Any, Any], bias: bool) -> nn.Sequential:
+    """A scaler, and layers that are nested."""
+    tg.manual_seed(5)
+    return nn.Sequential(nn.StandardScaler().fit(x), nn.Sequential(nn.Linear(4, 8, bias=bias), nn.Tanh()))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_scaler_becomes_part_of_the_first_layer(bias: bool, tmp_path: Path) -> None:
+    x = batch(30, 4) * np.float32(3) + np.float32(7)
+    model = scaled(x, bias)
+    source = c(model, x, path=tmp_path / "m.c", fold=True, golden=2)
+    selftest(source, "model", "-O1")
+    text = source.read_text()
+    assert "const double" not in text
+    assert "part of the first layer" in source.with_suffix(".h").read_text()
+    again = folded("export.c", model)
+    np.testing.assert_allclose(again(tg.tensor(x)).detach().numpy(), model(tg.tensor(x)).detach().numpy(), atol=1e-6)
+    assert [type(one) for one in model] == [nn.StandardScaler, nn.Sequential]
+
+
+def test_kernels_say_where_they_come_from(tmp_path: Path) -> None:
+    x = batch(30, 4)
+    text = c(scaled(x, True), x, path=tmp_path / "m.c", golden=0).read_text()
+    assert "/* 0 StandardScaler: " in text
+    assert "/* 1.0 Linear: " in text
+    assert "const float *restrict w1_0_weight" in text
+    source = c(lambda rows: rows * 2, x, path=tmp_path / "m.c", golden=0)
+    assert "From test_c.py:" in source.with_suffix(".h").read_text()
+    assert "const float *restrict rows" in source.read_text()
+
+
+def test_a_comma_in_numbers_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = c(scaled(batch(9, 4), True), batch(9, 4), path=tmp_path / "m.c").read_text()
+    made = ["localedef", "-i", "de_DE", "-f", "UTF-8", str(tmp_path / "de_DE.UTF-8")]
+    if shutil.which("localedef") is None or subprocess.run(made, capture_output=True).returncode:
+        pytest.skip("no locale with a decimal comma can be made (apt install locales)")
+    monkeypatch.setenv("LOCPATH", str(tmp_path))
+    before = locale.setlocale(locale.LC_ALL)
+    locale.setlocale(locale.LC_ALL, "de_DE.UTF-8")
+    try:
+        assert locale.localeconv()["decimal_point"] == ","
+        found = c(scaled(batch(9, 4), True), batch(9, 4), path=tmp_path / "m.c")
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
+    assert found.read_text() == wanted
+
+
 @pytest.mark.parametrize("name", ['quote"', "*/ main", "??/", "int", "x" * 10**5, "../up", "\\", "a\nb", "", "ü", "3d"])
 def test_no_name_breaks_the_text(name: str, tmp_path: Path) -> None:
     target = c(nn.Linear(2, 1), batch(3, 2), path=tmp_path, name=name, golden=1)
@@ -171,6 +232,11 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
         (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", golden=-1), "golden"),
         (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", train=3), "train"),
         (lambda: c(lambda x: x[x > 0], x, path=tmp_path / "m.c"), "got"),
+        (lambda: c(nn.BatchNorm1d(2), x, path=tmp_path / "m.c"), r"BatchNorm1d in training mode.*eval\(\)"),
+        (lambda: c(nn.Sequential(nn.Dropout(0.5)), x, path=tmp_path / "m.c"), r"training mode.*eval\(\)"),
+        (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", fold=True), "fold=True of a Linear"),
+        (lambda: c(nn.Sequential(nn.Linear(2, 1)), x, path=tmp_path / "m.c", fold=True), "begins with a scaler"),
+        (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", fold=True, train=(print,)), "beside train="),
     ):
         with pytest.raises((ExportError, tg.errors.TraceError), match=words):
             call()

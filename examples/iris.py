@@ -4,6 +4,7 @@
     python examples/iris.py --data iris.csv            the same from a file
     python examples/iris.py --save iris.npz            train, and keep the model of the first run
     python examples/iris.py --load iris.npz --predict 5.1 3.5 1.4 0.2     lengths and widths, cm
+    python examples/iris.py --load iris.npz --export c --cc               iris.c and iris.h, compiled and tested
 
 ReLU and softmax, SGD with a learning rate of 0.01 on batches of 32. Lengths and widths are
 standardised by mean and deviation of the training part. Each run has a seed, and with it a split
@@ -14,6 +15,9 @@ same and the seconds are not.
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +28,7 @@ import numpy as np
 import tinygrad_nn as tg
 from tinygrad_nn import data, nn, optim
 from tinygrad_nn import functional as F
+from tinygrad_nn.errors import ConfigError, message
 from tinygrad_nn.support.extras import require
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -181,6 +186,25 @@ def load(path: Path, x: np.ndarray, y: np.ndarray) -> tuple[nn.Module, data.Stan
     return model, scaler, common.judged(path, saved, "accuracy", found, same)
 
 
+def export(model: nn.Module, scaler: data.StandardScaler, x: np.ndarray, options: argparse.Namespace) -> str:
+    """The model with its scaler as C, from cm to probabilities; with `--cc` compiled, and its own test run."""
+    whole = nn.Sequential(scaler, model, nn.Softmax(1)).eval()
+    source = tg.export.c(whole, x[:1].astype(np.float32), path=options.out / "iris.c", name="iris")
+    told = f"wrote {source} and {source.with_suffix('.h')}"
+    if not options.cc:
+        return told
+    compiler, program = shutil.which(os.environ.get("CC", "cc")), source.with_suffix(".exe" if os.name == "nt" else "")
+    if compiler is None:
+        raise ConfigError(message("--cc", "no C compiler", "a program `cc`, or its name in CC", "apt install gcc"))
+    for command, trouble in (
+        ([compiler, "-std=c99", "-O2", "-DIRIS_MAIN", source, "-o", program], f"an error of {compiler}"),
+        ([program.resolve()], f"other results from {program}"),
+    ):
+        if subprocess.run(command, check=False).returncode:
+            raise ConfigError(message("--cc", trouble, "the results of Python"))
+    return f"{told}; compiled to {program}, whose results are those of Python"
+
+
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     p = common.parser(__doc__, epochs=1000, lr=0.01)
@@ -188,7 +212,12 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     p.add_argument("--predict", nargs="+", metavar="X", help="a CSV file with the four columns, or four numbers")
     p.add_argument("--plot", action="store_true", help="write iris_history.png")
     p.add_argument("--draw", action="store_true", help="write iris_graph.svg, the graph of the model")
-    return p.parse_args(argv)
+    p.add_argument("--export", choices=["c"], help="write the first run's model and its scaler as iris.c and iris.h")
+    p.add_argument("--cc", action="store_true", help="with --export c: compile that, and run the test in it")
+    options = p.parse_args(argv)
+    if options.cc and not options.export:
+        p.error("--cc compiles what --export c writes: give both")
+    return options
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -216,6 +245,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if options.jit and options.epochs:
             eager = run(x, y, common.with_seed(options, options.seed + len(runs) - 1, jit=False)).history
             print("\n".join(common.both_ways(histories[-1], eager)))
+    if options.export:
+        print(export(model, scaler, x, options))
     if options.predict:
         print(predict(model, scaler, flowers))
     if options.draw:

@@ -650,6 +650,12 @@ OWN_KINDS = ("class", "function", "dict", "none", "empty", "ragged", "list")
 
 
 @pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any text is the name of a file."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
 def printed_as_before() -> Iterator[None]:
     """Wrong calls of `set_printoptions` come between right ones."""
     yield
@@ -892,5 +898,8 @@ def test_milestones_of_a_state_are_steps(milestones: Any) -> None:
 
 
 @pytest.mark.parametrize(("label", "function"), list(subjects()), ids=lambda v: v if isinstance(v, str) else "")
-def test_wrong_arguments_are_refused_in_our_words(label: str, function: Callable[..., Any]) -> None:
+def test_wrong_arguments_are_refused_in_our_words(
+    label: str, function: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where files go whose path is legal
     assert list(faults(label, function)) == []

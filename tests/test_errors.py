@@ -28,6 +28,7 @@ ALSO = {
     "MissingName": AttributeError,
     "MissingImport": ImportError,
     "ConfigError": ValueError,
+    "WorkerError": RuntimeError,
     "ExportError": ValueError,
     "GradcheckError": AssertionError,
 }

@@ -15,9 +15,9 @@ from tinygrad_nn import functional as F
 from tinygrad_nn import nn
 from tinygrad_nn.errors import DTypeError
 
-# torch computes rms_norm and addr in the larger dtype, and rounds what is added in a transposed convolution and in
-# instance_norm.
-STRICTER = frozenset(("rms_norm", "conv_transpose1d", "conv_transpose2d", "instance_norm", "addr"))
+# torch computes rms_norm and addr in the larger dtype, and rounds what is added in a transposed convolution, in
+# conv_tbc and in instance_norm.
+STRICTER = frozenset(("rms_norm", "conv_transpose1d", "conv_transpose2d", "conv_tbc", "instance_norm", "addr"))
 
 
 def places(call: Call) -> list[int]:

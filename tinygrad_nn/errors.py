@@ -95,6 +95,10 @@ class NonFiniteError(GraphError, FloatingPointError):
     history: object = None
 
 
+class WorkerError(TinygradError, RuntimeError):
+    """Processes that train for this one and died, or cannot do what they are asked."""
+
+
 class GradcheckError(TinygradError, AssertionError):
     """A derivative that disagrees with its numeric estimate."""
 

@@ -79,7 +79,7 @@ def main() -> None:
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--hidden", type=int, default=32)
     p.add_argument("--batch", type=int, default=32)
-    p.add_argument("--epochs", type=int, default=30)
+    p.add_argument("--epochs", type=int, default=100)
     p.add_argument("--workers", type=int, default=2)
     options = p.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -122,3 +123,18 @@ def test_a_bad_file_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: [read_csv]")
     assert "SepalWidthCm" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no program `cc` (apt install gcc)")
+def test_the_model_is_written_as_c_compiled_and_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ["--epochs", "2", "--runs", "1", "--no-jit", "--export", "c", "--cc", "--out", str(tmp_path)]
+    iris.main(flags)
+    assert "whose results are those of Python" in capsys.readouterr().out
+    assert "int iris_run(const float *" in (tmp_path / "iris.h").read_text()
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(tg.errors.ConfigError, match="no C compiler"):
+        iris.main(flags)
+    with pytest.raises(SystemExit):
+        iris.parse(["--cc"])

@@ -255,13 +255,17 @@ def test_empty_batches() -> None:
 
 
 def test_whole_numbers_and_mixed_floats() -> None:
+    torch = pytest.importorskip("torch")
     x, w = tg.arange(12).reshape(1, 2, 6), tg.ones(1, 2, 3, dtype=tg.int64)
     assert F.conv1d(x, w).tolist() == [[[24, 30, 36, 42]]]
     with pytest.raises(DTypeError, match=r"\[conv1d\] got dtypes float32 and float64"):
         F.conv1d(x.float(), w.double())
     with pytest.raises(DTypeError, match=r"\[conv1d\] got dtypes float32 and float64"):
         F.conv1d(x.float(), w.float(), tg.ones(1).double())
-    assert F.avg_pool1d(x, 2).dtype == tg.float32
+    pooled, theirs = F.avg_pool1d(x, 2), torch.nn.functional.avg_pool1d(torch.tensor(x.numpy()), 2)
+    assert pooled.dtype == tg.int64
+    assert theirs.dtype == torch.int64
+    assert pooled.tolist() == theirs.tolist()
 
 
 PICTURE, KERNEL = (1, 4, 5, 5), (6, 4, 3, 3)

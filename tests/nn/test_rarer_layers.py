@@ -12,7 +12,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn
-from tinygrad_nn.errors import ConfigError, ShapeError, TinygradError
+from tinygrad_nn.errors import ConfigError, DTypeError, ShapeError, TinygradError
 
 torch = pytest.importorskip("torch")
 RNG = np.random.default_rng(3)
@@ -29,9 +29,11 @@ POOLED = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("more", [0, 1])  # samples than pictures
 @pytest.mark.parametrize(("rank", "shape", "kernel", "size"), POOLED)
-def test_fractional_max_pool(rank: int, shape: Any, kernel: Any, size: Any) -> None:
-    x, samples = RNG.normal(size=shape), RNG.uniform(size=(shape[0] if len(shape) == rank + 2 else 1, 3, rank))
+def test_fractional_max_pool(rank: int, shape: Any, kernel: Any, size: Any, more: int) -> None:
+    pictures = shape[0] if len(shape) == rank + 2 else 1
+    x, samples = RNG.normal(size=shape), RNG.uniform(size=(pictures + more, 3, rank))
     name = f"fractional_max_pool{rank}d"
     given = torch.tensor(x, requires_grad=True)
     expected, places = getattr(torch.nn.functional, name)(
@@ -169,6 +171,10 @@ def test_misuse() -> None:
     cases: list[tuple[Any, type[TinygradError], str]] = [
         (lambda: F.fractional_max_pool2d(x, 2), ConfigError, "output_size None and output_ratio None"),
         (lambda: F.fractional_max_pool2d(x, 3, 5), ShapeError, r"\(6, 6\) places for \(5, 5\) windows"),
+        (lambda: F.fractional_max_pool2d(x, 2, 3, _random_samples=tg.ones(1, 3, 2)), ShapeError, "1, 3, 2.*1, 2, 2"),
+        (lambda: F.fractional_max_pool2d(x, 2, 3, _random_samples=tg.ones(0, 2, 2)), ShapeError, "or more of them"),
+        (lambda: F.fractional_max_pool2d(x, 2, 3, _random_samples=tg.ones(())), ShapeError, r"shape \(\)"),
+        (lambda: F.fractional_max_pool2d(x, 2, 3, _random_samples=tg.ones(1, 2, 2).long()), DTypeError, "int64"),
         (lambda: nn.FractionalMaxPool2d(2, output_ratio=1.5), ConfigError, "output_ratio"),
         (lambda: nn.AdaptiveLogSoftmaxWithLoss(4, 9, [5, 2]), ConfigError, "rising numbers"),
         (lambda: nn.AdaptiveLogSoftmaxWithLoss(4, 9, [2])(tg.ones(2, 4), tg.ones(2)), ShapeError, "integers"),

@@ -17,18 +17,21 @@ from typing import Any, Final
 import numpy as np
 
 from ..compiler.codegen.c.operations import TYPES, literal
-from ..compiler.codegen.c.printer import Source, identifier, print_c
+from ..compiler.codegen.c.printer import Source, comment, identifier, print_c
 from ..compiler.driver import build
 from ..compiler.job import Job, Part
 from ..compiler.loopir.ir import Buffer
+from ..compiler.run.jit import Jitted
 from ..compiler.schedule.schedule import Schedule
 from ..compiler.target import Target
 from ..errors import ExportError, message
 from ..executor import run
 from ..graph.graph import Array, DType
 from ..graph.scalar import BOOL, FLOAT32, FLOAT64, INT32, INT64
+from ..nn import Module
 from ..support.files import as_path, write_atomic
 from ..support.settings import is_number, shown
+from .folding import folded
 from .model import Exported, exported
 
 C: Final = Target("c", "", "", 64, True, plain=True)  # the width of vectors that the loops are made for
@@ -39,6 +42,7 @@ LIMIT: Final = 2**31 - 1  # elements that an index of C's counts
 HEAD: Final = """#if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize ("no-tree-loop-distribute-patterns") /* no calls of memset and its like */
 #pragma GCC optimize ("no-trapping-math") /* what is not needed may be calculated too: that makes vectors */
+#pragma GCC optimize ("fp-contract=off") /* a product and a sum are rounded each, whatever -std says */
 #endif
 #if defined(__GNUC__)
 #define @INLINE static inline __attribute__((always_inline))
@@ -95,14 +99,21 @@ COMPARE: Final[Mapping[DType, str]] = {
 
 
 def c(
-    f: Any, *example: Any, path: Any, name: str = "model", train: Sequence[Any] | None = None, golden: int = 8
+    f: Any,
+    *example: Any,
+    path: Any,
+    name: str = "model",
+    train: Sequence[Any] | None = None,
+    golden: int = 8,
+    fold: bool = False,
 ) -> Path:
     """Write a module, a function or a jitted step as C99: `path`, or `NAME.c` in that folder, and its header beside it.
 
     The shapes of the C function are those of `example`, the arguments of `f`. With `train=(step, *batch)` the weights
     are state: `NAME_train` does one update, `NAME_run` reads them. So many `golden` inputs and results are inside,
-    with which `NAME_selftest()` compares. Returns the path. Raises ExportError, and FileError where it cannot be
-    written.
+    with which `NAME_selftest()` compares. `fold` makes a scaler in front part of the first linear layer, which changes
+    roundings: results are those of the model with the new weights. Returns the path. Raises ExportError, and FileError
+    where it cannot be written.
 
     >>> import tempfile
     >>> from tinygrad_nn import nn
@@ -115,17 +126,29 @@ def c(
     target = target / f"{own}.c" if target.is_dir() else target
     if not is_number(golden) or golden < 0 or golden != int(golden):
         raise ExportError(message("export.c", f"golden={shown(golden)}", "a number of inputs, 0 or more"))
-    parts = {"run": exported("export.c", f, example)}
+    if fold and train is not None:
+        raise ExportError(message("export.c", "fold=True beside train=", "one of them: training changes the weights"))
+    parts = {"run": exported("export.c", folded("export.c", f) if fold else f, example)}
     if parts["run"].state:
+        if not isinstance(f, Jitted):
+            changed = ", ".join(one.name for one in parts["run"].state[:3])
+            hint = "call model.eval() first; what trains is a step: @tg.jit"
+            raise ExportError(
+                message("export.c", f"{_called(f)}, which changes {changed}", "a model that infers", hint)
+            )
         parts = {"train": parts["run"]}
     if train is not None:
         if not isinstance(train, Sequence) or not train or "train" in parts:
             raise ExportError(message("export.c", f"train={shown(train)}", "(step, *batch), beside a model"))
         parts["train"] = exported("export.c", train[0], train[1:])
-    file = _File(parts, own, int(golden))
+    file = _File(parts, own, int(golden), "The scaler in front is part of the first layer's weights. " if fold else "")
     write_atomic(target.with_suffix(".h"), file.header().encode(), "export.c")
     write_atomic(target, file.source(f"{target.stem}.h").encode(), "export.c")
     return target
+
+
+def _called(f: Any) -> str:
+    return f"a {type(f).__name__} in training mode" if isinstance(f, Module) else "a function"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +178,8 @@ class _Placed:
 class _File:
     """The two texts, from functions by their names (`run`, `train`) that work on one state."""
 
-    def __init__(self, parts: Mapping[str, Exported], name: str, golden: int) -> None:
-        self.name, self.golden = name, golden
+    def __init__(self, parts: Mapping[str, Exported], name: str, golden: int, remark: str) -> None:
+        self.name, self.golden, self.remark = name, golden, remark
         taken = {*ROOM.values()}
         state = {id(one.handle): one for part in parts.values() for one in part.state}
         self.fields = {
@@ -232,7 +255,13 @@ class _File:
         }
         for result, buffer in late:
             copies[result] = places[buffer], prod(buffer.shape)
-        printed = print_c(planned, places)
+        words = {one: one for one in given}
+        modules: dict[str, str] = {}
+        for one, buffer in zip(part.reached, program.inputs[len(arguments) :], strict=True):
+            words[places[buffer]] = one.name
+            if one.module:
+                modules[places[buffer]] = one.module
+        printed = print_c(planned, places, f"{kind}_", words, modules)
         return _Placed(part, printed, constants, room, copies)
 
     # ---- texts ----------------------------------------------------------------------------------------------------
@@ -251,7 +280,8 @@ class _File:
     def header(self) -> str:
         """What callers read."""
         guard = f"{self.name.upper()}_H"
-        lines = ["/* Made by tinygrad_nn. */", f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", ""]
+        lines = [f"/* Made by tinygrad_nn. {self.remark}*/"]
+        lines += [f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", ""]
         lines += ["#ifdef __cplusplus", 'extern "C" {', "#endif", ""]
         lines.append(f"#define {self.name.upper()}_ARENA_BYTES {self.bytes} /* memory that a call needs: @state */")
         if self.golden:
@@ -261,7 +291,7 @@ class _File:
         if self.fields:
             lines += ["/* Weights and all other state as they were in Python. */", "void @init(@state *s);", ""]
         for kind, placed in self.functions.items():
-            lines += [f"/* {self._described(placed)} Returns 0, or the number of a check. */"]
+            lines += [f"/* {self._described(placed)}{self._origin(placed)} Returns 0, or the number of a check. */"]
             lines += [f"{self.signature(kind, placed)};", ""]
         if self.golden:
             lines += ["/* The largest distance from Python's results, in units of their last digit. */"]
@@ -278,6 +308,9 @@ class _File:
         ]
         count = len(part.arguments)
         return f"{', '.join(shapes[:count])} -> {', '.join(shapes[count:])}."
+
+    def _origin(self, placed: _Placed) -> str:
+        return f" From {comment(placed.part.place)}." if placed.part.place else ""
 
     def source(self, header: str) -> str:
         """What is compiled."""

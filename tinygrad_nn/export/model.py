@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,20 +19,24 @@ from ..compiler.run.jit import Jitted, describe
 from ..compiler.run.traces import without_gradients
 from ..compiler.trace import Traced, trace
 from ..errors import ExportError, message
-from ..graph.graph import Array, Graph
+from ..fitting import trained_dtype
+from ..graph.graph import Array, DType, Graph
 from ..nn import Module
 from ..support.settings import shown
 from ..tensor import Tensor, no_grad
-from ..tensor.core import Core, mode
+from ..tensor.core import Core
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A tensor that a function reaches from outside: its name, itself, and whether the function changes it."""
+    """A tensor that a function reaches from outside: its name, itself, whether the function changes it, and the module
+    that it belongs to, in words.
+    """
 
     name: str
     handle: Core
     changes: bool
+    module: str = ""
 
     @property
     def value(self) -> Array:
@@ -42,7 +47,7 @@ class Reached:
 @dataclass(frozen=True, slots=True, eq=False)
 class Exported:
     """A function as a graph. `arguments` and `results` are the names of what it takes and returns; `example` is what it
-    was traced with.
+    was traced with, `place` the file and line of its Python, where it has one.
     """
 
     graph: Graph
@@ -50,6 +55,7 @@ class Exported:
     results: tuple[str, ...]
     reached: tuple[Reached, ...]
     example: tuple[Array, ...]
+    place: str = ""
 
     @property
     def state(self) -> tuple[Reached, ...]:
@@ -67,25 +73,31 @@ def exported(op: str, function: Any, example: Sequence[Any]) -> Exported:
             message(op, shown(function), "a module, a function or a step, then an example of its arguments")
         )
     own = function.function if isinstance(function, Jitted) else function
-    signature, arrays, leaves, is_array = describe(tuple(map(as_argument, example)), {})
+    dtype = trained_dtype(own)
+    signature, arrays, leaves, is_array = describe(tuple(as_argument(one, dtype) for one in example), {})
     if not all(is_array):
         got = f"an argument {shown(next(leaf for leaf, one in zip(leaves, is_array, strict=True) if not one))}"
         raise ExportError(message(op, got, "arrays or tensors", "bind other arguments: lambda x: f(x, 3)"))
     traced = traced_for(op, function, own, signature.tree, leaves, is_array)
     check(op, traced)
-    names = names_of(own)
+    names, owners = names_of(own), owners_of(own)
     reached = tuple(
-        Reached(names.get(id(capture.handle), f"c{k}"), capture.handle, k in traced.updated)
+        Reached(names.get(key, f"c{k}"), capture.handle, k in traced.updated, owners.get(key, ""))
         for k, capture in enumerate(traced.captures)
+        for key in (id(capture.handle),)
     )
     arguments = tuple(argument_names(own, len(arrays)))
     results = tuple(f"{name}" for name in result_names(traced))
-    return Exported(without_gradients(traced), arguments, results, reached, tuple(np.asarray(one) for one in arrays))
+    given = tuple(np.asarray(one) for one in arrays)
+    return Exported(without_gradients(traced), arguments, results, reached, given, place_of(own))
 
 
-def as_argument(value: Any) -> Any:
-    """What is given as an example: tensors stay, all else is data as it would be in a call."""
-    return value if isinstance(value, Tensor) else np.asarray(value, mode.dtype if isinstance(value, float) else None)
+def as_argument(value: Any, dtype: DType) -> Any:
+    """What is given as an example: tensors keep their dtype, fractional numbers of all else take that of the model."""
+    if isinstance(value, Tensor):
+        return value
+    array = np.asarray(value)
+    return array.astype(dtype) if array.dtype.kind == "f" else array
 
 
 def traced_for(op: str, function: Any, own: Any, tree: Any, leaves: Sequence[Any], is_array: Sequence[bool]) -> Traced:
@@ -113,6 +125,25 @@ def names_of(function: Any) -> Mapping[int, str]:
     for prefix, module in modules_of(function):
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
             found.setdefault(id(tensor), f"{prefix}{name}")
+    return found
+
+
+def place_of(function: Any) -> str:
+    """Where a function, or the class of a module, is written, as `iris.py:84`; "" where there is no Python of it."""
+    own = type(function).forward if isinstance(function, Module) else function
+    code = getattr(own, "__code__", None)
+    ours = str(getattr(own, "__module__", "")).startswith(f"{__package__.split('.')[0]}.")
+    return "" if code is None or ours else f"{Path(code.co_filename).name}:{code.co_firstlineno}"
+
+
+def owners_of(function: Any) -> Mapping[int, str]:
+    """The modules that tensors belong to, by identity, as `encoder.0: Linear(...)`."""
+    found: dict[int, str] = {}
+    for prefix, module in modules_of(function):
+        for name, inner in module.named_modules():
+            words = f"{prefix}{name} {type(inner).__name__}".strip()
+            for tensor in (*inner.parameters(recurse=False), *inner.buffers(recurse=False)):
+                found.setdefault(id(tensor), words)
     return found
 
 

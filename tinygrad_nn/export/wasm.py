@@ -25,6 +25,7 @@ from ..compiler.run.traces import named, training_job
 from ..compiler.schedule.arena import Strided
 from ..compiler.target import TARGETS
 from ..errors import ExportError, message
+from ..fitting import trained_dtype
 from ..random import randperm
 from ..support.files import as_path, write_atomic
 from ..support.settings import shown
@@ -107,7 +108,8 @@ def trained(f: Any, example: Sequence[Any], data: Sequence[Any], evaluate: Any, 
     """A run of epochs."""
     if not isinstance(f, Jitted):
         raise ExportError(message("export.wasm", f"{shown(f)} with data", "a step: step = tg.jit(step)"))
-    columns = [np.asarray(as_argument(column)) for column in data]
+    dtype = trained_dtype(f)
+    columns = [np.asarray(as_argument(column, dtype)) for column in data]
     batch = len(np.asarray(example[0])) if example else len(columns[0])
     if len({len(column) for column in columns}) != 1 or not columns:
         raise ExportError(message("export.wasm", f"columns of lengths {[len(one) for one in columns]}", "equal ones"))

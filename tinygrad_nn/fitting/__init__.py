@@ -26,6 +26,7 @@ from ..data.weighting import sample_weights
 from ..errors import ConfigError, message
 from ..graph.graph import DType
 from ..history import History, run_metadata
+from ..nn import Parameter
 from ..random import order_generator
 from ..serialize import StrPath
 from ..support.memory import check_fits
@@ -177,8 +178,12 @@ def columns_of(step: Callable[..., Any], data: Any) -> tuple[tuple[Any, ...], DT
 
 
 def trained_dtype(step: Callable[..., Any]) -> DType:
-    """The float dtype of all parameters that a step reaches, else the default: what data must have to meet them."""
-    dtypes = {leaf.dtype for leaf in Reached({"": step}, {}).leaves.values() if leaf.requires_grad}
+    """The float dtype of all that is trained in what a step or a model reaches (where nothing is, of its parameters),
+    else the default: what data must have to meet them.
+    """
+    leaves = Reached({"": step}, {}).leaves.values()
+    dtypes = {leaf.dtype for leaf in leaves if leaf.requires_grad}
+    dtypes = dtypes or {leaf.dtype for leaf in leaves if isinstance(leaf, Parameter)}
     return dtypes.pop() if len(dtypes) == 1 else mode.dtype
 
 

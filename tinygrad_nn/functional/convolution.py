@@ -149,6 +149,7 @@ def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tenso
     """`conv1d` of (L, N, C_in), with weights (K, C_in, C_out), to (L', N, C_out)."""
     if input.ndim != 3 or weight.ndim != 3:
         raise ShapeError(message("conv_tbc", f"shapes {input.shape} and {weight.shape}", "(L, N, C) and (K, C, C')"))
+    check_floats("conv_tbc", input, weight, bias)
     return conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad).permute(2, 0, 1)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..errors import ConfigError, ShapeError, message
+from ..errors import ConfigError, DTypeError, ShapeError, message
 from ..random import uniform
 from ..support.settings import integer, is_iterable, number
 from ..tensor import Tensor
+from ..tensor.contract import check_floats
 from ..tensor.door import takes_data
 from .convolution import AXES, Sizes, per_axis
 
@@ -27,11 +28,13 @@ def _pooled(
         got = f"{lines} places for {sizes} windows of {taps}"
         raise ShapeError(message(name, got, "at least as many as windows and the rest of one"))
     samples = uniform((*lead, rank), x.dtype, None) if drawn is None else drawn
-    if whole is not x and samples.ndim and samples.shape[0]:
-        samples = samples.narrow(0, 0, 1)  # those of the first picture
-    if samples.shape != (*lead, rank) or samples.dtype != x.dtype:
-        got = f"_random_samples {samples.shape}:{samples.dtype.name}"
-        raise ShapeError(message(name, got, f"{(*lead, rank)} of {x.dtype.name}"))
+    check_floats(name, x, samples)
+    if samples.ndim != 3 or samples.shape[0] < lead[0] or samples.shape[1:] != (lead[1], rank):
+        got = f"_random_samples of shape {samples.shape}"
+        raise ShapeError(message(name, got, f"{(*lead, rank)}, or more of them along the first axis"))
+    if samples.dtype != x.dtype:
+        raise DTypeError(message(name, f"_random_samples of dtype {samples.dtype.name}", x.dtype.name))
+    samples = samples.narrow(0, 0, lead[0])
     order = range(rank - 1, -1, -1) if rank == 2 else range(rank)  # in pictures the first one is for rows' own places
     index: Any = 0
     for axis, (n, count, k) in enumerate(zip(lines, sizes, taps, strict=True)):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ..errors import ConfigError, DTypeError, ShapeError, message
 from ..support.settings import integer, typed
 from ..tensor import Tensor
+from ..tensor.contract import check_floats
 from ..tensor.door import taken, takes_data
 from .attention import scaled_dot_product_attention
 from .dropout import dropout
@@ -54,6 +55,7 @@ def attended(
     for own_k, own_v in more:
         k = k.cat_with(own_k.expand_to((1, count, width)), dim=0)
         v = v.cat_with(own_v.expand_to((1, count, width)), dim=0)
+        check_floats(name, q, k, v)
         mask = mask if mask is None else pad(mask, (0, 1))
     each = width // heads
     q, k, v = (x.reshape(-1, count, heads, each).permute(1, 2, 0, 3) for x in (q, k, v))
@@ -152,6 +154,10 @@ def multi_head_attention_forward(
     weights = in_proj_weight if not separate else [one for one in separate if one is not None]
     if weights is None or (separate and len(weights) < 3):
         raise ConfigError(message(name, "no weights", "in_proj_weight, or three with use_separate_proj_weight=True"))
+    check_floats(
+        name, query, key, value, *((weights,) if isinstance(weights, Tensor) else weights), in_proj_bias,
+        static_k, static_v, out_proj_weight, out_proj_bias,
+    )  # fmt: skip
     q, k, v = projected(query, key, value, weights, in_proj_bias)
     q, k, v = (x.unsqueeze(1) for x in (q, k, v)) if single else (q, k, v)
     k, v = (

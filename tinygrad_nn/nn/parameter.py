@@ -25,7 +25,8 @@ class Parameter(Tensor):
 
     @flags
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        self.node = constant(as_tensor(data).detach().node.value)
+        node = as_tensor(data).detach().node
+        self.node = node if node.value is None else constant(node.value)  # in a function that is traced there is none
         self.requires_grad_(requires_grad)
 
     def __repr__(self) -> str:

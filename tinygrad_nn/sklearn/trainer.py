@@ -194,7 +194,7 @@ class Watch:
         self.tensors, self.held = trainer.tensors, [_like(one) for one in held]
         self.kept = [_like(tensor.node.value) for tensor in trainer.tensors]
         self.numbers = best, waited, patience, tolerance = [_number(0.0, dtype) for _ in range(4)]
-        self.allowed, self.due = 0.0, 1
+        self.allowed, self.due, self.pace, self.seen = 0.0, 1, math.inf, (0, 0.0)
         module, total, count, held_out = trainer.module, trainer.total, trainer.count, self.held
         pairs = list(zip(trainer.tensors, self.kept, strict=True))
 
@@ -228,6 +228,7 @@ class Watch:
         for number, value in zip(self.numbers, (-math.inf, 0.0, settings.patience, settings.tolerance), strict=True):
             put(number, value)
         self.allowed = settings.patience
+        self.pace, self.seen = math.inf, (0, 0.0)  # seconds of an epoch, and where the run was when last looked at
         self.due = int(min(settings.patience, settings.epochs)) + 1
 
     def pause(self, run: Any) -> int:
@@ -238,7 +239,10 @@ class Watch:
         """See whether the run is over."""
         if logs["waited"] > self.allowed:
             run.stop("no progress")
-        self.due = run.epoch + max(int(self.allowed - logs["waited"]) + 1, int(LOOK * run.epoch / run.seconds))
+        epoch, seconds = self.seen
+        self.pace = min(self.pace, (run.seconds - seconds) / (run.epoch - epoch))
+        self.seen = run.epoch, run.seconds
+        self.due = run.epoch + max(int(self.allowed - logs["waited"]) + 1, int(LOOK / max(self.pace, 1e-7)))
 
     def last(self, waited: Any) -> int:
         """The epoch after which there was no progress for too long, or the last one, by a column of the history."""

@@ -20,6 +20,7 @@ EXTRAS: Final = MappingProxyType(
         "draw": ("pygraphviz",),
         "blas": ("scipy",),
         "sklearn": ("sklearn",),
+        "sweep": ("joblib", "distributed", "cloudpickle"),
         "test": ("pytest", "hypothesis"),
     }
 )

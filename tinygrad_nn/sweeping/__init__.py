@@ -20,6 +20,7 @@ from ..serialize import StrPath
 from ..support.memory import check_fits
 from ..support.settings import choice, flags, integer, shown
 from ..tensor.context import user_level
+from .away import check_sendable, is_away, pool, run_away
 from .plan import Plan
 from .request import all_trials, points, seeds_of, shares
 from .results import Results
@@ -50,7 +51,7 @@ def sweep(
     folds: Any = None,
     by: Any = None,
     how: Literal["auto", "arenas", "lanes"] = "auto",
-    workers: int = 1,
+    workers: Any = 1,
     store: StrPath | None = None,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | str | None = None,
@@ -63,8 +64,8 @@ def sweep(
 
         tg.manual_seed(s); init(); tg.fit(step, data, ..., seed=s)
 
-    with optimizers that begin anew. When the sweep is over all tensors are as they were; `load(k)` of the result puts
-    model k into them.
+    with optimizers that begin anew, and with those settings as numbers that `vary`, not as constants of the code. When
+    the sweep is over all tensors are as they were; `load(k)` of the result puts model k into them.
 
     - `seeds`: numbers, one per model; without them the only one is `seed`, or 0. `init` gives parameters new values
       (`model.reset_parameters`).
@@ -81,6 +82,9 @@ def sweep(
       value for each row; a value's rows have models of their own.
     - `how`: "arenas" trains model after model by the code of the single run; "lanes" several at once, in the lanes of
       vectors; "auto" chooses, and `tg.explain(result)` says why. `workers` threads train at the same time.
+      Processes do so, here or on other machines, with "loky" (all cores), "dask" (the cluster of the client there is,
+      or a client), "ray", or "joblib" (what `joblib.parallel_config` says); for these `step` is a builder that makes
+      model, evaluation and callbacks itself. Extra `sweep`; docs/scaling.md says when it pays.
     - `store`: a folder to which finished models are written, and from which a sweep that is started again goes on.
 
     A model that diverges has NaN in its columns; with `on_nonfinite="warn"` a warning counts them. EarlyStopping among
@@ -106,7 +110,9 @@ def sweep(
     (3, 20)
     """
     begun = time.perf_counter()
-    for name, value in (("epochs", epochs), ("eval_every", eval_every), ("workers", workers), ("trials", trials)):
+    away = is_away(workers)
+    threads = 1 if away else workers
+    for name, value in (("epochs", epochs), ("eval_every", eval_every), ("workers", threads), ("trials", trials)):
         integer("sweep", name, value, least=1)
     choice("sweep", "how", how, ("auto", "arenas", "lanes"))
     raises = isinstance(on_nonfinite, str) and on_nonfinite == "raise"
@@ -119,9 +125,14 @@ def sweep(
     checked_callbacks(step, evaluate, ())
     numbers = seeds_of(seeds, seed)
     settings = points(grid, random, trials, numbers[0])
-    asked = How(int(epochs), batch_size, shuffle, evaluate, int(eval_every), callbacks, how, int(workers))
+    asked = How(
+        int(epochs), batch_size, shuffle, evaluate, int(eval_every), callbacks, how, 1 if away else int(workers)
+    )
     rows, groups_of_rows = taken_apart(data, by)
     plan = Plan(step, init, asked, settings, rows, (sample_weight, class_weight), numbers)
+    if away:
+        check_sendable(plan, workers)
+    processes = pool(workers) if away else None
     first = plan.data(plan.source(settings[0]))
     parts = shares(folds, groups_of_rows, first.count, first.labels, numbers[0])
     models = all_trials(settings, parts, numbers)
@@ -136,13 +147,19 @@ def sweep(
             results.record(one)
         results.listen = kept.add
     try:
-        plan.run(models, results, found, progress)
+        try:
+            if processes is None:
+                wanted = {trial.number for trial in models} - results.states.keys()
+                plan.run(models, wanted, results, found, progress)
+            else:
+                run_away(plan, parts, models, results, found, progress, processes)
+        finally:
+            if kept is not None:
+                kept.write()
     except Exception as error:
         error.sweep = found  # type: ignore[attr-defined]
         raise
     finally:
-        if kept is not None:
-            kept.write()
         found.metadata["seconds"] = time.perf_counter() - begun
     if on_nonfinite == "warn":
         _warn(found)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,7 +20,7 @@ from ..support.memory import check_fits
 from ..support.memory import shown as as_bytes
 from ..tensor.generator import default_generator
 from .request import DATA, Settings, Trial
-from .results import Results, Sweep
+from .results import Records, Sweep
 from .running import Group, How, NativeGroup, SlowGroup, run_native, run_slowly, slowly_because
 from .shares import Data
 from .source import Parts, Source, builder_arguments, evaluation_takes, parts_of
@@ -39,7 +40,7 @@ class Plan:
         seeds: Sequence[int],
     ) -> None:
         self.step, self.how, self.given, self.weights, self.seeds = step, how, data, weights, seeds
-        self.init = init
+        self.init, self.settings = init, settings
         names = list(settings[0])
         self.arguments = builder_arguments(step, names)
         if self.arguments is not None and init is not None:
@@ -78,24 +79,29 @@ class Plan:
             self.tables[id(source)] = Data(*columns_of(source.step, self.given), *self.weights)
         return self.tables[id(source)]
 
-    def run(self, models: Sequence[Trial], results: Results, found: Sweep, progress: bool) -> None:
-        """Train all models that are not finished."""
-        waiting = [trial for trial in models if trial.number not in results.states]
+    def run(
+        self, models: Sequence[Trial], wanted: Container[int], results: Records, found: Sweep, progress: bool
+    ) -> None:
+        """Train those of the models whose numbers are wanted, each as it would be among all of them."""
+        waiting = [trial for trial in models if trial.number in wanted]
         with deferred() as interrupted, bar(len(models), progress, len(models) - len(waiting), "model") as advance:
             for source in list(dict.fromkeys(self.source(trial.settings) for trial in waiting)):
-                own = [trial for trial in waiting if self.source(trial.settings) is source]
+                own = [trial for trial in models if self.source(trial.settings) is source]
                 with source.restored() as journal:
                     source.vary(self.several)
-                    for group in self._groups(source, own):
+                    for group in self._groups(source, own, wanted):
                         if interrupted():
                             break
                         group.prepare(journal)
+                        group.only(wanted)
                         self.groups.update((trial.number, group) for trial in group.trials)
+                        begun = time.perf_counter()
                         if isinstance(group, NativeGroup):
                             self._state(group, len(models), progress)
                             run_native(group, results, interrupted, advance)
                         else:
                             run_slowly(group, results, interrupted, advance)
+                        found.metadata["training"] = found.metadata.get("training", 0.0) + time.perf_counter() - begun
                         found.explanation.append(group.explained())
                 if interrupted():
                     found.interrupted = True
@@ -110,16 +116,33 @@ class Plan:
             memory = f"{as_bytes(threads * arena)} to work in, {as_bytes(count * kept)} for {count:,} models"
             tell(f"sweep: {len(group.trials):,} models of a shape; memory: {memory}")
 
-    def _groups(self, source: Source, trials: Sequence[Trial]) -> Iterator[NativeGroup | SlowGroup]:
-        """Groups of one shape and structure, each when its turn has come."""
+    def classes(self, models: Sequence[Trial]) -> Iterator[tuple[Source, list[Trial]]]:
+        """Models of one source and shape."""
+        sources: dict[int, tuple[Source, list[Trial]]] = {}
+        for trial in models:
+            source = self.source(trial.settings)
+            sources.setdefault(id(source), (source, []))[1].append(trial)
+        for source, own in sources.values():
+            for same in self._shapes(source, own):
+                yield source, same
+
+    def _shapes(self, source: Source, trials: Sequence[Trial]) -> list[list[Trial]]:
         data = self.data(source)
         held = trials[0].share.held is not None
         judged = evaluation_takes(source.parts.evaluate, len(data.columns), held)
         shapes: dict[Any, list[Trial]] = {}
         for trial in trials:
             shapes.setdefault(_shape(data, trial, judged), []).append(trial)
-        why = slowly_because(source)
-        for own in shapes.values():
+        return list(shapes.values())
+
+    def _groups(
+        self, source: Source, trials: Sequence[Trial], wanted: Container[int]
+    ) -> Iterator[NativeGroup | SlowGroup]:
+        """Groups of one shape and structure with a model that is wanted, each when its turn has come."""
+        data, why = self.data(source), slowly_because(source)
+        for own in self._shapes(source, trials):
+            if not any(trial.number in wanted for trial in own):
+                continue
             if why:
                 yield SlowGroup(source, own, data, self.how, self.names, why)
                 continue
@@ -131,6 +154,8 @@ class Plan:
                 else:
                     group.trials = [*group.trials, *same]
             for group in groups:
+                if not any(trial.number in wanted for trial in group.trials):
+                    continue
                 if group.is_whole:
                     yield group
                 else:
@@ -142,7 +167,7 @@ class Plan:
         if group is None:  # one that came from a folder
             with source.restored() as journal:
                 source.vary(self.several)
-                group = next(iter(self._groups(source, [trial])))
+                group = next(iter(self._groups(source, [trial], [trial.number])))
                 group.prepare(journal)
                 if isinstance(group, NativeGroup):
                     group.keep()

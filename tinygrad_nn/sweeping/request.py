@@ -72,9 +72,7 @@ def points(grid: Any, random: Any, trials: int, seed: int) -> list[dict[str, Any
     if twice:
         raise ConfigError(message("sweep", f"{twice[0]!r} in grid and in random", "it in one of them"))
     rng = stream("sweep", seed)
-    drawn = [
-        {name: draw(rng) for name, draw in drawn_from.items()} for _ in range(integer("sweep", "trials", trials, 1))
-    ]
+    drawn = [{name: draw(rng) for name, draw in drawn_from.items()} for _ in range(trials)]
     return [{**point, **more} for point in found for more in drawn]
 
 
@@ -149,7 +147,7 @@ def seeds_of(seeds: Any, seed: Any) -> list[int]:
     if is_whole(seeds) or not is_iterable(seeds):
         hint = f"seeds=range({seeds})" if is_whole(seeds) else ""
         raise ConfigError(message("sweep", f"seeds={shown(seeds)}", "a sequence of integers", hint))
-    listed = list(seeds)
+    listed = seeds.tolist() if isinstance(seeds, np.ndarray) else list(seeds)
     if not listed:
         raise ConfigError(message("sweep", "no seeds", "at least one, as K = 0 models train nothing"))
     wrong = [one for one in listed if not is_whole(one)]

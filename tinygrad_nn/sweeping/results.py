@@ -35,6 +35,13 @@ class Finished:
     state: Any
 
 
+class Records(Protocol):
+    """Who is told of each model that is finished."""
+
+    def record(self, one: Finished) -> None:
+        """Keep what training left of a model."""
+
+
 @dataclass(eq=False)
 class Results:
     """The columns of all models as matrices, NaN where there is nothing; and the states."""
@@ -309,7 +316,9 @@ class Sweep:
                 label = f"{label or 'all'} ({len(own):,})"
                 axes.plot(x, mean, color=f"C{k}", label=label, marker="." if len(x) < 30 else "")
                 if runs.max() > 1:
-                    axes.fill_between(x, mean - spread, mean + spread, color=f"C{k}", alpha=0.2, linewidth=0)
+                    low, high = np.fmin.reduce(table), np.fmax.reduce(table)  # there is nothing beyond
+                    band = np.maximum(mean - spread, low), np.minimum(mean + spread, high)
+                    axes.fill_between(x, *band, color=f"C{k}", alpha=0.2, linewidth=0)
             axes.set_xlabel("epoch")
             axes.set_ylabel(printable(name, keep=""))
             axes.grid(alpha=0.3)

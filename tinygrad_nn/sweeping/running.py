@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +40,7 @@ from ..tensor import no_grad
 from ..tensor.core import constant, mode
 from ..tensor.tensor import Tensor
 from .request import Trial
-from .results import Finished, Results
+from .results import Finished, Records
 from .shares import Data, sets_of, tensors_of
 from .source import Source, evaluation_takes
 
@@ -89,6 +89,12 @@ class Group:
         self.callbacks = source.parts.callbacks
         self.states: dict[str, Any] = {}
         self.why = ""
+        self.count = len(trials)  # of all models of this structure, of which only some may be wanted
+
+    def only(self, wanted: Container[int]) -> None:
+        """Leave out models that are not wanted."""
+        self.count = len(self.trials)
+        self.trials = [trial for trial in self.trials if trial.number in wanted]
 
     def explained(self) -> str:
         """How these models are trained, and why so."""
@@ -295,7 +301,7 @@ class NativeGroup(Group):
             lanes = natural(self.training, self.varying, self.training.target)
             self.why = f"lanes: {lanes} models at a time"
             return lanes
-        choice = chosen(self.training, self.varying, len(self.trials), self.how.epochs)
+        choice = chosen(self.training, self.varying, self.count, self.how.epochs)
         self.why = f"{'arenas' if choice.lanes == 1 else 'lanes'}: {choice.why}"
         return choice.lanes
 
@@ -427,7 +433,7 @@ def _finished(group: NativeGroup, trial: Trial, taken: Sequence[Taken], due: Arr
     )
 
 
-def run_native(group: NativeGroup, results: Results, interrupted: Deferred, advance: Callable[..., None]) -> None:
+def run_native(group: NativeGroup, results: Records, interrupted: Deferred, advance: Callable[..., None]) -> None:
     """Train the models of a group. Raises the first error of a model; those that are finished stay so."""
     runners = group.runners(min(group.how.workers, len(group.trials)))
     lanes = runners[0].lanes
@@ -654,7 +660,7 @@ def _with_model(text: str, trial: Trial) -> str:
     return text.replace("(epoch ", f"(model {trial.number}, epoch ", 1)
 
 
-def run_slowly(group: SlowGroup, results: Results, interrupted: Deferred, advance: Callable[..., None]) -> None:
+def run_slowly(group: SlowGroup, results: Records, interrupted: Deferred, advance: Callable[..., None]) -> None:
     """Train the models of a group by `fit`."""
     for trial in group.trials:
         if interrupted():

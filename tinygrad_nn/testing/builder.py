@@ -150,14 +150,14 @@ class Builder:
         if step.op.kind == "elementwise":
             operands = [np.asarray(x) for x in np.broadcast_arrays(*operands)]
         shape = step.op.shape(*(x.shape for x in operands), **step.attrs)
-        step.op.dtype(*(x.dtype for x in operands), **step.attrs)
+        dtype = step.op.dtype(*(x.dtype for x in operands), **step.attrs)
         if math.prod(shape) > LIMIT:
             return False
         try:
             with np.errstate(all="ignore"):
                 value = np.asarray(step.op.numpy(*operands, **step.attrs))
         except (IndexOutOfRange, DivisionByZero):
-            value = np.zeros(shape, operands[0].dtype)
+            value = np.zeros(shape, dtype)
         if value.dtype.kind == "f" and value.size and not self.chance(0.1):
             with np.errstate(all="ignore"):
                 wild = ~(np.abs(value) < 1e4)

@@ -68,11 +68,18 @@ class Source:
     fails: bool
 
 
-def print_c(schedule: Schedule, places: Mapping[Buffer, str], comments: Mapping[str, str] | None = None) -> Source:
+def print_c(
+    schedule: Schedule,
+    places: Mapping[Buffer, str],
+    prefix: str = "",
+    names: Mapping[str, str] | None = None,
+    modules: Mapping[str, str] | None = None,
+) -> Source:
     """The C of a schedule whose buffers lie at these `places`, C expressions of pointers; equal ones are one place.
-    `comments` say of a kernel, by its name, where it comes from.
+    `prefix` begins the names of kernels. Kernels call a place as `names` do, and what they read there comes from
+    `modules`, which their comments say.
     """
-    printer = _Printer(schedule, places, comments or {})
+    printer = _Printer(schedule, places, prefix, names or {}, modules or {})
     calls = printer.regions(schedule.program.regions, "    ")
     return Source(tuple(printer.needed()), tuple(printer.functions), tuple(calls), printer.fails)
 
@@ -106,8 +113,15 @@ class _Names:
 class _Printer:
     """The text so far."""
 
-    def __init__(self, schedule: Schedule, places: Mapping[Buffer, str], comments: Mapping[str, str]) -> None:
-        self.schedule, self.places, self.comments = schedule, places, comments
+    def __init__(
+        self,
+        schedule: Schedule,
+        places: Mapping[Buffer, str],
+        prefix: str,
+        words: Mapping[str, str],
+        modules: Mapping[str, str],
+    ) -> None:
+        self.schedule, self.places, self.prefix, self.words, self.modules = schedule, places, prefix, words, modules
         self.functions: list[str] = []
         self.fails = False
         self.names = _Names(taken={*HELPERS, *RESERVED})  # of kernels, and what repetitions count
@@ -163,7 +177,7 @@ class _Printer:
 
     def kernel(self, kernel: Kernel) -> list[str]:
         """The function of a kernel; the lines that call it."""
-        name = self.names.of(kernel, kernel.name)
+        name = self.names.of(kernel, self.prefix + kernel.name)
         own = _Function(self, kernel, name)
         self.functions += own.text()
         arguments = ", ".join(argument for _, argument in own.parameters)
@@ -220,7 +234,9 @@ class _Function:
         for access, _, _ in self.kernel.accesses:
             place = self.p.places[access.buffer]
             if place not in self.pointers:
-                name = self.pointers[place] = self.names.of(("place", place), access.buffer.name)
+                name = self.pointers[place] = self.names.of(
+                    ("place", place), self.p.words.get(place, access.buffer.name)
+                )
                 const = "" if place in written else "const "
                 self._parameter(f"{const}{TYPES[access.buffer.dtype]} *restrict {name}", place)
 
@@ -230,12 +246,18 @@ class _Function:
         result = "int" if self.checks else "void"
         if self.checks:
             body.append("    return 0;")
-        origin = self.p.comments.get(self.kernel.name, ", ".join(self.kernel.sources))
         words = set(re.findall(r"\w+", "\n".join(body)))
         self.parameters = [one for one in self.parameters if _word(one[0]) in words]
         declared = [declared for declared, _ in self.parameters]
-        head = f"/* {_comment(origin)} */\nstatic {result} @{self.name}({_wrapped(declared)}) {{"
+        head = f"/* {comment(self.origin())} */\nstatic {result} @{self.name}({_wrapped(declared)}) {{"
         return [*self.parts, "\n".join([head, *body, "}"])]
+
+    def origin(self) -> str:
+        """The operations that a kernel is made of, and the modules whose weights it reads."""
+        places = [self.p.places[access.buffer] for access, writes, _ in self.kernel.accesses if not writes]
+        modules = dict.fromkeys(self.p.modules[place] for place in places if place in self.p.modules)
+        operations = ", ".join(self.kernel.sources)
+        return f"{', '.join(modules)}: {operations}" if modules else operations
 
     # ---- statements -----------------------------------------------------------------------------------------------
 
@@ -548,7 +570,7 @@ def _used(text: str) -> list[str]:
     return [name for name in dict.fromkeys(re.findall(r"@(\w+)", text)) if name in HELPERS]
 
 
-def _comment(text: str) -> str:
+def comment(text: str) -> str:
     """A text that stays inside of a comment."""
     return (
         re.sub(r"[^ -~]", "?", text).replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").replace("\\", "/")

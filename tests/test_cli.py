@@ -115,7 +115,7 @@ def test_the_page_names_versions_extras_and_next_steps() -> None:
 
 
 def test_a_missing_extra_is_shown_with_its_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("tinygrad_nn.cli.doctor.util.find_spec", lambda name: None)
     page = doctor.doctor()
     assert all(pip_line(extra) in page for extra in EXTRAS)
 

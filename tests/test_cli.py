@@ -388,12 +388,12 @@ def test_export_says_in_one_line_what_is_wrong(run: Any, here: Path, words: Sequ
 
 def test_a_reader_that_leaves_and_a_full_disk(here: Path) -> None:
     tg.save({str(k): k for k in range(20000)}, "long.npz")
-    command = f"{sys.executable} -m tinygrad_nn inspect long.npz"
-    left = subprocess.run(
-        ["bash", "-c", f"{command} | head -n 1; exit ${{PIPESTATUS[0]}}"], capture_output=True, text=True, check=False
-    )
-    assert (left.returncode, left.stdout.count("\n"), left.stderr) == (141, 1, "")
-    full = subprocess.run(["bash", "-c", f"{command} > /dev/full"], capture_output=True, text=True, check=False)
+    command = f"{sys.executable} -m tinygrad_nn inspect"
+    for name, reader, lines in (("long.npz", "head -n 1", 1), ("m.npz", "true", 0)):
+        words = ["bash", "-c", f"{command} {name} | {reader}; exit ${{PIPESTATUS[0]}}"]
+        left = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert (left.returncode, left.stdout.count("\n"), left.stderr) == (141, lines, "")
+    full = subprocess.run(["bash", "-c", f"{command} m.npz > /dev/full"], capture_output=True, text=True, check=False)
     assert (full.returncode, full.stderr.count("\n")) == (1, 1)
     assert "No space left" in full.stderr
 

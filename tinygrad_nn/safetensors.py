@@ -39,6 +39,7 @@ READ: Final[Mapping[str, tuple[str, Any]]] = {  # how elements lie in a file, an
     "F32": ("<f4", FLOAT32),
     "F64": ("<f8", FLOAT64),
 }
+Entry = tuple[int, int, str, tuple[int, ...], str]  # begin, end, dtype in the file, shape, name
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -97,6 +98,12 @@ def _checked(metadata: Mapping[str, str]) -> dict[str, str]:
 
 def unpacked(content: bytes, name: str) -> Tensors:
     """What the content of a file called `name` holds. DataError where it is not as the format says."""
+    entries, data, metadata = entries_of(content, name)
+    return Tensors({own: _tensor(data[a:b], dtype, shape) for a, b, dtype, shape, own in entries}, metadata)
+
+
+def entries_of(content: bytes, name: str) -> tuple[list[Entry], memoryview, dict[str, str]]:
+    """Where the tensors lie in the bytes behind the header, as what; these bytes; and the metadata."""
     header, data = _header(content, name)
     metadata = header.pop(METADATA, {})
     if type(metadata) is not dict or not all(type(one) is str for one in metadata.values()):
@@ -109,7 +116,7 @@ def unpacked(content: bytes, name: str) -> Tensors:
         end = stop
     if end != len(data):
         _refuse(name, f"{len(data)} bytes of which tensors take {end}")
-    return Tensors({own: _tensor(data[a:b], dtype, shape) for a, b, dtype, shape, own in entries}, metadata)
+    return entries, data, metadata
 
 
 def _header(content: bytes, name: str) -> tuple[dict[str, Any], memoryview]:

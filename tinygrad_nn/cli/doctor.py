@@ -1,5 +1,5 @@
-"""`python -m tinygrad_nn`: a doctor page. What is installed, what is missing and the line that installs it, what to
-try next.
+"""`doctor`, and what is said without a command: what is installed, what is missing and the line that installs it, what
+to try next.
 """
 
 from __future__ import annotations
@@ -8,15 +8,16 @@ import argparse
 import platform
 import shutil
 import sys
-from collections.abc import Sequence
 from importlib import metadata, util
 from pathlib import Path
+from typing import Final
 
-from .errors import ConfigError, message
-from .history import cpu_name
-from .support.extras import EXTRAS, pip_line
-from .support.settings import is_iterable, shown
+from ..history import cpu_name
+from ..support.extras import EXTRAS, pip_line
 
+EXAMPLES: Final = """\
+  python -m tinygrad_nn doctor
+  python -m tinygrad_nn doctor | grep numpy"""
 _FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f")
 
 
@@ -74,12 +75,10 @@ def doctor() -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def add(parser: argparse.ArgumentParser) -> None:
+    """It has no arguments."""
+
+
+def run(options: argparse.Namespace) -> None:
     """Print the page."""
-    parser = argparse.ArgumentParser(prog="python -m tinygrad_nn", description=__doc__)
-    parser.add_argument("--version", action="version", version=version())
-    if argv is not None and not (is_iterable(argv) and all(isinstance(word, str) for word in argv)):
-        raise ConfigError(message("main", f"argv {shown(argv)}", "a list of texts"))
-    parser.parse_args(None if argv is None else list(argv))
     print(doctor())
-    return 0

@@ -1,0 +1,132 @@
+"""What a file holds, drawn as a tree: names, dtypes, shapes, bytes, numbers that are NaN or infinite, metadata, and who
+wrote the file. FILE is one of tg.save (.npz) or a .safetensors file. Nothing in a file is ever run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ..errors import printable
+from ..nn.preprocessing import KINDS
+from ..safetensors import Tensors, entries_of
+from ..safetensors import unpacked as safe_unpacked
+from ..serialize import FORMAT, OURS, SAFE, own_path, unpacked
+from ..support.files import read
+from ..tensor import Tensor
+
+EXAMPLES: Final = """\
+  python -m tinygrad_nn inspect iris.npz
+  python -m tinygrad_nn inspect model.safetensors | less"""
+WIDEST: Final = 72  # characters of a name or a value
+DEEPEST: Final = 20  # parts of a name that become branches
+
+
+@dataclass(slots=True)
+class Branch:
+    """A name in the tree, what is known of it, and what is below it."""
+
+    text: str = ""
+    below: dict[Any, Branch] = field(default_factory=dict)
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The file."""
+    parser.add_argument("file", metavar="FILE", help="a .npz file of tg.save, or a .safetensors file")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print what is in the file."""
+    for line in inspected(options.file):
+        print(line)
+
+
+def inspected(path: str | os.PathLike[str]) -> Iterator[str]:
+    """The page, line by line. DataError for a file that is missing, damaged or of another format."""
+    source = own_path("inspect", path, SAFE)
+    safe = source.suffix.lower() == SAFE
+    content = read(source, "inspect", "a safetensors file" if safe else OURS)
+    stored: dict[str, tuple[str, int]] = {}
+    if safe:
+        value: Any = safe_unpacked(content, str(path))
+        stored = {name: (kind, end - start) for start, end, kind, _, name in entries_of(content, str(path))[0]}
+        writer = {"pt": "of PyTorch"}.get(value.metadata.get("format", ""), "")
+        what = f"a safetensors file {writer}".rstrip()
+    else:
+        value = unpacked(content, str(path))
+        what = f"a file of tg.save, format {FORMAT}"
+    written = time.strftime("%Y-%m-%d %H:%M", time.localtime(source.stat().st_mtime))
+    yield f"{short(Path(source).name)}: {what}, {len(content):,} bytes, written {written}"
+    root, tensors, numbers = tree_of(value, stored)
+    yield f"{tensors:,} array{'s' * (tensors != 1)} of {numbers:,} number{'s' * (numbers != 1)}"
+    if safe and value.metadata:
+        yield "metadata"
+        for name, text in value.metadata.items():
+            yield f"  {short(name)}  {short(text)}"
+    yield ""
+    yield from drawn(root)
+
+
+def tree_of(value: Any, stored: Mapping[str, tuple[str, int]]) -> tuple[Branch, int, int]:
+    """A value as branches, the number of its arrays, and of their elements; `stored`: dtypes
+    and bytes as they are in the file."""
+    root, tensors, numbers = Branch(), 0, 0
+    stack: list[tuple[Branch, Any, Any]] = [(root, value, None)]
+    while stack:
+        branch, one, kept = stack.pop()
+        if isinstance(one, Tensor | np.ndarray | np.generic):
+            array = np.asarray(one.detach().numpy() if isinstance(one, Tensor) else one)
+            branch.text = array_text(array, *(kept or (str(array.dtype), array.nbytes)))
+            tensors, numbers = tensors + 1, numbers + array.size
+        elif isinstance(one, dict) and one:
+            named = all(isinstance(part, Tensor) for part in one.values())
+            for name, part in one.items():
+                below = branch
+                for step in name.split(".", DEEPEST) if named and isinstance(name, str) else [name]:
+                    below = below.below.setdefault(step, Branch())
+                stack.append((below, part, stored.get(name) if isinstance(one, Tensors) else None))
+        elif isinstance(one, list | tuple) and not all(isinstance(part, int | float | str | None) for part in one):
+            for number, part in enumerate(one):
+                stack.append((branch.below.setdefault(number, Branch()), part, None))
+        elif isinstance(one, KINDS):
+            branch.text = short(repr(one))
+        else:
+            branch.text = short(str(one) if isinstance(one, Path) else repr(one))
+    return root, tensors, numbers
+
+
+def array_text(array: Any, dtype: str, size: int) -> str:
+    """Dtype, shape and bytes of an array, and the numbers in it that are none."""
+    text = f"{dtype} {array.shape}  {size:,} B"
+    if array.dtype.kind in "fc":
+        missing, infinite = int(np.isnan(array).sum()), int(np.isinf(array).sum())
+        text += f"  {missing:,} NaN" * bool(missing) + f"  {infinite:,} infinite" * bool(infinite)
+    return text
+
+
+def drawn(root: Branch) -> Iterator[str]:
+    """The lines of a tree."""
+    if root.text or not root.below:
+        yield root.text or "nothing"
+    stack = [(name, one, "", "") for name, one in reversed(root.below.items())]
+    while stack:
+        name, one, first, rest = stack.pop()
+        label = name if isinstance(name, str) else repr(name)
+        yield f"{first}{short(label) or repr(label)}  {one.text}".rstrip()
+        for position, (inner, below) in reversed(list(enumerate(one.below.items()))):
+            last = position == len(one.below) - 1
+            branch, trunk = ("└─ ", "   ") if last else ("├─ ", "│  ")
+            stack.append((inner, below, rest + branch, rest + trunk))
+
+
+def short(text: str) -> str:
+    """A text from a file in a part of one line, with its length where it is cut."""
+    shown = printable(text[: WIDEST + 1], keep="")
+    return shown if len(shown) <= WIDEST else f"{shown[:WIDEST]}... ({len(text):,} characters)"

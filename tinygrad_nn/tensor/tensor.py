@@ -55,7 +55,7 @@ class Tensor(Composed):
     """An n-dimensional array that records how it was made. Create one with `tg.tensor`, `tg.zeros`, ...
 
     Methods are named and called as torch.Tensor's. Beside them there are `assign` (another value for the handle, as
-    compiled functions know it), `tensordot`, `nuclear_norm`, and what gradient rules and layers are written with:
+    compiled functions know it), `tensordot`, and what gradient rules and layers are written with:
     `apply` (an op), `cast`, `as_float`, `cat_with`, `expand_to`, `new_arange`; the `node` of a tensor, the `handle` of
     a node, and `is_traced`.
     """

@@ -203,10 +203,13 @@ class _File:
 
     @property
     def bound(self) -> int:
-        """How far a result may lie from Python's: two units for each function and sum on the way, each time."""
-        parts = (placed.part for placed in self.functions.values())
+        """How far a result may lie from Python's: two units for each function and sum on the way, each time; and four
+        times as far as results move where inputs and weights do by one unit.
+        """
+        parts = [placed.part for placed in self.functions.values()]
         most = max(sum(node.op.error is not None for node in part.graph.nodes) for part in parts)
-        return 2 + 2 * most * (max(1, self.golden) if "train" in self.functions else 1)
+        moved = max(_moved(part, case) for part in parts for case in _cases_like(part.example, self.golden))
+        return 2 + (2 * most + 4 * moved) * (max(1, self.golden) if "train" in self.functions else 1)
 
     # ---- places ---------------------------------------------------------------------------------------------------
 
@@ -388,12 +391,11 @@ class _File:
 
     def _cases(self, kind: str, placed: _Placed) -> tuple[list[tuple[Array, ...]], list[tuple[Array, ...]]]:
         """Inputs like the example, and what NumPy makes of them; each update works on what the one before left."""
-        part, rng = placed.part, np.random.default_rng(0)
+        part = placed.part
         values = [one.value for one in part.reached]
         inputs: list[tuple[Array, ...]] = []
         results: list[tuple[Array, ...]] = []
-        for number in range(self.golden):
-            case = part.example if not number else _alike(part.example, rng)
+        for case in _cases_like(part.example, self.golden)[: self.golden]:
             outputs, updates = run(part.graph, [*case, *values])
             if kind == "train":
                 changed = iter(updates)
@@ -403,6 +405,33 @@ class _File:
             inputs.append(case)
             results.append(tuple(np.asarray(one) for one in outputs))
         return inputs, results
+
+
+def _cases_like(example: tuple[Array, ...], count: int) -> list[tuple[Array, ...]]:
+    """The example, and so many inputs with it that are like it."""
+    rng = np.random.default_rng(0)
+    return [example, *(_alike(example, rng) for _ in range(1, count))]
+
+
+def _moved(part: Exported, case: tuple[Array, ...]) -> int:
+    """How far results move, in units of the last digit of the largest of them, where all that goes in does by one."""
+    values, rng = [*case, *(one.value for one in part.reached)], np.random.default_rng(1)
+    expected, found = run(part.graph, values)[0], run(part.graph, [_nudged(one, rng) for one in values])[0]
+    most = 0.0
+    for a, b in zip(map(np.asarray, expected), map(np.asarray, found), strict=True):
+        if a.dtype.kind == "f":
+            both = np.isfinite(a) & np.isfinite(b)
+            top = float(np.max(np.abs(a), initial=0.0, where=both)) * float(np.finfo(a.dtype).eps)
+            most = max(most, float(np.max(np.abs(a - b), initial=0.0, where=both)) / top if top else 0.0)
+    return int(min(most, 10**6)) + 1
+
+
+def _nudged(value: Array, rng: np.random.Generator) -> Array:
+    """Floats, each the next one above or below."""
+    if value.dtype.kind != "f":
+        return value
+    towards = np.where(rng.random(value.shape) < 0.5, -np.inf, np.inf).astype(value.dtype)
+    return np.asarray(np.nextafter(value, towards))
 
 
 def _alike(example: Sequence[Array], rng: np.random.Generator) -> tuple[Array, ...]:

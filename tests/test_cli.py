@@ -351,6 +351,8 @@ def test_a_module_with_its_preprocessing_becomes_c(run: Any, here: Path) -> None
 
 def test_a_module_becomes_wasm(run: Any, here: Path) -> None:
     assert run("export", "net_of_cli:build", "--to", "wasm", "--example", "30,4", "--out", "w.wasm").out == "w.wasm\n"
+    assert run("export", "net_of_cli:build", "--to", "onnx", "--example", "30,4", "--out", "w.onnx").out == "w.onnx\n"
+    assert Path("w.onnx").stat().st_size > 400
     assert Path("w.wasm").read_bytes()[:4] == b"\0asm"
     assert Path("w.js").exists()
 

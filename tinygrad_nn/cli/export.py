@@ -27,7 +27,7 @@ EXAMPLES: Final = """\
   python -m tinygrad_nn export model.npz --to safetensors
   python -m tinygrad_nn export net.py:build --to c --weights iris.npz --before scaler --data iris.csv
   python -m tinygrad_nn export net:build --to wasm --example 30,4 --out page/net.wasm"""
-CODE: Final[Mapping[str, Callable[..., Path]]] = {"c": forms.c, "wasm": forms.wasm}
+CODE: Final[Mapping[str, Callable[..., Path]]] = {"c": forms.c, "onnx": forms.onnx, "wasm": forms.wasm}
 NUMBERS: Final = ("safetensors", "npz")
 _SHAPE: Final = re.compile(r"(\d{1,9}(?:,\d{1,9})*)(?::([a-z0-9]+))?", re.ASCII)
 

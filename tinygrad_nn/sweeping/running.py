@@ -234,7 +234,9 @@ class NativeGroup(Group):
         source = self.source
         if source.apply(self.settings(trial)):
             source.begin_states()
-        self.order.set_state(order_generator(trial.seed).get_state())
+        order = order_generator(trial.seed)
+        self.order.key.assign(order.key)
+        self.order.counter.assign(order.counter)
         source.begin(trial.seed)
         if self.held:
             for tensor, column in zip(self.held, self.data.held(trial.share, trial.settings), strict=True):

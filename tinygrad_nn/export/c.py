@@ -22,7 +22,6 @@ import numpy as np
 from ..compiler.codegen.c.operations import TYPES, literal
 from ..compiler.codegen.c.printer import Source, comment, identifier, print_c
 from ..compiler.driver import build
-from ..compiler.job import Job, Part
 from ..compiler.loopir.ir import Buffer
 from ..compiler.run.jit import Jitted
 from ..compiler.schedule.schedule import Schedule
@@ -35,7 +34,7 @@ from ..nn import Module
 from ..support.files import as_path, write_atomic
 from ..support.settings import is_number, shown
 from .folding import folded
-from .model import Exported, exported
+from .model import Exported, exported, numbered
 
 C: Final = Target("c", "", "", 64, True, plain=True)  # the width of vectors that the loops are made for
 ROOM: Final[Mapping[DType, str]] = {BOOL: "b8", INT32: "i32", INT64: "i64", FLOAT32: "f32", FLOAT64: "f64"}
@@ -186,7 +185,7 @@ class _File:
         taken = {*ROOM.values()}
         state = {id(one.handle): one for part in parts.values() for one in part.state}
         self.fields = {
-            key: _Field(_unique(one.name, taken), one.value.dtype, one.value.size, one.value, f"{one.name}")
+            key: _Field(numbered(identifier(one.name), taken), one.value.dtype, one.value.size, one.value, one.name)
             for key, one in state.items()
         }
         self.functions = {kind: self._placed(kind, part) for kind, part in parts.items()}
@@ -214,14 +213,14 @@ class _File:
     # ---- places ---------------------------------------------------------------------------------------------------
 
     def _placed(self, kind: str, part: Exported) -> _Placed:
-        planned = build(Job((Part(part.graph),), len(part.graph.inputs)), C, last="schedule").schedule
+        planned = build(part.job, C, last="schedule").schedule
         program = planned.program
         large = next((b for b in program.buffers if planned.layouts[b].size > LIMIT), None)
         if large is not None:
             raise ExportError(message("export.c", f"an array of shape {large.shape}", f"at most {LIMIT:,} elements"))
         names = [*part.arguments, *part.results]
         taken = {"s", "code"}
-        given = [_unique(one, taken) for one in names]
+        given = [numbered(identifier(one), taken) for one in names]
         arguments, results = given[: len(part.arguments)], given[len(part.arguments) :]
         pieces = _pieces(planned)
         known: dict[int, str] = {}  # what a piece of memory is, by its number
@@ -275,7 +274,7 @@ class _File:
     def signature(self, kind: str, placed: _Placed) -> str:
         """The declaration of a function."""
         part, taken = placed.part, {"s", "code"}
-        names = [_unique(one, taken) for one in (*part.arguments, *part.results)]
+        names = [numbered(identifier(one), taken) for one in (*part.arguments, *part.results)]
         nodes = [*part.graph.inputs[: len(part.arguments)], *part.graph.outputs]
         parameters = [
             f"{'const ' if k < len(part.arguments) else ''}{TYPES[node.dtype]} *{one}"
@@ -477,16 +476,6 @@ def _laid_out(planned: Schedule, buffer: Buffer) -> Array:
     steps = tuple(step * buffer.dtype.itemsize for step in layout.strides)
     np.lib.stride_tricks.as_strided(memory, buffer.shape, steps)[...] = buffer.value
     return memory
-
-
-def _unique(wish: str, taken: set[str]) -> str:
-    name = own = identifier(wish)
-    number = 1
-    while name in taken:
-        number += 1
-        name = f"{own}_{number}"
-    taken.add(name)
-    return name
 
 
 def _quoted(name: str) -> str:

@@ -15,8 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from ..compiler.driver import Compilation, build
+from ..compiler.image import Image, image_of
+from ..compiler.job import Job, Part
 from ..compiler.run.jit import Jitted, describe
 from ..compiler.run.traces import without_gradients
+from ..compiler.target import Target
 from ..compiler.trace import Traced, trace
 from ..errors import ExportError, message
 from ..fitting import trained_dtype
@@ -61,6 +65,40 @@ class Exported:
     def state(self) -> tuple[Reached, ...]:
         """What it changes."""
         return tuple(one for one in self.reached if one.changes)
+
+    @property
+    def job(self) -> Job:
+        """What the driver is asked for: one call, all of whose inputs are arguments."""
+        return Job((Part(self.graph),), len(self.graph.inputs))
+
+    def memory(self, image: Image) -> bytes:
+        """The arena of its program as it is at the beginning, with what the function reaches."""
+        arena = image.arena()
+        for at, one in zip(image.inputs[len(self.arguments) :], self.reached, strict=True):
+            arena.view(at)[...] = one.value
+        return arena.memory.tobytes()[: image.size]
+
+
+def compiled(job: Job, target: Target, last: str) -> tuple[Compilation, Image]:
+    """The stages of a job up to the `last` one, and where everything lies."""
+    made = build(job, target, last=last)
+    return made, image_of(job, made.made["merge"], made.made["assemble"], made.made["schedule"])
+
+
+def numbered(wish: str, taken: set[str]) -> str:
+    """A name that is not taken yet, which it is from now on: the one wished for, or with a number behind it."""
+    name, number = wish, 1
+    while name in taken:
+        number += 1
+        name = f"{wish}_{number}"
+    taken.add(name)
+    return name
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """The names, numbered where they repeat."""
+    taken: set[str] = set()
+    return [numbered(name, taken) for name in names]
 
 
 def exported(op: str, function: Any, example: Sequence[Any]) -> Exported:

@@ -21,38 +21,17 @@ import numpy as np
 from ..compiler.codegen import native
 from ..compiler.codegen.c.operations import TYPES
 from ..compiler.codegen.c.printer import identifier
-from ..compiler.driver import build
-from ..compiler.image import image_of
-from ..compiler.job import Job, Part
 from ..compiler.schedule.arena import Strided
-from ..compiler.target import TARGETS, Target
+from ..compiler.target import TARGETS
 from ..errors import ExportError, message
 from ..support.files import as_path, write_atomic
 from ..support.settings import shown
-from .model import exported
-from .wasm import data_segments, unique
+from .model import compiled, exported, unique
+from .wasm import data_segments
 
 HOST: Final = "host"
-COPY: Final = """
-define internal void @copied(ptr %to, ptr %from, i64 %count) #0 {
-entry:
-  br label %again
-again:
-  %k = phi i64 [0, %entry], [%next, %more]
-  %done = icmp uge i64 %k, %count
-  br i1 %done, label %end, label %more
-more:
-  %a = getelementptr i8, ptr %from, i64 %k
-  %b = getelementptr i8, ptr %to, i64 %k
-  %one = load i8, ptr %a
-  store i8 %one, ptr %b
-  %next = add i64 %k, 1
-  br label %again
-end:
-  ret void
-}
-
-define internal void @cleared(ptr %to, i64 %count) #0 {
+BYTES: Final = """
+define internal void @{name}(ptr %to, {given}i64 %count) #0 {{
 entry:
   br label %again
 again:
@@ -61,13 +40,17 @@ again:
   br i1 %done, label %end, label %more
 more:
   %b = getelementptr i8, ptr %to, i64 %k
-  store i8 0, ptr %b
+  {one}
+  store i8 {value}, ptr %b
   %next = add i64 %k, 1
   br label %again
 end:
   ret void
-}
-"""
+}}
+"""  # a loop over bytes
+READ: Final = "%a = getelementptr i8, ptr %from, i64 %k\n  %one = load i8, ptr %a"
+COPY: Final = BYTES.format(name="copied", given="ptr %from, ", one=READ, value="%one")
+CLEAR: Final = BYTES.format(name="cleared", given="", one="", value="0")
 LOADER: Final = '''"""Made by tinygrad_nn; needs NumPy alone."""
 import ctypes
 import pathlib
@@ -112,16 +95,11 @@ def object(f: Any, *example: Any, path: Any, target: str = HOST, name: str = "mo
         raise ExportError(message("export.object", f"target={shown(target)}", f"one of {', '.join((HOST, *TARGETS))}"))
     machine = native.host() if target == HOST else TARGETS[target]
     part = exported("export.object", f, example)
-    job = Job((Part(part.graph),), len(part.graph.inputs))
-    made = build(job, plain(machine), last="print")
-    image = image_of(job, made.made["merge"], made.made["assemble"], made.made["schedule"])
-    arena, count = image.arena(), len(part.arguments)
-    for at, one in zip(image.inputs[count:], part.reached, strict=True):
-        arena.view(at)[...] = one.value
-    taken = [identifier(one) for one in (*part.arguments, *part.results)]
-    names = unique(taken)
+    made, image = compiled(part.job, replace(machine, plain=True), "print")  # arrays lie as C has them
+    count = len(part.arguments)
+    names = unique([identifier(one) for one in (*part.arguments, *part.results)])
     inputs, outputs = image.inputs[:count], image.outputs
-    wrapped = wrappers(own, arena.memory.tobytes()[: image.size], inputs, outputs)
+    wrapped = wrappers(own, part.memory(image), inputs, outputs)
     text = made.llvm.replace("define i32 @run(", "define internal i32 @run(", 1)
     code = native.object_code(text + wrapped, machine).code
     arguments, results = list(zip(names, inputs, strict=False)), list(zip(names[count:], outputs, strict=True))
@@ -131,11 +109,6 @@ def object(f: Any, *example: Any, path: Any, target: str = HOST, name: str = "mo
         write_atomic(file.with_suffix(".py"), loader(own, file.name, image.size, arguments, results), "export.object")
     write_atomic(file, code, "export.object")
     return file
-
-
-def plain(target: Target) -> Target:
-    """The same machine, with arrays as C has them."""
-    return replace(target, plain=True)
 
 
 def wrappers(name: str, memory: bytes, inputs: Sequence[Strided], outputs: Sequence[Strided]) -> str:
@@ -157,7 +130,7 @@ def wrappers(name: str, memory: bytes, inputs: Sequence[Strided], outputs: Seque
     for k, one in enumerate(outputs):
         lines.append(f"  %o{k} = getelementptr i8, ptr %s, i64 {one.start}")
         lines.append(f"  call void @copied(ptr %y{k}, ptr %o{k}, i64 {size(one)})")
-    return "\n".join([*constants, COPY, *lines, "  ret i32 %code", "}", ""])
+    return "\n".join([*constants, COPY, CLEAR, *lines, "  ret i32 %code", "}", ""])
 
 
 def size(at: Strided) -> int:

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from ..compiler.codegen.c.printer import identifier
-from ..compiler.driver import build
-from ..compiler.image import Image, image_of
-from ..compiler.job import Job, Part
+from ..compiler.image import Image
 from ..compiler.run.jit import Jitted
 from ..compiler.run.memory import RunMemory
 from ..compiler.run.traces import named, training_job
@@ -29,7 +27,7 @@ from ..fitting import trained_dtype
 from ..random import randperm
 from ..support.files import as_path, write_atomic
 from ..support.settings import shown
-from .model import as_argument, exported, names_of
+from .model import as_argument, compiled, exported, names_of, unique
 
 BASE: Final = 1024  # bytes before the arena: an address of 0 would be no pointer
 PAGE: Final = 65536
@@ -87,16 +85,12 @@ class Made:
 def called(f: Any, example: Sequence[Any]) -> Made:
     """A function that is called."""
     part = exported("export.wasm", f, example)
-    job = Job((Part(part.graph),), len(part.graph.inputs))
-    code, image = compiled(job)
-    arena = image.arena()
+    made, image = compiled(part.job, TARGETS["wasm32"], "emit")
     count = len(part.arguments)
-    for at, one in zip(image.inputs[count:], part.reached, strict=True):
-        arena.view(at)[...] = one.value
     state = unique([one.name for one in part.reached])
     return Made(
-        code,
-        arena.memory.tobytes()[: image.size],
+        made.object.code,
+        part.memory(image),
         dict(zip(unique(part.arguments), image.inputs, strict=False)),
         dict(zip(unique(part.results), image.outputs, strict=True)),
         dict(zip(state, image.inputs[count:], strict=True)),
@@ -123,7 +117,7 @@ def trained(f: Any, example: Sequence[Any], data: Sequence[Any], evaluate: Any, 
         raise ExportError(message("export.wasm", got, "at most 1,024", "shuffle=False, and another order from outside"))
     if evaluate is not None and not job.epochs.evaluated:
         raise ExportError(message("export.wasm", "an evaluate() that reads values", "one that returns tensors alone"))
-    code, image = compiled(job)
+    made, image = compiled(job, TARGETS["wasm32"], "emit")
     memory = RunMemory(image, job.epochs, shuffle)
     memory.bring([columns])
     for (number, _, _), view in zip(memory.made.state, memory.state, strict=True):
@@ -138,7 +132,7 @@ def trained(f: Any, example: Sequence[Any], data: Sequence[Any], evaluate: Any, 
     if step.traced is None:
         raise ExportError(message("export.wasm", "a step without a trace"))
     return Made(
-        code,
+        made.object.code,
         memory.arena.memory.tobytes()[: image.size],
         arguments,
         {},
@@ -151,12 +145,6 @@ def trained(f: Any, example: Sequence[Any], data: Sequence[Any], evaluate: Any, 
     )
 
 
-def compiled(job: Job) -> tuple[bytes, Image]:
-    """The object of a job, and where everything lies."""
-    made = build(job, replace(TARGETS["wasm32"]), last="emit")
-    return made.object.code, image_of(job, made.made["merge"], made.made["assemble"], made.made["schedule"])
-
-
 def faults(image: Image) -> list[str]:
     """What each number that is returned means."""
     return [
@@ -164,18 +152,6 @@ def faults(image: Image) -> list[str]:
         f"[{fault.called.name}] an index outside of {fault.low}..{fault.size - 1}"
         for fault, _ in image.faults
     ]  # fmt: skip
-
-
-def unique(names: Sequence[str]) -> list[str]:
-    """The names, numbered where they repeat."""
-    found: dict[str, None] = {}
-    for name in names:
-        own, number = name, 1
-        while own in found:
-            number += 1
-            own = f"{name}_{number}"
-        found[own] = None
-    return list(found)
 
 
 # ---- the binary ---------------------------------------------------------------------------------------------------

@@ -169,7 +169,34 @@ class Geometric(_Chances):
         return _cross_entropy(self.logits, self.probs) / self.probs
 
 
-class Binomial(_Chances):
+class _Counted(_Chances):
+    """Chances of trials beside a count."""
+
+    total_count: Tensor
+
+    def _begin(
+        self, total_count: Any, probs: Any, logits: Any, counts: constraints.Constraint, validate_args: bool | None
+    ) -> None:
+        """Take what was given, in one shape; each count is one of `counts`."""
+        self._take(probs, logits)
+        count, param = broadcast_all(type(self).__name__, total_count=total_count, parameter=self._param)
+        self.total_count = count.to(param.dtype)
+        if self._probs is None:
+            self._logits = param
+        else:
+            self._probs = param
+        super().__init__(param.shape, (), validate_args)
+        if self._validate_args:
+            self._check("total_count", counts, self.total_count)
+
+    def expand(self, batch_shape: Any) -> Self:
+        """The same with another batch shape."""
+        new = super().expand(batch_shape)
+        new.total_count = self.total_count.expand(new._batch_shape)
+        return new
+
+
+class Binomial(_Counted):
     """The successes among total_count trials."""
 
     has_enumerate_support = True
@@ -177,22 +204,8 @@ class Binomial(_Chances):
     def __init__(
         self, total_count: Any = 1, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
-        self._take(probs, logits)
-        count, param = broadcast_all("Binomial", total_count=total_count, parameter=self._param)
-        self.total_count = count.detach().to(param.dtype)
-        if self._probs is None:
-            self._logits = param
-        else:
-            self._probs = param
-        super().__init__(param.shape, (), validate_args)
-        if self._validate_args:
-            self._check("total_count", constraints.nonnegative_integer, self.total_count)
-
-    def expand(self, batch_shape: Any) -> Self:
-        """The same with another batch shape."""
-        new = super().expand(batch_shape)
-        new.total_count = self.total_count.expand(new._batch_shape)
-        return new
+        self._begin(total_count, probs, logits, constraints.nonnegative_integer, validate_args)
+        self.total_count = self.total_count.detach()
 
     @property
     def support(self) -> constraints.Constraint:
@@ -244,7 +257,7 @@ class Binomial(_Chances):
         return _counted(self, int(counts[0]) + 1, expand).to(self._param.dtype)
 
 
-class NegativeBinomial(_Chances):
+class NegativeBinomial(_Counted):
     """The successes before total_count failures."""
 
     support = constraints.nonnegative_integer
@@ -252,22 +265,7 @@ class NegativeBinomial(_Chances):
     def __init__(
         self, total_count: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
-        self._take(probs, logits)
-        count, param = broadcast_all("NegativeBinomial", total_count=total_count, parameter=self._param)
-        self.total_count = count.to(param.dtype)
-        if self._probs is None:
-            self._logits = param
-        else:
-            self._probs = param
-        super().__init__(param.shape, (), validate_args)
-        if self._validate_args:
-            self._check("total_count", constraints.nonnegative, self.total_count)
-
-    def expand(self, batch_shape: Any) -> Self:
-        """The same with another batch shape."""
-        new = super().expand(batch_shape)
-        new.total_count = self.total_count.expand(new._batch_shape)
-        return new
+        self._begin(total_count, probs, logits, constraints.nonnegative, validate_args)
 
     @property
     def mean(self) -> Tensor:

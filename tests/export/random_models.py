@@ -1,7 +1,7 @@
 """Models of random layers as C: `python -m tests.export.random_models 200` exports so many and compares their results.
 
 Many models are one library, so that a compiler starts once for them. Distances are in units of the last digit of the
-largest result, and what is allowed is what the header says: two for each elementary function and sum on the way.
+largest result, and what is allowed is what the header says.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 import tinygrad_nn as tg
+from tests.export.cases import Last
 from tinygrad_nn import nn
 from tinygrad_nn.export.c import c
 
@@ -26,19 +27,6 @@ Array = np.ndarray[Any, Any]
 STRICT: Final = ("-pedantic", "-Wall", "-Wextra", "-Werror")
 SMOOTH: Final = (nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.Softplus, nn.ELU, nn.Mish, nn.LogSigmoid)
 PLAIN: Final = (nn.ReLU, nn.LeakyReLU, nn.Hardtanh, nn.ReLU6, nn.Hardswish, nn.Identity)
-
-
-class Last(nn.Module):
-    """The outputs of a recurrent layer after its last step."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: tg.Tensor) -> tg.Tensor:
-        """(N, T, C) to (N, H)."""
-        out: tg.Tensor = self.layer(x)[0]
-        return out[:, -1]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
+from tests.export.cases import Last, batch
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
 from tinygrad_nn.compiler.codegen.c.operations import TYPES
@@ -80,22 +81,6 @@ def test_random_programs_agree_with_numpy(flags: str, tmp_path: Path) -> None:
         for buffer, one in zip(found, wanted, strict=True):
             verdict = agreement.compare(np.array(arena.view(planned.at(buffer))), one)
             assert not verdict.bad, (number, verdict.first)
-
-
-def batch(*shape: int) -> np.ndarray[Any, Any]:
-    return np.random.default_rng(1).normal(size=shape).astype(np.float32)
-
-
-class Last(nn.Module):
-    """The last state of a recurrent layer."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: tg.Tensor) -> tg.Tensor:
-        out: tg.Tensor = self.layer(x)[0]
-        return out[:, -1]
 
 
 MODELS: dict[str, Callable[[], tuple[nn.Module, np.ndarray[Any, Any]]]] = {

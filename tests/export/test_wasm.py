@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
+from tests.export.cases import Outputs, batch
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
 from tinygrad_nn.errors import ExportError
@@ -28,25 +29,9 @@ def node(folder: Path, script: str) -> Any:
     return json.loads(found.stdout)
 
 
-def batch(*shape: int) -> Any:
-    return np.random.default_rng(1).normal(size=shape).astype(np.float32)
-
-
-class First(nn.Module):
-    """The outputs of a recurrent layer."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: tg.Tensor) -> tg.Tensor:
-        out: tg.Tensor = self.layer(x)[0]
-        return out
-
-
 MODELS = {
     "iris": lambda: (nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3), nn.Softmax(-1)), batch(30, 4)),
-    "lstm": lambda: (First(nn.LSTM(5, 6, batch_first=True)), batch(2, 40, 5)),
+    "lstm": lambda: (Outputs(nn.LSTM(5, 6, batch_first=True)), batch(2, 40, 5)),
     "cnn": lambda: (nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()), batch(2, 1, 8, 8)),
     "double": lambda: (nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.LayerNorm(4)).double(), batch(3, 3).astype(float)),
 }

@@ -213,6 +213,8 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
     x = batch(3, 2)
     for call, words in (
         (lambda: c(3, x, path=tmp_path / "m.c"), "a module, a function or a step"),
+        (lambda: c(nn.Linear(2, 1), path=tmp_path / "m.c"), r"an example of 0 arguments \(missing .*'input'"),
+        (lambda: c(nn.Linear(2, 1), x, x, path=tmp_path / "m.c"), "an example of 2 arguments"),
         (lambda: c(lambda x: 3, x, path=tmp_path / "m.c"), "returns no tensor"),
         (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", golden=-1), "golden"),
         (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", train=3), "train"),

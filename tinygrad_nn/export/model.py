@@ -111,6 +111,7 @@ def exported(op: str, function: Any, example: Sequence[Any]) -> Exported:
             message(op, shown(function), "a module, a function or a step, then an example of its arguments")
         )
     own = function.function if isinstance(function, Jitted) else function
+    check_call(op, own, example)
     dtype = trained_dtype(own)
     signature, arrays, leaves, is_array = describe(tuple(as_argument(one, dtype) for one in example), {})
     if not all(is_array):
@@ -203,13 +204,30 @@ def modules_of(function: Any) -> Iterator[tuple[str, Module]]:
         yield ("" if len(modules) == 1 else f"{name}."), module
 
 
-def argument_names(function: Any, count: int) -> list[str]:
-    """Names for so many arguments: those of the signature, as far as it has some."""
+def signature_of(function: Any) -> inspect.Signature | None:
+    """How a function, or a module's forward, is called; None where Python does not know."""
     called: Callable[..., Any] = function.forward if isinstance(function, Module) else function
     try:
-        parameters = [one for one in inspect.signature(called).parameters.values() if one.kind < one.KEYWORD_ONLY]
+        return inspect.signature(called)
     except (TypeError, ValueError):
-        parameters = []
+        return None
+
+
+def check_call(op: str, function: Any, example: Sequence[Any]) -> None:
+    """Raise ExportError for an example that is no call of the function."""
+    known = signature_of(function)
+    try:
+        if known is not None:
+            known.bind(*example)
+    except TypeError as error:
+        got = f"an example of {len(example)} arguments ({error})"
+        raise ExportError(message(op, got, "those of a call, behind what is exported")) from None
+
+
+def argument_names(function: Any, count: int) -> list[str]:
+    """Names for so many arguments: those of the signature, as far as it has some."""
+    known = signature_of(function)
+    parameters = [one for one in known.parameters.values() if one.kind < one.KEYWORD_ONLY] if known else []
     plain = [one.name for one in parameters if one.kind is not one.VAR_POSITIONAL]
     if len(plain) == count:
         return plain

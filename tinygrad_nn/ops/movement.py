@@ -218,6 +218,7 @@ def _check_bounds(name: str, x: Shape, bounds: StridedSlice) -> None:
         raise ShapeError(message(name, f"(start, step, length) {bounds} for shape {x}", "elements inside the array"))
 
 
+@lru_cache(maxsize=4096)
 def as_slices(bounds: StridedSlice) -> tuple[slice, ...]:
     """The Python slices for (start, step, length) per axis."""
 

@@ -149,6 +149,24 @@ def _pow_expr(x: Any, y: Any) -> Any:
     return (y < 0).where(inverse, power)
 
 
+def _pow_onnx(to: Any, x: Any, y: Any) -> Any:
+    """Integers by repeated squaring, from the highest bit of the exponent down: ONNX's may go by floats."""
+    if x.dtype.kind == "f":
+        return to("Pow", x, y)
+    two = 2 ** np.arange(8 * x.dtype.itemsize - 2, -1, -1, dtype=x.dtype)
+    bits = x._replace(name=to("Identity", two), shape=two.shape)
+
+    def step(to: Any, power: Any, bit: Any) -> Any:
+        square = to("Mul", power, power)
+        is_set = to("Equal", to("Mod", to("Div", y, bit), 2), 1)
+        return to("Where", is_set, to("Mul", square, x), square)
+
+    power = to.scan(step, to.filled(1, x.shape, x.dtype), bits)[0]
+    odd = to("Sub", 1, to("Mul", to("Mod", y, 2), 2))
+    inverse = to("Where", to("Equal", x, 1), 1, to("Where", to("Equal", x, -1), odd, 0))
+    return to("Where", to("Less", y, 0), inverse, power)
+
+
 # x ** 0 is constant in x, and 0 ** y in y >= 0: without the two masks 0 * inf would make NaN of a gradient that is 0.
 POW = binary(
     "pow",
@@ -161,13 +179,29 @@ POW = binary(
     args=(POSITIVE, REAL),
     error=ERROR,
     hint="a base of 0 or below, or a result too large",
-    onnx=lambda to, x, y: to("Pow", x, y) if x.dtype.kind == "f" else None,
+    onnx=_pow_onnx,
 )
 
 
 def _over_square(g: Any, y: Any, x: Any) -> Any:
     """g / (x * x + y * y), and 0 at the origin, which has no angle."""
     return (g / (x * x + y * y)).masked_fill((x == 0) & (y == 0), 0)
+
+
+def _atan2_onnx(to: Any, y: Any, x: Any) -> Any:
+    """The angle within an eighth of the circle, turned to where the point is. 1 / z tells -0.0 from the other zero."""
+
+    def below(z: Any) -> Any:
+        return to("Or", to("Less", z, 0), to("And", to("Equal", z, 0), to("Less", to("Div", 1, z), 0)))
+
+    across, along = to("Abs", x), to("Abs", y)
+    steep = to("Greater", along, across)
+    short, long = to("Min", across, along), to("Max", across, along)
+    share = to("Where", to("Equal", short, long), to("Where", to("Equal", long, 0), 0, 1), to("Div", short, long))
+    angle = to("Atan", share)
+    angle = to("Where", steep, to("Sub", math.pi / 2, angle), angle)
+    angle = to("Where", below(x), to("Sub", math.pi, angle), angle)
+    return to("Where", below(y), to("Neg", angle), angle)
 
 
 ATAN2 = binary(
@@ -178,6 +212,7 @@ ATAN2 = binary(
     args=(POSITIVE, POSITIVE),
     kinds=("f",),
     error=ERROR,
+    onnx=_atan2_onnx,
 )
 
 

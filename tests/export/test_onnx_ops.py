@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tests.export.runtime import DISTANCE, apart, compare, not_implemented, session
+from tinygrad_nn import nn
 from tinygrad_nn.errors import ExportError, TraceError
 from tinygrad_nn.graph.graph import Arg, Case, Op
 from tinygrad_nn.ops import TABLE, linalg
@@ -22,6 +22,7 @@ from tinygrad_nn.testing.samples import dtypes_of, operands
 
 OPS = [op for op in TABLE.values() if op.kind != "source"]
 ABSENT = ("tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "erf", "erfc", "atan2")
+HERE = Path(__file__).name
 DRAWS = 8  # random cases of an op
 SQUARE = np.eye(3, dtype=np.float32) * 2
 
@@ -136,7 +137,7 @@ def test_factors_of_matrices_are_for_eager_code(op: Op, tmp_path: Path) -> None:
     def f(x: Any) -> Any:
         return CALLS[op.name](x)
 
-    with pytest.raises(TraceError, match=rf"\[\w+\] got a traced matrix at {Path(__file__).name}:\d+: "):
+    with pytest.raises(TraceError, match=rf"\[\w+\] got a traced matrix at {HERE}:\d+: "):
         tg.export.onnx(f, SQUARE, path=tmp_path / "m.onnx")
     assert not [*tmp_path.iterdir()]
 
@@ -148,8 +149,28 @@ def test_factors_that_are_composed(name: str, tmp_path: Path) -> None:
     compare(tg.export.onnx(calls[name], x, path=tmp_path / "m.onnx"), calls[name], (x,))
 
 
-def test_an_op_without_a_form_is_named(tmp_path: Path) -> None:
-    op = Op("softcap", "elementwise", same_shape("softcap"), same_dtype("softcap", "f"), lambda x: np.tanh(x))
-    with pytest.raises(ExportError, match=re.escape("[export.onnx] got softcap of [3, 3]:float32")):
-        tg.export.onnx(lambda x: x.apply(op), SQUARE, path=tmp_path / "m.onnx")
+SOFTCAP = Op("softcap", "elementwise", same_shape("softcap"), same_dtype("softcap", "f"), np.tanh)
+
+
+class Head(nn.Module):
+    """Its last line has an op that ONNX does not have."""
+
+    def forward(self, x: Any) -> Any:
+        return (x + 1).apply(SOFTCAP)
+
+
+@pytest.mark.parametrize(
+    ("f", "words"),
+    [
+        (lambda x: x.apply(SOFTCAP), r"\(lambda x: x.apply\(SOFTCAP\),"),
+        (nn.Sequential(nn.Linear(3, 2), Head()), r"return \(x \+ 1\).apply\(SOFTCAP\) in 1 Head;"),
+        (lambda x: tg.scan(lambda c, y: (c.apply(SOFTCAP), y), x[0], x)[0], r"\(lambda x: tg.scan\(lambda c, y:"),
+    ],
+)
+def test_an_op_without_a_form_is_named_with_its_line_and_module(f: Any, words: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        ExportError, match=rf"\[export.onnx\] got softcap of \[.*float32 at {HERE}:\d+: {words}"
+    ) as caught:
+        tg.export.onnx(f, SQUARE, path=tmp_path / "m.onnx")
+    assert "hint: write that line with other operations" in str(caught.value)
     assert not [*tmp_path.iterdir()]

@@ -16,6 +16,8 @@ import numpy as np
 
 from ..errors import ExportError, message
 from ..graph.graph import Array, DType, Graph, Node, Shape
+from ..graph.places import Places
+from ..placed import placed
 from ..support.extras import require
 from ..support.files import as_path, write_atomic
 from ..support.settings import is_number, shown
@@ -44,7 +46,8 @@ def onnx(f: Any, *example: Any, path: Any, batch: int | None = 0) -> Path:
     target = target / "model.onnx" if target.is_dir() else target
     if batch is not None and (not is_number(batch) or batch != int(batch) or batch < 0):
         raise ExportError(message("export.onnx", f"batch={shown(batch)}", "an axis, counted from 0, or None"))
-    made = _traced(f, example)
+    with placed():
+        made = _traced(f, example)
     text = text_of(made)
     if batch is not None:
         text = _for_any_size(f, made, int(batch)) or text
@@ -112,6 +115,7 @@ class Writer:
     taken: set[str] = field(default_factory=set)
     constants: dict[str, Array] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
+    places: Places | None = None
 
     def fresh(self, wanted: str) -> str:
         """A name like this one that nothing else has; an empty one would say that there is no operand."""
@@ -149,7 +153,10 @@ class Writer:
         to = Form(self, node.shape, node.dtype, operands[0].dtype)
         found = to(rule, *operands) if isinstance(rule, str) else rule and rule(to, *operands, **node.attrs)
         if found is None:
+            place = self.places and self.places.place(node)
             got = f"{node.op.name} of {', '.join(f'{list(one.shape)}:{one.dtype.name}' for one in operands)}"
+            got += f" at {place.where}: {place.text}" if place and place.where else ""
+            got += f" in {place.owner}" if place and place.owner else ""
             hint = "write that line with other operations, or use tg.export.c, which has all of them"
             raise ExportError(message("export.onnx", got, "an operation that ONNX has a form for", hint))
         return found
@@ -203,7 +210,7 @@ class Form:
 
     def inner(self) -> Writer:
         """What writes the graph of a step: names and constants are those of the graph around it."""
-        return Writer(self.writer.taken, self.writer.constants)
+        return Writer(self.writer.taken, self.writer.constants, places=self.writer.places)
 
     def scan(
         self, step: Callable[..., Any], carry: Any, *entries: Any, axis: int = 0, reverse: bool = False
@@ -244,7 +251,7 @@ def _said_once(value: Array) -> Array:
 
 def text_of(made: Exported) -> Text:
     """The graph of a function, in ONNX's words."""
-    writer = Writer()
+    writer = Writer(places=made.graph.places)
     graph, count = made.graph, len(made.arguments)
     used = {one for node in graph.nodes for one in node.inputs} | set(graph.outputs)
     given: dict[Node, Any] = {

@@ -21,6 +21,8 @@ from .elements import ELEMENTS, OTHERS, Element, from_bytes, from_numbers, size_
 from .wire import Damaged, Message, message_of
 
 NAME: Final = "import_onnx"
+STATE: Final = "tinygrad_nn.state"  # in the metadata of a file of ours: which weights are what, as JSON
+PARAMETER, BUFFER = "parameter", "buffer"
 AXES: Final = 32  # of an array of NumPy's, less than its 64 to leave room for what operators insert
 
 

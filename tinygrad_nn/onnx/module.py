@@ -16,13 +16,12 @@ from ..support.settings import shown
 from ..tensor import Tensor
 from ..tensor.core import Core, constant
 from .elements import OWN
-from .model import NAME, Constant, Model, Place
+from .model import BUFFER, NAME, PARAMETER, STATE, Constant, Model, Place
 from .operators import Value
 from .program import Program
 
 SHOWN: Final = 24  # nodes of a model that are printed
 DEEPEST: Final = 16  # parts of a name that become modules
-STATE: Final = "tinygrad_nn.state"  # in the metadata: which weights are trained
 
 
 class Weights(Module):
@@ -59,7 +58,7 @@ class Imported(Module):
                 module, own = self._room(name)
                 own_array = np.array(one.array)
                 tensor = Tensor.handle(constant(own_array))
-                setattr(module, own, Parameter(tensor) if kind == "parameter" else Buffer(tensor))
+                setattr(module, own, Parameter(tensor) if kind == PARAMETER else Buffer(tensor))
                 yield name, module, own
 
     def _room(self, name: str) -> tuple[Module, str]:
@@ -148,11 +147,12 @@ def state_of(model: Model) -> dict[str, str] | None:
     """Which weights are parameters, which buffers, as a file of ours says."""
     try:
         said = json.loads(model.metadata.get(STATE, ""))
-        state = {name: kind for kind in ("parameter", "buffer") for name in said[kind]}
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
-    fits = all(isinstance(name, str) and name in model.graph.constants for name in state)
-    return state if fits else None
+    fits = isinstance(said, dict) and all(
+        name in model.graph.constants and kind in (PARAMETER, BUFFER) for name, kind in said.items()
+    )
+    return said if fits else None
 
 
 def kind_of(one: Constant, uses: frozenset[str]) -> str | None:
@@ -161,7 +161,7 @@ def kind_of(one: Constant, uses: frozenset[str]) -> str | None:
     """
     if one.element.dtype.kind != "f" or not one.array.ndim or not uses or "Known" in uses:
         return None
-    return "buffer" if uses == {"Fixed"} else "parameter"
+    return BUFFER if uses == {"Fixed"} else PARAMETER
 
 
 def _allowed(module: Module, name: str) -> str:

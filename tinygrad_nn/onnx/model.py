@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -23,6 +24,7 @@ from .wire import Damaged, Message, message_of
 NAME: Final = "import_onnx"
 STATE: Final = "tinygrad_nn.state"  # in the metadata of a file of ours: which weights are what, as JSON
 PARAMETER, BUFFER = "parameter", "buffer"
+NOTHING: Final[Mapping[str, Any]] = {}  # the attributes of most nodes
 AXES: Final = 32  # of an array of NumPy's, less than its 64 to leave room for what operators insert
 
 
@@ -87,12 +89,11 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function of the file: its inputs and outputs by name, and the attributes that a call may leave out."""
+    """A function of the file: inputs and outputs by name, and what attributes are that a call leaves out."""
 
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attributes: tuple[str, ...]
     defaults: Mapping[str, Any]
     nodes: tuple[Node, ...]
     opsets: Mapping[str, int]
@@ -116,23 +117,29 @@ def refuse(got: str, expected: str = "", hint: str = "") -> NoReturn:
 
 def read_model(content: bytes, folder: Path) -> Model:
     """The model that a file in this folder holds."""
+    reader = _Reader(folder)
+    rules = {
+        "Attribute": reader.attribute,
+        "Function": reader.function,
+        "Graph": reader.graph,
+        "Node": reader.node,
+        "Tensor": reader.tensor,
+        "Value": _place,
+    }
     try:
-        found = message_of("Model", memoryview(content))
+        found = message_of("Model", memoryview(content), rules)
         if found["graph"] is None:
             raise Damaged("no graph")
-        reader = _Reader(folder)
-        graph = reader.graph(found["graph"])
-        functions = {}
-        for one in found["functions"]:
-            name = (domain(one["domain"]), one["name"] or "")
-            if name in functions:
-                refuse(f"two functions {shown(name[1])}", "one")
-            functions[name] = reader.function(one)
-        metadata = {one["key"] or "": one["value"] or "" for one in found["metadata"]}
-        producer = " ".join(filter(None, (found["producer"], found["producer_version"])))
-        return Model(graph, opsets_of(found["opsets"]), functions, metadata, producer)
     except Damaged as damage:
         refuse(f"a file with {damage}", "an ONNX model", "it is damaged, or another format")
+    functions = {}
+    for name, one in found["functions"]:
+        if name in functions:
+            refuse(f"two functions {shown(name[1])}", "one")
+        functions[name] = one
+    metadata = {one["key"] or "": one["value"] or "" for one in found["metadata"]}
+    producer = " ".join(filter(None, (found["producer"], found["producer_version"])))
+    return Model(found["graph"], opsets_of(found["opsets"]), functions, metadata, producer)
 
 
 def domain(name: str | None) -> str:
@@ -147,98 +154,90 @@ def opsets_of(pairs: Sequence[Message]) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Messages as values. `folder`: where external data may lie."""
+    """Messages as values. `folder`: where external data may lie; `names`: each once, however often it is written."""
 
     folder: Path
+    names: dict[str, str] = field(default_factory=dict)
+
+    def once(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Names, of which equal ones are one string."""
+        return tuple(self.names.setdefault(one, one) for one in names)
 
     def graph(self, found: Message) -> Graph:
         if found["sparse"]:
             refuse("a sparse tensor among the weights", "dense ones")
         constants: dict[str, Constant] = {}
-        for one in found["constants"]:
-            name = one["name"] or ""
+        for name, one in found["constants"]:
             if name in constants:
                 refuse(f"two tensors {shown(name)}", "one")
-            constants[name] = self.tensor(one, name)
-        inputs, outputs = ([_place(one) for one in found[side]] for side in ("inputs", "outputs"))
-        inputs = [one for one in inputs if one.name not in constants]  # old files name weights among the inputs
-        nodes = tuple(map(self.node, found["nodes"]))
-        return Graph(found["name"] or "", tuple(inputs), tuple(outputs), constants, nodes)
+            constants[name] = one
+        inputs = tuple(one for one in found["inputs"] if one.name not in constants)  # old files name weights there too
+        return Graph(found["name"] or "", inputs, tuple(found["outputs"]), constants, tuple(found["nodes"]))
 
-    def function(self, found: Message) -> Function:
-        defaults = dict(map(self.attribute, found["defaults"]))
-        return Function(
+    def function(self, found: Message) -> tuple[tuple[str, str], Function]:
+        own = Function(
             found["name"] or "",
             tuple(found["inputs"]),
             tuple(found["outputs"]),
-            tuple(found["attributes"]),
-            defaults,
-            tuple(map(self.node, found["nodes"])),
+            dict(found["defaults"]),
+            tuple(found["nodes"]),
             opsets_of(found["opsets"]),
         )
+        return (domain(found["domain"]), own.name), own
 
     def node(self, found: Message) -> Node:
-        attrs = dict(map(self.attribute, found["attributes"]))
+        name, kind, attrs = found["name"] or "", found["kind"] or "", dict(found["attributes"])
         if len(attrs) < len(found["attributes"]):
-            refuse(f"a node {shown(found['name'])} with an attribute twice", "each once")
-        return Node(
-            found["name"] or "",
-            found["kind"] or "",
-            domain(found["domain"]),
-            tuple(found["inputs"]),
-            tuple(found["outputs"]),
-            attrs,
-        )
+            refuse(f"a node {shown(name)} with an attribute twice", "each once")
+        if not kind:
+            refuse(f"a node {shown(name)} without an operator", "one")
+        kind, where = self.once((kind, domain(found["domain"])))
+        return Node(name, kind, where, self.once(found["inputs"]), self.once(found["outputs"]), attrs or NOTHING)
 
     def attribute(self, found: Message) -> tuple[str, Any]:
         """The name and the value of an attribute."""
-        name = found["name"] or ""
+        (name,) = self.once((found["name"] or "",))
         if found["reference"]:
             return name, Reference(found["reference"])
         kind = found["type"] or next((n for n, (one, _) in _ATTRIBUTES.items() if found[one] not in (None, ())), 0)
         if kind not in _ATTRIBUTES:
             refuse(f"an attribute {shown(name)} of type {kind}", "a number, text, a tensor or a graph, or several")
         one, absent = _ATTRIBUTES[kind]
-        value = found[one]
-        value = absent if value is None else value
-        if one in ("s", "strings"):
-            return name, _text(value) if one == "s" else tuple(map(_text, value))
-        if one in ("t", "tensors"):
-            if value is None:
-                raise Damaged(f"an attribute {shown(name)} without its tensor")
-            return name, self.tensor(value, name) if one == "t" else tuple(self.tensor(part, name) for part in value)
-        if one == "g":
-            if value is None:
-                raise Damaged(f"an attribute {shown(name)} without its graph")
-            return name, self.graph(value)
+        value = absent if found[one] is None else found[one]
+        if value is None:
+            raise Damaged(f"an attribute {shown(name)} without its value")
         if one == "tp":
             return name, _place({"name": name, "type": value})
-        return name, tuple(value) if isinstance(value, list | tuple) else value
+        made = _MADE.get(one)
+        if made is not None:
+            value = tuple(map(made, value)) if isinstance(value, list | tuple) and one[-1] == "s" else made(value)
+        return name, tuple(value) if isinstance(value, list) else value
 
-    def tensor(self, found: Message, name: str) -> Constant:
-        """A tensor with the bytes that its shape takes."""
-        shape, number = tuple(found["lengths"]), found["element"] or 0
+    def tensor(self, found: Message) -> tuple[str, Constant]:
+        """The name and the value of a tensor with the bytes that its shape takes."""
+        name, shape, number = found["name"] or "", tuple(found["lengths"]), found["element"] or 0
         element = ELEMENTS.get(number)
         if element is None:
             kind = OTHERS.get(number, f"type {number}")
             refuse(f"a tensor {shown(name)} of {kind}", "a type that tensors have here", "convert it before")
-        if len(shape) > AXES or any(n < 0 for n in shape):
-            refuse(f"a tensor {shown(name)} of shape {shown(shape)}", f"lengths of 0 or more, at most {AXES}")
+        if len(shape) > AXES or any(n < 0 for n in shape) or prod(max(n, 1) for n in shape) >= 2**60:
+            refuse(f"a tensor {shown(name)} of shape {shown(shape)}", f"possible lengths, at most {AXES}")
         if found["segment"] is not None:
             refuse(f"a tensor {shown(name)} in parts", "a whole one")
         if found["location"] == 1:
-            return Constant(from_bytes(element, self.external(found, name, size_of(element, shape)), shape), element)
+            data = self.external(found, name, size_of(element, shape))
+            return name, Constant(from_bytes(element, data, shape), element)
         if found["raw"] is not None:
             if len(found["raw"]) != size_of(element, shape):
                 got = f"a tensor {shown(name)} of shape {shape} in {len(found['raw'])} bytes"
                 refuse(got, f"{size_of(element, shape)} bytes")
-            return Constant(from_bytes(element, found["raw"], shape), element)
+            return name, Constant(from_bytes(element, found["raw"], shape), element)
         parts = found[_FIELDS.get(element.name, "int32s")]
         numbers = np.concatenate(parts) if len(parts) > 1 else parts[0] if parts else np.zeros(0, np.int64)
         count = prod(shape) if element.stored else size_of(element, shape)
         if numbers.size != count:
             refuse(f"a tensor {shown(name)} of shape {shape} with {numbers.size} numbers", f"{count}")
-        return Constant(from_numbers(element, numbers, shape), element)
+        return name, Constant(from_numbers(element, numbers, shape), element)
 
     def external(self, found: Message, name: str, size: int) -> Array:
         """The bytes of a tensor that lie in a file beside this one, not anywhere else."""
@@ -280,6 +279,9 @@ _FIELDS: Final = {"float": "floats", "double": "doubles", "int64": "int64s", "ui
 
 def _text(value: Any) -> str:
     return bytes(value).decode(errors="replace")
+
+
+_MADE: Final[Mapping[str, Any]] = {"s": _text, "strings": _text, "t": itemgetter(1), "tensors": itemgetter(1)}
 
 
 def _place(found: Message) -> Place:

@@ -16,7 +16,7 @@ from ..support.settings import shown
 from ..tensor import Tensor
 from ..tensor.core import Core, constant
 from .elements import OWN
-from .model import BUFFER, NAME, PARAMETER, STATE, Constant, Model, Place
+from .model import BUFFER, NAME, PARAMETER, STATE, Constant, Graph, Model, Place
 from .operators import Value
 from .program import Program
 
@@ -53,7 +53,7 @@ class Imported(Module):
         graph = program.model.graph
         said = state_of(program.model)
         for name, one in graph.constants.items():
-            kind = said.get(name) if said is not None else kind_of(one, program.uses.get(name, frozenset()))
+            kind = said.get(name) if said is not None else kind_of(one, program.uses[name])
             if kind is not None:
                 module, own = self._room(name)
                 own_array = np.array(one.array)
@@ -187,7 +187,10 @@ def _plain(one: Value) -> Any:
 
 def _option(one: Any) -> str:
     """An attribute in a line."""
-    text = getattr(one, "name", None) if not isinstance(one, tuple | Constant) else None
     if isinstance(one, Constant):
         return f"{one.element.name}{list(one.array.shape)}"
-    return f"<{text}>" if text is not None else shown(list(one) if isinstance(one, tuple) else one)
+    if isinstance(one, Graph):
+        return f"<{len(one.nodes)} nodes>"
+    if isinstance(one, tuple):
+        return f"[{', '.join(map(_option, one))}]" if len(one) <= 8 else f"<{len(one)} of them>"
+    return str(np.float32(one)) if isinstance(one, float) else shown(one)

@@ -19,6 +19,7 @@ from .model import NAME, Graph, Model, Node, Reference, all_nodes, check_graph, 
 from .operators import Call, Form, Value, found, given
 
 LIMIT: Final = 1_000_000  # nodes that functions of the file may become
+DEEPEST: Final = 64  # functions that call each other
 NEWEST: Final = 28  # version of the operators that these are
 
 
@@ -95,19 +96,19 @@ class Program:
             own = {place.name: one for place, one in zip(graph.inputs, inputs, strict=True)}
             return self.graph(graph, own, (values, *around), opsets)
 
-        version = opsets.get(node.domain, self.model.opsets.get(node.domain, 1))
-        form = _form(node, version)
+        since = version(node, opsets, self.model)
+        form = _form(node, since)
         operands = tuple(
             None if one is None or (one.data is None and _empty(form, k)) else one for k, one in enumerate(operands)
         )
-        return form.run(Call(tuple(map(bool, node.outputs)), version, operands, run), own)
+        return form.run(Call(tuple(map(bool, node.outputs)), since, operands, run), own)
 
 
 _OTHERS: Final = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 
 
-def _form(node: Node, version: int) -> Form:
-    form = found(node.operator, version)
+def _form(node: Node, since: int) -> Form:
+    form = found(node.operator, since)
     if form is None:
         raise ExportError(message(NAME, f"operator {node.operator}", "an operator of ONNX"))
     return form
@@ -199,7 +200,7 @@ def _check_operators(model: Model, bodies: Sequence[tuple[Sequence[Node], Mappin
             function = model.functions.get((node.domain, node.kind))
             form = None
             if function is None:
-                form = found(node.operator, opsets.get(node.domain, model.opsets.get(node.domain, 1)))
+                form = found(node.operator, version(node, opsets, model))
                 if form is None:
                     strange[node.operator] = strange.get(node.operator, 0) + 1
             elif len(node.inputs) > len(function.inputs) or len(node.outputs) > len(function.outputs):
@@ -237,6 +238,7 @@ def _ordered(model: Model) -> list[tuple[str, str]]:
     }
     order: list[tuple[str, str]] = []
     sizes: dict[tuple[str, str], int] = {}
+    depths: dict[tuple[str, str], int] = {}
     open_now: set[tuple[str, str]] = set()
     for first in calls:
         stack = [first]
@@ -254,8 +256,10 @@ def _ordered(model: Model) -> list[tuple[str, str]]:
                 continue
             own = sum(1 for _ in all_nodes(model.functions[key].nodes))
             sizes[key] = own + sum(sizes[one] for one in calls[key])
-            if sizes[key] > LIMIT:
-                refuse(f"a function {shown(key[1])} of {sizes[key]:,} nodes in all", f"at most {LIMIT:,}")
+            depths[key] = 1 + max((depths[one] for one in calls[key]), default=0)
+            if sizes[key] > LIMIT or depths[key] > DEEPEST:
+                got = f"a function {shown(key[1])} of {sizes[key]:,} nodes in all, {depths[key]} calls deep"
+                refuse(got, f"at most {LIMIT:,}, {DEEPEST} deep")
             order.append(key)
             open_now.discard(key)
             stack.pop()
@@ -266,33 +270,33 @@ def _ordered(model: Model) -> list[tuple[str, str]]:
 
 
 def _uses(model: Model, order: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
-    """What operators take each value of the model as, also in the bodies of functions."""
+    """What operators take each weight of the model as, also in the bodies of functions."""
     of_functions: dict[tuple[str, str], list[set[str]]] = {}
     for key in order:
         function = model.functions[key]
-        uses = _uses_in(function.nodes, function.opsets, model, of_functions)
-        of_functions[key] = [uses.get(name, set()) for name in function.inputs]
-    return {
-        name: frozenset(one) for name, one in _uses_in(model.graph.nodes, model.opsets, model, of_functions).items()
-    }
+        uses = _uses_in(function.nodes, function.inputs, function.opsets, model, of_functions)
+        of_functions[key] = [uses[name] for name in function.inputs]
+    found = _uses_in(model.graph.nodes, model.graph.constants, model.opsets, model, of_functions)
+    return {name: frozenset(one) for name, one in found.items()}
 
 
 def _uses_in(
     nodes: Sequence[Node],
+    names: Iterable[str],
     opsets: Mapping[str, int],
     model: Model,
     of_functions: Mapping[tuple[str, str], list[set[str]]],
 ) -> dict[str, set[str]]:
-    uses: dict[str, set[str]] = {}
+    uses: dict[str, set[str]] = {name: set() for name in names}
     for node in all_nodes(nodes):
-        inner = of_functions.get((node.domain, node.kind))
-        form = (
-            None
-            if inner is not None
-            else found(node.operator, opsets.get(node.domain, model.opsets.get(node.domain, 1)))
-        )
         for position, name in enumerate(node.inputs):
-            if name:
-                kinds = inner[position] if inner is not None else {form.of(position)} if form is not None else set()
-                uses.setdefault(name, set()).update(kinds)
+            if name in uses:
+                inner = of_functions.get((node.domain, node.kind))
+                kinds = {_form(node, version(node, opsets, model)).of(position)} if inner is None else inner[position]
+                uses[name] |= kinds
     return uses
+
+
+def version(node: Node, opsets: Mapping[str, int], model: Model) -> int:
+    """The version of the operators of a node: that of the function it stands in, or of the model."""
+    return opsets.get(node.domain, model.opsets.get(node.domain, 1))

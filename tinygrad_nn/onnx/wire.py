@@ -6,7 +6,7 @@ Fields that are not read are passed over. Formats: protobuf.dev/programming-guid
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -105,14 +105,17 @@ SCHEMA: Final[Mapping[str, Mapping[int, tuple[str, str]]]] = {
     },
 }
 Message = dict[str, Any]
+Rules = Mapping[str, Callable[[Message], Any]]
 
 
 class Damaged(Exception):
     """Bytes that are no such message; says what is wrong with them."""
 
 
-def message_of(kind: str, content: memoryview, depth: int = 0) -> Message:
-    """The message of a kind that some bytes hold. A field that is not there is None, or () where it repeats."""
+def message_of(kind: str, content: memoryview, rules: Rules, depth: int = 0) -> Any:
+    """The message of a kind that some bytes hold. A field that is not there is None, or () where it repeats. Messages
+    that a rule is for are what it makes of them at once, so that not all of a file is in memory as messages.
+    """
     if depth > DEEPEST:
         raise Damaged(f"more than {DEEPEST} messages inside of each other")
     schema = SCHEMA[kind]
@@ -141,12 +144,13 @@ def message_of(kind: str, content: memoryview, depth: int = 0) -> Message:
         if form[0] == "*":
             if not found[name]:
                 found[name] = []
-            found[name] += _several(form[1:], wire, value, depth)
+            found[name] += _several(form[1:], wire, value, rules, depth)
         elif form[0] == "p":
             found[name] = (*found[name], _numbers(form.removeprefix("packed "), wire, value))
         else:
-            found[name] = _one(form, wire, value, depth)
-    return found
+            found[name] = _one(form, wire, value, rules, depth)
+    rule = rules.get(kind)
+    return found if rule is None else rule(found)
 
 
 _FIXED: Final = {1: 8, 5: 4}
@@ -166,7 +170,7 @@ def varint(content: memoryview, at: int) -> tuple[int, int]:
     raise Damaged("a number that does not end")
 
 
-def _one(form: str, wire: int, value: Any, depth: int) -> Any:
+def _one(form: str, wire: int, value: Any, rules: Rules, depth: int) -> Any:
     """A field that stands once."""
     if wire != _WIRES.get(form, 2):
         raise Damaged(f"a field in form {wire}, which is no {form}")
@@ -179,14 +183,14 @@ def _one(form: str, wire: int, value: Any, depth: int) -> Any:
             return bytes(value).decode()
         except UnicodeDecodeError:
             raise Damaged("a name that is no text") from None
-    return float(np.frombuffer(value, "<f4")[0]) if form == "float" else message_of(form, value, depth + 1)
+    return float(np.frombuffer(value, "<f4")[0]) if form == "float" else message_of(form, value, rules, depth + 1)
 
 
-def _several(form: str, wire: int, value: Any, depth: int) -> list[Any]:
+def _several(form: str, wire: int, value: Any, rules: Rules, depth: int) -> list[Any]:
     """What a field that repeats adds: one, or many numbers packed together."""
     if wire == 2 and form in _WIRES:
         return list(_numbers(form, wire, value).tolist())
-    return [_one(form, wire, value, depth)]
+    return [_one(form, wire, value, rules, depth)]
 
 
 def _numbers(form: str, wire: int, value: Any) -> Array:
@@ -195,7 +199,9 @@ def _numbers(form: str, wire: int, value: Any) -> Array:
         if wire != _WIRES[form]:
             raise Damaged(f"numbers in form {wire}")
         return (
-            np.array([_one(form, wire, value, 0)], np.int64) if form == "int" else np.frombuffer(value, _DTYPES[form])
+            np.array([_one(form, wire, value, {}, 0)], np.int64)
+            if form == "int"
+            else np.frombuffer(value, _DTYPES[form])
         )
     if form == "int":
         return varints(value)

@@ -22,6 +22,7 @@ import numpy as np
 
 from ...errors import ExportError, TraceError, message
 from ...support.arrays import Array
+from ...support.memory import check_fits
 from ...tensor import Tensor
 from ...tensor.core import constant
 from ..elements import OWN, Element
@@ -133,6 +134,11 @@ def given(value: Any) -> Tensor:
 def bad(got: str, expected: str, hint: str = "") -> ExportError:
     """The error for operands or attributes that an operator does not take."""
     return ExportError(message(NAME, got, expected, hint))
+
+
+def check_count(count: float) -> None:
+    """Raise TooLarge for so many numbers that are asked for, where the machine has no memory for them."""
+    check_fits(NAME, f"{count:,} numbers", int(8 * count))
 
 
 def ints(numbers: Any) -> list[int]:

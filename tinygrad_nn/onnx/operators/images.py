@@ -11,7 +11,7 @@ from ... import functional as F
 from ...support.arrays import Array
 from ...tensor import Tensor
 from ...tensor.joining import cat, stack
-from .form import Known, axes_of, bad, given, ints
+from .form import Known, axes_of, bad, check_count, given, ints
 
 
 def sampled(images: Tensor, points: Sequence[Tensor], outside: str = "zeros") -> Tensor:
@@ -76,6 +76,7 @@ def resize(
         raise bad("neither scales nor sizes", "one of them")
     if len(ratios) != len(along):
         raise bad(f"{len(ratios)} scales", f"one for each of {len(along)} axes")
+    check_count(sum(wanted))
     crop = coordinate_transformation_mode == "tf_crop_and_resize"
     if crop and (roi is None or roi.size != 2 * len(along)):
         raise bad("no region of interest", f"{2 * len(along)} numbers")

@@ -14,7 +14,7 @@ from ...tensor.joining import cat
 from ..elements import FLOAT, INTEGER64
 from ..model import Constant
 from .elementwise import element_of
-from .form import Call, Fixed, Known, Value, axes_of, axis_of, bad, given, ints
+from .form import Call, Fixed, Known, Value, axes_of, axis_of, bad, check_count, given, ints
 
 
 def constant(
@@ -280,6 +280,7 @@ def range_of(start: Known, limit: Known, delta: Known, *, stash_type: int = 1) -
     if not step:
         raise bad("a step of 0", "another")
     count = max(int(np.ceil((end - first) / step)), 0)
+    check_count(count)
     return given((np.arange(count) * step + first).astype(start.dtype))
 
 

@@ -11,7 +11,7 @@ from ...support.arrays import Array
 from ...tensor import Tensor
 from ...tensor.joining import stack
 from .elementwise import element_of
-from .form import Fixed, Known, Value, axis_of, bad, given, ints
+from .form import Fixed, Known, Value, axis_of, bad, check_count, given, ints
 
 
 def fourier(x: Tensor, axis: int, length: int | None, inverse: bool, onesided: bool) -> Tensor:
@@ -83,6 +83,7 @@ def window(terms: tuple[float, ...]) -> Any:
 
     def operator(size: Known, *, output_datatype: int = 1, periodic: int = 1) -> Value:
         n = ints(size)[0]
+        check_count(n)
         at = np.arange(n) * 2 * np.pi / max(n if periodic else n - 1, 1)
         values: Array = sum(((-1) ** k * term * np.cos(k * at) for k, term in enumerate(terms)), np.zeros(n))
         element = element_of(output_datatype)
@@ -96,6 +97,7 @@ def mel_weights(bins: Known, length: Known, rate: Known, low: Known, high: Known
     count, size, sampled = ints(bins)[0], ints(length)[0], ints(rate)[0]
     if count < 1 or size < 1 or sampled < 1:
         raise bad(f"{count} bands of {size} frequencies at {sampled} Hz", "1 or more of each")
+    check_count(count * size)
     edges = [2595 * np.log10(1 + float(one.reshape(-1)[0]) / 700) for one in (low, high)]
     mel = np.arange(count + 2) * (edges[1] - edges[0]) / (count + 2) + edges[0]
     hertz = 700 * (10 ** (mel / 2595) - 1)

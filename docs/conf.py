@@ -26,4 +26,5 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_show_search_summary = False  # which would be fetched, and a page from disk may not fetch
 html_permalinks_icon = "#"

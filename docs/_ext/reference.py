@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import names
@@ -157,11 +158,11 @@ def _errors(name: names.Name) -> Iterator[nodes.Node]:
 
 class Names(SphinxDirective):
     """`{names} nn` with `:from: nn.linear nn.rnn`: the names of a door that these modules define, or all of them;
-    `:only:` and `:except:` choose among these.
+    `:only:` and `:except:` choose among these. `:rest:` are those that no other block of the reference asks for.
     """
 
     required_arguments = 1
-    option_spec: ClassVar[dict[str, Any]] = dict.fromkeys(("from", "only", "except"), directives.unchanged)
+    option_spec: ClassVar[dict[str, Any]] = dict.fromkeys(("from", "only", "except", "rest"), directives.unchanged)
 
     def run(self) -> list[nodes.Node]:
         """One entry for each, by name; what is another name of one before says so."""
@@ -172,7 +173,10 @@ class Names(SphinxDirective):
             for name in names.public(door)
             if (not homes or name.home in homes) and (not only or name.name in only) and name.name not in others
         ]
-        if not chosen:
+        if "rest" in self.options:
+            taken = _asked(Path(self.env.srcdir) / "reference", self.arguments[0])
+            chosen = [name for name in chosen if not taken & {name.home, name.name}]
+        elif not chosen:
             raise self.error(f"no public name of {door or 'tg'} comes from {homes}")
         first: dict[int, names.Name] = {}
         made: list[nodes.Node] = []
@@ -192,6 +196,15 @@ class Names(SphinxDirective):
         for full, kind in targets:
             self.env.domains.python_domain.note_object(full, kind, full, location=described)
         return described
+
+
+def _asked(folder: Path, door: str) -> set[str]:
+    """The modules and names that the blocks for a door choose."""
+    found = (
+        re.findall(rf"\{{names\}} {door}\n:(?:from|only): (.*)", path.read_text("utf-8"))
+        for path in folder.glob("*.md")
+    )
+    return {word for lines in found for line in lines for word in line.split()}
 
 
 def _overview(chosen: list[names.Name]) -> nodes.paragraph:

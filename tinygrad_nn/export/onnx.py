@@ -371,8 +371,7 @@ def serialized(text: Text) -> bytes:
     graph = helper.make_graph([_node(package, one) for one in text.calls], "model", *places, weights)
     model = helper.make_model(graph, producer_name="tinygrad_nn", opset_imports=[helper.make_opsetid("", OPSET)])
     model.ir_version = VERSION
-    if text.state:  # for tg.import_onnx; nobody else has to know it
-        model.metadata_props.add(key=STATE, value=json.dumps(text.state))
+    model.metadata_props.add(key=STATE, value=json.dumps(text.state))  # for tg.import_onnx: nobody else has to know
     try:
         checker.check_model(model, full_check=True)
     except (checker.ValidationError, package.shape_inference.InferenceError) as error:

@@ -1,7 +1,8 @@
 """The element types of ONNX and the five dtypes that hold them.
 
 A narrow integer is kept in a wider dtype and wraps around where its own type does; float16 and bfloat16 are float32,
-with its precision. Strings, complex numbers and floats of eight bits or less have no dtype here.
+with its precision. Of uint64 the bits are right: beyond 2**63 sums and products, but not quotients and comparisons.
+Strings, complex numbers and floats of eight bits or less have no dtype here.
 """
 
 from __future__ import annotations

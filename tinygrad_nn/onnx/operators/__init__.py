@@ -53,6 +53,11 @@ FILES: Final = (
 OPERATORS: Final[Mapping[str, Any]] = {name: one for file in FILES for name, one in file.OPERATORS.items()}
 
 
+def is_known(operator: str) -> bool:
+    """Whether there is an operator of this name, with its domain where that is not ONNX's own."""
+    return operator in OPERATORS
+
+
 @functools.cache
 def found(operator: str, version: int) -> Form | None:
     """The form of an operator, with its domain where that is not ONNX's own, in a version."""

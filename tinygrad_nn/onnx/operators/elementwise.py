@@ -12,7 +12,7 @@ from ... import functional as F
 from ...ops.rules import BOOL, FLOAT64
 from ...tensor import Tensor
 from ..elements import ELEMENTS, Element
-from .form import Fixed, Value, bad, given
+from .form import Fixed, Value, bad, given, typed
 
 
 def one(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
@@ -68,9 +68,15 @@ def modulo(a: Tensor, b: Tensor, *, fmod: int = 0) -> Tensor:
     return a.fmod(b) if fmod else a.remainder(b)
 
 
-def shifted(x: Tensor, b: Tensor, *, direction: str) -> Tensor:
-    """Bits moved to the LEFT or the RIGHT."""
-    return x.bitwise_left_shift(b) if direction == "LEFT" else x.bitwise_right_shift(b)
+def shifted(x: Value, by: Tensor, *, direction: str) -> Value:
+    """Bits moved to the LEFT or the RIGHT, where zeros come in: the sign of a wider dtype is none."""
+    bits = x.tensor
+    if direction == "LEFT":
+        return typed(bits.bitwise_left_shift(by), (x,))
+    moved = bits.bitwise_right_shift(by)
+    if x.element is not None and x.element.bits == 64:
+        moved = moved.bitwise_and(bits.new_tensor(-1).bitwise_left_shift(64 - by).bitwise_not()).where(by != 0, bits)
+    return Value(moved, x.element)
 
 
 def clip(

@@ -8,7 +8,7 @@ Invariants
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,22 +28,21 @@ from ..fitting.reach import Reached as Reaches
 from ..graph.graph import Array, DType, Graph
 from ..nn import Module
 from ..optim import Optimizer
+from ..placed import placed
 from ..random import Generator, default_generator
 from ..support.settings import shown
 from ..tensor import Tensor, no_grad
 from ..tensor.core import Core
+from ..viz import record as seen
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A tensor that a function reaches from outside: its name, itself, whether the function changes it, and the module
-    that it belongs to, in words.
-    """
+    """A tensor that a function reaches from outside: its name, itself, and whether the function changes it."""
 
     name: str
     handle: Core
     changes: bool
-    module: str = ""
 
     @property
     def value(self) -> Array:
@@ -120,13 +119,13 @@ def exported(op: str, function: Any, example: Sequence[Any]) -> Exported:
     if not all(is_array):
         got = f"an argument {shown(next(leaf for leaf, one in zip(leaves, is_array, strict=True) if not one))}"
         raise ExportError(message(op, got, "arrays or tensors", "bind other arguments: lambda x: f(x, 3)"))
-    traced = traced_for(op, function, own, signature.tree, leaves, is_array)
+    with placed():
+        traced = traced_for(op, function, own, signature.tree, leaves, is_array)
     check(op, traced)
-    names, owners = names_of(own), owners_of(own)
+    names = names_of(own)
     reached = tuple(
-        Reached(names.get(key, f"c{k}"), capture.handle, k in traced.updated, owners.get(key, ""))
+        Reached(names.get(id(capture.handle), f"c{k}"), capture.handle, k in traced.updated)
         for k, capture in enumerate(traced.captures)
-        for key in (id(capture.handle),)
     )
     arguments = tuple(argument_names(own, len(arrays)))
     results = tuple(f"{name}" for name in result_names(traced))
@@ -162,12 +161,10 @@ def check(op: str, traced: Traced) -> None:
 
 
 def names_of(function: Any) -> Mapping[int, str]:
-    """The names of tensors that a function reaches, by identity, as its modules call them."""
-    found: dict[int, str] = {}
-    for prefix, module in modules_of(function):
-        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-            found.setdefault(id(tensor), f"{prefix}{name}")
-    return found
+    """The names of tensors that a function reaches, by identity: those of its modules, of its optimizers' settings and
+    state, of its variables.
+    """
+    return {key: name for key, (_, _, name) in seen.Reached.of({"": function}).named().items() if name}
 
 
 def state_names(function: Any, *others: Any) -> dict[int, str]:
@@ -202,35 +199,6 @@ def place_of(function: Any) -> str:
     code = getattr(own, "__code__", None)
     ours = str(getattr(own, "__module__", "")).startswith(f"{__package__.split('.')[0]}.")
     return "" if code is None or ours else f"{Path(code.co_filename).name}:{code.co_firstlineno}"
-
-
-def owners_of(function: Any) -> Mapping[int, str]:
-    """The modules that tensors belong to, by identity, as `encoder.0: Linear(...)`."""
-    found: dict[int, str] = {}
-    for prefix, module in modules_of(function):
-        for name, inner in module.named_modules():
-            words = f"{prefix}{name} {type(inner).__name__}".strip()
-            for tensor in (*inner.parameters(recurse=False), *inner.buffers(recurse=False)):
-                found.setdefault(id(tensor), words)
-    return found
-
-
-def modules_of(function: Any) -> Iterator[tuple[str, Module]]:
-    """Modules that a function is, belongs to, or finds in its variables; several have a prefix."""
-    if isinstance(function, Module):
-        yield "", function
-        return
-    owner = getattr(function, "__self__", None)
-    if isinstance(owner, Module):
-        yield "", owner
-    try:
-        variables = inspect.getclosurevars(function)
-    except (TypeError, ValueError):
-        return
-    held = {**variables.globals, **variables.nonlocals}
-    modules = [(name, value) for name, value in held.items() if isinstance(value, Module)]
-    for name, module in modules:
-        yield ("" if len(modules) == 1 else f"{name}."), module
 
 
 def signature_of(function: Any) -> inspect.Signature | None:

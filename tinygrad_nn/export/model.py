@@ -194,7 +194,7 @@ def check_infers(op: str, function: Any, changed: Sequence[Core]) -> None:
         named = ", ".join(names.get(id(one), "a tensor") for one in changed[:3])
         who = f"a {type(function).__name__} in training mode" if isinstance(function, Module) else "a function"
         hint = "call model.eval() first; what trains is a step: @tg.jit"
-        raise ExportError(message(op, f"{who}, which changes {named}", "a model that infers", hint))
+        raise ExportError(message(op, f"{who}, which changes state ({named})", "a model that infers", hint))
 
 
 def names_of(function: Any) -> Mapping[int, str]:

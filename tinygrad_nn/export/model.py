@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..compiler.codegen.c.printer import identifier
 from ..compiler.driver import Compilation, build
 from ..compiler.image import Image, image_of
 from ..compiler.job import Job, Part
@@ -22,7 +23,7 @@ from ..compiler.run.jit import Jitted, describe
 from ..compiler.run.traces import without_gradients
 from ..compiler.target import Target
 from ..compiler.trace import Traced, trace
-from ..errors import ExportError, message
+from ..errors import ExportError, GraphError, message
 from ..fitting import trained_dtype
 from ..fitting.reach import Reached as Reaches
 from ..graph.graph import Array, DType, Graph
@@ -30,6 +31,7 @@ from ..nn import Module
 from ..optim import Optimizer
 from ..placed import placed
 from ..random import Generator, default_generator
+from ..support.files import as_path
 from ..support.settings import shown
 from ..tensor import Tensor, no_grad
 from ..tensor.core import Core
@@ -81,10 +83,25 @@ class Exported:
         return arena.memory.tobytes()[: image.size]
 
 
-def compiled(job: Job, target: Target, last: str) -> tuple[Compilation, Image]:
-    """The stages of a job up to the `last` one, and where everything lies."""
-    made = build(job, target, last=last)
+def compiled(op: str, job: Job, target: Target, last: str) -> tuple[Compilation, Image]:
+    """The stages of a job up to the `last` one, and where everything lies. Raises ExportError where LLVM fails."""
+    try:
+        made = build(job, target, last=last)
+    except GraphError as error:
+        raise refused_by_llvm(op, target, error) from error
     return made, image_of(job, made.made["merge"], made.made["assemble"], made.made["schedule"])
+
+
+def refused_by_llvm(op: str, target: Target, error: GraphError) -> ExportError:
+    """What is said where LLVM has no code for a program: for some machines it ends in an assertion."""
+    hint = "write C with tg.export.c, which compilers for every machine read"
+    return ExportError(message(op, f"a program for {target.triple}: {error}", "one that LLVM has code for", hint))
+
+
+def target_of(op: str, path: Any, usual: str) -> Path:
+    """The file to write: the path, or one of the `usual` name in that folder."""
+    target = as_path(op, path)
+    return target / usual if target.is_dir() else target
 
 
 def numbered(wish: str, taken: set[str]) -> str:
@@ -95,6 +112,13 @@ def numbered(wish: str, taken: set[str]) -> str:
         name = f"{wish}_{number}"
     taken.add(name)
     return name
+
+
+def c_names(prefix: str, names: Sequence[str]) -> list[str]:
+    """The names as identifiers of C, for parameters of functions `PREFIX_...`, of whose names they are none."""
+    taken, own = {"s", "code"}, f"{prefix}_".lower()
+    words = [f"w{one}" if one.lower().startswith(own) else one for one in map(identifier, names)]
+    return [numbered(one, taken) for one in words]
 
 
 def unique(names: Sequence[str]) -> list[str]:
@@ -127,6 +151,8 @@ def exported(op: str, function: Any, example: Sequence[Any]) -> Exported:
         Reached(names.get(id(capture.handle), f"c{k}"), capture.handle, k in traced.updated)
         for k, capture in enumerate(traced.captures)
     )
+    if not isinstance(function, Jitted):
+        check_infers(op, own, [one.handle for one in reached if one.changes])
     arguments = tuple(argument_names(own, len(arrays)))
     results = tuple(f"{name}" for name in result_names(traced))
     given = tuple(np.asarray(one) for one in arrays)
@@ -158,6 +184,16 @@ def check(op: str, traced: Traced) -> None:
         raise ExportError(message(op, got, "one that changes tensors alone", "do that between calls"))
     if any(kind != "output" for kind, _ in traced.results) or not traced.results:
         raise ExportError(message(op, "a function that returns no tensor, or other values too", "tensors alone"))
+
+
+def check_infers(op: str, function: Any, changed: Sequence[Core]) -> None:
+    """Raise ExportError for a model, or a function, that changes tensors."""
+    if changed:
+        names = state_names(function)
+        named = ", ".join(names.get(id(one), "a tensor") for one in changed[:3])
+        who = f"a {type(function).__name__} in training mode" if isinstance(function, Module) else "a function"
+        hint = "call model.eval() first; what trains is a step: @tg.jit"
+        raise ExportError(message(op, f"{who}, which changes state ({named})", "a model that infers", hint))
 
 
 def names_of(function: Any) -> Mapping[int, str]:

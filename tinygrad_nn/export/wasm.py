@@ -28,9 +28,9 @@ from ..compiler.target import TARGETS
 from ..errors import ExportError, message
 from ..fitting import trained_dtype
 from ..random import order_generator, randperm
-from ..support.files import as_path, write_atomic
+from ..support.files import write_together
 from ..support.settings import shown
-from .model import as_argument, compiled, exported, state_names, unique
+from .model import as_argument, compiled, exported, state_names, target_of, unique
 
 BASE: Final = 1024  # bytes before the arena: an address of 0 would be no pointer
 PAGE: Final = 65536
@@ -57,12 +57,11 @@ def wasm(
     >>> target.read_bytes()[:4]
     b'\\x00asm'
     """
-    target = as_path("export.wasm", path)
+    target = target_of("export.wasm", path, "model.wasm")
     made = called(f, example) if data is None else trained(f, example, data, evaluate, shuffle, seed)
     binary, script = linked(made), text(made, target.name)
-    for ending, content in ((".d.ts", types(made)), (".js", script)):
-        write_atomic(target.with_suffix(ending), content.encode(), "export.wasm")
-    write_atomic(target, binary, "export.wasm")
+    beside = [(target.with_suffix(k), one.encode()) for k, one in ((".d.ts", types(made)), (".js", script))]
+    write_together([*beside, (target, binary)], "export.wasm")
     return target
 
 
@@ -90,7 +89,7 @@ class Made:
 def called(f: Any, example: Sequence[Any]) -> Made:
     """A function that is called."""
     part = exported("export.wasm", f, example)
-    made, image = compiled(part.job, TARGETS["wasm32"], "emit")
+    made, image = compiled("export.wasm", part.job, TARGETS["wasm32"], "emit")
     names = unique([*part.arguments, *part.results, *(one.name for one in part.reached)])
     arguments, results = len(part.arguments), len(part.arguments) + len(part.results)
     return Made(
@@ -126,7 +125,7 @@ def trained(
         raise ExportError(message("export.wasm", got, "at most 1,024", "shuffle=False, and another order from outside"))
     if evaluate is not None and not job.epochs.evaluated:
         raise ExportError(message("export.wasm", "an evaluate() that reads values", "one that returns tensors alone"))
-    made, image = compiled(job, TARGETS["wasm32"], "emit")
+    made, image = compiled("export.wasm", job, TARGETS["wasm32"], "emit")
     memory = RunMemory(image, job.epochs, shuffle)
     memory.bring([columns])
     handles = [job.handles[number] for number, _, _ in memory.made.state]

@@ -35,7 +35,7 @@ class Piece(NamedTuple):
 
 
 PARTS: Final = (
-    Piece("graph", "Graph", graph.part, ("vendor/dagre.min.js",)),
+    Piece("graph", "Graph", graph.part, ("vendor/dagre.min.js",), ("graph.css",)),
 )  # fmt: skip
 
 

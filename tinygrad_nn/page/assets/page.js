@@ -122,22 +122,24 @@ const page = (() => {
     }
   };
 
-  const mount = (name) => {
+  // What a part's `mount` gives may be a promise; `data-mounted` then is "yes" when it is kept.
+  const mount = async (name) => {
     const panel = panels.get(name);
     if (panel.dataset.mounted) return;
-    panel.dataset.mounted = "yes";
+    panel.dataset.mounted = "soon";
     const part = parts.get(name);
     const own = data.parts[name];
     if (own.missing) panel.append(missing(own.missing));
     else if (!part) panel.append(missing("Its script did not load: this browser may be too old for it."));
     else {
       try {
-        part.mount(panel, own, page);
+        await part.mount(panel, own, page);
       } catch (error) {
         panel.replaceChildren(missing(`Its script failed: ${error.message}`));
         console.error(error);
       }
     }
+    panel.dataset.mounted = "yes";
   };
 
   const show = (name, focus = false) => {

@@ -20,7 +20,6 @@ from ..viz.collect import collect
 from ..viz.description import Box, Description, Frame, Names, Options
 from ..viz.folding import calls, siblings, to_fit
 from .derivatives import Derivatives, derivatives
-from .document import as_json, packed
 from .formulas import formulas
 from .numbers import numbers
 from .subject import Missing, Subject, numbered, short
@@ -81,7 +80,7 @@ def part(subject: Subject) -> Mapping[str, Any] | Missing:
         for key, node in shown.items():
             if node in slopes and slopes[node] in gradients:
                 facts[key][-1] = gradients[slopes[node]]
-    data = {
+    return {
         "views": views,
         "texts": list(tables.texts),
         "facts": facts,
@@ -89,7 +88,6 @@ def part(subject: Subject) -> Mapping[str, Any] | Missing:
         "boxed": _boxed(first[0]),
         "notes": [short(note, 400) for note in notes],
     }
-    return {"packed": packed(as_json(data))}
 
 
 def _views(subject: Subject, found: Derivatives | Missing) -> tuple[list[View], list[str]]:

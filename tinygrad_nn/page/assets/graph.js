@@ -1,9 +1,8 @@
 // The graph: boxes laid out by dagre, column beside column; frames fold; what is selected is told on the right.
 "use strict";
 page.part("graph", {
-  async mount(root, packed, page) {
+  mount(root, data, page) {
     const { html, svg, number } = page;
-    const data = JSON.parse(await page.inflate(packed.packed));
     const { facts } = data;
     const ROOM = 60; // boxes of a column, before frames are folded
     const LEAST = 0.62; // scale at which texts can be read

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
 from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from zlib import decompress
 
 import numpy as np
 import pytest
@@ -16,6 +13,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
+from tinygrad_nn.page import document as documents
 from tinygrad_nn.page.curves import curves, extremes, scales, sweep
 from tinygrad_nn.page.document import as_json
 from tinygrad_nn.page.packing import packed
@@ -76,10 +74,7 @@ def path(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def data_of(page: str) -> Any:
-    found = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
-    assert found is not None
-    own = json.loads(found[1])["parts"]["run"]["packed"]
-    return json.loads(own if isinstance(own, str) else decompress(b64decode(own["deflate"])))
+    return documents.data_of(page, "run")
 
 
 def unpacked(one: Any) -> Any:

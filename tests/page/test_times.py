@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn import nn, optim
+from tinygrad_nn.page import document as documents
 from tinygrad_nn.page import times
 from tinygrad_nn.page.subject import Missing, Subject, subject
 
@@ -55,9 +54,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shown_data(path: Path) -> Any:
-    found = re.search(r'id="data">(.*?)</script>', path.read_text(), re.DOTALL)
-    assert found is not None
-    return json.loads(found[1])["parts"]["times"]
+    return documents.data_of(path.read_text(), "times")
 
 
 def test_kernels_are_those_of_explain(made: Any) -> None:

@@ -36,7 +36,7 @@ from ..support.settings import is_number, shown
 from .folding import folded
 from .model import Exported, exported, numbered
 
-C: Final = Target("c", "", "", 64, True, plain=True)  # the width of vectors that the loops are made for
+C: Final = Target("c", "", "", 32, True, plain=True)  # the width of vectors that the loops are made for
 ROOM: Final[Mapping[DType, str]] = {BOOL: "b8", INT32: "i32", INT64: "i64", FLOAT32: "f32", FLOAT64: "f64"}
 LINE: Final = 100  # characters
 LIMIT: Final = 2**31 - 1  # elements that an index of C's counts
@@ -51,10 +51,15 @@ HEAD: Final = """#if defined(__GNUC__) && !defined(__clang__)
 #else
 #define @INLINE static inline
 #endif
-#if defined(__GNUC__) && !defined(__clang__) && !defined(__OPTIMIZE_SIZE__)
-#define @UNROLL _Pragma("GCC unroll 1") /* a vector, not so many numbers */
+#if defined(__clang__) && !defined(__OPTIMIZE_SIZE__)
+#define @LANE /* numbers side by side, which are found to be a vector */
+#define @ROLLED _Pragma("clang loop unroll(disable)") /* where sums stay in registers from round to round */
+#elif defined(__GNUC__) && !defined(__OPTIMIZE_SIZE__)
+#define @LANE _Pragma("GCC unroll 1") /* a vector, not so many numbers */
+#define @ROLLED _Pragma("GCC unroll 1")
 #else
-#define @UNROLL
+#define @LANE
+#define @ROLLED
 #endif
 #ifdef __clang__
 #pragma STDC FP_CONTRACT OFF
@@ -64,8 +69,8 @@ HEAD: Final = """#if defined(__GNUC__) && !defined(__clang__)
 #define @LANES4 1
 #define @LANES8 1
 #else
-#define @LANES4 16
-#define @LANES8 8
+#define @LANES4 8
+#define @LANES8 4
 #endif
 #define @INF (1.0 / 0.0)
 #define @NAN (0.0 / 0.0)

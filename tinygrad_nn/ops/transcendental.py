@@ -66,6 +66,7 @@ SQRT = unary(
     POSITIVE,
     hint="the operand is negative, or 0 where the slope is infinite: add a small eps inside",
     onnx="Sqrt",
+    written="√{}",
 )
 EXP = _unary(
     "exp",
@@ -162,6 +163,7 @@ POW = binary(
     error=ERROR,
     hint="a base of 0 or below, or a result too large",
     onnx=lambda to, x, y: to("Pow", x, y) if x.dtype.kind == "f" else None,
+    written="{} ^ {}",
 )
 
 

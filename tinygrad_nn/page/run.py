@@ -17,8 +17,6 @@ from ..errors import TinygradError
 from ..graph.graph import Array, Graph, Node
 from ..ops.conv import CONV
 from .curves import curves, sweep
-from .document import as_json
-from .document import packed as deflated
 from .packing import WORDS, fitting, packed
 from .predictions import boundary, worst_rows
 from .rows import Layer, Moment, Rows, State, gradients, rows_of, values_of
@@ -32,7 +30,7 @@ SHOWN: Final = (64, 48, 32, 24, 16, 12, 8, 6, 4)  # rows and columns of a matrix
 
 
 def part(subject: Subject) -> Mapping[str, Any]:
-    """All that is known of the run, as one text."""
+    """All that is known of the run."""
     rows = made(rows_of, subject)
     moments, note = moments_of(subject)
     sections = {
@@ -51,7 +49,7 @@ def part(subject: Subject) -> Mapping[str, Any]:
         },
     }
     found = {name: {"missing": one.reason} if isinstance(one, Missing) else one for name, one in sections.items()}
-    return {"packed": deflated(as_json({**found, "epochs": [one.epoch for one in moments], "note": note}))}
+    return {**found, "epochs": [one.epoch for one in moments], "note": note}
 
 
 def made(make: Callable[..., Any], *args: Any) -> Any:

@@ -1,12 +1,7 @@
 // The run: curves, and the model at every epoch that was kept.
 "use strict";
-(() => {
-  // The data come small; they are there before anybody looks, and also where all is printed at once.
-  let known = null;
-  const ready = page.inflate((page.data.parts.run || {}).packed || "{}").then((text) => (known = JSON.parse(text)));
-  const failed = (root, error) => (root.replaceChildren(page.missing(`Its data cannot be read: ${error.message}`)), console.error(error));
-  const mount = (root) => (known ? draw(root, known) : ready.then((data) => draw(root, data)).catch((error) => failed(root, error)));
-  const draw = (root, data) => {
+page.part("run", {
+  mount(root, data, page) {
     const { html, number } = page;
     const HUES = ["blue", "vermillion", "green", "orange", "purple", "sky", "grey", "yellow"];
     const hue = (k) => page.colour(HUES[k % HUES.length]);
@@ -617,6 +612,5 @@
     const [activations, maps] = matrices("What layers make of the batch", "activations", data.activations, data.activations.layers || [], (one, r, c) => `${one.name}, row ${r}, unit ${c}`, false);
     const states = last ? scrub() : data.note && html("p", { class: "note" }, data.note);
     root.append(...[curves(), data.sweep && sweep(), states, !data.boundary.missing && plane(), weights, activations, gradients(), dead(), worst(maps), data.boundary.missing && plane()].filter(Boolean));
-  };
-  page.part("run", { mount });
-})();
+  },
+});

@@ -40,7 +40,7 @@ from ...loopir.program import Region, Repeat, Span, When, spans
 from ...schedule.schedule import Schedule
 from .operations import HELPERS, OPERATIONS, TYPES, is_itself, literal
 
-LANES: Final = {4: 16, 8: 8}  # of floats of so many bytes; shorter loops have none
+LANES: Final = {4: 8, 8: 4}  # of floats of so many bytes; shorter loops have none
 LONG: Final = 72  # characters of an expression from which it gets a name
 KEYWORDS: Final = frozenset(
     {
@@ -280,7 +280,8 @@ class _Function:
     def loop(self, loop: Loop, indent: str, scope: _Scope) -> list[str]:
         """A loop as it stands."""
         var = self.names.of(loop.var, loop.var.name)
-        head = f"{indent}for (int32_t {var} = 0; {var} < {self.extent(loop.var)}; {var}++) {{"
+        rolled = "@ROLLED " if scope.lane and not scope.wide.isdisjoint(_folded(loop)) else ""
+        head = f"{indent}{rolled}for (int32_t {var} = 0; {var} < {self.extent(loop.var)}; {var}++) {{"
         return [head, *self.body(loop.body, indent + "    ", scope), f"{indent}}}"]
 
     def extent(self, var: Var) -> str:
@@ -304,7 +305,7 @@ class _Function:
         lane = scope.lane
         return [
             *arrays,
-            f"{indent}@UNROLL for (int32_t {lane} = 0; {lane} < {scope.count}; {lane}++) {{",
+            f"{indent}@LANE for (int32_t {lane} = 0; {lane} < {scope.count}; {lane}++) {{",
             *inner,
             f"{indent}}}",
         ]
@@ -356,11 +357,7 @@ class _Function:
 
     def vector_loop(self, loop: Loop, indent: str) -> list[str]:
         """The loop in steps, by a function for one step; registers from outside are folded lane by lane."""
-        inside = [one for one, _ in statements(loop.body)]
-        begun = {one.register for one in inside if isinstance(one, Let)}
-        folded = list(
-            dict.fromkeys(one.register for one in inside if isinstance(one, Assign) and one.register not in begun)
-        )
+        folded = _folded(loop)
         number, name = len(self.parts) + 1, self.name
         part = f"@{name}_lanes" + (f"{number}" if number > 1 else "")
         lane, count = self.names.of((loop, "lane"), "lane"), self.names.of((loop, "count"), "lanes")
@@ -377,7 +374,7 @@ class _Function:
         lines, after = self.folds(folded, indent, lane)
         lines += [
             f"{indent}int32_t {var} = 0;",
-            f"{indent}for (; {var} + {wide_lanes} <= {stop}; {var} += {wide_lanes})",
+            f"{indent}@ROLLED for (; {var} + {wide_lanes} <= {stop}; {var} += {wide_lanes})",
             f"{indent}    {part}({var}, {wide_lanes}{arguments});",
         ]
         rest = self.lanes if loop.var.tail is not None else loop.var.extent % self.lanes
@@ -448,11 +445,17 @@ class _Function:
             before.append(f"{each} {name}_lanes[{lane}] = {identity};")
             if register.combine is None:
                 raise GraphError(message("c", f"a sum {register} that has no combine"))
-            x, y = Expr("param", (), register.dtype, register), Expr("param", (), register.dtype, Lane(register, lane))
-            value = self.value(register.combine(x, y), begin, _Scope())
-            after.append(f"{each} {{")
-            after += [f"{indent}    {line}" for line in (*begin, f"{name} = {value};")]
-            after.append(f"{indent}}}")
+            half = self.names.of((register, "half"), "half")
+            two = [Expr("param", (), register.dtype, Lane(register, at)) for at in (lane, f"{lane} + {half}")]
+            value = self.value(register.combine(*two), begin, _Scope())
+            after.append(f"{indent}for (int32_t {half} = @LANES{self.size} / 2; {half} > 0; {half} /= 2)")
+            after.append(f"{indent}    for (int32_t {lane} = 0; {lane} < {half}; {lane}++) {{")
+            after += [f"{indent}        {line}" for line in (*begin, f"{name}_lanes[{lane}] = {value};")]
+            after.append(f"{indent}    }}")
+            own = Expr("param", (), register.dtype, register), Expr("param", (), register.dtype, Lane(register, "0"))
+            end: list[str] = []
+            value = self.value(register.combine(*own), end, _Scope())
+            after += [f"{indent}{line}" for line in (*end, f"{name} = {value};")]
         return before, after
 
     # ---- values ---------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from ..support.files import as_path, write_atomic
 from ..support.settings import shown
 from ..sweeping import Sweep
 from ..tensor.core import forbid_tracing
-from . import graph, stages
+from . import graph, run, stages, times
 from .document import document
 from .subject import Missing, Subject, subject
 
@@ -37,6 +37,8 @@ class Piece(NamedTuple):
 PARTS: Final = (
     Piece("graph", "Graph", graph.part, ("vendor/dagre.min.js",), ("graph.css",)),
     Piece("stages", "Stages", stages.part, (), ("stages.css",)),
+    Piece("times", "Time", times.part, (), ("times.css",)),
+    Piece("run", "Run", run.part, ("vendor/uPlot.iife.min.js",), ("vendor/uPlot.min.css", "run.css")),
 )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from ..support.files import as_path, write_atomic
 from ..support.settings import shown
 from ..sweeping import Sweep
 from ..tensor.core import forbid_tracing
-from . import graph
+from . import graph, train
 from .document import document
 from .subject import Missing, Subject, subject
 
@@ -36,6 +36,7 @@ class Piece(NamedTuple):
 
 PARTS: Final = (
     Piece("graph", "Graph", graph.part, ("vendor/dagre.min.js",)),
+    Piece("train", "Train here", train.part, ("vendor/uPlot.iife.min.js",), ("vendor/uPlot.min.css",)),
 )  # fmt: skip
 
 

@@ -57,10 +57,10 @@ def part(about: Subject) -> Mapping[str, Any] | Missing:
 
     Raises ExportError and TraceError for what cannot be trained in a page.
     """
-    if not about.graph.updates:
-        return Missing("What the report is about trains nothing: tg.report(step, *batch) of a step that does can be.")
     if isinstance(about.traced, Missing):
         return about.traced
+    if not about.graph.updates:
+        return Missing("What the report is about trains nothing. That of a step is here: tg.report(step, *batch).")
     found = last_run(about.function) or batch_run(about)
     function = about.function.function if isinstance(about.function, Jitted) else about.function
     known = run_names(function, found.evaluate, found.order)

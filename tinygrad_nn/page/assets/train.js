@@ -81,6 +81,7 @@ page.part("train", {
       epochs({ epoch, done, spent: time, found }) {
         for (const name of names) for (const value of found[name]) curves[name].push(value);
         spent = time;
+        root.dataset.last = JSON.stringify(names.map((name) => curves[name].at(-1)));
         draw();
         const now = performance.now();
         if (now - heard > 1000) {
@@ -194,7 +195,7 @@ page.part("train", {
     };
     const noisy = () => {
       const level = Number(noise.value), x = columns[0], size = x.length / rows;
-      if (!level) return x;
+      if (!(level > 0)) return x;
       const draw = normals(1), scale = [];
       for (let k = 0; k < size; k++) {
         const own = x.filter((_, at) => at % size === k), mean = own.reduce((a, b) => a + b, 0) / rows;

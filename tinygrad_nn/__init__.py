@@ -69,6 +69,7 @@ if _TYPE_CHECKING:
     from .history import History as History
     from .loops import scan as scan
     from .nn.ensemble import ensemble as ensemble
+    from .page import report as report
     from .random import Generator as Generator
     from .random import bernoulli as bernoulli
     from .random import default_generator as default_generator
@@ -327,6 +328,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "nn": "nn",
     "nn.ensemble": "ensemble",
     "optim": "optim",
+    "page": "report",
     "random": """
         Generator default_generator get_rng_state initial_seed manual_seed normal rand rand_like randint randint_like
         randn randn_like random randperm seed set_rng_state

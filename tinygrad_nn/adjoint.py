@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from .graph.graph import NO_ATTRS, GradSlot, Graph, Node, Op, by_serial, reachable, with_operands
+from .graph.graph import NO_ATTRS, GradSlot, Graph, Node, Op, by_serial, next_serial, reachable, with_operands
 from .graph.reverse import reverse as walk_back
 from .ops.contract import MATMUL
 from .ops.movement import RESHAPE, SLICE
@@ -92,7 +92,7 @@ class Body(Graph):
                 left = [self.label.leaver(k) for k in range(len(self.outputs))]
                 left += [before.get(node, _called(node)) for node in saved]
                 label = replace(self.label, left=tuple(left))
-                self.known[key] = Body.of([*self.outputs, *saved], self.inputs).named(label)
+                self.known[key] = Body.of([*self.outputs, *saved], self.inputs, places=self.places).named(label)
             else:
                 self.known[key] = self
         body: Body = self.known[key]
@@ -254,7 +254,8 @@ def _adjoint(walk: _Walk, xs: int) -> Adjoint:
         (*gradients[:carries], *(names.get(node, _called(node)) for node in leaving)),
     )
     made = {node: k for k, node in enumerate(leaving, carries)}
-    return Adjoint(Body.of(outputs, inputs).named(label), stacks, read, consts, made, targets, sums)
+    made_of = Body.of(outputs, inputs, places=body.places).named(label)
+    return Adjoint(made_of, stacks, read, consts, made, targets, sums)
 
 
 def _cut_loose(walk: _Walk, first: Sequence[Node]) -> tuple[dict[Node, int], dict[Node, Node]]:
@@ -344,10 +345,12 @@ def replay(body: Graph, given: Sequence[Tensor]) -> dict[Node, Tensor]:
 
 def cut(roots: Sequence[Node], stand_ins: Mapping[Node, Node]) -> dict[Node, Node]:
     """What the roots depend on, made again with other nodes in the place of some."""
-    new = dict(stand_ins)
+    new, places, since = dict(stand_ins), mode.places, next_serial()
     for node in Graph.of(roots, tuple(stand_ins)).nodes:
         if node not in new:
             new[node] = _remade(node, tuple(new[operand] for operand in node.inputs))
+            if places is not None:
+                places.again(new[node], node, since)
     return new
 
 

@@ -259,7 +259,7 @@ class _Loop:
 
     def _recorded(self) -> _Recording:
         """The recording of a step, made now or, of a function known by a key, for operands of the same kinds before."""
-        if self.key is None:
+        if self.key is None or mode.places is not None:  # one that was made before knows no places
             return self._record()
         shapes = [x.shape for x in self.init] + [x.shape[1:] for x in self.entries] + [x.shape for x in self.given]
         operands = (*self.init, *self.entries, *self.given)
@@ -289,7 +289,9 @@ class _Loop:
         steady = [handle.node for handle in given]
         outside = [handle for handle, _ in recorder.outside.values()]
         symbols = [symbol for _, symbol in recorder.outside.values()]
-        body = Body.of(outputs, [*moving, *steady, *symbols]).named(self.label or self._label(tree, places))
+        body = Body.of(outputs, [*moving, *steady, *symbols], places=mode.places).named(
+            self.label or self._label(tree, places)
+        )
         _check_closed(body)
         if self.key is None:
             body, outside = _computed_once(body, moving, symbols, outside)
@@ -343,7 +345,7 @@ def _computed_once(
     used = {x for node in Graph.of(outputs, [*moving, *symbols]).nodes for x in node.inputs} | set(outputs)
     kept = [(node, handle) for node, handle in zip(symbols, outside, strict=True) if node in used]
     kept += [(stand_in, values[node]) for node, stand_in in stand_ins.items() if stand_in in used]
-    made = Body.of(outputs, [*moving, *(node for node, _ in kept)]).named(body.label)
+    made = Body.of(outputs, [*moving, *(node for node, _ in kept)], places=body.places).named(body.label)
     return made, [handle for _, handle in kept]
 
 

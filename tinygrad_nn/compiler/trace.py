@@ -751,7 +751,9 @@ def _finish(
             updated.append(position)
             updates.append((capture.node, now))
     inputs = [*symbols, *(capture.node for capture in captures)]
-    graph = _plain(Graph.of(outputs, inputs, updates), tracer.custom)
+    graph = _plain(Graph.of(outputs, inputs, updates, mode.places), tracer.custom)
+    if graph.places is not None:
+        graph.places.settle(graph.nodes)
     guards = tracer.beginning()
     for guard in guards:
         guard.settle()
@@ -787,14 +789,17 @@ def _plain(graph: Graph, custom: Collection[Node]) -> Graph:
     if not custom:
         return graph
     now: dict[Node, Node] = {}
+    places, since = graph.places, next_serial()
     for node in graph.nodes:
         operands = tuple(now[operand] for operand in node.inputs)
         if node in custom:
             now[node] = operands[-1]
         else:
             now[node] = node if operands == node.inputs else with_operands(node, operands)
+        if places is not None:
+            places.again(now[node], node, since)
     updates = [(old, now[new]) for old, new in graph.updates]
-    return Graph.of([now[node] for node in graph.outputs], graph.inputs, updates)
+    return Graph.of([now[node] for node in graph.outputs], graph.inputs, updates, places)
 
 
 def hooks_of(node: Node) -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ import numpy as np
 
 from ..errors import GraphError, TinygradError, message
 from ..support.arrays import Array as Array
+from .places import Places
 
 Shape = tuple[int, ...]
 DType = np.dtype[Any]
@@ -271,17 +272,23 @@ class Graph:
     """A closed program: `nodes` in an order in which operands come first, `inputs`, `outputs`, and the `updates` of
     its state.
 
-    `updates` pairs an input with the node that becomes its value after the run.
+    `updates` pairs an input with the node that becomes its value after the run. `places` knows where nodes come from,
+    where somebody asked for that; it is no part of what the graph means.
     """
 
     nodes: tuple[Node, ...]
     inputs: tuple[Node, ...]
     outputs: tuple[Node, ...]
     updates: tuple[tuple[Node, Node], ...] = ()
+    places: Places | None = field(default=None, repr=False)
 
     @classmethod
     def of(
-        cls, outputs: Sequence[Node], inputs: Sequence[Node] = (), updates: Sequence[tuple[Node, Node]] = ()
+        cls,
+        outputs: Sequence[Node],
+        inputs: Sequence[Node] = (),
+        updates: Sequence[tuple[Node, Node]] = (),
+        places: Places | None = None,
     ) -> Self:
         """The graph of everything `outputs` and `updates` depend on; the walk stops at `inputs`.
 
@@ -305,7 +312,7 @@ class Graph:
                         order[operand] = None
                 order[node] = None
         order.update(dict.fromkeys(roots))
-        return cls(tuple(order), tuple(inputs), tuple(outputs), tuple(updates))
+        return cls(tuple(order), tuple(inputs), tuple(outputs), tuple(updates), places)
 
     def verify(self) -> Graph:
         """Check the invariants and return the graph.

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import TraceError, message
 from ..graph.graph import Attrs, DType, Node, Op
+from ..graph.places import Places
 from ..graph.reverse import Watch
 from ..ops.rules import FLOAT32
 from ..support.fork import new_lock
@@ -65,6 +66,7 @@ class Mode(threading.local):
     dtype: DType = FLOAT32
     watch: Watch | None = None  # sees each cotangent as it is made
     journal: Journal | None = None  # notes what a tensor held before it is written
+    places: Places | None = None  # who wants to know where the nodes of traces come from
 
     def __init__(self) -> None:
         context = contextvars.copy_context()
@@ -111,6 +113,8 @@ def tracing(recorder: Recorder | None) -> Iterator[None]:
     """Within the block every application goes to this recorder; the one before is restored, also on error."""
     before = mode.recorder
     mode.recorder = recorder
+    if mode.places is not None:
+        mode.places.watch(recorder)
     try:
         yield
     finally:

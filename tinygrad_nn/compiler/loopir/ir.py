@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from ...graph.graph import DType, Shape
+from ...graph.graph import DType, Node, Shape
+from ...graph.places import Place
 from ...graph.scalar import BOOL, Expr, text, walk
 
 Role = Literal["input", "constant", "temporary"]
@@ -215,7 +216,8 @@ class Kernel:
 
     `vector` is the variable whose values lie in the lanes; `jam` says of how many iterations a loop is unrolled and
     jammed, so that what they load is loaded once; `wide` how many vectors the vector loop interleaves. Where several
-    threads run the kernel, each takes a range of `split`. `sources` are the ops it came from.
+    threads run the kernel, each takes a range of `split`. `sources` are the ops it came from, `origins` the nodes as
+    traced and their places, where somebody asked for them (`graph/places.py`).
     """
 
     name: str
@@ -225,6 +227,7 @@ class Kernel:
     jam: Mapping[Var, int] = field(default_factory=dict)
     wide: int = 1
     split: Var | None = None
+    origins: Mapping[Node, Place] = field(default_factory=dict)
 
     @cached_property
     def statements(self) -> tuple[tuple[Statement, tuple[Var, ...]], ...]:

@@ -6,11 +6,12 @@ block, such as the loop of a sum; what a block computed once is known in it and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...graph.graph import Graph, Node, Shape, tail_of
+from ...graph.places import Place
 from ...graph.scalar import Expr
 from ..loopir.buffer_view import BufferView
 from ..loopir.ir import Affine, Buffer, Kernel, Role, Statement, Var, affine, nest
@@ -28,7 +29,8 @@ class KernelBuilder:
     made, faults    what the program gets besides kernels
     kernels, regions, mark  those kernels from `mark` on are in no region yet
     checks          kernels that are to come before the one that is being made
-    blocks, values, sources  of that kernel: its open blocks, what is known in each, the ops it comes from
+    blocks, values, sources  of that kernel: its open blocks, what is known in each, the nodes computed in it
+    node            the one that kernels are for
     count           of the variables, for their names
     """
 
@@ -47,7 +49,8 @@ class KernelBuilder:
     checks: list[Kernel] = field(default_factory=list)
     blocks: list[list[Statement]] = field(default_factory=list)
     values: list[dict[Any, Expr]] = field(default_factory=list)
-    sources: list[str] = field(default_factory=list)
+    sources: list[Node] = field(default_factory=list)
+    node: Node | None = None
     count: int = 0
 
     def where(self, node: Node) -> BufferView | None:
@@ -92,8 +95,19 @@ class KernelBuilder:
         self.kernels += self.checks
         self.checks = []
         if 0 not in stored:
-            sources = tuple(dict.fromkeys(self.sources)) or (name,)
-            self.kernels.append(Kernel(f"{self.prefix}k{len(self.kernels)}_{name}", body, sources))
+            self.add_kernel(name, body, self.sources)
+
+    def add_kernel(self, name: str, body: tuple[Statement, ...], nodes: Sequence[Node] = ()) -> None:
+        """A kernel that computes these nodes, or only moves what the `node` is."""
+        sources = tuple(dict.fromkeys(node.op.name for node in nodes)) or (name,)
+        name = f"{self.prefix}k{len(self.kernels)}_{name}"
+        self.kernels.append(Kernel(name, body, sources, origins=self.origins(nodes)))
+
+    def origins(self, nodes: Sequence[Node]) -> Mapping[Node, Place]:
+        """Where nodes, and the one that kernels are for, come from, if that is known."""
+        if self.graph.places is None:
+            return {}
+        return self.graph.places.of((*nodes, *(() if self.node is None else (self.node,))))
 
     def block(self, last: Callable[[], list[Statement]]) -> tuple[Statement, ...]:
         """What is emitted while `last()` is worked out, and then that."""
@@ -114,7 +128,8 @@ class KernelBuilder:
         body = nest(loops, self.block(lambda: [condition()]))
         self.blocks, self.values, self.sources = outside
         if not empty:
-            self.checks.append(Kernel(f"check{len(self.faults)}", body, (sources,)))
+            kernel = Kernel(f"check{len(self.faults)}", body, (sources,), origins=self.origins(()))
+            self.checks.append(kernel)
 
     def fault(self, key: tuple[Any, int | None, int], fault: Fault) -> int:
         """Register what a check finds wrong; its number."""

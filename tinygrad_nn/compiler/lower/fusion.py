@@ -219,7 +219,7 @@ def _body(node: Node, users: Mapping[Node, list[tuple[Node, int]]], blas: int) -
     """The body of a scan: its carries, and of the results of its steps those that are read."""
     whole, read = node.attrs["body"], {user.attrs["k"] for user, _ in users[node] if user.op is STACKED}
     left = tuple(k for k in range(len(whole.outputs)) if k < node.attrs["carries"] or k in read)
-    graph = rewrite(Graph.of([whole.outputs[k] for k in left], whole.inputs))
+    graph = rewrite(Graph.of([whole.outputs[k] for k in left], whole.inputs, places=whole.places))
     return PlannedBody(left, graph, plan(graph, blas))
 
 

@@ -32,16 +32,14 @@ def lower(
     b = KernelBuilder(graph, plan, prefix, faults, dict(buffers))
     lower_nodes(b)
     state = {b.buffers[old] for old, new in graph.updates if old is not new}
-    outputs = tuple(_kept(b, _buffer_of(b, node), state) for node in graph.outputs)
+    outputs = tuple(_kept(b, node, _buffer_of(b, node), state) for node in graph.outputs)
     updates = tuple(
-        (b.buffers[old], new if new.base is None else _kept(b, new, state))
-        for old, new in ((old, _buffer_of(b, node)) for old, node in graph.updates)
+        (b.buffers[old], new if new.base is None else _kept(b, node, new, state))
+        for old, node, new in ((old, node, _buffer_of(b, node)) for old, node in graph.updates)
     )
     inputs = tuple(b.buffers[node] for node in graph.inputs)
     regions: tuple[Region, ...] = (*b.regions, Span(b.mark, len(b.kernels), updates))
-    return Program(
-        tuple(b.kernels), tuple(b.made), inputs, outputs, updates, tuple(b.faults.values()), regions
-    )
+    return Program(tuple(b.kernels), tuple(b.made), inputs, outputs, updates, tuple(b.faults.values()), regions)
 
 
 def lower_nodes(b: KernelBuilder) -> None:
@@ -56,6 +54,7 @@ def lower_nodes(b: KernelBuilder) -> None:
     for node in b.plan.stored:
         if node in b.buffers or node in b.views:
             continue
+        b.node = node
         if node.op is SCAN:
             _scan(b, node, names[node])
         elif node in b.targets:
@@ -87,11 +86,12 @@ def _buffer_of(b: KernelBuilder, node: Node) -> Buffer:
     return b.buffers[node]
 
 
-def _kept(b: KernelBuilder, buffer: Buffer, state: set[Buffer]) -> Buffer:
+def _kept(b: KernelBuilder, node: Node, buffer: Buffer, state: set[Buffer]) -> Buffer:
     """A result that lies in memory where the state changes is copied before it does."""
     if (buffer.base or buffer) not in state:
         return buffer
     own = b.add(Buffer(f"{buffer.name}k{len(b.made)}", buffer.shape, buffer.dtype))
+    b.node = node
     move(b, "copy", own, BufferView(buffer))
     return own
 

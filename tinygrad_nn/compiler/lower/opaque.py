@@ -21,7 +21,6 @@ from ..loopir.ir import (
     Assign,
     Buffer,
     Gemm,
-    Kernel,
     Let,
     Loop,
     Register,
@@ -63,7 +62,7 @@ def gemm(b: KernelBuilder, node: Node, target: BufferView) -> None:
     function = b.add(Buffer(f"{target.buffer.name}f", (), INT64, "constant", True, address))
     x, y = (b.buffers[operand] for operand in node.inputs)
     body = (Gemm(target.buffer, x, y, node.attrs["tx"], node.attrs["ty"], function),)
-    b.kernels.append(Kernel(f"{b.prefix}k{len(b.kernels)}_gemm", body, ("matmul",)))
+    b.add_kernel("gemm", body, (node,))
 
 
 def concatenation(b: KernelBuilder, node: Node, target: BufferView) -> None:

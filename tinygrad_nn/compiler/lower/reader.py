@@ -60,7 +60,7 @@ def element(b: KernelBuilder, node: Node, index: Place, guards: Guards = ()) -> 
     elif node.op.kind == "source":
         result = _constant(node, index)
     else:
-        b.sources.append(node.op.name)
+        b.sources.append(node)
         result = _RULES[node.op.kind](b, node, index, guards)
     b.values[-1][key] = result
     return result
@@ -293,7 +293,7 @@ def sum_of_part(
     start: Expr | None = None,
 ) -> Expr:
     """The same of one part of a contraction, at an index within that."""
-    b.sources.append(node.op.name)
+    b.sources.append(node)
     loops, at = b.loops(part.lengths, "r")
     read, places = Reader(b, node, guards), part.factors(index, at)
     total = Register(f"sum{b.count}", node.dtype, 0, add)

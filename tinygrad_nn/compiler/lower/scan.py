@@ -81,7 +81,7 @@ def inside(b: KernelBuilder, body: Body) -> KernelBuilder:
     """The lowering of a body, which has its entries; its nodes are then to be lowered."""
     names = f"{b.prefix}s{len(b.made)}_"
     known = b.known + len(b.faults)
-    inner = KernelBuilder(body.graph, body.plan, names, known, body.buffers, body.views, count=b.count)
+    inner = KernelBuilder(body.graph, body.plan, names, known, body.buffers, body.views, count=b.count, node=b.node)
     for buffer, operand in body.copied:
         move(inner, "entry", buffer, _where(b, operand).entry(body.at))
     kept = {new for _, new in body.moving}

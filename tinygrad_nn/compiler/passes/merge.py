@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...adjoint import SCAN
-from ...graph.graph import Graph, Length, Node, is_dynamic
+from ...graph.graph import Graph, Length, Node, is_dynamic, next_serial
 from ...ops.source import CONSTANT, INPUT
 
 
@@ -30,12 +30,14 @@ def merged(main: Graph, tail: Graph) -> Graph | None:
         return None
     partner = dict(zip(tail.nodes, main.nodes, strict=True))
     new: dict[Node, Node] = {}
-    inputs = set(main.inputs)
+    inputs, places, since = set(main.inputs), main.places, next_serial()
     try:
         for a, b in zip(main.nodes, tail.nodes, strict=True):
             if [partner[x] for x in b.inputs] != list(a.inputs) or a.dtype != b.dtype:
                 return None
             new[a] = _node(a, b, tuple(new[x] for x in a.inputs), a in inputs)
+            if places is not None:
+                places.follow(new[a], a, since)
     except _Differs:
         return None
     pairs = [
@@ -46,7 +48,7 @@ def merged(main: Graph, tail: Graph) -> Graph | None:
     if any(partner[b] is not a for a, b in pairs):
         return None
     updates = [(new[old], new[value]) for old, value in main.updates]
-    return Graph.of([new[node] for node in main.outputs], [new[node] for node in main.inputs], updates)
+    return Graph.of([new[node] for node in main.outputs], [new[node] for node in main.inputs], updates, places)
 
 
 def _node(a: Node, b: Node, operands: tuple[Node, ...], is_input: bool) -> Node:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 
-from ...graph.graph import Attrs, Graph, Node, Op, with_operands
+from ...graph.graph import Attrs, Graph, Node, Op, next_serial, with_operands
 
 Rule = Callable[[Node, tuple[Node, ...]], Node | None]
 
@@ -19,7 +19,7 @@ def rebuild(graph: Graph, rule: Rule, ops: Container[Op] | None = None) -> Graph
     """The graph with each node replaced by what `rule(node, new operands)` gives, None meaning the same op on them. The
     rule is only asked about nodes of `ops`, if they are given. Where nothing changes, the graph itself.
     """
-    inputs = frozenset(graph.inputs)
+    inputs, places, since = frozenset(graph.inputs), graph.places, next_serial()
     new: dict[Node, Node] = {}  # of those that have another in their place
     for node in graph.nodes:
         operands = node.inputs
@@ -32,10 +32,12 @@ def rebuild(graph: Graph, rule: Rule, ops: Container[Op] | None = None) -> Graph
             replaced = with_operands(node, operands)
         if replaced is not None and replaced is not node:
             new[node] = replaced
+            if places is not None:
+                places.follow(replaced, node, since)
     if not new:
         return graph
     updates = [(old, new.get(value, value)) for old, value in graph.updates]
-    return Graph.of([new.get(node, node) for node in graph.outputs], graph.inputs, updates)
+    return Graph.of([new.get(node, node) for node in graph.outputs], graph.inputs, updates, places)
 
 
 def count_users(graph: Graph) -> dict[Node, int]:

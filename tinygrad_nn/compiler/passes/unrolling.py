@@ -11,7 +11,7 @@ from math import prod
 from typing import Final
 
 from ...adjoint import SCAN
-from ...graph.graph import Graph, Node, with_operands
+from ...graph.graph import Graph, Node, next_serial, with_operands
 from ...ops.contract import count_products
 from ...ops.movement import CAT, RESHAPE, SLICE
 from ...ops.scan import STACKED, start_of
@@ -40,6 +40,7 @@ def unroll(graph: Graph, limit: int = LIMIT, work: float = WORK) -> Graph:
         return graph
     new: dict[Node, Node] = {node: node for node in graph.inputs}
     stacked: dict[Node, list[Node]] = {}
+    places, since = graph.places, next_serial()
     for node in graph.nodes:
         if node in new:
             continue
@@ -53,7 +54,11 @@ def unroll(graph: Graph, limit: int = LIMIT, work: float = WORK) -> Graph:
             new[node] = apply(CAT, flat, {"axis": 0})  # wanted as a whole only by the scan around it
         else:
             new[node] = with_operands(node, operands)
-    return Graph.of([new[x] for x in graph.outputs], graph.inputs, [(old, new[x]) for old, x in graph.updates])
+        if places is not None:
+            for one in (*stacked.get(node, ()), new[node]):
+                places.follow(one, node, since)
+    updates = [(old, new[x]) for old, x in graph.updates]
+    return Graph.of([new[x] for x in graph.outputs], graph.inputs, updates, places)
 
 
 def _stacked(scan: Node) -> list[Node]:
@@ -70,6 +75,7 @@ def _written(scan: Node, operands: tuple[Node, ...], limit: int, work: float) ->
     """What a scan leaves, output by output, without the scan."""
     attrs = scan.attrs
     body = unroll(attrs["body"], limit, work)
+    places, since = body.places, next_serial()
     length, carries, xs = attrs["length"], attrs["carries"], attrs["xs"]
     states = [[x] for x in operands[:carries]]
     left: list[list[Node]] = [[] for _ in body.outputs]
@@ -79,6 +85,8 @@ def _written(scan: Node, operands: tuple[Node, ...], limit: int, work: float) ->
         for node in body.nodes:
             if node not in done:
                 done[node] = with_operands(node, tuple(done[x] for x in node.inputs))
+                if places is not None:
+                    places.follow(done[node], node, since)
         for row, output in zip(left, body.outputs, strict=True):
             row.append(done[output])
         for state, output in zip(states, body.outputs, strict=False):

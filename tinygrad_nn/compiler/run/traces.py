@@ -120,7 +120,8 @@ def _trace(step: Jitted, batch: Sequence[Array]) -> Traced:
 def without_gradients(traced: Traced) -> Graph:
     """The graph without the gradients the step leaves: nobody can look at them in the middle of the run."""
     count = sum(kind == "output" for kind, _ in traced.results)
-    return Graph.of(traced.graph.outputs[:count], traced.graph.inputs, traced.graph.updates)
+    graph = traced.graph
+    return Graph.of(graph.outputs[:count], graph.inputs, graph.updates, graph.places)
 
 
 def named(owner: str, traced: Traced) -> tuple[tuple[str, ...], Results]:

@@ -230,6 +230,7 @@ def fused(first: Kernel, second: Kernel) -> Kernel:
         sources=tuple(dict.fromkeys((*first.sources, *second.sources))),
         jam=jam,
         wide=min(first.wide, second.wide),
+        origins={**first.origins, **second.origins},
     )
 
 

@@ -220,16 +220,23 @@ def _with_copies(
                 offsets[between] = size
                 size += _bytes(between, layouts)
                 sources[new] = between
-                kernels.append(copy(between, new))
-        kernels += [copy(old, sources.get(new, new)) for old, new in pairs]
+                kernels.append(copy(between, new, *_writers(program, new)))
+        kernels += [copy(old, sources.get(new, new), *_writers(program, new)) for old, new in pairs]
         moved[span] = Span(start, len(kernels), span.updates)
     regions = with_spans(program.regions, moved)
     return replace(program, kernels=tuple(kernels), buffers=tuple(buffers), regions=regions), offsets, size
 
 
-def copy(target: Buffer, source: Buffer) -> Kernel:
-    """A kernel that copies a buffer."""
+def copy(target: Buffer, source: Buffer, *others: Kernel) -> Kernel:
+    """A kernel that copies a buffer, for the sake of others."""
     loops = [Var(f"u{axis}", n) for axis, n in enumerate(target.shape)]
     index = tuple(affine(var) for var in loops)
     body = nest(loops, (Store(Access(target, index), param(Access(source, index), source.dtype)),))
-    return Kernel(f"copy_{target.name}", body, ("update",))
+    origins = {node: place for kernel in others for node, place in kernel.origins.items()}
+    return Kernel(f"copy_{target.name}", body, ("update",), origins=origins)
+
+
+def _writers(program: Program, buffer: Buffer) -> list[Kernel]:
+    """The kernels that write a buffer, where they know where they come from."""
+    known = (kernel for kernel in program.kernels if kernel.origins)
+    return [kernel for kernel in known if any(own and one.buffer is buffer for one, own, _ in kernel.accesses)]

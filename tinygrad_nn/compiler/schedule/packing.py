@@ -131,7 +131,7 @@ class _Packing:
             if axis == now or around[-1] in rows or size < FROM:
                 continue
             renamed[buffer] = self.buffer(f"{buffer.name}p{len(self.buffers)}", buffer.shape, buffer.dtype, axis)
-            copying = copy(renamed[buffer], buffer)
+            copying = copy(renamed[buffer], buffer, kernel)
             loops, store = _chain(copying.body)
             loops.insert(0, loops.pop(axis))
             made.append(replace(copying, name=f"{TRANSPOSE}{buffer.name}", body=nest(loops, store), vector=loops[0]))

@@ -145,7 +145,8 @@ class _Insertion:
         if isinstance(region, Span):  # as early as may be: what is stored here is not at once there to be loaded
             earlier = [k + 1 for k in self.writers.get(buffer, ()) if region.start <= k < min(readers)]
             spot = max(earlier, default=region.start)
-        self.before.setdefault(spot, []).append(replace(copy(made, buffer), name=f"{TRANSPOSE}{buffer.name}"))
+        moved = copy(made, buffer, *(self.old.kernels[position] for position in readers))
+        self.before.setdefault(spot, []).append(replace(moved, name=f"{TRANSPOSE}{buffer.name}"))
         for position in readers:
             self.renamed.setdefault(position, {})[buffer] = made
 

@@ -25,6 +25,7 @@ from ..graph.graph import Graph
 from .blas import in_parts
 from .codegen import native
 from .codegen.llvm.printer import print_llvm
+from .codegen.llvm.ranges import Ranges, in_assembly, in_ir, located
 from .codegen.native import Code, Object
 from .expand.expand import expand
 from .expand.verify import verify as verify_expanded
@@ -200,6 +201,14 @@ class Compilation:
         """The machine code as text."""
         return native.assembly(self.llvm, self.target)
 
+    def llvm_ranges(self) -> Ranges:
+        """The LLVM IR, and which lines of it are which kernel's."""
+        return in_ir(self.llvm)
+
+    def assembly_ranges(self) -> Ranges:
+        """The machine code as text, and which lines of it are which kernel's."""
+        return in_assembly(native.assembly(located(self.llvm), self.target), self.llvm)
+
 
 def merge(job: Job, context: Context) -> Job:
     """One part in place of a step for whole batches and one for the short last batch, where one graph serves both."""
@@ -305,6 +314,7 @@ STAGES: Final = (
             context.target.threads,
             may_share,
             not context.target.plain,
+            context.target.compact,
         ),
         Schedule.verify,
         ((4, lambda made: f"-- loops\n{made.schedule.program}"),),

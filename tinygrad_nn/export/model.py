@@ -24,8 +24,11 @@ from ..compiler.target import Target
 from ..compiler.trace import Traced, trace
 from ..errors import ExportError, message
 from ..fitting import trained_dtype
+from ..fitting.reach import Reached as Reaches
 from ..graph.graph import Array, DType, Graph
 from ..nn import Module
+from ..optim import Optimizer
+from ..random import Generator, default_generator
 from ..support.settings import shown
 from ..tensor import Tensor, no_grad
 from ..tensor.core import Core
@@ -164,6 +167,32 @@ def names_of(function: Any) -> Mapping[int, str]:
     for prefix, module in modules_of(function):
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
             found.setdefault(id(tensor), f"{prefix}{name}")
+    return found
+
+
+def state_names(function: Any, *others: Any) -> dict[int, str]:
+    """Besides, the names of settings and state of optimizers (`lr`, `0.weight.momentum`), of streams of random numbers,
+    and of all other tensors that a function, or one of the `others`, reaches: those of their variables.
+    """
+    found = dict(names_of(function))
+    reached = [Reaches({"": one}, {}) for one in (function, *others) if one is not None]
+    owners = {path: value for one in reached for path, value in one.objects.items()}
+    streams = {"random": default_generator} | {k: one for k, one in owners.items() if isinstance(one, Generator)}
+    optimizers = {id(one): (k, one) for k, one in owners.items() if isinstance(one, Optimizer)}
+    for path, optimizer in optimizers.values():
+        alone = len(optimizers) == 1
+        for number, group in enumerate(optimizer.param_groups):
+            prefix = ("" if alone else f"{path}.") + ("" if len(optimizer.param_groups) == 1 else f"{number}.")
+            for (key, _, part), tensor in group._live.items():
+                found.setdefault(id(tensor), f"{prefix}{key}" + ("" if part is None else f".{part}"))
+        for parameter, state in optimizer.state.items():
+            for key, tensor in state.items():
+                found.setdefault(id(tensor), f"{found.get(id(parameter), path)}.{key}")
+    for path, generator in streams.items():
+        found |= {id(generator.key): f"{path}.key", id(generator.counter): f"{path}.counter"}
+    for one in reached:
+        for path, tensor in (*one.leaves.items(), *((path, value) for path, (value, _) in one.values.items())):
+            found.setdefault(id(tensor), path)
     return found
 
 

@@ -102,6 +102,7 @@ class Live(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The frame."""
+        self.env.note_reread()
         name = self.arguments[0]
         if name not in MODELS:
             raise self.error(f"no model {name}; there are {', '.join(MODELS)}")

@@ -191,6 +191,8 @@ class Names(SphinxDirective):
             chosen = [name for name in chosen if not taken & {name.home, name.name}]
         elif not chosen:
             raise self.error(f"no public name of {door or 'tg'} comes from {homes}")
+        for name in chosen:
+            self.env.note_dependency(inspect.getfile(inspect.unwrap(name.value)))
         first: dict[int, names.Name] = {}
         made: list[nodes.Node] = []
         for name in sorted(chosen, key=lambda one: (one.name.lower(), one.name)):

@@ -44,6 +44,7 @@ class Shown(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The code and its result."""
+        self.env.note_reread()  # whatever was changed in the package
         text = "\n".join(self.content)
         known = self.env.current_document.setdefault(NAMES, {"__name__": "__main__"})
         printed, value = run(text, known)

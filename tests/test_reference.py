@@ -25,8 +25,6 @@ from shapes import SEEN, shapes
 
 SHAPE = re.compile(r"shape|\((\w+|\.\.\.)?, |\(\w+,\)")
 WITHOUT_SHAPES = 64  # of what computes with tensors: neither text nor example shows one; may only fall
-    0  # of what is defined where tensors are computed with: neither text nor example shows one; may only fall
-)
 ALL = {full: name for full, name in everything().items() if not full.endswith("__")}
 
 

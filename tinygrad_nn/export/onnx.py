@@ -22,10 +22,10 @@ from ..nn.parameter import Buffer, Parameter
 from ..onnx.model import BUFFER, PARAMETER, STATE
 from ..placed import placed
 from ..support.extras import require
-from ..support.files import as_path, write_atomic
+from ..support.files import write_atomic
 from ..support.settings import is_number, shown
 from ..tensor.creation import from_numpy
-from .model import Exported, exported, numbered
+from .model import Exported, exported, numbered, target_of
 
 OPSET: Final = 18
 VERSION: Final = 8  # of the file format, the one that came with that opset
@@ -45,8 +45,7 @@ def onnx(f: Any, *example: Any, path: Any, batch: int | None = 0) -> Path:
     >>> onnx(nn.Linear(2, 1), np.zeros((3, 2)), path=Path(tempfile.mkdtemp()) / "line.onnx").name
     'line.onnx'
     """
-    target = as_path("export.onnx", path)
-    target = target / "model.onnx" if target.is_dir() else target
+    target = target_of("export.onnx", path, "model.onnx")
     if batch is not None and (not is_number(batch) or batch != int(batch) or batch < 0):
         raise ExportError(message("export.onnx", f"batch={shown(batch)}", "an axis, counted from 0, or None"))
     with placed():
@@ -62,8 +61,9 @@ def _traced(f: Any, example: Sequence[Any]) -> Exported:
     """The trace of a function that changes nothing."""
     made = exported("export.onnx", f, example)
     if made.state:
-        got = f"a function that changes state ({', '.join(one.name for one in made.state[:3])})"
-        raise ExportError(message("export.onnx", got, "one that only computes", "call model.eval() before"))
+        got = f"a step that changes {', '.join(one.name for one in made.state[:3])}"
+        hint = "export the model; tg.export.c and tg.export.wasm take steps, with their training"
+        raise ExportError(message("export.onnx", got, "a function that only computes", hint))
     return made
 
 

@@ -308,6 +308,8 @@ def test_narrow_integers_wrap_where_their_type_does(module: Any) -> None:
         )
         with np.errstate(over="ignore"):
             assert net(x).tolist() == ((x + x // x) ** 2).tolist()
+        with pytest.raises(DTypeError, match=rf"got 0 to {top + 1} in x; expected "):
+            net(np.array([0, int(top) + 1]))
 
 
 def test_a_graph_of_lengths_compiles(module: Any) -> None:
@@ -430,6 +432,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a missing attribute": (model_of([node("Einsum", ["x"], ["y"])]), "operator Einsum without its attribute equation"),
     "too many operands": (model_of([node("Relu", ["x", "x"], ["y"])]), "Relu with 2 operands; expected at most 1"),
     "too few operands": (model_of([node("Add", ["x"], ["y"])]), "operator Add without its operand 1"),
+    "an input without a type": (model_of(RELU, [onnx.ValueInfoProto(name="x")]), "'x' without an element type"),
     "a tensor of text": (
         model_of([node("Identity", ["t"], ["y"])], weights=[make.make_tensor("t", T.STRING, [1], [b"a"])]),
         "a tensor 't' of string",

@@ -174,6 +174,9 @@ def _inside(graph: Graph, given_attrs: Mapping[str, Any]) -> Graph:
 def program_of(model: Model) -> Program:
     """The program of a model; ExportError for what is none."""
     check_graph(model.graph)
+    for place in model.graph.inputs:
+        if place.element is None:
+            refuse(f"an input {shown(place.name)} without an element type", "one")
     for function in model.functions.values():
         made = set(function.inputs)
         check_nodes(function.nodes, made)

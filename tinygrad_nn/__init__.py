@@ -69,6 +69,8 @@ if _TYPE_CHECKING:
     from .history import History as History
     from .loops import scan as scan
     from .nn.ensemble import ensemble as ensemble
+    from .onnx import import_onnx as import_onnx
+    from .page import report as report
     from .random import Generator as Generator
     from .random import bernoulli as bernoulli
     from .random import default_generator as default_generator
@@ -326,7 +328,9 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "metrics": "metrics",
     "nn": "nn",
     "nn.ensemble": "ensemble",
+    "onnx": "import_onnx",
     "optim": "optim",
+    "page": "report",
     "random": """
         Generator default_generator get_rng_state initial_seed manual_seed normal rand rand_like randint randint_like
         randn randn_like random randperm seed set_rng_state

@@ -24,17 +24,15 @@ from ..compiler.codegen.c.operations import TYPES, literal
 from ..compiler.codegen.c.printer import LINE, Source, comment, identifier, print_c, wrapped
 from ..compiler.driver import build
 from ..compiler.loopir.ir import Buffer
-from ..compiler.run.jit import Jitted
 from ..compiler.schedule.schedule import Schedule
 from ..compiler.target import Target
 from ..errors import ExportError, message
 from ..graph.graph import Array, DType, Node
 from ..graph.scalar import BOOL, FLOAT32, FLOAT64, INT32, INT64
-from ..nn import Module
-from ..support.files import as_path, write_atomic
+from ..support.files import write_together
 from ..support.settings import is_number, shown
 from .folding import folded
-from .model import Exported, epoch_of, exported, numbered
+from .model import Exported, c_names, epoch_of, exported, numbered, target_of
 
 C: Final = Target("c", "", "", 32, True, plain=True)  # the width of vectors that the loops are made for
 ROOM: Final[Mapping[DType, str]] = {BOOL: "b8", INT32: "i32", INT64: "i64", FLOAT32: "f32", FLOAT64: "f64"}
@@ -132,21 +130,14 @@ def c(
     >>> target.with_suffix(".h").read_text().count("int model_run(const float *")
     1
     """
-    target = as_path("export.c", path)
     own = identifier(str(name))
-    target = target / f"{own}.c" if target.is_dir() else target
+    target = target_of("export.c", path, f"{own}.c")
     if not is_number(golden) or golden < 0 or golden != int(golden):
         raise ExportError(message("export.c", f"golden={shown(golden)}", "a number of inputs, 0 or more"))
     if fold and train is not None:
         raise ExportError(message("export.c", "fold=True beside train=", "one of them: training changes the weights"))
     parts = {"run": exported("export.c", folded("export.c", f) if fold else f, example)}
     if parts["run"].state:
-        if not isinstance(f, Jitted):
-            changed = ", ".join(one.name for one in parts["run"].state[:3])
-            hint = "call model.eval() first; what trains is a step: @tg.jit"
-            raise ExportError(
-                message("export.c", f"{_training(f)}, which changes {changed}", "a model that infers", hint)
-            )
         parts = {"train": parts["run"]}
     if train is not None:
         if not isinstance(train, Sequence) or not train or "train" in parts:
@@ -158,13 +149,9 @@ def c(
     elif batch_size is not None:
         raise ExportError(message("export.c", f"batch_size={shown(batch_size)} without train=(step, *data)"))
     file = _File(parts, own, int(golden), "The scaler in front is part of the first layer's weights. " if fold else "")
-    write_atomic(target.with_suffix(".h"), file.header().encode(), "export.c")
-    write_atomic(target, file.source(f"{target.stem}.h").encode(), "export.c")
+    texts = ((target.with_suffix(".h"), file.header()), (target, file.source(f"{target.stem}.h")))
+    write_together([(one, text.encode()) for one, text in texts], "export.c")
     return target
-
-
-def _training(f: Any) -> str:
-    return f"a {type(f).__name__} in training mode" if isinstance(f, Module) else "a function"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +220,7 @@ class _File:
         large = next((b for b in program.buffers if planned.layouts[b].size > LIMIT), None)
         if large is not None:
             raise ExportError(message("export.c", f"an array of shape {large.shape}", f"at most {LIMIT:,} elements"))
-        names = [*part.arguments, *part.results]
-        taken = {"s", "code"}
-        given = [numbered(identifier(one), taken) for one in names]
+        given = c_names(self.name, (*part.arguments, *part.results))
         arguments, results = given[: len(part.arguments)], given[len(part.arguments) :]
         pieces = _pieces(planned)
         known: dict[int, str] = {}  # what a piece of memory is, by its number
@@ -287,11 +272,12 @@ class _File:
 
     def signature(self, kind: str, placed: _Placed) -> str:
         """The declaration of a function."""
-        part, taken = placed.part, {"s", "code"}
+        part = placed.part
+        names = iter(c_names(self.name, (*part.arguments, *part.results)))
         parameters = [
-            f"{const}{TYPES[dtype]} *{numbered(identifier(one), taken)}"
+            f"{const}{TYPES[dtype]} *{next(names)}"
             for const, arrays in (("const ", part.takes), ("", part.gives))
-            for one, dtype, _ in arrays
+            for _, dtype, _ in arrays
         ]
         return f"int @{kind}({', '.join([*parameters, '@state *s'])})"
 

@@ -34,6 +34,7 @@ from ..support.settings import flags, is_iterable, shown
 from ..tensor.arrays import array_of
 from ..tensor.core import mode
 from .eager import run_eager
+from .keeping import Keeper
 from .native import prepared, run_native, times
 from .pieces import prepared_pieces, run_pieces
 from .reach import Reached
@@ -63,6 +64,7 @@ def fit(
     class_weight: Mapping[int, float] | str | None = None,
     resume: StrPath | bool | None = None,
     on_nonfinite: Reaction = "warn",
+    snapshots: int | None = None,
 ) -> History:
     """Call `step(*batch)` for every batch of every epoch and return the History.
 
@@ -86,6 +88,9 @@ def fit(
     all, with the same bits as one that was never stopped. Where there is no such file yet it starts at the beginning if
     a Checkpoint among the callbacks is going to write it; `resume=True` means the file of that one.
 
+    With `snapshots=10` the state before the first epoch and after every tenth is in `history.snapshots`, in bounded
+    memory: when it is full every second one goes, and 10 becomes 20.
+
     Raises DataError for bad data, ConfigError for settings out of range and for a checkpoint of another run,
     IndexOutOfRange naming row, epoch and batch of a label or index out of range; the state is that before the batch.
 
@@ -106,7 +111,8 @@ def fit(
     if weights is not None and not isinstance(weights, (str, Mapping)):
         got = f"class_weight of type {type(weights).__name__}"
         raise ConfigError(message("fit", got, "a mapping of classes to weights, or 'balanced'"))
-    for name, value in (("epochs", epochs), ("eval_every", eval_every)):
+    each = 1 if snapshots is None else snapshots
+    for name, value in (("epochs", epochs), ("eval_every", eval_every), ("snapshots", each)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ConfigError(message("fit", f"{name}={shown(value)}", "an integer of at least 1"))
     check_fits("fit", f"a history of {epochs:,} epochs", int(epochs) * _BYTES)
@@ -130,12 +136,15 @@ def fit(
     generator = order_generator(seed) if shuffle and seed is not None else None
     callbacks = sorted(callbacks, key=lambda callback: getattr(callback, "after_others", False))
     keepers = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
-    if keepers or not (resume is None or resume is False):
+    if keepers or snapshots is not None or not (resume is None or resume is False):
         given: dict[str, Any] = {"seed": seed, "batch_size": size, "shuffle": shuffle, "eval_every": eval_every}
         given["data"] = fingerprint(columns) if feed is None else feed.chunks.fingerprint()
         named = {name: value for keeper in keepers for name, value in keeper.state.items()}
         run.progress = Progress(_roots(step, evaluate, callbacks), named, given, generator)
         run.go_on_from(located(resume, [keeper.path for keeper in keepers]))
+    taken = None if snapshots is None or run.progress is None else Keeper(run.progress, int(snapshots))
+    if taken is not None:  # before a checkpoint, which has the history
+        callbacks = sorted([taken, *callbacks], key=lambda callback: getattr(callback, "after_others", False))
     run.restore()
     asked = Request(step, columns, plan, epochs, evaluate, eval_every, shuffle, generator, health, progress, callbacks)
     native = None if run.over or feed is not None else prepared(asked)
@@ -146,6 +155,8 @@ def fit(
         run.progress.check_reaches([one.handle for one in training.state if one.changes])
     asked.every_hook("begin", run)
     run.restore(begun=True)
+    if taken is not None:
+        taken.start(run)
     if feed is not None:
         run_pieces(pair, asked, feed, run)
     elif native is not None and isinstance(step, Jitted):

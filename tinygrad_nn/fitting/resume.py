@@ -92,10 +92,11 @@ class Progress:
         self.settings, self.order = dict(settings), order
         self.before: bytes | None = None
         self.restored: set[str] = set()
-        self.begun = {name: _nodes(value) for name, (value, _) in self._reached().values.items()}
+        self.begun = {name: _nodes(value) for name, (value, _) in self.reached().values.items()}
         self.shared = {name: pickle.dumps(_stream_state(stream)) for name, stream in SHARED.items()}
 
-    def _reached(self) -> Reached:
+    def reached(self) -> Reached:
+        """What is reached now."""
         return Reached(self.roots, self.named)
 
     def take(self, history: History, epoch: int, irregular: int | None) -> dict[str, Any]:
@@ -112,15 +113,15 @@ class Progress:
         return content
 
     def _taken(self, history: History, epoch: int) -> dict[str, Any]:
-        reached = self._reached()
+        own = {"kind": KIND, "epoch": epoch, "settings": self.settings, "history": history.state_dict()}
+        return own | self.state(self.reached())
+
+    def state(self, reached: Reached) -> dict[str, Any]:
+        """All that can differ from one epoch to another, but for the history."""
         values = {name: value for name, (value, _) in reached.values.items() if self._is_state(reached, name, value)}
         shared = {name: _stream_state(stream) for name, stream in SHARED.items()}
         used = [name for name in shared if name in self.restored or pickle.dumps(shared[name]) != self.shared[name]]
         return {
-            "kind": KIND,
-            "epoch": epoch,
-            "settings": self.settings,
-            "history": history.state_dict(),
             "state": {name: value.state_dict() for name, value in reached.objects.items()},
             "kinds": {name: _kind(value) for name, value in reached.objects.items()},
             "tensors": {name: value.detach().clone() for name, value in reached.tensors.items()},
@@ -142,7 +143,7 @@ class Progress:
 
     def restore(self, content: Mapping[str, Any], path: StrPath) -> None:
         """Give everything the state that it had. Raises ConfigError where the checkpoint is of another program."""
-        reached = self._reached()
+        reached = self.reached()
         kinds = {name: _kind(value) for name, value in reached.objects.items()}
         objects = matched(content["kinds"], kinds)
         types = [{name: repr(value.node) for name, value in t.items()} for t in (content["tensors"], reached.tensors)]
@@ -189,7 +190,7 @@ class Progress:
 
     def check_reaches(self, changing: Sequence[Any]) -> None:
         """Raise ConfigError for a tensor that compiled code changes and no checkpoint would hold."""
-        held = self._reached().holds()
+        held = self.reached().holds()
         own = () if self.order is None else (self.order.key, self.order.counter)
         for tensor in changing:
             if id(tensor) not in held and not any(tensor is one for one in own):

@@ -49,6 +49,11 @@ KEYWORDS: Final = frozenset(
         *("float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed"),
         *("sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while"),
         *("asm", "typeof", "main", "int32_t", "int64_t", "uint8_t", "uint32_t", "uint64_t"),
+        *("alignas", "alignof", "bool", "constexpr", "false", "nullptr", "static_assert", "thread_local", "true"),
+        *("and", "and_eq", "bitand", "bitor", "catch", "class", "compl", "concept", "decltype", "delete", "explicit"),
+        *("export", "friend", "mutable", "namespace", "new", "noexcept", "not", "not_eq", "operator", "or", "or_eq"),
+        *("private", "protected", "public", "requires", "template", "this", "throw", "try", "typeid", "typename"),
+        *("using", "virtual", "wchar_t", "xor", "xor_eq", "linux", "unix"),  # headers are for C++ too
     }
 )
 

@@ -7,6 +7,7 @@ these are linear in the size, the file computes them from the size it meets. Els
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ import numpy as np
 from ..errors import ExportError, message
 from ..graph.graph import Array, DType, Graph, Node, Shape
 from ..graph.places import Places
+from ..nn.parameter import Buffer, Parameter
+from ..onnx.model import BUFFER, PARAMETER, STATE
 from ..placed import placed
 from ..support.extras import require
 from ..support.files import write_atomic
@@ -106,6 +109,7 @@ class Text:
     constants: Mapping[str, Array]
     calls: tuple[Call, ...]
     taken: Set[str] = frozenset()  # all names
+    state: Mapping[str, str] = field(default_factory=dict)  # which numbers are parameters, which buffers
 
 
 @dataclass(slots=True)
@@ -258,15 +262,18 @@ def text_of(made: Exported) -> Text:
         node: writer.fresh(name) for node, name in zip(graph.inputs, made.arguments, strict=False)
     }
     results = [writer.fresh(name) for name in made.results]
+    state: dict[str, str] = {}
     for node, one in zip(graph.inputs[count:], made.reached, strict=True):
         if node in used:
             given[node] = writer.constant(one.value, one.name)
+            if isinstance(one.handle, Parameter | Buffer):
+                state[given[node]] = PARAMETER if one.handle.requires_grad else BUFFER
     names = writer.write(Graph(graph.nodes, graph.inputs, graph.outputs), {**dict.fromkeys(graph.inputs), **given})
     for node, name in zip(graph.outputs, results, strict=True):
         writer.calls.append(Call("Identity", (names[node],), (name,)))
     inputs = tuple((given[node], node.dtype, node.shape) for node in graph.inputs[:count])
     outputs = tuple((name, node.dtype, node.shape) for node, name in zip(graph.outputs, results, strict=True))
-    return Text(inputs, outputs, writer.constants, tuple(writer.calls), writer.taken)
+    return Text(inputs, outputs, writer.constants, tuple(writer.calls), writer.taken, state)
 
 
 # ---- batches of any size ------------------------------------------------------------------------------------------
@@ -326,7 +333,7 @@ def _merged(texts: Sequence[Text], sizes: tuple[int, ...], axis: int) -> Text | 
         writer.calls.append(Call("Reshape", (*typed, shape), (name,)))
     inputs = _open([one.inputs for one in texts], sizes)
     outputs = _open([one.outputs for one in texts], sizes)
-    return Text(inputs, outputs, {**constants, **writer.constants}, (*writer.calls, *first.calls))
+    return Text(inputs, outputs, {**constants, **writer.constants}, (*writer.calls, *first.calls), state=first.state)
 
 
 def _open(sides: Sequence[tuple[Place, ...]], sizes: tuple[int, ...]) -> tuple[Place, ...]:
@@ -364,6 +371,7 @@ def serialized(text: Text) -> bytes:
     graph = helper.make_graph([_node(package, one) for one in text.calls], "model", *places, weights)
     model = helper.make_model(graph, producer_name="tinygrad_nn", opset_imports=[helper.make_opsetid("", OPSET)])
     model.ir_version = VERSION
+    model.metadata_props.add(key=STATE, value=json.dumps(text.state))  # for tg.import_onnx: nobody else has to know
     try:
         checker.check_model(model, full_check=True)
     except (checker.ValidationError, package.shape_inference.InferenceError) as error:

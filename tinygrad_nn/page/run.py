@@ -19,13 +19,13 @@ from ..ops.conv import CONV
 from .curves import curves, sweep
 from .packing import WORDS, fitting, packed
 from .predictions import boundary, worst_rows
-from .rows import Layer, Moment, Rows, State, gradients, rows_of, values_of
+from .rows import Layer, Moment, Rows, State, called, gradients, rows_of, values_of
 from .subject import Missing, Subject, short
 
 STATES: Final = 24  # of a model, at most
 WORK: Final = 200_000_000  # numbers that are computed for all of them, at most
-WEIGHTS: Final = 16_000  # bytes of all weights in all states
-ACTIVATIONS: Final = 8_000
+WEIGHTS: Final = 12_000  # bytes of all weights in all states
+ACTIVATIONS: Final = 7_000
 SHOWN: Final = (64, 48, 32, 24, 16, 12, 8, 6, 4)  # rows and columns of a matrix that may be shown
 
 
@@ -114,7 +114,6 @@ def weights(subject: Subject, moments: Sequence[Moment]) -> dict[str, Any] | Mis
     trained = _trained(subject)
     if not trained:
         return Missing("The step reaches no tensor that requires grad.")
-    number = {node: k for k, node in enumerate(subject.graph.nodes)}
     now = {id(one.handle): one.handle.node.value for one in subject.traced.captures}
     stacks = [
         np.array([as_matrix(np.asarray(one.state.get(handle, now[handle]))) for one in moments])
@@ -122,7 +121,7 @@ def weights(subject: Subject, moments: Sequence[Moment]) -> dict[str, Any] | Mis
     ]
     cut, kind = _room(stacks, WEIGHTS)
     tensors = [
-        {"name": short(name), "node": number[node], "shape": list(node.shape), **_stack(stack, cut, kind)}
+        {"name": short(name), "node": subject.ids.get(node), "shape": list(node.shape), **_stack(stack, cut, kind)}
         for (name, node, _), stack in zip(trained, stacks, strict=True)
     ]
     return {"tensors": tensors, "note": _precision(stacks, cut, kind)}
@@ -165,7 +164,7 @@ def activations(rows: Rows, moments: Sequence[Moment]) -> dict[str, Any] | Missi
     cut, kind = _room(stacks, ACTIVATIONS)
     layers = [
         {
-            "name": _called(layer),
+            "name": short(layer.name),
             "node": rows.ids.get(layer.node),
             "shape": list(layer.node.shape),
             **_stack(stack, cut, kind),
@@ -178,12 +177,6 @@ def activations(rows: Rows, moments: Sequence[Moment]) -> dict[str, Any] | Missi
     )
     averaged = "Where a unit has several values for a row (positions, steps) the mean is shown. " if mean else ""
     return {"layers": layers, "note": averaged + _precision(stacks, cut, kind)}
-
-
-def _called(layer: Layer) -> str:
-    """The module that the parameters belong to, and what was done last."""
-    modules = dict.fromkeys(name.rpartition(".")[0] or name for name in layer.parameters)
-    return short(f"{', '.join(modules) or 'input'} → {layer.node.op.name}")
 
 
 def _unit_axis(layer: Layer) -> int:
@@ -218,11 +211,19 @@ def dead_units(rows: Rows, moments: Sequence[Moment]) -> dict[str, Any] | Missin
             pairs = [rows.values([before, node], one.state) for one in moments]
             makes = any(((after == 0) & (own != 0)).any() for own, after in pairs)
             if makes:
-                own = Layer(node, layer.parameters, layer.nodes)
-                dead = [np.flatnonzero((_table(rows, own, after) == 0).all((0, 1))) for _, after in pairs]
-                units = _table(rows, own, pairs[0][1]).shape[-1]
-                called = {"name": _called(own), "node": rows.ids.get(node), "units": units}
-                found.append({**called, "dead": [one[:64] for one in dead], "counts": [len(one) for one in dead]})
+                until = layer.nodes[: layer.nodes.index(node) + 1]
+                own = Layer(node, layer.parameters, until, called(rows.traced, layer.parameters, until))
+                tables = [_table(rows, own, after) for _, after in pairs]
+                dead = [np.flatnonzero((table == 0).all((0, 1))) for table in tables]
+                found.append(
+                    {
+                        "name": short(own.name),
+                        "node": rows.ids.get(node),
+                        "units": tables[0].shape[-1],
+                        "dead": [one[:64] for one in dead],
+                        "counts": [len(one) for one in dead],
+                    }
+                )
     if not found:
         return Missing("No layer makes zeros, as ReLU does: no unit can be dead.")
     return {"layers": found}

@@ -42,6 +42,15 @@ page.part("times", {
       return pick;
     };
 
+    // What computes the node that is selected in any part, or that the pointer is on, is marked.
+    const linked = (options, nodes) => {
+      const show = (name) => (one) =>
+        options.forEach((option, k) => option.classList.toggle(name, Boolean(one && one.kind === "node" && nodes(k).includes(one.id))));
+      page.on("select", show("linked"));
+      page.on("hover", show("near"));
+      show("linked")(page.selected);
+    };
+
     // ---- kernels -----------------------------------------------------------------------------------------------------
 
     let mark = () => {};
@@ -73,18 +82,14 @@ page.part("times", {
           html("span", { class: "value percent" }, percent(row.rate))));
       const list = html("div", { class: "bars peak", role: "listbox", "aria-label": "Time of each kernel" }, options);
       const place = output();
-      const pick = choosing(list, options, (k, passing) => {
+      choosing(list, options, (k, passing) => {
         const row = rows[k];
         say(place, row.name, ` \u2014 ${row.sources.join(", ")}. ${row.times > 1 ? `${number(row.times)} times ` : ""}${by(row.loops)} iterations`,
           row.vector ? `, vector axis ${row.vector}` : ", no vectors", `; ${number(row.flops)} operations, ${bytes(row.bytes)} touched, ${time(row.ns)}, ${percent(row.rate)} of peak.`);
         mark(row.name);
-        if (passing) page.hover("kernel", row.name);
-        else page.select("kernel", row.name);
+        if (!passing && row.nodes.length) page.select("node", row.nodes[row.nodes.length - 1]);
       });
-      page.on("select", (one) => {
-        const k = one && one.kind === "kernel" ? rows.findIndex((row) => row.name === one.id) : -1;
-        if (k >= 0 && options[k].getAttribute("aria-selected") !== "true") pick(k);
-      });
+      linked(options, (k) => rows[k].nodes);
       card.append(list, place, page.table("kernels",
         ["kernel", "ops", "loops", "vector", ...["operations", "bytes", "ns", "% of time", "% of peak"].map((name) => ({ name, number: true }))],
         rows.map((row) => [row.name, row.sources.join(", "), by(row.loops), row.vector || "\u2013", row.flops, row.bytes, row.ns, (100 * row.ns) / total, 100 * row.rate])));
@@ -129,8 +134,10 @@ page.part("times", {
       const place = output();
       choosing(list, options, (k, passing) => {
         say(place, buffers[k][0], ` \u2014 ${words(buffers[k])}.`);
-        if (!passing) page.select("buffer", buffers[k][0]);
+        const nodes = buffers[k][9];
+        if (!passing && nodes.length) page.select("node", nodes[nodes.length - 1]);
       });
+      linked(options, (k) => buffers[k][9]);
       mark = (name) => {
         const k = names.indexOf(name);
         band.setAttribute("x", x(k));
@@ -152,7 +159,7 @@ page.part("times", {
           html("span", { class: "track" }, html("span", { class: "fill", style: `display:block;width:${(100 * seconds) / most}%` })),
           html("span", { class: "value" }, `${time(1e9 * seconds)} \u00b7 ${percent(seconds / total)}`)));
       const list = html("div", { class: "bars", role: "listbox", "aria-label": "Time of each stage of the compiler" }, options);
-      choosing(list, options, (k, passing) => passing || page.select("stage", data.stages[k][0]));
+      choosing(list, options, () => {});
       return html("section", { class: "card", "aria-label": "Compiler" }, html("h2", null, "Time of each stage of the compiler"),
         data.cached && html("p", { class: "note" }, "The machine code was in the cache."), list,
         page.table("stages of the compiler", ["stage", { name: "ms", number: true }], data.stages.map(([name, seconds]) => [name, 1000 * seconds])));

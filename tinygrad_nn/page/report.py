@@ -15,7 +15,7 @@ from ..support.files import as_path, write_atomic
 from ..support.settings import shown
 from ..sweeping import Sweep
 from ..tensor.core import forbid_tracing
-from . import graph, run, stages, times
+from . import graph, run, stages, times, train
 from .document import document
 from .subject import Missing, Subject, subject
 
@@ -39,6 +39,7 @@ PARTS: Final = (
     Piece("stages", "Stages", stages.part, (), ("stages.css",)),
     Piece("times", "Time", times.part, (), ("times.css",)),
     Piece("run", "Run", run.part, ("vendor/uPlot.iife.min.js",), ("vendor/uPlot.min.css", "run.css")),
+    Piece("train", "Train here", train.part, ("vendor/uPlot.iife.min.js",), ("vendor/uPlot.min.css",)),
 )  # fmt: skip
 
 

@@ -235,7 +235,8 @@ def _row(kernel: Kernel, rounds: int, seconds: float, width: int) -> Row:
 def _flops(kernel: Kernel) -> int:
     flops = 0
     for one, around in kernel.statements:
-        work = sum(2 if part.op == "fma" else part.op not in FREE for root in expressions(one) for part in walk(root))
+        parts = [part.op for root in expressions(one) for part in walk(root)]
+        work = sum(2 if op in ("fma", "muladd") else op not in FREE for op in parts)
         work += 2 * prod(_sizes(one)) if isinstance(one, Gemm) else 0
         flops += int(work * prod(var.extent for var in around))
     return flops

@@ -282,7 +282,7 @@ def _of_rows(leaf: Any, count: int, wanted: int) -> Any:
 
 
 def _loss(traced: Traced) -> Node | None:
-    """The result that is called loss, else the first that is one fractional number."""
+    """The result that is called loss, or something with loss, else the first that is one fractional number."""
     names = result_names(traced)
     numbers = [
         (name, node)
@@ -291,7 +291,8 @@ def _loss(traced: Traced) -> Node | None:
         for node in (traced.graph.outputs[what],)
         if node.shape == () and node.dtype.kind == "f"
     ]
-    return dict(reversed(numbers)).get("loss", numbers[0][1]) if numbers else None
+    order = sorted(numbers, key=lambda one: (one[0] != "loss", "loss" not in one[0].lower().split("_")))
+    return order[0][1] if order else None
 
 
 def _labels(names: Sequence[str], columns: Sequence[Array], count: int) -> int | None:

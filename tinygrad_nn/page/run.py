@@ -25,6 +25,7 @@ from .subject import Missing, Subject, short
 STATES: Final = 24  # of a model, at most
 WORK: Final = 200_000_000  # numbers that are computed for all of them, at most
 WEIGHTS: Final = 12_000  # bytes of all weights in all states
+BATCH: Final = 24  # rows of the batch that are shown
 ACTIVATIONS: Final = 7_000
 SHOWN: Final = (64, 48, 32, 24, 16, 12, 8, 6, 4)  # rows and columns of a matrix that may be shown
 
@@ -171,12 +172,12 @@ def activations(rows: Rows, moments: Sequence[Moment]) -> dict[str, Any] | Missi
         }
         for layer, stack in zip(rows.layers, stacks, strict=True)
     ]
+    first = f"The first {BATCH} rows of the batch are shown. " if rows.count > BATCH else ""
     mean = any(
-        layer.node.shape and prod(layer.node.shape) > prod(s.shape[1:])
-        for layer, s in zip(rows.layers, stacks, strict=True)
+        prod(layer.node.shape) > rows.count * stack.shape[2] for layer, stack in zip(rows.layers, stacks, strict=True)
     )
     averaged = "Where a unit has several values for a row (positions, steps) the mean is shown. " if mean else ""
-    return {"layers": layers, "note": averaged + _precision(stacks, cut, kind)}
+    return {"layers": layers, "note": first + averaged + _precision(stacks, cut, kind)}
 
 
 def _unit_axis(layer: Layer) -> int:
@@ -188,7 +189,7 @@ def _units(rows: Rows, layer: Layer, value: Array) -> Array:
     """A row of the batch below the other, a unit beside the other; what else there is of a unit as its mean."""
     table = _table(rows, layer, value)
     with np.errstate(all="ignore"):
-        return np.asarray(table.mean(axis=1))
+        return np.asarray(table[:BATCH].mean(axis=1))
 
 
 def _table(rows: Rows, layer: Layer, value: Array) -> Array:

@@ -591,7 +591,7 @@ page.part("run", {
       const lines = own.rows.map((row, k) => {
         const cells = [html("button", { type: "button", class: "pick", onclick: () => choose(k) }, number(row)), number(own.losses[k], 4)];
         if (own.labels) cells.push(number(own.labels[k]));
-        if (judged) cells.push(html("span", { class: wrong(k) && "wrong" }, number(judged.values[k], 3), wrong(k) ? " \u2717" : ""));
+        if (judged) cells.push(html("span", { class: wrong(k) && "mistaken" }, number(judged.values[k], 3), wrong(k) ? " \u2717" : ""));
         if (judged && judged.kind === "class") cells.push(number(judged.sure[k], 3));
         if (pictures) cells.push(picture(k));
         cells.push(...features.map((one) => number(one.values[k], 4)));
@@ -614,6 +614,12 @@ page.part("run", {
     const states = last ? scrub() : data.note && html("p", { class: "note" }, data.note);
     const cards = [curves(), data.sweep && sweep(), states, plane(), weights, activations, gradients(), dead(), worst(maps)];
     root.append(...cards.filter((one) => one && (one.className.includes("scrub") || one.childElementCount > 1 || one.tagName === "P")));
+    const cut = [...root.children]; // a half without another one beside it is whole
+    for (let k = 0; k < cut.length; k++) {
+      if (!cut[k].classList.contains("half")) continue;
+      if (cut[k + 1]?.classList.contains("half")) k++;
+      else cut[k].classList.remove("half");
+    }
     if (absent.length) {
       const lines = absent.flatMap(([title, why]) => [html("dt", null, title), html("dd", null, why)]);
       root.append(html("section", { class: "card absent", "aria-label": "What is not shown" }, html("h2", null, "What is not shown, and why"), html("dl", null, lines)));

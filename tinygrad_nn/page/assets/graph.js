@@ -44,6 +44,7 @@ page.part("graph", {
     let drawn = new Map(); // by key: what is on the canvas now
     let query = "";
 
+    const held = (box, k) => facts[box.id]?.[10]?.[k] || 0; // one of the figures of its values
     const standing = (box) => {
       const folded = box.around.find((k) => view.frames[k].folded);
       return folded === undefined ? `b${box.k}` : `f${folded}`;
@@ -163,7 +164,10 @@ page.part("graph", {
         }
         for (const key of one.graph.edges()) {
           const edge = one.graph.edge(key);
-          const points = edge.points.map(at);
+          const own = at(one.graph.node(key.v));
+          const [x, y] = [own.x + own.width / 2, own.y];
+          const turned = [{ x, y: y + 6 }, { x: x + 26, y: y + 10 }, { x: x + 26, y: y - 10 }, { x, y: y - 6 }]; // to itself
+          const points = key.v === key.w ? turned.reverse() : edge.points.map(at);
           const path = svg("path", { class: `arrow ${edge.back ? "back" : ""}`, d: smooth(points) });
           const end = tip(edge.back ? [...points].reverse() : points, edge.back ? "back" : "");
           arrows.append(path, end);
@@ -240,8 +244,7 @@ page.part("graph", {
         one.element.setAttribute("tabindex", one.key === chosen ? "0" : "-1");
         one.element.classList.toggle("near", near.has(one.key) && one.key !== chosen);
         one.element.classList.toggle("off", query !== "" && !(one.box ? matches(one.box) : one.frame.boxes.some(matches)));
-        const numbers = one.box && facts[one.box.id]?.[10];
-        one.element.classList.toggle("nan", Boolean(numbers && numbers[6] + numbers[7]));
+        one.element.classList.toggle("nan", Boolean(one.box && held(one.box, 6)));
       }
       if (!own && drawn.size) drawn.values().next().value.element.setAttribute("tabindex", "0");
     };
@@ -451,12 +454,17 @@ page.part("graph", {
     const tell = (one) => {
       if (!one) {
         const items = legend.map(([name, colour]) => html("li", null, html("i", { style: `border-color: var(--${colour}); background: var(--${colour}-soft, var(--surface))` }), name));
-        const odd = view.boxes.filter((box) => facts[box.id]?.[10] && facts[box.id][10][6] + facts[box.id][10][7]);
+        const told = [["NaN", 6], ["Infinite", 7]].flatMap(([name, k]) => {
+          const odd = view.boxes.filter((box) => held(box, k));
+          if (!odd.length) return [];
+          const picks = odd.slice(0, 12).map((box) => pick(box.id, cut(page.visible(box.title))));
+          return [html("h3", null, `${name} in ${number(odd.length)} of ${number(view.boxes.length)} boxes`), html("p", null, listed(picks))];
+        });
         aside.replaceChildren(
           html("h2", { class: "plain" }, "Graph"),
           html("p", { class: "muted" }, "Choose a box to see its shape, the line it comes from, its values and its formula. A click on the title of a frame folds it; a double click on a folded one opens it."),
           html("ul", { class: "legend" }, items),
-          ...(odd.length ? [html("h3", null, `Not finite: ${number(odd.length)} of ${number(view.boxes.length)} boxes`), html("p", null, listed(odd.slice(0, 12).map((box) => pick(box.id, cut(page.visible(box.title))))))] : []),
+          ...told,
         );
         return;
       }

@@ -32,7 +32,7 @@ from ..tensor.core import constant
 from ..viz.description import Frame, Role
 from ..viz.record import Reached, inputs, record
 
-COMPILED: Final = 20_000  # nodes of a graph that is compiled for a page
+COMPILED: Final = 10_000  # nodes of a graph that is compiled for a page
 _LONG: Final = 200  # characters of a name that are shown
 _ARRAYS: Final = (Tensor, np.ndarray, np.generic, float)  # what a trace takes as symbols
 

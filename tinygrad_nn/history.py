@@ -23,9 +23,10 @@ from typing import Any, Final
 import numpy as np
 
 from .errors import ConfigError, DataError, UnknownName, message, printable
+from .snapshots import Snapshots
 from .support.extras import require
 from .support.files import as_path, write_atomic, write_figure
-from .support.settings import check_kinds, is_number, is_whole, shown, typed
+from .support.settings import check_kinds, is_number, is_whole, mapping, shown, typed
 from .support.tables import html_table, html_text, text_table
 
 StrPath = str | os.PathLike[str]
@@ -68,7 +69,8 @@ class History(Mapping[str, Any]):
 
     `evaluated` holds the epoch numbers (from 1) of the evaluations; `stopped` says why training ended early, if it did.
     `nonfinite` says where the first NaN or infinity was, if there was one: the `name` of the column, its `value`, the
-    `epoch` (from 1) and the `batch` (from 0; None for a score).
+    `epoch` (from 1) and the `batch` (from 0; None for a score). `snapshots` has the state by epoch, where `fit`
+    was to keep it.
 
     >>> history = History()
     >>> history.log_epoch({"loss": 0.5}); history.log_evaluation({"acc": 0.9})
@@ -83,6 +85,7 @@ class History(Mapping[str, Any]):
     evaluated: list[int] = field(default_factory=list)
     _per_epoch: dict[str, list[float]] = field(default_factory=dict)
     _per_evaluation: dict[str, list[float]] = field(default_factory=dict)
+    snapshots: Snapshots = field(default_factory=Snapshots, compare=False, repr=False)
 
     def log_epoch(self, values: Mapping[str, float]) -> None:
         """Add the entries of one epoch. A name that is new has NaN in the epochs before, one that is missing in this.
@@ -139,15 +142,21 @@ class History(Mapping[str, Any]):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything recorded, for `tg.save`: columns as arrays."""
-        own = {part.name: copy(getattr(self, part.name)) for part in fields(self)}
+        own = {part.name: copy(getattr(self, part.name)) for part in fields(self) if part.name != "snapshots"}
         columns = {
             kind: {name: np.array(values, np.float64) for name, values in own[kind].items()} for kind in _COLUMNS
         }
-        return {**own, **columns, "evaluated": np.array(self.evaluated, np.int64)}
+        kept = {"snapshots": self.snapshots.state_dict()} if self.snapshots else {}
+        return {**own, **columns, "evaluated": np.array(self.evaluated, np.int64), **kept}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a state_dict."""
-        check_kinds("History", state_dict, self.state_dict())
+        own = [part.name for part in fields(self) if part.name != "snapshots"]
+        state_dict = dict(mapping("History", state_dict))
+        kept, snapshots = state_dict.pop("snapshots", None), Snapshots()
+        check_kinds("History", state_dict, {name: value for name, value in self.state_dict().items() if name in own})
+        if kept is not None:
+            snapshots.load_state_dict(kept)
         if not isinstance(state_dict["stopped"], str | None):
             raise ConfigError(message("History", f"a state whose stopped is {shown(state_dict['stopped'])}", "a text"))
         evaluated = _numbers("evaluated", state_dict["evaluated"], "iu")
@@ -159,9 +168,9 @@ class History(Mapping[str, Any]):
                 if len(values) != height:
                     got = f"{len(values)} entries of {shown(name)} for {height} of its kind"
                     raise ConfigError(message("History", got, "as many of each"))
-        for name in self.state_dict():
+        for name in own:
             setattr(self, name, copy(state_dict[name]))
-        self.evaluated = evaluated
+        self.evaluated, self.snapshots = evaluated, snapshots
         for kind in _COLUMNS:
             setattr(self, kind, columns[kind])
 

@@ -285,7 +285,8 @@ def test_a_blas_is_called_in_this_process_alone() -> None:
 def has_fma(program: Program) -> set[np.dtype[Any]]:
     """The dtypes of fused operations in a program."""
     every = [one for kernel in program.kernels for one, _ in statements(kernel.body)]
-    return {part.dtype for one in every for root in expressions(one) for part in walk(root) if part.op == "fma"}
+    parts = [part for one in every for root in expressions(one) for part in walk(root)]
+    return {part.dtype for part in parts if part.op in ("fma", "muladd")}
 
 
 def test_each_dtype_is_fused_where_the_target_can() -> None:

@@ -15,7 +15,7 @@ from tinygrad_nn.graph.scalar import BOOL, FLOAT32, FLOAT64, INT32, INT64
 TYPES: Final = {BOOL: "uint8_t", INT32: "int32_t", INT64: "int64_t", FLOAT32: "float", FLOAT64: "double"}
 SIGNS: Final = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "eq": "==", "ne": "!=",
                 "and": "&", "or": "|", "xor": "^"}  # fmt: skip
-CALLS: Final = ("sqrt", "fma", "floor", "ceil", "trunc", "copysign")
+CALLS: Final = {name: name for name in ("sqrt", "fma", "floor", "ceil", "trunc", "copysign")} | {"muladd": "fma"}
 
 
 def print_c(expanded: Expanded) -> str:
@@ -76,7 +76,7 @@ class Printer:
         if one.op in SIGNS:
             return f"{args[0]} {SIGNS[one.op]} {args[1]}"
         if one.op in CALLS:
-            return f"{one.op}{'f' * (one.dtype == FLOAT32)}({', '.join(args)})"
+            return f"{CALLS[one.op]}{'f' * (one.dtype == FLOAT32)}({', '.join(args)})"
         if one.op in ("bits", "from_bits"):
             return f"(union {{ {TYPES[one.args[0].dtype]} a; {kind} b; }}){{ {args[0]} }}.b"
         texts: dict[str, Any] = {

@@ -314,6 +314,7 @@ STAGES: Final = (
             context.target.threads,
             may_share,
             not context.target.plain,
+            context.target.compact,
         ),
         Schedule.verify,
         ((4, lambda made: f"-- loops\n{made.schedule.program}"),),

@@ -27,6 +27,7 @@ class Target:
     blas_from  multiply-adds of a product from which that was measured to be faster; 0 where nobody looked
     threads  how many of them run its code together, at most
     plain    whether what comes from outside and what is returned lies in row-major order, and nothing is padded
+    compact  whether code has to be small, as it is downloaded or lies in a flash memory: less is written out
     """
 
     triple: str
@@ -39,6 +40,7 @@ class Target:
     blas_from: int = 0
     threads: int = 1
     plain: bool = False
+    compact: bool = False
 
     @property
     def registers(self) -> int:
@@ -57,12 +59,12 @@ class Target:
 
 TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
     {
-        "wasm32": Target("wasm32-unknown-unknown", "generic", "+simd128,+nontrapping-fptoint", 16, False),
+        "wasm32": Target("wasm32-unknown-unknown", "generic", "+simd128,+nontrapping-fptoint", 16, False, compact=True),
         "aarch64-linux": Target("aarch64-unknown-linux-gnu", "generic", "+neon", 16, True),
-        "cortex-m0": Target("thumbv6m-none-eabi", "cortex-m0", "", 8, False, float64=False),
-        "cortex-m4": Target("thumbv7em-none-eabihf", "cortex-m4", "+vfp4d16sp", 8, True, float64=False),
-        "cortex-m7": Target("thumbv7em-none-eabihf", "cortex-m7", "+fp-armv8d16", 8, True),
-        "riscv32": Target("riscv32-unknown-none-elf", "generic-rv32", "+m,+f,+d", 8, True),
+        "cortex-m0": Target("thumbv6m-none-eabi", "cortex-m0", "", 8, False, float64=False, compact=True),
+        "cortex-m4": Target("thumbv7em-none-eabihf", "cortex-m4", "+vfp4d16sp", 8, True, float64=False, compact=True),
+        "cortex-m7": Target("thumbv7em-none-eabihf", "cortex-m7", "+fp-armv8d16", 8, True, compact=True),
+        "riscv32": Target("riscv32-unknown-none-elf", "generic-rv32", "+m,+f,+d", 8, True, compact=True),
         "riscv64": Target("riscv64-unknown-linux-gnu", "generic-rv64", "+m,+a,+f,+d,+c", 8, True),
     }
 )

@@ -3,20 +3,25 @@
 LLVM writes an object of one memory and no other imports; what a linker would add is its export and the numbers that lie
 in memory from the beginning, constants and state. Beside it stands an ES module, for pages and for Node, which puts
 arrays where the code finds them, and its types.
+
+Tensors that a run reaches and that hold the same numbers as a column of its data, as those that an evaluation is about
+often do, are not in the file a second time: the ES module copies the column there, and again when it is replaced.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 
 from ..compiler.codegen.c.printer import identifier
 from ..compiler.image import Image
+from ..compiler.job import Job
 from ..compiler.run.jit import Jitted
 from ..compiler.run.memory import RunMemory
 from ..compiler.run.traces import named, training_job
@@ -24,27 +29,30 @@ from ..compiler.schedule.arena import Strided
 from ..compiler.target import TARGETS
 from ..errors import ExportError, message
 from ..fitting import trained_dtype
-from ..random import randperm
-from ..support.files import as_path, write_atomic
+from ..random import Generator, order_generator, randperm
+from ..support.files import write_together
 from ..support.settings import shown
-from .model import as_argument, compiled, exported, names_of, unique
+from .model import as_argument, compiled, exported, state_names, target_of, unique
 
 BASE: Final = 1024  # bytes before the arena: an address of 0 would be no pointer
 PAGE: Final = 65536
 STACK: Final = 65536  # bytes behind the arena
 SECTIONS: Final = {"type": 1, "import": 2, "function": 3, "memory": 5, "global": 6, "export": 7, "code": 10, "data": 11}
 SYMBOLS: Final = 8  # the part of the section "linking" that has them
-GAP: Final = 16  # zeros in memory from which another segment begins
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+GAP: Final = 16  # zeros in memory from which another segment begins,
+PACKED: Final = 256  # and where what is written is compressed afterwards, which is good at zeros
 
 
 def wasm(
-    f: Any, *example: Any, path: Any, data: Sequence[Any] | None = None, evaluate: Any = None, shuffle: bool = False
+    f: Any, *example: Any, path: Any, data: Sequence[Any] | None = None, evaluate: Any = None, shuffle: bool = False,
+    seed: int | None = None,
 ) -> Path:
     """Write a module, a function or a jitted step as WebAssembly: `path`, and beside it `.js` and `.d.ts`.
 
     With `data` it is the training run of the step on these columns, in batches as long as the `example`, with the
-    scores of `evaluate()` after each epoch. Returns the path. Raises ExportError, and FileError where it cannot be
-    written.
+    scores of `evaluate()` after each epoch; `shuffle` and `seed` are those of `tg.fit`. Returns the path. Raises
+    ExportError, and FileError where it cannot be written.
 
     >>> import tempfile
     >>> from tinygrad_nn import nn
@@ -52,13 +60,11 @@ def wasm(
     >>> target.read_bytes()[:4]
     b'\\x00asm'
     """
-    target = as_path("export.wasm", path)
-    made = called(f, example) if data is None else trained(f, example, data, evaluate, shuffle)
-    binary = linked(made.code, made.memory, BASE + len(made.memory))
-    script = text(made, target.name)
-    for ending, content in ((".d.ts", types(made)), (".js", script)):
-        write_atomic(target.with_suffix(ending), content.encode(), "export.wasm")
-    write_atomic(target, binary, "export.wasm")
+    target = target_of("export.wasm", path, "model.wasm")
+    made = called(f, example) if data is None else trained(f, example, data, evaluate, shuffle, seed)
+    binary, script = linked(made), text(made, target.name)
+    beside = [(target.with_suffix(k), one.encode()) for k, one in ((".d.ts", types(made)), (".js", script))]
+    write_together([*beside, (target, binary)], "export.wasm")
     return target
 
 
@@ -66,8 +72,8 @@ def wasm(
 class Made:
     """An object, the bytes of its arena as they are at the beginning, and what lies where, by name.
 
-    A run has besides the numbers that a call fills in and reads, the epochs of one call at most, and the names of what
-    it leaves of an epoch.
+    A run has besides the numbers that a call fills in and reads, the epochs of one call at most, the names of what it
+    leaves of an epoch, and the state that holds the `same` numbers as an argument, which gives them.
     """
 
     code: bytes
@@ -75,7 +81,8 @@ class Made:
     arguments: Mapping[str, Strided]
     results: Mapping[str, Strided]
     state: Mapping[str, Strided]
-    faults: Sequence[str]
+    checks: Sequence[Mapping[str, Any]]
+    same: Mapping[str, str] = field(default_factory=dict)
     control: Mapping[str, Strided] | None = None
     capacity: int = 0
     history: Sequence[str] = ()
@@ -85,59 +92,81 @@ class Made:
 def called(f: Any, example: Sequence[Any]) -> Made:
     """A function that is called."""
     part = exported("export.wasm", f, example)
-    made, image = compiled(part.job, TARGETS["wasm32"], "emit")
-    count = len(part.arguments)
-    state = unique([one.name for one in part.reached])
+    made, image = compiled("export.wasm", part.job, TARGETS["wasm32"], "emit")
+    names = unique([*part.arguments, *part.results, *(one.name for one in part.reached)])
+    arguments, results = len(part.arguments), len(part.arguments) + len(part.results)
     return Made(
         made.object.code,
         part.memory(image),
-        dict(zip(unique(part.arguments), image.inputs, strict=False)),
-        dict(zip(unique(part.results), image.outputs, strict=True)),
-        dict(zip(state, image.inputs[count:], strict=True)),
-        faults(image),
+        dict(zip(names[:arguments], image.inputs, strict=False)),
+        dict(zip(names[arguments:results], image.outputs, strict=True)),
+        dict(zip(names[results:], image.inputs[arguments:], strict=True)),
+        checks(image),
     )
 
 
-def trained(f: Any, example: Sequence[Any], data: Sequence[Any], evaluate: Any, shuffle: bool) -> Made:
+def trained(
+    f: Any, example: Sequence[Any], data: Sequence[Any], evaluate: Any, shuffle: bool, seed: int | None = None
+) -> Made:
     """A run of epochs."""
     if not isinstance(f, Jitted):
         raise ExportError(message("export.wasm", f"{shown(f)} with data", "a step: step = tg.jit(step)"))
     dtype = trained_dtype(f)
     columns = [np.asarray(as_argument(column, dtype)) for column in data]
+    if len({len(column) for column in columns if column.ndim}) != 1 or not all(column.ndim for column in columns):
+        got = f"columns of shapes {[one.shape for one in columns]}"
+        raise ExportError(message("export.wasm", got, "some of equal lengths"))
     batch = len(np.asarray(example[0])) if example else len(columns[0])
-    if len({len(column) for column in columns}) != 1 or not columns:
-        raise ExportError(message("export.wasm", f"columns of lengths {[len(one) for one in columns]}", "equal ones"))
+    order = None if seed is None else order_generator(seed)
 
     def permute() -> Any:
-        return randperm(len(columns[0]))
+        return randperm(len(columns[0]), generator=order)
 
     job = training_job(f, [columns], batch, evaluate, shuffle, permute)
-    if job.epochs is None or (shuffle and not job.epochs.permuted):
-        got = f"{len(columns[0])} shuffled samples"
-        raise ExportError(message("export.wasm", got, "at most 1,024", "shuffle=False, and another order from outside"))
-    if evaluate is not None and not job.epochs.evaluated:
+    if evaluate is not None and job.epochs is not None and not job.epochs.evaluated:
         raise ExportError(message("export.wasm", "an evaluate() that reads values", "one that returns tensors alone"))
-    made, image = compiled(job, TARGETS["wasm32"], "emit")
-    memory = RunMemory(image, job.epochs, shuffle)
-    memory.bring([columns])
-    for (number, _, _), view in zip(memory.made.state, memory.state, strict=True):
-        view[...] = job.handles[number].node.value
+    return run_of(job, columns, run_names(f.function, evaluate, order))
+
+
+def run_of(job: Job, columns: Sequence[Any], known: Mapping[int, str], state: Mapping[str, Any] = NOTHING) -> Made:
+    """A run as it was traced, on these columns; of the tensors that are `known` by name some may begin with another
+    `state`. Raises ExportError for a run that takes data piece by piece, or samples in an order from outside.
+    """
+    made, image = compiled("export.wasm", job, TARGETS["wasm32"], "emit")
+    if job.epochs is None or image.run is None or job.epochs.in_pieces or len(job.epochs.sets) != 1:
+        raise ExportError(message("export.wasm", "a run that takes its data piece by piece", "columns in memory"))
+    memory = RunMemory(image, job.epochs, job.epochs.shuffle)
     if not job.epochs.permuted and "order" in dict(memory.made.control):
-        raise ExportError(message("export.wasm", "samples in an order from outside", "shuffle=False"))
-    known = names_of(f.function)
-    names = unique([known.get(id(job.handles[k]), f"c{k}") for k, _, _ in memory.made.state])
+        got = f"{len(columns[0]):,} shuffled samples"
+        raise ExportError(message("export.wasm", got, "at most 1,024", "shuffle=False, and another order from outside"))
+    memory.bring([columns])
+    handles = [job.handles[number] for number, _, _ in memory.made.state]
+    own = [known.get(id(one), f"c{k}") for k, one in enumerate(handles)]
+    names = unique([*(f"data{k}" for k in range(len(columns))), *own])
+    same: dict[str, str] = {}
+    for name, handle, (_, _, changes), view in zip(
+        names[len(columns) :], handles, memory.made.state, memory.state, strict=True
+    ):
+        value = np.asarray(state.get(name, handle.node.value))
+        twin = None if changes else next((k for k, one in enumerate(columns) if equal(value, one)), None)
+        if twin is None:
+            view[...] = value
+        else:
+            same[name] = names[twin]
     step, *others = [part for part in job.parts if part.traced is not None]
     scores = named("evaluate", others[0].traced)[0] if job.epochs.evaluated and others[0].traced else ()
-    arguments = dict(zip(unique([f"data{k}" for k in range(len(columns))]), memory.made.sources[0], strict=True))
+    rows = len(columns[0])  # the room may be that of whole batches
+    places = [replace(at, shape=(rows, *at.shape[1:])) for at in memory.made.sources[0]]
     if step.traced is None:
         raise ExportError(message("export.wasm", "a step without a trace"))
     return Made(
         made.object.code,
         memory.arena.memory.tobytes()[: image.size],
-        arguments,
+        dict(zip(names, places, strict=False)),
         {},
-        {name: at for name, (_, at, _) in zip(names, memory.made.state, strict=True)},
-        faults(image),
+        {name: at for name, (_, at, _) in zip(names[len(columns) :], memory.made.state, strict=True)},
+        checks(image),
+        same,
         dict(memory.made.control),
         memory.made.capacity,
         [str(one) for one in named("step", step.traced)[0]],
@@ -145,20 +174,37 @@ def trained(f: Any, example: Sequence[Any], data: Sequence[Any], evaluate: Any, 
     )
 
 
-def faults(image: Image) -> list[str]:
-    """What each number that is returned means."""
-    return [
-        f"[{fault.called.name}] a divisor of 0" if fault.size is None else
-        f"[{fault.called.name}] an index outside of {fault.low}..{fault.size - 1}"
-        for fault, _ in image.faults
-    ]  # fmt: skip
+def run_names(function: Any, evaluate: Any, order: Generator | None) -> Mapping[int, str]:
+    """What the tensors that a run reaches are called, with those of the generator of its order."""
+    known = state_names(function, evaluate)
+    if order is not None:
+        known |= {id(order.key): "order.key", id(order.counter): "order.counter"}
+    return known
+
+
+def equal(value: Any, other: Any) -> bool:
+    """Whether two arrays hold the same bits."""
+    return bool(value.dtype == other.dtype) and value.shape == other.shape and value.tobytes() == other.tobytes()
+
+
+def checks(image: Image) -> list[Mapping[str, Any]]:
+    """What each number that is returned means: the function of the user, what has to hold, and the numbers it asks."""
+    found: list[Mapping[str, Any]] = []
+    for fault, at in image.faults:
+        name, noun = fault.called.name, fault.called.noun if fault.size is not None else "divisor"
+        holds = "another number" if fault.size is None else f"{fault.low} <= {noun} < {fault.size}"
+        low, high = (None, None) if fault.size is None else (fault.low, fault.size)
+        array = None if at is None else described(at)
+        found.append({"name": name, "noun": noun, "expected": holds, "low": low, "high": high, "array": array})
+    return found
 
 
 # ---- the binary ---------------------------------------------------------------------------------------------------
 
 
-def linked(code: bytes, memory: bytes, stack: int) -> bytes:
+def linked(made: Made) -> bytes:
     """An object as a module: its memory comes from outside, its function `run` can be called, its data is in it."""
+    code, stack = made.code, BASE + len(made.memory)
     parts = {kind: content for kind, content in sections(code) if kind}
     custom = [content for kind, content in sections(code) if not kind]
     pages = -(-(stack + STACK) // PAGE)
@@ -168,7 +214,7 @@ def linked(code: bytes, memory: bytes, stack: int) -> bytes:
     if has_stack:
         parts[SECTIONS["global"]] = b"\x01\x7f\x01\x41" + signed(stack + STACK) + b"\x0b"
     parts[SECTIONS["export"]] = b"\x01" + text_of("run") + b"\x00" + unsigned(run)
-    segments = [*data_segments(memory)]
+    segments = [*data_segments(made.memory, PACKED)]
     if segments:
         parts[SECTIONS["data"]] = unsigned(len(segments)) + b"".join(
             b"\x00\x41" + signed(BASE + at) + b"\x0b" + unsigned(len(content)) + content for at, content in segments
@@ -243,12 +289,12 @@ def _function(content: bytes, at: int, wanted: str) -> int:
     raise ExportError(message("export.wasm", f"an object without the function {wanted}"))
 
 
-def data_segments(memory: bytes) -> Iterator[tuple[int, bytes]]:
-    """Stretches of memory that are not 0, with where they begin."""
+def data_segments(memory: bytes, gap: int = GAP) -> Iterator[tuple[int, bytes]]:
+    """Stretches of memory that are not 0, with where they begin; so many zeros end one."""
     used = np.flatnonzero(np.frombuffer(memory, np.uint8))
     if not used.size:
         return
-    for run in np.split(used, np.flatnonzero(np.diff(used) > GAP) + 1):
+    for run in np.split(used, np.flatnonzero(np.diff(used) > gap) + 1):
         begin, end = int(run[0]), int(run[-1]) + 1
         yield begin, memory[begin:end]
 
@@ -302,54 +348,80 @@ const kinds = {
   float32: Float32Array, float64: Float64Array, int32: Int32Array, int64: BigInt64Array, bool: Uint8Array,
 };
 
-/** The bytes of the module beside this file, in a page and in Node. */
-async function bytesBeside() {
-  const url = new URL(@FILE, import.meta.url);
-  if (url.protocol !== "file:") return await (await fetch(url)).arrayBuffer();
-  return await (await import("node:fs/promises")).readFile(url);
-}
-
-/** What was exported, with memory of its own. `source` are the bytes of the module, if they are at hand. */
-export async function load(source) {
+@LOAD(source) {
   const memory = new WebAssembly.Memory({ initial: layout.pages });
-  const { instance } = await WebAssembly.instantiate(source ?? (await bytesBeside()), { env: { memory } });
-  return new Model(memory, instance.exports.run);
+  const made = await WebAssembly.instantiate(@SOURCE, { env: { memory } });
+  return new Model(memory, (made.instance ?? made).exports.run);
 }
 
 class Model {
   constructor(memory, code) {
-    this.memory = memory;
-    this.code = code;
+    Object.assign(this, { memory, code, epochs: 0, arguments: layout.arguments, results: layout.results });
+    this.state = layout.state;
+    for (const [name, column] of Object.entries(layout.same)) write(memory, find(name), this.get(column));
   }
 
   /** The elements of an array by name, in row-major order. */
   get(name) {
-    const { at, shape, strides, dtype } = find(name), from = new kinds[dtype](this.memory.buffer, at);
-    const found = new (dtype === "int64" ? Float64Array : kinds[dtype])(size(shape));
-    walk(shape, strides, (k, place) => (found[k] = Number(from[place])));
-    return found;
+    return read(this.memory, find(name));
   }
 
-  /** Put numbers in an array by name. */
+  /** Put numbers in an array by name: a weight, a setting, a column of the data. */
   set(name, values) {
-    const { at, shape, strides, dtype } = find(name), to = new kinds[dtype](this.memory.buffer, at);
-    const given = typeof values === "number" ? [values] : values;
-    if (given.length !== size(shape)) throw new RangeError(`${name}: ${given.length} numbers for shape [${shape}]`);
-    walk(shape, strides, (k, place) => (to[place] = dtype === "int64" ? BigInt(given[k]) : given[k]));
+    const place = find(name), given = typeof values === "object" ? values : [values];
+    check(name, place, given);
+    write(this.memory, place, given);
+    for (const [twin, column] of Object.entries(layout.same)) {
+      if (column === name) write(this.memory, find(twin), given);
+    }
   }
 
   call() {
     const code = this.code(layout.base);
-    if (code > 0 && code <= layout.faults.length) throw new RangeError(layout.faults[code - 1]);
+    if (code !== 0) throw this.failure(code);
+  }
+
+  /** What a check that did not hold says, with its number as `code`: the first number that is wrong, and its place. */
+  failure(code) {
+    const { name, noun, expected, low, high, array } = layout.checks[code - 1];
+    const numbers = array && read(this.memory, array);
+    const wrong = numbers ? numbers.findIndex((one) => (low === null ? one === 0 : !(low <= one && one < high))) : -1;
+    const got = wrong < 0 ? `a ${noun} out of range` : `${noun} ${numbers[wrong]} at ${wrong}`;
+    const now = layout.arrays["control.now"], [epoch, batch] = now ? read(this.memory, now) : [];
+    const where = now ? ` in epoch ${this.epochs + epoch + 1}, batch ${batch}` : "";
+    const said = `[${name}] got ${got}${where}; expected ${expected} (check ${code})`;
+    return Object.assign(new RangeError(said), { code });
   }
 @METHODS}
 
 const size = (shape) => shape.reduce((a, b) => a * b, 1);
 
 function find(name) {
-  const one = layout.arrays[name];
-  if (!one) throw new RangeError(`no array ${name}; there are ${Object.keys(layout.arrays).join(", ")}`);
-  return one;
+  if (Object.hasOwn(layout.arrays, name)) return layout.arrays[name];
+  throw new RangeError(`no array ${name}; there are ${Object.keys(layout.arrays).join(", ")}`);
+}
+
+function check(name, { shape, dtype }, given) {
+  if (given.length !== size(shape)) throw new RangeError(`${name}: ${given.length} numbers for shape [${shape}]`);
+  for (const one of given) {
+    const whole = dtype[0] === "f" || typeof one !== "number" || Number.isInteger(one);
+    if (!whole || !["number", "bigint", "boolean"].includes(typeof one)) {
+      throw new TypeError(`${name}: ${String(one)} is no number of ${dtype}`);
+    }
+  }
+}
+
+function read(memory, { at, shape, strides, dtype }) {
+  const from = new kinds[dtype](memory.buffer, at);
+  const found = new (dtype === "int64" ? Float64Array : kinds[dtype])(size(shape));
+  walk(shape, strides, (k, place) => (found[k] = Number(from[place])));
+  return found;
+}
+
+function write(memory, { at, shape, strides, dtype }, given) {
+  const to = new kinds[dtype](memory.buffer, at);
+  const as = dtype === "int64" ? BigInt : Number;
+  walk(shape, strides, (k, place) => (to[place] = as(given[k])));
 }
 
 function walk(shape, strides, visit) {
@@ -363,9 +435,19 @@ function walk(shape, strides, visit) {
   }
 }
 """
+BESIDE: Final = """/** The bytes of the module beside this file, in a page and in Node. */
+async function bytesBeside() {
+  const url = new URL(@FILE, import.meta.url);
+  if (url.protocol !== "file:") return await (await fetch(url)).arrayBuffer();
+  return await (await import("node:fs/promises")).readFile(url);
+}
+
+/** What was exported, with memory of its own. `source` are the bytes of the module, or itself, if they are at hand. */
+export async function load"""
 CALL: Final = """
   /** The results, by name, for one array of numbers for each of @NAMES. */
   run(...values) {
+    if (values.length > layout.arguments.length) throw new RangeError(`${values.length} arrays for @NAMES`);
     values.forEach((one, k) => this.set(layout.arguments[k], one));
     this.call();
     return Object.fromEntries(layout.results.map((name) => [name, this.get(name)]));
@@ -374,6 +456,7 @@ CALL: Final = """
 TRAIN: Final = """
   /** So many epochs more; what each left, by name. */
   train(epochs) {
+    if (!Number.isInteger(epochs) || epochs < 0) throw new RangeError(`${epochs} epochs`);
     const names = [...layout.history, ...layout.scores];
     const found = Object.fromEntries(names.map((name) => [name, new Float64Array(epochs)]));
     for (let done = 0; done < epochs; ) {
@@ -389,31 +472,35 @@ TRAIN: Final = """
         });
       }
       done += count;
+      this.epochs += count;
     }
     return found;
   }
 """
 
 
-def text(made: Made, file: str) -> str:
-    """The ES module."""
+def text(made: Made, file: str | None) -> str:
+    """The ES module; without a `file` beside it, a plain script that is given the bytes."""
     arrays = {**made.arguments, **made.results, **made.state}
     arrays |= {f"control.{name}": at for name, at in (made.control or {}).items()}
     layout = {
         "base": BASE,
         "pages": -(-(BASE + len(made.memory) + STACK) // PAGE),
-        "faults": list(made.faults),
+        "checks": made.checks,
         "arguments": list(made.arguments),
         "results": list(made.results),
         "state": list(made.state),
+        "same": made.same,
         "capacity": made.capacity,
         "history": list(made.history),
         "scores": list(made.scores),
         "arrays": {name: described(at) for name, at in arrays.items()},
     }
     methods = TRAIN if made.control else CALL.replace("@NAMES", ", ".join(map(identifier, made.arguments)))
-    found = SCRIPT.replace("@METHODS", methods).replace("@FILE", safe(file))
-    return found.replace("@LAYOUT", safe(layout))
+    load = "async function load" if file is None else BESIDE.replace("@FILE", safe(file))
+    source = "source" if file is None else "source ?? (await bytesBeside())"
+    found = SCRIPT.replace("@LOAD", load).replace("@SOURCE", source).replace("@METHODS", methods)
+    return found.replace("@LAYOUT", safe(layout).replace('"__proto__":', '["__proto__"]:'))  # a name as any other
 
 
 def described(at: Strided) -> dict[str, Any]:
@@ -435,9 +522,10 @@ def types(made: Made) -> str:
         else "  run(...values: ArrayLike<number>[]): Record<string, ArrayLike<number>>;"
     )
     lines = ["// Made by tinygrad_nn.", "export interface Model {", "  readonly memory: WebAssembly.Memory;"]
+    lines += [f"  readonly {name}: readonly string[];" for name in ("arguments", "results", "state")]
     lines += [
         "  get(name: string): ArrayLike<number>;",
         "  set(name: string, values: number | ArrayLike<number>): void;",
     ]
-    lines += [own, "}", "export function load(source?: BufferSource): Promise<Model>;", ""]
+    lines += [own, "}", "export function load(source?: BufferSource | WebAssembly.Module): Promise<Model>;", ""]
     return "\n".join(lines)

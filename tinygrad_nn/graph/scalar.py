@@ -7,8 +7,8 @@ Invariants
 - Operands of an operation have one dtype (`where` has a bool first); nothing is converted silently except Python and
   NumPy numbers, which take the dtype of the other operand.
 - Every operation has a result for every input, so no lane can trap: see `OPERATIONS`.
-- Each floating-point operation is rounded once, to its own dtype. `fma` is explicit and rounded once; nothing else
-  may be fused.
+- Each floating-point operation is rounded once, to its own dtype. `fma` is explicit and rounded once; `muladd` is so
+  where the machine has such a step, and there alone. Nothing else may be fused.
 - Equality and hash are identity; a comparison makes an expression. Walks are loops, never recursion.
 """
 
@@ -115,6 +115,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "quotient": Operation(2, _same("i"), _quotient),
     "rem": Operation(2, _same("fi"), _rem),
     "fma": Operation(3, _same("f"), fma),
+    "muladd": Operation(3, _same("f"), fma),  # without such a step, the product is rounded too: a sum of a product
     "sqrt": Operation(1, _same("f"), np.sqrt),
     "copysign": Operation(2, _same("f"), np.copysign),
     "floor": Operation(1, _same("f"), np.floor),
@@ -204,6 +205,10 @@ class Expr:
     def fma(self, factor: Expr | Number, term: Expr | Number) -> Expr:
         """`self * factor + term`, rounded once."""
         return _apply("fma", self, factor, term)
+
+    def muladd(self, factor: Expr | Number, term: Expr | Number) -> Expr:
+        """`self * factor + term`, rounded once where that costs nothing: whoever asks is content with two roundings."""
+        return _apply("muladd", self, factor, term)
 
     def sqrt(self) -> Expr:
         """Square root."""

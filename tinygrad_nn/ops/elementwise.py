@@ -196,7 +196,9 @@ CLAMP = Op(
     emit=lambda x, low, high: MINIMUM.emit(MAXIMUM.emit(x, low), high),
     domain=(Case((Arg(apart=True), Arg(apart=True), Arg(apart=True))),),
     open_zero=True,
-    onnx=lambda to, x, low, high: None if x.dtype == BOOL else to("Min", to("Max", x, low), high),
+    onnx=lambda to, x, low, high: (
+        to("And", to("Or", x, low), high) if x.dtype == BOOL else to("Min", to("Max", x, low), high)
+    ),
 )
 
 
@@ -256,8 +258,12 @@ def _remainder_onnx(to: Any, x: Any, y: Any) -> Any:
 
 
 def _floor_divide_onnx(to: Any, x: Any, y: Any) -> Any:
-    exact = to("Div", to("Sub", x, _remainder_onnx(to, x, y)), y)
-    return exact if x.dtype.kind == "i" else to("Where", to("Equal", y, 0), to("Div", x, y), to("Round", exact))
+    if x.dtype.kind == "f":
+        exact = to("Div", to("Sub", x, _remainder_onnx(to, x, y)), y)
+        return to("Where", to("Equal", y, 0), to("Div", x, y), to("Round", exact))
+    quotient = to("Div", x, y)  # without its fraction, which is one too much below 0
+    rest = to("Not", to("Equal", to("Mul", quotient, y), x))
+    return to("Sub", quotient, to("Cast", to("And", rest, to("Xor", to("Less", x, 0), to("Less", y, 0))), to=x.dtype))
 
 
 # Remainder with the sign of the divisor (Python, `%`) and of the dividend (C, fmod).
@@ -337,12 +343,28 @@ def _shift(numpy: Rule) -> Rule:
     return meaning
 
 
+def _shift_onnx(direction: str) -> Rule:
+    """ONNX shifts numbers without a sign: one that is below 0 is turned over before and after it goes right."""
+
+    def rule(to: Any, x: Any, count: Any) -> Any:
+        unsigned = np.dtype(f"uint{8 * x.dtype.itemsize}")
+        width = 8 * x.dtype.itemsize
+        inside = to("And", to("GreaterOrEqual", count, 0), to("Less", count, width))
+        steps = to("Cast", to("Where", inside, count, 0), to=unsigned)
+        past = to("Where", to("Less", x, 0), -1, 0) if direction == "RIGHT" else to("Sub", x, x)
+        bits = to("Cast", to("BitwiseXor", x, past), to=unsigned)
+        moved = to("Cast", to("BitShift", bits, steps, direction=direction), to=x.dtype)
+        return to("Where", inside, to("BitwiseXor", moved, past), past)
+
+    return rule
+
+
 BITWISE_AND = _bits("bitwise_and", np.bitwise_and, lambda x, y: x & y, onnx=_of_bits("And"), written="{} ∧ {}")
 BITWISE_OR = _bits("bitwise_or", np.bitwise_or, lambda x, y: x | y, onnx=_of_bits("Or"), written="{} ∨ {}")
 BITWISE_XOR = _bits("bitwise_xor", np.bitwise_xor, lambda x, y: x ^ y, onnx=_of_bits("Xor"))
 BITWISE_NOT = _bits("bitwise_not", np.invert, lambda x: ~x, arity=1, onnx=_of_bits("Not"), written="¬{}")
-SHIFT_LEFT = _bits("shift_left", _shift(np.left_shift), lambda x, y: x << y, kinds=("i",))
-SHIFT_RIGHT = _bits("shift_right", _shift(np.right_shift), lambda x, y: x >> y, kinds=("i",))
+SHIFT_LEFT = _bits("shift_left", _shift(np.left_shift), lambda x, y: x << y, kinds=("i",), onnx=_shift_onnx("LEFT"))
+SHIFT_RIGHT = _bits("shift_right", _shift(np.right_shift), lambda x, y: x >> y, kinds=("i",), onnx=_shift_onnx("RIGHT"))
 
 
 def _where_onnx(to: Any, condition: Any, x: Any, y: Any) -> Any:

@@ -16,7 +16,7 @@ from ..support.settings import shown
 from ..sweeping import Sweep
 from ..tensor.core import forbid_tracing
 from ..viz.description import shape_text
-from . import graph, stages
+from . import graph, run, stages, times, train
 from .document import document
 from .subject import Missing, Subject, short, subject
 
@@ -38,6 +38,9 @@ class Piece(NamedTuple):
 PARTS: Final = (
     Piece("graph", "Graph", graph.part, ("vendor/dagre.min.js",), ("graph.css",)),
     Piece("stages", "Stages", stages.part, (), ("stages.css",)),
+    Piece("times", "Time", times.part, (), ("times.css",)),
+    Piece("run", "Run", run.part, ("vendor/uPlot.iife.min.js",), ("vendor/uPlot.min.css", "run.css")),
+    Piece("train", "Train here", train.part, ("vendor/uPlot.iife.min.js",), ("vendor/uPlot.min.css",)),
 )  # fmt: skip
 
 

@@ -39,7 +39,8 @@ from .builder import Builder
 from .code import Value
 
 UNROLL: Final = 12  # loops up to this many iterations are unrolled,
-COPIES: Final = 16  # but no statement more often than this: code takes time to compile
+COPIES: Final = 16  # but no statement more often than this: code takes time to compile,
+FEW: Final = 4  # nor this, where it has to be small
 CHAINS: Final = 4  # iterations from which a fold that is unrolled has two chains,
 ALONE: Final = 8  # if the loops around it have not more rounds than these
 
@@ -109,6 +110,7 @@ class Expansion:
         self.reach = 0  # where the last of its vectors ends
         self.mask: Value | None = None  # which of them are iterations; None: all
         self.outside: frozenset[Register] = frozenset()  # of the vector loop
+        self.most = FEW if schedule.compact else COPIES
         self.copies, self.trips = 1, 1  # of the statement being expanded, and rounds of the loops around it
         self.written = {  # not the buffers: a new value of the state may lie where the old one does
             schedule.offsets[one.target.buffer] for one, _ in all_statements(kernel.body) if isinstance(one, Store)
@@ -160,7 +162,7 @@ class Expansion:
         """Whether the code of a loop has a loop in it. Then it is not unrolled: copies of a loop save nothing."""
         var = loop.var
         step = self.count if var is self.vector else self.kernel.jam.get(var, 1)
-        if step == 1 and var.tail is None and var.extent <= min(UNROLL, COPIES // copies):
+        if step == 1 and var.tail is None and var.extent <= min(UNROLL, self.most // copies):
             step = var.extent
         copies *= 1 if var is self.vector else max(1, step)
         return var.extent > step or any(self.stays(one, copies) for one in loop.body if isinstance(one, Loop))

@@ -3,8 +3,8 @@
 A multiply-add with one rounding, where there is no instruction for it, is the sum of the product, its rounding error
 and the term (T. J. Dekker, "A floating-point technique for extending the available precision", Numerische Mathematik
 18, 1971). It may be off by the last of two roundings; the error of a product, which logarithms and reductions of angles
-ask for, is exact; and where the product alone overflows, so does the result. What adds up products in a register rounds
-each of them: that is in no one's promise.
+ask for, is exact; and where the product alone overflows, so does the result. Those that need no single rounding
+(`muladd`), and what adds up products in a register, round each product.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def split(root: Expr, target: Target) -> Expr:
     fresh: dict[Expr, Expr] = {}
     for node in walk(root):
         args = tuple(fresh[arg] for arg in node.args)
-        if node.op == "fma" and not target.fuses(node.dtype):
-            fresh[node] = multiply_add(*args)
+        if node.op in WRITTEN_OUT and not target.fuses(node.dtype):
+            fresh[node] = WRITTEN_OUT[node.op](*args)
         else:
             same = all(x is y for x, y in zip(args, node.args, strict=True))
             fresh[node] = node if same else Expr(node.op, args, node.dtype, node.value)
@@ -83,6 +83,12 @@ def multiply_add(x: Expr, y: Expr, term: Expr) -> Expr:
     rest = (product - (total - other)) + (term - other) + lost
     counts = rest.ne(0) & rest.eq(rest)  # 0 would take the sign of a zero; halves of what is nearly infinite are NaN
     return counts.where(total + rest, total)
+
+
+WRITTEN_OUT: Final[Mapping[str, Callable[..., Expr]]] = {
+    "fma": multiply_add,
+    "muladd": lambda x, y, term: x * y + term,
+}
 
 
 def _halves(x: Expr) -> tuple[Expr, Expr]:

@@ -28,6 +28,7 @@ class Schedule:
     """A program with its layouts, offsets (bytes) and the size of its arena, and the kernels that are one function.
 
     Where several threads run it, they meet at the place `meeting`: three words, each in a line of memory of its own.
+    `compact` code writes few iterations out.
     """
 
     program: Program
@@ -37,6 +38,7 @@ class Schedule:
     width: int
     shared: tuple[Shared, ...] = ()
     meeting: int | None = None
+    compact: bool = False
 
     @property
     def constants(self) -> list[Buffer]:
@@ -87,9 +89,10 @@ def schedule(
     threads: int = 1,
     may_share: MayShare = _never,
     padded: bool = True,
+    compact: bool = False,
 ) -> Schedule:
     """Choose for so many registers of `width` bytes, and for so many threads at most. Lines of memory are `padded` to
-    whole vectors.
+    whole vectors. Where code has to be `compact`, iterations run together in large kernels alone.
     """
     program = replace(program, kernels=late_updates(program))
     profiles = {kernel: profile(kernel, width) for kernel in program.kernels}
@@ -104,12 +107,13 @@ def schedule(
     for position, (kernel, vector) in enumerate(zip(program.kernels, vectors, strict=True)):
         body = outermost(kernel.body, vector) if vector else kernel.body
         shaped = replace(kernel, body=body, vector=vector)
-        found = tile(shaped, width, registers, inner, blocks[position])
+        found = tile(shaped, width, registers, inner, blocks[position], compact)
         if found is not None:
             kernels.append(tiled(shaped, found))
             continue
-        jam = jams(shaped)
-        kernels.append(replace(shaped, jam=jam, wide=1 if jam else together(shaped, width)))
+        jam = {} if compact else jams(shaped)
+        wide = 1 if jam or compact else together(shaped, width)
+        kernels.append(replace(shaped, jam=jam, wide=wide))
     program, axes = pack(replace(program, kernels=tuple(kernels)), inner, width)
     program = fuse_loops(program)
     layouts = {buffer: layout(buffer, axes[buffer], width if padded else 1) for buffer in program.buffers}
@@ -119,7 +123,7 @@ def schedule(
     if divided is not None:
         placed, meeting = replace(divided, size=divided.size + MEETING), divided.size
     functions = shared(placed.program, placed.layouts, placed.offsets, width)
-    return Schedule(placed.program, placed.layouts, placed.offsets, placed.size, width, functions, meeting)
+    return Schedule(placed.program, placed.layouts, placed.offsets, placed.size, width, functions, meeting, compact)
 
 
 def fuse_loops(program: Program) -> Program:

@@ -41,7 +41,8 @@ from ..loopir.ir import (
 from ..target import FIRST
 from .axes import GATHER, iterations, lanes_of
 
-FROM: Final = 1024  # vector operations of a kernel's folds from which it is tiled
+FROM: Final = 1024  # vector operations of a kernel's folds from which it is tiled,
+MANY: Final = 16384  # or these, where code has to be small
 PORTS: Final = 2.0  # vector operations that begin in a cycle, and loads
 LATENCY: Final = 5.0  # cycles from an accumulator's value to its next one, and one more: not all begin at once
 LOAD: Final = 0.1  # cycles that a load costs besides, as ports and caches are shared
@@ -109,7 +110,9 @@ class Fold:
         return self.registers * wide * prod(rows.values()) + shared + SPARE <= registers
 
 
-def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int], blocks: float = 1.0) -> Tile | None:
+def tile(
+    kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int], blocks: float = 1.0, compact: bool = False
+) -> Tile | None:
     """The tile of a kernel, run for so many blocks of rows; None where it has no fold for one or little to do."""
     vector = kernel.vector
     if vector is None or any(isinstance(one, (Check, Gemm)) for one, _ in kernel.statements):
@@ -131,7 +134,7 @@ def tile(kernel: Kernel, width: int, registers: int, inner: Mapping[Buffer, int]
     if not vectors:
         return None
     total = sum(prod(var.extent for var in around) for _, around in assigns) / vector.extent * vectors
-    if total * blocks < FROM:
+    if total * blocks < (MANY if compact else FROM):
         return None
     number = {var: k for k, var in enumerate(candidates)}
     folds = tuple(_folds(assigns, began, Uses(vector, frozenset(candidates), lanes, inner), number))

@@ -77,11 +77,11 @@ _TABLES: Final[Mapping[DType, _Table]] = {
 def _reduce(x: Expr, t: _Table, offset: int, low: Expr | None = None) -> tuple[Expr, Expr]:
     """The whole number k + offset, in the low bits of an integer, and expm1(r); `low` is a small part of x."""
     shift = 1.5 * 2.0**t.mantissa + offset
-    shifted = x.fma(LOG2_E, shift)
+    shifted = x.muladd(LOG2_E, shift)
     k = shifted - shift
-    near = k.fma(-t.ln2_high, x)
-    r = k.fma(-t.ln2_low, near) if low is None else near + k.fma(-t.ln2_low, low)
-    return shifted.bits(), (r * r).fma(polynomial(r, t.terms), r)
+    near = k.muladd(-t.ln2_high, x)
+    r = k.muladd(-t.ln2_low, near) if low is None else near + k.muladd(-t.ln2_low, low)
+    return shifted.bits(), (r * r).muladd(polynomial(r, t.terms), r)
 
 
 def _scale(x: Expr, k: Expr, t: _Table) -> Expr:
@@ -99,7 +99,7 @@ def _quarter_expm1(x: Expr, t: _Table) -> Expr:
     """`expm1(x) / 4`: a quarter, so that the power of two does not overflow before the result of sinh does."""
     k, expm1_r = _reduce(x, t, t.bias - 2)
     power = (k << t.mantissa).from_bits()
-    return power.fma(expm1_r, power - 0.25)
+    return power.muladd(expm1_r, power - 0.25)
 
 
 def exp_parts(x: Expr, low: Expr) -> tuple[Expr, Expr]:
@@ -132,7 +132,7 @@ def exp2(x: Expr) -> Expr:
     shift = 1.5 * 2.0**t.mantissa + 2 * t.bias
     shifted = x + shift
     r = x - (shifted - shift)
-    return _scale(polynomial(r, t.terms2).fma(r, 1), shifted.bits(), t)
+    return _scale(polynomial(r, t.terms2).muladd(r, 1), shifted.bits(), t)
 
 
 def expm1(x: Expr) -> Expr:
@@ -161,7 +161,7 @@ def sinh(x: Expr) -> Expr:
     """Hyperbolic sine, as (E + E / (E + 1)) / 2 with E = expm1(|x|)."""
     t = _TABLES[x.dtype]
     half = _quarter_expm1(at_most(t.overflow + 0.7, abs(x)), t) * 2
-    ratio = half / half.fma(2, 1)
+    ratio = half / half.muladd(2, 1)
     return (half + half.eq(math.inf).where(0.5, ratio)).copysign(x)
 
 
@@ -170,4 +170,4 @@ def cosh(x: Expr) -> Expr:
     t = _TABLES[x.dtype]
     k, expm1_r = _reduce(at_most(t.overflow + 1, abs(x)), t, t.bias - 2)
     u = (expm1_r + 1) * (k << t.mantissa).from_bits()
-    return u.fma(2, 0.125 / u)
+    return u.muladd(2, 0.125 / u)

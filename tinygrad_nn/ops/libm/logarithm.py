@@ -174,12 +174,12 @@ def log_parts(x: Expr) -> tuple[Expr, Expr]:
     s_low = (s.fma(-d, f) - s * d_low) * inverse
     twice, twice_low = s + s, s_low + s_low
     z, z_low = two_product(s, s)
-    z_low = twice.fma(s_low, z_low)
+    z_low = twice.muladd(s_low, z_low)
     third, rest = z * (1 / 3), polynomial(z, _ATANH)
-    third_low = z.fma(1 / 3, -third) + z_low.fma(rest + (rest + 1 / 3), z * rest)
+    third_low = z.fma(1 / 3, -third) + z_low.muladd(rest + (rest + 1 / 3), z * rest)
     v, v_low = two_product(twice, third)
-    v_low = twice_low.fma(third, twice.fma(third_low, v_low))
+    v_low = twice_low.muladd(third, twice.muladd(third_low, v_low))
     high, low = fast_two_sum(twice, v)
     total, lost = fast_two_sum(k * t.ln2[0], high)
-    total, low = fast_two_sum(total, k.fma(t.ln2[1], lost + (low + (v_low + twice_low))))
+    total, low = fast_two_sum(total, k.muladd(t.ln2[1], lost + (low + (v_low + twice_low))))
     return _special(x, total), low

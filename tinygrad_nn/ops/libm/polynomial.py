@@ -17,7 +17,7 @@ def polynomial(x: Expr, coefficients: Sequence[float]) -> Expr:
     terms = [const(value, x.dtype) for value in coefficients]
     power = x
     while len(terms) > 1:
-        pairs = [high.fma(power, low) for low, high in zip(terms[::2], terms[1::2], strict=False)]
+        pairs = [high.muladd(power, low) for low, high in zip(terms[::2], terms[1::2], strict=False)]
         terms = [*pairs, *terms[2 * len(pairs) :]]
         power = power * power
     return terms[0]

@@ -20,7 +20,7 @@ def _magnitude(x: Expr, y: Expr, sign: Expr) -> Expr:
     # Past the bounds the rest is not small, or no number at all.
     low = (exponent.abs() < 800).where(y.fma(log_high, -exponent) + y * log_low, 0)
     k, e = exp_parts(bounded(exponent), low)
-    return scaled(e.fma(sign, sign), k)
+    return scaled(e.muladd(sign, sign), k)
 
 
 def pow(x: Expr, y: Expr) -> Expr:

@@ -44,7 +44,7 @@ def _parts(x: Expr) -> tuple[Expr, Expr, Expr, Expr]:
     """(k, r, s, c) with x = k pi / 2 + r, sin(r) = r + s and cos(r) = 1 + c; k in the low bits of an integer."""
     wide = x.to(FLOAT64)
     wide = (wide.abs() < _LIMIT).where(wide, float("nan"))
-    shifted = wide.fma(_TWO_OVER_PI, _SHIFT)
+    shifted = wide.muladd(_TWO_OVER_PI, _SHIFT)
     k = shifted - _SHIFT
     p1, p2, p3 = _HALF_PI
     near = k.fma(-p1, wide)
@@ -56,8 +56,8 @@ def _parts(x: Expr) -> tuple[Expr, Expr, Expr, Expr]:
     r = near - step
     low = ((near - r) - step) + k.fma(-p3, k.fma(-p2, step))
     z = r * r
-    s = (r * z).fma(polynomial(z, _SINE[x.dtype]), low)
-    return shifted.bits(), r, s, z.fma(polynomial(z, _COSINE[x.dtype]), -(r * low))
+    s = (r * z).muladd(polynomial(z, _SINE[x.dtype]), low)
+    return shifted.bits(), r, s, z.muladd(polynomial(z, _COSINE[x.dtype]), -(r * low))
 
 
 def _quadrant(x: Expr, quarters: int) -> Expr:

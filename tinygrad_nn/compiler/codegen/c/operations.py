@@ -115,6 +115,7 @@ OPERATIONS: Final[Mapping[str, Rule]] = {
     "quotient": _helper("quotient"),
     "rem": _helper("rem"),
     "fma": _helper("fma"),
+    "muladd": _helper("fma"),
     "sqrt": _helper("sqrt"),
     "copysign": _helper("copysign"),
     "floor": _helper("floor"),

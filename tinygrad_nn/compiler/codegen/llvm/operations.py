@@ -188,6 +188,7 @@ OPERATIONS: Final[dict[str, Rule]] = {
     "quotient": _divide("sdiv"),
     "rem": _divide("srem"),
     "fma": _intrinsic("fma"),
+    "muladd": _intrinsic("fma"),  # where that is no instruction, legalize has taken it apart
     "sqrt": _intrinsic("sqrt"),
     "copysign": _intrinsic("copysign"),
     "floor": _intrinsic("floor"),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
+from tests.export.runtime import DISTANCE, apart, compare, not_implemented, session
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn
 from tinygrad_nn.errors import DivisionByZero, ExportError, FileError, IndexOutOfRange, MissingExtra
@@ -22,47 +23,12 @@ from tinygrad_nn.graph.graph import Graph
 from tinygrad_nn.support.extras import require
 from tinygrad_nn.testing.programs import generate
 
-DISTANCE = 2e-6
 RNG = np.random.default_rng(0)
 
 
 def numbers(*shape: int) -> Any:
     """Normal ones."""
     return RNG.normal(size=shape).astype(np.float32)
-
-
-def session(file: Any) -> Any:
-    """The file, ready to run."""
-    runtime = require("onnxruntime", "export")
-    runtime.set_default_logger_severity(4)
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return runtime.InferenceSession(str(file) if isinstance(file, Path) else file, options, ["CPUExecutionProvider"])
-
-
-def apart(got: Any, expected: Any) -> float:
-    """How far two arrays are apart, in parts of the largest number, or 1."""
-    assert (got.shape, got.dtype) == (expected.shape, expected.dtype)
-    if got.dtype.kind != "f":
-        return float((got != expected).any())
-    scale = max(1.0, float(np.abs(expected[np.isfinite(expected)]).max(initial=0)))
-    same = (got == expected) | ((got != got) & (expected != expected))
-    with np.errstate(invalid="ignore"):
-        return float(np.where(same, 0, np.nan_to_num(np.abs(got - expected), nan=np.inf)).max(initial=0)) / scale
-
-
-def compare(file: Path, f: Callable[..., Any], *batches: tuple[Any, ...]) -> Any:
-    """Run the file on batches, of several sizes, and hold it against Python."""
-    ready = session(file)
-    names = [one.name for one in ready.get_inputs()]
-    for batch in batches:
-        with tg.no_grad():
-            expected = f(*map(tg.tensor, batch))
-        all_expected = expected if isinstance(expected, tuple | list) else [expected]
-        got = ready.run(None, dict(zip(names, batch, strict=True)))
-        for one, other in zip(got, all_expected, strict=True):
-            assert apart(one, other.detach().numpy()) <= DISTANCE
-    return ready
 
 
 def recurrent(kind: Any, **how: Any) -> Callable[[Any], Any]:
@@ -191,7 +157,7 @@ def test_names_of_weights_and_arguments_do_not_meet(tmp_path: Path) -> None:
 def test_random_programs() -> None:
     """As far as their ops have a form here, and onnxruntime has one for their dtypes."""
     seen: Counter[str] = Counter()
-    absent = require("onnxruntime.capi.onnxruntime_pybind11_state", "export").NotImplemented
+    absent = not_implemented()
     for seed in range(60):
         graph, values = generate((7, seed))
         names = tuple(f"x{k}" for k in range(len(values)))
@@ -223,7 +189,7 @@ def test_random_programs() -> None:
 @pytest.mark.parametrize(
     ("f", "words"),
     [
-        (nn.Dropout(0.5), "changes state"),
+        (nn.Dropout(0.5), "a Dropout in training mode, which changes state (random.counter)"),
         (nn.BatchNorm1d(3), "running_mean"),
         (lambda x: tg.linalg.inv(x[:, :2]), "inv"),
         (lambda x: x.tolist(), ""),

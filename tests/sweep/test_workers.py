@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -308,15 +308,48 @@ def test_dask_without_a_cluster_and_ray_without_ray() -> None:
     if distributed.client._get_global_client() is None:
         with pytest.raises(ConfigError, match=r"workers='dask' .*hint: a client first"):
             swept(workers="dask")
-    if find_spec("ray") is None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(away, "find_spec", lambda name: None)
         with pytest.raises(ConfigError, match=r"workers='ray' without ray.*pip install ray"):
             swept(workers="ray")
 
 
-def test_ray_gives_the_numbers_of_one_process() -> None:
-    ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}})
-    try:
-        same(swept(workers="ray"), swept())
-    finally:
-        ray.shutdown()
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    """A cluster of two processes; what it says on the screen is left out."""
+    import ray
+
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+    )
+    yield ray
+    ray.shutdown()
+
+
+def test_ray_gives_the_numbers_of_one_process(ray: Any) -> None:
+    found = swept(workers="ray", folds=2)
+    same(found, swept(folds=2))
+    assert "by 2 processes (ray)" in found.explain()
+
+
+def test_nothing_is_lost_when_a_process_of_ray_is_killed(ray: Any, tmp_path: Path) -> None:
+    (tmp_path / "test").write_text(str(os.getpid()))
+    grid = {"folder": [str(tmp_path)]}
+    register = import_module("ray.util.joblib").register_ray
+    register()
+    with joblib.parallel_config(backend="ray"):
+        found = swept(mortal, grid=grid, workers="joblib")
+    assert (tmp_path / "dead").exists()
+    same(found, swept(mortal, grid=grid))
+
+
+def test_what_kills_every_process_of_ray_is_an_error(ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(away, "TRIES", 0)
+    (tmp_path / "test").write_text(str(os.getpid()))
+    (tmp_path / "dead").touch()
+    with pytest.raises(WorkerError, match=r"workers that died .*WorkerCrashedError.* models left"):
+        swept(mortal, workers="ray", grid={"folder": [str(tmp_path)], "always": [True]})
+    same(swept(workers="ray"), swept())  # those that come after them work

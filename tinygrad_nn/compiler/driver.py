@@ -25,6 +25,7 @@ from ..graph.graph import Graph
 from .blas import in_parts
 from .codegen import native
 from .codegen.llvm.printer import print_llvm
+from .codegen.llvm.ranges import Ranges, in_assembly, in_ir, located
 from .codegen.native import Code, Object
 from .expand.expand import expand
 from .expand.verify import verify as verify_expanded
@@ -199,6 +200,14 @@ class Compilation:
     def assembly(self) -> str:
         """The machine code as text."""
         return native.assembly(self.llvm, self.target)
+
+    def llvm_ranges(self) -> Ranges:
+        """The LLVM IR, and which lines of it are which kernel's."""
+        return in_ir(self.llvm)
+
+    def assembly_ranges(self) -> Ranges:
+        """The machine code as text, and which lines of it are which kernel's."""
+        return in_assembly(native.assembly(located(self.llvm), self.target), self.llvm)
 
 
 def merge(job: Job, context: Context) -> Job:

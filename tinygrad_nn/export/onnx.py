@@ -7,8 +7,9 @@ these are linear in the size, the file computes them from the size it meets. Els
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -16,10 +17,15 @@ import numpy as np
 
 from ..errors import ExportError, message
 from ..graph.graph import Array, DType, Graph, Node, Shape
+from ..graph.places import Places
+from ..nn.parameter import Buffer, Parameter
+from ..onnx.model import BUFFER, PARAMETER, STATE
+from ..placed import placed
 from ..support.extras import require
-from ..support.files import as_path, write_atomic
+from ..support.files import write_atomic
 from ..support.settings import is_number, shown
-from .model import Exported, exported
+from ..tensor.creation import from_numpy
+from .model import Exported, exported, numbered, target_of
 
 OPSET: Final = 18
 VERSION: Final = 8  # of the file format, the one that came with that opset
@@ -39,11 +45,11 @@ def onnx(f: Any, *example: Any, path: Any, batch: int | None = 0) -> Path:
     >>> onnx(nn.Linear(2, 1), np.zeros((3, 2)), path=Path(tempfile.mkdtemp()) / "line.onnx").name
     'line.onnx'
     """
-    target = as_path("export.onnx", path)
-    target = target / "model.onnx" if target.is_dir() else target
+    target = target_of("export.onnx", path, "model.onnx")
     if batch is not None and (not is_number(batch) or batch != int(batch) or batch < 0):
         raise ExportError(message("export.onnx", f"batch={shown(batch)}", "an axis, counted from 0, or None"))
-    made = _traced(f, example)
+    with placed():
+        made = _traced(f, example)
     text = text_of(made)
     if batch is not None:
         text = _for_any_size(f, made, int(batch)) or text
@@ -55,8 +61,9 @@ def _traced(f: Any, example: Sequence[Any]) -> Exported:
     """The trace of a function that changes nothing."""
     made = exported("export.onnx", f, example)
     if made.state:
-        got = f"a function that changes state ({', '.join(one.name for one in made.state[:3])})"
-        raise ExportError(message("export.onnx", got, "one that only computes", "call model.eval() before"))
+        got = f"a step that changes {', '.join(one.name for one in made.state[:3])}"
+        hint = "export the model; tg.export.c and tg.export.wasm take steps, with their training"
+        raise ExportError(message("export.onnx", got, "a function that only computes", hint))
     return made
 
 
@@ -102,6 +109,7 @@ class Text:
     constants: Mapping[str, Array]
     calls: tuple[Call, ...]
     taken: Set[str] = frozenset()  # all names
+    state: Mapping[str, str] = field(default_factory=dict)  # which numbers are parameters, which buffers
 
 
 @dataclass(slots=True)
@@ -111,16 +119,11 @@ class Writer:
     taken: set[str] = field(default_factory=set)
     constants: dict[str, Array] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
+    places: Places | None = None
 
     def fresh(self, wanted: str) -> str:
         """A name like this one that nothing else has; an empty one would say that there is no operand."""
-        base = wanted.encode(errors="replace").decode() or "_"
-        name, count = base, 0
-        while name in self.taken:
-            count += 1
-            name = f"{base}_{count}"
-        self.taken.add(name)
-        return name
+        return numbered(wanted.encode(errors="replace").decode() or "_", self.taken)
 
     def constant(self, value: Array, name: str = "") -> str:
         """The name of a constant. What it repeats along an axis, perhaps that of the batch, is said once."""
@@ -154,7 +157,10 @@ class Writer:
         to = Form(self, node.shape, node.dtype, operands[0].dtype)
         found = to(rule, *operands) if isinstance(rule, str) else rule and rule(to, *operands, **node.attrs)
         if found is None:
+            place = self.places and self.places.place(node)
             got = f"{node.op.name} of {', '.join(f'{list(one.shape)}:{one.dtype.name}' for one in operands)}"
+            got += f" at {place.where}: {place.text}" if place and place.where else ""
+            got += f" in {place.owner}" if place and place.owner else ""
             hint = "write that line with other operations, or use tg.export.c, which has all of them"
             raise ExportError(message("export.onnx", got, "an operation that ONNX has a form for", hint))
         return found
@@ -186,17 +192,55 @@ class Form:
             return self.writer.constant(np.array(given, np.int64), f"/integers{len(self.writer.taken)}")
         return self.writer.constant(np.array(given, self.number))
 
+    def filled(self, number: Any, shape: Shape, dtype: DType) -> Value:
+        """An array of one number."""
+        return Value(self("Expand", np.array(number, dtype), shape), shape, dtype)
+
     def body(self, graph: Graph, fixed: Sequence[Value], carries: int) -> Body:
-        """The graph of a step, whose last inputs are `fixed`. It gives the next carries, then all of its outputs."""
-        outside = self.writer
-        inner = Writer(outside.taken, outside.constants)
+        """The graph of a step, whose last inputs are `fixed`. It gives the next carries, then all of its outputs. One
+        without entries takes one that it does not read.
+        """
+        inner = self.inner()
         moving = graph.inputs[: len(graph.inputs) - len(fixed)]
         own = {node: inner.fresh(f"/step{len(inner.taken)}") for node in moving}
         around = zip(graph.inputs[len(moving) :], (one.name for one in fixed), strict=True)
         names = inner.write(graph, {**own, **dict(around)})
         left = (*graph.outputs[:carries], *graph.outputs)
         outputs = tuple((inner.call("Identity", [names[node]])[0], node.dtype) for node in left)
-        return Body(tuple((own[node], node.dtype) for node in moving), outputs, tuple(inner.calls))
+        inputs = [(own[node], node.dtype) for node in moving]
+        if len(moving) == carries:
+            inputs.append((inner.fresh("/step"), graph.outputs[0].dtype))
+        return Body(tuple(inputs), outputs, tuple(inner.calls))
+
+    def inner(self) -> Writer:
+        """What writes the graph of a step: names and constants are those of the graph around it."""
+        return Writer(self.writer.taken, self.writer.constants, places=self.writer.places)
+
+    def scan(
+        self, step: Callable[..., Any], carry: Any, *entries: Any, axis: int = 0, reverse: bool = False
+    ) -> tuple[str, str]:
+        """A loop along an axis of some `entries`: the last carry, and all of them. `step(to, carry, *entries)` gives
+        the name of the next carry.
+        """
+        to = replace(self, writer=self.inner())
+        own = [(to.writer.fresh(f"/step{len(to.writer.taken)}"), one.dtype) for one in (carry, *entries)]
+        shapes = (carry.shape, *((*one.shape[:axis], *one.shape[axis + 1 :]) for one in entries))
+        made = step(to, *(Value(name, shape, dtype) for (name, dtype), shape in zip(own, shapes, strict=True)))
+        outputs = tuple((to("Identity", made), carry.dtype) for _ in range(2))
+        many, reversed_ = len(entries), int(reverse)
+        last, every = self(
+            "Scan",
+            carry,
+            *entries,
+            count=2,
+            body=Body(tuple(own), outputs, tuple(to.writer.calls)),
+            num_scan_inputs=many,
+            scan_input_axes=(axis,) * many,
+            scan_input_directions=(reversed_,) * many,
+            scan_output_axes=(axis,),
+            scan_output_directions=(reversed_,),
+        )
+        return last, every
 
 
 def _said_once(value: Array) -> Array:
@@ -211,22 +255,25 @@ def _said_once(value: Array) -> Array:
 
 def text_of(made: Exported) -> Text:
     """The graph of a function, in ONNX's words."""
-    writer = Writer()
+    writer = Writer(places=made.graph.places)
     graph, count = made.graph, len(made.arguments)
     used = {one for node in graph.nodes for one in node.inputs} | set(graph.outputs)
-    given: dict[Node, Any] = {}
+    given: dict[Node, Any] = {
+        node: writer.fresh(name) for node, name in zip(graph.inputs, made.arguments, strict=False)
+    }
+    results = [writer.fresh(name) for name in made.results]
+    state: dict[str, str] = {}
     for node, one in zip(graph.inputs[count:], made.reached, strict=True):
         if node in used:
             given[node] = writer.constant(one.value, one.name)
-    for node, name in zip(graph.inputs, made.arguments, strict=False):
-        given[node] = writer.fresh(name)
-    results = [writer.fresh(name) for name in made.results]
+            if isinstance(one.handle, Parameter | Buffer):
+                state[given[node]] = PARAMETER if one.handle.requires_grad else BUFFER
     names = writer.write(Graph(graph.nodes, graph.inputs, graph.outputs), {**dict.fromkeys(graph.inputs), **given})
     for node, name in zip(graph.outputs, results, strict=True):
         writer.calls.append(Call("Identity", (names[node],), (name,)))
     inputs = tuple((given[node], node.dtype, node.shape) for node in graph.inputs[:count])
     outputs = tuple((name, node.dtype, node.shape) for node, name in zip(graph.outputs, results, strict=True))
-    return Text(inputs, outputs, writer.constants, tuple(writer.calls), writer.taken)
+    return Text(inputs, outputs, writer.constants, tuple(writer.calls), writer.taken, state)
 
 
 # ---- batches of any size ------------------------------------------------------------------------------------------
@@ -242,7 +289,9 @@ def _for_any_size(f: Any, made: Exported, axis: int) -> Text | None:
     texts = []
     for size in tried:
         batch = [
-            np.take(value, np.arange(size) % whole, axis) if value.shape[axis : axis + 1] == (whole,) else value
+            from_numpy(
+                np.take(value, np.arange(size) % whole, axis) if value.shape[axis : axis + 1] == (whole,) else value
+            )
             for value in made.example
         ]
         try:
@@ -284,7 +333,7 @@ def _merged(texts: Sequence[Text], sizes: tuple[int, ...], axis: int) -> Text | 
         writer.calls.append(Call("Reshape", (*typed, shape), (name,)))
     inputs = _open([one.inputs for one in texts], sizes)
     outputs = _open([one.outputs for one in texts], sizes)
-    return Text(inputs, outputs, {**constants, **writer.constants}, (*writer.calls, *first.calls))
+    return Text(inputs, outputs, {**constants, **writer.constants}, (*writer.calls, *first.calls), state=first.state)
 
 
 def _open(sides: Sequence[tuple[Place, ...]], sizes: tuple[int, ...]) -> tuple[Place, ...]:
@@ -322,6 +371,7 @@ def serialized(text: Text) -> bytes:
     graph = helper.make_graph([_node(package, one) for one in text.calls], "model", *places, weights)
     model = helper.make_model(graph, producer_name="tinygrad_nn", opset_imports=[helper.make_opsetid("", OPSET)])
     model.ir_version = VERSION
+    model.metadata_props.add(key=STATE, value=json.dumps(text.state))  # for tg.import_onnx: nobody else has to know
     try:
         checker.check_model(model, full_check=True)
     except (checker.ValidationError, package.shape_inference.InferenceError) as error:

@@ -30,9 +30,9 @@ from ..compiler.target import TARGETS
 from ..errors import ExportError, message
 from ..fitting import trained_dtype
 from ..random import Generator, order_generator, randperm
-from ..support.files import as_path, write_atomic
+from ..support.files import write_together
 from ..support.settings import shown
-from .model import as_argument, compiled, exported, state_names, unique
+from .model import as_argument, compiled, exported, state_names, target_of, unique
 
 BASE: Final = 1024  # bytes before the arena: an address of 0 would be no pointer
 PAGE: Final = 65536
@@ -60,12 +60,11 @@ def wasm(
     >>> target.read_bytes()[:4]
     b'\\x00asm'
     """
-    target = as_path("export.wasm", path)
+    target = target_of("export.wasm", path, "model.wasm")
     made = called(f, example) if data is None else trained(f, example, data, evaluate, shuffle, seed)
     binary, script = linked(made), text(made, target.name)
-    for ending, content in ((".d.ts", types(made)), (".js", script)):
-        write_atomic(target.with_suffix(ending), content.encode(), "export.wasm")
-    write_atomic(target, binary, "export.wasm")
+    beside = [(target.with_suffix(k), one.encode()) for k, one in ((".d.ts", types(made)), (".js", script))]
+    write_together([*beside, (target, binary)], "export.wasm")
     return target
 
 
@@ -93,7 +92,7 @@ class Made:
 def called(f: Any, example: Sequence[Any]) -> Made:
     """A function that is called."""
     part = exported("export.wasm", f, example)
-    made, image = compiled(part.job, TARGETS["wasm32"], "emit")
+    made, image = compiled("export.wasm", part.job, TARGETS["wasm32"], "emit")
     names = unique([*part.arguments, *part.results, *(one.name for one in part.reached)])
     arguments, results = len(part.arguments), len(part.arguments) + len(part.results)
     return Made(
@@ -133,7 +132,7 @@ def run_of(job: Job, columns: Sequence[Any], known: Mapping[int, str], state: Ma
     """A run as it was traced, on these columns; of the tensors that are `known` by name some may begin with another
     `state`. Raises ExportError for a run that takes data piece by piece, or samples in an order from outside.
     """
-    made, image = compiled(job, TARGETS["wasm32"], "emit")
+    made, image = compiled("export.wasm", job, TARGETS["wasm32"], "emit")
     if job.epochs is None or image.run is None or job.epochs.in_pieces or len(job.epochs.sets) != 1:
         raise ExportError(message("export.wasm", "a run that takes its data piece by piece", "columns in memory"))
     memory = RunMemory(image, job.epochs, job.epochs.shuffle)

@@ -40,6 +40,15 @@ def _cumsum_onnx(to: Any, x: Any, axis: int, reverse: bool) -> Any:
     return to("CumSum", numbers, np.array(axis), reverse=int(reverse))
 
 
+def _carried(to: Any, step: Rule, first: float, x: Any, *others: Any, axis: int, reverse: bool = False) -> Any:
+    """All carries of a loop along the axis, from a number on."""
+    numbers = x if x.dtype == to.dtype else x._replace(name=to("Cast", x, to=to.dtype), dtype=to.dtype)
+    if 0 in x.shape:
+        return numbers.name
+    carry = to.filled(first, (*x.shape[:axis], *x.shape[axis + 1 :]), to.dtype)
+    return to.scan(step, carry, numbers, *others, axis=axis, reverse=reverse)[1]
+
+
 LINES = Arg(shape=(3, 4))
 EMPTY = Arg(shape=(3, 0, 2))
 
@@ -108,6 +117,9 @@ RECURRENCE: Op = Op(
         Case((EMPTY, EMPTY), {"axis": 1, "reverse": False}),
     ),
     vary=vary_axis("reverse", operands=2),
+    onnx=lambda to, x, factor, axis, reverse: _carried(
+        to, lambda to, y, x, factor: to("Add", x, to("Mul", factor, y)), 0, x, factor, axis=axis, reverse=reverse
+    ),
 )
 
 
@@ -127,6 +139,7 @@ CUMPROD = Op(
     emit=lambda carry, x: carry * x,
     domain=(Case((LINES,), {"axis": 0}), Case((LINES,), {"axis": 1}), Case((EMPTY,), {"axis": 1})),
     vary=vary_axis(),
+    onnx=lambda to, x, axis: _carried(to, lambda to, y, x: to("Mul", y, x), 1, x, axis=axis),
 )
 
 OPS = (CUMSUM, CUMPROD, RECURRENCE)

@@ -19,7 +19,8 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..errors import ShapeError, message
 from ..graph.graph import Arg, Case, Op, Shape
-from .rules import ANY, NUMBER, Part, chance, of_sum, pick, same_dtype
+from .index import index_add_onnx
+from .rules import ANY, FLOAT32, NUMBER, Part, chance, of_sum, pick, same_dtype
 
 
 class Window(NamedTuple):
@@ -306,8 +307,10 @@ def _conv_onnx(to: Any, x: Any, y: Any, roles: str, windows: Windows) -> Any:
 
     What x is spread by are zeros between its elements; negative steps turn y, or the result, round.
     """
-    if x.dtype.kind != "f" or 0 in (*x.shape, *y.shape, *to.shape):
-        return None
+    if 0 in (*x.shape, *y.shape, *to.shape):
+        return to.filled(0, to.shape, to.dtype).name
+    if x.dtype != FLOAT32:
+        return _einsum_onnx(to, x, y, roles, windows)
     left, right, result = _roles(roles)
     rank, sizes = len(windows), _sizes(roles, x.shape, y.shape, windows)
     both = [name for name in left if name in right and name in result]
@@ -351,6 +354,22 @@ def _conv_onnx(to: Any, x: Any, y: Any, roles: str, windows: Windows) -> Any:
     whole = to("Reshape", out, (*(sizes[name] for name in made), *(w.length for w in windows)), allowzero=1)
     order = (*(made.index(name) for name in result), *range(len(made), len(made) + rank))
     return to("Transpose", whole, perm=order)
+
+
+def _einsum_onnx(to: Any, x: Any, y: Any, roles: str, windows: Windows) -> Any:
+    """Of dtypes for which onnxruntime has no Conv: each axis of x is picked from, as in `windows`."""
+    left, right, result = _roles(roles)
+    rank, view, axes = len(windows), x.name, len(x.shape)
+    for k, (window, count) in enumerate(zip(windows, y.shape[len(right) :], strict=True)):
+        n, axis = x.shape[len(left) + k], len(left) + 2 * k
+        places = window.stride * np.arange(window.length)[:, None] + window.dilation * np.arange(count) + window.start
+        inside = (places % window.spread == 0) & (places >= 0) & (places < n * window.spread)
+        view = to("Pad", view, [*(0 for _ in range(axes)), *(int(a == axis) for a in range(axes))])
+        view = to("Gather", view, np.where(inside, places // window.spread, n), axis=axis)
+        axes += 1
+    names, taps = "ABCDEFGH"[:rank], "STUVWXYZ"[:rank]
+    slid = "".join(map("".join, zip(names, taps, strict=True)))
+    return to("Einsum", view, y, equation=f"{left}{slid},{right}{taps}->{result}{names}")
 
 
 def _turned_round(to: Any, x: Any, axes: Sequence[int]) -> Any:
@@ -500,6 +519,21 @@ def _overlap_parts(x: Shape, windows: Windows, lengths: tuple[int, ...]) -> tupl
     return tuple(map(part, _combinations(_turned(windows, lengths), taps)))
 
 
+def _overlap_onnx(to: Any, x: Any, windows: Windows, lengths: tuple[int, ...]) -> Any:
+    """Axis by axis, with the taps of each beside its places, whose elements are added up where they meet."""
+    if 0 in (*x.shape, *lengths):
+        return to.filled(0, to.shape, to.dtype).name
+    rank = len(windows)
+    named, taps = len(x.shape) - 2 * rank, x.shape[len(x.shape) - rank :]
+    order = (*range(named), *(named + k + side for k in range(rank) for side in (0, rank)))
+    x = x._replace(name=to("Transpose", x, perm=order), shape=tuple(x.shape[a] for a in order))
+    for axis, (window, count, n) in enumerate(zip(windows, taps, lengths, strict=True), named):
+        places = window.stride * np.arange(window.length)[:, None] + window.dilation * np.arange(count) + window.start
+        name = index_add_onnx(to, x, places, axis, n)
+        x = x._replace(name=name, shape=(*x.shape[:axis], n, *x.shape[axis + 2 :]))
+    return x.name
+
+
 def _vary_overlap(rng: np.random.Generator, x: Shape) -> Case | None:
     if len(x) < 2 or 0 in x[-2:]:
         return None
@@ -527,6 +561,7 @@ OVERLAP: Op = Op(
     linear=True,
     vary=_vary_overlap,
     error=of_sum(_overlap, lambda x, windows, lengths: prod(x.shape[x.ndim - len(windows) :])),
+    onnx=_overlap_onnx,
     open_zero=True,
     follows=lambda varies, out, x, windows, lengths: not any(map(varies, (*lengths, *x[-2 * len(windows) :]))),
     words=lambda x, windows, lengths: f"overlap {' x '.join(map(str, x[len(x) - len(windows) :]))}",

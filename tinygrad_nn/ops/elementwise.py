@@ -51,6 +51,7 @@ ADD = binary(
     kinds=ANY,
     linear=True,
     onnx=lambda to, x, y: to("Or" if x.dtype == BOOL else "Add", x, y),
+    written="{} + {}",
 )
 
 SUB = binary(
@@ -60,6 +61,7 @@ SUB = binary(
     emit=lambda x, y: x - y,
     linear=True,
     onnx="Sub",
+    written="{} - {}",
 )
 
 MUL = binary(
@@ -69,6 +71,7 @@ MUL = binary(
     emit=lambda x, y: x & y if x.dtype == BOOL else x * y,
     kinds=ANY,
     onnx=lambda to, x, y: to("And" if x.dtype == BOOL else "Mul", x, y),
+    written="{} · {}",
 )
 
 DIV = binary(
@@ -80,12 +83,22 @@ DIV = binary(
     kinds=("f",),
     hint="the divisor reached 0: add a small eps",
     onnx="Div",
+    written="{} / {}",
 )
 
-NEG = unary("neg", np.negative, lambda g, out, x: -g, lambda x: -x, kinds=NUMBER, linear=True, onnx="Neg")
+NEG = unary(
+    "neg", np.negative, lambda g, out, x: -g, lambda x: -x, kinds=NUMBER, linear=True, onnx="Neg", written="-{}"
+)
 
 ABS = unary(
-    "abs", np.abs, lambda g, out, x: g * x.sign(), lambda x: x.abs(), Arg(kinks=(0.0,)), kinds=NUMBER, onnx="Abs"
+    "abs",
+    np.abs,
+    lambda g, out, x: g * x.sign(),
+    lambda x: x.abs(),
+    Arg(kinks=(0.0,)),
+    kinds=NUMBER,
+    onnx="Abs",
+    written="|{}|",
 )
 
 # sign(NaN) is 0, as in PyTorch: a difference of two comparisons.
@@ -121,6 +134,7 @@ RELU = unary(
     kinds=NUMBER,
     open_zero=True,
     onnx=lambda to, x: to("Relu", x) if x.dtype.kind == "f" else to("Max", x, 0),
+    written="max({}, 0)",
 )
 
 
@@ -151,6 +165,7 @@ MAXIMUM = binary(
     kinds=ANY,
     open_zero=True,
     onnx=lambda to, x, y: to("Or" if x.dtype == BOOL else "Max", x, y),
+    written="max({}, {})",
 )
 
 MINIMUM = binary(
@@ -162,6 +177,7 @@ MINIMUM = binary(
     kinds=ANY,
     open_zero=True,
     onnx=lambda to, x, y: to("And" if x.dtype == BOOL else "Min", x, y),
+    written="min({}, {})",
 )
 
 # x limited to [low, high], `high` where they cross. As in PyTorch the gradient passes at a bound, and a bound in force
@@ -180,7 +196,9 @@ CLAMP = Op(
     emit=lambda x, low, high: MINIMUM.emit(MAXIMUM.emit(x, low), high),
     domain=(Case((Arg(apart=True), Arg(apart=True), Arg(apart=True))),),
     open_zero=True,
-    onnx=lambda to, x, low, high: None if x.dtype == BOOL else to("Min", to("Max", x, low), high),
+    onnx=lambda to, x, low, high: (
+        to("And", to("Or", x, low), high) if x.dtype == BOOL else to("Min", to("Max", x, low), high)
+    ),
 )
 
 
@@ -240,8 +258,12 @@ def _remainder_onnx(to: Any, x: Any, y: Any) -> Any:
 
 
 def _floor_divide_onnx(to: Any, x: Any, y: Any) -> Any:
-    exact = to("Div", to("Sub", x, _remainder_onnx(to, x, y)), y)
-    return exact if x.dtype.kind == "i" else to("Where", to("Equal", y, 0), to("Div", x, y), to("Round", exact))
+    if x.dtype.kind == "f":
+        exact = to("Div", to("Sub", x, _remainder_onnx(to, x, y)), y)
+        return to("Where", to("Equal", y, 0), to("Div", x, y), to("Round", exact))
+    quotient = to("Div", x, y)  # without its fraction, which is one too much below 0
+    rest = to("Not", to("Equal", to("Mul", quotient, y), x))
+    return to("Sub", quotient, to("Cast", to("And", rest, to("Xor", to("Less", x, 0), to("Less", y, 0))), to=x.dtype))
 
 
 # Remainder with the sign of the divisor (Python, `%`) and of the dividend (C, fmod).
@@ -275,19 +297,27 @@ FLOOR_DIVIDE = binary(
     onnx=_floor_divide_onnx,
 )
 
-EQ = predicate("eq", np.equal, lambda x, y: x.eq(y), onnx="Equal")
-NE = predicate("ne", np.not_equal, lambda x, y: x.ne(y), onnx=lambda to, x, y: to("Not", to("Equal", x, y)))
+EQ = predicate("eq", np.equal, lambda x, y: x.eq(y), onnx="Equal", written="{} = {}")
+NE = predicate(
+    "ne",
+    np.not_equal,
+    lambda x, y: x.ne(y),
+    onnx=lambda to, x, y: to("Not", to("Equal", x, y)),
+    written="{} ≠ {}",
+)
 LT = predicate(
     "lt",
     np.less,
     lambda x, y: ~x & y if x.dtype == BOOL else x < y,
     onnx=lambda to, x, y: to("And", to("Not", x), y) if x.dtype == BOOL else to("Less", x, y),
+    written="{} < {}",
 )
 LE = predicate(
     "le",
     np.less_equal,
     lambda x, y: ~x | y if x.dtype == BOOL else x <= y,
     onnx=lambda to, x, y: to("Or", to("Not", x), y) if x.dtype == BOOL else to("LessOrEqual", x, y),
+    written="{} ≤ {}",
 )
 
 
@@ -313,12 +343,28 @@ def _shift(numpy: Rule) -> Rule:
     return meaning
 
 
-BITWISE_AND = _bits("bitwise_and", np.bitwise_and, lambda x, y: x & y, onnx=_of_bits("And"))
-BITWISE_OR = _bits("bitwise_or", np.bitwise_or, lambda x, y: x | y, onnx=_of_bits("Or"))
+def _shift_onnx(direction: str) -> Rule:
+    """ONNX shifts numbers without a sign: one that is below 0 is turned over before and after it goes right."""
+
+    def rule(to: Any, x: Any, count: Any) -> Any:
+        unsigned = np.dtype(f"uint{8 * x.dtype.itemsize}")
+        width = 8 * x.dtype.itemsize
+        inside = to("And", to("GreaterOrEqual", count, 0), to("Less", count, width))
+        steps = to("Cast", to("Where", inside, count, 0), to=unsigned)
+        past = to("Where", to("Less", x, 0), -1, 0) if direction == "RIGHT" else to("Sub", x, x)
+        bits = to("Cast", to("BitwiseXor", x, past), to=unsigned)
+        moved = to("Cast", to("BitShift", bits, steps, direction=direction), to=x.dtype)
+        return to("Where", inside, to("BitwiseXor", moved, past), past)
+
+    return rule
+
+
+BITWISE_AND = _bits("bitwise_and", np.bitwise_and, lambda x, y: x & y, onnx=_of_bits("And"), written="{} and {}")
+BITWISE_OR = _bits("bitwise_or", np.bitwise_or, lambda x, y: x | y, onnx=_of_bits("Or"), written="{} or {}")
 BITWISE_XOR = _bits("bitwise_xor", np.bitwise_xor, lambda x, y: x ^ y, onnx=_of_bits("Xor"))
-BITWISE_NOT = _bits("bitwise_not", np.invert, lambda x: ~x, arity=1, onnx=_of_bits("Not"))
-SHIFT_LEFT = _bits("shift_left", _shift(np.left_shift), lambda x, y: x << y, kinds=("i",))
-SHIFT_RIGHT = _bits("shift_right", _shift(np.right_shift), lambda x, y: x >> y, kinds=("i",))
+BITWISE_NOT = _bits("bitwise_not", np.invert, lambda x: ~x, arity=1, onnx=_of_bits("Not"), written="not {}")
+SHIFT_LEFT = _bits("shift_left", _shift(np.left_shift), lambda x, y: x << y, kinds=("i",), onnx=_shift_onnx("LEFT"))
+SHIFT_RIGHT = _bits("shift_right", _shift(np.right_shift), lambda x, y: x >> y, kinds=("i",), onnx=_shift_onnx("RIGHT"))
 
 
 def _where_onnx(to: Any, condition: Any, x: Any, y: Any) -> Any:

@@ -74,6 +74,20 @@ def _index_add(values: Any, index: Any, axis: int, size: int, called: Called = I
     return result
 
 
+def index_add_onnx(to: Any, values: Any, index: Any, axis: int, size: int, called: Called = INDEX_ADDED) -> Any:
+    """The axes of the index are moved to the front, and what they become moved back."""
+    after = axis + len(index.shape)
+    rest = (*range(axis), *range(after, len(values.shape)))
+    numbers = values.name if values.dtype != BOOL else to("Cast", values, to=INT64)
+    moved = to("Transpose", numbers, perm=(*range(axis, after), *rest))
+    dtype = INT64 if values.dtype == BOOL else values.dtype
+    zeros = to.filled(0, (size, *(values.shape[a] for a in rest)), dtype)
+    places = to("Unsqueeze", to("Cast", index, to=INT64), [-1])
+    made = to("ScatterND", zeros, places, moved, reduction="add")
+    found = to("Transpose", made, perm=(*range(1, axis + 1), 0, *range(axis + 1, len(rest) + 1)))
+    return found if dtype == values.dtype else to("Cast", found, to=BOOL)
+
+
 def _index_add_shape(values: Shape, index: Shape, axis: int, size: int, called: Called = INDEX_ADDED) -> Shape:
     if values[axis : axis + len(index)] != index:
         raise ShapeError(
@@ -199,6 +213,7 @@ INDEX_ADD: Op = Op(
     linear=True,
     vary=_vary_index_add,
     error=_error_of(_index_add),
+    onnx=index_add_onnx,
 )
 
 
@@ -263,10 +278,11 @@ def _scatter_one(
 
 
 def _scatter_add_onnx(to: Any, values: Any, index: Any, axis: int, shape: Shape, called: Called = SCATTER_ADDED) -> Any:
-    if values.dtype == BOOL:
-        return None
-    zeros = to("Expand", np.zeros((), values.dtype), shape)
-    return to("ScatterElements", zeros, index, values, axis=axis, reduction="add")
+    """Bools that meet are counted."""
+    if values.dtype != BOOL:
+        return to("ScatterElements", to.filled(0, shape, values.dtype), index, values, axis=axis, reduction="add")
+    numbers, zeros = to("Cast", values, to=INT64), to.filled(0, shape, INT64)
+    return to("Cast", to("ScatterElements", zeros, index, numbers, axis=axis, reduction="add"), to=BOOL)
 
 
 PICKS = Arg(0, 3, dtype="int", shape=(2, 4))

@@ -85,8 +85,10 @@ def _always(varies: Any, out: Shape, *shapes: Shape, **attrs: Any) -> bool:
 
 
 def _broadcast_onnx(to: Any, x: Any, shape: Shape, axes: tuple[int, ...]) -> Any:
-    whole = to("Unsqueeze", x, axes) if axes else x
-    return to("Expand", whole, shape)
+    """Where there are no elements, from nothing: a runtime may take a length of 1 for the longer one."""
+    if 0 in shape:
+        return to.filled(0, shape, x.dtype).name
+    return to("Expand", to("Unsqueeze", x, axes) if axes else x, shape)
 
 
 # The result has `shape`; `axes` are its axes that x lacks, the others are x's own, in order, each equal or stretched
@@ -218,6 +220,7 @@ def _check_bounds(name: str, x: Shape, bounds: StridedSlice) -> None:
         raise ShapeError(message(name, f"(start, step, length) {bounds} for shape {x}", "elements inside the array"))
 
 
+@lru_cache(maxsize=4096)
 def as_slices(bounds: StridedSlice) -> tuple[slice, ...]:
     """The Python slices for (start, step, length) per axis."""
 
@@ -372,7 +375,7 @@ PAD: Op = Op(
     vary=_pad_vary,
     cost=1,
     follows=_cut_follows,
-    onnx=_pad_onnx,
+    onnx=lambda to, x, shape, bounds: _pad_onnx(to, x, shape, bounds) if shape else to("Identity", x),
 )
 
 

@@ -85,6 +85,33 @@ def _emit(read: Any, index: Any, key: Shape, counter: Shape, shape: Shape) -> An
     return (word < 2).where(low, word.eq(2).where(x2, x3)).to(INT32)
 
 
+def _onnx(to: Any, key: Any, counter: Any, shape: Shape) -> Any:
+    """In numbers of 64 bits, whose products lose what is above, as those without a sign do."""
+    unsigned, count = np.dtype(np.uint64), math.prod(shape)
+
+    def low(x: Any) -> Any:
+        return to("BitwiseAnd", x, 0xFFFFFFFF)
+
+    def high(x: Any) -> Any:
+        moved = to("BitShift", to("Cast", x, to=unsigned), np.array(32, unsigned), direction="RIGHT")
+        return to("Cast", moved, to=INT64)
+
+    def xor(*three: Any) -> Any:
+        return to("BitwiseXor", to("BitwiseXor", *three[:2]), three[2])
+
+    blocks = to("Add", counter, np.arange((count + 3) // 4))
+    x0, x1 = low(blocks), high(blocks)
+    x2 = x3 = to("Sub", blocks, blocks)
+    keys = [low(to("Gather", key, np.array(word))) for word in (0, 1)]
+    for _ in range(10):
+        p0, p1 = to("Mul", x0, int(_M0)), to("Mul", x2, int(_M1))
+        x0, x1, x2, x3 = xor(high(p1), x1, keys[0]), low(p1), xor(high(p0), x3, keys[1]), low(p0)
+        keys = [low(to("Add", k, w)) for k, w in zip(keys, (_W0, _W1), strict=True)]
+    words = to("Concat", *(to("Unsqueeze", x, [1]) for x in (x0, x1, x2, x3)), axis=1)
+    drawn = to("Slice", to("Reshape", words, [-1]), [0], [count])
+    return to("Cast", to("Reshape", drawn, shape, allowzero=1), to=INT32)
+
+
 KEY, COUNTER = Arg(0, 2**31, dtype="int", shape=(2,)), Arg(0, 2**31, dtype="int", shape=())
 
 PHILOX = Op(
@@ -98,6 +125,7 @@ PHILOX = Op(
     domain=tuple(Case((KEY, COUNTER), {"shape": shape}) for shape in ((), (7,), (3, 0, 2), (2, 3, 4))),
     vary=lambda rng, x: Case((KEY, COUNTER), {"shape": x}),
     words=lambda key, counter, shape: "random bits",
+    onnx=_onnx,
 )
 
 OPS = (PHILOX,)

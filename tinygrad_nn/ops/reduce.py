@@ -315,6 +315,24 @@ PEAK = Op(
     onnx=_reduced_onnx("ReduceMax"),
 )
 
+
+def _peak_at_onnx(to: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """The place in what is reduced as one last axis."""
+    if 0 in to.shape:
+        return to.filled(0, to.shape, INT32).name
+    rest = tuple(a for a in range(len(x.shape)) if a not in axis)
+    moved = to("Transpose", x, perm=(*rest, *axis)) if x.shape else x
+    flat = to("Reshape", moved, (*(x.shape[a] for a in rest), math.prod(x.shape[a] for a in axis)), allowzero=1)
+    place = to("ArgMax", to("Cast", flat, to=INT32) if x.dtype == BOOL else flat, axis=-1, keepdims=0)
+    if x.dtype.kind == "f":
+        broken = to("Cast", to("IsNaN", flat), to=INT32)
+        last = to("ArgMax", broken, axis=-1, keepdims=0, select_last_index=1)
+        any_broken = to("Cast", to("ReduceMax", broken, [-1], keepdims=0), to=BOOL)
+        place = to("Where", any_broken, last, place)
+    place = to("Cast", place, to=INT32)
+    return to("Unsqueeze", place, axis) if keepdims and axis else place
+
+
 # Where that is, counted along all axes together. Of several NaN it is the last one, as in PyTorch.
 PEAK_AT = Op(
     "peak_at",
@@ -327,6 +345,7 @@ PEAK_AT = Op(
     domain=MAX.domain,
     vary=_vary,
     follows=lambda varies, out, x, axis, keepdims: not any(varies(x[a]) for a in axis),
+    onnx=_peak_at_onnx,
 )
 
 OPS = (SUM, PROD, MAX, MIN, ARGMAX, ARGMIN, PEAK, PEAK_AT)

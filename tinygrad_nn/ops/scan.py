@@ -158,17 +158,17 @@ STACKED = Op(
 def scan_onnx(
     to: Any, *operands: Any, body: Graph, length: int, carries: int, xs: int, reverse: bool, needs: tuple[int, ...]
 ) -> Any:
-    """The names of all outputs, of all steps. ONNX has no loop without entries that stacks results."""
+    """The names of all outputs, of all steps. A loop without entries counts those of one that nobody reads."""
     moving, fixed = operands[: carries + xs], operands[carries + xs :]
-    if not xs:
-        return None
+    entries = xs or 1
     made = to(
         "Scan",
         *moving,
+        *(() if xs else (to.filled(0, (length,), to.dtype),)),
         count=carries + len(body.outputs),
         body=to.body(body, fixed, carries),
-        num_scan_inputs=xs,
-        scan_input_directions=(int(reverse),) * xs,
+        num_scan_inputs=entries,
+        scan_input_directions=(int(reverse),) * entries,
         scan_output_directions=(int(reverse),) * len(body.outputs),
     )
     return made[carries:]

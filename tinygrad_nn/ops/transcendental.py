@@ -7,6 +7,7 @@ are range reduction and polynomial in `libm`, so compiled code vectorises; NumPy
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ import numpy as np
 from ..graph.graph import Arg, Op
 from ..graph.scalar import const
 from . import libm
-from .rules import REAL, Rule, binary, ulps, unary
+from .libm.error import TABLES
+from .rules import FLOAT32, REAL, Rule, binary, ulps, unary
 
 POSITIVE = Arg(0.3, 3.0)
 INSIDE_ONE = Arg(-0.9, 0.9)
@@ -58,6 +60,49 @@ def _log1p_onnx(to: Any, x: Any) -> Any:
     return to("Where", to("Less", x, 1), near, to("Log", u))
 
 
+def _polynomial_onnx(to: Any, x: Any, coefficients: Sequence[float]) -> Any:
+    found: Any = coefficients[-1]
+    for one in reversed(coefficients[:-1]):
+        found = to("Add", to("Mul", found, x), one)
+    return found
+
+
+def _erf_onnx(to: Any, x: Any) -> Any:
+    """onnxruntime has no Erf of float64; `libm.error` says what this one is."""
+    if x.dtype == FLOAT32:
+        return to("Erf", x)
+    t, m = TABLES[x.dtype], to("Abs", x)
+    near = to("Add", x, to("Mul", x, _polynomial_onnx(to, to("Mul", x, x), t.small)))
+    far = to("Sub", 1, to("Exp", _polynomial_onnx(to, to("Min", m, t.one), t.log_erfc)))
+    return to("Where", to("Less", m, 1), near, to("Mul", to("Sign", x), far))
+
+
+def _erfc_onnx(to: Any, x: Any) -> Any:
+    """As `libm.error` has it: 1 - erf(x) would lose its digits where it is small."""
+    t = TABLES[x.dtype]
+    m = to("Min", to("Abs", x), t.zero)
+    v = to("Div", to("Add", m, m), to("Add", m, t.middle))
+    middle = to("Add", to("Mul", v, _polynomial_onnx(to, to("Sub", v, 1), t.tail)), 1)
+    tail = to("Div", middle, to("Add", to("Add", m, m), 1))
+    value = to("Mul", to("Exp", to("Neg", to("Mul", m, m))), tail)
+    return to("Where", to("Less", x, 0), to("Sub", 2, value), value)
+
+
+def _tan_onnx(to: Any, x: Any) -> Any:
+    return to("Tan", x) if x.dtype == FLOAT32 else to("Div", to("Sin", x), to("Cos", x))
+
+
+def _sinh_onnx(to: Any, x: Any) -> Any:
+    if x.dtype == FLOAT32:
+        return to("Sinh", x)
+    below = x._replace(name=to("Neg", x))
+    return to("Mul", to("Sub", _expm1_onnx(to, x), _expm1_onnx(to, below)), 0.5)
+
+
+def _cosh_onnx(to: Any, x: Any) -> Any:
+    return to("Cosh", x) if x.dtype == FLOAT32 else to("Mul", to("Add", to("Exp", x), to("Exp", to("Neg", x))), 0.5)
+
+
 SQRT = unary(
     "sqrt",
     np.sqrt,
@@ -66,6 +111,7 @@ SQRT = unary(
     POSITIVE,
     hint="the operand is negative, or 0 where the slope is infinite: add a small eps inside",
     onnx="Sqrt",
+    written="√{}",
 )
 EXP = _unary(
     "exp",
@@ -105,26 +151,28 @@ LOG10 = _unary(
 LOG1P = _unary("log1p", np.log1p, lambda g, out, x: g / (x + 1), libm.log1p, Arg(-0.7, 3.0), onnx=_log1p_onnx)
 SIN = _unary("sin", np.sin, lambda g, out, x: g * x.cos(), libm.sin, limit=PERIODIC, onnx="Sin")
 COS = _unary("cos", np.cos, lambda g, out, x: -g * x.sin(), libm.cos, limit=PERIODIC, onnx="Cos")
-TAN = _unary("tan", np.tan, lambda g, out, x: g * (out * out + 1), libm.tan, Arg(-1.2, 1.2), limit=PERIODIC, onnx="Tan")
+TAN = _unary(
+    "tan", np.tan, lambda g, out, x: g * (out * out + 1), libm.tan, Arg(-1.2, 1.2), limit=PERIODIC, onnx=_tan_onnx
+)
 ASIN = _unary("asin", np.arcsin, lambda g, out, x: g * (1 - x * x).rsqrt(), libm.asin, INSIDE_ONE, onnx="Asin")
 ACOS = _unary("acos", np.arccos, lambda g, out, x: -g * (1 - x * x).rsqrt(), libm.acos, INSIDE_ONE, onnx="Acos")
 ATAN = _unary("atan", np.arctan, lambda g, out, x: g / (x * x + 1), libm.atan, onnx="Atan")
-SINH = _unary("sinh", np.sinh, lambda g, out, x: g * x.cosh(), libm.sinh, onnx="Sinh")
-COSH = _unary("cosh", np.cosh, lambda g, out, x: g * x.sinh(), libm.cosh, onnx="Cosh")
+SINH = _unary("sinh", np.sinh, lambda g, out, x: g * x.cosh(), libm.sinh, onnx=_sinh_onnx)
+COSH = _unary("cosh", np.cosh, lambda g, out, x: g * x.sinh(), libm.cosh, onnx=_cosh_onnx)
 TANH = _unary("tanh", np.tanh, lambda g, out, x: g * (1 - out * out), libm.tanh, onnx="Tanh")
 ASINH = _unary("asinh", np.arcsinh, lambda g, out, x: g * (x * x + 1).rsqrt(), libm.asinh, onnx="Asinh")
 ACOSH = _unary("acosh", np.arccosh, lambda g, out, x: g * (x * x - 1).rsqrt(), libm.acosh, Arg(1.3, 3.0), onnx="Acosh")
 ATANH = _unary("atanh", np.arctanh, lambda g, out, x: g / (1 - x * x), libm.atanh, INSIDE_ONE, onnx="Atanh")
 SIGMOID = _unary("sigmoid", _sigmoid, lambda g, out, x: g * (out * (1 - out)), libm.sigmoid, onnx="Sigmoid")
 ERF = _unary(
-    "erf", _elementwise(math.erf), lambda g, out, x: g * ((-x * x).exp() * TWO_OVER_SQRT_PI), libm.erf, onnx="Erf"
+    "erf", _elementwise(math.erf), lambda g, out, x: g * ((-x * x).exp() * TWO_OVER_SQRT_PI), libm.erf, onnx=_erf_onnx
 )
 ERFC = _unary(
     "erfc",
     _elementwise(math.erfc),
     lambda g, out, x: g * ((-x * x).exp() * -TWO_OVER_SQRT_PI),
     libm.erfc,
-    onnx=lambda to, x: to("Sub", 1, to("Erf", x)),
+    onnx=_erfc_onnx,
 )
 
 
@@ -149,6 +197,24 @@ def _pow_expr(x: Any, y: Any) -> Any:
     return (y < 0).where(inverse, power)
 
 
+def _pow_onnx(to: Any, x: Any, y: Any) -> Any:
+    """Integers by repeated squaring, from the highest bit of the exponent down: ONNX's may go by floats."""
+    if x.dtype.kind == "f":
+        return to("Pow", x, y)
+    two = 2 ** np.arange(8 * x.dtype.itemsize - 2, -1, -1, dtype=x.dtype)
+    bits = x._replace(name=to("Identity", two), shape=two.shape)
+
+    def step(to: Any, power: Any, bit: Any) -> Any:
+        square = to("Mul", power, power)
+        is_set = to("Equal", to("Mod", to("Div", y, bit), 2), 1)
+        return to("Where", is_set, to("Mul", square, x), square)
+
+    power = to.scan(step, to.filled(1, x.shape, x.dtype), bits)[0]
+    odd = to("Sub", 1, to("Mul", to("Mod", y, 2), 2))
+    inverse = to("Where", to("Equal", x, 1), 1, to("Where", to("Equal", x, -1), odd, 0))
+    return to("Where", to("Less", y, 0), inverse, power)
+
+
 # x ** 0 is constant in x, and 0 ** y in y >= 0: without the two masks 0 * inf would make NaN of a gradient that is 0.
 POW = binary(
     "pow",
@@ -161,13 +227,30 @@ POW = binary(
     args=(POSITIVE, REAL),
     error=ERROR,
     hint="a base of 0 or below, or a result too large",
-    onnx=lambda to, x, y: to("Pow", x, y) if x.dtype.kind == "f" else None,
+    onnx=_pow_onnx,
+    written="{} ^ {}",
 )
 
 
 def _over_square(g: Any, y: Any, x: Any) -> Any:
     """g / (x * x + y * y), and 0 at the origin, which has no angle."""
     return (g / (x * x + y * y)).masked_fill((x == 0) & (y == 0), 0)
+
+
+def _atan2_onnx(to: Any, y: Any, x: Any) -> Any:
+    """The angle within an eighth of the circle, turned to where the point is. 1 / z tells -0.0 from the other zero."""
+
+    def below(z: Any) -> Any:
+        return to("Or", to("Less", z, 0), to("And", to("Equal", z, 0), to("Less", to("Div", 1, z), 0)))
+
+    across, along = to("Abs", x), to("Abs", y)
+    steep = to("Greater", along, across)
+    short, long = to("Min", across, along), to("Max", across, along)
+    share = to("Where", to("Equal", short, long), to("Where", to("Equal", long, 0), 0, 1), to("Div", short, long))
+    angle = to("Atan", share)
+    angle = to("Where", steep, to("Sub", math.pi / 2, angle), angle)
+    angle = to("Where", below(x), to("Sub", math.pi, angle), angle)
+    return to("Where", below(y), to("Neg", angle), angle)
 
 
 ATAN2 = binary(
@@ -178,6 +261,7 @@ ATAN2 = binary(
     args=(POSITIVE, POSITIVE),
     kinds=("f",),
     error=ERROR,
+    onnx=_atan2_onnx,
 )
 
 

@@ -5,7 +5,8 @@ what they leave is recorded as it comes. A worker may die at any time: its tasks
 that could take them, where they have another version or cannot import the builder, an error says so, and what was
 finished stays.
 
-Dask is asked itself rather than through joblib, which waits for ever for a task whose workers have all died.
+Dask and Ray are asked themselves rather than through joblib: with Dask it waits for ever for a task whose workers have
+all died, and what Ray's tasks leave it gives when all of them have ended.
 """
 
 from __future__ import annotations
@@ -210,6 +211,46 @@ def _dask_error(future: Any, numbers: Array, left: str) -> WorkerError:
     return _broken(error, left)
 
 
+class Ray:
+    """The workers of a Ray cluster, which itself gives the tasks of a worker that died to others."""
+
+    name = "ray"
+
+    def __init__(self, ray: Any) -> None:
+        self.ray = ray
+
+    def count(self) -> int:
+        """How many processors they have."""
+        return int(self.ray.cluster_resources().get("CPU", 0))
+
+    def outcomes(self, tasks: Tasks, told: Told, content: bytes) -> Iterator[Outcome | None]:
+        """What tasks left, as it comes."""
+        ray = self.ray
+        begin = ray.remote(max_retries=TRIES)(work).remote
+        shared = ray.put(content)
+        running: dict[Any, tuple[int, Array]] = {}
+        try:
+            while True:
+                while len(running) < tasks.room and (task := next(tasks, None)) is not None:
+                    running[begin(told, shared, *task)] = task
+                if not running:
+                    return
+                finished, rest = ray.wait(list(running), timeout=_TICK)
+                finished += ray.wait(rest, num_returns=len(rest), timeout=0)[0] if finished and rest else []
+                for one in finished:
+                    outcome = ray.get(one)
+                    del running[one]
+                    yield outcome
+                if not finished:
+                    yield None
+        except ray.exceptions.RayError as error:  # of the cluster: the task itself never raises
+            raise _broken(error, tasks.left()) from None
+        finally:
+            if ray.is_initialized():
+                for one in running:
+                    ray.cancel(one)
+
+
 class Joblib:
     """The workers of one of joblib's back ends."""
 
@@ -277,8 +318,11 @@ def pool(workers: Any) -> Pool:
     if hasattr(workers, "submit") and hasattr(workers, "nthreads"):
         return Dask(workers)
     expected = "a number of threads, 'joblib' (as parallel_config says), 'loky', 'dask', 'ray' or a client of Dask"
+    joblib = require("joblib", "sweep")
+    if workers == "ray" or (workers == "joblib" and _named(joblib.parallel.get_active_backend()[0]) == "ray"):
+        return Ray(_ray())
     try:
-        parallel = _parallel(require("joblib", "sweep"), workers)
+        parallel = _parallel(joblib, workers)
     except ValueError as error:
         hint = "a client first: client = distributed.Client('address')" if workers == "dask" else ""
         got = f"workers={shown(workers)} ({' '.join(str(error).split())[:100]})"
@@ -286,7 +330,7 @@ def pool(workers: Any) -> Pool:
     backend = parallel._backend
     if hasattr(backend, "client"):
         return Dask(backend.client)
-    name = type(backend).__name__.removesuffix("Backend").lower()
+    name = _named(backend)
     if getattr(backend, "supports_sharedmem", False) and name != "sequential":
         raise ConfigError(message("sweep", f"workers={shown(workers)}: threads", "processes", "workers=4 for threads"))
     return Joblib(parallel, name)
@@ -301,17 +345,23 @@ def _parallel(joblib: Any, workers: Any) -> Any:
         return joblib.Parallel(**options)
     if workers == "dask":
         require("distributed", "sweep")
-    if workers == "ray":
-        _register_ray()
     with joblib.parallel_config(backend=workers, n_jobs=-1):
         return joblib.Parallel(**options)
 
 
-def _register_ray() -> None:
-    """Make Ray a back end of joblib's."""
+def _named(backend: Any) -> str:
+    """The name of one of joblib's back ends."""
+    return type(backend).__name__.removesuffix("Backend").lower()
+
+
+def _ray() -> Any:
+    """Ray, with the cluster it is connected to; on this machine, if there is none."""
     if find_spec("ray") is None:
         raise ConfigError(message("sweep", "workers='ray' without ray", "it to be installed", "pip install ray"))
-    import_module("ray.util.joblib").register_ray()
+    ray = import_module("ray")
+    if not ray.is_initialized():
+        ray.init()
+    return ray
 
 
 def check_sendable(plan: Plan, workers: Any) -> None:

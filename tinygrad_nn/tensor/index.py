@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from operator import index as as_int
 from typing import Any, Literal, Self, TypeVar, overload
 
@@ -16,8 +17,8 @@ import numpy as np
 from ..errors import ConfigError, DTypeError, IndexOutOfRange, NotIterable, ShapeError, TinygradError, message
 from ..graph.graph import Shape
 from ..ops.index import GATHER, INDEX_ADD, PLACE, SCATTER, SCATTER_ADD, TAKE, TAKEN
-from ..ops.lookup import Called, out_of_range
-from ..ops.movement import RESHAPE
+from ..ops.lookup import Called, check_range, out_of_range
+from ..ops.movement import RESHAPE, SLICE, StridedSlice
 from ..support.settings import shown, typed
 from .arrays import array_of
 from .context import uncounted
@@ -186,11 +187,14 @@ class Indexed(InPlace):
         return tuple(self.handle(constant(np.array(column))) for column in columns)
 
     def __getitem__(self, key: Any) -> Self:
-        parts = _expanded(key, self.shape)
+        parts = _written_plainly(key)
         if parts is not None:
             return self._sliced(parts)
         if mode.recorder is not None and is_traced(key):
             return self._looked_up(key)
+        rows = _row_numbers(key, self.node.shape)
+        if rows is not None:
+            return self.apply(TAKE, self.handle(constant(rows)), axis=0, called=GETITEM)
         return self.flatten().apply(TAKE, self._places(key), axis=0)
 
     def _looked_up(self, key: Any) -> Self:
@@ -207,35 +211,11 @@ class Indexed(InPlace):
             return self.flatten().apply(TAKE, places_of(GETITEM, self, parts), axis=0, called=GETITEM)
         return block.base.apply(TAKE, block.index, axis=block.axis, called=GETITEM)  # type: ignore[no-any-return]
 
-    def _sliced(self, parts: list[Any]) -> Self:
-        """Numbers, slices and None: one slice and one reshape."""
-        bounds: dict[int, tuple[int, int, int]] = {}
-        shape: list[int] = []
-        axis = 0
-        for part in parts:
-            if part is None:
-                shape.append(1)
-                continue
-            length = self.shape[axis]
-            if isinstance(part, slice):
-                try:
-                    start, stop, step = part.indices(length)
-                except (TypeError, ValueError):
-                    got = ":".join(map(shown, (part.start, part.stop, part.step)))
-                    expected = "integers (or nothing), and a step that is not 0"
-                    raise IndexOutOfRange(message("getitem", f"the slice {got}", expected)) from None
-                count = len(range(start, stop, step))
-                if count != length or step != 1:
-                    bounds[axis] = (start if count else 0, step, count)
-                shape.append(count)
-            else:
-                if not -length <= part < length:
-                    got = f"index {part} on axis {axis} of shape {self.shape}"
-                    raise IndexOutOfRange(message("getitem", got, f"{-length} <= index < {length}"))
-                bounds[axis] = (part % length, 1, 1)
-            axis += 1
-        part = self._cut(bounds) if bounds else self
-        return part if bounds and part.shape == tuple(shape) else part._shared(RESHAPE, shape=tuple(shape))
+    def _sliced(self, parts: tuple[Any, ...]) -> Self:
+        """Numbers, slices and None: at most one slice and one reshape."""
+        bounds, shape = _cut_and_form(parts, self.node.shape)
+        part = self if bounds is None else self._shared(SLICE, bounds=bounds)
+        return part if shape is None else part._shared(RESHAPE, shape=shape)
 
     def _places(self, key: Any, called: Called = GETITEM) -> Self:
         """Positions in the flattened tensor of what a key names, as int64: NumPy applied to positions."""
@@ -251,7 +231,7 @@ class Indexed(InPlace):
 
     def __setitem__(self, key: Any, value: Operand) -> None:
         source = self._operand(value).cast(self.dtype)
-        parts = _expanded(key, self.shape)
+        parts = _written_plainly(key)
         if parts is not None:
             part = self._sliced(parts)
             part._write("setitem", _fitted(source, part.shape))
@@ -306,26 +286,70 @@ def _fitted(source: T, shape: Shape) -> T:
         raise ShapeError(message("setitem", f"a value of shape {source.shape} for {shape}", expected)) from None
 
 
-_PLAIN = (int, np.integer, slice, type(None), type(Ellipsis))
-_KEYS = (*_PLAIN, Core, np.ndarray, np.bool_)
-
-
-def _expanded(key: Any, shape: Shape) -> list[Any] | None:
-    """The key with the Ellipsis written out, if it has only integers, slices and None; else None."""
+def _written_plainly(key: Any) -> tuple[Any, ...] | None:
+    """The parts of a key of integers, slices, None and Ellipsis, slices as (start, stop, step); None for other keys."""
+    if type(key) is int:
+        return (key,)
     parts = list(key) if isinstance(key, tuple) else [key]
     for k, part in enumerate(parts):
-        if isinstance(part, Core) and part.ndim == 0 and part.dtype.kind == "i" and mode.recorder is None:
+        if type(part) is int or part is None or part is Ellipsis:
+            continue
+        if type(part) is slice:
+            parts[k] = _bounds_of(part)
+        elif isinstance(part, Core):
+            if part.ndim or part.dtype.kind != "i" or mode.recorder is not None:
+                return None
             parts[k] = int(part.node.value)
-        elif not isinstance(part, _KEYS) and hasattr(part, "__index__"):
+        elif isinstance(part, (bool, np.bool_, np.ndarray)) or not hasattr(part, "__index__"):
+            return None
+        else:
             try:
                 parts[k] = as_int(part)
             except TinygradError:
                 raise
             except Exception:  # of a foreign __index__: no index, which is said below
                 return None
-    if any(isinstance(part, (bool, np.bool_)) or not isinstance(part, _PLAIN) for part in parts):
-        return None
-    return for_every_axis("getitem", parts, shape)
+    return tuple(parts)
+
+
+def _bounds_of(part: slice) -> tuple[int | None, int | None, int | None]:
+    """Start, stop and step, as Python's own integers."""
+    found = (part.start, part.stop, part.step)
+    try:
+        start, stop, step = [n if n is None or type(n) is int else as_int(n) for n in found]
+    except TypeError:
+        step = 0
+    if step == 0:
+        got, expected = ":".join(map(shown, found)), "integers (or nothing), and a step that is not 0"
+        raise IndexOutOfRange(message("getitem", f"the slice {got}", expected)) from None
+    return start, stop, step
+
+
+@lru_cache(maxsize=4096)
+def _cut_and_form(parts: tuple[Any, ...], shape: Shape) -> tuple[StridedSlice | None, Shape | None]:
+    """What a plain key takes of a shape: (start, step, length) for each axis, and the shape of that with an axis for
+    each None and none for a number. None stands for nothing to be done; never both, since what comes out is a view.
+    """
+    bounds: list[tuple[int, int, int]] = []
+    form: list[int] = []
+    for part in for_every_axis("getitem", list(parts), shape):
+        if part is None:
+            form.append(1)
+            continue
+        length = shape[len(bounds)]
+        if isinstance(part, int):
+            if not -length <= part < length:
+                got = f"index {part} on axis {len(bounds)} of shape {shape}"
+                raise IndexOutOfRange(message("getitem", got, f"{-length} <= index < {length}"))
+            bounds.append((part % length, 1, 1))
+        else:
+            start, stop, step = (part if isinstance(part, slice) else slice(*part)).indices(length)
+            count = len(range(start, stop, step))
+            bounds.append((start if count else 0, step, count))
+            form.append(count)
+    if all(n == count and step == 1 for n, (_, step, count) in zip(shape, bounds, strict=True)):
+        return None, tuple(form)
+    return tuple(bounds), None if form == [count for _, _, count in bounds] else tuple(form)
 
 
 def _check_bounds(parts: Sequence[Any], shape: Shape, called: Called) -> None:
@@ -342,6 +366,18 @@ def _check_bounds(parts: Sequence[Any], shape: Shape, called: Called) -> None:
             if ((part < -size) | (part >= size)).any():
                 raise out_of_range(called, part, size, -size) from None
         axis += count
+
+
+def _row_numbers(key: Any, shape: Shape) -> np.ndarray[Any, Any] | None:
+    """A copy of a key that is one array of integers, counted from the start; None for any other key."""
+    if not shape or not isinstance(key, (Core, np.ndarray, list)):
+        return None
+    (array,) = _as_numpy(key)
+    if array.dtype.kind != "i":
+        return None
+    rows: np.ndarray[Any, Any] = np.where(array < 0, array + shape[0], array).astype(np.int64)
+    check_range(GETITEM, rows, shape[0], array)
+    return rows
 
 
 def _is_mask(part: Any) -> bool:

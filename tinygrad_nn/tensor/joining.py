@@ -13,7 +13,7 @@ from ..errors import ConfigError, DTypeError, ShapeError, message
 from ..ops.movement import RESHAPE
 from ..support.settings import is_whole, shown, typed
 from .creation import as_tensor
-from .door import Rule, converted, named
+from .door import Rule, are_tensors, converted, named
 from .shape import normal_axis
 from .tensor import Tensor
 
@@ -30,6 +30,8 @@ def as_list(name: str, tensors: Any) -> list[Any]:
 
 def tensors_of(name: str, tensors: Sequence[Any], rule: Rule = "operator") -> list[Tensor]:
     """What is to be joined as tensors; raises ShapeError for nothing."""
+    if are_tensors(tensors):
+        return list(tensors)
     given = {f"operand {k}": x for k, x in enumerate(as_list(name, tensors))}
     if not given:
         raise ShapeError(message(name, "no tensors", "at least one"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 from operator import index as as_int
 from typing import Any, Self
 
@@ -238,14 +239,14 @@ class Shaped(Elementwise):
         order = list(range(self.ndim))
         if not order:
             return self
-        a, b = normal_axis("transpose", dim0, self.ndim), normal_axis("transpose", dim1, self.ndim)
+        a, b = normal_axis("transpose", dim0, len(order)), normal_axis("transpose", dim1, len(order))
         order[a], order[b] = order[b], order[a]
-        return self.permute(tuple(order))
+        return self._shared(PERMUTE, order=tuple(order))
 
     @property
     def T(self) -> Self:
         """Axes in reverse order."""
-        return self.permute(tuple(reversed(range(self.ndim))))
+        return self._shared(PERMUTE, order=tuple(range(self.ndim)[::-1]))
 
     @property
     def mT(self) -> Self:
@@ -436,8 +437,7 @@ class Shaped(Elementwise):
         if sum(sizes) != length or any(n < 0 for n in sizes):
             got = f"sizes {list(sizes)} for an axis of {length}"
             raise ShapeError(message("split", got, f"sizes that sum to {length}"))
-        starts = [sum(sizes[:k]) for k in range(len(sizes))]
-        return tuple(self.narrow(a, start, n) for start, n in zip(starts, sizes, strict=True))
+        return self._parts(a, sizes)
 
     @typed
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Self, ...]:
@@ -451,7 +451,17 @@ class Shaped(Elementwise):
     def unbind(self, dim: int = 0) -> tuple[Self, ...]:
         """The slices along one axis, without that axis."""
         a = normal_axis("unbind", dim, self.ndim)
-        return tuple([self.select(a, k) for k in range(self._length(a, "unbind"))])
+        shape = self.shape[:a] + self.shape[a + 1 :]
+        slices = self._parts(a, (1,) * self._length(a, "unbind"))
+        return tuple([part._shared(RESHAPE, shape=shape) for part in slices])
+
+    def _parts(self, axis: int, sizes: tuple[int, ...]) -> tuple[Self, ...]:
+        """Slices of these sizes that lie side by side."""
+        whole = [(0, 1, n) for n in self.shape]
+        before, behind = tuple(whole[:axis]), tuple(whole[axis + 1 :])
+        ends = accumulate(sizes)
+        bounds = [(*before, (end - n, 1, n), *behind) for end, n in zip(ends, sizes, strict=True)]
+        return tuple([self._shared(SLICE, bounds=one) for one in bounds])
 
     def select(self, dim: int, index: int) -> Self:
         """One slice along one axis, without that axis."""

@@ -132,11 +132,12 @@ class Function:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """A function with what it is given."""
+    """A function with what it is given, in the place of a kernel of some name."""
 
     function: Function
     buffers: tuple[Buffer, ...]
     given: tuple[Value, ...]
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

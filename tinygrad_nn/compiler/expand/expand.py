@@ -124,7 +124,7 @@ class Expander:
         given += [b.const(number.value, number.dtype) for number in call.numbers]
         given += [b.const(False, BOOL) if scope.tail is None else scope.tail] * one.tail
         given += scope.threads
-        return Call(self.functions[one], tuple(buffers.values()), tuple(given))
+        return Call(self.functions[one], tuple(buffers.values()), tuple(given), kernel.name)
 
     def function(self, one: Shared, scope: Scope) -> Function:
         """The function of several kernels, whose buffers lie in one place where those of the others do."""

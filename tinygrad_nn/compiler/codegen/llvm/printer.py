@@ -25,6 +25,7 @@ from ...expand.code import (
 )
 from .meeting import meeting
 from .operations import OPERATIONS, mangled, memory
+from .ranges import BEGIN, END, SHARED
 from .text import Text, literal, vector
 
 NONE: Final[Mapping[Value, str]] = MappingProxyType({})
@@ -79,8 +80,9 @@ class Printer:
 
     def block(self, one: Block) -> None:
         """A kernel."""
-        self.t.lines.append(f"  ; {one.name}")
+        self.t.lines.append(f"{BEGIN}{one.name}")
         self.body(one.body)
+        self.t.lines.append(END)
 
     def store(self, one: Store) -> None:
         """A bool in memory is a byte."""
@@ -188,16 +190,18 @@ class Printer:
         t = self.t
         name = self.shared.get(one.function) or self.shared_function(one.function)
         starts = [f"i64 {t.offsets[buffer]}" for buffer in one.buffers]
+        t.lines.append(f"{BEGIN}{one.name}")
         t.line(f"call void @{name}({', '.join(['ptr %arena', *starts, *map(t.operand, one.given)])})")
+        t.lines.append(END)
 
     def shared_function(self, one: Function) -> str:
         """Print a function of addresses; its name."""
         t = self.t
-        name = self.shared[one] = t.fresh("shared")
+        name = self.shared[one] = t.fresh(SHARED)
         starts = {start: f"%{t.fresh('start')}" for start in one.starts}
         t.names |= {value: f"%{t.fresh('given')}" for value in one.given}
         known = ["ptr noalias %arena", *(f"i64 {start}" for start in starts.values()), *map(t.operand, one.given)]
-        self.function(f"internal void @{name}({', '.join(known)})", one.body, "void", starts)
+        self.function(f"internal void @{name}({', '.join(known)})", [Block(name, one.body)], "void", starts)
         return name
 
     def gemm(self, one: Gemm) -> None:

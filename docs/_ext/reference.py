@@ -16,6 +16,7 @@ import names
 from docutils import nodes
 from docutils.parsers.rst import directives
 from raised import raised
+from shapes import shapes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
@@ -131,7 +132,7 @@ def _shown(default: Any) -> str:
 def of(name: names.Name) -> tuple[addnodes.desc, list[tuple[str, str]]]:
     """The entry of a public name with those of its members, and the targets among them: (full name, kind)."""
     targets = [(name.full, "class" if inspect.isclass(name.value) else "function")]
-    content = [*body(name.doc), *_errors(name)]
+    content = [*body(name.doc), *_fields(name)]
     if inspect.isclass(name.value) and name.value is not tg.Tensor:
         for inner, value in names.members(name.value).items():
             kind = "property" if isinstance(value, property) else "method"
@@ -142,18 +143,30 @@ def of(name: names.Name) -> tuple[addnodes.desc, list[tuple[str, str]]]:
     return entry(targets[0][1], name.prefix, name.name, name.full, name.value, content), targets
 
 
-def _errors(name: names.Name) -> Iterator[nodes.Node]:
-    """The errors that its code raises and its docstring does not speak of."""
+def _fields(name: names.Name) -> Iterator[nodes.field_list]:
+    """The shapes of its example, and the errors that its code raises and its docstring does not speak of."""
+    fields: list[nodes.field] = []
+    if seen := shapes(name):
+        fields.append(_field("Shapes in the example", nodes.paragraph("", "", nodes.literal(seen, seen, nolink=True))))
+    rows = []
+    for error, texts in sorted(errors_of(name).items()):
+        said = [nodes.Text(" expected " + "; ".join(texts))] if texts else []
+        rows.append(nodes.list_item("", nodes.paragraph("", "", nodes.literal(error, error), *said)))
+    if rows:
+        fields.append(_field("Errors", nodes.bullet_list("", *rows)))
+    if fields:
+        yield nodes.field_list("", *fields)
+
+
+def _field(title: str, content: nodes.Node) -> nodes.field:
+    return nodes.field("", nodes.field_name("", title), nodes.field_body("", content))
+
+
+def errors_of(name: names.Name) -> dict[str, list[str]]:
+    """What its code raises and its docstring does not speak of."""
     if inspect.isclass(name.value) and issubclass(name.value, Exception):
-        return
-    found = {error: texts for error, texts in raised(name.value).items() if error not in name.doc}
-    if found:
-        rows = []
-        for error, texts in sorted(found.items()):
-            said = [nodes.Text(" expected " + "; ".join(texts))] if texts else []
-            rows.append(nodes.list_item("", nodes.paragraph("", "", nodes.literal(error, error), *said)))
-        title = nodes.field_name("", "Errors")
-        yield nodes.field_list("", nodes.field("", title, nodes.field_body("", nodes.bullet_list("", *rows))))
+        return {}
+    return {error: texts for error, texts in raised(name.value).items() if error not in name.doc}
 
 
 class Names(SphinxDirective):
@@ -178,6 +191,8 @@ class Names(SphinxDirective):
             chosen = [name for name in chosen if not taken & {name.home, name.name}]
         elif not chosen:
             raise self.error(f"no public name of {door or 'tg'} comes from {homes}")
+        for name in chosen:
+            self.env.note_dependency(inspect.getfile(inspect.unwrap(name.value)))
         first: dict[int, names.Name] = {}
         made: list[nodes.Node] = []
         for name in sorted(chosen, key=lambda one: (one.name.lower(), one.name)):

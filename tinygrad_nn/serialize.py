@@ -48,6 +48,7 @@ SAFE: Final = ".safetensors"
 _CONVERTED: Final = """where PyTorch is, convert it in two lines:
     from safetensors.torch import save_file
     save_file(torch.load("model.pt", weights_only=True), "model.safetensors")"""
+_HINTS: Final = {"PyTorch": _CONVERTED, "ONNX": "a model with its weights is read by tg.import_onnx"}
 _OTHERS: Final = {
     **dict.fromkeys((".pt", ".pth"), "PyTorch"),
     **dict.fromkeys((".pkl", ".pickle", ".joblib"), "pickle"),
@@ -118,9 +119,9 @@ def load(path: StrPath) -> Any:
     return unpacked(read(source, "load", OURS), str(path))
 
 
-def own_path(op: str, path: StrPath, other_too: str = "") -> Path:
+def own_path(op: str, path: StrPath, *other_too: str) -> Path:
     """A path that may hold a file of ours; DataError where its extension says that it holds something else, but for
-    one.
+    those that are named.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise DataError(message(op, f"a {type(path).__name__} as the path", "a string or a Path"))
@@ -130,10 +131,10 @@ def own_path(op: str, path: StrPath, other_too: str = "") -> Path:
         raise DataError(message(op, f"the path {os.fspath(path)!r}", "a string or a Path")) from None
     suffix = found.suffix.lower()
     other = _OTHERS.get(suffix)
-    if other is not None and suffix != other_too:
+    if other is not None and suffix not in other_too:
         got = f"{path}, whose extension stands for another format ({other})"
-        expected = f"a name such as model.npz{f' or model{other_too}' if other_too else ''}"
-        hint = _CONVERTED if other == "PyTorch" else "tg.save has no other formats"
+        expected = " or ".join(("a name such as model.npz", *(f"model{one}" for one in other_too)))
+        hint = _HINTS.get(other, "tg.save has no other formats")
         raise DataError(message(op, got, expected, hint))
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import locale
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -178,16 +179,51 @@ def test_a_scaler_becomes_part_of_the_first_layer(bias: bool, tmp_path: Path) ->
 def test_kernels_say_where_they_come_from(tmp_path: Path) -> None:
     x = batch(30, 4)
     text = c(scaled(x, True), x, path=tmp_path / "m.c", golden=0).read_text()
-    assert "/* 0 StandardScaler: " in text
-    assert "/* 1.0 Linear: " in text
+    assert "/* 0 StandardScaler, test_c.py:" in text
+    assert "/* 1.0 Linear, 1.1 Tanh, test_c.py:" in text
     assert "const float *restrict w1_0_weight" in text
     source = c(lambda rows: rows * 2, x, path=tmp_path / "m.c", golden=0)
     assert "From test_c.py:" in source.with_suffix(".h").read_text()
     assert "const float *restrict rows" in source.read_text()
 
 
+def test_every_function_of_a_step_says_its_lines_and_is_narrow(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    opt = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+
+    @tg.jit
+    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+        opt.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        opt.step()
+        return loss
+
+    x, y = batch(30, 4), np.arange(30) % 3
+    text = c(net, x, path=tmp_path / "m.c", train=(step, x, y), golden=0).read_text()
+    assert [line for line in text.splitlines() if len(line) > 100 and not line.startswith("#")] == []
+    functions = re.findall(r"(?:/\*([^/]*)\*/\n)?static \w+ (model_train_\w+)\(", text)
+    lines = {k: line.strip() for k, line in enumerate(Path(__file__).read_text().splitlines(), 1)}
+    assert len(functions) > 5
+    for told, name in functions:
+        numbers = re.findall(r"test_c\.py:(\d+)", told)
+        assert numbers, name
+        assert {lines[int(one)] for one in numbers} <= STEP, name
+    whole = " ".join(text.split())
+    for words in (", gradient: loss = F.cross_entropy(net(x), y)", ", optimizer: opt.step()", "2 Linear, test_c.py:"):
+        assert words in whole
+    assert "model_train_lr_" in text
+    assert "s->momentum_buffer_of_0_weight" in text
+
+
+STEP = {"opt.zero_grad()", "loss = F.cross_entropy(net(x), y)", "loss.backward()", "opt.step()"}
+
+
 def test_a_comma_in_numbers_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = c(scaled(batch(9, 4), True), batch(9, 4), path=tmp_path / "m.c").read_text()
+    def text() -> str:
+        return c(scaled(batch(9, 4), True), batch(9, 4), path=tmp_path / "m.c").read_text()
+
+    wanted = text()
     made = ["localedef", "-i", "de_DE", "-f", "UTF-8", str(tmp_path / "de_DE.UTF-8")]
     if shutil.which("localedef") is None or subprocess.run(made, capture_output=True).returncode:
         pytest.skip("no locale with a decimal comma can be made (apt install locales)")
@@ -196,10 +232,10 @@ def test_a_comma_in_numbers_changes_nothing(tmp_path: Path, monkeypatch: pytest.
     locale.setlocale(locale.LC_ALL, "de_DE.UTF-8")
     try:
         assert locale.localeconv()["decimal_point"] == ","
-        found = c(scaled(batch(9, 4), True), batch(9, 4), path=tmp_path / "m.c")
+        found = text()
     finally:
         locale.setlocale(locale.LC_ALL, before)
-    assert found.read_text() == wanted
+    assert found == wanted
 
 
 @pytest.mark.parametrize("name", ['quote"', "*/ main", "??/", "int", "x" * 10**5, "../up", "\\", "a\nb", "", "ü", "3d"])

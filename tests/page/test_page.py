@@ -7,6 +7,7 @@ import re
 import zipfile
 from base64 import b64decode
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from zlib import decompress
@@ -41,13 +42,6 @@ def training() -> tuple[nn.Module, Any, Callable[..., Any]]:
     return net, optimizer, step
 
 
-def data_of(page: Any) -> Any:
-    """The data in the text of a page."""
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.html, re.DOTALL)
-    assert found is not None
-    return json.loads(found[1])
-
-
 # ---- what is written -------------------------------------------------------------------------------------------------
 
 
@@ -62,7 +56,9 @@ def test_a_page_asks_for_nothing_and_shows_its_parts(browser: Browser, tmp_path:
     assert "parameters 67" in shown.locator(".facts").text_content()
 
 
-def test_equal_input_gives_equal_bytes() -> None:
+def test_equal_input_gives_equal_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    unmeasured = tuple(piece for piece in PARTS if piece.name != "times")
+    monkeypatch.setattr(import_module("tinygrad_nn.page.report"), "PARTS", unmeasured)
     net, x = model(), tg.ones(2, 4)
     assert tg.report(net, x, path=None).html == tg.report(net, x, path=None).html
 
@@ -294,32 +290,45 @@ def test_a_step_that_cannot_be_compiled_is_shown_as_it_ran(browser: Browser, tmp
 
 
 def test_a_part_that_is_missing_says_why(browser: Browser, tmp_path: Path) -> None:
-    page = tg.report(model(), tg.ones(2, 4), path=None)
-    data = data_of(page)
-    name = PARTS[0].name
-    data["parts"][name] = {"title": "Graph", "missing": "There is <b>none</b>."}
     path = tmp_path / "page.html"
-    path.write_text(documents.document(data, ["page.js"]), encoding="utf-8")
-    shown = browser(path)
-    assert shown.locator(".missing p").text_content() == "There is <b>none</b>."
+    parts = {"one": {"title": "One", "missing": "There is <b>none</b>."}}
+    path.write_text(documents.document({"name": "f", "facts": []}, parts, {}), encoding="utf-8")
+    assert browser(path).locator(".missing p").text_content() == "There is <b>none</b>."
 
 
-def test_a_script_that_this_browser_cannot_read_leaves_no_blank(chromium: Any, tmp_path: Path) -> None:
-    page = tg.report(model(), tg.ones(2, 4), path=None)
-    for broken, told in (("page.js", "needs a browser of 2022"), (f"{PARTS[0].name}.js", "browser may be too old")):
-        text = page.html.replace(documents.asset(broken), "let from a far = future;")
-        path = tmp_path / "page.html"
-        path.write_text(text, encoding="utf-8")
+def test_a_part_that_fails_says_so(chromium: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In the place of the part, and on the console."""
+    real = documents.asset
+    for script, told in (
+        ('page.part("graph", {mount() { throw new Error("<i>mine</i>"); }});', "Its script failed: <i>mine</i>"),
+        ("let from a far = future;", "this browser may be too old"),
+    ):
+        monkeypatch.setattr(
+            documents, "asset", lambda name, script=script: script if name == "graph.js" else real(name)
+        )
+        path = tg.report(model(), tg.ones(2, 4), path=tmp_path / "page.html").path
         context = chromium.new_context()
         shown = context.new_page()
         shown.goto(path.as_uri())
-        assert told in shown.locator("body").inner_text()
+        assert told in shown.locator(".missing p").inner_text()
         context.close()
-    context = chromium.new_context(java_script_enabled=False)
-    shown = context.new_page()
-    shown.goto(path.as_uri())
-    assert "with JavaScript" in shown.locator("body").inner_text()
-    context.close()
+
+
+def test_a_browser_that_cannot_read_the_page_leaves_no_blank(chromium: Any, tmp_path: Path) -> None:
+    page = tg.report(model(), tg.ones(2, 4), path=None)
+    path = tmp_path / "page.html"
+    path.write_text(page.html.replace(documents.asset("page.js"), "let from a far = future;"), encoding="utf-8")
+    for scripts in (True, False):
+        context = chromium.new_context(java_script_enabled=scripts)
+        shown = context.new_page()
+        shown.goto(path.as_uri())
+        assert "needs a browser of 2023 or later, with JavaScript" in shown.locator("body").inner_text()
+        context.close()
+
+
+def test_data_can_be_read_from_a_page() -> None:
+    page = tg.report(model(), tg.ones(2, 4), path=None)
+    assert documents.data_of(page.html, "graph")["views"][0]["title"] == "With its gradient"
 
 
 @pytest.mark.parametrize("function", [3, None, "net", [1], np.ones(2)])

@@ -1,7 +1,8 @@
 """MODEL: the module that a command works with.
 
-Files hold numbers and no code, so the architecture comes from Python: `module:name` or `file.py:name`, found from the
-working folder, a module or what makes one without arguments. What it prints goes to stderr.
+An .onnx file is one. Other files hold numbers and no code, so the architecture comes from Python: `module:name` or
+`file.py:name`, found from the working folder, a module or what makes one without arguments. What it prints goes to
+stderr.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ..data.table import read_csv, to_matrix
 from ..errors import ConfigError, DataError, TinygradError, message
 from ..nn import Module, Sequential
 from ..nn.preprocessing import KINDS, MeanImputer, OneHotEncoder
+from ..onnx import import_onnx
 from ..ops.rules import FLOAT32
 from ..serialize import SAFE, load
 from ..support.arrays import Array
@@ -28,7 +30,8 @@ from ..tensor import Tensor
 
 R = TypeVar("R")
 FILES: Final = (".npz", SAFE)
-FORM: Final = "module:name or file.py:name, which is a module or makes one"
+ONNX: Final = ".onnx"
+FORM: Final = "an .onnx file, or module:name or file.py:name, which is a module or makes one"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +95,8 @@ def keys_of(content: Any) -> str:
 
 def built(op: str, text: str) -> Module:
     """The module that MODEL names."""
+    if text.lower().endswith(ONNX):
+        return import_onnx(text)
     place, _, name = text.rpartition(":")
     if not place or not name:
         hint = f"a file of numbers has no architecture: net.py:build --weights {text}" if is_file(text) else ""

@@ -11,6 +11,7 @@ rounded in another order; a machine with fused products rounds them once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -20,25 +21,22 @@ from typing import Any, Final
 import numpy as np
 
 from ..compiler.codegen.c.operations import TYPES, literal
-from ..compiler.codegen.c.printer import Source, comment, identifier, print_c
+from ..compiler.codegen.c.printer import LINE, Source, comment, identifier, print_c, wrapped
 from ..compiler.driver import build
 from ..compiler.loopir.ir import Buffer
-from ..compiler.run.jit import Jitted
 from ..compiler.schedule.schedule import Schedule
 from ..compiler.target import Target
 from ..errors import ExportError, message
 from ..executor import run
-from ..graph.graph import Array, DType
+from ..graph.graph import Array, DType, Node
 from ..graph.scalar import BOOL, FLOAT32, FLOAT64, INT32, INT64
-from ..nn import Module
-from ..support.files import as_path, write_atomic
+from ..support.files import write_together
 from ..support.settings import is_number, shown
 from .folding import folded
-from .model import Exported, exported, numbered
+from .model import Exported, c_names, exported, numbered, target_of
 
-C: Final = Target("c", "", "", 64, True, plain=True)  # the width of vectors that the loops are made for
+C: Final = Target("c", "", "", 32, True, plain=True)  # the width of vectors that the loops are made for
 ROOM: Final[Mapping[DType, str]] = {BOOL: "b8", INT32: "i32", INT64: "i64", FLOAT32: "f32", FLOAT64: "f64"}
-LINE: Final = 100  # characters
 LIMIT: Final = 2**31 - 1  # elements that an index of C's counts
 
 HEAD: Final = """#if defined(__GNUC__) && !defined(__clang__)
@@ -51,10 +49,15 @@ HEAD: Final = """#if defined(__GNUC__) && !defined(__clang__)
 #else
 #define @INLINE static inline
 #endif
-#if defined(__GNUC__) && !defined(__clang__) && !defined(__OPTIMIZE_SIZE__)
-#define @UNROLL _Pragma("GCC unroll 1") /* a vector, not so many numbers */
+#if defined(__clang__) && !defined(__OPTIMIZE_SIZE__)
+#define @LANE /* numbers side by side, which are found to be a vector */
+#define @ROLLED _Pragma("clang loop unroll(disable)") /* where sums stay in registers from round to round */
+#elif defined(__GNUC__) && !defined(__OPTIMIZE_SIZE__)
+#define @LANE _Pragma("GCC unroll 1") /* a vector, not so many numbers */
+#define @ROLLED _Pragma("GCC unroll 1")
 #else
-#define @UNROLL
+#define @LANE
+#define @ROLLED
 #endif
 #ifdef __clang__
 #pragma STDC FP_CONTRACT OFF
@@ -64,8 +67,8 @@ HEAD: Final = """#if defined(__GNUC__) && !defined(__clang__)
 #define @LANES4 1
 #define @LANES8 1
 #else
-#define @LANES4 16
-#define @LANES8 8
+#define @LANES4 8
+#define @LANES8 4
 #endif
 #define @INF (1.0 / 0.0)
 #define @NAN (0.0 / 0.0)
@@ -123,34 +126,23 @@ def c(
     >>> target.with_suffix(".h").read_text().count("int model_run(const float *")
     1
     """
-    target = as_path("export.c", path)
     own = identifier(str(name))
-    target = target / f"{own}.c" if target.is_dir() else target
+    target = target_of("export.c", path, f"{own}.c")
     if not is_number(golden) or golden < 0 or golden != int(golden):
         raise ExportError(message("export.c", f"golden={shown(golden)}", "a number of inputs, 0 or more"))
     if fold and train is not None:
         raise ExportError(message("export.c", "fold=True beside train=", "one of them: training changes the weights"))
     parts = {"run": exported("export.c", folded("export.c", f) if fold else f, example)}
     if parts["run"].state:
-        if not isinstance(f, Jitted):
-            changed = ", ".join(one.name for one in parts["run"].state[:3])
-            hint = "call model.eval() first; what trains is a step: @tg.jit"
-            raise ExportError(
-                message("export.c", f"{_called(f)}, which changes {changed}", "a model that infers", hint)
-            )
         parts = {"train": parts["run"]}
     if train is not None:
         if not isinstance(train, Sequence) or not train or "train" in parts:
             raise ExportError(message("export.c", f"train={shown(train)}", "(step, *batch), beside a model"))
         parts["train"] = exported("export.c", train[0], train[1:])
     file = _File(parts, own, int(golden), "The scaler in front is part of the first layer's weights. " if fold else "")
-    write_atomic(target.with_suffix(".h"), file.header().encode(), "export.c")
-    write_atomic(target, file.source(f"{target.stem}.h").encode(), "export.c")
+    texts = ((target.with_suffix(".h"), file.header()), (target, file.source(f"{target.stem}.h")))
+    write_together([(one, text.encode()) for one, text in texts], "export.c")
     return target
-
-
-def _called(f: Any) -> str:
-    return f"a {type(f).__name__} in training mode" if isinstance(f, Module) else "a function"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,14 +205,12 @@ class _File:
     # ---- places ---------------------------------------------------------------------------------------------------
 
     def _placed(self, kind: str, part: Exported) -> _Placed:
-        planned = build(part.job, C, last="schedule").schedule
-        program = planned.program
+        made = build(part.job, C, last="schedule")
+        planned, program = made.schedule, made.schedule.program
         large = next((b for b in program.buffers if planned.layouts[b].size > LIMIT), None)
         if large is not None:
             raise ExportError(message("export.c", f"an array of shape {large.shape}", f"at most {LIMIT:,} elements"))
-        names = [*part.arguments, *part.results]
-        taken = {"s", "code"}
-        given = [numbered(identifier(one), taken) for one in names]
+        given = c_names(self.name, (*part.arguments, *part.results))
         arguments, results = given[: len(part.arguments)], given[len(part.arguments) :]
         pieces = _pieces(planned)
         known: dict[int, str] = {}  # what a piece of memory is, by its number
@@ -260,21 +250,19 @@ class _File:
         }
         for result, buffer in late:
             copies[result] = places[buffer], prod(buffer.shape)
-        words = {one: one for one in given}
-        modules: dict[str, str] = {}
-        for one, buffer in zip(part.reached, program.inputs[len(arguments) :], strict=True):
-            words[places[buffer]] = one.name
-            if one.module:
-                modules[places[buffer]] = one.module
-        printed = print_c(planned, places, f"{kind}_", words, modules)
+        told = {places[b]: one.name for one, b in zip(part.reached, program.inputs[len(arguments) :], strict=True)}
+        told |= {one: one for one in given}
+        nodes = dict(enumerate(made.graph.nodes))
+        words = {buffer: told.get(places[buffer]) or _called(buffer, nodes) for buffer in program.buffers}
+        printed = print_c(planned, places, f"{kind}_", words)
         return _Placed(part, printed, constants, room, copies)
 
     # ---- texts ----------------------------------------------------------------------------------------------------
 
     def signature(self, kind: str, placed: _Placed) -> str:
         """The declaration of a function."""
-        part, taken = placed.part, {"s", "code"}
-        names = [numbered(identifier(one), taken) for one in (*part.arguments, *part.results)]
+        part = placed.part
+        names = c_names(self.name, (*part.arguments, *part.results))
         nodes = [*part.graph.inputs[: len(part.arguments)], *part.graph.outputs]
         parameters = [
             f"{'const ' if k < len(part.arguments) else ''}{TYPES[node.dtype]} *{one}"
@@ -302,7 +290,7 @@ class _File:
             lines += ["/* The largest distance from Python's results, in units of their last digit. */"]
             lines += ["int32_t @selftest(void);", ""]
         lines += ["#ifdef __cplusplus", "}", "#endif", "", "#endif", ""]
-        return "\n".join(lines).replace("@", f"{self.name}_")
+        return wrapped("\n".join(lines).replace("@", f"{self.name}_"))
 
     def _described(self, placed: _Placed) -> str:
         part = placed.part
@@ -330,7 +318,7 @@ class _File:
             text += [*placed.printed.functions, self._entry(kind, placed)]
         if self.golden:
             text += self._selftest()
-        return "\n\n".join([*text, ""]).replace("@", f"{self.name}_")
+        return wrapped("\n\n".join([*text, ""]).replace("@", f"{self.name}_"))
 
     def _init(self) -> Iterator[str]:
         lines = ["void @init(@state *s) {"]
@@ -476,6 +464,13 @@ def _laid_out(planned: Schedule, buffer: Buffer) -> Array:
     steps = tuple(step * buffer.dtype.itemsize for step in layout.strides)
     np.lib.stride_tricks.as_strided(memory, buffer.shape, steps)[...] = buffer.value
     return memory
+
+
+def _called(buffer: Buffer, nodes: Mapping[int, Node]) -> str:
+    """A name for a buffer: that of the operation whose results it has, and its number."""
+    own = re.fullmatch(r"b(\d+)(.*)", buffer.name)
+    node = nodes.get(int(own[1])) if own else None
+    return buffer.name if own is None or node is None else f"{node.op.name}{own[1]}{own[2]}"
 
 
 def _quoted(name: str) -> str:

@@ -8,13 +8,14 @@ Invariants
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..compiler.codegen.c.printer import identifier
 from ..compiler.driver import Compilation, build
 from ..compiler.image import Image, image_of
 from ..compiler.job import Job, Part
@@ -22,28 +23,28 @@ from ..compiler.run.jit import Jitted, describe
 from ..compiler.run.traces import without_gradients
 from ..compiler.target import Target
 from ..compiler.trace import Traced, trace
-from ..errors import ExportError, message
+from ..errors import ExportError, GraphError, message
 from ..fitting import trained_dtype
 from ..fitting.reach import Reached as Reaches
 from ..graph.graph import Array, DType, Graph
 from ..nn import Module
 from ..optim import Optimizer
+from ..placed import placed
 from ..random import Generator, default_generator
+from ..support.files import as_path
 from ..support.settings import shown
 from ..tensor import Tensor, no_grad
 from ..tensor.core import Core
+from ..viz import record as seen
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A tensor that a function reaches from outside: its name, itself, whether the function changes it, and the module
-    that it belongs to, in words.
-    """
+    """A tensor that a function reaches from outside: its name, itself, and whether the function changes it."""
 
     name: str
     handle: Core
     changes: bool
-    module: str = ""
 
     @property
     def value(self) -> Array:
@@ -82,10 +83,25 @@ class Exported:
         return arena.memory.tobytes()[: image.size]
 
 
-def compiled(job: Job, target: Target, last: str) -> tuple[Compilation, Image]:
-    """The stages of a job up to the `last` one, and where everything lies."""
-    made = build(job, target, last=last)
+def compiled(op: str, job: Job, target: Target, last: str) -> tuple[Compilation, Image]:
+    """The stages of a job up to the `last` one, and where everything lies. Raises ExportError where LLVM fails."""
+    try:
+        made = build(job, target, last=last)
+    except GraphError as error:
+        raise refused_by_llvm(op, target, error) from error
     return made, image_of(job, made.made["merge"], made.made["assemble"], made.made["schedule"])
+
+
+def refused_by_llvm(op: str, target: Target, error: GraphError) -> ExportError:
+    """What is said where LLVM has no code for a program: for some machines it ends in an assertion."""
+    hint = "write C with tg.export.c, which compilers for every machine read"
+    return ExportError(message(op, f"a program for {target.triple}: {error}", "one that LLVM has code for", hint))
+
+
+def target_of(op: str, path: Any, usual: str) -> Path:
+    """The file to write: the path, or one of the `usual` name in that folder."""
+    target = as_path(op, path)
+    return target / usual if target.is_dir() else target
 
 
 def numbered(wish: str, taken: set[str]) -> str:
@@ -96,6 +112,13 @@ def numbered(wish: str, taken: set[str]) -> str:
         name = f"{wish}_{number}"
     taken.add(name)
     return name
+
+
+def c_names(prefix: str, names: Sequence[str]) -> list[str]:
+    """The names as identifiers of C, for parameters of functions `PREFIX_...`, of whose names they are none."""
+    taken, own = {"s", "code"}, f"{prefix}_".lower()
+    words = [f"w{one}" if one.lower().startswith(own) else one for one in map(identifier, names)]
+    return [numbered(one, taken) for one in words]
 
 
 def unique(names: Sequence[str]) -> list[str]:
@@ -120,14 +143,16 @@ def exported(op: str, function: Any, example: Sequence[Any]) -> Exported:
     if not all(is_array):
         got = f"an argument {shown(next(leaf for leaf, one in zip(leaves, is_array, strict=True) if not one))}"
         raise ExportError(message(op, got, "arrays or tensors", "bind other arguments: lambda x: f(x, 3)"))
-    traced = traced_for(op, function, own, signature.tree, leaves, is_array)
+    with placed():
+        traced = traced_for(op, function, own, signature.tree, leaves, is_array)
     check(op, traced)
-    names, owners = names_of(own), owners_of(own)
+    names = names_of(own)
     reached = tuple(
-        Reached(names.get(key, f"c{k}"), capture.handle, k in traced.updated, owners.get(key, ""))
+        Reached(names.get(id(capture.handle), f"c{k}"), capture.handle, k in traced.updated)
         for k, capture in enumerate(traced.captures)
-        for key in (id(capture.handle),)
     )
+    if not isinstance(function, Jitted):
+        check_infers(op, own, [one.handle for one in reached if one.changes])
     arguments = tuple(argument_names(own, len(arrays)))
     results = tuple(f"{name}" for name in result_names(traced))
     given = tuple(np.asarray(one) for one in arrays)
@@ -161,13 +186,21 @@ def check(op: str, traced: Traced) -> None:
         raise ExportError(message(op, "a function that returns no tensor, or other values too", "tensors alone"))
 
 
+def check_infers(op: str, function: Any, changed: Sequence[Core]) -> None:
+    """Raise ExportError for a model, or a function, that changes tensors."""
+    if changed:
+        names = state_names(function)
+        named = ", ".join(names.get(id(one), "a tensor") for one in changed[:3])
+        who = f"a {type(function).__name__} in training mode" if isinstance(function, Module) else "a function"
+        hint = "call model.eval() first; what trains is a step: @tg.jit"
+        raise ExportError(message(op, f"{who}, which changes state ({named})", "a model that infers", hint))
+
+
 def names_of(function: Any) -> Mapping[int, str]:
-    """The names of tensors that a function reaches, by identity, as its modules call them."""
-    found: dict[int, str] = {}
-    for prefix, module in modules_of(function):
-        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-            found.setdefault(id(tensor), f"{prefix}{name}")
-    return found
+    """The names of tensors that a function reaches, by identity: those of its modules, of its optimizers' settings and
+    state, of its variables.
+    """
+    return {key: name for key, (_, _, name) in seen.Reached.of({"": function}).named().items() if name}
 
 
 def state_names(function: Any, *others: Any) -> dict[int, str]:
@@ -202,35 +235,6 @@ def place_of(function: Any) -> str:
     code = getattr(own, "__code__", None)
     ours = str(getattr(own, "__module__", "")).startswith(f"{__package__.split('.')[0]}.")
     return "" if code is None or ours else f"{Path(code.co_filename).name}:{code.co_firstlineno}"
-
-
-def owners_of(function: Any) -> Mapping[int, str]:
-    """The modules that tensors belong to, by identity, as `encoder.0: Linear(...)`."""
-    found: dict[int, str] = {}
-    for prefix, module in modules_of(function):
-        for name, inner in module.named_modules():
-            words = f"{prefix}{name} {type(inner).__name__}".strip()
-            for tensor in (*inner.parameters(recurse=False), *inner.buffers(recurse=False)):
-                found.setdefault(id(tensor), words)
-    return found
-
-
-def modules_of(function: Any) -> Iterator[tuple[str, Module]]:
-    """Modules that a function is, belongs to, or finds in its variables; several have a prefix."""
-    if isinstance(function, Module):
-        yield "", function
-        return
-    owner = getattr(function, "__self__", None)
-    if isinstance(owner, Module):
-        yield "", owner
-    try:
-        variables = inspect.getclosurevars(function)
-    except (TypeError, ValueError):
-        return
-    held = {**variables.globals, **variables.nonlocals}
-    modules = [(name, value) for name, value in held.items() if isinstance(value, Module)]
-    for name, module in modules:
-        yield ("" if len(modules) == 1 else f"{name}."), module
 
 
 def signature_of(function: Any) -> inspect.Signature | None:

@@ -4,6 +4,7 @@ Invariants
 - Nothing that comes from users stands in markup or in a script. It is in one JSON text, in which `<`, `>`, `&` and all
   that is not ASCII are escaped, and the scripts show strings as text alone.
 - Equal data give equal bytes.
+- What is long is deflated, scripts and data alike: a part is unpacked when it is first looked at.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:; style-src 'unsafe-inline'; "
     "img-src data: blob:; worker-src blob:; base-uri 'none'; form-action 'none'"
 )
-_OLD: Final = "This page needs a browser of 2022 or later, with JavaScript."
+_OLD: Final = "This page needs a browser of 2023 or later, with JavaScript."
 # The first script is one that any browser understands: the others may be too new for it as a whole.
 _PAGE: Final = """<!doctype html>
 <html lang="en">
@@ -44,18 +45,37 @@ window.onload = function () {{
 }};
 </script>
 <script type="application/json" id="data">{data}</script>
-{scripts}
+<script>{shell}</script>
 <script>page.start();</script>
 </body>
 </html>
 """
 
 
-def document(data: Mapping[str, Any], scripts: Sequence[str], styles: Sequence[str] = ()) -> str:
-    """The text of the page: its data, and the names of the assets that it is to contain, in their order."""
+def document(
+    about: Mapping[str, Any],
+    parts: Mapping[str, Mapping[str, Any]],
+    scripts: Mapping[str, Sequence[str]],
+    styles: Sequence[str] = (),
+) -> str:
+    """The text of a page. Each part has a "title", and "data" or the reason why it is "missing"; `scripts` are the
+    assets that the parts need, in their order, `styles` those of all.
+    """
+    shown = {
+        name: {"scripts": list(scripts[name]), **one, "data": packed(as_json(one["data"]))} if "data" in one else one
+        for name, one in parts.items()
+    }
+    code = {script: packed(asset(script)) for name in parts if "data" in parts[name] for script in scripts[name]}
+    data = as_json({"about": about, "parts": shown, "code": code})
     style = "\n".join(asset(name) for name in ("page.css", *styles))
-    code = "\n".join(f"<script>{asset(name)}</script>" for name in (*scripts,))
-    return _PAGE.format(policy=_POLICY, style=style, old=_OLD, data=as_json(data), scripts=code)
+    return _PAGE.format(policy=_POLICY, style=style, old=_OLD, data=data, shell=asset("page.js"))
+
+
+def data_of(text: str, part: str) -> Any:
+    """The data of a part, read from the text of a page."""
+    found = text.partition('<script type="application/json" id="data">')[2].partition("</script>")[0]
+    data = json.loads(found)["parts"][part]["data"]
+    return json.loads(data if isinstance(data, str) else zlib.decompress(base64.b64decode(data["deflate"])))
 
 
 def asset(name: str) -> str:

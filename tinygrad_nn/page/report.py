@@ -15,7 +15,7 @@ from ..support.files import as_path, write_atomic
 from ..support.settings import shown
 from ..sweeping import Sweep
 from ..tensor.core import forbid_tracing
-from . import graph
+from . import graph, run, stages, times, train
 from .document import document
 from .subject import Missing, Subject, subject
 
@@ -35,7 +35,11 @@ class Piece(NamedTuple):
 
 
 PARTS: Final = (
-    Piece("graph", "Graph", graph.part, ("vendor/dagre.min.js",)),
+    Piece("graph", "Graph", graph.part, ("vendor/dagre.min.js",), ("graph.css",)),
+    Piece("stages", "Stages", stages.part, (), ("stages.css",)),
+    Piece("times", "Time", times.part, (), ("times.css",)),
+    Piece("run", "Run", run.part, ("vendor/uPlot.iife.min.js",), ("vendor/uPlot.min.css", "run.css")),
+    Piece("train", "Train here", train.part, ("vendor/uPlot.iife.min.js",), ("vendor/uPlot.min.css",)),
 )  # fmt: skip
 
 
@@ -93,18 +97,13 @@ def report(
     made = {piece: _made(piece, about) for piece in PARTS}
     missing = {piece.name: one.reason for piece, one in made.items() if isinstance(one, Missing)}
     parts = {
-        piece.name: {"title": piece.title, **({"missing": one.reason} if isinstance(one, Missing) else one)}
+        piece.name: {"title": piece.title, **({"missing": one.reason} if isinstance(one, Missing) else {"data": one})}
         for piece, one in made.items()
     }
-    there = [piece for piece in PARTS if piece.name not in missing]
-    scripts = ["page.js", *(name for piece in there for name in (*piece.scripts, f"{piece.name}.js"))]
-    styles = [name for piece in there for name in piece.styles]
-    facts = [
-        ("parameters", f"{about.parameters:,}"),
-        ("nodes", f"{len(about.graph.nodes):,}"),
-    ]
-    data = {"about": {"name": about.name, "facts": facts}, "parts": parts}
-    text = document(data, list(dict.fromkeys(scripts)), list(dict.fromkeys(styles)))
+    scripts = {piece.name: (*piece.scripts, f"{piece.name}.js") for piece in PARTS}
+    styles = dict.fromkeys(name for piece in PARTS if piece.name not in missing for name in piece.styles)
+    facts = [("parameters", f"{about.parameters:,}"), ("nodes", f"{len(about.graph.nodes):,}")]
+    text = document({"name": about.name, "facts": facts}, parts, scripts, list(styles))
     if target is not None:
         write_atomic(target, text.encode(), "report")
     return Report(target, text, missing)

@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,20 @@ def write_atomic(path: Path, content: bytes, op: str = "write", family: Path | N
         _write_atomic(path, content, family or path)
     except (OSError, ValueError) as error:
         raise _fault(op, path, "written", error, "room on the disk and a folder that exists") from None
+
+
+def write_together(files: Sequence[tuple[Path, bytes]], op: str) -> None:
+    """Write files that belong together: none where one of them has no place, or that of another."""
+    for k, (path, _) in enumerate(files):
+        try:
+            if path.exists():
+                check_regular(path.stat())
+            if path in [other for other, _ in files[:k]]:
+                raise ValueError("the file that comes beside it has that name")
+        except (OSError, ValueError) as error:
+            raise _fault(op, path, "written", error, "a path with an ending of its own") from None
+    for path, content in files:
+        write_atomic(path, content, op)
 
 
 def write_figure(figure: Any, path: Any, op: str) -> None:

@@ -1,5 +1,6 @@
 // What all parts of the page share: elements, tabs, selection, themes, tables, numbers, and what to say where something
-// is missing. No text of users becomes markup: elements are made by `html` and `svg`, whose strings are text nodes.
+// is missing. No text of users becomes markup: elements are made by `html` and `svg`, whose strings are text nodes. A
+// part's scripts and data are unpacked when it is first shown.
 "use strict";
 const page = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -52,7 +53,7 @@ const page = (() => {
     return text.replaceAll("-", "\u2212");
   };
 
-  // A text that `document.packed` of Python has made smaller.
+  // A text that Python has made smaller.
   const inflate = async (packed) => {
     if (typeof packed === "string") return packed;
     const bytes = Uint8Array.from(atob(packed.deflate), (c) => c.charCodeAt(0));
@@ -122,22 +123,34 @@ const page = (() => {
     }
   };
 
-  const mount = (name) => {
+  // Scripts run in the order in which parts ask for them, each once.
+  const loaded = new Set();
+  const load = async (script) => {
+    if (loaded.has(script)) return;
+    loaded.add(script);
+    const element = document.createElement("script");
+    element.textContent = `${await inflate(data.code[script])}\n//# sourceURL=${script}`;
+    document.head.append(element);
+  };
+
+  // What a part's `mount` gives may be a promise; `data-mounted` is "yes" when it is kept.
+  const mount = async (name) => {
     const panel = panels.get(name);
     if (panel.dataset.mounted) return;
-    panel.dataset.mounted = "yes";
-    const part = parts.get(name);
+    panel.dataset.mounted = "soon";
     const own = data.parts[name];
-    if (own.missing) panel.append(missing(own.missing));
-    else if (!part) panel.append(missing("Its script did not load: this browser may be too old for it."));
-    else {
-      try {
-        part.mount(panel, own, page);
-      } catch (error) {
-        panel.replaceChildren(missing(`Its script failed: ${error.message}`));
-        console.error(error);
+    try {
+      if (own.missing) panel.append(missing(own.missing));
+      else {
+        for (const script of own.scripts) await load(script);
+        if (parts.has(name)) await parts.get(name).mount(panel, JSON.parse(await inflate(own.data)), page);
+        else panel.append(missing("Its script did not load: this browser may be too old for it."));
       }
+    } catch (error) {
+      panel.replaceChildren(missing(`Its script failed: ${error.message}`));
+      console.error(error);
     }
+    panel.dataset.mounted = "yes";
   };
 
   const show = (name, focus = false) => {

@@ -1,0 +1,196 @@
+"""`Imported`: the module that a file becomes. Its weights are parameters, by their names in the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from ..errors import DTypeError, ShapeError, message
+from ..nn import Module
+from ..nn.parameter import Buffer, Parameter
+from ..support.arrays import as_array
+from ..support.settings import shown
+from ..tensor import Tensor
+from ..tensor.core import Core, constant
+from .elements import OWN
+from .model import BUFFER, NAME, PARAMETER, STATE, Constant, Graph, Model, Place
+from .operators import Value
+from .program import Program
+
+SHOWN: Final = 24  # nodes of a model that are printed
+DEEPEST: Final = 16  # parts of a name that become modules
+
+
+class Weights(Module):
+    """The weights of a file whose names begin alike."""
+
+
+class Imported(Module):
+    """A model of an ONNX file: `model(x)`, with the inputs of the file in order or by name."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        self._program = program
+        self._places: tuple[tuple[str, Module, str], ...] = tuple(self._kept(program))
+        kept = [getattr(module, name).dtype for _, module, name in self._places]
+        self._float = next((one for one in kept if one.kind == "f"), None)
+
+    @property
+    def inputs(self) -> tuple[Place, ...]:
+        """What it takes: names, element types and lengths."""
+        return self._program.model.graph.inputs
+
+    @property
+    def outputs(self) -> tuple[Place, ...]:
+        """What it gives."""
+        return self._program.model.graph.outputs
+
+    def _kept(self, program: Program) -> Any:
+        """Make parameters and buffers of weights: (the name in the file, the module that has it, its name there)."""
+        graph = program.model.graph
+        said = state_of(program.model)
+        for name, one in graph.constants.items():
+            kind = said.get(name) if said is not None else kind_of(one, program.uses[name])
+            if kind is not None:
+                module, own = self._room(name)
+                own_array = np.array(one.array)
+                tensor = Tensor.handle(constant(own_array))
+                setattr(module, own, Parameter(tensor) if kind == PARAMETER else Buffer(tensor))
+                yield name, module, own
+
+    def _room(self, name: str) -> tuple[Module, str]:
+        """The module, below this one, that a weight of this name belongs to, and its name there."""
+        parts = name.split(".") if name.count(".") < DEEPEST else [name.replace(".", "_")]
+        module: Module = self
+        for part in parts[:-1]:
+            part = _allowed(module, part)
+            while part in vars(module) and not isinstance(vars(module)[part], Weights):
+                part += "_"
+            if part not in vars(module):
+                setattr(module, part, Weights())
+            module = vars(module)[part]
+        own = _allowed(module, parts[-1])
+        while own in vars(module):
+            own += "_"
+        return module, own
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """The outputs: one, or a tuple of several."""
+        self.note_structure()
+        constants = self._program.model.graph.constants
+        weights = {name: Value(getattr(module, own), constants[name].element) for name, module, own in self._places}
+        found = self._program.run(self._taken(inputs, named), weights)
+        results = tuple(_plain(one) for one in found)
+        return results[0] if len(results) == 1 else results
+
+    def _taken(self, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Value]:
+        """The inputs by their names."""
+        places = self.inputs
+        known = [one.name for one in places]
+        both = [name for name in named if name in known[: len(inputs)] or name not in known]
+        missing = [name for name in known[len(inputs) :] if name not in named]
+        if both or len(inputs) > len(places) or missing:
+            got = f"{len(inputs)} inputs" + (f" and {', '.join(named)}" if named else "")
+            raise ShapeError(message(NAME, got, f"one for each of {', '.join(map(str, places)) or 'no inputs'}"))
+        values = (*inputs, *(named[name] for name in known[len(inputs) :]))
+        return {one.name: self._value(one, value) for one, value in zip(places, values, strict=True)}
+
+    def _value(self, place: Place, given: Any) -> Value:
+        """An input as its place says: arrays take its dtype, or that of the weights where these were converted."""
+        if place.holder.startswith("optional") and given is None:
+            return Value(None)
+        if place.holder.endswith("sequence") and isinstance(given, list | tuple):
+            inner = place._replace(holder="")
+            return Value(tuple(self._value(inner, one) for one in given))
+        element, dtype = place.element, None if place.element is None else place.element.dtype
+        if dtype is not None and dtype.kind == "f" and self._float is not None:
+            now = next(
+                one for one in (getattr(module, own).dtype for _, module, own in self._places) if one.kind == "f"
+            )
+            dtype = now if now != self._float else dtype
+        if not isinstance(given, Core):
+            if dtype is not None and getattr(getattr(given, "dtype", None), "kind", "") == "V":
+                given = given.astype(dtype)  # bfloat16 and other types that NumPy has not itself
+            array = as_array(NAME, given, place.name)
+            fits = dtype is None or array.dtype.kind == dtype.kind or (array.dtype.kind in "iub" and dtype.kind in "if")
+            if not fits and array.dtype.kind == "u":
+                fits = dtype is not None and dtype.kind == "i"
+            if not fits:
+                raise DTypeError(message(NAME, f"{place.name} of dtype {array.dtype}", str(place)))
+            given = Tensor.handle(constant(np.array(array, dtype or array.dtype, order="C")))
+        elif dtype is not None and given.dtype != dtype:
+            if given.dtype.kind != dtype.kind:
+                raise DTypeError(message(NAME, f"{place.name} of dtype {given.dtype}", str(place)))
+            given = given.cast(dtype)
+        tensor = given if isinstance(given, Tensor) else Tensor.handle(given.node)
+        _check_shape(place, tensor.shape)
+        return Value(tensor, element or OWN[tensor.dtype])
+
+    def extra_repr(self) -> str:
+        """The program, line by line."""
+        graph = self._program.model.graph
+        lines = [f"{', '.join(map(str, graph.inputs))} -> {', '.join(map(str, graph.outputs))}"]
+        for node in graph.nodes[:SHOWN]:
+            operands = ", ".join(name or "_" for name in node.inputs)
+            options = "".join(f", {name}={_option(one)}" for name, one in node.attrs.items())
+            made = ", ".join(name or "_" for name in node.outputs)
+            lines.append(f"{made} = {node.operator}({(operands + options).removeprefix(', ')})")
+        if len(graph.nodes) > SHOWN:
+            lines.append(f"... and {len(graph.nodes) - SHOWN:,} more nodes")
+        return "\n  " + "\n  ".join(lines) + ("" if self._modules else "\n")
+
+
+def state_of(model: Model) -> dict[str, str] | None:
+    """Which weights are parameters, which buffers, as a file of ours says."""
+    try:
+        said = json.loads(model.metadata.get(STATE, ""))
+    except (ValueError, RecursionError):
+        return None
+    fits = isinstance(said, dict) and all(
+        name in model.graph.constants and kind in (PARAMETER, BUFFER) for name, kind in said.items()
+    )
+    return said if fits else None
+
+
+def kind_of(one: Constant, uses: frozenset[str]) -> str | None:
+    """Whether a tensor of a file is trained, kept, or part of the program: numbers of integers, single numbers, and
+    what has to be known while a function is traced.
+    """
+    if one.element.dtype.kind != "f" or not one.array.ndim or not uses or "Known" in uses:
+        return None
+    return BUFFER if uses == {"Fixed"} else PARAMETER
+
+
+def _allowed(module: Module, name: str) -> str:
+    """A name that an attribute may have: as in the file, if modules do not use it themselves."""
+    taken = not name or name.startswith("_") or hasattr(Module, name) or hasattr(type(module), name)
+    return f"{name}_" if taken else name
+
+
+def _check_shape(place: Place, shape: tuple[int, ...]) -> None:
+    if place.shape is None:
+        return
+    fits = len(shape) == len(place.shape) and all(
+        not isinstance(wanted, int) or wanted == n for wanted, n in zip(place.shape, shape, strict=True)
+    )
+    if not fits:
+        raise ShapeError(message(NAME, f"{place.name} of shape {shape}", str(place)))
+
+
+def _plain(one: Value) -> Any:
+    """A result as users know them: a tensor, a list of tensors, or None."""
+    return [_plain(part) for part in one.data] if isinstance(one.data, tuple) else one.data
+
+
+def _option(one: Any) -> str:
+    """An attribute in a line."""
+    if isinstance(one, Constant):
+        return f"{one.element.name}{list(one.array.shape)}"
+    if isinstance(one, Graph):
+        return f"<{len(one.nodes)} nodes>"
+    if isinstance(one, tuple):
+        return f"[{', '.join(map(_option, one))}]" if len(one) <= 8 else f"<{len(one)} of them>"
+    return str(np.float32(one)) if isinstance(one, float) else shown(one)

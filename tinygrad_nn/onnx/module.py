@@ -51,16 +51,16 @@ class Imported(Module):
 
     def _kept(self, program: Program) -> Any:
         """Make parameters and buffers of weights: (the name in the file, the module that has it, its name there)."""
-        graph = program.model.graph
-        said = state_of(program.model)
-        for name, one in graph.constants.items():
-            kind = said.get(name) if said is not None else kind_of(one, program.uses[name])
-            if kind is not None:
-                module, own = self._room(name)
-                own_array = np.array(one.array)
-                tensor = Tensor.handle(constant(own_array))
-                setattr(module, own, Parameter(tensor) if kind == PARAMETER else Buffer(tensor))
-                yield name, module, own
+        constants = program.model.graph.constants
+        state = state_of(program.model)
+        if state is None:
+            kinds = {name: kind_of(one, program.uses[name]) for name, one in constants.items()}
+            state = {name: kind for name, kind in kinds.items() if kind is not None}
+        for name, kind in state.items():
+            module, own = self._room(name)
+            tensor = Tensor.handle(constant(np.array(constants[name].array)))
+            setattr(module, own, Parameter(tensor) if kind == PARAMETER else Buffer(tensor))
+            yield name, module, own
 
     def _room(self, name: str) -> tuple[Module, str]:
         """The module, below this one, that a weight of this name belongs to, and its name there."""

@@ -6,6 +6,7 @@ import copy
 import pickle
 import random
 import re
+import tracemalloc
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -524,6 +525,22 @@ def test_damaged_files_are_refused_or_run(tmp_path: Path) -> None:
             said.append(str(error))
     assert 40 < len(said) < 360
     assert [one for one in said if not one.startswith("[import_onnx] got ")] == []
+
+
+def test_memory_is_a_small_multiple_of_the_file(tmp_path: Path) -> None:
+    weight = numbers("w", np.ones((1000, 1000), np.float32))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model_of(ADD, weights=[weight]).SerializeToString())
+    size = path.stat().st_size
+    tracemalloc.start()
+    try:
+        net = tg.import_onnx(path)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len([*net.parameters()]) == 1
+    assert peak < 2.2 * size
+    assert kept < 1.2 * size
 
 
 def test_many_nodes(module: Any) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -29,15 +29,29 @@ class Weights(Module):
     """The weights of a file whose names begin alike."""
 
 
+class Kept(NamedTuple):
+    """A weight: its name and element type in the file, the module that has it, and its name there."""
+
+    name: str
+    element: Element
+    module: Module
+    own: str
+
+    @property
+    def tensor(self) -> Tensor:
+        """What it is now."""
+        found: Tensor = getattr(self.module, self.own)
+        return found
+
+
 class Imported(Module):
     """A model of an ONNX file: `model(x)`, with the inputs of the file in order or by name."""
 
     def __init__(self, program: Program) -> None:
         super().__init__()
-        self._program = program
-        self._places: tuple[tuple[str, Module, str], ...] = tuple(self._kept(program))
-        kept = [getattr(module, name).dtype for _, module, name in self._places]
-        self._float = next((one for one in kept if one.kind == "f"), None)
+        self._places = tuple(self._kept(program))
+        self._program = program.without({one.name for one in self._places})
+        self._float = next((one.element.dtype for one in self._places if one.element.dtype.kind == "f"), None)
 
     @property
     def inputs(self) -> tuple[Place, ...]:
@@ -49,8 +63,8 @@ class Imported(Module):
         """What it gives."""
         return self._program.model.graph.outputs
 
-    def _kept(self, program: Program) -> Any:
-        """Make parameters and buffers of weights: (the name in the file, the module that has it, its name there)."""
+    def _kept(self, program: Program) -> Iterator[Kept]:
+        """Make parameters and buffers of weights."""
         constants = program.model.graph.constants
         state = state_of(program.model)
         if state is None:
@@ -58,9 +72,9 @@ class Imported(Module):
             state = {name: kind for name, kind in kinds.items() if kind is not None}
         for name, kind in state.items():
             module, own = self._room(name)
-            tensor = Tensor.handle(constant(np.array(constants[name].array)))
+            tensor = Tensor.handle(constant(constants[name].array))
             setattr(module, own, Parameter(tensor) if kind == PARAMETER else Buffer(tensor))
-            yield name, module, own
+            yield Kept(name, constants[name].element, module, own)
 
     def _room(self, name: str) -> tuple[Module, str]:
         """The module, below this one, that a weight of this name belongs to, and its name there."""
@@ -81,8 +95,7 @@ class Imported(Module):
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The outputs: one, or a tuple of several."""
         self.note_structure()
-        constants = self._program.model.graph.constants
-        weights = {name: Value(getattr(module, own), constants[name].element) for name, module, own in self._places}
+        weights = {one.name: Value(one.tensor, one.element) for one in self._places}
         found = self._program.run(self._taken(inputs, named), weights)
         results = tuple(_plain(one) for one in found)
         return results[0] if len(results) == 1 else results
@@ -122,8 +135,7 @@ class Imported(Module):
         """An input in the dtype of its element type."""
         dtype = element.dtype
         if dtype.kind == "f" and self._float is not None:
-            own = (getattr(module, name).dtype for _, module, name in self._places)
-            now = next(one for one in own if one.kind == "f")
+            now = next(one.tensor.dtype for one in self._places if one.tensor.dtype.kind == "f")
             dtype = now if now != self._float else dtype
         if isinstance(given, Core):
             if given.dtype.kind != dtype.kind:

@@ -123,7 +123,7 @@ def test_a_run_that_goes_on_has_them_all(jitted: bool, tmp_path: Path) -> None:
     path = tmp_path / "run.npz"
     Run(jitted).fit(5, snapshots=2, callbacks=[callbacks.Checkpoint(path, every=5)])
     rest = Run(jitted).fit(10, snapshots=2, resume=path).snapshots
-    assert list(rest) == [0, 2, 4, 5, 6, 8, 10]
+    assert list(rest) == [0, 2, 4, 6, 8, 10]
     assert {epoch: bits(rest[epoch]) for epoch in whole} == {epoch: bits(one) for epoch, one in whole.items()}
 
 

@@ -105,6 +105,13 @@ def load(path: StrPath) -> Any:
     and small integers int32.
 
     Raises DataError for a file that is missing, damaged or not ours.
+
+    >>> import tinygrad_nn as tg
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/model.npz"
+    >>> tg.save({"weight": tg.ones(2)}, path)
+    >>> tg.load(path)["weight"]
+    tensor([1., 1.])
     """
     source = own_path("load", path, SAFE)
     if source.suffix.lower() == SAFE:

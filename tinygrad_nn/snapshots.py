@@ -6,9 +6,9 @@ array stood. Nobody changes either: the arrays are read-only, and many snapshots
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -21,26 +21,14 @@ ROOM: Final = 2**28  # bytes
 HERE: Final = "array of the snapshot"
 HIDDEN: Final = "("  # what the key of an array begins with that is no part of a state_dict: a gradient, a generator
 Array = Any
+EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Later:
-    """What differs in a later epoch: for each array its key, the part of it (None is all), and its value by epoch."""
+class Source(Protocol):
+    """Where snapshots come from that are put together when somebody looks at them."""
 
-    keys: tuple[tuple[tuple[str, slice | None], ...], ...]
-    values: tuple[Array, ...]
-
-    def over(self, arrays: Mapping[str, Array], k: int) -> dict[str, Array]:
-        """The arrays after the k-th of its epochs."""
-        found = dict(arrays)
-        for places, values in zip(self.keys, self.values, strict=True):
-            for key, part in places:
-                if part is None:
-                    found[key] = values[k]
-                else:
-                    found[key] = np.array(found[key])
-                    found[key][part] = values[k]
-        return found
+    def made(self, epoch: int, place: int) -> Snapshot:
+        """That of an epoch, which has a place there."""
 
 
 class Snapshot(Mapping[str, Any]):
@@ -50,21 +38,11 @@ class Snapshot(Mapping[str, Any]):
     `critic.0.weight`. `objects` has the state_dict of each by its variable, for `load_state_dict`.
     """
 
-    __slots__ = ("_arrays", "_later", "_place", "epoch", "rest")
+    __slots__ = ("arrays", "epoch", "rest", "unnamed")
 
-    def __init__(
-        self, epoch: int, arrays: Mapping[str, Array], rest: Any, later: Later | None = None, place: int = 0
-    ) -> None:
-        self.epoch, self._arrays, self.rest, self._later, self._place = epoch, arrays, rest, later, place
-
-    @property
-    def arrays(self) -> Mapping[str, Array]:
-        """All arrays by their keys, hidden ones too."""
-        if self._later is not None:  # put together when it is first looked at
-            self._arrays, self._later = self._later.over(self._arrays, self._place), None
-            for array in self._arrays.values():
-                array.flags.writeable = False
-        return self._arrays
+    def __init__(self, epoch: int, arrays: Mapping[str, Array], rest: Any, unnamed: Mapping[str, Any] = EMPTY) -> None:
+        self.epoch, self.arrays, self.rest = epoch, arrays, rest
+        self.unnamed = unnamed  # tensors of this process by key, to which no variable leads
 
     @property
     def objects(self) -> dict[str, Any]:
@@ -95,6 +73,9 @@ class Snapshot(Mapping[str, Any]):
         return html_text(repr(self))
 
 
+Entry = Snapshot | tuple[Source, int]
+
+
 class Snapshots(Mapping[int, Snapshot]):
     """`history.snapshots`: the state by epoch, 0 being that before the first one. Read-only.
 
@@ -117,34 +98,58 @@ class Snapshots(Mapping[int, Snapshot]):
 
     def __init__(self, every: int = 0) -> None:
         self.asked = self.every = every
-        self.most = MOST
+        self.most, self.first = MOST, 0
         self.run: Any = None  # what `tg.replay` goes on with; not saved
-        self._kept: dict[int, Snapshot] = {}
+        self._kept: dict[int, Entry] = {}
 
     def next(self, epoch: int) -> int:
         """The next epoch after this one whose state is kept."""
         return epoch - epoch % self.every + self.every
 
-    def add(self, snapshot: Snapshot, size: int) -> None:
-        """Keep another one, of so many bytes."""
+    def begin(self, epoch: int, kept: Entry, size: int) -> None:
+        """Keep the first one, of so many bytes, or the one that a run goes on from."""
         if not self._kept:
-            self.most = max(2, min(MOST, ROOM // max(size, 1)))
-        self._kept[snapshot.epoch] = snapshot
-        while len(self._kept) > self.most:
+            self.most, self.first = max(2, min(MOST, ROOM // max(size, 1))), epoch
+            self._kept[epoch] = kept
+        elif epoch not in self._kept:
+            self.add(self.room_for(range(epoch, epoch + 1)), [kept])
+
+    def due(self, epochs: range) -> range:
+        """Those of some epochs after which there is one."""
+        return range(-(-epochs.start // self.every) * self.every, epochs.stop, self.every)
+
+    def room_for(self, epochs: range) -> range:
+        """Those of some more epochs that are kept; others may have to go for them."""
+        before, kept = self.every, list(self._kept)
+        while len(kept) + len(self.due(epochs)) > self.most:
             self.every *= 2
-            self._kept = {epoch: one for epoch, one in self._kept.items() if epoch % self.every == 0}
+            kept = [epoch for epoch in kept if epoch % self.every == 0 or epoch == self.first]
+        if self.every > before:
+            self._kept = {epoch: self._kept[epoch] for epoch in kept}
+        return self.due(epochs)
+
+    def add(self, epochs: range, kept: Iterable[Entry]) -> None:
+        """Keep those of some epochs for which there was `room_for`, each as it is, or as a place in its source."""
+        self._kept.update(zip(epochs, kept, strict=False))
 
     def before(self, epoch: int) -> Snapshot:
         """The last one of this epoch or an earlier one. Raises UnknownName where there is none."""
         found = [one for one in self._kept if one <= epoch]
-        return self._kept[max(found)] if found else self[epoch]
+        return self[max(found)] if found else self[epoch]
 
     def __getitem__(self, epoch: int) -> Snapshot:
         if not is_whole(epoch) or int(epoch) not in self._kept:
             known = f"one of {_listed(list(self._kept))}" if self._kept else "fit(..., snapshots=10), which keeps them"
             hint = f"tg.replay(history, epoch={epoch}) goes to any" if self._kept and is_whole(epoch) else ""
             raise UnknownName(message("snapshots", f"epoch {shown(epoch)}", known, hint))
-        return self._kept[int(epoch)]
+        found = self._kept[int(epoch)]
+        if not isinstance(found, Snapshot):
+            source, place = found
+            self._kept[int(epoch)] = found = source.made(int(epoch), place)
+        return found
+
+    def __contains__(self, epoch: object) -> bool:
+        return epoch in self._kept
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._kept)
@@ -155,7 +160,7 @@ class Snapshots(Mapping[int, Snapshot]):
     def __repr__(self) -> str:
         if not self._kept:
             return "Snapshots: none; fit(..., snapshots=10) keeps the state of every tenth epoch"
-        arrays = {id(array): array.nbytes for one in self._kept.values() for array in one.arrays.values()}
+        arrays = {id(array): array.nbytes for one in self.values() for array in one.arrays.values()}
         thinned = f" (asked for: every {self.asked}; there is room for {self.most})" * (self.every > self.asked)
         ends = f"{min(self._kept):,} to {max(self._kept):,}"
         size = _bytes(sum(arrays.values()))
@@ -165,11 +170,11 @@ class Snapshots(Mapping[int, Snapshot]):
         return html_text(repr(self))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "run": None}
+        return {**vars(self), "_kept": dict(self.items()), "run": None}
 
     def state_dict(self) -> dict[str, Any]:
         """For `tg.save`: each array of all epochs as one, and the rest of the state once where it stays the same."""
-        kept = list(self._kept.values())
+        kept = list(self.values())
         rests: list[Any] = []
         which = [_number(one.rest, rests) for one in kept]
         arrays: dict[str, list[tuple[int, Array]]] = {}
@@ -202,7 +207,7 @@ class Snapshots(Mapping[int, Snapshot]):
             got = f"a state of which no snapshots follow ({error})"
             raise ConfigError(message("Snapshots", got, "what state_dict() gives")) from None
         self.asked, self.every, self.most = (max(1, int(state_dict[name])) for name in ("asked", "every", "most"))
-        self._kept = kept
+        self._kept, self.first = {**kept}, min(kept, default=0)
 
 
 def filled(rest: Any, found: Callable[[Mapping[str, Any]], Any]) -> Any:

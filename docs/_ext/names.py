@@ -48,7 +48,7 @@ INNER: Final = {  # what one file of the package takes from another, and nobody 
     "errors": {"message", "printable"},
     "nn.utils.parametrizations": {"as_matrix", "checked_weight", "default_axis", "norm_except"},
     "nn.utils.rnn": {"invert_permutation", "padded"},
-    "random": {"fresh_seed", "order_generator"},
+    "random": {"fresh_seed", "order_generator", "source_of", "uniform", "working_with"},
     "testing.strategies": {"OverFeatures", "OverTime"},
 }
 

@@ -45,6 +45,7 @@ class Run:
     capacity: int
     evaluating: tuple[int, int]  # the codes of the faults of the evaluation: from the first up to the second
     apart: tuple[int, ...]  # the codes of those whose numbers each of many models has for itself
+    kept: tuple[Strided, ...]  # the values that are kept of what changes, in the order of `state`
 
     @property
     def steps(self) -> tuple[Batches, ...]:
@@ -126,6 +127,7 @@ def _run(job: Job, merged: Job, training: TrainingProgram, planned: Schedule) ->
         training.capacity,
         (training.evaluating.start, training.evaluating.stop),
         tuple(code for code, fault in enumerate(training.program.faults, 1) if fault.buffer in training.apart),
+        tuple(map(planned.at, training.kept)),
     )
 
 

@@ -14,12 +14,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 
 from ..compiler.codegen.c.printer import identifier
 from ..compiler.image import Image
+from ..compiler.job import Job
 from ..compiler.run.jit import Jitted
 from ..compiler.run.memory import RunMemory
 from ..compiler.run.traces import named, training_job
@@ -27,7 +29,7 @@ from ..compiler.schedule.arena import Strided
 from ..compiler.target import TARGETS
 from ..errors import ExportError, message
 from ..fitting import trained_dtype
-from ..random import order_generator, randperm
+from ..random import Generator, order_generator, randperm
 from ..support.files import write_together
 from ..support.settings import shown
 from .model import as_argument, compiled, exported, state_names, target_of, unique
@@ -37,6 +39,7 @@ PAGE: Final = 65536
 STACK: Final = 65536  # bytes behind the arena
 SECTIONS: Final = {"type": 1, "import": 2, "function": 3, "memory": 5, "global": 6, "export": 7, "code": 10, "data": 11}
 SYMBOLS: Final = 8  # the part of the section "linking" that has them
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 GAP: Final = 16  # zeros in memory from which another segment begins,
 PACKED: Final = 256  # and where what is written is compressed afterwards, which is good at zeros
 
@@ -110,36 +113,46 @@ def trained(
         raise ExportError(message("export.wasm", f"{shown(f)} with data", "a step: step = tg.jit(step)"))
     dtype = trained_dtype(f)
     columns = [np.asarray(as_argument(column, dtype)) for column in data]
+    if len({len(column) for column in columns if column.ndim}) != 1 or not all(column.ndim for column in columns):
+        got = f"columns of shapes {[one.shape for one in columns]}"
+        raise ExportError(message("export.wasm", got, "some of equal lengths"))
     batch = len(np.asarray(example[0])) if example else len(columns[0])
-    if len({len(column) for column in columns}) != 1 or not columns:
-        raise ExportError(message("export.wasm", f"columns of lengths {[len(one) for one in columns]}", "equal ones"))
-
     order = None if seed is None else order_generator(seed)
 
     def permute() -> Any:
         return randperm(len(columns[0]), generator=order)
 
     job = training_job(f, [columns], batch, evaluate, shuffle, permute)
-    if job.epochs is None or (shuffle and not job.epochs.permuted):
-        got = f"{len(columns[0])} shuffled samples"
-        raise ExportError(message("export.wasm", got, "at most 1,024", "shuffle=False, and another order from outside"))
-    if evaluate is not None and not job.epochs.evaluated:
+    if evaluate is not None and job.epochs is not None and not job.epochs.evaluated:
         raise ExportError(message("export.wasm", "an evaluate() that reads values", "one that returns tensors alone"))
+    return run_of(job, columns, run_names(f.function, evaluate, order))
+
+
+def run_of(job: Job, columns: Sequence[Any], known: Mapping[int, str], state: Mapping[str, Any] = NOTHING) -> Made:
+    """A run as it was traced, on these columns; of the tensors that are `known` by name some may begin with another
+    `state`. Raises ExportError for a run that takes data piece by piece, or samples in an order from outside.
+    """
     made, image = compiled("export.wasm", job, TARGETS["wasm32"], "emit")
-    memory = RunMemory(image, job.epochs, shuffle)
+    if job.epochs is None or image.run is None or job.epochs.in_pieces or len(job.epochs.sets) != 1:
+        raise ExportError(message("export.wasm", "a run that takes its data piece by piece", "columns in memory"))
+    memory = RunMemory(image, job.epochs, job.epochs.shuffle)
+    if not job.epochs.permuted and "order" in dict(memory.made.control):
+        got = f"{len(columns[0]):,} shuffled samples"
+        raise ExportError(message("export.wasm", got, "at most 1,024", "shuffle=False, and another order from outside"))
     memory.bring([columns])
     handles = [job.handles[number] for number, _, _ in memory.made.state]
-    names = names_of_run(f.function, evaluate, order, handles, len(columns))
+    own = [known.get(id(one), f"c{k}") for k, one in enumerate(handles)]
+    names = unique([*(f"data{k}" for k in range(len(columns))), *own])
     same: dict[str, str] = {}
-    for name, (number, _, changes), view in zip(names[len(columns) :], memory.made.state, memory.state, strict=True):
-        value = np.asarray(job.handles[number].node.value)
+    for name, handle, (_, _, changes), view in zip(
+        names[len(columns) :], handles, memory.made.state, memory.state, strict=True
+    ):
+        value = np.asarray(state.get(name, handle.node.value))
         twin = None if changes else next((k for k, one in enumerate(columns) if equal(value, one)), None)
         if twin is None:
             view[...] = value
         else:
             same[name] = names[twin]
-    if not job.epochs.permuted and "order" in dict(memory.made.control):
-        raise ExportError(message("export.wasm", "samples in an order from outside", "shuffle=False"))
     step, *others = [part for part in job.parts if part.traced is not None]
     scores = named("evaluate", others[0].traced)[0] if job.epochs.evaluated and others[0].traced else ()
     rows = len(columns[0])  # the room may be that of whole batches
@@ -161,13 +174,12 @@ def trained(
     )
 
 
-def names_of_run(function: Any, evaluate: Any, order: Any, handles: Sequence[Any], columns: int) -> list[str]:
-    """What the columns of the data and the tensors that a run reaches are called."""
+def run_names(function: Any, evaluate: Any, order: Generator | None) -> Mapping[int, str]:
+    """What the tensors that a run reaches are called, with those of the generator of its order."""
     known = state_names(function, evaluate)
     if order is not None:
         known |= {id(order.key): "order.key", id(order.counter): "order.counter"}
-    state = [known.get(id(one), f"c{k}") for k, one in enumerate(handles)]
-    return unique([*(f"data{k}" for k in range(columns)), *state])
+    return known
 
 
 def equal(value: Any, other: Any) -> bool:
@@ -336,17 +348,9 @@ const kinds = {
   float32: Float32Array, float64: Float64Array, int32: Int32Array, int64: BigInt64Array, bool: Uint8Array,
 };
 
-/** The bytes of the module beside this file, in a page and in Node. */
-async function bytesBeside() {
-  const url = new URL(@FILE, import.meta.url);
-  if (url.protocol !== "file:") return await (await fetch(url)).arrayBuffer();
-  return await (await import("node:fs/promises")).readFile(url);
-}
-
-/** What was exported, with memory of its own. `source` are the bytes of the module, or itself, if they are at hand. */
-export async function load(source) {
+@LOAD(source) {
   const memory = new WebAssembly.Memory({ initial: layout.pages });
-  const made = await WebAssembly.instantiate(source ?? (await bytesBeside()), { env: { memory } });
+  const made = await WebAssembly.instantiate(@SOURCE, { env: { memory } });
   return new Model(memory, (made.instance ?? made).exports.run);
 }
 
@@ -431,6 +435,15 @@ function walk(shape, strides, visit) {
   }
 }
 """
+BESIDE: Final = """/** The bytes of the module beside this file, in a page and in Node. */
+async function bytesBeside() {
+  const url = new URL(@FILE, import.meta.url);
+  if (url.protocol !== "file:") return await (await fetch(url)).arrayBuffer();
+  return await (await import("node:fs/promises")).readFile(url);
+}
+
+/** What was exported, with memory of its own. `source` are the bytes of the module, or itself, if they are at hand. */
+export async function load"""
 CALL: Final = """
   /** The results, by name, for one array of numbers for each of @NAMES. */
   run(...values) {
@@ -466,8 +479,8 @@ TRAIN: Final = """
 """
 
 
-def text(made: Made, file: str) -> str:
-    """The ES module."""
+def text(made: Made, file: str | None) -> str:
+    """The ES module; without a `file` beside it, a plain script that is given the bytes."""
     arrays = {**made.arguments, **made.results, **made.state}
     arrays |= {f"control.{name}": at for name, at in (made.control or {}).items()}
     layout = {
@@ -484,7 +497,9 @@ def text(made: Made, file: str) -> str:
         "arrays": {name: described(at) for name, at in arrays.items()},
     }
     methods = TRAIN if made.control else CALL.replace("@NAMES", ", ".join(map(identifier, made.arguments)))
-    found = SCRIPT.replace("@METHODS", methods).replace("@FILE", safe(file))
+    load = "async function load" if file is None else BESIDE.replace("@FILE", safe(file))
+    source = "source" if file is None else "source ?? (await bytesBeside())"
+    found = SCRIPT.replace("@LOAD", load).replace("@SOURCE", source).replace("@METHODS", methods)
     return found.replace("@LAYOUT", safe(layout).replace('"__proto__":', '["__proto__"]:'))  # a name as any other
 
 

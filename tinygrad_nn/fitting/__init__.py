@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -117,13 +118,13 @@ def fit(
             raise ConfigError(message("fit", f"{name}={shown(value)}", "an integer of at least 1"))
     check_fits("fit", f"a history of {epochs:,} epochs", int(epochs) * _BYTES)
     callbacks = checked_callbacks(step, evaluate, callbacks)
-    feed, columns = None, tuple[Any, ...]()
+    feed, columns, reached = None, tuple[Any, ...](), Reached({"": step}, {})
     if isinstance(data, Chunks):
         _check_no_weights(sample_weight, class_weight)
-        plan: Batches | Feed = (feed := Feed(data, batch_size, trained_dtype(step)))
+        plan: Batches | Feed = (feed := Feed(data, batch_size, _dtype(reached)))
         count, size = feed.samples, feed.batch
     else:
-        columns, dtype = columns_of(step, data)
+        columns, dtype = columns_of(step, data, reached)
         weights = sample_weights(columns, sample_weight, class_weight, dtype)
         if weights is not None:
             columns = (*columns, weights)
@@ -134,19 +135,21 @@ def fit(
     run = Fit(history, epochs, evaluates, irregular=evaluates and epochs % eval_every != 0)
     health = Health(history, on_nonfinite)
     generator = order_generator(seed) if shuffle and seed is not None else None
-    callbacks = sorted(callbacks, key=lambda callback: getattr(callback, "after_others", False))
+    callbacks = sorted(callbacks, key=_is_after)
     keepers = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
-    if keepers or snapshots is not None or not (resume is None or resume is False):
+    if keepers or not (resume is None or resume is False):
         given: dict[str, Any] = {"seed": seed, "batch_size": size, "shuffle": shuffle, "eval_every": eval_every}
         given["data"] = fingerprint(columns) if feed is None else feed.chunks.fingerprint()
         named = {name: value for keeper in keepers for name, value in keeper.state.items()}
         run.progress = Progress(_roots(step, evaluate, callbacks), named, given, generator)
         run.go_on_from(located(resume, [keeper.path for keeper in keepers]))
-    taken = None if snapshots is None or run.progress is None else Keeper(run.progress, int(snapshots))
-    if taken is not None:  # before a checkpoint, which has the history
-        callbacks = sorted([taken, *callbacks], key=lambda callback: getattr(callback, "after_others", False))
+    keeper = None
+    if snapshots is not None:
+        keeper = Keeper(int(snapshots), reached, partial(_progress, step, evaluate, callbacks, generator))
+        callbacks = sorted([keeper, *callbacks], key=_is_after)  # before a checkpoint, which has the history
     run.restore()
-    asked = Request(step, columns, plan, epochs, evaluate, eval_every, shuffle, generator, health, progress, callbacks)
+    by_hand = (evaluate, eval_every, shuffle, generator, health, progress, callbacks)
+    asked = Request(step, columns, plan, epochs, *by_hand, keeper)
     native = None if run.over or feed is not None else prepared(asked)
     pair = None if run.over or feed is None else prepared_pieces(asked, feed)
     training = native[1] if native is not None else pair.training if pair is not None else None
@@ -155,8 +158,8 @@ def fit(
         run.progress.check_reaches([one.handle for one in training.state if one.changes])
     asked.every_hook("begin", run)
     run.restore(begun=True)
-    if taken is not None:
-        taken.start(run)
+    if keeper is not None and native is None:
+        keeper.start(run)
     if feed is not None:
         run_pieces(pair, asked, feed, run)
     elif native is not None and isinstance(step, Jitted):
@@ -182,9 +185,11 @@ def _check_no_weights(sample_weight: Any, class_weight: Any) -> None:
             raise ConfigError(message("fit", f"{name} beside data in chunks", "weights that are in the chunks", hint))
 
 
-def columns_of(step: Callable[..., Any], data: Any) -> tuple[tuple[Any, ...], DType]:
-    """The data as columns, as a step meets them; and the dtype of fractional numbers among them."""
-    dtype = trained_dtype(step)
+def columns_of(
+    step: Callable[..., Any], data: Any, reached: Reached | None = None
+) -> tuple[tuple[Any, ...], DType]:
+    """The data as columns, as a step meets them, which reaches so much; and the dtype of fractional numbers in them."""
+    dtype = trained_dtype(step) if reached is None else _dtype(reached)
     return tuple(map(_of_known_dtype, as_columns(data, dtype=dtype, arrays=True))), dtype
 
 
@@ -192,7 +197,11 @@ def trained_dtype(step: Callable[..., Any]) -> DType:
     """The float dtype of all that is trained in what a step or a model reaches (where nothing is, of its parameters),
     else the default: what data must have to meet them.
     """
-    leaves = Reached({"": step}, {}).leaves.values()
+    return _dtype(Reached({"": step}, {}))
+
+
+def _dtype(reached: Reached) -> DType:
+    leaves = reached.leaves.values()
     dtypes = {leaf.dtype for leaf in leaves if leaf.requires_grad}
     dtypes = dtypes or {leaf.dtype for leaf in leaves if isinstance(leaf, Parameter)}
     return dtypes.pop() if len(dtypes) == 1 else mode.dtype
@@ -203,6 +212,18 @@ def _of_known_dtype(column: Any) -> Any:
     if isinstance(column, list):
         return [array_of("fit", sequence) for sequence in column]
     return array_of("fit", column)
+
+
+def _progress(
+    step: Any, evaluate: Any, callbacks: Sequence[Any], order: Any, reached: Reached | None
+) -> Progress:
+    """The state of a fit that nobody saves. `reached` is what the step reaches, where nothing else counts."""
+    roots = {"": step} if reached is not None else _roots(step, evaluate, callbacks)
+    return Progress(roots, {}, {}, order, reached)
+
+
+def _is_after(callback: Any) -> bool:
+    return bool(getattr(callback, "after_others", False))
 
 
 def _roots(step: Any, evaluate: Any, callbacks: Sequence[Any]) -> dict[str, Any]:

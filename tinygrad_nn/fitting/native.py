@@ -25,6 +25,7 @@ from ..history import History
 from ..random import Generator, default_generator, randperm
 from ..support.interrupt import Deferred, Overdue, deferred
 from ..tensor.core import mode
+from .keeping import SLOTS, Keeper
 from .request import Request
 from .results import FROM_DATA, Scores, evaluated, numbers_of, scores_of
 from .running import Fit, bar, ended
@@ -44,7 +45,8 @@ def prepared(asked: Request) -> Native | None:
     sets = asked.sets()
     types = tuple((column.shape, column.dtype) for data in sets for column in data)
     order = asked.shuffle, generator is None
-    key = (types, len(sets), plan.size, asked.evaluate, order, mode.grad, mode.dtype, get_num_threads())
+    kept = SLOTS if asked.keeper is not None and asked.keeper.can_wait(asked.callbacks) else 0
+    key = (types, len(sets), plan.size, asked.evaluate, order, mode.grad, mode.dtype, get_num_threads(), kept)
     try:
         made_for, training, own = step.runs.pop()
     except IndexError:
@@ -54,7 +56,8 @@ def prepared(asked: Request) -> Native | None:
         def permute() -> Any:
             return randperm(plan.samples, generator=generator)
 
-        training = Training(step, sets, plan.size, asked.evaluate, asked.shuffle, permute, not asked.progress)
+        quiet = not asked.progress
+        training = Training(step, sets, plan.size, asked.evaluate, asked.shuffle, permute, quiet, kept=kept)
         own = generator
     else:
         training.bring(sets)
@@ -93,7 +96,9 @@ def run_native(native: Native, asked: Request, run: Fit) -> Native:
     callbacks, evaluate, eval_every = asked.callbacks, asked.evaluate, asked.eval_every
     history, epochs = run.history, run.epochs
     curious, begun = asked.curious, False
+    keeper = watch.keeper(run, generator)
     pauses = [callback for callback in callbacks if hasattr(callback, "pause")]
+    others = len(pauses) < len(callbacks)
     patient = all(getattr(callback, "only_logs", callback in pauses) for callback in callbacks)
     if training.shuffled and generator is None and training.changes(default_generator.counter):
         patient = False  # the order of an epoch is drawn after what the step drew in the one before
@@ -111,6 +116,7 @@ def run_native(native: Native, asked: Request, run: Fit) -> Native:
                     training = native[1]
                     watch = NativeWatch(training, asked)
                     watch.interrupted = interrupted
+                    keeper = watch.keeper(run, generator)
             begun = True
             first = run.epoch + 1
             size = min(chunk, epochs - run.epoch, training.capacity) if patient else 1
@@ -120,19 +126,25 @@ def run_native(native: Native, asked: Request, run: Fit) -> Native:
             numbers = np.arange(first, first + size)
             due = (numbers % eval_every == 0) | (numbers == epochs) if evaluate is not None else np.zeros(size, bool)
             watch.begin(first, due)
+            before = 0 if generator is None or keeper is None else int(generator.counter.item())
             if training.shuffled:
                 training.arrange(asked.plan.table(watch.drawn(order)) for order in asked.orders(generator, size))
             started = time.perf_counter()
+            if keeper is not None:
+                training.memory.keep(history.snapshots.due(range(first, first + size)), first)
             done = watch.run(pace)
             pace = (time.perf_counter() - started) / max(done, 1)
             chunk = _chunk(pace)
+            if keeper is not None:
+                kept = history.snapshots.due(range(first, first + done))
+                keeper.collect(run, kept, training.memory.kept, watch.moved(generator, before, kept))
             logged = _Columns(training, history, due[:done], first)
             if done and due[done - 1] and not training.evaluates and evaluate is not None:
                 run.epoch = first + done - 1
                 with interrupted.limited():
                     found = watch.evaluate(first + done - 1, evaluate)
                 history.log_evaluation(found)
-            for position in range(done) if callbacks else ():
+            for position in range(0 if others else size - 1, done) if callbacks else ():
                 run.epoch = first + position
                 logs = logged.last(position) if position < done - 1 else history.last()
                 for callback in callbacks:
@@ -196,6 +208,27 @@ class NativeWatch:
         self.orders: list[Any] = []
         self.marks: list[Any] = []
         self.found: Unsound | None = None
+
+    def keeper(self, run: Fit, order: Generator | None) -> Keeper | None:
+        """Who collects the snapshots that the run leaves; None where the run is to be left for each."""
+        keeper, training = self.asked.keeper, self.training
+        by_python = self.asked.evaluate is not None and not training.evaluates
+        if keeper is None or by_python or not training.memory.kept:
+            if keeper is not None:
+                keeper.start(run, order)
+            return None
+        keeper.follow(run, training.state, len(training.memory.kept[0]), order)
+        return keeper
+
+    def moved(self, generator: Generator | None, before: int, epochs: range) -> dict[Any, Any]:
+        """After each of these epochs the counter of what Python draws orders from: for a whole call ahead."""
+        if not self.training.shuffled:
+            return {}
+        if generator is None:
+            counter = default_generator.counter
+            return {counter: np.array([self.marks[k - self.first].value for k in epochs])} if self.draws else {}
+        drawn = (int(generator.counter.item()) - before) // len(self.due)
+        return {generator.counter: before + drawn * (np.array(epochs, np.int64) - self.first + 1)}
 
     def drawn(self, order: Any) -> Any:
         """An order of the samples, and the generator after it."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..data.batching import gather
 from ..random import Generator, randperm
+from .keeping import Keeper
 from .orders import orders
 from .results import Scores
 from .trouble import Health
@@ -28,6 +29,7 @@ class Request:
     health: Health
     progress: bool
     callbacks: Sequence[Any]
+    keeper: Keeper | None = None  # who takes the snapshots, one of the callbacks
 
     @property
     def curious(self) -> bool:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -79,7 +78,9 @@ def understood(path: StrPath) -> Iterator[None]:
 
 
 class Progress:
-    """The state of a fit, to be taken and put back. `roots` are what reaches it, `named` what the user adds to that."""
+    """The state of a fit, to be taken and put back. `roots` are what reaches it, `named` what the user adds to that.
+    `first` is what they reach at the beginning, where that is known.
+    """
 
     def __init__(
         self,
@@ -87,13 +88,15 @@ class Progress:
         named: Mapping[str, Any],
         settings: Mapping[str, Any],
         order: Generator | None,
+        first: Reached | None = None,
     ) -> None:
         self.roots, self.named = {**roots, "default_generator": default_generator}, named
         self.settings, self.order = dict(settings), order
         self.before: bytes | None = None
         self.restored: set[str] = set()
-        self.begun = {name: _nodes(value) for name, (value, _) in self.reached().values.items()}
-        self.shared = {name: pickle.dumps(_stream_state(stream)) for name, stream in SHARED.items()}
+        self.first = first or self.reached()
+        self.begun = {name: _nodes(value) for name, (value, _) in self.first.values.items()}
+        self.shared = {name: _mark(stream) for name, stream in SHARED.items()}
 
     def reached(self) -> Reached:
         """What is reached now."""
@@ -119,8 +122,7 @@ class Progress:
     def state(self, reached: Reached) -> dict[str, Any]:
         """All that can differ from one epoch to another, but for the history."""
         values = {name: value for name, (value, _) in reached.values.items() if self._is_state(reached, name, value)}
-        shared = {name: _stream_state(stream) for name, stream in SHARED.items()}
-        used = [name for name in shared if name in self.restored or pickle.dumps(shared[name]) != self.shared[name]]
+        used = [name for name in SHARED if name in self.restored or _mark(SHARED[name]) != self.shared[name]]
         return {
             "state": {name: value.state_dict() for name, value in reached.objects.items()},
             "kinds": {name: _kind(value) for name, value in reached.objects.items()},
@@ -130,7 +132,7 @@ class Progress:
             "trained": {name: leaf.requires_grad for name, leaf in reached.leaves.items() if leaf.is_leaf},
             "training": {name: module._training for name, module in reached.modules.items()},
             "streams": {name: _stream_state(stream) for name, stream in reached.streams.items()},
-            "shared streams": {name: shared[name] for name in used},
+            "shared streams": {name: _stream_state(SHARED[name]) for name in used},
             "order": None if self.order is None else self.order.get_state(),
         }
 
@@ -190,7 +192,9 @@ class Progress:
 
     def check_reaches(self, changing: Sequence[Any]) -> None:
         """Raise ConfigError for a tensor that compiled code changes and no checkpoint would hold."""
-        held = self.reached().holds()
+        held = self.first.holds()
+        if not held.issuperset(map(id, changing)):
+            held = self.reached().holds()
         own = () if self.order is None else (self.order.key, self.order.counter)
         for tensor in changing:
             if id(tensor) not in held and not any(tensor is one for one in own):
@@ -297,6 +301,14 @@ def _stream_state(stream: Any) -> Any:
         return stream.get_state(legacy=False)
     version, words, gauss = stream.getstate()
     return {"version": version, "words": np.array(words, np.uint32), "gauss": gauss}
+
+
+def _mark(stream: Any) -> Any:
+    """What tells whether one of the shared generators was used."""
+    if isinstance(stream, random.Random):
+        return stream.getstate()
+    state = stream.get_state(legacy=False)
+    return state["state"]["key"].tobytes(), state["state"]["pos"], state["has_gauss"], state["gauss"]
 
 
 def _set_stream(stream: Any, state: Any) -> None:

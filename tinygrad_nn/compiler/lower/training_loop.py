@@ -15,9 +15,9 @@ runs those it is for, and Python says which.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -63,6 +63,7 @@ class Control:
     order    the samples of an epoch, one batch after the other
     variants the step of each batch, and whether it is short
     batches  how many there are of this piece of an epoch
+    taken    1 for an epoch after which the state is kept, and in which `slot` of the room for it
     """
 
     epochs: Buffer
@@ -75,12 +76,15 @@ class Control:
     order: Buffer | None
     variants: Buffer | None
     batches: Buffer | None
+    taken: Buffer | None = None
+    slot: Buffer | None = None
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:
         """All that there are."""
         found = (self.history, self.sound, self.scores, self.evaluated, self.epochs, self.now, self.stop)
-        return (*found, *(buffer for buffer in (self.order, self.variants, self.batches) if buffer is not None))
+        others = (self.order, self.variants, self.batches, self.taken, self.slot)
+        return (*found, *(buffer for buffer in others if buffer is not None))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +95,7 @@ class TrainingProgram:
     sources  the columns of each set of data
     evaluating  the codes of the faults of the evaluation
     apart    the buffers in which each model has a part of its own, along the last axis
+    kept     of each tensor that the run changes, in the order of `state`, the values that are kept
     """
 
     job: Job
@@ -101,6 +106,7 @@ class TrainingProgram:
     capacity: int
     evaluating: range
     apart: frozenset[Buffer] = frozenset()
+    kept: tuple[Buffer, ...] = ()
 
     @property
     def rounds(self) -> int:
@@ -117,7 +123,7 @@ class TrainingProgram:
         self.program.verify()
         inputs = set(self.program.inputs)
         named = [*self.filled_in, *(buffer for _, buffer, _ in self.state)]
-        named += [buffer for columns in self.sources for buffer in columns]
+        named += [*self.kept, *(buffer for columns in self.sources for buffer in columns)]
         strangers = [buffer for buffer in named if buffer not in inputs]
         if strangers:
             raise GraphError(message("training", f"{', '.join(map(str, strangers))}, no inputs of the program"))
@@ -183,9 +189,13 @@ def training_program(lowered: Lowered) -> TrainingProgram:
     control = places.control
     changing = {id(part.captures[k].handle) for part in job.parts if part.traced for k in part.traced.updated}
     state = tuple((handle, buffer, id(handle) in changing) for handle, buffer in lowered.state)
+    rooms = {buffer: _room(buffer, job.epochs.kept) for _, buffer, changes in state if changes and control.taken}
+    if control.taken is not None:
+        regions.append(When(Access(control.taken, (affine(places.epoch),)), 1, tuple(line.span(_kept(places, rooms)))))
     data = [buffer for columns in places.data for buffer in columns]
     arguments = [buffer for columns in inputs for buffer in columns]
-    known = dict.fromkeys([*data, *filled_in(job, control), *arguments, *(buffer for _, buffer, _ in state)])
+    own = [buffer for _, buffer, _ in state]
+    known = dict.fromkeys([*data, *filled_in(job, control), *arguments, *rooms.values(), *own])
     made = [buffer for program in programs for buffer in program.buffers if buffer not in known]
     program = Program(
         tuple(line.kernels),
@@ -193,13 +203,17 @@ def training_program(lowered: Lowered) -> TrainingProgram:
         tuple(known),
         (),
         tuple(update for program in programs for update in program.updates),
-        lowered.faults + tuple(Fault(Called("order"), control.order, size) for size in sizes if control.order),
+        lowered.faults
+        + tuple(Fault(Called("order"), control.order, size) for size in sizes if control.order)
+        + ((Fault(Called("slot"), control.slot, job.epochs.kept),) if control.slot else ()),
         tuple(regions) if job.epochs.alone else (Repeat(places.epoch, tuple(regions), Access(control.epochs, ())),),
     )
     first = 1 + sum(len(program.faults) for program in programs[:count])
     evaluating = range(first, first + (len(programs[count].faults) if job.epochs.evaluated else 0))
     sources = places.data or (inputs[0],)
-    return TrainingProgram(job, program, control, state, sources, places.epoch.extent, evaluating)
+    made_of = (job, program, control, state, sources, places.epoch.extent, evaluating)
+    kept = tuple(rooms[buffer] for _, buffer, changes in state if changes and rooms)
+    return TrainingProgram(*made_of, kept=kept)
 
 
 def make_places(job: Job, epochs: Epochs) -> Places:
@@ -229,6 +243,8 @@ def make_places(job: Job, epochs: Epochs) -> Places:
         order=order,
         variants=Buffer("variants", (rows, rounds, 2), INT64, "input", True) if told else None,
         batches=Buffer("batches", (), INT64, "input") if epochs.in_pieces else None,
+        taken=Buffer("taken", (capacity,), INT64, "input") if epochs.kept else None,
+        slot=Buffer("slot", (capacity,), INT64, "input") if epochs.kept else None,
     )
     is_input = len(steps) == 1 and rounds == 1 and not epochs.shuffle
     data = () if is_input else tuple(_columns(columns, whole if order is None else None) for columns in epochs.sets)
@@ -379,6 +395,23 @@ def _scored(places: Places, scores: Results, outputs: Sequence[Buffer]) -> list[
         for column, score in enumerate(scores)
     ]
     return [Kernel("scores", tuple(stores), ("history",))] if stores else []
+
+
+def _room(buffer: Buffer, count: int) -> Buffer:
+    """For so many values of a tensor."""
+    return Buffer(f"kept_{buffer.name}", (count, *buffer.shape), buffer.dtype, "input", True)
+
+
+def _kept(places: Places, rooms: Mapping[Buffer, Buffer]) -> list[Kernel]:
+    """Copies of the state, to the slot of this epoch."""
+    kernels = []
+    for buffer, room in rooms.items():
+        loops = [Var(f"d{axis}", int(n)) for axis, n in enumerate(buffer.shape)]
+        index = tuple(affine(var) for var in loops)
+        slot = param(Access(cast(Buffer, places.control.slot), (affine(places.epoch),)), INT64)
+        store = Store(Access(room, (slot, *index)), param(Access(buffer, index), buffer.dtype))
+        kernels.append(Kernel(f"keep_{buffer.name}", nest(loops, (store,)), ("keep",)))
+    return kernels
 
 
 def _number(result: int | float, outputs: Sequence[Buffer], dtype: DType) -> Expr:

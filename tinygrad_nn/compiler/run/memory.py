@@ -35,6 +35,8 @@ class RunMemory:
         self.flags, self.count = control["evaluated"], control["epochs"]
         self.now, self.stop, self.sound = control["now"], control["stop"], control["sound"]
         self.stop[...] = NEVER
+        self.kept = [self.view(at) for at in made.kept]
+        self.taken, self.slot = control.get("taken"), control.get("slot")
         permuted = epochs.permuted
         self.shuffled = shuffle and not permuted
         orders = control.get("order")
@@ -62,6 +64,14 @@ class RunMemory:
                 self.orders[k] = rows.reshape(-1)
             if self.variants is not None:
                 self.variants[k] = self.cases[numbers]
+
+    def keep(self, epochs: range, first: int) -> None:
+        """After which epochs of the next call, whose first one has this number, the state is kept."""
+        if self.taken is not None and self.slot is not None:
+            places = slice(epochs.start - first, epochs.stop - first, epochs.step)
+            self.taken[...] = 0
+            self.taken[places] = 1
+            self.slot[places] = np.arange(len(epochs))
 
     @property
     def room(self) -> list[Array]:

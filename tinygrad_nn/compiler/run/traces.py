@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any, Final
 
 from ...config import config, say
@@ -16,6 +17,7 @@ from ..job import Batches, Epochs, Job, Part, Results
 from ..trace import Traced, trace
 from .jit import Jitted, describe
 
+ROOM: Final = 2**22  # bytes for values of the state
 RANKED: Final = 1024  # samples whose permutation is made natively: by ranks, which costs their square
 
 
@@ -27,10 +29,12 @@ def training_job(
     shuffle: bool,
     permute: Callable[[], Any] | None,
     short: int | None = None,
+    kept: int = 0,
 ) -> Job:
     """The step for each set of samples, then the evaluation if it can be compiled, then the permutation if it is made
     natively. With `short` the one set is the room for a piece of an epoch, whose last batch has so many samples, or is
-    no other if these are 0. Raises TraceError for what cannot be trained.
+    no other if these are 0. There is room for at most `kept` values of the state, or for none if that is large. Raises
+    TraceError for what cannot be trained.
     """
     steps = [_step(step, number, columns, min(batch, len(columns[0])), short) for number, columns in enumerate(sets)]
     traces = [part.traced for whole in steps for part in (whole, whole.last) if part is not None]
@@ -46,7 +50,19 @@ def training_job(
     if permute is not None and shuffle and len(sets) == 1 and epochs.samples <= RANKED:
         traced = _nullary(permute)
         permutation = [Part(traced.graph, traced)]
-    return Job((*steps, *evaluation, *permutation), epochs=replace(epochs, permuted=bool(permutation)))
+    parts = (*steps, *evaluation, *permutation)
+    return Job(parts, epochs=replace(epochs, permuted=bool(permutation), kept=_room(parts, kept)))
+
+
+def _room(parts: Sequence[Part], kept: int) -> int:
+    """How many values of the state a run has room for: none if that is large, as its epochs then take long enough to
+    leave the run after each.
+    """
+    changed = (part.captures[k].handle for part in parts if part.traced for k in part.traced.updated)
+    nodes = {id(handle): handle.node for handle in changed}.values()
+    size = sum(node.dtype.itemsize * prod(node.shape) for node in nodes)
+    count = min(kept, ROOM // max(size, 1))
+    return count if count > 1 and size else 0
 
 
 def _step(step: Jitted, number: int, columns: Sequence[Array], batch: int, short: int | None) -> Part:

@@ -48,7 +48,8 @@ class Training:
 
     `sets` are the samples of each length, as the arguments of the step. With several of them, and when it is `shuffled`
     by Python, `arrange` has to say which samples the batches are made of. With `short` the one set is the room for a
-    piece of an epoch, whose last batch may have so many samples; `memory.take_up` then says what there is of it.
+    piece of an epoch, whose last batch may have so many samples; `memory.take_up` then says what there is of it. With
+    `kept` there may be room for the state after so many epochs of a call: after those that `memory.keep` says.
     """
 
     def __init__(
@@ -61,9 +62,10 @@ class Training:
         permute: Callable[[], Any] | None = None,
         quiet: bool = False,
         short: int | None = None,
+        kept: int = 0,
     ) -> None:
         started = time.perf_counter()
-        job = training_job(step, sets, batch, evaluate, shuffle, permute, short)
+        job = training_job(step, sets, batch, evaluate, shuffle, permute, short, kept)
         traced = time.perf_counter() - started
         target = for_threads(machine(part.graph for part in job.parts))
         self.job, self.target = job, target

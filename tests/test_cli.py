@@ -347,7 +347,7 @@ def test_a_module_with_its_preprocessing_becomes_c(run: Any, here: Path) -> None
     Path("expected").mkdir()
     tg.export.c(whole, example, path="expected/my_net.c", name="my_net")
     assert (done.code, done.out) == (0, "my_net.c\n")
-    found, expected = (re.sub(r"/\*.*?\*/", "", Path(one).read_text()) for one in ("my_net.c", "expected/my_net.c"))
+    found, expected = (re.sub(r"(?s)/\*.*?\*/", "", Path(one).read_text()) for one in ("my_net.c", "expected/my_net.c"))
     assert found == expected  # but for comments, which name the line that asked for it
     assert "int my_net_run(" in Path("my_net.h").read_text()
 

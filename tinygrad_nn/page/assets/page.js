@@ -140,7 +140,7 @@ const page = (() => {
     panel.dataset.mounted = "soon";
     const own = data.parts[name];
     try {
-      if (own.missing) panel.append(missing(own.missing));
+      if ("missing" in own) panel.append(missing(own.missing));
       else {
         for (const script of own.scripts) await load(script);
         if (parts.has(name)) await parts.get(name).mount(panel, JSON.parse(await inflate(own.data)), page);

@@ -90,7 +90,7 @@ class Rows:
 
     def losses(self, state: State) -> tuple[Array, float, bool] | Missing:
         """What each row adds to the loss, times the number of rows; what no row adds (a penalty); and whether the loss
-        is the sum of both. Where it is not, rows have their parts of it to first order.
+        is the sum of both. Where it is not, or is not finite, rows have their parts of it to first order.
         """
         if self.loss is None:
             return Missing("The step returns no number that could be its loss.")
@@ -104,7 +104,7 @@ class Rows:
             with np.errstate(all="ignore"):
                 parts += per_row(self, self.summed[k], values[k] * slopes[k]).sum(1)
         rest = self._loss_of([np.zeros_like(v) if k in chosen else v for k, v in enumerate(values)], state)
-        exact = bool(alone) and bool(np.isclose(parts.sum() + rest, loss, 1e-4, 1e-6, equal_nan=True))
+        exact = bool(alone) and bool(np.isclose(parts.sum() + rest, loss, 1e-4, 1e-6))
         return parts * self.count, rest if exact else 0.0, exact
 
     def _loss_of(self, values: Sequence[Array], state: State) -> float:
@@ -122,7 +122,9 @@ class Rows:
         zero, twice = list(values), list(values)
         zero[k], twice[k] = np.zeros_like(values[k]), 2 * values[k]
         least, most = self._loss_of(zero, state), self._loss_of(twice, state)
-        return bool(np.isclose(most - loss, loss - least, 1e-3, 1e-5 * (1 + abs(loss)), equal_nan=True))
+        return bool(np.isfinite([least, loss, most]).all()) and bool(
+            np.isclose(most - loss, loss - least, 1e-3, 1e-5 * (1 + abs(loss)))
+        )
 
     def slopes(self, nodes: Sequence[Node], state: State) -> list[Array]:
         """The gradients of the loss in some nodes, none of which is computed of another."""

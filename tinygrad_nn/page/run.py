@@ -23,7 +23,7 @@ from .rows import Layer, Moment, Rows, State, by_row, called, gradients, rows_of
 from .subject import Missing, Subject, short
 
 STATES: Final = 24  # of a model, at most
-WORK: Final = 200_000_000  # numbers that are computed for all of them, at most
+WORK: Final = 50_000_000  # numbers that are computed for all of them, at most
 WEIGHTS: Final = 12_000  # bytes of all weights in all states
 BATCH: Final = 24  # rows of the batch that are shown
 ACTIVATIONS: Final = 7_000

@@ -40,7 +40,7 @@ PARTS: Final = (
     Piece("stages", "Stages", stages.part, (), ("stages.css",)),
     Piece("times", "Time", times.part, (), ("times.css",)),
     Piece("run", "Run", run.part, ("vendor/uPlot.iife.min.js",), ("vendor/uPlot.min.css", "run.css")),
-    Piece("train", "Train here", train.part, ("vendor/uPlot.iife.min.js",), ("vendor/uPlot.min.css",)),
+    Piece("train", "Train here", train.part, ("vendor/uPlot.iife.min.js",), ("vendor/uPlot.min.css", "train.css")),
 )  # fmt: skip
 
 

@@ -428,7 +428,7 @@ page.part("run", {
     let mark = () => {};
     const plane = () => {
       const own = data.boundary;
-      const card = section("What is predicted where", "boundary tall", own, true);
+      const card = section("What is predicted where", "boundary", own);
       if (own.missing) return card;
       const { side, low, high, kind } = own;
       const field = unpack(own.values);
@@ -610,16 +610,19 @@ page.part("run", {
 
     // ---- all of it ---------------------------------------------------------------------------------------------------------------
 
-    const [weights] = matrices("Weights", "weights", data.weights, data.weights.tensors || [], (one, r, c) => `${one.name}[${one.shape.length > 1 ? `${r}, ` : ""}${c}]`, !data.boundary.missing);
-    const [activations, maps] = matrices("What layers make of the batch", "activations", data.activations, data.activations.layers || [], (one, r, c) => `${one.name}, row ${r}, unit ${c}`, !data.boundary.missing);
+    const [weights] = matrices("Weights", "weights", data.weights, data.weights.tensors || [], (one, r, c) => `${one.name}[${one.shape.length > 1 ? `${r}, ` : ""}${c}]`, false);
+    const [activations, maps] = matrices("What layers make of the batch", "activations", data.activations, data.activations.layers || [], (one, r, c) => `${one.name}, row ${r}, unit ${c}`, false);
     const states = last ? scrub() : data.note && html("p", { class: "note" }, data.note);
-    const cards = [curves(), data.sweep && sweep(), states, plane(), weights, activations, gradients(), dead(), worst(maps)];
-    root.append(...cards.filter((one) => one && (one.className.includes("scrub") || one.childElementCount > 1 || one.tagName === "P")));
+    const there = (cards) => cards.filter((one) => one && (one.className.includes("scrub") || one.childElementCount > 1 || one.tagName === "P"));
+    const above = there([curves(), data.sweep && sweep(), states]);
+    const [field, norms, still] = [plane(), gradients(), dead()];
+    const column = (...cards) => html("div", { class: "column half" }, there(cards));
+    const two = data.boundary.missing ? there([weights, activations, norms, still]) : [column(field, norms, still), column(weights, activations)];
+    root.append(...above, ...two, ...there([worst(maps)]));
     const cut = [...root.children]; // a half without another one beside it is whole
     for (let k = 0; k < cut.length; k++) {
       if (!cut[k].classList.contains("half")) continue;
-      if (cut[k].classList.contains("tall")) k += 2;
-      else if (cut[k + 1]?.classList.contains("half")) k++;
+      if (cut[k + 1]?.classList.contains("half")) k++;
       else cut[k].classList.remove("half");
     }
     if (absent.length) {

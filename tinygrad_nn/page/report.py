@@ -56,7 +56,8 @@ PARTS: Final = (
     Piece("times", "Time", times.part, (), ("times.css",)),
     Piece("run", "Run", run.part, ("vendor/uPlot.iife.min.js",), ("vendor/uPlot.min.css", "run.css")),
     Piece(
-        "train", "Train here", train.part, ("vendor/uPlot.iife.min.js",), ("vendor/uPlot.min.css",), spare=_TOO_LARGE
+        "train", "Train here", train.part, ("vendor/uPlot.iife.min.js",), ("vendor/uPlot.min.css", "train.css"),
+        spare=_TOO_LARGE,
     ),
 )  # fmt: skip
 

@@ -51,15 +51,12 @@ window.onload = function () {{ if (!window.began) tooOld(); }};
 
 
 def document(about: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> str:
-    """The text of a page. Each part has a "title", and "data" with the "assets" that show it, in their order, or the
-    reason why it is "missing".
+    """The text of a page. Each part has a "title", and packed "data" with the "assets" that show it, in their order,
+    or the reason why it is "missing".
     """
-    shown = {
-        name: {**one, "data": packed(as_json(one["data"]))} if "data" in one else one for name, one in parts.items()
-    }
     names = [name for one in parts.values() for name in one.get("assets", ())]
     code = {name: packed_asset(name) for name in ("page.css", "page.js", *names)}
-    data = as_json({"about": about, "parts": shown, "code": code})
+    data = as_json({"about": about, "parts": parts, "code": code})
     return _PAGE.format(policy=_POLICY, old=_OLD, data=data, start=asset("start.js"))
 
 

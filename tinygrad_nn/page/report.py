@@ -17,7 +17,7 @@ from ..sweeping import Sweep
 from ..tensor.core import forbid_tracing
 from ..viz.description import shape_text
 from . import graph, run, stages, times, train
-from .document import document
+from .document import as_json, document, packed
 from .subject import Missing, Subject, short, subject
 
 _HEIGHT: Final = 720  # pixels of the frame in a notebook
@@ -44,7 +44,8 @@ class Piece(NamedTuple):
         """What a document is given of it."""
         if isinstance(made, Missing):
             return {"title": self.title, "missing": made.reason}
-        return {"title": self.title, "assets": [*self.styles, *self.scripts, f"{self.name}.js"], "data": made}
+        assets = [*self.styles, *self.scripts, f"{self.name}.js"]
+        return {"title": self.title, "assets": assets, "data": packed(as_json(made))}
 
 
 _TOO_LARGE: Final = (
@@ -143,14 +144,17 @@ def _fitted(about: Mapping[str, Any], made: _Made, room: int) -> tuple[str, dict
     Gives its text, and why parts are missing.
     """
     spared: _Made = {piece: Missing(piece.spare) for piece, one in made.items() if piece.spare and _is_there(one)}
+    whole = {piece: piece.shown(one) for piece, one in made.items()}
     for left in ({}, spared):
         parts = {**made, **left}
+        shown = {**whole, **{piece: piece.shown(one) for piece, one in left.items()}}
         while True:
-            text = document(about, {piece.name: piece.shown(one) for piece, one in parts.items()})
+            text = document(about, {piece.name: one for piece, one in shown.items()})
             less = {} if len(text) <= room else _less(parts)
             if not less:
                 break
             parts |= less
+            shown |= {piece: piece.shown(one) for piece, one in less.items()}
         if len(text) <= room:
             break
     return text, {piece.name: one.reason for piece, one in parts.items() if isinstance(one, Missing)}

@@ -68,7 +68,7 @@ def part(about: Subject) -> Mapping[str, Any] | Missing:
     first = first_state(about, function, known, found.order)
     held = [*found.columns, *(np.asarray(one.node.value) for one in found.job.handles)]
     check_size(sum(array.nbytes for array in held), PLAIN, "of data and state")
-    made = run_of(found.job, found.columns, known, first)
+    made = run_of(found.job, found.columns, known, found.order, first)
     texts = module(made)
     check_size(len(texts["wasm"]["deflate"]), MOST, "of code, data and state, packed,")
     history = about.history

@@ -53,7 +53,7 @@ def _calls(doc: str, code: CodeType, scope: dict[str, Any]) -> list[str]:
         elif event == "return" and (result := _shape(value)) and given.get(frame):
             found.append(f"{', '.join(given[frame])} → {result}")
 
-    known = dict(scope)
+    known, before = dict(scope), sys.getprofile()
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for example in doctest.DocTestParser().get_examples(doc):
@@ -63,7 +63,7 @@ def _calls(doc: str, code: CodeType, scope: dict[str, Any]) -> list[str]:
                 try:
                     exec(compiled, known)
                 finally:
-                    sys.setprofile(None)
+                    sys.setprofile(before)
     return found
 
 

@@ -111,6 +111,17 @@ def test_the_page_trains_as_python_did(browser: Browser, tmp_path: Path) -> None
     assert page.locator("#panel-train .table tbody tr").count() == 120
 
 
+def test_the_state_before_the_first_epoch_is_known_without_snapshots(browser: Browser, tmp_path: Path) -> None:
+    """Of the second of two runs, after which the first one's history is no longer that of the step."""
+    run = Run()
+    earlier = run.fit(snapshots=None)
+    history = run.fit(snapshots=None, epochs=30)
+    page = opened(browser, tg.report(run.step, ROWS[:16], LABELS[:16], history=history, path=tmp_path / "m.html").path)
+    np.testing.assert_allclose(trained(page), last_of(history), rtol=1e-12)
+    other = opened(browser, tg.report(run.step, ROWS[:16], LABELS[:16], history=earlier, path=tmp_path / "n.html").path)
+    assert "as they are now" in other.locator("#panel-train").inner_text()
+
+
 def test_float32_is_near(browser: Browser, tmp_path: Path) -> None:
     path, history = reported(tmp_path, dtype=tg.float32, optimizer=optim.SGD)
     page = opened(browser, path)

@@ -478,7 +478,7 @@ page.part("train", {
     const controls = [go, again, field("epochs", epochs), field("learning rate", rate)];
     if (data.seeds.length) controls.push(field("first weights", seed));
     if (table) controls.push(field("noise, in deviations", noise));
-    const start = data.begins === "first" ? "It begins with the weights before the first epoch of the history." : "It begins with the weights as they are now; with those before the first epoch after tg.fit(..., snapshots=10).";
+    const start = data.begins === "first" ? "It begins with the weights before the first epoch of the history." : "It begins with the weights as they are now.";
     const exact = data.dtype === "float64" ? "In float64 its losses are Python's to the last digits." : "In float32 its losses differ from Python's in the last digits, as sums are in another order.";
     root.append(
       html("p", { class: "note" }, `The run of this step as WebAssembly, in this page. ${start} ${exact}`),

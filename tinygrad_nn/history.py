@@ -249,10 +249,11 @@ class History(Mapping[str, Any]):
             values = sign * self[name]
             if sign and not np.isnan(values).all():
                 place = int(np.nanargmin(values))
-                found[name] = (float(self[name][place]), self.evaluated[place] if self._is_score(name) else place + 1)
+                found[name] = (float(self[name][place]), self.evaluated[place] if self.is_score(name) else place + 1)
         return found
 
-    def _is_score(self, name: str) -> bool:
+    def is_score(self, name: str) -> bool:
+        """Whether a column has an entry per evaluation, not per epoch."""
         return name in self._per_evaluation
 
     def _head(self) -> str:
@@ -275,8 +276,8 @@ class History(Mapping[str, Any]):
         for epoch in shown:
             cells = []
             for name in names:
-                at = place.get(epoch, -1) if self._is_score(name) else epoch - 1
-                column = self._per_evaluation if self._is_score(name) else self._per_epoch
+                at = place.get(epoch, -1) if self.is_score(name) else epoch - 1
+                column = self._per_evaluation if self.is_score(name) else self._per_epoch
                 cells.append("..." if not epoch else f"{column[name][at]:.5g}" if 0 <= at < len(column[name]) else "")
             rows.append((f"{epoch:,}" if epoch else "...", *cells))
         best = {name: value for name, value in self.best().items() if name in names} if self.epochs > 1 else {}

@@ -70,7 +70,8 @@ class Fit:
         """
         if self.progress is not None and self.source is not None:
             with understood(self.source):
-                self.progress.restore(self.saved if begun else without_callbacks(self.saved), self.source)
+                saved = self.saved if begun else without_callbacks(self.saved)
+                self.progress.restore(saved, f"resume={str(self.source)!r}")
         if self.progress is not None and begun and self.irregular and self.epoch == self.epochs - 1:
             self.state()
 

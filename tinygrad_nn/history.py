@@ -24,8 +24,10 @@ import numpy as np
 
 from .errors import ConfigError, DataError, UnknownName, message, printable
 from .snapshots import Snapshots
+from .support.bundle import bundle
 from .support.extras import require
 from .support.files import as_path, write_atomic, write_figure
+from .support.notebook import Curve, pictures
 from .support.settings import check_kinds, is_number, is_whole, mapping, shown, typed
 from .support.tables import html_table, html_text, text_table
 
@@ -296,7 +298,17 @@ class History(Mapping[str, Any]):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return html_text(self._head()) + (html_table(self._table(list(self))) if self.epochs else "")
+        return html_text(self._head()) + self.picture() + (html_table(self._table(list(self))) if self.epochs else "")
+
+    def picture(self) -> str:
+        """The columns over the epochs as SVG, for a notebook: what falls, what rises and all else each on a scale."""
+        groups: dict[int, list[Curve]] = {1: [], -1: [], 0: []}
+        for name, values in ({**self._per_epoch, **self._per_evaluation} if self.epochs > 1 else {}).items():
+            epochs = self.evaluated if self.is_score(name) else range(1, self.epochs + 1)
+            groups[direction(name)].append((name, epochs, values))
+        return pictures([*(group for group in (groups[1], groups[-1])), *([one] for one in groups[0])])
+
+    _repr_mimebundle_ = bundle
 
 
 def direction(name: str) -> int:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from .errors import ConfigError, UnknownName, message
+from .support.bundle import bundle
 from .support.settings import check_kinds, is_whole, mapping, shown
 from .support.tables import html_text
 
@@ -71,6 +72,8 @@ class Snapshot(Mapping[str, Any]):
 
     def _repr_html_(self) -> str:
         return html_text(repr(self))
+
+    _repr_mimebundle_ = bundle
 
 
 Entry = Snapshot | tuple[Source, int]
@@ -170,6 +173,8 @@ class Snapshots(Mapping[int, Snapshot]):
 
     def _repr_html_(self) -> str:
         return html_text(repr(self))
+
+    _repr_mimebundle_ = bundle
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_kept": dict(self.items()), "run": None}

@@ -28,7 +28,7 @@ from ..tensor.core import mode
 from .keeping import Keeper
 from .request import Request
 from .results import FROM_DATA, Scores, evaluated, numbers_of, scores_of
-from .running import Fit, bar, ended
+from .running import Fit, ended, watched
 from .trouble import Gradients, Journal, Place, Unsound, first_unsound, locate, written
 
 Rows = Callable[[int], tuple[Any, ...]]  # of a batch the numbers of its rows, their arrays, and what they are called
@@ -103,7 +103,7 @@ def run_native(native: Native, asked: Request, run: Fit) -> Native:
         patient = False  # the order of an epoch is drawn after what the step drew in the one before
     pace = training.pace
     chunk = _chunk(pace)
-    with deferred() as interrupted, bar(epochs, asked.progress, run.epoch) as advance, ended(run):
+    with deferred() as interrupted, watched(run, asked.progress) as advance, ended(run):
         watch.interrupted = interrupted
         while not run.over:
             if begun and curious:

@@ -33,12 +33,12 @@ from .eager import Watched
 from .native import NativeWatch
 from .request import Request
 from .results import Means, Scores
-from .running import Fit, bar, ended
+from .running import Fit, ended, watched
 
 
 def run_pieces(native: Pair | None, asked: Request, feed: Feed, run: Fit) -> None:
     """Train on the pieces of every epoch."""
-    with deferred() as interrupted, bar(run.epochs, asked.progress, run.epoch) as advance, ended(run):
+    with deferred() as interrupted, watched(run, asked.progress) as advance, ended(run):
         while not run.over:
             trainer = _Native(native, asked, feed) if native is not None else _Eager(asked, feed)
             with reading(feed, trainer.buffers) as reader:

@@ -23,6 +23,7 @@ from ..errors import ConfigError, DataError, message
 from ..history import History
 from ..random import order_generator
 from ..snapshots import Snapshot
+from ..support.bundle import bundle
 from ..support.interrupt import deferred
 from ..support.settings import is_whole, shown
 from ..support.tables import html_text
@@ -334,6 +335,8 @@ class Replay:
 
     def _repr_html_(self) -> str:
         return html_text(repr(self))
+
+    _repr_mimebundle_ = bundle
 
 
 class _Until:

@@ -41,13 +41,14 @@ def _picture(curves: Sequence[Curve]) -> str:
         return ""
     left, right = min(x for x, _ in finite), max(x for x, _ in finite)
     low, high = min(y for _, y in finite), max(y for _, y in finite)
+    above = 0 if high > low else 0.5  # a level line lies in the middle
     wide, tall = (right - left) or 1, (high - low) or 1
     lines, names = [], []
     for k, (name, xs, ys) in enumerate(curves):
         colour, called = COLOURS[k], html.escape(printable(name, keep=""))
         names.append(f'<span style="color:{colour}">&#9644;</span> {called}')
         places = [
-            f"{_WIDTH * (x - left) / wide:.1f},{_HEIGHT * (high - y) / tall:.1f}" if math.isfinite(y) else ""
+            f"{_WIDTH * (x - left) / wide:.1f},{_HEIGHT * (above + (high - y) / tall):.1f}" if math.isfinite(y) else ""
             for x, y in _thinned(xs, ys)
         ]
         for run in " ".join(place or "|" for place in places).split("|"):
@@ -60,8 +61,8 @@ def _picture(curves: Sequence[Curve]) -> str:
     text = "".join(
         f'<text x="{x}" y="{y}" text-anchor="{side}" fill="currentColor" font-size="11">{value}</text>'
         for x, y, side, value in (
-            (-4, 9, "end", f"{high:.3g}"),
-            (-4, _HEIGHT, "end", f"{low:.3g}"),
+            (-4, 9 + above * _HEIGHT, "end", f"{high:.3g}"),
+            *([(-4, _HEIGHT, "end", f"{low:.3g}")] if high > low else []),
             (0, _HEIGHT + 13, "start", f"{left:,.0f}"),
             (_WIDTH, _HEIGHT + 13, "end", f"{right:,.0f}"),
         )

@@ -120,25 +120,12 @@ def test_models_pass_their_own_test(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("optimizer", "level"), [("SGD", "-O3 -march=native"), ("Adam", "-Os")])
 def test_training_goes_on_in_c(optimizer: str, level: str, tmp_path: Path) -> None:
-    tg.manual_seed(4)
-    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
-    opt = getattr(optim, optimizer)(model.parameters(), lr=0.05)
+    model, step = learner(optimizer)
     x, y = batch(30, 4), np.random.default_rng(2).integers(0, 3, 30)
-
-    @tg.jit
-    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
-        opt.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        opt.step()
-        return loss
-
     source = c(model, x, path=tmp_path / "m.c", train=(step, x, y))
     for flags in (level, SANITIZED):
         selftest(source, "model", flags)
-    library = tmp_path / "m.so"
-    gcc(*STRICT.split(), "-O2", "-shared", "-fPIC", str(source), "-o", str(library))
-    loaded = ctypes.CDLL(str(library))
+    loaded = shared(source)
     state = (ctypes.c_double * 4000)()
     loss = np.zeros((), np.float32)
     loaded.model_init(state)
@@ -154,6 +141,79 @@ def test_training_goes_on_in_c(optimizer: str, level: str, tmp_path: Path) -> No
     y[7] = 3
     assert loaded.model_train(*arguments, state) != 0
     assert bytes(state)[: 4 * 67] == before[: 4 * 67]
+
+
+def learner(optimizer: str = "SGD") -> tuple[nn.Module, Any]:
+    """A model and its step."""
+    tg.manual_seed(4)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    opt = getattr(optim, optimizer)(model.parameters(), lr=0.05)
+
+    @tg.jit
+    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+        opt.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        opt.step()
+        return loss
+
+    return model, step
+
+
+def shared(source: Path) -> ctypes.CDLL:
+    """A file as a library."""
+    library = source.with_suffix(".so")
+    gcc(*STRICT.split(), "-O2", "-shared", "-fPIC", str(source), "-o", str(library))
+    return ctypes.CDLL(str(library))
+
+
+def pointers(*arrays: np.ndarray[Any, Any]) -> list[Any]:
+    return [one.ctypes.data_as(ctypes.c_void_p) for one in arrays]
+
+
+@pytest.mark.parametrize(("rows", "size"), [(50, 16), (48, 16), (20, 20)])
+def test_epochs_are_those_of_fit(rows: int, size: int, tmp_path: Path) -> None:
+    model, step = learner()
+    x, y = batch(rows, 4), np.random.default_rng(2).integers(0, 3, rows)
+    example = {"path": tmp_path / "m.c", "train": (step, x, y), "batch_size": size, "golden": 2}
+    loaded = shared(c(model, x, shuffle=False, **example))
+    state, means = (ctypes.c_double * 4000)(), np.zeros(1, np.float32)
+    loaded.model_init(state)
+    history = tg.fit(step, (x, y), epochs=12, batch_size=size, shuffle=False, progress=False)
+    for wanted in history["loss"]:
+        assert loaded.model_train(*pointers(x, y, means), state) == 0
+        np.testing.assert_allclose(means, wanted, rtol=1e-5)
+    out = np.zeros((rows, 3), np.float32)
+    assert loaded.model_run(*pointers(x, out), state) == 0
+    np.testing.assert_allclose(out, model(x).detach().numpy(), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "size"), [(50, 16), (20, 20)])
+def test_an_epoch_in_another_order_passes_its_own_test(rows: int, size: int, tmp_path: Path) -> None:
+    model, step = learner("Adam")
+    x, y = batch(rows, 4), np.random.default_rng(2).integers(0, 3, rows)
+    source = c(model, x, path=tmp_path / "m.c", train=(step, x, y), batch_size=size, golden=3)
+    for flags in ("-O3 -march=native", "-Os", SANITIZED):
+        selftest(source, "model", flags)
+    text = source.with_suffix(".h").read_text()
+    assert "const int32_t *order" in text
+    assert "One epoch" in text
+
+
+def test_an_epoch_checks_its_order_before_it_begins(tmp_path: Path) -> None:
+    model, step = learner()
+    x, y = batch(50, 4), np.random.default_rng(2).integers(0, 3, 50)
+    loaded = shared(c(model, x, path=tmp_path / "m.c", train=(step, x, y), batch_size=16, golden=0))
+    state, means = (ctypes.c_double * 4000)(), np.zeros(1, np.float32)
+    loaded.model_init(state)
+    before = bytes(state)[: 4 * 67]
+    for wrong in (50, -1, 2**31 - 1):
+        order = np.arange(50, dtype=np.int32)
+        order[49] = wrong
+        assert loaded.model_train(*pointers(x, y, order, means), state) != 0
+        assert bytes(state)[: 4 * 67] == before
+    y[40] = 7
+    assert loaded.model_train(*pointers(x, y, np.arange(50, dtype=np.int32), means), state) != 0
 
 
 def scaled(x: np.ndarray[Any, Any], bias: bool) -> nn.Sequential:
@@ -246,7 +306,7 @@ def test_no_name_breaks_the_text(name: str, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
-    x = batch(3, 2)
+    x, (_, step) = batch(3, 2), learner()
     for call, words in (
         (lambda: c(3, x, path=tmp_path / "m.c"), "a module, a function or a step"),
         (lambda: c(nn.Linear(2, 1), path=tmp_path / "m.c"), r"an example of 0 arguments \(missing .*'input'"),
@@ -260,6 +320,11 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
         (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", fold=True), "fold=True of a Linear"),
         (lambda: c(nn.Sequential(nn.Linear(2, 1)), x, path=tmp_path / "m.c", fold=True), "begins with a scaler"),
         (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", fold=True, train=(print,)), "beside train="),
+        (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", batch_size=3), "without train="),
+        (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", train=(print, x), batch_size=3), "a step"),
+        (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", train=(step, x, x[:1]), batch_size=3), "as many rows"),
+        (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", train=(step, x), batch_size=0), "batch_size=0"),
+        (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", train=(step,), batch_size=2), "example of 0|rows"),
     ):
         with pytest.raises((ExportError, tg.errors.TraceError), match=words):
             call()

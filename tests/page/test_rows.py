@@ -123,6 +123,18 @@ def test_a_loss_that_is_no_sum_is_given_to_first_order() -> None:
     np.testing.assert_allclose(losses, squares / (2 * np.sqrt(squares.mean())), 1e-4)
 
 
+def test_the_loss_is_the_result_that_is_called_so() -> None:
+    x, y = data("class")
+    model = net(3)
+    expected = rows(stepping(model, F.cross_entropy), x, y).losses({})[0]
+
+    def step(x: Any, y: Any) -> Any:
+        scores = model(x)
+        return {"mae": scores.abs().mean(), "train_loss": F.cross_entropy(scores, y)}
+
+    np.testing.assert_allclose(rows(step, x, y).losses({})[0], expected, 1e-6)
+
+
 def test_a_hidden_axis_as_long_as_the_batch_is_none_of_rows() -> None:
     x, y = data("value")
     tg.manual_seed(0)

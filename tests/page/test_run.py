@@ -194,6 +194,22 @@ def test_the_rows_with_the_largest_loss(case: Case, data: Any) -> None:
     np.testing.assert_allclose([one["values"] for one in own["features"]], case.x[order].T)
 
 
+def test_features_have_the_names_of_their_columns(case: Case) -> None:
+    polars = pytest.importorskip("polars")
+    x, y = case.batch
+    frame = polars.DataFrame({"height": x[:, 0].astype(float), "width": x[:, 1].astype(float)})
+
+    def names(step: Any, *batch: Any) -> Any:
+        own = data_of(tg.report(step, *batch, path=None).html)
+        return [one["name"] for one in own["worst"]["features"]]
+
+    assert names(case.step, frame, polars.Series(y)) == ["height", "width"]
+    assert names(case.step, x, y) == ["x 0", "x 1"]
+    scaler = nn.preprocessing.StandardScaler.fit(x, ("long", "wide"))
+    whole = nn.Sequential(scaler, case.model)
+    assert names(lambda x, y: F.cross_entropy(whole(x), y), x, y) == ["long", "wide"]
+
+
 # ---- curves of every kind --------------------------------------------------------------------------------------------
 
 
@@ -446,7 +462,7 @@ def test_odd_histories_are_shown(case: Case, browser: Browser, tmp_path: Path, h
         card.locator("tbody tr").first.wait_for()
         assert card.locator("tbody tr").count() == history.epochs
     else:
-        assert "nothing was trained" in card.text_content()
+        assert "nothing was trained" in shown.get_by_role("region", name="What is not shown").text_content()
     assert shown.locator("#moment").count() == 0
     assert "as it is now" in shown.locator("#panel-run").text_content()
 

@@ -74,7 +74,7 @@ def test_no_two_buffers_lie_in_one_place_at_one_time(about: Subject, made: Any) 
     assert (
         memory["count"] == len(buffers) == sum(one.base is None for one in about.compilation.schedule.program.buffers)
     )
-    assert max(at + size for *_, at, size, _, _, _ in buffers) <= memory["size"]
+    assert max(at + size for *_, at, size, _, _, _, _ in buffers) <= memory["size"]
     for k, one in enumerate(buffers):
         for other in buffers[:k]:
             apart = one[4] >= other[4] + other[5] or other[4] >= one[4] + one[5] or "state" in (one[1], other[1])
@@ -136,7 +136,7 @@ def test_keys_and_taps_read_kernels_and_buffers(browser: Browser, path: Path) ->
     assert name in kernels.locator("[aria-selected=true]").get_attribute("aria-label")
     assert name in shown.locator(".readout").first.text_content()
     assert float(shown.locator(".arena .now").get_attribute("width")) > 0
-    assert shown.evaluate("page.selected") == {"kind": "kernel", "id": name}
+    assert shown.evaluate("page.selected") == {"kind": "node", "id": data["kernels"]["rows"][1]["nodes"][-1]}
     shown.keyboard.press("End")
     assert kernels.locator("[aria-selected=true]").count() == 1
     buffers = shown.get_by_role("listbox", name="Buffers in memory").get_by_role("option")
@@ -150,7 +150,14 @@ def test_keys_and_taps_read_kernels_and_buffers(browser: Browser, path: Path) ->
     assert shown.locator(".readout").nth(1).text_content().startswith(data["memory"]["buffers"][3][0])
 
 
-def test_a_choice_elsewhere_marks_the_kernel(browser: Browser, path: Path) -> None:
-    shown, name = browser(path, at="#times"), shown_data(path)["kernels"]["rows"][2]["name"]
-    shown.evaluate("(name) => page.select('kernel', name)", name)
-    assert name in shown.get_by_role("option", selected=True).get_attribute("aria-label")
+def test_what_computes_a_node_is_marked(browser: Browser, path: Path) -> None:
+    shown, data = browser(path, at="#times"), shown_data(path)
+    row = data["kernels"]["rows"][2]
+    shown.evaluate("(id) => page.select('node', id)", row["nodes"][0])
+    marked = shown.locator(".bars .linked").evaluate_all("(all) => all.map((one) => one.textContent)")
+    expected = [one["name"] for one in data["kernels"]["rows"] if row["nodes"][0] in one["nodes"]]
+    assert row["name"] in expected
+    assert [text.startswith(name) for text, name in zip(marked, expected, strict=True)] == [True] * len(expected)
+    buffer = next(one for one in data["memory"]["buffers"] if one[9])
+    shown.evaluate("(id) => page.select('node', id)", buffer[9][-1])
+    assert any(buffer[0] in one.get_attribute("aria-label") for one in shown.locator(".arena .linked").all())

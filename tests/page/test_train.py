@@ -347,5 +347,7 @@ def test_what_cannot_be_trained_says_why() -> None:
         typed = [one.astype(np.float32) if one.dtype.kind == "f" else one for one in batch]
         page = tg.report(function, *map(tg.tensor, typed), path=None)
         assert words in page.missing["train"], page.missing
+    large = tg.report(step, tg.zeros(60_000, 2), tg.zeros(60_000, dtype=tg.int64), path=None)
+    assert "960 kB of data and state" in large.missing["train"]
     page = tg.report(step, *map(tg.tensor, many), history=shuffled, path=None)
     assert "1,500 shuffled samples" in page.missing["train"]

@@ -24,6 +24,13 @@ def import_onnx(path: Any) -> Module:
     tensors or arrays; several outputs are a tuple. float16 and bfloat16 are float32 here, narrow integers have a
     wider dtype and wrap around where their own does.
 
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from tinygrad_nn import export, nn
+    >>> file = export.onnx(nn.Linear(2, 1), np.zeros((3, 2)), path=tempfile.mkdtemp())
+    >>> [name for name, _ in import_onnx(file).named_parameters()]
+    ['weight', 'bias']
+
     Raises ExportError for a file that is damaged or no program, or has operators or element types that are not known
     here; FileError for one that cannot be read. Nothing outside of its folder is read.
     """

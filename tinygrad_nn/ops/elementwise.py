@@ -359,10 +359,10 @@ def _shift_onnx(direction: str) -> Rule:
     return rule
 
 
-BITWISE_AND = _bits("bitwise_and", np.bitwise_and, lambda x, y: x & y, onnx=_of_bits("And"), written="{} and {}")
-BITWISE_OR = _bits("bitwise_or", np.bitwise_or, lambda x, y: x | y, onnx=_of_bits("Or"), written="{} or {}")
+BITWISE_AND = _bits("bitwise_and", np.bitwise_and, lambda x, y: x & y, onnx=_of_bits("And"), written="{} ∧ {}")
+BITWISE_OR = _bits("bitwise_or", np.bitwise_or, lambda x, y: x | y, onnx=_of_bits("Or"), written="{} ∨ {}")
 BITWISE_XOR = _bits("bitwise_xor", np.bitwise_xor, lambda x, y: x ^ y, onnx=_of_bits("Xor"))
-BITWISE_NOT = _bits("bitwise_not", np.invert, lambda x: ~x, arity=1, onnx=_of_bits("Not"), written="not {}")
+BITWISE_NOT = _bits("bitwise_not", np.invert, lambda x: ~x, arity=1, onnx=_of_bits("Not"), written="¬{}")
 SHIFT_LEFT = _bits("shift_left", _shift(np.left_shift), lambda x, y: x << y, kinds=("i",), onnx=_shift_onnx("LEFT"))
 SHIFT_RIGHT = _bits("shift_right", _shift(np.right_shift), lambda x, y: x >> y, kinds=("i",), onnx=_shift_onnx("RIGHT"))
 

@@ -60,8 +60,13 @@ class Derivatives:
     places: Mapping[Node, Place]
 
 
-def derivatives(subject: Subject, deepest: int) -> Derivatives | Missing:
-    """What the rules of the ops make of the function; the second derivative of one of up to `deepest` nodes."""
+def derivatives(subject: Subject, deepest: int, largest: int) -> Derivatives | Missing:
+    """What the rules of the ops make of a function of up to so many nodes; the second derivative of one of up to
+    `deepest`.
+    """
+    count = len(subject.graph.nodes)
+    if count > largest:
+        return Missing(f"The gradient of {count:,} nodes is left out: up to {largest:,} are differentiated for a page.")
     known = subject.graph.places
     needing = {node for node in subject.graph.nodes if node.needs_grad and _is_forward(node, known)}
     if not needing:  # a function of its inputs alone

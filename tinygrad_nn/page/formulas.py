@@ -18,24 +18,10 @@ from ..viz.words import uniform
 
 _LENGTH: Final = 300  # characters of a formula
 _NAMES: Final = ("x", "y", "z")
-_RANK: Final = {
-    "or": -2,
-    "and": -2,
-    "not": -1,
-    "<": 0,
-    "≤": 0,
-    "=": 0,
-    "≠": 0,
-    "+": 1,
-    "-": 1,
-    "·": 2,
-    "/": 2,
-    "@": 2,
-    "√": 3,
-    "^": 4,
-}
+_RANK: Final = {"∨": -3, "∧": -2, "<": 0, "≤": 0, "=": 0, "≠": 0, "+": 1, "-": 1, "·": 2, "/": 2, "@": 2, "^": 4}
+_PREFIX: Final = 3  # what binds one operand, as -x
 _TIGHT: Final = 9  # what needs no brackets anywhere
-_ALIKE: Final = ("+", "·", "@")  # a + (b + c) is written without brackets
+_ALIKE: Final = ("+", "·", "@", "∧", "∨")  # a + (b + c) is written without brackets
 
 
 class Recorder(Symbolic):
@@ -56,7 +42,7 @@ def formulas(node: Node) -> tuple[str, tuple[str, ...]]:
     symbols = [Node(INPUT, (), NO_ATTRS, one.shape, one.dtype, None) for one in node.inputs]
     out, g = (Node(INPUT, (), NO_ATTRS, node.shape, node.dtype, None) for _ in range(2))
     known = dict(zip(symbols, names, strict=False)) | {out: "out", g: "g"}
-    value, _ = _written(node, [(name, _TIGHT, "") for name in names])
+    value, _, _ = _written(node, [(name, _TIGHT, "") for name in names])
     if node.op is SCAN:
         return f"{node.attrs['length']} steps of a loop", ("the same loop backwards in time",)
     try:
@@ -87,32 +73,32 @@ def text(root: Node, known: Mapping[Node, str]) -> str:
             parts[node] = (known[node], _TIGHT, "")
         elif not node.inputs:
             number = uniform(node) or "constant"
-            parts[node] = (number, _TIGHT if number[:1] != "-" else 1, "")
+            parts[node] = (number, _PREFIX if number.startswith("-") else _TIGHT, "")
         elif node.op.quiet:
             parts[node] = parts[node.inputs[0]]
         else:
-            line, sign = _written(node, [parts[one] for one in node.inputs])
-            parts[node] = (line, _RANK.get(sign, _TIGHT), sign)
-            if len(line) > _LENGTH:
-                return f"{line[:_LENGTH]}…"
+            parts[node] = _written(node, [parts[one] for one in node.inputs])
+            if len(parts[node][0]) > _LENGTH:
+                return f"{parts[node][0][:_LENGTH]}…"
     return parts[root][0]
 
 
-def _written(node: Node, operands: list[tuple[str, int, str]]) -> tuple[str, str]:
-    """An op on texts, and the sign that binds them, "" for a call. Texts that bind less come in brackets."""
+def _written(node: Node, operands: list[tuple[str, int, str]]) -> tuple[str, int, str]:
+    """An op on texts, how much that binds, and by which sign, "" for a call. Texts that bind less come in brackets."""
     how = node.op.written
     form = how if isinstance(how, str) else how(**node.attrs)
     if not form:
         axes = [f"{key}={value}" for key, value in node.attrs.items() if key in ("axis", "axes", "dim")]
-        return f"{node.op.name}({', '.join([*(line for line, _, _ in operands), *axes])})", ""
+        return f"{node.op.name}({', '.join([*(line for line, _, _ in operands), *axes])})", _TIGHT, ""
     if "(" in form or "|" in form:
-        return form.format(*(line for line, _, _ in operands)), ""
-    sign = next(one for one in form.replace("{}", "").replace("ᵀ", "").split())
-    own = _RANK[sign]
+        return form.format(*(line for line, _, _ in operands)), _TIGHT, ""
+    sign = form.replace("{}", "").replace("ᵀ", "").strip()
+    own = _RANK[sign] if len(operands) > 1 else _PREFIX
 
     def bracketed(k: int, line: str, rank: int, inner: str) -> str:
-        binds = rank > own or (rank == own and (k == 0 or (inner == sign and sign in _ALIKE)))
-        turned = f"{{}}{'ᵀ'}" in form and rank < _TIGHT
-        return line if binds and not turned else f"({line})"
+        alike = own > 0 and (k == 0 or sign in _ALIKE) if rank == own else rank > own
+        alike = alike or (inner == sign and sign in _ALIKE)
+        turned = "{}ᵀ" in form and rank < _TIGHT
+        return line if alike and not turned else f"({line})"
 
-    return form.format(*(bracketed(k, *one) for k, one in enumerate(operands))), sign
+    return form.format(*(bracketed(k, *one) for k, one in enumerate(operands))), own, sign

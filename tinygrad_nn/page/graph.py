@@ -13,9 +13,10 @@ from typing import Any, Final
 import numpy as np
 
 from ..adjoint import SCAN
-from ..graph.graph import Array, Graph, Node
+from ..graph.graph import NO_ATTRS, Array, Graph, Node
 from ..graph.places import Place
 from ..nn import Module
+from ..ops.source import INPUT
 from ..viz.collect import collect
 from ..viz.description import Box, Description, Frame, Names, Options
 from ..viz.folding import calls, siblings, to_fit
@@ -27,13 +28,16 @@ from .subject import Missing, Subject, numbered, short
 BOXES: Final = 2500  # of a view; what has more is folded here
 FLAT: Final = 150  # boxes and outermost frames that are laid out at once
 DEEP: Final = 600  # nodes of a function whose second derivative is shown
+NEAR: Final = 10_000  # nodes that are drawn, and differentiated; of more the nearest to the results
 COLUMNS: Final = ("forward", "gradient", "optimizer", "second derivative")
 _SINGLE: Final = -1  # the key of a frame's number, where it has no parent
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A drawing of some nodes: which ones, what is known of them, and in which column each stands."""
+    """A drawing of some nodes: which ones, what is known of them, and in which column each stands. The `graph` is what
+    is run for their `values`, given those of its inputs.
+    """
 
     title: str
     roots: Sequence[Node]
@@ -42,7 +46,8 @@ class View:
     ids: Mapping[Node, int]
     places: Callable[[Node], Place | None]
     values: Mapping[Node, Array]
-    inputs: Sequence[Node] = ()
+    graph: Graph
+    own: Mapping[Node, Node] = field(default_factory=dict)  # what stands for another node, which has the value
 
 
 @dataclass(slots=True)
@@ -58,7 +63,7 @@ class _Tables:
 
 def part(subject: Subject) -> Mapping[str, Any] | Missing:
     """The views, what is known of the nodes in them, and what could not be shown."""
-    found = derivatives(subject, DEEP)
+    found = derivatives(subject, DEEP, NEAR)
     first, notes = _views(subject, found)
     tables = _Tables()
     shown: dict[int, Node] = {}
@@ -68,18 +73,19 @@ def part(subject: Subject) -> Mapping[str, Any] | Missing:
         views.append(made)
         new = {view.ids[node]: node for node in nodes if view.ids.get(node, -1) not in facts}
         shown |= new
-        found_here, why = numbers(Graph.of(view.roots, view.inputs), view.values, set(new.values()))
+        wanted = {view.own.get(node, node) for node in new.values()}
+        held, why = numbers(view.graph, view.values, wanted)
         notes += [why] if why else []
         for key, node in new.items():
-            facts[key] = [*_facts(node, view, tables), found_here.get(node, 0), 0]
+            facts[key] = [*_facts(node, view, tables), held.get(view.own.get(node, node), 0), 0]
     if isinstance(found, Derivatives):
-        slopes = {found.own[copy]: one for copy, one in found.cotangents.items()}
-        wanted = {slopes[node] for node in shown.values() if node in slopes}
+        slopes = {subject.ids[found.own[copy]]: one for copy, one in found.cotangents.items()}
+        wanted = {slopes[key] for key in shown if key in slopes}
         values = _values(subject, found)
-        gradients, _ = numbers(Graph.of(tuple(wanted), tuple(values)), values, wanted)
-        for key, node in shown.items():
-            if node in slopes and slopes[node] in gradients:
-                facts[key][-1] = gradients[slopes[node]]
+        held, _ = numbers(Graph.of(tuple(wanted), tuple(values)), values, wanted)
+        for key in shown:
+            if key in slopes:
+                facts[key][-1] = held.get(slopes[key], 0)
     return {
         "views": views,
         "texts": list(tables.texts),
@@ -106,7 +112,10 @@ def _views(subject: Subject, found: Derivatives | Missing) -> tuple[list[View], 
 
     names = Names(subject.leaves, subject.results, _scopes(subject, place), subject.copies)
     outputs = tuple(dict.fromkeys((*graph.outputs, *(new for _, new in graph.updates))))
-    own = View("Function", outputs, names, column, subject.ids, place, subject.values, graph.inputs)
+    own = View("Function", outputs, names, column, subject.ids, place, subject.values, graph)
+    if len(graph.nodes) > NEAR:
+        notes.append(f"Of {len(graph.nodes):,} nodes the {NEAR:,} nearest to the results are drawn.")
+        own = _nearest(own)
     views = [own]
     has_gradient = any(column(node) for node in graph.nodes)
     if isinstance(found, Derivatives):
@@ -149,7 +158,40 @@ def _derived_view(
     leaves |= dict.fromkeys(found.seeds, ("input", "gradient of the result"))
     values = _values(subject, found)
     scopes = _frames(subject, {node: place(node) for node in graph.nodes}, {})
-    return View(title, roots, Names(leaves, results, scopes), column, ids, place, values, tuple(values))
+    whole = Graph.of(roots, tuple(values))
+    return View(title, roots, Names(leaves, results, scopes), column, ids, place, values, whole)
+
+
+def _nearest(view: View) -> View:
+    """The part of a view that is nearest to its results, in copies; what that reads is an input without a name."""
+    near, waiting = set(view.roots), list(view.roots)
+    for node in waiting:  # which grows
+        if len(near) < NEAR and node not in view.names.leaves:
+            waiting += [one for one in dict.fromkeys(node.inputs) if one not in near]
+            near.update(node.inputs)
+    made: dict[Node, Node] = {}
+    cut: dict[Node, Node] = {}
+    for node in view.graph.nodes:
+        if node in near:
+            for operand in node.inputs:
+                if operand not in made:
+                    made[operand] = cut[operand] = Node(INPUT, (), NO_ATTRS, operand.shape, operand.dtype, None)
+            operands = tuple(made[operand] for operand in node.inputs)
+            made[node] = Node(node.op, operands, node.attrs, node.shape, node.dtype, node.value, node.needs_grad)
+    own = {copy: node for node, copy in made.items()}
+    leaves: dict[Node, Any] = dict.fromkeys(cut.values(), ("constant", "…"))
+    leaves |= {made[node]: named for node, named in view.names.leaves.items() if node in made}
+    results = {made[node]: names for node, names in view.names.results.items() if node in made}
+    scopes = {made[node]: frames for node, frames in view.names.scopes.items() if node in made}
+    return replace(
+        view,
+        roots=tuple(made[root] for root in view.roots),
+        names=Names(leaves, results, scopes),
+        column=lambda node: view.column(own.get(node, node)),
+        places=lambda node: view.places(own.get(node, node)),
+        ids={copy: view.ids[node] for copy, node in own.items()},
+        own=own,
+    )
 
 
 def _loops(graph: Graph) -> dict[Node, Node]:

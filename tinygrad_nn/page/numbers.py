@@ -12,9 +12,9 @@ from ..errors import TinygradError
 from ..executor import eval_node
 from ..graph.graph import Array, Graph, Node
 
-BINS: Final = 24
+BINS: Final = 20
 STEPS: Final = 64  # of a loop, whose values are looked at
-_HEIGHTS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"  # of bins, in shares of the highest one; 0 is none
+_HEIGHTS: Final = "0123456789abcdef"  # of bins, in shares of the highest one; 0 is none
 Figures = list[Any]  # least, largest, mean, deviation, then how many: elements, zeros, NaN, infinite; then the bins
 
 
@@ -43,7 +43,7 @@ def figures(values: Array) -> Figures:
 
 
 def _short(value: float) -> float:
-    return float(f"{value:.5g}")
+    return float(f"{value:.4g}")
 
 
 def numbers(graph: Graph, values: Mapping[Node, Array], wanted: Collection[Node]) -> tuple[dict[Node, Figures], str]:

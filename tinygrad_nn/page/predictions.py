@@ -12,7 +12,7 @@ import numpy as np
 from ..graph.graph import Array, Node
 from .packing import packed
 from .rows import Moment, Rows, State, per_row, resized
-from .subject import Missing
+from .subject import Missing, short
 
 BOUNDARY: Final = 20_000  # bytes of all pictures of the plane
 SIDE: Final = 64  # points of a picture, to the right and upwards, at most
@@ -138,11 +138,28 @@ def _features(rows: Rows, order: Array) -> dict[str, Any]:
             continue
         table = column.reshape(rows.count, -1)
         total += table.shape[1]
-        names = [rows.names[k]] if table.shape[1] == 1 else [f"{rows.names[k]} {j}" for j in range(FEATURES)]
+        names = column_names(rows, k)
         room = FEATURES - len(numbers)
         numbers += [{"name": names[j], "values": table[order, j]} for j in range(min(room, table.shape[1]))]
     note = f"The first {len(numbers)} of {total:,} features are shown." if numbers and total > len(numbers) else ""
     return {"features": numbers, "pictures": picture, "note": note}
+
+
+def column_names(rows: Rows, k: int) -> list[str]:
+    """What the columns of an array of the batch are called: as in its data frame, or as in a layer that prepares such
+    columns; else by their numbers.
+    """
+    column = rows.columns[k]
+    width = prod(column.shape[1:])
+    for array, names in rows.subject.frames:
+        if array is column:
+            return list(names)
+    if width == 1:
+        return [rows.names[k]]
+    layers = (module for _, root in rows.subject.modules for module in root.modules()) if k == 0 else ()
+    known = (one for one in (getattr(module, "names", None) for module in layers) if isinstance(one, tuple))
+    return next(([short(one) for one in names] for names in known if len(names) == width),
+                [f"{rows.names[k]} {j}" for j in range(width)])  # fmt: skip
 
 
 # ---- the plane ---------------------------------------------------------------------------------------------------
@@ -195,6 +212,6 @@ def boundary(rows: Rows, moments: Sequence[Moment]) -> dict[str, Any] | Missing:
         "rows": shown,
         "x": packed(x[shown]),
         "labels": labels[shown],
-        "names": [f"{rows.names[0]} {k}" for k in range(2)],
-        "note": f"{prod((side, side)):,} points of the plane.{part_of}",
+        "names": column_names(rows, 0),
+        "note": f"{side * side:,} points of the plane.{part_of}",
     }

@@ -15,9 +15,10 @@ from ..support.files import as_path, write_atomic
 from ..support.settings import shown
 from ..sweeping import Sweep
 from ..tensor.core import forbid_tracing
+from ..viz.description import shape_text
 from . import graph, run, stages, times, train
 from .document import document
-from .subject import Missing, Subject, subject
+from .subject import Missing, Subject, short, subject
 
 _HEIGHT: Final = 720  # pixels of the frame in a notebook
 
@@ -39,7 +40,7 @@ PARTS: Final = (
     Piece("stages", "Stages", stages.part, (), ("stages.css",)),
     Piece("times", "Time", times.part, (), ("times.css",)),
     Piece("run", "Run", run.part, ("vendor/uPlot.iife.min.js",), ("vendor/uPlot.min.css", "run.css")),
-    Piece("train", "Train here", train.part, ("vendor/uPlot.iife.min.js",), ("vendor/uPlot.min.css",)),
+    Piece("train", "Train here", train.part, ("vendor/uPlot.iife.min.js",), ("vendor/uPlot.min.css", "train.css")),
 )  # fmt: skip
 
 
@@ -102,7 +103,12 @@ def report(
     }
     scripts = {piece.name: (*piece.scripts, f"{piece.name}.js") for piece in PARTS}
     styles = dict.fromkeys(name for piece in PARTS if piece.name not in missing for name in piece.styles)
-    facts = [("parameters", f"{about.parameters:,}"), ("nodes", f"{len(about.graph.nodes):,}")]
+    given = [f"{short(name)} {shape_text(node)}" for node, (role, name) in about.leaves.items() if role == "input"]
+    facts = [
+        ("parameters", f"{about.parameters:,}"),
+        ("nodes", f"{len(about.graph.nodes):,}"),
+        ("batch", short(", ".join(given))),
+    ]
     text = document({"name": about.name, "facts": facts}, parts, scripts, list(styles))
     if target is not None:
         write_atomic(target, text.encode(), "report")

@@ -20,6 +20,8 @@ from ..compiler.trace import Traced, forget, trace
 from ..executor import run
 from ..export.model import result_names
 from ..graph.graph import Array, Graph, Node, reachable
+from ..graph.places import Place
+from ..placed import placed
 from ..support.pytree import mapped
 from ..tensor import Tensor
 from ..tensor.core import bind, constant
@@ -33,12 +35,13 @@ DIFFERS: Final = "With another number of rows the step is another graph, so noth
 @dataclass(frozen=True, slots=True)
 class Layer:
     """A stretch of the way from features to prediction that begins where parameters come in: its last node, the names
-    of the parameters, and the nodes of the stretch.
+    of the parameters, the nodes of the stretch, and what it is called.
     """
 
     node: Node
     parameters: tuple[str, ...]
     nodes: tuple[Node, ...]
+    name: str
 
 
 State = Mapping[int, Array]  # by the id of the tensor; all others are as they are
@@ -207,8 +210,8 @@ def rows_of(subject: Subject) -> Rows | Missing:
     prediction, way = _prediction(traced, summed, labels)
     owners = {id(capture.handle): subject.leaves[capture.node][1] for capture in first.captures}
     named = {capture.node: owners.get(id(capture.handle), "a tensor") for capture in traced.captures}
-    layers = tuple(_layers(way, named, axis))
-    ids = {node: k for k, node in enumerate(traced.graph.nodes)} if same else {}
+    layers = tuple(_layers(traced, way, named, axis))
+    ids = subject.ids if same else {}
     return Rows(subject, traced, names, columns, labels, count, axis, loss, summed, prediction, layers, ids)
 
 
@@ -235,7 +238,8 @@ def _function(subject: Subject) -> Callable[..., Any]:
 def _trace(function: Callable[..., Any], batch: tuple[Any, ...]) -> Traced:
     """The trace of a call, which leaves nothing behind."""
     signature, _, leaves, is_array = describe(batch, {})
-    traced = trace(function, signature.tree, leaves, is_array, equates=True)
+    with placed():
+        traced = trace(function, signature.tree, leaves, is_array, equates=True)
     forget(traced.beginning)
     for module, training in traced.found_modes:
         module.training = training
@@ -278,7 +282,7 @@ def _of_rows(leaf: Any, count: int, wanted: int) -> Any:
 
 
 def _loss(traced: Traced) -> Node | None:
-    """The result that is called loss, else the first that is one fractional number."""
+    """The result that is called loss, or something with loss, else the first that is one fractional number."""
     names = result_names(traced)
     numbers = [
         (name, node)
@@ -287,7 +291,8 @@ def _loss(traced: Traced) -> Node | None:
         for node in (traced.graph.outputs[what],)
         if node.shape == () and node.dtype.kind == "f"
     ]
-    return dict(reversed(numbers)).get("loss", numbers[0][1]) if numbers else None
+    order = sorted(numbers, key=lambda one: (one[0] != "loss", "loss" not in one[0].lower().split("_")))
+    return order[0][1] if order else None
 
 
 def _labels(names: Sequence[str], columns: Sequence[Array], count: int) -> int | None:
@@ -335,13 +340,19 @@ def _prediction(traced: Traced, summed: Sequence[Node], labels: int | None) -> t
         operands = [x for x in one.inputs if x in among]
         above[one] = _meeting(operands, above, depth) if operands else None
         depth[one] = depth[above[one]] + 1
-    node = _meeting(last, above, depth) if last else None
     way: list[Node] = []
-    step = node
+    step = _meeting(last, above, depth) if last else None
     while step is not None:
         way.append(step)
         step = above[step]
-    return (None if labels is None else node), way[::-1]
+    modules = [k for k, one in enumerate(way) if _place(traced, one).kind]
+    way = way[modules[0] :] if modules else way  # what a module returns is more than what is made of that
+    return (way[0] if way and labels is not None else None), way[::-1]
+
+
+def _place(traced: Traced, node: Node) -> Place:
+    places = traced.graph.places
+    return (None if places is None else places.place(node)) or Place("", 0, "")
 
 
 def _meeting(nodes: Sequence[Node], above: Mapping[Node, Node | None], depth: Mapping[Node | None, int]) -> Node | None:
@@ -357,7 +368,9 @@ def _meeting(nodes: Sequence[Node], above: Mapping[Node, Node | None], depth: Ma
     return found
 
 
-def _layers(way: Sequence[Node], named: Mapping[Node, str], axis: Mapping[Node, int]) -> Iterator[Layer]:
+def _layers(
+    traced: Traced, way: Sequence[Node], named: Mapping[Node, str], axis: Mapping[Node, int]
+) -> Iterator[Layer]:
     """The way in stretches, each from where parameters come in to where the next ones do."""
     seen: set[Node] = set()
     names: list[str] = []
@@ -366,15 +379,23 @@ def _layers(way: Sequence[Node], named: Mapping[Node, str], axis: Mapping[Node, 
         fresh = reachable([node], lambda one: one not in seen)
         seen.update(fresh)
         own = [named[one] for one in fresh if one in named and one.needs_grad]
-        begins = own and any(_tops(own, names))
-        if begins and nodes:
-            yield Layer(nodes[-1], tuple(names), tuple(nodes))
+        if nodes and any(_tops(own, names)):
+            yield Layer(nodes[-1], tuple(names), tuple(nodes), called(traced, names, nodes))
             names, nodes = [], []
         names += own
         if node in axis:
             nodes.append(node)
     if nodes:
-        yield Layer(nodes[-1], tuple(names), tuple(nodes))
+        yield Layer(nodes[-1], tuple(names), tuple(nodes), called(traced, names, nodes))
+
+
+def called(traced: Traced, parameters: Sequence[str], nodes: Sequence[Node]) -> str:
+    """The modules that a stretch begins and ends in; without modules its parameters, and the op at its end."""
+    first, last = _place(traced, nodes[0]), _place(traced, nodes[-1])
+    if first.kind and last.kind:
+        return first.owner if first == last or first.module == last.module else f"{first.owner} → {last.owner}"
+    modules = dict.fromkeys(name.rpartition(".")[0] or name for name in parameters)
+    return f"{', '.join(modules) or 'input'} → {nodes[-1].op.name}"
 
 
 def _tops(own: Sequence[str], names: Sequence[str]) -> Iterator[bool]:

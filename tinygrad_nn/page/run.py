@@ -19,13 +19,14 @@ from ..ops.conv import CONV
 from .curves import curves, sweep
 from .packing import WORDS, fitting, packed
 from .predictions import boundary, worst_rows
-from .rows import Layer, Moment, Rows, State, gradients, rows_of, values_of
+from .rows import Layer, Moment, Rows, State, called, gradients, rows_of, values_of
 from .subject import Missing, Subject, short
 
 STATES: Final = 24  # of a model, at most
 WORK: Final = 200_000_000  # numbers that are computed for all of them, at most
-WEIGHTS: Final = 16_000  # bytes of all weights in all states
-ACTIVATIONS: Final = 8_000
+WEIGHTS: Final = 12_000  # bytes of all weights in all states
+BATCH: Final = 24  # rows of the batch that are shown
+ACTIVATIONS: Final = 7_000
 SHOWN: Final = (64, 48, 32, 24, 16, 12, 8, 6, 4)  # rows and columns of a matrix that may be shown
 
 
@@ -114,7 +115,6 @@ def weights(subject: Subject, moments: Sequence[Moment]) -> dict[str, Any] | Mis
     trained = _trained(subject)
     if not trained:
         return Missing("The step reaches no tensor that requires grad.")
-    number = {node: k for k, node in enumerate(subject.graph.nodes)}
     now = {id(one.handle): one.handle.node.value for one in subject.traced.captures}
     stacks = [
         np.array([as_matrix(np.asarray(one.state.get(handle, now[handle]))) for one in moments])
@@ -122,7 +122,7 @@ def weights(subject: Subject, moments: Sequence[Moment]) -> dict[str, Any] | Mis
     ]
     cut, kind = _room(stacks, WEIGHTS)
     tensors = [
-        {"name": short(name), "node": number[node], "shape": list(node.shape), **_stack(stack, cut, kind)}
+        {"name": short(name), "node": subject.ids.get(node), "shape": list(node.shape), **_stack(stack, cut, kind)}
         for (name, node, _), stack in zip(trained, stacks, strict=True)
     ]
     return {"tensors": tensors, "note": _precision(stacks, cut, kind)}
@@ -165,25 +165,19 @@ def activations(rows: Rows, moments: Sequence[Moment]) -> dict[str, Any] | Missi
     cut, kind = _room(stacks, ACTIVATIONS)
     layers = [
         {
-            "name": _called(layer),
+            "name": short(layer.name),
             "node": rows.ids.get(layer.node),
             "shape": list(layer.node.shape),
             **_stack(stack, cut, kind),
         }
         for layer, stack in zip(rows.layers, stacks, strict=True)
     ]
+    first = f"The first {BATCH} rows of the batch are shown. " if rows.count > BATCH else ""
     mean = any(
-        layer.node.shape and prod(layer.node.shape) > prod(s.shape[1:])
-        for layer, s in zip(rows.layers, stacks, strict=True)
+        prod(layer.node.shape) > rows.count * stack.shape[2] for layer, stack in zip(rows.layers, stacks, strict=True)
     )
     averaged = "Where a unit has several values for a row (positions, steps) the mean is shown. " if mean else ""
-    return {"layers": layers, "note": averaged + _precision(stacks, cut, kind)}
-
-
-def _called(layer: Layer) -> str:
-    """The module that the parameters belong to, and what was done last."""
-    modules = dict.fromkeys(name.rpartition(".")[0] or name for name in layer.parameters)
-    return short(f"{', '.join(modules) or 'input'} → {layer.node.op.name}")
+    return {"layers": layers, "note": first + averaged + _precision(stacks, cut, kind)}
 
 
 def _unit_axis(layer: Layer) -> int:
@@ -195,7 +189,7 @@ def _units(rows: Rows, layer: Layer, value: Array) -> Array:
     """A row of the batch below the other, a unit beside the other; what else there is of a unit as its mean."""
     table = _table(rows, layer, value)
     with np.errstate(all="ignore"):
-        return np.asarray(table.mean(axis=1))
+        return np.asarray(table[:BATCH].mean(axis=1))
 
 
 def _table(rows: Rows, layer: Layer, value: Array) -> Array:
@@ -218,11 +212,19 @@ def dead_units(rows: Rows, moments: Sequence[Moment]) -> dict[str, Any] | Missin
             pairs = [rows.values([before, node], one.state) for one in moments]
             makes = any(((after == 0) & (own != 0)).any() for own, after in pairs)
             if makes:
-                own = Layer(node, layer.parameters, layer.nodes)
-                dead = [np.flatnonzero((_table(rows, own, after) == 0).all((0, 1))) for _, after in pairs]
-                units = _table(rows, own, pairs[0][1]).shape[-1]
-                called = {"name": _called(own), "node": rows.ids.get(node), "units": units}
-                found.append({**called, "dead": [one[:64] for one in dead], "counts": [len(one) for one in dead]})
+                until = layer.nodes[: layer.nodes.index(node) + 1]
+                own = Layer(node, layer.parameters, until, called(rows.traced, layer.parameters, until))
+                tables = [_table(rows, own, after) for _, after in pairs]
+                dead = [np.flatnonzero((table == 0).all((0, 1))) for table in tables]
+                found.append(
+                    {
+                        "name": short(own.name),
+                        "node": rows.ids.get(node),
+                        "units": tables[0].shape[-1],
+                        "dead": [one[:64] for one in dead],
+                        "counts": [len(one) for one in dead],
+                    }
+                )
     if not found:
         return Missing("No layer makes zeros, as ReLU does: no unit can be dead.")
     return {"layers": found}

@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 from typing import Any, Final
 
 from ..adjoint import SCAN
 from ..compiler.driver import Compilation
 from ..compiler.loopir.program import Program
 from ..compiler.passes.algebra import PASSES
-from ..errors import TinygradError
+from ..errors import TinygradError, printable
 from ..graph.graph import Graph, Node
 from ..graph.places import Places
 from .subject import Missing, Subject, short
 
-LINES: Final = 6000  # of a text; what comes behind them is counted
+SIZE: Final = 120_000  # letters of a text; the lines behind them are counted
 LETTERS: Final = 400  # of a line
 
 Marked = tuple[list[str], list[tuple[int, int, frozenset[int]]]]  # lines, and (first, behind the last, ids of nodes)
@@ -50,13 +51,29 @@ def part(subject: Subject) -> Mapping[str, Any] | Missing:
         except TinygradError as error:  # a machine for which LLVM writes no text, say
             notes.append(f"{title}: {error}")
             continue
-        rest = len(lines) - LINES
-        if rest > 0:
-            lines = [*lines[:LINES], f"… {rest:,} more lines are left out"]
-        ranges = [[first, last, groups.number(ids)] for first, last, ids in marks if ids and first < LINES]
+        kept = _fitting(lines)
+        if kept < len(lines):
+            lines = [*lines[:kept], f"… {len(lines) - kept:,} more lines are left out"]
         text = "\n".join(short(line, LETTERS) for line in lines)
-        stages.append({"title": title, "about": about, "file": file, "text": text, "marks": ranges})
+        ranges = [(first, last, groups.number(ids)) for first, last, ids in marks if ids and first < kept]
+        stages.append({"title": title, "about": about, "file": file, "text": text, "marks": _differences(ranges)})
     return {"stages": stages, "groups": [sorted(ids) for ids in groups.known], "notes": notes}
+
+
+def _fitting(lines: list[str]) -> int:
+    """How many of the lines are shown."""
+    ends = accumulate(min(len(line), LETTERS) + 1 for line in lines)
+    return sum(1 for end in ends if end <= SIZE)
+
+
+def _differences(ranges: list[tuple[int, int, int]]) -> list[int]:
+    """Ranges of lines as small numbers: how many lines are between, and in it, and by how much the group is another."""
+    found: list[int] = []
+    line = group = 0
+    for first, last, own in sorted(ranges):
+        found += [first - line, last - first, own - group]
+        line, group = last, own
+    return found
 
 
 def _stages(subject: Subject, made: Compilation) -> Iterator[tuple[str, str, str, Callable[[], Marked]]]:
@@ -73,7 +90,12 @@ def _stages(subject: Subject, made: Compilation) -> Iterator[tuple[str, str, str
             kernel.name: kernels.get(kernel.name, frozenset()) | ids(kernel.origins) for kernel in program.kernels
         }
     yield "Your code", "The lines that the operations come from.", "code.txt", lambda: _code(graph, places, ids)
-    yield "As traced", "What one call of the function did, node by node.", "traced.txt", lambda: _graph(graph, ids)
+    yield (
+        "As traced",
+        "What one call of the function did, node by node.",
+        "traced.txt",
+        lambda: _named(subject, *_graph(graph, ids)),
+    )
     for step, after in _rewrites(graph):
         about = (step.__doc__ or "").strip().split("\n")[0]
         name = step.__name__
@@ -147,6 +169,13 @@ def _graph(graph: Graph, ids: Callable[[Iterable[Node]], frozenset[int]]) -> Mar
     return [*lines, *rest[len(graph.nodes) :]], marks
 
 
+def _named(subject: Subject, lines: list[str], marks: list[tuple[int, int, frozenset[int]]]) -> Marked:
+    """The lines of the inputs with their names, which come first."""
+    names = [short(subject.leaves[node][1]) if node in subject.leaves else "" for node in subject.graph.inputs]
+    known = [f"{line}  # {printable(name, '')}" for line, name in zip(lines, names, strict=False)]
+    return [*known, *lines[len(known) :]], marks
+
+
 def _program(program: Program, kernels: Mapping[str, frozenset[int]]) -> Marked:
     """The text of a program. A kernel begins with its name, and goes on as long as lines are further in."""
     lines = str(program).splitlines()
@@ -169,4 +198,4 @@ def _ranges(found: Any, kernels: Mapping[str, frozenset[int]]) -> Marked:
         for name, ranges in found.kernels.items()
         for one in ranges
     ]
-    return found.text.splitlines(), sorted(marks, key=lambda mark: mark[:2])
+    return found.text.splitlines(), marks

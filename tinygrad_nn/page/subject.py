@@ -18,10 +18,12 @@ from ..compiler.job import Job, Part
 from ..compiler.run.jit import Jitted, describe
 from ..compiler.trace import Traced, forget, trace
 from ..errors import GraphError, TinygradError, message
+from ..fitting import trained_dtype
 from ..graph.graph import Array, Graph, Node
 from ..history import History
 from ..nn import Module
 from ..placed import placed
+from ..support.arrays import as_array
 from ..support.pytree import mapped
 from ..support.settings import shown
 from ..sweeping import Sweep
@@ -30,7 +32,7 @@ from ..tensor.core import constant
 from ..viz.description import Frame, Role
 from ..viz.record import Reached, inputs, record
 
-COMPILED: Final = 20_000  # nodes of a graph that is compiled for a page
+COMPILED: Final = 10_000  # nodes of a graph that is compiled for a page
 _LONG: Final = 200  # characters of a name that are shown
 _ARRAYS: Final = (Tensor, np.ndarray, np.generic, float)  # what a trace takes as symbols
 
@@ -51,7 +53,8 @@ class Subject:
     inputs hold for the `batch`, `owners` the parameter that state of an optimizer is for, or a parameter itself.
     `scopes` are the modules that were running, where there is no trace, whose `graph.places` knows them.
     `ids` are the numbers by which all parts of the page know nodes: those of the graph, then those in loops.
-    `compilation` has what the stages up to the object code made.
+    `compilation` has what the stages up to the object code made. `frames` are arrays of the batch that were data
+    frames, with the names of their columns.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Subject:
     copies: Mapping[Node, Node] = field(default_factory=dict)
     history: History | None = None
     sweep: Sweep | None = None
+    frames: tuple[tuple[Array, tuple[str, ...]], ...] = ()
 
     @property
     def modules(self) -> tuple[tuple[str, Module], ...]:
@@ -101,8 +105,9 @@ def subject(function: Any, batch: tuple[Any, ...], history: History | None, swee
     own = function.function if isinstance(function, Jitted) else function
     reached = Reached.of({"": own})
     name = short(str(getattr(own, "__name__", type(own).__name__)))
+    batch, frames = _as_arrays(own, batch)
     start = Subject(name, function, batch, Graph((), (), ()), {}, {}, {}, Missing(""), Missing(""), reached, {})
-    start = replace(start, history=history, sweep=sweep)
+    start = replace(start, history=history, sweep=sweep, frames=frames)
     try:
         found = _traced(start, own)
     except TinygradError as error:
@@ -110,6 +115,21 @@ def subject(function: Any, batch: tuple[Any, ...], history: History | None, swee
     if not found.graph.outputs and not found.graph.updates:
         raise GraphError(message("report", "a function that returns no tensor", "one that does"))
     return found
+
+
+def _as_arrays(
+    function: Any, batch: tuple[Any, ...]
+) -> tuple[tuple[Any, ...], tuple[tuple[Array, tuple[str, ...]], ...]]:
+    """The batch with arrays for data frames, fractional numbers in the dtype of the model; and which these are."""
+    made: list[Any] = []
+    frames: list[tuple[Array, tuple[str, ...]]] = []
+    for one in batch:
+        framed = callable(getattr(one, "to_numpy", None))
+        array = as_array("report", one) if framed else one
+        made.append(array.astype(trained_dtype(function)) if framed and array.dtype.kind == "f" else array)
+        if framed and array.ndim == 2:
+            frames.append((made[-1], tuple(short(str(name)) for name in one.columns)))
+    return tuple(made), tuple(frames)
 
 
 def numbered(graph: Graph) -> dict[Node, int]:

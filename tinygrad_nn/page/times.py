@@ -6,13 +6,15 @@ Kernels are timed as `tg.explain` times them, on the batch of the page.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ..compiler.driver import Compilation
 from ..compiler.image import image_of
 from ..compiler.run.explain import Row, explain_stages
 from ..compiler.schedule.memory import Uses
+from ..graph.graph import Node
+from ..graph.places import Places
 from .subject import Missing, Subject
 
 KERNELS: Final = 400  # of a function whose kernels are timed: each is compiled by itself
@@ -26,7 +28,7 @@ def part(subject: Subject) -> Mapping[str, Any] | Missing:
         return made
     return {
         "kernels": _kernels(subject, made),
-        "memory": _memory(made),
+        "memory": _memory(subject, made),
         "stages": [[name, seconds] for name, seconds in made.seconds.items()],
         "cached": made.object.cached,
         "target": {"processor": made.target.cpu, "width": made.target.width},
@@ -43,7 +45,17 @@ def _kernels(subject: Subject, made: Compilation) -> dict[str, Any]:
     for at, node in zip(image.inputs, subject.graph.inputs, strict=True):
         arena.view(at)[...] = subject.values[node]
     explained = explain_stages(made, arena)
-    return {"rows": [_row(row, explained.peak) for row in explained.rows], "peak": explained.peak, "count": count}
+    rows = [
+        {**_row(row, explained.peak), "nodes": _ids(subject, kernel.origins)}
+        for row, kernel in zip(explained.rows, made.schedule.program.kernels, strict=False)
+    ]
+    return {"rows": rows, "peak": explained.peak, "count": count}
+
+
+def _ids(subject: Subject, nodes: Iterable[Node]) -> list[int]:
+    """The numbers on the page of the nodes as traced that some nodes compute."""
+    places = subject.graph.places or Places()
+    return sorted({subject.ids[one] for node in nodes for one in places.origins(node) if one in subject.ids})
 
 
 def _row(row: Row, peak: float) -> dict[str, Any]:
@@ -61,7 +73,7 @@ def _row(row: Row, peak: float) -> dict[str, Any]:
     }
 
 
-def _memory(made: Compilation) -> dict[str, Any]:
+def _memory(subject: Subject, made: Compilation) -> dict[str, Any]:
     """The buffers that have memory of their own: from which byte, how many, and from which kernel to which."""
     planned = made.schedule
     program, uses = planned.program, Uses(planned.program)
@@ -79,9 +91,9 @@ def _memory(made: Compilation) -> dict[str, Any]:
         decided = nodes.get(int(number)) if number.isdecimal() else None
         role: str = "result" if buffer in program.outputs else buffer.role
         role = "state" if role == "temporary" and planned.offsets[buffer] in state else role
-        op = "" if decided is None else decided.op
+        op, node = ("", []) if decided is None else (decided.op, _ids(subject, [made.graph.nodes[decided.node]]))
         place = (planned.offsets[buffer], size, begin, end)
-        found.append((buffer.name, role, buffer.dtype.name, buffer.shape, *place, op))
+        found.append((buffer.name, role, buffer.dtype.name, buffer.shape, *place, op, node))
     found.sort(key=lambda one: (-one[5], one[4]))
     kept = sorted(found[:BUFFERS], key=lambda one: one[4])
     return {

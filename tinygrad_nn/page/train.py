@@ -34,7 +34,8 @@ from ..random import Generator, fork_rng, manual_seed, order_generator, randperm
 from .document import asset, packed
 from .subject import Missing, Subject, short
 
-MOST: Final = 2**19  # bytes of code and data that a page may have
+MOST: Final = 2**17  # letters of code and data that a page may have, packed
+PLAIN: Final = 3 * MOST  # bytes of data and state from which nobody tries: it takes seconds to compile
 SEEDS: Final = 10  # first weights, drawn by the layers,
 ROOM: Final = 2**16  # in so many bytes at most
 EPOCHS: Final = 2000  # of Python's history that the page compares with
@@ -65,18 +66,18 @@ def part(about: Subject) -> Mapping[str, Any] | Missing:
     function = about.function.function if isinstance(about.function, Jitted) else about.function
     known = run_names(function, found.evaluate, found.order)
     first = first_state(about, function, known, found.order)
+    held = [*found.columns, *(np.asarray(one.node.value) for one in found.job.handles)]
+    check_size(sum(array.nbytes for array in held), PLAIN, "of data and state")
     made = run_of(found.job, found.columns, known, first)
-    size = len(made.code) + sum(column.nbytes for column in found.columns)
-    if size > MOST:
-        got = f"{size / 1e6:.1f} MB of code and data"
-        raise ExportError(message("report", got, f"at most {MOST / 1e6:.1f} MB", "tg.export.wasm writes files of any"))
+    texts = module(made)
+    check_size(len(texts["wasm"]["deflate"]), MOST, "of code, data and state, packed,")
     history = about.history
     state = {name: at.dtype for name, at in made.state.items()}
     shuffled = found.job.epochs is not None and found.job.epochs.shuffle
     same = bool(first) and ("order.key" in first or not shuffled)
     return {
         "worker": asset("worker.js"),
-        **module(made),
+        **texts,
         "columns": [short(name) for name in argument_names(function, len(found.columns))],
         "classes": classes(found.columns),
         "features": features(about, found.columns[0]),
@@ -98,6 +99,13 @@ def module(made: Made) -> dict[str, Any]:
     """The WebAssembly and the script that goes with it, as texts."""
     code = base64.b64encode(zlib.compress(linked(made), 9)).decode()
     return {"wasm": {"deflate": code}, "script": packed(text(made, None))}
+
+
+def check_size(size: int, most: int, what: str) -> None:
+    """Raise ExportError for what is too large for a page."""
+    if size > most:
+        got, hint = f"{size / 1e3:,.0f} kB {what} to train in the page", "tg.export.wasm writes files of any size"
+        raise ExportError(message("report", got, f"at most {most / 1e3:,.0f} kB", hint))
 
 
 def floats(numbers: Any) -> str:

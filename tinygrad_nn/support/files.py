@@ -16,6 +16,8 @@ from typing import Any
 
 from ..errors import FileError, message
 
+Content = bytes | Sequence[bytes | memoryview]
+
 
 def as_path(op: str, path: Any) -> Path:
     """A path as users give it; raises FileError for what is none."""
@@ -43,8 +45,8 @@ def read(path: str | os.PathLike[str], op: str, expected: str) -> bytes:
         raise _fault(op, path, "read", error, expected) from None
 
 
-def write_atomic(path: Path, content: bytes, op: str = "write", family: Path | None = None) -> None:
-    """Write a temporary file in the same folder, flush it to disk, and rename it to `path`.
+def write_atomic(path: Path, content: Content, op: str = "write", family: Path | None = None) -> None:
+    """Write a temporary file in the same folder, flush it to disk, and rename it to `path`. Content may be in parts.
 
     A reader sees the old content or the new, never a part; after an error (FileError) the old file is still there.
     `remove_leftovers(family)` finds what is left of it after a kill; by default it has a family of its own.
@@ -105,13 +107,13 @@ _OTHERS = (
 )
 
 
-def _write_atomic(path: Path, content: bytes, family: Path) -> None:
+def _write_atomic(path: Path, content: Content, family: Path) -> None:
     if path.exists():
         check_regular(path.stat())
     temporary = path.with_name(f"{_mark(family)}{os.urandom(8).hex()}.tmp")
     try:
         with temporary.open("xb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -44,6 +44,7 @@ page.part("graph", {
     let drawn = new Map(); // by key: what is on the canvas now
     let query = "";
 
+    const held = (box, k) => facts[box.id]?.[10]?.[k] || 0; // one of the figures of its values
     const standing = (box) => {
       const folded = box.around.find((k) => view.frames[k].folded);
       return folded === undefined ? `b${box.k}` : `f${folded}`;
@@ -163,7 +164,10 @@ page.part("graph", {
         }
         for (const key of one.graph.edges()) {
           const edge = one.graph.edge(key);
-          const points = edge.points.map(at);
+          const own = at(one.graph.node(key.v));
+          const [x, y] = [own.x + own.width / 2, own.y];
+          const turned = [{ x, y: y + 6 }, { x: x + 26, y: y + 10 }, { x: x + 26, y: y - 10 }, { x, y: y - 6 }]; // to itself
+          const points = key.v === key.w ? turned.reverse() : edge.points.map(at);
           const path = svg("path", { class: `arrow ${edge.back ? "back" : ""}`, d: smooth(points) });
           const end = tip(edge.back ? [...points].reverse() : points, edge.back ? "back" : "");
           arrows.append(path, end);
@@ -240,8 +244,7 @@ page.part("graph", {
         one.element.setAttribute("tabindex", one.key === chosen ? "0" : "-1");
         one.element.classList.toggle("near", near.has(one.key) && one.key !== chosen);
         one.element.classList.toggle("off", query !== "" && !(one.box ? matches(one.box) : one.frame.boxes.some(matches)));
-        const numbers = one.box && facts[one.box.id]?.[10];
-        one.element.classList.toggle("nan", Boolean(numbers && numbers[6] + numbers[7]));
+        one.element.classList.toggle("nan", Boolean(one.box && held(one.box, 6)));
       }
       if (!own && drawn.size) drawn.values().next().value.element.setAttribute("tabindex", "0");
     };
@@ -259,7 +262,10 @@ page.part("graph", {
       const { width, height } = size();
       const whole = Math.min((width - 24) / bounds.width, (height - 24) / bounds.height);
       const scale = Math.min(1.15, entire ? whole : Math.max(whole, LEAST));
-      aim(Math.max(12, (width - bounds.width * scale) / 2), 12, Math.max(scale, 0.02));
+      const first = [...drawn.values()].reduce((top, one) => (!top || one.y < top.y ? one : top), null);
+      const spare = width - bounds.width * scale;
+      const left = spare >= 0 ? spare / 2 : Math.min(12, Math.max(spare - 12, width / 2 - (first?.x ?? 0) * scale));
+      aim(left, 12, Math.max(scale, 0.02));
     };
     const zoom = (factor, x = size().width / 2, y = size().height / 2) => {
       const scale = Math.min(4, Math.max(0.05, camera.scale * factor));
@@ -423,12 +429,12 @@ page.part("graph", {
     const histogram = (figures, kind) => {
       const bins = figures[8];
       if (!bins.length) return null;
-      const most = 35;
-      const heights = [...bins].map((letter) => parseInt(letter, 36));
+      const most = 15;
+      const heights = [...bins].map((letter) => parseInt(letter, 16));
       const bars = heights.map((count, k) => svg("rect", { x: k * 10, y: 60 - (56 * count) / most - (count ? 2 : 0), width: 9, height: (56 * count) / most + (count ? 2 : 0) }));
       const words = `Histogram from ${number(figures[0])} to ${number(figures[1])}: heights ${heights.join(", ")}`;
       return [
-        svg("svg", { class: `histogram ${kind}`, viewBox: "0 0 240 60", preserveAspectRatio: "none", role: "img", "aria-label": words }, bars),
+        svg("svg", { class: `histogram ${kind}`, viewBox: "0 0 200 60", preserveAspectRatio: "none", role: "img", "aria-label": words }, bars),
         html("div", { class: "ends" }, html("span", null, number(figures[0])), html("span", null, number(figures[1]))),
       ];
     };
@@ -441,16 +447,24 @@ page.part("graph", {
       return [heading, histogram(figures, kind), html("dl", { class: "figures" }, rows)];
     };
     const pick = (id, words) => html("button", { type: "button", class: "pick mono", onclick: () => byId(id) && reveal(byId(id)) }, words);
+    const listed = (items) => items.map((words, k) => [k ? ", " : "", words]);
     const rows = (pairs) => html("dl", null, pairs.filter(([, value]) => value && value.length !== 0).map(([name, value]) => [html("dt", null, name), html("dd", null, value)]));
 
     const legend = [["parameter", "blue"], ["input", "green"], ["operation", "line-strong"], ["result", "orange"], ["loop", "purple"]];
     const tell = (one) => {
       if (!one) {
         const items = legend.map(([name, colour]) => html("li", null, html("i", { style: `border-color: var(--${colour}); background: var(--${colour}-soft, var(--surface))` }), name));
+        const told = [["NaN", 6], ["Infinite", 7]].flatMap(([name, k]) => {
+          const odd = view.boxes.filter((box) => held(box, k));
+          if (!odd.length) return [];
+          const picks = odd.slice(0, 12).map((box) => pick(box.id, cut(page.visible(box.title))));
+          return [html("h3", null, `${name} in ${number(odd.length)} of ${number(view.boxes.length)} boxes`), html("p", null, listed(picks))];
+        });
         aside.replaceChildren(
           html("h2", { class: "plain" }, "Graph"),
           html("p", { class: "muted" }, "Choose a box to see its shape, the line it comes from, its values and its formula. A click on the title of a frame folds it; a double click on a folded one opens it."),
           html("ul", { class: "legend" }, items),
+          ...told,
         );
         return;
       }
@@ -460,7 +474,7 @@ page.part("graph", {
           html("h2", null, one.frame.label),
           html("p", { class: "muted" }, lines(one.key)[1][0]),
           html("p", null, html("button", { type: "button", onclick: () => fold(one.frame, false) }, "Unfold")),
-          inner.length ? [html("h3", null, "Parameters"), inner.map((words) => html("div", { class: "mono wrap" }, words))].flat()[0] : "",
+          ...(inner.length ? [html("h3", null, "Parameters")] : []),
           ...inner.map((words) => html("div", { class: "mono wrap" }, words)),
         );
         return;
@@ -469,7 +483,6 @@ page.part("graph", {
       const known = facts[box.id];
       const reads = known ? known[8].map((id, k) => ({ id, box: byId(id), name: known[8].length > 3 ? `x${k + 1}` : NAMES[k] })) : [];
       const users = view.arrows.filter((arrow) => arrow.tail === box.k && !arrow.back).map((arrow) => view.boxes[arrow.head]);
-      const listed = (items) => items.map((words, k) => [k ? ", " : "", words]);
       const line = known && text(known[4]);
       aside.replaceChildren(
         html("h2", null, box.title),

@@ -140,7 +140,7 @@ const page = (() => {
     panel.dataset.mounted = "soon";
     const own = data.parts[name];
     try {
-      if (own.missing) panel.append(missing(own.missing));
+      if ("missing" in own) panel.append(missing(own.missing));
       else {
         for (const script of own.scripts) await load(script);
         if (parts.has(name)) await parts.get(name).mount(panel, JSON.parse(await inflate(own.data)), page);
@@ -170,8 +170,9 @@ const page = (() => {
 
   const follow = () => {
     const [name, kind, id] = decodeURIComponent(location.hash.slice(1)).split("/");
-    if (panels.has(name) && name !== current) show(name);
-    if (kind && id !== undefined) select(kind, /^\d+$/.test(id) ? Number(id) : id);
+    if (kind && id !== undefined) page.selected = { kind, id: /^\d+$/.test(id) ? Number(id) : id };
+    if (panels.has(name) ? name !== current : current === null) show(panels.has(name) ? name : panels.keys().next().value);
+    if (kind) tell("select", page.selected);
   };
 
   const keys = (event) => {
@@ -196,12 +197,10 @@ const page = (() => {
       list.append(html("button", attributes, own.title));
     }
     const flip = () => setTheme(root.dataset.theme === "dark" ? "light" : "dark");
-    const button = html("button", { type: "button", id: "theme", onclick: flip }, "Dark or light");
+    const button = html("button", { type: "button", id: "theme", "aria-label": "Dark or light", title: "Dark or light", onclick: flip }, "\u25d0");
     const items = facts.map(([label, value]) => html("li", { class: "cut" }, label, " ", html("b", null, value)));
     const head = html("header", { class: "head" }, html("h1", { class: "cut" }, name), html("ul", { class: "facts" }, items), button);
     document.body.prepend(head, list, main);
-    const wanted = location.hash.slice(1).split("/")[0];
-    show(panels.has(wanted) ? wanted : panels.keys().next().value);
     follow();
     addEventListener("hashchange", follow);
     addEventListener("beforeprint", () => panels.forEach((_, one) => mount(one)));

@@ -26,9 +26,10 @@ page.part("run", {
       const [Counts, none] = packed.kind === "i2" ? [Int16Array, -32768] : [Int8Array, -128];
       return Array.from(new Counts(bytes), (count) => (count === none ? NaN : count * packed.step));
     };
+    const absent = []; // titles of sections that are not there, and why
     const section = (title, name, own, half = false) => {
       const card = html("section", { class: `card ${name} ${half ? "half" : ""}`, "aria-label": title }, html("h2", null, title));
-      if (own && own.missing) card.append(html("p", { class: "note" }, own.missing));
+      if (own && own.missing) absent.push([title, own.missing]);
       else if (own && own.note) card.append(html("p", { class: "note" }, own.note));
       return card;
     };
@@ -417,7 +418,7 @@ page.part("run", {
           (state) => Array.from({ length: rows }, (_, r) => [String(r), ...Array.from({ length: columns }, (__, c) => cell(state, r, c))]));
       });
       const largest = numbers.length > 1 ? "largest of each" : number(numbers[0], 3);
-      card.append(html("p", { class: "note" }, ramp(`\u2212 ${largest}`, largest)), html("div", { class: "maps" }, made.map((one) => one.figure)), place, ...tables);
+      card.append(html("p", { class: "note" }, ramp(`\u2212 ${largest}`, largest)), html("div", { class: "maps" }, made.map((one) => one.figure)), place, html("div", { class: "tables" }, tables));
       return [card, made];
     };
 
@@ -575,7 +576,7 @@ page.part("run", {
       const images = pictures && unpack(pictures.values);
       const picture = (k) => {
         const [, rows, columns] = pictures.values.shape;
-        const canvas = html("canvas", { width: columns, height: rows, role: "img", "aria-label": `row ${own.rows[k]} as a picture`, style: `width:${Math.max(32, columns * 4)}px` });
+        const canvas = html("canvas", { width: columns, height: rows, role: "img", "aria-label": `row ${own.rows[k]} as a picture`, style: `width:${columns * Math.max(2, Math.min(5, Math.floor(64 / rows)))}px` });
         const values = images.slice(k * rows * columns, (k + 1) * rows * columns);
         const most = Math.max(...values.map(Math.abs).filter(Number.isFinite), 1e-9);
         const draw = () => {
@@ -590,7 +591,7 @@ page.part("run", {
       const lines = own.rows.map((row, k) => {
         const cells = [html("button", { type: "button", class: "pick", onclick: () => choose(k) }, number(row)), number(own.losses[k], 4)];
         if (own.labels) cells.push(number(own.labels[k]));
-        if (judged) cells.push(html("span", { class: wrong(k) && "wrong" }, number(judged.values[k], 3), wrong(k) ? " \u2717" : ""));
+        if (judged) cells.push(html("span", { class: wrong(k) && "mistaken" }, number(judged.values[k], 3), wrong(k) ? " \u2717" : ""));
         if (judged && judged.kind === "class") cells.push(number(judged.sure[k], 3));
         if (pictures) cells.push(picture(k));
         cells.push(...features.map((one) => number(one.values[k], 4)));
@@ -611,6 +612,17 @@ page.part("run", {
     const [weights] = matrices("Weights", "weights", data.weights, data.weights.tensors || [], (one, r, c) => `${one.name}[${one.shape.length > 1 ? `${r}, ` : ""}${c}]`, !data.boundary.missing);
     const [activations, maps] = matrices("What layers make of the batch", "activations", data.activations, data.activations.layers || [], (one, r, c) => `${one.name}, row ${r}, unit ${c}`, false);
     const states = last ? scrub() : data.note && html("p", { class: "note" }, data.note);
-    root.append(...[curves(), data.sweep && sweep(), states, !data.boundary.missing && plane(), weights, activations, gradients(), dead(), worst(maps), data.boundary.missing && plane()].filter(Boolean));
+    const cards = [curves(), data.sweep && sweep(), states, plane(), weights, activations, gradients(), dead(), worst(maps)];
+    root.append(...cards.filter((one) => one && (one.className.includes("scrub") || one.childElementCount > 1 || one.tagName === "P")));
+    const cut = [...root.children]; // a half without another one beside it is whole
+    for (let k = 0; k < cut.length; k++) {
+      if (!cut[k].classList.contains("half")) continue;
+      if (cut[k + 1]?.classList.contains("half")) k++;
+      else cut[k].classList.remove("half");
+    }
+    if (absent.length) {
+      const lines = absent.flatMap(([title, why]) => [html("dt", null, title), html("dd", null, why)]);
+      root.append(html("section", { class: "card absent", "aria-label": "What is not shown" }, html("h2", null, "What is not shown, and why"), html("dl", null, lines)));
+    }
   },
 });

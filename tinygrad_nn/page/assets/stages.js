@@ -9,8 +9,15 @@ page.part("stages", {
     const stages = data.stages.map((stage, k) => {
       const lines = stage.text.split("\n");
       const group = new Array(lines.length).fill(-1); // of each line: the nodes that it computes
-      for (const [first, last, own] of stage.marks) group.fill(own, first, Math.min(last, lines.length));
-      return { ...stage, k, lines, group, wide: lines.reduce((most, line) => Math.max(most, line.length), 0) };
+      const marks = [];
+      for (let at = 0, line = 0, own = 0; at < stage.marks.length; at += 3) {
+        const first = line + stage.marks[at];
+        line = first + stage.marks[at + 1];
+        own += stage.marks[at + 2];
+        marks.push([first, line, own]);
+        group.fill(own, first, Math.min(line, lines.length));
+      }
+      return { ...stage, k, lines, group, marks, wide: lines.reduce((most, line) => Math.max(most, line.length), 0) };
     });
     let near = new Set(); // nodes that the pointer is on
     let chosen = new Set(); // nodes that are selected

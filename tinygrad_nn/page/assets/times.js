@@ -10,7 +10,7 @@ page.part("times", {
     };
     const time = (ns) => units(ns, ["ns", "\u00b5s", "ms", "s"], 1000);
     const bytes = (count) => units(count, ["B", "kB", "MB", "GB"], 1000);
-    const percent = (share) => `${number(100 * share, 2)} %`;
+    const percent = (share) => (share > 0 && share < 0.001 ? "< 0.1 %" : `${number(Math.round(1000 * share) / 10, share < 0.1 ? 2 : 3)} %`);
     const by = (lengths) => (lengths.length ? lengths.join(" \u00d7 ") : "1");
     const output = () => html("output", { class: "readout" });
     const say = (place, name, ...words) => place.replaceChildren(html("b", null, page.visible(name)), page.visible(words.join("")));
@@ -33,13 +33,23 @@ page.part("times", {
         one.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && chosen(k, true));
       });
       list.addEventListener("keydown", (event) => {
-        const at = options.indexOf(document.activeElement);
-        const next = { ArrowDown: at + 1, ArrowRight: at + 1, ArrowUp: at - 1, ArrowLeft: at - 1, Home: 0, End: options.length - 1 }[event.key];
+        const shown = [...list.children]; // in the order in which they are shown
+        const at = shown.indexOf(document.activeElement);
+        const next = { ArrowDown: at + 1, ArrowRight: at + 1, ArrowUp: at - 1, ArrowLeft: at - 1, Home: 0, End: shown.length - 1 }[event.key];
         if (at < 0 || next === undefined) return;
         event.preventDefault();
-        pick(Math.max(0, Math.min(options.length - 1, next)), true);
+        pick(options.indexOf(shown[Math.max(0, Math.min(shown.length - 1, next))]), true);
       });
       return pick;
+    };
+
+    // What computes the node that is selected in any part, or that the pointer is on, is marked.
+    const linked = (options, nodes) => {
+      const show = (name) => (one) =>
+        options.forEach((option, k) => option.classList.toggle(name, Boolean(one && one.kind === "node" && nodes(k).includes(one.id))));
+      page.on("select", show("linked"));
+      page.on("hover", show("near"));
+      show("linked")(page.selected);
     };
 
     // ---- kernels -----------------------------------------------------------------------------------------------------
@@ -62,7 +72,7 @@ page.part("times", {
           tile("memory", bytes(data.memory.size)),
           tile(`to compile${data.cached ? ", code from the cache" : ""}`, time(1e9 * data.stages.reduce((sum, one) => sum + one[1], 0)))));
       card.append(
-        html("p", { class: "note" }, "In the order in which they run, each timed by itself with warm caches, on this batch. The second bar is the share of this machine\u2019s peak."),
+        html("p", { class: "note" }, "In the order in which they run, each timed by itself with warm caches, on this batch. The second bar is the share of this machine\u2019s peak in multiply-adds; all operations count, so more than 100 % may be."),
         rows.length < own.count ? html("p", { class: "note" }, `An index was out of range: ${own.count - rows.length} kernels behind it did not run.`) : "");
       const options = rows.map((row) =>
         html("div", { role: "option", "aria-label": `${row.name}, ${time(row.ns)}, ${percent(row.ns / total)} of the time, ${percent(row.rate)} of peak` },
@@ -72,20 +82,22 @@ page.part("times", {
           html("span", { class: "track" }, html("span", { class: "fill rate", style: `display:block;width:${Math.min(100, 100 * row.rate)}%` })),
           html("span", { class: "value percent" }, percent(row.rate))));
       const list = html("div", { class: "bars peak", role: "listbox", "aria-label": "Time of each kernel" }, options);
+      const slowest = rows.map((_, k) => k).sort((a, b) => rows[b].ns - rows[a].ns);
+      const order = html("button", { type: "button", "aria-pressed": "false", onclick: () => {
+        const on = order.getAttribute("aria-pressed") !== "true";
+        order.setAttribute("aria-pressed", String(on));
+        list.append(...(on ? slowest.map((k) => options[k]) : options));
+      } }, "Slowest first");
       const place = output();
-      const pick = choosing(list, options, (k, passing) => {
+      choosing(list, options, (k, passing) => {
         const row = rows[k];
         say(place, row.name, ` \u2014 ${row.sources.join(", ")}. ${row.times > 1 ? `${number(row.times)} times ` : ""}${by(row.loops)} iterations`,
           row.vector ? `, vector axis ${row.vector}` : ", no vectors", `; ${number(row.flops)} operations, ${bytes(row.bytes)} touched, ${time(row.ns)}, ${percent(row.rate)} of peak.`);
         mark(row.name);
-        if (passing) page.hover("kernel", row.name);
-        else page.select("kernel", row.name);
+        if (!passing && row.nodes.length) page.select("node", row.nodes[row.nodes.length - 1]);
       });
-      page.on("select", (one) => {
-        const k = one && one.kind === "kernel" ? rows.findIndex((row) => row.name === one.id) : -1;
-        if (k >= 0 && options[k].getAttribute("aria-selected") !== "true") pick(k);
-      });
-      card.append(list, place, page.table("kernels",
+      linked(options, (k) => rows[k].nodes);
+      card.append(html("div", { class: "bar" }, order), html("div", { class: "long" }, list), place, page.table("kernels",
         ["kernel", "ops", "loops", "vector", ...["operations", "bytes", "ns", "% of time", "% of peak"].map((name) => ({ name, number: true }))],
         rows.map((row) => [row.name, row.sources.join(", "), by(row.loops), row.vector || "\u2013", row.flops, row.bytes, row.ns, (100 * row.ns) / total, 100 * row.rate])));
       return card;
@@ -100,43 +112,58 @@ page.part("times", {
       const card = html("section", { class: "card", "aria-label": "Memory" }, html("h2", null, "Who lies where in memory, and when"),
         html("p", { class: "note" }, `${bytes(size)} for ${number(count)} buffers${saved}. To the right the kernels, in their order; downwards the memory.`,
           buffers.length < count && ` The ${number(buffers.length)} largest are drawn.`));
-      const [width, top, left, right] = [900, 22, 64, 8];
+      const [top, left, right] = [22, 64, 8];
       const height = Math.max(160, Math.min(460, 60 + 14 * buffers.length));
       const steps = names.length;
-      const x = (k) => left + ((width - left - right) * k) / steps;
-      const y = (at) => top + (height * at) / size;
       const roles = [...new Set(buffers.map((one) => one[1]))];
-      const words = ([name, role, dtype, shape, at, own, begin, end, op]) =>
+      const words = ([, role, dtype, shape, at, own, begin, end, op]) =>
         `${op ? `${op}, ` : ""}${dtype}[${shape.join(", ")}], ${bytes(own)} from byte ${number(at)}, ${ROLES[role]}, ` +
         (begin === 0 && end === steps - 1 ? "all the time" : `from ${names[begin]} to ${names[end]}`);
-      const options = buffers.map((one) => {
-        const [name, role, , , at, own, begin, end] = one;
-        return svg("rect", { role: "option", class: `role-${role}`, "aria-label": `${name}: ${words(one)}`, x: x(begin), y: y(at), width: Math.max(2, x(end + 1) - x(begin)), height: Math.max(1.5, y(at + own) - y(at)) });
-      });
-      const labels = buffers.map(([name, , , shape, at, own, begin, end, op]) => {
-        const text = `${op || name} ${by(shape)}`;
-        const fits = y(at + own) - y(at) > 15 && x(end + 1) - x(begin) > 7 * text.length + 12;
-        return fits && svg("text", { class: "within", x: x(begin) + 6, y: y(at) + 13, "aria-hidden": "true" }, text);
-      });
-      const band = svg("rect", { class: "now", x: 0, y: top, width: 0, height });
-      const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) => [
-        svg("line", { class: "grid", x1: left - 4, x2: width - right, y1: y(part * size), y2: y(part * size) }),
-        svg("text", { x: left - 8, y: y(part * size) + 4, "text-anchor": "end" }, bytes(Math.round(part * size))),
-      ]);
-      const heads = [svg("text", { x: left, y: 14 }, `kernel 1: ${names[0]}`.slice(0, 48)), steps > 1 && svg("text", { x: width - right, y: 14, "text-anchor": "end" }, `kernel ${steps}: ${names[steps - 1]}`.slice(0, 48))];
-      const list = svg("g", { role: "listbox", "aria-label": "Buffers in memory" }, options);
-      const picture = svg("svg", { class: "arena", viewBox: `0 0 ${width} ${top + height + 8}` }, ticks, heads, list, labels, band);
       const place = output();
-      choosing(list, options, (k, passing) => {
-        say(place, buffers[k][0], ` \u2014 ${words(buffers[k])}.`);
-        if (!passing) page.select("buffer", buffers[k][0]);
-      });
-      mark = (name) => {
-        const k = names.indexOf(name);
-        band.setAttribute("x", x(k));
-        band.setAttribute("width", k < 0 ? 0 : x(k + 1) - x(k));
+      const holder = html("div", { class: "holder" });
+      let marked = -1;
+      const y = (at) => top + (height * at) / size;
+      const drawn = (width) => {
+        const x = (k) => left + ((width - left - right) * k) / steps;
+        const options = buffers.map((one) => {
+          const [name, role, , , at, own, begin, end] = one;
+          return svg("rect", { role: "option", class: `role-${role}`, "aria-label": `${name}: ${words(one)}`, x: x(begin), y: y(at), width: Math.max(2, x(end + 1) - x(begin)), height: Math.max(1.5, y(at + own) - y(at)) });
+        });
+        const labels = buffers.map(([name, , , shape, at, own, begin, end, op]) => {
+          const text = `${op || name} ${by(shape)}`;
+          const fits = y(at + own) - y(at) > 15 && x(end + 1) - x(begin) > 6.2 * text.length + 12;
+          return fits && svg("text", { class: "within", x: x(begin) + 6, y: y(at) + 12.5, "aria-hidden": "true" }, text);
+        });
+        const band = svg("rect", { class: "now", x: 0, y: top, width: 0, height });
+        const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) => [
+          svg("line", { class: "grid", x1: left - 4, x2: width - right, y1: y(part * size), y2: y(part * size) }),
+          svg("text", { x: left - 8, y: y(part * size) + 4, "text-anchor": "end" }, bytes(Math.round(part * size))),
+        ]);
+        const letters = Math.floor((width - left - right) / 14);
+        const heads = [svg("text", { x: left, y: 14 }, names[0].slice(0, letters)), steps > 1 && svg("text", { x: width - right, y: 14, "text-anchor": "end" }, names[steps - 1].slice(0, letters))];
+        const list = svg("g", { role: "listbox", "aria-label": "Buffers in memory" }, options);
+        choosing(list, options, (k, passing) => {
+          say(place, buffers[k][0], ` \u2014 ${words(buffers[k])}.`);
+          const nodes = buffers[k][9];
+          if (!passing && nodes.length) page.select("node", nodes[nodes.length - 1]);
+        });
+        mark = (name) => {
+          marked = name;
+          const k = names.indexOf(name);
+          band.setAttribute("x", k < 0 ? 0 : x(k));
+          band.setAttribute("width", k < 0 ? 0 : x(k + 1) - x(k));
+        };
+        mark(marked);
+        linked(options, (k) => buffers[k][9]);
+        return svg("svg", { class: "arena", width, height: top + height + 8, viewBox: `0 0 ${width} ${top + height + 8}` }, ticks, heads, list, labels, band);
       };
-      card.append(html("ul", { class: "legend" }, roles.map((role) => html("li", null, html("i", { class: `role-${role}` }), ROLES[role]))), picture, place,
+      let wide = 0;
+      new ResizeObserver(() => {
+        if (!holder.clientWidth || holder.clientWidth === wide) return;
+        wide = holder.clientWidth;
+        holder.replaceChildren(drawn(wide));
+      }).observe(holder);
+      card.append(html("ul", { class: "legend" }, roles.map((role) => html("li", null, html("i", { class: `role-${role}` }), ROLES[role]))), holder, place,
         page.table("buffers", ["buffer", "op", "role", "dtype", "shape", { name: "first byte", number: true }, { name: "bytes", number: true }, "from", "to"],
           buffers.map(([name, role, dtype, shape, at, own, begin, end, op]) => [name, op, role, dtype, by(shape), at, own, names[begin], names[end]])));
       return card;
@@ -152,7 +179,7 @@ page.part("times", {
           html("span", { class: "track" }, html("span", { class: "fill", style: `display:block;width:${(100 * seconds) / most}%` })),
           html("span", { class: "value" }, `${time(1e9 * seconds)} \u00b7 ${percent(seconds / total)}`)));
       const list = html("div", { class: "bars", role: "listbox", "aria-label": "Time of each stage of the compiler" }, options);
-      choosing(list, options, (k, passing) => passing || page.select("stage", data.stages[k][0]));
+      choosing(list, options, () => {});
       return html("section", { class: "card", "aria-label": "Compiler" }, html("h2", null, "Time of each stage of the compiler"),
         data.cached && html("p", { class: "note" }, "The machine code was in the cache."), list,
         page.table("stages of the compiler", ["stage", { name: "ms", number: true }], data.stages.map(([name, seconds]) => [name, 1000 * seconds])));

@@ -482,15 +482,15 @@ page.part("train", {
     const exact = data.dtype === "float64" ? "In float64 its losses are Python's to the last digits." : "In float32 its losses differ from Python's in the last digits, as sums are in another order.";
     root.append(
       html("p", { class: "note" }, `The run of this step as WebAssembly, in this page. ${start} ${exact}`),
-      html("div", { class: "bar train-bar" }, controls),
+      html("div", { class: "bar" }, controls),
       said,
       wrong,
-      html("div", { class: "train-pictures" }, chart, picture && picture.element),
+      html("div", { class: "pictures" }, chart, picture && picture.element),
       values,
     );
     if (table) {
       const fields = cells.map((cell, k) => field(k < width ? data.features[k] : data.columns[1], cell));
-      root.append(html("fieldset", { class: "row-fields" }, html("legend", null, "A row of the data"), field("row", row), fields), drop);
+      root.append(html("fieldset", null, html("legend", null, "A row of the data"), field("row", row), fields), drop);
     } else root.append(html("p", { class: "note" }, "Rows can be changed where they are a table of numbers and one column of targets."));
     if (!window.Worker || !window.WebAssembly || !window.DecompressionStream) {
       root.replaceChildren(page.missing("This browser has no WebAssembly, no workers, or cannot unpack what the page holds."));

@@ -154,7 +154,7 @@ class _Printer:
             before = self.tail
             if isinstance(region, Repeat):
                 var = self.names.of(region.var, region.var.name)
-                count = str(region.var.extent) if region.count is None else self.element(region.count)
+                count = str(int(region.var.extent)) if region.count is None else self.element(region.count)
                 lines.append(f"{indent}for (int32_t {var} = 0; {var} < {count}; {var}++) {{")
                 self.tail = f"({var} == {count} - 1)" if region.tail else before
             elif isinstance(region, When):
@@ -274,14 +274,22 @@ class _Function:
         """A loop as it stands."""
         var = self.names.of(loop.var, loop.var.name)
         rolled = "@ROLLED " if scope.lane and not scope.wide.isdisjoint(_folded(loop)) else ""
-        head = f"{indent}{rolled}for (int32_t {var} = 0; {var} < {self.extent(loop.var)}; {var}++) {{"
-        return [head, *self.body(loop.body, indent + "    ", scope), f"{indent}}}"]
+        before, stop = self.stop(loop, indent) if rolled else ([], self.extent(loop.var))
+        head = f"{indent}{rolled}for (int32_t {var} = 0; {var} < {stop}; {var}++) {{"
+        return [*before, head, *self.body(loop.body, indent + "    ", scope), f"{indent}}}"]
 
     def extent(self, var: Var) -> str:
         """How many iterations a loop has."""
         if var.tail is None:
-            return str(var.extent)
+            return str(int(var.extent))
         return f"({self.names.of(TAIL, 'tail')} ? {var.tail} : {var.extent})"
+
+    def stop(self, loop: Loop, indent: str) -> tuple[list[str], str]:
+        """The same as one name or number, which loops with an advice for compilers need, and the line that makes it."""
+        if loop.var.tail is None:
+            return [], self.extent(loop.var)
+        name = self.names.of((loop, "stop"), "stop")
+        return [f"{indent}const int32_t {name} = {self.extent(loop.var)};"], name
 
     def run(self, run: Sequence[Statement], indent: str, scope: _Scope) -> list[str]:
         """Statements that are no loops; those of lanes in a loop over them."""
@@ -363,9 +371,11 @@ class _Function:
         parameters = [f"const int32_t {var}", f"const int32_t {count}", *(one for one, _ in given)]
         self.parts.append("\n".join([f"@INLINE void {part}({', '.join(parameters)}) {{", *body, "}"]))
         arguments = "".join(f", {one}" for _, one in given)
-        wide_lanes, stop = f"@LANES{self.size}", self.extent(loop.var)
+        wide_lanes = f"@LANES{self.size}"
         lines, after = self.folds(folded, indent, lane)
+        before, stop = self.stop(loop, indent)
         lines += [
+            *before,
             f"{indent}int32_t {var} = 0;",
             f"{indent}@ROLLED for (; {var} + {wide_lanes} <= {stop}; {var} += {wide_lanes})",
             f"{indent}    {part}({var}, {wide_lanes}{arguments});",

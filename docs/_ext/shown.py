@@ -79,14 +79,14 @@ class Shown(SphinxDirective):
         )
 
 
-def frame(directive: SphinxDirective, report: Report, title: str, height: int) -> nodes.Node:
+def frame(directive: SphinxDirective, report: Report, title: str, height: int, part: str = "graph") -> nodes.Node:
     """The page of a report beside those of the site, in a frame that reaches nothing of it."""
     env = directive.env
     name = f"{env.docname.replace('/', '-')}-{env.new_serialno('frame')}.html"
     folder = Path(env.app.outdir) / "live"
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(report.html, encoding="utf-8")
-    where = "../" * env.docname.count("/") + f"live/{name}"
+    where = "../" * env.docname.count("/") + f"live/{name}#{part}"
     said = html.escape(title)
     inner = (
         f'<iframe class="live" sandbox="allow-scripts" loading="lazy" title="{said}" src="{where}" height="{height}">'

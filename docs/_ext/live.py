@@ -80,7 +80,8 @@ class Recurrent(nn.Module):
     def forward(self, x: tg.Tensor) -> tg.Tensor:
         """(cards, steps, 3) to (cards, steps, 1)."""
         states, _ = self.rnn(x)
-        return self.out(states)
+        found: tg.Tensor = self.out(states)
+        return found
 
 
 def fraud() -> Report:

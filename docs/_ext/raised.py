@@ -61,7 +61,7 @@ def _definitions(path: str) -> dict[tuple[str, int], ast.AST]:
         return {}
     tree = ast.parse(Path(path).read_text(encoding="utf-8"))
     functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
-    return {(node.name, min(one.lineno for one in (node, *node.decorator_list))): node for node in functions}
+    return {(node.name, min([node.lineno, *(one.lineno for one in node.decorator_list)])): node for node in functions}
 
 
 def _in(tree: ast.AST, function: Callable[..., Any], depth: int) -> Iterator[Found]:
@@ -73,7 +73,8 @@ def _in(tree: ast.AST, function: Callable[..., Any], depth: int) -> Iterator[Fou
             if isinstance(getattr(errors, name, None), type):
                 yield name, _expected(node.exc)
         elif isinstance(node, ast.Call):
-            called = inspect.unwrap(known.get(ast.unparse(node.func)))
+            called: Any = known.get(ast.unparse(node.func))
+            called = inspect.unwrap(called) if callable(called) else None
             if inspect.isfunction(called) and called.__module__ == settings.__name__:
                 yield from _setting(called.__name__, node)
             elif depth and inspect.isfunction(called) and called.__module__ == function.__module__:

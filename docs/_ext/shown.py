@@ -47,7 +47,7 @@ class Shown(SphinxDirective):
         """The code and its result."""
         self.env.note_reread()  # whatever was changed in the package
         text = "\n".join(self.content)
-        known = self.env.current_document.setdefault(NAMES, {"__name__": "__main__"})
+        known: Any = self.env.current_document.setdefault(NAMES, {"__name__": "__main__"})
         printed, value = run(text, known)
         made: list[nodes.Node] = [] if "hidden" in self.options else [code(text, "python")]
         if isinstance(value, Drawing):

@@ -111,6 +111,33 @@ def test_on_a_phone_no_page_is_wider_than_the_screen(site: Path, chromium: Any) 
     assert heard == []
 
 
+def test_a_tutorial_trains_its_model_in_a_frame(site: Path, chromium: Any) -> None:
+    """What the tutorial on Iris says one sees in *Train here*."""
+    heard: list[str] = []
+    page = opened(chromium, heard, viewport=DESK)
+    page.goto((site / "tutorials" / "iris.html").as_uri())
+    page.locator("iframe.live").scroll_into_view_if_needed()
+    frame = page.frame_locator("iframe.live")
+    assert page.locator("iframe.live").get_attribute("sandbox") == "allow-scripts"
+
+    def end(rate: str) -> str:
+        frame.get_by_label("learning rate").fill(rate)
+        frame.get_by_role("button", name="Start again").click()
+        frame.get_by_role("button", name="Train", exact=True).click()
+        return str(frame.get_by_text(re.compile("^Epoch 300: loss")).text_content(timeout=30_000))
+
+    def loss(text: str) -> float:
+        return float(re.search(r"loss ([\d.]+)", text)[1])  # type: ignore[index]
+
+    usual = end("0.05")
+    assert "difference to Python" in usual
+    assert loss(usual) < 0.1
+    assert loss(end("5")) > 2 * loss(usual)
+    assert loss(end("0.0005")) > 0.7
+    page.context.close()
+    assert heard == []
+
+
 def test_the_search_answers_from_disk(site: Path, chromium: Any) -> None:
     heard: list[str] = []
     page = opened(chromium, heard, viewport=DESK)

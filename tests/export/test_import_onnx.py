@@ -365,6 +365,27 @@ def test_a_graph_of_lengths_compiles(module: Any) -> None:
     assert net(x).tolist() == tg.jit(lambda x: net(x))(x).tolist() == expected
 
 
+def test_a_step_knows_the_numbers_around_it(module: Any) -> None:
+    """A shape that is computed inside of a loop from constants outside of it."""
+    body = make.make_graph(
+        [
+            node("Concat", ["two", "one"], ["shape"], axis=0),
+            node("Reshape", ["e", "shape"], ["r"]),
+            node("ReduceSum", ["r"], ["s"], keepdims=0),
+            node("Add", ["c", "s"], ["next"]),
+            node("Identity", ["next"], ["row"]),
+        ],
+        "body",
+        [place("c", ()), place("e", (2,))],
+        [place("next", ()), place("row", ())],
+    )
+    nodes = [node("Scan", ["zero", "x"], ["last", "y"], body=body, num_scan_inputs=1)]
+    weights = [numbers("two", [2]), numbers("one", [1]), numbers("zero", np.float32(0))]
+    net = module(model_of(nodes, [place("x", (3, 2))], weights=weights))
+    x = np.arange(6, dtype=np.float32).reshape(3, 2)
+    assert net(x).tolist() == tg.jit(lambda x: net(x))(x).tolist() == [1, 6, 15]
+
+
 def test_functions_of_the_file(module: Any) -> None:
     opset = [make.make_opsetid("", OPSET)]
     inner = node("LeakyRelu", ["a"], ["t"])

@@ -265,7 +265,7 @@ class _File:
         told |= {one: one for one in given}
         nodes = dict(enumerate(made.graph.nodes))
         words = {buffer: told.get(places[buffer]) or _called(buffer, nodes) for buffer in program.buffers}
-        printed = print_c(planned, places, f"{kind}_", words)
+        printed = print_c(planned, places, f"{kind}_", words, given)
         return _Placed(part, printed, constants, room, copies)
 
     # ---- texts ----------------------------------------------------------------------------------------------------

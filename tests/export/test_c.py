@@ -242,7 +242,9 @@ def test_kernels_say_where_they_come_from(tmp_path: Path) -> None:
     assert "/* 0 StandardScaler, test_c.py:" in text
     assert "/* 1.0 Linear, 1.1 Tanh, test_c.py:" in text
     assert "const float *restrict w1_0_weight" in text
-    source = c(lambda rows: rows * 2, x, path=tmp_path / "m.c", golden=0)
+    square = tg.ones(4, 4)
+    source = c(lambda rows: rows * 2 + rows @ square, x, path=tmp_path / "m.c", golden=0)
+    assert "rows * 2 + rows @ square" in source.read_text()
     assert "From test_c.py:" in source.with_suffix(".h").read_text()
     assert "const float *restrict rows" in source.read_text()
 

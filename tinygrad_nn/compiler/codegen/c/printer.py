@@ -59,6 +59,7 @@ KEYWORDS: Final = frozenset(
 )
 
 
+AT: Final = "\1"  # `@` in a comment
 NEXT: Final = "\n   "  # a line of a comment
 RESERVED: Final = ("init", "run", "selftest", "state", "train", "ulp", "high")  # other functions of a file
 
@@ -583,10 +584,9 @@ def _used(text: str) -> list[str]:
 
 
 def comment(text: str) -> str:
-    """A text that stays inside of a comment."""
-    return (
-        re.sub(r"[^ -~]", "?", text).replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").replace("\\", "/")
-    )
+    """A text that stays inside of a comment, with `AT` for what is else the prefix of names."""
+    plain = re.sub(r"[^ -~]", "?", text).replace("\\", "/").replace("@", AT)
+    return plain.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
 
 
 def remark(lines: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import cli, data, nn
 from tinygrad_nn.cli import bench, doctor
-from tinygrad_nn.support.extras import EXTRAS, pip_line
+from tinygrad_nn.support.extras import EXTRAS, pip_line, require
 
 COMMANDS = ("doctor", "inspect", "predict", "export", "report", "bench")
 NET = """
@@ -358,6 +358,36 @@ def test_a_module_becomes_wasm(run: Any, here: Path) -> None:
     assert Path("w.onnx").stat().st_size > 400
     assert Path("w.wasm").read_bytes()[:4] == b"\0asm"
     assert Path("w.js").exists()
+
+
+def test_a_model_in_a_file_is_looked_at_asked_and_written_as_c(run: Any, here: Path) -> None:
+    words = ["net_of_cli:build", "--weights", "m.npz", "--before", "scaler", "--data", "rows.csv"]
+    assert run("export", *words, "--to", "onnx", "--out", "m.onnx").code == 0
+    page = run("inspect", "m.onnx").out.splitlines()
+    assert page[0].startswith("m.onnx: an ONNX model, opset 18, of tinygrad_nn, ")
+    assert {"  input: float[batch, 4]", "  out: float[batch, 3]", "  Gemm  2"} <= {*page}
+    assert any(line.endswith("─ weight  float (8, 4)  128 B") for line in page)
+    asked = run("predict", "m.onnx", "rows.csv", "--columns", "a,b,c,d")
+    assert asked == run("predict", *words[:-2], "rows.csv")
+    assert run("export", "m.onnx", "--to", "c", "--example", "1,4", "--out", "m.c").out == "m.c\n"
+    assert "int model_run(" in Path("m.h").read_text()
+
+
+def test_a_model_with_strange_operators_is_looked_at_and_not_asked(run: Any, here: Path) -> None:
+    onnx = require("onnx", "export")
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Strange\n\x1b[31m", ["x"], ["y"])],
+        "g",
+        [onnx.helper.make_tensor_value_info("x", 1, ["n", 4])],
+        [onnx.helper.make_tensor_value_info("y", 1, None)],
+    )
+    Path("m.onnx").write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    page = run("inspect", "m.onnx").out
+    assert "  Strange\\n\\x1b[31m  1  (not known here)\n" in page
+    refused(run("predict", "m.onnx", "rows.csv"), 1, "[import_onnx] got operators")
+    Path("m.onnx").write_bytes(b"nothing of this kind")
+    for words in (["inspect", "m.onnx"], ["predict", "m.onnx", "rows.csv"]):
+        refused(run(*words), 1, "[import_onnx] got a file with")
 
 
 @pytest.mark.parametrize(

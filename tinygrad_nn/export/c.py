@@ -30,10 +30,12 @@ from ..errors import ExportError, message
 from ..graph.graph import Array, DType, Node
 from ..graph.scalar import BOOL, FLOAT32, FLOAT64, INT32, INT64
 from ..support.files import write_together
-from ..support.settings import is_number, shown
+from ..support.settings import shown
 from .folding import folded
-from .model import Exported, c_names, epoch_of, exported, numbered, target_of
+from .model import Exported, c_names, epoch_of, exported, flag, numbered, prefix_of, target_of, whole
 
+_NOT_INCLUDED: Final = re.compile(r'[\x00-\x1f\x7f"\\\ud800-\udfff]|\?\?')
+GOLDEN: Final = 10_000  # inputs at most
 C: Final = Target("c", "", "", 32, True, plain=True)  # the width of vectors that the loops are made for
 ROOM: Final[Mapping[DType, str]] = {BOOL: "b8", INT32: "i32", INT64: "i64", FLOAT32: "f32", FLOAT64: "f64"}
 LIMIT: Final = 2**31 - 1  # elements that an index of C's counts
@@ -130,11 +132,13 @@ def c(
     >>> target.with_suffix(".h").read_text().count("int model_run(const float *")
     1
     """
-    own = identifier(str(name))
+    own = prefix_of("export.c", name)
     target = target_of("export.c", path, f"{own}.c")
-    if not is_number(golden) or golden < 0 or golden != int(golden):
-        raise ExportError(message("export.c", f"golden={shown(golden)}", "a number of inputs, 0 or more"))
-    if fold and train is not None:
+    if _NOT_INCLUDED.search(target.stem):
+        got, expected = f"the file {shown(target.name)}", "a name that C includes: no quotes, backslashes or ??"
+        raise ExportError(message("export.c", got, expected))
+    golden, shuffle = whole("export.c", "golden", golden, 0, GOLDEN), flag("export.c", "shuffle", shuffle)
+    if flag("export.c", "fold", fold) and train is not None:
         raise ExportError(message("export.c", "fold=True beside train=", "one of them: training changes the weights"))
     parts = {"run": exported("export.c", folded("export.c", f) if fold else f, example)}
     if parts["run"].state:
@@ -148,7 +152,11 @@ def c(
             parts["train"] = epoch_of("export.c", train[0], train[1:], batch_size, shuffle)
     elif batch_size is not None:
         raise ExportError(message("export.c", f"batch_size={shown(batch_size)} without train=(step, *data)"))
-    file = _File(parts, own, int(golden), "The scaler in front is part of the first layer's weights. " if fold else "")
+    if "train" in parts and not parts["train"].state:
+        raise ExportError(
+            message("export.c", "a step that changes nothing", "one that trains: loss.backward(), opt.step()")
+        )
+    file = _File(parts, own, golden, "The scaler in front is part of the first layer's weights. " if fold else "")
     texts = ((target.with_suffix(".h"), file.header()), (target, file.source(f"{target.stem}.h")))
     write_together([(one, text.encode()) for one, text in texts], "export.c")
     return target

@@ -24,7 +24,7 @@ from ..compiler.run.jit import Jitted, describe
 from ..compiler.run.traces import training_job, without_gradients
 from ..compiler.target import Target
 from ..compiler.trace import Traced, trace
-from ..errors import ExportError, GraphError, message
+from ..errors import ExportError, FileError, GraphError, message
 from ..executor import run
 from ..fitting import trained_dtype
 from ..fitting.reach import Reached as Reaches
@@ -33,6 +33,7 @@ from ..nn import Module
 from ..optim import Optimizer
 from ..placed import placed
 from ..random import Generator, default_generator
+from ..support.arrays import is_masked
 from ..support.files import as_path
 from ..support.settings import is_number, shown
 from ..tensor import Tensor, no_grad
@@ -171,7 +172,33 @@ def refused_by_llvm(op: str, target: Target, error: GraphError) -> ExportError:
 def target_of(op: str, path: Any, usual: str) -> Path:
     """The file to write: the path, or one of the `usual` name in that folder."""
     target = as_path(op, path)
-    return target / usual if target.is_dir() else target
+    if str(path) == "":
+        raise FileError(message(op, "an empty path", "a file, or a folder"))
+    try:
+        return target / usual if target.is_dir() else target
+    except (OSError, ValueError):  # writing says what is wrong with it
+        return target
+
+
+def prefix_of(op: str, name: Any) -> str:
+    """What functions of C are called by. Raises ExportError for what is no text."""
+    if not isinstance(name, str):
+        raise ExportError(message(op, f"name={shown(name)}", "a text"))
+    return identifier(name)
+
+
+def whole(op: str, name: str, value: Any, low: int, high: int) -> int:
+    """A setting that is a whole number. Raises ExportError."""
+    if not is_number(value) or not low <= value <= high or value != int(value):
+        raise ExportError(message(op, f"{name}={shown(value)}", f"a whole number from {low:,} to {high:,}"))
+    return int(value)
+
+
+def flag(op: str, name: str, value: Any) -> bool:
+    """A setting that is true or not. Raises ExportError."""
+    if not isinstance(value, bool | np.bool_):
+        raise ExportError(message(op, f"{name}={shown(value)}", "True or False"))
+    return bool(value)
 
 
 def numbered(wish: str, taken: set[str]) -> str:
@@ -209,7 +236,7 @@ def exported(op: str, function: Any, example: Sequence[Any]) -> Exported:
     own = function.function if isinstance(function, Jitted) else function
     check_call(op, own, example)
     dtype = trained_dtype(own)
-    signature, arrays, leaves, is_array = describe(tuple(as_argument(one, dtype) for one in example), {})
+    signature, arrays, leaves, is_array = describe(tuple(as_argument(op, one, dtype) for one in example), {})
     if not all(is_array):
         got = f"an argument {shown(next(leaf for leaf, one in zip(leaves, is_array, strict=True) if not one))}"
         raise ExportError(message(op, got, "arrays or tensors", "bind other arguments: lambda x: f(x, 3)"))
@@ -234,13 +261,11 @@ def epoch_of(op: str, step: Any, data: Sequence[Any], batch_size: Any, shuffle: 
     if not isinstance(step, Jitted):
         raise ExportError(message(op, f"{shown(step)} with data", "a step: step = tg.jit(step)"))
     dtype = trained_dtype(step.function)
-    columns = tuple(np.asarray(as_argument(one, dtype)) for one in data)
+    columns = tuple(np.asarray(as_argument(op, one, dtype)) for one in data)
     if len({one.shape[:1] for one in columns} - {()}) != 1:
         raise ExportError(message(op, f"columns of shapes {[one.shape for one in columns]}", "as many rows in each"))
     rows = len(columns[0]) if columns else 0
-    if not is_number(batch_size) or batch_size != int(batch_size) or not 1 <= batch_size <= rows:
-        raise ExportError(message(op, f"batch_size={shown(batch_size)} of {rows} rows", "as many rows, or fewer"))
-    size = int(batch_size)
+    size = whole(op, "batch_size", batch_size, 1, rows)
     first = exported(op, step, tuple(one[:size] for one in columns))
     with placed():
         job = training_job(step, [columns], size, None, shuffle, None)
@@ -262,11 +287,21 @@ def epoch_of(op: str, step: Any, data: Sequence[Any], batch_size: Any, shuffle: 
     )
 
 
-def as_argument(value: Any, dtype: DType) -> Any:
-    """What is given as an example: tensors keep their dtype, fractional numbers of all else take that of the model."""
+def as_argument(op: str, value: Any, dtype: DType) -> Any:
+    """What is given as an example: tensors keep their dtype, fractional numbers of all else take that of the model.
+    Raises ExportError for what is no array of numbers.
+    """
     if isinstance(value, Tensor):
         return value
-    array = np.asarray(value)
+    if is_masked(value):
+        got, hint = "a masked array as an example", "its mask would be lost: x.filled(0)"
+        raise ExportError(message(op, got, "an array", hint))
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError):
+        raise ExportError(message(op, "an example whose rows differ in length", "an array")) from None
+    if array.dtype.kind not in "biuf":
+        raise ExportError(message(op, f"an example of dtype {array.dtype}", "numbers"))
     return array.astype(dtype) if array.dtype.kind == "f" else array
 
 

@@ -32,7 +32,7 @@ from ..fitting import trained_dtype
 from ..random import Generator, default_generator, order_generator, randperm
 from ..support.files import write_together
 from ..support.settings import shown
-from .model import as_argument, compiled, exported, state_names, target_of, unique
+from .model import as_argument, check_call, compiled, exported, flag, state_names, target_of, unique
 
 BASE: Final = 1024  # bytes before the arena: an address of 0 would be no pointer
 PAGE: Final = 65536
@@ -118,12 +118,21 @@ def trained(
     """A run of epochs."""
     if not isinstance(f, Jitted):
         raise ExportError(message("export.wasm", f"{shown(f)} with data", "a step: step = tg.jit(step)"))
+    flag("export.wasm", "shuffle", shuffle)
+    if isinstance(data, str) or not isinstance(data, Sequence):
+        raise ExportError(message("export.wasm", f"data={shown(data)}", "a tuple of columns, as the step takes them"))
+    if evaluate is not None and not callable(evaluate):
+        raise ExportError(message("export.wasm", f"evaluate={shown(evaluate)}", "a function without arguments"))
+    check_call("export.wasm", f.function, data)
     dtype = trained_dtype(f)
-    columns = [np.asarray(as_argument(column, dtype)) for column in data]
+    columns = [np.asarray(as_argument("export.wasm", column, dtype)) for column in data]
     if len({len(column) for column in columns if column.ndim}) != 1 or not all(column.ndim for column in columns):
         got = f"columns of shapes {[one.shape for one in columns]}"
         raise ExportError(message("export.wasm", got, "some of equal lengths"))
-    batch = len(np.asarray(example[0])) if example else len(columns[0])
+    lengths = np.asarray(as_argument("export.wasm", example[0], dtype)).shape[:1] if example else columns[0].shape[:1]
+    batch = int(lengths[0]) if lengths else 0
+    if not batch or not len(columns[0]):
+        raise ExportError(message("export.wasm", f"batches of {batch} of {len(columns[0])} rows", "at least one row"))
     order = None if seed is None else order_generator(seed)
 
     def permute() -> Any:

@@ -78,7 +78,7 @@ def part(about: Subject) -> Mapping[str, Any] | Missing:
     history = about.history
     state = {name: at.dtype for name, at in made.state.items()}
     shuffled = found.job.epochs is not None and found.job.epochs.shuffle
-    same = bool(first) and ("order.key" in first or not shuffled)
+    same = bool(first) and (not shuffled or not first.keys().isdisjoint(("order.key", "random.key")))
     return {
         "worker": asset("worker.js"),
         **texts,

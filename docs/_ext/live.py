@@ -37,7 +37,7 @@ def trained(net: nn.Module, loss_of: Loss, x: Any, y: Any, lr: float, epochs: in
         opt.step()
         return loss
 
-    history = tg.fit(step, (x, y), epochs, batch_size, seed=0, progress=False)
+    history = tg.fit(step, (x, y), epochs, batch_size, seed=0, progress=False, snapshots=epochs // 20)
     first = slice(0, batch_size)
     return tg.report(step, x[first], y[first], history=history, path=None)
 

@@ -467,6 +467,29 @@ def test_odd_histories_are_shown(case: Case, browser: Browser, tmp_path: Path, h
     assert "as it is now" in shown.locator("#panel-run").text_content()
 
 
+def test_names_are_text(case: Case, browser: Browser, tmp_path: Path) -> None:
+    nasty = ["<img src=x onerror=alert(1)>", "</script><script>alert(1)</script>", "'); alert(1); ('", "\u202egnp.exe"]
+    model = nn.ModuleDict({name.replace(".", "_"): nn.Linear(2, 2) for name in nasty})
+    model["x" * 100_000] = nn.Sequential(nn.ReLU(), nn.Linear(2, 4))
+
+    def step(x: Any, y: Any) -> Any:
+        for layer in model.values():
+            x = layer(x)
+        loss = F.cross_entropy(x, y)
+        loss.backward()
+        return {nasty[0]: loss}
+
+    history = made({name: [1.0, 0.5] for name in nasty})
+    page = tg.report(step, *case.batch, history=history, path=tmp_path / "nasty.html")
+    assert len(page.html) < 300_000
+    shown = opened(browser, page.path)
+    text = shown.locator("#panel-run").text_content()
+    assert all(name in text for name in nasty[:3])
+    assert shown.locator("#panel-run img[src]").count() == 0
+    shown.get_by_role("tab", name="Time").click()
+    shown.get_by_role("listbox", name="Buffers in memory").wait_for()
+
+
 def test_a_model_that_is_not_a_number(case: Case, browser: Browser, tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 4))
     model[2].bias.data[0] = np.nan

@@ -6,6 +6,7 @@ import copy
 import pickle
 import random
 import re
+import tracemalloc
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -103,7 +104,7 @@ def test_what_was_exported_comes_back(name: str, tmp_path: Path) -> None:
     first = build()
     second = tg.import_onnx(tg.export.onnx(first, x, path=tmp_path / "m.onnx"))
     state, again = first.state_dict(), second.state_dict()
-    assert {*dict(second.named_parameters())} == {*dict(first.named_parameters())}
+    assert [*dict(second.named_parameters())] == [*dict(first.named_parameters())]
     assert {*again} == {one for one in state if not one.endswith("num_batches_tracked")}
     assert all((state[one].numpy() == again[one].numpy()).all() for one in again)
     results = [flat(one(tg.as_tensor(x))) for one in (first, second)]
@@ -308,6 +309,8 @@ def test_narrow_integers_wrap_where_their_type_does(module: Any) -> None:
         )
         with np.errstate(over="ignore"):
             assert net(x).tolist() == ((x + x // x) ** 2).tolist()
+        with pytest.raises(DTypeError, match=rf"got 0 to {top + 1} in x; expected "):
+            net(np.array([0, int(top) + 1]))
 
 
 def test_a_graph_of_lengths_compiles(module: Any) -> None:
@@ -430,6 +433,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a missing attribute": (model_of([node("Einsum", ["x"], ["y"])]), "operator Einsum without its attribute equation"),
     "too many operands": (model_of([node("Relu", ["x", "x"], ["y"])]), "Relu with 2 operands; expected at most 1"),
     "too few operands": (model_of([node("Add", ["x"], ["y"])]), "operator Add without its operand 1"),
+    "an input without a type": (model_of(RELU, [onnx.ValueInfoProto(name="x")]), "'x' without an element type"),
     "a tensor of text": (
         model_of([node("Identity", ["t"], ["y"])], weights=[make.make_tensor("t", T.STRING, [1], [b"a"])]),
         "a tensor 't' of string",
@@ -521,6 +525,22 @@ def test_damaged_files_are_refused_or_run(tmp_path: Path) -> None:
             said.append(str(error))
     assert 40 < len(said) < 360
     assert [one for one in said if not one.startswith("[import_onnx] got ")] == []
+
+
+def test_memory_is_a_small_multiple_of_the_file(tmp_path: Path) -> None:
+    weight = numbers("w", np.ones((1000, 1000), np.float32))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model_of(ADD, weights=[weight]).SerializeToString())
+    size = path.stat().st_size
+    tracemalloc.start()
+    try:
+        net = tg.import_onnx(path)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len([*net.parameters()]) == 1
+    assert peak < 2.2 * size
+    assert kept < 1.2 * size
 
 
 def test_many_nodes(module: Any) -> None:

@@ -248,9 +248,7 @@ def epoch_of(op: str, step: Any, data: Sequence[Any], batch_size: Any, shuffle: 
         job = replace(job, epochs=replace(job.epochs, alone=True))
     (part,), names = job.parts, names_of(step.function)
     changed = {id(one.captures[k].handle) for one in job.traces if one.traced for k in one.traced.updated}
-    reached = tuple(
-        Reached(names.get(id(one), f"c{k}"), one, id(one) in changed) for k, one in enumerate(job.handles)
-    )
+    reached = tuple(Reached(names.get(id(one), f"c{k}"), one, id(one) in changed) for k, one in enumerate(job.handles))
     dtypes = [part.graph.outputs[one].dtype for one in part.results if isinstance(one, int)]
     means = np.zeros(len(part.results), np.result_type(np.float32, *dtypes))
     return replace(

@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import ExportError, message
 from ..graph.graph import Array, DType, Graph, Node, Shape
 from ..graph.places import Places
+from ..nn import Module
 from ..nn.parameter import Buffer, Parameter
 from ..onnx.model import BUFFER, PARAMETER, STATE
 from ..placed import placed
@@ -53,6 +54,8 @@ def onnx(f: Any, *example: Any, path: Any, batch: int | None = 0) -> Path:
     text = text_of(made)
     if batch is not None:
         text = _for_any_size(f, made, int(batch)) or text
+    order = {name: k for k, name in enumerate(f.state_dict())} if isinstance(f, Module) else {}
+    text = replace(text, state=dict(sorted(text.state.items(), key=lambda one: order.get(one[0], len(order)))))
     write_atomic(target, serialized(text), "export.onnx")
     return target
 

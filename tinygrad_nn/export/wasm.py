@@ -45,7 +45,12 @@ PACKED: Final = 256  # and where what is written is compressed afterwards, which
 
 
 def wasm(
-    f: Any, *example: Any, path: Any, data: Sequence[Any] | None = None, evaluate: Any = None, shuffle: bool = False,
+    f: Any,
+    *example: Any,
+    path: Any,
+    data: Sequence[Any] | None = None,
+    evaluate: Any = None,
+    shuffle: bool = False,
     seed: int | None = None,
 ) -> Path:
     """Write a module, a function or a jitted step as WebAssembly: `path`, and beside it `.js` and `.d.ts`.

@@ -98,7 +98,7 @@ def size_of(element: Element, shape: Sequence[int]) -> int:
 
 
 def from_bytes(element: Element, content: Any, shape: tuple[int, ...]) -> Array:
-    """The array of some bytes: a view of them where its dtype allows that."""
+    """The array of some bytes: a copy, so that the bytes of the file can go."""
     if not element.stored:
         each = 8 // element.bits
         data = np.frombuffer(content, np.uint8)[:, None] >> (element.bits * np.arange(each, dtype=np.uint8))
@@ -126,4 +126,4 @@ def _narrow(element: Element, data: Array) -> Array:
         data = data & ((1 << element.bits) - 1)
         data = data.astype(INT32)
         return np.where(data >= 1 << element.bits - 1, data - (1 << element.bits), data) if element.signed else data
-    return data if data.dtype == element.dtype and data.flags.aligned else np.asarray(data.astype(element.dtype))
+    return np.asarray(data.astype(element.dtype))

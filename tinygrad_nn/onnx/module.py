@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from ..errors import DTypeError, ShapeError, message
+from ..errors import DTypeError, ShapeError, message, printable
 from ..nn import Module
 from ..nn.parameter import Buffer, Parameter
 from ..support.arrays import as_array
 from ..support.settings import shown
 from ..tensor import Tensor
 from ..tensor.core import Core, constant
-from .elements import OWN
+from .elements import Element
 from .model import BUFFER, NAME, PARAMETER, STATE, Constant, Graph, Model, Place
 from .operators import Value
 from .program import Program
 
 SHOWN: Final = 24  # nodes of a model that are printed
+WIDEST: Final = 400  # characters of a line
 DEEPEST: Final = 16  # parts of a name that become modules
 
 
@@ -28,15 +29,29 @@ class Weights(Module):
     """The weights of a file whose names begin alike."""
 
 
+class Kept(NamedTuple):
+    """A weight: its name and element type in the file, the module that has it, and its name there."""
+
+    name: str
+    element: Element
+    module: Module
+    own: str
+
+    @property
+    def tensor(self) -> Tensor:
+        """What it is now."""
+        found: Tensor = getattr(self.module, self.own)
+        return found
+
+
 class Imported(Module):
     """A model of an ONNX file: `model(x)`, with the inputs of the file in order or by name."""
 
     def __init__(self, program: Program) -> None:
         super().__init__()
-        self._program = program
-        self._places: tuple[tuple[str, Module, str], ...] = tuple(self._kept(program))
-        kept = [getattr(module, name).dtype for _, module, name in self._places]
-        self._float = next((one for one in kept if one.kind == "f"), None)
+        self._places = tuple(self._kept(program))
+        self._program = program.without({one.name for one in self._places})
+        self._float = next((one.element.dtype for one in self._places if one.element.dtype.kind == "f"), None)
 
     @property
     def inputs(self) -> tuple[Place, ...]:
@@ -48,18 +63,18 @@ class Imported(Module):
         """What it gives."""
         return self._program.model.graph.outputs
 
-    def _kept(self, program: Program) -> Any:
-        """Make parameters and buffers of weights: (the name in the file, the module that has it, its name there)."""
-        graph = program.model.graph
-        said = state_of(program.model)
-        for name, one in graph.constants.items():
-            kind = said.get(name) if said is not None else kind_of(one, program.uses[name])
-            if kind is not None:
-                module, own = self._room(name)
-                own_array = np.array(one.array)
-                tensor = Tensor.handle(constant(own_array))
-                setattr(module, own, Parameter(tensor) if kind == PARAMETER else Buffer(tensor))
-                yield name, module, own
+    def _kept(self, program: Program) -> Iterator[Kept]:
+        """Make parameters and buffers of weights."""
+        constants = program.model.graph.constants
+        state = state_of(program.model)
+        if state is None:
+            kinds = {name: kind_of(one, program.uses[name]) for name, one in constants.items()}
+            state = {name: kind for name, kind in kinds.items() if kind is not None}
+        for name, kind in state.items():
+            module, own = self._room(name)
+            tensor = Tensor.handle(constant(constants[name].array))
+            setattr(module, own, Parameter(tensor) if kind == PARAMETER else Buffer(tensor))
+            yield Kept(name, constants[name].element, module, own)
 
     def _room(self, name: str) -> tuple[Module, str]:
         """The module, below this one, that a weight of this name belongs to, and its name there."""
@@ -80,8 +95,7 @@ class Imported(Module):
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The outputs: one, or a tuple of several."""
         self.note_structure()
-        constants = self._program.model.graph.constants
-        weights = {name: Value(getattr(module, own), constants[name].element) for name, module, own in self._places}
+        weights = {one.name: Value(one.tensor, one.element) for one in self._places}
         found = self._program.run(self._taken(inputs, named), weights)
         results = tuple(_plain(one) for one in found)
         return results[0] if len(results) == 1 else results
@@ -105,29 +119,39 @@ class Imported(Module):
         if place.holder.endswith("sequence") and isinstance(given, list | tuple):
             inner = place._replace(holder="")
             return Value(tuple(self._value(inner, one) for one in given))
-        element, dtype = place.element, None if place.element is None else place.element.dtype
-        if dtype is not None and dtype.kind == "f" and self._float is not None:
-            now = next(
-                one for one in (getattr(module, own).dtype for _, module, own in self._places) if one.kind == "f"
-            )
+        element = place.element
+        if element is None:
+            raise DTypeError(message(NAME, str(place), "an input with an element type"))
+        tensor = self._tensor(place, element, given)
+        fits = place.shape is None or (
+            tensor.ndim == len(place.shape)
+            and all(not isinstance(n, int) or n == own for n, own in zip(place.shape, tensor.shape, strict=True))
+        )
+        if not fits:
+            raise ShapeError(message(NAME, f"{place.name} of shape {tensor.shape}", str(place)))
+        return Value(tensor, element)
+
+    def _tensor(self, place: Place, element: Element, given: Any) -> Tensor:
+        """An input in the dtype of its element type."""
+        dtype = element.dtype
+        if dtype.kind == "f" and self._float is not None:
+            now = next(one.tensor.dtype for one in self._places if one.tensor.dtype.kind == "f")
             dtype = now if now != self._float else dtype
-        if not isinstance(given, Core):
-            if dtype is not None and getattr(getattr(given, "dtype", None), "kind", "") == "V":
-                given = given.astype(dtype)  # bfloat16 and other types that NumPy has not itself
-            array = as_array(NAME, given, place.name)
-            fits = dtype is None or array.dtype.kind == dtype.kind or (array.dtype.kind in "iub" and dtype.kind in "if")
-            if not fits and array.dtype.kind == "u":
-                fits = dtype is not None and dtype.kind == "i"
-            if not fits:
-                raise DTypeError(message(NAME, f"{place.name} of dtype {array.dtype}", str(place)))
-            given = Tensor.handle(constant(np.array(array, dtype or array.dtype, order="C")))
-        elif dtype is not None and given.dtype != dtype:
+        if isinstance(given, Core):
             if given.dtype.kind != dtype.kind:
                 raise DTypeError(message(NAME, f"{place.name} of dtype {given.dtype}", str(place)))
-            given = given.cast(dtype)
-        tensor = given if isinstance(given, Tensor) else Tensor.handle(given.node)
-        _check_shape(place, tensor.shape)
-        return Value(tensor, element or OWN[tensor.dtype])
+            cast = given if given.dtype == dtype else given.cast(dtype)
+            return cast if isinstance(cast, Tensor) else Tensor.handle(cast.node)
+        if getattr(getattr(given, "dtype", None), "kind", "") == "V":
+            given = given.astype(dtype)  # bfloat16 and other types that NumPy has not itself
+        array = as_array(NAME, given, place.name)
+        kind = "i" if array.dtype.kind == "u" else array.dtype.kind
+        if kind != dtype.kind and (kind not in "ib" or dtype.kind not in "if"):
+            raise DTypeError(message(NAME, f"{place.name} of dtype {array.dtype}", str(place)))
+        low, high = element.range
+        if element.bits and array.size and element.bits < 64 and (array.min() < low or array.max() > high):
+            raise DTypeError(message(NAME, f"{array.min()} to {array.max()} in {place.name}", f"{low} to {high}"))
+        return Tensor.handle(constant(np.array(array, dtype, order="C")))
 
     def extra_repr(self) -> str:
         """The program, line by line."""
@@ -140,6 +164,9 @@ class Imported(Module):
             lines.append(f"{made} = {node.operator}({(operands + options).removeprefix(', ')})")
         if len(graph.nodes) > SHOWN:
             lines.append(f"... and {len(graph.nodes) - SHOWN:,} more nodes")
+        lines = [
+            line if len(line) <= WIDEST else f"{line[:WIDEST]}..." for line in (printable(one, "") for one in lines)
+        ]
         return "\n  " + "\n  ".join(lines) + ("" if self._modules else "\n")
 
 
@@ -168,16 +195,6 @@ def _allowed(module: Module, name: str) -> str:
     """A name that an attribute may have: as in the file, if modules do not use it themselves."""
     taken = not name or name.startswith("_") or hasattr(Module, name) or hasattr(type(module), name)
     return f"{name}_" if taken else name
-
-
-def _check_shape(place: Place, shape: tuple[int, ...]) -> None:
-    if place.shape is None:
-        return
-    fits = len(shape) == len(place.shape) and all(
-        not isinstance(wanted, int) or wanted == n for wanted, n in zip(place.shape, shape, strict=True)
-    )
-    if not fits:
-        raise ShapeError(message(NAME, f"{place.name} of shape {shape}", str(place)))
 
 
 def _plain(one: Value) -> Any:

@@ -6,8 +6,8 @@ it takes, and that functions do not call themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ..errors import ExportError, TinygradError, message
@@ -32,6 +32,12 @@ class Program:
 
     def __deepcopy__(self, memo: Any) -> Program:
         return self  # it does not change
+
+    def without(self, names: Collection[str]) -> Program:
+        """The same, without tensors that will be given to it."""
+        graph = self.model.graph
+        left = {name: one for name, one in graph.constants.items() if name not in names}
+        return replace(self, model=replace(self.model, graph=replace(graph, constants=left)))
 
     def run(self, inputs: Mapping[str, Value], weights: Mapping[str, Value]) -> tuple[Value, ...]:
         """The outputs of the model."""
@@ -129,13 +135,8 @@ def _read(name: str, values: Mapping[str, Value], around: tuple[Mapping[str, Val
     for outer in around:
         one = outer.get(name)
         if one is not None:
-            inner = isinstance(one.data, Tensor) and mode.recorder is not None
-            if (
-                inner
-                and one.data.node.op is CONSTANT
-                and one.data.node.value is not None
-                and not one.data.requires_grad
-            ):
+            fixed = isinstance(one.data, Tensor) and mode.recorder is not None and not one.data.requires_grad
+            if fixed and one.data.node.op is CONSTANT and one.data.node.value is not None:
                 return Value(given(one.data.node.value), one.element)
             return one
     raise ExportError(message(NAME, f"no value {shown(name)}", "one that was made before"))
@@ -174,6 +175,9 @@ def _inside(graph: Graph, given_attrs: Mapping[str, Any]) -> Graph:
 def program_of(model: Model) -> Program:
     """The program of a model; ExportError for what is none."""
     check_graph(model.graph)
+    for place in model.graph.inputs:
+        if place.element is None:
+            refuse(f"an input {shown(place.name)} without an element type", "one")
     for function in model.functions.values():
         made = set(function.inputs)
         check_nodes(function.nodes, made)

@@ -34,7 +34,6 @@ def shared(x: Tensor, count: int) -> Tensor:
 
 
 def attention(
-    call: Call,
     q: Tensor,
     k: Tensor,
     v: Tensor,

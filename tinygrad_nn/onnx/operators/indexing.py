@@ -10,7 +10,7 @@ import numpy as np
 
 from ...tensor import Tensor
 from ...tensor.creation import arange
-from .form import Call, Known, Value, axis_of, bad, given, ints
+from .form import Known, Value, axis_of, bad, given, ints
 
 
 def counted(index: Tensor, length: int) -> Tensor:
@@ -133,7 +133,7 @@ def top_k(
     return values.narrow(axis, 0, number), at.narrow(axis, 0, number)
 
 
-def unique(call: Call, x: Tensor, *, axis: int | None = None, sorted: int = 1) -> tuple[Tensor, ...]:
+def unique(x: Tensor, *, axis: int | None = None, sorted: int = 1) -> tuple[Tensor, ...]:
     """Different entries, where each stood first, which of them each entry is, and how often each comes."""
     data = np.asarray(x.detach().numpy())
     found = np.unique(data, True, True, True, axis=axis)

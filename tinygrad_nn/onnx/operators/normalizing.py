@@ -157,7 +157,6 @@ def nll_loss(
 
 
 def cross_entropy(
-    call: Call,
     x: Tensor,
     target: Tensor,
     weight: Fixed | None = None,

@@ -109,6 +109,49 @@ def test_states_are_the_snapshots(case: Case, data: Any) -> None:
             np.testing.assert_array_equal(unpacked(tensor["values"])[k].ravel(), value.ravel())
 
 
+class Trainer:
+    """Who holds a model and its optimizer."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        self.layers = list(layers)
+        self.optimizer = optim.SGD([p for layer in layers for p in layer.parameters()], lr=0.1)
+
+    def step(self, x: Any, y: Any) -> Any:
+        self.optimizer.zero_grad()
+        for layer in self.layers:
+            x = layer(x)
+        loss = F.cross_entropy(x, y)
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+
+@pytest.mark.parametrize("how", ["of one model", "of several", "of tensors", "of an object that a function names"])
+def test_snapshots_find_their_tensors(case: Case, how: str) -> None:
+    tg.manual_seed(0)
+    trainer = Trainer(nn.Linear(2, 4)) if how == "of one model" else Trainer(nn.Linear(2, 3), nn.Linear(3, 4))
+    w = tg.randn(2, 4, requires_grad=True)
+
+    def plain(x: Any, y: Any) -> Any:
+        w.grad = None
+        loss = F.cross_entropy(x @ w, y)
+        loss.backward()
+        w.data -= 0.1 * w.grad  # type: ignore[operator]
+        return loss
+
+    named = {"of tensors": plain, "of an object that a function names": lambda x, y: trainer.step(x, y)}
+    step = named.get(how, trainer.step)
+    history = tg.fit(step, case.batch, 4, batch_size=30, snapshots=2, progress=False, seed=0)
+    own = data_of(tg.report(step, *case.batch, history=history, path=None).html)
+    assert own["epochs"] == [0, 2, 4]
+    assert len(own["weights"]["tensors"]) == {"of one model": 2, "of tensors": 1}.get(how, 4)
+    last = {name: value for name, value in history.snapshots[2].items() if "optimizer" not in name}
+    for tensor in own["weights"]["tensors"]:
+        shown = unpacked(tensor["values"])[1].ravel()
+        assert any(np.array_equal(shown, value.ravel()) for value in last.values()), tensor["name"]
+        assert tensor["name"] != "a tensor"
+
+
 def test_activations_are_those_of_the_model(case: Case, data: Any) -> None:
     hidden = data["activations"]["layers"][0]
     for k, epoch in enumerate(data["epochs"]):

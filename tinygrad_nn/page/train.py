@@ -214,7 +214,7 @@ def seeds(function: Any, state: Any) -> list[Mapping[str, Any]]:
                     copy = deepcopy(root)
                     copy.reset_parameters()
                     pairs = zip(root.parameters(), copy.parameters(), strict=True)
-                    drawn |= {known[id(old)]: new.detach().numpy() for old, new in pairs if known[id(old)] in state}
+                    drawn |= {known[id(old)]: new.detach().numpy() for old, new in pairs if known.get(id(old)) in state}
             found.append({name: floats(one) for name, one in drawn.items()})
     except ConfigError:  # a part that does not draw its own
         return []

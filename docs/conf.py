@@ -12,7 +12,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 project = "tinygrad_nn"
 html_title = "tinygrad_nn"
-extensions = ["myst_parser", "reference"]
+extensions = ["myst_parser", "reference", "shown", "pictures", "live"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 highlight_language = "none"  # of indented blocks, which are shown as they are
@@ -25,6 +25,6 @@ html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
 html_show_search_summary = False  # which would be fetched, and a page from disk may not fetch
 html_permalinks_icon = "#"

@@ -22,6 +22,9 @@ import tinygrad_nn as tg
 from tinygrad_nn.errors import ConfigError, DataError, message
 from tinygrad_nn.support.extras import require
 
+REPORTED = 64  # samples that a page shows
+SNAPSHOTS = 40  # states of a model that a page can choose from
+
 # ---- the command line
 
 
@@ -65,6 +68,7 @@ def parser(text: str | None, *, epochs: int | str, lr: float | str, seed: int = 
     either = files.add_mutually_exclusive_group()
     either.add_argument("--save", type=Path, metavar="FILE", help="keep the model of the first run, with its scaler")
     either.add_argument("--load", type=Path, metavar="FILE", help="judge a saved model instead of training")
+    files.add_argument("--report", type=Path, metavar="FILE", help="a page (HTML) that shows the first run")
     files.add_argument("--out", type=Path, default=Path("."), metavar="FOLDER", help="for pictures (default: here)")
     return p
 
@@ -119,12 +123,29 @@ def complete(run: Any) -> Any:
 
 
 def fit(step: Callable[..., Any], samples: Any, options: argparse.Namespace, **settings: Any) -> tg.History:
-    """`tg.fit` with the settings of the command line; for 0 epochs an empty history."""
-    if options.epochs == 0:
-        return tg.History()
+    """`tg.fit` with the settings of the command line; for 0 epochs an empty history. With `--report` its page."""
+    history = tg.History()
     step = tg.jit(step) if options.jit else step
-    shown = sys.stderr.isatty()
-    return tg.fit(step, samples, options.epochs, seed=options.seed, progress=shown, **settings)
+    if options.epochs:
+        kept = max(1, options.epochs // SNAPSHOTS) if options.report else None
+        shown = sys.stderr.isatty()
+        seen = {"seed": options.seed, "progress": shown, "snapshots": kept}
+        history = tg.fit(step, samples, options.epochs, **seen, **settings)
+    if options.report and not history.stopped:
+        tg.report(step, *first_rows(samples), history=history, path=options.report)
+        print(f"wrote {options.report}")
+    return history
+
+
+def first_rows(columns: Sequence[Any]) -> list[np.ndarray]:
+    """A batch of the first samples; of sequences those as long as the first one.
+
+    >>> [one.shape for one in first_rows([np.zeros((100, 4)), np.zeros(100)])]
+    [(64, 4), (64,)]
+    """
+    rows = [[np.asarray(column[k]) for column in columns] for k in range(min(REPORTED, len(columns[0])))]
+    alike = [row for row in rows if [one.shape for one in row] == [one.shape for one in rows[0]]]
+    return [np.stack(column) for column in zip(*alike, strict=True)]
 
 
 def compiled(options: argparse.Namespace) -> Callable[[Callable[..., tg.Tensor]], Callable[..., tg.Tensor]]:
@@ -138,8 +159,9 @@ def gradcheck(loss: Callable[[], tg.Tensor]) -> str:
 
 
 def with_seed(options: argparse.Namespace, seed: int, **changes: Any) -> argparse.Namespace:
-    """The same options for one of the runs."""
-    return argparse.Namespace(**{**vars(options), "seed": seed, **changes})
+    """The same options for one of the runs, of which the first one alone has a report."""
+    report = options.report if seed == options.seed else None
+    return argparse.Namespace(**{**vars(options), "seed": seed, "report": report, **changes})
 
 
 def over(runs: Sequence[Any], each: str = "runs") -> str:
@@ -268,13 +290,14 @@ def fingerprint(*arrays: np.ndarray) -> str:
 def check(options: argparse.Namespace) -> None:
     """Find out before training whether what it leaves can be written; the folder of pictures is made."""
     if options.load is not None:
-        refuse(options, "with --load, which trains nothing", "plot")
+        refuse(options, "with --load, which trains nothing", "plot", "report")
     if options.gradcheck:
-        refuse(options, "with --gradcheck, which trains nothing", "save", "load", "predict", "plot", "draw")
+        refuse(options, "with --gradcheck, which trains nothing", "save", "load", "predict", "plot", "draw", "report")
     if options.epochs == 0:
         refuse(options, "with --epochs 0, which records nothing", "plot")
-    if options.save is not None and (options.save.is_dir() or not options.save.parent.is_dir()):
-        raise ConfigError(message("--save", str(options.save), "a file in a folder that exists"))
+    for flag, path in (("--save", options.save), ("--report", options.report)):
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            raise ConfigError(message(flag, str(path), "a file in a folder that exists"))
     options.out.mkdir(parents=True, exist_ok=True)
 
 

@@ -4,6 +4,7 @@
     python examples/iris.py --data iris.csv            the same from a file
     python examples/iris.py --save iris.npz            train, and keep the model of the first run
     python examples/iris.py --load iris.npz --predict 5.1 3.5 1.4 0.2     lengths and widths, cm
+    python examples/iris.py --report iris.html         a page that shows the model learn
     python examples/iris.py --load iris.npz --export c --cc               iris.c and iris.h, compiled and tested
 
 ReLU and softmax, SGD with a learning rate of 0.01 on batches of 32. Lengths and widths are
@@ -243,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(report(runs))
         print(common.times(histories))
         if options.jit and options.epochs:
-            eager = run(x, y, common.with_seed(options, options.seed + len(runs) - 1, jit=False)).history
+            eager = run(x, y, common.with_seed(options, options.seed + len(runs) - 1, jit=False, report=None)).history
             print("\n".join(common.both_ways(histories[-1], eager)))
     if options.export:
         print(export(model, scaler, x, options))

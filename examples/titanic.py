@@ -469,7 +469,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     p.add_argument("--grid", action="store_true", help="search learning rate, L2 penalty and epochs instead")
     p.add_argument("--sweep", type=common.whole(2), nargs="?", const=1000, metavar="SPLITS",
                    help="train on so many splits (1000) at four rates instead; --plot loss writes titanic_sweep.png")
-    p.add_argument("--report", action="store_true", help="also precision, recall and F1 of both classes")
+    p.add_argument("--classes", action="store_true", help="also precision, recall and F1 of both classes")
     p.add_argument("--paper", action="store_true", help="split and statistics of the article")
     p.add_argument("--plot", choices=["loss", "boundary"], help="write titanic_loss.png or titanic_boundary.png")
     pair = ["Age", "LogFare"]
@@ -498,7 +498,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.epochs == 0:
         common.refuse(options, "with --epochs 0, which tries nothing", "grid", "sweep")
     if instead := [name for name in ("kfold", "sweep", "grid") if getattr(options, name)]:
-        others = ["save", "load", "predict", "draw", "report", "gradcheck", *instead[1:]]
+        others = ["save", "load", "predict", "draw", "report", "classes", "gradcheck", *instead[1:]]
         others.append("paper" if instead == ["sweep"] and options.plot != "boundary" else "plot")
         common.refuse(options, "with --kfold, --grid or --sweep, which train other models", *others)
         table = read(options.data, options.seed)
@@ -522,7 +522,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             panels = {"cross-entropy": losses, "mean absolute error": errors}
             common.plot_curves(histories, panels, options.out / "titanic_loss.png")
         print(report(table, runs))
-        if options.report:
+        if options.classes:
             print("\n".join(["", "on the test parts", *per_class(runs)]))
         print(common.times(histories))
     if options.predict:

@@ -154,7 +154,8 @@ def test_python_runs_from_top_to_end(
     parser = doctest.DocTestParser()
     for block in python(page):
         if ">>> " in block.code:
-            examples = parser.get_doctest(block.code, known, page.name, str(page), block.line)
+            name = f"{page.name} {block.line}"  # of its own: lines of functions of other blocks are asked for
+            examples = parser.get_doctest(block.code, known, name, str(page), block.line)
             runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
             assert runner.run(examples, clear_globs=False).failed == 0
             known.update(examples.globs)

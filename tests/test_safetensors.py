@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +101,126 @@ def test_no_file_is_taken_that_the_reference_refuses(tmp_path: Path) -> None:
         taken += 1
         deserialize(wrong)  # raises where the reference refuses it
     assert 50 < taken < MUTATIONS / 4
+
+
+def peak(call: Callable[[], Any]) -> int:
+    """Bytes that a call needs at most, all at once."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def refused(path: Path) -> None:
+    with pytest.raises(DataError):
+        tg.load(path)
+
+
+def test_a_wrong_file_takes_no_more_memory_than_twice_its_size(tmp_path: Path) -> None:
+    state = {f"layer.{k}.weight": np.full(5000, k, np.float32) for k in range(12)}
+    path, rng = tmp_path / "m.safetensors", random.Random(8)
+    tg.save(state, path)
+    content = path.read_bytes()
+    for _ in range(150):
+        wrong = mutated(content, rng)
+        path.write_bytes(wrong)
+        with contextlib.suppress(DataError):
+            assert peak(lambda: tg.load(path)) <= 2 * len(wrong) + 30_000
+
+
+MANY = 100_000
+DEEP: dict[str, bytes] = {
+    "lists in lists": b'{"a":' + b"[" * MANY,
+    "many lists": b'{"a":[' + b"[]," * MANY + b"[]]}",
+    "many sizes": b'{"a":{"dtype":"F32","shape":[' + b"9," * MANY + b'9],"data_offsets":[0,0]}}',
+    "huge sizes": b'{"a":{"dtype":"F32","shape":[' + b"999999999999999999," * 31 + b'9],"data_offsets":[0,4]}}',
+    "a huge number": b'{"a":{"dtype":"F32","shape":[' + b"9" * MANY + b'],"data_offsets":[0,4]}}',
+    "many members": b"{" + b'"a":{},' * MANY + b'"b":{}}',
+    "objects in objects": b'{"a":' * MANY + b"{}" + b"}" * MANY,
+    "a long name": b'{"' + b"a" * MANY,
+    "blanks": b"{" + b" " * MANY,
+    "escapes": b'{"' + b"\\u0041" * MANY,
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_a_header_made_to_grow_does_not(name: str, tmp_path: Path) -> None:
+    path, text = tmp_path / "m.safetensors", DEEP[name]
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(4))
+    assert peak(lambda: refused(path)) <= 2 * len(text) + 150_000
+
+
+def test_what_is_large_is_neither_read_nor_written_twice(tmp_path: Path) -> None:
+    state = {"a": tg.ones(1_000_000), "b": tg.zeros(3, 1_000_000), "c": tg.zeros(0), "d": tg.tensor(1.0)}
+    path = tmp_path / "m.safetensors"
+    assert peak(lambda: tg.save(state, path)) < 1_000_000
+    assert peak(lambda: tg.load(path)) < path.stat().st_size + 1_000_000
+    for name, tensor in load_file(path).items():
+        np.testing.assert_array_equal(tensor.numpy(), state[name].numpy())
+
+
+def test_arrays_of_any_layout_are_written_as_they_are(tmp_path: Path) -> None:
+    x = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    state = {"t": x.transpose(2, 0, 1), "f": np.asfortranarray(x), "s": x[:, ::2], "b": x > 3}
+    tg.save(state, tmp_path / "m.safetensors")
+    for name, tensor in load_file(tmp_path / "m.safetensors").items():
+        np.testing.assert_array_equal(tensor.numpy(), state[name])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        '{"a": {"shape": [2], "data_offsets": [0, 8], "dtype": "F32"}}  ',
+        '{"a":{"dtype":"F32",\n\t"shape":[ 2 ],"data_offsets":[0 , 8]}}',
+        '{"\\u0061":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"__metadata__":{}}',
+        '{"__metadata__":{"x":"{[\\"]}"},"a":{"dtype":"F32","shape":[1,2,1],"data_offsets":[0,8]}}',
+    ],
+)
+def test_json_in_other_words(header: str) -> None:
+    content = len(header).to_bytes(8, "little") + header.encode() + np.array([1, 2], "<f4").tobytes()
+    deserialize(content)
+    assert unpacked(content, "m.safetensors")["a"].reshape(-1).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},}',
+        '{"a":{"dtype":"F32","shape":[2,],"data_offsets":[0,8]}}',
+        '{"a":{"dtype":"F32","shape":[02],"data_offsets":[0,8]}}',
+        '{"a":{"dtype":"F32","shape":[2.0],"data_offsets":[0,8]}}',
+        '{"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}',
+        '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}{}',
+        '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
+        '{"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
+        '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"more":[1]}}',
+        '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]} "b":{}}',
+        '{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}',
+        '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}',
+        '{"a":{"dtype":"F32","shape":true,"data_offsets":[0,8]}}',
+        '{"a":{"dtype":1,"shape":[2],"data_offsets":[0,8]}}',
+        '{"\\ud800":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
+        '{"__metadata__":{"x":3},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
+        '{"__metadata__":[],"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
+        '\ufeff{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
+        "{'a':{}}",
+        "[]",
+        "",
+    ],
+)
+def test_headers_that_are_wrong(header: str) -> None:
+    text = header.encode()
+    with pytest.raises(DataError, match="safetensors"):
+        unpacked(len(text).to_bytes(8, "little") + text + bytes(8), "m.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4" + bytes(60), b"\x80\4\x95" + bytes(60), b"garbage" * 20, b"{}"])
+def test_other_files_by_that_name_are_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "m.safetensors").write_bytes(content)
+    with pytest.raises(DataError, match="a safetensors file"):
+        tg.load(tmp_path / "m.safetensors")
 
 
 def test_the_reference_takes_what_is_whole() -> None:

@@ -70,6 +70,7 @@ if _TYPE_CHECKING:
     from .history import History as History
     from .loops import scan as scan
     from .nn.ensemble import ensemble as ensemble
+    from .onnx import import_onnx as import_onnx
     from .page import report as report
     from .random import Generator as Generator
     from .random import bernoulli as bernoulli
@@ -328,6 +329,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "metrics": "metrics",
     "nn": "nn",
     "nn.ensemble": "ensemble",
+    "onnx": "import_onnx",
     "optim": "optim",
     "page": "report",
     "random": """

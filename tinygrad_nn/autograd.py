@@ -94,7 +94,14 @@ def backward(
     create_graph: bool = False,
     inputs: Sequence[Tensor] | None = None,
 ) -> None:
-    """Accumulate the gradients of several tensors in `.grad`, as each one's `backward` does."""
+    """Accumulate the gradients of several tensors in `.grad`, as each one's `backward` does.
+
+    >>> import tinygrad_nn as tg
+    >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> tg.autograd.backward((x * x).sum())
+    >>> x.grad
+    tensor([2., 4.])
+    """
     roots = as_tuple(tensors, "tensors", "backward")
     seeds = [grad_tensors] * len(roots) if grad_tensors is None or isinstance(grad_tensors, Tensor) else grad_tensors
     if len(seeds) != len(roots):
@@ -104,7 +111,23 @@ def backward(
 
 
 class Context:
-    """What a Function's forward leaves for its backward: saved tensors, and any attribute set on it."""
+    """What a Function's forward leaves for its backward: saved tensors, and any attribute set on it.
+
+    >>> import tinygrad_nn as tg
+    >>> class Square(tg.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x * x
+    ...     @staticmethod
+    ...     def backward(ctx, g):
+    ...         (x,) = ctx.saved_tensors
+    ...         return 2 * x * g
+    >>> x = tg.tensor(3.0, requires_grad=True)
+    >>> Square.apply(x).backward()
+    >>> x.grad
+    tensor(6.)
+    """
 
     def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs_input_grad

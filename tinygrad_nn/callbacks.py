@@ -36,7 +36,24 @@ Logs = Mapping[str, float]
 
 
 class Run(Protocol):
-    """What a callback may use of the running fit."""
+    """What a callback may use of the running fit.
+
+    >>> import tinygrad_nn as tg
+    >>> w = tg.zeros(1, requires_grad=True)
+    >>> opt = tg.optim.SGD([w], lr=0.1)
+    >>> def step(x, y):
+    ...     opt.zero_grad()
+    ...     loss = ((x * w - y) ** 2).mean()
+    ...     loss.backward()
+    ...     opt.step()
+    ...     return loss
+    >>> data = (tg.ones(6), 3 * tg.ones(6))
+    >>> def show(run, logs):
+    ...     print(run.epoch, sorted(logs))
+    >>> _ = tg.fit(step, data, 2, progress=False, callbacks=[show])
+    1 ['loss']
+    2 ['loss']
+    """
 
     history: History
     epoch: int
@@ -82,6 +99,21 @@ class EarlyStopping:
     A score is looked at in the epochs that are evaluated, with `eval_every=5` in every fifth.
     `parameters` are those to restore (`model.parameters()`, or the model itself); without them nothing is restored.
     The reason, with the best epoch, is in `history.stopped`.
+
+    >>> import tinygrad_nn as tg
+    >>> w = tg.zeros(1, requires_grad=True)
+    >>> opt = tg.optim.SGD([w], lr=0.1)
+    >>> def step(x, y):
+    ...     opt.zero_grad()
+    ...     loss = ((x * w - y) ** 2).mean()
+    ...     loss.backward()
+    ...     opt.step()
+    ...     return loss
+    >>> data = (tg.ones(6), 3 * tg.ones(6))
+    >>> stop = tg.callbacks.EarlyStopping([w], monitor="loss", patience=2, min_delta=0.5)
+    >>> history = tg.fit(step, data, 100, progress=False, callbacks=[stop])
+    >>> len(history["loss"]) < 100
+    True
     """
 
     def __init__(
@@ -188,6 +220,21 @@ class TerminateOnNaN:
 class Schedule:
     """Step a learning-rate schedule after every epoch; ReduceLROnPlateau gets the value of `monitor`, after every epoch
     that has one.
+
+    >>> import tinygrad_nn as tg
+    >>> w = tg.zeros(1, requires_grad=True)
+    >>> opt = tg.optim.SGD([w], lr=0.1)
+    >>> def step(x, y):
+    ...     opt.zero_grad()
+    ...     loss = ((x * w - y) ** 2).mean()
+    ...     loss.backward()
+    ...     opt.step()
+    ...     return loss
+    >>> data = (tg.ones(6), 3 * tg.ones(6))
+    >>> schedule = tg.optim.lr_scheduler.ExponentialLR(opt, gamma=0.5)
+    >>> _ = tg.fit(step, data, 2, progress=False, callbacks=[tg.callbacks.Schedule(schedule)])
+    >>> opt.param_groups[0]["lr"]
+    0.025
     """
 
     def __init__(self, scheduler: LRScheduler | ReduceLROnPlateau, monitor: str = "loss") -> None:
@@ -209,7 +256,20 @@ class Schedule:
 
 
 class LogLines:
-    """One line per `every` epochs through `logging` (logger "tinygrad_nn.fit")."""
+    """One line per `every` epochs through `logging` (logger "tinygrad_nn.fit").
+
+    >>> import tinygrad_nn as tg
+    >>> w = tg.zeros(1, requires_grad=True)
+    >>> opt = tg.optim.SGD([w], lr=0.1)
+    >>> def step(x, y):
+    ...     opt.zero_grad()
+    ...     loss = ((x * w - y) ** 2).mean()
+    ...     loss.backward()
+    ...     opt.step()
+    ...     return loss
+    >>> data = (tg.ones(6), 3 * tg.ones(6))
+    >>> _ = tg.fit(step, data, 2, progress=False, callbacks=[tg.callbacks.LogLines(every=1)])
+    """
 
     only_logs = True
 
@@ -228,7 +288,24 @@ class LogLines:
 
 
 class JsonLines:
-    """One JSON object per epoch, appended to a file as it happens; the first line is the run's metadata."""
+    """One JSON object per epoch, appended to a file as it happens; the first line is the run's metadata.
+
+    >>> import tinygrad_nn as tg
+    >>> import json, tempfile
+    >>> w = tg.zeros(1, requires_grad=True)
+    >>> opt = tg.optim.SGD([w], lr=0.1)
+    >>> def step(x, y):
+    ...     opt.zero_grad()
+    ...     loss = ((x * w - y) ** 2).mean()
+    ...     loss.backward()
+    ...     opt.step()
+    ...     return loss
+    >>> data = (tg.ones(6), 3 * tg.ones(6))
+    >>> path = tempfile.mkdtemp() + "/run.jsonl"
+    >>> _ = tg.fit(step, data, 2, progress=False, callbacks=[tg.callbacks.JsonLines(path)])
+    >>> json.loads(Path(path).read_text().splitlines()[-1])["epoch"]
+    2
+    """
 
     only_logs = True
 

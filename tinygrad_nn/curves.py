@@ -31,6 +31,9 @@ class RocCurve:
 
     `auc` is the area below, the probability that a sample of class 1 has a higher score than one of class 0 (equal
     scores count half). `positives` and `negatives` are the weights of the classes, without weights their numbers.
+
+    >>> roc_curve([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]).tpr
+    array([0. , 0.5, 0.5, 1. , 1. ])
     """
 
     fpr: Array
@@ -62,6 +65,9 @@ class OperatingPoint:
     """A threshold, and what scores above it come to: the `threshold` that `metrics.precision` and the others take.
 
     It lies between two scores, so `>` and `>=` do the same. `flagged` is the share of all samples above it.
+
+    >>> precision_recall_curve([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]).threshold_for(precision=0.9)
+    OperatingPoint(threshold=0.6, precision=1, recall=0.5, flagged=0.25)
     """
 
     threshold: float
@@ -80,6 +86,9 @@ class PrecisionRecallCurve:
 
     `average_precision` is the mean of the precisions, each weighted by the recall it adds. `thresholds` has one entry
     less than the rates: no threshold belongs to the last point. `flagged` is the share of samples at or above each.
+
+    >>> precision_recall_curve([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]).recall
+    array([1. , 1. , 0.5, 0.5, 0. ])
     """
 
     precision: Array
@@ -150,6 +159,9 @@ class CalibrationTable:
 
     `ece` is the expected calibration error, the mean of |observed - predicted| over samples; `worst` the largest of
     any bin; `brier` the mean of (probability - label) ** 2.
+
+    >>> calibration_table([0.1, 0.3, 0.7, 0.9], [0, 0, 1, 1], bins=2).observed
+    array([0., 1.])
     """
 
     edges: Array

@@ -46,14 +46,24 @@ from .tensor.tensor import Tensor
 
 
 class Eigh(NamedTuple):
-    """What `eigh` gives."""
+    """What `eigh` gives.
+
+    >>> import tinygrad_nn as tg
+    >>> eigh(tg.tensor([[2.0, 0.0], [0.0, 4.0]])).eigenvalues
+    tensor([2., 4.])
+    """
 
     eigenvalues: Tensor
     eigenvectors: Tensor
 
 
 class SVD(NamedTuple):
-    """What `svd` gives."""
+    """What `svd` gives.
+
+    >>> import tinygrad_nn as tg
+    >>> svd(tg.tensor([[2.0, 0.0], [0.0, 4.0]])).S
+    tensor([4., 2.])
+    """
 
     U: Tensor
     S: Tensor
@@ -61,7 +71,14 @@ class SVD(NamedTuple):
 
 
 class QR(NamedTuple):
-    """What `qr` gives."""
+    """What `qr` gives.
+
+    >>> import tinygrad_nn as tg
+    >>> A = tg.tensor([[4.0, 2.0], [2.0, 5.0]])
+    >>> Q, R = qr(A)
+    >>> tg.allclose(Q @ R, A, atol=1e-5)
+    True
+    """
 
     Q: Tensor
     R: Tensor
@@ -86,6 +103,10 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X with A @ X = B, or X @ A = B; B may be a vector, or a batch of them where its shape is A's without an axis.
 
     Raises LinAlgError for a singular matrix.
+
+    >>> import tinygrad_nn as tg
+    >>> solve(tg.tensor([[2.0, 0.0], [0.0, 4.0]]), [2.0, 4.0])
+    tensor([1., 1.])
     """
     if B.ndim == 1 or (B.ndim == A.ndim - 1 and B.shape == A.shape[:-1]):
         if not left:
@@ -97,7 +118,13 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
 @takes_operands
 @typed
 def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
-    """X with A @ X = B, or X @ A = B, of a triangle of A, whose diagonal counts as 1 if `unitriangular`."""
+    """X with A @ X = B, or X @ A = B, of a triangle of A, whose diagonal counts as 1 if `unitriangular`.
+
+    >>> import tinygrad_nn as tg
+    >>> solve_triangular(tg.tensor([[2.0, 0.0], [1.0, 4.0]]), tg.tensor([[2.0], [5.0]]), upper=False)
+    tensor([[1.],
+            [1.]])
+    """
     if left:
         return solved_triangle("solve_triangular", A, B, upper, unitriangular)
     return solved_triangle("solve_triangular", A.mT, B.mT, not upper, unitriangular).mT
@@ -105,38 +132,67 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
 
 @takes_operands
 def det(A: Tensor) -> Tensor:
-    """The determinant of square matrices."""
+    """The determinant of square matrices.
+
+    >>> det([[2.0, 0.0], [1.0, 3.0]])
+    tensor(6.)
+    """
     return determinant("det", A)
 
 
 @takes_operands
 def slogdet(A: Tensor) -> SlogdetResult[Tensor]:
-    """(sign, logarithm of the absolute value) of the determinant: 0 and -inf of a singular matrix."""
+    """(sign, logarithm of the absolute value) of the determinant: 0 and -inf of a singular matrix.
+
+    >>> slogdet([[-2.0, 0.0], [0.0, 4.0]]).logabsdet
+    tensor(2.0794)
+    """
     return SlogdetResult(*log_determinant("slogdet", A))
 
 
 @takes_operands
 @typed
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
-    """The lower (or upper) factor of positive definite matrices; raises LinAlgError for others."""
+    """The lower (or upper) factor of positive definite matrices; raises LinAlgError for others.
+
+    >>> import tinygrad_nn as tg
+    >>> cholesky(tg.tensor([[4.0, 2.0], [2.0, 5.0]]))
+    tensor([[2., 0.],
+            [1., 2.]])
+    """
     return cholesky_factor("cholesky", A, upper)
 
 
 @takes_operands
 @typed
 def matrix_power(A: Tensor, n: int) -> Tensor:
-    """The nth power of square matrices; a negative one is that of the inverse."""
+    """The nth power of square matrices; a negative one is that of the inverse.
+
+    >>> matrix_power([[1.0, 1.0], [0.0, 1.0]], 3)
+    tensor([[1., 3.],
+            [0., 1.]])
+    """
     return power("matrix_power", A, n)
 
 
 @takes_operands
 def matrix_exp(A: Tensor) -> Tensor:
-    """The exponential of square matrices."""
+    """The exponential of square matrices.
+
+    >>> matrix_exp([[0.0, 1.0], [0.0, 0.0]])
+    tensor([[1., 1.],
+            [0., 1.]])
+    """
     return exponential("matrix_exp", A)
 
 
 def multi_dot(tensors: Sequence[Any]) -> Tensor:
-    """The product of two matrices or more, in the cheapest order; the first and the last may be vectors."""
+    """The product of two matrices or more, in the cheapest order; the first and the last may be vectors.
+
+    >>> import tinygrad_nn as tg
+    >>> multi_dot([tg.ones(2, 3), tg.ones(3, 4), tg.ones(4, 5)]).shape
+    (2, 5)
+    """
     given = tensors_of("multi_dot", tensors)
     if len(given) < 2:
         raise ShapeError(message("multi_dot", f"{len(given)} tensor", "two or more"))
@@ -161,13 +217,23 @@ def eigh(A: Tensor, UPLO: str = "L") -> Eigh:
     """(eigenvalues in rising order, eigenvectors) of symmetric matrices, of which the lower or upper triangle is read.
 
     The gradient of eigenvectors is inf or NaN where eigenvalues are equal.
+
+    >>> import tinygrad_nn as tg
+    >>> values, vectors = eigh(tg.tensor([[2.0, 0.0], [0.0, 4.0]]))
+    >>> values
+    tensor([2., 4.])
     """
     return Eigh(*eigen("eigh", A, choice("eigh", "UPLO", UPLO, ("L", "U")) == "L"))
 
 
 @takes_operands
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
-    """The eigenvalues of symmetric matrices, in rising order."""
+    """The eigenvalues of symmetric matrices, in rising order.
+
+    >>> import tinygrad_nn as tg
+    >>> eigvalsh(tg.tensor([[2.0, 0.0], [0.0, 4.0]]))
+    tensor([2., 4.])
+    """
     return eigen("eigvalsh", A, choice("eigvalsh", "UPLO", UPLO, ("L", "U")) == "L")[0]
 
 
@@ -178,6 +244,11 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
 
     The gradient of U and Vh is inf or NaN where singular values are equal; columns beyond those have none.
     `driver` says nothing here.
+
+    >>> import tinygrad_nn as tg
+    >>> U, S, Vh = svd(tg.tensor([[2.0, 0.0], [0.0, 4.0]]))
+    >>> S
+    tensor([4., 2.])
     """
     return SVD(*singular("svd", A, full_matrices))
 
@@ -185,13 +256,25 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
 @takes_operands
 @typed
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
-    """The singular values, falling."""
+    """The singular values, falling.
+
+    >>> import tinygrad_nn as tg
+    >>> svdvals(tg.tensor([[2.0, 0.0], [0.0, 4.0]]))
+    tensor([4., 2.])
+    """
     return singular("svdvals", A, False)[1]
 
 
 @takes_operands
 def qr(A: Tensor, mode: str = "reduced") -> QR:
-    """(Q, R) with A = Q @ R; Q is square if `mode` is "complete", empty if it is "r"."""
+    """(Q, R) with A = Q @ R; Q is square if `mode` is "complete", empty if it is "r".
+
+    >>> import tinygrad_nn as tg
+    >>> A = tg.tensor([[4.0, 2.0], [2.0, 5.0]])
+    >>> Q, R = qr(A)
+    >>> tg.allclose(Q @ R, A, atol=1e-5)
+    True
+    """
     chosen = choice("qr", "mode", mode, ("reduced", "complete", "r"))
     q, r = orthogonal("qr", A, chosen == "complete")
     return QR(q.new_zeros(0) if chosen == "r" else q, r)
@@ -201,7 +284,13 @@ def qr(A: Tensor, mode: str = "reduced") -> QR:
 @typed
 def pinv(A: Tensor, rcond: float | None = None, hermitian: bool = False, *, atol: float | None = None,
          rtol: float | None = None) -> Tensor:  # fmt: skip
-    """The pseudo-inverse; singular values up to max(atol, rtol * the largest) count as 0."""
+    """The pseudo-inverse; singular values up to max(atol, rtol * the largest) count as 0.
+
+    >>> import tinygrad_nn as tg
+    >>> pinv(tg.tensor([[2.0, 0.0], [0.0, 4.0], [0.0, 0.0]]))
+    tensor([[0.50, 0.00, 0.00],
+            [0.00, 0.25, 0.00]])
+    """
     return pseudoinverse("pinv", A, rcond if rtol is None else rtol, atol or 0.0, hermitian)
 
 
@@ -211,6 +300,10 @@ def matrix_rank(A: Tensor, tol: Operand | None = None, hermitian: bool = False, 
                 rtol: Operand | None = None) -> Tensor:  # fmt: skip
     """How many singular values are larger than max(atol, rtol * the largest), by default eps * the longer side. Bounds
     may be tensors, one for each matrix.
+
+    >>> import tinygrad_nn as tg
+    >>> matrix_rank(tg.tensor([[1.0, 2.0], [2.0, 4.0]]))
+    tensor(1)
     """
     values = singular("matrix_rank", A.detach(), False)[1]
     least = values.new_tensor(0.0 if atol is None and tol is None else atol if tol is None else tol)
@@ -224,7 +317,11 @@ def matrix_rank(A: Tensor, tol: Operand | None = None, hermitian: bool = False, 
 
 @takes_operands
 def matmul(input: Tensor, other: Tensor) -> Tensor:
-    """Matrix products, as `tg.matmul`."""
+    """Matrix products, as `tg.matmul`.
+
+    >>> matmul([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
+    tensor([3., 7.])
+    """
     return input.matmul(other)
 
 
@@ -243,14 +340,24 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
 
 
 class LUFactor(NamedTuple):
-    """What `lu_factor` gives: both factors in one matrix, and with which row, from 1, each was exchanged."""
+    """What `lu_factor` gives: both factors in one matrix, and with which row, from 1, each was exchanged.
+
+    >>> import tinygrad_nn as tg
+    >>> lu_factor(tg.tensor([[2.0, 0.0], [0.0, 4.0]])).pivots
+    tensor([1, 2], dtype=int32)
+    """
 
     LU: Tensor
     pivots: Tensor
 
 
 class LUFactorEx(NamedTuple):
-    """What `lu_factor_ex` gives."""
+    """What `lu_factor_ex` gives.
+
+    >>> import tinygrad_nn as tg
+    >>> lu_factor_ex(tg.tensor([[2.0, 0.0], [0.0, 4.0]])).info
+    tensor(0, dtype=int32)
+    """
 
     LU: Tensor
     pivots: Tensor
@@ -258,7 +365,14 @@ class LUFactorEx(NamedTuple):
 
 
 class LU(NamedTuple):
-    """What `lu` gives."""
+    """What `lu` gives.
+
+    >>> import tinygrad_nn as tg
+    >>> A = tg.tensor([[4.0, 2.0], [2.0, 5.0]])
+    >>> P, L, U = lu(A)
+    >>> tg.allclose(P @ L @ U, A)
+    True
+    """
 
     P: Tensor
     L: Tensor
@@ -266,28 +380,49 @@ class LU(NamedTuple):
 
 
 class CholeskyEx(NamedTuple):
-    """What `cholesky_ex` gives."""
+    """What `cholesky_ex` gives.
+
+    >>> import tinygrad_nn as tg
+    >>> cholesky_ex(tg.tensor([[4.0, 2.0], [2.0, 5.0]])).info
+    tensor(0, dtype=int32)
+    """
 
     L: Tensor
     info: Tensor
 
 
 class InvEx(NamedTuple):
-    """What `inv_ex` gives."""
+    """What `inv_ex` gives.
+
+    >>> import tinygrad_nn as tg
+    >>> inv_ex(tg.tensor([[2.0, 0.0], [0.0, 4.0]])).inverse
+    tensor([[0.50, 0.00],
+            [0.00, 0.25]])
+    """
 
     inverse: Tensor
     info: Tensor
 
 
 class SolveEx(NamedTuple):
-    """What `solve_ex` gives."""
+    """What `solve_ex` gives.
+
+    >>> import tinygrad_nn as tg
+    >>> solve_ex(tg.tensor([[2.0, 0.0], [0.0, 4.0]]), tg.tensor([2.0, 4.0])).result
+    tensor([1., 1.])
+    """
 
     result: Tensor
     info: Tensor
 
 
 class Lstsq(NamedTuple):
-    """What `lstsq` gives."""
+    """What `lstsq` gives.
+
+    >>> import tinygrad_nn as tg
+    >>> lstsq(tg.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]]), tg.tensor([[1.0], [3.0], [5.0]])).rank
+    tensor(2)
+    """
 
     solution: Tensor
     residuals: Tensor
@@ -310,7 +445,12 @@ def lu_factor(A: Tensor, *, pivot: bool = True) -> LUFactor:
 @takes_operands
 @typed
 def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> LUFactorEx:
-    """`lu_factor`, and the number, from 1, of the first 0 on U's diagonal, or 0."""
+    """`lu_factor`, and the number, from 1, of the first 0 on U's diagonal, or 0.
+
+    >>> import tinygrad_nn as tg
+    >>> lu_factor_ex(tg.tensor([[2.0, 0.0], [0.0, 4.0]])).info
+    tensor(0, dtype=int32)
+    """
     data, pivots = eliminated("lu_factor_ex", A, pivot)
     return LUFactorEx(data, pivots, _checked("lu_factor_ex", _first_zero(data), check_errors, "a factor U without 0"))
 
@@ -318,7 +458,14 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
 @takes_operands
 @typed
 def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
-    """X with A @ X = B, or X @ A = B, of what `lu_factor` gave of A; with `adjoint` of A's transpose."""
+    """X with A @ X = B, or X @ A = B, of what `lu_factor` gave of A; with `adjoint` of A's transpose.
+
+    >>> import tinygrad_nn as tg
+    >>> factors, pivots = lu_factor(tg.tensor([[2.0, 0.0], [0.0, 4.0]]))
+    >>> lu_solve(factors, pivots, tg.tensor([[2.0], [4.0]]))
+    tensor([[1.],
+            [1.]])
+    """
     if left:
         return solved_by_lu("lu_solve", LU, pivots, B, adjoint)
     return solved_by_lu("lu_solve", LU, pivots, B.mT, not adjoint).mT
@@ -327,7 +474,14 @@ def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoin
 @takes_operands
 @typed
 def lu(A: Tensor, *, pivot: bool = True) -> LU:
-    """(P, L, U) with A = P @ L @ U: a permutation, which is empty without `pivot`, and triangular matrices."""
+    """(P, L, U) with A = P @ L @ U: a permutation, which is empty without `pivot`, and triangular matrices.
+
+    >>> import tinygrad_nn as tg
+    >>> A = tg.tensor([[4.0, 2.0], [2.0, 5.0]])
+    >>> P, L, U = lu(A)
+    >>> tg.allclose(P @ L @ U, A)
+    True
+    """
     data, pivots = eliminated("lu", A, pivot)
     return LU(permutation("lu", pivots, data) if pivot else data.new_zeros(0), *lower_and_upper(data))
 
@@ -337,6 +491,11 @@ def lu(A: Tensor, *, pivot: bool = True) -> LU:
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> CholeskyEx:
     """`cholesky`, and the number, from 1, of the first leading minor that is not positive, or 0: from there on the
     factor is NaN.
+
+    >>> import tinygrad_nn as tg
+    >>> L, info = cholesky_ex(tg.tensor([[4.0, 2.0], [2.0, 5.0]]))
+    >>> info
+    tensor(0, dtype=int32)
     """
     name = "cholesky_ex"
     factor = stepwise_cholesky(name, A, upper)
@@ -371,7 +530,14 @@ def _regular(name: str, A: Tensor, check_errors: bool) -> tuple[Tensor, Tensor]:
 @takes_operands
 @typed
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> InvEx:
-    """`inv`, and the number, from 1, of the first pivot that is 0, or 0: the inverse of a singular matrix is NaN."""
+    """`inv`, and the number, from 1, of the first pivot that is 0, or 0: the inverse of a singular matrix is NaN.
+
+    >>> import tinygrad_nn as tg
+    >>> inverse, info = inv_ex(tg.tensor([[2.0, 0.0], [0.0, 4.0]]))
+    >>> inverse
+    tensor([[0.50, 0.00],
+            [0.00, 0.25]])
+    """
     regular, info = _regular("inv_ex", A, check_errors)
     found = inverted("inv_ex", regular)
     return InvEx(found.masked_fill(info.ne(0).unsqueeze(-1).unsqueeze(-1), math.nan), info)
@@ -380,7 +546,13 @@ def inv_ex(A: Tensor, *, check_errors: bool = False) -> InvEx:
 @takes_operands
 @typed
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> SolveEx:
-    """`solve`, and the number, from 1, of the first pivot that is 0, or 0: solutions by a singular matrix are NaN."""
+    """`solve`, and the number, from 1, of the first pivot that is 0, or 0: solutions by a singular matrix are NaN.
+
+    >>> import tinygrad_nn as tg
+    >>> result, info = solve_ex(tg.tensor([[2.0, 0.0], [0.0, 4.0]]), tg.tensor([2.0, 4.0]))
+    >>> result
+    tensor([1., 1.])
+    """
     regular, info = _regular("solve_ex", A, check_errors)
     found = solve(regular, B, left=left)
     wrong = info.ne(0)
@@ -395,6 +567,12 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     Residuals are sums of squares, where A has more rows than columns, all of them independent. `driver` chooses what
     else is given, as in PyTorch: singular values with "gelsd" and "gelss", no rank with "gels", no residuals with
     "gelsy", the default.
+
+    >>> import tinygrad_nn as tg
+    >>> points, values = tg.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]]), tg.tensor([[1.0], [3.0], [5.0]])
+    >>> lstsq(points, values).solution.round(decimals=3)
+    tensor([[1.],
+            [2.]])
     """
     name = "lstsq"
     used = choice(name, "driver", "gelsy" if driver is None else driver, ("gelsy", "gels", "gelsd", "gelss"))
@@ -435,7 +613,12 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
 @takes_operands
 @typed
 def tensorsolve(A: Tensor, other: Tensor, dims: Ints | None = None) -> Tensor:
-    """X with tensordot(A, X, X.ndim) = other; the axes `dims` of A are moved behind the others first."""
+    """X with tensordot(A, X, X.ndim) = other; the axes `dims` of A are moved behind the others first.
+
+    >>> import tinygrad_nn as tg
+    >>> tensorsolve(tg.eye(6).reshape(2, 3, 2, 3), tg.ones(2, 3)).shape
+    (2, 3)
+    """
     moved = normal_axes("tensorsolve", dims, A.ndim) if dims is not None else ()
     A = A.movedim(moved, range(A.ndim - len(moved), A.ndim)) if moved else A
     shape = A.shape[other.ndim :]
@@ -450,6 +633,12 @@ def tensorsolve(A: Tensor, other: Tensor, dims: Ints | None = None) -> Tensor:
 def householder_product(input: Tensor, tau: Tensor) -> Tensor:
     """The first columns of the product of reflections 1 - tau * v @ v.T, whose v lie below the diagonal, with a 1 on
     it.
+
+    >>> import tinygrad_nn as tg
+    >>> householder_product(tg.eye(3, 2), tg.zeros(2))
+    tensor([[1., 0.],
+            [0., 1.],
+            [0., 0.]])
     """
     m, n = matrices("householder_product", input, square=False).shape[-2:]
     k = tau.shape[-1] if tau.ndim else 0
@@ -469,7 +658,11 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
 
 @takes_operands
 def vector_norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """(sum |x| ** ord) ** (1 / ord) over the axes, of all elements where no axis is given."""
+    """(sum |x| ** ord) ** (1 / ord) over the axes, of all elements where no axis is given.
+
+    >>> vector_norm([3.0, 4.0]), vector_norm([3.0, 4.0], ord=1)
+    (tensor(5.), tensor(7.))
+    """
     return x.norm(float(ord), dim, keepdim, dtype)
 
 
@@ -477,7 +670,11 @@ def vector_norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = Fals
 def matrix_norm(
     A: Tensor, ord: float | str = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
-    """Norms of matrices: "fro", "nuc", inf, -inf (sums of rows), 1, -1 (of columns), 2, -2 (singular values)."""
+    """Norms of matrices: "fro", "nuc", inf, -inf (sums of rows), 1, -1 (of columns), 2, -2 (singular values).
+
+    >>> matrix_norm([[3.0, 0.0], [0.0, 4.0]])
+    tensor(5.)
+    """
     if A.ndim < 2 or not isinstance(dim, (tuple, list)) or len(dim) != 2:
         raise ShapeError(message("matrix_norm", f"shape {A.shape} and dim {dim}", "two axes of a matrix or a batch"))
     rows, columns = (normal_axis("matrix_norm", one, A.ndim) for one in dim)
@@ -506,7 +703,11 @@ def matrix_norm(
 def norm(
     A: Tensor, ord: float | str | None = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
-    """`vector_norm` of all elements or along one axis, `matrix_norm` for two axes, or for an `ord` of a matrix."""
+    """`vector_norm` of all elements or along one axis, `matrix_norm` for two axes, or for an `ord` of a matrix.
+
+    >>> norm([3.0, 4.0])
+    tensor(5.)
+    """
     if ord is None:
         return vector_norm(A, 2, dim, keepdim, dtype=dtype)
     if isinstance(dim, (tuple, list)) and len(dim) == 2:
@@ -520,7 +721,12 @@ def norm(
 
 @takes_operands
 def cond(A: Tensor, p: float | str | None = None) -> Tensor:
-    """The condition number: the largest singular value over the smallest, or norm(A) * norm(inv(A))."""
+    """The condition number: the largest singular value over the smallest, or norm(A) * norm(inv(A)).
+
+    >>> import tinygrad_nn as tg
+    >>> cond(tg.tensor([[2.0, 0.0], [0.0, 4.0]]))
+    tensor(2.)
+    """
     if p is None or p in (2, -2):
         values = singular("cond", A, False)[1]
         return values.amin(-1) / values.amax(-1) if p == -2 else values.amax(-1) / values.amin(-1)
@@ -530,19 +736,31 @@ def cond(A: Tensor, p: float | str | None = None) -> Tensor:
 @takes_operands
 @typed
 def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
-    """Vector products along an axis of length 3; the operands broadcast."""
+    """Vector products along an axis of length 3; the operands broadcast.
+
+    >>> cross([1.0, 0.0, 0.0], [0.0, 1.0, 0.0])
+    tensor([0., 0., 1.])
+    """
     return input.cross(other, dim)
 
 
 @takes_operands
 @typed
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
-    """Sums of products along an axis; the operands broadcast."""
+    """Sums of products along an axis; the operands broadcast.
+
+    >>> vecdot([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
+    tensor([3., 7.])
+    """
     return (x * y).sum(dim)
 
 
 @takes_operands
 @typed
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
-    """The diagonals of matrices, by default of the last two axes."""
+    """The diagonals of matrices, by default of the last two axes.
+
+    >>> diagonal([[1, 2], [3, 4]])
+    tensor([1, 4])
+    """
     return A.diagonal(offset, dim1, dim2)

@@ -35,6 +35,9 @@ Average = Literal["binary", "macro", "micro", "weighted"]
 def predicted_labels(predictions: Any, threshold: float = 0.5) -> Tensor:
     """Labels (N,) of what a model returned: argmax of scores (N, C), `> threshold` for probabilities, labels as they
     are.
+
+    >>> predicted_labels([0.9, 0.2, 0.7])
+    tensor([1, 0, 1])
     """
     p = as_tensor(predictions).detach()
     if p.ndim == 2 and p.shape[1] > 1:
@@ -135,7 +138,11 @@ def _per_class(
 def precision(
     predictions: Any, targets: Any, average: Average = "binary", threshold: float = 0.5, zero_division: float = 0.0
 ) -> Tensor:
-    """True positives / predicted positives."""
+    """True positives / predicted positives.
+
+    >>> precision([0.9, 0.2, 0.7], [1, 0, 0])
+    tensor(0.5)
+    """
     hit, guessed, _, share = _per_class("precision", predictions, targets, average, threshold)
     return (_quotient(hit, guessed, zero_division) * share).sum()
 
@@ -144,7 +151,11 @@ def precision(
 def recall(
     predictions: Any, targets: Any, average: Average = "binary", threshold: float = 0.5, zero_division: float = 0.0
 ) -> Tensor:
-    """True positives / actual positives."""
+    """True positives / actual positives.
+
+    >>> recall([0.9, 0.2, 0.7], [1, 0, 0])
+    tensor(1.)
+    """
     hit, _, actual, share = _per_class("recall", predictions, targets, average, threshold)
     return (_quotient(hit, actual, zero_division) * share).sum()
 
@@ -173,21 +184,33 @@ def _values(name: str, predictions: Any, targets: Any) -> tuple[Tensor, Tensor]:
 
 @typed
 def mae(predictions: Any, targets: Any) -> Tensor:
-    """Mean of |prediction - target|, in the target's unit."""
+    """Mean of |prediction - target|, in the target's unit.
+
+    >>> mae([1.0, 3.0], [1.0, 1.0])
+    tensor(1.)
+    """
     p, t = _values("mae", predictions, targets)
     return (p - t).abs().mean()
 
 
 @typed
 def rmse(predictions: Any, targets: Any) -> Tensor:
-    """Root of the mean squared error, in the target's unit."""
+    """Root of the mean squared error, in the target's unit.
+
+    >>> rmse([1.0, 4.0], [1.0, 1.0])
+    tensor(2.1213)
+    """
     p, t = _values("rmse", predictions, targets)
     return ((p - t) * (p - t)).mean().sqrt()
 
 
 @typed
 def mape(predictions: Any, targets: Any, zero_division: float = 0.0) -> Tensor:
-    """Mean of |prediction - target| / |target|, as a fraction; where the target is 0 the term is `zero_division`."""
+    """Mean of |prediction - target| / |target|, as a fraction; where the target is 0 the term is `zero_division`.
+
+    >>> mape([1.0, 3.0], [2.0, 2.0])
+    tensor(0.5)
+    """
     p, t = _values("mape", predictions, targets)
     return _quotient((p - t).abs(), t.abs(), zero_division).mean()
 
@@ -207,7 +230,11 @@ def r2(predictions: Any, targets: Any) -> Tensor:
 
 @typed
 def within(predictions: Any, targets: Any, fraction: float) -> Tensor:
-    """Share of predictions that miss their target by at most `fraction` of it."""
+    """Share of predictions that miss their target by at most `fraction` of it.
+
+    >>> within([1.0, 3.0], [1.05, 2.0], 0.1)
+    tensor(0.5)
+    """
     p, t = _values("within", predictions, targets)
     return ((p - t).abs() <= fraction * t.abs()).float().mean()
 
@@ -241,7 +268,11 @@ def binary_scores(predictions: Any, targets: Any, threshold: float = 0.5) -> dic
 
 @typed
 def binary_report(predictions: Any, targets: Any, threshold: float = 0.5) -> dict[str, float]:
-    """`binary_scores` as Python numbers."""
+    """`binary_scores` as Python numbers.
+
+    >>> round(binary_report([0.9, 0.2, 0.7], [1, 0, 0])["accuracy"], 4)
+    0.6667
+    """
     with no_grad():
         return {name: float(value) for name, value in binary_scores(predictions, targets, threshold).items()}
 
@@ -327,12 +358,20 @@ _REGRESSION: dict[str, Callable[[Any, Any], Tensor]] = {
 
 @typed
 def regression_scores(predictions: Any, targets: Any) -> dict[str, Tensor]:
-    """MAE, RMSE, MAPE, R2 and the shares within 5% and 10%: what `evaluate` of `fit` returns, natively."""
+    """MAE, RMSE, MAPE, R2 and the shares within 5% and 10%: what `evaluate` of `fit` returns, natively.
+
+    >>> regression_scores([1.0, 2.0, 3.0], [1.0, 2.0, 5.0])["rmse"]
+    tensor(1.1547)
+    """
     return {name: metric(predictions, targets) for name, metric in _REGRESSION.items()}
 
 
 @typed
 def regression_report(predictions: Any, targets: Any) -> dict[str, float]:
-    """`regression_scores` as Python numbers."""
+    """`regression_scores` as Python numbers.
+
+    >>> round(regression_report([1.0, 2.0, 3.0], [1.0, 2.0, 5.0])["mae"], 4)
+    0.6667
+    """
     with no_grad():
         return {name: float(value) for name, value in regression_scores(predictions, targets).items()}

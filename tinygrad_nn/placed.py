@@ -27,6 +27,7 @@ from .graph.reverse import _walk
 from .tensor.core import mode
 
 _HOME: Final = os.path.join(os.path.dirname(__file__), "")
+_TRACE: Final = os.path.join(_HOME, "compiler", "trace.py")
 _OPTIMIZERS: Final = os.path.join(_HOME, "optim", "")
 _PYTHON: Final = "<frozen "  # files of Python's own, with which it begins
 _AGAIN: Final[frozenset[CodeType]] = frozenset(  # what these make they make for a `node`
@@ -73,6 +74,7 @@ class Recording(Places):
     def here(self, frame: FrameType | None) -> Place:
         """Where what is made now comes from."""
         line: FrameType | None = None
+        inside = True  # whether the line is one of the function that is traced
         of: Place | None = None
         role: Role = "forward"
         while frame is not None:
@@ -84,17 +86,26 @@ class Recording(Places):
                 role = "optimizer"
             elif line is None and of is None and not code.co_filename.startswith((_HOME, _PYTHON)):
                 line = frame
+            if line is None and code.co_name == "_attempt" and code.co_filename == _TRACE:
+                inside = False
             frame = frame.f_back
         if of is not None:
-            own = of if line is None else self._line(line, of.module, of.kind)
-            return replace(own, role="gradient" if "gradient" in (role, of.role) else of.role)
-        module, kind = self.running[-1] if self.running else ("", "")
-        return Place("", 0, "", module, kind, role) if line is None else self._line(line, module, kind, role)
+            role = "gradient" if "gradient" in (role, of.role) else of.role
+            if line is None:
+                return replace(of, role=role)
+        module, kind = (of.module, of.kind) if of is not None else self.running[-1] if self.running else ("", "")
+        if line is None:
+            return Place("", 0, "", module, kind, role)
+        path, number = line.f_code.co_filename, line.f_lineno
+        return Place(path, number, _text(path, number) if inside else "", module, kind, role)
 
-    @staticmethod
-    def _line(frame: FrameType, module: str, kind: str, role: Role = "forward") -> Place:
-        path, line = frame.f_code.co_filename, frame.f_lineno
-        return Place(path, line, linecache.getline(path, line).strip(), module, kind, role)
+
+def _text(path: str, line: int) -> str:
+    """The text of a line, "" where nobody has it."""
+    try:
+        return linecache.getline(path, line).strip()
+    except IndexError:  # doctest's own reader, of lines that ran under another docstring
+        return ""
 
 
 @contextmanager

@@ -40,27 +40,62 @@ def order_generator(seed: int) -> Generator:
 
 
 def manual_seed(seed: int) -> Generator:
-    """Seed the default generator and return it."""
+    """Seed the default generator and return it.
+
+    >>> import tinygrad_nn as tg
+    >>> _ = tg.manual_seed(0)
+    >>> first = tg.rand(3)
+    >>> _ = tg.manual_seed(0)
+    >>> tg.equal(first, tg.rand(3))
+    True
+    """
     return source_of(None).manual_seed(seed)
 
 
 def seed() -> int:
-    """Seed the default generator with a number that the system draws, and return that."""
+    """Seed the default generator with a number that the system draws, and return that.
+
+    >>> import tinygrad_nn as tg
+    >>> isinstance(tg.seed(), int)
+    True
+    """
     return source_of(None).seed()
 
 
 def initial_seed() -> int:
-    """The seed of the default generator."""
+    """The seed of the default generator.
+
+    >>> import tinygrad_nn as tg
+    >>> _ = tg.manual_seed(7)
+    >>> tg.initial_seed()
+    7
+    """
     return source_of(None).initial_seed()
 
 
 def get_rng_state() -> Tensor:
-    """Where the default generator is."""
+    """Where the default generator is.
+
+    >>> import tinygrad_nn as tg
+    >>> state = tg.get_rng_state()
+    >>> first = tg.rand(3)
+    >>> tg.set_rng_state(state)
+    >>> tg.equal(first, tg.rand(3))
+    True
+    """
     return source_of(None).get_state()
 
 
 def set_rng_state(new_state: Tensor) -> None:
-    """Let the default generator go on from a state."""
+    """Let the default generator go on from a state.
+
+    >>> import tinygrad_nn as tg
+    >>> state = tg.get_rng_state()
+    >>> first = tg.rand(3)
+    >>> tg.set_rng_state(state)
+    >>> tg.equal(first, tg.rand(3))
+    True
+    """
     source_of(None).set_state(new_state)
 
 
@@ -108,7 +143,13 @@ def rand(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Uniform numbers in [0, 1)."""
+    """Uniform numbers in [0, 1).
+
+    >>> import tinygrad_nn as tg
+    >>> x = tg.rand(1000)
+    >>> bool(((x >= 0) & (x < 1)).all())
+    True
+    """
     lengths = as_shape("rand", shape if size is None else (size,))
     return _leaf(uniform(lengths, _float("rand", dtype, device), generator), requires_grad)
 
@@ -122,7 +163,13 @@ def randn(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Normal numbers of mean 0 and variance 1."""
+    """Normal numbers of mean 0 and variance 1.
+
+    >>> import tinygrad_nn as tg
+    >>> x = tg.randn(2, 3)
+    >>> x.shape, x.dtype
+    ((2, 3), dtype('float32'))
+    """
     lengths = as_shape("randn", shape if size is None else (size,))
     return _leaf(standard_normal(lengths, _float("randn", dtype, device), generator), requires_grad)
 
@@ -173,7 +220,13 @@ def randint(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Integers in [low, high); `randint(high, size)` starts at 0. The bias is below (high - low) / 2 ** 53."""
+    """Integers in [low, high); `randint(high, size)` starts at 0. The bias is below (high - low) / 2 ** 53.
+
+    >>> import tinygrad_nn as tg
+    >>> x = tg.randint(0, 10, (1000,))
+    >>> x.min().item(), x.max().item()
+    (0, 9)
+    """
     if size is None and not (high is None or is_whole(high)):
         high, size = None, high
     first, last = (0, low) if high is None else (low, high)
@@ -195,7 +248,12 @@ def randperm(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """The integers below n in random order: the stable order of n random keys."""
+    """The integers below n in random order: the stable order of n random keys.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.randperm(5).sort().values
+    tensor([0, 1, 2, 3, 4])
+    """
     if n < 0:
         raise ConfigError(message("randperm", f"n {n}", "a number that is not negative"))
     check_device("randperm", device)
@@ -212,7 +270,12 @@ def rand_like(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Uniform numbers in another tensor's shape and dtype."""
+    """Uniform numbers in another tensor's shape and dtype.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.rand_like(tg.ones(2, 3)).shape
+    (2, 3)
+    """
     kind = input.dtype if dtype is None else dtype
     return rand(input.shape, dtype=kind, generator=generator, device=device, requires_grad=requires_grad)
 
@@ -226,7 +289,12 @@ def randn_like(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Normal numbers in another tensor's shape and dtype."""
+    """Normal numbers in another tensor's shape and dtype.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.randn_like(tg.ones(2, 3)).shape
+    (2, 3)
+    """
     kind = input.dtype if dtype is None else dtype
     return randn(input.shape, dtype=kind, generator=generator, device=device, requires_grad=requires_grad)
 
@@ -242,7 +310,12 @@ def randint_like(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Integers in [low, high), or in [0, low), in another tensor's shape and dtype."""
+    """Integers in [low, high), or in [0, low), in another tensor's shape and dtype.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.randint_like(tg.ones(2, 3), 0, 10).shape
+    (2, 3)
+    """
     kind = input.dtype if dtype is None else dtype
     first, last = (0, low) if high is None else (low, high)
     return randint(

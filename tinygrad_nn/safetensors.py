@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from json import decoder
 from math import prod
+from operator import itemgetter
+from sys import intern
 from typing import Any, Final
 
 import numpy as np
@@ -51,25 +54,28 @@ class Tensors(dict[str, Tensor]):
         self.metadata = dict(metadata)
 
 
-def packed(value: Any, metadata: Mapping[str, str] | None = None) -> bytes:
-    """The content of a file with these tensors; DataError for what cannot be in one."""
+def packed(value: Any, metadata: Mapping[str, str] | None = None) -> Sequence[bytes | memoryview]:
+    """The content of a file with these tensors, in parts that are no copies of them; DataError for what cannot be in
+    one.
+    """
     state = value.state_dict() if callable(getattr(value, "state_dict", None)) else value
     if not isinstance(state, Mapping):
         raise DataError(message("save", shown(value), "a state_dict, tensors by name, for a safetensors file"))
     arrays = {_name(name): _array(name, one) for name, one in state.items()}
     header: dict[str, Any] = {METADATA: _checked(metadata)} if metadata else {}
-    at, parts = 0, list[bytes]()
+    at, parts = 0, list[bytes | memoryview]()
     for name in sorted(arrays, key=lambda one: (-arrays[one].dtype.itemsize, one)):
         array = arrays[name]
-        parts.append(array.astype(array.dtype.newbyteorder("<")).tobytes())
-        offsets = [at, at + len(parts[-1])]
+        little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+        parts.append(little.reshape(-1).view(np.uint8).data)
+        offsets = [at, at + array.nbytes]
         header[name] = {"dtype": NAMES[array.dtype], "shape": [*array.shape], "data_offsets": offsets}
         at = offsets[1]
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     if len(text) > LONGEST:
         raise DataError(message("save", f"a header of {len(text):,} bytes", f"at most {LONGEST:,}", "fewer tensors"))
-    return b"".join((len(text).to_bytes(8, "little"), text, *parts))
+    return [len(text).to_bytes(8, "little"), text, *parts]
 
 
 def _name(name: Any) -> str:
@@ -103,14 +109,18 @@ def unpacked(content: bytes, name: str) -> Tensors:
 
 
 def entries_of(content: bytes, name: str) -> tuple[list[Entry], memoryview, dict[str, str]]:
-    """Where the tensors lie in the bytes behind the header, as what; these bytes; and the metadata."""
-    header, data = _header(content, name)
-    metadata = header.pop(METADATA, {})
-    if type(metadata) is not dict or not all(type(one) is str for one in metadata.values()):
-        _refuse(name, "metadata that are no strings")
-    entries = [(*_entry(own, one, name), own) for own, one in header.items()]
-    end = 0
-    for start, stop, _, _, own in sorted(entries, key=lambda one: one[:2]):
+    """Where the tensors lie in the bytes behind the header, in order; these bytes; and the metadata."""
+    size = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or size > min(LONGEST, len(content) - 8):
+        _refuse(name, f"{len(content)} bytes, with a header of {size}")
+    data = memoryview(content)[8 + size :]
+    try:
+        found = Header(str(memoryview(content)[8 : 8 + size], "utf-8"), name).read()
+    except ValueError as error:
+        _refuse(name, str(error))
+    metadata = found.pop(METADATA, {})
+    entries, end = sorted(found.values(), key=itemgetter(0, 1)), 0
+    for start, stop, _, _, own in entries:
         if start != end:
             _refuse(name, f"{shown(own)} at {start}, where {end} bytes are in use")
         end = stop
@@ -119,51 +129,107 @@ def entries_of(content: bytes, name: str) -> tuple[list[Entry], memoryview, dict
     return entries, data, metadata
 
 
-def _header(content: bytes, name: str) -> tuple[dict[str, Any], memoryview]:
-    """The header as JSON, in which no name comes twice, and the bytes behind it."""
-    size = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or size > min(LONGEST, len(content) - 8):
-        _refuse(name, f"{len(content)} bytes, with a header of {size}")
-    text = content[8 : 8 + size]
+class Header:
+    """A header that is read member by member: of a wrong one nothing is kept but what comes before the mistake."""
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise ValueError("one name twice")
+    def __init__(self, text: str, name: str) -> None:
+        self.text, self.name, self.at = text, name, 0
+
+    def read(self) -> dict[str, Any]:
+        """What the members are; nothing but blanks may follow."""
+        if not self.text.startswith("{"):
+            raise ValueError("a header that is no JSON object")
+        found = self.members(lambda own: self.members(self.words) if own == METADATA else self.entry(own))
+        self.skip()
+        if self.at != len(self.text):
+            raise ValueError("more text behind the header")
         return found
 
-    try:
-        if not text.startswith(b"{"):
-            raise ValueError("a header that is no JSON object")
-        header = json.loads(text.decode(), object_pairs_hook=once, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        _refuse(name, str(error))
-    if any(_SURROGATE.search(one) for one in header):
-        _refuse(name, "a name that is no text")
-    return header, memoryview(content)[8 + size :]
+    def members(self, value: Callable[[str], Any]) -> dict[str, Any]:
+        """An object; `value(name)` reads one of its values. No name comes twice."""
+        found: dict[str, Any] = {}
+        self.take("{")
+        while not self.comes("}"):
+            if found:
+                self.take(",")
+            key = self.words()
+            if key in found:
+                raise ValueError(f"the name {shown(key)} twice")
+            self.take(":")
+            found[key] = value(key)
+        return found
+
+    def entry(self, own: str) -> Entry:
+        """Begin, end, dtype and shape of a tensor, all of them possible."""
+        usual = _ENTRY.match(self.text, self.at)  # as nearly all files are written
+        if usual is None:
+            found = self.members(lambda key: self.words() if key == "dtype" else self.sizes(own))
+        else:
+            self.at = usual.end()
+            found = {"dtype": usual[1], "shape": numbers(usual[2]), "data_offsets": numbers(usual[3])}
+        if found.keys() != {"dtype", "shape", "data_offsets"}:
+            raise ValueError(f"{shown(own)}, which is described in another way")
+        dtype, shape, offsets = found["dtype"], found["shape"], found["data_offsets"]
+        if dtype not in READ:
+            known = ", ".join(READ)
+            hint = "convert it where it was made: tensor.float()"
+            raise DataError(
+                message("load", f"{self.name} with {shown(own)} of dtype {shown(dtype)}", f"one of {known}", hint)
+            )
+        if len(offsets) != 2 or offsets[1] - offsets[0] != prod(shape) * np.dtype(READ[dtype][0]).itemsize:
+            raise ValueError(f"{shown(own)} of shape {shape} in the bytes {offsets}")
+        return offsets[0], offsets[1], intern(dtype), shape, own
+
+    def words(self, key: str = "") -> str:
+        """A string, which is text."""
+        self.take('"')
+        found, self.at = _scanstring(self.text, self.at, True)
+        if _SURROGATE.search(found):
+            raise ValueError("a name that is no text")
+        return str(found)
+
+    def sizes(self, own: str) -> tuple[int, ...]:
+        """Some numbers from 0 on, no more than an array has axes."""
+        self.skip()
+        found = _SIZES.match(self.text, self.at)
+        if found is None:
+            raise ValueError(f"{shown(own)} with what are no sizes, or more than 32")
+        self.at = found.end()
+        return numbers(found[0])
+
+    def take(self, letter: str) -> None:
+        """A letter that has to come."""
+        if not self.comes(letter):
+            raise ValueError(f"a header without {letter} at {self.at}")
+
+    def comes(self, letter: str) -> bool:
+        """Whether a letter comes, which is taken then."""
+        if not self.text.startswith(letter, self.at):
+            self.skip()
+        found = self.text.startswith(letter, self.at)
+        self.at += found
+        return found
+
+    def skip(self) -> None:
+        """Blanks."""
+        found = _BLANKS.match(self.text, self.at)
+        self.at = self.at if found is None else found.end()
 
 
-def _no_number(text: str) -> Any:
-    raise ValueError(f"{text}, which JSON does not have")
+def numbers(text: str) -> tuple[int, ...]:
+    """The numbers in a text that has nothing else between its blanks and commas."""
+    return tuple(map(int, _NUMBER.findall(text)))
 
 
-def _entry(own: str, one: Any, name: str) -> tuple[int, int, str, tuple[int, ...]]:
-    """Begin, end, dtype and shape of a tensor, all of them possible."""
-    if type(one) is not dict or one.keys() != {"dtype", "shape", "data_offsets"}:
-        _refuse(name, f"{shown(own)}, which is described in another way")
-    dtype, shape, offsets = one["dtype"], one["shape"], one["data_offsets"]
-    if type(dtype) is not str or dtype not in READ:
-        known = ", ".join(READ)
-        hint = "convert it where it was made: tensor.float()"
-        raise DataError(message("load", f"{name} with {shown(own)} of dtype {shown(dtype)}", f"one of {known}", hint))
-    for numbers in (shape, offsets):
-        if type(numbers) is not list or not all(type(n) is int and 0 <= n < 2**63 for n in numbers):
-            _refuse(name, f"{shown(own)} with {shown(numbers)}, which are no sizes")
-    if len(offsets) != 2 or offsets[1] - offsets[0] != prod(shape) * np.dtype(READ[dtype][0]).itemsize:
-        _refuse(name, f"{shown(own)} of shape {shape} in the bytes {offsets}")
-    if len(shape) > 32:
-        _refuse(name, f"{shown(own)} with {len(shape)} axes")
-    return offsets[0], offsets[1], dtype, tuple(shape)
+_scanstring: Final[Any] = vars(decoder)["scanstring"]
+_BLANKS: Final = re.compile(r"[ \t\n\r]*")
+_NUMBER: Final = re.compile(r"[0-9]+")
+_ONE: Final = r"[ \t\n\r]*(?:0|[1-9][0-9]{0,17})[ \t\n\r]*"
+_ENTRY: Final = re.compile(
+    r'\{"dtype":"([A-Z0-9]+)","shape":(\[(?:(?:0|[1-9][0-9]{0,17})(?:,(?:0|[1-9][0-9]{0,17})){0,31})?\]),'
+    r'"data_offsets":(\[(?:0|[1-9][0-9]{0,17}),(?:0|[1-9][0-9]{0,17})\])\}'
+)
+_SIZES: Final = re.compile(rf"\[(?:[ \t\n\r]*|{_ONE}(?:,{_ONE}){{0,31}})\]")
 
 
 def _tensor(part: memoryview, kind: str, shape: tuple[int, ...]) -> Tensor:

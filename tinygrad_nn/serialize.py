@@ -48,6 +48,8 @@ SAFE: Final = ".safetensors"
 _CONVERTED: Final = """where PyTorch is, convert it in two lines:
     from safetensors.torch import save_file
     save_file(torch.load("model.pt", weights_only=True), "model.safetensors")"""
+_LEGACY: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of PyTorch's number for such files
+_HINTS: Final = {"PyTorch": _CONVERTED, "ONNX": "a model with its weights is read by tg.import_onnx"}
 _OTHERS: Final = {
     **dict.fromkeys((".pt", ".pth"), "PyTorch"),
     **dict.fromkeys((".pkl", ".pickle", ".joblib"), "pickle"),
@@ -104,16 +106,31 @@ def load(path: StrPath) -> Any:
     and small integers int32.
 
     Raises DataError for a file that is missing, damaged or not ours.
+
+    >>> import tinygrad_nn as tg
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/model.npz"
+    >>> tg.save({"weight": tg.ones(2)}, path)
+    >>> tg.load(path)["weight"]
+    tensor([1., 1.])
     """
     source = own_path("load", path, SAFE)
     if source.suffix.lower() == SAFE:
-        return safetensors.unpacked(read(source, "load", "a safetensors file"), str(path))
-    return unpacked(read(source, "load", OURS), str(path))
+        return safetensors.unpacked(content_of("load", source, "a safetensors file"), str(path))
+    return unpacked(content_of("load", source, OURS), str(path))
 
 
-def own_path(op: str, path: StrPath, other_too: str = "") -> Path:
+def content_of(op: str, path: Path, expected: str) -> bytes:
+    """The bytes of a file. DataError for one of PyTorch's, whatever it is called."""
+    content = read(path, op, expected)
+    if content.startswith(_LEGACY) or (content.startswith(b"PK") and b"/data.pkl" in content[:400]):
+        raise DataError(message(op, f"{path}, which torch.save wrote", expected, _CONVERTED))
+    return content
+
+
+def own_path(op: str, path: StrPath, *other_too: str) -> Path:
     """A path that may hold a file of ours; DataError where its extension says that it holds something else, but for
-    one.
+    those that are named.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise DataError(message(op, f"a {type(path).__name__} as the path", "a string or a Path"))
@@ -123,10 +140,10 @@ def own_path(op: str, path: StrPath, other_too: str = "") -> Path:
         raise DataError(message(op, f"the path {os.fspath(path)!r}", "a string or a Path")) from None
     suffix = found.suffix.lower()
     other = _OTHERS.get(suffix)
-    if other is not None and suffix != other_too:
+    if other is not None and suffix not in other_too:
         got = f"{path}, whose extension stands for another format ({other})"
-        expected = f"a name such as model.npz{f' or model{other_too}' if other_too else ''}"
-        hint = _CONVERTED if other == "PyTorch" else "tg.save has no other formats"
+        expected = " or ".join(("a name such as model.npz", *(f"model{one}" for one in other_too)))
+        hint = _HINTS.get(other, "tg.save has no other formats")
         raise DataError(message(op, got, expected, hint))
     return found
 

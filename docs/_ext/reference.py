@@ -16,6 +16,7 @@ import names
 from docutils import nodes
 from docutils.parsers.rst import directives
 from raised import raised
+from shapes import shapes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
@@ -25,6 +26,7 @@ import tinygrad_nn as tg
 
 ERROR: Final = re.compile(rf"\b({'|'.join(name.name for name in names.public('errors'))})\b")
 CODE: Final = re.compile(r"``?([^`]+)``?")
+IMPORT: Final = ">>> import tinygrad_nn as tg"  # said once, at the top of a page
 ITEM: Final = re.compile(r"- |\d+\. ")
 
 
@@ -35,7 +37,7 @@ def body(text: str) -> Iterator[nodes.Node]:
     """The blocks of a docstring."""
     for lines in _blocks(text.splitlines()):
         if lines[0].startswith(">>>"):
-            yield code("\n".join(lines), "pycon")
+            yield code("\n".join(line for line in lines if line != IMPORT), "pycon")
         elif lines[0].startswith("    "):
             yield code(inspect.cleandoc("\n" + "\n".join(lines)), "none")
         elif ITEM.match(lines[0]):
@@ -96,7 +98,7 @@ def entry(kind: str, prefix: str, name: str, full: str, value: Any, content: lis
         signature += addnodes.desc_annotation(kind, "", nodes.Text(kind), addnodes.desc_sig_space())
     signature += addnodes.desc_addname(prefix, prefix)
     signature += addnodes.desc_name(name, name)
-    if kind != "property":
+    if kind != "property" and not (inspect.isclass(value) and issubclass(value, Exception)):
         signature += _parameters(value, bound=kind == "method")
     described = addnodes.desc("", signature, addnodes.desc_content("", *content), domain="py", objtype=kind)
     described["classes"] += ["py", kind]
@@ -112,13 +114,16 @@ def _parameters(value: Any, bound: bool) -> addnodes.desc_parameterlist:
         return listed
     words: list[str] = []
     for parameter in parameters[1:] if bound and parameters and parameters[0].name == "self" else parameters:
+        if parameter.name[0] == "_":
+            continue
         if parameter.kind is parameter.KEYWORD_ONLY and not any(word[0] == "*" for word in words):
             words.append("*")
-        star = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        star = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
+        star = "**" if parameter.kind is parameter.VAR_KEYWORD else star
         named = "input" if parameter.name == "self" else parameter.name
         default = "" if parameter.default is parameter.empty else "=" + _shown(parameter.default)
         words.append(star + named + default)
-    listed += [addnodes.desc_parameter(word, word, noemph=True) for word in words]
+    listed.extend(addnodes.desc_parameter(word, word, noemph=True) for word in words)
     return listed
 
 
@@ -131,7 +136,7 @@ def _shown(default: Any) -> str:
 def of(name: names.Name) -> tuple[addnodes.desc, list[tuple[str, str]]]:
     """The entry of a public name with those of its members, and the targets among them: (full name, kind)."""
     targets = [(name.full, "class" if inspect.isclass(name.value) else "function")]
-    content = [*body(name.doc), *_errors(name)]
+    content = [*body(name.doc), *_fields(name)]
     if inspect.isclass(name.value) and name.value is not tg.Tensor:
         for inner, value in names.members(name.value).items():
             kind = "property" if isinstance(value, property) else "method"
@@ -142,18 +147,43 @@ def of(name: names.Name) -> tuple[addnodes.desc, list[tuple[str, str]]]:
     return entry(targets[0][1], name.prefix, name.name, name.full, name.value, content), targets
 
 
-def _errors(name: names.Name) -> Iterator[nodes.Node]:
-    """The errors that its code raises and its docstring does not speak of."""
-    if inspect.isclass(name.value) and issubclass(name.value, Exception):
-        return
-    found = {error: texts for error, texts in raised(name.value).items() if error not in name.doc}
-    if found:
-        rows = []
-        for error, texts in sorted(found.items()):
-            said = [nodes.Text(" expected " + "; ".join(texts))] if texts else []
-            rows.append(nodes.list_item("", nodes.paragraph("", "", nodes.literal(error, error), *said)))
-        title = nodes.field_name("", "Errors")
-        yield nodes.field_list("", nodes.field("", title, nodes.field_body("", nodes.bullet_list("", *rows))))
+def _fields(name: names.Name) -> Iterator[nodes.field_list]:
+    """The shapes of its example, the errors that its code raises and its docstring does not speak of, its file."""
+    fields: list[nodes.field] = []
+    if failure(name):
+        also = [cls.__name__ for cls in name.value.__mro__ if cls.__module__ == "builtins"]
+        words = ", ".join(also[: also.index("Exception")])
+        if words:
+            fields.append(_field("Also a", nodes.paragraph("", "", nodes.Text(words))))
+    if seen := shapes(name):
+        fields.append(_field("Shapes", nodes.paragraph("", "", nodes.literal(seen, seen, nolink=True))))
+    rows = []
+    for error, texts in sorted(errors_of(name).items()):
+        said = [nodes.Text(" expected " + "; ".join(texts))] if texts else []
+        rows.append(nodes.list_item("", nodes.paragraph("", "", nodes.literal(error, error), *said)))
+    if rows:
+        fields.append(_field("Errors", nodes.bullet_list("", *rows)))
+    path = inspect.getfile(inspect.unwrap(name.value)).rpartition(f"/{names.PACKAGE}/")[2]
+    if path:
+        fields.append(_field("Source", nodes.paragraph("", "", nodes.literal(path, path, nolink=True))))
+    if fields:
+        yield nodes.field_list("", *fields)
+
+
+def failure(name: names.Name) -> bool:
+    """Whether it is a class of errors."""
+    return inspect.isclass(name.value) and issubclass(name.value, Exception)
+
+
+def _field(title: str, content: nodes.Node) -> nodes.field:
+    return nodes.field("", nodes.field_name("", title), nodes.field_body("", content))
+
+
+def errors_of(name: names.Name) -> dict[str, list[str]]:
+    """What its code raises and its docstring does not speak of."""
+    if failure(name):
+        return {}
+    return {error: texts for error, texts in raised(name.value).items() if error not in name.doc}
 
 
 class Names(SphinxDirective):
@@ -178,6 +208,8 @@ class Names(SphinxDirective):
             chosen = [name for name in chosen if not taken & {name.home, name.name}]
         elif not chosen:
             raise self.error(f"no public name of {door or 'tg'} comes from {homes}")
+        for name in chosen:
+            self.env.note_dependency(inspect.getfile(inspect.unwrap(name.value)))
         first: dict[int, names.Name] = {}
         made: list[nodes.Node] = []
         for name in sorted(chosen, key=lambda one: (one.name.lower(), one.name)):

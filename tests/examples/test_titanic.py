@@ -115,7 +115,7 @@ def test_l1_makes_weights_smaller(csv: str) -> None:
 
 def test_report_and_pictures(csv: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
-    titanic.main(["--data", csv, "--plot", "boundary", "--report", "--out", str(tmp_path), "--runs", "3"])
+    titanic.main(["--data", csv, "--plot", "boundary", "--classes", "--out", str(tmp_path), "--runs", "3"])
     text = capsys.readouterr().out
     assert "891 passengers: 534 train, 178 validation, 179 test; 7 features" in text
     assert re.search(r"\n +Age +177 +19\.9%  \d\d\.\d, the mean of the training part\n", text)

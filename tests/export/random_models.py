@@ -1,13 +1,17 @@
-"""Models of random layers as C: `python -m tests.export.random_models 200` exports so many and compares their results.
+"""Models of random layers as C, objects and WebAssembly: `python -m tests.export.random_models 200` exports so many and
+compares their results with Python's.
 
-Many models are one library, so that a compiler starts once for them. Distances are in units of the last digit of the
-largest result, and what is allowed is what the header says.
+Many models are one library, so that a compiler, and Node, start once for them. Distances are in units of the last digit
+of the largest result, and what is allowed is what the header says; integers have to be equal.
 """
 
 from __future__ import annotations
 
 import ctypes
+import json
 import re
+import runpy
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,6 +50,18 @@ class Exported:
         return int(found[1])
 
 
+class Ranked(nn.Module):
+    """The numbers of the largest output, and of those above 0."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: tg.Tensor) -> tg.Tensor:
+        out = self.layer(x)
+        return out.argmax(-1) + 100 * (out > 0).sum(-1)
+
+
 def model(seed: int) -> tuple[nn.Module, Array]:
     """A model in evaluation mode, and data."""
     rng = np.random.default_rng((15, seed))
@@ -75,7 +91,8 @@ def model(seed: int) -> tuple[nn.Module, Array]:
         layers += [nn.LayerNorm(own)] if own >= 4 and rng.random() < 0.3 else []
         width = own
     layers += [nn.Softmax(-1)] if rng.random() < 0.3 else []
-    whole = nn.Sequential(*layers).eval()
+    whole: nn.Module = nn.Sequential(*layers).eval()
+    whole = Ranked(whole) if seed % 5 == 4 else whole
     if rng.random() < 0.2:
         return whole.double(), x
     return whole, x.astype(np.float32)
@@ -112,35 +129,68 @@ def library(models: Sequence[Exported], target: Path, *flags: str, dialect: str 
 def results(one: Exported, loaded: ctypes.CDLL, x: Array) -> Array:
     """What the C makes of an input."""
     with tg.no_grad():
-        out = np.full_like(one.model(tg.tensor(x)).numpy(), np.nan)
+        wanted = one.model(tg.tensor(x)).numpy()
+    out = np.full_like(wanted, np.nan if wanted.dtype.kind == "f" else -1)
     arena = ctypes.create_string_buffer(1 << 20)
     run: Callable[..., int] = loaded[f"{one.name}_run"]
     assert run(*(array.ctypes.data_as(ctypes.c_void_p) for array in (x, out)), arena) == 0
     return out
 
 
+def by_object(one: Exported, folder: Path) -> Array:
+    """What object code for this machine makes of the input of a model."""
+    tg.export.object(one.model, one.x, path=folder / f"{one.name}_object.so")
+    found: Array = runpy.run_path(str(folder / f"{one.name}_object.py"))["run"](one.x)
+    return found
+
+
+def by_wasm(models: Sequence[Exported], folder: Path) -> list[Array]:
+    """What WebAssembly makes of the inputs of models, all in one run of Node."""
+    lines = []
+    for one in models:
+        tg.export.wasm(one.model, one.x, path=folder / f"{one.name}.wasm")
+        loaded = f'await (await import("./{one.name}.js")).load()'
+        given = json.dumps(one.x.reshape(-1).tolist())
+        lines.append(f"console.log(JSON.stringify(Array.from(({loaded}).run({given}).out, Number)));")
+    (folder / "package.json").write_text('{"type": "module"}')
+    (folder / "main.js").write_text("\n".join(lines))
+    told = subprocess.run(["node", "main.js"], cwd=folder, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr[:3000]
+    return [np.array(json.loads(line)) for line in told.stdout.splitlines()]
+
+
 def distance(one: Exported, found: Array, x: Array) -> float:
     """How far results lie from those of Python, in units of the last digit of the largest."""
     with tg.no_grad():
         wanted = one.model(tg.tensor(x)).numpy()
+    found = np.asarray(found).reshape(wanted.shape)
+    if wanted.dtype.kind != "f":
+        return 0.0 if (found == wanted).all() else float("inf")
     return float(np.abs(found - wanted).max() / np.spacing(np.abs(wanted).max()))
 
 
 def main(count: int) -> int:
     """Compare so many models; the number of those that are too far off."""
-    worst, bad = 0.0, 0
-    with tempfile.TemporaryDirectory() as folder:
+    worst, bad = dict.fromkeys(("C", "own test", "object", "wasm"), 0.0), 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         for first in range(0, count, 20):
-            models = exported(range(first, min(first + 20, count)), Path(folder))
-            loaded = library(models, Path(folder) / f"{first}.so", "-O2")
-            for one in models:
-                apart = distance(one, results(one, loaded, one.x), one.x)
-                worst = max(worst, apart / one.bound)
-                own = int(loaded[f"{one.name}_selftest"]())
-                if not apart <= one.bound or own > one.bound:
+            models = exported(range(first, min(first + 20, count)), folder)
+            loaded = library(models, folder / f"{first}.so", "-O1")
+            node = by_wasm(models, folder) if shutil.which("node") else [None] * len(models)
+            for one, wasm in zip(models, node, strict=True):
+                apart = {
+                    "C": distance(one, results(one, loaded, one.x), one.x),
+                    "own test": float(loaded[f"{one.name}_selftest"]()),
+                    "object": distance(one, by_object(one, folder), one.x),
+                    **({} if wasm is None else {"wasm": distance(one, wasm, one.x)}),
+                }
+                worst |= {kind: max(worst[kind], units / one.bound) for kind, units in apart.items()}
+                if not max(apart.values()) <= one.bound:
                     bad += 1
-                    print(f"{one.name}: {apart:.1f} units, {own} by its own test, {one.bound} allowed\n{one.model}")
-    print(f"{count} models, {bad} too far off; the worst took {worst:.0%} of what is allowed")
+                    print(f"{one.name}: units off {apart}, {one.bound} allowed\n{one.model}", flush=True)
+    took = ", ".join(f"{kind} {part:.0%}" for kind, part in worst.items())
+    print(f"{count} models, {bad} too far off; of what is allowed the worst took: {took}")
     return bad
 
 

@@ -47,11 +47,12 @@ def outputs(f: Callable[..., Any], batch: Sequence[Any]) -> list[Any]:
 
 
 def compare(file: Path, f: Callable[..., Any], *batches: Sequence[Any]) -> Any:
-    """Run the file on batches, of several sizes, and hold it against Python."""
-    ready = session(file)
+    """Run the file on batches, of several sizes, and hold it against Python; and so it is as a module again."""
+    ready, module = session(file), tg.import_onnx(file)
     names = [one.name for one in ready.get_inputs()]
     for batch in batches:
         got = ready.run(None, dict(zip(names, batch, strict=True)))
-        for one, other in zip(got, outputs(f, batch), strict=True):
+        for one, other, again in zip(got, outputs(f, batch), outputs(module, batch), strict=True):
             assert apart(one, other) <= DISTANCE
+            assert apart(again, other) <= DISTANCE
     return ready

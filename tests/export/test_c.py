@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import locale
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -119,25 +120,12 @@ def test_models_pass_their_own_test(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("optimizer", "level"), [("SGD", "-O3 -march=native"), ("Adam", "-Os")])
 def test_training_goes_on_in_c(optimizer: str, level: str, tmp_path: Path) -> None:
-    tg.manual_seed(4)
-    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
-    opt = getattr(optim, optimizer)(model.parameters(), lr=0.05)
+    model, step = learner(optimizer)
     x, y = batch(30, 4), np.random.default_rng(2).integers(0, 3, 30)
-
-    @tg.jit
-    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
-        opt.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        opt.step()
-        return loss
-
     source = c(model, x, path=tmp_path / "m.c", train=(step, x, y))
     for flags in (level, SANITIZED):
         selftest(source, "model", flags)
-    library = tmp_path / "m.so"
-    gcc(*STRICT.split(), "-O2", "-shared", "-fPIC", str(source), "-o", str(library))
-    loaded = ctypes.CDLL(str(library))
+    loaded = shared(source)
     state = (ctypes.c_double * 4000)()
     loss = np.zeros((), np.float32)
     loaded.model_init(state)
@@ -153,6 +141,79 @@ def test_training_goes_on_in_c(optimizer: str, level: str, tmp_path: Path) -> No
     y[7] = 3
     assert loaded.model_train(*arguments, state) != 0
     assert bytes(state)[: 4 * 67] == before[: 4 * 67]
+
+
+def learner(optimizer: str = "SGD") -> tuple[nn.Module, Any]:
+    """A model and its step."""
+    tg.manual_seed(4)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    opt = getattr(optim, optimizer)(model.parameters(), lr=0.05)
+
+    @tg.jit
+    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+        opt.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        opt.step()
+        return loss
+
+    return model, step
+
+
+def shared(source: Path) -> ctypes.CDLL:
+    """A file as a library."""
+    library = source.with_suffix(".so")
+    gcc(*STRICT.split(), "-O2", "-shared", "-fPIC", str(source), "-o", str(library))
+    return ctypes.CDLL(str(library))
+
+
+def pointers(*arrays: np.ndarray[Any, Any]) -> list[Any]:
+    return [one.ctypes.data_as(ctypes.c_void_p) for one in arrays]
+
+
+@pytest.mark.parametrize(("rows", "size"), [(50, 16), (48, 16), (20, 20)])
+def test_epochs_are_those_of_fit(rows: int, size: int, tmp_path: Path) -> None:
+    model, step = learner()
+    x, y = batch(rows, 4), np.random.default_rng(2).integers(0, 3, rows)
+    example = {"path": tmp_path / "m.c", "train": (step, x, y), "batch_size": size, "golden": 2}
+    loaded = shared(c(model, x, shuffle=False, **example))
+    state, means = (ctypes.c_double * 4000)(), np.zeros(1, np.float32)
+    loaded.model_init(state)
+    history = tg.fit(step, (x, y), epochs=12, batch_size=size, shuffle=False, progress=False)
+    for wanted in history["loss"]:
+        assert loaded.model_train(*pointers(x, y, means), state) == 0
+        np.testing.assert_allclose(means, wanted, rtol=1e-5)
+    out = np.zeros((rows, 3), np.float32)
+    assert loaded.model_run(*pointers(x, out), state) == 0
+    np.testing.assert_allclose(out, model(x).detach().numpy(), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "size"), [(50, 16), (20, 20)])
+def test_an_epoch_in_another_order_passes_its_own_test(rows: int, size: int, tmp_path: Path) -> None:
+    model, step = learner("Adam")
+    x, y = batch(rows, 4), np.random.default_rng(2).integers(0, 3, rows)
+    source = c(model, x, path=tmp_path / "m.c", train=(step, x, y), batch_size=size, golden=3)
+    for flags in ("-O3 -march=native", "-Os", SANITIZED):
+        selftest(source, "model", flags)
+    text = source.with_suffix(".h").read_text()
+    assert "const int32_t *order" in text
+    assert "One epoch" in text
+
+
+def test_an_epoch_checks_its_order_before_it_begins(tmp_path: Path) -> None:
+    model, step = learner()
+    x, y = batch(50, 4), np.random.default_rng(2).integers(0, 3, 50)
+    loaded = shared(c(model, x, path=tmp_path / "m.c", train=(step, x, y), batch_size=16, golden=0))
+    state, means = (ctypes.c_double * 4000)(), np.zeros(1, np.float32)
+    loaded.model_init(state)
+    before = bytes(state)[: 4 * 67]
+    for wrong in (50, -1, 2**31 - 1):
+        order = np.arange(50, dtype=np.int32)
+        order[49] = wrong
+        assert loaded.model_train(*pointers(x, y, order, means), state) != 0
+        assert bytes(state)[: 4 * 67] == before
+    y[40] = 7
+    assert loaded.model_train(*pointers(x, y, np.arange(50, dtype=np.int32), means), state) != 0
 
 
 def scaled(x: np.ndarray[Any, Any], bias: bool) -> nn.Sequential:
@@ -178,16 +239,51 @@ def test_a_scaler_becomes_part_of_the_first_layer(bias: bool, tmp_path: Path) ->
 def test_kernels_say_where_they_come_from(tmp_path: Path) -> None:
     x = batch(30, 4)
     text = c(scaled(x, True), x, path=tmp_path / "m.c", golden=0).read_text()
-    assert "/* 0 StandardScaler: " in text
-    assert "/* 1.0 Linear: " in text
+    assert "/* 0 StandardScaler, test_c.py:" in text
+    assert "/* 1.0 Linear, 1.1 Tanh, test_c.py:" in text
     assert "const float *restrict w1_0_weight" in text
     source = c(lambda rows: rows * 2, x, path=tmp_path / "m.c", golden=0)
     assert "From test_c.py:" in source.with_suffix(".h").read_text()
     assert "const float *restrict rows" in source.read_text()
 
 
+def test_every_function_of_a_step_says_its_lines_and_is_narrow(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    opt = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+
+    @tg.jit
+    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+        opt.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        opt.step()
+        return loss
+
+    x, y = batch(30, 4), np.arange(30) % 3
+    text = c(net, x, path=tmp_path / "m.c", train=(step, x, y), golden=0).read_text()
+    assert [line for line in text.splitlines() if len(line) > 100 and not line.startswith("#")] == []
+    functions = re.findall(r"(?:/\*([^/]*)\*/\n)?static \w+ (model_train_\w+)\(", text)
+    lines = {k: line.strip() for k, line in enumerate(Path(__file__).read_text().splitlines(), 1)}
+    assert len(functions) > 5
+    for told, name in functions:
+        numbers = re.findall(r"test_c\.py:(\d+)", told)
+        assert numbers, name
+        assert {lines[int(one)] for one in numbers} <= STEP, name
+    whole = " ".join(text.split())
+    for words in (", gradient: loss = F.cross_entropy(net(x), y)", ", optimizer: opt.step()", "2 Linear, test_c.py:"):
+        assert words in whole
+    assert "model_train_lr_" in text
+    assert "s->momentum_buffer_of_0_weight" in text
+
+
+STEP = {"opt.zero_grad()", "loss = F.cross_entropy(net(x), y)", "loss.backward()", "opt.step()"}
+
+
 def test_a_comma_in_numbers_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = c(scaled(batch(9, 4), True), batch(9, 4), path=tmp_path / "m.c").read_text()
+    def text() -> str:
+        return c(scaled(batch(9, 4), True), batch(9, 4), path=tmp_path / "m.c").read_text()
+
+    wanted = text()
     made = ["localedef", "-i", "de_DE", "-f", "UTF-8", str(tmp_path / "de_DE.UTF-8")]
     if shutil.which("localedef") is None or subprocess.run(made, capture_output=True).returncode:
         pytest.skip("no locale with a decimal comma can be made (apt install locales)")
@@ -196,10 +292,10 @@ def test_a_comma_in_numbers_changes_nothing(tmp_path: Path, monkeypatch: pytest.
     locale.setlocale(locale.LC_ALL, "de_DE.UTF-8")
     try:
         assert locale.localeconv()["decimal_point"] == ","
-        found = c(scaled(batch(9, 4), True), batch(9, 4), path=tmp_path / "m.c")
+        found = text()
     finally:
         locale.setlocale(locale.LC_ALL, before)
-    assert found.read_text() == wanted
+    assert found == wanted
 
 
 @pytest.mark.parametrize("name", ['quote"', "*/ main", "??/", "int", "x" * 10**5, "../up", "\\", "a\nb", "", "ü", "3d"])
@@ -210,7 +306,7 @@ def test_no_name_breaks_the_text(name: str, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
-    x = batch(3, 2)
+    x, (_, step) = batch(3, 2), learner()
     for call, words in (
         (lambda: c(3, x, path=tmp_path / "m.c"), "a module, a function or a step"),
         (lambda: c(nn.Linear(2, 1), path=tmp_path / "m.c"), r"an example of 0 arguments \(missing .*'input'"),
@@ -224,6 +320,11 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
         (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", fold=True), "fold=True of a Linear"),
         (lambda: c(nn.Sequential(nn.Linear(2, 1)), x, path=tmp_path / "m.c", fold=True), "begins with a scaler"),
         (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", fold=True, train=(print,)), "beside train="),
+        (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", batch_size=3), "without train="),
+        (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", train=(print, x), batch_size=3), "a step"),
+        (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", train=(step, x, x[:1]), batch_size=3), "as many rows"),
+        (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", train=(step, x), batch_size=0), "batch_size=0"),
+        (lambda: c(nn.Linear(2, 1), x, path=tmp_path / "m.c", train=(step,), batch_size=2), "example of 0|rows"),
     ):
         with pytest.raises((ExportError, tg.errors.TraceError), match=words):
             call()

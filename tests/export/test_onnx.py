@@ -189,7 +189,7 @@ def test_random_programs() -> None:
 @pytest.mark.parametrize(
     ("f", "words"),
     [
-        (nn.Dropout(0.5), "changes state"),
+        (nn.Dropout(0.5), "a Dropout in training mode, which changes state (random.counter)"),
         (nn.BatchNorm1d(3), "running_mean"),
         (lambda x: tg.linalg.inv(x[:, :2]), "inv"),
         (lambda x: x.tolist(), ""),

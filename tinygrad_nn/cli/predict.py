@@ -1,5 +1,5 @@
-"""A model's results for the rows of a CSV file, as CSV on stdout: one line each, in the order of the file. MODEL is
-module:name or file.py:name, a module or a function that makes one; its weights come from --weights.
+"""A model's results for the rows of a CSV file, as CSV on stdout: one line each, in the order of the file. MODEL is an
+.onnx file, or module:name or file.py:name, a module or a function that makes one; its weights come from --weights.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..tensor import Tensor, no_grad
 from . import model
 
 EXAMPLES: Final = """\
+  python -m tinygrad_nn predict iris.onnx data.csv
   python -m tinygrad_nn predict net.py:build data.csv --weights iris.npz --before scaler
   python -m tinygrad_nn predict net:build data.csv --weights m.safetensors --columns age,fare --names survived"""
 
@@ -38,7 +39,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Predict."""
     module = model.found("predict", options)
-    rows = model.table(module, options.data, options.columns)
+    rows = model.table("predict", module, options.data, options.columns)
     with no_grad():
         result = model.called("predict", "the model", lambda: module(Tensor(rows)))
     text = written(results(result, len(rows)), options.names)

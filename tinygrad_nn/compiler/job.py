@@ -57,7 +57,8 @@ class Epochs:
 
     Of an epoch `in_pieces` the sets hold only some of the samples at a time: Python says how many batches there are of
     them, and which is short; the sums of the epoch go on from piece to piece, and it divides them. There is room for
-    the state after so many epochs of a call, which Python chooses (`kept`).
+    the state after so many epochs of a call, which Python chooses (`kept`). One `alone` is for who calls without
+    Python: nothing is around its batches but the order they are given in and the means they leave.
     """
 
     sets: tuple[tuple[tuple[Shape, DType], ...], ...]
@@ -66,6 +67,7 @@ class Epochs:
     permuted: bool  # whether the order of samples is the last part's result
     in_pieces: bool = False
     kept: int = 0
+    alone: bool = False
 
     @property
     def samples(self) -> int:

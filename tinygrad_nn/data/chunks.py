@@ -50,6 +50,11 @@ class Chunk(NamedTuple):
 class Chunks(ABC):
     """Data in chunks, of at most `largest` rows, `samples` in all. With `count`, the number of chunks, they can be had
     in any order; without, they come one after the other.
+
+    >>> import tinygrad_nn as tg
+    >>> source = tg.data.chunks(lambda: iter([(tg.ones(4, 2), tg.zeros(4))]))
+    >>> isinstance(source, Chunks)
+    True
     """
 
     largest: int

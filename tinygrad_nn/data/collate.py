@@ -62,7 +62,12 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
 
 def default_convert(data: Any) -> Any:
-    """A sample with its arrays as tensors, everything else as it is."""
+    """A sample with its arrays as tensors, everything else as it is.
+
+    >>> import numpy as np
+    >>> default_convert({"x": np.ones(2)})
+    {'x': tensor([1., 1.], dtype=float64)}
+    """
     if isinstance(data, (np.ndarray, np.generic)) and _is_number(data):
         return as_tensor(data)
     if isinstance(data, Mapping):

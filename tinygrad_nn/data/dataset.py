@@ -24,6 +24,15 @@ class Dataset(Generic[T]):
     """Samples by index: a subclass has `__getitem__`, and `__len__` where it is finite. `a + b` is one after the other.
 
     A subclass that reads many samples at once faster than one by one may have `__getitems__(indices)` too.
+
+    >>> class Squares(Dataset):
+    ...     def __len__(self):
+    ...         return 4
+    ...     def __getitem__(self, k):
+    ...         return k * k
+    >>> squares = Squares()
+    >>> [squares[k] for k in range(len(squares))]
+    [0, 1, 4, 9]
     """
 
     def __getitem__(self, index: Any) -> T:
@@ -38,6 +47,13 @@ class IterableDataset(Dataset[T], Iterable[T]):
 
     With several workers each of them has a copy and goes through all of it, unless `__iter__` asks `get_worker_info`
     for its share.
+
+    >>> import tinygrad_nn as tg
+    >>> class Count(IterableDataset):
+    ...     def __iter__(self):
+    ...         return iter([1, 2, 3])
+    >>> [batch.tolist() for batch in tg.data.DataLoader(Count(), batch_size=2)]
+    [[1, 2], [3]]
     """
 
     def __add__(self, other: Dataset[Any]) -> Any:
@@ -125,7 +141,14 @@ class ConcatDataset(Dataset[T]):
 
 
 class ChainDataset(IterableDataset[Any]):
-    """Iterable datasets one after another, as one."""
+    """Iterable datasets one after another, as one.
+
+    >>> class Count(IterableDataset):
+    ...     def __iter__(self):
+    ...         return iter([1, 2])
+    >>> list(ChainDataset([Count(), Count()]))
+    [1, 2, 1, 2]
+    """
 
     def __init__(self, datasets: Iterable[Dataset[Any]]) -> None:
         self.datasets = datasets

@@ -44,7 +44,11 @@ _current: Final = _Current()
 
 
 def get_worker_info() -> WorkerInfo | None:
-    """The worker that runs this code; None outside of the workers of a DataLoader."""
+    """The worker that runs this code; None outside of the workers of a DataLoader.
+
+    >>> get_worker_info() is None
+    True
+    """
     return _current.worker
 
 

@@ -19,7 +19,11 @@ _AT_ONCE: Final = 1024  # so many draws with replacement: there may be more to c
 
 
 class Sampler(Generic[T]):
-    """Base of the samplers: a subclass has `__iter__`, which gives indices, or lists of them, and `__len__`."""
+    """Base of the samplers: a subclass has `__iter__`, which gives indices, or lists of them, and `__len__`.
+
+    >>> list(SequentialSampler([10, 20, 30])), isinstance(SequentialSampler([]), Sampler)
+    ([0, 1, 2], True)
+    """
 
     def __iter__(self) -> Iterator[T]:
         raise NotImplementedError(message(type(self).__name__, "no __iter__", "a sampler that has one"))
@@ -36,7 +40,11 @@ def check_indices(owner: str, indices: Any) -> None:
 
 
 class SequentialSampler(Sampler[int]):
-    """0, 1, 2, ...: always in the same order."""
+    """0, 1, 2, ...: always in the same order.
+
+    >>> list(SequentialSampler([10, 20, 30]))
+    [0, 1, 2]
+    """
 
     def __init__(self, data_source: Sized) -> None:
         self.data_source = data_source
@@ -90,7 +98,11 @@ class RandomSampler(Sampler[int]):
 
 
 class SubsetRandomSampler(Sampler[int]):
-    """Some indices, in random order."""
+    """Some indices, in random order.
+
+    >>> sorted(SubsetRandomSampler([1, 3, 5]))
+    [1, 3, 5]
+    """
 
     @flags
     def __init__(self, indices: Sequence[int], generator: Generator | None = None) -> None:

@@ -17,7 +17,12 @@ from ..tensor.core import constant
 
 @dataclass(frozen=True)
 class Constraint:
-    """A test of tensors, and the words for it."""
+    """A test of tensors, and the words for it.
+
+    >>> import tinygrad_nn as tg
+    >>> greater_than(0.0).check(tg.tensor([-1.0, 2.0]))
+    tensor([False,  True])
+    """
 
     words: str
     test: Callable[[Tensor], Tensor] = field(repr=False, compare=False)
@@ -39,46 +44,86 @@ def _whole(x: Tensor) -> Tensor:
 
 
 def greater_than(lower_bound: Any) -> Constraint:
-    """Above a bound."""
+    """Above a bound.
+
+    >>> import tinygrad_nn as tg
+    >>> greater_than(0.0).check(tg.tensor([-1.0, 2.0]))
+    tensor([False,  True])
+    """
     return Constraint(f"numbers above {_bound(lower_bound)}", lambda x: x > lower_bound)
 
 
 def greater_than_eq(lower_bound: Any) -> Constraint:
-    """At least a bound."""
+    """At least a bound.
+
+    >>> import tinygrad_nn as tg
+    >>> greater_than_eq(2.0).check(tg.tensor([-1.0, 2.0]))
+    tensor([False,  True])
+    """
     return Constraint(f"numbers of at least {_bound(lower_bound)}", lambda x: x >= lower_bound)
 
 
 def less_than(upper_bound: Any) -> Constraint:
-    """Below a bound."""
+    """Below a bound.
+
+    >>> import tinygrad_nn as tg
+    >>> less_than(0.0).check(tg.tensor([-1.0, 2.0]))
+    tensor([ True, False])
+    """
     return Constraint(f"numbers below {_bound(upper_bound)}", lambda x: x < upper_bound)
 
 
 def interval(lower_bound: Any, upper_bound: Any) -> Constraint:
-    """Between two bounds, which belong to it."""
+    """Between two bounds, which belong to it.
+
+    >>> import tinygrad_nn as tg
+    >>> interval(0.0, 2.0).check(tg.tensor([-1.0, 2.0]))
+    tensor([False,  True])
+    """
     words = f"numbers from {_bound(lower_bound)} to {_bound(upper_bound)}"
     return Constraint(words, lambda x: (x >= lower_bound) & (x <= upper_bound))
 
 
 def half_open_interval(lower_bound: Any, upper_bound: Any) -> Constraint:
-    """Between two bounds, of which the first belongs to it."""
+    """Between two bounds, of which the first belongs to it.
+
+    >>> import tinygrad_nn as tg
+    >>> half_open_interval(-1.0, 2.0).check(tg.tensor([-1.0, 2.0]))
+    tensor([ True, False])
+    """
     words = f"numbers from {_bound(lower_bound)} to below {_bound(upper_bound)}"
     return Constraint(words, lambda x: (x >= lower_bound) & (x < upper_bound))
 
 
 def integer_interval(lower_bound: Any, upper_bound: Any) -> Constraint:
-    """Whole numbers between two bounds, which belong to it."""
+    """Whole numbers between two bounds, which belong to it.
+
+    >>> import tinygrad_nn as tg
+    >>> integer_interval(0, 5).check(tg.tensor([2.0, 2.5]))
+    tensor([ True, False])
+    """
     words = f"whole numbers from {_bound(lower_bound)} to {_bound(upper_bound)}"
     return Constraint(words, lambda x: _whole(x) & (x >= lower_bound) & (x <= upper_bound), is_discrete=True)
 
 
 def multinomial(upper_bound: Any) -> Constraint:
-    """Counts that sum to at most a bound."""
+    """Counts that sum to at most a bound.
+
+    >>> import tinygrad_nn as tg
+    >>> multinomial(3).check(tg.tensor([[1.0, 2.0], [1.0, 1.0]]))
+    tensor([ True,  True])
+    """
     words = f"whole numbers of at least 0 that sum to {_bound(upper_bound)}"
     return Constraint(words, lambda x: (x >= 0).all(-1) & (x.sum(-1) <= upper_bound), 1, is_discrete=True)
 
 
 def independent(base_constraint: Constraint, reinterpreted_batch_ndims: int) -> Constraint:
-    """A constraint that judges some more axes together."""
+    """A constraint that judges some more axes together.
+
+    >>> import tinygrad_nn as tg
+    >>> independent(greater_than(0.0), 1).check(tg.tensor([[1.0, 2.0], [-1.0, 2.0]]))
+    tensor([ True, False])
+    """
 
     def check(x: Tensor) -> Tensor:
         allowed = base_constraint.check(x)

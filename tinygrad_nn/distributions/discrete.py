@@ -126,7 +126,13 @@ class Bernoulli(_Chances):
 
 
 class Geometric(_Chances):
-    """The failures before the first success: (1 - probs) ** k probs."""
+    """The failures before the first success: (1 - probs) ** k probs.
+
+    >>> import tinygrad_nn as tg
+    >>> d = Geometric(probs=tg.tensor(0.25))
+    >>> d.log_prob(tg.tensor(2.0)), d.sample((5,)).shape
+    (tensor(-1.9617), (5,))
+    """
 
     support = constraints.nonnegative_integer
 
@@ -197,7 +203,13 @@ class _Counted(_Chances):
 
 
 class Binomial(_Counted):
-    """The successes among total_count trials."""
+    """The successes among total_count trials.
+
+    >>> import tinygrad_nn as tg
+    >>> d = Binomial(10, probs=tg.tensor(0.5))
+    >>> d.log_prob(tg.tensor(5.0)), d.sample((5,)).shape
+    (tensor(-1.402), (5,))
+    """
 
     has_enumerate_support = True
 
@@ -258,7 +270,13 @@ class Binomial(_Counted):
 
 
 class NegativeBinomial(_Counted):
-    """The successes before total_count failures."""
+    """The successes before total_count failures.
+
+    >>> import tinygrad_nn as tg
+    >>> d = NegativeBinomial(tg.tensor(3.0), probs=tg.tensor(0.5))
+    >>> d.log_prob(tg.tensor(2.0)), d.sample((5,)).shape
+    (tensor(-1.674), (5,))
+    """
 
     support = constraints.nonnegative_integer
 
@@ -298,7 +316,13 @@ class NegativeBinomial(_Counted):
 
 
 class Poisson(Distribution):
-    """Counts of mean `rate`."""
+    """Counts of mean `rate`.
+
+    >>> import tinygrad_nn as tg
+    >>> d = Poisson(tg.tensor(2.0))
+    >>> d.log_prob(tg.tensor(3.0)), d.sample((5,)).shape
+    (tensor(-1.7123), (5,))
+    """
 
     arg_constraints: ClassVar = {"rate": constraints.nonnegative}
     support = constraints.nonnegative_integer
@@ -437,7 +461,13 @@ class Categorical(_Classes):
 
 
 class OneHotCategorical(_Classes):
-    """One of several classes, as a vector with a 1 in its place."""
+    """One of several classes, as a vector with a 1 in its place.
+
+    >>> import tinygrad_nn as tg
+    >>> d = OneHotCategorical(probs=tg.tensor([0.5, 0.5]))
+    >>> d.log_prob(tg.tensor([1.0, 0.0])), d.sample().sum()
+    (tensor(-0.6931), tensor(1.))
+    """
 
     support = constraints.one_hot
     has_enumerate_support = True
@@ -483,7 +513,13 @@ class OneHotCategorical(_Classes):
 
 
 class OneHotCategoricalStraightThrough(OneHotCategorical):
-    """The same, whose samples have the gradient of the probabilities: Bengio et al., arXiv:1308.3432."""
+    """The same, whose samples have the gradient of the probabilities: Bengio et al., arXiv:1308.3432.
+
+    >>> import tinygrad_nn as tg
+    >>> p = tg.tensor([0.5, 0.5], requires_grad=True)
+    >>> OneHotCategoricalStraightThrough(probs=p).rsample().requires_grad
+    True
+    """
 
     has_rsample = True
 
@@ -494,7 +530,13 @@ class OneHotCategoricalStraightThrough(OneHotCategorical):
 
 
 class Multinomial(_Classes):
-    """How often each class comes among total_count draws."""
+    """How often each class comes among total_count draws.
+
+    >>> import tinygrad_nn as tg
+    >>> d = Multinomial(10, probs=tg.tensor([0.5, 0.3, 0.2]))
+    >>> d.mean, d.sample().sum()
+    (tensor([5., 3., 2.]), tensor(10.))
+    """
 
     def __init__(
         self,

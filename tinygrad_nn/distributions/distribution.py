@@ -23,7 +23,13 @@ from .constraints import Constraint
 
 
 class Distribution:
-    """Base of the distributions. A subclass says `arg_constraints`, `support`, and whether it has `rsample`."""
+    """Base of the distributions. A subclass says `arg_constraints`, `support`, and whether it has `rsample`.
+
+    >>> import tinygrad_nn as tg
+    >>> d = tg.distributions.Normal(tg.zeros(3), tg.ones(3))
+    >>> isinstance(d, Distribution), d.batch_shape, d.event_shape
+    (True, (3,), ())
+    """
 
     has_enumerate_support: ClassVar[bool] = False
     arg_constraints: ClassVar[Mapping[str, Constraint]] = {}

@@ -16,7 +16,13 @@ from .distribution import Distribution, broadcast_all
 
 
 class HalfCauchy(Distribution):
-    """The magnitude of a Cauchy variable around 0; it has neither a finite mean nor a variance."""
+    """The magnitude of a Cauchy variable around 0; it has neither a finite mean nor a variance.
+
+    >>> import tinygrad_nn as tg
+    >>> d = HalfCauchy(tg.tensor(1.0))
+    >>> d.log_prob(tg.tensor(0.5)), d.sample((5,)).shape
+    (tensor(-0.6747), (5,))
+    """
 
     arg_constraints: ClassVar = {"scale": constraints.positive}
     support = constraints.nonnegative
@@ -70,7 +76,13 @@ class HalfCauchy(Distribution):
 
 
 class Weibull(Distribution):
-    """scale * an exponential variable ** (1 / concentration)."""
+    """scale * an exponential variable ** (1 / concentration).
+
+    >>> import tinygrad_nn as tg
+    >>> d = Weibull(tg.tensor(1.0), tg.tensor(2.0))
+    >>> d.log_prob(tg.tensor(0.5)), d.sample((5,)).shape
+    (tensor(-0.25), (5,))
+    """
 
     arg_constraints: ClassVar = {"scale": constraints.positive, "concentration": constraints.positive}
     support = constraints.positive
@@ -126,7 +138,13 @@ class Weibull(Distribution):
 
 
 class Pareto(Distribution):
-    """scale / a uniform variable ** (1 / alpha): at least scale."""
+    """scale / a uniform variable ** (1 / alpha): at least scale.
+
+    >>> import tinygrad_nn as tg
+    >>> d = Pareto(tg.tensor(1.0), tg.tensor(3.0))
+    >>> d.log_prob(tg.tensor(2.0)), d.sample((5,)).shape
+    (tensor(-1.674), (5,))
+    """
 
     arg_constraints: ClassVar = {"scale": constraints.positive, "alpha": constraints.positive}
     has_rsample = True
@@ -183,7 +201,13 @@ class Pareto(Distribution):
 
 
 class InverseGamma(Distribution):
-    """1 / a gamma variable of this concentration and rate."""
+    """1 / a gamma variable of this concentration and rate.
+
+    >>> import tinygrad_nn as tg
+    >>> d = InverseGamma(tg.tensor(3.0), tg.tensor(1.0))
+    >>> d.log_prob(tg.tensor(0.5)), d.sample((5,)).shape
+    (tensor(0.0794), (5,))
+    """
 
     arg_constraints: ClassVar = {"concentration": constraints.positive, "rate": constraints.positive}
     support = constraints.positive

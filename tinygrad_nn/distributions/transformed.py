@@ -120,7 +120,13 @@ class TransformedDistribution(Distribution):
 
 
 class LogNormal(TransformedDistribution):
-    """What has a normal logarithm."""
+    """What has a normal logarithm.
+
+    >>> import tinygrad_nn as tg
+    >>> d = LogNormal(tg.tensor(0.0), tg.tensor(1.0))
+    >>> d.log_prob(tg.tensor(1.0)), d.sample((5,)).shape
+    (tensor(-0.9189), (5,))
+    """
 
     arg_constraints: ClassVar = {"loc": constraints.real, "scale": constraints.positive}
 

@@ -11,6 +11,7 @@ rounded in another order; a machine with fused products rounds them once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -20,25 +21,21 @@ from typing import Any, Final
 import numpy as np
 
 from ..compiler.codegen.c.operations import TYPES, literal
-from ..compiler.codegen.c.printer import Source, comment, identifier, print_c
+from ..compiler.codegen.c.printer import LINE, Source, comment, identifier, print_c, wrapped
 from ..compiler.driver import build
 from ..compiler.loopir.ir import Buffer
-from ..compiler.run.jit import Jitted
 from ..compiler.schedule.schedule import Schedule
 from ..compiler.target import Target
 from ..errors import ExportError, message
-from ..executor import run
-from ..graph.graph import Array, DType
+from ..graph.graph import Array, DType, Node
 from ..graph.scalar import BOOL, FLOAT32, FLOAT64, INT32, INT64
-from ..nn import Module
-from ..support.files import as_path, write_atomic
+from ..support.files import write_together
 from ..support.settings import is_number, shown
 from .folding import folded
-from .model import Exported, exported, numbered
+from .model import Exported, c_names, epoch_of, exported, numbered, target_of
 
-C: Final = Target("c", "", "", 64, True, plain=True)  # the width of vectors that the loops are made for
+C: Final = Target("c", "", "", 32, True, plain=True)  # the width of vectors that the loops are made for
 ROOM: Final[Mapping[DType, str]] = {BOOL: "b8", INT32: "i32", INT64: "i64", FLOAT32: "f32", FLOAT64: "f64"}
-LINE: Final = 100  # characters
 LIMIT: Final = 2**31 - 1  # elements that an index of C's counts
 
 HEAD: Final = """#if defined(__GNUC__) && !defined(__clang__)
@@ -51,10 +48,15 @@ HEAD: Final = """#if defined(__GNUC__) && !defined(__clang__)
 #else
 #define @INLINE static inline
 #endif
-#if defined(__GNUC__) && !defined(__clang__) && !defined(__OPTIMIZE_SIZE__)
-#define @UNROLL _Pragma("GCC unroll 1") /* a vector, not so many numbers */
+#if defined(__clang__) && !defined(__OPTIMIZE_SIZE__)
+#define @LANE /* numbers side by side, which are found to be a vector */
+#define @ROLLED _Pragma("clang loop unroll(disable)") /* where sums stay in registers from round to round */
+#elif defined(__GNUC__) && !defined(__OPTIMIZE_SIZE__)
+#define @LANE _Pragma("GCC unroll 1") /* a vector, not so many numbers */
+#define @ROLLED _Pragma("GCC unroll 1")
 #else
-#define @UNROLL
+#define @LANE
+#define @ROLLED
 #endif
 #ifdef __clang__
 #pragma STDC FP_CONTRACT OFF
@@ -64,8 +66,8 @@ HEAD: Final = """#if defined(__GNUC__) && !defined(__clang__)
 #define @LANES4 1
 #define @LANES8 1
 #else
-#define @LANES4 16
-#define @LANES8 8
+#define @LANES4 8
+#define @LANES8 4
 #endif
 #define @INF (1.0 / 0.0)
 #define @NAN (0.0 / 0.0)
@@ -106,16 +108,21 @@ def c(
     path: Any,
     name: str = "model",
     train: Sequence[Any] | None = None,
+    batch_size: int | None = None,
+    shuffle: bool = True,
     golden: int = 8,
     fold: bool = False,
 ) -> Path:
     """Write a module, a function or a jitted step as C99: `path`, or `NAME.c` in that folder, and its header beside it.
 
     The shapes of the C function are those of `example`, the arguments of `f`. With `train=(step, *batch)` the weights
-    are state: `NAME_train` does one update, `NAME_run` reads them. So many `golden` inputs and results are inside,
-    with which `NAME_selftest()` compares. `fold` makes a scaler in front part of the first linear layer, which changes
-    roundings: results are those of the model with the new weights. Returns the path. Raises ExportError, and FileError
-    where it cannot be written.
+    are state: `NAME_train` does one update, `NAME_run` reads them. With a `batch_size` it does an epoch of as many rows
+    as `train` has, in the order of the argument `order` (int32, each row once; without `shuffle` as they lie), and
+    leaves the mean of what the step returns, as `tg.fit` has it in its history.
+
+    So many `golden` inputs and results are inside, with which `NAME_selftest()` compares. `fold` makes a scaler in
+    front part of the first linear layer, which changes roundings: results are those of the model with the new weights.
+    Returns the path. Raises ExportError, and FileError where it cannot be written.
 
     >>> import tempfile
     >>> from tinygrad_nn import nn
@@ -123,34 +130,28 @@ def c(
     >>> target.with_suffix(".h").read_text().count("int model_run(const float *")
     1
     """
-    target = as_path("export.c", path)
     own = identifier(str(name))
-    target = target / f"{own}.c" if target.is_dir() else target
+    target = target_of("export.c", path, f"{own}.c")
     if not is_number(golden) or golden < 0 or golden != int(golden):
         raise ExportError(message("export.c", f"golden={shown(golden)}", "a number of inputs, 0 or more"))
     if fold and train is not None:
         raise ExportError(message("export.c", "fold=True beside train=", "one of them: training changes the weights"))
     parts = {"run": exported("export.c", folded("export.c", f) if fold else f, example)}
     if parts["run"].state:
-        if not isinstance(f, Jitted):
-            changed = ", ".join(one.name for one in parts["run"].state[:3])
-            hint = "call model.eval() first; what trains is a step: @tg.jit"
-            raise ExportError(
-                message("export.c", f"{_called(f)}, which changes {changed}", "a model that infers", hint)
-            )
         parts = {"train": parts["run"]}
     if train is not None:
         if not isinstance(train, Sequence) or not train or "train" in parts:
             raise ExportError(message("export.c", f"train={shown(train)}", "(step, *batch), beside a model"))
-        parts["train"] = exported("export.c", train[0], train[1:])
+        if batch_size is None:
+            parts["train"] = exported("export.c", train[0], train[1:])
+        else:
+            parts["train"] = epoch_of("export.c", train[0], train[1:], batch_size, shuffle)
+    elif batch_size is not None:
+        raise ExportError(message("export.c", f"batch_size={shown(batch_size)} without train=(step, *data)"))
     file = _File(parts, own, int(golden), "The scaler in front is part of the first layer's weights. " if fold else "")
-    write_atomic(target.with_suffix(".h"), file.header().encode(), "export.c")
-    write_atomic(target, file.source(f"{target.stem}.h").encode(), "export.c")
+    texts = ((target.with_suffix(".h"), file.header()), (target, file.source(f"{target.stem}.h")))
+    write_together([(one, text.encode()) for one, text in texts], "export.c")
     return target
-
-
-def _called(f: Any) -> str:
-    return f"a {type(f).__name__} in training mode" if isinstance(f, Module) else "a function"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,27 +208,27 @@ class _File:
         """
         parts = [placed.part for placed in self.functions.values()]
         most = max(sum(node.op.error is not None for node in part.graph.nodes) for part in parts)
-        moved = max(_moved(part, case) for part in parts for case in _cases_like(part.example, self.golden))
-        return 2 + (2 * most + 4 * moved) * (max(1, self.golden) if "train" in self.functions else 1)
+        moved = max(_moved(part, case) for part in parts for case in _cases_like(part, self.golden))
+        rounds = max(part.epoch.rounds if part.epoch is not None else 1 for part in parts)
+        return 2 + (2 * most * rounds + 4 * moved) * (max(1, self.golden) if "train" in self.functions else 1)
 
     # ---- places ---------------------------------------------------------------------------------------------------
 
     def _placed(self, kind: str, part: Exported) -> _Placed:
-        planned = build(part.job, C, last="schedule").schedule
-        program = planned.program
+        made = build(part.job, C, last="schedule")
+        planned, program = made.schedule, made.schedule.program
         large = next((b for b in program.buffers if planned.layouts[b].size > LIMIT), None)
         if large is not None:
             raise ExportError(message("export.c", f"an array of shape {large.shape}", f"at most {LIMIT:,} elements"))
-        names = [*part.arguments, *part.results]
-        taken = {"s", "code"}
-        given = [numbered(identifier(one), taken) for one in names]
+        given = c_names(self.name, (*part.arguments, *part.results))
         arguments, results = given[: len(part.arguments)], given[len(part.arguments) :]
         pieces = _pieces(planned)
         known: dict[int, str] = {}  # what a piece of memory is, by its number
         constants: dict[str, Array] = {}
-        for argument, buffer in zip(arguments, program.inputs, strict=False):
+        takes, gives, reached = part.buffers(made)
+        for argument, buffer in zip(arguments, takes, strict=True):
             known[pieces[buffer][0]] = argument
-        for one, buffer in zip(part.reached, program.inputs[len(arguments) :], strict=True):
+        for one, buffer in zip(part.reached, reached, strict=True):
             piece = pieces[buffer][0]
             if id(one.handle) in self.fields:
                 known[piece] = f"s->{self.fields[id(one.handle)].name}"
@@ -242,9 +243,9 @@ class _File:
             residents.setdefault(piece, set()).add(buffer.base or buffer)
         copies: dict[str, tuple[str, int]] = {}
         late: list[tuple[str, Buffer]] = []
-        for result, buffer in zip(results, program.outputs, strict=True):
+        for result, buffer in zip(results, gives, strict=True):
             piece = pieces[buffer][0]
-            if piece not in known and residents[piece] == {buffer.base or buffer}:
+            if piece not in known and (part.epoch or residents[piece] == {buffer.base or buffer}):
                 known[piece] = result
             else:
                 late.append((result, buffer))
@@ -260,25 +261,23 @@ class _File:
         }
         for result, buffer in late:
             copies[result] = places[buffer], prod(buffer.shape)
-        words = {one: one for one in given}
-        modules: dict[str, str] = {}
-        for one, buffer in zip(part.reached, program.inputs[len(arguments) :], strict=True):
-            words[places[buffer]] = one.name
-            if one.module:
-                modules[places[buffer]] = one.module
-        printed = print_c(planned, places, f"{kind}_", words, modules)
+        told = {places[buffer]: one.name for one, buffer in zip(part.reached, reached, strict=True)}
+        told |= {one: one for one in given}
+        nodes = dict(enumerate(made.graph.nodes))
+        words = {buffer: told.get(places[buffer]) or _called(buffer, nodes) for buffer in program.buffers}
+        printed = print_c(planned, places, f"{kind}_", words)
         return _Placed(part, printed, constants, room, copies)
 
     # ---- texts ----------------------------------------------------------------------------------------------------
 
     def signature(self, kind: str, placed: _Placed) -> str:
         """The declaration of a function."""
-        part, taken = placed.part, {"s", "code"}
-        names = [numbered(identifier(one), taken) for one in (*part.arguments, *part.results)]
-        nodes = [*part.graph.inputs[: len(part.arguments)], *part.graph.outputs]
+        part = placed.part
+        names = iter(c_names(self.name, (*part.arguments, *part.results)))
         parameters = [
-            f"{'const ' if k < len(part.arguments) else ''}{TYPES[node.dtype]} *{one}"
-            for k, (one, node) in enumerate(zip(names, nodes, strict=True))
+            f"{const}{TYPES[dtype]} *{next(names)}"
+            for const, arrays in (("const ", part.takes), ("", part.gives))
+            for _, dtype, _ in arrays
         ]
         return f"int @{kind}({', '.join([*parameters, '@state *s'])})"
 
@@ -302,17 +301,19 @@ class _File:
             lines += ["/* The largest distance from Python's results, in units of their last digit. */"]
             lines += ["int32_t @selftest(void);", ""]
         lines += ["#ifdef __cplusplus", "}", "#endif", "", "#endif", ""]
-        return "\n".join(lines).replace("@", f"{self.name}_")
+        return wrapped("\n".join(lines).replace("@", f"{self.name}_"))
 
     def _described(self, placed: _Placed) -> str:
-        part = placed.part
-        nodes = [*part.graph.inputs[: len(part.arguments)], *part.graph.outputs]
-        shapes = [
-            f"{identifier(one)} {node.dtype.name} {list(node.shape)}"
-            for one, node in zip((*part.arguments, *part.results), nodes, strict=True)
-        ]
-        count = len(part.arguments)
-        return f"{', '.join(shapes[:count])} -> {', '.join(shapes[count:])}."
+        part, epoch = placed.part, placed.part.epoch
+        takes, gives = (
+            ", ".join(f"{identifier(one)} {dtype.name} {list(map(int, shape))}" for one, dtype, shape in arrays)
+            for arrays in (part.takes, part.gives)
+        )
+        words = f"{takes} -> {gives}."
+        if epoch is not None:
+            rows = ", ".join(str(one.batches.rows) for one in epoch.job.traces if one.batches is not None)
+            words += f" One epoch: {epoch.rounds} updates, of batches of {rows} rows; one that fails is the last."
+        return words
 
     def _origin(self, placed: _Placed) -> str:
         return f" From {comment(placed.part.place)}." if placed.part.place else ""
@@ -330,7 +331,7 @@ class _File:
             text += [*placed.printed.functions, self._entry(kind, placed)]
         if self.golden:
             text += self._selftest()
-        return "\n\n".join([*text, ""]).replace("@", f"{self.name}_")
+        return wrapped("\n\n".join([*text, ""]).replace("@", f"{self.name}_"))
 
     def _init(self) -> Iterator[str]:
         lines = ["void @init(@state *s) {"]
@@ -362,15 +363,16 @@ class _File:
             inputs, results = self._cases(kind, placed)
             given, found = list[str](), list[str]()
             for k, rows in enumerate(zip(*inputs, strict=True)):
-                yield _table(f"static const {TYPES[rows[0].dtype]} @{kind}_in{k}", rows)
-                given.append(f"@{kind}_in{k}[k]")
+                same = all(row is rows[0] for row in rows)
+                yield _table(f"static const {TYPES[rows[0].dtype]} @{kind}_in{k}", rows[:1] if same else rows)
+                given.append(f"@{kind}_in{k}[{0 if same else 'k'}]")
             lines.append(f"    for (int32_t k = 0; k < {self.golden}; k++) {{")
             compared = list[str]()
             for k, rows in enumerate(zip(*results, strict=True)):
                 dtype, size = rows[0].dtype, rows[0].size
                 used[dtype] = None
                 yield _table(f"static const {TYPES[dtype]} @{kind}_out{k}", rows)
-                lines.append(f"        {TYPES[dtype]} out{k}[{max(size, 1)}];")
+                lines.append(f"        {TYPES[dtype]} out{k}[{max(size, 1)}] = {{0}};")
                 found.append(f"out{k}")
                 compared += [f"        one = @ulp_{ROOM[dtype]}(out{k}, @{kind}_out{k}[k], {size});"]
                 compared += ["        if (one > most) most = one;"]
@@ -394,30 +396,34 @@ class _File:
         values = [one.value for one in part.reached]
         inputs: list[tuple[Array, ...]] = []
         results: list[tuple[Array, ...]] = []
-        for case in _cases_like(part.example, self.golden)[: self.golden]:
-            outputs, updates = run(part.graph, [*case, *values])
+        for case in _cases_like(part, self.golden)[: self.golden]:
+            outputs, updates = part.call(case, values)
             if kind == "train":
                 changed = iter(updates)
-                values = [
-                    np.asarray(next(changed)) if one.changes else v for one, v in zip(part.reached, values, strict=True)
-                ]
+                values = [next(changed) if one.changes else v for one, v in zip(part.reached, values, strict=True)]
             inputs.append(case)
-            results.append(tuple(np.asarray(one) for one in outputs))
+            results.append(tuple(outputs))
         return inputs, results
 
 
-def _cases_like(example: tuple[Array, ...], count: int) -> list[tuple[Array, ...]]:
-    """The example, and so many inputs with it that are like it."""
+def _cases_like(part: Exported, count: int) -> list[tuple[Array, ...]]:
+    """The example, and so many inputs with it that are like it; of an epoch the same data in other orders."""
     rng = np.random.default_rng(0)
-    return [example, *(_alike(example, rng) for _ in range(1, count))]
+    if part.epoch is None:
+        return [part.example, *(_alike(part.example, rng) for _ in range(1, count))]
+    if not part.epoch.shuffle:
+        return [part.example] * max(1, count)
+    *data, order = part.example
+    return [(*data, rng.permutation(order)) for _ in range(max(1, count))]
 
 
 def _moved(part: Exported, case: tuple[Array, ...]) -> int:
     """How far results move, in units of the last digit of the largest of them, where all that goes in does by one."""
-    values, rng = [*case, *(one.value for one in part.reached)], np.random.default_rng(1)
-    expected, found = run(part.graph, values)[0], run(part.graph, [_nudged(one, rng) for one in values])[0]
+    values, rng = [one.value for one in part.reached], np.random.default_rng(1)
+    expected, _ = part.call(case, values)
+    found, _ = part.call([_nudged(one, rng) for one in case], [_nudged(one, rng) for one in values])
     most = 0.0
-    for a, b in zip(map(np.asarray, expected), map(np.asarray, found), strict=True):
+    for a, b in zip(expected, found, strict=True):
         if a.dtype.kind == "f":
             both = np.isfinite(a) & np.isfinite(b)
             top = float(np.max(np.abs(a), initial=0.0, where=both)) * float(np.finfo(a.dtype).eps)
@@ -476,6 +482,13 @@ def _laid_out(planned: Schedule, buffer: Buffer) -> Array:
     steps = tuple(step * buffer.dtype.itemsize for step in layout.strides)
     np.lib.stride_tricks.as_strided(memory, buffer.shape, steps)[...] = buffer.value
     return memory
+
+
+def _called(buffer: Buffer, nodes: Mapping[int, Node]) -> str:
+    """A name for a buffer: that of the operation whose results it has, and its number."""
+    own = re.fullmatch(r"b(\d+)(.*)", buffer.name)
+    node = nodes.get(int(own[1])) if own else None
+    return buffer.name if own is None or node is None else f"{node.op.name}{own[1]}{own[2]}"
 
 
 def _quoted(name: str) -> str:

@@ -8,42 +8,45 @@ Invariants
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..compiler.codegen.c.printer import identifier
 from ..compiler.driver import Compilation, build
 from ..compiler.image import Image, image_of
 from ..compiler.job import Job, Part
+from ..compiler.loopir.ir import Buffer
 from ..compiler.run.jit import Jitted, describe
-from ..compiler.run.traces import without_gradients
+from ..compiler.run.traces import training_job, without_gradients
 from ..compiler.target import Target
 from ..compiler.trace import Traced, trace
-from ..errors import ExportError, message
+from ..errors import ExportError, GraphError, message
+from ..executor import run
 from ..fitting import trained_dtype
 from ..fitting.reach import Reached as Reaches
-from ..graph.graph import Array, DType, Graph
+from ..graph.graph import Array, DType, Graph, Shape
 from ..nn import Module
 from ..optim import Optimizer
+from ..placed import placed
 from ..random import Generator, default_generator
-from ..support.settings import shown
+from ..support.files import as_path
+from ..support.settings import is_number, shown
 from ..tensor import Tensor, no_grad
 from ..tensor.core import Core
+from ..viz import record as seen
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A tensor that a function reaches from outside: its name, itself, whether the function changes it, and the module
-    that it belongs to, in words.
-    """
+    """A tensor that a function reaches from outside: its name, itself, and whether the function changes it."""
 
     name: str
     handle: Core
     changes: bool
-    module: str = ""
 
     @property
     def value(self) -> Array:
@@ -54,7 +57,8 @@ class Reached:
 @dataclass(frozen=True, slots=True, eq=False)
 class Exported:
     """A function as a graph. `arguments` and `results` are the names of what it takes and returns; `example` is what it
-    was traced with, `place` the file and line of its Python, where it has one.
+    was traced with, `place` the file and line of its Python, where it has one. Of a step with an `epoch` around it the
+    graph is that of a whole batch.
     """
 
     graph: Graph
@@ -63,6 +67,7 @@ class Exported:
     reached: tuple[Reached, ...]
     example: tuple[Array, ...]
     place: str = ""
+    epoch: Epoch | None = None
 
     @property
     def state(self) -> tuple[Reached, ...]:
@@ -71,8 +76,37 @@ class Exported:
 
     @property
     def job(self) -> Job:
-        """What the driver is asked for: one call, all of whose inputs are arguments."""
-        return Job((Part(self.graph),), len(self.graph.inputs))
+        """What the driver is asked for: an epoch, or one call, all of whose inputs are arguments."""
+        return self.epoch.job if self.epoch is not None else Job((Part(self.graph),), len(self.graph.inputs))
+
+    @property
+    def takes(self) -> list[tuple[str, DType, Shape]]:
+        """The arguments: names, dtypes and shapes."""
+        return [(name, x.dtype, x.shape) for name, x in zip(self.arguments, self.example, strict=True)]
+
+    @property
+    def gives(self) -> list[tuple[str, DType, Shape]]:
+        """The results: names, dtypes and shapes."""
+        if self.epoch is not None:
+            return [(name, self.epoch.means.dtype, self.epoch.means.shape) for name in self.results]
+        return [(name, x.dtype, x.shape) for name, x in zip(self.results, self.graph.outputs, strict=True)]
+
+    def buffers(self, made: Compilation) -> tuple[list[Buffer], list[Buffer], list[Buffer]]:
+        """Where arguments, results, and what is reached, are in a program."""
+        if self.epoch is None:
+            inputs, count = made.schedule.program.inputs, len(self.arguments)
+            return [*inputs[:count]], [*made.schedule.program.outputs], [*inputs[count:]]
+        run = made.training
+        own = {id(handle): buffer for handle, buffer, _ in run.state}
+        order = [] if run.control.order is None else [run.control.order]
+        return [*run.sources[0], *order], [run.control.history], [own[id(one.handle)] for one in self.reached]
+
+    def call(self, case: Sequence[Array], values: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+        """What NumPy makes of arguments and of values for what is reached: the results, and values for the state."""
+        if self.epoch is not None:
+            return self.epoch.call(case, values)
+        outputs, updates = run(self.graph, [*case, *values])
+        return [*map(np.asarray, outputs)], [*map(np.asarray, updates)]
 
     def memory(self, image: Image) -> bytes:
         """The arena of its program as it is at the beginning, with what the function reaches."""
@@ -82,10 +116,62 @@ class Exported:
         return arena.memory.tobytes()[: image.size]
 
 
-def compiled(job: Job, target: Target, last: str) -> tuple[Compilation, Image]:
-    """The stages of a job up to the `last` one, and where everything lies."""
-    made = build(job, target, last=last)
+@dataclass(frozen=True, slots=True, eq=False)
+class Epoch:
+    """Every batch of some data once, in the order of the samples that a call is given, or as they are.
+
+    `means` is like what a call leaves: the mean of each number that the step returns.
+    """
+
+    job: Job
+    means: Array
+    shuffle: bool
+
+    @property
+    def rounds(self) -> int:
+        """How many batches there are."""
+        return sum(part.batches.rounds for part in self.job.traces if part.batches is not None)
+
+    def call(self, case: Sequence[Array], values: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+        """An epoch by NumPy, batch by batch."""
+        *columns, order = case if self.shuffle else (*case, np.arange(len(case[0])))
+        numbers = {id(handle): k for k, handle in enumerate(self.job.handles)}
+        state, changed, total, start = list(values), set[int](), np.zeros_like(self.means), 0
+        for part in self.job.traces:
+            if part.batches is None or part.traced is None:
+                continue
+            places = [numbers[id(one.handle)] for one in part.captures]
+            for _ in range(part.batches.rounds):
+                rows = order[start : start + part.batches.rows]
+                start += len(rows)
+                outputs, updates = run(part.graph, [*(one[rows] for one in columns), *(state[k] for k in places)])
+                for k, new in zip(part.traced.updated, updates, strict=True):
+                    state[places[k]] = np.asarray(new)
+                    changed.add(places[k])
+                found = [outputs[one] if isinstance(one, int) else one for one in part.results]
+                total += np.array([float(np.reshape(one, ())) for one in found], total.dtype) * len(rows)
+        return [total / total.dtype.type(start)], [state[k] for k in sorted(changed)]
+
+
+def compiled(op: str, job: Job, target: Target, last: str) -> tuple[Compilation, Image]:
+    """The stages of a job up to the `last` one, and where everything lies. Raises ExportError where LLVM fails."""
+    try:
+        made = build(job, target, last=last)
+    except GraphError as error:
+        raise refused_by_llvm(op, target, error) from error
     return made, image_of(job, made.made["merge"], made.made["assemble"], made.made["schedule"])
+
+
+def refused_by_llvm(op: str, target: Target, error: GraphError) -> ExportError:
+    """What is said where LLVM has no code for a program: for some machines it ends in an assertion."""
+    hint = "write C with tg.export.c, which compilers for every machine read"
+    return ExportError(message(op, f"a program for {target.triple}: {error}", "one that LLVM has code for", hint))
+
+
+def target_of(op: str, path: Any, usual: str) -> Path:
+    """The file to write: the path, or one of the `usual` name in that folder."""
+    target = as_path(op, path)
+    return target / usual if target.is_dir() else target
 
 
 def numbered(wish: str, taken: set[str]) -> str:
@@ -96,6 +182,13 @@ def numbered(wish: str, taken: set[str]) -> str:
         name = f"{wish}_{number}"
     taken.add(name)
     return name
+
+
+def c_names(prefix: str, names: Sequence[str]) -> list[str]:
+    """The names as identifiers of C, for parameters of functions `PREFIX_...`, of whose names they are none."""
+    taken, own = {"s", "code"}, f"{prefix}_".lower()
+    words = [f"w{one}" if one.lower().startswith(own) else one for one in map(identifier, names)]
+    return [numbered(one, taken) for one in words]
 
 
 def unique(names: Sequence[str]) -> list[str]:
@@ -120,18 +213,53 @@ def exported(op: str, function: Any, example: Sequence[Any]) -> Exported:
     if not all(is_array):
         got = f"an argument {shown(next(leaf for leaf, one in zip(leaves, is_array, strict=True) if not one))}"
         raise ExportError(message(op, got, "arrays or tensors", "bind other arguments: lambda x: f(x, 3)"))
-    traced = traced_for(op, function, own, signature.tree, leaves, is_array)
+    with placed():
+        traced = traced_for(op, function, own, signature.tree, leaves, is_array)
     check(op, traced)
-    names, owners = names_of(own), owners_of(own)
+    names = names_of(own)
     reached = tuple(
-        Reached(names.get(key, f"c{k}"), capture.handle, k in traced.updated, owners.get(key, ""))
+        Reached(names.get(id(capture.handle), f"c{k}"), capture.handle, k in traced.updated)
         for k, capture in enumerate(traced.captures)
-        for key in (id(capture.handle),)
     )
+    if not isinstance(function, Jitted):
+        check_infers(op, own, [one.handle for one in reached if one.changes])
     arguments = tuple(argument_names(own, len(arrays)))
     results = tuple(f"{name}" for name in result_names(traced))
     given = tuple(np.asarray(one) for one in arrays)
     return Exported(without_gradients(traced), arguments, results, reached, given, place_of(own))
+
+
+def epoch_of(op: str, step: Any, data: Sequence[Any], batch_size: Any, shuffle: bool) -> Exported:
+    """A jitted step with an epoch of these columns of data around it. Raises ExportError, TraceError as `exported`."""
+    if not isinstance(step, Jitted):
+        raise ExportError(message(op, f"{shown(step)} with data", "a step: step = tg.jit(step)"))
+    dtype = trained_dtype(step.function)
+    columns = tuple(np.asarray(as_argument(one, dtype)) for one in data)
+    if len({one.shape[:1] for one in columns} - {()}) != 1:
+        raise ExportError(message(op, f"columns of shapes {[one.shape for one in columns]}", "as many rows in each"))
+    rows = len(columns[0]) if columns else 0
+    if not is_number(batch_size) or batch_size != int(batch_size) or not 1 <= batch_size <= rows:
+        raise ExportError(message(op, f"batch_size={shown(batch_size)} of {rows} rows", "as many rows, or fewer"))
+    size = int(batch_size)
+    first = exported(op, step, tuple(one[:size] for one in columns))
+    with placed():
+        job = training_job(step, [columns], size, None, shuffle, None)
+    if job.epochs is not None:
+        job = replace(job, epochs=replace(job.epochs, alone=True))
+    (part,), names = job.parts, names_of(step.function)
+    changed = {id(one.captures[k].handle) for one in job.traces if one.traced for k in one.traced.updated}
+    reached = tuple(Reached(names.get(id(one), f"c{k}"), one, id(one) in changed) for k, one in enumerate(job.handles))
+    dtypes = [part.graph.outputs[one].dtype for one in part.results if isinstance(one, int)]
+    means = np.zeros(len(part.results), np.result_type(np.float32, *dtypes))
+    return replace(
+        first,
+        graph=part.graph,
+        arguments=(*first.arguments, *(("order",) if shuffle else ())),
+        results=(first.results[0] if len(means) == 1 else "means",),
+        reached=reached,
+        example=(*columns, *((np.arange(len(columns[0]), dtype=np.int32),) if shuffle else ())),
+        epoch=Epoch(job, means, shuffle),
+    )
 
 
 def as_argument(value: Any, dtype: DType) -> Any:
@@ -161,13 +289,21 @@ def check(op: str, traced: Traced) -> None:
         raise ExportError(message(op, "a function that returns no tensor, or other values too", "tensors alone"))
 
 
+def check_infers(op: str, function: Any, changed: Sequence[Core]) -> None:
+    """Raise ExportError for a model, or a function, that changes tensors."""
+    if changed:
+        names = state_names(function)
+        named = ", ".join(names.get(id(one), "a tensor") for one in changed[:3])
+        who = f"a {type(function).__name__} in training mode" if isinstance(function, Module) else "a function"
+        hint = "call model.eval() first; what trains is a step: @tg.jit"
+        raise ExportError(message(op, f"{who}, which changes state ({named})", "a model that infers", hint))
+
+
 def names_of(function: Any) -> Mapping[int, str]:
-    """The names of tensors that a function reaches, by identity, as its modules call them."""
-    found: dict[int, str] = {}
-    for prefix, module in modules_of(function):
-        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-            found.setdefault(id(tensor), f"{prefix}{name}")
-    return found
+    """The names of tensors that a function reaches, by identity: those of its modules, of its optimizers' settings and
+    state, of its variables.
+    """
+    return {key: name for key, (_, _, name) in seen.Reached.of({"": function}).named().items() if name}
 
 
 def state_names(function: Any, *others: Any) -> dict[int, str]:
@@ -202,35 +338,6 @@ def place_of(function: Any) -> str:
     code = getattr(own, "__code__", None)
     ours = str(getattr(own, "__module__", "")).startswith(f"{__package__.split('.')[0]}.")
     return "" if code is None or ours else f"{Path(code.co_filename).name}:{code.co_firstlineno}"
-
-
-def owners_of(function: Any) -> Mapping[int, str]:
-    """The modules that tensors belong to, by identity, as `encoder.0: Linear(...)`."""
-    found: dict[int, str] = {}
-    for prefix, module in modules_of(function):
-        for name, inner in module.named_modules():
-            words = f"{prefix}{name} {type(inner).__name__}".strip()
-            for tensor in (*inner.parameters(recurse=False), *inner.buffers(recurse=False)):
-                found.setdefault(id(tensor), words)
-    return found
-
-
-def modules_of(function: Any) -> Iterator[tuple[str, Module]]:
-    """Modules that a function is, belongs to, or finds in its variables; several have a prefix."""
-    if isinstance(function, Module):
-        yield "", function
-        return
-    owner = getattr(function, "__self__", None)
-    if isinstance(owner, Module):
-        yield "", owner
-    try:
-        variables = inspect.getclosurevars(function)
-    except (TypeError, ValueError):
-        return
-    held = {**variables.globals, **variables.nonlocals}
-    modules = [(name, value) for name, value in held.items() if isinstance(value, Module)]
-    for name, module in modules:
-        yield ("" if len(modules) == 1 else f"{name}."), module
 
 
 def signature_of(function: Any) -> inspect.Signature | None:

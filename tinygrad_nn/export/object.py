@@ -1,4 +1,4 @@
-"""Object code for a fixed list of machines, with a C header; for this one a shared library and a loader of 20 lines.
+"""Object code for a fixed list of machines, with a C header; for this one a shared library and a loader in Python.
 
 The code is that of the compiler, in an arena of the caller's: `NAME_init` puts constants, weights and state there,
 `NAME_run` copies its arguments in, calls it, and copies the results out. It calls nothing but, where a processor has no
@@ -23,11 +23,11 @@ from ..compiler.codegen.c.operations import TYPES
 from ..compiler.codegen.c.printer import identifier
 from ..compiler.schedule.arena import Strided
 from ..compiler.target import TARGETS
-from ..errors import ExportError, message
-from ..support.files import as_path, write_atomic
+from ..errors import ExportError, GraphError, message
+from ..support.files import write_together
 from ..support.settings import shown
-from .model import compiled, exported, unique
-from .wasm import data_segments
+from .model import c_names, compiled, exported, refused_by_llvm, target_of
+from .wasm import checks, data_segments
 
 HOST: Final = "host"
 BYTES: Final = """
@@ -57,22 +57,31 @@ import pathlib
 
 import numpy as np
 
-library = ctypes.CDLL(str(pathlib.Path(__file__).resolve().with_name(@FILE)))
-arguments, results = @ARGUMENTS, @RESULTS
+library = ctypes.PyDLL(str(pathlib.Path(__file__).resolve().with_name(@FILE)))  # one call at a time: they share a state
+arguments, results, checks = @ARGUMENTS, @RESULTS, @CHECKS
 state = np.zeros(@BYTES // 8 + 1, np.float64)
 library.@NAME_init(state.ctypes.data_as(ctypes.c_void_p))
 
 
+def taken(value, name, shape, dtype):
+    """A value as C wants it."""
+    given = np.asarray(value)
+    fits = given.shape == shape and np.can_cast(given.dtype, dtype, "same_kind")
+    own = given.astype(dtype, order="C") if fits else given
+    if not fits or (own.dtype.kind == "i" and (own != given).any()):
+        raise ValueError(f"{name} has shape {given.shape} and dtype {given.dtype}; expected {shape} and {dtype}")
+    return own
+
+
 def run(*values):
     """The results for one array for each of the arguments."""
-    given = [np.ascontiguousarray(one, dtype) for one, (_, shape, dtype) in zip(values, arguments, strict=True)]
-    for one, (name, shape, _) in zip(given, arguments, strict=True):
-        if one.shape != tuple(shape):
-            raise ValueError(f"{name} has shape {one.shape}; expected {tuple(shape)}")
+    if len(values) != len(arguments):
+        raise TypeError(f"{len(values)} arrays; expected {', '.join(name for name, *_ in arguments)}")
+    given = [taken(value, *one) for value, one in zip(values, arguments)]
     found = [np.empty(shape, dtype) for _, shape, dtype in results]
-    pointers = [one.ctypes.data_as(ctypes.c_void_p) for one in (*given, *found, state)]
-    if library.@NAME_run(*pointers):
-        raise IndexError("a label or an index out of range")
+    code = library.@NAME_run(*[one.ctypes.data_as(ctypes.c_void_p) for one in (*given, *found, state)])
+    if code:
+        raise IndexError(checks[code - 1])
     return found[0] if len(found) == 1 else found
 '''
 
@@ -81,8 +90,8 @@ def object(f: Any, *example: Any, path: Any, target: str = HOST, name: str = "mo
     """Write a module, a function or a jitted step as object code for a `target`, and its header beside it.
 
     Targets are those of `tinygrad_nn.compiler.target.TARGETS`. For `"host"`, this machine, the file is a shared
-    library, which takes a C compiler to link, with a loader in Python. Returns the path. Raises ExportError, and
-    FileError where it cannot be written.
+    library, which takes a C compiler to link, with a loader in Python: `net.h` and `net.py` beside `libnet.so`. (Python
+    takes `net.so` itself for a module.) Returns the path. Raises ExportError, and FileError where it cannot be written.
 
     >>> import tempfile
     >>> from tinygrad_nn import nn
@@ -90,24 +99,31 @@ def object(f: Any, *example: Any, path: Any, target: str = HOST, name: str = "mo
     >>> object(nn.Linear(2, 1), np.zeros((3, 2)), path=folder / "line.o", target="cortex-m4").read_bytes()[1:4]
     b'ELF'
     """
-    file, own = as_path("export.object", path), identifier(str(name))
-    if target != HOST and target not in TARGETS:
+    own = identifier(str(name))
+    file = target_of("export.object", path, f"lib{own}.so" if target == HOST else f"{own}.o")
+    if target not in (HOST, *TARGETS):
         raise ExportError(message("export.object", f"target={shown(target)}", f"one of {', '.join((HOST, *TARGETS))}"))
     machine = native.host() if target == HOST else TARGETS[target]
     part = exported("export.object", f, example)
-    made, image = compiled(part.job, replace(machine, plain=True), "print")  # arrays lie as C has them
+    made, image = compiled("export.object", part.job, replace(machine, plain=True), "print")  # as C has arrays
     count = len(part.arguments)
-    names = unique([identifier(one) for one in (*part.arguments, *part.results)])
+    names = c_names(own, (*part.arguments, *part.results))
     inputs, outputs = image.inputs[:count], image.outputs
     wrapped = wrappers(own, part.memory(image), inputs, outputs)
     text = made.llvm.replace("define i32 @run(", "define internal i32 @run(", 1)
-    code = native.object_code(text + wrapped, machine).code
+    try:
+        code = native.object_code(text + wrapped, machine).code
+    except GraphError as error:
+        raise refused_by_llvm("export.object", machine, error) from error
     arguments, results = list(zip(names, inputs, strict=False)), list(zip(names[count:], outputs, strict=True))
-    write_atomic(file.with_suffix(".h"), header(own, image.size, arguments, results).encode(), "export.object")
+    beside = file.with_name(file.name.removeprefix("lib")) if target == HOST else file
+    files = [(beside.with_suffix(".h"), header(own, image.size, arguments, results).encode())]
     if target == HOST:
         code = shared(code)
-        write_atomic(file.with_suffix(".py"), loader(own, file.name, image.size, arguments, results), "export.object")
-    write_atomic(file, code, "export.object")
+        said = [f"{one['name']} expects {one['expected']}" for one in checks(image)]
+        script = loader(own, file.name, image.size, arguments, results, said)
+        files.append((beside.with_suffix(".py"), script))
+    write_together([*files, (file, code)], "export.object")
     return file
 
 
@@ -163,13 +179,19 @@ def header(
 
 
 def loader(
-    name: str, file: str, room: int, arguments: Sequence[tuple[str, Strided]], results: Sequence[tuple[str, Strided]]
+    name: str,
+    file: str,
+    room: int,
+    arguments: Sequence[tuple[str, Strided]],
+    results: Sequence[tuple[str, Strided]],
+    said: Sequence[str],
 ) -> bytes:
     """A Python module that calls the shared library beside it."""
     texts = {
         "@FILE": json.dumps(file),
-        "@ARGUMENTS": repr([(one, [int(n) for n in at.shape], at.dtype.name) for one, at in arguments]),
-        "@RESULTS": repr([(one, [int(n) for n in at.shape], at.dtype.name) for one, at in results]),
+        "@ARGUMENTS": repr([(one, tuple(map(int, at.shape)), at.dtype.name) for one, at in arguments]),
+        "@RESULTS": repr([(one, tuple(map(int, at.shape)), at.dtype.name) for one, at in results]),
+        "@CHECKS": ascii(said),
         "@BYTES": str(room),
         "@NAME": name,
     }

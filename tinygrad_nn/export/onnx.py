@@ -7,6 +7,7 @@ these are linear in the size, the file computes them from the size it meets. Els
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,12 +18,15 @@ import numpy as np
 from ..errors import ExportError, message
 from ..graph.graph import Array, DType, Graph, Node, Shape
 from ..graph.places import Places
+from ..nn import Module
+from ..nn.parameter import Buffer, Parameter
+from ..onnx.model import BUFFER, PARAMETER, STATE
 from ..placed import placed
 from ..support.extras import require
-from ..support.files import as_path, write_atomic
+from ..support.files import write_atomic
 from ..support.settings import is_number, shown
 from ..tensor.creation import from_numpy
-from .model import Exported, exported, numbered
+from .model import Exported, exported, numbered, target_of
 
 OPSET: Final = 18
 VERSION: Final = 8  # of the file format, the one that came with that opset
@@ -42,8 +46,7 @@ def onnx(f: Any, *example: Any, path: Any, batch: int | None = 0) -> Path:
     >>> onnx(nn.Linear(2, 1), np.zeros((3, 2)), path=Path(tempfile.mkdtemp()) / "line.onnx").name
     'line.onnx'
     """
-    target = as_path("export.onnx", path)
-    target = target / "model.onnx" if target.is_dir() else target
+    target = target_of("export.onnx", path, "model.onnx")
     if batch is not None and (not is_number(batch) or batch != int(batch) or batch < 0):
         raise ExportError(message("export.onnx", f"batch={shown(batch)}", "an axis, counted from 0, or None"))
     with placed():
@@ -51,6 +54,8 @@ def onnx(f: Any, *example: Any, path: Any, batch: int | None = 0) -> Path:
     text = text_of(made)
     if batch is not None:
         text = _for_any_size(f, made, int(batch)) or text
+    order = {name: k for k, name in enumerate(f.state_dict())} if isinstance(f, Module) else {}
+    text = replace(text, state=dict(sorted(text.state.items(), key=lambda one: order.get(one[0], len(order)))))
     write_atomic(target, serialized(text), "export.onnx")
     return target
 
@@ -59,8 +64,9 @@ def _traced(f: Any, example: Sequence[Any]) -> Exported:
     """The trace of a function that changes nothing."""
     made = exported("export.onnx", f, example)
     if made.state:
-        got = f"a function that changes state ({', '.join(one.name for one in made.state[:3])})"
-        raise ExportError(message("export.onnx", got, "one that only computes", "call model.eval() before"))
+        got = f"a step that changes {', '.join(one.name for one in made.state[:3])}"
+        hint = "export the model; tg.export.c and tg.export.wasm take steps, with their training"
+        raise ExportError(message("export.onnx", got, "a function that only computes", hint))
     return made
 
 
@@ -106,6 +112,7 @@ class Text:
     constants: Mapping[str, Array]
     calls: tuple[Call, ...]
     taken: Set[str] = frozenset()  # all names
+    state: Mapping[str, str] = field(default_factory=dict)  # which numbers are parameters, which buffers
 
 
 @dataclass(slots=True)
@@ -258,15 +265,18 @@ def text_of(made: Exported) -> Text:
         node: writer.fresh(name) for node, name in zip(graph.inputs, made.arguments, strict=False)
     }
     results = [writer.fresh(name) for name in made.results]
+    state: dict[str, str] = {}
     for node, one in zip(graph.inputs[count:], made.reached, strict=True):
         if node in used:
             given[node] = writer.constant(one.value, one.name)
+            if isinstance(one.handle, Parameter | Buffer):
+                state[given[node]] = PARAMETER if one.handle.requires_grad else BUFFER
     names = writer.write(Graph(graph.nodes, graph.inputs, graph.outputs), {**dict.fromkeys(graph.inputs), **given})
     for node, name in zip(graph.outputs, results, strict=True):
         writer.calls.append(Call("Identity", (names[node],), (name,)))
     inputs = tuple((given[node], node.dtype, node.shape) for node in graph.inputs[:count])
     outputs = tuple((name, node.dtype, node.shape) for node, name in zip(graph.outputs, results, strict=True))
-    return Text(inputs, outputs, writer.constants, tuple(writer.calls), writer.taken)
+    return Text(inputs, outputs, writer.constants, tuple(writer.calls), writer.taken, state)
 
 
 # ---- batches of any size ------------------------------------------------------------------------------------------
@@ -326,7 +336,7 @@ def _merged(texts: Sequence[Text], sizes: tuple[int, ...], axis: int) -> Text | 
         writer.calls.append(Call("Reshape", (*typed, shape), (name,)))
     inputs = _open([one.inputs for one in texts], sizes)
     outputs = _open([one.outputs for one in texts], sizes)
-    return Text(inputs, outputs, {**constants, **writer.constants}, (*writer.calls, *first.calls))
+    return Text(inputs, outputs, {**constants, **writer.constants}, (*writer.calls, *first.calls), state=first.state)
 
 
 def _open(sides: Sequence[tuple[Place, ...]], sizes: tuple[int, ...]) -> tuple[Place, ...]:
@@ -364,6 +374,7 @@ def serialized(text: Text) -> bytes:
     graph = helper.make_graph([_node(package, one) for one in text.calls], "model", *places, weights)
     model = helper.make_model(graph, producer_name="tinygrad_nn", opset_imports=[helper.make_opsetid("", OPSET)])
     model.ir_version = VERSION
+    model.metadata_props.add(key=STATE, value=json.dumps(text.state))  # for tg.import_onnx: nobody else has to know
     try:
         checker.check_model(model, full_check=True)
     except (checker.ValidationError, package.shape_inference.InferenceError) as error:

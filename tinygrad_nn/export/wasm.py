@@ -14,12 +14,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 
 from ..compiler.codegen.c.printer import identifier
 from ..compiler.image import Image
+from ..compiler.job import Job
 from ..compiler.run.jit import Jitted
 from ..compiler.run.memory import RunMemory
 from ..compiler.run.traces import named, training_job
@@ -27,22 +29,28 @@ from ..compiler.schedule.arena import Strided
 from ..compiler.target import TARGETS
 from ..errors import ExportError, message
 from ..fitting import trained_dtype
-from ..random import order_generator, randperm
-from ..support.files import as_path, write_atomic
+from ..random import Generator, default_generator, order_generator, randperm
+from ..support.files import write_together
 from ..support.settings import shown
-from .model import as_argument, compiled, exported, state_names, unique
+from .model import as_argument, compiled, exported, state_names, target_of, unique
 
 BASE: Final = 1024  # bytes before the arena: an address of 0 would be no pointer
 PAGE: Final = 65536
 STACK: Final = 65536  # bytes behind the arena
 SECTIONS: Final = {"type": 1, "import": 2, "function": 3, "memory": 5, "global": 6, "export": 7, "code": 10, "data": 11}
 SYMBOLS: Final = 8  # the part of the section "linking" that has them
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 GAP: Final = 16  # zeros in memory from which another segment begins,
 PACKED: Final = 256  # and where what is written is compressed afterwards, which is good at zeros
 
 
 def wasm(
-    f: Any, *example: Any, path: Any, data: Sequence[Any] | None = None, evaluate: Any = None, shuffle: bool = False,
+    f: Any,
+    *example: Any,
+    path: Any,
+    data: Sequence[Any] | None = None,
+    evaluate: Any = None,
+    shuffle: bool = False,
     seed: int | None = None,
 ) -> Path:
     """Write a module, a function or a jitted step as WebAssembly: `path`, and beside it `.js` and `.d.ts`.
@@ -57,12 +65,11 @@ def wasm(
     >>> target.read_bytes()[:4]
     b'\\x00asm'
     """
-    target = as_path("export.wasm", path)
+    target = target_of("export.wasm", path, "model.wasm")
     made = called(f, example) if data is None else trained(f, example, data, evaluate, shuffle, seed)
     binary, script = linked(made), text(made, target.name)
-    for ending, content in ((".d.ts", types(made)), (".js", script)):
-        write_atomic(target.with_suffix(ending), content.encode(), "export.wasm")
-    write_atomic(target, binary, "export.wasm")
+    beside = [(target.with_suffix(k), one.encode()) for k, one in ((".d.ts", types(made)), (".js", script))]
+    write_together([*beside, (target, binary)], "export.wasm")
     return target
 
 
@@ -71,7 +78,8 @@ class Made:
     """An object, the bytes of its arena as they are at the beginning, and what lies where, by name.
 
     A run has besides the numbers that a call fills in and reads, the epochs of one call at most, the names of what it
-    leaves of an epoch, and the state that holds the `same` numbers as an argument, which gives them.
+    leaves of an epoch, the state that holds the `same` numbers as an argument, which gives them, and, where the ES
+    module has to draw the `order` of samples, from which state of a generator.
     """
 
     code: bytes
@@ -85,12 +93,13 @@ class Made:
     capacity: int = 0
     history: Sequence[str] = ()
     scores: Sequence[str] = ()
+    order: Mapping[str, Any] | None = None
 
 
 def called(f: Any, example: Sequence[Any]) -> Made:
     """A function that is called."""
     part = exported("export.wasm", f, example)
-    made, image = compiled(part.job, TARGETS["wasm32"], "emit")
+    made, image = compiled("export.wasm", part.job, TARGETS["wasm32"], "emit")
     names = unique([*part.arguments, *part.results, *(one.name for one in part.reached)])
     arguments, results = len(part.arguments), len(part.arguments) + len(part.results)
     return Made(
@@ -111,36 +120,54 @@ def trained(
         raise ExportError(message("export.wasm", f"{shown(f)} with data", "a step: step = tg.jit(step)"))
     dtype = trained_dtype(f)
     columns = [np.asarray(as_argument(column, dtype)) for column in data]
+    if len({len(column) for column in columns if column.ndim}) != 1 or not all(column.ndim for column in columns):
+        got = f"columns of shapes {[one.shape for one in columns]}"
+        raise ExportError(message("export.wasm", got, "some of equal lengths"))
     batch = len(np.asarray(example[0])) if example else len(columns[0])
-    if len({len(column) for column in columns}) != 1 or not columns:
-        raise ExportError(message("export.wasm", f"columns of lengths {[len(one) for one in columns]}", "equal ones"))
-
     order = None if seed is None else order_generator(seed)
 
     def permute() -> Any:
         return randperm(len(columns[0]), generator=order)
 
     job = training_job(f, [columns], batch, evaluate, shuffle, permute)
-    if job.epochs is None or (shuffle and not job.epochs.permuted):
-        got = f"{len(columns[0])} shuffled samples"
-        raise ExportError(message("export.wasm", got, "at most 1,024", "shuffle=False, and another order from outside"))
-    if evaluate is not None and not job.epochs.evaluated:
+    if evaluate is not None and job.epochs is not None and not job.epochs.evaluated:
         raise ExportError(message("export.wasm", "an evaluate() that reads values", "one that returns tensors alone"))
-    made, image = compiled(job, TARGETS["wasm32"], "emit")
-    memory = RunMemory(image, job.epochs, shuffle)
+    return run_of(job, columns, run_names(f.function, evaluate, order), order)
+
+
+def run_of(
+    job: Job, columns: Sequence[Any], known: Mapping[int, str], order: Generator | None,
+    state: Mapping[str, Any] = NOTHING,
+) -> Made:
+    """A run as it was traced, on these columns, whose samples come as `order` draws them; of the tensors that are
+    `known` by name some may begin with another `state`. Raises ExportError for a run that takes data piece by piece.
+    """
+    made, image = compiled("export.wasm", job, TARGETS["wasm32"], "emit")
+    if job.epochs is None or image.run is None or job.epochs.in_pieces or len(job.epochs.sets) != 1:
+        raise ExportError(message("export.wasm", "a run that takes its data piece by piece", "columns in memory"))
+    memory = RunMemory(image, job.epochs, job.epochs.shuffle)
     memory.bring([columns])
     handles = [job.handles[number] for number, _, _ in memory.made.state]
-    names = names_of_run(f.function, evaluate, order, handles, len(columns))
+    drawn = None
+    if not job.epochs.permuted and "order" in dict(memory.made.control):  # the ES module draws it
+        source = order or default_generator
+        if order is None and any(one is source.counter for one in handles):
+            got = f"a step that draws random numbers, and {len(columns[0]):,} samples in an order without a seed"
+            raise ExportError(message("export.wasm", got, "a seed", "seed=0, in tg.fit too"))
+        key, counter = (state.get(f"order.{k}", getattr(source, k).numpy()) for k in ("key", "counter"))
+        drawn = {"key": key.tolist(), "counter": str(counter), "samples": len(columns[0])}
+    own = [known.get(id(one), f"c{k}") for k, one in enumerate(handles)]
+    names = unique([*(f"data{k}" for k in range(len(columns))), *own])
     same: dict[str, str] = {}
-    for name, (number, _, changes), view in zip(names[len(columns) :], memory.made.state, memory.state, strict=True):
-        value = np.asarray(job.handles[number].node.value)
+    for name, handle, (_, _, changes), view in zip(
+        names[len(columns) :], handles, memory.made.state, memory.state, strict=True
+    ):
+        value = np.asarray(state.get(name, handle.node.value))
         twin = None if changes else next((k for k, one in enumerate(columns) if equal(value, one)), None)
         if twin is None:
             view[...] = value
         else:
             same[name] = names[twin]
-    if not job.epochs.permuted and "order" in dict(memory.made.control):
-        raise ExportError(message("export.wasm", "samples in an order from outside", "shuffle=False"))
     step, *others = [part for part in job.parts if part.traced is not None]
     scores = named("evaluate", others[0].traced)[0] if job.epochs.evaluated and others[0].traced else ()
     rows = len(columns[0])  # the room may be that of whole batches
@@ -159,16 +186,16 @@ def trained(
         memory.made.capacity,
         [str(one) for one in named("step", step.traced)[0]],
         [str(one) for one in scores],
+        drawn,
     )
 
 
-def names_of_run(function: Any, evaluate: Any, order: Any, handles: Sequence[Any], columns: int) -> list[str]:
-    """What the columns of the data and the tensors that a run reaches are called."""
+def run_names(function: Any, evaluate: Any, order: Generator | None) -> Mapping[int, str]:
+    """What the tensors that a run reaches are called, with those of the generator of its order."""
     known = state_names(function, evaluate)
     if order is not None:
         known |= {id(order.key): "order.key", id(order.counter): "order.counter"}
-    state = [known.get(id(one), f"c{k}") for k, one in enumerate(handles)]
-    return unique([*(f"data{k}" for k in range(columns)), *state])
+    return known
 
 
 def equal(value: Any, other: Any) -> bool:
@@ -337,17 +364,9 @@ const kinds = {
   float32: Float32Array, float64: Float64Array, int32: Int32Array, int64: BigInt64Array, bool: Uint8Array,
 };
 
-/** The bytes of the module beside this file, in a page and in Node. */
-async function bytesBeside() {
-  const url = new URL(@FILE, import.meta.url);
-  if (url.protocol !== "file:") return await (await fetch(url)).arrayBuffer();
-  return await (await import("node:fs/promises")).readFile(url);
-}
-
-/** What was exported, with memory of its own. `source` are the bytes of the module, or itself, if they are at hand. */
-export async function load(source) {
+@LOAD(source) {
   const memory = new WebAssembly.Memory({ initial: layout.pages });
-  const made = await WebAssembly.instantiate(source ?? (await bytesBeside()), { env: { memory } });
+  const made = await WebAssembly.instantiate(@SOURCE, { env: { memory } });
   return new Model(memory, (made.instance ?? made).exports.run);
 }
 
@@ -432,6 +451,15 @@ function walk(shape, strides, visit) {
   }
 }
 """
+BESIDE: Final = """/** The bytes of the module beside this file, in a page and in Node. */
+async function bytesBeside() {
+  const url = new URL(@FILE, import.meta.url);
+  if (url.protocol !== "file:") return await (await fetch(url)).arrayBuffer();
+  return await (await import("node:fs/promises")).readFile(url);
+}
+
+/** What was exported, with memory of its own. `source` are the bytes of the module, or itself, if they are at hand. */
+export async function load"""
 CALL: Final = """
   /** The results, by name, for one array of numbers for each of @NAMES. */
   run(...values) {
@@ -452,6 +480,7 @@ TRAIN: Final = """
       this.set("control.epochs", count);
       this.set("control.now", [0, 0]);
       new BigInt64Array(this.memory.buffer, find("control.evaluated").at, count).fill(1n);
+      if (layout.order) this.shuffle(count);
       this.call();
       for (const [table, columns] of [["history", layout.history], ["scores", layout.scores]]) {
         const { at, strides } = find(`control.${table}`), rows = new Float64Array(this.memory.buffer, at);
@@ -467,8 +496,49 @@ TRAIN: Final = """
 """
 
 
-def text(made: Made, file: str) -> str:
-    """The ES module."""
+ORDER: Final = """
+  /** The samples of the coming epochs, as tg.randperm draws them: by keys of 53 bits. */
+  shuffle(epochs) {
+    const { samples, key, counter } = layout.order, { at, strides } = find("control.order");
+    const to = new BigInt64Array(this.memory.buffer, at), blocks = (2 * samples + 3) >> 2;
+    this.counter ??= BigInt(counter);
+    for (let e = 0; e < epochs; e++, this.counter += BigInt(blocks)) {
+      const words = philox(key, this.counter, blocks), keys = new Float64Array(samples);
+      for (let k = 0; k < samples; k++) keys[k] = (words[k] >>> 5) * 2 ** 26 + (words[samples + k] >>> 6);
+      const order = Uint32Array.from(keys, (_, k) => k).sort((a, b) => keys[a] - keys[b] || a - b);
+      order.forEach((sample, k) => (to[e * strides[0] + k * strides[1]] = BigInt(sample)));
+    }
+  }
+"""
+PHILOX: Final = """
+/** So many blocks of four words: Philox4x32-10 (Salmon et al., 2011). */
+function philox(key, counter, blocks) {
+  const words = new Uint32Array(4 * blocks);
+  for (let b = 0; b < blocks; b++) {
+    const number = BigInt.asUintN(64, counter + BigInt(b));
+    let [x0, x1, x2, x3, k0, k1] = [Number(number & 0xffffffffn), Number(number >> 32n), 0, 0, ...key];
+    for (let round = 0; round < 10; round++) {
+      const h0 = high(x0, 0xd2511f53), l0 = Math.imul(x0, 0xd2511f53);
+      const h1 = high(x2, 0xcd9e8d57), l1 = Math.imul(x2, 0xcd9e8d57);
+      [x0, x1, x2, x3] = [(h1 ^ x1 ^ k0) >>> 0, l1 >>> 0, (h0 ^ x3 ^ k1) >>> 0, l0 >>> 0];
+      [k0, k1] = [(k0 + 0x9e3779b9) >>> 0, (k1 + 0xbb67ae85) >>> 0];
+    }
+    words.set([x0, x1, x2, x3], 4 * b);
+  }
+  return words;
+}
+
+/** The upper half of a product of two words. */
+function high(a, b) {
+  const middle = (a >>> 16) * (b & 0xffff) + (((a & 0xffff) * (b & 0xffff)) >>> 16);
+  const rest = (a & 0xffff) * (b >>> 16) + (middle & 0xffff);
+  return (a >>> 16) * (b >>> 16) + Math.floor(middle / 65536) + (rest >>> 16);
+}
+"""
+
+
+def text(made: Made, file: str | None) -> str:
+    """The ES module; without a `file` beside it, a plain script that is given the bytes."""
     arrays = {**made.arguments, **made.results, **made.state}
     arrays |= {f"control.{name}": at for name, at in (made.control or {}).items()}
     layout = {
@@ -482,10 +552,16 @@ def text(made: Made, file: str) -> str:
         "capacity": made.capacity,
         "history": list(made.history),
         "scores": list(made.scores),
+        "order": made.order,
         "arrays": {name: described(at) for name, at in arrays.items()},
     }
     methods = TRAIN if made.control else CALL.replace("@NAMES", ", ".join(map(identifier, made.arguments)))
-    found = SCRIPT.replace("@METHODS", methods).replace("@FILE", safe(file))
+    load = "async function load" if file is None else BESIDE.replace("@FILE", safe(file))
+    source = "source" if file is None else "source ?? (await bytesBeside())"
+    if made.order is not None:
+        methods += ORDER
+    found = SCRIPT.replace("@LOAD", load).replace("@SOURCE", source).replace("@METHODS", methods)
+    found += PHILOX if made.order is not None else ""
     return found.replace("@LAYOUT", safe(layout).replace('"__proto__":', '["__proto__"]:'))  # a name as any other
 
 

@@ -39,7 +39,12 @@ _HOME: Final = str(Path(__file__).parents[1])
 
 
 class NonFiniteWarning(RuntimeWarning):
-    """A mean of training, or a score, became NaN or infinite."""
+    """A mean of training, or a score, became NaN or infinite.
+
+    >>> import tinygrad_nn as tg
+    >>> issubclass(tg.NonFiniteWarning, RuntimeWarning)
+    True
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,7 +146,12 @@ def conv1d(
 
 @takes_data
 def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
-    """`conv1d` of (L, N, C_in), with weights (K, C_in, C_out), to (L', N, C_out)."""
+    """`conv1d` of (L, N, C_in), with weights (K, C_in, C_out), to (L', N, C_out).
+
+    >>> import tinygrad_nn as tg
+    >>> conv_tbc(tg.ones(5, 2, 3), tg.ones(2, 3, 4), tg.zeros(4)).shape
+    (4, 2, 4)
+    """
     if input.ndim != 3 or weight.ndim != 3:
         raise ShapeError(message("conv_tbc", f"shapes {input.shape} and {weight.shape}", "(L, N, C) and (K, C, C')"))
     check_floats("conv_tbc", input, weight, bias)
@@ -185,6 +190,10 @@ def conv3d(
 ) -> Tensor:
     """`conv1d` over three axes: (N, in, D, H, W) or (in, D, H, W) with (out, in / groups, K, K, K) to
     (N, out, D', H', W').
+
+    >>> import tinygrad_nn as tg
+    >>> conv3d(tg.ones(1, 2, 4, 4, 4), tg.ones(3, 2, 2, 2, 2)).shape
+    (1, 3, 3, 3, 3)
     """
     return _conv("conv3d", input, weight, bias, stride, padding, dilation, groups)
 
@@ -272,7 +281,12 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: Ints = 1,
 ) -> Tensor:
-    """`conv_transpose1d` over two axes: (N, in, H, W) or (in, H, W) with (in, out / groups, K, K)."""
+    """`conv_transpose1d` over two axes: (N, in, H, W) or (in, H, W) with (in, out / groups, K, K).
+
+    >>> import tinygrad_nn as tg
+    >>> conv_transpose2d(tg.ones(1, 2, 3, 3), tg.ones(2, 4, 2, 2), stride=2).shape
+    (1, 4, 6, 6)
+    """
     return _conv_transpose("conv_transpose2d", input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
@@ -287,7 +301,12 @@ def conv_transpose3d(
     groups: int = 1,
     dilation: Ints = 1,
 ) -> Tensor:
-    """The same over three axes: (N, in, D, H, W) or (in, D, H, W) with (in, out / groups, K, K, K)."""
+    """The same over three axes: (N, in, D, H, W) or (in, D, H, W) with (in, out / groups, K, K, K).
+
+    >>> import tinygrad_nn as tg
+    >>> conv_transpose3d(tg.ones(1, 2, 3, 3, 3), tg.ones(2, 4, 2, 2, 2), stride=2).shape
+    (1, 4, 6, 6, 6)
+    """
     return _conv_transpose("conv_transpose3d", input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 

@@ -77,6 +77,11 @@ def ctc_loss(
     `blank`. The mean is one of losses over their target lengths. As in PyTorch the gradient is the one that belongs to
     the scores, which log_softmax lets through. Lengths may be traced beside targets (N, S). A target that does not fit
     costs inf, with `zero_infinity` 0. Raises ShapeError, DTypeError and ConfigError.
+
+    >>> import tinygrad_nn as tg
+    >>> log_probs = tg.zeros(5, 2, 4).log_softmax(2)
+    >>> round(ctc_loss(log_probs, tg.tensor([[1, 2], [3, 3]]), tg.tensor([5, 5]), tg.tensor([2, 2])).item(), 4)
+    1.8999
     """
     single = log_probs.ndim == 2
     if single:

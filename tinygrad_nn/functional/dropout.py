@@ -37,7 +37,15 @@ def _dropped(name: str, x: Tensor, p: float, training: bool, shape: Shape, gener
 def dropout(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator | None = None
 ) -> Tensor:
-    """In training, 0 with probability p, else x / (1 - p): Srivastava et al., JMLR 2014."""
+    """In training, 0 with probability p, else x / (1 - p): Srivastava et al., JMLR 2014.
+
+    >>> import tinygrad_nn as tg
+    >>> x = dropout(tg.ones(1000), p=0.25)
+    >>> x.unique()
+    tensor([0.0000, 1.3333])
+    >>> dropout(tg.ones(2), p=0.25, training=False)
+    tensor([1., 1.])
+    """
     result = _dropped("dropout", input, p, training, input.shape, generator)
     return input._write("dropout", result) if inplace else result
 
@@ -54,7 +62,12 @@ def _channels(name: str, x: Tensor, ranks: tuple[int, ...], batched: int) -> Sha
 def dropout1d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator | None = None
 ) -> Tensor:
-    """`dropout` of whole channels: (N, C, L) or (C, L)."""
+    """`dropout` of whole channels: (N, C, L) or (C, L).
+
+    >>> import tinygrad_nn as tg
+    >>> bool((dropout1d(tg.ones(4, 8, 5)).std(dim=2) == 0).all())
+    True
+    """
     shape = _channels("dropout1d", input, (2, 3), 3)
     result = _dropped("dropout1d", input, p, training, shape, generator)
     return input._write("dropout1d", result) if inplace else result
@@ -64,7 +77,12 @@ def dropout1d(
 def dropout2d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator | None = None
 ) -> Tensor:
-    """`dropout` of whole channels: (N, C, H, W). Three axes are (N, C, L), as in PyTorch."""
+    """`dropout` of whole channels: (N, C, H, W). Three axes are (N, C, L), as in PyTorch.
+
+    >>> import tinygrad_nn as tg
+    >>> bool((dropout2d(tg.ones(4, 8, 5, 5)).flatten(2).std(dim=2) == 0).all())
+    True
+    """
     shape = _channels("dropout2d", input, (3, 4), 3)
     result = _dropped("dropout2d", input, p, training, shape, generator)
     return input._write("dropout2d", result) if inplace else result
@@ -74,7 +92,12 @@ def dropout2d(
 def dropout3d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator | None = None
 ) -> Tensor:
-    """`dropout` of whole channels: (N, C, D, H, W) or (C, D, H, W)."""
+    """`dropout` of whole channels: (N, C, D, H, W) or (C, D, H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> dropout3d(tg.ones(4, 8, 5, 5, 5)).shape
+    (4, 8, 5, 5, 5)
+    """
     shape = _channels("dropout3d", input, (4, 5), 5)
     result = _dropped("dropout3d", input, p, training, shape, generator)
     return input._write("dropout3d", result) if inplace else result
@@ -98,7 +121,13 @@ def _floored(name: str, x: Tensor, p: float, training: bool, shape: Shape, gener
 def alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, generator: Generator | None = None
 ) -> Tensor:
-    """Dropout for selu: elements become its lowest value, and mean and variance stay."""
+    """Dropout for selu: elements become its lowest value, and mean and variance stay.
+
+    >>> import tinygrad_nn as tg
+    >>> alpha_dropout(tg.ones(2, 3), training=False)
+    tensor([[1., 1., 1.],
+            [1., 1., 1.]])
+    """
     result = _floored("alpha_dropout", input, p, training, input.shape, generator)
     return input._write("alpha_dropout", result) if inplace else result
 
@@ -107,7 +136,12 @@ def alpha_dropout(
 def feature_alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, generator: Generator | None = None
 ) -> Tensor:
-    """`alpha_dropout` of whole channels: (N, C, ...)."""
+    """`alpha_dropout` of whole channels: (N, C, ...).
+
+    >>> import tinygrad_nn as tg
+    >>> feature_alpha_dropout(tg.ones(4, 8, 5)).shape
+    (4, 8, 5)
+    """
     if input.ndim < 2 and training:
         raise ShapeError(message("feature_alpha_dropout", f"shape {input.shape} in training", "(N, C, ...)"))
     shape = (*input.shape[:2], *(1,) * (input.ndim - 2))
@@ -126,6 +160,9 @@ def rrelu(
 ) -> Tensor:
     """leaky_relu with a slope of each element's own, drawn from [lower, upper] in training, else their mean: Xu et al.,
     arXiv:1505.00853.
+
+    >>> rrelu([-8.0, 2.0], lower=0.25, upper=0.25)
+    tensor([-2.,  2.])
     """
     number("rrelu", "upper", upper, least=number("rrelu", "lower", lower))
     if training:
@@ -143,7 +180,14 @@ def rrelu_(
     training: bool = False,
     generator: Generator | None = None,
 ) -> Tensor:
-    """`rrelu` in place."""
+    """`rrelu` in place.
+
+    >>> import tinygrad_nn as tg
+    >>> x = tg.tensor([-8.0, 2.0])
+    >>> _ = rrelu_(x, lower=0.25, upper=0.25)
+    >>> x
+    tensor([-2.,  2.])
+    """
     return rrelu(input, lower, upper, training, True, generator)
 
 
@@ -158,6 +202,10 @@ def gumbel_softmax(
 ) -> Tensor:
     """A sample of classes that gradients go through: softmax((logits + Gumbel noise) / tau). `hard` gives one-hot rows
     with the gradient of the soft ones. `eps` is ignored, as in PyTorch. Jang, Gu and Poole, ICLR 2017.
+
+    >>> import tinygrad_nn as tg
+    >>> gumbel_softmax(tg.zeros(3), hard=True).sum()
+    tensor(1.)
     """
     number("gumbel_softmax", "tau", tau, above=0)
     waits = -(1 - uniform(logits.shape, logits.dtype, generator)).log()

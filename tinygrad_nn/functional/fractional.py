@@ -85,6 +85,10 @@ def fractional_max_pool2d(
 ) -> Any:
     """The largest of windows that begin at drawn places: (N, C, H, W) or (C, H, W) to so many windows, or to a part of
     each axis; with `return_indices` also where it is, counted along rows.
+
+    >>> import tinygrad_nn as tg
+    >>> fractional_max_pool2d(tg.ones(1, 1, 5, 5), 2, output_size=3).shape
+    (1, 1, 3, 3)
     """
     found = _pooled("fractional_max_pool2d", 2, input, kernel_size, output_size, output_ratio, _random_samples)
     return found if return_indices else found[0]
@@ -99,6 +103,11 @@ def fractional_max_pool3d(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> Any:
-    """The same over volumes: (N, C, D, H, W) or (C, D, H, W)."""
+    """The same over volumes: (N, C, D, H, W) or (C, D, H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> fractional_max_pool3d(tg.ones(1, 1, 5, 5, 5), 2, output_size=3).shape
+    (1, 1, 3, 3, 3)
+    """
     found = _pooled("fractional_max_pool3d", 3, input, kernel_size, output_size, output_ratio, _random_samples)
     return found if return_indices else found[0]

@@ -138,6 +138,13 @@ def multi_head_attention_forward(
 
     Without N the result has none either. `static_k` and `static_v` (N * heads, S, E / heads) stand for what keys and
     values would be projected to.
+
+    >>> import tinygrad_nn as tg
+    >>> x = tg.randn(5, 2, 4)
+    >>> w = tg.randn(12, 4)
+    >>> out, weights = multi_head_attention_forward(x, x, x, 4, 2, w, None, None, None, False, 0.0, tg.eye(4), None)
+    >>> out.shape, weights.shape
+    ((5, 2, 4), (2, 5, 5))
     """
     name = "multi_head_attention_forward"
     single = query.ndim == 2

@@ -51,7 +51,12 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 @takes_data
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x1 @ weight[k] @ x2 for every k: (..., in1), (..., in2) and (out, in1, in2) to (..., out)."""
+    """x1 @ weight[k] @ x2 for every k: (..., in1), (..., in2) and (out, in1, in2) to (..., out).
+
+    >>> import tinygrad_nn as tg
+    >>> bilinear(tg.ones(5, 2), tg.ones(5, 3), tg.ones(4, 2, 3)).shape
+    (5, 4)
+    """
     if (
         weight.ndim != 3
         or input1.shape[:-1] != input2.shape[:-1]
@@ -82,6 +87,11 @@ def embedding(
     divided by how often it is looked up. `sparse` changes nothing: gradients are dense.
 
     Raises IndexOutOfRange naming row and number of an index outside of 0..V-1.
+
+    >>> import tinygrad_nn as tg
+    >>> embedding([2, 0], tg.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]))
+    tensor([[4., 5.],
+            [0., 1.]])
     """
     if weight.ndim != 2:
         raise ShapeError(message("embedding", f"weight of shape {weight.shape}", "(V, E)"))
@@ -144,6 +154,11 @@ def embedding_bag(
     """The sum, mean or maximum of the rows of each bag: indices (N, L), or (L,) in bags that begin at `offsets` (N,),
     with weight (V, E) to (N, E). With `include_last_offset` the last offset is where the last bag ends. Rows
     `padding_idx` do not count; a bag without rows gives zeros. `per_sample_weights`, one for each index, are for sums.
+
+    >>> import tinygrad_nn as tg
+    >>> embedding_bag([[0, 1], [1, 1]], tg.tensor([[1.0, 2.0], [3.0, 4.0]]), mode="sum")
+    tensor([[4., 6.],
+            [6., 8.]])
     """
     name = "embedding_bag"
     choice(name, "mode", mode, ("sum", "mean", "max"))
@@ -181,6 +196,11 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """(..., C) int64, 1 at the index; `num_classes` -1 means the largest + 1 (which reads the values).
 
     Raises IndexOutOfRange naming row and number of a label outside of 0..C-1.
+
+    >>> import tinygrad_nn as tg
+    >>> one_hot(tg.tensor([0, 2]), 3)
+    tensor([[1, 0, 0],
+            [0, 0, 1]])
     """
     if tensor.dtype.kind != "i":
         raise ConfigError(message("one_hot", f"dtype {tensor.dtype.name}", "integers"))
@@ -219,7 +239,11 @@ def layer_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """(x - mean) / sqrt(var + eps) over the last axes, times weight, plus bias."""
+    """(x - mean) / sqrt(var + eps) over the last axes, times weight, plus bias.
+
+    >>> layer_norm([1.0, 3.0], (2,))
+    tensor([-1.,  1.])
+    """
     axes = _last_axes("layer_norm", input, normalized_shape)
     check_floats("layer_norm", input, weight, bias)
     out = input.apply(STANDARDIZED, axis=axes, eps=eps)
@@ -231,7 +255,11 @@ def layer_norm(
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
-    """x / sqrt(mean of squares + eps) over the last axes, times weight; eps is the dtype's by default."""
+    """x / sqrt(mean of squares + eps) over the last axes, times weight; eps is the dtype's by default.
+
+    >>> rms_norm([3.0, 4.0], (2,))
+    tensor([0.8485, 1.1314])
+    """
     axes = _last_axes("rms_norm", input, normalized_shape)
     check_floats("rms_norm", input, weight)
     small = eps if eps is not None else (2.0**-23 if input.dtype.itemsize == 4 else 2.0**-52)
@@ -252,6 +280,11 @@ def batch_norm(
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) per channel (axis 1). In training the batch's statistics, and the running ones
     move by momentum.
+
+    >>> import tinygrad_nn as tg
+    >>> batch_norm(tg.tensor([[1.0], [3.0]]), None, None, training=True)
+    tensor([[-1.],
+            [ 1.]])
     """
     if not isinstance(momentum, Tensor):
         number("batch_norm", "momentum", momentum)
@@ -292,6 +325,10 @@ def group_norm(
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) over each of `num_groups` groups of channels (axis 1) of each sample, then a scale
     and a shift for each channel: Wu and He, ECCV 2018.
+
+    >>> import tinygrad_nn as tg
+    >>> group_norm(tg.randn(2, 6, 5), 3).shape
+    (2, 6, 5)
     """
     check_floats("group_norm", input, weight, bias)
     groups = integer("group_norm", "num_groups", num_groups, least=1)
@@ -321,6 +358,10 @@ def instance_norm(
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) over each channel (axis 1) of each sample, whose statistics move the running ones;
     without `use_input_stats` those stand in their place. Ulyanov, Vedaldi and Lempitsky, arXiv:1607.08022.
+
+    >>> import tinygrad_nn as tg
+    >>> instance_norm(tg.tensor([[[1.0, 3.0]]]))
+    tensor([[[-1.,  1.]]])
     """
     number("instance_norm", "momentum", momentum)
     if not use_input_stats:
@@ -344,7 +385,12 @@ def instance_norm(
 
 @takes_data
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
-    """x / (k + alpha * mean of squares of `size` neighbouring channels) ** beta: Krizhevsky et al., NeurIPS 2012."""
+    """x / (k + alpha * mean of squares of `size` neighbouring channels) ** beta: Krizhevsky et al., NeurIPS 2012.
+
+    >>> import tinygrad_nn as tg
+    >>> local_response_norm(tg.ones(1, 4, 2), 2, alpha=1.0, k=1.0).shape
+    (1, 4, 2)
+    """
     size = integer("local_response_norm", "size", size, least=1)
     if input.ndim < 3:
         raise ShapeError(message("local_response_norm", f"shape {input.shape}", "(N, C, L, ...)"))
@@ -358,7 +404,12 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
 
 @takes_data
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
-    """Channels (axis 1) of several groups in turn: (N, groups * C, ...), the same shape. Zhang et al., CVPR 2018."""
+    """Channels (axis 1) of several groups in turn: (N, groups * C, ...), the same shape. Zhang et al., CVPR 2018.
+
+    >>> import tinygrad_nn as tg
+    >>> channel_shuffle(tg.arange(4.0).reshape(1, 4, 1), 2).flatten()
+    tensor([0., 2., 1., 3.])
+    """
     groups = integer("channel_shuffle", "groups", groups, least=1)
     if input.ndim < 3 or input.shape[1] % groups:
         got = f"shape {input.shape} in {groups} groups"
@@ -370,7 +421,13 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
 
 @takes_data
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
-    """Channels become places: (..., C * r * r, H, W) to (..., C, H * r, W * r). Shi et al., CVPR 2016."""
+    """Channels become places: (..., C * r * r, H, W) to (..., C, H * r, W * r). Shi et al., CVPR 2016.
+
+    >>> import tinygrad_nn as tg
+    >>> pixel_shuffle(tg.arange(4.0).reshape(1, 4, 1, 1), 2)
+    tensor([[[[0., 1.],
+              [2., 3.]]]])
+    """
     r = integer("pixel_shuffle", "upscale_factor", upscale_factor, least=1)
     if input.ndim < 3 or input.shape[-3] % (r * r):
         got = f"shape {input.shape} with upscale_factor {r}"
@@ -384,7 +441,12 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
 
 @takes_data
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
-    """Places become channels, the inverse of `pixel_shuffle`: (..., C, H * r, W * r) to (..., C * r * r, H, W)."""
+    """Places become channels, the inverse of `pixel_shuffle`: (..., C, H * r, W * r) to (..., C * r * r, H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> pixel_unshuffle(tg.ones(1, 1, 4, 4), 2).shape
+    (1, 4, 2, 2)
+    """
     r = integer("pixel_unshuffle", "downscale_factor", downscale_factor, least=1)
     if input.ndim < 3 or input.shape[-2] % r or input.shape[-1] % r:
         got = f"shape {input.shape} with downscale_factor {r}"

@@ -102,7 +102,11 @@ def l1_loss(
     reduction: str = "mean",
     weight: Tensor | None = None,
 ) -> Tensor:
-    """|x - target|: the mean absolute error."""
+    """|x - target|: the mean absolute error.
+
+    >>> l1_loss([1.0, 3.0], [1.0, 1.0])
+    tensor(1.)
+    """
     _same("l1_loss", input, target)
     size = (input - target).abs()
     if weight is not None:
@@ -119,7 +123,11 @@ def smooth_l1_loss(
     reduction: str = "mean",
     beta: float = 1.0,
 ) -> Tensor:
-    """d**2 / (2 beta) where |d| < beta, else |d| - beta / 2: Girshick, ICCV 2015."""
+    """d**2 / (2 beta) where |d| < beta, else |d| - beta / 2: Girshick, ICCV 2015.
+
+    >>> smooth_l1_loss([0.0, 0.0], [0.5, 3.0], reduction="none")
+    tensor([0.125, 2.500])
+    """
     if beta < 0:
         raise ConfigError(message("smooth_l1_loss", f"beta {beta}", "a number that is not negative"))
     if beta == 0:
@@ -131,7 +139,11 @@ def smooth_l1_loss(
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
-    """d**2 / 2 where |d| <= delta, else delta * (|d| - delta / 2): Huber 1964."""
+    """d**2 / 2 where |d| <= delta, else delta * (|d| - delta / 2): Huber 1964.
+
+    >>> huber_loss([0.0, 0.0], [0.5, 3.0], reduction="none")
+    tensor([0.125, 2.500])
+    """
     if delta <= 0:
         raise ConfigError(message("huber_loss", f"delta {delta}", "a positive number"))
     _same("huber_loss", input, target)
@@ -154,7 +166,11 @@ def binary_cross_entropy(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """-(t log x + (1 - t) log(1 - x)) of probabilities x; logarithms are limited to -100, as in PyTorch."""
+    """-(t log x + (1 - t) log(1 - x)) of probabilities x; logarithms are limited to -100, as in PyTorch.
+
+    >>> binary_cross_entropy([0.5, 0.9], [0.0, 1.0])
+    tensor(0.3993)
+    """
     _same("binary_cross_entropy", input, target)
     if input.dtype != target.dtype:
         check_floats("binary_cross_entropy", input, target)
@@ -181,6 +197,9 @@ def binary_cross_entropy_with_logits(
     """Cross-entropy of sigmoid(x): t log(1 + e^-x) + (1 - t) log(1 + e^x); `pos_weight` is for the first term.
 
     Without it that is log(1 + e^x) - t x, with the gradient sigmoid(x) - t.
+
+    >>> binary_cross_entropy_with_logits([0.0, 100.0], [1.0, 1.0])
+    tensor(0.3466)
     """
     _same("binary_cross_entropy_with_logits", input, target)
     if pos_weight is None:
@@ -232,6 +251,10 @@ def nll_loss(
     """-x[target]: x are log-probabilities. Mean is weighted; labels equal to `ignore_index` do not count.
 
     Raises IndexOutOfRange naming row and label of one outside of 0..C-1.
+
+    >>> import tinygrad_nn as tg
+    >>> nll_loss(tg.tensor([[0.5, 0.5]]).log(), [0])
+    tensor(0.6931)
     """
     _labels("nll_loss", input, target)
     check_floats("nll_loss", input, weight)
@@ -354,6 +377,10 @@ def kl_div(
 ) -> Tensor:
     """t (log t - x), x and (with `log_target`) t are logarithms; "batchmean" divides the sum by the batch: the
     divergence.
+
+    >>> import tinygrad_nn as tg
+    >>> kl_div(tg.tensor([[0.5, 0.5]]).log(), tg.tensor([[0.25, 0.75]]), reduction="batchmean")
+    tensor(0.1308)
     """
     _same("kl_div", input, target)
     reduction = by_flags(reduction, size_average, reduce)
@@ -378,7 +405,11 @@ def poisson_nll_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """e^x - t x, or x - t log(x + eps); `full` adds Stirling's approximation of log t! where t > 1."""
+    """e^x - t x, or x - t log(x + eps); `full` adds Stirling's approximation of log t! where t > 1.
+
+    >>> poisson_nll_loss([0.0], [2.0])
+    tensor(1.)
+    """
     _same("poisson_nll_loss", input, target)
     values = input.exp() - target * input if log_input else input - target * (input + eps).log()
     if full:
@@ -394,6 +425,10 @@ def gaussian_nll_loss(
 ) -> Tensor:
     """(log v + (x - t)**2 / v) / 2 with v = max(var, eps), whose gradient ignores the limit; `full` adds log(2 pi) /
     2. Targets and variances may broadcast to the input's shape.
+
+    >>> import tinygrad_nn as tg
+    >>> gaussian_nll_loss([1.0], [3.0], tg.tensor([4.0]))
+    tensor(1.1931)
     """
     shape = input.shape
     if broadcast_shape("gaussian_nll_loss", shape, target.shape) != shape:
@@ -420,7 +455,12 @@ def hinge_embedding_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """x where the target is 1, max(0, margin - x) where it is -1."""
+    """x where the target is 1, max(0, margin - x) where it is -1.
+
+    >>> import tinygrad_nn as tg
+    >>> hinge_embedding_loss([0.5, 0.25], tg.tensor([1.0, -1.0]))
+    tensor(0.625)
+    """
     _same("hinge_embedding_loss", input, target)
     near = input.masked_fill(target == -1, 0.0)
     far = (margin - input).clamp(min=0).masked_fill(target == 1, 0.0)
@@ -431,7 +471,11 @@ def hinge_embedding_loss(
 def soft_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Tensor:
-    """log(1 + e^(-t x)), for targets 1 and -1; without overflow."""
+    """log(1 + e^(-t x)), for targets 1 and -1; without overflow.
+
+    >>> soft_margin_loss([0.0, 10.0], [1.0, 1.0])
+    tensor(0.3466)
+    """
     _same("soft_margin_loss", input, target)
     return _reduced("soft_margin_loss", (-target * input).logaddexp(0), reduction, size_average, reduce)
 
@@ -447,7 +491,11 @@ def multi_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """sum over the other classes of max(0, margin - x[y] + x[j]) ** p, over C."""
+    """sum over the other classes of max(0, margin - x[y] + x[j]) ** p, over C.
+
+    >>> multi_margin_loss([[0.25, 1.0]], [0])
+    tensor(0.875)
+    """
     if p not in (1, 2):
         raise ConfigError(message("multi_margin_loss", f"p {p}", "1 or 2"))
     single = input.ndim < 2
@@ -477,7 +525,12 @@ def margin_ranking_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """max(0, -t (x1 - x2) + margin): t = 1 asks for x1 above x2."""
+    """max(0, -t (x1 - x2) + margin): t = 1 asks for x1 above x2.
+
+    >>> import tinygrad_nn as tg
+    >>> margin_ranking_loss([1.0, 2.0], [3.0, 1.0], tg.tensor([1.0, 1.0]))
+    tensor(1.)
+    """
     _same("margin_ranking_loss", input1, input2)
     return _reduced(
         "margin_ranking_loss", (-target * (input1 - input2) + margin).clamp(min=0), reduction, size_average, reduce
@@ -497,7 +550,11 @@ def triplet_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """max(0, d(a, p) - d(a, n) + margin); `swap` takes the nearer of d(a, n) and d(p, n): Balntas et al., BMVC 2016."""
+    """max(0, d(a, p) - d(a, n) + margin); `swap` takes the nearer of d(a, n) and d(p, n): Balntas et al., BMVC 2016.
+
+    >>> triplet_margin_loss([[0.0, 0.0]], [[0.0, 1.0]], [[3.0, 4.0]], margin=5.0)
+    tensor(1.)
+    """
     _same("triplet_margin_loss", anchor, positive)
     _same("triplet_margin_loss", anchor, negative)
     near, far = pairwise_distance(anchor, positive, p, eps), pairwise_distance(anchor, negative, p, eps)
@@ -517,7 +574,12 @@ def triplet_margin_with_distance_loss(
     swap: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    """The same with a distance of one's own, of two tensors (N, D); `pairwise_distance` by default."""
+    """The same with a distance of one's own, of two tensors (N, D); `pairwise_distance` by default.
+
+    >>> import tinygrad_nn as tg
+    >>> triplet_margin_with_distance_loss(tg.zeros(1, 2), tg.ones(1, 2), tg.ones(1, 2) * 2)
+    tensor(0.)
+    """
     if margin <= 0:
         raise ConfigError(message("triplet_margin_with_distance_loss", f"margin {margin}", "a positive number"))
     _same("triplet_margin_with_distance_loss", anchor, positive)
@@ -539,7 +601,12 @@ def cosine_embedding_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """1 - cos where the target is 1, max(0, cos - margin) where it is -1: (N, D) and (N,), or (D,) and ()."""
+    """1 - cos where the target is 1, max(0, cos - margin) where it is -1: (N, D) and (N,), or (D,) and ().
+
+    >>> import tinygrad_nn as tg
+    >>> cosine_embedding_loss([[1.0, 0.0]], [[0.0, 1.0]], tg.tensor([1]))
+    tensor(1.)
+    """
     if input1.shape != input2.shape or target.shape != input1.shape[:-1] or input1.ndim not in (1, 2):
         got = f"shapes {input1.shape}, {input2.shape} and {target.shape}"
         raise ShapeError(message("cosine_embedding_loss", got, "(N, D), (N, D) and (N,), or (D,), (D,) and ()"))
@@ -560,6 +627,10 @@ def multilabel_margin_loss(
 ) -> Tensor:
     """The sum over labels y and over classes j that are no label of max(0, 1 - x[y] + x[j]), over C. Labels (N, C) or
     (C,) are class numbers up to the first negative one.
+
+    >>> import tinygrad_nn as tg
+    >>> multilabel_margin_loss([[0.0, 1.0, 0.5]], tg.tensor([[1, -1, 0]]))
+    tensor(0.1667)
     """
     name = "multilabel_margin_loss"
     if target.dtype.kind != "i":
@@ -590,7 +661,11 @@ def multilabel_soft_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """The mean over classes (the last axis) of the cross-entropies of sigmoid(x)."""
+    """The mean over classes (the last axis) of the cross-entropies of sigmoid(x).
+
+    >>> multilabel_soft_margin_loss([[0.0, 0.0]], [[1.0, 0.0]])
+    tensor(0.6931)
+    """
     _same("multilabel_soft_margin_loss", input, target)
     values = input.logaddexp(0) - target * input
     values = (values if weight is None else values * weight).mean(-1)
@@ -612,6 +687,10 @@ def linear_cross_entropy(
 ) -> Tensor:
     """`cross_entropy` of `linear`: (N, in) or (in,) with weights (C, ..., in) and a bias (C, ...). PyTorch's `options`
     say how it computes that in parts; they change nothing here.
+
+    >>> import tinygrad_nn as tg
+    >>> linear_cross_entropy(tg.ones(2, 4), tg.zeros(3, 4), tg.tensor([0, 2]))
+    tensor(1.0986)
     """
     name = "linear_cross_entropy"
     check_floats(name, input, linear_weight, linear_bias)
@@ -638,7 +717,11 @@ def linear_cross_entropy(
 
 @takes_data
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
-    """The p-norm of x1 - x2 + eps along the last axis."""
+    """The p-norm of x1 - x2 + eps along the last axis.
+
+    >>> pairwise_distance([[0.0, 0.0]], [[3.0, 4.0]])
+    tensor([5.])
+    """
     return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)
 
 
@@ -659,7 +742,11 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
 
 @takes_data
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """x1 . x2 / (|x1| |x2|), each norm at least eps; the two broadcast."""
+    """x1 . x2 / (|x1| |x2|), each norm at least eps; the two broadcast.
+
+    >>> cosine_similarity([[1.0, 0.0]], [[1.0, 1.0]])
+    tensor([0.7071])
+    """
     if x1.shape != x2.shape:
         shape = broadcast_shape("cosine_similarity", x1.shape, x2.shape)
         x1, x2 = x1.expand_to(shape), x2.expand_to(shape)
@@ -669,5 +756,9 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 
 @takes_data
 def normalize(input: Tensor, p: float = 2.0, dim: Ints = 1, eps: float = 1e-12) -> Tensor:
-    """x over its p-norm along one axis or several, which is at least eps."""
+    """x over its p-norm along one axis or several, which is at least eps.
+
+    >>> normalize([[3.0, 4.0]])
+    tensor([[0.6, 0.8]])
+    """
     return input / input.norm(p, dim, keepdim=True).clamp(min=eps)

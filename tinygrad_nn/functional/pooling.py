@@ -147,7 +147,16 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, H', W'). Indices count along rows."""
+    """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, H', W'). Indices count along rows.
+
+    >>> import tinygrad_nn as tg
+    >>> max_pool2d(tg.arange(16.0).reshape(1, 1, 4, 4), 2)
+    tensor([[[[ 5.,  7.],
+              [13., 15.]]]])
+    >>> max_pool2d(tg.arange(16.0).reshape(1, 1, 4, 4), 2, return_indices=True)[1]
+    tensor([[[[ 5,  7],
+              [13, 15]]]])
+    """
     return _max_pool("max_pool2d", 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -161,7 +170,12 @@ def max_pool3d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The same over volumes: (N, C, D, H, W) or (C, D, H, W) to (N, C, D', H', W')."""
+    """The same over volumes: (N, C, D, H, W) or (C, D, H, W) to (N, C, D', H', W').
+
+    >>> import tinygrad_nn as tg
+    >>> max_pool3d(tg.arange(8.0).reshape(1, 1, 2, 2, 2), 2)
+    tensor([[[[[7.]]]]])
+    """
     return _max_pool("max_pool3d", 3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -232,6 +246,11 @@ def avg_pool2d(
 ) -> Tensor:
     """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, H', W'). `divisor_override` divides instead of the
     number of elements.
+
+    >>> import tinygrad_nn as tg
+    >>> avg_pool2d(tg.arange(16.0).reshape(1, 1, 4, 4), 2)
+    tensor([[[[ 2.5,  4.5],
+              [10.5, 12.5]]]])
     """
     return _means("avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
@@ -246,7 +265,12 @@ def avg_pool3d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """The same over volumes: (N, C, D, H, W) or (C, D, H, W) to (N, C, D', H', W')."""
+    """The same over volumes: (N, C, D, H, W) or (C, D, H, W) to (N, C, D', H', W').
+
+    >>> import tinygrad_nn as tg
+    >>> avg_pool3d(tg.arange(8.0).reshape(1, 1, 2, 2, 2), 2)
+    tensor([[[[[3.5]]]]])
+    """
     return _means("avg_pool3d", 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
@@ -263,7 +287,12 @@ def _norms(name: str, rank: int, x: Tensor, norm_type: float, kernel_size: Any, 
 def lp_pool1d(
     input: Tensor, norm_type: float, kernel_size: Ints, stride: Ints | None = None, ceil_mode: bool = False
 ) -> Tensor:
-    """(sum of x ** p) ** (1 / p) of every window: (N, C, L) or (C, L) to (N, C, L')."""
+    """(sum of x ** p) ** (1 / p) of every window: (N, C, L) or (C, L) to (N, C, L').
+
+    >>> import tinygrad_nn as tg
+    >>> lp_pool1d(tg.tensor([[[3.0, 4.0, 6.0, 8.0]]]), 2, 2)
+    tensor([[[ 5., 10.]]])
+    """
     return _norms("lp_pool1d", 1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
@@ -271,7 +300,13 @@ def lp_pool1d(
 def lp_pool2d(
     input: Tensor, norm_type: float, kernel_size: Ints, stride: Ints | None = None, ceil_mode: bool = False
 ) -> Tensor:
-    """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, H', W')."""
+    """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, H', W').
+
+    >>> import tinygrad_nn as tg
+    >>> lp_pool2d(tg.ones(1, 1, 4, 4), 2, 2)
+    tensor([[[[2., 2.],
+              [2., 2.]]]])
+    """
     return _norms("lp_pool2d", 2, input, norm_type, kernel_size, stride, ceil_mode)
 
 
@@ -279,7 +314,12 @@ def lp_pool2d(
 def lp_pool3d(
     input: Tensor, norm_type: float, kernel_size: Ints, stride: Ints | None = None, ceil_mode: bool = False
 ) -> Tensor:
-    """The same over volumes: (N, C, D, H, W) or (C, D, H, W) to (N, C, D', H', W')."""
+    """The same over volumes: (N, C, D, H, W) or (C, D, H, W) to (N, C, D', H', W').
+
+    >>> import tinygrad_nn as tg
+    >>> lp_pool3d(tg.ones(1, 1, 2, 2, 2), 3, 2)
+    tensor([[[[[2.]]]]])
+    """
     return _norms("lp_pool3d", 3, input, norm_type, kernel_size, stride, ceil_mode)
 
 
@@ -313,7 +353,13 @@ def max_unpool1d(
     padding: Ints = 0,
     output_size: Any = None,
 ) -> Tensor:
-    """Elements at the places that `max_pool1d` found them, zeros elsewhere: (N, C, L) or (C, L) to (N, C, L')."""
+    """Elements at the places that `max_pool1d` found them, zeros elsewhere: (N, C, L) or (C, L) to (N, C, L').
+
+    >>> import tinygrad_nn as tg
+    >>> values, places = max_pool1d(tg.tensor([[[1.0, 5.0, 7.0, 3.0]]]), 2, return_indices=True)
+    >>> max_unpool1d(values, places, 2)
+    tensor([[[0., 5., 7., 0.]]])
+    """
     return _unpooled("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
 
 
@@ -326,7 +372,13 @@ def max_unpool2d(
     padding: Ints = 0,
     output_size: Any = None,
 ) -> Tensor:
-    """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, H', W')."""
+    """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, H', W').
+
+    >>> import tinygrad_nn as tg
+    >>> values, places = max_pool2d(tg.ones(1, 1, 4, 4), 2, return_indices=True)
+    >>> max_unpool2d(values, places, 2).shape
+    (1, 1, 4, 4)
+    """
     return _unpooled("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
 
 
@@ -339,7 +391,13 @@ def max_unpool3d(
     padding: Ints = 0,
     output_size: Any = None,
 ) -> Tensor:
-    """The same over volumes: (N, C, D, H, W) or (C, D, H, W) to (N, C, D', H', W')."""
+    """The same over volumes: (N, C, D, H, W) or (C, D, H, W) to (N, C, D', H', W').
+
+    >>> import tinygrad_nn as tg
+    >>> values, places = max_pool3d(tg.ones(1, 1, 4, 4, 4), 2, return_indices=True)
+    >>> max_unpool3d(values, places, 2).shape
+    (1, 1, 4, 4, 4)
+    """
     return _unpooled("max_unpool3d", 3, input, indices, kernel_size, stride, padding, output_size)
 
 
@@ -437,7 +495,13 @@ def adaptive_max_pool1d(input: Tensor, output_size: Ints, return_indices: bool =
 
 @takes_data
 def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, *output_size), where None keeps an axis."""
+    """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, *output_size), where None keeps an axis.
+
+    >>> import tinygrad_nn as tg
+    >>> adaptive_max_pool2d(tg.arange(16.0).reshape(1, 1, 4, 4), 2)
+    tensor([[[[ 5.,  7.],
+              [13., 15.]]]])
+    """
     return _adaptive_max("adaptive_max_pool2d", 2, input, output_size, return_indices)
 
 
@@ -454,17 +518,33 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Ints) -> Tensor:
 
 @takes_data
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
-    """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, *output_size), where None keeps an axis."""
+    """The same over pictures: (N, C, H, W) or (C, H, W) to (N, C, *output_size), where None keeps an axis.
+
+    >>> import tinygrad_nn as tg
+    >>> adaptive_avg_pool2d(tg.arange(16.0).reshape(1, 1, 4, 4), 2)
+    tensor([[[[ 2.5,  4.5],
+              [10.5, 12.5]]]])
+    """
     return _adaptive_means("adaptive_avg_pool2d", 2, input, output_size)
 
 
 @takes_data
 def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """The same over volumes: (N, C, D, H, W) or (C, D, H, W) to (N, C, *output_size), where None keeps an axis."""
+    """The same over volumes: (N, C, D, H, W) or (C, D, H, W) to (N, C, *output_size), where None keeps an axis.
+
+    >>> import tinygrad_nn as tg
+    >>> adaptive_max_pool3d(tg.arange(8.0).reshape(1, 1, 2, 2, 2), 1)
+    tensor([[[[[7.]]]]])
+    """
     return _adaptive_max("adaptive_max_pool3d", 3, input, output_size, return_indices)
 
 
 @takes_data
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
-    """The same over volumes: (N, C, D, H, W) or (C, D, H, W) to (N, C, *output_size), where None keeps an axis."""
+    """The same over volumes: (N, C, D, H, W) or (C, D, H, W) to (N, C, *output_size), where None keeps an axis.
+
+    >>> import tinygrad_nn as tg
+    >>> adaptive_avg_pool3d(tg.arange(8.0).reshape(1, 1, 2, 2, 2), 1)
+    tensor([[[[[3.5]]]]])
+    """
     return _adaptive_means("adaptive_avg_pool3d", 3, input, output_size)

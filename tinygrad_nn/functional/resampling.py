@@ -154,19 +154,34 @@ def interpolate(
 def upsample(
     input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None
 ) -> Tensor:
-    """The older name of `interpolate`."""
+    """The older name of `interpolate`.
+
+    >>> import tinygrad_nn as tg
+    >>> upsample(tg.tensor([[[1.0, 2.0]]]), scale_factor=2)
+    tensor([[[1., 1., 2., 2.]]])
+    """
     return interpolate(input, size, scale_factor, mode, align_corners)
 
 
 @takes_data
 def upsample_nearest(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
-    """`interpolate` by the nearest element."""
+    """`interpolate` by the nearest element.
+
+    >>> import tinygrad_nn as tg
+    >>> upsample_nearest(tg.tensor([[[1.0, 2.0]]]), size=4)
+    tensor([[[1., 1., 2., 2.]]])
+    """
     return interpolate(input, size, scale_factor, "nearest")
 
 
 @takes_data
 def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
-    """`interpolate` by bilinear weights, corners upon corners."""
+    """`interpolate` by bilinear weights, corners upon corners.
+
+    >>> import tinygrad_nn as tg
+    >>> upsample_bilinear(tg.ones(1, 1, 2, 2), scale_factor=2).shape
+    (1, 1, 4, 4)
+    """
     return interpolate(input, size, scale_factor, "bilinear", True)
 
 
@@ -174,6 +189,11 @@ def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None)
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
     """Places for `grid_sample` by affine maps: theta (N, 2, 3) and size (N, C, H, W) to (N, H, W, 2), or (N, 3, 4) and
     (N, C, D, H, W) to (N, D, H, W, 3).
+
+    >>> import tinygrad_nn as tg
+    >>> affine_grid(tg.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]), (1, 1, 2, 2), align_corners=True)[0, 0]
+    tensor([[-1., -1.],
+            [ 1., -1.]])
     """
     rank = len(size) - 2
     if rank not in (2, 3) or theta.shape != (size[0], rank, rank + 1):
@@ -232,6 +252,12 @@ def grid_sample(
     """Pictures at the places of a grid: (N, C, H, W) and (N, H', W', 2), each (x, y) from -1 to 1, to (N, C, H', W');
     the same for volumes. Modes are "bilinear", "nearest" and, for pictures, "bicubic"; beside the picture are "zeros",
     its "border", or its "reflection". Jaderberg et al., NeurIPS 2015.
+
+    >>> import tinygrad_nn as tg
+    >>> grid = affine_grid(tg.tensor([[[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]), (1, 1, 2, 2), align_corners=True)
+    >>> grid_sample(tg.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), grid, align_corners=True)
+    tensor([[[[2., 1.],
+              [4., 3.]]]])
     """
     name, rank = "grid_sample", input.ndim - 2
     check_floats(name, input, grid)

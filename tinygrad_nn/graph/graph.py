@@ -144,6 +144,7 @@ class Op:
     hint    what to do where it makes NaN of finite numbers
     words   `(*shapes, **attrs) -> str`, what pictures say; None: its name, and its axes
     quiet   pictures leave it out: it says nothing that a shape does not
+    written     how formulas write it, as "{} + {}", or `(**attrs) -> str` that says so. "": its name, and its operands
     onnx    the operator of ONNX that it is, or `(to, *operands, **attrs) -> name` of the result, made of several:
             `to("Add", x, 1.0, axis=0)` is a call of one, on operands, names, numbers or lists of integers; operands
             have `shape` and `dtype`, as `to` has for the result. No rule, or one that gives None: it has no form there
@@ -170,6 +171,7 @@ class Op:
     hint: str = "look at the operands of this call"
     words: Callable[..., str] | None = None
     quiet: bool = False
+    written: str | Callable[..., str] = ""
     composed: Callable[..., Any] | None = None
     faster: Callable[..., Any] | None = None
     onnx: str | Callable[..., Any] | None = None

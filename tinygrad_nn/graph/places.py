@@ -26,7 +26,8 @@ Role = Literal["forward", "gradient", "optimizer"]
 class Place:
     """Where a node comes from.
 
-    `file`, `line` and `text` are the innermost line of the user's code, "", 0 and "" where there is none. `module` is
+    `file`, `line` and `text` are the innermost line of the user's code, "", 0 and "" where there is none; of a module
+    that is ours all through it is the line that had it traced, without a text. `module` is
     the path of the module that ran, as `named_modules` has it ("" is the outermost one), `kind` its class, "" outside
     of modules. A node of a gradient has the place of what it is the gradient of; one of an optimizer the line of the
     step.

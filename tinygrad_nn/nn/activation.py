@@ -75,79 +75,144 @@ class _AlongAxis(Activation):
 
 
 class ReLU(_InPlace):
-    """`functional.relu` as a layer."""
+    """`functional.relu` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.ReLU()(tg.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
 
     function = F.relu
 
 
 class Sigmoid(_Plain):
-    """`functional.sigmoid` as a layer."""
+    """`functional.sigmoid` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Sigmoid()(tg.tensor([0.0, 2.0]))
+    tensor([0.5000, 0.8808])
+    """
 
     function = F.sigmoid
 
 
 class Tanh(_Plain):
-    """`functional.tanh` as a layer."""
+    """`functional.tanh` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Tanh()(tg.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.7616])
+    """
 
     function = F.tanh
 
 
 class SiLU(_InPlace):
-    """`functional.silu` as a layer."""
+    """`functional.silu` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.SiLU()(tg.tensor([-1.0, 2.0]))
+    tensor([-0.2689,  1.7616])
+    """
 
     function = F.silu
 
 
 class Mish(_InPlace):
-    """`functional.mish` as a layer."""
+    """`functional.mish` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Mish()(tg.tensor([-1.0, 2.0]))
+    tensor([-0.3034,  1.9440])
+    """
 
     function = F.mish
 
 
 class SELU(_InPlace):
-    """`functional.selu` as a layer."""
+    """`functional.selu` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.SELU()(tg.tensor([-1.0, 2.0]))
+    tensor([-1.1113,  2.1014])
+    """
 
     function = F.selu
 
 
 class LogSigmoid(_Plain):
-    """`functional.logsigmoid` as a layer."""
+    """`functional.logsigmoid` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LogSigmoid()(tg.tensor([-10.0, 0.0]))
+    tensor([-10.0000,  -0.6931])
+    """
 
     function = F.logsigmoid
 
 
 class Softsign(_Plain):
-    """`functional.softsign` as a layer."""
+    """`functional.softsign` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Softsign()(tg.tensor([-1.0, 3.0]))
+    tensor([-0.50,  0.75])
+    """
 
     function = F.softsign
 
 
 class Tanhshrink(_Plain):
-    """`functional.tanhshrink` as a layer."""
+    """`functional.tanhshrink` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Tanhshrink()(tg.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.2384])
+    """
 
     function = F.tanhshrink
 
 
 class ReLU6(_InPlace):
-    """`functional.relu6` as a layer."""
+    """`functional.relu6` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.ReLU6()(tg.tensor([-1.0, 2.0, 8.0]))
+    tensor([0., 2., 6.])
+    """
 
     function = F.relu6
 
 
 class Hardsigmoid(_InPlace):
-    """`functional.hardsigmoid` as a layer."""
+    """`functional.hardsigmoid` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Hardsigmoid()(tg.tensor([-4.0, 0.0, 4.0]))
+    tensor([0.0, 0.5, 1.0])
+    """
 
     function = F.hardsigmoid
 
 
 class Hardswish(_InPlace):
-    """`functional.hardswish` as a layer."""
+    """`functional.hardswish` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Hardswish()(tg.tensor([-4.0, 1.0, 4.0]))
+    tensor([0.0000, 0.6667, 4.0000])
+    """
 
     function = F.hardswish
 
 
 class LeakyReLU(Activation):
-    """`functional.leaky_relu` as a layer."""
+    """`functional.leaky_relu` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LeakyReLU()(tg.tensor([-1.0, 2.0]))
+    tensor([-0.01,  2.00])
+    """
 
     settings = ("negative_slope",)
 
@@ -163,7 +228,12 @@ class LeakyReLU(Activation):
 
 
 class ELU(Activation):
-    """`functional.elu` as a layer."""
+    """`functional.elu` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.ELU()(tg.tensor([-1.0, 2.0]))
+    tensor([-0.6321,  2.0000])
+    """
 
     settings = ("alpha",)
 
@@ -179,7 +249,12 @@ class ELU(Activation):
 
 
 class CELU(Activation):
-    """`functional.celu` as a layer."""
+    """`functional.celu` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.CELU()(tg.tensor([-1.0, 2.0]))
+    tensor([-0.6321,  2.0000])
+    """
 
     settings = ("alpha",)
 
@@ -195,7 +270,12 @@ class CELU(Activation):
 
 
 class GELU(Activation):
-    """`functional.gelu` as a layer."""
+    """`functional.gelu` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.GELU()(tg.tensor([-1.0, 2.0]))
+    tensor([-0.1587,  1.9545])
+    """
 
     settings = ("approximate",)
 
@@ -209,7 +289,12 @@ class GELU(Activation):
 
 
 class Softplus(Activation):
-    """`functional.softplus` as a layer."""
+    """`functional.softplus` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Softplus()(tg.tensor([0.0, 30.0]))
+    tensor([ 0.6931, 30.0000])
+    """
 
     settings = ("beta", "threshold")
 
@@ -224,7 +309,12 @@ class Softplus(Activation):
 
 
 class Hardtanh(Activation):
-    """`functional.hardtanh` as a layer."""
+    """`functional.hardtanh` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Hardtanh()(tg.tensor([-2.0, 0.5, 2.0]))
+    tensor([-1.0,  0.5,  1.0])
+    """
 
     settings = ("min_val", "max_val")
 
@@ -250,7 +340,12 @@ class Hardtanh(Activation):
 
 
 class Softshrink(Activation):
-    """`functional.softshrink` as a layer."""
+    """`functional.softshrink` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Softshrink()(tg.tensor([-2.0, 0.3, 1.0]))
+    tensor([-1.5,  0.0,  0.5])
+    """
 
     settings = ("lambd",)
 
@@ -264,7 +359,12 @@ class Softshrink(Activation):
 
 
 class Hardshrink(Activation):
-    """`functional.hardshrink` as a layer."""
+    """`functional.hardshrink` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Hardshrink()(tg.tensor([-2.0, 0.3, 1.0]))
+    tensor([-2.,  0.,  1.])
+    """
 
     settings = ("lambd",)
 
@@ -278,7 +378,12 @@ class Hardshrink(Activation):
 
 
 class Threshold(Activation):
-    """`functional.threshold` as a layer."""
+    """`functional.threshold` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Threshold(0.5, 7.0)(tg.tensor([-2.0, 2.0]))
+    tensor([7., 2.])
+    """
 
     settings = ("threshold", "value")
 
@@ -295,7 +400,12 @@ class Threshold(Activation):
 
 
 class GLU(Activation):
-    """`functional.glu` as a layer."""
+    """`functional.glu` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.GLU()(tg.tensor([1.0, 2.0, 0.0, 0.0]))
+    tensor([0.5, 1.0])
+    """
 
     settings = ("dim",)
 
@@ -309,25 +419,45 @@ class GLU(Activation):
 
 
 class Softmax(_AlongAxis):
-    """`functional.softmax` as a layer."""
+    """`functional.softmax` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Softmax(dim=1)(tg.zeros(1, 4))
+    tensor([[0.25, 0.25, 0.25, 0.25]])
+    """
 
     function = F.softmax
 
 
 class LogSoftmax(_AlongAxis):
-    """`functional.log_softmax` as a layer."""
+    """`functional.log_softmax` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LogSoftmax(dim=0)(tg.zeros(2))
+    tensor([-0.6931, -0.6931])
+    """
 
     function = F.log_softmax
 
 
 class Softmin(_AlongAxis):
-    """`functional.softmin` as a layer."""
+    """`functional.softmin` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Softmin(dim=0)(tg.tensor([0.0, 1.0]))
+    tensor([0.7311, 0.2689])
+    """
 
     function = F.softmin
 
 
 class Softmax2d(Activation):
-    """`functional.softmax` over the channels of pictures."""
+    """`functional.softmax` over the channels of pictures.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Softmax2d()(tg.zeros(1, 2, 1, 1)).flatten()
+    tensor([0.5, 0.5])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, H, W) or (C, H, W), the same shape."""
@@ -338,7 +468,12 @@ class Softmax2d(Activation):
 
 
 class RReLU(Activation):
-    """`functional.rrelu` as a layer."""
+    """`functional.rrelu` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.RReLU().eval()(tg.tensor([-24.0, 2.0]))
+    tensor([-5.5,  2.0])
+    """
 
     settings = ("lower", "upper")
 
@@ -354,7 +489,12 @@ class RReLU(Activation):
 
 
 class PReLU(Module):
-    """`functional.prelu` with a learned slope: one, or one per channel."""
+    """`functional.prelu` with a learned slope: one, or one per channel.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.PReLU()(tg.tensor([-4.0, 4.0])).detach()
+    tensor([-1.,  4.])
+    """
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
         super().__init__()

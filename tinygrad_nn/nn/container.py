@@ -148,7 +148,13 @@ class Sequential(_Indexed):
 
 
 class ModuleList(_Indexed):
-    """A list of modules, which finds their parameters."""
+    """A list of modules, which finds their parameters.
+
+    >>> import tinygrad_nn as tg
+    >>> layers = tg.nn.ModuleList([tg.nn.Linear(4, 4) for _ in range(3)])
+    >>> len(layers), len(list(layers.parameters()))
+    (3, 6)
+    """
 
     @typed
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
@@ -157,7 +163,13 @@ class ModuleList(_Indexed):
 
 
 class ModuleDict(Module):
-    """A dict of modules, which finds their parameters."""
+    """A dict of modules, which finds their parameters.
+
+    >>> import tinygrad_nn as tg
+    >>> layers = tg.nn.ModuleDict({"in": tg.nn.Linear(4, 8), "out": tg.nn.Linear(8, 3)})
+    >>> layers["out"](layers["in"](tg.ones(2, 4))).shape
+    (2, 3)
+    """
 
     def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
         super().__init__()
@@ -221,7 +233,13 @@ def _trained(value: Any) -> Any:
 
 
 class ParameterList(Module):
-    """A list of parameters. A tensor becomes one; what is no tensor is kept as it is."""
+    """A list of parameters. A tensor becomes one; what is no tensor is kept as it is.
+
+    >>> import tinygrad_nn as tg
+    >>> weights = tg.nn.ParameterList([tg.ones(2), tg.zeros(3)])
+    >>> [weight.shape for weight in weights]
+    [(2,), (3,)]
+    """
 
     @typed
     def __init__(self, values: Iterable[Any] | None = None) -> None:

@@ -119,6 +119,10 @@ class Conv1d(_Conv):
     """Cross-correlation with kernels (out, in / groups, K). Uniform in +-1/sqrt(in / groups * K) at first.
 
     Padding is zeros, or with `padding_mode` the line's own elements: "reflect", "replicate", "circular".
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Conv1d(3, 8, 5)(tg.ones(4, 3, 20)).shape
+    (4, 8, 16)
     """
 
     rank = 1
@@ -138,7 +142,12 @@ class Conv2d(_Conv):
 
 
 class Conv3d(_Conv):
-    """The same over volumes, with kernels (out, in / groups, K, K, K)."""
+    """The same over volumes, with kernels (out, in / groups, K, K, K).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Conv3d(3, 8, 3, padding=1)(tg.ones(4, 3, 5, 6, 7)).shape
+    (4, 8, 5, 6, 7)
+    """
 
     rank = 3
     function = F.conv3d
@@ -207,6 +216,10 @@ class _ConvTranspose(_Convolution):
 class ConvTranspose1d(_ConvTranspose):
     """The adjoint of a convolution, with kernels (in, out / groups, K): lines become longer by the stride. Uniform in
     +-1/sqrt(out / groups * K) at first.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.ConvTranspose1d(3, 8, 2, stride=2)(tg.ones(4, 3, 10)).shape
+    (4, 8, 20)
     """
 
     rank = 1
@@ -226,14 +239,24 @@ class ConvTranspose2d(_ConvTranspose):
 
 
 class ConvTranspose3d(_ConvTranspose):
-    """The same over volumes, with kernels (in, out / groups, K, K, K)."""
+    """The same over volumes, with kernels (in, out / groups, K, K, K).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.ConvTranspose3d(3, 8, 2, stride=2)(tg.ones(4, 3, 2, 3, 4)).shape
+    (4, 8, 4, 6, 8)
+    """
 
     rank = 3
     function = F.conv_transpose3d
 
 
 class Unfold(Module):
-    """Patches of pictures: (N, C, H, W) to (N, C * K * K, patches)."""
+    """Patches of pictures: (N, C, H, W) to (N, C * K * K, patches).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Unfold(2)(tg.ones(1, 2, 4, 5)).shape
+    (1, 8, 12)
+    """
 
     def __init__(self, kernel_size: Ints, dilation: Ints = 1, padding: Ints = 0, stride: Ints = 1) -> None:
         super().__init__()
@@ -254,7 +277,12 @@ class Unfold(Module):
 
 
 class Fold(Unfold):
-    """Patches added up to pictures: (N, C * K * K, patches) to (N, C, H, W)."""
+    """Patches added up to pictures: (N, C * K * K, patches) to (N, C, H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Fold((4, 5), 2)(tg.ones(1, 8, 12)).shape
+    (1, 2, 4, 5)
+    """
 
     def __init__(
         self, output_size: Ints, kernel_size: Ints, dilation: Ints = 1, padding: Ints = 0, stride: Ints = 1

@@ -35,37 +35,69 @@ class _Dropout(Module):
 class Dropout(_Dropout):
     """In training, elements become 0 with probability p and the rest grow by 1 / (1 - p): Srivastava et al., JMLR
     2014.
+
+    >>> import tinygrad_nn as tg
+    >>> drop = tg.nn.Dropout(0.5)
+    >>> drop(tg.ones(1000)).unique()
+    tensor([0., 2.])
+    >>> drop.eval()(tg.ones(2))
+    tensor([1., 1.])
     """
 
     function = F.dropout
 
 
 class Dropout1d(_Dropout):
-    """The same with whole channels: (N, C, L) or (C, L)."""
+    """The same with whole channels: (N, C, L) or (C, L).
+
+    >>> import tinygrad_nn as tg
+    >>> bool((tg.nn.Dropout1d(0.5)(tg.ones(4, 8, 5)).std(dim=2) == 0).all())
+    True
+    """
 
     function = F.dropout1d
 
 
 class Dropout2d(_Dropout):
-    """The same with whole channels: (N, C, H, W), or (N, C, L)."""
+    """The same with whole channels: (N, C, H, W), or (N, C, L).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Dropout2d(0.5)(tg.ones(4, 8, 5, 5)).shape
+    (4, 8, 5, 5)
+    """
 
     function = F.dropout2d
 
 
 class Dropout3d(_Dropout):
-    """The same with whole channels: (N, C, D, H, W) or (C, D, H, W)."""
+    """The same with whole channels: (N, C, D, H, W) or (C, D, H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Dropout3d(0.5)(tg.ones(4, 8, 5, 5, 5)).shape
+    (4, 8, 5, 5, 5)
+    """
 
     function = F.dropout3d
 
 
 class AlphaDropout(_Dropout):
-    """In training, elements become selu's lowest value; mean and variance stay: Klambauer et al., NeurIPS 2017."""
+    """In training, elements become selu's lowest value; mean and variance stay: Klambauer et al., NeurIPS 2017.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.AlphaDropout(0.5).eval()(tg.ones(2))
+    tensor([1., 1.])
+    """
 
     function = F.alpha_dropout
 
 
 class FeatureAlphaDropout(_Dropout):
-    """The same with whole channels: (N, C, ...)."""
+    """The same with whole channels: (N, C, ...).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.FeatureAlphaDropout(0.5)(tg.ones(4, 8, 5)).shape
+    (4, 8, 5)
+    """
 
     function = F.feature_alpha_dropout
 
@@ -86,7 +118,12 @@ class _Shuffle(Module):
 
 
 class PixelShuffle(_Shuffle):
-    """`functional.pixel_shuffle` as a layer."""
+    """`functional.pixel_shuffle` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.PixelShuffle(2)(tg.ones(1, 8, 3, 3)).shape
+    (1, 2, 6, 6)
+    """
 
     function, setting = F.pixel_shuffle, "upscale_factor"
 
@@ -96,7 +133,12 @@ class PixelShuffle(_Shuffle):
 
 
 class PixelUnshuffle(_Shuffle):
-    """`functional.pixel_unshuffle` as a layer."""
+    """`functional.pixel_unshuffle` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.PixelUnshuffle(2)(tg.ones(1, 2, 6, 6)).shape
+    (1, 8, 3, 3)
+    """
 
     function, setting = F.pixel_unshuffle, "downscale_factor"
 
@@ -106,7 +148,12 @@ class PixelUnshuffle(_Shuffle):
 
 
 class ChannelShuffle(_Shuffle):
-    """`functional.channel_shuffle` as a layer."""
+    """`functional.channel_shuffle` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.ChannelShuffle(2)(tg.arange(4.0).reshape(1, 4, 1, 1)).flatten()
+    tensor([0., 2., 1., 3.])
+    """
 
     function, setting = F.channel_shuffle, "groups"
 
@@ -116,7 +163,12 @@ class ChannelShuffle(_Shuffle):
 
 
 class Flatten(Module):
-    """Axes from `start_dim` to `end_dim` become one."""
+    """Axes from `start_dim` to `end_dim` become one.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Flatten()(tg.ones(32, 8, 4, 4)).shape
+    (32, 128)
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
@@ -133,7 +185,12 @@ class Flatten(Module):
 
 
 class Unflatten(Module):
-    """One axis becomes several."""
+    """One axis becomes several.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Unflatten(1, (8, 4, 4))(tg.ones(32, 128)).shape
+    (32, 8, 4, 4)
+    """
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
         super().__init__()

@@ -60,7 +60,12 @@ class FractionalMaxPool2d(_FractionalMaxPool):
 
 
 class FractionalMaxPool3d(_FractionalMaxPool):
-    """The same over volumes: (N, C, D, H, W) or (C, D, H, W)."""
+    """The same over volumes: (N, C, D, H, W) or (C, D, H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.FractionalMaxPool3d(2, output_size=3)(tg.ones(1, 1, 5, 5, 5)).shape
+    (1, 1, 3, 3, 3)
+    """
 
     rank = 3
     function = staticmethod(fractional_max_pool3d)

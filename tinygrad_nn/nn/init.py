@@ -44,7 +44,13 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
 
 @fills
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Normal of a mean and a standard deviation."""
+    """Normal of a mean and a standard deviation.
+
+    >>> import tinygrad_nn as tg
+    >>> normal_(tg.zeros(2, 3), mean=10.0, std=0.0)
+    tensor([[10., 10., 10.],
+            [10., 10., 10.]])
+    """
     number("normal_", "mean", mean)
     number("normal_", "std", std, least=0)
     return _set(tensor, randn(tensor.shape, dtype=tensor.dtype, generator=generator) * std + mean)
@@ -52,25 +58,46 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Gene
 
 @fills
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """One value."""
+    """One value.
+
+    >>> import tinygrad_nn as tg
+    >>> constant_(tg.zeros(2), 0.5)
+    tensor([0.5, 0.5])
+    """
     return _set(tensor, full_like(tensor, val))
 
 
 @fills
 def zeros_(tensor: Tensor) -> Tensor:
-    """Zeros."""
+    """Zeros.
+
+    >>> import tinygrad_nn as tg
+    >>> zeros_(tg.ones(2))
+    tensor([0., 0.])
+    """
     return constant_(tensor, 0.0)
 
 
 @fills
 def ones_(tensor: Tensor) -> Tensor:
-    """Ones."""
+    """Ones.
+
+    >>> import tinygrad_nn as tg
+    >>> ones_(tg.zeros(2))
+    tensor([1., 1.])
+    """
     return constant_(tensor, 1.0)
 
 
 @fills
 def eye_(tensor: Tensor) -> Tensor:
-    """The identity, of a matrix."""
+    """The identity, of a matrix.
+
+    >>> import tinygrad_nn as tg
+    >>> eye_(tg.zeros(2, 2))
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
     if tensor.ndim != 2:
         raise ShapeError(message("eye_", f"shape {tensor.shape}", "a matrix"))
     return _set(tensor, eye(tensor.shape[0], tensor.shape[1], dtype=tensor.dtype))
@@ -85,7 +112,12 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Normal, limited to [a, b]: values outside are drawn again."""
+    """Normal, limited to [a, b]: values outside are drawn again.
+
+    >>> import tinygrad_nn as tg
+    >>> bool((trunc_normal_(tg.zeros(100), a=-1.0, b=1.0).abs() <= 1).all())
+    True
+    """
     number("trunc_normal_", "mean", mean)
     number("trunc_normal_", "std", std, above=0)
     number("trunc_normal_", "b", b, above=number("trunc_normal_", "a", a, finite=False), finite=False)
@@ -120,7 +152,11 @@ _GAINS = {
 
 @typed
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The factor that keeps the variance through a nonlinearity."""
+    """The factor that keeps the variance through a nonlinearity.
+
+    >>> calculate_gain("relu")
+    1.4142135623730951
+    """
     if nonlinearity == "leaky_relu":
         return math.sqrt(2 / (1 + (0.01 if param is None else param) ** 2))
     if nonlinearity not in _GAINS:
@@ -132,7 +168,12 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 @fills
 @typed
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Uniform with variance gain**2 * 2 / (fan_in + fan_out)."""
+    """Uniform with variance gain**2 * 2 / (fan_in + fan_out).
+
+    >>> import tinygrad_nn as tg
+    >>> bool((xavier_uniform_(tg.zeros(12, 12)).abs() <= 0.5).all())
+    True
+    """
     bound = number("xavier_uniform_", "gain", gain) * math.sqrt(6 / sum(_fans("xavier_uniform_", tensor)))
     return uniform_(tensor, -bound, bound, generator)
 
@@ -140,7 +181,12 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | No
 @fills
 @typed
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Normal with variance gain**2 * 2 / (fan_in + fan_out)."""
+    """Normal with variance gain**2 * 2 / (fan_in + fan_out).
+
+    >>> import tinygrad_nn as tg
+    >>> xavier_normal_(tg.zeros(64, 32)).shape
+    (64, 32)
+    """
     gain = number("xavier_normal_", "gain", gain)
     return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(_fans("xavier_normal_", tensor))), generator)
 
@@ -161,7 +207,12 @@ def kaiming_uniform_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> Tensor:
-    """Uniform with variance gain**2 / fan."""
+    """Uniform with variance gain**2 / fan.
+
+    >>> import tinygrad_nn as tg
+    >>> bool((kaiming_uniform_(tg.zeros(64, 24)).abs() <= 0.5).all())
+    True
+    """
     bound = math.sqrt(3) * _kaiming("kaiming_uniform_", tensor, a, mode, nonlinearity)
     return uniform_(tensor, -bound, bound, generator)
 
@@ -175,14 +226,25 @@ def kaiming_normal_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> Tensor:
-    """Normal with variance gain**2 / fan."""
+    """Normal with variance gain**2 / fan.
+
+    >>> import tinygrad_nn as tg
+    >>> kaiming_normal_(tg.zeros(64, 32)).shape
+    (64, 32)
+    """
     return normal_(tensor, 0.0, _kaiming("kaiming_normal_", tensor, a, mode, nonlinearity), generator)
 
 
 @fills
 @typed
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Rows (or columns, whichever are fewer) orthonormal, times gain: the Q of a random matrix."""
+    """Rows (or columns, whichever are fewer) orthonormal, times gain: the Q of a random matrix.
+
+    >>> import tinygrad_nn as tg
+    >>> w = orthogonal_(tg.zeros(3, 3))
+    >>> tg.allclose(w @ w.T, tg.eye(3), atol=1e-5)
+    True
+    """
     if tensor.ndim < 2:
         raise ShapeError(message("orthogonal_", f"shape {tensor.shape}", "two axes or more"))
     gain = number("orthogonal_", "gain", gain)
@@ -195,7 +257,13 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
 
 @fills
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
-    """Kernels (out, in / groups, K, ...) that pass on as many channels of each group as there are."""
+    """Kernels (out, in / groups, K, ...) that pass on as many channels of each group as there are.
+
+    >>> import tinygrad_nn as tg
+    >>> dirac_(tg.zeros(2, 2, 3))[0]
+    tensor([[0., 1., 0.],
+            [0., 0., 0.]])
+    """
     if tensor.ndim not in (3, 4, 5) or tensor.shape[0] % integer("dirac_", "groups", groups, least=1):
         got = f"shape {tensor.shape} in {groups} groups"
         raise ShapeError(message("dirac_", got, "(out, in / groups, K, ...) of 3 to 5 axes, groups that divide out"))
@@ -210,7 +278,12 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 
 @fills
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
-    """Normal, with zeros in a share `sparsity` of each column's rows: Martens, ICML 2010."""
+    """Normal, with zeros in a share `sparsity` of each column's rows: Martens, ICML 2010.
+
+    >>> import tinygrad_nn as tg
+    >>> (sparse_(tg.zeros(10, 4), sparsity=0.5) == 0).sum(0)
+    tensor([5, 5, 5, 5])
+    """
     if tensor.ndim != 2:
         raise ShapeError(message("sparse_", f"shape {tensor.shape}", "a matrix"))
     count = math.ceil(number("sparse_", "sparsity", sparsity, least=0, most=1) * tensor.shape[0])

@@ -142,72 +142,132 @@ class _LazyNorm(_Lazy):
 
 
 class LazyConv1d(_LazyConv, Conv1d):
-    """Conv1d that takes `in_channels` from its first input."""
+    """Conv1d that takes `in_channels` from its first input.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LazyConv1d(8, 3)(tg.ones(4, 3, 10)).shape
+    (4, 8, 8)
+    """
 
     becomes, feature = Conv1d, -2
 
 
 class LazyConv2d(_LazyConv, Conv2d):
-    """Conv2d that takes `in_channels` from its first input."""
+    """Conv2d that takes `in_channels` from its first input.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LazyConv2d(8, 3)(tg.ones(4, 3, 10, 10)).shape
+    (4, 8, 8, 8)
+    """
 
     becomes, feature = Conv2d, -3
 
 
 class LazyConv3d(_LazyConv, Conv3d):
-    """Conv3d that takes `in_channels` from its first input."""
+    """Conv3d that takes `in_channels` from its first input.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LazyConv3d(8, 3)(tg.ones(4, 3, 5, 5, 5)).shape
+    (4, 8, 3, 3, 3)
+    """
 
     becomes, feature = Conv3d, -4
 
 
 class LazyConvTranspose1d(_LazyConvTranspose, ConvTranspose1d):
-    """ConvTranspose1d that takes `in_channels` from its first input."""
+    """ConvTranspose1d that takes `in_channels` from its first input.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LazyConvTranspose1d(8, 3)(tg.ones(4, 3, 10)).shape
+    (4, 8, 12)
+    """
 
     becomes, feature = ConvTranspose1d, -2
 
 
 class LazyConvTranspose2d(_LazyConvTranspose, ConvTranspose2d):
-    """ConvTranspose2d that takes `in_channels` from its first input."""
+    """ConvTranspose2d that takes `in_channels` from its first input.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LazyConvTranspose2d(8, 3)(tg.ones(4, 3, 10, 10)).shape
+    (4, 8, 12, 12)
+    """
 
     becomes, feature = ConvTranspose2d, -3
 
 
 class LazyConvTranspose3d(_LazyConvTranspose, ConvTranspose3d):
-    """ConvTranspose3d that takes `in_channels` from its first input."""
+    """ConvTranspose3d that takes `in_channels` from its first input.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LazyConvTranspose3d(8, 3)(tg.ones(4, 3, 5, 5, 5)).shape
+    (4, 8, 7, 7, 7)
+    """
 
     becomes, feature = ConvTranspose3d, -4
 
 
 class LazyBatchNorm1d(_LazyNorm, BatchNorm1d):
-    """BatchNorm1d that takes `num_features` from its first input."""
+    """BatchNorm1d that takes `num_features` from its first input.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LazyBatchNorm1d()(tg.ones(4, 8)).shape
+    (4, 8)
+    """
 
     becomes, feature = BatchNorm1d, 1
 
 
 class LazyBatchNorm2d(_LazyNorm, BatchNorm2d):
-    """BatchNorm2d that takes `num_features` from its first input."""
+    """BatchNorm2d that takes `num_features` from its first input.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LazyBatchNorm2d()(tg.ones(4, 8, 5, 5)).shape
+    (4, 8, 5, 5)
+    """
 
     becomes, feature = BatchNorm2d, 1
 
 
 class LazyBatchNorm3d(_LazyNorm, BatchNorm3d):
-    """BatchNorm3d that takes `num_features` from its first input."""
+    """BatchNorm3d that takes `num_features` from its first input.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LazyBatchNorm3d()(tg.ones(4, 8, 5, 5, 5)).shape
+    (4, 8, 5, 5, 5)
+    """
 
     becomes, feature = BatchNorm3d, 1
 
 
 class LazyInstanceNorm1d(_LazyNorm, InstanceNorm1d):
-    """InstanceNorm1d that takes `num_features` from its first input."""
+    """InstanceNorm1d that takes `num_features` from its first input.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LazyInstanceNorm1d()(tg.ones(4, 8, 5)).shape
+    (4, 8, 5)
+    """
 
     becomes, feature = InstanceNorm1d, -2
 
 
 class LazyInstanceNorm2d(_LazyNorm, InstanceNorm2d):
-    """InstanceNorm2d that takes `num_features` from its first input."""
+    """InstanceNorm2d that takes `num_features` from its first input.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LazyInstanceNorm2d()(tg.ones(4, 8, 5, 5)).shape
+    (4, 8, 5, 5)
+    """
 
     becomes, feature = InstanceNorm2d, -3
 
 
 class LazyInstanceNorm3d(_LazyNorm, InstanceNorm3d):
-    """InstanceNorm3d that takes `num_features` from its first input."""
+    """InstanceNorm3d that takes `num_features` from its first input.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LazyInstanceNorm3d()(tg.ones(4, 8, 5, 5, 5)).shape
+    (4, 8, 5, 5, 5)
+    """
 
     becomes, feature = InstanceNorm3d, -4

@@ -18,7 +18,12 @@ from .parameter import Parameter
 
 
 class Identity(Module):
-    """Returns its argument; takes and ignores any settings."""
+    """Returns its argument; takes and ignores any settings.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Identity()(tg.tensor([1.0, 2.0]))
+    tensor([1., 2.])
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -67,7 +72,12 @@ class Linear(Module):
 
 
 class Bilinear(Module):
-    """x1 @ weight[k] @ x2 + bias[k] for each output k."""
+    """x1 @ weight[k] @ x2 + bias[k] for each output k.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Bilinear(2, 3, 4)(tg.ones(5, 2), tg.ones(5, 3)).shape
+    (5, 4)
+    """
 
     bias: Parameter | None
 
@@ -175,6 +185,10 @@ class Embedding(_Table):
     """Rows of a table by integer index; normal(0, 1) at first, zeros at `padding_idx`, which gets no gradient.
 
     Rows that are looked up are first made as short as `max_norm`. Gradients are dense, with `sparse` too.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.Embedding(10, 3)(tg.tensor([[1, 2, 4], [4, 3, 9]])).shape
+    (2, 3, 3)
     """
 
     @flags
@@ -221,6 +235,10 @@ class Embedding(_Table):
 class EmbeddingBag(_Table):
     """Sums, means or maxima of rows of a table: bags (N, L), or (L,) in pieces that begin at `offsets`, to (N,
     embedding_dim). A bag without rows gives zeros.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.EmbeddingBag(10, 3)(tg.tensor([[1, 2, 4], [4, 3, 9]])).shape
+    (2, 3)
     """
 
     @flags

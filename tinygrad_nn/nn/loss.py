@@ -108,19 +108,34 @@ class _Ranked(Loss):
 
 
 class MSELoss(_Reduced):
-    """`functional.mse_loss` as a layer."""
+    """`functional.mse_loss` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.MSELoss()(tg.tensor([1.0, 3.0]), tg.tensor([1.0, 1.0]))
+    tensor(2.)
+    """
 
     function = F.mse_loss
 
 
 class L1Loss(_Reduced):
-    """`functional.l1_loss` as a layer."""
+    """`functional.l1_loss` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.L1Loss()(tg.tensor([1.0, 3.0]), tg.tensor([1.0, 1.0]))
+    tensor(1.)
+    """
 
     function = F.l1_loss
 
 
 class SmoothL1Loss(_Targeted):
-    """`functional.smooth_l1_loss` as a layer."""
+    """`functional.smooth_l1_loss` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.SmoothL1Loss()(tg.tensor([0.0]), tg.tensor([3.0]))
+    tensor(2.5)
+    """
 
     function = F.smooth_l1_loss
 
@@ -131,7 +146,12 @@ class SmoothL1Loss(_Targeted):
 
 
 class HuberLoss(_Targeted):
-    """`functional.huber_loss` as a layer."""
+    """`functional.huber_loss` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.HuberLoss()(tg.tensor([0.0]), tg.tensor([3.0]))
+    tensor(2.5)
+    """
 
     function = F.huber_loss
 
@@ -140,13 +160,23 @@ class HuberLoss(_Targeted):
 
 
 class BCELoss(_Weighted):
-    """`functional.binary_cross_entropy` as a layer."""
+    """`functional.binary_cross_entropy` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.BCELoss()(tg.tensor([0.5, 0.9]), tg.tensor([0.0, 1.0]))
+    tensor(0.3993)
+    """
 
     function = F.binary_cross_entropy
 
 
 class BCEWithLogitsLoss(_Targeted):
-    """`functional.binary_cross_entropy_with_logits` as a layer."""
+    """`functional.binary_cross_entropy_with_logits` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.BCEWithLogitsLoss()(tg.tensor([0.0, 100.0]), tg.tensor([1.0, 1.0]))
+    tensor(0.3466)
+    """
 
     function = F.binary_cross_entropy_with_logits
 
@@ -164,7 +194,12 @@ class BCEWithLogitsLoss(_Targeted):
 
 
 class CrossEntropyLoss(_Targeted):
-    """`functional.cross_entropy` as a layer."""
+    """`functional.cross_entropy` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.CrossEntropyLoss()(tg.zeros(2, 4), tg.tensor([0, 3]))
+    tensor(1.3863)
+    """
 
     function = F.cross_entropy
 
@@ -188,7 +223,12 @@ class CrossEntropyLoss(_Targeted):
 
 
 class NLLLoss(_Targeted):
-    """`functional.nll_loss` as a layer."""
+    """`functional.nll_loss` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.NLLLoss()(tg.tensor([[0.5, 0.5]]).log(), tg.tensor([0]))
+    tensor(0.6931)
+    """
 
     function = F.nll_loss
 
@@ -206,7 +246,12 @@ class NLLLoss(_Targeted):
 
 
 class KLDivLoss(_Targeted):
-    """`functional.kl_div` as a layer."""
+    """`functional.kl_div` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.KLDivLoss(reduction="batchmean")(tg.tensor([[0.5, 0.5]]).log(), tg.tensor([[0.25, 0.75]]))
+    tensor(0.1308)
+    """
 
     function = F.kl_div
     reductions = ("mean", "sum", "none", "batchmean")
@@ -223,7 +268,12 @@ class KLDivLoss(_Targeted):
 
 
 class PoissonNLLLoss(Loss):
-    """`functional.poisson_nll_loss` as a layer."""
+    """`functional.poisson_nll_loss` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.PoissonNLLLoss()(tg.tensor([0.0]), tg.tensor([2.0]))
+    tensor(1.)
+    """
 
     @flags
     def __init__(
@@ -245,7 +295,12 @@ class PoissonNLLLoss(Loss):
 
 
 class HingeEmbeddingLoss(_Targeted):
-    """`functional.hinge_embedding_loss` as a layer."""
+    """`functional.hinge_embedding_loss` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.HingeEmbeddingLoss()(tg.tensor([0.5, 0.25]), tg.tensor([1.0, -1.0]))
+    tensor(0.625)
+    """
 
     function = F.hinge_embedding_loss
 
@@ -256,13 +311,23 @@ class HingeEmbeddingLoss(_Targeted):
 
 
 class SoftMarginLoss(_Reduced):
-    """`functional.soft_margin_loss` as a layer."""
+    """`functional.soft_margin_loss` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.SoftMarginLoss()(tg.tensor([0.0, 10.0]), tg.tensor([1.0, 1.0]))
+    tensor(0.3466)
+    """
 
     function = F.soft_margin_loss
 
 
 class MultiMarginLoss(_Targeted):
-    """`functional.multi_margin_loss` as a layer."""
+    """`functional.multi_margin_loss` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.MultiMarginLoss()(tg.tensor([[0.25, 1.0]]), tg.tensor([0]))
+    tensor(0.875)
+    """
 
     function = F.multi_margin_loss
 
@@ -283,7 +348,12 @@ class MultiMarginLoss(_Targeted):
 
 
 class GaussianNLLLoss(Loss):
-    """`functional.gaussian_nll_loss` as a layer."""
+    """`functional.gaussian_nll_loss` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.GaussianNLLLoss()(tg.tensor([1.0]), tg.tensor([3.0]), tg.tensor([4.0]))
+    tensor(1.1931)
+    """
 
     @flags
     def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
@@ -295,13 +365,23 @@ class GaussianNLLLoss(Loss):
 
 
 class MarginRankingLoss(_Ranked):
-    """`functional.margin_ranking_loss` as a layer."""
+    """`functional.margin_ranking_loss` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.MarginRankingLoss()(tg.tensor([1.0, 2.0]), tg.tensor([3.0, 1.0]), tg.tensor([1.0, 1.0]))
+    tensor(1.)
+    """
 
     function = F.margin_ranking_loss
 
 
 class TripletMarginLoss(Loss):
-    """`functional.triplet_margin_loss` as a layer."""
+    """`functional.triplet_margin_loss` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.TripletMarginLoss(margin=5.0)(tg.zeros(1, 2), tg.tensor([[0.0, 1.0]]), tg.tensor([[3.0, 4.0]]))
+    tensor(1.)
+    """
 
     @flags
     def __init__(
@@ -325,25 +405,45 @@ class TripletMarginLoss(Loss):
 
 
 class CosineEmbeddingLoss(_Ranked):
-    """`functional.cosine_embedding_loss` as a layer."""
+    """`functional.cosine_embedding_loss` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.CosineEmbeddingLoss()(tg.tensor([[1.0, 0.0]]), tg.tensor([[0.0, 1.0]]), tg.tensor([1]))
+    tensor(1.)
+    """
 
     function = F.cosine_embedding_loss
 
 
 class MultiLabelMarginLoss(_Reduced):
-    """`functional.multilabel_margin_loss` as a layer."""
+    """`functional.multilabel_margin_loss` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.MultiLabelMarginLoss()(tg.tensor([[0.0, 1.0, 0.5]]), tg.tensor([[1, -1, 0]]))
+    tensor(0.1667)
+    """
 
     function = F.multilabel_margin_loss
 
 
 class MultiLabelSoftMarginLoss(_Weighted):
-    """`functional.multilabel_soft_margin_loss` as a layer."""
+    """`functional.multilabel_soft_margin_loss` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.MultiLabelSoftMarginLoss()(tg.zeros(1, 2), tg.tensor([[1.0, 0.0]]))
+    tensor(0.6931)
+    """
 
     function = F.multilabel_soft_margin_loss
 
 
 class TripletMarginWithDistanceLoss(Loss):
-    """`functional.triplet_margin_with_distance_loss` as a layer."""
+    """`functional.triplet_margin_with_distance_loss` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.TripletMarginWithDistanceLoss()(tg.zeros(1, 2), tg.ones(1, 2), tg.ones(1, 2) * 2)
+    tensor(0.)
+    """
 
     @flags
     def __init__(
@@ -363,7 +463,14 @@ class TripletMarginWithDistanceLoss(Loss):
 
 
 class CTCLoss(Loss):
-    """`functional.ctc_loss` as a layer."""
+    """`functional.ctc_loss` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> log_probs = tg.zeros(5, 2, 4).log_softmax(2)
+    >>> loss = tg.nn.CTCLoss()(log_probs, tg.tensor([[1, 2], [3, 3]]), tg.tensor([5, 5]), tg.tensor([2, 2]))
+    >>> round(loss.item(), 4)
+    1.8999
+    """
 
     @flags
     def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
@@ -379,6 +486,10 @@ class CTCLoss(Loss):
 class LinearCrossEntropyLoss(Loss):
     """`functional.linear_cross_entropy` as a layer with the weights, `linear`, of (num_classes, *out_features) scores.
     `options`, how PyTorch cuts the product into pieces, change nothing here.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LinearCrossEntropyLoss(4, 3)(tg.ones(2, 4), tg.tensor([0, 2])).shape
+    ()
     """
 
     @flags
@@ -418,7 +529,12 @@ class LinearCrossEntropyLoss(Loss):
 
 
 class CosineSimilarity(Loss):
-    """`functional.cosine_similarity` as a layer."""
+    """`functional.cosine_similarity` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.CosineSimilarity()(tg.tensor([[1.0, 0.0]]), tg.tensor([[1.0, 1.0]]))
+    tensor([0.7071])
+    """
 
     def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
         super().__init__(dim=dim, eps=eps)
@@ -429,7 +545,12 @@ class CosineSimilarity(Loss):
 
 
 class PairwiseDistance(Loss):
-    """`functional.pairwise_distance` as a layer."""
+    """`functional.pairwise_distance` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.PairwiseDistance()(tg.tensor([[0.0, 0.0]]), tg.tensor([[3.0, 4.0]]))
+    tensor([5.])
+    """
 
     @flags
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:

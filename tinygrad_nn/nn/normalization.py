@@ -35,7 +35,12 @@ def _sizes(owner: str, normalized_shape: Any) -> tuple[int, ...]:
 
 
 class LayerNorm(Module):
-    """Mean 0 and variance 1 over the last axes, then scale and shift: Ba, Kiros and Hinton, arXiv:1607.06450."""
+    """Mean 0 and variance 1 over the last axes, then scale and shift: Ba, Kiros and Hinton, arXiv:1607.06450.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LayerNorm(2)(tg.tensor([[1.0, 3.0]])).detach()
+    tensor([[-1.,  1.]])
+    """
 
     weight: Parameter | None
     bias: Parameter | None
@@ -71,7 +76,12 @@ class LayerNorm(Module):
 
 
 class RMSNorm(Module):
-    """x / rms(x) over the last axes, then scale: Zhang and Sennrich, NeurIPS 2019."""
+    """x / rms(x) over the last axes, then scale: Zhang and Sennrich, NeurIPS 2019.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.RMSNorm(2)(tg.tensor([[3.0, 4.0]])).detach()
+    tensor([[0.8485, 1.1314]])
+    """
 
     weight: Parameter | None
 
@@ -199,19 +209,37 @@ class _BatchNorm(_Running):
 class BatchNorm1d(_BatchNorm):
     """Mean 0 and variance 1 per feature over the batch, then scale and shift: Ioffe and Szegedy, ICML 2015. (N, C) or
     (N, C, L), the same shape. In evaluation mode the running statistics take the batch's place.
+
+    >>> import tinygrad_nn as tg
+    >>> norm = tg.nn.BatchNorm1d(1)
+    >>> norm(tg.tensor([[1.0], [3.0]])).detach()
+    tensor([[-1.],
+            [ 1.]])
+    >>> norm.running_mean
+    tensor([0.2])
     """
 
     ranks, shapes = (2, 3), "(N, C) or (N, C, L)"
 
 
 class BatchNorm2d(_BatchNorm):
-    """The same over pictures: (N, C, H, W)."""
+    """The same over pictures: (N, C, H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.BatchNorm2d(8)(tg.randn(4, 8, 5, 5)).shape
+    (4, 8, 5, 5)
+    """
 
     ranks, shapes = (4,), "(N, C, H, W)"
 
 
 class BatchNorm3d(_BatchNorm):
-    """The same over volumes: (N, C, D, H, W)."""
+    """The same over volumes: (N, C, D, H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.BatchNorm3d(8)(tg.randn(4, 8, 5, 5, 5)).shape
+    (4, 8, 5, 5, 5)
+    """
 
     ranks, shapes = (5,), "(N, C, D, H, W)"
 
@@ -252,19 +280,33 @@ class _InstanceNorm(_Running):
 class InstanceNorm1d(_InstanceNorm):
     """Mean 0 and variance 1 per channel of each sample: Ulyanov et al., arXiv:1607.08022. (N, C, L) or (C, L), the same
     shape. A scale and a shift come with `affine`, running statistics with `track_running_stats`.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.InstanceNorm1d(1)(tg.tensor([[[1.0, 3.0]]]))
+    tensor([[[-1.,  1.]]])
     """
 
     ranks, shapes = (2, 3), "(N, C, L) or (C, L)"
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """The same over pictures: (N, C, H, W) or (C, H, W)."""
+    """The same over pictures: (N, C, H, W) or (C, H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.InstanceNorm2d(8)(tg.randn(4, 8, 5, 5)).shape
+    (4, 8, 5, 5)
+    """
 
     ranks, shapes = (3, 4), "(N, C, H, W) or (C, H, W)"
 
 
 class InstanceNorm3d(_InstanceNorm):
-    """The same over volumes: (N, C, D, H, W) or (C, D, H, W)."""
+    """The same over volumes: (N, C, D, H, W) or (C, D, H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.InstanceNorm3d(8)(tg.randn(4, 8, 5, 5, 5)).shape
+    (4, 8, 5, 5, 5)
+    """
 
     ranks, shapes = (4, 5), "(N, C, D, H, W) or (C, D, H, W)"
 
@@ -317,7 +359,12 @@ class GroupNorm(Module):
 
 
 class LocalResponseNorm(Module):
-    """`functional.local_response_norm` as a layer."""
+    """`functional.local_response_norm` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LocalResponseNorm(2)(tg.ones(1, 4, 5, 5)).shape
+    (1, 4, 5, 5)
+    """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()

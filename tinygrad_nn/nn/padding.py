@@ -50,90 +50,165 @@ class _ConstantPad(_Pad):
 
 
 class ConstantPad1d(_ConstantPad):
-    """One value on both sides of lines: (..., L)."""
+    """One value on both sides of lines: (..., L).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.ConstantPad1d(1, 7.0)(tg.tensor([[[1.0, 2.0, 3.0]]]))
+    tensor([[[7., 1., 2., 3., 7.]]])
+    """
 
     rank = 1
 
 
 class ConstantPad2d(_ConstantPad):
-    """One value on both sides of pictures: (..., H, W)."""
+    """One value on both sides of pictures: (..., H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.ConstantPad2d((1, 1, 2, 2), 7.0)(tg.ones(1, 2, 3, 4)).shape
+    (1, 2, 7, 6)
+    """
 
     rank = 2
 
 
 class ConstantPad3d(_ConstantPad):
-    """One value on both sides of volumes: (..., D, H, W)."""
+    """One value on both sides of volumes: (..., D, H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.ConstantPad3d(1, 7.0)(tg.ones(1, 2, 3, 4, 5)).shape
+    (1, 2, 5, 6, 7)
+    """
 
     rank = 3
 
 
 class ZeroPad1d(_Pad):
-    """Zeros on both sides of lines: (..., L)."""
+    """Zeros on both sides of lines: (..., L).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.ZeroPad1d(1)(tg.tensor([[[1.0, 2.0, 3.0]]]))
+    tensor([[[0., 1., 2., 3., 0.]]])
+    """
 
     rank = 1
 
 
 class ZeroPad2d(_Pad):
-    """Zeros on both sides of pictures: (..., H, W)."""
+    """Zeros on both sides of pictures: (..., H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.ZeroPad2d((1, 1, 2, 2))(tg.ones(1, 2, 3, 4)).shape
+    (1, 2, 7, 6)
+    """
 
     rank = 2
 
 
 class ZeroPad3d(_Pad):
-    """Zeros on both sides of volumes: (..., D, H, W)."""
+    """Zeros on both sides of volumes: (..., D, H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.ZeroPad3d(1)(tg.ones(1, 2, 3, 4, 5)).shape
+    (1, 2, 5, 6, 7)
+    """
 
     rank = 3
 
 
 class ReflectionPad1d(_Pad):
-    """The elements next to the edge, mirrored, on both sides of lines: (..., L)."""
+    """The elements next to the edge, mirrored, on both sides of lines: (..., L).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.ReflectionPad1d(1)(tg.tensor([[[1.0, 2.0, 3.0]]]))
+    tensor([[[2., 1., 2., 3., 2.]]])
+    """
 
     rank, mode = 1, "reflect"
 
 
 class ReflectionPad2d(_Pad):
-    """The elements next to the edge, mirrored, on both sides of pictures: (..., H, W)."""
+    """The elements next to the edge, mirrored, on both sides of pictures: (..., H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.ReflectionPad2d((1, 1, 2, 2))(tg.ones(1, 2, 3, 4)).shape
+    (1, 2, 7, 6)
+    """
 
     rank, mode = 2, "reflect"
 
 
 class ReflectionPad3d(_Pad):
-    """The elements next to the edge, mirrored, on both sides of volumes: (..., D, H, W)."""
+    """The elements next to the edge, mirrored, on both sides of volumes: (..., D, H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.ReflectionPad3d(1)(tg.ones(1, 2, 3, 4, 5)).shape
+    (1, 2, 5, 6, 7)
+    """
 
     rank, mode = 3, "reflect"
 
 
 class ReplicationPad1d(_Pad):
-    """The element at the edge again and again, on both sides of lines: (..., L)."""
+    """The element at the edge again and again, on both sides of lines: (..., L).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.ReplicationPad1d(1)(tg.tensor([[[1.0, 2.0, 3.0]]]))
+    tensor([[[1., 1., 2., 3., 3.]]])
+    """
 
     rank, mode = 1, "replicate"
 
 
 class ReplicationPad2d(_Pad):
-    """The element at the edge again and again, on both sides of pictures: (..., H, W)."""
+    """The element at the edge again and again, on both sides of pictures: (..., H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.ReplicationPad2d((1, 1, 2, 2))(tg.ones(1, 2, 3, 4)).shape
+    (1, 2, 7, 6)
+    """
 
     rank, mode = 2, "replicate"
 
 
 class ReplicationPad3d(_Pad):
-    """The element at the edge again and again, on both sides of volumes: (..., D, H, W)."""
+    """The element at the edge again and again, on both sides of volumes: (..., D, H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.ReplicationPad3d(1)(tg.ones(1, 2, 3, 4, 5)).shape
+    (1, 2, 5, 6, 7)
+    """
 
     rank, mode = 3, "replicate"
 
 
 class CircularPad1d(_Pad):
-    """On both sides the elements from the other end of lines: (..., L)."""
+    """On both sides the elements from the other end of lines: (..., L).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.CircularPad1d(1)(tg.tensor([[[1.0, 2.0, 3.0]]]))
+    tensor([[[3., 1., 2., 3., 1.]]])
+    """
 
     rank, mode = 1, "circular"
 
 
 class CircularPad2d(_Pad):
-    """On both sides the elements from the other end of pictures: (..., H, W)."""
+    """On both sides the elements from the other end of pictures: (..., H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.CircularPad2d((1, 1, 2, 2))(tg.ones(1, 2, 3, 4)).shape
+    (1, 2, 7, 6)
+    """
 
     rank, mode = 2, "circular"
 
 
 class CircularPad3d(_Pad):
-    """On both sides the elements from the other end of volumes: (..., D, H, W)."""
+    """On both sides the elements from the other end of volumes: (..., D, H, W).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.CircularPad3d(1)(tg.ones(1, 2, 3, 4, 5)).shape
+    (1, 2, 5, 6, 7)
+    """
 
     rank, mode = 3, "circular"

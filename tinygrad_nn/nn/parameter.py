@@ -37,6 +37,12 @@ class Buffer(Tensor):
     """A tensor that belongs to a module's state and is not trained; a persistent one is part of state_dict.
 
     One made of a leaf that requires grad does too: optimizers do not see it, gradients and checks of them do.
+
+    >>> import tinygrad_nn as tg
+    >>> module = tg.nn.Module()
+    >>> module.count = tg.nn.Buffer(tg.zeros(2))
+    >>> [name for name, _ in module.named_buffers()]
+    ['count']
     """
 
     __slots__ = ("persistent",)
@@ -57,7 +63,12 @@ class Statistic(Buffer):
 
 
 class UninitializedParameter(Parameter):
-    """The parameter of a lazy layer before its first call: no elements yet, loaded with any."""
+    """The parameter of a lazy layer before its first call: no elements yet, loaded with any.
+
+    >>> import tinygrad_nn as tg
+    >>> isinstance(tg.nn.LazyLinear(3).weight, tg.nn.UninitializedParameter)
+    True
+    """
 
     __slots__ = ()
 
@@ -67,7 +78,12 @@ class UninitializedParameter(Parameter):
 
 
 class UninitializedBuffer(Buffer):
-    """The same for a buffer."""
+    """The same for a buffer.
+
+    >>> import tinygrad_nn as tg
+    >>> isinstance(tg.nn.LazyBatchNorm1d().running_mean, tg.nn.UninitializedBuffer)
+    True
+    """
 
     __slots__ = ()
 

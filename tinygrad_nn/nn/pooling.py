@@ -50,7 +50,12 @@ class _MaxPool(Module):
 
 
 class MaxPool1d(_MaxPool):
-    """The largest of every window: (N, C, L) to (N, C, L')."""
+    """The largest of every window: (N, C, L) to (N, C, L').
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.MaxPool1d(2)(tg.tensor([[[1.0, 3.0, 5.0, 7.0]]]))
+    tensor([[[3., 7.]]])
+    """
 
     rank = 1
     function = F.max_pool1d
@@ -69,7 +74,12 @@ class MaxPool2d(_MaxPool):
 
 
 class MaxPool3d(_MaxPool):
-    """The largest of every window: (N, C, D, H, W) to (N, C, D', H', W')."""
+    """The largest of every window: (N, C, D, H, W) to (N, C, D', H', W').
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.MaxPool3d(2)(tg.ones(1, 8, 4, 6, 8)).shape
+    (1, 8, 2, 3, 4)
+    """
 
     rank = 3
     function = F.max_pool3d
@@ -97,21 +107,39 @@ class _MaxUnpool(Module):
 
 
 class MaxUnpool1d(_MaxUnpool):
-    """`functional.max_unpool1d` as a layer."""
+    """`functional.max_unpool1d` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> values, places = tg.nn.MaxPool1d(2, return_indices=True)(tg.tensor([[[1.0, 5.0, 7.0, 3.0]]]))
+    >>> tg.nn.MaxUnpool1d(2)(values, places)
+    tensor([[[0., 5., 7., 0.]]])
+    """
 
     rank = 1
     function = F.max_unpool1d
 
 
 class MaxUnpool2d(_MaxUnpool):
-    """`functional.max_unpool2d` as a layer."""
+    """`functional.max_unpool2d` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> values, places = tg.nn.MaxPool2d(2, return_indices=True)(tg.ones(1, 1, 4, 6))
+    >>> tg.nn.MaxUnpool2d(2)(values, places).shape
+    (1, 1, 4, 6)
+    """
 
     rank = 2
     function = F.max_unpool2d
 
 
 class MaxUnpool3d(_MaxUnpool):
-    """`functional.max_unpool3d` as a layer."""
+    """`functional.max_unpool3d` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> values, places = tg.nn.MaxPool3d(2, return_indices=True)(tg.ones(1, 1, 4, 6, 8))
+    >>> tg.nn.MaxUnpool3d(2)(values, places).shape
+    (1, 1, 4, 6, 8)
+    """
 
     rank = 3
     function = F.max_unpool3d
@@ -143,25 +171,45 @@ class _LPPool(Module):
 
 
 class LPPool1d(_LPPool):
-    """`functional.lp_pool1d` as a layer."""
+    """`functional.lp_pool1d` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LPPool1d(2, 2)(tg.tensor([[[3.0, 4.0, 6.0, 8.0]]]))
+    tensor([[[ 5., 10.]]])
+    """
 
     rank, function = 1, F.lp_pool1d
 
 
 class LPPool2d(_LPPool):
-    """`functional.lp_pool2d` as a layer."""
+    """`functional.lp_pool2d` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LPPool2d(2, 2)(tg.ones(1, 8, 4, 6)).shape
+    (1, 8, 2, 3)
+    """
 
     rank, function = 2, F.lp_pool2d
 
 
 class LPPool3d(_LPPool):
-    """`functional.lp_pool3d` as a layer."""
+    """`functional.lp_pool3d` as a layer.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.LPPool3d(2, 2)(tg.ones(1, 8, 4, 6, 8)).shape
+    (1, 8, 2, 3, 4)
+    """
 
     rank, function = 3, F.lp_pool3d
 
 
 class AvgPool1d(Module):
-    """The mean of every window: (N, C, L) to (N, C, L')."""
+    """The mean of every window: (N, C, L) to (N, C, L').
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.AvgPool1d(2)(tg.tensor([[[1.0, 3.0, 5.0, 7.0]]]))
+    tensor([[[2., 6.]]])
+    """
 
     @flags
     def __init__(
@@ -222,14 +270,25 @@ class _AvgPool(Module):
 
 
 class AvgPool2d(_AvgPool):
-    """The mean of every window: (N, C, H, W) to (N, C, H', W')."""
+    """The mean of every window: (N, C, H, W) to (N, C, H', W').
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.AvgPool2d(2)(tg.arange(16.0).reshape(1, 1, 4, 4))
+    tensor([[[[ 2.5,  4.5],
+              [10.5, 12.5]]]])
+    """
 
     rank = 2
     function = F.avg_pool2d
 
 
 class AvgPool3d(_AvgPool):
-    """The mean of every window: (N, C, D, H, W) to (N, C, D', H', W')."""
+    """The mean of every window: (N, C, D, H, W) to (N, C, D', H', W').
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.AvgPool3d(2)(tg.ones(1, 8, 4, 6, 8)).shape
+    (1, 8, 2, 3, 4)
+    """
 
     rank = 3
     function = F.avg_pool3d
@@ -256,21 +315,36 @@ class _Adaptive(Module):
 
 
 class AdaptiveAvgPool1d(_Adaptive):
-    """The mean of each of so many windows: (N, C, L) to (N, C, output_size)."""
+    """The mean of each of so many windows: (N, C, L) to (N, C, output_size).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.AdaptiveAvgPool1d(2)(tg.tensor([[[1.0, 3.0, 5.0, 7.0]]]))
+    tensor([[[2., 6.]]])
+    """
 
     rank = 1
     function = F.adaptive_avg_pool1d
 
 
 class AdaptiveAvgPool2d(_Adaptive):
-    """The mean of each of so many windows: (N, C, H, W) to (N, C, *output_size), where None keeps an axis."""
+    """The mean of each of so many windows: (N, C, H, W) to (N, C, *output_size), where None keeps an axis.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.AdaptiveAvgPool2d((2, 3))(tg.ones(1, 8, 7, 5)).shape
+    (1, 8, 2, 3)
+    """
 
     rank = 2
     function = F.adaptive_avg_pool2d
 
 
 class AdaptiveAvgPool3d(_Adaptive):
-    """The mean of each of so many windows: (N, C, D, H, W) to (N, C, *output_size), where None keeps an axis."""
+    """The mean of each of so many windows: (N, C, D, H, W) to (N, C, *output_size), where None keeps an axis.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.AdaptiveAvgPool3d(2)(tg.ones(1, 8, 7, 5, 6)).shape
+    (1, 8, 2, 2, 2)
+    """
 
     rank = 3
     function = F.adaptive_avg_pool3d
@@ -290,21 +364,36 @@ class _AdaptiveMax(_Adaptive):
 
 
 class AdaptiveMaxPool1d(_AdaptiveMax):
-    """The largest of each of so many windows: (N, C, L) to (N, C, output_size)."""
+    """The largest of each of so many windows: (N, C, L) to (N, C, output_size).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.AdaptiveMaxPool1d(2)(tg.tensor([[[1.0, 3.0, 5.0, 7.0]]]))
+    tensor([[[3., 7.]]])
+    """
 
     rank = 1
     function = F.adaptive_max_pool1d
 
 
 class AdaptiveMaxPool2d(_AdaptiveMax):
-    """The largest of each of so many windows: (N, C, H, W) to (N, C, *output_size), where None keeps an axis."""
+    """The largest of each of so many windows: (N, C, H, W) to (N, C, *output_size), where None keeps an axis.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.AdaptiveMaxPool2d((2, 3))(tg.ones(1, 8, 7, 5)).shape
+    (1, 8, 2, 3)
+    """
 
     rank = 2
     function = F.adaptive_max_pool2d
 
 
 class AdaptiveMaxPool3d(_AdaptiveMax):
-    """The largest of each of so many windows: (N, C, D, H, W) to (N, C, *output_size), where None keeps an axis."""
+    """The largest of each of so many windows: (N, C, D, H, W) to (N, C, *output_size), where None keeps an axis.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.AdaptiveMaxPool3d(2)(tg.ones(1, 8, 7, 5, 6)).shape
+    (1, 8, 2, 2, 2)
+    """
 
     rank = 3
     function = F.adaptive_max_pool3d

@@ -50,14 +50,24 @@ class Upsample(Module):
 
 
 class UpsamplingNearest2d(Upsample):
-    """Upsample by the nearest element."""
+    """Upsample by the nearest element.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.UpsamplingNearest2d(size=(8, 10))(tg.ones(1, 3, 4, 5)).shape
+    (1, 3, 8, 10)
+    """
 
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor, "nearest")
 
 
 class UpsamplingBilinear2d(Upsample):
-    """Upsample by bilinear weights, corners upon corners."""
+    """Upsample by bilinear weights, corners upon corners.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.UpsamplingBilinear2d(scale_factor=2)(tg.ones(1, 3, 4, 5)).shape
+    (1, 3, 8, 10)
+    """
 
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor, "bilinear", True)

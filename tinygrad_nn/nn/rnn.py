@@ -118,7 +118,12 @@ OBJECTS: Final = 4096  # bytes that the parameters of a layer take in Python, ab
 
 
 class _Recurrent(Module):
-    """What RNN, LSTM and GRU share: weights, layers, directions, batch order."""
+    """What RNN, LSTM and GRU share: weights, layers, directions, batch order.
+
+    >>> import tinygrad_nn as tg
+    >>> isinstance(tg.nn.GRU(3, 5), tg.nn.RNNBase)
+    True
+    """
 
     kind: str
 
@@ -341,7 +346,13 @@ class RNN(_Plain):
 
 
 class GRU(_Plain):
-    """Gated recurrent unit; settings and shapes as RNN."""
+    """Gated recurrent unit; settings and shapes as RNN.
+
+    >>> import tinygrad_nn as tg
+    >>> outputs, last = tg.nn.GRU(3, 5)(tg.ones(10, 2, 3))
+    >>> outputs.shape, last.shape
+    ((10, 2, 5), (1, 2, 5))
+    """
 
     kind = "gru"
 
@@ -349,6 +360,11 @@ class GRU(_Plain):
 class LSTM(_Recurrent):
     """Long short-term memory; settings and shapes as RNN, the state is a pair (h, c). With `proj_size` h is that small:
     Sak, Senior and Beaufays, Interspeech 2014.
+
+    >>> import tinygrad_nn as tg
+    >>> outputs, (h, c) = tg.nn.LSTM(3, 5, num_layers=2)(tg.ones(10, 2, 3))
+    >>> outputs.shape, h.shape, c.shape
+    ((10, 2, 5), (2, 2, 5), (2, 2, 5))
     """
 
     kind = "lstm"
@@ -365,7 +381,12 @@ class LSTM(_Recurrent):
 
 
 class _Cell(Module):
-    """What the three cells share: one step, weights without a layer number."""
+    """What the three cells share: one step, weights without a layer number.
+
+    >>> import tinygrad_nn as tg
+    >>> isinstance(tg.nn.GRUCell(3, 5), tg.nn.RNNCellBase)
+    True
+    """
 
     kind: str
 
@@ -445,7 +466,12 @@ class RNNCell(_Cell):
 
 
 class GRUCell(_Cell):
-    """One step of GRU."""
+    """One step of GRU.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.GRUCell(3, 5)(tg.ones(2, 3)).shape
+    (2, 5)
+    """
 
     kind = "gru"
 
@@ -455,7 +481,13 @@ class GRUCell(_Cell):
 
 
 class LSTMCell(_Cell):
-    """One step of LSTM."""
+    """One step of LSTM.
+
+    >>> import tinygrad_nn as tg
+    >>> h, c = tg.nn.LSTMCell(3, 5)(tg.ones(2, 3))
+    >>> h.shape, c.shape
+    ((2, 5), (2, 5))
+    """
 
     kind = "lstm"
 

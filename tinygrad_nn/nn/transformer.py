@@ -214,6 +214,10 @@ class TransformerEncoderLayer(_Layer):
 
     (S, N, E), or (N, S, E) with `batch_first`, or (S, E), the same shape. `norm_first` normalises in front of a part
     and not behind it.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.TransformerEncoderLayer(8, 2, 16)(tg.ones(5, 3, 8)).shape
+    (5, 3, 8)
     """
 
     attentions = ("self_attn",)
@@ -236,7 +240,12 @@ class TransformerEncoderLayer(_Layer):
 
 
 class TransformerDecoderLayer(_Layer):
-    """Attention of a sequence to itself and then to another one (`memory`), then two linear layers at each place."""
+    """Attention of a sequence to itself and then to another one (`memory`), then two linear layers at each place.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nn.TransformerDecoderLayer(8, 2, 16)(tg.ones(5, 3, 8), tg.ones(7, 3, 8)).shape
+    (5, 3, 8)
+    """
 
     attentions = ("self_attn", "multihead_attn")
 
@@ -293,6 +302,11 @@ def _draw_matrices(part: Module) -> None:
 class TransformerEncoder(Module):
     """`num_layers` copies of an encoder layer one after another, and `norm` behind them. `enable_nested_tensor` and
     `mask_check` change nothing here: places that are padding are computed like all others.
+
+    >>> import tinygrad_nn as tg
+    >>> encoder = tg.nn.TransformerEncoder(tg.nn.TransformerEncoderLayer(8, 2, 16), 2)
+    >>> encoder(tg.ones(5, 3, 8)).shape
+    (5, 3, 8)
     """
 
     _whole = True
@@ -330,7 +344,13 @@ class TransformerEncoder(Module):
 
 
 class TransformerDecoder(Module):
-    """`num_layers` copies of a decoder layer one after another, and `norm` behind them."""
+    """`num_layers` copies of a decoder layer one after another, and `norm` behind them.
+
+    >>> import tinygrad_nn as tg
+    >>> decoder = tg.nn.TransformerDecoder(tg.nn.TransformerDecoderLayer(8, 2, 16), 2)
+    >>> decoder(tg.ones(5, 3, 8), tg.ones(7, 3, 8)).shape
+    (5, 3, 8)
+    """
 
     _whole = True
 

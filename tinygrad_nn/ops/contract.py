@@ -94,6 +94,7 @@ MATMUL = Op(
     error=of_sum(_matmul, lambda x, y, tx, ty: x.shape[-2 if tx else -1]),
     open_zero=True,
     onnx=_onnx,
+    written=lambda tx, ty: f"{{}}{'ᵀ' * tx} @ {{}}{'ᵀ' * ty}",
 )
 
 OPS = (MATMUL,)

@@ -51,6 +51,7 @@ ADD = binary(
     kinds=ANY,
     linear=True,
     onnx=lambda to, x, y: to("Or" if x.dtype == BOOL else "Add", x, y),
+    written="{} + {}",
 )
 
 SUB = binary(
@@ -60,6 +61,7 @@ SUB = binary(
     emit=lambda x, y: x - y,
     linear=True,
     onnx="Sub",
+    written="{} - {}",
 )
 
 MUL = binary(
@@ -69,6 +71,7 @@ MUL = binary(
     emit=lambda x, y: x & y if x.dtype == BOOL else x * y,
     kinds=ANY,
     onnx=lambda to, x, y: to("And" if x.dtype == BOOL else "Mul", x, y),
+    written="{} · {}",
 )
 
 DIV = binary(
@@ -80,12 +83,22 @@ DIV = binary(
     kinds=("f",),
     hint="the divisor reached 0: add a small eps",
     onnx="Div",
+    written="{} / {}",
 )
 
-NEG = unary("neg", np.negative, lambda g, out, x: -g, lambda x: -x, kinds=NUMBER, linear=True, onnx="Neg")
+NEG = unary(
+    "neg", np.negative, lambda g, out, x: -g, lambda x: -x, kinds=NUMBER, linear=True, onnx="Neg", written="-{}"
+)
 
 ABS = unary(
-    "abs", np.abs, lambda g, out, x: g * x.sign(), lambda x: x.abs(), Arg(kinks=(0.0,)), kinds=NUMBER, onnx="Abs"
+    "abs",
+    np.abs,
+    lambda g, out, x: g * x.sign(),
+    lambda x: x.abs(),
+    Arg(kinks=(0.0,)),
+    kinds=NUMBER,
+    onnx="Abs",
+    written="|{}|",
 )
 
 # sign(NaN) is 0, as in PyTorch: a difference of two comparisons.
@@ -121,6 +134,7 @@ RELU = unary(
     kinds=NUMBER,
     open_zero=True,
     onnx=lambda to, x: to("Relu", x) if x.dtype.kind == "f" else to("Max", x, 0),
+    written="max({}, 0)",
 )
 
 
@@ -151,6 +165,7 @@ MAXIMUM = binary(
     kinds=ANY,
     open_zero=True,
     onnx=lambda to, x, y: to("Or" if x.dtype == BOOL else "Max", x, y),
+    written="max({}, {})",
 )
 
 MINIMUM = binary(
@@ -162,6 +177,7 @@ MINIMUM = binary(
     kinds=ANY,
     open_zero=True,
     onnx=lambda to, x, y: to("And" if x.dtype == BOOL else "Min", x, y),
+    written="min({}, {})",
 )
 
 # x limited to [low, high], `high` where they cross. As in PyTorch the gradient passes at a bound, and a bound in force
@@ -281,19 +297,27 @@ FLOOR_DIVIDE = binary(
     onnx=_floor_divide_onnx,
 )
 
-EQ = predicate("eq", np.equal, lambda x, y: x.eq(y), onnx="Equal")
-NE = predicate("ne", np.not_equal, lambda x, y: x.ne(y), onnx=lambda to, x, y: to("Not", to("Equal", x, y)))
+EQ = predicate("eq", np.equal, lambda x, y: x.eq(y), onnx="Equal", written="{} = {}")
+NE = predicate(
+    "ne",
+    np.not_equal,
+    lambda x, y: x.ne(y),
+    onnx=lambda to, x, y: to("Not", to("Equal", x, y)),
+    written="{} ≠ {}",
+)
 LT = predicate(
     "lt",
     np.less,
     lambda x, y: ~x & y if x.dtype == BOOL else x < y,
     onnx=lambda to, x, y: to("And", to("Not", x), y) if x.dtype == BOOL else to("Less", x, y),
+    written="{} < {}",
 )
 LE = predicate(
     "le",
     np.less_equal,
     lambda x, y: ~x | y if x.dtype == BOOL else x <= y,
     onnx=lambda to, x, y: to("Or", to("Not", x), y) if x.dtype == BOOL else to("LessOrEqual", x, y),
+    written="{} ≤ {}",
 )
 
 
@@ -335,10 +359,10 @@ def _shift_onnx(direction: str) -> Rule:
     return rule
 
 
-BITWISE_AND = _bits("bitwise_and", np.bitwise_and, lambda x, y: x & y, onnx=_of_bits("And"))
-BITWISE_OR = _bits("bitwise_or", np.bitwise_or, lambda x, y: x | y, onnx=_of_bits("Or"))
+BITWISE_AND = _bits("bitwise_and", np.bitwise_and, lambda x, y: x & y, onnx=_of_bits("And"), written="{} ∧ {}")
+BITWISE_OR = _bits("bitwise_or", np.bitwise_or, lambda x, y: x | y, onnx=_of_bits("Or"), written="{} ∨ {}")
 BITWISE_XOR = _bits("bitwise_xor", np.bitwise_xor, lambda x, y: x ^ y, onnx=_of_bits("Xor"))
-BITWISE_NOT = _bits("bitwise_not", np.invert, lambda x: ~x, arity=1, onnx=_of_bits("Not"))
+BITWISE_NOT = _bits("bitwise_not", np.invert, lambda x: ~x, arity=1, onnx=_of_bits("Not"), written="¬{}")
 SHIFT_LEFT = _bits("shift_left", _shift(np.left_shift), lambda x, y: x << y, kinds=("i",), onnx=_shift_onnx("LEFT"))
 SHIFT_RIGHT = _bits("shift_right", _shift(np.right_shift), lambda x, y: x >> y, kinds=("i",), onnx=_shift_onnx("RIGHT"))
 

@@ -111,6 +111,7 @@ SQRT = unary(
     POSITIVE,
     hint="the operand is negative, or 0 where the slope is infinite: add a small eps inside",
     onnx="Sqrt",
+    written="√{}",
 )
 EXP = _unary(
     "exp",
@@ -227,6 +228,7 @@ POW = binary(
     error=ERROR,
     hint="a base of 0 or below, or a result too large",
     onnx=_pow_onnx,
+    written="{} ^ {}",
 )
 
 

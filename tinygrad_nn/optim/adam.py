@@ -96,7 +96,16 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam whose weight decay does not pass through the moments: Loshchilov and Hutter, ICLR 2019."""
+    """Adam whose weight decay does not pass through the moments: Loshchilov and Hutter, ICLR 2019.
+
+    >>> import tinygrad_nn as tg
+    >>> p = tg.tensor([1.0], requires_grad=True)
+    >>> opt = tg.optim.AdamW([p], lr=0.1)
+    >>> (p * p).sum().backward()
+    >>> opt.step()
+    >>> round(p.item(), 4)
+    0.899
+    """
 
     @flags
     def __init__(
@@ -121,7 +130,16 @@ class AdamW(Adam):
 
 
 class Adamax(Optimizer):
-    """Adam with the infinity norm in place of the second moment (same paper, section 7.1)."""
+    """Adam with the infinity norm in place of the second moment (same paper, section 7.1).
+
+    >>> import tinygrad_nn as tg
+    >>> p = tg.tensor([1.0], requires_grad=True)
+    >>> opt = tg.optim.Adamax([p], lr=0.1)
+    >>> (p * p).sum().backward()
+    >>> opt.step()
+    >>> round(p.item(), 4)
+    0.9
+    """
 
     untaped = True
 
@@ -158,7 +176,16 @@ class Adamax(Optimizer):
 
 
 class NAdam(Optimizer):
-    """Adam with Nesterov momentum: Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016."""
+    """Adam with Nesterov momentum: Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016.
+
+    >>> import tinygrad_nn as tg
+    >>> p = tg.tensor([1.0], requires_grad=True)
+    >>> opt = tg.optim.NAdam([p], lr=0.1)
+    >>> (p * p).sum().backward()
+    >>> opt.step()
+    >>> round(p.item(), 4)
+    0.8944
+    """
 
     untaped = True
 
@@ -210,7 +237,16 @@ class NAdam(Optimizer):
 
 
 class RAdam(Optimizer):
-    """Adam with a rectified adaptive rate: Liu et al., "On the variance of the adaptive learning rate", ICLR 2020."""
+    """Adam with a rectified adaptive rate: Liu et al., "On the variance of the adaptive learning rate", ICLR 2020.
+
+    >>> import tinygrad_nn as tg
+    >>> p = tg.tensor([1.0], requires_grad=True)
+    >>> opt = tg.optim.RAdam([p], lr=0.1)
+    >>> (p * p).sum().backward()
+    >>> opt.step()
+    >>> round(p.item(), 4)
+    0.8
+    """
 
     untaped = True
 

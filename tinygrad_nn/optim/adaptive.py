@@ -8,7 +8,16 @@ from .optimizer import Optimizer, ParamGroup, Params, State, counter, decayed, w
 
 
 class RMSprop(Optimizer):
-    """Hinton's lecture 6e of "Neural networks for machine learning" (2012); `centered`: Graves, arXiv:1308.0850."""
+    """Hinton's lecture 6e of "Neural networks for machine learning" (2012); `centered`: Graves, arXiv:1308.0850.
+
+    >>> import tinygrad_nn as tg
+    >>> p = tg.tensor([1.0], requires_grad=True)
+    >>> opt = tg.optim.RMSprop([p], lr=0.1)
+    >>> (p * p).sum().backward()
+    >>> opt.step()
+    >>> round(p.item(), 4)
+    0.0
+    """
 
     untaped = True
 
@@ -67,7 +76,16 @@ class RMSprop(Optimizer):
 
 
 class Adagrad(Optimizer):
-    """Duchi, Hazan and Singer, "Adaptive subgradient methods", JMLR 2011."""
+    """Duchi, Hazan and Singer, "Adaptive subgradient methods", JMLR 2011.
+
+    >>> import tinygrad_nn as tg
+    >>> p = tg.tensor([1.0], requires_grad=True)
+    >>> opt = tg.optim.Adagrad([p], lr=0.1)
+    >>> (p * p).sum().backward()
+    >>> opt.step()
+    >>> round(p.item(), 4)
+    0.9
+    """
 
     untaped = True
 
@@ -110,7 +128,16 @@ class Adagrad(Optimizer):
 
 
 class Adadelta(Optimizer):
-    """Zeiler, "Adadelta: an adaptive learning rate method", arXiv:1212.5701."""
+    """Zeiler, "Adadelta: an adaptive learning rate method", arXiv:1212.5701.
+
+    >>> import tinygrad_nn as tg
+    >>> p = tg.tensor([1.0], requires_grad=True)
+    >>> opt = tg.optim.Adadelta([p], lr=1.0)
+    >>> (p * p).sum().backward()
+    >>> opt.step()
+    >>> round(p.item(), 4)
+    0.9968
+    """
 
     untaped = True
 

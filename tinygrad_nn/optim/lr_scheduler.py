@@ -24,7 +24,13 @@ from .plateau import checked_optimizer, shown
 
 
 class LRScheduler:
-    """Base of the schedules: counts steps in `last_epoch` and writes `group["lr"]`."""
+    """Base of the schedules: counts steps in `last_epoch` and writes `group["lr"]`.
+
+    >>> import tinygrad_nn as tg
+    >>> opt = tg.optim.SGD([tg.ones(1, requires_grad=True)], lr=1.0)
+    >>> isinstance(StepLR(opt, 2), LRScheduler)
+    True
+    """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self.optimizer = checked_optimizer(self, optimizer)
@@ -115,7 +121,19 @@ def _steps(owner: str, milestones: Any) -> list[int]:
 
 
 class LambdaLR(LRScheduler):
-    """base * function(t); one function, or one per group."""
+    """base * function(t); one function, or one per group.
+
+    >>> import tinygrad_nn as tg
+    >>> opt = tg.optim.SGD([tg.ones(1, requires_grad=True)], lr=1.0)
+    >>> schedule = LambdaLR(opt, lambda epoch: 1 / (1 + epoch))
+    >>> for _ in range(3):
+    ...     opt.step()
+    ...     schedule.step()
+    ...     print(round(schedule.get_last_lr()[0], 4))
+    0.5
+    0.3333
+    0.25
+    """
 
     def __init__(
         self,
@@ -153,7 +171,19 @@ class LambdaLR(LRScheduler):
 
 
 class MultiplicativeLR(LambdaLR):
-    """The rate times function(t) at every step but the first; one function, or one per group."""
+    """The rate times function(t) at every step but the first; one function, or one per group.
+
+    >>> import tinygrad_nn as tg
+    >>> opt = tg.optim.SGD([tg.ones(1, requires_grad=True)], lr=1.0)
+    >>> schedule = MultiplicativeLR(opt, lambda epoch: 0.5)
+    >>> for _ in range(3):
+    ...     opt.step()
+    ...     schedule.step()
+    ...     print(round(schedule.get_last_lr()[0], 4))
+    0.5
+    0.25
+    0.125
+    """
 
     def _write(self) -> None:
         if self.last_epoch > 0:
@@ -188,7 +218,19 @@ class StepLR(LRScheduler):
 
 
 class MultiStepLR(LRScheduler):
-    """The rate times gamma at each milestone."""
+    """The rate times gamma at each milestone.
+
+    >>> import tinygrad_nn as tg
+    >>> opt = tg.optim.SGD([tg.ones(1, requires_grad=True)], lr=1.0)
+    >>> schedule = MultiStepLR(opt, milestones=[2, 3])
+    >>> for _ in range(3):
+    ...     opt.step()
+    ...     schedule.step()
+    ...     print(round(schedule.get_last_lr()[0], 4))
+    1.0
+    0.1
+    0.01
+    """
 
     def __init__(
         self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, last_epoch: int = -1
@@ -209,7 +251,19 @@ class MultiStepLR(LRScheduler):
 
 
 class ExponentialLR(LRScheduler):
-    """The rate times gamma every step."""
+    """The rate times gamma every step.
+
+    >>> import tinygrad_nn as tg
+    >>> opt = tg.optim.SGD([tg.ones(1, requires_grad=True)], lr=1.0)
+    >>> schedule = ExponentialLR(opt, gamma=0.5)
+    >>> for _ in range(3):
+    ...     opt.step()
+    ...     schedule.step()
+    ...     print(round(schedule.get_last_lr()[0], 4))
+    0.5
+    0.25
+    0.125
+    """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = number("ExponentialLR", "gamma", gamma, least=0)
@@ -221,7 +275,19 @@ class ExponentialLR(LRScheduler):
 
 
 class ConstantLR(LRScheduler):
-    """The rate times `factor` for the first `total_iters` steps."""
+    """The rate times `factor` for the first `total_iters` steps.
+
+    >>> import tinygrad_nn as tg
+    >>> opt = tg.optim.SGD([tg.ones(1, requires_grad=True)], lr=1.0)
+    >>> schedule = ConstantLR(opt, factor=0.5, total_iters=2)
+    >>> for _ in range(3):
+    ...     opt.step()
+    ...     schedule.step()
+    ...     print(round(schedule.get_last_lr()[0], 4))
+    0.5
+    1.0
+    1.0
+    """
 
     def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1) -> None:
         self.factor = number("ConstantLR", "factor", factor, above=0, most=1)  # the end divides by it
@@ -236,7 +302,19 @@ class ConstantLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """The factor goes linearly from `start_factor` to `end_factor` in `total_iters` steps."""
+    """The factor goes linearly from `start_factor` to `end_factor` in `total_iters` steps.
+
+    >>> import tinygrad_nn as tg
+    >>> opt = tg.optim.SGD([tg.ones(1, requires_grad=True)], lr=1.0)
+    >>> schedule = LinearLR(opt, start_factor=0.25, total_iters=3)
+    >>> for _ in range(3):
+    ...     opt.step()
+    ...     schedule.step()
+    ...     print(round(schedule.get_last_lr()[0], 4))
+    0.5
+    0.75
+    1.0
+    """
 
     def __init__(
         self,
@@ -262,7 +340,19 @@ class LinearLR(LRScheduler):
 
 
 class PolynomialLR(LRScheduler):
-    """The rate falls to 0 as (1 - t / total_iters) ** power."""
+    """The rate falls to 0 as (1 - t / total_iters) ** power.
+
+    >>> import tinygrad_nn as tg
+    >>> opt = tg.optim.SGD([tg.ones(1, requires_grad=True)], lr=1.0)
+    >>> schedule = PolynomialLR(opt, total_iters=4)
+    >>> for _ in range(3):
+    ...     opt.step()
+    ...     schedule.step()
+    ...     print(round(schedule.get_last_lr()[0], 4))
+    0.75
+    0.5
+    0.25
+    """
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
         self.total_iters = integer("PolynomialLR", "total_iters", total_iters, least=1)
@@ -278,7 +368,19 @@ class PolynomialLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Half a cosine from the first rate to `eta_min` in T_max steps: Loshchilov and Hutter, SGDR, ICLR 2017."""
+    """Half a cosine from the first rate to `eta_min` in T_max steps: Loshchilov and Hutter, SGDR, ICLR 2017.
+
+    >>> import tinygrad_nn as tg
+    >>> opt = tg.optim.SGD([tg.ones(1, requires_grad=True)], lr=1.0)
+    >>> schedule = CosineAnnealingLR(opt, T_max=4)
+    >>> for _ in range(3):
+    ...     opt.step()
+    ...     schedule.step()
+    ...     print(round(schedule.get_last_lr()[0], 4))
+    0.8536
+    0.5
+    0.1464
+    """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         self.T_max = integer("CosineAnnealingLR", "T_max", T_max, least=1)
@@ -297,7 +399,19 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """Cosines that start again after T_0, T_0 * T_mult, T_0 * T_mult ** 2, ... steps: SGDR."""
+    """Cosines that start again after T_0, T_0 * T_mult, T_0 * T_mult ** 2, ... steps: SGDR.
+
+    >>> import tinygrad_nn as tg
+    >>> opt = tg.optim.SGD([tg.ones(1, requires_grad=True)], lr=1.0)
+    >>> schedule = CosineAnnealingWarmRestarts(opt, T_0=2)
+    >>> for _ in range(3):
+    ...     opt.step()
+    ...     schedule.step()
+    ...     print(round(schedule.get_last_lr()[0], 4))
+    0.5
+    1.0
+    0.5
+    """
 
     def __init__(
         self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
@@ -365,6 +479,17 @@ class CyclicLR(LRScheduler):
     """The rate goes up from `base_lr` to `max_lr` and down again, over and over; the momentum, if `cycle_momentum`, the
     other way. `mode` "triangular2" halves each cycle, "exp_range" shrinks by gamma each step, and `scale_fn` is a
     function of one's own, of the cycle or of the steps (`scale_mode`). Smith, "Cyclical learning rates", WACV 2017.
+
+    >>> import tinygrad_nn as tg
+    >>> opt = tg.optim.SGD([tg.ones(1, requires_grad=True)], lr=1.0)
+    >>> schedule = CyclicLR(opt, base_lr=0.1, max_lr=0.5, step_size_up=2)
+    >>> for _ in range(3):
+    ...     opt.step()
+    ...     schedule.step()
+    ...     print(round(schedule.get_last_lr()[0], 4))
+    0.3
+    0.5
+    0.3
     """
 
     @flags
@@ -440,6 +565,17 @@ class CyclicLR(LRScheduler):
 class OneCycleLR(LRScheduler):
     """Up to `max_lr`, then down far below the start, and the momentum the other way: Smith and Topin,
     "Super-convergence", arXiv:1708.07120.
+
+    >>> import tinygrad_nn as tg
+    >>> opt = tg.optim.SGD([tg.ones(1, requires_grad=True)], lr=1.0)
+    >>> schedule = OneCycleLR(opt, max_lr=1.0, total_steps=5)
+    >>> for _ in range(3):
+    ...     opt.step()
+    ...     schedule.step()
+    ...     print(round(schedule.get_last_lr()[0], 4))
+    0.9505
+    0.6113
+    0.1883
     """
 
     @flags
@@ -527,7 +663,19 @@ _ANNEAL: dict[str, Callable[[float, float, float], float]] = {
 
 
 class SWALR(LRScheduler):
-    """To a rate of its own for each group in `anneal_epochs` steps, where it stays: for averages of weights."""
+    """To a rate of its own for each group in `anneal_epochs` steps, where it stays: for averages of weights.
+
+    >>> import tinygrad_nn as tg
+    >>> opt = tg.optim.SGD([tg.ones(1, requires_grad=True)], lr=1.0)
+    >>> schedule = SWALR(opt, swa_lr=0.2, anneal_epochs=2)
+    >>> for _ in range(3):
+    ...     opt.step()
+    ...     schedule.step()
+    ...     print(round(schedule.get_last_lr()[0], 4))
+    0.6
+    0.2
+    0.2
+    """
 
     def __init__(
         self,
@@ -564,7 +712,20 @@ def _schedules(given: Iterable[Any]) -> list[LRScheduler]:
 
 
 class SequentialLR(LRScheduler):
-    """One schedule after another; `milestones` say at which step the next begins."""
+    """One schedule after another; `milestones` say at which step the next begins.
+
+    >>> import tinygrad_nn as tg
+    >>> opt = tg.optim.SGD([tg.ones(1, requires_grad=True)], lr=1.0)
+    >>> warmup, decay = ConstantLR(opt, factor=0.1, total_iters=2), ExponentialLR(opt, gamma=0.5)
+    >>> schedule = SequentialLR(opt, [warmup, decay], milestones=[2])
+    >>> for _ in range(3):
+    ...     opt.step()
+    ...     schedule.step()
+    ...     print(round(schedule.get_last_lr()[0], 4))
+    0.1
+    1.0
+    0.5
+    """
 
     def __init__(
         self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1
@@ -622,7 +783,19 @@ class SequentialLR(LRScheduler):
 
 
 class ChainedScheduler:
-    """Several schedules of one optimizer, stepped together."""
+    """Several schedules of one optimizer, stepped together.
+
+    >>> import tinygrad_nn as tg
+    >>> opt = tg.optim.SGD([tg.ones(1, requires_grad=True)], lr=1.0)
+    >>> schedule = ChainedScheduler([ConstantLR(opt, factor=0.5, total_iters=2), ExponentialLR(opt, gamma=0.5)])
+    >>> for _ in range(3):
+    ...     opt.step()
+    ...     schedule.step()
+    ...     print(round(schedule.get_last_lr()[0], 4))
+    0.25
+    0.25
+    0.125
+    """
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
         name, listed = "ChainedScheduler", list(schedulers) if isinstance(schedulers, (list, tuple)) else []

@@ -54,6 +54,13 @@ class ParamGroup(MutableMapping[str, Any]):
 
     Numbers read back as Python numbers; `live` gives the same number as a 0-d Tensor that follows later assignments.
     In a function that is traced, a number that varies is read as such a Tensor, and any other is part of the code.
+
+    >>> import tinygrad_nn as tg
+    >>> p = tg.tensor([1.0], requires_grad=True)
+    >>> group = tg.optim.SGD([p], lr=0.1).param_groups[0]
+    >>> group["lr"] = 0.05
+    >>> group["lr"]
+    0.05
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
@@ -372,6 +379,12 @@ class Optimizer:
     `untaped` is set where `update` uses nothing but the methods and operators of what it is given; unless somebody
     records, it is then run on values without a tape, which costs half. A subclass with another `update` has to say so
     again.
+
+    >>> import tinygrad_nn as tg
+    >>> p = tg.tensor([1.0], requires_grad=True)
+    >>> opt = tg.optim.SGD([p], lr=0.1)
+    >>> isinstance(opt, tg.optim.Optimizer), opt.param_groups[0]["lr"]
+    (True, 0.1)
     """
 
     defaults: ClassVar[dict[str, Any]]

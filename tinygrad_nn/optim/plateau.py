@@ -35,6 +35,14 @@ def shown(schedule: Any, skip: tuple[str, ...] = ()) -> str:
 class ReduceLROnPlateau:
     """The rate times `factor` when a metric has not improved for more than `patience` steps:
     `scheduler.step(metric)`.
+
+    >>> import tinygrad_nn as tg
+    >>> opt = tg.optim.SGD([tg.ones(1, requires_grad=True)], lr=1.0)
+    >>> schedule = ReduceLROnPlateau(opt, factor=0.5, patience=0)
+    >>> for loss in (1.0, 0.9, 0.95):
+    ...     schedule.step(loss)
+    >>> opt.param_groups[0]["lr"]
+    0.5
     """
 
     def __init__(

@@ -19,6 +19,14 @@ from .optimizer import Optimizer, ParamGroup, Params, State, counter, decayed, w
 class ASGD(Optimizer):
     """Averaged stochastic gradient descent: Polyak and Juditsky, "Acceleration of stochastic approximation by
     averaging", SIAM J. Control 1992. The mean of the parameters is `state[p]["ax"]`.
+
+    >>> import tinygrad_nn as tg
+    >>> p = tg.tensor([1.0], requires_grad=True)
+    >>> opt = tg.optim.ASGD([p], lr=0.1)
+    >>> (p * p).sum().backward()
+    >>> opt.step()
+    >>> round(p.item(), 4)
+    0.8
     """
 
     untaped = True
@@ -58,6 +66,14 @@ class ASGD(Optimizer):
 class Rprop(Optimizer):
     """Resilient backpropagation: Riedmiller and Braun, ICNN 1993. Every element has a step of its own, which grows
     while the sign of its gradient stays and shrinks where it changes.
+
+    >>> import tinygrad_nn as tg
+    >>> p = tg.tensor([1.0], requires_grad=True)
+    >>> opt = tg.optim.Rprop([p], lr=0.1)
+    >>> (p * p).sum().backward()
+    >>> opt.step()
+    >>> round(p.item(), 4)
+    0.9
     """
 
     untaped = True
@@ -95,6 +111,14 @@ class Rprop(Optimizer):
 class Adafactor(Optimizer):
     """Shazeer and Stern, "Adafactor: adaptive learning rates with sublinear memory cost", ICML 2018: of a matrix the
     second moments of rows and columns stand for those of the elements.
+
+    >>> import tinygrad_nn as tg
+    >>> p = tg.tensor([1.0], requires_grad=True)
+    >>> opt = tg.optim.Adafactor([p], lr=0.1)
+    >>> (p * p).sum().backward()
+    >>> opt.step()
+    >>> round(p.item(), 4)
+    0.9
     """
 
     untaped = True
@@ -157,6 +181,14 @@ NEWTON_SCHULZ: Final = (3.4445, -4.775, 2.0315)
 class Muon(Optimizer):
     """Momentum whose singular values are made alike: Jordan et al., "Muon: an optimizer for hidden layers", 2024. For
     matrices alone. PyTorch iterates in bfloat16, this in the dtype of the parameter.
+
+    >>> import tinygrad_nn as tg
+    >>> p = tg.eye(2).requires_grad_()
+    >>> opt = tg.optim.Muon([p], lr=0.1, weight_decay=0.0)
+    >>> (p * p).sum().backward()
+    >>> opt.step()
+    >>> bool((p.diagonal() < 1).all())
+    True
     """
 
     untaped = True

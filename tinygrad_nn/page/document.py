@@ -4,6 +4,7 @@ Invariants
 - Nothing that comes from users stands in markup or in a script. It is in one JSON text, in which `<`, `>`, `&` and all
   that is not ASCII are escaped, and the scripts show strings as text alone.
 - Equal data give equal bytes.
+- What is long is deflated, scripts and data alike: a part is unpacked when it is first looked at.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import base64
 import json
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
@@ -22,7 +24,7 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:; style-src 'unsafe-inline'; "
     "img-src data: blob:; worker-src blob:; base-uri 'none'; form-action 'none'"
 )
-_OLD: Final = "This page needs a browser of 2022 or later, with JavaScript."
+_OLD: Final = "This page needs a browser of 2023 or later, with JavaScript."
 # The first script is one that any browser understands: the others may be too new for it as a whole.
 _PAGE: Final = """<!doctype html>
 <html lang="en">
@@ -31,36 +33,49 @@ _PAGE: Final = """<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>tinygrad_nn report</title>
-<style>{style}</style>
 </head>
 <body>
 <noscript><p>{old}</p></noscript>
 <script>
-window.onload = function () {{
-  if (!document.documentElement.getAttribute("data-ready")) {{
-    document.body.insertBefore(document.createElement("p"), document.body.firstChild).appendChild(
-      document.createTextNode("{old}"));
-  }}
-}};
+function tooOld() {{
+  document.body.insertBefore(document.createElement("p"), document.body.firstChild).appendChild(
+    document.createTextNode("{old}"));
+}}
+window.onload = function () {{ if (!window.began) tooOld(); }};
 </script>
 <script type="application/json" id="data">{data}</script>
-{scripts}
-<script>page.start();</script>
+<script>{start}</script>
 </body>
 </html>
 """
 
 
-def document(data: Mapping[str, Any], scripts: Sequence[str], styles: Sequence[str] = ()) -> str:
-    """The text of the page: its data, and the names of the assets that it is to contain, in their order."""
-    style = "\n".join(asset(name) for name in ("page.css", *styles))
-    code = "\n".join(f"<script>{asset(name)}</script>" for name in (*scripts,))
-    return _PAGE.format(policy=_POLICY, style=style, old=_OLD, data=as_json(data), scripts=code)
+def document(about: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> str:
+    """The text of a page. Each part has a "title", and packed "data" with the "assets" that show it, in their order,
+    or the reason why it is "missing".
+    """
+    names = [name for one in parts.values() for name in one.get("assets", ())]
+    code = {name: packed_asset(name) for name in ("page.css", "page.js", *names)}
+    data = as_json({"about": about, "parts": parts, "code": code})
+    return _PAGE.format(policy=_POLICY, old=_OLD, data=data, start=asset("start.js"))
+
+
+def data_of(text: str, part: str) -> Any:
+    """The data of a part, read from the text of a page."""
+    found = text.partition('<script type="application/json" id="data">')[2].partition("</script>")[0]
+    data = json.loads(found)["parts"][part]["data"]
+    return json.loads(data if isinstance(data, str) else zlib.decompress(base64.b64decode(data["deflate"])))
 
 
 def asset(name: str) -> str:
     """The text of a file in `assets/`."""
     return files(__package__).joinpath("assets", *name.split("/")).read_text(encoding="utf-8")
+
+
+@cache
+def packed_asset(name: str) -> str | dict[str, str]:
+    """The same, made smaller."""
+    return packed(asset(name))
 
 
 def as_json(value: Any) -> str:

@@ -183,6 +183,13 @@ class SequenceRegressor(Sequences, Regression):
     """A regressor on sequences; without a `module`, recurrent layers of the kind `cell`: "gru", "lstm" or "rnn".
 
     A `module` gets (samples, steps, channels) and returns (samples, n_out).
+
+    >>> import tinygrad_nn as tg
+    >>> rng = np.random.default_rng(0)
+    >>> X = [rng.normal(size=(n, 2)) for n in (3, 5, 4, 5, 3, 4)]
+    >>> y = np.array([x[-1, 0] for x in X])
+    >>> tg.sklearn.SequenceRegressor(hidden=(4,), max_iter=5, random_state=0).fit(X, y).predict(X).shape
+    (6,)
     """
 
     cell: str = "gru"

@@ -10,10 +10,13 @@ import hashlib
 import io
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import FileError, message
+
+Content = bytes | Sequence[bytes | memoryview]
 
 
 def as_path(op: str, path: Any) -> Path:
@@ -42,8 +45,8 @@ def read(path: str | os.PathLike[str], op: str, expected: str) -> bytes:
         raise _fault(op, path, "read", error, expected) from None
 
 
-def write_atomic(path: Path, content: bytes, op: str = "write", family: Path | None = None) -> None:
-    """Write a temporary file in the same folder, flush it to disk, and rename it to `path`.
+def write_atomic(path: Path, content: Content, op: str = "write", family: Path | None = None) -> None:
+    """Write a temporary file in the same folder, flush it to disk, and rename it to `path`. Content may be in parts.
 
     A reader sees the old content or the new, never a part; after an error (FileError) the old file is still there.
     `remove_leftovers(family)` finds what is left of it after a kill; by default it has a family of its own.
@@ -58,6 +61,20 @@ def write_atomic(path: Path, content: bytes, op: str = "write", family: Path | N
         _write_atomic(path, content, family or path)
     except (OSError, ValueError) as error:
         raise _fault(op, path, "written", error, "room on the disk and a folder that exists") from None
+
+
+def write_together(files: Sequence[tuple[Path, bytes]], op: str) -> None:
+    """Write files that belong together: none where one of them has no place, or that of another."""
+    for k, (path, _) in enumerate(files):
+        try:
+            if path.exists():
+                check_regular(path.stat())
+            if path in [other for other, _ in files[:k]]:
+                raise ValueError("the file that comes beside it has that name")
+        except (OSError, ValueError) as error:
+            raise _fault(op, path, "written", error, "a path with an ending of its own") from None
+    for path, content in files:
+        write_atomic(path, content, op)
 
 
 def write_figure(figure: Any, path: Any, op: str) -> None:
@@ -90,13 +107,13 @@ _OTHERS = (
 )
 
 
-def _write_atomic(path: Path, content: bytes, family: Path) -> None:
+def _write_atomic(path: Path, content: Content, family: Path) -> None:
     if path.exists():
         check_regular(path.stat())
     temporary = path.with_name(f"{_mark(family)}{os.urandom(8).hex()}.tmp")
     try:
         with temporary.open("xb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

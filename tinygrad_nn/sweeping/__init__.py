@@ -178,6 +178,23 @@ def cross_validate(
     """`tg.sweep` over `folds`: each is held out once, and `evaluate(*columns)` is given its rows.
 
     The result's `summary("test_acc")` has mean, spread and the number of folds.
+
+    >>> import tinygrad_nn as tg
+    >>> model = tg.nn.Linear(2, 1)
+    >>> opt = tg.optim.SGD(model.parameters(), lr=0.1)
+    >>> @tg.jit
+    ... def step(x, y):
+    ...     opt.zero_grad()
+    ...     loss = ((model(x) - y) ** 2).mean()
+    ...     loss.backward()
+    ...     opt.step()
+    ...     return loss
+    >>> def score(x, y):
+    ...     return {"error": ((model(x) - y) ** 2).mean()}
+    >>> data = (tg.ones(6, 2), 3 * tg.ones(6, 1))
+    >>> found = tg.cross_validate(step, data, 20, folds=3, evaluate=score, progress=False, init=model.reset_parameters)
+    >>> found["error"].shape
+    (3, 20)
     """
     return sweep(step, data, epochs, batch_size, folds=folds, **options)
 

@@ -33,29 +33,55 @@ def _at_least(name: str, tensors: tuple[Any, ...], one: Any) -> Any:
 
 
 def atleast_1d(*tensors: Any) -> Any:
-    """Tensors with one axis or more."""
+    """Tensors with one axis or more.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.atleast_1d(5.0)
+    tensor([5.])
+    """
     return _at_least("atleast_1d", tensors, lambda x: x if x.ndim else x.reshape(1))
 
 
 def atleast_2d(*tensors: Any) -> Any:
-    """Tensors with two axes or more; vectors as rows."""
+    """Tensors with two axes or more; vectors as rows.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.atleast_2d(tg.tensor([1.0, 2.0])).shape
+    (1, 2)
+    """
     return _at_least("atleast_2d", tensors, lambda x: x if x.ndim > 1 else x.reshape(1, -1))
 
 
 def atleast_3d(*tensors: Any) -> Any:
-    """Tensors with three axes or more: a vector is (1, n, 1), a matrix (n, m, 1)."""
+    """Tensors with three axes or more: a vector is (1, n, 1), a matrix (n, m, 1).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.atleast_3d(tg.tensor([1.0, 2.0])).shape
+    (1, 2, 1)
+    """
     return _at_least(
         "atleast_3d", tensors, lambda x: x if x.ndim > 2 else x.unsqueeze(-1) if x.ndim == 2 else x.reshape(1, -1, 1)
     )
 
 
 def column_stack(tensors: Sequence[Any]) -> Tensor:
-    """Side by side: along axis 1, vectors as columns."""
+    """Side by side: along axis 1, vectors as columns.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.column_stack(([1, 2], [3, 4]))
+    tensor([[1, 3],
+            [2, 4]])
+    """
     return cat([x.reshape(-1, 1) if x.ndim < 2 else x for x in tensors_of("column_stack", tensors)], 1)
 
 
 def dstack(tensors: Sequence[Any]) -> Tensor:
-    """Behind one another: along axis 2."""
+    """Behind one another: along axis 2.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.dstack((tg.ones(2, 3), tg.zeros(2, 3))).shape
+    (2, 3, 2)
+    """
     return cat(list(atleast_3d(*tensors_of("dstack", tensors), as_tensor(0.0))[:-1]), 2)
 
 
@@ -63,7 +89,13 @@ row_stack = vstack  # by its older name
 
 
 def block_diag(*tensors: Any) -> Tensor:
-    """The matrix with matrices along its diagonal, zeros elsewhere; vectors are rows."""
+    """The matrix with matrices along its diagonal, zeros elsewhere; vectors are rows.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.block_diag([[1, 2]], [[3]])
+    tensor([[1, 2, 0],
+            [0, 0, 3]])
+    """
     blocks = [x if x.ndim == 2 else atleast_2d(x) for x in _together("block_diag", tensors)]
     for x in blocks:
         if x.ndim > 2:
@@ -76,7 +108,12 @@ def block_diag(*tensors: Any) -> Tensor:
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
-    """Views of tensors in their common shape."""
+    """Views of tensors in their common shape.
+
+    >>> import tinygrad_nn as tg
+    >>> [t.shape for t in tg.broadcast_tensors(tg.ones(3, 1), tg.ones(4))]
+    [(3, 4), (3, 4)]
+    """
     given = _together("broadcast_tensors", tensors)
     shape = broadcast_shape("broadcast_tensors", *(x.shape for x in given))
     return tuple(x.broadcast_to(shape) for x in given)
@@ -92,7 +129,15 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
 
 
 def cartesian_prod(*tensors: Any) -> Tensor:
-    """All ways to take an element of each vector, one in a row; of a single vector the vector."""
+    """All ways to take an element of each vector, one in a row; of a single vector the vector.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.cartesian_prod(tg.tensor([1, 2]), tg.tensor([3, 4]))
+    tensor([[1, 3],
+            [1, 4],
+            [2, 3],
+            [2, 4]])
+    """
     given = _together("cartesian_prod", tensors)
     for x in given:
         if x.ndim != 1:
@@ -104,7 +149,14 @@ def cartesian_prod(*tensors: Any) -> Tensor:
 
 @typed
 def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tensor:
-    """All ways to take r elements of a vector in order, one in a row."""
+    """All ways to take r elements of a vector in order, one in a row.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.combinations(tg.tensor([1, 2, 3]))
+    tensor([[1, 2],
+            [1, 3],
+            [2, 3]])
+    """
     x, count = as_tensor(input), whole("combinations", "r", r)
     if x.ndim != 1 or count < 0:
         got = f"shape {x.shape} and r={count}"
@@ -119,7 +171,12 @@ def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tens
 
 
 def chain_matmul(*matrices: Any) -> Tensor:
-    """The product of several matrices, in the order that takes the fewest multiplications."""
+    """The product of several matrices, in the order that takes the fewest multiplications.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.chain_matmul(tg.ones(2, 3), tg.ones(3, 4), tg.ones(4, 5)).shape
+    (2, 5)
+    """
     given = _together("chain_matmul", matrices)
     for x in given:
         if x.ndim != 2:
@@ -163,7 +220,14 @@ def _needed(best: dict[tuple[int, int], tuple[int, int]], count: int) -> set[tup
 
 @typed
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
-    """Powers of a vector's elements in columns, from N - 1 down to 0, or up."""
+    """Powers of a vector's elements in columns, from N - 1 down to 0, or up.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.vander(tg.tensor([1, 2, 3]))
+    tensor([[1, 1, 1],
+            [4, 2, 1],
+            [9, 3, 1]])
+    """
     values = as_tensor(x)
     if values.ndim != 1:
         raise ShapeError(message("vander", f"shape {values.shape}", "a vector"))
@@ -175,13 +239,25 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
 
 @typed
 def tril_indices(row: int, col: int, offset: int = 0, dtype: Any = None, device: Device = None) -> Tensor:
-    """Rows and columns (2, n) of the elements of a (row, col) matrix on and below a diagonal."""
+    """Rows and columns (2, n) of the elements of a (row, col) matrix on and below a diagonal.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.tril_indices(2, 2)
+    tensor([[0, 1, 1],
+            [0, 0, 1]])
+    """
     return _triangle("tril_indices", row, col, offset, dtype, np.tril_indices)
 
 
 @typed
 def triu_indices(row: int, col: int, offset: int = 0, dtype: Any = None, device: Device = None) -> Tensor:
-    """Rows and columns (2, n) of the elements of a (row, col) matrix on and above a diagonal."""
+    """Rows and columns (2, n) of the elements of a (row, col) matrix on and above a diagonal.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.triu_indices(2, 2)
+    tensor([[0, 0, 1],
+            [0, 1, 1]])
+    """
     return _triangle("triu_indices", row, col, offset, dtype, np.triu_indices)
 
 

@@ -48,6 +48,12 @@ class Contracted(Indexed):
 
         `transpose` reads the second operand, which then is a matrix, with its last two axes exchanged, at no cost.
         Raises ShapeError, and DTypeError for float32 by float64: as all matrix products.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.matmul([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
+        tensor([3., 7.])
+        >>> tg.matmul(tg.ones(5, 2, 3), tg.ones(3, 4)).shape
+        (5, 2, 4)
         """
         return self._product("matmul", other, transpose)
 
@@ -96,19 +102,39 @@ class Contracted(Indexed):
         return product.squeeze(-1) if n == 1 else product
 
     def mm(self, mat2: Operand) -> Self:
-        """Product of two matrices."""
+        """Product of two matrices.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.mm([[1.0, 2.0]], [[3.0], [4.0]])
+        tensor([[11.]])
+        """
         return self._product("mm", self._ranked("mm", mat2, 2, 2))
 
     def bmm(self, mat2: Operand) -> Self:
-        """Products of two batches of matrices."""
+        """Products of two batches of matrices.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.bmm(tg.ones(5, 2, 3), tg.ones(5, 3, 4)).shape
+        (5, 2, 4)
+        """
         return self._product("bmm", self._ranked("bmm", mat2, 3, 3))
 
     def mv(self, vec: Operand) -> Self:
-        """Matrix times vector."""
+        """Matrix times vector.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.mv([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
+        tensor([3., 7.])
+        """
         return self._product("mv", self._ranked("mv", vec, 2, 1))
 
     def dot(self, tensor: Operand) -> Self:
-        """Sum of products of two vectors."""
+        """Sum of products of two vectors.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.dot([1.0, 2.0], [3.0, 4.0])
+        tensor(11.)
+        """
         return self._product("dot", self._ranked("dot", tensor, 1, 1))
 
     def _ranked(self, name: str, other: Operand, first: int, second: int) -> Self:
@@ -121,7 +147,12 @@ class Contracted(Indexed):
         return right
 
     def inner(self, other: Operand) -> Self:
-        """Sums of products over the last axis of both."""
+        """Sums of products over the last axis of both.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.inner([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
+        tensor([3., 7.])
+        """
         right = self._factor("inner", other)
         if self.ndim == 0 or right.ndim == 0:
             return self * right
@@ -130,25 +161,47 @@ class Contracted(Indexed):
         return self._summed("inner", right, ([self.ndim - 1], [right.ndim - 1]))
 
     def outer(self, vec2: Operand) -> Self:
-        """Products of all pairs of two vectors; dtypes are promoted, as by `*`."""
+        """Products of all pairs of two vectors; dtypes are promoted, as by `*`.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.ger([1.0, 2.0], [3.0, 4.0])
+        tensor([[3., 4.],
+                [6., 8.]])
+        """
         right = self._ranked("outer", vec2, 1, 1)
         return self.unsqueeze(1) * right.apply(RESHAPE, shape=(1, *right.shape))
 
     @typed
     def addmm(self, mat1: Operand, mat2: Operand, *, beta: float = 1, alpha: float = 1) -> Self:
-        """beta * self + alpha * mat1 @ mat2."""
+        """beta * self + alpha * mat1 @ mat2.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.addmm(tg.ones(2, 2), tg.ones(2, 3), tg.ones(3, 2))
+        tensor([[4., 4.],
+                [4., 4.]])
+        """
         return self._added("addmm", self._factor("addmm", mat1), mat2, (2, 2), beta, alpha)
 
     @typed
     def addmv(self, mat: Operand, vec: Operand, *, beta: float = 1, alpha: float = 1) -> Self:
-        """beta * self + alpha * mat @ vec."""
+        """beta * self + alpha * mat @ vec.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.addmv(tg.ones(2), tg.ones(2, 3), tg.tensor([1.0, 2.0, 3.0]))
+        tensor([7., 7.])
+        """
         return self._added("addmv", self._factor("addmv", mat), vec, (2, 1), beta, alpha)
 
     def _added(self, name: str, x: Self, y: Operand, ranks: tuple[int, int], beta: float, alpha: float) -> Self:
         return blended(name, self, x._product(name, x._ranked(name, y, *ranks)), beta, alpha)
 
     def tensordot(self, other: Operand, dims: int | Sequence[Sequence[int]] = 2) -> Self:
-        """Sums of products over the last `dims` axes of this and the first of the other, or over pairs of axes."""
+        """Sums of products over the last `dims` axes of this and the first of the other, or over pairs of axes.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.tensordot(tg.ones(2, 3, 4), tg.ones(4, 3, 5), dims=([1, 2], [1, 0])).shape
+        (2, 5)
+        """
         return self._summed("tensordot", self._factor("tensordot", other), dims)
 
     def _summed(self, name: str, right: Self, dims: int | Sequence[Sequence[int]]) -> Self:

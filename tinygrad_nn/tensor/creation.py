@@ -47,14 +47,28 @@ def tensor(
 
 @typed
 def as_tensor(data: Any, dtype: Any = None, device: Device = None) -> Tensor:
-    """`data` as a tensor, itself where it is one of that dtype; arrays are not copied."""
+    """`data` as a tensor, itself where it is one of that dtype; arrays are not copied.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.as_tensor([1, 2])
+    tensor([1, 2])
+    """
     if isinstance(data, Tensor) and (dtype is None or data.dtype == check_dtype("as_tensor", dtype)):
         return data
     return data.to(dtype) if isinstance(data, Tensor) else _finish(shared(array_of("as_tensor", data, dtype)), False)
 
 
 def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
-    """A tensor on the memory of an array of one of the five dtypes; of a smaller one (uint8, float16) it is a copy."""
+    """A tensor on the memory of an array of one of the five dtypes; of a smaller one (uint8, float16) it is a copy.
+
+    >>> import tinygrad_nn as tg
+    >>> import numpy as np
+    >>> a = np.zeros(2)
+    >>> t = tg.from_numpy(a)
+    >>> a[0] = 1.0
+    >>> t
+    tensor([1., 0.], dtype=float64)
+    """
     if not isinstance(ndarray, np.ndarray) or is_masked(ndarray) or ndarray.dtype not in (*DTYPES, *WIDENED):
         got = f"{type(ndarray).__name__} {getattr(ndarray, 'dtype', '')}".strip()
         raise DTypeError(message("from_numpy", got, "an array of bool, int32, int64, float32 or float64"))
@@ -63,7 +77,13 @@ def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
 
 @typed
 def from_dlpack(ext_tensor: Any, *, device: Device = None, copy: bool | None = None) -> Tensor:
-    """A tensor on the memory of anything that exports DLPack (NumPy, PyTorch, JAX on the CPU), or a copy."""
+    """A tensor on the memory of anything that exports DLPack (NumPy, PyTorch, JAX on the CPU), or a copy.
+
+    >>> import tinygrad_nn as tg
+    >>> import numpy as np
+    >>> tg.from_dlpack(np.arange(3.0))
+    tensor([0., 1., 2.], dtype=float64)
+    """
     try:
         array = np.from_dlpack(ext_tensor)
     except (AttributeError, TypeError, BufferError) as error:
@@ -79,6 +99,10 @@ def asarray(
     """`obj` as a tensor, on its memory where it is an array or a tensor of that dtype, unless `copy`.
 
     Raises ConfigError with `copy=False` where a copy is needed.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.asarray([1.0, 2.0], dtype=tg.float64)
+    tensor([1., 2.], dtype=float64)
     """
     shares = isinstance(obj, (Tensor, np.ndarray)) and (dtype is None or obj.dtype == check_dtype("asarray", dtype))
     if copy is False and not shares:
@@ -91,7 +115,13 @@ def asarray(
 def full(
     size: Any, fill_value: float | bool, dtype: Any = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor filled with one value; its dtype is that of the value."""
+    """A tensor filled with one value; its dtype is that of the value.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.full((2, 2), 7.0)
+    tensor([[7., 7.],
+            [7., 7.]])
+    """
     is_bool = isinstance(fill_value, (bool, np.bool_))
     kind = BOOL if is_bool else INT64 if isinstance(fill_value, (int, np.integer)) else mode.dtype
     wanted = kind if dtype is None else check_dtype("full", dtype)
@@ -100,19 +130,37 @@ def full(
 
 @typed
 def zeros(*size: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of zeros, of the default dtype."""
+    """A tensor of zeros, of the default dtype.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.zeros(2, 3)
+    tensor([[0., 0., 0.],
+            [0., 0., 0.]])
+    """
     return _finish(filled("zeros", as_shape("zeros", size), 0, _dtype("zeros", dtype)), requires_grad)
 
 
 @typed
 def ones(*size: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of ones, of the default dtype."""
+    """A tensor of ones, of the default dtype.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.ones(2, 3)
+    tensor([[1., 1., 1.],
+            [1., 1., 1.]])
+    """
     return _finish(filled("ones", as_shape("ones", size), 1, _dtype("ones", dtype)), requires_grad)
 
 
 @typed
 def eye(n: int, m: int | None = None, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
-    """Ones on the diagonal of an (n, m) matrix."""
+    """Ones on the diagonal of an (n, m) matrix.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.eye(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
     shape = as_shape("eye", (n, n if m is None else m))
     array = filled("eye", shape, 0, _dtype("eye", dtype))
     np.fill_diagonal(array, 1)
@@ -130,6 +178,12 @@ def arange(
 ) -> Tensor:
     """start, start + step, ... below end; int64 where all are integers. Those of an integer dtype go from the whole
     part of start by that of step.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.arange(4)
+    tensor([0, 1, 2, 3])
+    >>> tg.arange(0.0, 1.0, 0.25)
+    tensor([0.00, 0.25, 0.50, 0.75])
     """
     first, last = (0, start) if end is None else (0 if start is None else start, end)
     first, last, step = (_bound("arange", v + 0 if isinstance(v, bool) else v) for v in (first, last, step))
@@ -160,7 +214,12 @@ def _bound(name: str, value: Any) -> Any:
 def linspace(
     start: float, end: float, steps: int, dtype: Any = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
-    """`steps` numbers from start to end, both included, evenly spaced."""
+    """`steps` numbers from start to end, both included, evenly spaced.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.linspace(0.0, 1.0, 5)
+    tensor([0.00, 0.25, 0.50, 0.75, 1.00])
+    """
     wanted = _dtype("linspace", dtype)
     return _finish(_even("linspace", start, end, steps, wanted).astype(wanted), requires_grad)
 
@@ -175,7 +234,12 @@ def logspace(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """`steps` powers of a base, whose exponents go evenly from start to end."""
+    """`steps` powers of a base, whose exponents go evenly from start to end.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.logspace(0.0, 2.0, 3)
+    tensor([  1.,  10., 100.])
+    """
     wanted = _dtype("logspace", dtype)
     exponents = _even("logspace", start, end, steps, wanted)
     with np.errstate(all="ignore"):
@@ -195,25 +259,45 @@ def _even(name: str, start: float, end: float, steps: int, dtype: DType) -> Any:
 
 @typed
 def empty(*size: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
-    """A tensor to be written to, of the default dtype: zeros, so that no run depends on what memory held before."""
+    """A tensor to be written to, of the default dtype: zeros, so that no run depends on what memory held before.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.empty(2, 3).shape
+    (2, 3)
+    """
     return _finish(filled("empty", as_shape("empty", size), 0, _dtype("empty", dtype)), requires_grad)
 
 
 @takes_operands
 def empty_like(input: Tensor, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
-    """A tensor to be written to, of another tensor's shape and dtype: zeros."""
+    """A tensor to be written to, of another tensor's shape and dtype: zeros.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.empty_like(tg.ones(2, 3)).shape
+    (2, 3)
+    """
     return zeros(input.shape, dtype=input.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
 
 @takes_operands
 def zeros_like(input: Tensor, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
-    """Zeros of another tensor's shape and dtype."""
+    """Zeros of another tensor's shape and dtype.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.zeros_like(tg.tensor([5, 6]))
+    tensor([0, 0])
+    """
     return zeros(input.shape, dtype=input.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
 
 @takes_operands
 def ones_like(input: Tensor, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
-    """Ones of another tensor's shape and dtype."""
+    """Ones of another tensor's shape and dtype.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.ones_like(tg.tensor([5, 6]))
+    tensor([1, 1])
+    """
     return ones(input.shape, dtype=input.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
 
@@ -221,7 +305,12 @@ def ones_like(input: Tensor, dtype: Any = None, device: Device = None, requires_
 def full_like(
     input: Tensor, fill_value: float | bool, dtype: Any = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
-    """One value in another tensor's shape and dtype."""
+    """One value in another tensor's shape and dtype.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.full_like(tg.ones(2), 7.0)
+    tensor([7., 7.])
+    """
     return full(input.shape, fill_value, dtype=input.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
 
@@ -230,7 +319,14 @@ def _dtype(name: str, dtype: Any) -> DType:
 
 
 def set_default_dtype(d: Any) -> None:
-    """The dtype of Python floats and of new float tensors from now on, in every thread."""
+    """The dtype of Python floats and of new float tensors from now on, in every thread.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.set_default_dtype(tg.float64)
+    >>> tg.tensor([1.0]).dtype
+    dtype('float64')
+    >>> tg.set_default_dtype(tg.float32)
+    """
     wanted = check_dtype("set_default_dtype", d)
     if wanted.kind != "f":
         raise DTypeError(message("set_default_dtype", f"dtype {wanted.name}", "a float dtype"))
@@ -238,5 +334,10 @@ def set_default_dtype(d: Any) -> None:
 
 
 def get_default_dtype() -> DType:
-    """The dtype of new float tensors."""
+    """The dtype of new float tensors.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.get_default_dtype()
+    dtype('float32')
+    """
     return mode.dtype

@@ -89,7 +89,12 @@ def where(condition: Any, input: Operand | None = None, other: Operand | None = 
 
 @takes_operands
 def polygamma(n: int, input: Tensor) -> Tensor:
-    """The nth derivative of digamma."""
+    """The nth derivative of digamma.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.polygamma(1, [1.0, 2.0])
+    tensor([1.6449, 0.6449])
+    """
     return input.polygamma(n)
 
 

@@ -63,6 +63,11 @@ class Indexed(InPlace):
     def gather(self, dim: int, index: Index, *, sparse_grad: Any = False) -> Self:
         """out[i][j] = x[index[i][j]][j] for dim 0, and so on, as torch.gather: in the shape of the index. Gradients are
         dense, whatever `sparse_grad` says.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.gather([[1, 2], [3, 4]], 1, [[0, 0], [1, 0]])
+        tensor([[1, 1],
+                [4, 3]])
         """
         axis = normal_axis("gather", dim, self.ndim)
         at = self._aligned("gather", index)
@@ -82,6 +87,10 @@ class Indexed(InPlace):
     ) -> Self:
         """A copy with out[index[i][j]][j] = src[i][j] for dim 0; the last write counts. A number as `src`, or `value`,
         is written everywhere. `reduce` adds or multiplies instead.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.scatter(tg.zeros(3), 0, [2, 0], tg.tensor([5.0, 6.0]))
+        tensor([6., 0., 5.])
         """
         given = value if src is None else src
         if given is None or (src is not None and value is not None):
@@ -97,7 +106,12 @@ class Indexed(InPlace):
         return self._as_line().apply(SCATTER, at._as_line(), values._as_line(), axis=axis)._like(self.shape)
 
     def scatter_add(self, dim: int, index: Index, src: Operand) -> Self:
-        """A copy with src[i][j] added at out[index[i][j]][j] for dim 0."""
+        """A copy with src[i][j] added at out[index[i][j]][j] for dim 0.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.scatter_add(tg.zeros(3), 0, [0, 0, 2], tg.ones(3))
+        tensor([2., 0., 1.])
+        """
         axis, at = normal_axis("scatter_add", dim, self.ndim), self._aligned("scatter_add", index)
         values = self._source("scatter_add", at, src)
         if 0 in at.shape:
@@ -119,7 +133,13 @@ class Indexed(InPlace):
         return values._like(()).expand_to(index.shape)
 
     def index_select(self, dim: int, index: Index) -> Self:
-        """The slices that `index` (int32 or int64, one axis or a number) names, along one axis."""
+        """The slices that `index` (int32 or int64, one axis or a number) names, along one axis.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.index_select([[1, 2], [3, 4]], 0, [1, 1])
+        tensor([[3, 4],
+                [3, 4]])
+        """
         at = self._positions("index_select", index)
         axis = normal_axis("index_select", dim, self.ndim)
         if at.ndim > 1 or not (self.ndim or at.shape in ((), (1,))):
@@ -130,7 +150,12 @@ class Indexed(InPlace):
 
     @typed
     def index_add(self, dim: int, index: Index, source: Operand, *, alpha: float | bool = 1) -> Self:
-        """A copy with alpha times the slices of `source` added at the slices that `index` names."""
+        """A copy with alpha times the slices of `source` added at the slices that `index` names.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.index_add(tg.zeros(3), 0, [0, 0, 2], tg.ones(3))
+        tensor([2., 0., 1.])
+        """
         axis = normal_axis("index_add", dim, self.ndim)
         values = self._operand(source, "index_add")
         values = (values if is_plainly(alpha, 1) else values * alpha).cast(self.dtype)._as_line()
@@ -143,19 +168,34 @@ class Indexed(InPlace):
         return (whole + added)._like(self.shape)
 
     def masked_select(self, mask: Index) -> Self:
-        """The elements where a mask holds, along one axis; the two broadcast. Reads the mask's values."""
+        """The elements where a mask holds, along one axis; the two broadcast. Reads the mask's values.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.masked_select([1, 2, 3], [True, False, True])
+        tensor([1, 3])
+        """
         condition = self._condition("masked_select", mask)
         shape = broadcast_shape("masked_select", self.shape, condition.shape)
         return self.expand_to(shape)[condition.expand_to(shape)]
 
     def take(self, index: Index) -> Self:
-        """Elements of the flattened tensor, in the shape of the index; negative numbers count from the end."""
+        """Elements of the flattened tensor, in the shape of the index; negative numbers count from the end.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.take([[1, 2], [3, 4]], [0, 3])
+        tensor([1, 4])
+        """
         flat = self.flatten()
         return flat.apply(TAKE, self._positions("take", index).apply(PLACE, size=flat.shape[0], called=TAKEN), axis=0)
 
     def take_along_dim(self, indices: Index, dim: int | None = None) -> Self:
         """As gather, with the other axes broadcast; of the flattened tensor without `dim`. Negative numbers count from
         the end.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.take_along_dim([[3, 1], [2, 4]], [[1, 0], [0, 1]], dim=1)
+        tensor([[1, 3],
+                [2, 4]])
         """
         axis = 0 if dim is None else normal_axis("take_along_dim", dim, self.ndim)
         length = self.numel() if dim is None else self._length(axis)
@@ -179,6 +219,11 @@ class Indexed(InPlace):
     def nonzero(self, *, as_tuple: bool = False) -> Self | tuple[Self, ...]:
         """Positions (K, ndim) of the elements that are not 0, as int64; `as_tuple` gives a tensor for each axis, which
         together are an index. Reads the values.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.nonzero([0, 5, 6])
+        tensor([[1],
+                [2]])
         """
         found = np.argwhere(self._value("nonzero")).astype(np.int64)
         if not as_tuple:

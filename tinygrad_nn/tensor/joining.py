@@ -54,7 +54,16 @@ concat = concatenate = cat
 
 @named
 def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
-    """Tensors of one shape along a new axis."""
+    """Tensors of one shape along a new axis.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.stack(([1, 2], [3, 4]))
+    tensor([[1, 2],
+            [3, 4]])
+    >>> tg.stack(([1, 2], [3, 4]), dim=1)
+    tensor([[1, 3],
+            [2, 4]])
+    """
     listed = tensors_of("stack", tensors)
     if len({x.shape for x in listed}) > 1:
         got = " and ".join(str(x.shape) for x in listed)
@@ -66,19 +75,37 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
 
 @named
 def hstack(tensors: Sequence[Any]) -> Tensor:
-    """Side by side: along axis 1, vectors along axis 0."""
+    """Side by side: along axis 1, vectors along axis 0.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.hstack(([1, 2], [3]))
+    tensor([1, 2, 3])
+    """
     listed = [x.reshape(1) if x.ndim == 0 else x for x in tensors_of("hstack", tensors)]
     return cat(listed, 0 if listed[0].ndim == 1 else 1)
 
 
 @named
 def vstack(tensors: Sequence[Any]) -> Tensor:
-    """Below one another: along axis 0, vectors as rows."""
+    """Below one another: along axis 0, vectors as rows.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.row_stack(([1, 2], [3, 4]))
+    tensor([[1, 2],
+            [3, 4]])
+    """
     return cat([x.reshape((1, -1)) if x.ndim < 2 else x for x in tensors_of("vstack", tensors)], 0)
 
 
 def meshgrid(*tensors: Any, indexing: Literal["ij", "xy"] = "ij") -> tuple[Tensor, ...]:
-    """Coordinates of a grid: one tensor per axis, all of the grid's shape."""
+    """Coordinates of a grid: one tensor per axis, all of the grid's shape.
+
+    >>> import tinygrad_nn as tg
+    >>> rows, columns = tg.meshgrid(tg.tensor([1, 2]), tg.tensor([3, 4, 5]), indexing="ij")
+    >>> rows
+    tensor([[1, 1, 1],
+            [2, 2, 2]])
+    """
     if not isinstance(indexing, str) or indexing not in ("ij", "xy"):
         raise ConfigError(message("meshgrid", f"indexing {indexing!r}", "'ij' or 'xy'"))
     listed = [

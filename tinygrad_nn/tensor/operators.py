@@ -262,7 +262,12 @@ class Operators(Converted):
         return self._condition("where", condition).apply(e.WHERE, left, right)
 
     def masked_fill(self, mask: Core | np.ndarray[Any, Any], value: Operand) -> Self:
-        """A copy with `value` where `mask` (bool) holds; the dtype stays."""
+        """A copy with `value` where `mask` (bool) holds; the dtype stays.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.masked_fill([1.0, 2.0], [True, False], 0.0)
+        tensor([0., 2.])
+        """
         fill = self._operand(value, "masked_fill").cast(self.node.dtype)
         return self._condition("masked_fill", mask).apply(e.WHERE, fill, self)
 

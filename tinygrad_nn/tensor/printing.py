@@ -18,7 +18,14 @@ def set_printoptions(
     profile: str | None = None,
     sci_mode: bool | None = None,
 ) -> None:
-    """How tensors are printed; a profile sets all of it."""
+    """How tensors are printed; a profile sets all of it.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.set_printoptions(precision=2)
+    >>> tg.tensor([1 / 3])
+    tensor([0.33])
+    >>> tg.set_printoptions(profile="default")
+    """
     if profile not in (None, *_PROFILES):
         raise ConfigError(message("set_printoptions", f"profile {shown(profile)}", " or ".join(_PROFILES)))
     for name, value, least in (("precision", precision, 0), ("edgeitems", edgeitems, 1), ("linewidth", linewidth, 1)):

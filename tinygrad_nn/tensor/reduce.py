@@ -83,7 +83,14 @@ class Reduced(Shaped):
         axis: Ints | None = None,
         keepdims: bool = False,
     ) -> Self:
-        """Sum; of integers and bools in int64, unless `dtype` says otherwise; 0 of nothing."""
+        """Sum; of integers and bools in int64, unless `dtype` says otherwise; 0 of nothing.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.sum([[1.0, 2.0], [3.0, 4.0]])
+        tensor(10.)
+        >>> tg.sum([[1.0, 2.0], [3.0, 4.0]], dim=1)
+        tensor([3., 7.])
+        """
         dim, keepdim = dim if axis is None else axis, keepdims if keepdim is False else keepdim
         if dtype is None:
             return self._reduce(SUM, dim, keepdim)
@@ -99,7 +106,12 @@ class Reduced(Shaped):
         axis: Ints | None = None,
         keepdims: bool = False,
     ) -> Self:
-        """Product; of integers and bools in int64, unless `dtype` says otherwise; 1 of nothing."""
+        """Product; of integers and bools in int64, unless `dtype` says otherwise; 1 of nothing.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.prod([1.0, 2.0, 3.0])
+        tensor(6.)
+        """
         dim, keepdim = dim if axis is None else axis, keepdims if keepdim is False else keepdim
         if dtype is None:
             return self._reduce(PROD, dim, keepdim)
@@ -118,6 +130,10 @@ class Reduced(Shaped):
         """Arithmetic mean; NaN of nothing.
 
         Raises DTypeError for integers and bools, unless `dtype` is a float dtype.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.mean([[1.0, 2.0], [3.0, 4.0]], dim=0)
+        tensor([2., 3.])
         """
         x = self._floating("mean", dtype)
         axes = normal_axes("mean", dim if axis is None else axis, x.ndim)
@@ -126,12 +142,22 @@ class Reduced(Shaped):
 
     @typed
     def nansum(self, dim: Ints | None = None, keepdim: bool = False, dtype: Any = None) -> Self:
-        """Sum of the elements that are not NaN."""
+        """Sum of the elements that are not NaN.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.nansum([1.0, float("nan"), 3.0])
+        tensor(4.)
+        """
         return self.masked_fill(self.isnan(), 0).sum(dim, keepdim, dtype)
 
     @typed
     def nanmean(self, dim: Ints | None = None, keepdim: bool = False, dtype: Any = None) -> Self:
-        """Mean of the elements that are not NaN; NaN where there is none. Raises DTypeError for integers and bools."""
+        """Mean of the elements that are not NaN; NaN where there is none. Raises DTypeError for integers and bools.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.nanmean([1.0, float("nan"), 3.0])
+        tensor(2.)
+        """
         x = self._floating("nanmean", dtype)
         return x.nansum(dim, keepdim) / (x == x).sum(dim, keepdim)
 
@@ -171,7 +197,12 @@ class Reduced(Shaped):
         *,
         correction: float | None = None,
     ) -> Self:
-        """Square root of `var`, with gradient 0 where that is 0."""
+        """Square root of `var`, with gradient 0 where that is 0.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.std([1.0, 2.0, 3.0])
+        tensor(1.)
+        """
         return self.var(dim, unbiased, keepdim, correction=correction)._off_zero(lambda v: v.sqrt())
 
     def _level(self, result: Self) -> Self:
@@ -187,6 +218,10 @@ class Reduced(Shaped):
         inf and -inf give the largest and smallest |x|, 0 counts the x that are not 0, "nuc" adds the singular values of
         matrices. The gradient is 0 where it has no direction (norm 0, element 0). Raises DTypeError for integers and
         bools, ConfigError for another `p`, ShapeError for the infinite norms of nothing.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.norm([3.0, 4.0])
+        tensor(5.)
         """
         x = self._floating("norm", dtype)
         if p is None or p == "fro":
@@ -223,28 +258,53 @@ class Reduced(Shaped):
 
     @typed
     def count_nonzero(self, dim: Ints | None = None) -> Self:
-        """How many elements differ from 0; NaN does."""
+        """How many elements differ from 0; NaN does.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.count_nonzero([[0.0, 2.0], [3.0, 4.0]], dim=1)
+        tensor([1, 2])
+        """
         return self.bool().sum(dim)
 
     def any(
         self, dim: Ints | None = None, keepdim: bool = False, *, axis: Ints | None = None, keepdims: bool = False
     ) -> Self:
-        """Whether an element differs from 0; False of nothing."""
+        """Whether an element differs from 0; False of nothing.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.any([[True, False], [False, False]], dim=1)
+        tensor([ True, False])
+        """
         return self.bool().sum(dim if axis is None else axis, keepdims if keepdim is False else keepdim).bool()
 
     def all(
         self, dim: Ints | None = None, keepdim: bool = False, *, axis: Ints | None = None, keepdims: bool = False
     ) -> Self:
-        """Whether no element is 0; True of nothing."""
+        """Whether no element is 0; True of nothing.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.all([[True, False], [True, True]], dim=1)
+        tensor([False,  True])
+        """
         return self.eq(0).sum(dim if axis is None else axis, keepdims if keepdim is False else keepdim).eq(0)
 
     @typed
     def allclose(self, other: Operand, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
-        """Whether `isclose` holds everywhere, as a Python bool."""
+        """Whether `isclose` holds everywhere, as a Python bool.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.allclose([1.0, 2.0], [1.0, 2.0 + 1e-9])
+        True
+        """
         return bool(self.isclose(other, rtol, atol, equal_nan).all())
 
     def equal(self, other: Operand) -> bool:
-        """Whether the other tensor has the same shape and elements, as a Python bool; NaN equals nothing."""
+        """Whether the other tensor has the same shape and elements, as a Python bool; NaN equals nothing.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.equal([1, 2], [1, 2])
+        True
+        """
         other = self._operand(other, "equal")
         return self.shape == other.shape and bool((self == other).all())
 
@@ -253,13 +313,23 @@ class Reduced(Shaped):
     def amax(
         self, dim: Ints | None = None, keepdim: bool = False, *, axis: Ints | None = None, keepdims: bool = False
     ) -> Self:
-        """Largest element, NaN if there is one; equal ones share the gradient. Raises ShapeError for nothing."""
+        """Largest element, NaN if there is one; equal ones share the gradient. Raises ShapeError for nothing.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.amax([[1.0, 5.0], [7.0, 3.0]], dim=1)
+        tensor([5., 7.])
+        """
         return self._reduce(MAX, dim if axis is None else axis, keepdims if keepdim is False else keepdim)
 
     def amin(
         self, dim: Ints | None = None, keepdim: bool = False, *, axis: Ints | None = None, keepdims: bool = False
     ) -> Self:
-        """Smallest element, NaN if there is one; equal ones share the gradient. Raises ShapeError for nothing."""
+        """Smallest element, NaN if there is one; equal ones share the gradient. Raises ShapeError for nothing.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.amin([[1.0, 5.0], [7.0, 3.0]], dim=1)
+        tensor([1., 3.])
+        """
         return self._reduce(MIN, dim if axis is None else axis, keepdims if keepdim is False else keepdim)
 
     @typed
@@ -267,6 +337,10 @@ class Reduced(Shaped):
         """Index of the first largest element along one axis or in the flattened tensor; NaN is largest.
 
         Raises ShapeError for nothing, DTypeError for bools.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.argmax([[1.0, 5.0], [7.0, 3.0]], dim=1)
+        tensor([1, 0])
         """
         return self._arg(ARGMAX, dim, keepdim)
 
@@ -275,6 +349,10 @@ class Reduced(Shaped):
         """Index of the first smallest element along one axis or in the flattened tensor; NaN is smallest.
 
         Raises ShapeError for nothing, DTypeError for bools.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.argmin([[1.0, 5.0], [7.0, 3.0]], dim=1)
+        tensor([0, 1])
         """
         return self._arg(ARGMIN, dim, keepdim)
 
@@ -328,7 +406,14 @@ class Reduced(Shaped):
     def min(
         self, dim: Any = None, keepdim: bool = False, *, other: Any = None, axis: Any = None, keepdims: bool = False
     ) -> Any:
-        """As `max`, for the smallest element."""
+        """As `max`, for the smallest element.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.min([3.0, 1.0, 2.0])
+        tensor(1.)
+        >>> tg.min([[3.0, 1.0], [2.0, 4.0]], dim=1).indices
+        tensor([1, 0])
+        """
         tensor = dim if isinstance(dim, (Core, np.ndarray)) else other
         if tensor is not None:
             return self.minimum(tensor)
@@ -358,21 +443,36 @@ class Reduced(Shaped):
 
     @typed
     def cumsum(self, dim: int, *, dtype: Any = None) -> Self:
-        """Running sum along one axis; of integers and bools in int64."""
+        """Running sum along one axis; of integers and bools in int64.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.cumsum([1.0, 2.0, 3.0], dim=0)
+        tensor([1., 3., 6.])
+        """
         x, axis = self._line("cumsum", dim)
         wanted = _sum_dtype("cumsum", x, dtype)
         return x.cast(wanted).apply(CUMSUM, axis=axis, reverse=False).cast(wanted).reshape(self.node.shape)
 
     @typed
     def cumprod(self, dim: int, *, dtype: Any = None) -> Self:
-        """Running product along one axis; of integers and bools in int64."""
+        """Running product along one axis; of integers and bools in int64.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.cumprod([1.0, 2.0, 3.0], dim=0)
+        tensor([1., 2., 6.])
+        """
         x, axis = self._line("cumprod", dim)
         wanted = _sum_dtype("cumprod", x, dtype)
         return x.cast(wanted).apply(CUMPROD, axis=axis).cast(wanted).reshape(self.node.shape)
 
     @typed
     def argsort(self, dim: int = -1, descending: bool = False, stable: bool = True) -> Self:
-        """Indices that would sort along one axis; NaN counts as largest. The order of equal elements is always kept."""
+        """Indices that would sort along one axis; NaN counts as largest. The order of equal elements is always kept.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.argsort([3.0, 1.0, 2.0])
+        tensor([1, 2, 0])
+        """
         x, axis = self._line("argsort", dim)
         return x.apply(ARGSORT, axis=axis, descending=descending).reshape(self.node.shape)
 
@@ -395,6 +495,10 @@ class Reduced(Shaped):
         """(values, indices) of the k largest (or smallest) elements along one axis, best first; NaN counts as largest.
 
         Raises IndexOutOfRange where there are fewer than k.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.topk([3.0, 1.0, 2.0], 2).values
+        tensor([3., 2.])
         """
         x, axis = self._line("topk", dim)
         k = whole("topk", "k", k)
@@ -436,7 +540,12 @@ class Reduced(Shaped):
         return x.apply(SOFTMAX, axis=a)
 
     def log_softmax(self, dim: int | None = None, dtype: Any = None, *, axis: int | None = None) -> Self:
-        """log(softmax(x)) along one axis, exact where softmax underflows. Raises DTypeError as softmax does."""
+        """log(softmax(x)) along one axis, exact where softmax underflows. Raises DTypeError as softmax does.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.log_softmax([0.0, 0.0], dim=0)
+        tensor([-0.6931, -0.6931])
+        """
         x, a = self._along("log_softmax", dim if axis is None else axis, dtype)
         return x.apply(LOG_SOFTMAX, axis=a)
 

@@ -12,18 +12,33 @@ from .tensor import Tensor
 
 
 def promote_types(type1: Any, type2: Any) -> DType:
-    """The smallest dtype that two others can be converted to."""
+    """The smallest dtype that two others can be converted to.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.promote_types(tg.int64, tg.float32)
+    dtype('float32')
+    """
     return promotion.result_type(*((check_dtype("promote_types", one), 2) for one in (type1, type2)))
 
 
 def can_cast(from_: Any, to: Any) -> bool:
-    """Whether a dtype may be converted to another one in place: not floats to integers, nor integers to bools."""
+    """Whether a dtype may be converted to another one in place: not floats to integers, nor integers to bools.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.can_cast(tg.int64, tg.float32), tg.can_cast(tg.float32, tg.int64)
+    (True, False)
+    """
     kinds = [check_dtype("can_cast", one).kind for one in (from_, to)]
     return "bif".index(kinds[0]) <= "bif".index(kinds[1])
 
 
 def result_type(tensor1: Any, tensor2: Any) -> DType:
-    """The dtype of what operators make of two tensors or numbers."""
+    """The dtype of what operators make of two tensors or numbers.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.result_type(tg.ones(2), 5)
+    dtype('float32')
+    """
     operands = []
     for one in (tensor1, tensor2):
         number = isinstance(one, (bool, int, float))

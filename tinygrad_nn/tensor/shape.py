@@ -202,13 +202,24 @@ class Shaped(Elementwise):
         return self.node.shape[axis]
 
     def numel(self) -> int:
-        """Number of elements."""
+        """Number of elements.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.numel(tg.ones(2, 3))
+        6
+        """
         return math.prod(self.node.shape)
 
     # ---- shape ------------------------------------------------------------------------------------------------------
 
     def reshape(self, *shape: Any) -> Self:
-        """The same elements in row-major order under another shape; one length may be -1."""
+        """The same elements in row-major order under another shape; one length may be -1.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.reshape(tg.arange(6), (2, -1))
+        tensor([[0, 1, 2],
+                [3, 4, 5]])
+        """
         wanted = as_ints("reshape", shape)
         if wanted and min(wanted) < 0:
             known = math.prod(n for n in wanted if n != -1)
@@ -229,13 +240,23 @@ class Shaped(Elementwise):
         return self._shared(RESHAPE, shape=shape)
 
     def permute(self, *order: Any, dims: Any = None) -> Self:
-        """Axes in another order."""
+        """Axes in another order.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.permute(tg.ones(2, 3, 4), (2, 0, 1)).shape
+        (4, 2, 3)
+        """
         listed = as_ints("permute", order if dims is None else (dims,), "axis")
         normal = tuple(normal_axis("permute", a, self.ndim) for a in listed)
         return self._shared(PERMUTE, order=normal)
 
     def transpose(self, dim0: int, dim1: int) -> Self:
-        """Two axes exchanged."""
+        """Two axes exchanged.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.swapdims(tg.ones(2, 3, 4), 0, 2).shape
+        (4, 3, 2)
+        """
         order = list(range(self.ndim))
         if not order:
             return self
@@ -266,7 +287,12 @@ class Shaped(Elementwise):
         return self.mT
 
     def movedim(self, source: Ints, destination: Ints) -> Self:
-        """Axes moved to other places; the others keep their order."""
+        """Axes moved to other places; the others keep their order.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.moveaxis(tg.ones(2, 3, 4), 0, 2).shape
+        (3, 4, 2)
+        """
         moved, places = (
             [normal_axis("movedim", a, self.ndim) for a in several("movedim", "axis", axes)]
             for axes in (source, destination)
@@ -280,13 +306,23 @@ class Shaped(Elementwise):
         return self.permute(tuple(order)) if self.ndim else self.view_as(self)
 
     def unsqueeze(self, dim: int | None = None, *, axis: int | None = None) -> Self:
-        """A new axis of length 1."""
+        """A new axis of length 1.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.unsqueeze([1, 2], 0).shape
+        (1, 2)
+        """
         shape = self.node.shape
         a = normal_axis("unsqueeze", dim if axis is None else axis, len(shape) + 1)
         return self._shared(RESHAPE, shape=(*shape[:a], 1, *shape[a:]))
 
     def squeeze(self, dim: Ints | None = None, *, axis: Ints | None = None) -> Self:
-        """Without the axes of length 1 (or those of them that are named)."""
+        """Without the axes of length 1 (or those of them that are named).
+
+        >>> import tinygrad_nn as tg
+        >>> tg.squeeze(tg.ones(1, 3, 1)).shape
+        (3,)
+        """
         dim = dim if axis is None else axis
         named = () if isinstance(dim, (tuple, list)) and not dim else normal_axes("squeeze", dim, self.ndim)
         return self._shared(RESHAPE, shape=tuple(n for a, n in enumerate(self.shape) if n != 1 or a not in named))
@@ -303,7 +339,12 @@ class Shaped(Elementwise):
         return self.apply(BROADCAST, shape=shape, axes=axes) if axes else self.expand_to(shape)
 
     def narrow(self, dim: int, start: int, length: int) -> Self:
-        """`length` slices from `start` along one axis."""
+        """`length` slices from `start` along one axis.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.narrow(tg.arange(5), 0, 1, 3)
+        tensor([1, 2, 3])
+        """
         a = normal_axis("narrow", dim, self.ndim)
         size = self._length(a)
         start, length = whole("narrow", "start", start), whole("narrow", "length", length)
@@ -328,7 +369,12 @@ class Shaped(Elementwise):
 
     @typed
     def flip(self, *dims: Any) -> Self:
-        """A copy with the order of elements reversed along axes."""
+        """A copy with the order of elements reversed along axes.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.flip([1, 2, 3], (0,))
+        tensor([3, 2, 1])
+        """
         axes = normal_axes("flip", listed, self.ndim) if (listed := as_ints("flip", dims, "axis")) else ()
         turned = ((max(n - 1, 0), -1, n) if a in axes else (0, 1, n) for a, n in enumerate(self.shape))
         return self.apply(SLICE, bounds=tuple(turned))
@@ -354,11 +400,24 @@ class Shaped(Elementwise):
         return self.reshape(*shape)
 
     def clone(self) -> Self:
-        """A copy through which gradients flow."""
+        """A copy through which gradients flow.
+
+        >>> import tinygrad_nn as tg
+        >>> x = tg.ones(2)
+        >>> y = tg.clone(x)
+        >>> y[0] = 5.0
+        >>> x
+        tensor([1., 1.])
+        """
         return self.apply(RESHAPE, shape=self.node.shape)
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Self:
-        """The axes from start_dim to end_dim as one."""
+        """The axes from start_dim to end_dim as one.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.flatten(tg.ones(2, 3, 4), 1).shape
+        (2, 12)
+        """
         if self.ndim == 0:
             return self.reshape((1,))
         a, b = normal_axis("flatten", start_dim, self.ndim), normal_axis("flatten", end_dim, self.ndim)
@@ -367,11 +426,21 @@ class Shaped(Elementwise):
         return self.reshape((*self.shape[:a], math.prod(self.shape[a : b + 1]), *self.shape[b + 1 :]))
 
     def ravel(self) -> Self:
-        """All elements along one axis."""
+        """All elements along one axis.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.ravel([[1, 2], [3, 4]])
+        tensor([1, 2, 3, 4])
+        """
         return self.flatten()
 
     def unflatten(self, dim: int, sizes: Sequence[int]) -> Self:
-        """One axis as several; one length may be -1."""
+        """One axis as several; one length may be -1.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.unflatten(tg.arange(6), 0, (2, 3)).shape
+        (2, 3)
+        """
         a = normal_axis("unflatten", dim, self.ndim)
         lengths = given = several("unflatten", "size", sizes)
         if lengths.count(-1) == 1:
@@ -383,17 +452,34 @@ class Shaped(Elementwise):
         return self.reshape((*self.shape[:a], *lengths, *self.shape[a + 1 :]))
 
     def swapaxes(self, axis0: int, axis1: int) -> Self:
-        """Two axes exchanged."""
+        """Two axes exchanged.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.swapaxes(tg.ones(2, 3, 4), 0, 2).shape
+        (4, 3, 2)
+        """
         return self.transpose(axis0, axis1)
 
     def t(self) -> Self:
-        """A matrix transposed; vectors as they are."""
+        """A matrix transposed; vectors as they are.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.t([[1, 2], [3, 4]])
+        tensor([[1, 3],
+                [2, 4]])
+        """
         if self.ndim > 2:
             raise ShapeError(message("t", f"shape {self.shape}", "at most two axes", "use transpose(a, b)"))
         return self.T
 
     def broadcast_to(self, size: Sequence[int]) -> Self:
-        """Stretched to a shape by NumPy's rule; the result reads this tensor's elements and cannot be written."""
+        """Stretched to a shape by NumPy's rule; the result reads this tensor's elements and cannot be written.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.broadcast_to([1, 2], (2, 2))
+        tensor([[1, 2],
+                [1, 2]])
+        """
         wanted = as_shape("broadcast_to", (size,))
         return self if self.node.shape == wanted else self._shared(BROADCAST, **stretch("expand", self.shape, wanted))
 
@@ -419,13 +505,24 @@ class Shaped(Elementwise):
 
     @typed
     def tile(self, *dims: Any) -> Self:
-        """As repeat, with missing numbers taken as 1."""
+        """As repeat, with missing numbers taken as 1.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.tile([1, 2], (2, 2))
+        tensor([[1, 2, 1, 2],
+                [1, 2, 1, 2]])
+        """
         times = as_ints("tile", dims)
         return self.repeat((1,) * (self.ndim - len(times)) + times)
 
     @typed
     def split(self, split_size: Ints, dim: int = 0) -> tuple[Self, ...]:
-        """Parts of a size (the last may be shorter), or of several sizes that sum to the axis."""
+        """Parts of a size (the last may be shorter), or of several sizes that sum to the axis.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.split(tg.arange(5), 2)
+        (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+        """
         a = normal_axis("split", dim, self.ndim)
         length = self._length(a, "split")
         sizes = several("split", "size", split_size)
@@ -441,7 +538,12 @@ class Shaped(Elementwise):
 
     @typed
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Self, ...]:
-        """At most `chunks` parts of equal size (the last may be shorter)."""
+        """At most `chunks` parts of equal size (the last may be shorter).
+
+        >>> import tinygrad_nn as tg
+        >>> tg.chunk(tg.arange(5), 2)
+        (tensor([0, 1, 2]), tensor([3, 4]))
+        """
         if whole("chunk", "parts", chunks) < 1:
             raise ShapeError(message("chunk", f"{chunks} parts", "at least 1"))
         a = normal_axis("chunk", dim, self.ndim)
@@ -449,7 +551,12 @@ class Shaped(Elementwise):
 
     @typed
     def unbind(self, dim: int = 0) -> tuple[Self, ...]:
-        """The slices along one axis, without that axis."""
+        """The slices along one axis, without that axis.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.unbind([[1, 2], [3, 4]])
+        (tensor([1, 2]), tensor([3, 4]))
+        """
         a = normal_axis("unbind", dim, self.ndim)
         shape = self.shape[:a] + self.shape[a + 1 :]
         slices = self._parts(a, (1,) * self._length(a, "unbind"))
@@ -464,7 +571,12 @@ class Shaped(Elementwise):
         return tuple([self._shared(SLICE, bounds=one) for one in bounds])
 
     def select(self, dim: int, index: int) -> Self:
-        """One slice along one axis, without that axis."""
+        """One slice along one axis, without that axis.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.select([[1, 2], [3, 4]], 0, 1)
+        tensor([3, 4])
+        """
         a, index = normal_axis("select", dim, self.ndim), whole("select", "index", index)
         if self.ndim == 0 or not -self.shape[a] <= index < self.shape[a]:
             length = self.shape[a] if self.ndim else 0
@@ -477,6 +589,10 @@ class Shaped(Elementwise):
     def roll(self, shifts: Ints, dims: Ints | None = None) -> Self:
         """Elements moved along axes, those that leave come in at the other end; without `dims` of the flattened
         tensor.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.roll([1, 2, 3], 1)
+        tensor([3, 1, 2])
         """
         if dims is None:
             return self.flatten().roll(shifts, 0).reshape(self.shape)
@@ -504,15 +620,32 @@ class Shaped(Elementwise):
         return self.masked_fill(outside, False if self.dtype.kind == "b" else 0)
 
     def tril(self, diagonal: int = 0) -> Self:
-        """The lower triangle of matrices, zeros above a diagonal."""
+        """The lower triangle of matrices, zeros above a diagonal.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.tril([[1, 2], [3, 4]])
+        tensor([[1, 0],
+                [3, 4]])
+        """
         return self._triangle("tril", diagonal, lower=True)
 
     def triu(self, diagonal: int = 0) -> Self:
-        """The upper triangle of matrices, zeros below a diagonal."""
+        """The upper triangle of matrices, zeros below a diagonal.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.triu([[1, 2], [3, 4]])
+        tensor([[1, 2],
+                [0, 4]])
+        """
         return self._triangle("triu", diagonal, lower=False)
 
     def diagonal(self, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Self:
-        """Elements with equal index on two axes, along a new last axis."""
+        """Elements with equal index on two axes, along a new last axis.
+
+        >>> import tinygrad_nn as tg
+        >>> tg.diagonal([[1, 2], [3, 4]])
+        tensor([1, 4])
+        """
         if self.ndim < 2:
             raise ShapeError(message("diagonal", f"shape {self.shape}", "two axes or more"))
         a, b = normal_axis("diagonal", dim1, self.ndim), normal_axis("diagonal", dim2, self.ndim)

@@ -59,6 +59,12 @@ class Tensor(Composed):
     compiled functions know it), `tensordot`, and what gradient rules and layers are written with:
     `apply` (an op), `cast`, `as_float`, `cat_with`, `expand_to`, `new_arange`; the `node` of a tensor, the `handle` of
     a node, and `is_traced`.
+
+    >>> import tinygrad_nn as tg
+    >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4.])
     """
 
     __slots__ = ()
@@ -352,6 +358,11 @@ class Tensor(Composed):
 
         Of a tensor that was computed from others and requires grad it is a constant of its own: a view would keep the
         whole history alive.
+
+        >>> import tinygrad_nn as tg
+        >>> x = tg.ones(2, requires_grad=True)
+        >>> tg.detach(x).requires_grad
+        False
         """
         root = self._root.node if type(self) is View else self.node
         return super().detach() if root.needs_grad and root.inputs else View.of(self, DETACHED, NO_ATTRS)
@@ -826,7 +837,15 @@ class Gradients:
 
 
 class set_grad_enabled(Gradients):
-    """Record what gradients need, or do not, from now on; as a context, until its end."""
+    """Record what gradients need, or do not, from now on; as a context, until its end.
+
+    >>> import tinygrad_nn as tg
+    >>> x = tg.ones(2, requires_grad=True)
+    >>> with tg.set_grad_enabled(False):
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
 
     __slots__ = ()
 
@@ -846,16 +865,40 @@ class set_grad_enabled(Gradients):
 
 
 def no_grad(orig_func: Callable[..., Any] | None = None) -> Any:
-    """Compute without recording: `with tg.no_grad(): ...`, `@tg.no_grad()`, `@tg.no_grad`."""
+    """Compute without recording: `with tg.no_grad(): ...`, `@tg.no_grad()`, `@tg.no_grad`.
+
+    >>> import tinygrad_nn as tg
+    >>> x = tg.ones(2, requires_grad=True)
+    >>> with tg.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
     return Gradients(False) if orig_func is None else Gradients(False)(orig_func)
 
 
 def enable_grad(orig_func: Callable[..., Any] | None = None) -> Any:
-    """Record again inside a `no_grad` block."""
+    """Record again inside a `no_grad` block.
+
+    >>> import tinygrad_nn as tg
+    >>> x = tg.ones(2, requires_grad=True)
+    >>> with tg.no_grad(), tg.enable_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    True
+    """
     return Gradients(True) if orig_func is None else Gradients(True)(orig_func)
 
 
 @typed
 def inference_mode(mode: bool | Callable[..., Any] = True) -> Any:
-    """`no_grad`, by PyTorch's name for running a trained model; `inference_mode(False)` is `enable_grad`."""
+    """`no_grad`, by PyTorch's name for running a trained model; `inference_mode(False)` is `enable_grad`.
+
+    >>> import tinygrad_nn as tg
+    >>> x = tg.ones(2, requires_grad=True)
+    >>> with tg.inference_mode():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
     return no_grad(mode) if callable(mode) else Gradients(not mode)

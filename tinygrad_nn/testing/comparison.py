@@ -34,6 +34,11 @@ Bounds = tuple[float, float]
 class Report:
     """What was checked: entries compared, entries refused, the largest difference relative to what is allowed, the
     names of inputs and parameters, and how each order was compared.
+
+    >>> import tinygrad_nn as tg
+    >>> report = tg.testing.gradcheck(lambda x: x.sin().sum(), (tg.ones(3, dtype=tg.float64, requires_grad=True),))
+    >>> report.checked, report.worst < 1
+    (15, True)
     """
 
     checked: int

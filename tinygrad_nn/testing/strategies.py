@@ -25,13 +25,29 @@ LAYOUTS = ("C", "F", "transposed", "step", "negative step", "zero stride", "offs
 
 
 def shapes(min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: int = 4) -> st.SearchStrategy[Shape]:
-    """Shapes of a few short axes, empty ones included."""
+    """Shapes of a few short axes, empty ones included.
+
+    >>> from hypothesis import HealthCheck, given, settings
+    >>> @settings(max_examples=3, database=None, suppress_health_check=list(HealthCheck), deadline=None)
+    ... @given(shapes(min_dims=1, max_dims=2))
+    ... def test(shape):
+    ...     assert 1 <= len(shape) <= 2
+    >>> test()
+    """
     return st.lists(st.integers(min_side, max_side), min_size=min_dims, max_size=max_dims).map(tuple)
 
 
 @st.composite
 def broadcastable_pairs(draw: st.DrawFn, max_dims: int = 3, max_side: int = 4) -> tuple[Shape, Shape]:
-    """Two shapes that broadcast: axes of a common one left out in front or set to 1."""
+    """Two shapes that broadcast: axes of a common one left out in front or set to 1.
+
+    >>> from hypothesis import HealthCheck, given, settings
+    >>> @settings(max_examples=3, database=None, suppress_health_check=list(HealthCheck), deadline=None)
+    ... @given(broadcastable_pairs())
+    ... def test(pair):
+    ...     np.broadcast_shapes(*pair)
+    >>> test()
+    """
     common = draw(shapes(max_dims=max_dims, max_side=max_side))
 
     def member() -> Shape:
@@ -42,7 +58,11 @@ def broadcastable_pairs(draw: st.DrawFn, max_dims: int = 3, max_side: int = 4) -
 
 
 def laid_out(value: Any, layout: str) -> Any:
-    """The same numbers in another memory layout ("zero stride" repeats the first slice, so it changes them)."""
+    """The same numbers in another memory layout ("zero stride" repeats the first slice, so it changes them).
+
+    >>> laid_out(np.ones((2, 3)), "F").flags.f_contiguous
+    True
+    """
     if value.ndim == 0 or layout == "C":
         return value
     if layout in ("F", "transposed"):
@@ -57,7 +77,16 @@ def laid_out(value: Any, layout: str) -> Any:
 
 
 def numbers(arg: Arg) -> st.SearchStrategy[Any]:
-    """Single numbers of a domain: multiples of 0.001, whole ones first."""
+    """Single numbers of a domain: multiples of 0.001, whole ones first.
+
+    >>> from tinygrad_nn.graph.graph import Arg
+    >>> from hypothesis import HealthCheck, given, settings
+    >>> @settings(max_examples=3, database=None, suppress_health_check=list(HealthCheck), deadline=None)
+    ... @given(numbers(Arg(0.5, 2.0)))
+    ... def test(x):
+    ...     assert 0.5 <= x <= 2.0
+    >>> test()
+    """
     if arg.dtype == "bool":
         return st.booleans()
     if arg.dtype == "int":
@@ -81,6 +110,14 @@ def arrays(
     """Arrays in the domain of an operand (default: all of [-2, 2]), in a random or a given layout.
 
     Elements repeat unless the domain asks for `apart`; where a kink matters, give it: `Arg(kinks=(0.0,))` for relu.
+
+    >>> from tinygrad_nn.graph.graph import Arg
+    >>> from hypothesis import HealthCheck, given, settings
+    >>> @settings(max_examples=3, database=None, suppress_health_check=list(HealthCheck), deadline=None)
+    ... @given(arrays(Arg(0.5, 2.0), shape=(2, 3)))
+    ... def test(array):
+    ...     assert array.shape == (2, 3)
+    >>> test()
     """
     domain = arg or Arg()
     lengths = draw(shapes()) if shape is None and domain.shape is None else shape or domain.shape or ()
@@ -96,7 +133,15 @@ def arrays(
 
 @st.composite
 def tensors(draw: st.DrawFn, arg: Arg | None = None, shape: Shape | None = None, requires_grad: bool = True) -> Any:
-    """Tensors over `arrays`."""
+    """Tensors over `arrays`.
+
+    >>> from hypothesis import HealthCheck, given, settings
+    >>> @settings(max_examples=3, database=None, suppress_health_check=list(HealthCheck), deadline=None)
+    ... @given(tensors(shape=(2, 3)))
+    ... def test(x):
+    ...     assert x.shape == (2, 3)
+    >>> test()
+    """
     value = from_numpy(draw(arrays(arg, shape)))
     return value.requires_grad_() if requires_grad and value.dtype.kind == "f" else value
 
@@ -148,6 +193,14 @@ LAYER = st.tuples(
 def modules(draw: st.DrawFn, in_features: int | None = None, max_layers: int = 3) -> nn.Sequential:
     """Small networks in float64, ready for gradcheck, of linear, convolutional and recurrent layers (RNN with tanh or
     relu, GRU, LSTM), activations (ReLU among them) and LayerNorm. Inputs are (batch, in_features), outputs (batch, n).
+
+    >>> import tinygrad_nn as tg
+    >>> from hypothesis import HealthCheck, given, settings
+    >>> @settings(max_examples=2, database=None, suppress_health_check=list(HealthCheck), deadline=None)
+    ... @given(modules(in_features=3))
+    ... def test(model):
+    ...     assert model(tg.ones(2, 3, dtype=tg.float64)).shape[0] == 2
+    >>> test()
     """
     width = draw(st.integers(1, 4)) if in_features is None else in_features
     manual_seed(draw(st.integers(0, 2**16)))

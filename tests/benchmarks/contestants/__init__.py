@@ -5,6 +5,7 @@ process and return a Run.
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ class Contestant:
     env     its environment; `{scratch}` is the folder of this run
     filled  one run that is not measured comes first, and fills a cache on disk
     only    workloads it is for; empty for all that its module has
+    runs    a program without which it is left out
     """
 
     name: str
@@ -30,12 +32,15 @@ class Contestant:
     env: Mapping[str, str] = field(default_factory=dict)
     filled: bool = False
     only: tuple[str, ...] = ()
+    runs: str = ""
 
     def missing(self) -> str | None:
         """Why it cannot take part, in words."""
         for module in self.needs:
             if importlib.util.find_spec(module) is None:
                 return f"{module} is not installed: {BENCH}"
+        if self.runs and shutil.which(self.runs) is None:
+            return f"no program {self.runs}"
         return None
 
 
@@ -60,6 +65,7 @@ CONTESTANTS = {
             filled=True,
             only=("iris-first", "gpt-first"),
         ),
+        Contestant("wasm", "tinygrad_nn in Node", "wasm", ("llvmlite",), only=("iris", "titanic"), runs="node"),
     )
 }
 

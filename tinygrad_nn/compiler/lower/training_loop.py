@@ -6,6 +6,8 @@
         divide the sums by the number of samples
         when this epoch is evaluated:  the evaluation, its scores to the history
 
+An epoch `alone` has the batches, the sums and the division, after a check of the order.
+
 The short last batch is served by the step's own kernels where its batches say so, else by those of a step after it.
 Samples of several lengths come as several sets of data, each with the kernels of a step of its own; then every batch
 runs those it is for, and Python says which.
@@ -17,11 +19,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+import numpy as np
+
 from ...errors import GraphError, message
 from ...graph.graph import DType, Shape, tail_of
 from ...graph.scalar import Expr, const, param
 from ...ops.lookup import Called
-from ...ops.rules import FLOAT64, INT64
+from ...ops.rules import FLOAT32, FLOAT64, INT32, INT64
 from ..job import Batches, Epochs, Job, Part, Results
 from ..loopir.ir import (
     TAIL,
@@ -109,16 +113,28 @@ class TrainingProgram:
         """Batches of an epoch."""
         return count_rounds(self.job.steps)
 
+    @property
+    def filled_in(self) -> tuple[Buffer, ...]:
+        """What callers fill in and read."""
+        return filled_in(self.job, self.control)
+
     def verify(self) -> TrainingProgram:
         """Check the program, and that whatever is named is one of its inputs. Raises GraphError."""
         self.program.verify()
         inputs = set(self.program.inputs)
-        named = [*self.control.buffers, *(buffer for _, buffer, _ in self.state)]
+        named = [*self.filled_in, *(buffer for _, buffer, _ in self.state)]
         named += [*self.kept, *(buffer for columns in self.sources for buffer in columns)]
         strangers = [buffer for buffer in named if buffer not in inputs]
         if strangers:
             raise GraphError(message("training", f"{', '.join(map(str, strangers))}, no inputs of the program"))
         return self
+
+
+def filled_in(job: Job, control: Control) -> tuple[Buffer, ...]:
+    """Of what is there to control a run what is used: of an epoch alone the order and the means."""
+    if job.epochs is None or not job.epochs.alone:
+        return control.buffers
+    return (control.history,) if control.order is None else (control.order, control.history)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +144,7 @@ class Places:
     epochs: Epochs
     control: Control
     epoch: Var
+    now: Affine  # the number of this epoch
     row: Affine  # of the orders, for this epoch
     width: int  # samples of a batch
     rounds: int
@@ -159,6 +176,9 @@ def training_program(lowered: Lowered) -> TrainingProgram:
     if job.epochs.permuted and places.control.order is not None:
         regions += line.part(programs[-1])
         regions += line.span([_ordered(job.epochs.samples, programs[-1].outputs[0], places.control.order)])
+    sizes = dict.fromkeys(columns[0].shape[0] for columns in places.data)
+    if job.epochs.alone and places.control.order is not None:
+        regions += line.span([_order_checked(places.control.order, job.epochs.samples, 1 + len(lowered.faults))])
     regions += _batches(line, job.steps, programs[:count], inputs, places)
     if not job.epochs.in_pieces:
         regions += line.span(_means(places, len(job.steps[0].results)))
@@ -174,10 +194,9 @@ def training_program(lowered: Lowered) -> TrainingProgram:
         regions.append(When(Access(control.taken, (affine(places.epoch),)), 1, tuple(line.span(_kept(places, rooms)))))
     data = [buffer for columns in places.data for buffer in columns]
     arguments = [buffer for columns in inputs for buffer in columns]
-    outside = [*data, *control.buffers, *arguments, *rooms.values(), *(buffer for _, buffer, _ in state)]
-    known = dict.fromkeys(outside)
+    own = [buffer for _, buffer, _ in state]
+    known = dict.fromkeys([*data, *filled_in(job, control), *arguments, *rooms.values(), *own])
     made = [buffer for program in programs for buffer in program.buffers if buffer not in known]
-    sizes = dict.fromkeys(columns[0].shape[0] for columns in places.data)
     program = Program(
         tuple(line.kernels),
         (*known, *made),
@@ -187,7 +206,7 @@ def training_program(lowered: Lowered) -> TrainingProgram:
         lowered.faults
         + tuple(Fault(Called("order"), control.order, size) for size in sizes if control.order)
         + ((Fault(Called("slot"), control.slot, job.epochs.kept),) if control.slot else ()),
-        (Repeat(places.epoch, tuple(regions), Access(control.epochs, ())),),
+        tuple(regions) if job.epochs.alone else (Repeat(places.epoch, tuple(regions), Access(control.epochs, ())),),
     )
     first = 1 + sum(len(program.faults) for program in programs[:count])
     evaluating = range(first, first + (len(programs[count].faults) if job.epochs.evaluated else 0))
@@ -211,11 +230,13 @@ def make_places(job: Job, epochs: Epochs) -> Places:
     shape = (capacity, max(1, len(steps[0].results)))
     rows = capacity if per_epoch else 1
     order = Buffer("order", (rows, whole), INT64, "input") if ragged or epochs.shuffle else None
+    kind = np.result_type(FLOAT32, *_dtypes(steps[0])) if epochs.alone else FLOAT64
+    order = Buffer("order", (1, whole), INT32, "input") if epochs.alone and order is not None else order
     control = Control(
         epochs=Buffer("epochs", (), INT64, "input"),
         stop=Buffer("stop", (), INT64, "input"),
         now=Buffer("now", (2,), INT64, "input", True),
-        history=Buffer("history", shape, FLOAT64, "input", True),
+        history=Buffer("history", shape[1:] if epochs.alone else shape, kind, "input", True),
         sound=Buffer("sound", shape, INT64, "input", True),
         scores=Buffer("scores", (capacity, max(1, len(scores))), FLOAT64, "input", True),
         evaluated=Buffer("evaluated", (capacity,), INT64, "input", True),
@@ -227,7 +248,13 @@ def make_places(job: Job, epochs: Epochs) -> Places:
     )
     is_input = len(steps) == 1 and rounds == 1 and not epochs.shuffle
     data = () if is_input else tuple(_columns(columns, whole if order is None else None) for columns in epochs.sets)
-    return Places(epochs, control, epoch, affine(epoch) if per_epoch else Affine(), width, rounds, data)
+    now = Affine() if epochs.alone else affine(epoch)
+    return Places(epochs, control, epoch, now, now if per_epoch else Affine(), width, rounds, data)
+
+
+def _dtypes(step: Part) -> list[DType]:
+    """Those of what a step returns."""
+    return [step.graph.outputs[result].dtype for result in step.results if isinstance(result, int)]
 
 
 def _columns(columns: Sequence[tuple[Shape, DType]], rows: int | None) -> tuple[Buffer, ...]:
@@ -271,7 +298,7 @@ def _batches(
         batch_index = any_batch if variants is not None else Var("batch", own.rounds)
         number = affine(batch_index) + before
         inner = [
-            *line.span([_mark(places, number), *_copies(places, own, number, given)]),
+            *line.span([*_mark(places, number), *_copies(places, own, number, given)]),
             *line.part(program),
             *line.span(_totals(places, step, number, program.outputs)),
         ]
@@ -284,15 +311,24 @@ def _batches(
     return regions if variants is None else [Repeat(any_batch, tuple(regions), batches)]
 
 
-def _mark(places: Places, number: Affine) -> Kernel:
+def _order_checked(order: Buffer, samples: int, code: int) -> Kernel:
+    """A check that the order has samples that there are."""
+    var = Var("s", samples)
+    place = param(Access(order, (Affine(), affine(var))), order.dtype)
+    return Kernel("check_order", (Loop(var, (Check((place >= 0) & (place < samples), code),)),), ("shuffle",))
+
+
+def _mark(places: Places, number: Affine) -> list[Kernel]:
     """Where the run is, for messages and for the number of whole epochs; then whether it is to stop here."""
-    control, epoch = places.control, affine(places.epoch)
+    control, epoch = places.control, places.now
+    if places.epochs.alone:
+        return []
     stores = (
         Store(Access(control.now, (Affine(0),)), param(epoch, INT64)),
         Store(Access(control.now, (Affine(1),)), param(number, INT64)),
         Check(param(epoch * places.rounds + number, INT64) < param(Access(control.stop, ()), INT64), STOPPED),
     )
-    return Kernel("now", stores, ("batch",))
+    return [Kernel("now", stores, ("batch",))]
 
 
 def _copies(places: Places, batches: Batches, number: Affine, inputs: Sequence[Buffer]) -> list[Kernel]:
@@ -302,7 +338,7 @@ def _copies(places: Places, batches: Batches, number: Affine, inputs: Sequence[B
         loops = [Var(f"d{axis}", int(n), tail_of(n)) for axis, n in enumerate(target.shape)]
         index = tuple(affine(var) for var in loops)
         row = index[0] + number * places.width
-        place: Any = row if order is None else param(Access(order, (places.row, row)), INT64)
+        place: Any = row if order is None else param(Access(order, (places.row, row)), order.dtype).to(INT64)
         value = param(Access(source, (place, *index[1:])), source.dtype)
         kernels.append(Kernel(f"batch_{target.name}", nest(loops, (Store(Access(target, index), value),)), ("batch",)))
     return kernels
@@ -319,39 +355,43 @@ def _totals(places: Places, step: Part, number: Affine, outputs: Sequence[Buffer
     """Add what the step returned, times the samples of the batch, to the epoch's row of the history. A sum that is
     not finite stays so: the number of those that are is that of the first batch that was not sound.
     """
-    own, control = batches_of(step), places.control
-    size: Expr = const(own.rows, FLOAT64)
+    own, control, kind = batches_of(step), places.control, places.control.history.dtype
+    size: Expr = const(own.rows, kind)
     if own.short is not None:
-        size = param(TAIL, TAIL.dtype).where(const(own.short, FLOAT64), size)
+        size = param(TAIL, TAIL.dtype).where(const(own.short, kind), size)
     statements: list[Statement] = []
     for column, result in enumerate(step.results):
-        place = Access(control.history, (affine(places.epoch), Affine(column)))
+        place = Access(control.history, _means_at(places, column))
         count = Access(control.sound, place.index)
-        sofar, before_it = param(place, FLOAT64), param(count, INT64)
+        sofar, before_it = param(place, kind), param(count, INT64)
         if control.batches is None:  # else Python says what the sums are at the beginning of a piece
             first = param(number, INT64).eq(0)
-            sofar, before_it = first.where(const(0.0, FLOAT64), sofar), first.where(const(0, INT64), before_it)
-        total = Register(f"total{column}", FLOAT64)
-        value = param(total, FLOAT64)
-        statements += [
-            Let(total, sofar + size * _number(result, outputs)),
-            Store(place, value),
-            Store(count, before_it + (value - value).eq(0).to(INT64)),
-        ]
+            sofar, before_it = first.where(const(0.0, kind), sofar), first.where(const(0, INT64), before_it)
+        total = Register(f"total{column}", kind)
+        value = param(total, kind)
+        statements += [Let(total, sofar + size * _number(result, outputs, kind)), Store(place, value)]
+        if not places.epochs.alone:
+            statements.append(Store(count, before_it + (value - value).eq(0).to(INT64)))
     return [Kernel("totals", tuple(statements), ("history",))] if statements else []
 
 
 def _means(places: Places, count: int) -> list[Kernel]:
     """The sums of an epoch, each divided by the number of samples."""
-    accesses = [Access(places.control.history, (affine(places.epoch), Affine(column))) for column in range(count)]
-    stores = [Store(place, param(place, FLOAT64) / float(places.epochs.samples)) for place in accesses]
+    history = places.control.history
+    accesses = [Access(history, _means_at(places, column)) for column in range(count)]
+    stores = [Store(place, param(place, history.dtype) / float(places.epochs.samples)) for place in accesses]
     return [Kernel("means", tuple(stores), ("history",))] if stores else []
+
+
+def _means_at(places: Places, column: int) -> tuple[Affine, ...]:
+    """Where in the history the mean of a number stands."""
+    return (Affine(column),) if places.epochs.alone else (places.now, Affine(column))
 
 
 def _scored(places: Places, scores: Results, outputs: Sequence[Buffer]) -> list[Kernel]:
     """What the evaluation returned, to the epoch's row."""
     stores = [
-        Store(Access(places.control.scores, (affine(places.epoch), Affine(column))), _number(score, outputs))
+        Store(Access(places.control.scores, (places.now, Affine(column))), _number(score, outputs, FLOAT64))
         for column, score in enumerate(scores)
     ]
     return [Kernel("scores", tuple(stores), ("history",))] if stores else []
@@ -374,9 +414,9 @@ def _kept(places: Places, rooms: Mapping[Buffer, Buffer]) -> list[Kernel]:
     return kernels
 
 
-def _number(result: int | float, outputs: Sequence[Buffer]) -> Expr:
-    """An output, or a number, as float64."""
+def _number(result: int | float, outputs: Sequence[Buffer], dtype: DType) -> Expr:
+    """An output, or a number, of a dtype."""
     if isinstance(result, float):
-        return const(result, FLOAT64)
+        return const(result, dtype)
     buffer = outputs[result]
-    return param(Access(buffer, tuple(Affine() for _ in buffer.shape)), buffer.dtype).to(FLOAT64)
+    return param(Access(buffer, tuple(Affine() for _ in buffer.shape)), buffer.dtype).to(dtype)

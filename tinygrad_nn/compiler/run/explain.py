@@ -1,8 +1,8 @@
 """Where the time of a compiled function goes, kernel by kernel, and why a value is stored or computed again: what
 `tg.explain` shows.
 
-Each kernel is compiled again by itself, inside a loop, and timed on the arena as the kernels before it leave that: an
-index must never be read where other values lie by now. So shares are those of warm caches.
+The kernels are compiled again, each inside a loop of its own, and timed on the arena as the kernels before them leave
+that: an index must never be read where other values lie by now. So shares are those of warm caches.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from functools import cache
 from math import prod
 from typing import Any, Final
 
-from ...graph.scalar import FLOAT64, const, param, walk
+from ...graph.scalar import FLOAT64, INT64, const, param, walk
 from ...support.bundle import bundle
 from ...support.tables import html_table, text_table
-from ..codegen.native import Code
 from ..driver import Compilation, build_schedule
 from ..loopir.ir import (
     Access,
@@ -40,6 +39,7 @@ from ..loopir.ir import statements as all_statements
 from ..loopir.program import Program, Region, Repeat, Span
 from ..schedule.arena import Arena
 from ..schedule.axes import times
+from ..schedule.memory import ALIGNMENT, layout
 from ..schedule.schedule import Schedule, schedule
 from ..target import Target
 
@@ -132,22 +132,67 @@ def _by(lengths: Sequence[int]) -> str:
 
 
 def explain_stages(made: Compilation, arena: Arena) -> Explanation:
-    """Time the kernels of what was compiled on its arena, up to a check that does not hold, and list what was decided.
-    The arena is left as it was.
+    """Time the kernels of what was compiled on a copy of its arena, up to a check that does not hold, and list what was
+    decided.
     """
     planned, target = made.schedule, made.target
-    start = arena.memory.copy()
-    rows = []
+    timed = _Timed(planned, arena, target)
     rounds = times(planned.program)
+    rows = []
     for position, kernel in enumerate(planned.program.kernels):
-        before = arena.memory.copy()
-        rows.append(_row(kernel, int(rounds[position]), _seconds(planned, position, arena, target), planned.width))
-        arena.memory[...] = before
-        once = _repeated(planned, position, 1, target)  # in a variable: it lives as long as its owner
-        if once.function(arena.address):
+        rows.append(_row(kernel, int(rounds[position]), timed.seconds(position), planned.width))
+        if timed.run(position, 1):
             break
-    arena.memory[...] = start
     return Explanation(tuple(rows), peak(target), _values(made))
+
+
+class _Timed:
+    """One function with every kernel in a loop, and numbers in memory that say how often each of them runs."""
+
+    def __init__(self, planned: Schedule, arena: Arena, target: Target) -> None:
+        self.kernels = planned.program.kernels
+        program = planned.program
+        counts = Buffer("rounds", (len(self.kernels),), INT64, "input")
+        regions: list[Region] = []
+        for position, kernel in enumerate(self.kernels):
+            region: Region = Span(position, position + 1)
+            for var in _variables(kernel):
+                region = Repeat(var, (region,))
+            regions.append(Repeat(Var("round", ROUNDS), (region,), Access(counts, (Affine(position),)), True))
+        program = replace(program, buffers=(*program.buffers, counts), regions=tuple(regions))
+        at = -(-planned.size // ALIGNMENT) * ALIGNMENT
+        whole = replace(
+            planned,
+            program=program,
+            layouts={**planned.layouts, counts: layout(counts, 0, 1)},
+            offsets={**planned.offsets, counts: at},
+            size=at + len(self.kernels) * INT64.itemsize,
+            meeting=None,
+        )
+        self.code = build_schedule(whole, target)
+        self.arena = Arena(whole.size, ())
+        self.arena.memory[: planned.size] = arena.memory[: planned.size]
+        self.counts = self.arena.view(whole.at(counts))
+
+    def run(self, position: int, rounds: int) -> int:
+        """One kernel so many times; what its check says."""
+        self.counts[position] = rounds
+        said = self.code.function(self.arena.address)
+        self.counts[position] = 0
+        return int(said)
+
+    def seconds(self, position: int) -> float:
+        """What a kernel takes, once. The memory is left as it was."""
+        kernel, before = self.kernels[position], self.arena.memory.copy()
+        turns = prod(var.extent for var in _variables(kernel))
+        rounds = max(2, min(ROUNDS, WORK // max(1, _flops(kernel) + _bytes(kernel))) // turns)
+        found = []
+        for _ in range(5):
+            started = time.perf_counter()
+            self.run(position, rounds)
+            found.append(time.perf_counter() - started)
+        self.arena.memory[...] = before
+        return min(found) / (rounds * turns)
 
 
 def _values(made: Compilation) -> tuple[Value, ...]:
@@ -155,29 +200,6 @@ def _values(made: Compilation) -> tuple[Value, ...]:
     every = (one for one in made.decisions if one.why not in GIVEN)
     counts = Counter((one.op, one.shape, one.stored, one.why) for one in every)
     return tuple(Value(count, *one) for one, count in counts.items())
-
-
-def _seconds(planned: Schedule, position: int, arena: Arena, target: Target) -> float:
-    kernel = planned.program.kernels[position]
-    turns = prod(var.extent for var in _variables(kernel))
-    rounds = max(2, min(ROUNDS, WORK // max(1, _flops(kernel) + _bytes(kernel))) // turns)
-    code = _repeated(planned, position, rounds, target)
-    times = []
-    for _ in range(5):
-        started = time.perf_counter()
-        code.function(arena.address)
-        times.append(time.perf_counter() - started)
-    return min(times) / (rounds * turns)
-
-
-def _repeated(planned: Schedule, position: int, rounds: int, target: Target) -> Code:
-    """The code of one kernel, so many times."""
-    program = planned.program
-    region: Region = Span(position, position + 1)
-    for var in _variables(program.kernels[position]):
-        region = Repeat(var, (region,))
-    regions = (Repeat(Var("round", rounds), (region,), None, True),)
-    return build_schedule(replace(planned, program=replace(program, regions=regions), meeting=None), target)
 
 
 def _variables(kernel: Kernel) -> list[Var]:

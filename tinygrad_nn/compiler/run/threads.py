@@ -54,7 +54,13 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads run a compiled function: what was set, else TGNN_THREADS, else 1."""
+    """How many threads run a compiled function: what was set, else TGNN_THREADS, else 1.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.set_num_threads(1)
+    >>> tg.get_num_threads()
+    1
+    """
     return config().threads if Setting.number is None else Setting.number
 
 

@@ -24,6 +24,10 @@ def get_total_norm(
 ) -> Tensor:
     """The norm of the elements of all tensors together; `foreach` changes nothing. Raises GraphError for one that is
     not finite, where `error_if_nonfinite` asks for it.
+
+    >>> import tinygrad_nn as tg
+    >>> get_total_norm([tg.tensor([3.0]), tg.tensor([4.0])])
+    tensor(5.)
     """
     return _total("get_total_norm", listed_tensors("get_total_norm", tensors), norm_type, error_if_nonfinite)
 
@@ -54,7 +58,15 @@ def _scaled(parameters: list[Tensor], max_norm: float | Tensor, total: Tensor) -
 def clip_grads_with_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float | Tensor, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
-    """Scale all gradients by `max_norm` / `total_norm`, if that is below 1."""
+    """Scale all gradients by `max_norm` / `total_norm`, if that is below 1.
+
+    >>> import tinygrad_nn as tg
+    >>> p = tg.nn.Parameter(tg.tensor([3.0, 4.0]))
+    >>> (p * p).sum().backward()
+    >>> clip_grads_with_norm_([p], 1.0, tg.tensor(10.0))
+    >>> p.grad
+    tensor([0.6, 0.8])
+    """
     if not isinstance(max_norm, Tensor):
         number("clip_grads_with_norm_", "max_norm", max_norm, least=0, finite=False)
     if not isinstance(total_norm, Tensor):
@@ -75,6 +87,14 @@ def clip_grad_norm_(
 
     No value is read, so it works in a compiled step; only with `error_if_nonfinite`, which raises GraphError for a norm
     that is not finite, it does not. `foreach` changes nothing.
+
+    >>> import tinygrad_nn as tg
+    >>> p = tg.nn.Parameter(tg.tensor([3.0, 4.0]))
+    >>> (p * p).sum().backward()
+    >>> clip_grad_norm_([p], 1.0)
+    tensor(10.)
+    >>> p.grad
+    tensor([0.6, 0.8])
     """
     if not isinstance(max_norm, Tensor):
         number("clip_grad_norm_", "max_norm", max_norm, least=0, finite=False)
@@ -88,7 +108,15 @@ def clip_grad_norm_(
 
 @typed_as(ConfigError, "parameters", "clip_value")
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
-    """Limit every element of every gradient to [-clip_value, clip_value]; `foreach` changes nothing."""
+    """Limit every element of every gradient to [-clip_value, clip_value]; `foreach` changes nothing.
+
+    >>> import tinygrad_nn as tg
+    >>> p = tg.nn.Parameter(tg.tensor([3.0, 4.0]))
+    >>> (p * p).sum().backward()
+    >>> clip_grad_value_([p], 7.0)
+    >>> p.grad
+    tensor([6., 7.])
+    """
     number("clip_grad_value_", "clip_value", clip_value, least=0, finite=False)
     with no_grad():
         for p in _with_grad("clip_grad_value_", parameters):

@@ -22,7 +22,16 @@ _cache: dict[tuple[int, str], Tensor] | None = None
 
 @contextmanager
 def cached() -> Iterator[None]:
-    """Within it each parametrized tensor is computed once."""
+    """Within it each parametrized tensor is computed once.
+
+    >>> import tinygrad_nn as tg
+    >>> layer = tg.nn.Linear(3, 3)
+    >>> _ = register_parametrization(layer, "weight", tg.nn.Tanh())
+    >>> with cached():
+    ...     same = layer.weight is layer.weight
+    >>> same
+    True
+    """
     global _cache
     outer, _cache = _cache, {} if _cache is None else _cache
     try:
@@ -34,6 +43,14 @@ def cached() -> Iterator[None]:
 class ParametrizationList(ModuleList):
     """The parametrizations of one tensor, the first one first, and what they start from: `original`, or `original0`,
     `original1`, ... where the first one takes several.
+
+    >>> import tinygrad_nn as tg
+    >>> layer = tg.nn.Linear(3, 3)
+    >>> _ = register_parametrization(layer, "weight", tg.nn.Tanh())
+    >>> layer.parametrizations["weight"]
+    ParametrizationList(
+      (0): Tanh()
+    )
     """
 
     def __init__(self, modules: Sequence[Module], original: Parameter | Buffer, unsafe: bool = False) -> None:
@@ -145,13 +162,27 @@ def _check(name: str, before: Tensor, after: Tensor, unsafe: bool) -> None:
 
 
 def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
-    """Whether a module has parametrized tensors, or this one."""
+    """Whether a module has parametrized tensors, or this one.
+
+    >>> import tinygrad_nn as tg
+    >>> layer = tg.nn.Linear(3, 3)
+    >>> _ = register_parametrization(layer, "weight", tg.nn.Tanh())
+    >>> is_parametrized(layer, "weight"), is_parametrized(layer, "bias")
+    (True, False)
+    """
     own = vars(module).get("parametrizations")
     return isinstance(own, ModuleDict) and (bool(len(own)) if tensor_name is None else tensor_name in own)
 
 
 def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized: bool = True) -> Module:
-    """Have a plain parameter again: with the value it has now, or with the original one. Returns the module."""
+    """Have a plain parameter again: with the value it has now, or with the original one. Returns the module.
+
+    >>> import tinygrad_nn as tg
+    >>> layer = tg.nn.Linear(3, 3)
+    >>> _ = register_parametrization(layer, "weight", tg.nn.Tanh())
+    >>> is_parametrized(remove_parametrizations(layer, "weight"))
+    False
+    """
     if not is_parametrized(module, tensor_name):
         got = f"the name {shown(tensor_name)}"
         raise ConfigError(message("remove_parametrizations", got, "a tensor that is parametrized"))
@@ -172,5 +203,12 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
 
 
 def type_before_parametrizations(module: Module) -> type:
-    """The class of a module."""
+    """The class of a module.
+
+    >>> import tinygrad_nn as tg
+    >>> layer = tg.nn.Linear(3, 3)
+    >>> _ = register_parametrization(layer, "weight", tg.nn.Tanh())
+    >>> type_before_parametrizations(layer).__name__
+    'Linear'
+    """
     return type(module)

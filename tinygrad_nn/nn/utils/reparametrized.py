@@ -62,6 +62,11 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     """Train lengths (`weight_g`) and directions (`weight_v`) of a weight apart: Salimans and Kingma, NeurIPS 2016.
 
     The weight is computed whenever it is read. `parametrizations.weight_norm` is the newer form.
+
+    >>> import tinygrad_nn as tg
+    >>> layer = weight_norm(tg.nn.Linear(4, 3))
+    >>> [name for name, _ in layer.named_parameters()]
+    ['bias', 'weight_g', 'weight_v']
     """
     weight = checked_weight("weight_norm", module, name)
     axis = None if dim is None or whole("weight_norm", "dim", dim) == -1 else dim
@@ -77,6 +82,11 @@ def spectral_norm(
     """Divide a weight (`weight_orig`) by its largest singular value: Miyato et al., ICLR 2018.
 
     The weight is computed whenever it is read. `parametrizations.spectral_norm` is the newer form.
+
+    >>> import tinygrad_nn as tg
+    >>> layer = spectral_norm(tg.nn.Linear(4, 3))
+    >>> [name for name, _ in layer.named_parameters()]
+    ['bias', 'weight_orig']
     """
     weight = checked_weight("spectral_norm", module, name)
     axis = default_axis(module) if dim is None else normal_axis("spectral_norm", dim, weight.ndim)
@@ -105,17 +115,34 @@ def _plain(owner: str, module: M, name: str, kind: type, ends: tuple[str, ...]) 
 
 
 def remove_weight_norm(module: M, name: str = "weight") -> M:
-    """Have a plain weight again, with the value it has now."""
+    """Have a plain weight again, with the value it has now.
+
+    >>> import tinygrad_nn as tg
+    >>> layer = remove_weight_norm(weight_norm(tg.nn.Linear(4, 3)))
+    >>> [name for name, _ in layer.named_parameters()]
+    ['bias', 'weight']
+    """
     return _plain("remove_weight_norm", module, name, _WeightNorm, ("g", "v"))
 
 
 def remove_spectral_norm(module: M, name: str = "weight") -> M:
-    """Have a plain weight again, with the value it has now."""
+    """Have a plain weight again, with the value it has now.
+
+    >>> import tinygrad_nn as tg
+    >>> layer = remove_spectral_norm(spectral_norm(tg.nn.Linear(4, 3)))
+    >>> [name for name, _ in layer.named_parameters()]
+    ['bias', 'weight']
+    """
     return _plain("remove_spectral_norm", module, name, _SpectralNorm, ("orig", "u", "v"))
 
 
 def skip_init(module_cls: type[M], *args: Any, **kwargs: Any) -> M:
-    """A module of a class, made as always: first values cost little here."""
+    """A module of a class, made as always: first values cost little here.
+
+    >>> import tinygrad_nn as tg
+    >>> skip_init(tg.nn.Linear, 4, 3).weight.shape
+    (3, 4)
+    """
     if not isinstance(module_cls, type) or not issubclass(module_cls, Module):
         raise ConfigError(message("skip_init", f"module_cls {shown(module_cls)}", "a class of modules"))
     return module_cls(*args, **kwargs)

@@ -37,6 +37,11 @@ def pad_sequence(
 ) -> Tensor:
     """Sequences (T_i, ...) as (max T, N, ...), or (N, max T, ...) with `batch_first`; padding goes behind them, or in
     front with `padding_side="left"`.
+
+    >>> import tinygrad_nn as tg
+    >>> pad_sequence([tg.tensor([1.0, 2.0, 3.0]), tg.tensor([4.0])], batch_first=True)
+    tensor([[1., 2., 3.],
+            [4., 0., 0.]])
     """
     choice("pad_sequence", "padding_side", padding_side, ("right", "left"))
     sequences = [taken("pad_sequence", s) for s in as_list("pad_sequence", sequences)]
@@ -94,6 +99,10 @@ def length_mask(
 class PackedSequence(NamedTuple):
     """The elements of sequences of several lengths without padding, step by step: `batch_sizes` of them at each step.
     The sequences are in the order of `sorted_indices`, the longest first; `unsorted_indices` leads back.
+
+    >>> import tinygrad_nn as tg
+    >>> pack_sequence([tg.tensor([1.0, 2.0, 3.0]), tg.tensor([4.0])]).batch_sizes
+    tensor([2, 1, 1])
     """
 
     data: Tensor
@@ -188,7 +197,14 @@ def pack_padded_sequence(
 def pad_packed_sequence(
     sequence: Any, batch_first: bool = False, padding_value: float = 0.0, total_length: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """A packed batch with padding, (T, N, ...) or (N, T, ...), and its lengths (N,), in the order it had at first."""
+    """A packed batch with padding, (T, N, ...) or (N, T, ...), and its lengths (N,), in the order it had at first.
+
+    >>> import tinygrad_nn as tg
+    >>> packed = pack_sequence([tg.tensor([1.0, 2.0, 3.0]), tg.tensor([4.0])])
+    >>> pad_packed_sequence(packed, batch_first=True)
+    (tensor([[1., 2., 3.],
+            [4., 0., 0.]]), tensor([3, 1]))
+    """
     if not isinstance(sequence, PackedSequence):
         got = f"a {type(sequence).__name__}"
         raise DTypeError(message("pad_packed_sequence", got, "what pack_padded_sequence returns"))
@@ -211,13 +227,23 @@ def pad_packed_sequence(
 
 
 def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> PackedSequence:
-    """Sequences (T_i, ...) as a packed batch."""
+    """Sequences (T_i, ...) as a packed batch.
+
+    >>> import tinygrad_nn as tg
+    >>> pack_sequence([tg.tensor([1.0, 2.0, 3.0]), tg.tensor([4.0])]).data
+    tensor([1., 4., 2., 3.])
+    """
     listed = [taken("pack_sequence", s) for s in as_list("pack_sequence", sequences)]
     return pack_padded_sequence(pad_sequence(listed), [s.shape[0] for s in listed], enforce_sorted=enforce_sorted)
 
 
 def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
-    """The sequences of a packed batch: the inverse of pack_sequence."""
+    """The sequences of a packed batch: the inverse of pack_sequence.
+
+    >>> import tinygrad_nn as tg
+    >>> unpack_sequence(pack_sequence([tg.tensor([1.0, 2.0, 3.0]), tg.tensor([4.0])]))
+    [tensor([1., 2., 3.]), tensor([4.])]
+    """
     return unpad_sequence(*pad_packed_sequence(packed_sequences))
 
 

@@ -23,6 +23,11 @@ def functional_call(
 ) -> Any:
     """What a module computes with these tensors, by path, in place of its own; with `tie_weights` by all paths of a
     tensor that has several, with `strict` only if all tensors are given.
+
+    >>> import tinygrad_nn as tg
+    >>> layer = tg.nn.Linear(2, 1)
+    >>> functional_call(layer, {"weight": tg.ones(1, 2), "bias": tg.zeros(1)}, tg.tensor([3.0, 4.0]))
+    tensor([7.])
     """
     dicts = parameter_and_buffer_dicts
     given = dict(dicts) if isinstance(dicts, Mapping) else {key: one for part in dicts for key, one in part.items()}
@@ -53,7 +58,13 @@ def functional_call(
 
 
 def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """(parameters, buffers) of equal modules, each a stack of theirs, for `vmap` of `functional_call`."""
+    """(parameters, buffers) of equal modules, each a stack of theirs, for `vmap` of `functional_call`.
+
+    >>> import tinygrad_nn as tg
+    >>> parameters, buffers = stack_module_state([tg.nn.Linear(2, 1), tg.nn.Linear(2, 1)])
+    >>> parameters["weight"].shape
+    (2, 1, 2)
+    """
     if not isinstance(models, (list, tuple)) or not models or not all(isinstance(one, Module) for one in models):
         raise ConfigError(message("stack_module_state", shown(models), "a list of modules"))
     found: list[dict[str, Tensor]] = []

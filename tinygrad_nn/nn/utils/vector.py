@@ -12,7 +12,12 @@ from ...tensor.door import listed_tensors, takes_data
 
 @typed
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """The elements of all parameters below one another; gradients flow."""
+    """The elements of all parameters below one another; gradients flow.
+
+    >>> import tinygrad_nn as tg
+    >>> parameters_to_vector(tg.nn.Linear(4, 3).parameters()).shape
+    (15,)
+    """
     listed = listed_tensors("parameters_to_vector", parameters)
     flat = [p.reshape(-1) for p in listed]
     if not flat:
@@ -24,7 +29,14 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
 @takes_data
 @typed
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
-    """Write a vector into the parameters it was made of."""
+    """Write a vector into the parameters it was made of.
+
+    >>> import tinygrad_nn as tg
+    >>> layer = tg.nn.Linear(2, 1)
+    >>> vector_to_parameters(tg.tensor([1.0, 2.0, 3.0]), layer.parameters())
+    >>> layer.bias.detach()
+    tensor([3.])
+    """
     listed = listed_tensors("vector_to_parameters", parameters)
     if vec.ndim != 1 or vec.numel() != sum(p.numel() for p in listed):
         expected = f"({sum(p.numel() for p in listed)},)"

@@ -1,7 +1,8 @@
 // What all parts of the page share: elements, tabs, selection, themes, tables, numbers, and what to say where something
-// is missing. No text of users becomes markup: elements are made by `html` and `svg`, whose strings are text nodes.
+// is missing. No text of users becomes markup: elements are made by `html` and `svg`, whose strings are text nodes. A
+// part's scripts and data are unpacked when it is first shown.
 "use strict";
-const page = (() => {
+var page = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const parts = new Map(); // name -> {title, mount}
   const panels = new Map(); // name -> the panel's element
@@ -50,14 +51,6 @@ const page = (() => {
     if (Number.isInteger(value) && size < 1e9) return value.toLocaleString("en").replace("-", "\u2212");
     const text = size >= 1e6 || size < 1e-3 ? value.toExponential(digits - 1).replace(/\.?0+e/, "e").replace("e+", "e") : String(+value.toPrecision(digits));
     return text.replaceAll("-", "\u2212");
-  };
-
-  // A text that `document.packed` of Python has made smaller.
-  const inflate = async (packed) => {
-    if (typeof packed === "string") return packed;
-    const bytes = Uint8Array.from(atob(packed.deflate), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    return new Response(stream).text();
   };
 
   // ---- events: what is selected in one part is marked in the others --------------------------------------------------
@@ -122,22 +115,24 @@ const page = (() => {
     }
   };
 
-  const mount = (name) => {
+  // What a part's `mount` gives may be a promise; `data-mounted` is "yes" when it is kept.
+  const mount = async (name) => {
     const panel = panels.get(name);
     if (panel.dataset.mounted) return;
-    panel.dataset.mounted = "yes";
-    const part = parts.get(name);
+    panel.dataset.mounted = "soon";
     const own = data.parts[name];
-    if (own.missing) panel.append(missing(own.missing));
-    else if (!part) panel.append(missing("Its script did not load: this browser may be too old for it."));
-    else {
-      try {
-        part.mount(panel, own, page);
-      } catch (error) {
-        panel.replaceChildren(missing(`Its script failed: ${error.message}`));
-        console.error(error);
+    try {
+      if ("missing" in own) panel.append(missing(own.missing));
+      else {
+        for (const name of own.assets) await unpack(name);
+        if (parts.has(name)) await parts.get(name).mount(panel, JSON.parse(await inflate(own.data)), page);
+        else panel.append(missing("Its script did not load: this browser may be too old for it."));
       }
+    } catch (error) {
+      panel.replaceChildren(missing(`Its script failed: ${error.message}`));
+      console.error(error);
     }
+    panel.dataset.mounted = "yes";
   };
 
   const show = (name, focus = false) => {
@@ -157,8 +152,9 @@ const page = (() => {
 
   const follow = () => {
     const [name, kind, id] = decodeURIComponent(location.hash.slice(1)).split("/");
-    if (panels.has(name) && name !== current) show(name);
-    if (kind && id !== undefined) select(kind, /^\d+$/.test(id) ? Number(id) : id);
+    if (kind && id !== undefined) page.selected = { kind, id: /^\d+$/.test(id) ? Number(id) : id };
+    if (panels.has(name) ? name !== current : current === null) show(panels.has(name) ? name : panels.keys().next().value);
+    if (kind) tell("select", page.selected);
   };
 
   const keys = (event) => {
@@ -183,12 +179,10 @@ const page = (() => {
       list.append(html("button", attributes, own.title));
     }
     const flip = () => setTheme(root.dataset.theme === "dark" ? "light" : "dark");
-    const button = html("button", { type: "button", id: "theme", onclick: flip }, "Dark or light");
+    const button = html("button", { type: "button", id: "theme", "aria-label": "Dark or light", title: "Dark or light", onclick: flip }, "\u25d0");
     const items = facts.map(([label, value]) => html("li", { class: "cut" }, label, " ", html("b", null, value)));
     const head = html("header", { class: "head" }, html("h1", { class: "cut" }, name), html("ul", { class: "facts" }, items), button);
     document.body.prepend(head, list, main);
-    const wanted = location.hash.slice(1).split("/")[0];
-    show(panels.has(wanted) ? wanted : panels.keys().next().value);
     follow();
     addEventListener("hashchange", follow);
     addEventListener("beforeprint", () => panels.forEach((_, one) => mount(one)));
@@ -196,6 +190,6 @@ const page = (() => {
   };
 
   const part = (name, own) => parts.set(name, own);
-  const page = { data, html, svg, number, visible, inflate, on, select, hover, table, missing, colour, show, part, start, selected: null };
+  const page = { data, html, svg, number, visible, inflate: (packed) => inflate(packed), on, select, hover, table, missing, colour, show, part, start, selected: null };
   return page;
 })();

@@ -28,17 +28,32 @@ def i0(self: T) -> T:
 
 
 def i0e(self: T) -> T:
-    """exp(-|x|) * i0(x)."""
+    """exp(-|x|) * i0(x).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.i0e([0.0, 100.0])
+    tensor([1.0000, 0.0399])
+    """
     return wide(self, lambda x: _bessel(0, x, None))
 
 
 def i1(self: T) -> T:
-    """The modified Bessel function of order 1."""
+    """The modified Bessel function of order 1.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.i1([0.0, 1.0])
+    tensor([0.0000, 0.5652])
+    """
     return wide(self, lambda x: _bessel(1, x, lambda size: size.exp()))
 
 
 def i1e(self: T) -> T:
-    """exp(-|x|) * i1(x)."""
+    """exp(-|x|) * i1(x).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.i1e([0.0, 100.0])
+    tensor([0.0000, 0.0397])
+    """
     return wide(self, lambda x: _bessel(1, x, None))
 
 

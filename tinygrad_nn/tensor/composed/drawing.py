@@ -27,7 +27,12 @@ _WHOLE: Final = {FLOAT32: 2**24, FLOAT64: 2**53}  # up to these a float holds ev
 
 @typed
 def bernoulli(self: T, p: Any = None, *, generator: Generator | None = None) -> T:
-    """1 with probability x (or p), else 0, element by element. Raises ConfigError for what is no probability."""
+    """1 with probability x (or p), else 0, element by element. Raises ConfigError for what is no probability.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.bernoulli([0.0, 1.0])
+    tensor([0., 1.])
+    """
     if p is None:
         _float("bernoulli", self)
     chances = self.detach() if p is None else _chances("bernoulli", p, self)
@@ -110,6 +115,10 @@ def multinomial(self: T, num_samples: int, replacement: bool = False, *, generat
 
     Raises ShapeError for other shapes, ConfigError for weights that are negative, not finite or all 0, and for more
     samples than there are weights above 0.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.multinomial([0.0, 1.0, 0.0], 2, replacement=True)
+    tensor([1, 1])
     """
     _float("multinomial", self)
     if self.ndim not in (1, 2) or not self.shape[-1]:
@@ -139,6 +148,10 @@ def poisson(self: T, generator: Generator | None = None) -> T:
 
     Up to a rate of 10 by inversion, above by transformed rejection (Hormann, "The transformed rejection method for
     generating Poisson random variables", 1993), of which so many rounds are made that one of them is accepted.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.poisson([0.0, 0.0])
+    tensor([0., 0.])
     """
     own = _float("poisson", self)
     rate = self.detach().to(FLOAT64)
@@ -170,6 +183,10 @@ def standard_gamma(self: T, generator: Generator | None = None) -> T:
 
     The gradient is that of the number at one place of the distribution function: Figurnov et al., Implicit
     reparameterization gradients, NeurIPS 2018.
+
+    >>> import tinygrad_nn as tg
+    >>> bool((tg.standard_gamma([2.0, 5.0]) > 0).all())
+    True
     """
     own = _float("standard_gamma", self)
     alpha = self.detach().to(FLOAT64)

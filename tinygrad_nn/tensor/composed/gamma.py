@@ -46,12 +46,22 @@ def _lgamma(x: T) -> T:
 
 
 def gammaln(self: T) -> T:
-    """As `lgamma`."""
+    """As `lgamma`.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.gammaln([1.0, 5.0])
+    tensor([0.0000, 3.1781])
+    """
     return lgamma(self)
 
 
 def digamma(self: T) -> T:
-    """The derivative of lgamma: NaN at the poles below 0, -inf at 0, inf at -0."""
+    """The derivative of lgamma: NaN at the poles below 0, -inf at 0, inf at -0.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.digamma([1.0, 2.0])
+    tensor([-0.5772,  0.4228])
+    """
     return wide(self, _digamma)
 
 
@@ -73,7 +83,12 @@ def _digamma(x: T) -> T:
 
 
 def psi(self: T) -> T:
-    """As `digamma`."""
+    """As `digamma`.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.psi([1.0, 2.0])
+    tensor([-0.5772,  0.4228])
+    """
     return digamma(self)
 
 
@@ -124,7 +139,12 @@ def _polygamma(order: int, x: T) -> T:
 
 
 def mvlgamma(self: T, p: int) -> T:
-    """log of the gamma function of p dimensions: p (p - 1) / 4 log(pi) + the sum of lgamma(x - i / 2), i below p."""
+    """log of the gamma function of p dimensions: p (p - 1) / 4 log(pi) + the sum of lgamma(x - i / 2), i below p.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.mvlgamma([2.0, 3.0], 2)
+    tensor([0.4516, 1.5502])
+    """
     dimensions = integer("mvlgamma", "p", p, least=1)
     if not self.is_traced and not bool((self.detach() > (dimensions - 1) / 2).all()):
         expected = f"numbers above (p - 1) / 2 = {(dimensions - 1) / 2}"

@@ -34,17 +34,32 @@ def igamma(self: T, other: Operand) -> T:
 
 
 def igammac(self: T, other: Operand) -> T:
-    """The part of gamma(a) that lies above x: 1 - `igamma`."""
+    """The part of gamma(a) that lies above x: 1 - `igamma`.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.igammac([1.0, 2.0], [1.0, 1.0])
+    tensor([0.3679, 0.7358])
+    """
     return _parts("igammac", self, other, True)
 
 
 def gammainc(self: T, other: Operand) -> T:
-    """As `igamma`."""
+    """As `igamma`.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.gammainc([1.0, 2.0], [1.0, 1.0])
+    tensor([0.6321, 0.2642])
+    """
     return _parts("gammainc", self, other, False)
 
 
 def gammaincc(self: T, other: Operand) -> T:
-    """As `igammac`."""
+    """As `igammac`.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.gammaincc([1.0, 2.0], [1.0, 1.0])
+    tensor([0.3679, 0.7358])
+    """
     return _parts("gammaincc", self, other, True)
 
 

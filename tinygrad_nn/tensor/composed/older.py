@@ -35,7 +35,12 @@ def is_same_size(self: T, other: Operand) -> bool:
 
 
 def is_nonzero(self: T) -> bool:
-    """Whether the only element is not 0. Raises ShapeError for more than one."""
+    """Whether the only element is not 0. Raises ShapeError for more than one.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.is_nonzero(tg.tensor([3.0]))
+    True
+    """
     return bool(self)
 
 

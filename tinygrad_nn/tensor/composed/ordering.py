@@ -34,13 +34,24 @@ class Extremes(NamedTuple, Generic[_S]):
 
 @typed
 def aminmax(self: T, *, dim: int | None = None, keepdim: bool = False) -> Extremes[T]:
-    """(min, max) along one axis or of all elements; equal ones share the gradient."""
+    """(min, max) along one axis or of all elements; equal ones share the gradient.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.aminmax([3.0, 1.0, 2.0]).max
+    tensor(3.)
+    """
     return Extremes(self.amin(dim, keepdim), self.amax(dim, keepdim))
 
 
 @typed
 def argwhere(self: T) -> T:
-    """The positions of what is not 0, one row for each: (count, axes)."""
+    """The positions of what is not 0, one row for each: (count, axes).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.argwhere([[0, 1], [2, 0]])
+    tensor([[0, 1],
+            [1, 0]])
+    """
     return self.nonzero()
 
 
@@ -86,7 +97,13 @@ def unravel_index(self: T, shape: Ints) -> tuple[T, ...]:
 
 @typed
 def msort(self: T, *, descending: bool = False, stable: bool = True) -> T:
-    """Sorted along the first axis."""
+    """Sorted along the first axis.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.msort([[3.0, 1.0], [1.0, 2.0]])
+    tensor([[1., 1.],
+            [3., 2.]])
+    """
     return self.sort(0, descending).values
 
 
@@ -129,7 +146,12 @@ def median(self: T, dim: int | None = None, keepdim: bool = False) -> Any:
 
 @typed
 def nanmedian(self: T, dim: int | None = None, keepdim: bool = False) -> Any:
-    """As `median` of the elements that are not NaN; NaN where there is none."""
+    """As `median` of the elements that are not NaN; NaN where there is none.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nanmedian([1.0, float("nan"), 3.0, 2.0])
+    tensor(2.)
+    """
     return _median("nanmedian", self, dim, keepdim, skip=True)
 
 
@@ -192,7 +214,12 @@ def quantile(self: T, q: Operand, dim: int | None = None, keepdim: bool = False,
 def nanquantile(
     self: T, q: Operand, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> T:
-    """As `quantile` of the elements that are not NaN; NaN where there is none."""
+    """As `quantile` of the elements that are not NaN; NaN where there is none.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nanquantile([1.0, float("nan"), 3.0], 0.5)
+    tensor(2.)
+    """
     return _quantile("nanquantile", self, q, dim, keepdim, interpolation, skip=True)
 
 

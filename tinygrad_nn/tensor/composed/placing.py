@@ -80,13 +80,23 @@ def _slices(self: T, called: Called, dim: int, index: Index, source: T) -> tuple
 
 
 def index_copy(self: T, dim: int, index: Index, source: Operand) -> T:
-    """A copy with the slices of `source` at the positions that `index` names along one axis."""
+    """A copy with the slices of `source` at the positions that `index` names along one axis.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.index_copy(tg.zeros(3), 0, tg.tensor([0, 2]), tg.tensor([5.0, 6.0]))
+    tensor([5., 0., 6.])
+    """
     axis, at, values = _slices(self, INDEX_COPY, dim, index, self._operand(source, "index_copy"))
     return self._as_line().apply(SCATTER, at, values, axis=axis, called=INDEX_COPY)._like(self.shape)
 
 
 def index_fill(self: T, dim: int, index: Index, value: Operand) -> T:
-    """A copy with one value in the slices that `index` names along one axis."""
+    """A copy with one value in the slices that `index` names along one axis.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.index_fill(tg.zeros(3), 0, tg.tensor([0, 2]), 7.0)
+    tensor([7., 0., 7.])
+    """
     filling, whole = self._operand(value, "index_fill").cast(self.dtype), self._as_line()
     if filling.shape:
         raise ShapeError(message("index_fill", f"a value of shape {filling.shape}", "one number"))
@@ -110,14 +120,24 @@ def index_reduce(
     *,
     include_self: bool = True,
 ) -> T:
-    """As `scatter_reduce`, with whole slices of `source` at the positions that `index` names along one axis."""
+    """As `scatter_reduce`, with whole slices of `source` at the positions that `index` names along one axis.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.index_reduce(tg.ones(2), 0, tg.tensor([0, 0, 1]), tg.tensor([2.0, 3.0, 4.0]), "prod")
+    tensor([6., 4.])
+    """
     axis, at, values = _slices(self, INDEX_REDUCE, dim, index, self._operand(source, "index_reduce"))
     return _folded(self._as_line(), axis, at, values, reduce, include_self, INDEX_REDUCE)._like(self.shape)
 
 
 @typed
 def index_put(self: T, indices: Sequence[Any], values: Operand, accumulate: bool = False) -> T:
-    """A copy with x[indices] = values, or with `accumulate` the values added there, each as often as it is named."""
+    """A copy with x[indices] = values, or with `accumulate` the values added there, each as often as it is named.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.index_put(tg.zeros(3), (tg.tensor([0, 2]),), tg.tensor([5.0, 6.0]))
+    tensor([5., 0., 6.])
+    """
     key = tuple(slice(None) if one is None else one for one in indices)
     if accumulate:
         picked = self.new_arange(math.prod(self.shape)).apply(RESHAPE, shape=self.shape)[key]
@@ -132,6 +152,11 @@ def index_put(self: T, indices: Sequence[Any], values: Operand, accumulate: bool
 def put(self: T, index: Index, source: Operand, accumulate: bool = False) -> T:
     """A copy with elements of the flattened tensor replaced, or with `accumulate` added to; negative positions count
     from the end.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.put(tg.zeros(2, 2), tg.tensor([0, 3]), tg.tensor([5.0, 6.0]))
+    tensor([[5., 0.],
+            [0., 6.]])
     """
     at, values = self._positions("put", index), self._operand(source, "put").cast(self.dtype)
     if math.prod(values.shape) != math.prod(at.shape):
@@ -152,6 +177,10 @@ def masked_scatter(self: T, mask: Index, source: Operand) -> T:
     """A copy with the elements of `source`, in order, where a mask (bool, broadcast) holds.
 
     Raises ShapeError where the source has too few.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.masked_scatter(tg.zeros(3), tg.tensor([True, False, True]), tg.tensor([5.0, 6.0]))
+    tensor([5., 0., 6.])
     """
     values = self._operand(source, "masked_scatter").cast(self.dtype).flatten()
     condition = self._condition("masked_scatter", mask)
@@ -168,14 +197,25 @@ def masked_scatter(self: T, mask: Index, source: Operand) -> T:
 
 
 def select_scatter(self: T, src: Operand, dim: int, index: int) -> T:
-    """A copy with one slice along one axis replaced: what `select` gives of it is `src`."""
+    """A copy with one slice along one axis replaced: what `select` gives of it is `src`.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.select_scatter(tg.zeros(2, 2), tg.ones(2), 0, 1)
+    tensor([[0., 0.],
+            [1., 1.]])
+    """
     return _replaced(self, "select_scatter", self._operand(src), lambda x: x.select(dim, index))
 
 
 def slice_scatter(
     self: T, src: Operand, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> T:
-    """A copy with the elements start:end:step along one axis replaced by those of `src`."""
+    """A copy with the elements start:end:step along one axis replaced by those of `src`.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.slice_scatter(tg.zeros(4), tg.ones(2), start=1, end=3)
+    tensor([0., 1., 1., 0.])
+    """
     axis = normal_axis("slice_scatter", dim, self.ndim)
     bounds = [None if one is None else whole("slice_scatter", "a bound", one) for one in (start, end, step)]
     key = (*(slice(None),) * axis, slice(*bounds))
@@ -183,7 +223,13 @@ def slice_scatter(
 
 
 def diagonal_scatter(self: T, src: Operand, offset: int = 0, dim1: int = 0, dim2: int = 1) -> T:
-    """A copy with a diagonal replaced: what `diagonal` gives of it is `src`."""
+    """A copy with a diagonal replaced: what `diagonal` gives of it is `src`.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.diagonal_scatter(tg.zeros(2, 2), tg.ones(2))
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
     return _replaced(self, "diagonal_scatter", self._operand(src), lambda x: x.diagonal(offset, dim1, dim2))
 
 

@@ -34,7 +34,13 @@ def _ranked(name: str, x: T, least: int) -> T:
 
 @typed
 def diag(self: T, diagonal: int = 0) -> T:
-    """The matrix with a vector on its diagonal, or a copy of the diagonal of a matrix."""
+    """The matrix with a vector on its diagonal, or a copy of the diagonal of a matrix.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.diag([1, 2])
+    tensor([[1, 0],
+            [0, 2]])
+    """
     if self.ndim not in (1, 2):
         raise ShapeError(message("diag", f"shape {self.shape}", "a vector or a matrix"))
     return self.diagonal(diagonal).clone() if self.ndim == 2 else _on_diagonal("diag", self, diagonal)
@@ -42,7 +48,12 @@ def diag(self: T, diagonal: int = 0) -> T:
 
 @typed
 def diag_embed(self: T, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T:
-    """Matrices over two new axes with the last axis on their diagonal, zeros elsewhere."""
+    """Matrices over two new axes with the last axis on their diagonal, zeros elsewhere.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.diag_embed([[1, 2], [3, 4]]).shape
+    (2, 2, 2)
+    """
     _ranked("diag_embed", self, 1)
     axes = tuple(normal_axis("diag_embed", a, self.ndim + 1) for a in (dim1, dim2))
     if axes[0] == axes[1]:
@@ -52,7 +63,12 @@ def diag_embed(self: T, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T:
 
 @typed
 def diagflat(self: T, offset: int = 0) -> T:
-    """The matrix with all elements on its diagonal."""
+    """The matrix with all elements on its diagonal.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.diagflat([[1, 2], [3, 4]]).shape
+    (4, 4)
+    """
     return _on_diagonal("diagflat", self.flatten(), offset)
 
 
@@ -68,7 +84,12 @@ def _on_diagonal(name: str, x: T, offset: int) -> T:
 
 
 def trace(self: T) -> T:
-    """Sum of the diagonal of a matrix; of integers in int64."""
+    """Sum of the diagonal of a matrix; of integers in int64.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.trace([[1.0, 2.0], [3.0, 4.0]])
+    tensor(5.)
+    """
     if self.ndim != 2:
         raise ShapeError(message("trace", f"shape {self.shape}", "a matrix"))
     return self.diagonal().sum()
@@ -78,18 +99,36 @@ def trace(self: T) -> T:
 
 
 def fliplr(self: T) -> T:
-    """A copy with the columns in reverse order."""
+    """A copy with the columns in reverse order.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.fliplr([[1, 2], [3, 4]])
+    tensor([[2, 1],
+            [4, 3]])
+    """
     return _ranked("fliplr", self, 2).flip(1)
 
 
 def flipud(self: T) -> T:
-    """A copy with the rows in reverse order."""
+    """A copy with the rows in reverse order.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.flipud([[1, 2], [3, 4]])
+    tensor([[3, 4],
+            [1, 2]])
+    """
     return _ranked("flipud", self, 1).flip(0)
 
 
 @typed
 def rot90(self: T, k: int = 1, dims: Ints = (0, 1)) -> T:
-    """A copy turned k times by 90 degrees, from the first of two axes towards the second."""
+    """A copy turned k times by 90 degrees, from the first of two axes towards the second.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.rot90([[1, 2], [3, 4]])
+    tensor([[2, 4],
+            [1, 3]])
+    """
     given = several("rot90", "axis", dims)
     axes = [normal_axis("rot90", a, self.ndim) for a in given]
     if len(axes) != 2 or len({*axes}) != 2 or self.ndim < 2:
@@ -160,7 +199,12 @@ def tensor_split(
     sections: int | None = None,
     indices: Ints | None = None,
 ) -> tuple[T, ...]:
-    """Views of so many parts of nearly one length, the longer ones first, or of what lies between positions."""
+    """Views of so many parts of nearly one length, the longer ones first, or of what lies between positions.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.tensor_split(tg.arange(5), 2)
+    (tensor([0, 1, 2]), tensor([3, 4]))
+    """
     given = next((one for one in (sections, indices) if one is not None), indices_or_sections)
     axis = normal_axis("tensor_split", dim, _ranked("tensor_split", self, 1).ndim)
     return _parts("tensor_split", self, given, axis)
@@ -184,40 +228,77 @@ def _parts(name: str, x: T, given: Any, axis: int, even: bool = False) -> tuple[
 
 @typed
 def hsplit(self: T, indices_or_sections: Any) -> tuple[T, ...]:
-    """Views of parts side by side: along axis 1, of vectors along axis 0."""
+    """Views of parts side by side: along axis 1, of vectors along axis 0.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.hsplit([[1, 2], [3, 4]], 2)
+    (tensor([[1],
+            [3]]), tensor([[2],
+            [4]]))
+    """
     axis = 0 if _ranked("hsplit", self, 1).ndim == 1 else 1
     return _parts("hsplit", self, indices_or_sections, axis, even=True)
 
 
 @typed
 def vsplit(self: T, indices_or_sections: Any) -> tuple[T, ...]:
-    """Views of parts below one another: along axis 0."""
+    """Views of parts below one another: along axis 0.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.vsplit([[1, 2], [3, 4]], 2)
+    (tensor([[1, 2]]), tensor([[3, 4]]))
+    """
     return _parts("vsplit", _ranked("vsplit", self, 2), indices_or_sections, 0, even=True)
 
 
 @typed
 def dsplit(self: T, indices_or_sections: Any) -> tuple[T, ...]:
-    """Views of parts behind one another: along axis 2."""
+    """Views of parts behind one another: along axis 2.
+
+    >>> import tinygrad_nn as tg
+    >>> [part.shape for part in tg.dsplit(tg.ones(2, 2, 4), 2)]
+    [(2, 2, 2), (2, 2, 2)]
+    """
     return _parts("dsplit", _ranked("dsplit", self, 3), indices_or_sections, 2, even=True)
 
 
 def split_with_sizes(self: T, split_sizes: Sequence[int], dim: int = 0) -> tuple[T, ...]:
-    """Views of parts of these sizes, which sum to the axis."""
+    """Views of parts of these sizes, which sum to the axis.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.split_with_sizes(tg.arange(5), [2, 3])
+    (tensor([0, 1]), tensor([2, 3, 4]))
+    """
     return self.split(tuple(several("split_with_sizes", "size", split_sizes)), dim)
 
 
 def unsafe_split(self: T, split_size: Ints, dim: int = 0) -> tuple[T, ...]:
-    """The parts that `split` gives."""
+    """The parts that `split` gives.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.unsafe_split(tg.arange(5), 2)
+    (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+    """
     return self.split(split_size, dim)
 
 
 def unsafe_chunk(self: T, chunks: int, dim: int = 0) -> tuple[T, ...]:
-    """The parts that `chunk` gives."""
+    """The parts that `chunk` gives.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.unsafe_chunk(tg.arange(4), 2)
+    (tensor([0, 1]), tensor([2, 3]))
+    """
     return self.chunk(chunks, dim)
 
 
 def narrow_copy(self: T, dim: int, start: int, length: int) -> T:
-    """A copy of what `narrow` gives."""
+    """A copy of what `narrow` gives.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.narrow_copy(tg.arange(5), 0, 1, 3)
+    tensor([1, 2, 3])
+    """
     return self.narrow(dim, start, length).clone()
 
 
@@ -248,7 +329,12 @@ def sum_to_size(self: T, *size: Any) -> T:
 
 
 def kron(self: T, other: Operand) -> T:
-    """Kronecker's product: each element times all of another tensor, in blocks."""
+    """Kronecker's product: each element times all of another tensor, in blocks.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.kron([1, 2], [1, 10])
+    tensor([ 1, 10,  2, 20])
+    """
     x, y = self._promoted(other, "kron")
     rank = max(x.ndim, y.ndim)
     own, others = ((1,) * (rank - len(shape)) + shape for shape in (x.shape, y.shape))

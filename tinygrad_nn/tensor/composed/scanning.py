@@ -30,7 +30,12 @@ def cummax(self: T, dim: int) -> ValuesIndices[T]:
 
 @typed
 def cummin(self: T, dim: int) -> ValuesIndices[T]:
-    """(values, indices) of the smallest element so far along one axis; of equal ones the last, of NaN too."""
+    """(values, indices) of the smallest element so far along one axis; of equal ones the last, of NaN too.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.cummin([3.0, 1.0, 2.0], dim=0).values
+    tensor([3., 1., 1.])
+    """
     return _running("cummin", self, dim, lambda a, b: b <= a)
 
 
@@ -53,7 +58,12 @@ def _running(name: str, self: T, dim: int, later: Callable[[T, T], T]) -> Values
 
 @typed
 def logcumsumexp(self: T, dim: int) -> T:
-    """log(cumsum(exp(x))) along one axis without overflow."""
+    """log(cumsum(exp(x))) along one axis without overflow.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.logcumsumexp([0.0, 0.0, 0.0], dim=0)
+    tensor([0.0000, 0.6931, 1.0986])
+    """
     x, axis = self._floating("logcumsumexp")._line("logcumsumexp", dim)
     length, step = x.shape[axis], 1
     total = x
@@ -94,19 +104,34 @@ def diff(self: T, n: int = 1, dim: int = -1, prepend: Operand | None = None, app
 
 @typed
 def trapezoid(self: T, x: Operand | None = None, *, dx: float | None = None, dim: int = -1) -> T:
-    """Integral along one axis by trapezoids, with points `x` or at distances of `dx`, which is 1."""
+    """Integral along one axis by trapezoids, with points `x` or at distances of `dx`, which is 1.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.trapezoid([1.0, 2.0, 3.0])
+    tensor(4.)
+    """
     return _trapezoids("trapezoid", self, x, dx, dim).sum(dim)
 
 
 @typed
 def trapz(self: T, x: Operand | None = None, *, dx: float | None = None, dim: int = -1) -> T:
-    """As `trapezoid`."""
+    """As `trapezoid`.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.trapz([1.0, 2.0, 3.0], dx=0.5)
+    tensor(2.)
+    """
     return _trapezoids("trapz", self, x, dx, dim).sum(dim)
 
 
 @typed
 def cumulative_trapezoid(self: T, x: Operand | None = None, *, dx: float | None = None, dim: int = -1) -> T:
-    """Running integral along one axis by trapezoids: one element less than there are points."""
+    """Running integral along one axis by trapezoids: one element less than there are points.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.cumulative_trapezoid([1.0, 2.0, 3.0])
+    tensor([1.5, 4.0])
+    """
     return _trapezoids("cumulative_trapezoid", self, x, dx, dim).cumsum(dim)
 
 

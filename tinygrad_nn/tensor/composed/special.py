@@ -25,7 +25,12 @@ class Parts(NamedTuple, Generic[_S]):
 
 
 def signbit(self: T) -> T:
-    """Whether each element is negative or the zero with a sign; False for NaN."""
+    """Whether each element is negative or the zero with a sign; False for NaN.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.signbit([-1.0, 0.0, 2.0])
+    tensor([ True, False, False])
+    """
     x = self._stopped()
     return (x < 0) | (x.eq(0) & (1.0 / x < 0)) if x.dtype.kind == "f" else x < 0
 
@@ -52,35 +57,65 @@ def copysign(self: T, other: Operand) -> T:
 
 
 def sgn(self: T) -> T:
-    """-1, 0 or 1, as `sign`."""
+    """-1, 0 or 1, as `sign`.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.sgn([-3.0, 0.0, 2.0])
+    tensor([-1.,  0.,  1.])
+    """
     return self.sign()
 
 
 def positive(self: T) -> T:
-    """+x, which is x. Raises DTypeError for bools."""
+    """+x, which is x. Raises DTypeError for bools.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.positive([-1.0, 2.0])
+    tensor([-1.,  2.])
+    """
     if self.dtype.kind == "b":
         raise DTypeError(message("positive", "dtype bool", "a number"))
     return self
 
 
 def angle(self: T) -> T:
-    """0, and pi where x is negative; NaN for NaN. The gradient is 0."""
+    """0, and pi where x is negative; NaN for NaN. The gradient is 0.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.angle([-2.0, 2.0])
+    tensor([3.1416, 0.0000])
+    """
     x = self.as_float()
     return (x._stopped() * 0).masked_fill(x < 0, math.pi).masked_fill(x.isinf() & (x > 0), 0)._flat_in(x)
 
 
 def isneginf(self: T) -> T:
-    """Whether each element is -infinity."""
+    """Whether each element is -infinity.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.isneginf([float("-inf"), 1.0])
+    tensor([ True, False])
+    """
     return self.eq(-math.inf) if self.dtype.kind == "f" else self.ne(self)
 
 
 def isposinf(self: T) -> T:
-    """Whether each element is +infinity."""
+    """Whether each element is +infinity.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.isposinf([float("inf"), 1.0])
+    tensor([ True, False])
+    """
     return self.eq(math.inf) if self.dtype.kind == "f" else self.ne(self)
 
 
 def isreal(self: T) -> T:
-    """Whether each element is a real number: all are."""
+    """Whether each element is a real number: all are.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.isreal([1.0, 2.0])
+    tensor([ True,  True])
+    """
     return self.eq(self) | self.ne(self)
 
 
@@ -98,24 +133,44 @@ def heaviside(self: T, values: Operand) -> T:
 
 
 def fmax(self: T, other: Operand) -> T:
-    """The larger of x and other, where a number beats NaN; of equal ones x gets the gradient."""
+    """The larger of x and other, where a number beats NaN; of equal ones x gets the gradient.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.fmax([1.0, float("nan")], [3.0, 2.0])
+    tensor([3., 2.])
+    """
     x, y = self._promoted(other, "fmax")
     return x.where((x >= y) | y.isnan(), y)
 
 
 def fmin(self: T, other: Operand) -> T:
-    """The smaller of x and other, where a number beats NaN; of equal ones x gets the gradient."""
+    """The smaller of x and other, where a number beats NaN; of equal ones x gets the gradient.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.fmin([1.0, float("nan")], [3.0, 2.0])
+    tensor([1., 2.])
+    """
     x, y = self._promoted(other, "fmin")
     return x.where((x <= y) | y.isnan(), y)
 
 
 def clamp_min(self: T, min: Operand) -> T:
-    """x, but not less than `min`."""
+    """x, but not less than `min`.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.clamp_min([1.0, 5.0], 3.0)
+    tensor([3., 5.])
+    """
     return self.clamp(min=min)
 
 
 def clamp_max(self: T, max: Operand) -> T:
-    """x, but not more than `max`."""
+    """x, but not more than `max`.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.clamp_max([1.0, 5.0], 3.0)
+    tensor([1., 3.])
+    """
     return self.clamp(max=max)
 
 
@@ -124,23 +179,43 @@ def clamp_max(self: T, max: Operand) -> T:
 
 @typed
 def rsub(self: T, other: Operand, *, alpha: Number = 1) -> T:
-    """other - alpha * x."""
+    """other - alpha * x.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.rsub([1.0, 2.0], 10.0)
+    tensor([9., 8.])
+    """
     scaled = self if is_plainly(alpha, 1) else self * alpha
     return self._answer("rsub", other, scaled.__rsub__(other))
 
 
 def float_power(self: T, exponent: Operand) -> T:
-    """x ** exponent in float64."""
+    """x ** exponent in float64.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.float_power([2, 3], 2).dtype
+    dtype('float64')
+    """
     return self.cast(FLOAT64) ** self._operand(exponent, "float_power").cast(FLOAT64)
 
 
 def ldexp(self: T, other: Operand) -> T:
-    """x * 2 ** other."""
+    """x * 2 ** other.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.ldexp([1.0, 3.0], [2, 3])
+    tensor([ 4., 24.])
+    """
     return self * self._operand(other, "ldexp").exp2()
 
 
 def hypot(self: T, other: Operand) -> T:
-    """sqrt(x * x + other * other) without overflow."""
+    """sqrt(x * x + other * other) without overflow.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.hypot([3.0, 5.0], [4.0, 12.0])
+    tensor([ 5., 13.])
+    """
     x, y = self._promoted(other, "hypot")
     top = x._stopped().abs().maximum(y._stopped().abs())
     infinite = x.isinf() | y.isinf()
@@ -153,6 +228,10 @@ def nextafter(self: T, other: Operand) -> T:
     """The next number of the dtype from x towards `other`; the gradient goes to x where they differ.
 
     Siegfried M. Rump et al., Computing predecessor and successor in rounding to nearest, BIT 49 (2009).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.nextafter([1.0], [2.0]).item() > 1.0
+    True
     """
     a, b = self._promoted(other, "nextafter")
     x, y = a._floating("nextafter")._stopped(), b._stopped()
@@ -174,17 +253,32 @@ def nextafter(self: T, other: Operand) -> T:
 
 
 def deg2rad(self: T) -> T:
-    """An angle in degrees as one in radians."""
+    """An angle in degrees as one in radians.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.deg2rad([180.0, 90.0])
+    tensor([3.1416, 1.5708])
+    """
     return self.as_float() * (math.pi / 180)
 
 
 def rad2deg(self: T) -> T:
-    """An angle in radians as one in degrees."""
+    """An angle in radians as one in degrees.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.rad2deg([0.0, 3.14159265])
+    tensor([  0., 180.])
+    """
     return self.as_float() * (180 / math.pi)
 
 
 def gcd(self: T, other: Operand) -> T:
-    """Greatest common divisor of integers, by Euclid's algorithm in as many steps as the longest can take."""
+    """Greatest common divisor of integers, by Euclid's algorithm in as many steps as the longest can take.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.gcd([12, 18], 8)
+    tensor([4, 2])
+    """
     x, y = _integers("gcd", self, other)
     x, y = x.abs(), y.abs()
     for _ in range(46 if x.dtype.itemsize == 4 else 92):  # numbers of Fibonacci take the most
@@ -196,7 +290,12 @@ def gcd(self: T, other: Operand) -> T:
 
 
 def lcm(self: T, other: Operand) -> T:
-    """Least common multiple of integers."""
+    """Least common multiple of integers.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.lcm([4, 6], 10)
+    tensor([20, 30])
+    """
     x, y = _integers("lcm", self, other)
     divisor = gcd(x, y)
     return (x // divisor.masked_fill(divisor.eq(0), 1) * y).abs()
@@ -238,7 +337,12 @@ def _scaled(x: T, exponent: T) -> T:
 
 
 def sinc(self: T) -> T:
-    """sin(pi * x) / (pi * x), and 1 at 0."""
+    """sin(pi * x) / (pi * x), and 1 at 0.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.sinc([0.0, 0.5])
+    tensor([1.0000, 0.6366])
+    """
     x = self.as_float() * math.pi
     zero = x.eq(0)
     safe = x.masked_fill(zero, 1)
@@ -247,37 +351,67 @@ def sinc(self: T) -> T:
 
 
 def logaddexp2(self: T, other: Operand) -> T:
-    """log2(2 ** x + 2 ** other) without overflow."""
+    """log2(2 ** x + 2 ** other) without overflow.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.logaddexp2([0.0, 3.0], [0.0, 3.0])
+    tensor([1., 4.])
+    """
     x, y = _floats("logaddexp2", self, other)
     return (x * math.log(2)).logaddexp(y * math.log(2)) / math.log(2)
 
 
 def xlogy(self: T, other: Operand) -> T:
-    """x * log(other), and 0 where x is 0 and `other` is not NaN."""
+    """x * log(other), and 0 where x is 0 and `other` is not NaN.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.xlogy([0.0, 2.0], [0.0, 1.0])
+    tensor([0., 0.])
+    """
     x, y = _floats("xlogy", self, other)
     return (x * y.log()).masked_fill(x.eq(0) & ~y.isnan(), 0)
 
 
 def xlog1py(self: T, other: Operand) -> T:
-    """x * log1p(other), and 0 where x is 0 and `other` is not NaN."""
+    """x * log1p(other), and 0 where x is 0 and `other` is not NaN.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.xlog1py([0.0, 2.0], [-1.0, 1.0])
+    tensor([0.0000, 1.3863])
+    """
     x, y = _floats("xlog1py", self, other)
     return (x * y.log1p()).masked_fill(x.eq(0) & ~y.isnan(), 0)
 
 
 def entr(self: T) -> T:
-    """-x * log(x), the summand of an entropy; 0 at 0 and -inf below."""
+    """-x * log(x), the summand of an entropy; 0 at 0 and -inf below.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.entr([0.0, 0.5])
+    tensor([0.0000, 0.3466])
+    """
     x = self.as_float()
     inside = -x * x.masked_fill(x <= 0, 1).log()
     return inside.masked_fill(x.eq(0), 0).masked_fill(x < 0, -math.inf)
 
 
 def ndtr(self: T) -> T:
-    """Distribution function of the standard normal distribution."""
+    """Distribution function of the standard normal distribution.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.ndtr([0.0, 1.96])
+    tensor([0.500, 0.975])
+    """
     return (self.as_float() * -math.sqrt(0.5)).erfc() * 0.5
 
 
 def log_ndtr(self: T) -> T:
-    """log(ndtr(x)), exact where ndtr underflows."""
+    """log(ndtr(x)), exact where ndtr underflows.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.log_ndtr([0.0, -10.0])
+    tensor([ -0.6931, -53.2313])
+    """
     x = self.as_float()
     low, high = x < -1, x > 0
     tail = erfcx((x * -math.sqrt(0.5)).masked_fill(~low, 1))
@@ -290,6 +424,10 @@ def erfcx(self: T) -> T:
     """exp(x * x) * erfc(x), exact where the one overflows and the other underflows.
 
     Beyond 8.5 the asymptotic series, F. W. J. Olver et al., NIST Handbook of Mathematical Functions, 7.12.1.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.erfcx([0.0, 10.0])
+    tensor([1.0000, 0.0561])
     """
     x = self.as_float()
     far = x > 8.5
@@ -319,7 +457,12 @@ def erfinv(self: T) -> T:
 
 
 def ndtri(self: T) -> T:
-    """The inverse of ndtr: quantiles of the standard normal distribution."""
+    """The inverse of ndtr: quantiles of the standard normal distribution.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.ndtri([0.5, 0.975])
+    tensor([0.00, 1.96])
+    """
     p = self.as_float()
     right = p >= 0.5
     tail = (1 - p).where(right, p) * 2
@@ -352,7 +495,12 @@ def _inverse_erf(a: T, tail: T) -> T:
 
 
 def expit(self: T) -> T:
-    """1 / (1 + exp(-x)), as `sigmoid`."""
+    """1 / (1 + exp(-x)), as `sigmoid`.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.expit([0.0, 2.0])
+    tensor([0.5000, 0.8808])
+    """
     return self.sigmoid()
 
 
@@ -361,14 +509,24 @@ def expit(self: T) -> T:
 
 @typed
 def hardshrink(self: T, lambd: float = 0.5) -> T:
-    """x, and 0 within [-lambd, lambd]."""
+    """x, and 0 within [-lambd, lambd].
+
+    >>> import tinygrad_nn as tg
+    >>> tg.hardshrink([-2.0, 0.3, 1.0])
+    tensor([-2.,  0.,  1.])
+    """
     within = (self >= -lambd) & (self <= lambd)
     outside = (self < -lambd) | (self > lambd)
     return self.where(outside, (self * 0.0).masked_fill(within, 0.0))  # the slope at NaN is 0
 
 
 def prelu(self: T, weight: Operand) -> T:
-    """`leaky_relu` with a learned slope: one, or one per channel (axis 1)."""
+    """`leaky_relu` with a learned slope: one, or one per channel (axis 1).
+
+    >>> import tinygrad_nn as tg
+    >>> tg.prelu(tg.tensor([[-4.0, 4.0]]), tg.tensor([0.25]))
+    tensor([[-1.,  4.]])
+    """
     slopes = self._factor("prelu", weight)
     check_floats("prelu", self, slopes)
     if slopes.numel() == 1 and slopes.ndim < 2:

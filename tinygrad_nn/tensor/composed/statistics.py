@@ -34,7 +34,12 @@ def std_mean(
     *,
     correction: float | None = None,
 ) -> tuple[T, T]:
-    """(`std`, `mean`) over the same axes."""
+    """(`std`, `mean`) over the same axes.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.std_mean([1.0, 2.0, 3.0])
+    (tensor(1.), tensor(2.))
+    """
     axes = None if isinstance(dim, bool) else dim
     return self.std(dim, unbiased, keepdim, correction=correction), self.mean(axes, keepdim)
 
@@ -48,7 +53,12 @@ def var_mean(
     *,
     correction: float | None = None,
 ) -> tuple[T, T]:
-    """(`var`, `mean`) over the same axes."""
+    """(`var`, `mean`) over the same axes.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.var_mean([1.0, 2.0, 3.0])
+    (tensor(1.), tensor(2.))
+    """
     axes = None if isinstance(dim, bool) else dim
     return self.var(dim, unbiased, keepdim, correction=correction), self.mean(axes, keepdim)
 
@@ -92,7 +102,13 @@ def _squeezed(matrix: T) -> T:
 
 
 def corrcoef(self: T) -> T:
-    """Correlation coefficients of variables, which are rows, over observations, which are columns."""
+    """Correlation coefficients of variables, which are rows, over observations, which are columns.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.corrcoef([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
+    tensor([[ 1., -1.],
+            [-1.,  1.]])
+    """
     if self.ndim > 2:
         raise ShapeError(message("corrcoef", f"shape {self.shape}", "at most two axes"))
     matrix = cov(self)
@@ -107,13 +123,24 @@ def corrcoef(self: T) -> T:
 
 @typed
 def dist(self: T, other: Operand, p: float = 2) -> T:
-    """The p-norm of x - other, which broadcast."""
+    """The p-norm of x - other, which broadcast.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.dist([0.0, 0.0], [3.0, 4.0])
+    tensor(5.)
+    """
     return (self - self._operand(other, "dist")).norm(p)
 
 
 @typed
 def renorm(self: T, p: float, dim: int, maxnorm: float) -> T:
-    """The slices along one axis, those whose p-norm is larger than `maxnorm` shortened to it."""
+    """The slices along one axis, those whose p-norm is larger than `maxnorm` shortened to it.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.renorm([[3.0, 4.0], [0.3, 0.4]], p=2, dim=0, maxnorm=1.0)
+    tensor([[0.6, 0.8],
+            [0.3, 0.4]])
+    """
     x = self._floating("renorm")
     if x.ndim < 2:
         raise ShapeError(message("renorm", f"shape {x.shape}", "at least two axes"))
@@ -126,7 +153,12 @@ def renorm(self: T, p: float, dim: int, maxnorm: float) -> T:
 
 @typed
 def cross(self: T, other: Operand, dim: int | None = None) -> T:
-    """Vector products along an axis of length 3, by default the first such one; the operands broadcast."""
+    """Vector products along an axis of length 3, by default the first such one; the operands broadcast.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.cross([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], dim=0)
+    tensor([0., 0., 1.])
+    """
     x, y = self._promoted(other, "cross")
     if x.ndim != y.ndim:
         raise ShapeError(message("cross", f"shapes {x.shape} and {y.shape}", "as many axes"))
@@ -182,6 +214,10 @@ def bincount(self: T, weights: Operand | None = None, minlength: int = 0) -> T:
 def histc(self: T, bins: int = 100, min: float = 0, max: float = 0) -> T:
     """How many elements are in each of `bins` equal parts of [min, max], by default from the least to the largest;
     those outside do not count. Without a gradient.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.histc([1.0, 2.0, 2.0, 4.0], bins=3, min=1, max=4)
+    tensor([1., 2., 1.])
     """
     x = self._floating("histc")._stopped().reshape(-1)
     integer("histc", "bins", bins, least=1)
@@ -214,6 +250,10 @@ def histogram(
 
     `bins` is a number of equal parts of `range` (by default from the least to the largest), or the edges. Each bin has
     its left edge, the last one both. With `density` the integral is 1.
+
+    >>> import tinygrad_nn as tg
+    >>> tg.histogram([1.0, 2.0, 2.0, 4.0], 3).hist
+    tensor([1., 2., 1.])
     """
     x = self._floating("histogram")._stopped().reshape(-1)
     if isinstance(bins, (Core, np.ndarray)):

@@ -264,14 +264,14 @@ HELPERS: Final[Mapping[str, str]] = {
         for n in _FLOATS.values()
     },
     # A product is exact in twice the digits; of float64 what a rounding loses is found by T. J. Dekker's method.
-    "fma_f32": """#if defined(__FP_FAST_FMAF)
+    "fma_f32": """#if defined(__FP_FAST_FMAF) || defined(__FMA__)
 #define @fma_f32(x, y, z) __builtin_fmaf(x, y, z)
 #else
 @INLINE float @fma_f32(float x, float y, float z) {
     return (float)((double)x * y + z);
 }
 #endif""",
-    "fma_f64": """#if defined(__FP_FAST_FMA)
+    "fma_f64": """#if defined(__FP_FAST_FMA) || defined(__FMA__)
 #define @fma_f64(x, y, z) __builtin_fma(x, y, z)
 #else
 @INLINE double @high(double x) {
@@ -286,12 +286,12 @@ HELPERS: Final[Mapping[str, str]] = {
     return rest != 0 && rest == rest ? sum + rest : sum;
 }
 #endif""",
-    "muladd_f32": """#if defined(__FP_FAST_FMAF)
+    "muladd_f32": """#if defined(__FP_FAST_FMAF) || defined(__FMA__)
 #define @muladd_f32(x, y, z) __builtin_fmaf(x, y, z)
 #else
 #define @muladd_f32(x, y, z) ((x) * (y) + (z))
 #endif""",
-    "muladd_f64": """#if defined(__FP_FAST_FMA)
+    "muladd_f64": """#if defined(__FP_FAST_FMA) || defined(__FMA__)
 #define @muladd_f64(x, y, z) __builtin_fma(x, y, z)
 #else
 #define @muladd_f64(x, y, z) ((x) * (y) + (z))

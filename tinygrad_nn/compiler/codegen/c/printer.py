@@ -40,18 +40,25 @@ from ...loopir.program import Region, Repeat, Span, When, spans
 from ...schedule.schedule import Schedule
 from .operations import HELPERS, OPERATIONS, TYPES, is_itself, literal
 
-LANES: Final = {4: 16, 8: 8}  # of floats of so many bytes; shorter loops have none
-LONG: Final = 72  # characters of an expression from which it gets a name
+LANES: Final = {4: 8, 8: 4}  # of floats of so many bytes; shorter loops have none
+LONG: Final = 60  # characters of an expression from which it gets a name
+LINE: Final = 100  # characters
 KEYWORDS: Final = frozenset(
     {
         *("auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern"),
         *("float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed"),
         *("sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while"),
         *("asm", "typeof", "main", "int32_t", "int64_t", "uint8_t", "uint32_t", "uint64_t"),
+        *("alignas", "alignof", "bool", "constexpr", "false", "nullptr", "static_assert", "thread_local", "true"),
+        *("and", "and_eq", "bitand", "bitor", "catch", "class", "compl", "concept", "decltype", "delete", "explicit"),
+        *("export", "friend", "mutable", "namespace", "new", "noexcept", "not", "not_eq", "operator", "or", "or_eq"),
+        *("private", "protected", "public", "requires", "template", "this", "throw", "try", "typeid", "typename"),
+        *("using", "virtual", "wchar_t", "xor", "xor_eq", "linux", "unix"),  # headers are for C++ too
     }
 )
 
 
+NEXT: Final = "\n   "  # a line of a comment
 RESERVED: Final = ("init", "run", "selftest", "state", "train", "ulp", "high")  # other functions of a file
 
 
@@ -69,17 +76,12 @@ class Source:
 
 
 def print_c(
-    schedule: Schedule,
-    places: Mapping[Buffer, str],
-    prefix: str = "",
-    names: Mapping[str, str] | None = None,
-    modules: Mapping[str, str] | None = None,
+    schedule: Schedule, places: Mapping[Buffer, str], prefix: str = "", names: Mapping[Buffer, str] | None = None
 ) -> Source:
     """The C of a schedule whose buffers lie at these `places`, C expressions of pointers; equal ones are one place.
-    `prefix` begins the names of kernels. Kernels call a place as `names` do, and what they read there comes from
-    `modules`, which their comments say.
+    `prefix` begins the names of kernels, which call buffers as `names` do.
     """
-    printer = _Printer(schedule, places, prefix, names or {}, modules or {})
+    printer = _Printer(schedule, places, prefix, names or {})
     calls = printer.regions(schedule.program.regions, "    ")
     return Source(tuple(printer.needed()), tuple(printer.functions), tuple(calls), printer.fails)
 
@@ -118,10 +120,9 @@ class _Printer:
         schedule: Schedule,
         places: Mapping[Buffer, str],
         prefix: str,
-        words: Mapping[str, str],
-        modules: Mapping[str, str],
+        words: Mapping[Buffer, str],
     ) -> None:
-        self.schedule, self.places, self.prefix, self.words, self.modules = schedule, places, prefix, words, modules
+        self.schedule, self.places, self.prefix, self.words = schedule, places, prefix, words
         self.functions: list[str] = []
         self.fails = False
         self.names = _Names(taken={*HELPERS, *RESERVED})  # of kernels, and what repetitions count
@@ -153,7 +154,7 @@ class _Printer:
             before = self.tail
             if isinstance(region, Repeat):
                 var = self.names.of(region.var, region.var.name)
-                count = str(region.var.extent) if region.count is None else self.element(region.count)
+                count = str(int(region.var.extent)) if region.count is None else self.element(region.count)
                 lines.append(f"{indent}for (int32_t {var} = 0; {var} < {count}; {var}++) {{")
                 self.tail = f"({var} == {count} - 1)" if region.tail else before
             elif isinstance(region, When):
@@ -234,9 +235,8 @@ class _Function:
         for access, _, _ in self.kernel.accesses:
             place = self.p.places[access.buffer]
             if place not in self.pointers:
-                name = self.pointers[place] = self.names.of(
-                    ("place", place), self.p.words.get(place, access.buffer.name)
-                )
+                wish = self.p.words.get(access.buffer, access.buffer.name)
+                name = self.pointers[place] = self.names.of(("place", place), wish)
                 const = "" if place in written else "const "
                 self._parameter(f"{const}{TYPES[access.buffer.dtype]} *restrict {name}", place)
 
@@ -249,15 +249,8 @@ class _Function:
         words = set(re.findall(r"\w+", "\n".join(body)))
         self.parameters = [one for one in self.parameters if _word(one[0]) in words]
         declared = [declared for declared, _ in self.parameters]
-        head = f"/* {comment(self.origin())} */\nstatic {result} @{self.name}({_wrapped(declared)}) {{"
-        return [*self.parts, "\n".join([head, *body, "}"])]
-
-    def origin(self) -> str:
-        """The operations that a kernel is made of, and the modules whose weights it reads."""
-        places = [self.p.places[access.buffer] for access, writes, _ in self.kernel.accesses if not writes]
-        modules = dict.fromkeys(self.p.modules[place] for place in places if place in self.p.modules)
-        operations = ", ".join(self.kernel.sources)
-        return f"{', '.join(modules)}: {operations}" if modules else operations
+        head = f"static {result} @{self.name}({', '.join(declared) or 'void'}) {{"
+        return [*self.parts, "\n".join([remark(origins(self.kernel)), head, *body, "}"])]
 
     # ---- statements -----------------------------------------------------------------------------------------------
 
@@ -280,14 +273,23 @@ class _Function:
     def loop(self, loop: Loop, indent: str, scope: _Scope) -> list[str]:
         """A loop as it stands."""
         var = self.names.of(loop.var, loop.var.name)
-        head = f"{indent}for (int32_t {var} = 0; {var} < {self.extent(loop.var)}; {var}++) {{"
-        return [head, *self.body(loop.body, indent + "    ", scope), f"{indent}}}"]
+        rolled = "@ROLLED " if scope.lane and not scope.wide.isdisjoint(_folded(loop)) else ""
+        before, stop = self.stop(loop, indent) if rolled else ([], self.extent(loop.var))
+        head = f"{indent}{rolled}for (int32_t {var} = 0; {var} < {stop}; {var}++) {{"
+        return [*before, head, *self.body(loop.body, indent + "    ", scope), f"{indent}}}"]
 
     def extent(self, var: Var) -> str:
         """How many iterations a loop has."""
         if var.tail is None:
-            return str(var.extent)
+            return str(int(var.extent))
         return f"({self.names.of(TAIL, 'tail')} ? {var.tail} : {var.extent})"
+
+    def stop(self, loop: Loop, indent: str) -> tuple[list[str], str]:
+        """The same as one name or number, which loops with an advice for compilers need, and the line that makes it."""
+        if loop.var.tail is None:
+            return [], self.extent(loop.var)
+        name = self.names.of((loop, "stop"), "stop")
+        return [f"{indent}const int32_t {name} = {self.extent(loop.var)};"], name
 
     def run(self, run: Sequence[Statement], indent: str, scope: _Scope) -> list[str]:
         """Statements that are no loops; those of lanes in a loop over them."""
@@ -304,7 +306,7 @@ class _Function:
         lane = scope.lane
         return [
             *arrays,
-            f"{indent}@UNROLL for (int32_t {lane} = 0; {lane} < {scope.count}; {lane}++) {{",
+            f"{indent}@LANE for (int32_t {lane} = 0; {lane} < {scope.count}; {lane}++) {{",
             *inner,
             f"{indent}}}",
         ]
@@ -356,11 +358,7 @@ class _Function:
 
     def vector_loop(self, loop: Loop, indent: str) -> list[str]:
         """The loop in steps, by a function for one step; registers from outside are folded lane by lane."""
-        inside = [one for one, _ in statements(loop.body)]
-        begun = {one.register for one in inside if isinstance(one, Let)}
-        folded = list(
-            dict.fromkeys(one.register for one in inside if isinstance(one, Assign) and one.register not in begun)
-        )
+        folded = _folded(loop)
         number, name = len(self.parts) + 1, self.name
         part = f"@{name}_lanes" + (f"{number}" if number > 1 else "")
         lane, count = self.names.of((loop, "lane"), "lane"), self.names.of((loop, "count"), "lanes")
@@ -371,13 +369,15 @@ class _Function:
         given = [(declared, one) for declared, one in self.given(loop, folded) if _word(declared) in words]
         var = self.names.of(loop.var, loop.var.name)
         parameters = [f"const int32_t {var}", f"const int32_t {count}", *(one for one, _ in given)]
-        self.parts.append("\n".join([f"@INLINE void {part}({_wrapped(parameters)}) {{", *body, "}"]))
+        self.parts.append("\n".join([f"@INLINE void {part}({', '.join(parameters)}) {{", *body, "}"]))
         arguments = "".join(f", {one}" for _, one in given)
-        wide_lanes, stop = f"@LANES{self.size}", self.extent(loop.var)
+        wide_lanes = f"@LANES{self.size}"
         lines, after = self.folds(folded, indent, lane)
+        before, stop = self.stop(loop, indent)
         lines += [
+            *before,
             f"{indent}int32_t {var} = 0;",
-            f"{indent}for (; {var} + {wide_lanes} <= {stop}; {var} += {wide_lanes})",
+            f"{indent}@ROLLED for (; {var} + {wide_lanes} <= {stop}; {var} += {wide_lanes})",
             f"{indent}    {part}({var}, {wide_lanes}{arguments});",
         ]
         rest = self.lanes if loop.var.tail is not None else loop.var.extent % self.lanes
@@ -385,11 +385,11 @@ class _Function:
             half = f"{wide_lanes} / 2"
             lines.append(f"{indent}if ({wide_lanes} > 1) {{")
             if rest >= self.lanes // 2:
-                lines.append(
-                    f"{indent}    for (; {var} + {half} <= {stop}; {var} += {half}) {part}({var}, {half}{arguments});"
-                )
+                lines.append(f"{indent}    for (; {var} + {half} <= {stop}; {var} += {half})")
+                lines.append(f"{indent}        {part}({var}, {half}{arguments});")
             if rest != self.lanes // 2:
-                lines.append(f"{indent}    for (; {var} < {stop}; {var}++) {part}({var}, 1{arguments});")
+                lines.append(f"{indent}    for (; {var} < {stop}; {var}++)")
+                lines.append(f"{indent}        {part}({var}, 1{arguments});")
             lines.append(f"{indent}}}")
         return [f"{indent}{{", *("    " + line for line in (*lines, *after)), f"{indent}}}"]
 
@@ -448,11 +448,17 @@ class _Function:
             before.append(f"{each} {name}_lanes[{lane}] = {identity};")
             if register.combine is None:
                 raise GraphError(message("c", f"a sum {register} that has no combine"))
-            x, y = Expr("param", (), register.dtype, register), Expr("param", (), register.dtype, Lane(register, lane))
-            value = self.value(register.combine(x, y), begin, _Scope())
-            after.append(f"{each} {{")
-            after += [f"{indent}    {line}" for line in (*begin, f"{name} = {value};")]
-            after.append(f"{indent}}}")
+            half = self.names.of((register, "half"), "half")
+            two = [Expr("param", (), register.dtype, Lane(register, at)) for at in (lane, f"{lane} + {half}")]
+            value = self.value(register.combine(*two), begin, _Scope())
+            after.append(f"{indent}for (int32_t {half} = @LANES{self.size} / 2; {half} > 0; {half} /= 2)")
+            after.append(f"{indent}    for (int32_t {lane} = 0; {lane} < {half}; {lane}++) {{")
+            after += [f"{indent}        {line}" for line in (*begin, f"{name}_lanes[{lane}] = {value};")]
+            after.append(f"{indent}    }}")
+            own = Expr("param", (), register.dtype, register), Expr("param", (), register.dtype, Lane(register, "0"))
+            end: list[str] = []
+            value = self.value(register.combine(*own), end, _Scope())
+            after += [f"{indent}{line}" for line in (*end, f"{name} = {value};")]
         return before, after
 
     # ---- values ---------------------------------------------------------------------------------------------------
@@ -577,14 +583,34 @@ def comment(text: str) -> str:
     )
 
 
-def _wrapped(parameters: Sequence[str]) -> str:
-    """Parameters in lines of at most 100 characters."""
-    lines, line = list[str](), ""
-    for k, one in enumerate(parameters):
-        piece = one + ("," if k < len(parameters) - 1 else "")
-        if line and len(line) + len(piece) > 100:
-            lines.append(line)
-            line = piece
-        else:
-            line = f"{line} {piece}" if line else piece
-    return "\n        ".join([*lines, line]) if parameters else "void"
+def remark(lines: Sequence[str]) -> str:
+    """Lines as a comment."""
+    return f"/* {NEXT.join(comment(line[: LINE - 6]) for line in lines)} */"
+
+
+def origins(kernel: Kernel) -> list[str]:
+    """Where a kernel comes from: modules and lines, and then what is computed."""
+    found: dict[tuple[str, str, str], dict[str, None]] = {}
+    for place in kernel.origins.values():
+        found.setdefault((place.where, place.role, place.text), {}).setdefault(place.owner)
+    lines: list[str] = []
+    for (where, role, text), owners in found.items():
+        words = [*filter(None, owners), where, *([role] if role != "forward" else [])]
+        lines.append(", ".join(filter(None, words)) + (f": {text}" if text else ""))
+    return [*lines, f"computes {', '.join(kernel.sources)}"]
+
+
+def wrapped(text: str) -> str:
+    """The same text in lines of `LINE` characters, as far as they can be broken."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        own = " " * (len(line) - len(line.lstrip()) + 8)
+        while len(line) > LINE and not line.startswith("#"):
+            begin = len(line) - len(line.lstrip())
+            at = line.rfind(", ", begin, LINE) + 1 or line.rfind(" ", begin, LINE)
+            if at <= begin:
+                break
+            lines.append(line[:at])
+            line = own + line[at:].lstrip()
+        lines.append(line)
+    return "\n".join(lines)

@@ -110,7 +110,7 @@ def part(node: Node, parts: Sequence[str]) -> str:
     others = zip(bounds[:-1], node.inputs[0].shape[:-1], strict=True)
     if rest or step != 1 or node.shape[-1] != width or first % width or any(one != (0, 1, m) for one, m in others):
         return ""
-    return parts[first // width]
+    return parts[int(first) // width]
 
 
 def is_whole(node: Node) -> bool:

@@ -13,7 +13,7 @@ import pytest
 import tinygrad_nn as tg
 from tests.page.models import MODELS, forecast, iris, labels
 from tests.page.test_page import NASTY
-from tinygrad_nn import executor, nn
+from tinygrad_nn import executor, nn, optim
 from tinygrad_nn.graph.graph import NO_ATTRS, Graph, Node
 from tinygrad_nn.ops.source import INPUT
 from tinygrad_nn.ops.table import TABLE
@@ -70,6 +70,23 @@ def test_modules_are_frames_and_columns_are_roles() -> None:
     line = data["texts"][made["facts"][4]]
     assert re.fullmatch(r"models\.py:\d+", line)
     assert data["texts"][made["facts"][5]] == "loss = loss_of(model(x), y)"
+
+
+def test_a_deep_model_keeps_its_modules() -> None:
+    model = nn.Sequential(*[nn.Linear(2, 2) for _ in range(90)])
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+    def step(x: Any) -> Any:
+        optimizer.zero_grad()
+        loss = model(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    found = boxes_of(graph_of(step, tg.ones(3, 2)))
+    around = {tuple(box["around"]) for box in found}
+    assert {("Sequential", f"{k}: Linear") for k in range(90)} <= around
+    assert ("180 parameters", "7.weight") in around
 
 
 def test_containers_that_compute_nothing_are_no_frames() -> None:

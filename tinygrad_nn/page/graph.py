@@ -27,6 +27,7 @@ from .subject import Missing, Subject, numbered, short
 
 BOXES: Final = 2500  # of a view; what has more is folded here
 FLAT: Final = 150  # boxes and outermost frames that are laid out at once
+MANY: Final = 24  # parameters whose updates are in one frame together
 DEEP: Final = 600  # nodes of a function whose second derivative is shown
 NEAR: Final = 10_000  # nodes that are drawn, and differentiated; of more the nearest to the results
 COLUMNS: Final = ("forward", "gradient", "optimizer", "second derivative")
@@ -238,6 +239,8 @@ def _frames(
 ) -> dict[Node, tuple[Frame, ...]]:
     """The frames of nodes by their places; an optimizer's nodes are in one for the parameter that they update."""
     kinds = {name: part for _, root in subject.modules for name, part in root.named_modules()}
+    count = len(set(updated.values()))
+    around = [("owners", "", f"{count} parameters")] if count > MANY else []
     numbers: dict[tuple[str, ...], int] = {}
     frames: dict[Any, tuple[Frame, ...]] = {}
     found: dict[Node, tuple[Frame, ...]] = {}
@@ -247,7 +250,7 @@ def _frames(
         owner = updated.get(node, "") if place.role == "optimizer" else ""
         key = (place.role, place.module, place.kind, owner)
         if key not in frames:
-            chain = [("owner", owner, owner)] if owner else _chain(place, kinds)
+            chain = [*around, ("owner", owner, owner)] if owner else _chain(place, kinds)
             own = [(label, numbers.setdefault((place.role, *ident), len(numbers) + 1)) for *ident, label in chain]
             frames[key] = tuple(Frame(label, number, "module", number) for label, number in own)
         found[node] = frames[key]

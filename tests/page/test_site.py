@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
@@ -107,6 +107,17 @@ def test_on_a_phone_no_page_is_wider_than_the_screen(site: Path, chromium: Any) 
             wide[path.relative_to(site).as_posix()] = width
     page.context.close()
     assert wide == {}
+    assert heard == []
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_nobody_is_kept_out(site: Path, chromium: Any, violations: Callable[[Any], list[str]], colours: str) -> None:
+    heard: list[str] = []
+    page = opened(chromium, heard, viewport=DESK, color_scheme=colours)
+    for name in ("index", "numbers", "how_it_works", "reference/optim"):
+        page.goto((site / f"{name}.html").as_uri())
+        assert violations(page) == [], name
+    page.context.close()
     assert heard == []
 
 

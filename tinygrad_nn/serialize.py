@@ -48,6 +48,7 @@ SAFE: Final = ".safetensors"
 _CONVERTED: Final = """where PyTorch is, convert it in two lines:
     from safetensors.torch import save_file
     save_file(torch.load("model.pt", weights_only=True), "model.safetensors")"""
+_LEGACY: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of PyTorch's number for such files
 _HINTS: Final = {"PyTorch": _CONVERTED, "ONNX": "a model with its weights is read by tg.import_onnx"}
 _OTHERS: Final = {
     **dict.fromkeys((".pt", ".pth"), "PyTorch"),
@@ -115,8 +116,16 @@ def load(path: StrPath) -> Any:
     """
     source = own_path("load", path, SAFE)
     if source.suffix.lower() == SAFE:
-        return safetensors.unpacked(read(source, "load", "a safetensors file"), str(path))
-    return unpacked(read(source, "load", OURS), str(path))
+        return safetensors.unpacked(content_of("load", source, "a safetensors file"), str(path))
+    return unpacked(content_of("load", source, OURS), str(path))
+
+
+def content_of(op: str, path: Path, expected: str) -> bytes:
+    """The bytes of a file. DataError for one of PyTorch's, whatever it is called."""
+    content = read(path, op, expected)
+    if content.startswith(_LEGACY) or (content.startswith(b"PK") and b"/data.pkl" in content[:400]):
+        raise DataError(message(op, f"{path}, which torch.save wrote", expected, _CONVERTED))
+    return content
 
 
 def own_path(op: str, path: StrPath, *other_too: str) -> Path:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
+from tinygrad_nn.page.document import data_of
 
 from .loading import EXAMPLES, load
 from .test_tutorials import blocks, check_shown
@@ -233,3 +234,27 @@ def test_a_curve_says_how_often_it_was_judged() -> None:
         ["4", "397.0000", "0.0000"], ["40", "361.0000", "0.0900"], ["80", "321.0000", "0.1900"]
     ]  # fmt: skip
     assert lines[-1].split()[0] == "400"
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_a_report_shows_the_first_run(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load(name).main([*TRAINERS[name], "--runs", "2", "--epochs", "4", "--report", "page.html"])
+    assert capsys.readouterr().out.count("wrote page.html") == 1
+    found = data_of(Path("page.html").read_text(), "run")
+    assert found["epochs"] == [0, 1, 2, 3, 4]
+    assert found["curves"]["epochs"] == 4
+    assert found["weights"]["tensors"]
+    assert len(found["worst"]["rows"]) > 0
+
+
+def test_a_report_of_nothing_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    iris = load("iris")
+    for flags, words in (
+        (["--load", "iris.npz"], "trains nothing"),
+        (["--gradcheck"], "trains nothing"),
+        (["--report", "missing/page.html"], "a folder that exists"),
+    ):
+        with pytest.raises(tg.errors.ConfigError, match=words):
+            iris.main([*flags, *([] if "--report" in flags else ["--report", "page.html"])])
+    iris.main(["--epochs", "0", "--runs", "1", "--report", "page.html"])
+    assert "The history is empty" in data_of(Path("page.html").read_text(), "run")["curves"]["missing"]

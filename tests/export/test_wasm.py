@@ -162,6 +162,18 @@ def test_a_training_run_is_that_of_fit(make: Any, optimizer: str, dtype: str, tm
         np.testing.assert_allclose(found[name], history[name], rtol=1e-12 if dtype == "float64" else 1e-4)
 
 
+@pytest.mark.parametrize("seed", [None, 5])
+def test_many_samples_come_in_the_order_of_fit(seed: int | None, tmp_path: Path) -> None:
+    """The ES module draws it, where ranks would cost too much."""
+    step, _, _, _ = trained("SGD", dtype="float64")
+    x, y = batch(1111, 4).astype(float), labels(3, 1111)
+    tg.manual_seed(2**33 + 7)
+    tg.export.wasm(step, x[:100], y[:100], path=tmp_path / "m.wasm", data=(x, y), shuffle=True, seed=seed)
+    found = node(tmp_path, "console.log(JSON.stringify([...(await load()).train(7).loss]));")
+    history = tg.fit(step, (x, y), 7, 100, seed=seed, progress=False)
+    np.testing.assert_allclose(found, history["loss"], rtol=1e-12)
+
+
 @pytest.mark.parametrize("seed", [None, 0, 2**40 + 3])
 def test_samples_come_in_the_order_of_fit(seed: int | None, tmp_path: Path) -> None:
     step, evaluate, data, rows = trained("SGD", dtype="float64")

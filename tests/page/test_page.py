@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import zipfile
 from base64 import b64decode
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from tinygrad_nn.page.report import PARTS
 from tinygrad_nn.page.subject import subject
 
 Browser = Callable[..., Any]
+reports = sys.modules[tg.report.__module__]
 
 
 def model() -> nn.Sequential:
@@ -201,7 +203,7 @@ def test_numbers_are_short(chromium: Any, value: str, text: str) -> None:
     context = chromium.new_context()
     shown = context.new_page()
     shown.set_content('<script type="application/json" id="data">{}</script>')
-    shown.add_script_tag(content=documents.asset("page.js") + "window.page = page;")
+    shown.add_script_tag(content=documents.asset("page.js"))
     assert shown.evaluate(f"page.number({value})") == text
     context.close()
 
@@ -225,7 +227,7 @@ def test_the_name_of_a_function_is_text(browser: Browser, tmp_path: Path) -> Non
 
         function.__name__ = name
         told = subject(function, (tg.ones(2),), None, None).name
-        text = documents.document({"name": told, "facts": [[name, name]]}, {"x": {"title": name, "missing": name}}, {})
+        text = documents.document({"name": told, "facts": [[name, name]]}, {"x": {"title": name, "missing": name}})
         markup = text.replace(documents.as_json(name), "")
         assert name.isalpha() or len(name) < 10 or name not in markup
         path.write_text(text, encoding="ascii" if text.isascii() else "utf-8")
@@ -295,38 +297,63 @@ def test_a_step_that_cannot_be_compiled_is_shown_as_it_ran(browser: Browser, tmp
 def test_a_part_that_is_missing_says_why(browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     parts = {"one": {"title": "One", "missing": "There is <b>none</b>."}}
-    path.write_text(documents.document({"name": "f", "facts": []}, parts, {}), encoding="utf-8")
+    path.write_text(documents.document({"name": "f", "facts": []}, parts), encoding="utf-8")
     assert browser(path).locator(".missing p").text_content() == "There is <b>none</b>."
 
 
 def test_a_part_that_fails_says_so(chromium: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """In the place of the part, and on the console."""
-    real = documents.asset
+    real = documents.packed_asset
     for script, told in (
         ('page.part("graph", {mount() { throw new Error("<i>mine</i>"); }});', "Its script failed: <i>mine</i>"),
         ("let from a far = future;", "this browser may be too old"),
     ):
         monkeypatch.setattr(
-            documents, "asset", lambda name, script=script: script if name == "graph.js" else real(name)
+            documents, "packed_asset", lambda name, script=script: script if name == "graph.js" else real(name)
         )
         path = tg.report(model(), tg.ones(2, 4), path=tmp_path / "page.html").path
         context = chromium.new_context()
         shown = context.new_page()
         shown.goto(path.as_uri())
-        assert told in shown.locator(".missing p").inner_text()
+        shown.locator(".missing p", has_text=told).wait_for()
         context.close()
 
 
 def test_a_browser_that_cannot_read_the_page_leaves_no_blank(chromium: Any, tmp_path: Path) -> None:
-    page = tg.report(model(), tg.ones(2, 4), path=None)
+    html = tg.report(model(), tg.ones(2, 4), path=None).html
     path = tmp_path / "page.html"
-    path.write_text(page.html.replace(documents.asset("page.js"), "let from a far = future;"), encoding="utf-8")
-    for scripts in (True, False):
+    old = html.replace(documents.asset("start.js"), "let from a far = future;")
+    unable = html.replace("new DecompressionStream", "new Absent")
+    assert len({html, old, unable}) == 3
+    for text, scripts in ((old, True), (unable, True), (html, False)):
+        path.write_text(text, encoding="utf-8")
         context = chromium.new_context(java_script_enabled=scripts)
         shown = context.new_page()
         shown.goto(path.as_uri())
+        if scripts:
+            shown.locator("body > p").wait_for()
         assert "needs a browser of 2023 or later, with JavaScript" in shown.locator("body").inner_text()
         context.close()
+
+
+def test_a_page_that_is_too_large_says_less_and_then_leaves_parts_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, step = training()
+    batch = (tg.ones(2, 4), tg.tensor([0, 1]))
+    whole = tg.report(step, *batch, path=None)
+    assert "train" not in whole.missing
+    full = next(one for one in documents.data_of(whole.html, "stages")["stages"] if one["title"] == "LLVM IR")
+    assert full["left"] == 0
+    monkeypatch.setattr(reports, "SMALL", len(whole.html) - 4000)
+    cut = tg.report(step, *batch, path=None)
+    assert len(cut.html) <= reports.SMALL
+    assert "train" not in cut.missing
+    less = next(one for one in documents.data_of(cut.html, "stages")["stages"] if one["title"] == "LLVM IR")
+    assert less["left"] > 0
+    assert len(less["text"].splitlines()) + less["left"] == len(full["text"].splitlines())
+    monkeypatch.setattr(reports, "SMALL", len(whole.html) - 26_000)
+    spared = tg.report(step, *batch, path=None)
+    assert len(spared.html) <= reports.SMALL
+    assert spared.missing["train"].startswith("With the run's program and data the page would be too large.")
 
 
 def test_data_can_be_read_from_a_page() -> None:

@@ -174,6 +174,24 @@ def test_sequences_have_one_loss_for_each_row() -> None:
     assert not own.state, "to look changes nothing"
 
 
+def test_rows_that_stand_behind_time() -> None:
+    tg.manual_seed(0)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((5, 6, 3)).astype(np.float32), rng.integers(0, 4, (5, 6))
+    net, head = nn.RNN(3, 4), nn.Linear(4, 4)
+
+    def step(x: Any, y: Any) -> Any:
+        scores = head(net(x.transpose(0, 1))[0])
+        return F.cross_entropy(scores.reshape(-1, 4), y.transpose(0, 1).reshape(-1))
+
+    found = rows(step, x, y)
+    with tg.no_grad():
+        hidden = net(tg.tensor(x).transpose(0, 1))[0]
+        scores = torch.tensor(head(hidden).numpy())
+    expected = T.cross_entropy(scores.reshape(-1, 4), torch.tensor(y.T.copy()).reshape(-1), reduction="none")
+    np.testing.assert_allclose(found.losses({})[0], expected.reshape(6, 5).mean(0).numpy(), 1e-4)
+
+
 @pytest.mark.parametrize(("name", "kind", "scores"), [
     ("cross entropy", "class", True), ("logits", "probability", True), ("squares", "value", False),
     ("negative likelihood", "class", True),

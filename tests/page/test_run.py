@@ -467,6 +467,28 @@ def test_odd_histories_are_shown(case: Case, browser: Browser, tmp_path: Path, h
     assert "as it is now" in shown.locator("#panel-run").text_content()
 
 
+def test_a_model_that_is_not_a_number(case: Case, browser: Browser, tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 4))
+    model[2].bias.data[0] = np.nan
+    step = lambda x, y: F.cross_entropy(model(x), y)  # noqa: E731
+    page = tg.report(step, *case.batch, path=tmp_path / "nan.html")
+    own = data_of(page.html)["worst"]
+    assert own["bad"] == own["count"] == ROWS
+    assert own["losses"] == ["NaN"] * 16
+    assert own["judged"]["values"] == ["NaN"] * 16
+    shown = opened(browser, page.path)
+    assert "60 rows are not finite" in shown.locator(".worst").text_content()
+    assert shown.locator(".worst .mistaken").count() == 0
+
+
+def test_one_row_that_is_not_a_number(case: Case) -> None:
+    x = case.x.copy()
+    x[7, 1] = np.inf
+    own = data_of(tg.report(case.step, x, case.y, path=None).html)["worst"]
+    assert (own["bad"], own["rows"][0]) == (1, 7)
+    assert all(isinstance(one, float) for one in own["losses"][1:])
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_run_can_be_read_by_everybody(
     browser: Browser, violations: Callable[[Any], list[str]], path: Path, scheme: str

@@ -23,8 +23,7 @@ from ..onnx.model import Model, Node, all_nodes, read_model
 from ..onnx.operators import is_known
 from ..safetensors import entries_of
 from ..safetensors import unpacked as safe_unpacked
-from ..serialize import FORMAT, OURS, SAFE, own_path, unpacked
-from ..support.files import read
+from ..serialize import FORMAT, OURS, SAFE, content_of, own_path, unpacked
 from ..tensor import Tensor
 from .model import ONNX
 
@@ -59,7 +58,7 @@ def inspected(path: str | os.PathLike[str]) -> Iterator[str]:
     """The page, line by line. DataError for a file that is missing, damaged or of another format."""
     source = own_path("inspect", path, SAFE, ONNX)
     safe, network = (source.suffix.lower() == one for one in (SAFE, ONNX))
-    content = read(source, "inspect", "a safetensors file" if safe else "an ONNX file" if network else OURS)
+    content = content_of("inspect", source, "a safetensors file" if safe else "an ONNX file" if network else OURS)
     stored: dict[str, tuple[str, int]] = {}
     lines: Iterator[str] = iter(())
     value: Any

@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 
 from ..errors import ConfigError, TinygradError, message, printable
 from ..support.settings import is_iterable, shown
-from . import doctor, export, inspect, predict
+from . import bench, doctor, export, inspect, predict, report
 
 PROGRAM: Final = "python -m tinygrad_nn"
 COMMANDS: Final[dict[str, tuple[ModuleType, str]]] = {
@@ -24,6 +24,8 @@ COMMANDS: Final[dict[str, tuple[ModuleType, str]]] = {
     "inspect": (inspect, "what a file of tg.save or a .safetensors file holds"),
     "predict": (predict, "a model's results for the rows of a CSV file, as CSV"),
     "export": (export, "a file or a model in another form"),
+    "report": (report, "a page on a model: its graph, its code, its time"),
+    "bench": (bench, "how much faster compiled training is on this machine"),
 }
 FAILED: Final = 1
 INTERRUPTED: Final = 130
@@ -41,10 +43,11 @@ def parser() -> argparse.ArgumentParser:
     """The arguments."""
     plain: Any = argparse.RawDescriptionHelpFormatter
     codes = "exit codes: 0 done; 1 something that cannot be used, said on stderr; 2 wrong arguments"
+    examples = "\n".join(module.EXAMPLES for module, _ in COMMANDS.values())
     whole = _Parser(
         prog=PROGRAM,
         description="Files on the command line; models are trained in Python. Without a command: doctor.",
-        epilog=f"examples:\n{inspect.EXAMPLES}\n{predict.EXAMPLES}\n{export.EXAMPLES}\n\n{codes}",
+        epilog=f"examples:\n{examples}\n\n{codes}",
         formatter_class=plain,
         allow_abbrev=False,
     )

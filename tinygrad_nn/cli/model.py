@@ -11,18 +11,22 @@ import argparse
 import contextlib
 import importlib
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import numpy as np
+
 from ..data.table import read_csv, to_matrix
 from ..errors import ConfigError, DataError, TinygradError, message
 from ..nn import Module, Sequential
 from ..nn.preprocessing import KINDS, MeanImputer, OneHotEncoder
 from ..onnx import import_onnx
-from ..ops.rules import FLOAT32
+from ..onnx.model import Place
+from ..ops.rules import DTYPES, FLOAT32
 from ..serialize import SAFE, load
 from ..support.arrays import Array
 from ..support.settings import shown
@@ -31,12 +35,15 @@ from ..tensor import Tensor
 R = TypeVar("R")
 FILES: Final = (".npz", SAFE)
 ONNX: Final = ".onnx"
+_SHAPE: Final = re.compile(r"(\d{1,9}(?:,\d{1,9})*)(?::([a-z0-9]+))?", re.ASCII)
 FORM: Final = "an .onnx file, or module:name or file.py:name, which is a module or makes one"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The arguments that say what the model is."""
-    parser.add_argument("--weights", metavar="FILE", help="its numbers, a .npz or .safetensors file")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="its numbers, a .npz or .safetensors file (default: those it has)"
+    )
     parser.add_argument("--key", metavar="NAME", help="where in FILE they are (default: the whole, or 'model')")
     parser.add_argument(
         "--before",
@@ -45,6 +52,61 @@ def add(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="where in FILE fitted preprocessing is that comes before the model, as --before scaler; may be repeated",
     )
+
+
+def add_example(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say with what the model is called."""
+    shapes = parser.add_mutually_exclusive_group()
+    shapes.add_argument(
+        "--example",
+        metavar="SHAPE",
+        action="append",
+        help="the shape of an argument, as 30,4 or 30,8:int64 for another dtype than float32; repeated for several",
+    )
+    shapes.add_argument("--data", metavar="CSV", help="a file whose first rows are the example")
+    parser.add_argument("--rows", type=int, default=1, metavar="N", help="rows of --data (default: 1)")
+    parser.add_argument("--columns", metavar="A,B", help="columns of --data (default: all)")
+
+
+def with_example(op: str, options: argparse.Namespace) -> tuple[Module, list[Array]]:
+    """The module, and arguments of one call: those of --example, the first rows of --data, or of an .onnx file the
+    lengths that it says, 1 where it says none.
+    """
+    if is_file(options.model):
+        got = f"{options.model}, which holds numbers and no architecture"
+        raise ConfigError(message(op, got, FORM, f"and --weights {options.model}"))
+    if options.data is None and (options.columns is not None or options.rows != 1):
+        raise ConfigError(message(op, "--columns or --rows without a file", "--data FILE, whose they are"))
+    if options.data is None and options.example is None and not options.model.lower().endswith(ONNX):
+        raise ConfigError(message(op, "no shapes", "--example 30,4 or --data file.csv"))
+    given = [example(op, one) for one in options.example or ()]
+    module = found(op, options)
+    if options.data is not None:
+        rows = table(op, module, options.data, options.columns)
+        if not 1 <= options.rows <= len(rows):
+            raise ConfigError(message(op, f"--rows {options.rows}", f"1 to {len(rows)}, the rows of the file"))
+        given = [rows[: options.rows]]
+    elif not given:
+        given = [like(one) for one in import_onnx(options.model).inputs]
+    return module, given
+
+
+def like(place: Place) -> Array:
+    """Zeros for an input of an .onnx file; a length that it leaves open is 1."""
+    lengths = [n if isinstance(n, int) else 1 for n in place.shape or ()]
+    return np.zeros(lengths, FLOAT32 if place.element is None else place.element.dtype)
+
+
+def example(op: str, text: str) -> Array:
+    """An argument of this shape."""
+    match = _SHAPE.fullmatch(text)
+    dtypes = {str(dtype): dtype for dtype in DTYPES}
+    if match is None or (match[2] or str(FLOAT32)) not in dtypes:
+        raise ConfigError(message(op, f"the shape {text}", f"30,4 or 30,4:int64, of {', '.join(dtypes)}"))
+    try:
+        return np.zeros([int(length) for length in match[1].split(",")], dtypes[match[2] or str(FLOAT32)])
+    except (MemoryError, ValueError):
+        raise ConfigError(message(op, f"the shape {text}", "one that fits in memory")) from None
 
 
 def is_file(text: str) -> bool:
@@ -145,7 +207,7 @@ def called(op: str, what: str, call: Callable[[], R]) -> R:
         raise ConfigError(message(op, got, "a model that can be made")) from None
 
 
-def table(module: Module, path: str, columns: str | None) -> Array:
+def table(op: str, module: Module, path: str, columns: str | None) -> Array:
     """The rows of a CSV file as a module takes them: the columns that are asked for, else those that its preprocessing
     knows by name, else all.
     """
@@ -156,7 +218,12 @@ def table(module: Module, path: str, columns: str | None) -> Array:
     names = columns.split(",") if columns is not None else list(known) if known else None
     dtype = next((one.dtype for one in module.parameters() if one.dtype.kind == "f"), FLOAT32)
     missing: Any = "nan" if any(isinstance(one, MeanImputer) for one in module.modules()) else "error"
-    return to_matrix(read_csv(path, names), names, dtype, missing=missing, op="predict")
+    try:
+        return to_matrix(read_csv(path, names), names, dtype, missing=missing, op=op)
+    except DataError as error:
+        if names is None and "expected a numeric column" in str(error):
+            raise DataError(f"{error}; or take other columns: --columns A,B") from None
+        raise
 
 
 def left_out(content: Mapping[Any, Any], state: Any) -> list[str]:

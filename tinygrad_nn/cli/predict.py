@@ -39,7 +39,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Predict."""
     module = model.found("predict", options)
-    rows = model.table(module, options.data, options.columns)
+    rows = model.table("predict", module, options.data, options.columns)
     with no_grad():
         result = model.called("predict", "the model", lambda: module(Tensor(rows)))
     text = written(results(result, len(rows)), options.names)

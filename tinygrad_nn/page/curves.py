@@ -13,7 +13,7 @@ from ..sweeping import Sweep
 from .packing import packed
 from .subject import Missing, short
 
-POINTS: Final = 3000  # of all curves together
+POINTS: Final = 2000  # of all curves together
 LINES: Final = 6000  # points of the curves of a sweep's models
 EPOCHS: Final = 100  # of a sweep that are drawn
 

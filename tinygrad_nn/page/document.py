@@ -13,7 +13,8 @@ import base64
 import json
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
@@ -32,43 +33,31 @@ _PAGE: Final = """<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>tinygrad_nn report</title>
-<style>{style}</style>
 </head>
 <body>
 <noscript><p>{old}</p></noscript>
 <script>
-window.onload = function () {{
-  if (!document.documentElement.getAttribute("data-ready")) {{
-    document.body.insertBefore(document.createElement("p"), document.body.firstChild).appendChild(
-      document.createTextNode("{old}"));
-  }}
-}};
+function tooOld() {{
+  document.body.insertBefore(document.createElement("p"), document.body.firstChild).appendChild(
+    document.createTextNode("{old}"));
+}}
+window.onload = function () {{ if (!window.began) tooOld(); }};
 </script>
 <script type="application/json" id="data">{data}</script>
-<script>{shell}</script>
-<script>page.start();</script>
+<script>{start}</script>
 </body>
 </html>
 """
 
 
-def document(
-    about: Mapping[str, Any],
-    parts: Mapping[str, Mapping[str, Any]],
-    scripts: Mapping[str, Sequence[str]],
-    styles: Sequence[str] = (),
-) -> str:
-    """The text of a page. Each part has a "title", and "data" or the reason why it is "missing"; `scripts` are the
-    assets that the parts need, in their order, `styles` those of all.
+def document(about: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> str:
+    """The text of a page. Each part has a "title", and packed "data" with the "assets" that show it, in their order,
+    or the reason why it is "missing".
     """
-    shown = {
-        name: {"scripts": list(scripts[name]), **one, "data": packed(as_json(one["data"]))} if "data" in one else one
-        for name, one in parts.items()
-    }
-    code = {script: packed(asset(script)) for name in parts if "data" in parts[name] for script in scripts[name]}
-    data = as_json({"about": about, "parts": shown, "code": code})
-    style = "\n".join(asset(name) for name in ("page.css", *styles))
-    return _PAGE.format(policy=_POLICY, style=style, old=_OLD, data=data, shell=asset("page.js"))
+    names = [name for one in parts.values() for name in one.get("assets", ())]
+    code = {name: packed_asset(name) for name in ("page.css", "page.js", *names)}
+    data = as_json({"about": about, "parts": parts, "code": code})
+    return _PAGE.format(policy=_POLICY, old=_OLD, data=data, start=asset("start.js"))
 
 
 def data_of(text: str, part: str) -> Any:
@@ -81,6 +70,12 @@ def data_of(text: str, part: str) -> Any:
 def asset(name: str) -> str:
     """The text of a file in `assets/`."""
     return files(__package__).joinpath("assets", *name.split("/")).read_text(encoding="utf-8")
+
+
+@cache
+def packed_asset(name: str) -> str | dict[str, str]:
+    """The same, made smaller."""
+    return packed(asset(name))
 
 
 def as_json(value: Any) -> str:

@@ -96,6 +96,17 @@ def part(subject: Subject) -> Mapping[str, Any] | Missing:
     }
 
 
+def smaller(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The same without the second derivative; None where there is none."""
+    first, *rest = data["views"]
+    if not rest:
+        return None
+    shown = {box[0] for box in first["boxes"]}
+    facts = {key: known for key, known in data["facts"].items() if key in shown}
+    notes = [*data["notes"], "Second derivative: left out, because the page would be too large."]
+    return {**data, "views": [first], "facts": facts, "notes": notes}
+
+
 def _views(subject: Subject, found: Derivatives | Missing) -> tuple[list[View], list[str]]:
     """The function as it was traced; with its gradient, if it does not compute one itself; the second derivative."""
     notes = [found.reason] if isinstance(found, Missing) else []

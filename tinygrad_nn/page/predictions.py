@@ -41,7 +41,7 @@ class Judge:
                 table = self.sign * table
                 powers = np.exp(table - table.max(1, keepdims=True))
                 shares = powers / powers.sum(1, keepdims=True) if self.scores else table
-                return shares.argmax(1), shares.max(1)
+                return np.where(np.isfinite(shares).all(1), shares.argmax(1), np.nan), shares.max(1)
             own = 1 / (1 + np.exp(-self.sign * table[:, 0])) if self.scores else table[:, 0]
             return own, np.maximum(own, 1 - own)
 
@@ -110,10 +110,11 @@ def worst_rows(rows: Rows, moments: Sequence[Moment]) -> dict[str, Any] | Missin
         table = per_row(rows, judge.prediction, rows.values([judge.prediction], last)[0])
         values, sure = judge.read(np.asarray(table[order], np.float64))
         judged = {"kind": judge.kind, "values": values, "sure": sure}
-    total = float(losses.sum())
+    total, bad = float(losses.sum()), ~np.isfinite(losses)
     return {
         "rows": order,
         "losses": losses[order],
+        "bad": int(bad.sum()),
         "share": float(np.clip(losses[order].sum() / total, 0, 1)) if total > 0 else None,
         "count": rows.count,
         "rest": rest,
@@ -196,7 +197,7 @@ def boundary(rows: Rows, moments: Sequence[Moment]) -> dict[str, Any] | Missing:
     shown = np.unique(np.linspace(0, rows.count - 1, min(rows.count, DRAWN)).round().astype(int))
     classes = 0
     if judge.kind == "class":
-        classes = int(max(labels.max(), *(one[0].max() for one in found))) + 1
+        classes = int(max(labels.max(), *(np.nan_to_num(one[0]).max() for one in found))) + 1
         levels = [np.where(np.isfinite(sure), own + 0.9 * np.clip(sure, 0, 1), np.nan) for own, sure in found]
         values = packed(levels, "i1" if classes <= CLASSES else "i2")
     else:

@@ -62,7 +62,7 @@ class Rows:
     `columns` are the arrays of the batch, with their names; `labels` is the place of the labels among them, None where
     there are none. `axis` is the axis of rows, of each node that has one. `summed` are the nodes whose rows the `loss`
     sums up, or, where there is none, what is returned. `ids` are the numbers of nodes on the page, where the graph is
-    the one that the page shows.
+    the one that the page shows. Of `inner` nodes the axis of rows is merged with another one that stands before it.
     """
 
     subject: Subject
@@ -77,6 +77,7 @@ class Rows:
     prediction: Node | None
     layers: tuple[Layer, ...]
     ids: Mapping[Node, int]
+    inner: frozenset[Node]
 
     @property
     def graph(self) -> Graph:
@@ -89,7 +90,7 @@ class Rows:
 
     def losses(self, state: State) -> tuple[Array, float, bool] | Missing:
         """What each row adds to the loss, times the number of rows; what no row adds (a penalty); and whether the loss
-        is the sum of both. Where it is not, rows have their parts of it to first order.
+        is the sum of both. Where it is not, or is not finite, rows have their parts of it to first order.
         """
         if self.loss is None:
             return Missing("The step returns no number that could be its loss.")
@@ -103,7 +104,7 @@ class Rows:
             with np.errstate(all="ignore"):
                 parts += per_row(self, self.summed[k], values[k] * slopes[k]).sum(1)
         rest = self._loss_of([np.zeros_like(v) if k in chosen else v for k, v in enumerate(values)], state)
-        exact = bool(alone) and bool(np.isclose(parts.sum() + rest, loss, 1e-4, 1e-6, equal_nan=True))
+        exact = bool(alone) and bool(np.isclose(parts.sum() + rest, loss, 1e-4, 1e-6))
         return parts * self.count, rest if exact else 0.0, exact
 
     def _loss_of(self, values: Sequence[Array], state: State) -> float:
@@ -121,7 +122,9 @@ class Rows:
         zero, twice = list(values), list(values)
         zero[k], twice[k] = np.zeros_like(values[k]), 2 * values[k]
         least, most = self._loss_of(zero, state), self._loss_of(twice, state)
-        return bool(np.isclose(most - loss, loss - least, 1e-3, 1e-5 * (1 + abs(loss)), equal_nan=True))
+        return bool(np.isfinite([least, loss, most]).all()) and bool(
+            np.isclose(most - loss, loss - least, 1e-3, 1e-5 * (1 + abs(loss)))
+        )
 
     def slopes(self, nodes: Sequence[Node], state: State) -> list[Array]:
         """The gradients of the loss in some nodes, none of which is computed of another."""
@@ -162,6 +165,7 @@ class Resized:
     count: int
     axis: Mapping[Node, int]
     nodes: Mapping[Node, Node]
+    inner: frozenset[Node]
 
     def node(self, one: Node) -> Node:
         """The node in the place of another one."""
@@ -172,11 +176,40 @@ class Resized:
         return values_of(self.traced, nodes, columns, state)
 
 
+def by_row(rows: Rows | Resized, node: Node, value: Array) -> Array:
+    """A value of a node as (rows, what their axis is merged with, all other axes)."""
+    moved = np.moveaxis(value, rows.axis[node], 0)
+    if node in rows.inner:
+        return moved.reshape(-1, rows.count, *moved.shape[1:]).swapaxes(0, 1)
+    return moved.reshape(rows.count, -1, *moved.shape[1:])
+
+
 def per_row(rows: Rows | Resized, node: Node, value: Array) -> Array:
-    """What a node has for each row, one below the other. Where rows are merged with another axis, they are the outer
-    one of the two.
+    """What a node has for each row, one below the other."""
+    return by_row(rows, node, value).reshape(rows.count, -1)
+
+
+def _inner(
+    traced: Traced, columns: Sequence[Array], count: int, axis: Mapping[Node, int], nodes: Iterable[Node]
+) -> frozenset[Node]:
+    """The nodes whose axis of rows is merged with another one, rows being the inner of the two, as in arrays that
+    have time before rows: with another first row, their values change in every so many places alone.
     """
-    return np.moveaxis(value, rows.axis[node], 0).reshape(rows.count, -1)
+    merged = [node for node in dict.fromkeys(nodes) if node.shape[axis[node]] > count]
+    if not merged:
+        return frozenset()
+    other = [one.copy() if one.ndim and len(one) == count else one for one in columns]
+    for one in other:
+        if one.ndim and len(one) == count:
+            one[0] = one[-1]
+    found = []
+    pairs = zip(merged, values_of(traced, merged, columns, {}), values_of(traced, merged, other, {}), strict=True)
+    for node, before, after in pairs:
+        apart = np.moveaxis(before != after, axis[node], 0).reshape(len(before) and before.shape[axis[node]], -1).any(1)
+        places = np.flatnonzero(apart)
+        if len(places) and not (places % count).any() and places[-1] >= len(apart) // count:
+            found.append(node)
+    return frozenset(found)
 
 
 def rows_of(subject: Subject) -> Rows | Missing:
@@ -207,12 +240,14 @@ def rows_of(subject: Subject) -> Rows | Missing:
         return Missing("The step makes nothing that has a part for each row.")
     names = tuple(subject.leaves[node][1] for node in first.arguments)
     labels = None if loss is None else _labels(names, columns, count)
-    prediction, way = _prediction(traced, summed, labels)
+    prediction, steps = _prediction(traced, summed, labels)
     owners = {id(capture.handle): subject.leaves[capture.node][1] for capture in first.captures}
     named = {capture.node: owners.get(id(capture.handle), "a tensor") for capture in traced.captures}
-    layers = tuple(_layers(traced, way, named, axis))
+    way = [node for node in steps if node in axis and not node.shape[axis[node]] % count]
+    layers = tuple(_layers(traced, steps, named, way))
     ids = subject.ids if same else {}
-    return Rows(subject, traced, names, columns, labels, count, axis, loss, summed, prediction, layers, ids)
+    inner = _inner(traced, columns, count, axis, (*summed, *way))
+    return Rows(subject, traced, names, columns, labels, count, axis, loss, summed, prediction, layers, ids, inner)
 
 
 def resized(rows: Rows, count: int) -> Resized | Missing:
@@ -228,7 +263,14 @@ def resized(rows: Rows, count: int) -> Resized | Missing:
     columns = tuple(
         np.resize(one, (count, *one.shape[1:])) if one.ndim and len(one) == rows.count else one for one in rows.columns
     )
-    return Resized(traced, columns, count, {node[one]: k for one, k in axis.items()}, node)
+    return Resized(
+        traced,
+        columns,
+        count,
+        {node[one]: k for one, k in axis.items()},
+        node,
+        frozenset(map(node.__getitem__, rows.inner)),
+    )
 
 
 def _function(subject: Subject) -> Callable[..., Any]:
@@ -368,14 +410,13 @@ def _meeting(nodes: Sequence[Node], above: Mapping[Node, Node | None], depth: Ma
     return found
 
 
-def _layers(
-    traced: Traced, way: Sequence[Node], named: Mapping[Node, str], axis: Mapping[Node, int]
-) -> Iterator[Layer]:
+def _layers(traced: Traced, steps: Sequence[Node], named: Mapping[Node, str], way: Sequence[Node]) -> Iterator[Layer]:
     """The way in stretches, each from where parameters come in to where the next ones do."""
     seen: set[Node] = set()
+    of_rows = set(way)
     names: list[str] = []
     nodes: list[Node] = []
-    for node in way:
+    for node in steps:
         fresh = reachable([node], lambda one: one not in seen)
         seen.update(fresh)
         own = [named[one] for one in fresh if one in named and one.needs_grad]
@@ -383,7 +424,7 @@ def _layers(
             yield Layer(nodes[-1], tuple(names), tuple(nodes), called(traced, names, nodes))
             names, nodes = [], []
         names += own
-        if node in axis:
+        if node in of_rows:
             nodes.append(node)
     if nodes:
         yield Layer(nodes[-1], tuple(names), tuple(nodes), called(traced, names, nodes))

@@ -19,11 +19,11 @@ from ..ops.conv import CONV
 from .curves import curves, sweep
 from .packing import WORDS, fitting, packed
 from .predictions import boundary, worst_rows
-from .rows import Layer, Moment, Rows, State, called, gradients, rows_of, values_of
+from .rows import Layer, Moment, Rows, State, by_row, called, gradients, rows_of, values_of
 from .subject import Missing, Subject, short
 
 STATES: Final = 24  # of a model, at most
-WORK: Final = 200_000_000  # numbers that are computed for all of them, at most
+WORK: Final = 50_000_000  # numbers that are computed for all of them, at most
 WEIGHTS: Final = 12_000  # bytes of all weights in all states
 BATCH: Final = 24  # rows of the batch that are shown
 ACTIVATIONS: Final = 7_000
@@ -194,37 +194,39 @@ def _units(rows: Rows, layer: Layer, value: Array) -> Array:
 
 def _table(rows: Rows, layer: Layer, value: Array) -> Array:
     """(rows, whatever else there is, units)."""
-    axis = rows.axis[layer.node]
     unit = _unit_axis(layer) % value.ndim
-    if unit == axis:
-        return value.reshape(rows.count, -1, 1)
-    moved = np.moveaxis(value, (axis, unit), (0, -1))
-    return moved.reshape(rows.count, -1, moved.shape[-1])
+    if unit == rows.axis[layer.node]:
+        return by_row(rows, layer.node, value).reshape(rows.count, -1, 1)
+    units = np.moveaxis(by_row(rows, layer.node, value), 1 + unit + (unit < rows.axis[layer.node]), -1)
+    return units.reshape(rows.count, -1, units.shape[-1])
 
 
 def dead_units(rows: Rows, moments: Sequence[Moment]) -> dict[str, Any] | Missing:
     """The units that are zero for all rows, where a layer makes zeros (as ReLU does)."""
+    pairs = [
+        (layer, before, node)
+        for layer in rows.layers
+        for before, node in zip(layer.nodes, layer.nodes[1:], strict=False)
+        if before.shape == node.shape and node.dtype.kind == "f" and node is not rows.prediction
+    ]
+    nodes = list(dict.fromkeys(node for _, *both in pairs for node in both))
+    each = [dict(zip(nodes, rows.values(nodes, one.state), strict=True)) for one in moments]
     found = []
-    for layer in rows.layers:
-        for before, node in zip(layer.nodes, layer.nodes[1:], strict=False):
-            if before.shape != node.shape or node.dtype.kind != "f" or node is rows.prediction:
-                continue
-            pairs = [rows.values([before, node], one.state) for one in moments]
-            makes = any(((after == 0) & (own != 0)).any() for own, after in pairs)
-            if makes:
-                until = layer.nodes[: layer.nodes.index(node) + 1]
-                own = Layer(node, layer.parameters, until, called(rows.traced, layer.parameters, until))
-                tables = [_table(rows, own, after) for _, after in pairs]
-                dead = [np.flatnonzero((table == 0).all((0, 1))) for table in tables]
-                found.append(
-                    {
-                        "name": short(own.name),
-                        "node": rows.ids.get(node),
-                        "units": tables[0].shape[-1],
-                        "dead": [one[:64] for one in dead],
-                        "counts": [len(one) for one in dead],
-                    }
-                )
+    for layer, before, node in pairs:
+        if any(((values[node] == 0) & (values[before] != 0)).any() for values in each):
+            until = layer.nodes[: layer.nodes.index(node) + 1]
+            own = Layer(node, layer.parameters, until, called(rows.traced, layer.parameters, until))
+            tables = [_table(rows, own, values[node]) for values in each]
+            dead = [np.flatnonzero((table == 0).all((0, 1))) for table in tables]
+            found.append(
+                {
+                    "name": short(own.name),
+                    "node": rows.ids.get(node),
+                    "units": tables[0].shape[-1],
+                    "dead": [one[:64] for one in dead],
+                    "counts": [len(one) for one in dead],
+                }
+            )
     if not found:
         return Missing("No layer makes zeros, as ReLU does: no unit can be dead.")
     return {"layers": found}

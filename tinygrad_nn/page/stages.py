@@ -22,6 +22,7 @@ from ..graph.places import Places
 from .subject import Missing, Subject, short
 
 SIZE: Final = 120_000  # letters of a text; the lines behind them are counted
+LEAST: Final = 6_000  # letters that are left of a text where a page is too large
 LETTERS: Final = 400  # of a line
 
 Marked = tuple[list[str], list[tuple[int, int, frozenset[int]]]]  # lines, and (first, behind the last, ids of nodes)
@@ -51,19 +52,29 @@ def part(subject: Subject) -> Mapping[str, Any] | Missing:
         except TinygradError as error:  # a machine for which LLVM writes no text, say
             notes.append(f"{title}: {error}")
             continue
-        kept = _fitting(lines)
-        if kept < len(lines):
-            lines = [*lines[:kept], f"… {len(lines) - kept:,} more lines are left out"]
-        text = "\n".join(short(line, LETTERS) for line in lines)
-        ranges = [(first, last, groups.number(ids)) for first, last, ids in marks if ids and first < kept]
-        stages.append({"title": title, "about": about, "file": file, "text": text, "marks": _differences(ranges)})
+        text, left = _cut([short(line, LETTERS) for line in lines], SIZE)
+        ranges = [(first, last, groups.number(ids)) for first, last, ids in marks if ids]
+        stage = {"title": title, "about": about, "file": file, "text": text, "left": left}
+        stages.append({**stage, "marks": _differences(ranges)})
     return {"stages": stages, "groups": [sorted(ids) for ids in groups.known], "notes": notes}
 
 
-def _fitting(lines: list[str]) -> int:
-    """How many of the lines are shown."""
-    ends = accumulate(min(len(line), LETTERS) + 1 for line in lines)
-    return sum(1 for end in ends if end <= SIZE)
+def smaller(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The same with half of the longest texts; None where they are short."""
+    longest = max(len(stage["text"]) for stage in data["stages"])
+    if longest < 2 * LEAST:
+        return None
+    stages = []
+    for stage in data["stages"]:
+        text, left = _cut(stage["text"].split("\n"), longest // 2)
+        stages.append({**stage, "text": text, "left": stage["left"] + left})
+    return {**data, "stages": stages}
+
+
+def _cut(lines: list[str], size: int) -> tuple[str, int]:
+    """The lines that have so many letters together, and how many more there are."""
+    kept = sum(1 for end in accumulate(len(line) + 1 for line in lines) if end <= size)
+    return "\n".join(lines[:kept]), len(lines) - kept
 
 
 def _differences(ranges: list[tuple[int, int, int]]) -> list[int]:

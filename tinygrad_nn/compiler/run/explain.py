@@ -16,6 +16,7 @@ from math import prod
 from typing import Any, Final
 
 from ...graph.scalar import FLOAT64, INT64, const, param, walk
+from ...support.bundle import bundle
 from ...support.tables import html_table, text_table
 from ..driver import Compilation, build_schedule
 from ..loopir.ir import (
@@ -122,6 +123,8 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         return html_table(self._lines()) + (html_table(self._decided()) if self.values else "")
+
+    _repr_mimebundle_ = bundle
 
 
 def _by(lengths: Sequence[int]) -> str:

@@ -27,6 +27,7 @@ from ...graph.graph import NO_ATTRS, Graph, Node
 from ...ops.rules import DTYPES
 from ...ops.source import CONSTANT
 from ...support.arrays import is_masked
+from ...support.bundle import bundle
 from ...support.fork import new_lock
 from ...support.interrupt import PATIENCE, beside
 from ...support.pytree import Tree, flatten, unflatten
@@ -660,6 +661,8 @@ class Jitted:
 
     def _repr_html_(self) -> str:
         return self._shown().page()
+
+    _repr_mimebundle_ = bundle
 
     def _shown(self) -> Shown:
         calls = tuple(

@@ -262,7 +262,8 @@ page.part("graph", {
       const { width, height } = size();
       const whole = Math.min((width - 24) / bounds.width, (height - 24) / bounds.height);
       const scale = Math.min(1.15, entire ? whole : Math.max(whole, LEAST));
-      const first = [...drawn.values()].reduce((top, one) => (!top || one.y < top.y ? one : top), null);
+      const column = Math.min(...[...drawn.values()].map((one) => one.column));
+      const first = [...drawn.values()].filter((one) => one.column === column).reduce((top, one) => (!top || one.y < top.y ? one : top), null);
       const spare = width - bounds.width * scale;
       const left = spare >= 0 ? spare / 2 : Math.min(12, Math.max(spare - 12, width / 2 - (first?.x ?? 0) * scale));
       aim(left, 12, Math.max(scale, 0.02));

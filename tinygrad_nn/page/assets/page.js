@@ -2,7 +2,7 @@
 // is missing. No text of users becomes markup: elements are made by `html` and `svg`, whose strings are text nodes. A
 // part's scripts and data are unpacked when it is first shown.
 "use strict";
-const page = (() => {
+var page = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const parts = new Map(); // name -> {title, mount}
   const panels = new Map(); // name -> the panel's element
@@ -51,14 +51,6 @@ const page = (() => {
     if (Number.isInteger(value) && size < 1e9) return value.toLocaleString("en").replace("-", "\u2212");
     const text = size >= 1e6 || size < 1e-3 ? value.toExponential(digits - 1).replace(/\.?0+e/, "e").replace("e+", "e") : String(+value.toPrecision(digits));
     return text.replaceAll("-", "\u2212");
-  };
-
-  // A text that Python has made smaller.
-  const inflate = async (packed) => {
-    if (typeof packed === "string") return packed;
-    const bytes = Uint8Array.from(atob(packed.deflate), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    return new Response(stream).text();
   };
 
   // ---- events: what is selected in one part is marked in the others --------------------------------------------------
@@ -123,16 +115,6 @@ const page = (() => {
     }
   };
 
-  // Scripts run in the order in which parts ask for them, each once.
-  const loaded = new Set();
-  const load = async (script) => {
-    if (loaded.has(script)) return;
-    loaded.add(script);
-    const element = document.createElement("script");
-    element.textContent = `${await inflate(data.code[script])}\n//# sourceURL=${script}`;
-    document.head.append(element);
-  };
-
   // What a part's `mount` gives may be a promise; `data-mounted` is "yes" when it is kept.
   const mount = async (name) => {
     const panel = panels.get(name);
@@ -142,7 +124,7 @@ const page = (() => {
     try {
       if ("missing" in own) panel.append(missing(own.missing));
       else {
-        for (const script of own.scripts) await load(script);
+        for (const name of own.assets) await unpack(name);
         if (parts.has(name)) await parts.get(name).mount(panel, JSON.parse(await inflate(own.data)), page);
         else panel.append(missing("Its script did not load: this browser may be too old for it."));
       }
@@ -208,6 +190,6 @@ const page = (() => {
   };
 
   const part = (name, own) => parts.set(name, own);
-  const page = { data, html, svg, number, visible, inflate, on, select, hover, table, missing, colour, show, part, start, selected: null };
+  const page = { data, html, svg, number, visible, inflate: (packed) => inflate(packed), on, select, hover, table, missing, colour, show, part, start, selected: null };
   return page;
 })();

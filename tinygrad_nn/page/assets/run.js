@@ -197,7 +197,7 @@ page.part("run", {
           scales: Object.fromEntries([["x", { time: false }], ...scales.map((scale) => [scale, { distr: log ? 3 : 1 }])]),
           hooks: { draw: [now, best], setCursor: [(plot) => plot.cursor.idx !== null && plot.cursor.idx !== undefined && read(plot, plot.cursor.idx)] },
         };
-        return [options, tables.length ? uPlot.join(tables) : [[1], []]];
+        return [options, tables.length ? uPlot.join(tables) : [[1, own.epochs]]];
       };
       const read = (plot, k) => {
         const words = plot.series.slice(1).map((one, j) => [one, plot.data[j + 1][k]]).filter(([one, value]) => value !== undefined && one.alpha !== 0.3);
@@ -228,6 +228,7 @@ page.part("run", {
         const { name, epoch, value: first } = own.nonfinite;
         card.append(html("p", { class: "note" }, `The first number that is not finite: ${name} is ${number(first)} in epoch ${number(epoch)}.`));
       }
+      if (!columns.some((one) => one.finite)) card.append(html("p", { class: "note" }, "No number of this run is finite: there is nothing to draw."));
       const names = columns.map((one) => ({ name: one.name, number: true }));
       const cells = new Map();
       columns.forEach((one, j) => one.epochs.forEach((epoch, k) => {
@@ -427,7 +428,7 @@ page.part("run", {
     let mark = () => {};
     const plane = () => {
       const own = data.boundary;
-      const card = section("What is predicted where", "boundary", own, true);
+      const card = section("What is predicted where", "boundary", own);
       if (own.missing) return card;
       const { side, low, high, kind } = own;
       const field = unpack(own.values);
@@ -568,7 +569,7 @@ page.part("run", {
       const card = section("Rows with the largest loss", "worst", own);
       if (own.missing) return card;
       const { judged, features, pictures } = own;
-      const said = own.exact ? "The losses of all rows have the loss of the batch as their mean" : "The loss is no sum over rows: a row\u2019s number is its part to first order";
+      const said = own.bad ? `The parts of ${number(own.bad)} rows are not finite; they stand first` : own.exact ? "The losses of all rows have the loss of the batch as their mean" : "The loss is no sum over rows: a row\u2019s number is its part to first order";
       const rest = own.rest ? `, together with ${number(own.rest)} that belongs to no row` : "";
       card.append(html("p", { class: "note" }, `${said}${rest}. ${own.rows.length} of ${number(own.count)} rows${own.share === null ? "" : ` with ${number(100 * own.share, 3)} % of it`}, ${moment(last)}.`));
       const texts = { class: ["predicted", "probability"], probability: ["probability of 1"], value: ["predicted"] };
@@ -587,7 +588,7 @@ page.part("run", {
         draw();
         return canvas;
       };
-      const wrong = (k) => judged && own.labels && (judged.kind === "class" ? judged.values[k] !== own.labels[k] : judged.kind === "probability" && Math.round(judged.values[k]) !== own.labels[k]);
+      const wrong = (k) => judged && own.labels && Number.isFinite(judged.values[k]) && (judged.kind === "class" ? judged.values[k] !== own.labels[k] : judged.kind === "probability" && Math.round(judged.values[k]) !== own.labels[k]);
       const lines = own.rows.map((row, k) => {
         const cells = [html("button", { type: "button", class: "pick", onclick: () => choose(k) }, number(row)), number(own.losses[k], 4)];
         if (own.labels) cells.push(number(own.labels[k]));
@@ -609,11 +610,15 @@ page.part("run", {
 
     // ---- all of it ---------------------------------------------------------------------------------------------------------------
 
-    const [weights] = matrices("Weights", "weights", data.weights, data.weights.tensors || [], (one, r, c) => `${one.name}[${one.shape.length > 1 ? `${r}, ` : ""}${c}]`, !data.boundary.missing);
+    const [weights] = matrices("Weights", "weights", data.weights, data.weights.tensors || [], (one, r, c) => `${one.name}[${one.shape.length > 1 ? `${r}, ` : ""}${c}]`, false);
     const [activations, maps] = matrices("What layers make of the batch", "activations", data.activations, data.activations.layers || [], (one, r, c) => `${one.name}, row ${r}, unit ${c}`, false);
     const states = last ? scrub() : data.note && html("p", { class: "note" }, data.note);
-    const cards = [curves(), data.sweep && sweep(), states, plane(), weights, activations, gradients(), dead(), worst(maps)];
-    root.append(...cards.filter((one) => one && (one.className.includes("scrub") || one.childElementCount > 1 || one.tagName === "P")));
+    const there = (cards) => cards.filter((one) => one && (one.className.includes("scrub") || one.childElementCount > 1 || one.tagName === "P"));
+    const above = there([curves(), data.sweep && sweep(), states]);
+    const [field, norms, still] = [plane(), gradients(), dead()];
+    const column = (...cards) => html("div", { class: "column half" }, there(cards));
+    const two = data.boundary.missing ? there([weights, activations, norms, still]) : [column(field, norms, still), column(weights, activations)];
+    root.append(...above, ...two, ...there([worst(maps)]));
     const cut = [...root.children]; // a half without another one beside it is whole
     for (let k = 0; k < cut.length; k++) {
       if (!cut[k].classList.contains("half")) continue;

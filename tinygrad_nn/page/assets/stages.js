@@ -8,14 +8,16 @@ page.part("stages", {
     const groups = data.groups.map((ids) => new Set(ids));
     const stages = data.stages.map((stage, k) => {
       const lines = stage.text.split("\n");
+      if (stage.left) lines.push(`\u2026 ${number(stage.left)} more lines are left out`);
       const group = new Array(lines.length).fill(-1); // of each line: the nodes that it computes
       const marks = [];
       for (let at = 0, line = 0, own = 0; at < stage.marks.length; at += 3) {
         const first = line + stage.marks[at];
         line = first + stage.marks[at + 1];
         own += stage.marks[at + 2];
-        marks.push([first, line, own]);
-        group.fill(own, first, Math.min(line, lines.length));
+        const last = Math.min(line, lines.length - (stage.left ? 1 : 0));
+        if (first < last) marks.push([first, last, own]);
+        group.fill(own, first, last);
       }
       return { ...stage, k, lines, group, marks, wide: lines.reduce((most, line) => Math.max(most, line.length), 0) };
     });

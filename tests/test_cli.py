@@ -471,7 +471,7 @@ def test_bench_compares_what_learns_the_same(run: Any) -> None:
         compiled, *others = (float(one.replace(",", "")) for one in times)
         assert (own, spread[-1]) == (name, "%")
         for ratio, other in zip((eager, by_hand), others, strict=True):
-            assert float(ratio.replace(",", "")) == pytest.approx(other / compiled, rel=0.1)
+            assert float(ratio.replace(",", "")) == pytest.approx(other / compiled, rel=0.1, abs=0.06)
 
 
 def test_bench_finds_contestants_that_learn_something_else(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

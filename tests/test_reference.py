@@ -6,6 +6,8 @@ What is missing today is counted in WITHOUT_SHAPES, which may only fall.
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import inspect
 import re
 import sys
@@ -102,6 +104,13 @@ def test_errors_are_those_that_are_raised(function: Any, call: Any, error: type[
     assert error.__name__ in found
     words = {word for text in found[error.__name__] for word in re.findall(r"[a-z]+", text)}
     assert words & set(re.findall(r"[a-z]+", str(caught.value)))
+
+
+@pytest.mark.parametrize("module", ["raised", "shapes", "pictures"])
+def test_examples_of_the_extensions_run(module: str) -> None:
+    if module == "pictures":
+        pytest.importorskip("sphinx")
+    assert doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS).failed == 0
 
 
 def test_names_of_a_door_are_those_that_it_lists() -> None:

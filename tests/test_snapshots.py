@@ -223,3 +223,8 @@ def test_a_damaged_state_is_refused(part: str, wrong: Any) -> None:
         fresh.load_state_dict(state)
     assert fresh.epochs == 0
     assert not fresh.snapshots
+
+
+def test_a_step_that_leads_to_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="snapshots of a step whose variables lead to no tensor that is trained"):
+        tg.fit(lambda x: x.mean(), X, progress=False, snapshots=1)

@@ -65,6 +65,7 @@ if _TYPE_CHECKING:
     from .compiler import jit as jit
     from .compiler import set_num_threads as set_num_threads
     from .fitting import fit as fit
+    from .fitting.replaying import replay as replay
     from .fitting.trouble import NonFiniteWarning as NonFiniteWarning
     from .history import History as History
     from .loops import scan as scan
@@ -361,6 +362,7 @@ _NAMES = {  # by the module that is loaded when one of them is first asked for
     "testing": "testing",
     "tensor.printing": "set_printoptions",
     "transforms": "grad hessian hvp jacobian jvp linearize value_and_grad vjp",
+    "fitting.replaying": "replay",
     "fitting.trouble": "NonFiniteWarning",
     "viz": "draw",
 }

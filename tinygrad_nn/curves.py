@@ -16,6 +16,7 @@ import numpy as np
 
 from .errors import ConfigError, DataError, ShapeError, TraceError, message
 from .support.arrays import Array
+from .support.bundle import bundle
 from .support.extras import require
 from .support.files import write_figure
 from .support.settings import choice, integer, number, shown, typed
@@ -55,6 +56,8 @@ class RocCurve:
 
     def _repr_html_(self) -> str:
         return html_text(repr(self))
+
+    _repr_mimebundle_ = bundle
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,8 @@ class PrecisionRecallCurve:
     def _repr_html_(self) -> str:
         return html_text(repr(self))
 
+    _repr_mimebundle_ = bundle
+
 
 @dataclass(frozen=True, eq=False)
 class CalibrationTable:
@@ -191,6 +196,8 @@ class CalibrationTable:
 
     def _repr_html_(self) -> str:
         return html_table(self._rows()) + html_text(self._total())
+
+    _repr_mimebundle_ = bundle
 
     def _total(self) -> str:
         return f"expected calibration error {self.ece:.4g}, worst bin {self.worst:.4g}, Brier score {self.brier:.4g}"

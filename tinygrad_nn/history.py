@@ -24,8 +24,10 @@ import numpy as np
 
 from .errors import ConfigError, DataError, UnknownName, message, printable
 from .snapshots import Snapshots
+from .support.bundle import bundle
 from .support.extras import require
 from .support.files import as_path, write_atomic, write_figure
+from .support.notebook import Curve, pictures
 from .support.settings import check_kinds, is_number, is_whole, mapping, shown, typed
 from .support.tables import html_table, html_text, text_table
 
@@ -125,8 +127,12 @@ class History(Mapping[str, Any]):
         for columns in (self._per_epoch, self._per_evaluation):
             if isinstance(name, str) and name in columns:
                 return np.array(columns[name])
+        raise self._unknown(name)
+
+    def _unknown(self, name: Any) -> UnknownName:
+        """The error of a name that no column has."""
         known = ", ".join(map(repr, self)) or "nothing yet"
-        raise UnknownName(message("history", f"the column {shown(name)}", f"one of {known}"))
+        return UnknownName(message("history", f"the column {shown(name)}", f"one of {known}"))
 
     def __iter__(self) -> Iterator[str]:
         yield from self._per_epoch
@@ -249,10 +255,13 @@ class History(Mapping[str, Any]):
             values = sign * self[name]
             if sign and not np.isnan(values).all():
                 place = int(np.nanargmin(values))
-                found[name] = (float(self[name][place]), self.evaluated[place] if self._is_score(name) else place + 1)
+                found[name] = (float(self[name][place]), self.evaluated[place] if self.is_score(name) else place + 1)
         return found
 
-    def _is_score(self, name: str) -> bool:
+    def is_score(self, name: str) -> bool:
+        """Whether a column has an entry per evaluation, not per epoch. Raises UnknownName."""
+        if not isinstance(name, str) or name not in self:
+            raise self._unknown(name)
         return name in self._per_evaluation
 
     def _head(self) -> str:
@@ -275,8 +284,8 @@ class History(Mapping[str, Any]):
         for epoch in shown:
             cells = []
             for name in names:
-                at = place.get(epoch, -1) if self._is_score(name) else epoch - 1
-                column = self._per_evaluation if self._is_score(name) else self._per_epoch
+                at = place.get(epoch, -1) if self.is_score(name) else epoch - 1
+                column = self._per_evaluation if self.is_score(name) else self._per_epoch
                 cells.append("..." if not epoch else f"{column[name][at]:.5g}" if 0 <= at < len(column[name]) else "")
             rows.append((f"{epoch:,}" if epoch else "...", *cells))
         best = {name: value for name, value in self.best().items() if name in names} if self.epochs > 1 else {}
@@ -295,7 +304,17 @@ class History(Mapping[str, Any]):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return html_text(self._head()) + (html_table(self._table(list(self))) if self.epochs else "")
+        return html_text(self._head()) + self.picture() + (html_table(self._table(list(self))) if self.epochs else "")
+
+    def picture(self) -> str:
+        """The columns over the epochs as SVG, for a notebook: what falls, what rises and all else each on a scale."""
+        groups: dict[int, list[Curve]] = {1: [], -1: [], 0: []}
+        for name, values in ({**self._per_epoch, **self._per_evaluation} if self.epochs > 1 else {}).items():
+            epochs = self.evaluated if self.is_score(name) else range(1, self.epochs + 1)
+            groups[direction(name)].append((name, epochs, values))
+        return pictures([*(group for group in (groups[1], groups[-1])), *([one] for one in groups[0])])
+
+    _repr_mimebundle_ = bundle
 
 
 def direction(name: str) -> int:

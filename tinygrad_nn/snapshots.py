@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from .errors import ConfigError, UnknownName, message
+from .support.bundle import bundle
 from .support.settings import check_kinds, is_whole, mapping, shown
 from .support.tables import html_text
 
@@ -72,6 +73,8 @@ class Snapshot(Mapping[str, Any]):
     def _repr_html_(self) -> str:
         return html_text(repr(self))
 
+    _repr_mimebundle_ = bundle
+
 
 Entry = Snapshot | tuple[Source, int]
 
@@ -82,6 +85,7 @@ class Snapshots(Mapping[int, Snapshot]):
     `every` epochs there is one. When there would be more than `most`, every second one goes and `every` doubles.
 
     >>> import tinygrad_nn as tg
+    >>> __name__ = "__main__"  # what belongs to a package is not looked into
     >>> w = tg.zeros(1, requires_grad=True)
     >>> def step(x):
     ...     w.grad = None
@@ -93,13 +97,14 @@ class Snapshots(Mapping[int, Snapshot]):
     >>> {epoch: state["w"].tolist() for epoch, state in history.snapshots.items()}
     {0: [0.0], 2: [0.75], 4: [0.9375]}
     >>> history.snapshots
-    Snapshots: 3, of epochs 0 to 4, every 2; 24 B
+    Snapshots: 3, of epochs 0 to 4, every 2; 12 B
     """
 
     def __init__(self, every: int = 0) -> None:
         self.asked = self.every = every
         self.most, self.first = MOST, 0
         self.run: Any = None  # what `tg.replay` goes on with; not saved
+        self.data = ""  # a hash of the data
         self._kept: dict[int, Entry] = {}
 
     def next(self, epoch: int) -> int:
@@ -160,7 +165,7 @@ class Snapshots(Mapping[int, Snapshot]):
     def __repr__(self) -> str:
         if not self._kept:
             return "Snapshots: none; fit(..., snapshots=10) keeps the state of every tenth epoch"
-        arrays = {id(array): array.nbytes for one in self.values() for array in one.arrays.values()}
+        arrays = {id(array): array.nbytes for one in self.values() for array in one.values()}
         thinned = f" (asked for: every {self.asked}; there is room for {self.most})" * (self.every > self.asked)
         ends = f"{min(self._kept):,} to {max(self._kept):,}"
         size = _bytes(sum(arrays.values()))
@@ -168,6 +173,8 @@ class Snapshots(Mapping[int, Snapshot]):
 
     def _repr_html_(self) -> str:
         return html_text(repr(self))
+
+    _repr_mimebundle_ = bundle
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_kept": dict(self.items()), "run": None}
@@ -182,6 +189,7 @@ class Snapshots(Mapping[int, Snapshot]):
             for key, array in one.arrays.items():
                 arrays.setdefault(key, []).append((k, array))
         return {
+            "data": self.data,
             "asked": self.asked,
             "every": self.every,
             "most": self.most,
@@ -207,6 +215,7 @@ class Snapshots(Mapping[int, Snapshot]):
             got = f"a state of which no snapshots follow ({error})"
             raise ConfigError(message("Snapshots", got, "what state_dict() gives")) from None
         self.asked, self.every, self.most = (max(1, int(state_dict[name])) for name in ("asked", "every", "most"))
+        self.data = state_dict["data"]
         self._kept, self.first = {**kept}, min(kept, default=0)
 
 

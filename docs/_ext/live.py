@@ -37,7 +37,7 @@ def trained(net: nn.Module, loss_of: Loss, x: Any, y: Any, lr: float, epochs: in
         opt.step()
         return loss
 
-    history = tg.fit(step, (x, y), epochs, batch_size, seed=0, progress=False, snapshots=epochs // 20)
+    history = tg.fit(step, (x, y), epochs, batch_size, seed=0, progress=False, snapshots=10)
     first = slice(0, batch_size)
     return tg.report(step, x[first], y[first], history=history, path=None)
 
@@ -80,7 +80,8 @@ class Recurrent(nn.Module):
     def forward(self, x: tg.Tensor) -> tg.Tensor:
         """(cards, steps, 3) to (cards, steps, 1)."""
         states, _ = self.rnn(x)
-        return self.out(states)
+        found: tg.Tensor = self.out(states)
+        return found
 
 
 def fraud() -> Report:
@@ -95,10 +96,10 @@ MODELS: Final = {"iris": iris, "titanic": titanic, "fraud": fraud}
 
 
 class Live(SphinxDirective):
-    """`{live} iris`, with `:height:` in pixels."""
+    """`{live} iris`, with `:height:` in pixels and the `:part:` that it opens with."""
 
     required_arguments = 1
-    option_spec: ClassVar[dict[str, Any]] = {"height": directives.nonnegative_int}
+    option_spec: ClassVar[dict[str, Any]] = {"height": directives.nonnegative_int, "part": directives.unchanged}
 
     def run(self) -> list[nodes.Node]:
         """The frame."""
@@ -106,7 +107,8 @@ class Live(SphinxDirective):
         name = self.arguments[0]
         if name not in MODELS:
             raise self.error(f"no model {name}; there are {', '.join(MODELS)}")
-        return [frame(self, MODELS[name](), f"The {name} model: a report", self.options.get("height", 720))]
+        part, height = self.options.get("part", "graph"), self.options.get("height", 720)
+        return [frame(self, MODELS[name](), f"The {name} model: a report", height, part)]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

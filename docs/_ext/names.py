@@ -135,10 +135,17 @@ def mentioned() -> dict[str, str]:
 
 
 def members(cls: type) -> dict[str, Any]:
-    """The public methods and properties that a class defines itself and says something about."""
-    found = {}
-    for name, value in vars(cls).items():
-        plain = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
-        if name[0] != "_" and inspect.isroutine(plain) and plain.__doc__:
-            found[name] = value
+    """The public methods and properties of a class that say something: its own, and those of classes below it that
+    have no entry themselves.
+    """
+    shown = {name.value for name in everything().values() if inspect.isclass(name.value)}
+    found: dict[str, Any] = {}
+    for base in cls.__mro__:
+        if base is not cls and (base in shown or not base.__module__.startswith(PACKAGE)):
+            continue
+        for name, value in vars(base).items():
+            plain = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+            ours = inspect.isroutine(plain) and str(getattr(plain, "__module__", "")).startswith(PACKAGE)
+            if name[0] != "_" and ours and plain.__doc__:
+                found.setdefault(name, value)
     return found

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
+from collections import ChainMap
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 from tinygrad_nn import errors
@@ -49,22 +50,31 @@ def _found(function: Callable[..., Any], depth: int) -> tuple[Found, ...]:
 
 
 def _tree(function: Callable[..., Any]) -> ast.AST | None:
-    try:
-        return ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):  # made while the program runs, or a lambda in the middle of a line
-        return None
+    code = getattr(function, "__code__", None)
+    return _definitions(code.co_filename).get((code.co_name, code.co_firstlineno)) if code is not None else None
+
+
+@cache
+def _definitions(path: str) -> dict[tuple[str, int], ast.AST]:
+    """The functions of a file by name and first line, that of a decorator where there is one."""
+    if not Path(path).is_file():  # made while the program runs
+        return {}
+    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    return {(node.name, min([node.lineno, *(one.lineno for one in node.decorator_list)])): node for node in functions}
 
 
 def _in(tree: ast.AST, function: Callable[..., Any], depth: int) -> Iterator[Found]:
-    scope = inspect.getclosurevars(function)
-    known = {**scope.globals, **scope.nonlocals}
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    known = ChainMap({name: cell.cell_contents for name, cell in cells}, function.__globals__)
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             name = ast.unparse(node.exc.func).rpartition(".")[2]
             if isinstance(getattr(errors, name, None), type):
                 yield name, _expected(node.exc)
         elif isinstance(node, ast.Call):
-            called = inspect.unwrap(known.get(ast.unparse(node.func)))
+            called: Any = known.get(ast.unparse(node.func))
+            called = inspect.unwrap(called) if callable(called) else None
             if inspect.isfunction(called) and called.__module__ == settings.__name__:
                 yield from _setting(called.__name__, node)
             elif depth and inspect.isfunction(called) and called.__module__ == function.__module__:

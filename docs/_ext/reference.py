@@ -118,11 +118,12 @@ def _parameters(value: Any, bound: bool) -> addnodes.desc_parameterlist:
             continue
         if parameter.kind is parameter.KEYWORD_ONLY and not any(word[0] == "*" for word in words):
             words.append("*")
-        star = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        star = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""
+        star = "**" if parameter.kind is parameter.VAR_KEYWORD else star
         named = "input" if parameter.name == "self" else parameter.name
         default = "" if parameter.default is parameter.empty else "=" + _shown(parameter.default)
         words.append(star + named + default)
-    listed += [addnodes.desc_parameter(word, word, noemph=True) for word in words]
+    listed.extend(addnodes.desc_parameter(word, word, noemph=True) for word in words)
     return listed
 
 

@@ -31,7 +31,7 @@ NAMES: Final = "shown names"  # those of the page that is read
 
 class Shown(SphinxDirective):
     """`{shown}` with Python. `:hidden:` leaves the code out; `:language:` is that of what is printed; `:title:` says
-    what a picture shows; `:height:` is that of a frame.
+    what a picture shows; `:height:` is that of a frame, `:at:` the part of a report that it begins with.
     """
 
     has_content = True
@@ -40,19 +40,21 @@ class Shown(SphinxDirective):
         "language": directives.unchanged,
         "title": directives.unchanged,
         "height": directives.nonnegative_int,
+        "at": directives.unchanged,
     }
 
     def run(self) -> list[nodes.Node]:
         """The code and its result."""
         self.env.note_reread()  # whatever was changed in the package
         text = "\n".join(self.content)
-        known = self.env.current_document.setdefault(NAMES, {"__name__": "__main__"})
+        known: Any = self.env.current_document.setdefault(NAMES, {"__name__": "__main__"})
         printed, value = run(text, known)
         made: list[nodes.Node] = [] if "hidden" in self.options else [code(text, "python")]
         if isinstance(value, Drawing):
             made.append(self._drawing(value))
         elif isinstance(value, Report):
-            made.append(frame(self, value, self.options.get("title", "A report"), self.options.get("height", 720)))
+            title, height = self.options.get("title", "A report"), self.options.get("height", 720)
+            made.append(frame(self, value, title, height, self.options.get("at", "")))
         elif value is not None:
             printed += str(value)
         if printed:
@@ -79,14 +81,14 @@ class Shown(SphinxDirective):
         )
 
 
-def frame(directive: SphinxDirective, report: Report, title: str, height: int) -> nodes.Node:
-    """The page of a report beside those of the site, in a frame that reaches nothing of it."""
+def frame(directive: SphinxDirective, report: Report, title: str, height: int, at: str = "") -> nodes.Node:
+    """The page of a report beside those of the site, in a frame that reaches nothing of it; `at` one of its parts."""
     env = directive.env
     name = f"{env.docname.replace('/', '-')}-{env.new_serialno('frame')}.html"
     folder = Path(env.app.outdir) / "live"
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(report.html, encoding="utf-8")
-    where = "../" * env.docname.count("/") + f"live/{name}"
+    where = "../" * env.docname.count("/") + f"live/{name}" + (f"#{at}" if at else "")
     said = html.escape(title)
     inner = (
         f'<iframe class="live" sandbox="allow-scripts" loading="lazy" title="{said}" src="{where}" height="{height}">'

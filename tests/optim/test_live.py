@@ -188,9 +188,9 @@ def compiled_runs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     made: list[Any] = []
 
     class Counted(native.Training):
-        def __init__(self, *args: Any) -> None:
+        def __init__(self, *args: Any, **settings: Any) -> None:
             made.append(self)
-            super().__init__(*args)
+            super().__init__(*args, **settings)
 
     monkeypatch.setattr(native, "Training", Counted)
     return made

@@ -4,6 +4,7 @@ from a network; on a phone no page is wider than the screen, and the search answ
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -110,6 +111,33 @@ def test_on_a_phone_no_page_is_wider_than_the_screen(site: Path, chromium: Any) 
     assert heard == []
 
 
+def test_a_tutorial_trains_its_model_in_a_frame(site: Path, chromium: Any) -> None:
+    """What the tutorial on Iris says one sees in *Train here*."""
+    heard: list[str] = []
+    page = opened(chromium, heard, viewport=DESK)
+    page.goto((site / "tutorials" / "iris.html").as_uri())
+    page.locator("iframe.live").scroll_into_view_if_needed()
+    frame = page.frame_locator("iframe.live")
+    assert page.locator("iframe.live").get_attribute("sandbox") == "allow-scripts"
+
+    def end(rate: str) -> str:
+        frame.get_by_label("learning rate").fill(rate)
+        frame.get_by_role("button", name="Start again").click()
+        frame.get_by_role("button", name="Train", exact=True).click()
+        return str(frame.get_by_text(re.compile("^Epoch 300: loss")).text_content(timeout=30_000))
+
+    def loss(text: str) -> float:
+        return float(re.search(r"loss ([\d.]+)", text)[1])  # type: ignore[index]
+
+    usual = end("0.05")
+    assert "difference to Python" in usual
+    assert loss(usual) < 0.1
+    assert loss(end("5")) > 2 * loss(usual)
+    assert loss(end("0.0005")) > 0.7
+    page.context.close()
+    assert heard == []
+
+
 def test_the_search_answers_from_disk(site: Path, chromium: Any) -> None:
     heard: list[str] = []
     page = opened(chromium, heard, viewport=DESK)
@@ -118,4 +146,26 @@ def test_the_search_answers_from_disk(site: Path, chromium: Any) -> None:
     page.press("input.sidebar-search", "Enter")
     page.wait_for_selector("#search-results li a:has-text('cross_entropy')")
     page.context.close()
+    assert heard == []
+
+
+def test_iris_is_trained_in_the_browser_as_in_python(site: Path, chromium: Any) -> None:
+    """The loss that the page comes to is that of its own code, run here."""
+    text = (ROOT / "docs" / "browser.md").read_text(encoding="utf-8")
+    code = re.search(r"```\{shown\}\n(?::[^\n]*\n)*(.*?)\ntg\.report", text, re.DOTALL)
+    assert code is not None
+    known: dict[str, Any] = {"__name__": "__main__"}
+    exec(code[1], known)
+    heard: list[str] = []
+    page = opened(chromium, heard, viewport=DESK)
+    page.goto((site / "browser.html").as_uri())
+    page.locator("iframe").scroll_into_view_if_needed()
+    frame = page.frame_locator("iframe")
+    frame.locator("#panel-train[data-state=ready]").wait_for()
+    frame.locator("#train-go").click()
+    frame.get_by_text("1,000 epochs in").wait_for()
+    loss, accuracy = json.loads(frame.locator("#panel-train").get_attribute("data-last"))
+    page.context.close()
+    assert abs(loss / known["history"]["loss"][-1] - 1) < 1e-12
+    assert accuracy == known["history"]["accuracy"][-1]
     assert heard == []

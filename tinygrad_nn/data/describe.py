@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import DataError, message
 from ..support.arrays import check_names
+from ..support.bundle import bundle
 from ..support.extras import require
 from ..support.settings import shown, typed_as
 from ..support.tables import html_table, text_table
@@ -114,6 +115,8 @@ class Description:
 
     def _repr_html_(self) -> str:
         return f"<p>{self.rows:,} rows, {len(self.columns)} columns</p>" + "".join(map(html_table, self.tables()))
+
+    _repr_mimebundle_ = bundle
 
 
 HEADERS: Final[dict[Any, tuple[str, ...]]] = {

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..compiler.codegen.c.operations import TYPES, literal
-from ..compiler.codegen.c.printer import LINE, Source, comment, identifier, print_c, wrapped
+from ..compiler.codegen.c.printer import AT, LINE, Source, comment, identifier, print_c, wrapped
 from ..compiler.driver import build
 from ..compiler.loopir.ir import Buffer
 from ..compiler.schedule.schedule import Schedule
@@ -194,7 +194,13 @@ class _File:
         taken = {*ROOM.values()}
         state = {id(one.handle): one for part in parts.values() for one in part.state}
         self.fields = {
-            key: _Field(numbered(identifier(one.name), taken), one.value.dtype, one.value.size, one.value, one.name)
+            key: _Field(
+                numbered(identifier(one.name), taken),
+                one.value.dtype,
+                one.value.size,
+                one.value,
+                f"{one.name[:40]} {list(one.value.shape)}",
+            )
             for key, one in state.items()
         }
         self.functions = {kind: self._placed(kind, part) for kind, part in parts.items()}
@@ -202,7 +208,8 @@ class _File:
         for placed in self.functions.values():
             for dtype, size in placed.room.items():
                 room[dtype] = max(size, room.get(dtype, 0))
-        self.room = [_Field(ROOM[dtype], dtype, size) for dtype, size in room.items() if size]
+        between = "what lies between two functions"
+        self.room = [_Field(ROOM[dtype], dtype, size, None, between) for dtype, size in room.items() if size]
 
     @property
     def bytes(self) -> int:
@@ -273,7 +280,7 @@ class _File:
         told |= {one: one for one in given}
         nodes = dict(enumerate(made.graph.nodes))
         words = {buffer: told.get(places[buffer]) or _called(buffer, nodes) for buffer in program.buffers}
-        printed = print_c(planned, places, f"{kind}_", words)
+        printed = print_c(planned, places, f"{kind}_", words, given)
         return _Placed(part, printed, constants, room, copies)
 
     # ---- texts ----------------------------------------------------------------------------------------------------
@@ -298,7 +305,10 @@ class _File:
         lines.append(f"#define {self.name.upper()}_ARENA_BYTES {self.bytes} /* memory that a call needs: @state */")
         if self.golden:
             lines.append(f"#define {self.name.upper()}_ULP {self.bound} /* what @selftest() returns at most */")
-        own = [f"    {TYPES[one.dtype]} {one.name}[{one.size}];" for one in (*self.fields.values(), *self.room)]
+        own = [
+            f"    {TYPES[one.dtype]} {one.name}[{one.size}]; /* {comment(one.comment)} */"
+            for one in (*self.fields.values(), *self.room)
+        ]
         lines += ["", "typedef struct {", *(own or ["    uint8_t none;"]), "} @state;", ""]
         if self.fields:
             lines += ["/* Weights and all other state as they were in Python. */", "void @init(@state *s);", ""]
@@ -309,7 +319,7 @@ class _File:
             lines += ["/* The largest distance from Python's results, in units of their last digit. */"]
             lines += ["int32_t @selftest(void);", ""]
         lines += ["#ifdef __cplusplus", "}", "#endif", "", "#endif", ""]
-        return wrapped("\n".join(lines).replace("@", f"{self.name}_"))
+        return self._named("\n".join(lines))
 
     def _described(self, placed: _Placed) -> str:
         part, epoch = placed.part, placed.part.epoch
@@ -328,7 +338,8 @@ class _File:
 
     def source(self, header: str) -> str:
         """What is compiled."""
-        text = [f'#include "{_quoted(header)}"', HEAD]
+        told = "Constants, a function for each kernel, and what the header declares."
+        text = [f'/* Made by tinygrad_nn. {self.remark}{told} */\n#include "{_quoted(header)}"', HEAD]
         helpers = dict.fromkeys(one for placed in self.functions.values() for one in placed.printed.helpers)
         text += helpers
         for placed in self.functions.values():
@@ -339,7 +350,11 @@ class _File:
             text += [*placed.printed.functions, self._entry(kind, placed)]
         if self.golden:
             text += self._selftest()
-        return wrapped("\n\n".join([*text, ""]).replace("@", f"{self.name}_"))
+        return self._named("\n\n".join([*text, ""]))
+
+    def _named(self, text: str) -> str:
+        """A text with the prefix of all names."""
+        return wrapped(text.replace("@", f"{self.name}_").replace(AT, "@"))
 
     def _init(self) -> Iterator[str]:
         lines = ["void @init(@state *s) {"]

@@ -214,7 +214,7 @@ def numbered(wish: str, taken: set[str]) -> str:
 
 def c_names(prefix: str, names: Sequence[str]) -> list[str]:
     """The names as identifiers of C, for parameters of functions `PREFIX_...`, of whose names they are none."""
-    taken, own = {"s", "code"}, f"{prefix}_".lower()
+    taken, own = {"s", "code", "k"}, f"{prefix}_".lower()
     words = [f"w{one}" if one.lower().startswith(own) else one for one in map(identifier, names)]
     return [numbered(one, taken) for one in words]
 
@@ -244,13 +244,13 @@ def exported(op: str, function: Any, example: Sequence[Any]) -> Exported:
     with placed():
         traced = traced_for(op, function, own, signature.tree, leaves, is_array)
     check(op, traced)
-    names = names_of(own)
+    names = state_names(own)
     reached = tuple(
         Reached(names.get(id(capture.handle), f"c{k}"), capture.handle, k in traced.updated)
         for k, capture in enumerate(traced.captures)
     )
     if not isinstance(function, Jitted):
-        check_infers(op, own, [one.handle for one in reached if one.changes])
+        check_infers(op, own, [one.handle for one in reached if one.changes], lines_of(traced))
     arguments = tuple(argument_names(own, len(arrays)))
     results = tuple(f"{name}" for name in result_names(traced))
     given = tuple(np.asarray(one) for one in arrays)
@@ -272,7 +272,7 @@ def epoch_of(op: str, step: Any, data: Sequence[Any], batch_size: Any, shuffle: 
         job = training_job(step, [columns], size, None, shuffle, None)
     if job.epochs is not None:
         job = replace(job, epochs=replace(job.epochs, alone=True))
-    (part,), names = job.parts, names_of(step.function)
+    (part,), names = job.parts, state_names(step.function)
     changed = {id(one.captures[k].handle) for one in job.traces if one.traced for k in one.traced.updated}
     reached = tuple(Reached(names.get(id(one), f"c{k}"), one, id(one) in changed) for k, one in enumerate(job.handles))
     dtypes = [part.graph.outputs[one].dtype for one in part.results if isinstance(one, int)]
@@ -328,21 +328,28 @@ def check(op: str, traced: Traced) -> None:
         raise ExportError(message(op, "a function that returns no tensor, or other values too", "tensors alone"))
 
 
-def check_infers(op: str, function: Any, changed: Sequence[Core]) -> None:
-    """Raise ExportError for a model, or a function, that changes tensors."""
+def lines_of(traced: Traced) -> list[str]:
+    """The lines that change tensors."""
+    places = traced.graph.places
+    found = (None if places is None else places.place(new) for _, new in traced.graph.updates)
+    return list(dict.fromkeys(f"{one.where}: {one.text}".removesuffix(": ") for one in found if one is not None))
+
+
+def check_infers(op: str, function: Any, changed: Sequence[Core], lines: Sequence[str] = ()) -> None:
+    """Raise ExportError for a model, or a function, that changes tensors, with the `lines` that do."""
     if changed:
         names = state_names(function)
         named = ", ".join(names.get(id(one), "a tensor") for one in changed[:3])
         who = f"a {type(function).__name__} in training mode" if isinstance(function, Module) else "a function"
         hint = "call model.eval() first; what trains is a step: @tg.jit"
-        raise ExportError(message(op, f"{who}, which changes state ({named})", "a model that infers", hint))
+        at = f", at {lines[0]}" if lines else ""
+        raise ExportError(message(op, f"{who}, which changes state ({named}){at}", "a model that infers", hint))
 
 
 def names_of(function: Any) -> Mapping[int, str]:
-    """The names of tensors that a function reaches, by identity: those of its modules, of its optimizers' settings and
-    state, of its variables.
-    """
-    return {key: name for key, (_, _, name) in seen.Reached.of({"": function}).named().items() if name}
+    """The names of tensors that a function reaches, by identity: those of its modules and of its variables."""
+    reached = replace(seen.Reached.of({"": function}), optimizers=())
+    return {key: name for key, (_, _, name) in reached.named().items() if name}
 
 
 def state_names(function: Any, *others: Any) -> dict[int, str]:

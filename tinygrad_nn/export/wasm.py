@@ -29,7 +29,7 @@ from ..compiler.schedule.arena import Strided
 from ..compiler.target import TARGETS
 from ..errors import ExportError, message
 from ..fitting import trained_dtype
-from ..random import Generator, order_generator, randperm
+from ..random import Generator, default_generator, order_generator, randperm
 from ..support.files import write_together
 from ..support.settings import shown
 from .model import as_argument, check_call, compiled, exported, flag, state_names, target_of, unique
@@ -78,7 +78,8 @@ class Made:
     """An object, the bytes of its arena as they are at the beginning, and what lies where, by name.
 
     A run has besides the numbers that a call fills in and reads, the epochs of one call at most, the names of what it
-    leaves of an epoch, and the state that holds the `same` numbers as an argument, which gives them.
+    leaves of an epoch, the state that holds the `same` numbers as an argument, which gives them, and, where the ES
+    module has to draw the `order` of samples, from which state of a generator.
     """
 
     code: bytes
@@ -92,6 +93,7 @@ class Made:
     capacity: int = 0
     history: Sequence[str] = ()
     scores: Sequence[str] = ()
+    order: Mapping[str, Any] | None = None
 
 
 def called(f: Any, example: Sequence[Any]) -> Made:
@@ -139,22 +141,31 @@ def trained(
     job = training_job(f, [columns], batch, evaluate, shuffle, permute)
     if evaluate is not None and job.epochs is not None and not job.epochs.evaluated:
         raise ExportError(message("export.wasm", "an evaluate() that reads values", "one that returns tensors alone"))
-    return run_of(job, columns, run_names(f.function, evaluate, order))
+    return run_of(job, columns, run_names(f.function, evaluate, order), order)
 
 
-def run_of(job: Job, columns: Sequence[Any], known: Mapping[int, str], state: Mapping[str, Any] = NOTHING) -> Made:
-    """A run as it was traced, on these columns; of the tensors that are `known` by name some may begin with another
-    `state`. Raises ExportError for a run that takes data piece by piece, or samples in an order from outside.
+def run_of(
+    job: Job, columns: Sequence[Any], known: Mapping[int, str], order: Generator | None,
+    state: Mapping[str, Any] = NOTHING,
+) -> Made:
+    """A run as it was traced, on these columns, whose samples come as `order` draws them; of the tensors that are
+    `known` by name some may begin with another `state`. Raises ExportError for a run that takes data piece by piece.
     """
+    job = without_permutation(job)
     made, image = compiled("export.wasm", job, TARGETS["wasm32"], "emit")
     if job.epochs is None or image.run is None or job.epochs.in_pieces or len(job.epochs.sets) != 1:
         raise ExportError(message("export.wasm", "a run that takes its data piece by piece", "columns in memory"))
     memory = RunMemory(image, job.epochs, job.epochs.shuffle)
-    if not job.epochs.permuted and "order" in dict(memory.made.control):
-        got = f"{len(columns[0]):,} shuffled samples"
-        raise ExportError(message("export.wasm", got, "at most 1,024", "shuffle=False, and another order from outside"))
     memory.bring([columns])
     handles = [job.handles[number] for number, _, _ in memory.made.state]
+    drawn = None
+    if not job.epochs.permuted and "order" in dict(memory.made.control):  # the ES module draws it
+        source, name = (default_generator, "random") if order is None else (order, "order")
+        if any(one is source.counter for one in handles):
+            got = f"a step that draws random numbers, and {len(columns[0]):,} samples in an order without a seed"
+            raise ExportError(message("export.wasm", got, "a seed", "seed=0, in tg.fit too"))
+        key, counter = (state.get(f"{name}.{k}", getattr(source, k).numpy()) for k in ("key", "counter"))
+        drawn = {"key": key.tolist(), "counter": str(counter), "samples": len(columns[0])}
     own = [known.get(id(one), f"c{k}") for k, one in enumerate(handles)]
     names = unique([*(f"data{k}" for k in range(len(columns))), *own])
     same: dict[str, str] = {}
@@ -185,7 +196,20 @@ def run_of(job: Job, columns: Sequence[Any], known: Mapping[int, str], state: Ma
         memory.made.capacity,
         [str(one) for one in named("step", step.traced)[0]],
         [str(one) for one in scores],
+        drawn,
     )
+
+
+def without_permutation(job: Job) -> Job:
+    """The run in an order from outside, which the ES module draws: that is less code, and for many samples faster. Not
+    so where the step draws from the same generator.
+    """
+    if job.epochs is None or not job.epochs.permuted:
+        return job
+    other = replace(job, parts=job.parts[:-1], epochs=replace(job.epochs, permuted=False))
+    reached, last = {id(one) for one in other.handles}, job.parts[-1].traced
+    alone = last is not None and reached.isdisjoint(id(one.handle) for one in last.captures)
+    return other if alone else job
 
 
 def run_names(function: Any, evaluate: Any, order: Generator | None) -> Mapping[int, str]:
@@ -478,6 +502,7 @@ TRAIN: Final = """
       this.set("control.epochs", count);
       this.set("control.now", [0, 0]);
       new BigInt64Array(this.memory.buffer, find("control.evaluated").at, count).fill(1n);
+      if (layout.order) this.shuffle(count);
       this.call();
       for (const [table, columns] of [["history", layout.history], ["scores", layout.scores]]) {
         const { at, strides } = find(`control.${table}`), rows = new Float64Array(this.memory.buffer, at);
@@ -490,6 +515,58 @@ TRAIN: Final = """
     }
     return found;
   }
+"""
+
+
+ORDER: Final = """
+  /** The samples of the coming epochs, as tg.randperm draws them: in the order of keys of 53 bits. */
+  shuffle(epochs) {
+    const { samples, key, counter } = layout.order, { at, strides } = find("control.order");
+    const to = new Int32Array(this.memory.buffer, at), blocks = (2 * samples + 3) >> 2; // the lower half of each int64
+    const words = new Uint32Array(4 * blocks), keys = new Float64Array(samples);
+    this.counter ??= BigInt(counter);
+    for (let e = 0; e < epochs; e++, this.counter += BigInt(blocks)) {
+      philox(key, this.counter, words);
+      for (let k = 0; k < samples; k++) keys[k] = (words[k] >>> 5) * 2 ** 26 + (words[samples + k] >>> 6);
+      const sorted = keys.slice().sort(), taken = new Uint8Array(samples);
+      for (let k = 0; k < samples; k++) {
+        let place = 0;
+        for (let end = samples - 1; place < end; ) {
+          const middle = (place + end) >> 1;
+          if (sorted[middle] < keys[k]) place = middle + 1;
+          else end = middle;
+        }
+        while (taken[place]) place++;
+        taken[place] = 1;
+        to[2 * (e * strides[0] + place * strides[1])] = k;
+      }
+    }
+  }
+"""
+PHILOX: Final = """
+/** Fill words, four for each number from the counter on: Philox4x32-10 (Salmon et al., 2011). */
+function philox(key, counter, words) {
+  let low = Number(BigInt.asUintN(32, counter)), top = Number(BigInt.asUintN(32, counter >> 32n));
+  for (let b = 0; b < words.length; b += 4) {
+    let x0 = low, x1 = top, x2 = 0, x3 = 0, k0 = key[0], k1 = key[1];
+    for (let round = 0; round < 10; round++) {
+      const h0 = high(x0, 0xd2511f53), l0 = Math.imul(x0, 0xd2511f53);
+      const h1 = high(x2, 0xcd9e8d57), l1 = Math.imul(x2, 0xcd9e8d57);
+      x0 = h1 ^ x1 ^ k0, x1 = l1, x2 = h0 ^ x3 ^ k1, x3 = l0;
+      k0 = (k0 + 0x9e3779b9) | 0, k1 = (k1 + 0xbb67ae85) | 0;
+    }
+    words[b] = x0, words[b + 1] = x1, words[b + 2] = x2, words[b + 3] = x3;
+    low = (low + 1) >>> 0;
+    if (low === 0) top = (top + 1) >>> 0;
+  }
+}
+
+/** The upper half of a product of two words. */
+function high(a, b) {
+  const a0 = a & 0xffff, a1 = a >>> 16, b0 = b & 0xffff, b1 = b >>> 16;
+  const middle = Math.imul(a1, b0) + (Math.imul(a0, b0) >>> 16), rest = Math.imul(a0, b1) + (middle & 0xffff);
+  return (Math.imul(a1, b1) + (middle >>> 16) + (rest >>> 16)) | 0;
+}
 """
 
 
@@ -508,12 +585,16 @@ def text(made: Made, file: str | None) -> str:
         "capacity": made.capacity,
         "history": list(made.history),
         "scores": list(made.scores),
+        "order": made.order,
         "arrays": {name: described(at) for name, at in arrays.items()},
     }
     methods = TRAIN if made.control else CALL.replace("@NAMES", ", ".join(map(identifier, made.arguments)))
     load = "async function load" if file is None else BESIDE.replace("@FILE", safe(file))
     source = "source" if file is None else "source ?? (await bytesBeside())"
+    if made.order is not None:
+        methods += ORDER
     found = SCRIPT.replace("@LOAD", load).replace("@SOURCE", source).replace("@METHODS", methods)
+    found += PHILOX if made.order is not None else ""
     return found.replace("@LAYOUT", safe(layout).replace('"__proto__":', '["__proto__"]:'))  # a name as any other
 
 

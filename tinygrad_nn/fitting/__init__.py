@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -35,13 +34,13 @@ from ..support.settings import flags, is_iterable, shown
 from ..tensor.arrays import array_of
 from ..tensor.core import mode
 from .eager import run_eager
-from .keeping import Keeper
+from .keeping import SLOTS, Keeper, can_wait
 from .native import prepared, run_native, times
 from .pieces import prepared_pieces, run_pieces
 from .reach import Reached
-from .request import Request
+from .request import Request, Rerun
 from .results import Scores
-from .resume import Progress, fingerprint, located
+from .resume import Progress, data_print, located, roots_of
 from .running import Fit
 from .trouble import Health, Reaction
 
@@ -139,17 +138,20 @@ def fit(
     keepers = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
     if keepers or not (resume is None or resume is False):
         given: dict[str, Any] = {"seed": seed, "batch_size": size, "shuffle": shuffle, "eval_every": eval_every}
-        given["data"] = fingerprint(columns) if feed is None else feed.chunks.fingerprint()
+        given["data"] = data_print(columns, feed)
         named = {name: value for keeper in keepers for name, value in keeper.state.items()}
-        run.progress = Progress(_roots(step, evaluate, callbacks), named, given, generator)
+        run.progress = Progress(roots_of(step, evaluate, callbacks), named, given, generator)
         run.go_on_from(located(resume, [keeper.path for keeper in keepers]))
     keeper = None
     if snapshots is not None:
-        keeper = Keeper(int(snapshots), reached, partial(_progress, step, evaluate, callbacks, generator))
+        keeper = Keeper(int(snapshots), reached)
         callbacks = sorted([keeper, *callbacks], key=_is_after)  # before a checkpoint, which has the history
     run.restore()
     by_hand = (evaluate, eval_every, shuffle, generator, health, progress, callbacks)
-    asked = Request(step, columns, plan, epochs, *by_hand, keeper)
+    kept = SLOTS if keeper is not None and can_wait(callbacks) else 0
+    asked = Request(step, columns, plan, epochs, *by_hand, keeper, kept)
+    if keeper is not None:
+        keeper.open(run, Rerun(asked, seed, data_print(columns, feed)))
     native = None if run.over or feed is not None else prepared(asked)
     pair = None if run.over or feed is None else prepared_pieces(asked, feed)
     training = native[1] if native is not None else pair.training if pair is not None else None
@@ -214,28 +216,8 @@ def _of_known_dtype(column: Any) -> Any:
     return array_of("fit", column)
 
 
-def _progress(
-    step: Any, evaluate: Any, callbacks: Sequence[Any], order: Any, reached: Reached | None
-) -> Progress:
-    """The state of a fit that nobody saves. `reached` is what the step reaches, where nothing else counts."""
-    roots = {"": step} if reached is not None else _roots(step, evaluate, callbacks)
-    return Progress(roots, {}, {}, order, reached)
-
-
 def _is_after(callback: Any) -> bool:
     return bool(getattr(callback, "after_others", False))
-
-
-def _roots(step: Any, evaluate: Any, callbacks: Sequence[Any]) -> dict[str, Any]:
-    """Where the search for the state of a fit begins, by name."""
-    roots = {"": step, "evaluate": evaluate}
-    for callback in callbacks:
-        if not isinstance(callback, Checkpoint):
-            name = "callbacks." + getattr(callback, "__name__", type(callback).__name__)
-            while name in roots:
-                name += "'"
-            roots[name] = callback
-    return roots
 
 
 def checked_callbacks(step: Any, evaluate: Any, callbacks: Any) -> Sequence[Any]:

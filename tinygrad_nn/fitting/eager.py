@@ -16,7 +16,7 @@ from ..tensor import Tensor
 from ..tensor.core import constant, mode
 from .request import Request
 from .results import FROM_DATA, Means, Scores, evaluated, numbers_of, scores_of
-from .running import Fit, bar, ended
+from .running import Fit, ended, watched
 from .trouble import Gradients, Journal, Place, first_unsound, locate, written
 
 
@@ -24,7 +24,7 @@ def run_eager(asked: Request, run: Fit) -> None:
     """Call the step for every batch."""
     history, epochs, evaluate = run.history, run.epochs, asked.evaluate
     step, feed = Watched(asked), _Feed(asked)
-    with deferred() as interrupted, bar(epochs, asked.progress, run.epoch) as advance, ended(run):
+    with deferred() as interrupted, watched(run, asked.progress) as advance, ended(run):
         step.interrupted = interrupted
         for epoch in range(run.epoch + 1, epochs + 1):
             totals = Means()

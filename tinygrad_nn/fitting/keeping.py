@@ -5,7 +5,7 @@ A snapshot is what a checkpoint holds (`resume.py`) without the history, taken a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import repeat
@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..callbacks import Checkpoint
+from ..errors import ConfigError, message
 from ..nn import Module
 from ..optim import Optimizer
 from ..random import Generator, default_generator
@@ -26,6 +27,7 @@ from .resume import Progress
 
 Path = tuple[Any, ...]  # of an array in the state: the keys that lead there
 Place = tuple[Path, slice | None]  # and which part of the array
+UNNAMED: Final = f"{HIDDEN}unnamed) "  # begins the keys of tensors to which no variable leads
 _TENSOR: Final = "tensor"  # whether it is one there
 _PLAIN: Final = ("kinds", "trained", "training")  # the parts that have no arrays
 _NAMED: Final = ("state", "tensors", "values")  # the parts of the state whose arrays have names of their own
@@ -42,22 +44,33 @@ class Keeper:
 
     only_logs = after_others = True  # it changes nothing, and sees what the other callbacks changed
 
-    def __init__(self, every: int, reached: Reached, progress: Callable[[Reached | None], Progress]) -> None:
-        self.every, self.reached, self.progress = every, reached, progress
+    def __init__(self, every: int, reached: Reached) -> None:
+        self.every, self.reached = every, reached  # what the step reaches
         self.begun: Begun | None = None
         self.slots = 1  # epochs that a native run has room for
+        self.memo: dict[int, tuple[Any, Any]] = {}  # of tensors that stay as they are
 
-    def start(self, run: Any, order: Generator | None = None) -> None:
-        """Begin with the state that is there now, unless a run that goes on has it already."""
-        self.begun, self.slots = None, 1
-        run.progress = run.progress or self.progress(None)
-        run.progress.order = order or run.progress.order
-        self._open(run)
-        run.history.snapshots.begin(run.epoch, *self._taken(run))
-
-    def _open(self, run: Any) -> None:
+    def open(self, run: Any, rerun: Any) -> None:
+        """Let the history have snapshots, and what `tg.replay` has to know of the run."""
         if not run.history.snapshots:
             run.history.snapshots = Snapshots(self.every)
+        run.history.snapshots.run, run.history.snapshots.data = rerun, rerun.data
+
+    def start(self, run: Any, order: Generator | None = None, changing: Sequence[Any] = ()) -> None:
+        """Begin with the state that is there now; a native run changes these tensors of it."""
+        self.begun, self.slots = None, 1
+        self.progress = run.history.snapshots.run.asked.state()
+        self.progress.order = order or self.progress.order
+        self.nodes = nodes_of(self.progress.first)
+        self.changing = frozenset(map(id, changing))
+        held = self.progress.first.holds() | ({id(order.key), id(order.counter)} if order is not None else set())
+        lost = (one for one in changing if id(one) not in held)
+        self.unnamed = {f"{UNNAMED}{k}": one for k, one in enumerate(lost)}
+        if not (self.unnamed or self.progress.first.leaves):
+            got = "snapshots of a step whose variables lead to no tensor that is trained"
+            hint = "functions of installed packages are not looked into"
+            raise ConfigError(message("fit", got, "a step that names its model, or is a method of what has it", hint))
+        run.history.snapshots.begin(run.epoch, *self._taken(run))
 
     def pause(self, run: Any) -> int:
         """The next epoch whose end it has to see."""
@@ -72,20 +85,20 @@ class Keeper:
 
     def _taken(self, run: Any) -> tuple[Snapshot, int]:
         """The state that is there now, and its bytes."""
-        taken = apart(run.progress.state(run.progress.reached()))
-        return Snapshot(run.epoch, taken.arrays, taken.rest), taken.size
+        reached = self.progress.reached()
+        changed = {name for name, nodes in nodes_of(reached).items() if nodes != self.nodes.get(name)}
+        changed |= changed_by(self.changing, reached)
+        taken = apart(self.progress.state(reached), changed, self.memo)
+        arrays = taken.arrays | {key: read_only(one.node.value) for key, one in self.unnamed.items()}
+        return Snapshot(run.epoch, arrays, taken.rest, self.unnamed), taken.size
 
     # ---- of a native run ------------------------------------------------------------------------------------------
 
-    def can_wait(self, callbacks: Iterable[Any]) -> bool:
-        """Whether none of these changes the state between two calls of a native run."""
-        return all(getattr(one, "only_logs", False) or isinstance(one, Checkpoint) for one in callbacks)
-
     def follow(self, run: Any, state: Sequence[Any], slots: int, order: Generator | None) -> None:
         """Begin with a native run, which reaches this state and has room for so many values of it."""
-        self.begun, self.slots = Begun(self.reached, self.progress, state, order), slots
-        self._open(run)
-        run.history.snapshots.begin(run.epoch, (self.begun, 0), self.begun.size)
+        kept = run.history.snapshots
+        self.begun, self.slots = Begun(self.reached, kept.run.asked.state, state, order), slots
+        kept.begin(run.epoch, (self.begun, 0), self.begun.size)
 
     def collect(self, run: Any, epochs: range, values: Iterable[Any], moved: Mapping[Any, Any]) -> None:
         """Take those of some epochs: of each tensor that the run changes its values, and of what Python `moved`."""
@@ -98,6 +111,11 @@ class Keeper:
         run.history.snapshots.add(chosen, zip(repeat(later), range(len(chosen)), strict=False))
 
 
+def can_wait(callbacks: Iterable[Any]) -> bool:
+    """Whether none of these changes the state between two calls of a native run."""
+    return all(getattr(one, "only_logs", False) or isinstance(one, Checkpoint) for one in callbacks)
+
+
 class Begun:
     """The state when a native run begins, which changes some of its tensors. It is put together when somebody looks:
     nothing else of it matters to the run, or is changed by it.
@@ -106,13 +124,14 @@ class Begun:
     def __init__(
         self,
         reached: Reached,
-        progress: Callable[[Reached | None], Progress],
+        progress: Callable[[Reached], Progress],
         state: Sequence[Any],
         order: Generator | None,
     ) -> None:
         self.reached, self.progress, self.order = reached, progress, order
-        self.tensors = [one.handle for one in state]
-        self.values = [one.handle.node.value for one in state]  # copies of what lies in the memory of the run
+        streams = [default_generator] if order is None else [default_generator, order]  # Python may draw from them
+        self.tensors = [one.handle for one in state] + [one for own in streams for one in (own.key, own.counter)]
+        self.values = [one.node.value for one in self.tensors]  # copies of what lies in the memory of the run
         self.changing = [one.handle for one in state if one.changes]
         self.size = sum(one.view.nbytes for one in state if one.changes)
         optimizers = [value for value in reached.objects.values() if isinstance(value, Optimizer)]
@@ -123,14 +142,11 @@ class Begun:
     @cached_property
     def taken(self) -> Taken:
         """The state, taken apart."""
-        reached, changing = self.reached, set(map(id, self.changing))
+        reached, changing = self.reached, frozenset(map(id, self.changing))
         if not any(value is default_generator for value in reached.objects.values()):
             reached.objects["default_generator"] = default_generator
         progress = self.progress(reached)
         progress.order = self.order
-        for name, (value, _) in reached.values.items():
-            if not changing.isdisjoint(map(id, tensors_in(value))):
-                progress.begun.pop(name)  # it is no longer what it was
         content = progress.state(reached)
         for name, value in reached.objects.items():
             if id(value) in self.groups:
@@ -139,7 +155,7 @@ class Begun:
                 groups = [{**then, **own} for then, own in zip(self.groups[id(value)], numbers, strict=True)]
                 content["state"][name] = {**now, "param_groups": groups}
         content |= {"trained": self.trained, "training": self.training, "streams": {}, "shared streams": {}}
-        taken = apart(content)
+        taken = apart(content, changed_by(changing, reached), {})
         return replace(taken, arrays=self._over(taken, zip(self.tensors, self.values, strict=True)))
 
     @cached_property
@@ -152,7 +168,7 @@ class Begun:
         """The tensors of the run to which no variable leads, by the keys that they get."""
         known = self.taken.keys
         lost = [one for one in self.changing if not any(path in known for path, _ in self.paths.get(id(one), ()))]
-        return {f"{HIDDEN}unnamed) {k}": one for k, one in enumerate(lost)}
+        return {f"{UNNAMED}{k}": one for k, one in enumerate(lost)}
 
     def _over(self, taken: Taken, values: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
         """The arrays, where these tensors have these values."""
@@ -243,8 +259,10 @@ def paths_of(reached: Reached, order: Generator | None) -> dict[int, list[Place]
     return found
 
 
-def apart(content: Mapping[str, Any]) -> Taken:
-    """A state, taken apart."""
+def apart(content: Mapping[str, Any], changed: Container[str], memo: dict[int, tuple[Any, Any]]) -> Taken:
+    """A state, taken apart. Of the tensors that nobody trains those that `changed` have names; others are often the
+    same, so `memo` has what stands for them.
+    """
     modules = [name for name, state in content["state"].items() if state and name in content["training"]]
     only = modules[0] if len(modules) == 1 else None
     arrays: dict[str, Any] = {}
@@ -253,7 +271,8 @@ def apart(content: Mapping[str, Any]) -> Taken:
     def key_of(path: Path) -> str:
         section, *names = path
         key = ".".join(map(str, names[1:] if section == "state" and names[0] == only else names))
-        if section not in _NAMED or (section == "state" and content["kinds"][names[0]] == "Generator"):
+        hidden = section not in _NAMED or (section == "state" and content["kinds"][names[0]] == "Generator")
+        if hidden or (section == "values" and names[0] not in changed):
             key = f"{HIDDEN}{section}) {key}"
         while key in arrays:
             key += "'"
@@ -262,7 +281,12 @@ def apart(content: Mapping[str, Any]) -> Taken:
     def taken(value: Any, path: Path) -> Any:
         if isinstance(value, (Tensor, np.ndarray)):
             keys[path] = key = key_of(path)
-            arrays[key] = read_only(value.node.value if isinstance(value, Tensor) else np.array(value))
+            if path[0] == "values" and isinstance(value, Tensor):
+                node, array = memo.get(id(value.node), (None, None))
+                arrays[key] = array if node is value.node else read_only(value.node.value)
+                memo[id(value.node)] = value.node, arrays[key]
+            else:
+                arrays[key] = read_only(value.node.value if isinstance(value, Tensor) else np.array(value))
             return {HERE: key, _TENSOR: isinstance(value, Tensor)}
         if isinstance(value, dict):
             return {name: taken(part, (*path, name)) for name, part in value.items()}
@@ -281,11 +305,24 @@ def read_only(value: Any) -> Any:
     return array
 
 
-def together(snapshot: Snapshot) -> Any:
-    """The state again."""
+def nodes_of(reached: Reached) -> dict[str, list[Any]]:
+    """What tells whether the tensors that nobody trains hold what they held."""
+    return {name: [one.node for one in tensors_in(value)] for name, (value, _) in reached.values.items()}
+
+
+def changed_by(changing: frozenset[int], reached: Reached) -> set[str]:
+    """The names of what nobody trains in which one of these tensors is."""
+    values = ((name, value) for name, (value, _) in reached.values.items())
+    return {name for name, value in values if not changing.isdisjoint(map(id, tensors_in(value)))}
+
+
+def put_back(progress: Progress, snapshot: Snapshot) -> None:
+    """Give everything the state of a snapshot. Raises ConfigError where that does not fit."""
 
     def found(place: Mapping[str, Any]) -> Any:
         array = snapshot.arrays[place[HERE]]
         return Tensor.handle(constant(array)) if place[_TENSOR] else np.array(array)
 
-    return filled(snapshot.rest, found)
+    progress.restore(filled(snapshot.rest, found), f"a snapshot of epoch {snapshot.epoch:,}", "replay")
+    for key, tensor in snapshot.unnamed.items():
+        tensor.assign(Tensor.handle(constant(snapshot.arrays[key])))

@@ -25,10 +25,10 @@ from ..history import History
 from ..random import Generator, default_generator, randperm
 from ..support.interrupt import Deferred, Overdue, deferred
 from ..tensor.core import mode
-from .keeping import SLOTS, Keeper
+from .keeping import Keeper
 from .request import Request
 from .results import FROM_DATA, Scores, evaluated, numbers_of, scores_of
-from .running import Fit, bar, ended
+from .running import Fit, ended, watched
 from .trouble import Gradients, Journal, Place, Unsound, first_unsound, locate, written
 
 Rows = Callable[[int], tuple[Any, ...]]  # of a batch the numbers of its rows, their arrays, and what they are called
@@ -45,8 +45,7 @@ def prepared(asked: Request) -> Native | None:
     sets = asked.sets()
     types = tuple((column.shape, column.dtype) for data in sets for column in data)
     order = asked.shuffle, generator is None
-    kept = SLOTS if asked.keeper is not None and asked.keeper.can_wait(asked.callbacks) else 0
-    key = (types, len(sets), plan.size, asked.evaluate, order, mode.grad, mode.dtype, get_num_threads(), kept)
+    key = (types, len(sets), plan.size, asked.evaluate, order, mode.grad, mode.dtype, get_num_threads(), asked.kept)
     try:
         made_for, training, own = step.runs.pop()
     except IndexError:
@@ -57,7 +56,7 @@ def prepared(asked: Request) -> Native | None:
             return randperm(plan.samples, generator=generator)
 
         quiet = not asked.progress
-        training = Training(step, sets, plan.size, asked.evaluate, asked.shuffle, permute, quiet, kept=kept)
+        training = Training(step, sets, plan.size, asked.evaluate, asked.shuffle, permute, quiet, kept=asked.kept)
         own = generator
     else:
         training.bring(sets)
@@ -104,7 +103,7 @@ def run_native(native: Native, asked: Request, run: Fit) -> Native:
         patient = False  # the order of an epoch is drawn after what the step drew in the one before
     pace = training.pace
     chunk = _chunk(pace)
-    with deferred() as interrupted, bar(epochs, asked.progress, run.epoch) as advance, ended(run):
+    with deferred() as interrupted, watched(run, asked.progress) as advance, ended(run):
         watch.interrupted = interrupted
         while not run.over:
             if begun and curious:
@@ -215,7 +214,7 @@ class NativeWatch:
         by_python = self.asked.evaluate is not None and not training.evaluates
         if keeper is None or by_python or not training.memory.kept:
             if keeper is not None:
-                keeper.start(run, order)
+                keeper.start(run, order, self.state)
             return None
         keeper.follow(run, training.state, len(training.memory.kept[0]), order)
         return keeper
@@ -298,13 +297,14 @@ class NativeWatch:
             return Place(self.first + epoch)
         if self.rows is not None:
             return Place(self.first + epoch, batch + self.offset, *self.rows(batch))
-        order = np.arange(self.plan.samples)
-        if self.training.own_order is not None:
-            order = self.training.own_order[0, : self.plan.samples]
-        elif self.orders:
-            order = self.orders[epoch]
-        rows = self.plan.rows(order)[batch]
+        rows = self.plan.rows(self.order(epoch))[batch]
         return Place(self.first + epoch, batch, rows, tuple(gather(column, rows) for column in self.asked.columns))
+
+    def order(self, epoch: int) -> Any:
+        """The samples in the order of this epoch of the call, or of the one where the run is, if it draws orders."""
+        if self.training.own_order is not None:
+            return self.training.own_order[0, : self.plan.samples]
+        return self.orders[epoch] if self.orders else np.arange(self.plan.samples)
 
     def _unsound(self, done: int) -> Unsound | None:
         """The first mean or score of these epochs that is not finite."""

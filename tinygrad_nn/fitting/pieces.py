@@ -10,11 +10,13 @@ ahead where nobody else draws from it, so that reading does not wait for the end
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -31,12 +33,12 @@ from .eager import Watched
 from .native import NativeWatch
 from .request import Request
 from .results import Means, Scores
-from .running import Fit, bar, ended
+from .running import Fit, ended, watched
 
 
 def run_pieces(native: Pair | None, asked: Request, feed: Feed, run: Fit) -> None:
     """Train on the pieces of every epoch."""
-    with deferred() as interrupted, bar(run.epochs, asked.progress, run.epoch) as advance, ended(run):
+    with deferred() as interrupted, watched(run, asked.progress) as advance, ended(run):
         while not run.over:
             trainer = _Native(native, asked, feed) if native is not None else _Eager(asked, feed)
             with reading(feed, trainer.buffers) as reader:
@@ -127,6 +129,35 @@ def _numbers(feed: Feed, piece: Piece, low: int, high: int) -> tuple[Any, Callab
     return piece.numbers(low, high), feed.chunks.place
 
 
+Batch = tuple[int, Callable[[], tuple[Any, ...]], tuple[Tensor, ...]]  # its number, its rows, the arguments of the step
+
+
+def _batches(feed: Feed, buffers: Buffers, piece: Piece) -> Iterator[Batch]:
+    """The batches of a piece."""
+    for number, low in enumerate(range(0, piece.rows, feed.batch), piece.first):
+        high = min(low + feed.batch, piece.rows)
+        columns = (column[low:high].copy() for column in buffers[piece.buffer])
+        batch = tuple(Tensor.handle(constant(column)) for column in columns)
+        yield number, partial(_numbers, feed, piece, low, high), batch
+
+
+def batches_from(native: Pair | None, asked: Request, feed: Feed, epoch: int, first: int) -> Iterator[Batch]:
+    """The batches of an epoch from the first one on that is asked for; those before are trained on."""
+    trainer = _Native(native, asked, feed) if native is not None else _Eager(asked, feed)
+    with reading(feed, trainer.buffers) as reader:
+        reader.ask(fresh_seed(asked.generator) if asked.shuffle else None)
+        trainer.begin(epoch, False)
+        while (piece := reader.next()) is not None:
+            count = -(-piece.rows // feed.batch)
+            before = min(max(first - piece.first, 0), count)
+            if before:
+                trainer.some(piece, before)
+            yield from islice(_batches(feed, trainer.buffers, piece), before, None)
+            reader.done(piece)
+            if piece.last:
+                break
+
+
 # ---- by a native function -------------------------------------------------------------------------------------------
 
 
@@ -179,18 +210,29 @@ class _Native:
 
     def work(self, piece: Piece) -> bool:
         """Train on a piece; whether it came to its end."""
+        watch = self._take_up(piece)
+        started = time.perf_counter()
+        self.whole = bool(watch.run(self.pace * piece.rows))
+        if self.whole:
+            self.pace = (time.perf_counter() - started) / piece.rows
+            self.sofar = np.array(watch.training.history[0]), np.array(watch.training.sound[0])
+        return self.whole
+
+    def some(self, piece: Piece, count: int) -> None:
+        """Train on so many batches of a piece."""
+        watch = self._take_up(piece)
+        watch.training.run(1, self.epoch, watch.due, math.inf, self.interrupted, count)
+        self.sofar = np.array(watch.training.history[0]), np.array(watch.training.sound[0])
+
+    def _take_up(self, piece: Piece) -> NativeWatch:
+        """Get ready for a piece."""
         watch, size = self.watches[piece.buffer], self.feed.batch
         training, batches = watch.training, -(-piece.rows // size)
         self.watch, watch.interrupted = watch, self.interrupted
         training.memory.take_up(batches, piece.rows % size > 0, self.sofar)
         evaluated = np.array([piece.last and self.due])
         watch.begin(self.epoch, evaluated, batches, piece.first, partial(self._rows, piece))
-        started = time.perf_counter()
-        self.whole = bool(watch.run(self.pace * piece.rows))
-        if self.whole:
-            self.pace = (time.perf_counter() - started) / piece.rows
-            self.sofar = np.array(training.history[0]), np.array(training.sound[0])
-        return self.whole
+        return watch
 
     def _rows(self, piece: Piece, batch: int) -> tuple[Any, ...]:
         """The rows of a batch of the piece, their arrays, and what they are called."""
@@ -239,16 +281,17 @@ class _Eager:
 
     def work(self, piece: Piece) -> bool:
         """Train on a piece; whether it came to its end."""
-        for number, low in enumerate(range(0, piece.rows, self.feed.batch), piece.first):
-            high = min(low + self.feed.batch, piece.rows)
-            columns = (column[low:high].copy() for column in self.buffers[piece.buffer])
-            batch = tuple(Tensor.handle(constant(column)) for column in columns)
-            rows = partial(_numbers, self.feed, piece, low, high)
-            self.totals.add(self.step(self.epoch, number, rows, batch), high - low)
+        for number, rows, batch in _batches(self.feed, self.buffers, piece):
+            self.totals.add(self.step(self.epoch, number, rows, batch), len(batch[0]))
             if self.interrupted():
                 self.whole = False
                 return False
         return True
+
+    def some(self, piece: Piece, count: int) -> None:
+        """Train on so many batches of a piece."""
+        for number, rows, batch in islice(_batches(self.feed, self.buffers, piece), count):
+            self.step(self.epoch, number, rows, batch)
 
     def means(self) -> dict[str, float]:
         """Of the epoch."""

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..data.batching import gather
+from ..data.feed import Feed
 from ..random import Generator, randperm
 from .keeping import Keeper
 from .orders import orders
+from .reach import Reached
 from .results import Scores
+from .resume import Progress, roots_of
 from .trouble import Health
 
 
@@ -30,6 +33,12 @@ class Request:
     progress: bool
     callbacks: Sequence[Any]
     keeper: Keeper | None = None  # who takes the snapshots, one of the callbacks
+    kept: int = 0  # epochs of a native call after which it may copy the state aside
+
+    @property
+    def feed(self) -> Feed | None:
+        """The data, if it comes in chunks."""
+        return self.plan if isinstance(self.plan, Feed) else None
 
     @property
     def curious(self) -> bool:
@@ -50,9 +59,24 @@ class Request:
             return (self.order(None) for _ in range(epochs))
         return orders(self.plan.samples, generator, epochs)
 
+    def state(self, reached: Reached | None = None) -> Progress:
+        """What can be taken and put back; `reached` is what the step reaches, where nothing else counts."""
+        progress = Progress(roots_of(self.step, self.evaluate, self.callbacks), {}, {}, self.generator, reached)
+        progress.begun = {}  # so all tensors count, those too that nobody trains
+        return progress
+
     def every_hook(self, name: str, run: Any) -> None:
         """Call `begin` or `end` on the callbacks that have it."""
         for callback in self.callbacks:
             hook = getattr(callback, name, None)
             if hook is not None:
                 hook(run)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rerun:
+    """What it takes to go through a fit again: what it was asked for, the seed of the order, and a hash of the data."""
+
+    asked: Request
+    seed: int | None
+    data: str

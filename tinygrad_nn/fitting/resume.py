@@ -20,6 +20,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from ..callbacks import Checkpoint
+from ..data.feed import Feed
 from ..errors import ConfigError, DataError, TinygradError, message
 from ..history import History
 from ..nn import Module
@@ -44,6 +46,11 @@ def fingerprint(columns: Iterable[Any]) -> str:
     return digest.hexdigest()
 
 
+def data_print(columns: Iterable[Any], feed: Feed | None) -> str:
+    """A hash of the data of a fit: of columns, or of chunks."""
+    return fingerprint(columns) if feed is None else feed.chunks.fingerprint()
+
+
 def read(path: StrPath, settings: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """The checkpoint in a file, for a fit with these settings. Raises DataError for another file and for other data,
     ConfigError for settings that differ.
@@ -63,6 +70,18 @@ def read(path: StrPath, settings: Mapping[str, Any], epochs: int) -> dict[str, A
     if epochs > content["epoch"] and "before" in content:  # its last evaluation was one that a longer run has not
         return unpacked(content["before"].tobytes(), str(path))  # type: ignore[no-any-return]
     return content
+
+
+def roots_of(step: Any, evaluate: Any, callbacks: Sequence[Any]) -> dict[str, Any]:
+    """Where the search for the state of a fit begins, by name."""
+    roots = {"": step, "evaluate": evaluate}
+    for callback in callbacks:
+        if not isinstance(callback, Checkpoint):
+            name = "callbacks." + getattr(callback, "__name__", type(callback).__name__)
+            while name in roots:
+                name += "'"
+            roots[name] = callback
+    return roots
 
 
 @contextmanager
@@ -143,9 +162,12 @@ class Progress:
         nodes = _nodes(value)
         return bool(nodes) and (name in reached.built or name in self.restored or nodes != self.begun.get(name))
 
-    def restore(self, content: Mapping[str, Any], path: StrPath) -> None:
-        """Give everything the state that it had. Raises ConfigError where the checkpoint is of another program."""
+    def restore(self, content: Mapping[str, Any], what: str, op: str = "fit") -> None:
+        """Give everything the state that it had, for messages `what`. Raises ConfigError where that is of another
+        program.
+        """
         reached = self.reached()
+        expected, hint = "the state of the same step and callbacks", HINT if op == "fit" else ""
         kinds = {name: _kind(value) for name, value in reached.objects.items()}
         objects = matched(content["kinds"], kinds)
         types = [{name: repr(value.node) for name, value in t.items()} for t in (content["tensors"], reached.tensors)]
@@ -161,23 +183,23 @@ class Progress:
             faults = [f"in which {name!r} is of kind {content['kinds'][name]}, not {kinds[name]}" for name in other]
             faults += [f"which holds {_listed(gone)} that this fit does not reach"] if gone else []
             faults += [f"which does not hold {_listed(new)}"] if new else []
-            got = f"resume={str(path)!r}, " + ", and ".join(faults)
-            raise ConfigError(message("fit", got, "the state of the same step and callbacks", HINT))
+            got = f"{what}, " + ", and ".join(faults)
+            raise ConfigError(message(op, got, expected, hint))
         with no_grad():
             for name, here in objects.items():
                 try:
                     reached.objects[here].load_state_dict(content["state"][name])
                 except TinygradError as error:
-                    got = f"resume={str(path)!r}, whose {name!r} does not fit: {error}"
-                    raise ConfigError(message("fit", got, "the state of the same step and callbacks", HINT)) from error
+                    got = f"{what}, whose {name!r} does not fit: {error}"
+                    raise ConfigError(message(op, got, expected, hint)) from error
             for name, value in content["tensors"].items():
                 tensor = reached.tensor(tensors.get(name, name))
                 if tensor is not None:
                     tensor.assign(value)
             lost = [name for name, value in content["values"].items() if not _put_back(reached, name, value)]
         if lost:
-            got = f"resume={str(path)!r}, which holds {_listed(lost)} that this fit does not reach"
-            raise ConfigError(message("fit", got, "the state of the same step and callbacks", HINT))
+            got = f"{what}, which holds {_listed(lost)} that this fit does not reach"
+            raise ConfigError(message(op, got, expected, hint))
         _restore_gradients(reached, content)
         for name, training in content["training"].items():
             if name in reached.modules:

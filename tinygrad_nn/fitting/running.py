@@ -10,8 +10,10 @@ from typing import Any, Final
 
 from ..errors import ConfigError, MissingExtra, message, printable
 from ..history import History
+from ..support.bundle import bundle
 from ..support.extras import require
 from ..support.interrupt import Overdue
+from ..support.notebook import live
 from ..support.tables import html_text
 from .resume import Progress, read, understood, without_callbacks
 
@@ -70,7 +72,8 @@ class Fit:
         """
         if self.progress is not None and self.source is not None:
             with understood(self.source):
-                self.progress.restore(self.saved if begun else without_callbacks(self.saved), self.source)
+                saved = self.saved if begun else without_callbacks(self.saved)
+                self.progress.restore(saved, f"resume={str(self.source)!r}")
         if self.progress is not None and begun and self.irregular and self.epoch == self.epochs - 1:
             self.state()
 
@@ -80,7 +83,11 @@ class Fit:
         return printable(f"Fit: epoch {self.epoch:,} of {self.epochs:,}" + f", {values}" * bool(values) + ended)
 
     def _repr_html_(self) -> str:
-        return html_text(repr(self))
+        share = 100 * self.epoch / max(1, self.epochs)
+        bar = f'<progress max="100" value="{share:.0f}" style="width:100%;max-width:40em"></progress>'
+        return html_text(repr(self)) + bar * (not self.over) + self.history.picture()
+
+    _repr_mimebundle_ = bundle
 
 
 @contextmanager
@@ -91,6 +98,20 @@ def ended(run: Fit) -> Iterator[None]:
     except Overdue:
         if not run.history.stopped:
             run.stop(f"interrupted in epoch {run.epoch + 1}")
+
+
+@contextmanager
+def watched(run: Fit, wanted: bool) -> Iterator[Callable[[Mapping[str, float], int], None]]:
+    """The curves, which grow in the cell of a notebook; elsewhere a progress bar."""
+    again = live(run) if wanted else None
+    if again is None:
+        with bar(run.epochs, wanted, run.epoch) as advance:
+            yield advance
+        return
+    try:
+        yield lambda logs, count: again(False)
+    finally:
+        again(True)
 
 
 @contextmanager

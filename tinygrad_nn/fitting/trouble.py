@@ -225,6 +225,9 @@ class Health:
         self.history.nonfinite = {"name": found.name, "epoch": place.epoch, "batch": place.batch, "value": found.value}
         if self.reaction == "warn":
             hint = 'fit(..., on_nonfinite="raise") names row, operation and line, and restores the state before'
+            if self.history.snapshots:
+                batch = "" if place.batch is None else f", batch={place.batch}"
+                hint = f"tg.replay(history, epoch={place.epoch}{batch}) goes there; {hint}"
             warnings.warn(NonFiniteWarning(message("fit", str(found), "finite numbers", hint)), stacklevel=user_level())
 
     def fail(self, found: Unsound, step: Callable[..., Any], read: Callable[[Any], Mapping[str, float]]) -> None:

@@ -13,6 +13,7 @@ from functools import partial, wraps
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, Self, TypeVar
 
 from ..errors import ConfigError, DTypeError, GraphError, ShapeError, TraceError, UnknownName, message, printable
+from ..support.bundle import bundle
 from ..support.settings import Device, mapping, shown, typed, typed_as
 from ..tensor import Tensor, no_grad
 from ..tensor.convert import CLASSES, placed
@@ -660,6 +661,8 @@ class Module:
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
+
+    _repr_mimebundle_ = bundle
 
 
 def _has_extra(module: Module) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..graph.graph import Shape
+from ..support.bundle import bundle
 from ..support.tables import html_table, html_text, text_table
 from ..tensor import Tensor, no_grad
 from ..tensor.structure import Handle
@@ -90,6 +91,8 @@ class Summary:
 
     def _repr_html_(self) -> str:
         return html_table(self._lines()) + html_text(self._totals())
+
+    _repr_mimebundle_ = bundle
 
 
 def _name(row: Row) -> str:

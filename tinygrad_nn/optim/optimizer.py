@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import ConfigError, DTypeError, GraphError, ShapeError, message, printable
 from ..graph.graph import DType
 from ..ops.rules import FLOAT64
+from ..support.bundle import bundle
 from ..support.settings import is_number, mapping, number, shown, typed
 from ..support.tables import html_table
 from ..tensor import Tensor, enable_grad
@@ -724,6 +725,8 @@ class Optimizer:
             sizes = f"{sum(p.numel() for p in params):,} in {len(params)} tensors"
             rows.append((f"group {k}", sizes, *map(_shown, map(group.get, names))))
         return html_table(rows)
+
+    _repr_mimebundle_ = bundle
 
     def __repr__(self) -> str:
         groups = "\n".join(f"Parameter Group {k}\n{group!r}" for k, group in enumerate(self.param_groups))

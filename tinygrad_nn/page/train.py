@@ -1,8 +1,8 @@
 """Train here: the run of a step as WebAssembly, and what the page needs to change it and to compare it with Python's.
 
 What is trained is the last native run of the step, with its data, if there was one; else the batch of the report, in
-the batches that the history tells. It begins with the state before the first epoch where `history.snapshots` has that,
-else with the state as it is now.
+the batches that the history tells. It begins with the state before the first epoch, where that run or
+`history.snapshots` has it, else with the state as it is now.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ..export.wasm import Made, called, linked, run_names, run_of, text
 from ..fitting import trained_dtype
 from ..fitting.reach import Reached
 from ..graph.graph import Array
+from ..history import History
 from ..nn import Module
 from ..nn.preprocessing import Fitted
 from ..optim import Optimizer
@@ -45,12 +46,15 @@ Arrays = dict[str, Array]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """A run as it was traced, on these columns, with the generator of its order and its evaluation."""
+    """A run as it was traced, on these columns, with the generator of its order and its evaluation; `training` is what
+    ran it, if it was run.
+    """
 
     job: Job
     columns: Sequence[Array]
     evaluate: Any
     order: Generator | None
+    training: Training | None = None
 
 
 def part(about: Subject) -> Mapping[str, Any] | Missing:
@@ -65,16 +69,16 @@ def part(about: Subject) -> Mapping[str, Any] | Missing:
     found = last_run(about.function) or batch_run(about)
     function = about.function.function if isinstance(about.function, Jitted) else about.function
     known = run_names(function, found.evaluate, found.order)
-    first = first_state(about, function, known, found.order)
+    first = began(about, known, found.training) or first_state(about, function, known, found.order)
     held = [*found.columns, *(np.asarray(one.node.value) for one in found.job.handles)]
     check_size(sum(array.nbytes for array in held), PLAIN, "of data and state")
-    made = run_of(found.job, found.columns, known, first)
+    made = run_of(found.job, found.columns, known, found.order, first)
     texts = module(made)
     check_size(len(texts["wasm"]["deflate"]), MOST, "of code, data and state, packed,")
     history = about.history
     state = {name: at.dtype for name, at in made.state.items()}
     shuffled = found.job.epochs is not None and found.job.epochs.shuffle
-    same = bool(first) and ("order.key" in first or not shuffled)
+    same = bool(first) and (not shuffled or not first.keys().isdisjoint(("order.key", "random.key")))
     return {
         "worker": asset("worker.js"),
         **texts,
@@ -124,7 +128,7 @@ def last_run(function: Any) -> Run | None:
             if len(training.job.epochs.sets) != 1:
                 raise ExportError(message("report", "a run on sequences of several lengths", "one of one length"))
             rows = training.job.epochs.samples
-            return Run(training.job, [np.array(view[:rows]) for view in training.memory.room], key[3], order)
+            return Run(training.job, [np.array(view[:rows]) for view in training.memory.room], key[3], order, training)
     return None
 
 
@@ -154,6 +158,27 @@ def batch_run(about: Subject) -> Run:
 # ---- what it begins with --------------------------------------------------------------------------------------------
 
 
+def began(about: Subject, known: Mapping[int, str], training: Training | None) -> Arrays:
+    """What the last run began with, where that is the run of the history; nothing where it was not kept."""
+    history = about.history
+    if training is None or not training.began or history is None or not history.epochs:
+        return {}
+    last = history[training.names[0]][-1] if training.names[0] in history else np.nan
+    if not np.any(training.history[:, 0] == last):
+        return {}
+    pairs = zip(training.handles, training.began, strict=True)
+    found = {known[id(handle)]: value for handle, value in pairs if id(handle) in known}
+    return with_order(found, history)
+
+
+def with_order(found: Arrays, history: History) -> Arrays:
+    """With the generator of the order, which is a new one for each seed."""
+    if history.metadata.get("seed") is not None:
+        fresh = order_generator(history.metadata["seed"])
+        found |= {"order.key": fresh.key.numpy(), "order.counter": fresh.counter.numpy()}
+    return found
+
+
 def first_state(about: Subject, function: Any, known: Mapping[int, str], order: Generator | None) -> Arrays:
     """The state before the first epoch, by the names of the run; nothing where the history has no snapshot of it."""
     history = about.history
@@ -170,10 +195,7 @@ def first_state(about: Subject, function: Any, known: Mapping[int, str], order: 
                 for field, tensor in optimizer.state.get(p, {}).items():
                     value = begins[field]
                     found[known[id(tensor)]] = np.asarray(value.numpy() if hasattr(value, "numpy") else value)
-    if order is not None and history.metadata.get("seed") is not None:
-        fresh = order_generator(history.metadata["seed"])
-        found |= {"order.key": fresh.key.numpy(), "order.counter": fresh.counter.numpy()}
-    return found
+    return found if order is None else with_order(found, history)
 
 
 def seeds(function: Any, state: Any) -> list[Mapping[str, Any]]:

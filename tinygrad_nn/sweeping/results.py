@@ -13,6 +13,7 @@ from ..errors import ConfigError, UnknownName, message, printable
 from ..graph.graph import Array
 from ..history import StrPath, direction
 from ..nn import Module
+from ..support.bundle import bundle
 from ..support.extras import require
 from ..support.files import write_figure
 from ..support.settings import choice, is_whole, shown
@@ -372,6 +373,8 @@ class Sweep:
 
     def _repr_html_(self) -> str:
         return html_text(self._head()) + (html_table(self._table()) if self.columns else "")
+
+    _repr_mimebundle_ = bundle
 
 
 def moments(table: Array) -> tuple[Array, Array, Array]:

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -646,7 +645,7 @@ class SlowGroup(Group):
         self._restore(kept)
 
     def _restore(self, content: Any) -> None:
-        self.progress.restore(content, Path("sweep"))
+        self.progress.restore(content, "a model of the sweep")
 
 
 def _as_data(column: Any) -> Any:

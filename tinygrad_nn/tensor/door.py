@@ -147,7 +147,7 @@ def is_tensor(value: Any) -> bool:
 
 def are_tensors(values: Any) -> bool:
     """Whether a list is known to hold nothing but such tensors; not so where their classes have not been seen yet."""
-    return bool(values) and values.__class__ in (list, tuple) and _plain.issuperset([x.__class__ for x in values])
+    return values.__class__ in (list, tuple) and bool(values) and _plain.issuperset([x.__class__ for x in values])
 
 
 def converted(

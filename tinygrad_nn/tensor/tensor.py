@@ -19,6 +19,7 @@ from ..graph.graph import NO_ATTRS, Attrs, GradSlot, Node, Op, Shape
 from ..graph.reverse import RELEASED, reverse
 from ..ops.movement import BROADCAST, RESHAPE
 from ..ops.source import CONSTANT, INPUT
+from ..support.bundle import bundle
 from ..support.settings import Device, check_device, shown, typed
 from .contract import Contracted
 from .core import Core, bind, check_assigned, constant, mode, same, scalar, writing
@@ -315,9 +316,16 @@ class Tensor(Composed):
         return text + (", requires_grad=True" if self.node.needs_grad else "")
 
     def _repr_html_(self) -> str:
-        shape = "scalar" if not self.shape else " x ".join(map(str, self.shape))
+        facts = ["scalar" if not self.shape else " x ".join(map(str, self.shape)), self.dtype.name]
+        if not self.is_traced and self.numel() > 1 and self.dtype.kind in "fi":
+            array = np.asarray(self._value("repr"))
+            sound = array[np.isfinite(array)]
+            facts += [f"from {sound.min():.4g} to {sound.max():.4g}, mean {sound.mean():.4g}"] if sound.size else []
+            facts += [f"{array.size - sound.size:,} not finite"] if sound.size < array.size else []
         text = repr(self).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        return f"<code>{text}</code><br><small>{shape}, {self.dtype.name}</small>"
+        return f'<pre style="margin:0">{text}</pre><small>{", ".join(facts)}</small>'
+
+    _repr_mimebundle_ = bundle
 
     def __format__(self, spec: str) -> str:
         return format(self._number("format"), spec) if spec and self.numel() == 1 else repr(self)

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import GradcheckError, message
+from ..support.bundle import bundle
+from ..support.tables import html_table
 from .identities import like_the_input
 from .numeric import Slope, Vector, confirmed, settled_slope, slope, step_for
 from .places import find_kink, find_rule
@@ -59,6 +61,14 @@ class Report:
         of = f" of {', '.join(names)}" if names else ""
         how = f" ({'; '.join(self.how)})" if self.how else ""
         return f"{self.checked} entries agree{of}, the worst at {self.worst:.2g} of the tolerance{refused}{how}"
+
+    def _repr_html_(self) -> str:
+        rows = [("entries that agree", f"{self.checked:,}"), ("worst, in parts of the tolerance", f"{self.worst:.2g}")]
+        rows += [("refused: not differentiable or too noisy", f"{self.refused:,}")] if self.refused else []
+        rows += [("of", ", ".join(self.leaves))] if self.leaves else []
+        return html_table([("gradients", "agree"), *rows, *(("how", how) for how in self.how)])
+
+    _repr_mimebundle_ = bundle
 
 
 @dataclass(frozen=True)

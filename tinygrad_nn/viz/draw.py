@@ -88,7 +88,7 @@ class Drawing:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """SVG where it can be rendered, else the text tree with the way to get pictures."""
         try:
-            return {"image/svg+xml": self.picture("svg").decode()}
+            return {"image/svg+xml": self.picture("svg").decode(), "text/plain": repr(self)}
         except MissingExtra as error:
             return {"text/plain": f"{self}\n\n{error}"}
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ...errors import GraphError, message
 from ...graph.graph import Array
@@ -31,6 +31,8 @@ from .jit import Jitted, State, built_as_traced, upload, write_back
 from .memory import NEVER, RunMemory
 from .threads import callable_from, for_threads
 from .traces import named, training_job
+
+SMALL: Final = 2**20  # bytes of a state that is kept from the beginning of a run
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ class Training:
         self.pace = math.inf  # seconds of an epoch, when that was last measured
         self.lost = False  # whether Ctrl-C ended a call in the middle of a batch
         self.used = False  # whether there was a batch that came to its end
+        self.began: list[Array] = []  # the state before the first epoch, if it was kept,
+        self.coming = 1  # and the epoch that comes next
 
     def _work_in(self, memory: RunMemory) -> None:
         """Let this be the memory of the run."""
@@ -164,6 +168,7 @@ class Training:
                         if one.changes:
                             one.handle.node.value  # noqa: B018  kept, whatever becomes of the memory
                     upload(self.state)
+                    self._note_beginning(first)
                 self.memory.prepare(epochs, evaluated)
                 code = self._call(seconds, interrupted, stop)
         finally:
@@ -178,7 +183,17 @@ class Training:
                     forget(traced.beginning)
         if 0 < code != STOPPED:
             self.memory.fail(code, first)
-        return epochs if code == 0 else int(self.now[0])
+        done = epochs if code == 0 else int(self.now[0])
+        self.coming = first + done
+        return done
+
+    def _note_beginning(self, first: int) -> None:
+        """Keep the state before the first epoch, if it is small: a report may train again from there."""
+        if first == 1:
+            small = sum(one.view.nbytes for one in self.state) <= SMALL
+            self.began = [one.view.copy() for one in self.state] if small else []
+        elif first != self.coming:
+            self.began = []
 
     def _call(self, seconds: float, interrupted: Deferred, stop: int) -> int:
         """Run the native function; its code, 0 for the whole run."""

@@ -4,7 +4,8 @@ page.part("train", {
   title: "Train here",
   mount(root, data, page) {
     const { html, number } = page;
-    const POINTS = 1500; // of a curve that are drawn
+    const POINTS = 800; // of a curve that are drawn
+    const PACE = 60; // milliseconds between two drawings
     const names = [...data.losses, ...data.scores];
     const table = data.shapes.length === 2 && data.shapes[0].length === 2 && data.shapes[1].slice(1).every((n) => n === 1);
     const [rows, width] = data.shapes[0];
@@ -354,9 +355,10 @@ page.part("train", {
       ...data.losses.filter((name) => python[name]).map((name) => ({ name: `${name} in Python`, scale: "y", colour: "grey", dash: [5, 4], of: () => python[name] })),
     ];
     const numbers = () => {
-      const count = Math.max(1, ...series.map((one) => one.of().length)), every = Math.ceil(count / POINTS);
+      const drawn = series.map((one) => one.of());
+      const count = Math.max(1, ...drawn.map((one) => one.length)), every = Math.ceil(count / POINTS);
       const at = Array.from({ length: Math.ceil(count / every) }, (_, k) => Math.min(count, (k + 1) * every));
-      return [at, ...series.map((one) => at.map((epoch) => one.of()[epoch - 1] ?? null))];
+      return [at, ...drawn.map((one) => at.map((epoch) => one[epoch - 1] ?? null))];
     };
     const makeChart = () => {
       plot?.destroy();
@@ -374,10 +376,8 @@ page.part("train", {
     const draw = () => {
       if (wanted) return;
       wanted = true;
-      requestAnimationFrame(() => {
-        wanted = false;
-        plot?.setData(numbers());
-      });
+      const wait = training ? PACE : 0;
+      setTimeout(() => requestAnimationFrame(() => ((wanted = false), plot?.setData(numbers()))), wait);
     };
     const listed = () => {
       const count = curves[names[0]].length, every = Math.ceil(count / 500);
@@ -478,7 +478,7 @@ page.part("train", {
     const controls = [go, again, field("epochs", epochs), field("learning rate", rate)];
     if (data.seeds.length) controls.push(field("first weights", seed));
     if (table) controls.push(field("noise, in deviations", noise));
-    const start = data.begins === "first" ? "It begins with the weights before the first epoch of the history." : "It begins with the weights as they are now; with those before the first epoch after tg.fit(..., snapshots=10).";
+    const start = data.begins === "first" ? "It begins with the weights before the first epoch of the history." : "It begins with the weights as they are now.";
     const exact = data.dtype === "float64" ? "In float64 its losses are Python's to the last digits." : "In float32 its losses differ from Python's in the last digits, as sums are in another order.";
     root.append(
       html("p", { class: "note" }, `The run of this step as WebAssembly, in this page. ${start} ${exact}`),

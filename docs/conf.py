@@ -24,6 +24,7 @@ nitpicky = True  # a name in a link that leads nowhere is a warning
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_copy_source = False
 html_show_sphinx = html_show_copyright = False
 html_show_search_summary = False  # which would be fetched, and a page from disk may not fetch

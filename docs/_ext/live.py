@@ -37,7 +37,7 @@ def trained(net: nn.Module, loss_of: Loss, x: Any, y: Any, lr: float, epochs: in
         opt.step()
         return loss
 
-    history = tg.fit(step, (x, y), epochs, batch_size, seed=0, progress=False, snapshots=10)
+    history = tg.fit(step, (x, y), epochs, batch_size, seed=0, progress=False, snapshots=epochs // 20)
     first = slice(0, batch_size)
     return tg.report(step, x[first], y[first], history=history, path=None)
 
@@ -96,10 +96,10 @@ MODELS: Final = {"iris": iris, "titanic": titanic, "fraud": fraud}
 
 
 class Live(SphinxDirective):
-    """`{live} iris`, with `:height:` in pixels and the `:part:` that it opens with."""
+    """`{live} iris`, with `:height:` in pixels and the part that it begins with, `:at:`."""
 
     required_arguments = 1
-    option_spec: ClassVar[dict[str, Any]] = {"height": directives.nonnegative_int, "part": directives.unchanged}
+    option_spec: ClassVar[dict[str, Any]] = {"height": directives.nonnegative_int, "at": directives.unchanged}
 
     def run(self) -> list[nodes.Node]:
         """The frame."""
@@ -107,8 +107,8 @@ class Live(SphinxDirective):
         name = self.arguments[0]
         if name not in MODELS:
             raise self.error(f"no model {name}; there are {', '.join(MODELS)}")
-        part, height = self.options.get("part", "graph"), self.options.get("height", 720)
-        return [frame(self, MODELS[name](), f"The {name} model: a report", height, part)]
+        at, height = self.options.get("at", ""), self.options.get("height", 720)
+        return [frame(self, MODELS[name](), f"The {name} model: a report", height, at)]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -29,6 +29,7 @@ from ..executor import run
 from ..fitting import trained_dtype
 from ..fitting.reach import Reached as Reaches
 from ..graph.graph import Array, DType, Graph, Shape
+from ..graph.scalar import DTYPES
 from ..nn import Module
 from ..optim import Optimizer
 from ..placed import placed
@@ -300,9 +301,12 @@ def as_argument(op: str, value: Any, dtype: DType) -> Any:
         array = np.asarray(value)
     except (ValueError, TypeError):
         raise ExportError(message(op, "an example whose rows differ in length", "an array")) from None
-    if array.dtype.kind not in "biuf":
-        raise ExportError(message(op, f"an example of dtype {array.dtype}", "numbers"))
-    return array.astype(dtype) if array.dtype.kind == "f" else array
+    if array.dtype.kind == "f":
+        return array.astype(dtype)
+    if array.dtype not in DTYPES:
+        got, hint = f"an example of dtype {array.dtype}", "convert it: x.astype(np.int64)"
+        raise ExportError(message(op, got, "bool, int32, int64 or floats", hint))
+    return array
 
 
 def traced_for(op: str, function: Any, own: Any, tree: Any, leaves: Sequence[Any], is_array: Sequence[bool]) -> Traced:

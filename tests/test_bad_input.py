@@ -401,6 +401,8 @@ OWN: dict[str, dict[str, Callable[[], Any]]] = {  # where a name means something
     "ReduceLROnPlateau.step": {"metrics": lambda: 0.5},
     "EarlyStopping.load_state_dict": {"state_dict": lambda: {"best": 1.0, "best_epoch": 1, "kept": []}},
     "tg.draw": {"target": lambda: nn.Linear(3, 2), "args": matrix, "limit": lambda: 10},
+    "tg.replay": {"history": lambda: kept_history(), "epoch": lambda: 1},
+    "tg.import_onnx": {"path": lambda: str(tg.export.onnx(nn.Linear(3, 2), matrix(), path="own.onnx"))},
     "tg.report": {"function": lambda: nn.Linear(3, 2), "batch": matrix, "path": lambda: "report.html"},
     "tg.randint": {"low": lambda: 0, "high": lambda: 3},
     "lr_scheduler.OneCycleLR": {"total_steps": lambda: 5},
@@ -536,6 +538,7 @@ INSIDE = {
     "Adam.check", "Adam.initial_state", "Adam.update", "StepLR.rate", "callbacks.Run", "EarlyStopping.begin",
     "EarlyStopping.end", "optim.ParamGroup", "optim.Optimizer", "lr_scheduler.LRScheduler", "tg.Function", "tg.Tensor",
     "tg.History", "tg.Sweep", "tg.NonFiniteWarning", "nn.Identity", "tg.load", "tg.save", "History.plot", "History.get",
+    "History.is_score",
     "tg.set_default_dtype", "tg.set_grad_enabled", "tg.checkpoint", "optim.minimize",
     "lr_scheduler.SequentialLR", "History.to_csv", "data.read_csv", "data.scan", "callbacks.Checkpoint", "tg.explain",
     "callbacks.monitored", "callbacks.shown",
@@ -587,6 +590,20 @@ def history() -> Any:
     return found
 
 
+def kept_history() -> Any:
+    net = nn.Linear(3, 1)
+    opt = optim.SGD(net.parameters(), lr=0.1)
+
+    def step(x: Any) -> Any:
+        opt.zero_grad()
+        loss = net(x).square().mean()
+        loss.backward()
+        opt.step()
+        return loss
+
+    return tg.fit(step, np.ones((4, 3)), epochs=2, progress=False, snapshots=1)
+
+
 def double() -> Any:
     return tg.tensor([1.0, 2.0], dtype=tg.float64, requires_grad=True)
 
@@ -611,6 +628,7 @@ ELSEWHERE: list[tuple[str, Callable[..., Any], dict[str, Callable[[], Any]]]] = 
     ("scan", data.scan, {"files": csv_file, "features": lambda: ["a"]}),
     ("Checkpoint", callbacks.Checkpoint, {"path": lambda: "own.npz"}),
     ("to_csv", of(history, "to_csv"), {"path": lambda: "own.csv"}),
+    ("is_score", of(history, "is_score"), {"name": lambda: "loss"}),
     ("Sequences.to_csv", of(sequences, "to_csv"), {"path": lambda: "own.csv"}),
     ("Sequences.take", of(sequences, "take"), {"rows": lambda: [0]}),
     ("Drawing.save", of(drawing, "save"), {"path": lambda: "own.dot"}),

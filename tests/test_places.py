@@ -243,3 +243,19 @@ def test_places_are_said_in_a_line() -> None:
     )
     assert str(Place("iris.py", 12, "x = 1")) == "iris.py:12"
     assert str(Place("", 0, "", "", "Net")) == "Net"
+
+
+def test_explain_says_the_lines_of_each_kernel() -> None:
+    net = Rows().eval()
+
+    @tg.jit
+    def infer(x: tg.Tensor) -> tg.Tensor:
+        return net(x)
+
+    x = tg.ones((6, 4))
+    infer(x)
+    table = tg.explain(infer, x)
+    told = {line for row in table.rows for line in row.lines}
+    assert {f"layers.0 Linear, {Path(__file__).name}:{line_of('return self.layers(scaled)')}"} <= told
+    assert "comes from" in str(table)
+    assert "comes from" in table._repr_html_()

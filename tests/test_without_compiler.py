@@ -98,6 +98,16 @@ def test_what_there_is_nothing_to_show_of_says_why() -> None:
     assert all("llvmlite" in line and "pip install" in line for line in lines)
 
 
+def test_a_report_has_what_needs_no_compiler() -> None:
+    code = (
+        "import tinygrad_nn as tg\n"
+        "page = tg.report(tg.nn.Linear(3, 2), tg.ones(2, 3), path=None)\n"
+        "print('graph' in page.missing, page.missing['stages'])\n"
+    )
+    (line,) = run(HIDDEN + code)
+    assert line.startswith("False It cannot be compiled: [llvmlite.binding] got no module named 'llvmlite'")
+
+
 def test_an_example() -> None:
     code = (
         "import runpy, sys, warnings\nwarnings.simplefilter('error')\n"

@@ -50,7 +50,8 @@ def symbol(shape: tuple[int, ...], dtype: Any, needs_grad: bool) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What people call a loop: its title, the names of carries and entries, the names of what it leaves.
+    """What people call a loop: its title, the names of carries and entries, the names of what it leaves, and those of
+    the equal parts that the step cuts its numbers into, such as gates.
 
     Pictures read it and nothing else does. A name may be missing, which is "".
     """
@@ -58,6 +59,7 @@ class Label:
     title: str = "scan"
     moving: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
     def mover(self, k: int) -> str:
         """The name of a carry or entry."""

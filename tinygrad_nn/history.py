@@ -127,8 +127,12 @@ class History(Mapping[str, Any]):
         for columns in (self._per_epoch, self._per_evaluation):
             if isinstance(name, str) and name in columns:
                 return np.array(columns[name])
+        raise self._unknown(name)
+
+    def _unknown(self, name: Any) -> UnknownName:
+        """The error of a name that no column has."""
         known = ", ".join(map(repr, self)) or "nothing yet"
-        raise UnknownName(message("history", f"the column {shown(name)}", f"one of {known}"))
+        return UnknownName(message("history", f"the column {shown(name)}", f"one of {known}"))
 
     def __iter__(self) -> Iterator[str]:
         yield from self._per_epoch
@@ -255,7 +259,9 @@ class History(Mapping[str, Any]):
         return found
 
     def is_score(self, name: str) -> bool:
-        """Whether a column has an entry per evaluation, not per epoch."""
+        """Whether a column has an entry per evaluation, not per epoch. Raises UnknownName."""
+        if not isinstance(name, str) or name not in self:
+            raise self._unknown(name)
         return name in self._per_evaluation
 
     def _head(self) -> str:

@@ -7,6 +7,7 @@ array stood. Nobody changes either: the arrays are read-only, and many snapshots
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
@@ -104,8 +105,13 @@ class Snapshots(Mapping[int, Snapshot]):
         self.asked = self.every = every
         self.most, self.first = MOST, 0
         self.run: Any = None  # what `tg.replay` goes on with; not saved
-        self.data = ""  # a hash of the data
+        self.print_of_data: Callable[[], str] = str  # works a hash of the data out
         self._kept: dict[int, Entry] = {}
+
+    @property
+    def data(self) -> str:
+        """A hash of the data."""
+        return self.print_of_data()
 
     def next(self, epoch: int) -> int:
         """The next epoch after this one whose state is kept."""
@@ -177,7 +183,8 @@ class Snapshots(Mapping[int, Snapshot]):
     _repr_mimebundle_ = bundle
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_kept": dict(self.items()), "run": None}
+        known = self.data
+        return {**vars(self), "_kept": dict(self.items()), "run": None, "print_of_data": partial(str, known)}
 
     def state_dict(self) -> dict[str, Any]:
         """For `tg.save`: each array of all epochs as one, and the rest of the state once where it stays the same."""
@@ -215,7 +222,8 @@ class Snapshots(Mapping[int, Snapshot]):
             got = f"a state of which no snapshots follow ({error})"
             raise ConfigError(message("Snapshots", got, "what state_dict() gives")) from None
         self.asked, self.every, self.most = (max(1, int(state_dict[name])) for name in ("asked", "every", "most"))
-        self.data = state_dict["data"]
+        known = str(state_dict["data"])
+        self.print_of_data = partial(str, known)
         self._kept, self.first = {**kept}, min(kept, default=0)
 
 

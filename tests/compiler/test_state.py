@@ -13,6 +13,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn import Tensor, nn, optim
+from tinygrad_nn.compiler.run import explain
 from tinygrad_nn.compiler.run.training import Training
 from tinygrad_nn.errors import IndexOutOfRange, TraceError
 from tinygrad_nn.functional import cross_entropy
@@ -339,6 +340,19 @@ def test_two_threads_train_one_step() -> None:
         return train
 
     in_threads(run(1.0), run(2.0))
+
+
+def test_explain_compiles_all_kernels_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, made = explain.build_schedule, list[Any]()
+
+    def build(planned: Any, target: Any) -> Any:
+        made.append(planned)
+        return real(planned, target)
+
+    monkeypatch.setattr(explain, "build_schedule", build)
+    rows = tg.explain(tg.jit(lambda x: (x.sort(0)[0].cumsum(0).sort(0)[0] * 2).cumsum(0)), tg.rand(64)).rows
+    assert len(rows) > 3
+    assert len(made) <= 2, "one for the kernels, and one for the peak of the machine"
 
 
 def test_explain_reads_no_index_where_other_values_lie() -> None:

@@ -42,10 +42,6 @@ def strings(case: Case) -> bool:
     return "string" in case.elements
 
 
-def small_floats(case: Case) -> bool:
-    return any(one.startswith(("float8", "float4", "float6")) for one in case.elements)
-
-
 def pictures(case: Case) -> bool:
     return "ImageDecoder" in case.operators
 
@@ -59,7 +55,6 @@ def drawn(case: Case) -> bool:
 
 REASONS = (
     Reason("text: tensors hold numbers", strings),
-    Reason("floats of 8 bits or less: the five dtypes have none", small_floats),
     Reason("files of pictures: to decode them is the work of other packages", pictures),
     Reason("random numbers: the case expects those of NumPy's generator and its seed", drawn),
 )

@@ -242,7 +242,9 @@ def test_kernels_say_where_they_come_from(tmp_path: Path) -> None:
     assert "/* 0 StandardScaler, test_c.py:" in text
     assert "/* 1.0 Linear, 1.1 Tanh, test_c.py:" in text
     assert "const float *restrict w1_0_weight" in text
-    source = c(lambda rows: rows * 2, x, path=tmp_path / "m.c", golden=0)
+    square = tg.ones(4, 4)
+    source = c(lambda rows: rows * 2 + rows @ square, x, path=tmp_path / "m.c", golden=0)
+    assert "rows * 2 + rows @ square" in source.read_text()
     assert "From test_c.py:" in source.with_suffix(".h").read_text()
     assert "const float *restrict rows" in source.read_text()
 
@@ -273,7 +275,7 @@ def test_every_function_of_a_step_says_its_lines_and_is_narrow(tmp_path: Path) -
     for words in (", gradient: loss = F.cross_entropy(net(x), y)", ", optimizer: opt.step()", "2 Linear, test_c.py:"):
         assert words in whole
     assert "model_train_lr_" in text
-    assert "s->momentum_buffer_of_0_weight" in text
+    assert "s->w0_weight_momentum_buffer" in text
 
 
 STEP = {"opt.zero_grad()", "loss = F.cross_entropy(net(x), y)", "loss.backward()", "opt.step()"}
@@ -296,6 +298,48 @@ def test_a_comma_in_numbers_changes_nothing(tmp_path: Path, monkeypatch: pytest.
     finally:
         locale.setlocale(locale.LC_ALL, before)
     assert found == wanted
+
+
+class Odd(nn.Module):
+    """Keys, a parameter and a line that are no C."""
+
+    def forward(self, batch: tg.Tensor) -> dict[str, tg.Tensor]:
+        y = batch.exp()  # */ int evil; /* ??/ "quote" \\
+        words = ('a"b', "int", "*/x", "x" * 10**5, "x" * 10**5 + "y", "../x", "", "ä", "1", "s", "k", "code", "lane")
+        more = ("state", "expf", "NULL", "errno", "class", "batch", "model_state", "MODEL_H", "a\nb", "??/", "f32")
+        return {word: y * number for number, word in enumerate((*words, *more))}
+
+
+def test_no_key_parameter_or_line_breaks_the_text(tmp_path: Path) -> None:
+    source = c(Odd(), batch(9, 4), path=tmp_path / "m.c", golden=2)
+    selftest(source, "model", "-O1 -trigraphs")
+    caller = tmp_path / "caller.cpp"
+    included = "".join(f"#include {one}\n" for one in ("<cerrno>", "<cstdio>", "<cmath>", '"m.h"'))
+    caller.write_text(included + "int main() { return 0; }\n")
+    gcc("-x", "c++", "-Wall", "-Werror", "-fsyntax-only", str(caller))
+    _, step = learner()
+    inner = step.function
+
+    @tg.jit
+    def renamed(batch: tg.Tensor, tail: tg.Tensor) -> tg.Tensor:
+        return inner(batch, tail)
+
+    x, y = batch(20, 4), np.arange(20) % 3
+    source = c(lambda batch: batch * 2, x, path=tmp_path / "n.c", train=(renamed, x, y), batch_size=8, golden=2)
+    selftest(source, "model", "-O1")
+
+
+def test_state_where_inference_was_asked_says_the_line(tmp_path: Path) -> None:
+    counter = tg.zeros(1)
+
+    def counts(x: tg.Tensor) -> tg.Tensor:
+        counter.add_(1)
+        return x * counter
+
+    with pytest.raises(ExportError, match=r"state \(counter\), at test_c\.py:\d+: counter\.add_\(1\); expected"):
+        c(counts, batch(3, 2), path=tmp_path / "m.c")
+    with pytest.raises(ExportError, match=r"in training mode, which changes state \(.*\), at test_c.py:\d+; expected"):
+        c(nn.BatchNorm1d(2), batch(3, 2), path=tmp_path / "m.c")
 
 
 @pytest.mark.parametrize("name", ['quote"', "*/ main", "??/", "int", "x" * 10**5, "../up", "\\", "a\nb", "", "ü", "3d"])

@@ -313,6 +313,32 @@ def test_narrow_integers_wrap_where_their_type_does(module: Any) -> None:
             net(np.array([0, int(top) + 1]))
 
 
+SMALL = {
+    "FLOAT8E4M3FN": "float8_e4m3fn",
+    "FLOAT8E4M3FNUZ": "float8_e4m3fnuz",
+    "FLOAT8E5M2": "float8_e5m2",
+    "FLOAT8E5M2FNUZ": "float8_e5m2fnuz",
+    "FLOAT4E2M1": "float4_e2m1fn",
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_floats_are_rounded_to_what_they_can_say(name: str, module: Any) -> None:
+    """All codes, what lies half way between two and beside that, and what is beyond all."""
+    kind = np.dtype(getattr(require("ml_dtypes", "export"), SMALL[name]))
+    codes = np.arange(16 if "4E2" in name else 256, dtype=np.uint8).view(kind).astype(np.float32)
+    steps = np.unique(codes[np.isfinite(codes)])
+    half = (steps[1:] + steps[:-1]) / 2
+    x = np.concatenate([steps, half, *(np.nextafter(half, np.float32(to)) for to in (-np.inf, np.inf)), [1e-9]])
+    places = [place("x", ("n",))], [place("y", ("n",), getattr(T, name))]
+    net = module(model_of([node("Cast", ["x"], ["y"], to=getattr(T, name))], *places, opset=23))
+    with np.errstate(over="ignore"):
+        expected = x.astype(np.float32).astype(kind).astype(np.float32)
+    np.testing.assert_array_equal(net(x.astype(np.float32)).numpy(), expected)
+    np.testing.assert_array_equal(tg.jit(lambda x: net(x))(x.astype(np.float32)).numpy(), expected)
+    assert net(np.array([1e30, -1e30], np.float32)).tolist() == [steps[-1], steps[0]]
+
+
 def test_a_graph_of_lengths_compiles(module: Any) -> None:
     """Shape, Gather, Concat, Range and Reshape with what they compute; also where a loop repeats."""
     nodes = [
@@ -337,6 +363,27 @@ def test_a_graph_of_lengths_compiles(module: Any) -> None:
     x = np.arange(12, dtype=np.float32).reshape(4, 3)
     expected = (x.reshape(2, 6) * 8).tolist()
     assert net(x).tolist() == tg.jit(lambda x: net(x))(x).tolist() == expected
+
+
+def test_a_step_knows_the_numbers_around_it(module: Any) -> None:
+    """A shape that is computed inside of a loop from constants outside of it."""
+    body = make.make_graph(
+        [
+            node("Concat", ["two", "one"], ["shape"], axis=0),
+            node("Reshape", ["e", "shape"], ["r"]),
+            node("ReduceSum", ["r"], ["s"], keepdims=0),
+            node("Add", ["c", "s"], ["next"]),
+            node("Identity", ["next"], ["row"]),
+        ],
+        "body",
+        [place("c", ()), place("e", (2,))],
+        [place("next", ()), place("row", ())],
+    )
+    nodes = [node("Scan", ["zero", "x"], ["last", "y"], body=body, num_scan_inputs=1)]
+    weights = [numbers("two", [2]), numbers("one", [1]), numbers("zero", np.float32(0))]
+    net = module(model_of(nodes, [place("x", (3, 2))], weights=weights))
+    x = np.arange(6, dtype=np.float32).reshape(3, 2)
+    assert net(x).tolist() == tg.jit(lambda x: net(x))(x).tolist() == [1, 6, 15]
 
 
 def test_functions_of_the_file(module: Any) -> None:

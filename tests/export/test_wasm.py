@@ -162,6 +162,26 @@ def test_a_training_run_is_that_of_fit(make: Any, optimizer: str, dtype: str, tm
         np.testing.assert_allclose(found[name], history[name], rtol=1e-12 if dtype == "float64" else 1e-4)
 
 
+def dropping() -> Any:
+    return nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 3)), (batch(50, 4), labels(3, 50)), 16
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+def test_a_step_that_draws_too_has_the_numbers_of_fit(seed: int | None, tmp_path: Path) -> None:
+    """Without a seed, order and step draw from one generator in turns: then the run itself draws the order."""
+    found = []
+    for exports in (True, False):
+        step, _, data, rows = trained("SGD", dropping, "float64")
+        tg.manual_seed(21)
+        settings: Any = {"shuffle": True, "seed": seed}
+        if exports:
+            tg.export.wasm(step, *(one[:rows] for one in data), path=tmp_path / "m.wasm", data=data, **settings)
+            found.append(node(tmp_path, "console.log(JSON.stringify([...(await load()).train(9).loss]));"))
+        else:
+            found.append(tg.fit(step, data, 9, rows, progress=False, **settings)["loss"].tolist())
+    np.testing.assert_allclose(*found, rtol=1e-12)
+
+
 @pytest.mark.parametrize("seed", [None, 5])
 def test_many_samples_come_in_the_order_of_fit(seed: int | None, tmp_path: Path) -> None:
     """The ES module draws it, where ranks would cost too much."""

@@ -506,6 +506,32 @@ def test_a_step_that_cannot_be_compiled_has_a_graph(browser: Browser, tmp_path: 
     assert "It cannot be compiled" in shown.locator("#panel-stages .missing").inner_text()
 
 
+def test_what_a_function_says_of_symbols_keeps_nobody_from_the_graph() -> None:
+    def function(x: Any) -> Any:
+        try:
+            size = float(x.sum())
+        except Exception:
+            raise ValueError("<b>no number</b>") from None
+        return x * size
+
+    page = tg.report(function, tg.ones(3), path=None)
+    assert page.missing["stages"] == "It cannot be compiled: [report] got ValueError: <b>no number</b>"
+    assert [box["title"] for box in boxes_of(data_of(page.html, "graph"))][-1].startswith("mul")
+
+
+def test_several_results_are_differentiated_together_and_in_order() -> None:
+    model = nn.Linear(2, 2)
+
+    def heads(x: Any) -> Any:
+        y = model(x)
+        return [(y * k).sin() for k in range(1, 20)]
+
+    first, second = (tg.report(heads, tg.ones(3, 2), path=None).html for _ in range(2))
+    assert data_of(first, "graph") == data_of(second, "graph")
+    seeds = [box for box in boxes_of(data_of(first, "graph")) if box["title"].startswith("gradient of the result")]
+    assert sum(box["times"] for box in seeds) == 19
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_pages_of_models_are_small_and_complete(browser: Browser, tmp_path: Path, name: str) -> None:
     step, batch = MODELS[name]()

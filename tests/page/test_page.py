@@ -154,8 +154,13 @@ def test_every_part_can_be_read_by_everybody(
     shown = browser(path, color_scheme=scheme)
     for piece in PARTS:
         shown.get_by_role("tab", name=piece.title).click()
+        shown.locator(f"#panel-{piece.name}[data-mounted=yes]").wait_for()
         shown.set_viewport_size({"width": 1280, "height": 800})
         assert violations(shown) == []
+        if piece.name == "graph":
+            shown.locator(".box", has_text="relu").first.click()
+            shown.locator(".panel-graph .table summary").click()
+            assert violations(shown) == []
         for width in (1280, 390):
             shown.set_viewport_size({"width": width, "height": 800})
             wide = shown.evaluate("document.documentElement.scrollWidth")
@@ -164,11 +169,14 @@ def test_every_part_can_be_read_by_everybody(
 
 def test_print_has_every_part(browser: Browser, tmp_path: Path) -> None:
     path = tg.report(model(), tg.ones(2, 4), path=tmp_path / "net.html").path
-    shown = browser(path)
-    shown.emulate_media(media="print")
+    shown = browser(path, color_scheme="dark")
+    shown.emulate_media(media="print", color_scheme="dark")
     shown.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert shown.locator(".panel:visible").count() == len(PARTS)
     assert shown.locator("[role=tablist]").is_hidden()
+    assert shown.locator("html").get_attribute("data-theme") == "light"
+    shown.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert shown.locator("html").get_attribute("data-theme") == "dark"
 
 
 def test_a_table_is_made_when_it_is_opened_and_goes_on(browser: Browser, tmp_path: Path) -> None:

@@ -212,6 +212,24 @@ def test_what_is_predicted(name: str, kind: str, scores: bool) -> None:
         np.testing.assert_allclose(sure, raw.softmax(1).max(1)[0].numpy(), 1e-5)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_scores_without_modules_may_be_turned_around(sign: int) -> None:
+    x, y = data("class")
+    w = tg.tensor(np.random.default_rng(5).standard_normal((4, 3)).astype(np.float32), requires_grad=True)
+
+    def step(x: Any, y: Any) -> Any:
+        scores = x @ w
+        return F.cross_entropy(scores, y) if sign > 0 else F.nll_loss(scores.log_softmax(1), y)  # which turns them
+
+    found = rows(step, x, y)
+    judge = judge_of(found, {})
+    assert isinstance(judge, Judge)
+    values, _ = judge.read(found.values([judge.prediction], {})[0])
+    np.testing.assert_array_equal(values, (x @ w.detach().numpy()).argmax(1))
+    assert judge.sign == sign
+    assert [one.parameters for one in found.layers] == [("w",)]
+
+
 def test_probabilities_are_read_as_such() -> None:
     x, y = data("binary")
     model = nn.Sequential(net(1), nn.Sigmoid())

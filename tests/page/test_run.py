@@ -109,6 +109,49 @@ def test_states_are_the_snapshots(case: Case, data: Any) -> None:
             np.testing.assert_array_equal(unpacked(tensor["values"])[k].ravel(), value.ravel())
 
 
+class Trainer:
+    """Who holds a model and its optimizer."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        self.layers = list(layers)
+        self.optimizer = optim.SGD([p for layer in layers for p in layer.parameters()], lr=0.1)
+
+    def step(self, x: Any, y: Any) -> Any:
+        self.optimizer.zero_grad()
+        for layer in self.layers:
+            x = layer(x)
+        loss = F.cross_entropy(x, y)
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+
+@pytest.mark.parametrize("how", ["of one model", "of several", "of tensors", "of an object that a function names"])
+def test_snapshots_find_their_tensors(case: Case, how: str) -> None:
+    tg.manual_seed(0)
+    trainer = Trainer(nn.Linear(2, 4)) if how == "of one model" else Trainer(nn.Linear(2, 3), nn.Linear(3, 4))
+    w = tg.randn(2, 4, requires_grad=True)
+
+    def plain(x: Any, y: Any) -> Any:
+        w.grad = None
+        loss = F.cross_entropy(x @ w, y)
+        loss.backward()
+        w.data -= 0.1 * w.grad  # type: ignore[operator]
+        return loss
+
+    named = {"of tensors": plain, "of an object that a function names": lambda x, y: trainer.step(x, y)}
+    step = named.get(how, trainer.step)
+    history = tg.fit(step, case.batch, 4, batch_size=30, snapshots=2, progress=False, seed=0)
+    own = data_of(tg.report(step, *case.batch, history=history, path=None).html)
+    assert own["epochs"] == [0, 2, 4]
+    assert len(own["weights"]["tensors"]) == {"of one model": 2, "of tensors": 1}.get(how, 4)
+    last = {name: value for name, value in history.snapshots[2].items() if "optimizer" not in name}
+    for tensor in own["weights"]["tensors"]:
+        shown = unpacked(tensor["values"])[1].ravel()
+        assert any(np.array_equal(shown, value.ravel()) for value in last.values()), tensor["name"]
+        assert tensor["name"] != "a tensor"
+
+
 def test_activations_are_those_of_the_model(case: Case, data: Any) -> None:
     hidden = data["activations"]["layers"][0]
     for k, epoch in enumerate(data["epochs"]):
@@ -465,6 +508,29 @@ def test_odd_histories_are_shown(case: Case, browser: Browser, tmp_path: Path, h
         assert "nothing was trained" in shown.get_by_role("region", name="What is not shown").text_content()
     assert shown.locator("#moment").count() == 0
     assert "as it is now" in shown.locator("#panel-run").text_content()
+
+
+def test_names_are_text(case: Case, browser: Browser, tmp_path: Path) -> None:
+    nasty = ["<img src=x onerror=alert(1)>", "</script><script>alert(1)</script>", "'); alert(1); ('", "\u202egnp.exe"]
+    model = nn.ModuleDict({name.replace(".", "_"): nn.Linear(2, 2) for name in nasty})
+    model["x" * 100_000] = nn.Sequential(nn.ReLU(), nn.Linear(2, 4))
+
+    def step(x: Any, y: Any) -> Any:
+        for layer in model.values():
+            x = layer(x)
+        loss = F.cross_entropy(x, y)
+        loss.backward()
+        return {nasty[0]: loss}
+
+    history = made({name: [1.0, 0.5] for name in nasty})
+    page = tg.report(step, *case.batch, history=history, path=tmp_path / "nasty.html")
+    assert len(page.html) < 300_000
+    shown = opened(browser, page.path)
+    text = shown.locator("#panel-run").text_content()
+    assert all(name in text for name in nasty[:3])
+    assert shown.locator("#panel-run img[src]").count() == 0
+    shown.get_by_role("tab", name="Time").click()
+    shown.get_by_role("listbox", name="Buffers in memory").wait_for()
 
 
 def test_a_model_that_is_not_a_number(case: Case, browser: Browser, tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ def test_no_two_buffers_lie_in_one_place_at_one_time(about: Subject, made: Any) 
         for other in buffers[:k]:
             apart = one[4] >= other[4] + other[5] or other[4] >= one[4] + one[5] or "state" in (one[1], other[1])
             assert apart or one[6] > other[7] or other[6] > one[7], (one, other)
+    held = {one[8] for one in buffers}
+    assert {"x", "y", "0.weight", "2.bias", "gradient of 0.weight"} <= held
     assert {one[1] for one in buffers} == {"input", "temporary", "state", "result"}
     assert sum(one[1] == "state" for one in buffers) == 4, "the new values of four parameters"
 

@@ -309,3 +309,26 @@ def test_a_picture_of_a_loop_shows_its_texts() -> None:
     svg = tg.draw(nn.LSTM(3, 5), tg.ones(10, 2, 3)).picture("svg").decode()
     shown = {"".join(text.itertext()).strip() for text in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")}
     assert {"LSTM, 10 steps", "t-1", "c_n", "h_0", "weight_hh_l0"} <= shown
+
+
+@pytest.mark.parametrize(
+    ("module", "gates"),
+    [
+        (nn.LSTM(3, 5), {"input gate i", "forget gate f", "candidate g", "output gate o"}),
+        (nn.GRU(3, 5), {"reset gate r", "update gate z", "candidate n"}),
+        (nn.LSTM(3, 5, proj_size=2), {"input gate i", "forget gate f", "candidate g", "output gate o"}),
+    ],
+)
+def test_gates_have_their_names(module: nn.Module, gates: set[str]) -> None:
+    found = titles(tg.draw(module, tg.ones(10, 2, 3)), f"{type(module).__name__}, 10 steps")
+    assert gates <= set(found)
+    assert not any(title.startswith("slice") for title in found)
+
+
+def test_what_is_no_gate_is_a_slice() -> None:
+    def step(h: tg.Tensor, x: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor]:
+        h = h + x[:, :2]
+        return h, h
+
+    found = titles(tg.draw(lambda x: tg.scan(step, tg.zeros(2, 2), x)[1], tg.ones(4, 2, 4)), "scan, 4 steps")
+    assert "slice [:, 0:2]" in found

@@ -2,7 +2,8 @@
 in eager code, and by NumPy with gradients written by hand. All three have to find the same losses first.
 
 Samples of the three take turns, and the least time of each counts: what else runs on a machine only adds to a sample.
-One thread each, unless the environment says otherwise (OMP_NUM_THREADS, TGNN_THREADS).
+Compiled code runs in one thread unless TGNN_THREADS says otherwise; NumPy has those that OMP_NUM_THREADS allows, of
+which matrices as small as these take one.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..compiler.codegen.c.operations import TYPES, literal
-from ..compiler.codegen.c.printer import LINE, Source, comment, identifier, print_c, wrapped
+from ..compiler.codegen.c.printer import AT, LINE, Source, comment, identifier, print_c, wrapped
 from ..compiler.driver import build
 from ..compiler.loopir.ir import Buffer
 from ..compiler.schedule.schedule import Schedule
@@ -30,10 +30,12 @@ from ..errors import ExportError, message
 from ..graph.graph import Array, DType, Node
 from ..graph.scalar import BOOL, FLOAT32, FLOAT64, INT32, INT64
 from ..support.files import write_together
-from ..support.settings import is_number, shown
+from ..support.settings import shown
 from .folding import folded
-from .model import Exported, c_names, epoch_of, exported, numbered, target_of
+from .model import Exported, c_names, epoch_of, exported, flag, numbered, prefix_of, target_of, whole
 
+_NOT_INCLUDED: Final = re.compile(r'[\x00-\x1f\x7f"\\\ud800-\udfff]|\?\?')
+GOLDEN: Final = 10_000  # inputs at most
 C: Final = Target("c", "", "", 32, True, plain=True)  # the width of vectors that the loops are made for
 ROOM: Final[Mapping[DType, str]] = {BOOL: "b8", INT32: "i32", INT64: "i64", FLOAT32: "f32", FLOAT64: "f64"}
 LIMIT: Final = 2**31 - 1  # elements that an index of C's counts
@@ -130,11 +132,13 @@ def c(
     >>> target.with_suffix(".h").read_text().count("int model_run(const float *")
     1
     """
-    own = identifier(str(name))
+    own = prefix_of("export.c", name)
     target = target_of("export.c", path, f"{own}.c")
-    if not is_number(golden) or golden < 0 or golden != int(golden):
-        raise ExportError(message("export.c", f"golden={shown(golden)}", "a number of inputs, 0 or more"))
-    if fold and train is not None:
+    if _NOT_INCLUDED.search(target.stem):
+        got, expected = f"the file {shown(target.name)}", "a name that C includes: no quotes, backslashes or ??"
+        raise ExportError(message("export.c", got, expected))
+    golden, shuffle = whole("export.c", "golden", golden, 0, GOLDEN), flag("export.c", "shuffle", shuffle)
+    if flag("export.c", "fold", fold) and train is not None:
         raise ExportError(message("export.c", "fold=True beside train=", "one of them: training changes the weights"))
     parts = {"run": exported("export.c", folded("export.c", f) if fold else f, example)}
     if parts["run"].state:
@@ -148,7 +152,11 @@ def c(
             parts["train"] = epoch_of("export.c", train[0], train[1:], batch_size, shuffle)
     elif batch_size is not None:
         raise ExportError(message("export.c", f"batch_size={shown(batch_size)} without train=(step, *data)"))
-    file = _File(parts, own, int(golden), "The scaler in front is part of the first layer's weights. " if fold else "")
+    if "train" in parts and not parts["train"].state:
+        raise ExportError(
+            message("export.c", "a step that changes nothing", "one that trains: loss.backward(), opt.step()")
+        )
+    file = _File(parts, own, golden, "The scaler in front is part of the first layer's weights. " if fold else "")
     texts = ((target.with_suffix(".h"), file.header()), (target, file.source(f"{target.stem}.h")))
     write_together([(one, text.encode()) for one, text in texts], "export.c")
     return target
@@ -186,7 +194,13 @@ class _File:
         taken = {*ROOM.values()}
         state = {id(one.handle): one for part in parts.values() for one in part.state}
         self.fields = {
-            key: _Field(numbered(identifier(one.name), taken), one.value.dtype, one.value.size, one.value, one.name)
+            key: _Field(
+                numbered(identifier(one.name), taken),
+                one.value.dtype,
+                one.value.size,
+                one.value,
+                f"{one.name[:40]} {list(one.value.shape)}",
+            )
             for key, one in state.items()
         }
         self.functions = {kind: self._placed(kind, part) for kind, part in parts.items()}
@@ -194,7 +208,8 @@ class _File:
         for placed in self.functions.values():
             for dtype, size in placed.room.items():
                 room[dtype] = max(size, room.get(dtype, 0))
-        self.room = [_Field(ROOM[dtype], dtype, size) for dtype, size in room.items() if size]
+        between = "what lies between two functions"
+        self.room = [_Field(ROOM[dtype], dtype, size, None, between) for dtype, size in room.items() if size]
 
     @property
     def bytes(self) -> int:
@@ -265,7 +280,7 @@ class _File:
         told |= {one: one for one in given}
         nodes = dict(enumerate(made.graph.nodes))
         words = {buffer: told.get(places[buffer]) or _called(buffer, nodes) for buffer in program.buffers}
-        printed = print_c(planned, places, f"{kind}_", words)
+        printed = print_c(planned, places, f"{kind}_", words, given)
         return _Placed(part, printed, constants, room, copies)
 
     # ---- texts ----------------------------------------------------------------------------------------------------
@@ -290,7 +305,10 @@ class _File:
         lines.append(f"#define {self.name.upper()}_ARENA_BYTES {self.bytes} /* memory that a call needs: @state */")
         if self.golden:
             lines.append(f"#define {self.name.upper()}_ULP {self.bound} /* what @selftest() returns at most */")
-        own = [f"    {TYPES[one.dtype]} {one.name}[{one.size}];" for one in (*self.fields.values(), *self.room)]
+        own = [
+            f"    {TYPES[one.dtype]} {one.name}[{one.size}]; /* {comment(one.comment)} */"
+            for one in (*self.fields.values(), *self.room)
+        ]
         lines += ["", "typedef struct {", *(own or ["    uint8_t none;"]), "} @state;", ""]
         if self.fields:
             lines += ["/* Weights and all other state as they were in Python. */", "void @init(@state *s);", ""]
@@ -301,7 +319,7 @@ class _File:
             lines += ["/* The largest distance from Python's results, in units of their last digit. */"]
             lines += ["int32_t @selftest(void);", ""]
         lines += ["#ifdef __cplusplus", "}", "#endif", "", "#endif", ""]
-        return wrapped("\n".join(lines).replace("@", f"{self.name}_"))
+        return self._named("\n".join(lines))
 
     def _described(self, placed: _Placed) -> str:
         part, epoch = placed.part, placed.part.epoch
@@ -320,7 +338,8 @@ class _File:
 
     def source(self, header: str) -> str:
         """What is compiled."""
-        text = [f'#include "{_quoted(header)}"', HEAD]
+        told = "Constants, a function for each kernel, and what the header declares."
+        text = [f'/* Made by tinygrad_nn. {self.remark}{told} */\n#include "{_quoted(header)}"', HEAD]
         helpers = dict.fromkeys(one for placed in self.functions.values() for one in placed.printed.helpers)
         text += helpers
         for placed in self.functions.values():
@@ -331,7 +350,11 @@ class _File:
             text += [*placed.printed.functions, self._entry(kind, placed)]
         if self.golden:
             text += self._selftest()
-        return wrapped("\n\n".join([*text, ""]).replace("@", f"{self.name}_"))
+        return self._named("\n\n".join([*text, ""]))
+
+    def _named(self, text: str) -> str:
+        """A text with the prefix of all names."""
+        return wrapped(text.replace("@", f"{self.name}_").replace(AT, "@"))
 
     def _init(self) -> Iterator[str]:
         lines = ["void @init(@state *s) {"]

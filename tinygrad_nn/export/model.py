@@ -24,15 +24,17 @@ from ..compiler.run.jit import Jitted, describe
 from ..compiler.run.traces import training_job, without_gradients
 from ..compiler.target import Target
 from ..compiler.trace import Traced, trace
-from ..errors import ExportError, GraphError, message
+from ..errors import ExportError, FileError, GraphError, message
 from ..executor import run
 from ..fitting import trained_dtype
 from ..fitting.reach import Reached as Reaches
 from ..graph.graph import Array, DType, Graph, Shape
+from ..graph.scalar import DTYPES
 from ..nn import Module
 from ..optim import Optimizer
 from ..placed import placed
 from ..random import Generator, default_generator
+from ..support.arrays import is_masked
 from ..support.files import as_path
 from ..support.settings import is_number, shown
 from ..tensor import Tensor, no_grad
@@ -171,7 +173,33 @@ def refused_by_llvm(op: str, target: Target, error: GraphError) -> ExportError:
 def target_of(op: str, path: Any, usual: str) -> Path:
     """The file to write: the path, or one of the `usual` name in that folder."""
     target = as_path(op, path)
-    return target / usual if target.is_dir() else target
+    if str(path) == "":
+        raise FileError(message(op, "an empty path", "a file, or a folder"))
+    try:
+        return target / usual if target.is_dir() else target
+    except (OSError, ValueError):  # writing says what is wrong with it
+        return target
+
+
+def prefix_of(op: str, name: Any) -> str:
+    """What functions of C are called by. Raises ExportError for what is no text."""
+    if not isinstance(name, str):
+        raise ExportError(message(op, f"name={shown(name)}", "a text"))
+    return identifier(name)
+
+
+def whole(op: str, name: str, value: Any, low: int, high: int) -> int:
+    """A setting that is a whole number. Raises ExportError."""
+    if not is_number(value) or not low <= value <= high or value != int(value):
+        raise ExportError(message(op, f"{name}={shown(value)}", f"a whole number from {low:,} to {high:,}"))
+    return int(value)
+
+
+def flag(op: str, name: str, value: Any) -> bool:
+    """A setting that is true or not. Raises ExportError."""
+    if not isinstance(value, bool | np.bool_):
+        raise ExportError(message(op, f"{name}={shown(value)}", "True or False"))
+    return bool(value)
 
 
 def numbered(wish: str, taken: set[str]) -> str:
@@ -186,7 +214,7 @@ def numbered(wish: str, taken: set[str]) -> str:
 
 def c_names(prefix: str, names: Sequence[str]) -> list[str]:
     """The names as identifiers of C, for parameters of functions `PREFIX_...`, of whose names they are none."""
-    taken, own = {"s", "code"}, f"{prefix}_".lower()
+    taken, own = {"s", "code", "k"}, f"{prefix}_".lower()
     words = [f"w{one}" if one.lower().startswith(own) else one for one in map(identifier, names)]
     return [numbered(one, taken) for one in words]
 
@@ -209,20 +237,20 @@ def exported(op: str, function: Any, example: Sequence[Any]) -> Exported:
     own = function.function if isinstance(function, Jitted) else function
     check_call(op, own, example)
     dtype = trained_dtype(own)
-    signature, arrays, leaves, is_array = describe(tuple(as_argument(one, dtype) for one in example), {})
+    signature, arrays, leaves, is_array = describe(tuple(as_argument(op, one, dtype) for one in example), {})
     if not all(is_array):
         got = f"an argument {shown(next(leaf for leaf, one in zip(leaves, is_array, strict=True) if not one))}"
         raise ExportError(message(op, got, "arrays or tensors", "bind other arguments: lambda x: f(x, 3)"))
     with placed():
         traced = traced_for(op, function, own, signature.tree, leaves, is_array)
     check(op, traced)
-    names = names_of(own)
+    names = state_names(own)
     reached = tuple(
         Reached(names.get(id(capture.handle), f"c{k}"), capture.handle, k in traced.updated)
         for k, capture in enumerate(traced.captures)
     )
     if not isinstance(function, Jitted):
-        check_infers(op, own, [one.handle for one in reached if one.changes])
+        check_infers(op, own, [one.handle for one in reached if one.changes], lines_of(traced))
     arguments = tuple(argument_names(own, len(arrays)))
     results = tuple(f"{name}" for name in result_names(traced))
     given = tuple(np.asarray(one) for one in arrays)
@@ -234,19 +262,17 @@ def epoch_of(op: str, step: Any, data: Sequence[Any], batch_size: Any, shuffle: 
     if not isinstance(step, Jitted):
         raise ExportError(message(op, f"{shown(step)} with data", "a step: step = tg.jit(step)"))
     dtype = trained_dtype(step.function)
-    columns = tuple(np.asarray(as_argument(one, dtype)) for one in data)
+    columns = tuple(np.asarray(as_argument(op, one, dtype)) for one in data)
     if len({one.shape[:1] for one in columns} - {()}) != 1:
         raise ExportError(message(op, f"columns of shapes {[one.shape for one in columns]}", "as many rows in each"))
     rows = len(columns[0]) if columns else 0
-    if not is_number(batch_size) or batch_size != int(batch_size) or not 1 <= batch_size <= rows:
-        raise ExportError(message(op, f"batch_size={shown(batch_size)} of {rows} rows", "as many rows, or fewer"))
-    size = int(batch_size)
+    size = whole(op, "batch_size", batch_size, 1, rows)
     first = exported(op, step, tuple(one[:size] for one in columns))
     with placed():
         job = training_job(step, [columns], size, None, shuffle, None)
     if job.epochs is not None:
         job = replace(job, epochs=replace(job.epochs, alone=True))
-    (part,), names = job.parts, names_of(step.function)
+    (part,), names = job.parts, state_names(step.function)
     changed = {id(one.captures[k].handle) for one in job.traces if one.traced for k in one.traced.updated}
     reached = tuple(Reached(names.get(id(one), f"c{k}"), one, id(one) in changed) for k, one in enumerate(job.handles))
     dtypes = [part.graph.outputs[one].dtype for one in part.results if isinstance(one, int)]
@@ -262,12 +288,25 @@ def epoch_of(op: str, step: Any, data: Sequence[Any], batch_size: Any, shuffle: 
     )
 
 
-def as_argument(value: Any, dtype: DType) -> Any:
-    """What is given as an example: tensors keep their dtype, fractional numbers of all else take that of the model."""
+def as_argument(op: str, value: Any, dtype: DType) -> Any:
+    """What is given as an example: tensors keep their dtype, fractional numbers of all else take that of the model.
+    Raises ExportError for what is no array of numbers.
+    """
     if isinstance(value, Tensor):
         return value
-    array = np.asarray(value)
-    return array.astype(dtype) if array.dtype.kind == "f" else array
+    if is_masked(value):
+        got, hint = "a masked array as an example", "its mask would be lost: x.filled(0)"
+        raise ExportError(message(op, got, "an array", hint))
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError):
+        raise ExportError(message(op, "an example whose rows differ in length", "an array")) from None
+    if array.dtype.kind == "f":
+        return array.astype(dtype)
+    if array.dtype not in DTYPES:
+        got, hint = f"an example of dtype {array.dtype}", "convert it: x.astype(np.int64)"
+        raise ExportError(message(op, got, "bool, int32, int64 or floats", hint))
+    return array
 
 
 def traced_for(op: str, function: Any, own: Any, tree: Any, leaves: Sequence[Any], is_array: Sequence[bool]) -> Traced:
@@ -289,21 +328,28 @@ def check(op: str, traced: Traced) -> None:
         raise ExportError(message(op, "a function that returns no tensor, or other values too", "tensors alone"))
 
 
-def check_infers(op: str, function: Any, changed: Sequence[Core]) -> None:
-    """Raise ExportError for a model, or a function, that changes tensors."""
+def lines_of(traced: Traced) -> list[str]:
+    """The lines that change tensors."""
+    places = traced.graph.places
+    found = (None if places is None else places.place(new) for _, new in traced.graph.updates)
+    return list(dict.fromkeys(f"{one.where}: {one.text}".removesuffix(": ") for one in found if one is not None))
+
+
+def check_infers(op: str, function: Any, changed: Sequence[Core], lines: Sequence[str] = ()) -> None:
+    """Raise ExportError for a model, or a function, that changes tensors, with the `lines` that do."""
     if changed:
         names = state_names(function)
         named = ", ".join(names.get(id(one), "a tensor") for one in changed[:3])
         who = f"a {type(function).__name__} in training mode" if isinstance(function, Module) else "a function"
         hint = "call model.eval() first; what trains is a step: @tg.jit"
-        raise ExportError(message(op, f"{who}, which changes state ({named})", "a model that infers", hint))
+        at = f", at {lines[0]}" if lines else ""
+        raise ExportError(message(op, f"{who}, which changes state ({named}){at}", "a model that infers", hint))
 
 
 def names_of(function: Any) -> Mapping[int, str]:
-    """The names of tensors that a function reaches, by identity: those of its modules, of its optimizers' settings and
-    state, of its variables.
-    """
-    return {key: name for key, (_, _, name) in seen.Reached.of({"": function}).named().items() if name}
+    """The names of tensors that a function reaches, by identity: those of its modules and of its variables."""
+    reached = replace(seen.Reached.of({"": function}), optimizers=())
+    return {key: name for key, (_, _, name) in reached.named().items() if name}
 
 
 def state_names(function: Any, *others: Any) -> dict[int, str]:

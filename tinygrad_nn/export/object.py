@@ -20,13 +20,12 @@ import numpy as np
 
 from ..compiler.codegen import native
 from ..compiler.codegen.c.operations import TYPES
-from ..compiler.codegen.c.printer import identifier
 from ..compiler.schedule.arena import Strided
 from ..compiler.target import TARGETS
 from ..errors import ExportError, GraphError, message
 from ..support.files import write_together
 from ..support.settings import shown
-from .model import c_names, compiled, exported, refused_by_llvm, target_of
+from .model import c_names, compiled, exported, prefix_of, refused_by_llvm, target_of
 from .wasm import checks, data_segments
 
 HOST: Final = "host"
@@ -99,7 +98,7 @@ def object(f: Any, *example: Any, path: Any, target: str = HOST, name: str = "mo
     >>> object(nn.Linear(2, 1), np.zeros((3, 2)), path=folder / "line.o", target="cortex-m4").read_bytes()[1:4]
     b'ELF'
     """
-    own = identifier(str(name))
+    own = prefix_of("export.object", name)
     file = target_of("export.object", path, f"lib{own}.so" if target == HOST else f"{own}.o")
     if target not in (HOST, *TARGETS):
         raise ExportError(message("export.object", f"target={shown(target)}", f"one of {', '.join((HOST, *TARGETS))}"))

@@ -24,9 +24,8 @@ from ..onnx.model import BUFFER, PARAMETER, STATE
 from ..placed import placed
 from ..support.extras import require
 from ..support.files import write_atomic
-from ..support.settings import is_number, shown
 from ..tensor.creation import from_numpy
-from .model import Exported, exported, numbered, target_of
+from .model import Exported, exported, numbered, target_of, whole
 
 OPSET: Final = 18
 VERSION: Final = 8  # of the file format, the one that came with that opset
@@ -47,13 +46,15 @@ def onnx(f: Any, *example: Any, path: Any, batch: int | None = 0) -> Path:
     'line.onnx'
     """
     target = target_of("export.onnx", path, "model.onnx")
-    if batch is not None and (not is_number(batch) or batch != int(batch) or batch < 0):
-        raise ExportError(message("export.onnx", f"batch={shown(batch)}", "an axis, counted from 0, or None"))
+    axis = None if batch is None else whole("export.onnx", "batch", batch, 0, 63)
     with placed():
         made = _traced(f, example)
+    if axis and all(value.ndim <= axis for value in made.example):
+        shapes = ", ".join(str(value.shape) for value in made.example)
+        raise ExportError(message("export.onnx", f"batch={axis} of inputs of shapes {shapes}", "an axis of theirs"))
     text = text_of(made)
-    if batch is not None:
-        text = _for_any_size(f, made, int(batch)) or text
+    if axis is not None:
+        text = _for_any_size(f, made, axis) or text
     order = {name: k for k, name in enumerate(f.state_dict())} if isinstance(f, Module) else {}
     text = replace(text, state=dict(sorted(text.state.items(), key=lambda one: order.get(one[0], len(order)))))
     write_atomic(target, serialized(text), "export.onnx")

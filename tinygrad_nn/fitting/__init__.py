@@ -40,7 +40,7 @@ from .pieces import prepared_pieces, run_pieces
 from .reach import Reached
 from .request import Request, Rerun
 from .results import Scores
-from .resume import Progress, data_print, located, roots_of
+from .resume import Progress, data_print, known_later, located, roots_of
 from .running import Fit
 from .trouble import Health, Reaction
 
@@ -151,7 +151,7 @@ def fit(
     kept = SLOTS if keeper is not None and can_wait(callbacks) else 0
     asked = Request(step, columns, plan, epochs, *by_hand, keeper, kept)
     if keeper is not None:
-        keeper.open(run, Rerun(asked, seed, data_print(columns, feed)))
+        keeper.open(run, Rerun(asked, seed), known_later(columns, feed))
     native = None if run.over or feed is not None else prepared(asked)
     pair = None if run.over or feed is None else prepared_pieces(asked, feed)
     training = native[1] if native is not None else pair.training if pair is not None else None

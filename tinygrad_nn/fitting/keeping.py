@@ -50,11 +50,11 @@ class Keeper:
         self.slots = 1  # epochs that a native run has room for
         self.memo: dict[int, tuple[Any, Any]] = {}  # of tensors that stay as they are
 
-    def open(self, run: Any, rerun: Any) -> None:
+    def open(self, run: Any, rerun: Any, data: Callable[[], str]) -> None:
         """Let the history have snapshots, and what `tg.replay` has to know of the run."""
         if not run.history.snapshots:
             run.history.snapshots = Snapshots(self.every)
-        run.history.snapshots.run, run.history.snapshots.data = rerun, rerun.data
+        run.history.snapshots.run, run.history.snapshots.print_of_data = rerun, data
 
     def start(self, run: Any, order: Generator | None = None, changing: Sequence[Any] = ()) -> None:
         """Begin with the state that is there now; a native run changes these tensors of it."""

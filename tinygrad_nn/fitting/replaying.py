@@ -132,7 +132,7 @@ def _given(history: History, step: Any, data: Any, evaluate: Any, callbacks: Any
     each = history.evaluated[0] if history.evaluated else 1
     health = Health(History(), "ignore")
     by_hand = (evaluate, each, known["shuffle"], generator, health, False, callbacks)
-    return Rerun(Request(step, columns, plan, known["epochs"], *by_hand), known["seed"], "")
+    return Rerun(Request(step, columns, plan, known["epochs"], *by_hand), known["seed"])
 
 
 class Replay:

@@ -75,8 +75,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rerun:
-    """What it takes to go through a fit again: what it was asked for, the seed of the order, and a hash of the data."""
+    """What it takes to go through a fit again: what it was asked for, and the seed of the order."""
 
     asked: Request
     seed: int | None
-    data: str

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from .reach import Reached, put_back, same_type, tensors_in
 
 KIND: Final = "checkpoint of tg.fit"
 SHARED: Final = {"numpy.random": np.random.mtrand._rand, "random": random._inst}
+SMALL: Final = 2**16  # bytes of data that are copied sooner than hashed
 HINT: Final = "continue with the same program, or leave out resume to start anew"
 
 
@@ -49,6 +50,16 @@ def fingerprint(columns: Iterable[Any]) -> str:
 def data_print(columns: Iterable[Any], feed: Feed | None) -> str:
     """A hash of the data of a fit: of columns, or of chunks."""
     return fingerprint(columns) if feed is None else feed.chunks.fingerprint()
+
+
+def known_later(columns: tuple[Any, ...], feed: Feed | None) -> Callable[[], str]:
+    """The same of the data as it is now, for who asks later: of small data the hash is not worked out before."""
+    arrays = [column for column in columns if isinstance(column, np.ndarray)]
+    if feed is None and len(arrays) == len(columns) and sum(column.nbytes for column in arrays) <= SMALL:
+        copies = tuple(column.copy() for column in arrays)
+        return lambda: data_print(copies, None)
+    found = data_print(columns, feed)
+    return lambda: found
 
 
 def read(path: StrPath, settings: Mapping[str, Any], epochs: int) -> dict[str, Any]:

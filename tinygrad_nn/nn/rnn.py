@@ -61,8 +61,13 @@ CELLS: dict[str, tuple[Cell, int, int]] = {  # how a step computes, gates, tenso
     "gru": (_gru, 3, 1),
 }
 LABELS = {  # what pictures say
-    "lstm": Label("LSTM", ("h", "c", "W_ih x", "live"), ("output", "c")),
-    "gru": Label("GRU", ("h", "W_ih x", "live"), ("output",)),
+    "lstm": Label(
+        "LSTM",
+        ("h", "c", "W_ih x", "live"),
+        ("output", "c"),
+        ("input gate i", "forget gate f", "candidate g", "output gate o"),
+    ),
+    "gru": Label("GRU", ("h", "W_ih x", "live"), ("output",), ("reset gate r", "update gate z", "candidate n")),
 }
 RNN_LABEL = Label("RNN", ("h", "W_ih x", "live"), ("output",))
 ADDING = frozenset(("tanh", "relu", "sigmoid", "lstm"))  # the state's product is only added: so is its bias

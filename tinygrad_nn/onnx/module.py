@@ -176,8 +176,10 @@ def state_of(model: Model) -> dict[str, str] | None:
         said = json.loads(model.metadata.get(STATE, ""))
     except (ValueError, RecursionError):
         return None
+    tensors = {name: one.element.dtype.kind for name, one in model.graph.constants.items()}
     fits = isinstance(said, dict) and all(
-        name in model.graph.constants and kind in (PARAMETER, BUFFER) for name, kind in said.items()
+        name in tensors and (kind == BUFFER or (kind == PARAMETER and tensors[name] == "f"))
+        for name, kind in said.items()
     )
     return said if fits else None
 

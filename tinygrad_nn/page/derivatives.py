@@ -72,10 +72,10 @@ def derivatives(subject: Subject, deepest: int, largest: int) -> Derivatives | M
     if not needing:  # a function of its inputs alone
         needing = _depending(subject)
     read = {operand for node in needing for operand in node.inputs}
-    sinks = [node for node in needing if node not in read and node.inputs]
+    sinks = [node for node in subject.graph.nodes if node in needing and node not in read and node.inputs]
     if not sinks:
         return Missing("Nothing of it depends on a parameter, or on an input with a fractional part.")
-    nodes = Graph.of(sorted(sinks, key=lambda node: node.serial)).nodes
+    nodes = Graph.of(sinks).nodes
     copies: dict[Node, Node] = {}
     for node in nodes:
         operands = tuple(copies[one] for one in node.inputs)

@@ -29,6 +29,7 @@ from ..tensor.creation import tensor
 from .subject import Missing, Subject
 
 LABELS: Final = frozenset(("y", "t", "target", "targets", "label", "labels", "truth", "y_true"))
+NAMELESS: Final = "a tensor"  # which the page calls a tensor that has no name
 DIFFERS: Final = "With another number of rows the step is another graph, so nothing in it can be told to be of one row."
 
 
@@ -224,7 +225,7 @@ def rows_of(subject: Subject) -> Rows | Missing:
     count = next((len(one) for one in columns if one.ndim), 0)
     if not count:
         return Missing("The step takes no array, so there are no rows.")
-    function = _function(subject)
+    function = function_of(subject)
     with evaluating(first):
         same = not any(training for _, training in first.modules)
         traced = first if same else _trace(function, subject.batch)
@@ -242,7 +243,7 @@ def rows_of(subject: Subject) -> Rows | Missing:
     labels = None if loss is None else _labels(names, columns, count)
     prediction, steps = _prediction(traced, summed, labels)
     owners = {id(capture.handle): subject.leaves[capture.node][1] for capture in first.captures}
-    named = {capture.node: owners.get(id(capture.handle), "a tensor") for capture in traced.captures}
+    named = {capture.node: owners.get(id(capture.handle), NAMELESS) for capture in traced.captures}
     way = [node for node in steps if node in axis and not node.shape[axis[node]] % count]
     layers = tuple(_layers(traced, steps, named, way))
     ids = subject.ids if same else {}
@@ -254,7 +255,7 @@ def resized(rows: Rows, count: int) -> Resized | Missing:
     """The same for a batch of so many rows."""
     with evaluating(rows.traced):
         traced = _trace(
-            _function(rows.subject), mapped(lambda leaf: _of_rows(leaf, rows.count, count), rows.subject.batch)
+            function_of(rows.subject), mapped(lambda leaf: _of_rows(leaf, rows.count, count), rows.subject.batch)
         )
     axis = row_axes(rows.graph, traced.graph)
     if axis is None:
@@ -273,7 +274,8 @@ def resized(rows: Rows, count: int) -> Resized | Missing:
     )
 
 
-def _function(subject: Subject) -> Callable[..., Any]:
+def function_of(subject: Subject) -> Callable[..., Any]:
+    """What the user wrote."""
     return subject.function.function if isinstance(subject.function, Jitted) else subject.function
 
 

@@ -14,12 +14,14 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import TinygradError
+from ..fitting.reach import Reached
 from ..graph.graph import Array, Graph, Node
+from ..nn import Module
 from ..ops.conv import CONV
 from .curves import curves, sweep
 from .packing import WORDS, fitting, packed
 from .predictions import boundary, worst_rows
-from .rows import Layer, Moment, Rows, State, by_row, called, gradients, rows_of, values_of
+from .rows import NAMELESS, Layer, Moment, Rows, State, by_row, called, function_of, gradients, rows_of, values_of
 from .subject import Missing, Subject, short
 
 STATES: Final = 24  # of a model, at most
@@ -86,14 +88,16 @@ def moments_of(subject: Subject) -> tuple[list[Moment], str]:
 
 
 def _handles(subject: Subject) -> dict[str, int]:
-    """The tensors by the names they have in snapshots."""
-    found: dict[str, int] = {}
-    for name, module in subject.modules:
-        for key, tensor in (*module.named_parameters(), *module.named_buffers()):
-            found.setdefault(key, id(tensor))
-            found[f"{name}.{key}"] = id(tensor)
-    for name, tensor in subject.reached.tensors:
-        found.setdefault(name, id(tensor))
+    """The tensors that the step reaches, by the names they have in snapshots: those of a model that is the only one are
+    its own, those of several begin with the variable of each.
+    """
+    reached = Reached({"": function_of(subject)}, {})
+    found = {name: id(tensor) for name, tensor in reached.tensors.items()}
+    for name, module in reached.objects.items():
+        if isinstance(module, Module):
+            for key, tensor in (*module.named_parameters(), *module.named_buffers()):
+                found.setdefault(key, id(tensor))
+                found[f"{name}.{key}"] = id(tensor)
     return found
 
 
@@ -101,10 +105,14 @@ def _trained(subject: Subject) -> list[tuple[str, Node, int]]:
     """Name, node and tensor of each parameter."""
     if isinstance(subject.traced, Missing):
         return []
+    names: dict[int, str] = {}
+    for name, handle in _handles(subject).items():
+        names.setdefault(handle, name)
     return [
-        (subject.leaves[one.node][1], one.node, id(one.handle))
+        (name if name != NAMELESS else names.get(id(one.handle), name), one.node, id(one.handle))
         for one in subject.traced.captures
         if one.node.needs_grad
+        for name in (subject.leaves[one.node][1],)
     ]
 
 

@@ -17,7 +17,7 @@ from ..compiler.driver import Compilation, build
 from ..compiler.job import Job, Part
 from ..compiler.run.jit import Jitted, describe
 from ..compiler.trace import Traced, forget, trace
-from ..errors import GraphError, TinygradError, message
+from ..errors import GraphError, TinygradError, TraceError, message
 from ..fitting import trained_dtype
 from ..graph.graph import Array, Graph, Node
 from ..history import History
@@ -148,8 +148,13 @@ def _traced(start: Subject, function: Any) -> Subject:
     """With the trace, and what the compiler makes of it. The function leaves nothing."""
     batch = start.batch
     signature, arrays, leaves, is_array = describe(batch, {})
-    with placed():
-        traced = trace(function, signature.tree, leaves, is_array, equates=True)
+    try:
+        with placed():
+            traced = trace(function, signature.tree, leaves, is_array, equates=True)
+    except TinygradError:
+        raise
+    except Exception as error:  # the user's own words for what a trace cannot know; if not, the run says it again
+        raise TraceError(message("report", f"{type(error).__name__}: {error}")) from error
     known = start.reached.named()  # with state that the trace has made
     owners = {id(parameter): known[id(parameter)][2] for parameter in _parameters(known)}
     for optimizer in start.reached.optimizers:

@@ -15,7 +15,7 @@ from ..compiler.run.explain import Row, explain_stages
 from ..compiler.schedule.memory import Uses
 from ..graph.graph import Node
 from ..graph.places import Places
-from .subject import Missing, Subject
+from .subject import Missing, Subject, short
 
 KERNELS: Final = 400  # of a function whose kernels are timed: each is compiled by itself
 BUFFERS: Final = 1500  # that are drawn, the largest of them
@@ -74,12 +74,17 @@ def _row(row: Row, peak: float) -> dict[str, Any]:
 
 
 def _memory(subject: Subject, made: Compilation) -> dict[str, Any]:
-    """The buffers that have memory of their own: from which byte, how many, and from which kernel to which."""
+    """The buffers that have memory of their own: from which byte, how many, from which kernel to which, and what each
+    holds: an input or a result by its name, any other by the op that makes it.
+    """
     planned = made.schedule
     program, uses = planned.program, Uses(planned.program)
     last = len(program.kernels) - 1
     state = {planned.offsets[old] for old, new in program.updates if old is not new}
     nodes = {one.node: one for one in made.decisions if one.stored and not one.body}
+    called = {one: subject.leaves[node][1] for one, node in zip(program.inputs, subject.graph.inputs, strict=True)}
+    for buffer, node in zip(program.outputs, subject.graph.outputs, strict=True):
+        called.setdefault(buffer, ", ".join(subject.results.get(node, ())))
     found: list[tuple[Any, ...]] = []
     for buffer in program.buffers:
         if buffer.base is not None:
@@ -91,9 +96,10 @@ def _memory(subject: Subject, made: Compilation) -> dict[str, Any]:
         decided = nodes.get(int(number)) if number.isdecimal() else None
         role: str = "result" if buffer in program.outputs else buffer.role
         role = "state" if role == "temporary" and planned.offsets[buffer] in state else role
-        op, node = ("", []) if decided is None else (decided.op, _ids(subject, [made.graph.nodes[decided.node]]))
+        op, ids = ("", []) if decided is None else (decided.op, _ids(subject, [made.graph.nodes[decided.node]]))
         place = (planned.offsets[buffer], size, begin, end)
-        found.append((buffer.name, role, buffer.dtype.name, buffer.shape, *place, op, node))
+        held = short(called.get(buffer) or op)
+        found.append((buffer.name, role, buffer.dtype.name, buffer.shape, *place, held, ids))
     found.sort(key=lambda one: (-one[5], one[4]))
     kept = sorted(found[:BUFFERS], key=lambda one: one[4])
     return {

@@ -78,7 +78,7 @@ def part(about: Subject) -> Mapping[str, Any] | Missing:
     history = about.history
     state = {name: at.dtype for name, at in made.state.items()}
     shuffled = found.job.epochs is not None and found.job.epochs.shuffle
-    same = bool(first) and ("order.key" in first or not shuffled)
+    same = bool(first) and (not shuffled or not first.keys().isdisjoint(("order.key", "random.key")))
     return {
         "worker": asset("worker.js"),
         **texts,
@@ -136,7 +136,7 @@ def batch_run(about: Subject) -> Run:
     """A run on the batch of the report, as the history tells: in batches, in the order of its seed."""
     function = about.function if isinstance(about.function, Jitted) else Jitted(about.function)
     dtype = trained_dtype(function)
-    columns = [np.asarray(as_argument(one, dtype)) for one in about.batch]
+    columns = [np.asarray(as_argument("report", one, dtype)) for one in about.batch]
     if not columns or not all(column.ndim for column in columns) or len({len(column) for column in columns}) != 1:
         got = f"a batch of shapes {[column.shape for column in columns]}"
         raise ExportError(message("report", got, "arrays with a row for each sample"))
@@ -214,7 +214,7 @@ def seeds(function: Any, state: Any) -> list[Mapping[str, Any]]:
                     copy = deepcopy(root)
                     copy.reset_parameters()
                     pairs = zip(root.parameters(), copy.parameters(), strict=True)
-                    drawn |= {known[id(old)]: new.detach().numpy() for old, new in pairs if known[id(old)] in state}
+                    drawn |= {known[id(old)]: new.detach().numpy() for old, new in pairs if known.get(id(old)) in state}
             found.append({name: floats(one) for name, one in drawn.items()})
     except ConfigError:  # a part that does not draw its own
         return []

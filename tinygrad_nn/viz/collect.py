@@ -123,6 +123,7 @@ class _Collector:
         self.fixed: set[Node] = set()  # what is made of constants alone, and is one
         self.meant: dict[Node, Node] = {}  # products of rows, by whose shape they are shown
         self.frames = 0
+        self.parts: tuple[str, ...] = ()  # what the loop that is being drawn calls what it cuts its numbers into
         layers = [_LAYER.match(name) for _, name in names.leaves.values()]
         self.layers = {(found[1], found[2]) for found in layers if found}
 
@@ -200,7 +201,7 @@ class _Collector:
             return self.names.leaves[node][1]
         if not node.inputs or node in self.fixed:
             return "leaf" if node.needs_grad else words.uniform(node) or "constant"
-        return words.said(node)
+        return words.part(node, self.parts) or words.said(node)
 
     def is_closed(self, node: Node) -> bool:
         """Whether nothing is told of what a node is made of: constants, random bits."""
@@ -265,7 +266,9 @@ class _Collector:
         written_out = self.options.unroll and length > 0 and self.fits(title, len(live) * length)
         draw = self.unrolled if written_out else self.rolled
         inner = (*group, self.frame(title + (", unrolled" if written_out else "")))
+        outer, self.parts = self.parts, label.parts
         self.loops[scan] = Loop(draw(_Drawn(scan, label, places, needed, live), inner), label)
+        self.parts = outer
         self.flat.add(scan)
         return self.loops[scan].ends[needed[0]][-1]
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..adjoint import SCAN, Label
 from ..graph.graph import Node
 from ..ops.contract import MATMUL
-from ..ops.movement import RESHAPE
+from ..ops.movement import RESHAPE, SLICE
 from .description import Names
 
 _LARGEST_UNIFORM: Final = 10_000  # elements of a constant that is looked through for one number in all places
@@ -98,6 +98,19 @@ def said(node: Node) -> str:
     if axis is None or (len(axes) == len(node.inputs[0].shape) and len(node.inputs) == 1):
         return node.op.name
     return f"{node.op.name} axis {', '.join(map(str, axes))}"
+
+
+def part(node: Node, parts: Sequence[str]) -> str:
+    """The name of the one of some equal parts of the last axis that a slice is; "" for anything else."""
+    if not parts or node.op is not SLICE or not node.shape:
+        return ""
+    bounds, n = node.attrs["bounds"], node.inputs[0].shape[-1]
+    width, rest = divmod(n, len(parts))
+    first, step, *_ = bounds[-1]
+    others = zip(bounds[:-1], node.inputs[0].shape[:-1], strict=True)
+    if rest or step != 1 or node.shape[-1] != width or first % width or any(one != (0, 1, m) for one, m in others):
+        return ""
+    return parts[int(first) // width]
 
 
 def is_whole(node: Node) -> bool:

@@ -53,7 +53,9 @@ FREE: Final = frozenset(("param", "const", "bits", "from_bits"))
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is known of one kernel, which runs so many `times` in a call of the function; all figures are per call."""
+    """What is known of one kernel, which runs so many `times` in a call of the function; all figures are per call.
+    `lines` are the modules and lines it comes from, where these are known.
+    """
 
     name: str
     times: int
@@ -64,6 +66,7 @@ class Row:
     bytes: int
     seconds: float
     itemsize: int
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,8 @@ class Value:
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """The rows of all kernels, this machine's peak in operations per second in float64, and the values between what
-    comes in and what goes out of which it was decided whether they are stored; prints as two tables.
+    comes in and what goes out of which it was decided whether they are stored; prints as tables of these and, where
+    that is known, of the modules and lines that each kernel comes from.
     """
 
     rows: tuple[Row, ...]
@@ -108,6 +112,9 @@ class Explanation:
         lines.append(("total", "", "", "", str(sum(r.flops for r in self.rows)), "", f"{1e9 * total:.0f}", "100%", ""))
         return lines
 
+    def _places(self) -> list[tuple[str, ...]]:
+        return [("kernel", "comes from"), *((row.name, "; ".join(row.lines)) for row in self.rows if row.lines)]
+
     def _decided(self) -> list[tuple[str, ...]]:
         lines = [
             (str(one.count), one.op, _by(one.shape), "stored" if one.stored else "computed again", one.why)
@@ -117,12 +124,14 @@ class Explanation:
 
     def __str__(self) -> str:
         decided = "\n\n" + text_table(self._decided(), range(1, 5)) if self.values else ""
-        return text_table(self._lines(), range(4)) + decided
+        places = "\n\n" + text_table(self._places(), range(2)) if len(self._places()) > 1 else ""
+        return text_table(self._lines(), range(4)) + decided + places
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return html_table(self._lines()) + (html_table(self._decided()) if self.values else "")
+        places = html_table(self._places()) if len(self._places()) > 1 else ""
+        return html_table(self._lines()) + (html_table(self._decided()) if self.values else "") + places
 
     _repr_mimebundle_ = bundle
 
@@ -131,16 +140,18 @@ def _by(lengths: Sequence[int]) -> str:
     return "x".join(map(str, lengths)) or "-"
 
 
-def explain_stages(made: Compilation, arena: Arena) -> Explanation:
+def explain_stages(made: Compilation, arena: Arena, placed: Compilation | None = None) -> Explanation:
     """Time the kernels of what was compiled on a copy of its arena, up to a check that does not hold, and list what was
-    decided.
+    decided. `placed` is a compilation of the same that knows where kernels come from.
     """
     planned, target = made.schedule, made.target
+    origins = {kernel.name: kernel.origins for kernel in (placed or made).schedule.program.kernels}
     timed = _Timed(planned, arena, target)
     rounds = times(planned.program)
     rows = []
     for position, kernel in enumerate(planned.program.kernels):
-        rows.append(_row(kernel, int(rounds[position]), timed.seconds(position), planned.width))
+        row = _row(kernel, int(rounds[position]), timed.seconds(position), planned.width)
+        rows.append(replace(row, lines=tuple(dict.fromkeys(map(str, origins.get(kernel.name, {}).values())))))
         if timed.run(position, 1):
             break
     return Explanation(tuple(rows), peak(target), _values(made))

@@ -26,6 +26,7 @@ from ...errors import DTypeError, MissingExtra, TraceError, message
 from ...graph.graph import NO_ATTRS, Graph, Node
 from ...ops.rules import DTYPES
 from ...ops.source import CONSTANT
+from ...placed import placed
 from ...support.arrays import is_masked
 from ...support.bundle import bundle
 from ...support.fork import new_lock
@@ -739,7 +740,8 @@ def explain(function: Any, *args: Any, **kwargs: Any) -> Explanation | str:
     values between them: which are stored, which are computed again where they are read, and why.
 
     Columns: kernel, the ops it came from, its loops, vector axis and lanes, scalar operations, bytes it touches,
-    nanoseconds, share of the whole, percent of the peak that a loop of multiply-adds reaches on this machine. Of what
+    nanoseconds, share of the whole, percent of the peak that a loop of multiply-adds reaches on this machine. Another
+    table says which modules and lines of Python each kernel comes from: the function is traced again for that. Of what
     explains itself, such as the result of `tg.sweep`, what that says.
 
     >>> import tinygrad_nn as tg
@@ -753,10 +755,12 @@ def explain(function: Any, *args: Any, **kwargs: Any) -> Explanation | str:
     jitted = function if isinstance(function, Jitted) else jit(function)
     entry = jitted.entry(args, kwargs)
     compiled = entry.compiled
+    with placed():
+        known = jit(jitted.function).entry(args, kwargs).compiled.stages
     with compiled.lock:
         for view, array in zip(entry.views, describe(args, kwargs)[1], strict=True):
             view[...] = array
-        return explain_stages(compiled.stages, compiled.arena)
+        return explain_stages(compiled.stages, compiled.arena, known)
 
 
 def describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Signature, list[Any], list[Any], list[bool]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,15 +18,11 @@ from .indexing import gather
 # ---- steps of training ----------------------------------------------------------------------------------------------
 
 
-def each(step: Callable[..., tuple[Tensor, ...]], parts: int) -> Callable[..., Any]:
-    """An operator that makes a step for several weights: all weights, then all gradients, then each kind of state."""
-
-    def operator(rate: Tensor, count: Tensor, *tensors: Tensor, **options: Any) -> tuple[Tensor, ...]:
-        n = len(tensors) // parts
-        rows = [step(rate, count, *tensors[k::n], **options) for k in range(n)]
-        return tuple(one for column in zip(*rows, strict=True) for one in column)
-
-    return operator
+def each(step: Callable[..., tuple[Tensor, ...]], tensors: Sequence[Tensor], parts: int) -> tuple[Tensor, ...]:
+    """A step for each weight. First come all weights, then all gradients, then each state; so do the results."""
+    n = len(tensors) // parts
+    rows = [step(*tensors[k::n]) for k in range(n)]
+    return tuple(one for column in zip(*rows, strict=True) for one in column)
 
 
 def adagrad(
@@ -39,13 +35,13 @@ def adagrad(
 ) -> tuple[Tensor, ...]:
     """Duchi et al. 2011."""
 
-    def step(rate: Tensor, count: Tensor, x: Tensor, g: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+    def step(x: Tensor, g: Tensor, h: Tensor) -> tuple[Tensor, ...]:
         slow = rate / (1 + count.to(x.dtype) * decay_factor)
         g = norm_coefficient * x + g
         h = h + g * g
         return x - slow * g / (h.sqrt() + epsilon), h
 
-    return each(step, 3)(rate, count, *tensors)  # type: ignore[no-any-return]
+    return each(step, tensors, 3)
 
 
 def adam(
@@ -60,14 +56,14 @@ def adam(
 ) -> tuple[Tensor, ...]:
     """Kingma and Ba 2015."""
 
-    def step(rate: Tensor, count: Tensor, x: Tensor, g: Tensor, v: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+    def step(x: Tensor, g: Tensor, v: Tensor, h: Tensor) -> tuple[Tensor, ...]:
         g = norm_coefficient * x + g
         v, h = alpha * v + (1 - alpha) * g, beta * h + (1 - beta) * g * g
         t = count.to(x.dtype)
         fair = (rate * (1 - beta**t).sqrt() / (1 - alpha**t)).where(count > 0, rate)
         return (1 - norm_coefficient_post) * (x - fair * v / (h.sqrt() + epsilon)), v, h
 
-    return each(step, 4)(rate, count, *tensors)  # type: ignore[no-any-return]
+    return each(step, tensors, 4)
 
 
 def momentum(
@@ -75,12 +71,12 @@ def momentum(
 ) -> tuple[Tensor, ...]:
     """Gradient descent with momentum, or Nesterov's."""
 
-    def step(rate: Tensor, count: Tensor, x: Tensor, g: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    def step(x: Tensor, g: Tensor, v: Tensor) -> tuple[Tensor, ...]:
         g = norm_coefficient * x + g
         v = alpha * v + (beta * g).where(count > 0, g)
         return x - rate * (v if mode == "standard" else g + alpha * v), v
 
-    return each(step, 3)(rate, count, *tensors)  # type: ignore[no-any-return]
+    return each(step, tensors, 3)
 
 
 # ---- n-grams --------------------------------------------------------------------------------------------------------

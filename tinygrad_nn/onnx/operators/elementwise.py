@@ -99,14 +99,14 @@ def cast(x: Value, *, to: Any, saturate: int = 1, round_mode: str = "up") -> Val
     if isinstance(to, str):  # of opset 1
         names = {one.name: one.number for one in ELEMENTS.values()}
         to = names.get(to.lower(), 0)
-    return as_element(x.tensor, element_of(to))
+    return as_element(x.tensor, element_of(to), bool(saturate), round_mode)
 
 
 def cast_like(x: Value, like: Value, *, saturate: int = 1, round_mode: str = "up") -> Value:
     """The same numbers in the element type of another tensor."""
     if like.element is None:
         raise bad("no tensor", "one whose type to take")
-    return as_element(x.tensor, like.element)
+    return as_element(x.tensor, like.element, bool(saturate), round_mode)
 
 
 def element_of(number: Any) -> Element:
@@ -116,8 +116,10 @@ def element_of(number: Any) -> Element:
     return ELEMENTS[number]
 
 
-def as_element(x: Tensor, element: Element) -> Value:
-    """Numbers as those of an element type; whole ones wrap around."""
+def as_element(x: Tensor, element: Element, saturate: bool = True, mode: str = "up") -> Value:
+    """Numbers as those of an element type; whole ones wrap around. The `mode` of rounding is for powers of two."""
+    if element.codes:
+        return Value(element.rounded(x.to(FLOAT64), saturate, mode if element.name == "float8e8m0" else ""), element)
     if element.bits and x.dtype.kind == "f":
         x = x.long()  # of a type with more bits than the integers, some numbers would be anything
     return Value(element.wrapped(x.to(element.dtype)) if x.dtype != BOOL else x.to(element.dtype), element)

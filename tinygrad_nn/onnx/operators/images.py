@@ -153,8 +153,8 @@ def matrix(places: Array, n: int, ratio: float, mode: str, smooth: bool, a: floa
         near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
         far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
         weights = np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
-    if exclude or (smooth and mode == "linear"):
-        weights = np.where((at >= 0) & (at < n), weights, 0.0) if exclude else weights
+    if exclude:
+        weights = np.where((at >= 0) & (at < n), weights, 0.0)
     if exclude or smooth:
         weights = weights / weights.sum(1, keepdims=True)
     found = np.zeros((len(places), n))

@@ -8,7 +8,7 @@ from typing import Any, Final
 from ...ops.rules import FLOAT64
 from ...tensor import Tensor
 from ..elements import UINT8, Element
-from .elementwise import element_of
+from .elementwise import as_element, element_of
 from .form import Fixed, Value, axis_of, bad
 from .linear import conv_integer, matmul_integer
 
@@ -44,8 +44,10 @@ def quantize(
     """x / scale + zero, rounded (halves to the even number) and bounded."""
     element = zero.element if zero is not None and zero.element is not None else UINT8
     element = element_of(output_dtype) if output_dtype else element
+    if element.codes:
+        return as_element(x.to(scale.dtype) / spread(scale, x, axis, block_size), element, bool(saturate))
     if element.dtype.kind != "i":
-        raise bad(f"quantization to {element.name}", "an integer type")
+        raise bad(f"quantization to {element.name}", "an integer or a small float")
     found = (x.to(scale.dtype) / spread(scale, x, axis, block_size)).round()
     if zero is not None:
         found = found + spread(zero.tensor, x, axis, block_size).to(found.dtype)

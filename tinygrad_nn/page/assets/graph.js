@@ -557,5 +557,13 @@ page.part("graph", {
     if (page.selected?.kind === "node" && byId(page.selected.id)) reveal(byId(page.selected.id));
     page.on("tab", (name) => name === "graph" && fit());
     addEventListener("resize", () => picture.clientWidth && fit());
+    addEventListener("beforeprint", () => {
+      picture.setAttribute("viewBox", `0 0 ${bounds.width} ${bounds.height}`); // all of it, on paper of any width
+      scene.removeAttribute("transform");
+    });
+    addEventListener("afterprint", () => {
+      picture.removeAttribute("viewBox");
+      aim(camera.x, camera.y, camera.scale);
+    });
   },
 });

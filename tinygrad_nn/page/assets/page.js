@@ -172,7 +172,7 @@ var page = (() => {
     const list = html("div", { role: "tablist", "aria-label": "Parts of the report", onkeydown: keys });
     const main = html("main");
     for (const [part, own] of Object.entries(data.parts)) {
-      const panel = html("section", { class: `panel panel-${part}`, id: `panel-${part}`, role: "tabpanel", "aria-labelledby": `tab-${part}`, hidden: true });
+      const panel = html("section", { class: `panel panel-${part}`, id: `panel-${part}`, role: "tabpanel", "aria-labelledby": `tab-${part}`, "data-title": own.title, hidden: true });
       panels.set(part, panel);
       main.append(panel);
       const attributes = { type: "button", role: "tab", id: `tab-${part}`, "aria-controls": `panel-${part}`, onclick: () => show(part) };
@@ -185,7 +185,13 @@ var page = (() => {
     document.body.prepend(head, list, main);
     follow();
     addEventListener("hashchange", follow);
-    addEventListener("beforeprint", () => panels.forEach((_, one) => mount(one)));
+    let theme = "";
+    addEventListener("beforeprint", () => {
+      theme = root.dataset.theme;
+      setTheme("light"); // paper is
+      panels.forEach((_, one) => mount(one));
+    });
+    addEventListener("afterprint", () => setTheme(theme));
     root.dataset.ready = "yes";
   };
 

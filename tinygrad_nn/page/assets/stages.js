@@ -19,7 +19,7 @@ page.part("stages", {
         if (first < last) marks.push([first, last, own]);
         group.fill(own, first, last);
       }
-      return { ...stage, k, lines, group, marks, wide: lines.reduce((most, line) => Math.max(most, line.length), 0) };
+      return { ...stage, k, lines, group, marks, wide: lines.reduce((most, line) => Math.max(most, line.replaceAll("\t", "    ").length), 0) };
     });
     let near = new Set(); // nodes that the pointer is on
     let chosen = new Set(); // nodes that are selected
@@ -63,7 +63,7 @@ page.part("stages", {
         about.textContent = `${one.about} ${number(one.lines.length)} line${one.lines.length === 1 ? "" : "s"}.`;
         view.setAttribute("aria-label", one.title);
         tall.style.height = `${one.lines.length * HEIGHT}px`;
-        tall.style.minWidth = `calc(${one.wide + 1}ch + 6em)`;
+        tall.style.minWidth = `max(100%, calc(${one.wide + 1}ch + 6em))`;
         view.scrollTop = 0;
         draw();
         seek();

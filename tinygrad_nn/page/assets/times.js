@@ -164,7 +164,7 @@ page.part("times", {
         holder.replaceChildren(drawn(wide));
       }).observe(holder);
       card.append(html("ul", { class: "legend" }, roles.map((role) => html("li", null, html("i", { class: `role-${role}` }), ROLES[role]))), holder, place,
-        page.table("buffers", ["buffer", "op", "role", "dtype", "shape", { name: "first byte", number: true }, { name: "bytes", number: true }, "from", "to"],
+        page.table("buffers", ["buffer", "holds", "role", "dtype", "shape", { name: "first byte", number: true }, { name: "bytes", number: true }, "from", "to"],
           buffers.map(([name, role, dtype, shape, at, own, begin, end, op]) => [name, op, role, dtype, by(shape), at, own, names[begin], names[end]])));
       return card;
     };

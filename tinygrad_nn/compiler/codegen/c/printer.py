@@ -54,10 +54,12 @@ KEYWORDS: Final = frozenset(
         *("export", "friend", "mutable", "namespace", "new", "noexcept", "not", "not_eq", "operator", "or", "or_eq"),
         *("private", "protected", "public", "requires", "template", "this", "throw", "try", "typeid", "typename"),
         *("using", "virtual", "wchar_t", "xor", "xor_eq", "linux", "unix"),  # headers are for C++ too
+        *("NULL", "EOF", "NAN", "INFINITY", "assert", "errno", "offsetof", "stdin", "stdout", "stderr"),
     }
 )
 
 
+AT: Final = "\1"  # `@` in a comment
 NEXT: Final = "\n   "  # a line of a comment
 RESERVED: Final = ("init", "run", "selftest", "state", "train", "ulp", "high")  # other functions of a file
 
@@ -76,12 +78,16 @@ class Source:
 
 
 def print_c(
-    schedule: Schedule, places: Mapping[Buffer, str], prefix: str = "", names: Mapping[Buffer, str] | None = None
+    schedule: Schedule,
+    places: Mapping[Buffer, str],
+    prefix: str = "",
+    names: Mapping[Buffer, str] | None = None,
+    taken: Sequence[str] = (),
 ) -> Source:
     """The C of a schedule whose buffers lie at these `places`, C expressions of pointers; equal ones are one place.
-    `prefix` begins the names of kernels, which call buffers as `names` do.
+    `prefix` begins the names of kernels, which call buffers as `names` do. What repeats them has no `taken` name.
     """
-    printer = _Printer(schedule, places, prefix, names or {})
+    printer = _Printer(schedule, places, prefix, names or {}, taken)
     calls = printer.regions(schedule.program.regions, "    ")
     return Source(tuple(printer.needed()), tuple(printer.functions), tuple(calls), printer.fails)
 
@@ -121,11 +127,12 @@ class _Printer:
         places: Mapping[Buffer, str],
         prefix: str,
         words: Mapping[Buffer, str],
+        taken: Sequence[str],
     ) -> None:
         self.schedule, self.places, self.prefix, self.words = schedule, places, prefix, words
         self.functions: list[str] = []
         self.fails = False
-        self.names = _Names(taken={*HELPERS, *RESERVED})  # of kernels, and what repetitions count
+        self.names = _Names(taken={*HELPERS, *RESERVED, *taken})  # of kernels, and what repetitions count
         self.tail = "0"
 
     def needed(self) -> list[str]:
@@ -577,10 +584,9 @@ def _used(text: str) -> list[str]:
 
 
 def comment(text: str) -> str:
-    """A text that stays inside of a comment."""
-    return (
-        re.sub(r"[^ -~]", "?", text).replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").replace("\\", "/")
-    )
+    """A text that stays inside of a comment, with `AT` for what is else the prefix of names."""
+    plain = re.sub(r"[^ -~]", "?", text).replace("\\", "/").replace("@", AT)
+    return plain.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
 
 
 def remark(lines: Sequence[str]) -> str:

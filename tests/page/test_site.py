@@ -113,13 +113,11 @@ def test_on_a_phone_no_page_is_wider_than_the_screen(site: Path, chromium: Any) 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_nobody_is_kept_out(site: Path, chromium: Any, violations: Callable[[Any], list[str]], colours: str) -> None:
-    heard: list[str] = []
-    page = opened(chromium, heard, viewport=DESK, color_scheme=colours)
-    for name in ("index", "numbers", "how_it_works", "reference/optim"):
+    page = opened(chromium, [], viewport=DESK, color_scheme=colours)  # axe-core itself writes to the console
+    for name in ("index", "numbers", "reference/export"):
         page.goto((site / f"{name}.html").as_uri())
         assert violations(page) == [], name
     page.context.close()
-    assert heard == []
 
 
 def test_a_tutorial_trains_its_model_in_a_frame(site: Path, chromium: Any) -> None:

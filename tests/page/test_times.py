@@ -116,7 +116,9 @@ def test_the_table_has_what_python_measured(browser: Browser, path: Path) -> Non
     shown, data = browser(path, at="#times"), shown_data(path)
     panel = shown.locator("#panel-times")
     panel.get_by_text("As a table: kernels").click()
-    cells = panel.get_by_role("table").first.locator("tbody tr").all()
+    rows = panel.get_by_role("table").first.locator("tbody tr")
+    rows.first.wait_for()  # a table is made when it is opened
+    cells = rows.all()
     assert len(cells) == data["kernels"]["count"]
     words = cells[1].locator("td").all_text_contents()
     row = data["kernels"]["rows"][1]

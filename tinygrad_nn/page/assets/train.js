@@ -12,6 +12,7 @@ page.part("train", {
     const floats = (text) => new Float64Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
     const python = Object.fromEntries(Object.entries(data.python).map(([name, text]) => [name, floats(text)]));
     let columns = null; // as they are now, without noise
+    let single = []; // whether they are in single precision
     let original = null;
     let settings = {}; // names and values that were set
     let curves = empty();
@@ -66,6 +67,7 @@ page.part("train", {
     };
     const answers = {
       loaded({ columns: found, lr }) {
+        single = found.map((one) => one instanceof Float32Array);
         original = found.map((one) => Float64Array.from(one));
         columns = original.map((one) => one.slice());
         if (lr.length === 1) {
@@ -225,9 +227,14 @@ page.part("train", {
 
     const row = amount("row", 1, { min: 1, max: rows, step: 1 });
     const cells = table ? [...data.features, data.columns[1]].map((name, k) => amount(`cell-${k}`, "", { "aria-label": name })) : [];
+    // The shortest number that in single precision is this one, as Python writes it.
+    const short = (x) => [6, 7, 8].map((n) => Number(x.toPrecision(n))).find((n) => Math.fround(n) === x) ?? x;
     const fillRow = () => {
       const at = Math.min(rows, Math.max(1, Math.round(Number(row.value)) || 1)) - 1;
-      cells.forEach((cell, k) => (cell.value = String(k < width ? columns[0][at * width + k] : columns[1][at])));
+      cells.forEach((cell, k) => {
+        const column = k < width ? 0 : 1, value = columns[column][k < width ? at * width + k : at];
+        cell.value = String(single[column] ? short(value) : value);
+      });
       return at;
     };
     const changeRow = () => {

@@ -21,7 +21,6 @@ from ..graph.places import Places
 from ..nn import Module
 from ..nn.parameter import Buffer, Parameter
 from ..onnx.model import BUFFER, PARAMETER, STATE
-from ..placed import placed
 from ..support.extras import require
 from ..support.files import write_atomic
 from ..tensor.creation import from_numpy
@@ -47,8 +46,7 @@ def onnx(f: Any, *example: Any, path: Any, batch: int | None = 0) -> Path:
     """
     target = target_of("export.onnx", path, "model.onnx")
     axis = None if batch is None else whole("export.onnx", "batch", batch, 0, 63)
-    with placed():
-        made = _traced(f, example)
+    made = _traced(f, example)
     if axis and all(value.ndim <= axis for value in made.example):
         shapes = ", ".join(str(value.shape) for value in made.example)
         raise ExportError(message("export.onnx", f"batch={axis} of inputs of shapes {shapes}", "an axis of theirs"))

@@ -44,6 +44,17 @@ def _unary(name: str, numpy: Rule, vjp: Rule, emit: Rule, arg: Arg = REAL, **mor
     return unary(name, numpy, vjp, emit, arg, error=ERROR, **more)
 
 
+def _logarithm(name: str, numpy: Rule, base: int, emit: Rule) -> Op:
+    return _unary(
+        name,
+        numpy,
+        lambda g, out, x: g / (x * math.log(base)),
+        emit,
+        POSITIVE,
+        onnx=lambda to, x: to("Div", to("Log", x), math.log(base)),
+    )
+
+
 def _expm1_onnx(to: Any, x: Any) -> Any:
     """Near 0 by 2 t / (1 - t), t being tanh(x / 2), which loses no digits there."""
     t = to("Tanh", to("Mul", x, 0.5))
@@ -132,22 +143,8 @@ LOG = _unary(
     hint="the operand reached 0 or below: clamp it, or work with log_softmax / logsigmoid",
     onnx="Log",
 )
-LOG2 = _unary(
-    "log2",
-    np.log2,
-    lambda g, out, x: g / (x * math.log(2)),
-    libm.log2,
-    POSITIVE,
-    onnx=lambda to, x: to("Div", to("Log", x), math.log(2)),
-)
-LOG10 = _unary(
-    "log10",
-    np.log10,
-    lambda g, out, x: g / (x * math.log(10)),
-    libm.log10,
-    POSITIVE,
-    onnx=lambda to, x: to("Div", to("Log", x), math.log(10)),
-)
+LOG2 = _logarithm("log2", np.log2, 2, libm.log2)
+LOG10 = _logarithm("log10", np.log10, 10, libm.log10)
 LOG1P = _unary("log1p", np.log1p, lambda g, out, x: g / (x + 1), libm.log1p, Arg(-0.7, 3.0), onnx=_log1p_onnx)
 SIN = _unary("sin", np.sin, lambda g, out, x: g * x.cos(), libm.sin, limit=PERIODIC, onnx="Sin")
 COS = _unary("cos", np.cos, lambda g, out, x: -g * x.sin(), libm.cos, limit=PERIODIC, onnx="Cos")

@@ -82,6 +82,14 @@ def window(
     return sides, steps, gaps
 
 
+def _axes(x: Tensor, w: Tensor) -> int:
+    """How many axes a window moves over."""
+    rank = x.ndim - 2
+    if not 1 <= rank <= 3 or w.ndim != x.ndim:
+        raise bad(f"shapes {x.shape} and {w.shape}", "one to three axes behind those of the batch and the channels")
+    return rank
+
+
 def conv(
     x: Tensor,
     w: Tensor,
@@ -95,9 +103,7 @@ def conv(
     strides: Any = None,
 ) -> Tensor:
     """A convolution over one to three axes."""
-    rank = x.ndim - 2
-    if not 1 <= rank <= 3 or w.ndim != x.ndim:
-        raise bad(f"shapes {x.shape} and {w.shape}", "one to three axes behind those of the batch and the channels")
+    rank = _axes(x, w)
     if kernel_shape is not None and tuple(kernel_shape) != w.shape[2:]:
         raise bad(f"kernel_shape {tuple(kernel_shape)} for weights {w.shape}", "their last axes")
     sides, steps, gaps = window(x.shape[2:], w.shape[2:], auto_pad, pads, strides, dilations)
@@ -123,9 +129,7 @@ def conv_transpose(
     strides: Any = None,
 ) -> Tensor:
     """The gradient of a convolution by its input. Padding takes from the result, output_padding adds at its end."""
-    rank = x.ndim - 2
-    if not 1 <= rank <= 3 or w.ndim != x.ndim:
-        raise bad(f"shapes {x.shape} and {w.shape}", "one to three axes behind those of the batch and the channels")
+    rank = _axes(x, w)
     sides, steps, gaps = window(x.shape[2:], w.shape[2:], "NOTSET", pads, strides, dilations)
     more = list(output_padding or [0] * rank)
     spans = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(x.shape[2:], steps, w.shape[2:], gaps, strict=True)]

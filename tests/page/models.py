@@ -14,8 +14,8 @@ from tinygrad_nn import nn, optim
 Made = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
-def training(model: nn.Module, optimizer: optim.Optimizer, loss_of: Callable[..., Any], *batch: Any) -> Made:
-    """A step of a model, and its batch."""
+def stepping(model: nn.Module, optimizer: optim.Optimizer, loss_of: Any = F.cross_entropy) -> Callable[..., Any]:
+    """A step of a model."""
 
     def step(x: Any, y: Any) -> Any:
         optimizer.zero_grad()
@@ -24,7 +24,12 @@ def training(model: nn.Module, optimizer: optim.Optimizer, loss_of: Callable[...
         optimizer.step()
         return loss
 
-    return step, batch
+    return step
+
+
+def training(model: nn.Module, optimizer: optim.Optimizer, loss_of: Callable[..., Any], *batch: Any) -> Made:
+    """A step of a model, and its batch."""
+    return stepping(model, optimizer, loss_of), batch
 
 
 def floats(*shape: int) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
+from tests.page.models import stepping
 from tinygrad_nn import nn, optim
 from tinygrad_nn.errors import ConfigError, FileError, GraphError, TraceError
 from tinygrad_nn.page import document as documents
@@ -34,15 +35,7 @@ def model() -> nn.Sequential:
 def training() -> tuple[nn.Module, Any, Callable[..., Any]]:
     net = model()
     optimizer = optim.Adam(net.parameters(), lr=0.01)
-
-    def step(x: Any, y: Any) -> Any:
-        optimizer.zero_grad()
-        loss = tg.functional.cross_entropy(net(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return net, optimizer, step
+    return net, optimizer, stepping(net, optimizer)
 
 
 # ---- what is written -------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import tinygrad_nn as tg
+from tests.page import models
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
 from tinygrad_nn.page.predictions import Judge, judge_of
@@ -38,16 +39,7 @@ def data(kind: str, seed: int = 0) -> tuple[Any, Any]:
 
 
 def stepping(net: nn.Module, loss_of: Callable[..., Any], optimizer: Any = optim.SGD) -> Callable[..., Any]:
-    own = optimizer(net.parameters(), lr=0.01)
-
-    def step(x: Any, y: Any) -> Any:
-        own.zero_grad()
-        loss = loss_of(net(x), y)
-        loss.backward()
-        own.step()
-        return loss
-
-    return step
+    return models.stepping(net, optimizer(net.parameters(), lr=0.01), loss_of)
 
 
 def rows(step: Callable[..., Any], *batch: Any) -> Rows:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
+from tests.page.models import stepping
 from tinygrad_nn import nn, optim
 from tinygrad_nn.page import document as documents
 from tinygrad_nn.page import times
@@ -21,16 +22,7 @@ Browser = Callable[..., Any]
 def training() -> Callable[..., Any]:
     tg.manual_seed(0)
     net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
-    optimizer = optim.SGD(net.parameters(), lr=0.01)
-
-    def step(x: Any, y: Any) -> Any:
-        optimizer.zero_grad()
-        loss = tg.functional.cross_entropy(net(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+    return stepping(net, optim.SGD(net.parameters(), lr=0.01))
 
 
 BATCH = (np.random.default_rng(0).standard_normal((32, 4)).astype(np.float32), np.arange(32) % 3)

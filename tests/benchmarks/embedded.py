@@ -22,7 +22,7 @@ import numpy as np
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 import tinygrad_nn as tg
-from tinygrad_nn import functional as F
+from tests.export.cases import stepping
 from tinygrad_nn import nn, optim
 
 DEVICE: Final = ("-Os", "-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16", "-ffunction-sections")
@@ -74,17 +74,7 @@ def iris() -> tuple[nn.Sequential, Any, Any, Any]:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(120, 4)).astype(np.float32), rng.integers(0, 3, 120)
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
-    opt = optim.SGD(model.parameters(), lr=0.01)
-
-    @tg.jit
-    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
-        opt.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        opt.step()
-        return loss
-
-    return model, step, x, y
+    return model, stepping(model, optim.SGD(model.parameters(), lr=0.01)), x, y
 
 
 def linked(folder: Path, call: str, *sources: Path) -> tuple[int, int]:

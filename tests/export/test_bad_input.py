@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tinygrad_nn import functional as F
+from tests.export.cases import stepping
 from tinygrad_nn import nn, optim
 from tinygrad_nn.errors import ExportError, FileError, TinygradError, TraceError
 
@@ -24,17 +24,7 @@ ALWAYS: Mapping[str, Mapping[str, Any]] = {"object": {"target": "cortex-m4"}}
 def step() -> Any:
     """One that trains."""
     net = nn.Linear(3, 2)
-    opt = optim.SGD(net.parameters(), lr=0.1)
-
-    @tg.jit
-    def step(x: Any, y: Any) -> Any:
-        opt.zero_grad()
-        loss = F.cross_entropy(net(x), y)
-        loss.backward()
-        opt.step()
-        return loss
-
-    return step
+    return stepping(net, optim.SGD(net.parameters(), lr=0.1))
 
 
 class Opaque(nn.Module):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tests.export.cases import Last, batch
+from tests.export.cases import Last, batch, stepping
 from tinygrad_nn import functional as F
 from tinygrad_nn import nn, optim
 from tinygrad_nn.compiler.codegen.c.operations import TYPES
@@ -147,17 +147,7 @@ def learner(optimizer: str = "SGD") -> tuple[nn.Module, Any]:
     """A model and its step."""
     tg.manual_seed(4)
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
-    opt = getattr(optim, optimizer)(model.parameters(), lr=0.05)
-
-    @tg.jit
-    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
-        opt.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        opt.step()
-        return loss
-
-    return model, step
+    return model, stepping(model, getattr(optim, optimizer)(model.parameters(), lr=0.05))
 
 
 def shared(source: Path) -> ctypes.CDLL:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tinygrad_nn import functional as F
+from tests.export.cases import stepping
 from tinygrad_nn import nn, optim
 from tinygrad_nn.export.c import c
 
@@ -59,17 +59,7 @@ def iris() -> tuple[nn.Module, Any, Any, Any]:
     rng = np.random.default_rng(0)
     x, y = (rng.normal(size=(30, 4)) + 4).astype(np.float32), rng.integers(0, 3, 30)
     model = nn.Sequential(nn.StandardScaler().fit(x), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
-    opt = optim.SGD(model.parameters(), lr=0.01)
-
-    @tg.jit
-    def step(x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
-        opt.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        opt.step()
-        return loss
-
-    return model, step, x, y
+    return model, stepping(model, optim.SGD(model.parameters(), lr=0.01)), x, y
 
 
 def code(source: Path) -> int:

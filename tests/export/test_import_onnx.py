@@ -20,8 +20,7 @@ import torch
 
 import tinygrad_nn as tg
 from tests.export import node_cases
-from tests.export.cases import batch
-from tinygrad_nn import functional as F
+from tests.export.cases import batch, stepping
 from tinygrad_nn import nn, optim
 from tinygrad_nn.errors import DTypeError, ExportError, FileError, ShapeError, TinygradError, TooLarge
 from tinygrad_nn.support.extras import require
@@ -124,16 +123,7 @@ def test_what_was_exported_comes_back(name: str, tmp_path: Path) -> None:
 
 def test_it_trains_as_the_original(tmp_path: Path) -> None:
     def losses(net: Any) -> Any:
-        opt = optim.Adam(net.parameters(), lr=0.01)
-
-        @tg.jit
-        def step(x: Any, y: Any) -> Any:
-            opt.zero_grad()
-            loss = F.cross_entropy(net(x), y)
-            loss.backward()
-            opt.step()
-            return loss
-
+        step = stepping(net, optim.Adam(net.parameters(), lr=0.01))
         return tg.fit(step, (ROWS, CLASSES), epochs=4, batch_size=8, seed=1, progress=False)["loss"]
 
     first = MODELS["rows"][0]()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
+from tests.test_snapshots import of_several_lengths
 from tinygrad_nn import callbacks, nn, optim
 from tinygrad_nn import functional as F
 from tinygrad_nn.compiler.run import traces
@@ -222,20 +223,7 @@ def test_a_history_from_a_file(jitted: bool, tmp_path: Path) -> None:
 
 
 def test_sequences_of_several_lengths() -> None:
-    tg.manual_seed(1)
-    net, head = nn.GRU(2, 3, batch_first=True), nn.Linear(3, 1)
-    opt = optim.SGD([*net.parameters(), *head.parameters()], lr=0.1)
-
-    @tg.jit
-    def step(x: tg.Tensor) -> tg.Tensor:
-        opt.zero_grad()
-        loss = head(net(x)[0][:, -1]).square().mean()
-        loss.backward()
-        opt.step()
-        return loss
-
-    rng = np.random.default_rng(2)
-    data = [rng.normal(size=(n, 2)).astype(np.float32) for n in (3, 5, 3, 5, 4, 3, 3)]
+    _, _, step, data = of_several_lengths()
     history = tg.fit(step, (data,), epochs=4, batch_size=2, seed=1, progress=False, snapshots=3)
     at = tg.replay(history, epoch=4, batch=1)
     assert all(len(data[row]) == at.arguments[0].shape[1] for row in at.rows)

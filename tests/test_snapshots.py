@@ -146,22 +146,28 @@ def test_several_modules_have_their_names(jitted: bool) -> None:
     assert history.snapshots[2]["w"].tobytes() == w.detach().numpy().tobytes()
 
 
+def of_several_lengths() -> tuple[nn.GRU, nn.Linear, Any, list[Any]]:
+    """A recurrent model, its step and sequences."""
+    tg.manual_seed(1)
+    net, head = nn.GRU(2, 3, batch_first=True), nn.Linear(3, 1)
+    opt = optim.SGD([*net.parameters(), *head.parameters()], lr=0.1)
+
+    @tg.jit
+    def step(x: tg.Tensor) -> tg.Tensor:
+        opt.zero_grad()
+        loss = head(net(x)[0][:, -1]).square().mean()
+        loss.backward()
+        opt.step()
+        return loss
+
+    rng = np.random.default_rng(2)
+    data = [rng.normal(size=(n, 2)).astype(np.float32) for n in (3, 5, 3, 5, 4, 3, 3)]
+    return net, head, step, data
+
+
 def test_sequences_of_several_lengths() -> None:
     def run(epochs: int, **options: Any) -> tuple[tg.History, dict[str, bytes]]:
-        tg.manual_seed(1)
-        net, head = nn.GRU(2, 3, batch_first=True), nn.Linear(3, 1)
-        opt = optim.SGD([*net.parameters(), *head.parameters()], lr=0.1)
-
-        @tg.jit
-        def step(x: tg.Tensor) -> tg.Tensor:
-            opt.zero_grad()
-            loss = head(net(x)[0][:, -1]).square().mean()
-            loss.backward()
-            opt.step()
-            return loss
-
-        rng = np.random.default_rng(2)
-        data = [rng.normal(size=(n, 2)).astype(np.float32) for n in (3, 5, 3, 5, 4, 3, 3)]
+        net, head, step, data = of_several_lengths()
         history = tg.fit(step, (data,), epochs=epochs, batch_size=2, seed=1, progress=False, **options)
         states = {f"net.{name}": value for name, value in net.state_dict().items()}
         states |= {f"head.{name}": value for name, value in head.state_dict().items()}
